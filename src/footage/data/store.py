@@ -1,0 +1,196 @@
+"""The dataset folder: clips decoded once into memory-mapped uint8 shards, and the tables that describe them.
+
+    dataset.json       what it is: size, rate, labels, content hash (see `DatasetInfo`)
+    clips.jsonl        a row for each clip (see `ClipRow`), ordered by source and time
+    rejected.jsonl     a row for each input or span that was left out, with the reason (see `Rejection`)
+    shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from footage import __version__, files
+from footage.errors import DatasetError
+
+SCHEMA = 1
+"""Version of the folder's format. A higher number than ours is refused."""
+
+Split = Literal["train", "heldout"]
+Frames = npt.NDArray[np.uint8]
+RowType = TypeVar("RowType", "ClipRow", "Rejection", "DatasetInfo")
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """One clip of a dataset: a span without a cut of one source."""
+
+    source: str
+    """Path of the source relative to the folder that was given, with forward slashes, the folder's name in front."""
+    start: float
+    """Where the clip begins in the source, in seconds."""
+    end: float
+    """Where the clip ends in the source, in seconds."""
+    frames: int
+    """Number of frames at the dataset's rate."""
+    label: str | None
+    """Class of the clip, or None."""
+    caption: str | None
+    """Free text that came with the source, or None."""
+    split: Split
+    """`train`, or `heldout`: never trained on. All clips of a source are on one side."""
+    shard: str
+    """File name of the shard that holds the frames."""
+    offset: int
+    """First frame of the clip within the shard."""
+    digest: str
+    """SHA-256 of the clip's pixels."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An input, or a span of one, that did not become a clip."""
+
+    source: str
+    """Path of the source, as in `ClipRow`."""
+    reason: str
+    """One of the fixed short reasons of `data.ingest`, such as `too short`."""
+    detail: str
+    """The offending value in words."""
+    start: float | None = None
+    """Where the span begins, in seconds, or None for the whole source."""
+    end: float | None = None
+    """Where the span ends, in seconds, or None for the whole source."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a dataset is: the content of `dataset.json`."""
+
+    name: str
+    """Name of the dataset, by default that of its folder."""
+    height: int
+    """Height of every frame, in pixels."""
+    width: int
+    """Width of every frame, in pixels."""
+    channels: int
+    """1 for grey, 3 for RGB."""
+    fps: float
+    """Frames in a second."""
+    labels: tuple[str, ...]
+    """The classes, sorted; empty when no clip has a label."""
+    clips: int
+    """Number of clips in all splits."""
+    content_hash: str
+    """SHA-256 over the clips' pixels, labels and splits, whatever their order."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The options that it was made with."""
+    schema: int = SCHEMA
+    """Version of the format."""
+    made_by: str = f"footage {__version__}"
+    """Program and version that wrote it."""
+
+
+def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
+    """Build a row from JSON, refusing unknown and missing keys."""
+    names = {f.name for f in fields(kind)}
+    if not isinstance(value, dict) or not set(value) <= names:
+        raise DatasetError(f"{where} is not a {kind.__name__}: {value!r:.200}", "make the dataset again")
+    try:
+        return kind(**{key: tuple(v) if key == "labels" else v for key, v in value.items()})
+    except TypeError as error:
+        raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
+
+
+def content_hash(rows: Iterable[ClipRow]) -> str:
+    """Return the SHA-256 of what a model can learn from the rows: pixels, labels, captions and splits."""
+    return files.json_digest(sorted([r.digest, r.label or "", r.caption or "", r.split] for r in rows))
+
+
+def save_tables(folder: Path, info: DatasetInfo, rows: Sequence[ClipRow], rejections: Sequence[Rejection]) -> None:
+    """Write the three tables. `dataset.json` comes last: a folder with it is complete."""
+    files.write_lines(folder / "clips.jsonl", (asdict(row) for row in rows))
+    files.write_lines(folder / "rejected.jsonl", (asdict(row) for row in rejections))
+    files.write_json(folder / "dataset.json", asdict(info))
+
+
+class Dataset:
+    """A dataset folder opened for reading. Frames are memory-mapped: nothing is loaded before it is asked for.
+
+    Raises:
+        DatasetError: the folder is missing, incomplete, damaged, or of a newer format.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        path = self.folder / "dataset.json"
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {self.folder}"
+            what = "is not a dataset (it has no dataset.json)" if self.folder.is_dir() else "does not exist"
+            raise DatasetError(f'"{self.folder}" {what}', remedy) from None
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
+        if isinstance(value, dict) and value.get("schema", 0) > SCHEMA:
+            raise DatasetError(
+                f"{path} has format {value['schema']}, this version of footage reads up to {SCHEMA}",
+                "upgrade footage",
+            )
+        self.info = _from_json(DatasetInfo, value, str(path))
+        self.rows = [_from_json(ClipRow, v, "clips.jsonl") for v in self._table("clips.jsonl")]
+        if len(self.rows) != self.info.clips:
+            raise DatasetError(
+                f"{self.folder} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
+                "run the same ingest command again: it decodes only what is missing",
+            )
+        self._shards: dict[str, Frames] = {}
+
+    def _table(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return files.read_lines(self.folder / name)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{self.folder / name} cannot be read ({error})", "run the same ingest command again"
+            ) from None
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """What was left out, and why."""
+        return [_from_json(Rejection, v, "rejected.jsonl") for v in self._table("rejected.jsonl")]
+
+    def split(self, name: Split) -> list[ClipRow]:
+        """Return the rows of one split."""
+        return [row for row in self.rows if row.split == name]
+
+    def read(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Frames:
+        """Return `frames` frames of a clip from its frame `start` on, uint8 (T, H, W, C), without a copy."""
+        count = row.frames - start if frames is None else frames
+        if start < 0 or count < 0 or start + count > row.frames:
+            raise DatasetError(f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for")
+        first = row.offset + start
+        return self._shard(row.shard)[first : first + count]
+
+    def _shard(self, name: str) -> Frames:
+        if name not in self._shards:
+            path = self.folder / name
+            try:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
+            expected = (self.info.height, self.info.width, self.info.channels)
+            needed = max(row.offset + row.frames for row in self.rows if row.shard == name)
+            if array.dtype != np.uint8 or array.shape[1:] != expected or len(array) < needed:
+                raise DatasetError(
+                    f"{path} holds {array.dtype} {array.shape}, expected uint8 (≥ {needed}, *{expected})",
+                    "run the same ingest command again",
+                )
+            self._shards[name] = array
+        return self._shards[name]

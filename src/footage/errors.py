@@ -1,0 +1,49 @@
+"""The errors a user is meant to read: each names the offending value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FootageError(Exception):
+    """Something the user can put right. The command line prints it without a traceback.
+
+    Args:
+        problem: what is wrong, naming the value.
+        remedy: what to do about it, in one sentence; may be empty.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}: {remedy}" if remedy else problem)
+
+
+class ConfigError(FootageError):
+    """A knob has a value that is not allowed, or is not known."""
+
+
+class MediaError(FootageError):
+    """A video, picture or array cannot be read or written."""
+
+
+class DatasetError(FootageError):
+    """A dataset folder is missing, empty, damaged or unsuitable."""
+
+
+class ModelError(FootageError):
+    """A model folder is missing, damaged, tampered with, or made by a newer version."""
+
+
+class TrainingError(FootageError):
+    """Training cannot start or cannot go on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean "..."?` or the list of known names, for the end of an error message."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
+    return "known are " + ", ".join(names) if names else "there are none"
