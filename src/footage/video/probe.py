@@ -1,0 +1,185 @@
+"""What a media file is, found out without decoding it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from footage.errors import MediaError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+FOREIGN = frozenset({"hls", "dash", "concat", "concatf", "tty", "lavfi", "sdp", "image2", "rawvideo", "imf", "mpjpeg"})
+"""Formats that are never opened: they point to other files, or make pictures out of text."""
+
+MAX_ASPECT = 30.0
+"""A picture more than this many times as wide as high (or the reverse) is refused."""
+
+
+class UnusableMedia(MediaError):
+    """A media file that no frames can be had from.
+
+    Args:
+        reason: one of the fixed short reasons of the audit, such as `no video stream`.
+        detail: the offending value in words.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}", "leave the file out, or save it again with a video program")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container says about its first video stream."""
+
+    width: int
+    """Width as displayed, in pixels: after the rotation, with non-square pixels made square."""
+    height: int
+    """Height as displayed, in pixels."""
+    fps: float | None
+    """Average frames in a second, or None where the container does not say."""
+    duration: float | None
+    """Length in seconds, or None where the container does not say."""
+    codec: str
+    """FFmpeg's name of the codec, such as `h264`."""
+    pix_fmt: str
+    """FFmpeg's name of the pixel format, such as `yuv420p10le`."""
+    rotation: int
+    """How far each picture is turned clockwise for display: 0, 90, 180 or 270 degrees."""
+    has_audio: bool
+    """Whether there is an audio stream."""
+    frames: int | None
+    """Number of frames, or None where the container does not say."""
+
+
+def plain_reason(error: Exception) -> str:
+    """Return FFmpeg's words for an error without the path that it repeats."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).split(": '")[0]
+
+
+@contextlib.contextmanager
+def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and find its first video stream; close it at the end of the block.
+
+    Raises:
+        UnusableMedia: the file is empty, unreadable, not a media file, or has no video stream.
+    """
+    import av
+
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise UnusableMedia("empty file", "0 bytes")
+        with open(path, "rb") as handle:
+            handle.read(1)
+    except OSError as error:
+        raise UnusableMedia("unreadable", error.strerror or str(error)) from None
+    try:
+        # "file:" keeps FFmpeg from taking a colon in a name for a protocol; the white list keeps it off the network.
+        opened = av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UnusableMedia(_open_reason(path), plain_reason(error)) from None
+    with opened as container:
+        if set(container.format.name.split(",")) & FOREIGN:
+            raise UnusableMedia("not a video", f"its content is of the kind {container.format.name}")
+        covers = [s for s in container.streams.video if s.disposition & s.disposition.attached_pic]
+        streams = [s for s in container.streams.video if s not in covers]
+        if not streams:
+            kinds = ", ".join(sorted({s.type for s in container.streams}))
+            raise UnusableMedia("no video stream", f"it holds {kinds} only" if kinds else "it holds no stream at all")
+        yield container, streams[0]
+
+
+def _open_reason(path: Path) -> str:
+    """Tell a damaged video from a file of another kind by its first bytes."""
+    with open(path, "rb") as handle:
+        head = handle.read(64)
+    signs = (b"ftyp", b"moov", b"mdat", b"\x1a\x45\xdf\xa3", b"RIFF", b"GIF8", b"FLV", b"OggS", b"\x00\x00\x01\xba")
+    return "damaged" if any(sign in head for sign in signs) else "not a video"
+
+
+def quarter_turn(frame: VideoFrame) -> int:
+    """Return how far a decoded frame must be turned clockwise for display: 0, 90, 180 or 270 degrees."""
+    return round(-frame.rotation / 90) * 90 % 360
+
+
+def displayed_size(width: int, height: int, pixel_aspect: float, turn: int) -> tuple[float, float]:
+    """Return (width, height) as displayed, in square pixels."""
+    wide = width * pixel_aspect
+    return (height, wide) if turn in (90, 270) else (wide, height)
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Return the width of a pixel over its height; 1 where it is not given or absurd."""
+    ratio = stream.sample_aspect_ratio
+    value = float(ratio) if ratio else 1.0
+    return value if 0.1 <= value <= 10 else 1.0
+
+
+def stream_fps(stream: VideoStream) -> float | None:
+    """Return the average rate in frames a second, or None where the container does not say or it is absurd."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0.05 <= float(rate) <= 1000:
+            return float(rate)
+    return None
+
+
+def describe(container: InputContainer, stream: VideoStream, turn: int) -> VideoInfo:
+    """Describe an open stream whose frames are to be turned by `turn` degrees."""
+    duration = None
+    if stream.duration and stream.time_base:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration = container.duration / 1_000_000
+    if duration is not None and not (math.isfinite(duration) and 0 < duration < 1e7):
+        duration = None
+    context = stream.codec_context
+    width, height = displayed_size(context.width, context.height, pixel_aspect(stream), turn)
+    return VideoInfo(
+        width=round(width),
+        height=round(height),
+        fps=stream_fps(stream),
+        duration=duration,
+        codec=context.name,
+        pix_fmt=context.pix_fmt or "unknown",
+        rotation=turn,
+        has_audio=bool(container.streams.audio),
+        frames=stream.frames or None,
+    )
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Describe the first video stream of a file. Decodes one frame, for the rotation.
+
+    Raises:
+        UnusableMedia: the file is empty, unreadable, not a media file, without a video stream or without frames.
+    """
+    import av
+
+    with open_video(path) as (container, stream):
+        problem = "no packet holds a picture"
+        try:
+            for frame in container.decode(stream):
+                return describe(container, stream, quarter_turn(frame))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            problem = plain_reason(error)
+    raise UnusableMedia("zero frames", problem)
+
+
+def probe_fps(path: Path | str) -> float | None:
+    """Return the average rate in frames a second without decoding, or None where it cannot be found out."""
+    try:
+        with open_video(path) as (_, stream):
+            return stream_fps(stream)
+    except UnusableMedia:
+        return None
