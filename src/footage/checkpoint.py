@@ -1,0 +1,213 @@
+"""Models and resumable states on disk. Nothing that is loaded can run code.
+
+A model folder is what a user shares: `model.json` (what it is), `weights-….safetensors` (averaged weights), `README.md`.
+A state file is what resuming needs: networks, averages, optimisers, counters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from footage import __version__, files
+from footage.config import Config, from_json, to_json
+from footage.errors import ConfigError, ModelError
+from footage.methods import METHODS
+from footage.methods.base import Method, Sampler
+
+SCHEMA = 1
+"""Version of the model folder. A higher number than ours is refused."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is: the content of `model.json`, apart from its digest."""
+
+    name: str
+    """Name of the model."""
+    config: Config
+    """The complete configuration that it was trained with."""
+    labels: tuple[str, ...]
+    """Its classes; empty for an unconditional model."""
+    label_shares: tuple[float, ...]
+    """How often each class stands in the training clips; sums to 1."""
+    fps: float
+    """Frames in a second of its clips."""
+    dataset: str
+    """Name of the data set that it learned from."""
+    dataset_hash: str
+    """Content hash of that data set."""
+    clips_seen: int
+    """Training clips that it has seen."""
+    weights: str = ""
+    """File name of the weights."""
+    weights_sha256: str = ""
+    """SHA-256 of that file."""
+    made_by: str = f"footage {__version__}"
+    """Program and version that wrote it."""
+    schema: int = SCHEMA
+    """Version of the format."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Free to use; ignored by footage."""
+
+
+def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
+    """Write a model folder, so that at every moment `model.json` names weights that are there and whole."""
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, average in method.averages.items()
+        for key, value in average.module.state_dict().items()
+    }
+    return write_model(folder, info, tensors)
+
+
+def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) -> ModelInfo:
+    """Write a model folder from its tensors by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / "weights.safetensors"
+    with files.replacing(draft) as temporary:
+        save_file(dict(tensors), temporary)
+    digest = files.file_digest(draft)
+    final = folder / f"weights-{digest[:12]}.safetensors"
+    draft.replace(final)
+    info = ModelInfo(**{**vars(info), "weights": final.name, "weights_sha256": digest})
+    value = {**asdict(info), "config": to_json(info.config), "labels": list(info.labels)}
+    value["label_shares"] = list(info.label_shares)
+    files.write_json(folder / "model.json", {**value, "digest": files.json_digest(value)})
+    files.write_text(folder / "README.md", _card(info))
+    for other in folder.glob("weights*.safetensors"):
+        if other != final:
+            other.unlink()
+    return info
+
+
+def _card(info: ModelInfo) -> str:
+    clip = info.config.clip
+    labels = ", ".join(info.labels) or "none: the model is unconditional"
+    return f"""# {info.name}
+
+A video generator made with {info.made_by}.
+
+| | |
+|---|---|
+| preset | {info.config.preset} |
+| clips | {clip.frames} frames of {clip.width}×{clip.height}, {"RGB" if clip.channels == 3 else "grey"}, {info.fps:g} fps |
+| labels | {labels} |
+| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
+| clips seen | {info.clips_seen:,} |
+| weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
+
+Generate with `footage generate FOLDER --count 16`. The folder holds JSON and safetensors only: loading it runs no code.
+What it makes resembles what it was trained on; check the rights to that before you publish.
+"""
+
+
+def read_info(folder: Path | str) -> ModelInfo:
+    """Read and check `model.json`.
+
+    Raises:
+        ModelError: it is missing, not JSON, altered, or of a newer version.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f'"{folder}" is not a model (it has no model.json)',
+            'give the folder "model" inside a run, or train one: footage train DATASET',
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+        raise ModelError(f"{path} does not describe a model", "fetch the model again")
+    if value["schema"] > SCHEMA:
+        made_by = f"{value.get('made_by', 'a newer footage')}"
+        raise ModelError(
+            f"{path} has format {value['schema']} (made by {made_by}), this is footage {__version__} "
+            f"and reads up to format {SCHEMA}",
+            "upgrade footage",
+        )
+    digest = value.pop("digest", None)
+    if digest != files.json_digest(value):
+        raise ModelError(f"{path} was altered after it was written (its digest differs)", "fetch the model again")
+    try:
+        config = from_json(Config, value.pop("config"))
+        labels, shares = tuple(value.pop("labels")), tuple(value.pop("label_shares"))
+        return ModelInfo(config=config, labels=labels, label_shares=shares, **value)
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} does not describe a model ({error})", "fetch the model again") from None
+
+
+def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Sampler, ModelInfo]:
+    """Load a model folder: check every hash, name and shape, then build its sampler on `device`.
+
+    Raises:
+        ModelError: something is missing, damaged, tampered with or of a newer version.
+    """
+    info = read_info(folder)
+    path = Path(folder) / info.weights
+    if path.parent != Path(folder) or path.suffix != ".safetensors":
+        raise ModelError(f'weights are named "{info.weights}", which is not a file of the folder', "fetch it again")
+    if not path.is_file():
+        raise ModelError(f"{path} is missing", "fetch the model again")
+    if files.file_digest(path) != info.weights_sha256:
+        raise ModelError(f"{path} is not the file that model.json names (its SHA-256 differs)", "fetch the model again")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+    method = METHODS[info.config.method]
+    nets = method.sampling_nets(info.config, len(info.labels))
+    expected = {f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()}
+    for key in sorted(set(expected) ^ set(tensors)):
+        raise ModelError(f'{path} {"lacks" if key in expected else "also holds"} "{key}"', "fetch the model again")
+    for key, value in expected.items():
+        if tensors[key].shape != value.shape:
+            raise ModelError(f"{path}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}", "fetch it again")
+    for name, net in nets.items():
+        net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
+        net.to(device).eval().requires_grad_(False)
+    return method.sampler_of(info.config, nets), info
+
+
+def save_state(path: Path, method: Method, counters: dict[str, int | float]) -> None:
+    """Write what resuming needs, atomically: one file, whole or not there."""
+    state = {
+        "nets": method.nets.state_dict(),
+        "averages": {name: average.module.state_dict() for name, average in method.averages.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
+        "counters": counters,
+        "version": __version__,
+    }
+    with files.replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path, method: Method) -> dict[str, int | float]:
+    """Restore networks, averages and optimisers in place; return the counters.
+
+    Raises:
+        ModelError: the file is damaged or belongs to other networks.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        method.nets.load_state_dict(state["nets"])
+        for name, average in method.averages.items():
+            average.module.load_state_dict(state["averages"][name])
+        for name, optimizer in method.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        counters: dict[str, int | float] = state["counters"]
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be resumed from ({type(error).__name__}: {str(error)[:200]})",
+            "remove it to begin again, or give another --out",
+        ) from error
+    return counters

@@ -1,0 +1,229 @@
+"""What training reads: sources of clips, and an endless loader whose every batch follows from (seed, rank, clips seen)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.config import ClipConfig
+from footage.data.store import Dataset, Frames, Split
+from footage.data.synthetic import SHAPES, draw_factors, drawn_digits, moving_digits, render_shapes
+from footage.errors import ConfigError, DatasetError
+from footage.files import json_digest
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A clip that windows can be cut from."""
+
+    index: int
+    """Number of the clip within its source."""
+    frames: int
+    """Its length."""
+    label: int
+    """Its class, an index into the source's labels, or -1 without one."""
+
+
+class ClipSource(Protocol):
+    """Something that training can read clips from."""
+
+    name: str
+    """What to call it."""
+    fps: float
+    """Frames in a second."""
+    labels: tuple[str, ...]
+    """Names of the classes; may be empty."""
+    content_hash: str
+    """Identifies the content."""
+    shape: tuple[int, int, int]
+    """Height, width and channels of a frame."""
+
+    def spans(self, split: Split) -> list[Span]:
+        """Return the clips of one split."""
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Return a window of a clip, uint8 (T, H, W, C)."""
+
+
+class DatasetClips:
+    """The clips of a dataset folder."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        info = dataset.info
+        self.dataset = dataset
+        self.name, self.fps, self.labels, self.content_hash = info.name, info.fps, info.labels, info.content_hash
+        self.shape = (info.height, info.width, info.channels)
+
+    def spans(self, split: Split) -> list[Span]:
+        """Return the clips of one split."""
+        place = {label: number for number, label in enumerate(self.labels)}
+        return [
+            Span(number, row.frames, -1 if row.label is None else place[row.label])
+            for number, row in enumerate(self.dataset.rows)
+            if row.split == split
+        ]
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Return a window of a clip, uint8 (T, H, W, C), memory-mapped."""
+        return self.dataset.read(self.dataset.rows[index], start, frames)
+
+
+class BuiltInClips:
+    """The built-in data sets, drawn at any size. Held-out clips have numbers of their own.
+
+    Args:
+        name: `shapes` or `digits`.
+        height: of the frames.
+        width: of the frames; `digits` are square.
+        channels: 1 or 3; `shapes` are always in colour.
+        seed: another seed is another data set.
+    """
+
+    CLIPS = 16_384
+    HELDOUT = 1_024
+    FRAMES = 64
+
+    def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
+        if name == "digits" and (height != width or height < 32):
+            raise ConfigError(f"digits are square and at least 32×32, {height}×{width} was asked for", "change the size")
+        if name == "shapes" and channels != 3:
+            raise ConfigError("shapes are in colour, grey was asked for", "give --clip.channels 3, or train on digits")
+        self.name, self.seed, self.shape, self.fps = name, seed, (height, width, channels), 25.0
+        self.labels = SHAPES if name == "shapes" else tuple(str(digit) for digit in range(10))
+        self.content_hash = json_digest({"name": name, "seed": seed, "shape": self.shape, "version": 1})
+
+    def spans(self, split: Split) -> list[Span]:
+        """Return the clips of one split."""
+        first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
+        return [Span(index, self.FRAMES, self._label(index)) for index in range(first, first + count)]
+
+    def _label(self, index: int) -> int:
+        if self.name == "shapes":
+            return SHAPES.index(draw_factors(self.seed, index).shape)
+        images, digits = drawn_digits()
+        return moving_digits(images, digits, seed=self.seed, index=index, digits=1, frames=0, size=self.shape[0])[1][0]
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Draw a window of a clip, uint8 (T, H, W, C)."""
+        height, width, channels = self.shape
+        if self.name == "shapes":
+            factors = draw_factors(self.seed, index)
+            return render_shapes(factors, start=start, frames=frames, height=height, width=width)
+        clip, _ = moving_digits(
+            *drawn_digits(), seed=self.seed, index=index, digits=1, frames=frames, size=height, start=start
+        )
+        return np.repeat(clip, channels, axis=-1)  # T H W 1 -> T H W C
+
+
+BUILT_IN = ("shapes", "digits")
+"""Names that stand for a built-in data set wherever a dataset folder is asked for."""
+
+
+def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
+    """Open a dataset folder, or a built-in data set by its name, drawn at the size of `clip`.
+
+    A folder of that name comes first, where it holds a dataset.
+    """
+    if str(data) in BUILT_IN and not (Path(data) / "dataset.json").exists():
+        return BuiltInClips(str(data), height=clip.height, width=clip.width, channels=clip.channels)
+    return DatasetClips(Dataset(data))
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A stretch of a clip in which windows begin; units of one length make long clips count for more."""
+
+    span: Span
+    first: int
+    starts: int
+
+
+class Loader:
+    """Endless training batches. Batch by batch a function of (seed, rank, clips seen): nothing needs to be stored to resume.
+
+    Each epoch shows every stretch of `frames` frames of every clip once, in a new order, from a random start.
+
+    Args:
+        source: where to read from.
+        split: which clips.
+        frames: length of the windows.
+        batch_size: clips in a batch, over all processes.
+        seed: of the order and of the windows' starts.
+        rank: number of this process.
+        world: number of processes.
+
+    Raises:
+        DatasetError: no clip is long enough.
+    """
+
+    def __init__(
+        self, source: ClipSource, split: Split, *, frames: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.source, self.frames, self.seed, self.rank = source, frames, seed, rank
+        self.batch_size, self.local = batch_size, batch_size // world
+        spans = source.spans(split)
+        self.units = [unit for span in spans for unit in _units(span, frames)]
+        if not self.units:
+            longest = max((span.frames for span in spans), default=0)
+            what = f"the longest clip is {longest} frames" if spans else f'there is no clip in split "{split}"'
+            raise DatasetError(
+                f"{source.name}: {what}, training needs {frames}",
+                f"give --clip.frames {max(2, longest)} or fewer, or ingest longer clips"
+                if spans
+                else "ingest more sources, or lower --heldout",
+            )
+        self._order: tuple[int, Labels] = (-1, np.empty(0, dtype=np.int64))
+
+    def _unit(self, number: int) -> _Unit:
+        """Return the unit of the `number`-th clip seen since the run began."""
+        epoch, place = divmod(number, len(self.units))
+        if self._order[0] != epoch:
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
+            self._order = (epoch, rng.permutation(len(self.units)))
+        return self.units[self._order[1][place]]
+
+    def batch(self, clips_seen: int) -> tuple[Frames, Labels]:
+        """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,)."""
+        clips = np.empty((self.local, self.frames, *self.source.shape), dtype=np.uint8)
+        labels = np.empty(self.local, dtype=np.int64)
+        for row in range(self.local):
+            number = clips_seen + self.rank * self.local + row
+            unit = self._unit(number)
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+            start = unit.first + int(rng.integers(unit.starts))
+            clips[row] = self.source.read(unit.span.index, start, self.frames)
+            labels[row] = unit.span.label
+        return clips, labels
+
+    def batches(self, clips_seen: int, ahead: int = 2) -> Iterator[tuple[Frames, Labels]]:
+        """Yield batches for ever, from `clips_seen` on; a thread reads `ahead` of them beforehand."""
+        with ThreadPoolExecutor(1, thread_name_prefix="clips") as reader:
+            numbers = itertools.count(clips_seen, self.batch_size)
+            waiting = [reader.submit(self.batch, next(numbers)) for _ in range(ahead)]
+            try:
+                while True:
+                    waiting.append(reader.submit(self.batch, next(numbers)))
+                    yield waiting.pop(0).result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+def _units(span: Span, frames: int) -> Iterator[_Unit]:
+    """Cut a clip's possible starts into stretches of about `frames`; none where the clip is too short."""
+    starts = span.frames - frames + 1
+    if starts < 1:
+        return
+    count = max(1, round(starts / frames))
+    edges = [starts * i // count for i in range(count + 1)]
+    for first, last in itertools.pairwise(edges):
+        yield _Unit(span, first, last - first)

@@ -1,0 +1,11 @@
+"""The ways to train, by name."""
+
+from __future__ import annotations
+
+from footage.methods.base import Method
+from footage.methods.gan import Gan
+
+METHODS: dict[str, type[Gan]] = {"gan": Gan}
+"""Every method, by the name that `Config.method` gives."""
+
+__all__ = ["METHODS", "Method"]

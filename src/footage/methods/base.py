@@ -1,0 +1,109 @@
+"""The contract of a training method: networks, one training step, a sampler.
+
+The training loop and the samplers know a method through this file alone. `backward` and `frozen` are handed in by an
+`Engine`, so that methods never import the training library, and tests pass `PlainEngine`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from footage.config import ClipConfig, Config
+from footage.ema import MovingAverage
+
+
+@dataclass
+class Batch:
+    """What one training step gets."""
+
+    clips: Tensor
+    """Real clips, (B, C, T, H, W), float in [-1, 1], on the training device."""
+    labels: Tensor | None
+    """Class of each clip, (B,), int64, or None for an unconditional model."""
+    rng: torch.Generator
+    """Source of every random draw of the step, on the CPU, so that all devices draw the same."""
+    total: int
+    """Clips in this step over all processes."""
+
+
+class Engine(Protocol):
+    """What the loop lends to a training step."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar."""
+
+    def frozen(self, net: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """Within the block, `net` costs no gradients of its own weights, and no process waits for any."""
+
+
+class PlainEngine:
+    """The engine of a single process without a training library."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def frozen(self, net: nn.Module) -> Iterator[None]:
+        """Switch the weights' gradients off within the block."""
+        net.requires_grad_(False)
+        try:
+            yield
+        finally:
+            net.requires_grad_(True)
+
+
+class Sampler(Protocol):
+    """A trained model, ready to give clips. It holds the averaged weights only."""
+
+    clip: ClipConfig
+    """Shape of a segment."""
+    endless: bool
+    """Whether successive segments continue one another without a seam."""
+    device: torch.device
+    """Where it computes."""
+
+    def segments(self, seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[Tensor]:
+        """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each seed.
+
+        A row depends on its own seed and label only. Where `endless` is false, each segment is a clip
+        by itself, and the next one is its neighbour in latent space.
+        """
+
+
+class Method(Protocol):
+    """A way to train. One object holds the networks and their optimisers; `step` is one update of them."""
+
+    nets: nn.ModuleDict
+    """Everything that is trained. The loop may replace entries by wrapped ones before `build_optimizers`."""
+    averages: dict[str, MovingAverage]
+    """Averaged networks: what sampling needs, by the names of `sampling_nets`."""
+    optimizers: dict[str, Optimizer]
+    """Filled by `build_optimizers`. The loop may replace entries by wrapped ones."""
+
+    def build_optimizers(self) -> None:
+        """Make the optimisers of the networks as they now stand in `nets`."""
+
+    def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
+        """Make one update from one batch, `clips_seen` clips into the run; return what to log, detached scalars.
+
+        `clips_seen` counts the clips of all processes before this step.
+        """
+
+    def sampler(self) -> Sampler:
+        """Return a sampler of the averaged weights as they are now."""
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build, untrained, only the networks that a sampler needs."""
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the networks of `sampling_nets`, in their present state."""

@@ -1,0 +1,81 @@
+"""Clips from a trained model: seeds, labels, roll-outs of any length. Yields uint8 chunks; takes no paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from footage.methods.base import Sampler
+
+Frames = npt.NDArray[np.uint8]
+
+SEED_LIMIT = 2**63
+"""Seeds are taken modulo this."""
+
+
+def to_uint8(clips: Tensor) -> Frames:
+    """Turn clips (B, C, T, H, W) in [-1, 1] into uint8 (B, T, H, W, C) on the CPU."""
+    levels = clips.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()  # B C T H W -> B T H W C
+
+
+def overlap(frames: int) -> int:
+    """Frames over which two neighbouring segments of `frames` are blended: a quarter."""
+    return max(1, frames // 4)
+
+
+def draw_label(shares: Sequence[float], seed: int) -> int:
+    """Draw a label as often as it stands in the training data, by the clip's seed."""
+    rng = np.random.Generator(np.random.Philox(key=[seed % SEED_LIMIT, 0x1ABE1]))
+    return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
+
+
+def stream(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[Tensor]:
+    """Yield one video for each seed, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
+
+    The segments of an endless sampler follow each other as they are. Those of a fixed length are blended over
+    `overlap` frames with weights cos^2 and sin^2, while their latent codes walk from one to the next.
+    """
+    segments = sampler.segments([seed % SEED_LIMIT for seed in seeds], labels)
+    if sampler.endless:
+        yield from segments
+        return
+    shared = overlap(sampler.clip.frames)
+    ramp = torch.sin(torch.linspace(0, math.pi / 2, shared + 2)[1:-1]).square().view(1, 1, shared, 1, 1)
+    tail: Tensor | None = None
+    for segment in segments:
+        if tail is not None:
+            weight = ramp.to(segment.device)
+            blended = tail * (1 - weight) + segment[:, :, :shared] * weight
+            segment = torch.cat([blended, segment[:, :, shared:]], dim=2)
+        tail = segment[:, :, -shared:]
+        yield segment[:, :, :-shared]
+
+
+def videos(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
+    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed.
+
+    A fixed-length model that is asked for no more than its length gives its clip unblended.
+    """
+    length = sampler.clip.frames
+    if not sampler.endless and frames <= length:
+        segment = next(sampler.segments([seed % SEED_LIMIT for seed in seeds], labels))
+        yield to_uint8(segment[:, :, :frames])
+        return
+    left = frames
+    for chunk in stream(sampler, seeds, labels):
+        yield to_uint8(chunk[:, :, :left])
+        left -= chunk.shape[2]
+        if left <= 0:
+            return
+
+
+def one_video(sampler: Sampler, seed: int, label: int | None, frames: int) -> Iterator[Frames]:
+    """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments."""
+    for chunk in videos(sampler, [seed], None if label is None else [label], frames):
+        yield chunk[0]

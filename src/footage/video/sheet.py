@@ -1,0 +1,74 @@
+"""Contact sheets: clips as rows of frames, in one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from footage import files
+
+Frames = npt.NDArray[np.uint8]
+
+MARGIN = 4
+"""Pixels between clips."""
+
+
+def strip(clip: Frames, frames: int = 8) -> Frames:
+    """Pick `frames` frames, evenly spaced from first to last, of a clip (T, H, W, C)."""
+    return clip[np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int)]
+
+
+def contact_sheet(strips: Sequence[Frames], captions: Sequence[str] = (), *, side: int = 64) -> Frames:
+    """Lay clips out as rows of frames, in as many columns of clips as make the sheet about as wide as high.
+
+    Args:
+        strips: uint8 (T, H, W, C) each, of one size; time runs to the right.
+        captions: a text above each clip, or none.
+        side: the shorter side of a frame on the sheet, at least; smaller frames are enlarged by whole pixels.
+
+    Returns:
+        A picture, uint8 (H, W, 3).
+    """
+    from PIL import Image, ImageDraw
+
+    height, width = strips[0].shape[1:3]
+    scale = max(1, side // min(height, width))
+    height, width = height * scale, width * scale
+    longest = max(len(s) for s in strips)
+    text = 14 if captions else 0
+    cell = (height + text + MARGIN, longest * (width + 1) + 2 * MARGIN)
+    columns = max(1, min(len(strips), round(math.sqrt(len(strips) * cell[0] / cell[1] * 1.4))))
+    rows = math.ceil(len(strips) / columns)
+    sheet = Image.new("RGB", (columns * cell[1], rows * cell[0] + MARGIN), (24, 24, 28))
+    draw = ImageDraw.Draw(sheet)
+    for number, clip in enumerate(strips):
+        top, left = number // columns * cell[0] + MARGIN, number % columns * cell[1] + MARGIN
+        if captions:
+            draw.text((left, top), captions[number][: cell[1] // 6], fill=(200, 200, 205))
+        for t, frame in enumerate(clip):
+            rgb = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
+            picture = Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(picture, (left + t * (width + 1), top + text))
+    return np.asarray(sheet)
+
+
+def save_picture(path: Path, picture: Frames) -> None:
+    """Write a picture (H, W, 3) as PNG, atomically."""
+    from PIL import Image
+
+    with files.replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def tile(clips: Sequence[Frames], columns: int | None = None) -> Frames:
+    """Put clips (T, H, W, C) of one shape side by side into one clip (T, rows * H, columns * W, C)."""
+    columns = columns or math.ceil(math.sqrt(len(clips)))
+    rows = math.ceil(len(clips) / columns)
+    empty = np.zeros_like(clips[0])
+    grid = [list(clips[r * columns : (r + 1) * columns]) for r in range(rows)]
+    grid[-1] += [empty] * (columns - len(grid[-1]))
+    return np.concatenate([np.concatenate(row, axis=2) for row in grid], axis=1)  # N x (T H W C) -> T rH cW C
