@@ -118,4 +118,4 @@ def _same(
     if abs(lengths[i] - lengths[j]) > LENGTH[0] + LENGTH[1] * longer:
         return False
     difference = signatures[i].astype(np.float32) - signatures[j].astype(np.float32)
-    return float((difference**2).mean()) <= min(allowed[i], allowed[j])
+    return bool((difference**2).mean() <= min(allowed[i], allowed[j]))

@@ -1,9 +1,10 @@
 """The dataset folder: clips decoded once into memory-mapped uint8 shards, and the tables that describe them.
 
-    dataset.json       what it is: size, rate, labels, content hash (see `DatasetInfo`)
-    clips.jsonl        a row for each clip (see `ClipRow`), ordered by source and time
-    rejected.jsonl     a row for each input or span that was left out, with the reason (see `Rejection`)
-    shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on
+dataset.json       what it is: size, rate, labels, content hash (see `DatasetInfo`)
+clips.jsonl        a row for each clip (see `ClipRow`), ordered by source and time
+sources.jsonl      a row for each input: what it is, and whether it was damaged (see `SourceRow`)
+rejected.jsonl     a row for each input or span that was left out, with the reason (see `Rejection`)
+shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SCHEMA = 1
 
 Split = Literal["train", "heldout"]
 Frames = npt.NDArray[np.uint8]
-RowType = TypeVar("RowType", "ClipRow", "Rejection", "DatasetInfo")
+RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,32 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class SourceRow:
+    """One input, whether clips came of it or not."""
+
+    source: str
+    """Path of the source, as in `ClipRow`."""
+    clips: int
+    """Number of clips in the dataset that came of it."""
+    width: int | None = None
+    """Width as displayed, in pixels, or None where it is not known."""
+    height: int | None = None
+    """Height as displayed, in pixels, or None where it is not known."""
+    fps: float | None = None
+    """Average frames in a second, or None where it is not known."""
+    duration: float | None = None
+    """Length that the container declares, in seconds, or None where it does not."""
+    codec: str | None = None
+    """FFmpeg's name of the codec, or None where it is not known."""
+    damaged: int = 0
+    """Damaged frames and packets."""
+    truncated: bool = False
+    """Whether it ends before the length that it declares."""
+    problem: str = ""
+    """The first fault, in the decoder's words."""
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """What a dataset is: the content of `dataset.json`."""
 
@@ -104,7 +131,8 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
     if not isinstance(value, dict) or not set(value) <= names:
         raise DatasetError(f"{where} is not a {kind.__name__}: {value!r:.200}", "make the dataset again")
     try:
-        return kind(**{key: tuple(v) if key == "labels" else v for key, v in value.items()})
+        known: dict[str, Any] = {key: tuple(v) if key == "labels" else v for key, v in value.items()}
+        return kind(**known)
     except TypeError as error:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
 
@@ -114,8 +142,15 @@ def content_hash(rows: Iterable[ClipRow]) -> str:
     return files.json_digest(sorted([r.digest, r.label or "", r.caption or "", r.split] for r in rows))
 
 
-def save_tables(folder: Path, info: DatasetInfo, rows: Sequence[ClipRow], rejections: Sequence[Rejection]) -> None:
-    """Write the three tables. `dataset.json` comes last: a folder with it is complete."""
+def save_tables(
+    folder: Path,
+    info: DatasetInfo,
+    rows: Sequence[ClipRow],
+    rejections: Sequence[Rejection],
+    sources: Sequence[SourceRow] = (),
+) -> None:
+    """Write the tables. `dataset.json` comes last: a folder with it is complete."""
+    files.write_lines(folder / "sources.jsonl", (asdict(row) for row in sources))
     files.write_lines(folder / "clips.jsonl", (asdict(row) for row in rows))
     files.write_lines(folder / "rejected.jsonl", (asdict(row) for row in rejections))
     files.write_json(folder / "dataset.json", asdict(info))
@@ -165,6 +200,13 @@ class Dataset:
     def rejections(self) -> list[Rejection]:
         """What was left out, and why."""
         return [_from_json(Rejection, v, "rejected.jsonl") for v in self._table("rejected.jsonl")]
+
+    @property
+    def sources(self) -> list[SourceRow]:
+        """What the dataset was made from; empty for a dataset that was not made by `ingest`."""
+        if not (self.folder / "sources.jsonl").exists():
+            return []
+        return [_from_json(SourceRow, v, "sources.jsonl") for v in self._table("sources.jsonl")]
 
     def split(self, name: Split) -> list[ClipRow]:
         """Return the rows of one split."""
