@@ -16,8 +16,11 @@ PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it there, flushed to disk, when the block succeeds.
+
+    With `durable` False it is not flushed: the file survives the death of the process, whole or not
+    at all, but not a power cut. For what is cheap to make again and checked when it is read.
 
     On any exception the temporary file is removed and what stood at `path` is untouched. The
     temporary name keeps the suffix of `path`, so that encoders which go by the suffix still work.
@@ -26,8 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

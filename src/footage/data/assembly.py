@@ -147,7 +147,7 @@ def _carry_over(task: Task, sources: Sequence[Source], state: State | None) -> t
             holdings[source.name] = old
             continue
         holdings[source.name] = held
-        if not _take_part(task, source.name, held):
+        if not _take_part(task, source.name, held, verify=True):
             missing.append(source)
     return holdings, missing
 
@@ -164,11 +164,11 @@ def _same_content(source: Source, held: Holding, old: Holding) -> bool:
         return False
 
 
-def _take_part(task: Task, name: str, held: Holding) -> bool:
+def _take_part(task: Task, name: str, held: Holding, verify: bool = False) -> bool:
     """Fill a holding from its part; tell whether there is a sound one."""
     path = task.part(name, held)
     try:
-        held.record, held.signatures = read_part(path, task.recipe)
+        held.record, held.signatures = read_part(path, task.recipe, verify)
     except DatasetError:
         return False
     held.places = [None] * len(held.record.clips)

@@ -51,7 +51,7 @@ def make_part(source: Source, recipe: Recipe, path: Path) -> PartRecord:
     """
     record = PartRecord()
     signatures: list[Signature] = []
-    with files.replacing(path) as temporary, open(temporary, "w+b") as handle:
+    with files.replacing(path, durable=False) as temporary, open(temporary, "w+b") as handle:
         rejection = None
         try:
             record.content = content_digest(source)

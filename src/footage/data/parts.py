@@ -6,6 +6,7 @@ signatures of the clips, a JSON record (`PartRecord`), and the length of the rec
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -131,8 +132,8 @@ def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signatur
     handle.flush()
 
 
-def read_part(path: Path, recipe: Recipe) -> tuple[PartRecord, list[Signature]]:
-    """Return the record and the signatures of a part.
+def read_part(path: Path, recipe: Recipe, verify: bool = False) -> tuple[PartRecord, list[Signature]]:
+    """Return the record and the signatures of a part; with `verify`, check the pixels against their digests.
 
     Raises:
         DatasetError: the part is damaged.
@@ -147,6 +148,12 @@ def read_part(path: Path, recipe: Recipe) -> tuple[PartRecord, list[Signature]]:
             record = PartRecord.from_json(json.loads(handle.read(length)))
             handle.seek(record.frames * recipe.frame_bytes)
             block = handle.read(len(record.clips) * size)
+            for clip in record.clips if verify else ():
+                digest = hashlib.sha256()
+                for frames in read_frames(handle, 0, clip.first, clip.frames, recipe.shape):
+                    digest.update(frames.data)
+                if digest.hexdigest() != clip.digest:
+                    raise ValueError(f"the clip at {clip.start} s is not what was written")
         marks = np.frombuffer(block, dtype=np.uint8).reshape(len(record.clips), *shape)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({error})", "remove it and run the same ingest command again") from None

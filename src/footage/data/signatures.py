@@ -34,13 +34,19 @@ Signature = npt.NDArray[np.uint8]
 
 def pool(frames: npt.NDArray[np.uint8], grid: int) -> npt.NDArray[np.float32]:
     """Average frames (T, H, W, C) over at most `grid` × `grid` cells: float32 (T, g, g', C)."""
-    _, height, width, _ = frames.shape
-    rows = np.linspace(0, height, min(grid, height) + 1).astype(int)
-    columns = np.linspace(0, width, min(grid, width) + 1).astype(int)
-    sums = np.add.reduceat(frames, columns[:-1], axis=2, dtype=np.float32)  # (T, H, W, C) → (T, H, g', C)
-    sums = np.add.reduceat(sums, rows[:-1], axis=1)  # → (T, g, g', C)
-    area = np.diff(rows)[:, None, None] * np.diff(columns)[None, :, None]
-    return np.asarray(sums / area.astype(np.float32), dtype=np.float32)
+    count, height, width, channels = frames.shape
+    rows, columns = _cells(height, grid), _cells(width, grid)
+    # Sums of bytes are exact in float32, so the result is the same on every machine.
+    sums = rows @ frames.reshape(count, height, width * channels).astype(np.float32)  # → (T, g, W·C)
+    sums = columns @ sums.reshape(count, len(rows), width, channels)  # → (T, g, g', C)
+    area = rows.sum(axis=1)[:, None, None] * columns.sum(axis=1)[:, None]
+    return np.asarray(sums / area, dtype=np.float32)
+
+
+def _cells(size: int, grid: int) -> npt.NDArray[np.float32]:
+    """Return which pixels of a line belong to which cell: ones and zeros (g, size)."""
+    cell = np.arange(size) * min(grid, size) // size
+    return np.asarray(cell == np.arange(min(grid, size))[:, None], dtype=np.float32)
 
 
 def moments(frames: int) -> list[int]:
