@@ -178,36 +178,53 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
     return method.sampler_of(info.config, nets), info
 
 
-def save_state(path: Path, method: Method, counters: dict[str, int | float]) -> None:
+def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) -> None:
     """Write what resuming needs, atomically: one file, whole or not there."""
     state = {
-        "nets": method.nets.state_dict(),
+        "nets": {name: net.state_dict() for name, net in method.nets.items()},
         "averages": {name: average.module.state_dict() for name, average in method.averages.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
-        "counters": counters,
+        "progress": dict(progress),
         "version": __version__,
     }
     with files.replacing(path) as temporary:
         torch.save(state, temporary)
 
 
-def load_state(path: Path, method: Method) -> dict[str, int | float]:
-    """Restore networks, averages and optimisers in place; return the counters.
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a resumable state onto the CPU. Only tensors and plain values are accepted.
 
     Raises:
-        ModelError: the file is damaged or belongs to other networks.
+        ModelError: the file is damaged.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        method.nets.load_state_dict(state["nets"])
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: state[key] for key in ("nets", "averages", "optimizers", "progress")}
+    except Exception as error:  # torch.load raises many kinds for damaged files
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path | str, error: Exception) -> ModelError:
+    what = f"{path} cannot be resumed from ({type(error).__name__}: {str(error)[:200]})"
+    return ModelError(what, "remove the run folder to begin again, or give another --out")
+
+
+def restore_nets(state: Mapping[str, Any], method: Method) -> None:
+    """Put saved weights into a method's networks and averages.
+
+    Raises:
+        ModelError: they belong to other networks.
+    """
+    try:
+        for name, net in method.nets.items():
+            net.load_state_dict(state["nets"][name])
         for name, average in method.averages.items():
             average.module.load_state_dict(state["averages"][name])
-        for name, optimizer in method.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        counters: dict[str, int | float] = state["counters"]
-    except Exception as error:
-        raise ModelError(
-            f"{path} cannot be resumed from ({type(error).__name__}: {str(error)[:200]})",
-            "remove it to begin again, or give another --out",
-        ) from error
-    return counters
+    except (KeyError, RuntimeError) as error:
+        raise _unusable("the saved state", error) from error
+
+
+def restore_optimizers(state: Mapping[str, Any], method: Method) -> None:
+    """Put saved moments into a method's optimisers."""
+    for name, optimizer in method.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])

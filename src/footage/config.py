@@ -66,13 +66,13 @@ class GanConfig:
     """Adam's learning rate of the generator."""
     critic_lr: float = 2e-4
     """Adam's learning rate of the critic."""
-    beta1: float = 0.5
+    beta1: float = 0.0
     """Adam's first moment decay, of both."""
     beta2: float = 0.99
     """Adam's second moment decay, of both."""
     critic_steps: int = 1
     """Critic updates for each generator update."""
-    r1: float = 1.0
+    r1: float = 0.2
     """Weight gamma of the R1 penalty, gamma / 2 E|grad D(x)|^2 on real clips; 0 for none."""
     penalty_every: int = 4
     """Penalties are applied at every n-th step, n times as strong (lazy regularisation, StyleGAN2)."""
@@ -98,7 +98,7 @@ class TrainConfig:
     """The training loop, whatever the method."""
 
     batch_size: int | None = None
-    """Clips in a step, over all processes; None finds one that fits the memory."""
+    """Clips in a step; None finds one that fits the memory."""
     seed: int = 0
     """Seed of the weights, the order of the clips and every random draw."""
     labels: Literal["auto", "yes", "no"] = "auto"
@@ -107,8 +107,6 @@ class TrainConfig:
     """Arithmetic of the networks; `auto` takes bf16 where the device is faster with it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` takes the best there is."""
-    devices: int = 1
-    """Number of devices (processes) to train on."""
     save_minutes: float = 1.0
     """Minutes between two saves of the resumable state."""
     sample_clips: int = 8_000
@@ -119,14 +117,8 @@ class TrainConfig:
         size = self.batch_size
         _require(size is None or 1 <= size <= 65_536, "train.batch_size", size, "give 1 to 65536, or leave it out")
         _require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
-        _require(self.devices >= 1, "train.devices", self.devices, "give at least 1")
         _require(self.save_minutes > 0, "train.save_minutes", self.save_minutes, "give more than 0")
         _require(self.sample_clips >= 1, "train.sample_clips", self.sample_clips, "give at least 1")
-        if size is not None and size % self.devices:
-            raise ConfigError(
-                f"train.batch_size is {size}, which does not divide among train.devices {self.devices}",
-                f"give a multiple of {self.devices}",
-            )
 
 
 @dataclass(frozen=True)
@@ -134,9 +126,7 @@ class Config:
     """A complete configuration: what is trained, and how."""
 
     preset: str = "custom"
-    """Name of the preset that it was derived from."""
-    about: str = ""
-    """One sentence on what it is for."""
+    """Named configuration that all other values default to; `footage models` lists them."""
     method: Literal["gan"] = "gan"
     """The way of training: a key of `footage.methods.METHODS`."""
     clip: ClipConfig = field(default_factory=ClipConfig)

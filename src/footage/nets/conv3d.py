@@ -77,6 +77,20 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-6)
 
 
+def _start_smooth(stage: nn.ConvTranspose3d) -> None:
+    """Let a transposed convolution begin as linear interpolation followed by a random mixing of channels.
+
+    With independent weights at every tap it begins, and for long stays, with a grid and a flicker of its own.
+    """
+    taps = {1: torch.ones(1), 4: torch.tensor([0.25, 0.75, 0.75, 0.25])}
+    t, h, w = (taps[size] for size in stage.kernel_size)
+    mixing = torch.randn(stage.in_channels, stage.out_channels, 1, 1, 1) / stage.in_channels**0.5
+    with torch.no_grad():
+        stage.weight.copy_(mixing * t[:, None, None] * h[:, None] * w)
+        if stage.bias is not None:
+            stage.bias.zero_()
+
+
 class Conv3dGenerator(nn.Module):
     """z (B, latent), label (B,) or None -> clip (B, C, T, H, W), a linear output around [-1, 1].
 
@@ -101,6 +115,9 @@ class Conv3dGenerator(nn.Module):
             nn.ConvTranspose3d(inside, outside, stage.kernel, stage.stride, stage.padding)
             for inside, outside, stage in zip(widths, [*widths[1:], clip.channels], shape.stages, strict=True)
         )
+        for stage in self.stages:
+            assert isinstance(stage, nn.ConvTranspose3d)
+            _start_smooth(stage)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the clips of the latent codes."""

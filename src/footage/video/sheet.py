@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,34 @@ MARGIN = 4
 
 def strip(clip: Frames, frames: int = 8) -> Frames:
     """Pick `frames` frames, evenly spaced from first to last, of a clip (T, H, W, C)."""
-    return clip[np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int)]
+    picker = Picker(len(clip), frames)
+    list(picker.watch([clip]))
+    return picker.strip()
+
+
+class Picker:
+    """Picks the frames of a strip from a video that passes by, keeping no others.
+
+    Args:
+        length: frames of the video.
+        frames: frames to keep, evenly spaced from first to last.
+    """
+
+    def __init__(self, length: int, frames: int = 8) -> None:
+        self._wanted = set(np.linspace(0, length - 1, min(frames, length)).round().astype(int).tolist())
+        self._kept: list[Frames] = []
+
+    def watch(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        """Pass chunks (T, H, W, C) on, keeping what is wanted."""
+        seen = 0
+        for chunk in chunks:
+            self._kept += [frame.copy() for t, frame in enumerate(chunk, seen) if t in self._wanted]
+            seen += len(chunk)
+            yield chunk
+
+    def strip(self) -> Frames:
+        """Return the frames picked, (T, H, W, C)."""
+        return np.stack(self._kept)
 
 
 def contact_sheet(strips: Sequence[Frames], captions: Sequence[str] = (), *, side: int = 64) -> Frames:

@@ -1,0 +1,310 @@
+"""The public verbs. Each is a function here and a command of the same name; torch is imported when it is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from footage.config import Config, to_json
+from footage.console import make_console
+from footage.errors import ConfigError, ModelError
+from footage.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footage.data.ingest import IngestResult
+    from footage.data.store import Dataset
+    from footage.model import Model
+
+SHEET_CLIPS = 64
+"""Most clips on a contact sheet."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk."""
+
+    path: Path
+    """The run folder."""
+
+    @property
+    def model(self) -> Path:
+        """The model folder inside it."""
+        return self.path / "model"
+
+
+def ingest(
+    sources: tuple[Path, ...],
+    to: Path,
+    *,
+    height: int = 64,
+    width: int = 64,
+    channels: Literal[1, 3] = 3,
+    fps: float | None = None,
+    fit: Literal["crop", "letterbox", "stretch"] = "crop",
+    labels: str = "folder",
+    min_frames: int = 16,
+    heldout: float = 0.1,
+    cuts: bool = True,
+    keep_static: bool = False,
+    keep_duplicates: bool = False,
+    digits: int = 2,
+    sequences: int = 2000,
+    sequence_frames: int = 20,
+    seed: int = 0,
+    workers: int | None = None,
+    name: str | None = None,
+    advise: bool = True,
+    quiet: bool = False,
+) -> IngestResult:
+    """Make a data set from videos. Run again, it decodes only what is new or changed.
+
+    Args:
+        sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
+            the Moving MNIST .npy file.
+        to: the dataset folder.
+        height: height of the clips, in pixels.
+        width: width of the clips, in pixels.
+        channels: 1 for grey, 3 for RGB.
+        fps: frames in a second; left out, the most frequent among the sources.
+        fit: how a picture of another shape is fitted in.
+        labels: folder (the first folder below a source), none, or a CSV or JSON table.
+        min_frames: shorter clips are left out.
+        heldout: part of the sources that is never trained on.
+        cuts: divide at scene cuts.
+        keep_static: keep clips in which nothing moves.
+        keep_duplicates: keep clips that repeat an earlier one.
+        digits: digits in a clip made from IDX images; with 1 it is also the label.
+        sequences: clips made from an IDX file.
+        sequence_frames: frames in a clip made from IDX images.
+        seed: seed of the clips made from IDX images.
+        workers: processes; left out, one for each core.
+        name: name of the data set; left out, that of its folder.
+        advise: measure what a model could be trained from it (takes a few seconds).
+        quiet: print nothing.
+    """
+    from footage.data.ingest import ingest as ingest_sources
+    from footage.progress import phases
+
+    console = make_console(quiet)
+    with phases(console) as show:
+        result = ingest_sources(
+            list(sources),
+            to,
+            height=height,
+            width=width,
+            channels=channels,
+            fps=fps,
+            fit=fit,
+            labels=labels,
+            min_frames=min_frames,
+            heldout=heldout,
+            cuts=cuts,
+            keep_static=keep_static,
+            keep_duplicates=keep_duplicates,
+            digits=digits,
+            sequences=sequences,
+            sequence_frames=sequence_frames,
+            seed=seed,
+            workers=workers,
+            name=name,
+            on_progress=lambda p: show(p.phase, p.done, p.total, p.name),
+        )
+    line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
+    console.print(f"{line}, {result.reused:,} as before", highlight=False)
+    _write_audit(result.dataset, advise, console)
+    return result
+
+
+def audit(dataset: Path, *, advise: bool = True, quiet: bool = False) -> Path:
+    """Say what is in a data set, what was left out and why, and what could be trained from it.
+
+    Args:
+        dataset: the dataset folder.
+        advise: measure what a model could be trained from it (takes a few seconds).
+        quiet: print nothing.
+
+    Returns:
+        The page, audit.html in the dataset folder.
+    """
+    from footage.data.store import Dataset
+
+    opened = Dataset(dataset)
+    _write_audit(opened, advise, make_console(quiet))
+    return opened.folder / "audit.html"
+
+
+def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
+    """Write audit.html and print the same."""
+    from footage.audit import audit_text, write_audit
+
+    recommendation = None
+    if advise:
+        from footage.advice import recommend
+
+        with console.status("measuring what could be trained from it"):
+            recommendation = recommend(dataset, dataset.folder)
+    page = dataset.folder / "audit.html"
+    write_audit(dataset, page, recommendation)
+    console.print(audit_text(dataset, recommendation))
+    console.print(f"audit    {page}", highlight=False)
+
+
+def train(
+    data: str,
+    config: Config | str = "conv3d-64",
+    *,
+    out: Path | None = None,
+    minutes: float | None = None,
+    clips: int | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train a model. The same command again goes on where it stopped; more minutes or clips extend an ended run.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set: shapes or digits.
+        config: a complete configuration, or the name of a preset.
+        out: the run folder; left out, runs/DATA-PRESET.
+        minutes: minutes to train, over the whole life of the run.
+        clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
+        dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
+        quiet: print nothing.
+    """
+    for name, value in (("minutes", minutes), ("clips", clips)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{name} is {value}", "give more than 0")
+    console = make_console(quiet)
+    from footage.train import start
+    from footage.train.run import RunFolder
+
+    chosen = preset(config) if isinstance(config, str) else config
+    folder = RunFolder(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}")
+    with console.status("looking at the data and the machine"):
+        plan = start.prepare(data, chosen, timed=dry_run)
+    console.print(plan.table())
+    if dry_run:
+        console.print_json(json.dumps(to_json(plan.config)))
+    else:
+        console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
+        start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
+    return Run(folder.path)
+
+
+def generate(
+    model: Path,
+    to: Path,
+    *,
+    count: int = 16,
+    frames: int | None = None,
+    fps: float | None = None,
+    label: str | None = None,
+    seed: int = 0,
+    format: Literal["mp4", "webm", "gif", "png"] = "mp4",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    quiet: bool = False,
+) -> list[Path]:
+    """Generate clips with a model folder, and a contact sheet of them. The same seed gives the same clip.
+
+    Args:
+        model: a model folder, or a run.
+        to: folder for the clips.
+        count: how many clips.
+        frames: their length; left out, the model's own.
+        fps: their rate when played; left out, that of the training data.
+        label: their class; left out, classes as often as in the training data.
+        seed: seed of the first clip; the next has the next.
+        format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The files written.
+    """
+    from footage.progress import tracked
+    from footage.video.encode import write_clip
+    from footage.video.sheet import Picker, contact_sheet, save_picture
+
+    console = make_console(quiet)
+    loaded = load(model, device)
+    clips = loaded.generate(count, frames=frames, fps=fps, label=label, seed=seed)
+    if note := loaded.joins(frames or 1):
+        console.print(note, highlight=False)
+    written: list[Path] = []
+    strips, captions = [], []
+    for clip in tracked(clips, count, "generating", console):
+        parts = [f"{clip.metadata['seed']:06d}"]
+        if "label" in clip.metadata:
+            parts.insert(0, re.sub(r"[^\w.-]+", "_", clip.metadata["label"]).lstrip("."))
+        path = to / "-".join(parts)
+        path = path if format == "png" else path.with_name(f"{path.name}.{format}")
+        picker = Picker(clip.frames)
+        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
+        written.append(path)
+        if len(strips) < SHEET_CLIPS:
+            strips.append(picker.strip())
+            captions.append("-".join(parts))
+    save_picture(to / "sheet.png", contact_sheet(strips, captions))
+    console.print(f"{len(written):,} clips and sheet.png in {to}", highlight=False)
+    return written
+
+
+def load(model: Path | str, device: str = "auto") -> Model:
+    """Load a model folder; nothing in it can run code.
+
+    Args:
+        model: a model folder, or a run.
+        device: where to compute; `auto` takes the best there is.
+
+    Raises:
+        ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
+    """
+    from footage.config import TrainConfig
+    from footage.model import Model
+    from footage.train.fit import find_place
+
+    place = find_place(TrainConfig(device=device))  # type: ignore[arg-type]
+    return Model(model, place.device)
+
+
+def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
+    """List the presets, and the models in a folder, with what each can do.
+
+    Args:
+        folder: where to look for models, with all its subfolders.
+        quiet: print nothing.
+
+    Returns:
+        The model folders.
+    """
+    from rich.table import Table
+
+    console = make_console(quiet)
+    table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
+    for name, entry in PRESETS.items():
+        table.add_row(name, entry.about)
+    console.print(table)
+    found = sorted(path.parent for path in folder.rglob("model.json"))
+    table = Table("model", "clips", "labels", "trained on", title=f"models in {folder}", title_justify="left")
+    for path in found:
+        table.add_row(str(path), *_describe(path))
+    console.print(table if found else f"no models in {folder}; train one with: footage train DATA")
+    return found
+
+
+def _describe(path: Path) -> tuple[str, str, str]:
+    """Say what the model in a folder makes, or why it is refused."""
+    from footage.checkpoint import read_info
+
+    try:
+        info = read_info(path)
+    except ModelError as error:
+        return "", "", f"[red]{error}[/red]"
+    clip = info.config.clip
+    makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
+    return makes, ", ".join(info.labels) or "–", f"{info.dataset}, {info.clips_seen:,} clips"
+

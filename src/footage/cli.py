@@ -1,0 +1,91 @@
+"""The command `footage`: typed dispatch over `footage.api`; flags come from the functions' types."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional, arg
+
+from footage import __version__, api
+from footage.config import Config
+from footage.console import make_console
+from footage.demonstration import demo
+from footage.errors import ConfigError, FootageError, nearest
+from footage.presets import preset
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "demo": demo,
+    "ingest": api.ingest,
+    "audit": api.audit,
+    "train": api.train,
+    "generate": api.generate,
+    "models": api.models,
+}
+"""Every command, by name."""
+POSITIONAL = ("sources", "data", "dataset", "model", "folder")
+"""Arguments that are given without a flag."""
+DEFAULT_PRESET = "conv3d-64"
+"""What `train` takes when no preset is named."""
+
+
+def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
+    """Give a verb the signature that the command line shows: positional arguments, and a preset's knobs as flags."""
+    parameters = []
+    for item in inspect.signature(function).parameters.values():
+        # Only the parameters' types are looked up: those of the results need heavy imports.
+        hint, default = eval(item.annotation, function.__globals__), item.default
+        if item.name in POSITIONAL:
+            hint = Positional[hint]
+        if item.name == "config":
+            hint, default = Annotated[Config, arg(name="")], preset(_named_preset(arguments))
+        parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def command(**values: Any) -> Any:
+        return function(**values)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    return command
+
+
+def _named_preset(arguments: Sequence[str]) -> str:
+    """Return the preset that the command line names; its values are the defaults of all other flags."""
+    for number, word in enumerate(arguments):
+        if word == "--preset" and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if word.startswith("--preset="):
+            return word.partition("=")[2]
+    return DEFAULT_PRESET
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Errors that a user can put right are printed in one line, with exit status 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["--version"]:
+            print(f"footage {__version__}")
+            return
+        if words and not words[0].startswith("-") and words[0] not in VERBS:
+            raise ConfigError(f'there is no command "{words[0]}"', nearest(words[0], VERBS))
+        commands = {name: _command(function, words) for name, function in VERBS.items()}
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="footage",
+            description="Train a video generator on your own clips; make an endless library of new ones.",
+            args=words or ["--help"],
+        )
+    except FootageError as error:
+        console = make_console(to_stderr=True)
+        console.print("error", style="bold red", end=": ")
+        console.print(str(error), highlight=False, markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,1 @@
+"""The mathematics of each metric, on tensors: no files, no networks."""

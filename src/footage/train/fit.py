@@ -1,0 +1,182 @@
+"""What a training needs: where it runs, how much memory a batch takes, which batch size fits, how long a step takes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from footage.config import Config, TrainConfig
+from footage.errors import TrainingError
+from footage.methods import METHODS
+from footage.methods.base import Batch, PlainEngine
+
+WORKSPACE = 1.6
+"""What a step takes on top of the tensors that it saves for the backward pass, as a factor: gradients and scratch space."""
+LIBRARIES = 600 * 2**20
+"""Bytes that the program takes before the first tensor."""
+MOST = {"cpu": 16, "cuda": 64, "mps": 32}
+"""Largest batch that is chosen without being asked: beyond it a step takes longer for no better model."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how the arithmetic is done."""
+
+    device: str
+    """`cpu`, `cuda` or `mps`."""
+    bf16: bool
+    """Whether the networks run under bf16 autocast."""
+
+    @property
+    def precision(self) -> str:
+        """The name in a configuration."""
+        return "bf16" if self.bf16 else "fp32"
+
+
+def find_place(train: TrainConfig) -> Place:
+    """Choose device and precision.
+
+    Raises:
+        TrainingError: the device that was asked for is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    device = train.device if train.device != "auto" else next(d for d in ("cuda", "mps", "cpu") if there[d])
+    if not there[device]:
+        raise TrainingError(f'there is no device "{device}" here', f"give one of {[d for d in there if there[d]]}")
+    if train.precision != "auto":
+        return Place(device, train.precision == "bf16")
+    if device == "cuda":
+        return Place(device, torch.cuda.is_bf16_supported(including_emulation=False))
+    return Place(device, device == "cpu" and _cpu_has_bf16())
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 natively; where it only emulates it, float32 is faster."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def memory_free(device: str) -> int:
+    """Return the bytes that a training may take on a device, leaving some for others."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0] * 0.9)
+    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+    try:
+        with open("/proc/meminfo", encoding="ascii") as handle:
+            table = dict(line.split(":") for line in handle)
+        return int(int(table["MemAvailable"].split()[0]) * 1024 * 0.7)
+    except (OSError, KeyError):
+        return int(pages * os.sysconf("SC_PAGE_SIZE") * 0.7) if pages > 0 else 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a configuration needs on a place."""
+
+    parameters: dict[str, int]
+    """Weights of each network."""
+    fixed_bytes: int
+    """Memory whatever the batch: weights, averages, gradients, optimisers, libraries."""
+    clip_bytes: int
+    """Memory for each further clip in a batch."""
+    step_seconds: float
+    """Time of a training step of `timed_batch` clips on this machine, 0 where it was not measured."""
+    timed_batch: int
+    """Clips in the step that was timed."""
+
+    def bytes(self, batch_size: int) -> int:
+        """Return the memory of a batch."""
+        return self.fixed_bytes + batch_size * self.clip_bytes
+
+
+def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
+    """Make a batch of noise of the right shape."""
+    clip = config.clip
+    rng = torch.Generator().manual_seed(0)
+    clips = torch.rand(size, clip.channels, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
+    chosen = torch.randint(labels, (size,), generator=rng).to(device) if labels else None
+    return Batch(clips.to(device), chosen, rng, size)
+
+
+def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) -> Needs:
+    """Count weights and memory by one real step of two clips; time one of `timed_batch` clips if asked.
+
+    The bytes that the step keeps for its backward pass are counted as they are kept, each storage once, so that the
+    figure holds on any device.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        method = METHODS[config.method](config, labels)
+    method.nets.to(place.device)
+    for average in method.averages.values():
+        average.module.to(place.device)
+    method.build_optimizers()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
+    average_bytes = sum(
+        p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters()
+    )
+    size = 2
+    with (
+        torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
+        method.step(fake_batch(config, labels, size, place.device), 0, PlainEngine())
+    owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
+    activations = sum(count for pointer, count in kept.items() if pointer not in owned)
+    seconds = 0.0
+    if timed_batch:
+        batch = fake_batch(config, labels, timed_batch, place.device)
+        times = []
+        for number in range(1, 4):
+            begin = time.perf_counter()
+            with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16):
+                log = method.step(copy.copy(batch), number * timed_batch, PlainEngine())
+            float(next(iter(log.values())))  # waits for the device
+            times.append(time.perf_counter() - begin)
+        seconds = min(times)
+    return Needs(
+        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in method.nets.items()},
+        fixed_bytes=LIBRARIES + 4 * weights + average_bytes,  # weights, gradients, two moments of Adam
+        clip_bytes=int(activations / size * WORKSPACE),
+        step_seconds=seconds,
+        timed_batch=timed_batch,
+    )
+
+
+def fit_batch(config: Config, needs: Needs, place: Place) -> int:
+    """Return the batch size: the given one, or the largest power of two that fits the memory and is worth its time.
+
+    Raises:
+        TrainingError: not even one clip fits.
+    """
+    if config.train.batch_size is not None:
+        return config.train.batch_size
+    free = memory_free(place.device)
+    size = MOST[place.device]
+    while size > 1 and needs.bytes(size) > free:
+        size //= 2
+    if needs.bytes(size) > free:
+        raise TrainingError(
+            f"one clip needs {needs.bytes(1) / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+            "lower --clip.height, --clip.width, --clip.frames or --net.width",
+        )
+    return size
+
+
+def resolved(config: Config, needs: Needs, place: Place) -> Config:
+    """Return the configuration with everything filled in that was left to be found."""
+    train = dataclasses.replace(config.train, batch_size=fit_batch(config, needs, place))
+    return dataclasses.replace(config, train=train)

@@ -1,0 +1,355 @@
+"""The training loop on Lightning Fabric: it feeds a method, saves, samples, watches and stops.
+
+Everything that a step depends on follows from the saved state and the clips seen, so a killed run that is started again
+by the same command gives, on the same device, bit for bit the weights of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+
+from footage import checkpoint
+from footage.config import Config
+from footage.data.clips import ClipSource, Loader
+from footage.errors import TrainingError
+from footage.methods import METHODS
+from footage.methods.base import Batch, Method
+from footage.sample import videos
+from footage.train.fit import Place, find_place
+from footage.train.health import judge_losses, judge_samples, sample_figures
+from footage.train.meters import Clock, Means
+from footage.train.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
+from footage.train.run import DataNote, RunFolder, write_config
+
+LOG_CLIPS = 500
+"""Clips seen between two rows of figures."""
+SAMPLES = 16
+"""Clips on a sample sheet; their seeds are 0, 1, 2 and so on."""
+RETRIES = 2
+"""How often a run goes back to its last good state before it stops."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends; extending a run is asking for more. Whichever comes first counts."""
+
+    clips: int | None = None
+    """Clips seen, over the whole life of the run."""
+    minutes: float | None = None
+    """Minutes of training, over the whole life of the run."""
+
+
+@dataclass
+class Progress:
+    """How far a run is. Saved with the state."""
+
+    clips_seen: int = 0
+    """Training clips seen."""
+    seconds: float = 0.0
+    """Time spent in the loop."""
+    attempt: int = 0
+    """How often the run went back to a good state; part of every seed."""
+
+
+@dataclass
+class Outcome:
+    """How a call of `train` ended."""
+
+    progress: Progress
+    """How far the run is now."""
+    reason: str
+    """`done`, `interrupted` or `diverged`."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Shares of the loop's time: see `footage.train.meters.Clock.shares`."""
+
+
+class FabricEngine:
+    """What the loop lends to a training step; see `footage.methods.base.Engine`."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar."""
+        self.fabric.backward(loss)
+
+    @contextlib.contextmanager
+    def frozen(self, net: nn.Module) -> Iterator[None]:
+        """Switch the weights' gradients, and their synchronisation, off within the block."""
+        net.requires_grad_(False)
+        try:
+            yield
+        finally:
+            net.requires_grad_(True)
+
+
+def step_seed(seed: int, rank: int, clips_seen: int, attempt: int) -> int:
+    """Mix what a step's random draws depend on into one seed (splitmix64's finaliser, Steele et al. 2014)."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + rank * 0xD1B54A32D192ED03 + clips_seen * 0x8CB92BA72F3D8DD7 + attempt) % 2**64
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+    return (mixed ^ (mixed >> 31)) % 2**63
+
+
+class Interrupt:
+    """Turns Ctrl-C and a polite kill into a flag, so that the loop ends between two steps. A second Ctrl-C is final."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interrupt:
+        """Take the signals over, in the main thread; elsewhere they are not ours."""
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *exception: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class Training:
+    """One run: its parts, and the verbs that the loop is made of.
+
+    Args:
+        config: the resolved configuration, batch size included.
+        source: where clips come from.
+        folder: the run folder.
+        note: which data it is.
+        budget: when to stop.
+        console: where to speak.
+    """
+
+    def __init__(
+        self, config: Config, source: ClipSource, folder: RunFolder, note: DataNote, budget: Budget, console: Console
+    ) -> None:
+        assert config.train.batch_size is not None, "the batch size is found before the loop begins"
+        self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
+        self.console, self.progress = console, Progress()
+        self.batch_size = config.train.batch_size
+        self.place: Place = find_place(config.train)
+        self.fabric = Fabric(
+            accelerator="gpu" if self.place.device == "cuda" else self.place.device,
+            devices=1,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.train.seed)
+            self.method: Method = METHODS[config.method](config, len(note.labels))
+        state = checkpoint.read_state(folder.state) if folder.state.exists() else None
+        self._restore(state)
+        if state is None:
+            write_config(folder, config, note)
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        """Put a saved state into the method and hand its parts to Fabric; without one, only the latter."""
+        if state is not None:
+            checkpoint.restore_nets(state, self.method)
+        for name, net in self.method.nets.items():
+            self.method.nets[name] = self.fabric.setup_module(net)
+        for average in self.method.averages.values():
+            average.module.to(self.fabric.device)
+        self.method.build_optimizers()
+        if state is not None:
+            checkpoint.restore_optimizers(state, self.method)
+            self.progress = Progress(**state["progress"])
+        for name, optimizer in self.method.optimizers.items():
+            self.method.optimizers[name] = self.fabric.setup_optimizers(optimizer)
+
+    def save(self) -> None:
+        """Write the resumable state and the model, each atomically."""
+        checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
+        counts = [0] * len(self.note.labels)
+        for span in self.source.spans("train"):
+            if counts and span.label >= 0:
+                counts[span.label] += 1
+        info = checkpoint.ModelInfo(
+            name=self.folder.path.name,
+            config=self.config,
+            labels=self.note.labels,
+            label_shares=tuple(count / sum(counts) for count in counts),
+            fps=self.source.fps,
+            dataset=self.note.name,
+            dataset_hash=self.note.content_hash,
+            clips_seen=self.progress.clips_seen,
+        )
+        checkpoint.save_model(self.folder.model, info, self.method)
+
+    def sane(self) -> bool:
+        """Whether every weight, trained or averaged, is finite."""
+        averages = (p for average in self.method.averages.values() for p in average.module.parameters())
+        weights = [p.detach() for p in self.method.nets.parameters()] + list(averages)
+        return all(math.isfinite(float(norm)) for norm in torch._foreach_norm(weights))
+
+    def go_back(self, terminal: Terminal) -> bool:
+        """Return to the last good state with other random draws; False when that was tried often enough."""
+        if not self.folder.state.exists() or self.progress.attempt >= RETRIES:
+            return False
+        state = checkpoint.read_state(self.folder.state)
+        checkpoint.restore_nets(state, self.method)
+        checkpoint.restore_optimizers(state, self.method)
+        attempt, seconds = self.progress.attempt + 1, self.progress.seconds
+        self.progress = Progress(state["progress"]["clips_seen"], seconds, attempt)
+        terminal.say(
+            f"[yellow]warning[/yellow]: a figure is no longer finite; going back to {self.progress.clips_seen:,} clips "
+            f"with other random draws (attempt {attempt} of {RETRIES}). If it happens again: lower --gan.lr and "
+            "--gan.critic-lr, or give --train.precision fp32"
+        )
+        return True
+
+    def step(self, loaded: tuple[Any, Any], engine: FabricEngine) -> dict[str, Tensor]:
+        """Make one update from one loaded batch."""
+        frames, classes = loaded
+        rng = torch.Generator()
+        train = self.config.train
+        rng.manual_seed(step_seed(train.seed, 0, self.progress.clips_seen, self.progress.attempt))
+        clips = torch.from_numpy(frames).to(self.fabric.device, non_blocking=True)
+        clips = clips.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)  # B T H W C -> B C T H W, in [-1, 1]
+        labels = torch.from_numpy(classes).to(self.fabric.device) if self.note.labels else None
+        batch = Batch(clips.contiguous(), labels, rng, self.batch_size)
+        # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
+        with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16):
+            return self.method.step(batch, self.progress.clips_seen, engine)
+
+    def sample(self, terminal: Terminal, log: MetricsLog, reals: Tensor) -> None:
+        """Write a sheet and a preview of the averaged model, and judge them beside real clips."""
+        names, clip = self.note.labels, self.config.clip
+        labels = [seed % len(names) for seed in range(SAMPLES)] if names else None
+        chunks = list(videos(self.method.sampler(), list(range(SAMPLES)), labels, clip.frames))
+        fakes = chunks[0]  # B T H W C; a sheet shows one segment
+        captions = [f"seed {seed}" + (f" · {names[seed % len(names)]}" if names else "") for seed in range(SAMPLES)]
+        metadata = {"run": self.folder.path.name, "clips_seen": self.progress.clips_seen}
+        write_samples(self.folder, fakes, captions, self.progress.clips_seen, self.source.fps, metadata)
+        as_float = torch.from_numpy(fakes).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
+        figures = sample_figures(as_float, reals)
+        log.write(self.progress.clips_seen, figures)
+        terminal.warn(judge_samples(figures, self.progress.clips_seen), self.progress.clips_seen)
+        plot_curves(self.folder.metrics, self.folder.path / "curves.png")
+
+
+def run(training: Training) -> Outcome:
+    """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
+    progress, budget = training.progress, training.budget
+    train = training.config.train
+    clip = training.config.clip
+    source = training.source
+
+    def loader() -> Loader:
+        return Loader(source, "train", frames=clip.frames, batch_size=training.batch_size, seed=train.seed)
+
+    reals = _reals(loader(), SAMPLES)
+    log = MetricsLog(training.folder, progress.clips_seen)
+    total = budget.clips if budget.minutes is None else budget.minutes * 60
+    assert total is not None, "a budget has clips or minutes"
+    terminal = Terminal(training.console, total, "clips" if budget.minutes is None else "seconds")
+    reason = "done"
+    clock = Clock()
+    with contextlib.closing(log), Interrupt() as interrupt, terminal:
+        while True:
+            outcome = _stretch(training, loader(), log, terminal, interrupt, clock, reals)
+            if outcome != "not finite":
+                reason = outcome
+                break
+            if not training.go_back(terminal):
+                reason = "diverged"
+                break
+        if reason != "diverged":
+            training.save()
+            if training.progress.clips_seen:
+                training.sample(terminal, log, reals)
+    return Outcome(training.progress, reason, clock.shares())
+
+
+def _stretch(
+    training: Training,
+    loader: Loader,
+    log: MetricsLog,
+    terminal: Terminal,
+    interrupt: Interrupt,
+    clock: Clock,
+    reals: Tensor,
+) -> str:
+    """Train until something ends the stretch: `done`, `interrupted` or `not finite`."""
+    engine = FabricEngine(training.fabric)
+    progress, config = training.progress, training.config
+    means = Means(training.batch_size)
+    next_save = progress.seconds + config.train.save_minutes * 60
+    batches = loader.batches(progress.clips_seen)
+    clock.restart()
+    with contextlib.closing(batches):
+        while not _spent(progress, training.budget):
+            if interrupt.asked:
+                return "interrupted"
+            loaded = next(batches)
+            elapsed = clock.lap("data")
+            means.add(training.step(loaded, engine))
+            elapsed += clock.lap("step")
+            before = progress.clips_seen
+            progress.clips_seen += training.batch_size
+            if _crossed(before, progress.clips_seen, LOG_CLIPS):
+                row = means.take()
+                if not all(math.isfinite(value) for value in row.values()):
+                    return "not finite"
+                log.write(progress.clips_seen, {**row, "memory_gib": memory_used(training.place.device)})
+                terminal.warn(judge_losses(row, progress.clips_seen), progress.clips_seen)
+            if _crossed(before, progress.clips_seen, config.train.sample_clips):
+                training.sample(terminal, log, reals)
+            if progress.seconds >= next_save:
+                if not training.sane():
+                    return "not finite"
+                training.save()
+                next_save = progress.seconds + config.train.save_minutes * 60
+            text = f"{progress.clips_seen:,} clips · {means.rate:.1f} clips/s"
+            terminal.progress(_done(progress, training.budget), text, training.place.device)
+            progress.seconds += elapsed + clock.lap("rest")
+    return "done" if training.sane() else "not finite"
+
+
+def _reals(loader: Loader, count: int) -> Tensor:
+    """Return the first `count` training windows, (B, C, T, H, W) in [-1, 1], to compare samples with."""
+    parts = [loader.batch(seen)[0] for seen in range(0, count, loader.local)]
+    clips = torch.cat([torch.from_numpy(part) for part in parts])[:count]
+    return clips.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
+
+
+def _crossed(before: int, now: int, interval: int) -> bool:
+    return before // interval != now // interval
+
+
+def _done(progress: Progress, budget: Budget) -> float:
+    return progress.seconds if budget.minutes is not None else float(progress.clips_seen)
+
+
+def _spent(progress: Progress, budget: Budget) -> bool:
+    by_clips = budget.clips is not None and progress.clips_seen >= budget.clips
+    return by_clips or (budget.minutes is not None and progress.seconds >= budget.minutes * 60)
+
+
+def out_of_memory(error: BaseException) -> TrainingError | None:
+    """Turn a device's memory error into advice; None for any other error."""
+    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return TrainingError(
+            f"the memory does not suffice ({str(error).splitlines()[0][:160]})",
+            f"give a smaller --train.batch-size or --net.width (this process is {os.getpid()})",
+        )
+    return None

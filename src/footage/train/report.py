@@ -1,0 +1,179 @@
+"""What a run tells: figures in metrics.jsonl and TensorBoard, sheets, previews, curves, and lines on the terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from footage import files
+from footage.train.health import Warning
+from footage.train.run import RunFolder
+from footage.video.encode import chunked, write_clip
+from footage.video.sheet import contact_sheet, save_picture, strip, tile
+
+Frames = npt.NDArray[np.uint8]
+
+QUIET_LINE = 30.0
+"""Seconds between progress lines where the output is no terminal."""
+LIVE_LINE = 0.2
+"""Seconds between changes of the live bar."""
+
+
+class MetricsLog:
+    """`metrics.jsonl` and TensorBoard events. Rows beyond the point where a run is taken up again are dropped.
+
+    Args:
+        folder: the run.
+        clips_seen: where the run begins or goes on.
+    """
+
+    def __init__(self, folder: RunFolder, clips_seen: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = folder.metrics
+        rows = files.read_lines(self.path) if self.path.exists() else []
+        kept = [row for row in rows if row["clips"] <= clips_seen]
+        if len(kept) != len(rows) or rows:
+            files.write_lines(self.path, kept)
+        self._board = SummaryWriter(  # type: ignore[no-untyped-call]
+            str(folder.path / "tensorboard"), purge_step=clips_seen + 1 if clips_seen else None
+        )
+        self._lines = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+
+    def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
+        """Add a row."""
+        rounded = {key: float(f"{value:.6g}") for key, value in row.items()}
+        self._lines.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")
+        self._lines.flush()
+        for key, value in rounded.items():
+            self._board.add_scalar(key, value, clips_seen)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write everything out."""
+        self._lines.close()
+        self._board.close()  # type: ignore[no-untyped-call]
+
+
+def write_samples(
+    folder: RunFolder, clips: Frames, captions: Sequence[str], clips_seen: int, fps: float, metadata: Mapping[str, Any]
+) -> None:
+    """Write a contact sheet and a looping preview of samples, uint8 (B, T, H, W, C)."""
+    name = f"{clips_seen:09d}"
+    save_picture(folder.samples / f"{name}.png", contact_sheet([strip(clip) for clip in clips], captions))
+    preview = tile(list(clips))
+    write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))
+
+
+def plot_curves(metrics: Path, target: Path) -> None:
+    """Plot every figure of metrics.jsonl against the clips seen, as PNG."""
+    rows = files.read_lines(metrics)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    groups = (
+        ("Losses", ("critic_loss", "generator_loss", "r1")),
+        ("Logits of the critic", ("real", "fake")),
+        ("Samples / real clips (1 is right)", ("motion_ratio", "contrast_ratio", "diversity_ratio")),
+        ("Clips a second", ("clips_per_second",)),
+    )
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, names) in zip(np.ravel(figure.subplots(2, 2)), groups, strict=True):
+        for name in names:
+            points = [(row["clips"], row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1.2)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("clips seen", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    with files.replacing(target) as temporary, matplotlib.rc_context({"savefig.dpi": 110}):
+        figure.savefig(temporary, format="png")
+
+
+class Terminal:
+    """Progress on the terminal: a live bar with rate, ETA and memory, or a line now and then where there is none.
+
+    Args:
+        console: where to write.
+        total: what the run counts up to: clips, or seconds.
+        unit: `clips` or `seconds`.
+    """
+
+    def __init__(self, console: Console, total: float, unit: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console, self.total, self.unit = console, total, unit
+        self._said: dict[str, int] = {}
+        self._next = 0.0
+        self._bar = Progress(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("·"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not console.is_terminal or console.quiet,
+        )
+        self._task = self._bar.add_task("starting", total=total)
+
+    def __enter__(self) -> Terminal:
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def progress(self, done: float, text: str, device: str) -> None:
+        """Show how far the run is; at most a few times a second."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (QUIET_LINE if self._bar.disable else LIVE_LINE)
+        text = f"{text} · {memory_used(device):.1f} GiB"
+        self._bar.update(self._task, completed=min(done, self.total), description=text)
+        if self._bar.disable:
+            self.console.print(f"{done / self.total:4.0%}  {text}", highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(text, highlight=False)
+
+    def warn(self, warnings: Sequence[Warning], clips_seen: int) -> None:
+        """Print warnings, the same kind again only after five times as many clips."""
+        for warning in warnings:
+            if clips_seen >= self._said.get(warning.kind, 0):
+                self._said[warning.kind] = clips_seen * 5
+                self.console.print(f"[yellow]warning[/yellow] at {clips_seen:,} clips: {warning.text}", highlight=False)
+
+
+def memory_used(device: str) -> float:
+    """Return the memory that the run takes now, in GiB: of the GPU, or of this process."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        with open("/proc/self/statm", encoding="ascii") as handle:
+            pages = int(handle.read().split()[1])
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    import os
+
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

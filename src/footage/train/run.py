@@ -1,0 +1,147 @@
+"""The run folder: its files, who may write to it, and how a run is taken up again.
+
+config.json     the resolved configuration and the data that it is trained on
+metrics.jsonl   a row of figures every few hundred clips; the same as TensorBoard events in tensorboard/
+samples/        sheets and previews of fixed seeds through the training;  curves.png
+model/          what a user shares
+state/          what resuming needs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from footage import files
+from footage.config import Config, differences, from_json, to_json
+from footage.errors import ConfigError, TrainingError
+
+FIXED = ("method", "clip.", "net.", "train.seed")
+"""Knobs that cannot change within a run: its networks or its random draws depend on them."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+    """The folder."""
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Figures, a row a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Sheets and previews."""
+        return self.path / "samples"
+
+    @property
+    def model(self) -> Path:
+        """The model folder."""
+        return self.path / "model"
+
+    @property
+    def state(self) -> Path:
+        """The resumable state."""
+        return self.path / "state" / "last.pt"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second training; the lock ends with the process, however it ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            try:
+                import fcntl
+
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except ImportError:  # no such locks on this system
+                pass
+            except OSError:
+                raise TrainingError(
+                    f'"{self.path}" is being trained by another process', "wait for it, or give another --out"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True)
+class DataNote:
+    """Which data a run was trained on."""
+
+    data: str
+    """Path or name as given."""
+    name: str
+    """Name of the data set."""
+    content_hash: str
+    """Content hash of the data set."""
+    labels: tuple[str, ...]
+    """Classes that the model is conditioned on."""
+
+
+def write_config(folder: RunFolder, config: Config, note: DataNote) -> None:
+    """Write `config.json`."""
+    files.write_json(folder.config, {"config": to_json(config), "data": {**vars(note), "labels": list(note.labels)}})
+
+
+def read_config(folder: RunFolder) -> tuple[Config, DataNote] | None:
+    """Read `config.json`; None where the run has not begun.
+
+    Raises:
+        TrainingError: it is damaged or of another version.
+    """
+    try:
+        value: Any = json.loads(folder.config.read_text(encoding="utf-8"))
+        data = value["data"]
+        return from_json(Config, value["config"]), DataNote(**{**data, "labels": tuple(data["labels"])})
+    except FileNotFoundError:
+        return None
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{folder.config} cannot be read ({error})", "give another --out") from None
+
+
+def resume(folder: RunFolder, config: Config, note: DataNote) -> tuple[Config, list[str]]:
+    """Reconcile a configuration with the run that stands in the folder.
+
+    Returns:
+        The configuration to go on with, and a line for each thing that has changed.
+
+    Raises:
+        TrainingError: something has changed that a run cannot take.
+    """
+    stored = read_config(folder)
+    if stored is None or not folder.state.exists():
+        if folder.path.is_dir() and stored is None and any(p.name != ".lock" for p in folder.path.iterdir()):
+            raise TrainingError(f'"{folder.path}" is not empty and is no run', "give another --out")
+        return config, []
+    old, old_note = stored
+    if config.train.batch_size is None:
+        train = dataclasses.replace(config.train, batch_size=old.train.batch_size)
+        config = dataclasses.replace(config, train=train)
+    if old_note.labels != note.labels:
+        raise TrainingError(
+            f'"{folder.path}" was begun with labels {list(old_note.labels)}, now they are {list(note.labels)}',
+            "give another --out",
+        )
+    changed = differences(old, config)
+    for knob, (before, now) in changed.items():
+        if knob.startswith(FIXED):
+            raise TrainingError(f'"{folder.path}" was begun with {knob} {before}, now it is {now}', "give another --out")
+    lines = [f"{knob}: {before} before, {now} from here on" for knob, (before, now) in changed.items()]
+    if old_note.content_hash != note.content_hash:
+        lines.append(f"data: {old_note.name} has other content than when the run began")
+    return config, lines

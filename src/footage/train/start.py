@@ -1,0 +1,176 @@
+"""From a request to a run: data and preset are matched, everything left open is found, then the loop begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from footage.config import Config
+from footage.data.clips import ClipSource, Loader, open_clips
+from footage.errors import ConfigError, TrainingError
+from footage.train.fit import Needs, Place, find_place, measure, memory_free, resolved
+from footage.train.run import DataNote, RunFolder, resume
+
+DEFAULT_CLIPS = 200_000
+"""How many clips a run sees when nothing is said."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that is ready to begin."""
+
+    config: Config
+    """The resolved configuration, batch size included."""
+    source: ClipSource
+    """Where clips come from."""
+    note: DataNote
+    """Which data it is."""
+    place: Place
+    """Device and precision."""
+    needs: Needs
+    """Weights, memory and time."""
+    usable: int
+    """Training clips that are long enough."""
+    total: int
+    """All training clips."""
+
+    @property
+    def batch_size(self) -> int:
+        """Clips in a step."""
+        assert self.config.train.batch_size is not None
+        return self.config.train.batch_size
+
+    def memory_gib(self) -> float:
+        """Return the memory that training is expected to take."""
+        return self.needs.bytes(self.batch_size) / 2**30
+
+    def clips_per_second(self) -> float:
+        """Return the measured rate of training steps, or 0 where it was not measured."""
+        return self.needs.timed_batch / self.needs.step_seconds if self.needs.step_seconds else 0.0
+
+    def table(self) -> Table:
+        """Return the plan for the terminal."""
+        clip = self.config.clip
+        rate = self.clips_per_second()
+        rows = {
+            "preset": self.config.preset,
+            "data": f"{self.note.name}: {self.usable:,} of {self.total:,} training clips are long enough",
+            "labels": ", ".join(self.note.labels) or "not used",
+            "clips": f"B × {clip.channels} × {clip.frames} × {clip.height} × {clip.width} (C T H W), "
+            f"{self.source.fps:g} fps",
+            **{f"weights, {name}": f"{count:,}" for name, count in self.needs.parameters.items()},
+            "device": f"{self.place.device}, {self.place.precision}",
+            "batch size": f"{self.batch_size}",
+            "memory": f"about {self.memory_gib():.1f} GiB, {memory_free(self.place.device) / 2**30:.1f} GiB may be used",
+        }
+        if rate:
+            rows["speed"] = f"{rate:.1f} clips/s measured here; 100,000 clips take {100_000 / rate / 60:,.0f} minutes"
+        table = Table(show_header=False, box=None, pad_edge=False)
+        for name, value in rows.items():
+            table.add_row(f"[dim]{name}[/dim]", value)
+        return table
+
+
+def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
+    """Match a configuration with the data: take over grey or colour, check the size, decide on labels.
+
+    Raises:
+        ConfigError: the size differs, or labels are asked for and not there.
+    """
+    height, width, channels = source.shape
+    clip = config.clip
+    if (height, width) != (clip.height, clip.width):
+        raise ConfigError(
+            f"{source.name} has frames of {width}×{height}, preset {config.preset} makes {clip.width}×{clip.height}",
+            f"ingest again with --width {clip.width} --height {clip.height}, "
+            f"or train with --clip.width {width} --clip.height {height}",
+        )
+    if channels != clip.channels:
+        config = dataclasses.replace(config, clip=dataclasses.replace(clip, channels=channels))
+    spans = source.spans("train")
+    missing = sum(span.label < 0 for span in spans)
+    classes = {span.label for span in spans if span.label >= 0}
+    if config.train.labels == "yes" and (missing or not classes):
+        raise ConfigError(
+            f"{missing} of {len(spans)} training clips of {source.name} have no label",
+            "leave out --train.labels yes, or give every clip a label and ingest again",
+        )
+    used = config.train.labels == "yes" or (config.train.labels == "auto" and not missing and len(classes) > 1)
+    return config, source.labels if used else ()
+
+
+def prepare(data: Path | str, config: Config, *, timed: bool) -> Plan:
+    """Resolve a request without beginning anything.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set.
+        config: what was asked for.
+        timed: whether to measure the time of a step as well.
+    """
+    source = open_clips(data, config.clip)
+    config, labels = match(config, source)
+    spans = source.spans("train")
+    loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
+    place = find_place(config.train)
+    needs = measure(config, len(labels), place)
+    config = resolved(config, needs, place)
+    if timed:
+        needs = measure(config, len(labels), place, timed_batch=config.train.batch_size or 1)
+    note = DataNote(str(data), source.name, source.content_hash, labels)
+    usable = len({unit.span.index for unit in loader.units})
+    return Plan(config, source, note, place, needs, usable, len(spans))
+
+
+def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | None, console: Console) -> Plan:
+    """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
+
+    Raises:
+        TrainingError: the run cannot go on; the last good state is kept.
+    """
+    from footage.train import loop
+
+    with folder.lock():
+        config, changes = resume(folder, plan.config, plan.note)
+        plan = dataclasses.replace(plan, config=config)
+        budget = loop.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
+        try:
+            training = loop.Training(config, plan.source, folder, plan.note, budget, console)
+            if training.progress.clips_seen:
+                console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
+            for line in changes:
+                console.print(f"[yellow]changed[/yellow] {line}", highlight=False)
+            outcome = loop.run(training)
+        except Exception as error:
+            advice = loop.out_of_memory(error)
+            raise advice if advice else error from error
+    _farewell(plan, folder, outcome, console)
+    return plan
+
+
+def _farewell(plan: Plan, folder: RunFolder, outcome: object, console: Console) -> None:
+    from footage.train.loop import Outcome
+
+    assert isinstance(outcome, Outcome)
+    progress = outcome.progress
+    where = shlex.quote(str(folder.path))
+    if outcome.reason == "diverged":
+        raise TrainingError(
+            f"training diverged at {progress.clips_seen:,} clips and could not recover; "
+            f"the last good state is kept in {folder.path}",
+            "give another --out with a lower --gan.lr and --gan.critic-lr, or --train.precision fp32",
+        )
+    minutes = progress.seconds / 60
+    console.print(
+        f"{progress.clips_seen:,} clips in {minutes:.1f} minutes; outside the training step: "
+        f"{outcome.shares['outside']:.1%} of the time, waiting for data {outcome.shares['data']:.1%}",
+        highlight=False,
+    )
+    if outcome.reason == "interrupted":
+        console.print(f"stopped and saved in {where}: run the same command again to go on", highlight=False)
+    else:
+        console.print(f"model in {where}/model; to go on training, give more --clips or --minutes", highlight=False)
