@@ -1,9 +1,9 @@
 """Near-duplicates among clips: the same footage saved again in another size, quality or container.
 
 A signature is a clip's frames at equal fractions of its length, each averaged over a small grid of
-cells. Two clips are near-duplicates when their signatures differ by little compared with what
-changes *within* each of them: two people walking past the same wall differ by as much as they
-move, while a copy differs by coding noise only.
+cells. Two clips are near-duplicates when their motion (the signature less the mean picture) differs
+by little compared with the motion itself, and their mean pictures are alike: two people walking
+past the same wall differ by as much as they move, while a copy differs by coding noise only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ MOMENTS = 8
 """Frames in a signature."""
 GRID = 12
 """Cells along each side of a frame in a signature."""
-ALIKE = 0.06
-"""Two clips are alike when their mean squared difference is below this part of what changes within each."""
+ALIKE = 0.18
+"""Two clips move alike when the mean squared difference of their motion is below this part of either's motion."""
+SAME_PLACE = 0.995
+"""Two clips show the same place when their mean grey pictures correlate by at least this, whatever the contrast."""
+SAME_COLOURS = 0.97
+"""The same for the mean pictures with their colours, which coding blurs more."""
 NOISE = 0.6
 """A mean squared difference below this, in grey levels squared, is coding noise whatever the motion."""
 LENGTH = (0.25, 0.05)
@@ -84,44 +88,60 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
     """
     count = len(signatures)
     lengths = np.asarray(seconds, dtype=np.float64)
-    coarse = np.empty((count, 0), dtype=np.float32)
     allowed = np.empty(count, dtype=np.float32)
+    blocks = []
     for start in range(0, count, BLOCK):
-        block = signatures[start : start + BLOCK]
-        small = pool(block.reshape(-1, *block.shape[2:]), COARSE)  # (n·M, g, g', C) → (n·M, c, c', C)
-        small = small.reshape(len(block), -1)  # → (n, M·c·c'·C)
-        if not coarse.size:
-            coarse = np.empty((count, small.shape[1]), dtype=np.float32)
-        coarse[start : start + BLOCK] = small
-        change = block.astype(np.float32).var(axis=1).reshape(len(block), -1).mean(axis=1)
-        allowed[start : start + BLOCK] = np.maximum(ALIKE * change, NOISE)
+        motion = _motion(signatures[start : start + BLOCK])
+        allowed[start : start + BLOCK] = np.maximum(ALIKE * (motion**2).reshape(len(motion), -1).mean(axis=1), NOISE)
+        blocks.append(_coarse(motion))
+    coarse = np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float32)
     squares = np.einsum("nk,nk->n", coarse, coarse)
     kept_of: dict[int, int] = {}
     for start in range(0, count, BLOCK):
         rows = slice(start, start + BLOCK)
         for before in range(0, start + 1, BLOCK):
             columns = slice(before, before + BLOCK)
-            cross = coarse[rows] @ coarse[columns].T
-            distance = (squares[rows, None] + squares[None, columns] - 2 * cross) / coarse.shape[1]
+            sums = squares[rows, None] + squares[None, columns]  # (n, m)
+            distance = (sums - 2 * (coarse[rows] @ coarse[columns].T)) / coarse.shape[1]
             limit = np.minimum(allowed[rows, None], allowed[None, columns])
-            slack = 1e-6 * (squares[rows, None] + squares[None, columns]) / coarse.shape[1]  # float32 rounding
-            later, earlier = np.nonzero(distance <= 1.6 * limit + slack + 1.0)  # cells differ in area by a pixel row
+            later, earlier = np.nonzero(distance <= limit + 1e-5 * sums / coarse.shape[1])  # float32 rounds
             for i, j in zip((later + start).tolist(), (earlier + before).tolist(), strict=True):
-                if j < i and i not in kept_of and j not in kept_of and _same(signatures, lengths, allowed, i, j):
-                    kept_of[i] = j
+                close = abs(lengths[i] - lengths[j]) <= LENGTH[0] + LENGTH[1] * max(lengths[i], lengths[j])
+                if j < i and close and i not in kept_of and j not in kept_of:
+                    limit_ij = float(min(allowed[i], allowed[j]))
+                    if _same(signatures[i], signatures[j], limit_ij):
+                        kept_of[i] = j
     return [Duplicate(clip, of) for clip, of in sorted(kept_of.items())]
 
 
-def _same(
-    signatures: npt.NDArray[np.uint8],
-    lengths: npt.NDArray[np.float64],
-    allowed: npt.NDArray[np.float32],
-    i: int,
-    j: int,
-) -> bool:
-    """Compare two clips in full."""
-    longer = max(lengths[i], lengths[j])
-    if abs(lengths[i] - lengths[j]) > LENGTH[0] + LENGTH[1] * longer:
+def _motion(signatures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return what changes within clips (n, M, g, g', C): the signatures less each clip's mean picture."""
+    values = signatures.astype(np.float32)
+    return np.asarray(values - values.mean(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _coarse(motion: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Average the cells of (n, M, g, g', C) in blocks and flatten: (n, K), weighted to keep the mean square a bound."""
+    count, _, height, width, _ = motion.shape
+    rows, columns = _cells(height, COARSE), _cells(width, COARSE)
+    rows, columns = (m / np.sqrt(m.sum(axis=1, keepdims=True) * m.shape[1] / len(m)) for m in (rows, columns))
+    small = np.einsum("ah,nmhwc,bw->nmabc", rows, motion, columns, optimize=True)
+    return np.asarray(small.reshape(count, -1), dtype=np.float32)
+
+
+def _same(a: Signature, b: Signature, limit: float) -> bool:
+    """Compare two clips in full: how they move, and where."""
+    motion = _motion(np.stack([a, b]))
+    if float(((motion[0] - motion[1]) ** 2).mean()) > limit:
         return False
-    difference = signatures[i].astype(np.float32) - signatures[j].astype(np.float32)
-    return bool((difference**2).mean() <= min(allowed[i], allowed[j]))
+    pictures = [mark.mean(axis=0) for mark in (a, b)]  # (M, g, g', C) → (g, g', C)
+    if max(float(picture.std()) for picture in pictures) < 2:  # two even walls
+        return abs(float(a.mean()) - float(b.mean())) < 10
+    greys = [picture.mean(axis=2) for picture in pictures]  # → (g, g')
+    return _correlation(*greys) >= SAME_PLACE and _correlation(*pictures) >= SAME_COLOURS
+
+
+def _correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Return the correlation of two pictures, 0 where one is flat."""
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / (np.sqrt((a * a).sum() * (b * b).sum()) + 1e-6))
