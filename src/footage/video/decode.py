@@ -202,7 +202,7 @@ class _Ticks:
         self.tick = 0
         self.held: tuple[npt.NDArray[np.uint8], bool] | None = None
         self.time = 0.0  # of the held picture, in seconds from the first
-        self.raw: float | None = None  # its timestamp in the file
+        self.offset = 0.0  # what to add to a timestamp of the file
         self.hold = 1 / fps  # how long a picture lasts that no other follows
         self.waiting: list[tuple[npt.NDArray[np.uint8], bool]] = []
 
@@ -217,11 +217,15 @@ class _Ticks:
         """Take the next picture; yield the chunks that it completes."""
         if source_fps:
             self.hold = 1 / source_fps
-        if self.held is not None:
-            gap = self.hold if time is None or self.raw is None else time - self.raw
-            self.time += gap if 0 < gap <= LONGEST_HOLD else self.hold
+        if self.held is None:
+            self.offset = -(time or 0.0)
+        else:
+            shown = self.time + self.hold if time is None else time + self.offset
+            if shown - self.time > LONGEST_HOLD:
+                self.offset -= shown - self.time - self.hold
+                shown = self.time + self.hold
+            self.time = shown if shown > self.time else self.time + self.hold  # clocks do not run backwards
             yield from self._fill(self.time * self.fps - EARLY)
-        self.raw = time if time is not None else (None if self.raw is None else self.raw + self.hold)
         self.held = (picture, damaged)
 
     def end(self) -> Iterator[DecodedChunk]:

@@ -1,0 +1,104 @@
+"""Small clips for the tests, made with PyAV, the same on every run."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def moving(frames: int = 40, size: tuple[int, int] = (64, 64), seed: int = 0) -> list[np.ndarray]:
+    """A coloured disc on a textured wall; both depend on the seed. RGB uint8 (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    coarse = rng.integers(40, 200, (6, 6, 3))
+    wall = np.kron(coarse, np.ones((height // 6 + 1, width // 6 + 1, 1)))[:height, :width]
+    colour = rng.integers(0, 256, 3)
+    start, way = rng.uniform(0.2, 0.8, 2), rng.uniform(-1, 1, 2)
+    y, x = np.mgrid[0:height, 0:width]
+    made = []
+    for t in range(frames):
+        at = np.abs((start + way * t / 40) % 2 - 1) * (height, width)
+        inside = (y - at[0]) ** 2 + (x - at[1]) ** 2 < (min(size) / 5) ** 2
+        made.append(np.where(inside[..., None], colour, wall).astype(np.uint8))
+    return made
+
+
+def still(frames: int = 40, size: tuple[int, int] = (64, 64), seed: int = 0) -> list[np.ndarray]:
+    return moving(1, size, seed) * frames
+
+
+def write(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    *,
+    fps: int | Fraction = 25,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    times: Sequence[float] | None = None,
+    sar: Fraction | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Encode frames; `times` in seconds makes the rate variable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.thread_count = 1
+        stream.options = options if options is not None else ({"crf": "16"} if codec == "libx264" else {})
+        if sar:
+            stream.sample_aspect_ratio = sar
+        base = Fraction(1, 1000) if times else Fraction(1) / Fraction(fps)
+        stream.codec_context.time_base = base
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = (round(times[i] * 1000) if times else i), base
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def write_audio(path: Path) -> Path:
+    """A second of sound, no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+    return path
+
+
+def rotate(path: Path, degrees: int) -> Path:
+    """Set the display matrix in the track header of an mp4 file: turned clockwise for display."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4
+    matrix = at + (52 if content[at] == 1 else 40)
+    one = 1 << 16
+    cos, sin = {0: (one, 0), 90: (0, one), 180: (-one, 0), 270: (0, -one)}[degrees]
+    struct.pack_into(">9i", content, matrix, cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+    path.write_bytes(bytes(content))
+    return path
+
+
+def corrupt(path: Path, begin: float, end: float, every: int = 3) -> Path:
+    """Spoil a stretch of the file, given as parts of its length."""
+    content = bytearray(path.read_bytes())
+    for i in range(int(len(content) * begin), int(len(content) * end), every):
+        content[i] ^= 0x5A
+    path.write_bytes(bytes(content))
+    return path
+
+
+def cut_off(path: Path, keep: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    return path
