@@ -43,12 +43,13 @@ def write(
     times: Sequence[float] | None = None,
     sar: Fraction | None = None,
     container_options: dict[str, str] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Path:
-    """Encode frames; `times` in seconds makes the rate variable."""
+    """Encode frames, none where a `size` is given; `times` in seconds makes the rate variable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
-        stream.height, stream.width = frames[0].shape[:2]
+        stream.height, stream.width = size or frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.thread_count = 1
         stream.options = options if options is not None else ({"crf": "16"} if codec == "libx264" else {})
@@ -56,6 +57,7 @@ def write(
             stream.sample_aspect_ratio = sar
         base = Fraction(1, 1000) if times else Fraction(1) / Fraction(fps)
         stream.codec_context.time_base = base
+        container.start_encoding()
         for i, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = (round(times[i] * 1000) if times else i), base

@@ -2,7 +2,6 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-import clips
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +10,7 @@ from footage.video.decode import CHUNK, decode
 from footage.video.geometry import FITS
 from footage.video.pictures import PictureDecoder, fit_frames, natural_key
 from footage.video.probe import UnusableMedia, probe
+from tests import clips
 
 
 def frames_of(path, height=64, width=64, channels=3, fps=25.0, fit="crop"):
@@ -151,7 +151,7 @@ def test_damage_in_the_middle_is_marked_and_survived(tmp_path):
     marked = np.concatenate([chunk.damaged for chunk in chunks])
     frames = np.concatenate([chunk.frames for chunk in chunks])
     assert decoder.damaged > 0 and decoder.problem
-    assert 90 <= len(frames) <= 121
+    assert 90 <= len(frames) <= 125  # pictures out of order are shown late
     assert not marked[:30].any() and marked[40:80].any() and not marked[-20:].any()
     assert difference(frames[:30], clips.moving(120)[:30]) < 9
 

@@ -62,7 +62,9 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of one JSON object a line. A last line that was cut off by a crash is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines() also splits at U+2028
+    if lines == [""]:
+        return []
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines):
         try:

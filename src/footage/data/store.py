@@ -225,7 +225,7 @@ class Dataset:
             path = self.folder / name
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
             expected = (self.info.height, self.info.width, self.info.channels)
             needed = max(row.offset + row.frames for row in self.rows if row.shard == name)

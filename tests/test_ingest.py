@@ -1,0 +1,331 @@
+import gzip
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from footage.data import assembly, shards
+from footage.data.ingest import ingest
+from footage.data.splits import assign_splits
+from footage.data.store import Dataset
+from footage.errors import ConfigError, DatasetError
+from tests import clips
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve clips in two classes."""
+    root = tmp_path_factory.mktemp("made") / "src"
+    for i in range(12):
+        clips.write(root / ("run" if i % 2 else "walk") / f"clip {i}.mp4", clips.moving(24 + i, seed=i))
+    return root
+
+
+def tables(dataset):
+    return dataset.rows, dataset.rejections, dataset.sources, dataset.info
+
+
+def pixels(dataset):
+    return {(r.source, r.start): dataset.read(r).tobytes() for r in dataset.rows}
+
+
+def test_folder_of_videos(folder, tmp_path):
+    seen = []
+    result = ingest([folder], tmp_path / "d", workers=2, on_progress=seen.append)
+    dataset = result.dataset
+    assert (result.sources, result.decoded, result.reused) == (12, 12, 0)
+    assert result.rejections == () and result.ignored == {}
+    assert dataset.info.labels == ("run", "walk") and dataset.info.fps == 25 and dataset.info.name == "d"
+    assert [r.frames for r in dataset.rows] == [int(r.source[:-4].rsplit(" ")[-1]) + 24 for r in dataset.rows]
+    assert {r.label for r in dataset.split("heldout")} <= {"run", "walk"} and dataset.split("heldout")
+    for row in dataset.rows[:3]:
+        seed = int(row.source[:-4].rsplit(" ")[-1])
+        got = dataset.read(row).astype(int)
+        assert np.abs(got - np.stack(clips.moving(24 + seed, seed=seed))).mean() < 9
+    assert {p.phase for p in seen} == {"rates", "decode", "compare", "pack"}
+    assert [p.done for p in seen if p.phase == "decode"] == list(range(1, 13))
+    assert sorted(p.name for p in (tmp_path / "d").iterdir()) == [
+        *("clips.jsonl", "dataset.json", "ingest", "rejected.jsonl", "shard-00000.npy", "sources.jsonl")
+    ]
+    assert not any((tmp_path / "d/ingest/parts").iterdir())
+
+
+def test_the_number_of_workers_changes_nothing(folder, tmp_path):
+    results = [ingest([folder], tmp_path / f"{n}" / "d", workers=n).dataset for n in (0, 1, 3)]
+    assert tables(results[0]) == tables(results[1]) == tables(results[2])
+    assert pixels(results[0]) == pixels(results[1]) == pixels(results[2])
+
+
+def test_a_second_run_decodes_nothing(folder, tmp_path, monkeypatch):
+    first = ingest([folder], tmp_path / "d", workers=0)
+    shard = (tmp_path / "d/shard-00000.npy").stat()
+    monkeypatch.setattr(assembly, "part_job", None)
+    again = ingest([folder], tmp_path / "d", workers=0)
+    assert (again.decoded, again.reused) == (0, 12)
+    assert tables(first.dataset) == tables(again.dataset)
+    assert (tmp_path / "d/shard-00000.npy").stat().st_mtime_ns == shard.st_mtime_ns
+
+
+def test_new_changed_touched_and_removed_files(folder, tmp_path):
+    root = tmp_path / "src"
+    shutil.copytree(folder, root)
+    before = ingest([root], tmp_path / "d", workers=0).dataset
+    sides = {r.source: r.split for r in before.rows}
+    (root / "walk/clip 0.mp4").unlink()
+    clips.write(root / "run/clip 1.mp4", clips.moving(30, seed=50))
+    clips.write(root / "run/new.mp4", clips.moving(30, seed=51))
+    os.utime(root / "walk/clip 2.mp4", (1, 1))
+    result = ingest([root], tmp_path / "d", workers=0)
+    assert result.decoded == 2
+    fresh = ingest([root], tmp_path / "fresh" / "d", workers=0).dataset
+    assert pixels(result.dataset) == pixels(fresh)
+    changed = {"src/run/clip 1.mp4", "src/run/new.mp4"}
+    assert {r.source: r.split for r in result.dataset.rows if r.source not in changed}.items() <= sides.items()
+    used = {r.shard for r in result.dataset.rows}
+    assert {p.name for p in (tmp_path / "d").glob("shard-*")} == used
+
+
+def test_other_settings_decode_again(folder, tmp_path):
+    ingest([folder], tmp_path / "d", workers=0)
+    options = {"height": 32, "width": 48, "channels": 1, "min_frames": 8, "workers": 0}
+    result = ingest([folder], tmp_path / "d", fps=12.5, **options)
+    assert result.decoded == 12
+    assert result.dataset.read(result.dataset.rows[0]).shape[1:] == (32, 48, 1)
+    assert ingest([folder], tmp_path / "d", **options).decoded == 0
+    assert ingest([folder], tmp_path / "d", digits=3, **options).decoded == 0
+
+
+def test_many_shards(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 30 * 64 * 64 * 3)
+    dataset = ingest([folder], tmp_path / "d", workers=0).dataset
+    names = [r.shard for r in dataset.rows]
+    assert len(set(names)) > 3 and names == sorted(names)
+    monkeypatch.undo()
+    whole = ingest([folder], tmp_path / "e", workers=0).dataset
+    assert pixels(dataset) == pixels(whole) and dataset.info.content_hash == whole.info.content_hash
+
+
+def test_cuts_static_short_and_duplicates(tmp_path):
+    root = tmp_path / "src"
+    parts = [clips.moving(30, seed=0), clips.moving(40, seed=1), clips.moving(5, seed=2)]
+    clips.write(root / "a.mp4", [f for part in parts for f in part])
+    clips.write(root / "b static.mp4", clips.still(40, seed=3))
+    clips.write(root / "c copy.mkv", clips.moving(40, seed=1), options={"crf": "32"})
+    clips.write(root / "d short.mp4", clips.moving(9, seed=4))
+    result = ingest([root], tmp_path / "d", workers=0, heldout=0)
+    assert [(r.source, r.start, r.end) for r in result.dataset.rows] == [("src/a.mp4", 0, 1.2), ("src/a.mp4", 1.2, 2.8)]
+    assert {(r.source, r.reason) for r in result.rejections} == {
+        ("src/a.mp4", "too short"),
+        ("src/b static.mp4", "static"),
+        ("src/c copy.mkv", "near-duplicate"),
+        ("src/d short.mp4", "too short"),
+    }
+    assert "src/a.mp4, 1.20 to 2.80 s" in next(r.detail for r in result.rejections if r.reason == "near-duplicate")
+    options = {"keep_static": True, "keep_duplicates": True, "cuts": False, "min_frames": 4}
+    every = ingest([root], tmp_path / "e", workers=0, **options).dataset
+    assert [r.frames for r in every.rows] == [75, 40, 40, 9] and every.rejections == []
+
+
+def test_a_duplicate_is_taken_when_the_first_goes(tmp_path):
+    root = tmp_path / "src"
+    clips.write(root / "a.mp4", clips.moving(40, seed=1))
+    clips.write(root / "b.mkv", clips.moving(40, seed=1), options={"crf": "30"})
+    clips.write(root / "c.mp4", clips.moving(40, seed=2))
+    assert [r.source for r in ingest([root], tmp_path / "d", workers=0).dataset.rows] == ["src/a.mp4", "src/c.mp4"]
+    (root / "a.mp4").unlink()
+    again = ingest([root], tmp_path / "d", workers=0)
+    assert [r.source for r in again.dataset.rows] == ["src/b.mkv", "src/c.mp4"] and again.decoded == 1
+    assert pixels(again.dataset) == pixels(ingest([root], tmp_path / "e", workers=0).dataset)
+
+
+def test_folder_of_pictures_and_a_long_clip_divided(tmp_path, monkeypatch):
+    from footage.data import intake
+
+    monkeypatch.setattr(intake, "CLIP_BYTES", 20 * 64 * 64 * 3)
+    for i, frame in enumerate(clips.moving(70)):
+        (tmp_path / "src/walk/one").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame).save(tmp_path / f"src/walk/one/{i}.png")
+    dataset = ingest([tmp_path / "src"], tmp_path / "d", workers=0, keep_duplicates=True).dataset
+    assert [r.frames for r in dataset.rows] == [17, 18, 17, 18] and dataset.info.labels == ("walk",)
+    got = np.concatenate([dataset.read(r) for r in dataset.rows])
+    assert np.array_equal(got, np.stack(clips.moving(70)))
+
+
+def idx(path, array):
+    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    with (gzip.open if path.suffix == ".gz" else open)(path, "wb") as handle:
+        handle.write(head + array.tobytes())
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_idx_digits_do_not_leak(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    images = np.zeros((50, 28, 28), np.uint8)
+    images[:, 6:22, 6:22] = rng.integers(1, 120, (50, 16, 16))
+    images[40:] += (images[40:] > 0) * np.uint8(130)  # the last 20 % are brighter
+    (tmp_path / "src").mkdir()
+    idx(tmp_path / f"src/t10k-images-idx3-ubyte{ending}", images)
+    idx(tmp_path / f"src/t10k-labels-idx1-ubyte{ending}", (np.arange(50) % 10).astype(np.uint8))
+    options = {"workers": 0, "channels": 1, "sequences": 12}
+    dataset = ingest([tmp_path / "src"], tmp_path / "d", digits=1, **options).dataset
+    assert (len(dataset.split("train")), len(dataset.split("heldout"))) == (12, 3)
+    assert set(dataset.info.labels) <= set("0123456789") and all(r.label for r in dataset.rows)
+    for row in dataset.rows:
+        assert (dataset.read(row).max() > 125) == (row.split == "heldout")
+    two = ingest([tmp_path / "src"], tmp_path / "e", digits=2, height=32, width=32, **options).dataset
+    assert two.info.labels == () and all(len(r.caption.split()) == 2 for r in two.rows)
+    assert two.read(two.rows[0]).shape == (20, 32, 32, 1)
+
+
+def test_moving_mnist_array(tmp_path):
+    array = np.zeros((20, 30, 64, 64), np.uint8)
+    for n in range(30):
+        for t in range(20):
+            array[t, n, n : n + 20, t : t + 15 + n] = 255
+    np.save(tmp_path / "mnist_test_seq.npy", array)
+    dataset = ingest([tmp_path / "mnist_test_seq.npy"], tmp_path / "d", channels=1, workers=0).dataset
+    assert len(dataset.rows) == 30 and [r.split for r in dataset.rows] == ["train"] * 27 + ["heldout"] * 3
+    assert np.array_equal(dataset.read(dataset.rows[7])[..., 0], array[:, 7])
+    np.save(tmp_path / "colour.npy", np.repeat(array.swapaxes(0, 1)[:, :18, ..., None], 3, axis=-1))
+    dataset = ingest([tmp_path / "colour.npy"], tmp_path / "e", height=32, width=32, workers=0).dataset
+    assert dataset.read(dataset.rows[0]).shape == (18, 32, 32, 3)
+
+
+def test_rate_is_the_most_frequent_and_then_stays(tmp_path):
+    root = tmp_path / "src"
+    for i in range(3):
+        clips.write(root / f"{i}.mp4", clips.moving(60, seed=i), fps=30)
+    clips.write(root / "x.mp4", clips.moving(60, seed=9), fps=12)
+    assert ingest([root], tmp_path / "d", workers=0).dataset.info.fps == 30
+    for i in range(4, 10):
+        clips.write(root / f"{i}.mp4", clips.moving(60, seed=i), fps=12)
+    again = ingest([root], tmp_path / "d", workers=0)
+    assert again.dataset.info.fps == 30 and again.decoded == 6
+
+
+def test_splits():
+    import hashlib
+
+    contents = {f"s{i}": hashlib.sha256(str(i // 2).encode()).hexdigest() for i in range(400)}
+    sides = assign_splits(contents, 0.1)
+    assert 20 <= sum(side == "heldout" for side in sides.values()) <= 64
+    assert all(sides[f"s{i}"] == sides[f"s{i + 1}"] for i in range(0, 400, 2))
+    some = {name: contents[name] for name in list(contents)[::3]}
+    assert assign_splits(some, 0.1).items() <= sides.items()
+    earlier = {content: "heldout" for content in some.values()}
+    assert set(assign_splits(some, 0.1, earlier).values()) == {"heldout"}
+    for start in range(30):
+        ten = {str(i): hashlib.sha256(str(start * 50 + i).encode()).hexdigest() for i in range(10)}
+        assert {"train", "heldout"} == set(assign_splits(ten, 0.01).values())
+        assert "train" in assign_splits({"a": ten["0"]}, 0.9).values()
+    assert set(assign_splits(contents, 0).values()) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("height", 4),
+        ("width", 100000),
+        ("channels", 2),
+        ("fps", 0),
+        ("fps", float("nan")),
+        ("fit", "cropp"),
+        ("min_frames", 0),
+        ("heldout", 1.0),
+        ("digits", 4),
+        ("sequences", 0),
+        ("sequence_frames", 3),
+        ("workers", -1),
+        ("labels", "foldr"),
+    ],
+)
+def test_options_out_of_range(folder, tmp_path, option, value):
+    with pytest.raises(ConfigError, match=f"{option} is .*{value}.*: .*(must be|use|mean|path)"):
+        ingest([folder], tmp_path / "d", **{option: value})
+    assert not (tmp_path / "d").exists()
+
+
+def test_folder_that_holds_something_else(folder, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/thesis.txt").write_text("precious")
+    with pytest.raises(DatasetError, match="something else"):
+        ingest([folder], tmp_path / "d")
+    assert [p.name for p in (tmp_path / "d").iterdir()] == ["thesis.txt"]
+    with pytest.raises(DatasetError, match="is a file"):
+        ingest([folder], tmp_path / "d/thesis.txt")
+
+
+SCRIPT = """
+import sys
+from footage.data.ingest import ingest
+if __name__ == "__main__":
+    ingest([sys.argv[1]], sys.argv[2], workers=int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("wait", [0.35, 0.6, 0.8, 1.0])
+def test_killed_and_started_again_is_as_if_never_killed(folder, tmp_path, wait):
+    reference = ingest([folder], tmp_path / "whole" / "d", workers=0).dataset
+    target = tmp_path / "killed" / "d"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(target), "2"])
+    time.sleep(wait)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = ingest([folder], target, workers=1).dataset
+    assert tables(again) == tables(reference) and pixels(again) == pixels(reference)
+    assert {p.name for p in target.glob("*.npy")} == {r.shard for r in again.rows}
+
+
+@pytest.mark.parametrize("after", ["save_state", "save_tables", "_sweep", "pack"])
+def test_killed_between_the_steps(folder, tmp_path, monkeypatch, after):
+    reference = ingest([folder], tmp_path / "whole" / "d", workers=0).dataset
+
+    class Killed(BaseException):
+        pass
+
+    real = getattr(assembly, after)
+    calls = []
+
+    def die(*args, **kwargs):
+        calls.append(after)
+        result = list(real(*args, **kwargs)) if after == "pack" else real(*args, **kwargs)
+        if after != "_sweep" or len(calls) == 2:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(assembly, after, die)
+    with pytest.raises(Killed):
+        ingest([folder], tmp_path / "d", workers=0)
+    monkeypatch.undo()
+    again = ingest([folder], tmp_path / "d", workers=0)
+    assert again.decoded == 0
+    assert tables(again.dataset) == tables(reference) and pixels(again.dataset) == pixels(reference)
+
+
+def test_two_ingests_at_once_are_refused(folder, tmp_path):
+    ingest([folder], tmp_path / "d", workers=0)
+
+    def second(_):
+        with pytest.raises(DatasetError, match="another ingest"):
+            ingest([folder], tmp_path / "d", workers=0)
+
+    ingest([folder], tmp_path / "d", workers=0, height=32, on_progress=second)
+
+
+def test_a_missing_shard_is_made_again(folder, tmp_path):
+    first = ingest([folder], tmp_path / "d", workers=0).dataset
+    kept = pixels(first)
+    (tmp_path / "d/shard-00000.npy").unlink()
+    (tmp_path / "d/clips.jsonl").write_text("")
+    again = ingest([folder], tmp_path / "d", workers=0)
+    assert again.decoded == 12 and pixels(again.dataset) == kept
+    assert json.loads((tmp_path / "d/dataset.json").read_text())["content_hash"] == first.info.content_hash
+    assert len(Dataset(tmp_path / "d").rows) == 12

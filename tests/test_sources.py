@@ -1,0 +1,174 @@
+import csv
+import json
+import os
+
+import pytest
+
+from footage.data import sources
+from footage.data.sources import scan
+from footage.errors import ConfigError, DatasetError
+
+
+def touch(root, *names, content=b"x"):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def test_finds_what_can_be_ingested(tmp_path):
+    root = tmp_path / "my clips"
+    touch(root, "b.MP4", "a.mkv", "walk/Ünï cödé 影.webm", "walk/deep/er/x.gif", ".hidden.mp4", ".git/y.mp4")
+    touch(root, "readme.txt", "table.csv", "notes", "m/t10k-images-idx3-ubyte.gz", "m/t10k-labels-idx1-ubyte.gz")
+    touch(root, "mnist_test_seq.npy", "seq/img10.png", "seq/img9.png", "seq/img2.png", "poster.jpg", "one/1.png")
+    touch(root, "two/a_1.png", "two/a_2.png", "two/b_1.png", "two/b_2.png")
+    found = scan([root])
+    assert [(s.kind, s.name) for s in found.sources] == [
+        ("video", "my clips/a.mkv"),
+        ("video", "my clips/b.MP4"),
+        ("array", "my clips/mnist_test_seq.npy"),
+        ("idx", "my clips/m/t10k-images-idx3-ubyte.gz"),
+        ("video", "my clips/walk/Ünï cödé 影.webm"),
+        ("video", "my clips/walk/deep/er/x.gif"),
+        ("pictures", "my clips/seq"),
+        ("pictures", "my clips/two/a_#.png"),
+        ("pictures", "my clips/two/b_#.png"),
+    ]
+    assert found.sources[6].pictures == ("img2.png", "img9.png", "img10.png")
+    assert found.rejections == []
+    assert found.ignored == {".txt": 1, ".csv": 1, "(no ending)": 1, ".gz": 1, ".jpg": 1, ".png": 1}
+
+
+def test_labels_from_folders(tmp_path):
+    touch(tmp_path, "src/run/a.mp4", "src/run/x/b.mp4", "src/c.mp4", "src/jump/f/1.png", "src/jump/f/2.png")
+    touch(tmp_path, "src/f/1.png", "src/f/2.png", "alone.mp4")
+    found = scan([tmp_path / "src", tmp_path / "alone.mp4"])
+    labels = {s.name: s.label for s in found.sources}
+    assert labels == {
+        "src/c.mp4": None,
+        "src/run/a.mp4": "run",
+        "src/run/x/b.mp4": "run",
+        "src/jump/f": "jump",
+        "src/f": None,
+        "alone.mp4": None,
+    }
+    assert all(s.label is None for s in scan([tmp_path / "src"], "none").sources)
+
+
+def test_captions_beside(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "a.txt").write_bytes("\ufeffa man\n  walks \xfc".encode())
+    assert [s.caption for s in scan([tmp_path]).sources] == ["a man walks ü", None]
+
+
+def test_same_names_stay_distinct(tmp_path):
+    touch(tmp_path, "x/clips/a.mp4", "y/clips/a.mp4", "y/clips/b/a.mp4")
+    found = scan([tmp_path / "x/clips", tmp_path / "y/clips", tmp_path / "x/clips/a.mp4"])
+    names = [s.name for s in found.sources]
+    assert len(names) == len(set(names)) == 3
+    assert len({s.path for s in found.sources}) == 3
+    assert {s.label for s in found.sources} == {None, "b"}
+
+
+def test_links(tmp_path):
+    touch(tmp_path, "src/a/x.mp4", "elsewhere/y.mp4")
+    (tmp_path / "src/a/loop").symlink_to(tmp_path / "src")
+    (tmp_path / "src/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "src/z.mp4").symlink_to(tmp_path / "nothing.mp4")
+    found = scan([tmp_path / "src"])
+    assert [s.name for s in found.sources] == ["src/a/x.mp4", "src/b/y.mp4"]
+    assert [(r.source, r.reason) for r in found.rejections] == [("src/z.mp4", "unreadable")]
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    for name in (b"bad\xff.mp4", b"bad\xfe.mp4"):
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as handle:
+            handle.write(b"x")
+    names = [s.name for s in scan([tmp_path]).sources]
+    assert len(set(names)) == 2
+    json.dumps(names, ensure_ascii=False).encode("utf-8")
+
+
+def test_unreadable_folder(tmp_path, monkeypatch):
+    touch(tmp_path, "src/ok.mp4", "src/secret/x.mp4")
+    real = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(sources.os, "scandir", refuse)
+    found = scan([tmp_path / "src"])
+    assert [s.name for s in found.sources] == ["src/ok.mp4"]
+    assert [(r.source, r.reason, r.detail) for r in found.rejections] == [
+        ("src/secret", "unreadable", "Permission denied")
+    ]
+
+
+def test_the_dataset_itself_and_others_are_left_out(tmp_path):
+    touch(tmp_path, "src/a.mp4", "src/out/shard-00000.npy", "src/other/dataset.json", "src/other/clips.jsonl")
+    touch(tmp_path, "src/other/shard-00000.npy")
+    found = scan([tmp_path / "src"], leave_out=tmp_path / "src/out")
+    assert [s.name for s in found.sources] == ["src/a.mp4"]
+    assert [r.source for r in found.rejections] == ["src/other"]
+
+
+def test_missing_input(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        scan([tmp_path / "nowhere"])
+
+
+def table(path, rows):
+    if path.suffix == ".csv":
+        with open(path, "w", newline="", encoding="utf-8-sig") as handle:
+            writer = csv.DictWriter(handle, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json"])
+def test_labels_from_a_table(tmp_path, name):
+    touch(tmp_path, "src/a/x.mp4", "src/b/x.mp4", "src/y.mp4", "src/z.mp4")
+    rows = [
+        {"file": "a/x.mp4", "label": "run", "caption": "runs, fast"},
+        {"file": "src/b/x.mp4", "label": "walk", "caption": ""},
+        {"file": "y.mp4", "label": "7", "caption": ""},
+        {"file": "gone.mp4", "label": "run", "caption": ""},
+    ]
+    found = scan([tmp_path / "src"], table(tmp_path / name, rows))
+    assert {s.name: (s.label, s.caption) for s in found.sources} == {
+        "src/a/x.mp4": ("run", "runs, fast"),
+        "src/b/x.mp4": ("walk", None),
+        "src/y.mp4": ("7", None),
+        "src/z.mp4": (None, None),
+    }
+    assert [(r.source, r.reason) for r in found.rejections] == [("gone.mp4", "not found")]
+
+
+def test_table_as_an_object(tmp_path):
+    touch(tmp_path, "src/x.mp4")
+    (tmp_path / "t.json").write_text('{"x.mp4": 3}')
+    assert scan([tmp_path / "src"], tmp_path / "t.json").sources[0].label == "3"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,label\nx.mp4,run\n", "fits 2 files"),
+        ("name,label\nx.mp4,run\n", "names no file"),
+        ("file,class\nx.mp4,run\n", "has no label"),
+        ("file,label\nnope.mp4,run\n", "no row of"),
+        ("file,label\na/x.mp4,run\na/x.mp4,walk\n", "two different rows"),
+        ("", "no rows"),
+        ("\x00\xff", "names no file|cannot be read|no rows|has no label"),
+    ],
+)
+def test_bad_tables(tmp_path, content, message):
+    touch(tmp_path, "src/a/x.mp4", "src/b/x.mp4")
+    (tmp_path / "t.csv").write_text(content, encoding="latin-1")
+    with pytest.raises(ConfigError, match=message):
+        scan([tmp_path / "src"], tmp_path / "t.csv")
