@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.api import audit, generate, ingest, load, models, train
+    from footage.api import generate, ingest, load, models, train
     from footage.config import Config
     from footage.data.store import Dataset
     from footage.demonstration import demo
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from footage.presets import PRESETS, preset
 
 _HOMES = {
-    **dict.fromkeys(("audit", "generate", "ingest", "load", "models", "train"), "footage.api"),
+    **dict.fromkeys(("generate", "ingest", "load", "models", "train"), "footage.api"),
     "Config": "footage.config",
     "Dataset": "footage.data.store",
     "demo": "footage.demonstration",
@@ -36,7 +36,6 @@ __all__ = [
     "Dataset",
     "FootageError",
     "Model",
-    "audit",
     "demo",
     "generate",
     "ingest",

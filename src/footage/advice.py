@@ -9,7 +9,7 @@ from footage.config import Config
 from footage.data.store import Dataset
 from footage.errors import FootageError
 from footage.presets import PRESETS
-from footage.train.start import prepare
+from footage.training.start import prepare
 
 CLIPS = 100_000
 """Training clips after which a small model shows what it can do."""

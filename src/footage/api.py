@@ -179,11 +179,11 @@ def train(
         if value is not None and value <= 0:
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
-    from footage.train import start
-    from footage.train.run import RunFolder
+    from footage.training import start
+    from footage.training.run import RunFolder
 
     chosen = preset(config) if isinstance(config, str) else config
-    folder = RunFolder(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}")
+    folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
     with console.status("looking at the data and the machine"):
         plan = start.prepare(data, chosen, timed=dry_run)
     console.print(plan.table())
@@ -229,7 +229,7 @@ def generate(
     from footage.video.encode import write_clip
     from footage.video.sheet import Picker, contact_sheet, save_picture
 
-    console = make_console(quiet)
+    console, to = make_console(quiet), Path(to)
     loaded = load(model, device)
     clips = loaded.generate(count, frames=frames, fps=fps, label=label, seed=seed)
     if note := loaded.joins(frames or 1):
@@ -265,7 +265,7 @@ def load(model: Path | str, device: str = "auto") -> Model:
     """
     from footage.config import TrainConfig
     from footage.model import Model
-    from footage.train.fit import find_place
+    from footage.training.fit import find_place
 
     place = find_place(TrainConfig(device=device))  # type: ignore[arg-type]
     return Model(model, place.device)
@@ -288,7 +288,7 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
     for name, entry in PRESETS.items():
         table.add_row(name, entry.about)
     console.print(table)
-    found = sorted(path.parent for path in folder.rglob("model.json"))
+    found = sorted(path.parent for path in Path(folder).rglob("model.json"))
     table = Table("model", "clips", "labels", "trained on", title=f"models in {folder}", title_justify="left")
     for path in found:
         table.add_row(str(path), *_describe(path))

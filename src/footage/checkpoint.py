@@ -225,6 +225,9 @@ def restore_nets(state: Mapping[str, Any], method: Method) -> None:
 
 
 def restore_optimizers(state: Mapping[str, Any], method: Method) -> None:
-    """Put saved moments into a method's optimisers."""
+    """Put saved moments into a method's optimisers; rates and decays stay those of the present configuration."""
     for name, optimizer in method.optimizers.items():
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizers"][name])
+        for group, setting in zip(optimizer.param_groups, settings, strict=True):
+            group.update(setting)

@@ -25,7 +25,7 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     Returns:
         The contact sheet.
     """
-    console = make_console(quiet)
+    console, to = make_console(quiet), Path(to)
     console.rule("footage demo")
     console.print(
         f"Training a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n",

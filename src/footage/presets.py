@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from footage.config import ClipConfig, Config, Conv3dConfig, TrainConfig, from_json, to_json
+from footage.config import ClipConfig, Config, Conv3dConfig, GanConfig, TrainConfig, from_json, to_json
 from footage.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ PRESETS: dict[str, Preset] = {
             preset="conv3d-32",
             clip=ClipConfig(frames=16, height=32, width=32),
             net=Conv3dConfig(width=32),
+            gan=GanConfig(lr=5e-4, critic_lr=5e-4),
         ),
     ),
     "conv3d-64": Preset("3D-convolutional GAN, 16 frames of 64×64", _64),
@@ -53,8 +54,13 @@ def preset(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
     """
     if name not in PRESETS:
         raise ConfigError(f'there is no preset "{name}"', nearest(name, PRESETS))
-    value = to_json(PRESETS[name].config)
-    for knob, setting in (overrides or {}).items():
+    return override(PRESETS[name].config, overrides or {})
+
+
+def override(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """Return a configuration with some knobs changed; see `preset`."""
+    value = to_json(config)
+    for knob, setting in overrides.items():
         *path, last = knob.split(".")
         place: Any = value
         for part in path:

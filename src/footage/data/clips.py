@@ -88,8 +88,8 @@ class BuiltInClips:
         seed: another seed is another data set.
     """
 
-    CLIPS = 16_384
-    HELDOUT = 1_024
+    CLIPS = 4_096
+    HELDOUT = 512
     FRAMES = 64
 
     def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
@@ -100,11 +100,14 @@ class BuiltInClips:
         self.name, self.seed, self.shape, self.fps = name, seed, (height, width, channels), 25.0
         self.labels = SHAPES if name == "shapes" else tuple(str(digit) for digit in range(10))
         self.content_hash = json_digest({"name": name, "seed": seed, "shape": self.shape, "version": 1})
+        self._spans: dict[Split, list[Span]] = {}
 
     def spans(self, split: Split) -> list[Span]:
         """Return the clips of one split."""
-        first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
-        return [Span(index, self.FRAMES, self._label(index)) for index in range(first, first + count)]
+        if split not in self._spans:
+            first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
+            self._spans[split] = [Span(i, self.FRAMES, self._label(i)) for i in range(first, first + count)]
+        return self._spans[split]
 
     def _label(self, index: int) -> int:
         if self.name == "shapes":

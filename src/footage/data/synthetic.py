@@ -40,7 +40,7 @@ class Factors:
     colour: str
     """One of COLOURS."""
     size: float
-    """Half the side of the square of equal area, in fractions of the shorter side: 0.1 to 0.18."""
+    """Half the side of the square of equal area, in fractions of the shorter side: 0.12 to 0.2."""
     direction: int
     """Direction of the first frame's motion, in eighths of a turn from the right, clockwise."""
     speed: float
@@ -55,7 +55,7 @@ def draw_factors(seed: int, index: int) -> Factors:
     return Factors(
         shape=SHAPES[rng.integers(len(SHAPES))],
         colour=COLOURS[rng.integers(len(COLOURS))],
-        size=float(rng.uniform(0.1, 0.18)),
+        size=float(rng.uniform(0.12, 0.2)),
         direction=int(rng.integers(DIRECTIONS)),
         speed=SPEEDS[rng.integers(len(SPEEDS))],
         start=(float(rng.random()), float(rng.random())),

@@ -13,8 +13,8 @@ from rich.table import Table
 from footage.config import Config
 from footage.data.clips import ClipSource, Loader, open_clips
 from footage.errors import ConfigError, TrainingError
-from footage.train.fit import Needs, Place, find_place, measure, memory_free, resolved
-from footage.train.run import DataNote, RunFolder, resume
+from footage.training.fit import Needs, Place, find_place, measure, memory_free, resolved
+from footage.training.run import DataNote, RunFolder, resume
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
@@ -132,7 +132,7 @@ def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | 
     Raises:
         TrainingError: the run cannot go on; the last good state is kept.
     """
-    from footage.train import loop
+    from footage.training import loop
 
     with folder.lock():
         config, changes = resume(folder, plan.config, plan.note)
@@ -153,7 +153,7 @@ def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | 
 
 
 def _farewell(plan: Plan, folder: RunFolder, outcome: object, console: Console) -> None:
-    from footage.train.loop import Outcome
+    from footage.training.loop import Outcome
 
     assert isinstance(outcome, Outcome)
     progress = outcome.progress

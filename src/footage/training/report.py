@@ -13,8 +13,8 @@ import numpy.typing as npt
 from rich.console import Console
 
 from footage import files
-from footage.train.health import Warning
-from footage.train.run import RunFolder
+from footage.training.health import Warning
+from footage.training.run import RunFolder
 from footage.video.encode import chunked, write_clip
 from footage.video.sheet import contact_sheet, save_picture, strip, tile
 

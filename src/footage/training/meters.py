@@ -42,7 +42,7 @@ class Means:
         self.batch_size = batch_size
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._clips, self._since = 0, time.perf_counter()
+        self._clips, self._since, self._before = 0, time.perf_counter(), 0.0
 
     def add(self, log: dict[str, Tensor]) -> None:
         """Add what a step logged."""
@@ -53,13 +53,16 @@ class Means:
 
     @property
     def rate(self) -> float:
-        """Clips a second since the last `take`."""
+        """Clips a second since the last `take`, or before it while that is only just ago."""
         elapsed = time.perf_counter() - self._since
-        return self._clips / elapsed if elapsed > 0 else 0.0
+        if elapsed > 2.0 or not self._before:
+            return self._clips / max(elapsed, 1e-9)
+        return self._before
 
     def take(self) -> dict[str, float]:
         """Return the means, with the rate, and begin anew."""
         row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        row["clips_per_second"] = self.rate
+        self._before = self._clips / max(time.perf_counter() - self._since, 1e-9)
+        row["clips_per_second"] = self._before
         self._sums, self._counts, self._clips, self._since = {}, {}, 0, time.perf_counter()
         return row

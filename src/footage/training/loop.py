@@ -28,11 +28,11 @@ from footage.errors import TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method
 from footage.sample import videos
-from footage.train.fit import Place, find_place
-from footage.train.health import judge_losses, judge_samples, sample_figures
-from footage.train.meters import Clock, Means
-from footage.train.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
-from footage.train.run import DataNote, RunFolder, write_config
+from footage.training.fit import Place, find_place
+from footage.training.health import judge_losses, judge_samples, sample_figures
+from footage.training.meters import Clock, Means
+from footage.training.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
+from footage.training.run import DataNote, RunFolder, write_config
 
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
@@ -73,7 +73,7 @@ class Outcome:
     reason: str
     """`done`, `interrupted` or `diverged`."""
     shares: dict[str, float] = field(default_factory=dict)
-    """Shares of the loop's time: see `footage.train.meters.Clock.shares`."""
+    """Shares of the loop's time: see `footage.training.meters.Clock.shares`."""
 
 
 class FabricEngine:
@@ -146,8 +146,13 @@ class Training:
     ) -> None:
         assert config.train.batch_size is not None, "the batch size is found before the loop begins"
         self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
-        self.console, self.progress = console, Progress()
+        self.console, self.progress, self.sampled = console, Progress(), 0
         self.batch_size = config.train.batch_size
+        counts = [sum(s.label == n for s in source.spans("train")) for n in range(len(note.labels))]
+        self.label_shares = tuple(count / sum(counts) for count in counts)
+        self.loader = Loader(
+            source, "train", frames=config.clip.frames, batch_size=self.batch_size, seed=config.train.seed
+        )
         self.place: Place = find_place(config.train)
         self.fabric = Fabric(
             accelerator="gpu" if self.place.device == "cuda" else self.place.device,
@@ -158,8 +163,7 @@ class Training:
             self.method: Method = METHODS[config.method](config, len(note.labels))
         state = checkpoint.read_state(folder.state) if folder.state.exists() else None
         self._restore(state)
-        if state is None:
-            write_config(folder, config, note)
+        write_config(folder, config, note)
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         """Put a saved state into the method and hand its parts to Fabric; without one, only the latter."""
@@ -179,15 +183,11 @@ class Training:
     def save(self) -> None:
         """Write the resumable state and the model, each atomically."""
         checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
-        counts = [0] * len(self.note.labels)
-        for span in self.source.spans("train"):
-            if counts and span.label >= 0:
-                counts[span.label] += 1
         info = checkpoint.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
             labels=self.note.labels,
-            label_shares=tuple(count / sum(counts) for count in counts),
+            label_shares=self.label_shares,
             fps=self.source.fps,
             dataset=self.note.name,
             dataset_hash=self.note.content_hash,
@@ -233,6 +233,7 @@ class Training:
 
     def sample(self, terminal: Terminal, log: MetricsLog, reals: Tensor) -> None:
         """Write a sheet and a preview of the averaged model, and judge them beside real clips."""
+        self.sampled = self.progress.clips_seen
         names, clip = self.note.labels, self.config.clip
         labels = [seed % len(names) for seed in range(SAMPLES)] if names else None
         chunks = list(videos(self.method.sampler(), list(range(SAMPLES)), labels, clip.frames))
@@ -250,14 +251,7 @@ class Training:
 def run(training: Training) -> Outcome:
     """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
     progress, budget = training.progress, training.budget
-    train = training.config.train
-    clip = training.config.clip
-    source = training.source
-
-    def loader() -> Loader:
-        return Loader(source, "train", frames=clip.frames, batch_size=training.batch_size, seed=train.seed)
-
-    reals = _reals(loader(), SAMPLES)
+    reals = _reals(training.loader, SAMPLES)
     log = MetricsLog(training.folder, progress.clips_seen)
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"
@@ -266,7 +260,7 @@ def run(training: Training) -> Outcome:
     clock = Clock()
     with contextlib.closing(log), Interrupt() as interrupt, terminal:
         while True:
-            outcome = _stretch(training, loader(), log, terminal, interrupt, clock, reals)
+            outcome = _stretch(training, log, terminal, interrupt, clock, reals)
             if outcome != "not finite":
                 reason = outcome
                 break
@@ -275,14 +269,13 @@ def run(training: Training) -> Outcome:
                 break
         if reason != "diverged":
             training.save()
-            if training.progress.clips_seen:
+            if training.progress.clips_seen != training.sampled:
                 training.sample(terminal, log, reals)
     return Outcome(training.progress, reason, clock.shares())
 
 
 def _stretch(
     training: Training,
-    loader: Loader,
     log: MetricsLog,
     terminal: Terminal,
     interrupt: Interrupt,
@@ -294,7 +287,7 @@ def _stretch(
     progress, config = training.progress, training.config
     means = Means(training.batch_size)
     next_save = progress.seconds + config.train.save_minutes * 60
-    batches = loader.batches(progress.clips_seen)
+    batches = training.loader.batches(progress.clips_seen)
     clock.restart()
     with contextlib.closing(batches):
         while not _spent(progress, training.budget):

@@ -1,0 +1,37 @@
+"""Small trained models and runs for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from footage.checkpoint import ModelInfo, save_model
+from footage.config import Config
+from footage.methods import METHODS
+from footage.presets import PRESETS, override, tiny
+
+
+def tiny_config(**overrides: object) -> Config:
+    """Return the quickest configuration there is, with some knobs changed."""
+    knobs: dict[str, object] = {"clip.frames": 8, "clip.height": 32, "clip.width": 32}
+    knobs |= {key.replace("__", "."): value for key, value in overrides.items()}
+    return override(tiny(PRESETS["conv3d-32"].config), knobs)
+
+
+def save_tiny_model(folder: Path, labels: tuple[str, ...] = ("walk", "run"), seed: int = 0) -> ModelInfo:
+    """Write a model folder with random weights."""
+    config = tiny_config()
+    torch.manual_seed(seed)
+    method = METHODS["gan"](config, len(labels))
+    info = ModelInfo(
+        name="tiny",
+        config=config,
+        labels=labels,
+        label_shares=tuple(1 / len(labels) for _ in labels),
+        fps=12.5,
+        dataset="noise",
+        dataset_hash="0" * 64,
+        clips_seen=0,
+    )
+    return save_model(folder, info, method)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from footage import files
+from footage.checkpoint import (
+    load_model,
+    read_info,
+    read_state,
+    restore_nets,
+    restore_optimizers,
+    save_state,
+    write_model,
+)
+from footage.errors import ModelError
+from footage.methods import METHODS
+from footage.methods.base import Batch, PlainEngine
+from tests.models import save_tiny_model, tiny_config
+
+
+def edit(folder: Path, change: dict[str, object], *, sign: bool) -> None:
+    """Alter model.json, with or without a matching digest."""
+    value = json.loads((folder / "model.json").read_text())
+    value |= change
+    if sign:
+        value.pop("digest")
+        value["digest"] = files.json_digest(value)
+    (folder / "model.json").write_text(json.dumps(value))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path)
+    sampler, loaded = load_model(tmp_path)
+    assert loaded == info == read_info(tmp_path)
+    assert sampler.clip == info.config.clip
+    again, _ = load_model(tmp_path)
+    torch.testing.assert_close(next(sampler.segments([1], [0])), next(again.segments([1], [0])), rtol=0, atol=0)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(["README.md", "model.json", info.weights])
+    assert "walk" in (tmp_path / "README.md").read_text()
+
+
+def test_saving_again_replaces_the_weights(tmp_path: Path) -> None:
+    first = save_tiny_model(tmp_path, seed=0)
+    second = save_tiny_model(tmp_path, seed=1)
+    assert first.weights != second.weights
+    assert [p.name for p in tmp_path.glob("*.safetensors")] == [second.weights]
+    load_model(tmp_path)
+
+
+def test_missing_model_says_where_to_look(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model.json"):
+        load_model(tmp_path)
+
+
+def test_newer_format_is_refused(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path)
+    edit(tmp_path, {"schema": 2, "made_by": "footage 9.0", "new_key": 1}, sign=True)
+    with pytest.raises(ModelError, match=r"footage 9.0.*upgrade footage"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"labels": ["a", "b"]}, {"fps": 1.0}, {"weights": "../evil.safetensors"}])
+def test_altered_description_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    save_tiny_model(tmp_path)
+    edit(tmp_path, change, sign=False)
+    with pytest.raises(ModelError, match="altered"):
+        load_model(tmp_path)
+
+
+def test_signed_but_senseless_descriptions_are_refused(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path)
+    for change, words in (
+        ({"weights": "../evil.safetensors"}, "not a file of the folder"),
+        ({"unknown": 1}, "does not describe a model"),
+        ({"config": {"preset": "x"}}, "does not describe a model"),
+        ({"weights": "gone.safetensors"}, "missing"),
+    ):
+        write_model(tmp_path, info, load_file(next(tmp_path.glob("*.safetensors"))))
+        edit(tmp_path, change, sign=True)
+        with pytest.raises(ModelError, match=words):
+            load_model(tmp_path)
+
+
+def test_tampered_weights_are_refused(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path)
+    path = tmp_path / info.weights
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_model(tmp_path)
+
+
+def test_weights_of_other_networks_are_refused(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path)
+    tensors = load_file(tmp_path / info.weights)
+    name = next(iter(tensors))
+    for altered, words in (
+        ({**tensors, "more": torch.zeros(1)}, 'also holds "more"'),
+        ({k: v for k, v in tensors.items() if k != name}, f'lacks "{name}"'),
+        ({**tensors, name: torch.zeros(3)}, r"is \(3,\), not"),
+    ):
+        write_model(tmp_path, info, altered)
+        with pytest.raises(ModelError, match=words):
+            load_model(tmp_path)
+
+
+def test_loading_never_runs_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",))
+
+    info = save_tiny_model(tmp_path)
+    path = tmp_path / info.weights
+    path.write_bytes(pickle.dumps(Evil()))
+    write_json = json.loads((tmp_path / "model.json").read_text())
+    write_json["weights_sha256"] = files.file_digest(path)
+    edit(tmp_path, write_json, sign=True)
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(tmp_path)
+    state = tmp_path / "state.pt"
+    torch.save({"nets": Evil()}, state)
+    with pytest.raises(ModelError, match="cannot be resumed from"):
+        read_state(state)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path, seed=0)
+    before = next(load_model(tmp_path)[0].segments([1], [0]))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "no space left on device")
+
+    for target in ("footage.files.write_json", "footage.checkpoint.save_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, full)
+            with pytest.raises(OSError, match="no space"):
+                save_tiny_model(tmp_path, seed=1)
+        torch.testing.assert_close(next(load_model(tmp_path)[0].segments([1], [0])), before, rtol=0, atol=0)
+
+
+def test_state_round_trip(tmp_path: Path) -> None:
+    config = tiny_config()
+
+    def make(seed: int) -> object:
+        torch.manual_seed(seed)
+        method = METHODS["gan"](config, 0)
+        method.build_optimizers()
+        return method
+
+    def step(method: object) -> None:
+        rng = torch.Generator().manual_seed(5)
+        method.step(Batch(torch.rand(2, 3, 8, 32, 32, generator=rng), None, rng, 2), 2, PlainEngine())  # type: ignore
+
+    one, two = make(0), make(1)
+    step(one)
+    save_state(tmp_path / "s.pt", one, {"clips_seen": 2, "seconds": 0.5, "attempt": 0})
+    state = read_state(tmp_path / "s.pt")
+    assert state["progress"] == {"clips_seen": 2, "seconds": 0.5, "attempt": 0}
+    restore_nets(state, two)
+    restore_optimizers(state, two)
+    step(one)
+    step(two)
+    for key, value in one.nets.state_dict().items():  # type: ignore[attr-defined]
+        torch.testing.assert_close(two.nets.state_dict()[key], value, rtol=0, atol=0)  # type: ignore[attr-defined]
+
+
+def test_damaged_state_names_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "s.pt").write_bytes(b"not a state")
+    with pytest.raises(ModelError, match="give another --out"):
+        read_state(tmp_path / "s.pt")
+
+
+def test_safetensors_of_a_newer_weights_name(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path)
+    renamed = replace(info, name="other")
+    save_file(load_file(tmp_path / info.weights), tmp_path / "weights-stale.safetensors")
+    write_model(tmp_path, renamed, load_file(tmp_path / info.weights))
+    assert [p.name for p in tmp_path.glob("*.safetensors")] == [info.weights], "stale weights are removed"

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage.config import ClipConfig
+from footage.data.clips import BuiltInClips, Loader, Span, open_clips
+from footage.data.store import Split
+from footage.errors import ConfigError, DatasetError
+
+
+class Numbered:
+    """A source whose every pixel tells its clip and frame."""
+
+    name, fps, labels, content_hash, shape = "numbered", 25.0, ("a", "b"), "0", (1, 1, 3)
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = lengths
+
+    def spans(self, split: Split) -> list[Span]:
+        return [Span(i, n, i % 2) for i, n in enumerate(self.lengths)] if split == "train" else []
+
+    def read(self, index: int, start: int, frames: int) -> np.ndarray:
+        assert 0 <= start and start + frames <= self.lengths[index]
+        t = np.arange(start, start + frames, dtype=np.uint8)
+        return np.stack([np.full(frames, index, np.uint8), t, t], axis=-1)[:, None, None, :]
+
+
+def test_batches_depend_on_seed_and_clips_seen_alone() -> None:
+    make = lambda seed: Loader(Numbered([40, 20, 30, 16]), "train", frames=8, batch_size=6, seed=seed)  # noqa: E731
+    one, two = make(0), make(0)
+    straight = [one.batch(seen) for seen in range(0, 60, 6)]
+    resumed = two.batch(54)
+    np.testing.assert_array_equal(straight[-1][0], resumed[0])
+    assert any(not np.array_equal(a[0], make(1).batch(6 * i)[0]) for i, a in enumerate(straight))
+
+
+def test_prefetched_batches_are_the_same() -> None:
+    loader = Loader(Numbered([40, 20]), "train", frames=8, batch_size=4, seed=0)
+    stream = loader.batches(8)
+    for seen in (8, 12, 16):
+        clips, labels = next(stream)
+        expected, classes = Loader(Numbered([40, 20]), "train", frames=8, batch_size=4, seed=0).batch(seen)
+        np.testing.assert_array_equal(clips, expected)
+        np.testing.assert_array_equal(labels, classes)
+    stream.close()
+
+
+def test_an_epoch_shows_long_clips_more_often_and_every_clip_once() -> None:
+    loader = Loader(Numbered([80, 8, 9]), "train", frames=8, batch_size=1, seed=0)
+    seen = [int(loader.batch(n)[0][0, 0, 0, 0, 0]) for n in range(len(loader.units))]
+    assert {0, 1, 2} == set(seen)
+    assert seen.count(0) == 9 and seen.count(1) == seen.count(2) == 1
+
+
+def test_every_window_can_come() -> None:
+    loader = Loader(Numbered([24]), "train", frames=8, batch_size=1, seed=0)
+    starts = {int(loader.batch(n)[0][0, 0, 0, 0, 1]) for n in range(400)}
+    assert starts == set(range(17))
+
+
+def test_two_processes_share_a_batch() -> None:
+    whole = Loader(Numbered([40, 20, 30]), "train", frames=8, batch_size=6, seed=0)
+    parts = [
+        Loader(Numbered([40, 20, 30]), "train", frames=8, batch_size=6, seed=0, rank=rank, world=2) for rank in (0, 1)
+    ]
+    together = np.concatenate([part.batch(12)[0] for part in parts])
+    np.testing.assert_array_equal(together, whole.batch(12)[0])
+
+
+def test_too_short_clips_and_empty_splits_name_the_remedy() -> None:
+    with pytest.raises(DatasetError, match=r"longest clip is 11 frames, training needs 16.*--clip.frames 11"):
+        Loader(Numbered([11, 5]), "train", frames=16, batch_size=1, seed=0)
+    with pytest.raises(DatasetError, match='no clip in split "heldout"'):
+        Loader(Numbered([11]), "heldout", frames=4, batch_size=1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["shapes", "digits"])
+def test_built_in_sets_hold_out_clips_of_their_own(name: str) -> None:
+    source = open_clips(name, ClipConfig(height=32, width=32))
+    train, heldout = ({span.index for span in source.spans(split)} for split in ("train", "heldout"))
+    assert train and heldout and not train & heldout
+    clip = source.read(3, 0, 4)
+    assert clip.shape == (4, 32, 32, 3) and clip.dtype == np.uint8 and clip.max() > 0
+
+
+def test_labels_of_built_in_sets_are_right() -> None:
+    source = BuiltInClips("digits", height=32, width=32, channels=1)
+    assert [span.label for span in source.spans("train")[:50]] != [0] * 50
+    assert source.read(0, 0, 2).shape == (2, 32, 32, 1)
+
+
+def test_built_in_sets_refuse_impossible_shapes() -> None:
+    with pytest.raises(ConfigError, match="square"):
+        open_clips("digits", ClipConfig(height=32, width=64))
+    with pytest.raises(ConfigError, match="in colour"):
+        open_clips("shapes", ClipConfig(channels=1))
+
+
+def test_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="footage ingest"):
+        open_clips(tmp_path / "nothing", ClipConfig())

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from footage.config import ClipConfig, Config, GanConfig, TrainConfig, differences, from_json, to_json
+from footage.errors import ConfigError
+from footage.presets import PRESETS, knobs, preset, tiny
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name: str) -> None:
+    config = PRESETS[name].config
+    assert config.preset == name
+    assert from_json(Config, to_json(config)) == config
+    assert PRESETS[name].about
+
+
+def test_unknown_key_names_the_nearest() -> None:
+    value = to_json(Config())
+    value["gan"]["lrr"] = 1e-4
+    with pytest.raises(ConfigError, match=r'gan has no "lrr".*"lr"'):
+        from_json(Config, value)
+
+
+def test_missing_key_and_wrong_types_are_refused() -> None:
+    value = to_json(Config())
+    del value["clip"]["frames"]
+    with pytest.raises(ConfigError, match='lacks "frames"'):
+        from_json(Config, value)
+    for knob, wrong in (("frames", "16"), ("frames", 16.5), ("frames", True), ("height", None)):
+        value = to_json(Config())
+        value["clip"][knob] = wrong
+        with pytest.raises(ConfigError, match=knob):
+            from_json(Config, value)
+    value = to_json(Config())
+    value["gan"]["lr"] = float("nan")
+    with pytest.raises(ConfigError, match="finite"):
+        from_json(Config, value)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: ClipConfig(frames=1), "clip.frames is 1"),
+        (lambda: ClipConfig(height=4), "clip.height is 4"),
+        (lambda: ClipConfig(channels=4), "1 for grey or 3 for RGB"),
+        (lambda: GanConfig(lr=3.0), "gan.lr is 3.0"),
+        (lambda: GanConfig(beta1=1.0), "gan.beta1"),
+        (lambda: GanConfig(r1=-1.0), "gan.r1"),
+        (lambda: TrainConfig(batch_size=0), "train.batch_size is 0"),
+        (lambda: TrainConfig(save_minutes=0), "train.save_minutes"),
+    ],
+)
+def test_values_out_of_range_name_value_and_remedy(build: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build()  # type: ignore[operator]
+
+
+def test_preset_overrides_and_suggestions() -> None:
+    assert preset("conv3d-32", {"gan.lr": 1e-3, "clip.frames": 8}).clip.frames == 8
+    with pytest.raises(ConfigError, match='no preset "conv3d46".*conv3d-64'):
+        preset("conv3d46")
+    with pytest.raises(ConfigError, match=r'no knob "gan.lrr".*gan\.lr'):
+        preset("conv3d-32", {"gan.lrr": 1})
+    assert "train.batch_size" in knobs() and "gan.lr" in knobs()
+
+
+def test_differences_names_knobs() -> None:
+    old = Config()
+    new = dataclasses.replace(old, gan=dataclasses.replace(old.gan, lr=1e-3))
+    assert differences(old, new) == {"gan.lr": (old.gan.lr, 1e-3)}
+    assert differences(old, old) == {}
+
+
+def test_tiny_keeps_the_clip() -> None:
+    config = PRESETS["conv3d-64"].config
+    assert tiny(config).clip == config.clip
+    assert tiny(config).train.batch_size == 2

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from footage.data.synthetic import draw_factors, render_shapes
+from footage.errors import MediaError
+from footage.video import encode
+from footage.video.encode import chunked, read_metadata, write_clip
+from footage.video.sheet import Picker, contact_sheet, save_picture, strip, tile
+
+METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
+
+
+def clip(frames: int = 20, height: int = 32, width: int = 48) -> np.ndarray:
+    return render_shapes(draw_factors(0, 1), start=0, frames=frames, height=height, width=width)
+
+
+def frames_of(path: Path) -> np.ndarray:
+    if path.is_dir():
+        from PIL import Image
+
+        return np.stack([np.asarray(Image.open(p).convert("RGB")) for p in sorted(path.glob("*.png"))])
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.mp4", 3.0), ("a.webm", 4.0), ("a.gif", 1.0), ("a", 0.0)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written_can_be_read_with_its_metadata(tmp_path: Path, name: str, most: float, channels: int) -> None:
+    made = clip()[..., :channels]
+    write_clip(tmp_path / name, chunked(made, 7), fps=25, metadata=METADATA)
+    read = frames_of(tmp_path / name)
+    assert read.shape == (20, 32, 48, 3)
+    assert np.abs(read.astype(float) - made).mean() <= most
+    assert read_metadata(tmp_path / name) == METADATA
+    assert [p.name for p in tmp_path.iterdir()] == [name], "nothing else is left behind"
+
+
+@pytest.mark.parametrize("fps", [12.0, 24.0, 25.0, 29.97, 60.0])
+def test_rate_is_kept(tmp_path: Path, fps: float) -> None:
+    write_clip(tmp_path / "a.mp4", chunked(clip()), fps=fps, metadata={})
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        rate = container.streams.video[0].average_rate
+        assert rate is not None and abs(float(rate) - fps) < 0.01
+
+
+def test_odd_sizes_are_kept(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", chunked(clip(height=33, width=47)), fps=25, metadata={})
+    assert frames_of(tmp_path / "a.mp4").shape == (20, 33, 47, 3)
+
+
+def test_colours_survive_the_way_through_mp4(tmp_path: Path) -> None:
+    flat = np.zeros((4, 32, 32, 3), np.uint8)
+    flat[:] = (200, 60, 30)
+    write_clip(tmp_path / "a.mp4", chunked(flat), fps=25, metadata={})
+    assert np.abs(frames_of(tmp_path / "a.mp4").astype(int) - flat).max() <= 3
+
+
+def test_failures_leave_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    write_clip(path, chunked(clip()), fps=25, metadata=METADATA)
+    before = path.read_bytes()
+
+    def broken() -> object:
+        yield clip(4)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with pytest.raises(MediaError, match="disk is full"):
+        write_clip(path, broken(), fps=25, metadata={})  # type: ignore[arg-type]
+    with pytest.raises(MediaError, match="no frames"):
+        write_clip(path, iter(()), fps=25, metadata={})
+    with pytest.raises(MediaError, match="float64"):
+        write_clip(path, [np.zeros((2, 8, 8, 3))], fps=25, metadata={})  # type: ignore[list-item]
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unknown_format_suggests(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match='"mp4"'):
+        write_clip(tmp_path / "a.mp3", chunked(clip()), fps=25, metadata={})
+    with pytest.raises(MediaError, match="frame rate is 0"):
+        write_clip(tmp_path / "a.mp4", chunked(clip()), fps=0, metadata={})
+
+
+def test_long_metadata_in_gif(tmp_path: Path) -> None:
+    long = {"caption": "é" * 700}
+    write_clip(tmp_path / "a.gif", chunked(clip(3)), fps=10, metadata=long)
+    assert read_metadata(tmp_path / "a.gif") == long
+    assert len(frames_of(tmp_path / "a.gif")) == 3
+
+
+def test_file_of_others_has_no_metadata(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", chunked(clip(3)), fps=10, metadata={})
+    assert encode.read_metadata(tmp_path / "a.mp4") == {}
+
+
+def test_picker_takes_first_and_last(tmp_path: Path) -> None:
+    made = clip(30)
+    picker = Picker(30, 4)
+    assert sum(len(chunk) for chunk in picker.watch(chunked(made, 7))) == 30
+    np.testing.assert_array_equal(picker.strip(), made[[0, 10, 19, 29]])
+    assert strip(made[:3], 8).shape[0] == 3
+
+
+def test_sheet_holds_every_clip(tmp_path: Path) -> None:
+    strips = [np.full((4, 32, 48, 1), 10 * i + 50, np.uint8) for i in range(6)]
+    sheet = contact_sheet(strips, [f"clip {i}" for i in range(6)])
+    levels = set(np.unique(sheet[..., 0]))
+    assert {50, 60, 70, 80, 90, 100} <= levels
+    save_picture(tmp_path / "sheet.png", sheet)
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tile_fills_the_grid() -> None:
+    grid = tile([np.full((2, 4, 6, 3), i + 1, np.uint8) for i in range(5)])
+    assert grid.shape == (2, 8, 18, 3)
+    assert grid[0, 0, 0, 0] == 1 and grid[0, 4, 6, 0] == 5 and grid[0, 4, 12, 0] == 0

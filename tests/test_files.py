@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from footage import files
+from footage.errors import FootageError, nearest
+
+
+def test_replacing_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_survive_a_crash_in_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    files.write_lines(path, [{"a": 1}, {"a": 2}])
+    with open(path, "a") as handle:
+        handle.write('{"a": 3')
+    assert files.read_lines(path) == [{"a": 1}, {"a": 2}]
+    path.write_text('{"a"\n{"a": 2}\n')
+    with pytest.raises(ValueError):
+        files.read_lines(path)
+
+
+def test_digest_of_json_ignores_the_order() -> None:
+    assert files.json_digest({"a": 1, "b": [2]}) == files.json_digest({"b": [2], "a": 1}) != files.json_digest({})
+
+
+def test_not_a_number_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_carry_problem_and_remedy() -> None:
+    error = FootageError("x is 3", "give 4")
+    assert str(error) == "x is 3: give 4" and error.remedy == "give 4"
+    assert nearest("wlak", ["walk", "run"]) == 'did you mean "walk"?'
+    assert nearest("zzz", ["walk", "run"]) == "known are run, walk"
+    assert nearest("zzz", []) == "there are none"
+
+
+def test_partial_files_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".a-1234.partial.npy").touch()
+    (tmp_path / "b.npy").touch()
+    files.remove_partial(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["b.npy"]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import torch
+
+from footage.metrics.motion import contrast, diversity, motion_energy
+from footage.training.health import WARM_UP, judge_losses, judge_samples, sample_figures
+
+LATE = WARM_UP * 10
+
+
+def walk(seed: int = 0) -> torch.Tensor:
+    return torch.randn(6, 3, 8, 16, 16, generator=torch.Generator().manual_seed(seed)).cumsum(2) / 4
+
+
+def kinds(fakes: torch.Tensor, reals: torch.Tensor, seen: int = LATE) -> set[str]:
+    return {warning.kind for warning in judge_samples(sample_figures(fakes, reals), seen)}
+
+
+def test_figures_of_known_clips() -> None:
+    ramp = torch.arange(5.0).view(1, 1, 5, 1, 1).expand(2, 3, 5, 4, 4)
+    assert motion_energy(ramp) == 1.0 and contrast(ramp) == 0.0 and diversity(ramp) == 0.0
+    assert motion_energy(ramp[:, :, :1]) == 0.0
+    split = torch.cat([torch.zeros(1, 1, 2, 2, 2), torch.full((1, 1, 2, 2, 2), 2.0)])
+    assert diversity(split) == 1.0
+
+
+def test_good_samples_are_not_complained_about() -> None:
+    assert kinds(walk(1), walk(2)) == set()
+
+
+def test_each_sign_is_named_with_a_remedy() -> None:
+    reals = walk(0)
+    assert kinds(torch.zeros_like(reals), reals) == {"grey"}
+    assert kinds(walk(1)[:, :, :1].expand_as(reals), reals) == {"frozen"}
+    assert kinds(walk(1)[:1].expand_as(reals), reals) == {"collapsed"}
+    for warning in judge_samples(sample_figures(torch.zeros_like(reals), reals), LATE):
+        assert "Usual remedy" in warning.text and "%" in warning.text
+
+
+def test_nothing_is_said_before_the_warm_up() -> None:
+    assert kinds(torch.zeros_like(walk()), walk(), seen=10) == set()
+    assert judge_losses({"real": 20.0, "fake": -20.0}, 10) == []
+
+
+def test_critic_that_has_won() -> None:
+    (warning,) = judge_losses({"real": 8.0, "fake": -9.0}, LATE)
+    assert warning.kind == "critic won" and "17.0" in warning.text and "--gan.r1" in warning.text
+    assert judge_losses({"real": 2.0, "fake": -2.0}, LATE) == []
+
+
+def test_still_data_is_not_called_frozen() -> None:
+    still = walk(0)[:, :, :1].expand(6, 3, 8, 16, 16)
+    assert "frozen" not in kinds(walk(1)[:, :, :1].expand_as(still), still)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from footage.errors import ConfigError
+from footage.methods.base import Sampler
+from footage.model import Model
+from footage.sample import draw_label, one_video, overlap, stream, to_uint8
+from footage.video.encode import read_metadata
+from tests.models import save_tiny_model, tiny_config
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    save_tiny_model(tmp_path / "model")
+    return Model(tmp_path)  # a run folder is as good as its model folder
+
+
+def test_clip_depends_on_its_seed_alone(model: Model) -> None:
+    many = [clip.array() for clip in model.generate(4, seed=7, label="run")]
+    (alone,) = model.generate(1, seed=9, label="run")
+    np.testing.assert_array_equal(alone.array(), many[2])
+    np.testing.assert_array_equal(alone.array(), alone.array())
+    assert not np.array_equal(many[0], many[1])
+
+
+def test_label_changes_the_clip_and_stands_in_the_metadata(model: Model) -> None:
+    (walk,), (run,) = (list(model.generate(1, label=label)) for label in ("walk", "run"))
+    assert not np.array_equal(walk.array(), run.array())
+    assert walk.metadata["label"] == "walk" and walk.metadata["seed"] == 0
+    assert {clip.metadata["label"] for clip in model.generate(20)} == {"walk", "run"}
+
+
+@pytest.mark.parametrize("frames", [1, 5, 8, 9, 14, 50])
+def test_any_length(model: Model, frames: int) -> None:
+    (clip,) = model.generate(1, frames=frames, fps=10)
+    assert clip.array().shape == (frames, 32, 32, 3)
+    assert clip.fps == 10
+    assert bool(model.joins(frames)) == (frames > 8)
+
+
+def test_long_clips_continue_and_begin_alike(model: Model) -> None:
+    (short,), (long,) = (list(model.generate(1, frames=frames)) for frames in (30, 60))
+    np.testing.assert_array_equal(long.array()[:30], short.array())
+
+
+def test_joints_are_no_jumps() -> None:
+    class Ramp:
+        clip = tiny_config().clip
+        endless, device = False, torch.device("cpu")
+
+        def segments(self, seeds: object, labels: object) -> object:
+            for level in (0.0, 1.0, 0.0, 1.0):
+                yield torch.full((1, 3, 8, 4, 4), level)
+
+    chunks = list(stream(Ramp(), [0], None))  # type: ignore[arg-type]
+    levels = torch.cat(chunks, dim=2)[0, 0, :, 0, 0]
+    assert len(levels) == 4 * 6, "segments share a quarter of their frames"
+    assert levels.diff().abs().max() < 0.6, "hard cuts would be 1"
+
+
+def test_memory_does_not_grow_with_length(model: Model) -> None:
+    peaks = []
+    for frames in (200, 2000):
+        tracemalloc.start()
+        for _ in one_video(model.sampler, 0, 0, frames):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.05 + 20_000
+
+
+def test_refusals_name_the_remedy(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='does not know the label "wlak".*"walk"'):
+        model.generate(1, label="wlak")
+    for arguments in ({"count": 0}, {"frames": 0}, {"fps": 0}, {"seed": -1}):
+        with pytest.raises(ConfigError, match=f"{next(iter(arguments))} is"):
+            model.generate(**{"count": 1, **arguments})
+    save_tiny_model(tmp_path / "plain", labels=())
+    with pytest.raises(ConfigError, match="has none"):
+        Model(tmp_path / "plain").generate(1, label="walk")
+
+
+def test_clip_saves_and_shows_itself(model: Model, tmp_path: Path) -> None:
+    (clip,) = model.generate(1, seed=3, label="run")
+    path = clip.save(tmp_path / "out" / "clip.mp4")
+    assert read_metadata(path) == clip.metadata
+    assert clip.metadata["weights_sha256"] == model.info.weights_sha256
+    assert clip._repr_html_().startswith("<video") and "base64," in clip._repr_html_()
+
+
+def test_labels_are_drawn_by_their_shares() -> None:
+    drawn = np.bincount([draw_label((0.1, 0.0, 0.9), seed) for seed in range(2000)], minlength=3)
+    assert drawn[1] == 0 and abs(drawn[0] / 2000 - 0.1) < 0.03
+
+
+def test_to_uint8_rounds_and_clips() -> None:
+    levels = to_uint8(torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).view(1, 1, 5, 1, 1))
+    assert levels.reshape(-1).tolist() == [0, 0, 128, 255, 255]
+    assert overlap(16) == 4 and overlap(2) == 1
+
+
+def test_sampler_walk_stays_standard_normal(model: Model) -> None:
+    sampler: Sampler = model.sampler
+    seen: list[torch.Tensor] = []
+    sampler.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))  # type: ignore[attr-defined]
+    segments = sampler.segments(list(range(64)), [0] * 64)
+    for _ in range(6):
+        next(segments)
+    late = seen[-1]
+    assert abs(float(late.mean())) < 0.15 and abs(float(late.std()) - 1) < 0.1
+    correlation = float((seen[-1] * seen[-2]).mean())
+    assert abs(correlation - 0.8) < 0.15

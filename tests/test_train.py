@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+import footage
+from footage.checkpoint import load_model, read_state
+from footage.config import Config, TrainConfig
+from footage.errors import ConfigError, TrainingError
+from footage.files import read_lines
+from footage.training import fit, loop, start
+from footage.training.run import RunFolder
+from tests.models import tiny_config
+
+CONFIG = tiny_config(train__batch_size=4, clip__frames=4, train__save_minutes=1e-9)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = read_state(run / "state" / "last.pt")
+    return {f"{part}.{k}": v for part in ("nets", "averages") for n in state[part].values() for k, v in n.items()}
+
+
+def same(one: Path, two: Path) -> bool:
+    a, b = read_state(one / "state" / "last.pt"), read_state(two / "state" / "last.pt")
+    for part in ("nets", "averages"):
+        for name in a[part]:
+            if not all(torch.equal(value, b[part][name][key]) for key, value in a[part][name].items()):
+                return False
+    moments = [s["optimizers"]["generator"]["state"][0]["exp_avg_sq"] for s in (a, b)]
+    return torch.equal(*moments) and a["progress"]["clips_seen"] == b["progress"]["clips_seen"]
+
+
+def test_run_folder_is_complete(tmp_path: Path) -> None:
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=16, quiet=True)
+    names = {path.name for path in run.path.iterdir()}
+    assert {"config.json", "metrics.jsonl", "curves.png", "model", "samples", "state", "tensorboard"} <= names
+    stored = json.loads((run.path / "config.json").read_text())
+    assert stored["config"]["train"]["batch_size"] == 4 and stored["data"]["name"] == "shapes"
+    assert {p.suffix for p in (run.path / "samples").iterdir()} == {".png", ".mp4"}
+    _, info = load_model(run.model)
+    assert info.clips_seen == 16 and info.labels == ("circle", "square", "triangle")
+    assert abs(sum(info.label_shares) - 1) < 1e-9
+    rows = read_lines(run.path / "metrics.jsonl")
+    assert rows[-1]["clips"] == 16 and "motion_ratio" in rows[-1]
+
+
+def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path) -> None:
+    footage.train("shapes", CONFIG, out=tmp_path / "one", clips=40, quiet=True)
+    for clips in (12, 24, 40):
+        footage.train("shapes", CONFIG, out=tmp_path / "two", clips=clips, quiet=True)
+    assert same(tmp_path / "one", tmp_path / "two")
+    footage.train("shapes", CONFIG, out=tmp_path / "three", clips=36, quiet=True)
+    assert not same(tmp_path / "one", tmp_path / "three")
+
+
+def test_killed_at_any_moment_and_started_again_gives_the_same_weights(tmp_path: Path) -> None:
+    code = (
+        "import sys, footage; from tests.test_train import CONFIG; "
+        "footage.train('shapes', CONFIG, out=sys.argv[1], clips=160, quiet=True)"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "one")], check=True, env=environment)
+    state = tmp_path / "two" / "state" / "last.pt"
+    kills = 0
+    for moment in (0.0, 0.05, 0.3):
+        process = subprocess.Popen([*command, str(tmp_path / "two")], env=environment)
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and (state.stat().st_mtime_ns if state.exists() else 0) == before:
+            time.sleep(0.005)
+        time.sleep(moment)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 2, "the run was too quick to be killed"
+    killed_at = read_state(state)["progress"]["clips_seen"]
+    assert 0 < killed_at < 160
+    subprocess.run([*command, str(tmp_path / "two")], check=True, env=environment)
+    assert same(tmp_path / "one", tmp_path / "two")
+    rows = [row["clips"] for row in read_lines(tmp_path / "two" / "metrics.jsonl")]
+    assert rows == sorted(rows)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    code = (
+        "import sys, footage; from tests.test_train import CONFIG; "
+        "footage.train('shapes', CONFIG, out=sys.argv[1], clips=10**9)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while not (tmp_path / "run" / "state" / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped and saved" in said and "run the same command again" in said
+    load_model(tmp_path / "run" / "model")
+
+
+class Poisoned:
+    """Makes one weight of the generator not a number once `after` clips have been seen."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int, times: int) -> None:
+        self.times, step = times, loop.Training.step
+
+        def poisoned(training: loop.Training, *arguments: object) -> dict[str, torch.Tensor]:
+            log = step(training, *arguments)  # type: ignore[arg-type]
+            if training.progress.clips_seen >= after and self.times > 0:
+                self.times -= 1
+                with torch.no_grad():
+                    next(iter(training.method.nets["generator"].parameters())).fill_(float("nan"))
+            return log
+
+        monkeypatch.setattr(loop.Training, "step", poisoned)
+
+
+def test_not_finite_goes_back_to_the_last_good_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Poisoned(monkeypatch, after=20, times=1)
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=40, quiet=True)
+    state = read_state(run.path / "state" / "last.pt")
+    assert state["progress"]["clips_seen"] == 40 and state["progress"]["attempt"] == 1
+    assert all(torch.isfinite(value).all() for value in weights(run.path).values())
+
+
+def test_divergence_without_end_stops_with_the_last_good_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Poisoned(monkeypatch, after=20, times=10**9)
+    with pytest.raises(TrainingError, match=r"diverged.*last good state is kept.*lower --gan.lr"):
+        footage.train("shapes", CONFIG, out=tmp_path / "run", clips=400, quiet=True)
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
+    sampler, info = load_model(tmp_path / "run" / "model")
+    assert info.clips_seen <= 24 and torch.isfinite(next(sampler.segments([0], [0]))).all()
+
+
+def test_what_a_run_cannot_take_is_refused(tmp_path: Path) -> None:
+    footage.train("shapes", CONFIG, out=tmp_path / "run", clips=4, quiet=True)
+    other = tiny_config(train__batch_size=4, clip__frames=8)
+    with pytest.raises(TrainingError, match=r"clip.frames 4, now it is 8.*--out"):
+        footage.train("shapes", other, out=tmp_path / "run", clips=8, quiet=True)
+    labels = tiny_config(train__batch_size=4, clip__frames=4, train__labels="no")
+    with pytest.raises(TrainingError, match="begun with labels"):
+        footage.train("shapes", labels, out=tmp_path / "run", clips=8, quiet=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(TrainingError, match="not empty and is no run"):
+        footage.train("shapes", CONFIG, out=tmp_path / "mine", clips=8, quiet=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_other_learning_rate_is_taken_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    footage.train("shapes", CONFIG, out=tmp_path / "run", clips=4, quiet=True)
+    other = tiny_config(train__batch_size=4, clip__frames=4, gan__lr=1e-3)
+    footage.train("shapes", other, out=tmp_path / "run", clips=8)
+    assert "gan.lr: 0.0005 before, 0.001 from here on" in capsys.readouterr().out
+    state = read_state(tmp_path / "run" / "state" / "last.pt")
+    assert state["optimizers"]["generator"]["param_groups"][0]["lr"] == 1e-3
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["gan"]["lr"] == 1e-3
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.lock(), pytest.raises(TrainingError, match="being trained by another process"), folder.lock():
+        pass
+    with folder.lock():
+        pass
+
+
+def test_dry_run_begins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    footage.train("shapes", CONFIG, out=tmp_path / "run", dry_run=True)
+    said = capsys.readouterr().out
+    for word in ("weights, generator", "memory", "clips/s measured here", '"lr"', "4 × 32 × 32"):
+        assert word in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_sizes_that_differ_name_both_remedies(tmp_path: Path) -> None:
+    class Source:
+        name, shape, labels = "mine", (48, 80, 3), ()
+
+    with pytest.raises(ConfigError, match=r"frames of 80×48.*--clip.width 80 --clip.height 48"):
+        start.match(CONFIG, Source())  # type: ignore[arg-type]
+
+
+def test_budget_must_be_positive() -> None:
+    with pytest.raises(ConfigError, match="minutes is 0"):
+        footage.train("shapes", CONFIG, minutes=0, quiet=True)
+
+
+def test_batch_size_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(train__batch_size=None)
+    needs = fit.Needs({}, fixed_bytes=100, clip_bytes=10, step_seconds=0, timed_batch=0)
+    place = fit.Place("cpu", False)
+    for free, size in ((10**6, 16), (190, 8), (110, 1)):
+        monkeypatch.setattr(fit, "memory_free", lambda device, free=free: free)
+        assert fit.fit_batch(config, needs, place) == size
+    monkeypatch.setattr(fit, "memory_free", lambda device: 105)
+    with pytest.raises(TrainingError, match="lower --clip.height"):
+        fit.fit_batch(config, needs, place)
+    assert fit.fit_batch(tiny_config(train__batch_size=64), needs, place) == 64
+
+
+def test_measured_memory_is_of_the_right_size() -> None:
+    small = fit.measure(tiny_config(), 0, fit.Place("cpu", False))
+    double = fit.measure(tiny_config(clip__height=64), 0, fit.Place("cpu", False))
+    assert 1.6 < double.clip_bytes / small.clip_bytes < 2.4
+    assert small.bytes(8) - small.bytes(4) == 4 * small.clip_bytes
+
+
+def test_missing_device_is_named() -> None:
+    missing = next(d for d, there in (("cuda", torch.cuda.is_available()), ("mps", False)) if not there)
+    if missing == "mps" and torch.backends.mps.is_available():
+        missing = "cuda"
+    with pytest.raises(TrainingError, match=f'no device "{missing}"'):
+        fit.find_place(TrainConfig(device=missing))  # type: ignore[arg-type]
+
+
+def test_step_seeds_differ_in_every_part() -> None:
+    seeds = {loop.step_seed(s, r, c, a) for s in range(3) for r in range(3) for c in range(0, 64, 16) for a in range(3)}
+    assert len(seeds) == 3 * 3 * 4 * 3 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_out_of_memory_becomes_advice() -> None:
+    advice = loop.out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: 10 bytes"))
+    assert advice and "--train.batch-size" in str(advice)
+    assert loop.out_of_memory(ValueError("something else")) is None
+
+
+def test_budget_by_minutes(tmp_path: Path) -> None:
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", minutes=0.02, quiet=True)
+    progress = read_state(run.path / "state" / "last.pt")["progress"]
+    assert progress["seconds"] >= 1.2 and progress["clips_seen"] > 0
+
+
+def test_train_takes_the_name_of_a_preset() -> None:
+    with pytest.raises(ConfigError, match='no preset "conv3d-63"'):
+        footage.train("shapes", "conv3d-63")
+
+
+def test_terminal_without_a_terminal(tmp_path: Path) -> None:
+    from footage.training.health import Warning
+    from footage.training.report import Terminal
+
+    with open(tmp_path / "log", "w") as handle:
+        terminal = Terminal(Console(file=handle), 100, "clips")
+        with terminal:
+            terminal.progress(50, "half", "cpu")
+            for seen in (4_000, 5_000, 21_000):
+                terminal.warn([Warning("grey", "samples are grey")], seen)
+    text = (tmp_path / "log").read_text()
+    assert "50%  half" in text
+    assert text.count("samples are grey") == 2, "the same warning comes back only much later"
+
+
+def config_of(run: Path) -> Config:
+    from footage.training.run import read_config
+
+    stored = read_config(RunFolder(run))
+    assert stored is not None
+    return stored[0]
+
+
+def test_damaged_config_is_named(tmp_path: Path) -> None:
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=4, quiet=True)
+    assert config_of(run.path).clip == CONFIG.clip
+    (run.path / "config.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"config.json cannot be read.*--out"):
+        footage.train("shapes", CONFIG, out=run.path, clips=8, quiet=True)
