@@ -1,6 +1,6 @@
 """How fast and how large is an ingest: two processes against one, and the peak memory of a long 1080p input.
 
-python benchmarks/ingest.py [--files 24] [--rounds 5] [--minutes 10]
+python benchmarks/ingest.py [--files 48] [--rounds 5] [--minutes 10]
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def spread(values: list[float], form: str = "{:.2f}") -> str:
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=24, help="videos of 640×360, 8 s each")
+    parser.add_argument("--files", type=int, default=48, help="videos of 640×360, 8 s each")
     parser.add_argument("--rounds", type=int, default=5, help="runs with one and with two processes, in turn")
     parser.add_argument("--minutes", type=float, default=10, help="length of the 1080p input")
     options = parser.parse_args()

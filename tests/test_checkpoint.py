@@ -56,7 +56,7 @@ def test_saving_again_replaces_the_weights(tmp_path: Path) -> None:
 
 
 def test_missing_model_says_where_to_look(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no model.json"):
+    with pytest.raises(ModelError, match=r"no model.json"):
         load_model(tmp_path)
 
 

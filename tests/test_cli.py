@@ -90,7 +90,10 @@ def test_generate_writes_clips_sheet_and_metadata(kind: str, tmp_path: Path) -> 
 
 def test_labels_with_hostile_names_stay_in_the_folder(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", labels=("../../evil", "ok"))
-    assert run("generate", str(tmp_path / "m"), "--to", str(tmp_path / "out"), "--count", "1", "--label", "../../evil") == 0
+    assert (
+        run("generate", str(tmp_path / "m"), "--to", str(tmp_path / "out"), "--count", "1", "--label", "../../evil")
+        == 0
+    )
     assert len(list((tmp_path / "out").iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"m", "out"}
 

@@ -23,7 +23,7 @@ class Numbered:
         return [Span(i, n, i % 2) for i, n in enumerate(self.lengths)] if split == "train" else []
 
     def read(self, index: int, start: int, frames: int) -> np.ndarray:
-        assert 0 <= start and start + frames <= self.lengths[index]
+        assert start >= 0 and start + frames <= self.lengths[index]
         t = np.arange(start, start + frames, dtype=np.uint8)
         return np.stack([np.full(frames, index, np.uint8), t, t], axis=-1)[:, None, None, :]
 

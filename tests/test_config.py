@@ -60,7 +60,7 @@ def test_values_out_of_range_name_value_and_remedy(build: object, words: str) ->
 
 def test_preset_overrides_and_suggestions() -> None:
     assert preset("conv3d-32", {"gan.lr": 1e-3, "clip.frames": 8}).clip.frames == 8
-    with pytest.raises(ConfigError, match='no preset "conv3d46".*conv3d-64'):
+    with pytest.raises(ConfigError, match=r'no preset "conv3d46".*conv3d-64'):
         preset("conv3d46")
     with pytest.raises(ConfigError, match=r'no knob "gan.lrr".*gan\.lr'):
         preset("conv3d-32", {"gan.lrr": 1})

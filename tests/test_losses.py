@@ -11,7 +11,9 @@ from footage.penalties import gradient_norm_squared
 def test_non_saturating_losses_equal_the_formula() -> None:
     real, fake = torch.tensor([0.3, -2.0], dtype=torch.double), torch.tensor([1.5, -0.7], dtype=torch.double)
     sigmoid = lambda v: 1 / (1 + math.exp(-v))  # noqa: E731
-    critic = -sum(math.log(sigmoid(v)) for v in (0.3, -2.0)) / 2 - sum(math.log(1 - sigmoid(v)) for v in (1.5, -0.7)) / 2
+    critic = (
+        -sum(math.log(sigmoid(v)) for v in (0.3, -2.0)) / 2 - sum(math.log(1 - sigmoid(v)) for v in (1.5, -0.7)) / 2
+    )
     generator = -sum(math.log(sigmoid(v)) for v in (1.5, -0.7)) / 2
     assert math.isclose(float(non_saturating_critic(real, fake)), critic, rel_tol=1e-12)
     assert math.isclose(float(non_saturating_generator(fake)), generator, rel_tol=1e-12)

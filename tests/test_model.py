@@ -76,7 +76,7 @@ def test_memory_does_not_grow_with_length(model: Model) -> None:
 
 
 def test_refusals_name_the_remedy(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='does not know the label "wlak".*"walk"'):
+    with pytest.raises(ConfigError, match=r'does not know the label "wlak".*"walk"'):
         model.generate(1, label="wlak")
     for arguments in ({"count": 0}, {"frames": 0}, {"fps": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=f"{next(iter(arguments))} is"):

@@ -7,7 +7,15 @@ from footage.config import ClipConfig, Conv3dConfig
 from footage.errors import ConfigError
 from footage.nets.conv3d import Conv3dCritic, Conv3dGenerator, plan
 
-SHAPES = [(16, 64, 64, 3), (16, 32, 32, 1), (32, 64, 64, 3), (8, 32, 48, 3), (2, 16, 16, 1), (12, 24, 40, 3), (5, 8, 8, 1)]
+SHAPES = [
+    (16, 64, 64, 3),
+    (16, 32, 32, 1),
+    (32, 64, 64, 3),
+    (8, 32, 48, 3),
+    (2, 16, 16, 1),
+    (12, 24, 40, 3),
+    (5, 8, 8, 1),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

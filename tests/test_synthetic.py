@@ -55,7 +55,9 @@ def test_windows_of_a_clip_agree_and_shapes_stay_inside() -> None:
 def test_shapes_have_equal_area_and_their_colour() -> None:
     areas = {}
     for shape in SHAPES:
-        clip = render_shapes(Factors(shape, "red", 0.2, 0, SPEEDS[0], (0.5, 0.5)), start=0, frames=1, height=96, width=96)
+        clip = render_shapes(
+            Factors(shape, "red", 0.2, 0, SPEEDS[0], (0.5, 0.5)), start=0, frames=1, height=96, width=96
+        )
         assert clip[..., 1:].max() == 0 and clip[..., 0].max() == 255
         areas[shape] = clip[..., 0].astype(float).sum() / 255
     assert max(areas.values()) / min(areas.values()) < 1.03

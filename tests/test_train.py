@@ -205,7 +205,7 @@ def test_batch_size_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fit, "memory_free", lambda device, free=free: free)
         assert fit.fit_batch(config, needs, place) == size
     monkeypatch.setattr(fit, "memory_free", lambda device: 105)
-    with pytest.raises(TrainingError, match="lower --clip.height"):
+    with pytest.raises(TrainingError, match=r"lower --clip.height"):
         fit.fit_batch(config, needs, place)
     assert fit.fit_batch(tiny_config(train__batch_size=64), needs, place) == 64
 

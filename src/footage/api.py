@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from footage.config import Config, to_json
 from footage.console import make_console
@@ -235,7 +235,8 @@ def generate(
     if note := loaded.joins(frames or 1):
         console.print(note, highlight=False)
     written: list[Path] = []
-    strips, captions = [], []
+    strips: list[Any] = []
+    captions: list[str] = []
     for clip in tracked(clips, count, "generating", console):
         parts = [f"{clip.metadata['seed']:06d}"]
         if "label" in clip.metadata:
@@ -307,4 +308,3 @@ def _describe(path: Path) -> tuple[str, str, str]:
     clip = info.config.clip
     makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
     return makes, ", ".join(info.labels) or "–", f"{info.dataset}, {info.clips_seen:,} clips"
-

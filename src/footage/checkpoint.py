@@ -1,6 +1,6 @@
 """Models and resumable states on disk. Nothing that is loaded can run code.
 
-A model folder is what a user shares: `model.json` (what it is), `weights-….safetensors` (averaged weights), `README.md`.
+A model folder is what a user shares: `model.json` (what it is), `weights-….safetensors` (averaged), `README.md`.
 A state file is what resuming needs: networks, averages, optimisers, counters.
 """
 
@@ -91,6 +91,7 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
 
 def _card(info: ModelInfo) -> str:
     clip = info.config.clip
+    colours = "RGB" if clip.channels == 3 else "grey"
     labels = ", ".join(info.labels) or "none: the model is unconditional"
     return f"""# {info.name}
 
@@ -99,7 +100,7 @@ A video generator made with {info.made_by}.
 | | |
 |---|---|
 | preset | {info.config.preset} |
-| clips | {clip.frames} frames of {clip.width}×{clip.height}, {"RGB" if clip.channels == 3 else "grey"}, {info.fps:g} fps |
+| clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
 | labels | {labels} |
 | trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
 | clips seen | {info.clips_seen:,} |
@@ -171,7 +172,9 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
         raise ModelError(f'{path} {"lacks" if key in expected else "also holds"} "{key}"', "fetch the model again")
     for key, value in expected.items():
         if tensors[key].shape != value.shape:
-            raise ModelError(f"{path}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}", "fetch it again")
+            raise ModelError(
+                f"{path}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}", "fetch it again"
+            )
     for name, net in nets.items():
         net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
         net.to(device).eval().requires_grad_(False)

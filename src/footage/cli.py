@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from footage import __version__, api
 from footage.config import Config
@@ -39,7 +39,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         # Only the parameters' types are looked up: those of the results need heavy imports.
         hint, default = eval(item.annotation, function.__globals__), item.default
         if item.name in POSITIONAL:
-            hint = Positional[hint]
+            hint = Annotated[hint, tyro.conf.Positional]
         if item.name == "config":
             hint, default = Annotated[Config, arg(name="")], preset(_named_preset(arguments))
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))

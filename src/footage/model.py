@@ -1,4 +1,4 @@
-"""A trained model as an object, and the clips that it makes: they save themselves, and show themselves in a notebook."""
+"""A trained model as an object, and the clips that it makes: they save and, in a notebook, show themselves."""
 
 from __future__ import annotations
 

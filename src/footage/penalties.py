@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-# E[ |grad_x D(x)|^2 ]: Mescheder et al. 2018, eq. 9, without its factor gamma / 2; the norm runs over all of C, T, H, W.
+# E[ |grad_x D(x)|^2 ]: Mescheder et al. 2018, eq. 9, without its factor gamma / 2; the norm is over C, T, H and W.
 def gradient_norm_squared(logits: Tensor, clips: Tensor) -> Tensor:
     """Return the mean squared gradient of the logits with respect to the clips, differentiable, in float32.
 

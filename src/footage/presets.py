@@ -10,6 +10,7 @@ from typing import Any
 from footage.config import ClipConfig, Config, Conv3dConfig, GanConfig, TrainConfig, from_json, to_json
 from footage.errors import ConfigError, nearest
 
+
 @dataclass(frozen=True)
 class Preset:
     """A named configuration."""

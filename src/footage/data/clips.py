@@ -1,9 +1,9 @@
-"""What training reads: sources of clips, and an endless loader whose every batch follows from (seed, rank, clips seen)."""
+"""What training reads: sources of clips, and an endless loader whose batches follow from seed and clips seen."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,9 @@ class BuiltInClips:
 
     def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
         if name == "digits" and (height != width or height < 32):
-            raise ConfigError(f"digits are square and at least 32×32, {height}×{width} was asked for", "change the size")
+            raise ConfigError(
+                f"digits are square and at least 32×32, {height}×{width} was asked for", "change the size"
+            )
         if name == "shapes" and channels != 3:
             raise ConfigError("shapes are in colour, grey was asked for", "give --clip.channels 3, or train on digits")
         self.name, self.seed, self.shape, self.fps = name, seed, (height, width, channels), 25.0
@@ -151,7 +153,7 @@ class _Unit:
 
 
 class Loader:
-    """Endless training batches. Batch by batch a function of (seed, rank, clips seen): nothing needs to be stored to resume.
+    """Endless training batches, each a function of (seed, rank, clips seen): nothing is stored to resume.
 
     Each epoch shows every stretch of `frames` frames of every clip once, in a new order, from a random start.
 
@@ -169,7 +171,15 @@ class Loader:
     """
 
     def __init__(
-        self, source: ClipSource, split: Split, *, frames: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        source: ClipSource,
+        split: Split,
+        *,
+        frames: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.source, self.frames, self.seed, self.rank = source, frames, seed, rank
         self.batch_size, self.local = batch_size, batch_size // world
@@ -192,7 +202,7 @@ class Loader:
         if self._order[0] != epoch:
             rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
             self._order = (epoch, rng.permutation(len(self.units)))
-        return self.units[self._order[1][place]]
+        return self.units[int(self._order[1][place])]
 
     def batch(self, clips_seen: int) -> tuple[Frames, Labels]:
         """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,)."""
@@ -207,7 +217,7 @@ class Loader:
             labels[row] = unit.span.label
         return clips, labels
 
-    def batches(self, clips_seen: int, ahead: int = 2) -> Iterator[tuple[Frames, Labels]]:
+    def batches(self, clips_seen: int, ahead: int = 2) -> Generator[tuple[Frames, Labels], None, None]:
         """Yield batches for ever, from `clips_seen` on; a thread reads `ahead` of them beforehand."""
         with ThreadPoolExecutor(1, thread_name_prefix="clips") as reader:
             numbers = itertools.count(clips_seen, self.batch_size)

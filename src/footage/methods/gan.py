@@ -1,7 +1,7 @@
 """Generative adversarial training of a clip generator against a clip critic.
 
 Losses: Goodfellow et al. 2014, non-saturating; R1 on real clips (Mescheder et al. 2018), applied lazily
-(Karras et al. 2020, appendix B). Labels of the fakes are those of the real clips beside them, hence the data's marginal.
+(Karras et al. 2020, appendix B). The fakes' labels are those of the real clips beside them, hence the data's marginal.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ def motion_energy(clips: Tensor) -> float:
 
 
 def contrast(clips: Tensor) -> float:
-    """Return the mean, over the frames of clips (B, C, T, H, W), of the pixels' standard deviation; 0 for plain grey."""
+    """Return the mean over frames of the pixels' standard deviation, of clips (B, C, T, H, W); 0 for plain grey."""
     return float(clips.double().flatten(3).std(dim=3, unbiased=False).mean())
 
 
 def diversity(clips: Tensor) -> float:
-    """Return the mean, over the pixels of clips (B, C, T, H, W), of the standard deviation between clips; 0 for copies."""
+    """Return the mean over voxels of the standard deviation between clips (B, C, T, H, W); 0 for copies."""
     return float(clips.double().std(dim=0, unbiased=False).mean())

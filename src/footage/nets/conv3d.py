@@ -125,7 +125,7 @@ class Conv3dGenerator(nn.Module):
         assert (label is None) == (self.embed is None), "a label is given where and only where there are labels"
         if self.embed is not None:
             z = torch.cat([z, self.embed(label)], dim=1)  # B (latent + label)
-        x = self.start(z).unflatten(1, self.base)  # B C t h w
+        x: Tensor = self.start(z).unflatten(1, self.base)  # B C t h w
         for stage in self.stages:
             x = stage(leaky_relu(self.norm(x), LEAK))  # B C/2 2t 2h 2w
         return x
@@ -148,7 +148,9 @@ class Conv3dCritic(nn.Module):
         # The mirror image of the generator: its last doubling is the critic's first halving.
         self.stages = nn.ModuleList(
             nn.Conv3d(outside, inside, stage.kernel, stage.stride, stage.padding)
-            for outside, inside, stage in zip([clip.channels, *widths[:-1]], widths, reversed(shape.stages), strict=True)
+            for outside, inside, stage in zip(
+                [clip.channels, *widths[:-1]], widths, reversed(shape.stages), strict=True
+            )
         )
         self.out = nn.Linear(widths[-1] * shape.base[0] * shape.base[1] * shape.base[2], 1)
         self.embed = nn.Embedding(labels, widths[-1]) if labels else None

@@ -17,7 +17,7 @@ from footage.methods import METHODS
 from footage.methods.base import Batch, PlainEngine
 
 WORKSPACE = 1.6
-"""What a step takes on top of the tensors that it saves for the backward pass, as a factor: gradients and scratch space."""
+"""What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
 LIBRARIES = 600 * 2**20
 """Bytes that the program takes before the first tensor."""
 MOST = {"cpu": 16, "cuda": 64, "mps": 32}
@@ -125,9 +125,7 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
         return tensor
 
     weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
-    average_bytes = sum(
-        p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters()
-    )
+    average_bytes = sum(p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters())
     size = 2
     with (
         torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),

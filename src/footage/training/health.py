@@ -1,4 +1,4 @@
-"""Signs that training goes wrong, and the usual remedy for each. Pure functions of figures; the loop says what they return.
+"""Signs that training goes wrong, and the usual remedy for each: pure functions of figures.
 
 The thresholds are rules of thumb, checked on runs that went well and badly (docs/LOG.md); none of them stops a run.
 """
@@ -38,7 +38,7 @@ def judge_losses(row: Mapping[str, float], clips_seen: int) -> list[Warning]:
     return [
         Warning(
             "critic won",
-            f"the critic has won (its logits for real and fake clips lie {gap:.1f} apart): the generator learns little. "
+            f"the critic has won (its logits for real and fake lie {gap:.1f} apart): the generator learns little. "
             "Usual remedy: ten times --gan.r1, half of --gan.critic-lr, or more clips",
         )
     ]

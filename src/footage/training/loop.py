@@ -14,12 +14,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from footage import checkpoint
 from footage.config import Config
@@ -178,7 +179,7 @@ class Training:
             checkpoint.restore_optimizers(state, self.method)
             self.progress = Progress(**state["progress"])
         for name, optimizer in self.method.optimizers.items():
-            self.method.optimizers[name] = self.fabric.setup_optimizers(optimizer)
+            self.method.optimizers[name] = cast(Optimizer, self.fabric.setup_optimizers(optimizer))
 
     def save(self) -> None:
         """Write the resumable state and the model, each atomically."""

@@ -42,9 +42,7 @@ class MetricsLog:
         kept = [row for row in rows if row["clips"] <= clips_seen]
         if len(kept) != len(rows) or rows:
             files.write_lines(self.path, kept)
-        self._board = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(folder.path / "tensorboard"), purge_step=clips_seen + 1 if clips_seen else None
-        )
+        self._board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=clips_seen + 1 if clips_seen else None)
         self._lines = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
 
     def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
@@ -53,12 +51,12 @@ class MetricsLog:
         self._lines.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")
         self._lines.flush()
         for key, value in rounded.items():
-            self._board.add_scalar(key, value, clips_seen)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(key, value, clips_seen)
 
     def close(self) -> None:
         """Write everything out."""
         self._lines.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
 
 def write_samples(

@@ -140,7 +140,9 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> tuple[Config, l
     changed = differences(old, config)
     for knob, (before, now) in changed.items():
         if knob.startswith(FIXED):
-            raise TrainingError(f'"{folder.path}" was begun with {knob} {before}, now it is {now}', "give another --out")
+            raise TrainingError(
+                f'"{folder.path}" was begun with {knob} {before}, now it is {now}', "give another --out"
+            )
     lines = [f"{knob}: {before} before, {now} from here on" for knob, (before, now) in changed.items()]
     if old_note.content_hash != note.content_hash:
         lines.append(f"data: {old_note.name} has other content than when the run began")

@@ -66,7 +66,7 @@ class Plan:
             **{f"weights, {name}": f"{count:,}" for name, count in self.needs.parameters.items()},
             "device": f"{self.place.device}, {self.place.precision}",
             "batch size": f"{self.batch_size}",
-            "memory": f"about {self.memory_gib():.1f} GiB, {memory_free(self.place.device) / 2**30:.1f} GiB may be used",
+            "memory": f"about {self.memory_gib():.1f} GiB; {memory_free(self.place.device) / 2**30:.1f} GiB are free",
         }
         if rate:
             rows["speed"] = f"{rate:.1f} clips/s measured here; 100,000 clips take {100_000 / rate / 60:,.0f} minutes"

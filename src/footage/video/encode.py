@@ -73,7 +73,7 @@ def _stream(container: av.container.OutputContainer, kind: str, rate: Fraction, 
         "webm": {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"},
         "gif": {},
     }[kind]
-    stream = container.add_stream(codec, rate=rate, options=options)
+    stream: Any = container.add_stream(codec, rate=rate, options=options)
     stream.height, stream.width = height, width
     # Subsampled chroma, which every player shows, needs even sizes; odd ones keep full chroma instead of a border.
     full = height % 2 or width % 2
@@ -111,10 +111,13 @@ def _write_file(path: Path, kind: str, chunks: Iterable[Frames], fps: float, com
 
 def _palette(height: int, width: int, rate: Fraction) -> Any:
     """Make a filter that gives every frame its own 256 colours, which needs no look at the frames to come."""
+    import av
     import av.filter
 
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1 / rate)
+    source = graph.add_buffer(
+        width=width, height=height, format=av.VideoFormat("rgb24", width, height), time_base=1 / rate
+    )
     split, sink = graph.add("split"), graph.add("buffersink")
     generate, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1:dither=none")
     source.link_to(split)
