@@ -28,7 +28,7 @@ def dataset(tmp_path):
     rejections = [Rejection(HOSTILE, "not a video", "its content is <b>text</b>")]
     rejections += [Rejection(f"src/short {i}.mp4", "too short", f"{i} frames", 0.0, 0.1) for i in range(8)]
     sources = [SourceRow(f"src/{i}.mp4", 1, 640, 480, 30.0, 0.4, "h264") for i in range(11)]
-    sources.append(SourceRow("src/11.mp4", 1, 320, 240, 25.0, 0.4, "h264", 7, True, "invalid data"))
+    sources.append(SourceRow("src/11.mp4", 1, 320, 240, 25.0, 0.4, "h264", 7, True, "invalid data", (0.2, 0.32)))
     info = DatasetInfo("my clips", 24, 32, 3, 25.0, ("jump", "run", "walk"), 12, content_hash(rows))
     save_tables(tmp_path, info, rows, rejections, sources)
     return Dataset(tmp_path)
@@ -49,6 +49,7 @@ def test_facts(dataset):
     assert [(reason, len(group)) for reason, group in facts.rejected] == [("too short", 8), ("not a video", 1)]
     (fault,) = facts.faults
     assert fault[0] == "src/11.mp4" and "7 damaged" in fault[1] and "invalid data" in fault[1]
+    assert facts.cuts == [("src/11.mp4", "2, at 0.20, 0.32 s")]
     assert facts.recommendation == list(ADVICE.items())
 
 
@@ -56,7 +57,16 @@ def test_terminal(dataset):
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(audit_text(dataset, ADVICE))
     text = console.export_text()
-    for expected in ("12 from 12", "jump", "rare", "too short: 8", "and 3 more", "conv3d-64", "src/11.mp4", "[red]"):
+    for expected in (
+        "12 from 12",
+        "jump",
+        "rare",
+        "too short: 8",
+        "and 3 more",
+        "conv3d-64",
+        "src/11.mp4: 2, at 0.20, 0.32 s",
+        "[red]",
+    ):
         assert expected in text
 
 
@@ -85,6 +95,7 @@ def test_page_stands_alone_and_escapes_names(dataset, tmp_path):
     text = "".join(reader.text)
     assert "<script>alert(1)</script>&\"'[red]\\u202egpj.mp4" in text
     assert "its content is <b>text</b>" in text and "25 <minutes>" in text
+    assert "2, at 0.20, 0.32 s" in text
     assert text.count("src/short") == 8 and "prefers-color-scheme: dark" in content
     image = base64.b64decode(re.search(r"base64,([^\"]+)", content)[1])
     assert Image.open(io.BytesIO(image)).size[0] > 100

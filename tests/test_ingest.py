@@ -122,6 +122,7 @@ def test_cuts_static_short_and_duplicates(tmp_path):
     clips.write(root / "d short.mp4", clips.moving(9, seed=4))
     result = ingest([root], tmp_path / "d", workers=0, heldout=0)
     assert [(r.source, r.start, r.end) for r in result.dataset.rows] == [("src/a.mp4", 0, 1.2), ("src/a.mp4", 1.2, 2.8)]
+    assert result.dataset.sources[0].cuts == (1.2, 2.8)
     assert {(r.source, r.reason) for r in result.rejections} == {
         ("src/a.mp4", "too short"),
         ("src/b static.mp4", "static"),

@@ -36,7 +36,7 @@ def test_finds_what_can_be_ingested(tmp_path):
     ]
     assert found.sources[6].pictures == ("img2.png", "img9.png", "img10.png")
     assert found.rejections == []
-    assert found.ignored == {".txt": 1, ".csv": 1, "(no ending)": 1, ".gz": 1, ".jpg": 1, ".png": 1}
+    assert found.ignored == {".txt": 1, ".csv": 1, "(no ending)": 1, ".jpg": 1, ".png": 1}
 
 
 def test_labels_from_folders(tmp_path):

@@ -43,6 +43,8 @@ class Audit:
     """(reason, what was left out for it), the most frequent first."""
     faults: list[tuple[str, str]]
     """(source, what is wrong with it) of sources that were used in part."""
+    cuts: list[tuple[str, str]]
+    """(source, when its scenes change) of sources with several scenes."""
     recommendation: list[tuple[str, str]]
     """What could be trained from it: (what, value)."""
 
@@ -69,6 +71,7 @@ def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> 
         labels=_labels(dataset.rows),
         rejected=sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])),
         faults=faults,
+        cuts=[(s.source, _times(s.cuts)) for s in dataset.sources if s.cuts],
         recommendation=list((recommendation or {}).items()),
     )
 
@@ -102,6 +105,11 @@ def _summary(dataset: Dataset) -> list[tuple[str, str]]:
     if isinstance(ignored, dict) and ignored:
         summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
     return summary
+
+
+def _times(cuts: Sequence[float]) -> str:
+    listed = ", ".join(f"{time:.2f}" for time in cuts[:50])
+    return f"{len(cuts)}, at {listed} s" + (" …" if len(cuts) > 50 else "")
 
 
 def _counted(counts: Counter[str]) -> str:
@@ -179,6 +187,11 @@ def audit_text(dataset: Dataset, recommendation: Mapping[str, str] | None = None
         shown += [Text(f"    {source}: {fault}") for source, fault in facts.faults[:NAMED]]
         if len(facts.faults) > NAMED:
             shown.append(Text(f"    and {len(facts.faults) - NAMED:,} more (audit.html)"))
+    if facts.cuts:
+        shown += [Text(), Text(f"Scene cuts ({len(facts.cuts):,} sources)", style="bold")]
+        shown += [Text(f"    {source}: {times}") for source, times in facts.cuts[:NAMED]]
+        if len(facts.cuts) > NAMED:
+            shown.append(Text(f"    and {len(facts.cuts) - NAMED:,} more (audit.html)"))
     if facts.recommendation:
         shown += [Text(), Text("What to train from it", style="bold"), grid(facts.recommendation)]
     return Group(*shown)
@@ -227,6 +240,7 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0;
   overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: normal; white-space: nowrap; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; } .remark { color: var(--mark); }
+th:first-child { width: 12rem; }
 img { max-width: 100%; height: auto; } summary { cursor: pointer; padding: .25rem 0; } small { color: var(--soft); }
 """
 
@@ -273,6 +287,9 @@ def _page(dataset: Dataset, facts: Audit) -> Iterator[str]:
     if facts.faults:
         yield f"<h2>Used in part ({len(facts.faults):,})</h2>"
         yield from _table(("source", "fault"), facts.faults)
+    if facts.cuts:
+        yield f"<h2>Scene cuts ({len(facts.cuts):,} sources)</h2>"
+        yield from _table(("source", "cuts"), facts.cuts)
     made = html.escape(f"{dataset.info.made_by}; content {dataset.info.content_hash[:16]}")
     yield f"<p><small>{made}</small></p></body></html>"
 
@@ -287,8 +304,12 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterato
     if heads:
         yield "<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in heads) + "</tr>"
     for row in rows[:LISTED]:
-        cells = [f'<td class="number">{c:,}</td>' if isinstance(c, int) else _text_cell(c, heads) for c in row]
+        cells = [
+            f'<td class="number">{cell:,}</td>' if isinstance(cell, int) else _text_cell(cell, at > 0 and not head)
+            for at, (cell, head) in enumerate(zip(row, heads or [""] * len(row), strict=True))
+        ]
         if not heads:
+            cells[1:] = [_text_cell(str(cell), False) for cell in row[1:]]
             cells[0] = f"<th>{html.escape(_plain(str(row[0])))}</th>"
         yield "<tr>" + "".join(cells) + "</tr>"
     if len(rows) > LISTED:
@@ -296,6 +317,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterato
     yield "</table>"
 
 
-def _text_cell(text: str, heads: Sequence[str]) -> str:
-    kind = ' class="remark"' if heads and heads[-1] == "" and text else ""
+def _text_cell(text: str, remark: bool) -> str:
+    kind = ' class="remark"' if remark else ""
     return f"<td{kind}>{html.escape(_plain(text))}</td>"

@@ -22,7 +22,7 @@ from footage.data.workers import part_job, run_jobs
 from footage.errors import DatasetError
 
 Phase = Literal["rates", "decode", "compare", "pack"]
-VERSION = 1
+VERSION = 2
 """Raised when the same options give other frames than before: everything is then decoded again."""
 ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
 """Options that matter to IDX files only."""
@@ -296,6 +296,7 @@ def _source_rows(sources: Sequence[Source], holdings: dict[str, Holding], rows: 
                 damaged=record.damaged,
                 truncated=record.truncated,
                 problem=record.problem,
+                cuts=tuple(round(time, 4) for time in record.cuts),
                 **{key: info.get(key) for key in ("width", "height", "fps", "duration", "codec")},
             )
         )

@@ -94,6 +94,7 @@ def _take_video(
                 damage.append((at, at + 1))
         record.frames += len(chunk.frames)
     borders += detector.finish() if recipe.cuts else []
+    record.cuts = [border / recipe.fps for border in borders[1:]]
     record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
     record.info = asdict(decoder.info) if decoder.info else None
     record.rejections += [

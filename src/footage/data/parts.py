@@ -108,6 +108,8 @@ class PartRecord:
     """Whether the source ends before the length that it declares."""
     problem: str = ""
     """The first fault, in the decoder's words."""
+    cuts: list[float] = field(default_factory=list)
+    """When a new scene begins, in seconds: the cuts that were found."""
     info: dict[str, Any] | None = None
     """The source's `VideoInfo`, or None."""
     comparable: bool = True

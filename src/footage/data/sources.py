@@ -23,6 +23,7 @@ h264 264 hevc 265 ivf mjpeg mjpg apng av1 obu rm rmvb
 VIDEOS = frozenset("." + ending for ending in _ENDINGS.split())
 """Endings of the files that are taken for videos."""
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
+IDX_LABELS = re.compile(r"labels[-.]idx1-ubyte(\.gz)?$")
 MAX_CAPTION = 10_000
 """A caption file is read up to this many bytes."""
 
@@ -180,7 +181,7 @@ def _sources(files: Iterator[tuple[Path, str]], found: Scan) -> Iterator[Source]
         elif suffix in PICTURES and re.search(r"\d", path.stem):
             prefix = re.sub(r"\d+(?=\D*$)", "#", path.stem)  # the last number counts the frames
             pictures.setdefault((path.parent, prefix, suffix), []).append((path.name, name))
-        else:
+        elif not IDX_LABELS.search(path.name):
             found.ignored[suffix or "(no ending)"] += 1
     in_folder = Counter(parent for (parent, _, _), group in pictures.items() if len(group) > 1)
     for (parent, prefix, suffix), group in pictures.items():

@@ -95,6 +95,8 @@ class SourceRow:
     """Whether it ends before the length that it declares."""
     problem: str = ""
     """The first fault, in the decoder's words."""
+    cuts: tuple[float, ...] = ()
+    """When a new scene begins, in seconds: the cuts that were found."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
     if not isinstance(value, dict) or not set(value) <= names:
         raise DatasetError(f"{where} is not a {kind.__name__}: {value!r:.200}", "make the dataset again")
     try:
-        known: dict[str, Any] = {key: tuple(v) if key == "labels" else v for key, v in value.items()}
+        known: dict[str, Any] = {key: tuple(v) if key in ("labels", "cuts") else v for key, v in value.items()}
         return kind(**known)
     except TypeError as error:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
