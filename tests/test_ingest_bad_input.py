@@ -114,6 +114,7 @@ def test_unusual_but_good(root, tmp_path, name, options):
 def test_odd_sizes_rotation_and_unusable_shapes(root, tmp_path):
     clips.write(root / "odd.mkv", clips.moving(30, (51, 37), seed=3), codec="ffv1", pix_fmt="bgr0")
     clips.rotate(clips.write(root / "turned.mp4", clips.moving(30, (64, 96), seed=4)), 90)
+    clips.rotate(clips.write(root / "turned exactly.mp4", clips.moving(30, (64, 64), seed=6)), 90)
     clips.write(root / "line.mkv", clips.moving(30, (16, 1600), seed=5), codec="ffv1", pix_fmt="bgr0")
     assert reasons(root, tmp_path) == {"src/line.mkv": "unusable shape"}
     (source,) = [s for s in Dataset(tmp_path / "d").sources if s.source == "src/turned.mp4"]

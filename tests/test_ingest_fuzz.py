@@ -57,7 +57,6 @@ def damage(content, rng):
 def damaged(tmp_path_factory):
     """180 damaged videos, and 20 damaged GIFs, arrays and IDX files."""
     root, good = tmp_path_factory.mktemp("damaged"), tmp_path_factory.mktemp("good")
-    rng = random.Random(0)
     made = []
     for i, (name, options) in enumerate(KINDS):
         made.append((clips.write(good / name, clips.moving(24, seed=i), **options), EACH))
@@ -71,7 +70,7 @@ def damaged(tmp_path_factory):
     for path, count in made:
         for i in range(count):
             target = root / f"{i:02d}{path.name}"
-            target.write_bytes(damage(path.read_bytes(), rng))
+            target.write_bytes(damage(path.read_bytes(), random.Random(target.name)))
             paths.append(target)
     assert len(paths) == 200
     return root, paths

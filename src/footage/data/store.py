@@ -227,7 +227,7 @@ class Dataset:
             path = self.folder / name
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+            except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
                 raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
             expected = (self.info.height, self.info.width, self.info.channels)
             needed = max(row.offset + row.frames for row in self.rows if row.shard == name)

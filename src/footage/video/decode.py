@@ -112,7 +112,7 @@ class Decoder:
                     frames: list[VideoFrame] = list(stream.decode(packet))
                 except av.error.EOFError:
                     return
-                except (av.error.FFmpegError, ValueError, OSError) as error:
+                except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
                     self._note(plain_reason(error))
                     spoiled = True
                     continue
@@ -136,7 +136,7 @@ class Decoder:
                 yield next(packets)
             except StopIteration:
                 return
-            except (av.error.FFmpegError, ValueError, OSError) as error:
+            except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
                 self._note(plain_reason(error))
                 return
 

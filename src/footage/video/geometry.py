@@ -38,7 +38,7 @@ class Plan:
                 bars = [(0, 0)] * 3
                 bars[axis] = (-extra // 2, -extra - (-extra // 2))
                 picture = np.pad(picture, bars)
-        return picture
+        return np.ascontiguousarray(picture)
 
 
 def plan(displayed: tuple[float, float], turn: int, target: tuple[int, int], fit: Fit) -> Plan:

@@ -87,7 +87,7 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
     try:
         # "file:" keeps FFmpeg from taking a colon in a name for a protocol; the white list keeps it off the network.
         opened = av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
         raise UnusableMedia(_open_reason(path), plain_reason(error)) from None
     with opened as container:
         if set(container.format.name.split(",")) & FOREIGN:
@@ -171,7 +171,7 @@ def probe(path: Path | str) -> VideoInfo:
         try:
             for frame in container.decode(stream):
                 return describe(container, stream, quarter_turn(frame))
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
             problem = plain_reason(error)
     raise UnusableMedia("zero frames", problem)
 
