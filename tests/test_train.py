@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -231,9 +232,26 @@ def test_step_seeds_differ_in_every_part() -> None:
 
 
 def test_out_of_memory_becomes_advice() -> None:
-    advice = loop.out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: 10 bytes"))
+    full = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: 10 bytes")
+    advice = loop.advice(full, Path("run"))
     assert advice and "--train.batch-size" in str(advice)
-    assert loop.out_of_memory(ValueError("something else")) is None
+    assert loop.advice(RuntimeError("something else"), Path("run")) is None
+
+
+def test_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=8, quiet=True)
+    before = weights(run.path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.save", full)
+        with pytest.raises(TrainingError, match="disk is full; the last good state is kept"):
+            footage.train("shapes", CONFIG, out=run.path, clips=16, quiet=True)
+    after = weights(run.path)
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    footage.train("shapes", CONFIG, out=run.path, clips=16, quiet=True)
 
 
 def test_budget_by_minutes(tmp_path: Path) -> None:

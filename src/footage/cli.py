@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print("error", style="bold red", end=": ")
         console.print(str(error), highlight=False, markup=False)
         sys.exit(2)
+    except PermissionError as error:
+        make_console(to_stderr=True).print(f"error: not permitted: {error.filename}", highlight=False, markup=False)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -7,12 +7,13 @@ by the same command gives, on the same device, bit for bit the weights of one th
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
@@ -339,11 +340,16 @@ def _spent(progress: Progress, budget: Budget) -> bool:
     return by_clips or (budget.minutes is not None and progress.seconds >= budget.minutes * 60)
 
 
-def out_of_memory(error: BaseException) -> TrainingError | None:
-    """Turn a device's memory error into advice; None for any other error."""
+def advice(error: BaseException, folder: Path) -> TrainingError | None:
+    """Turn a full memory or a full disk into advice; None for any other error."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return TrainingError(
+            f"the disk is full; the last good state is kept in {folder}",
+            "free some space, then run the same command again: it goes on from there",
+        )
     if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
         return TrainingError(
             f"the memory does not suffice ({str(error).splitlines()[0][:160]})",
-            f"give a smaller --train.batch-size or --net.width (this process is {os.getpid()})",
+            "give a smaller --train.batch-size or --net.width",
         )
     return None

@@ -145,8 +145,8 @@ def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | 
             for line in changes:
                 console.print(f"[yellow]changed[/yellow] {line}", highlight=False)
             outcome = loop.run(training)
-        except Exception as error:
-            advice = loop.out_of_memory(error)
+        except (RuntimeError, OSError) as error:
+            advice = loop.advice(error, folder.path)
             raise advice if advice else error from error
     _farewell(plan, folder, outcome, console)
     return plan

@@ -1,0 +1,78 @@
+"""Memory of generating many clips: the peak of 10,000 frames over that of 100, each in a process of its own.
+
+Usage: python benchmarks/generate.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import footage
+from footage.checkpoint import ModelInfo, save_model
+from footage.methods import METHODS
+
+FRAMES_A_CLIP = 16
+
+
+def make_model(folder: Path) -> None:
+    """Write a model with random weights: memory and time do not depend on their values."""
+    config = footage.preset("conv3d-64")
+    torch.manual_seed(0)
+    method = METHODS[config.method](config, 0)
+    save_model(folder, ModelInfo("random", config, (), (), 25.0, "none", "0" * 64, 0), method)
+
+
+def generate(model: Path, to: Path, clips: int, frames: int) -> tuple[float, float]:
+    """Generate in a process of its own; return its peak memory in MiB and its seconds."""
+    code = (
+        "import resource, sys, time, footage\n"
+        "from pathlib import Path\n"
+        "begin = time.perf_counter()\n"
+        "footage.generate(Path(sys.argv[1]), Path(sys.argv[2]), count=int(sys.argv[3]), frames=int(sys.argv[4]),"
+        " device='cpu', quiet=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter() - begin)"
+    )
+    words = [sys.executable, "-c", code, str(model), str(to), str(clips), str(frames)]
+    peak, seconds = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return float(peak), float(seconds)
+
+
+def main() -> None:
+    """Measure A B A B and print one table."""
+    table = Table(
+        "what", "100 frames, MiB", "10,000 frames, MiB", "ratio, median (min to max)", "frames/s", title="generate"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        make_model(model)
+        for name, few, many in (
+            ("many clips of 16 frames", (7, 16), (625, 16)),
+            ("one long clip", (1, 100), (1, 10_000)),
+        ):
+            pairs, rates = [], []
+            for turn in range(2):
+                small, _ = generate(model, Path(folder) / f"few{turn}{name}", *few)
+                large, seconds = generate(model, Path(folder) / f"many{turn}{name}", *many)
+                pairs.append((small, large))
+                rates.append(many[0] * many[1] / seconds)
+            ratios = [large / small for small, large in pairs]
+            table.add_row(
+                name,
+                f"{statistics.median(s for s, _ in pairs):.0f}",
+                f"{statistics.median(b for _, b in pairs):.0f}",
+                f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+                f"{statistics.median(rates):.0f}",
+            )
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
