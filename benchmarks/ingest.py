@@ -22,6 +22,7 @@ from rich.table import Table
 MEASURE = """
 import json, resource, sys, threading, time
 from pathlib import Path
+from footage.config import IngestConfig
 from footage.data.ingest import ingest
 
 def resident(folder):
@@ -50,7 +51,8 @@ if __name__ == "__main__":
     peak = 0
     if Path("/proc").is_dir():
         threading.Thread(target=watch, daemon=True).start()
-    result = ingest([sys.argv[1]], sys.argv[2], workers=int(sys.argv[3]), keep_duplicates=True, keep_static=True)
+    options = IngestConfig(workers=int(sys.argv[3]), keep_duplicates=True, keep_static=True)
+    result = ingest([sys.argv[1]], sys.argv[2], options)
     own, children = (resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     frames = sum(row.frames for row in result.dataset.rows)
     print(json.dumps({"seconds": result.seconds, "frames": frames, "together": peak, "largest": max(own, children)}))

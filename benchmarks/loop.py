@@ -39,7 +39,8 @@ def dataset(folder: Path) -> str:
         clip = render_shapes(draw_factors(0, number), start=0, frames=120, height=64, width=64)
         path = folder / "videos" / f"{number % 4}" / f"{number}.mp4"
         write_clip(path, chunked(clip), fps=25, metadata={})
-    footage.ingest((folder / "videos",), folder / "data", height=32, width=32, advise=False, quiet=True)
+    options = footage.IngestConfig(height=32, width=32)
+    footage.ingest((folder / "videos",), folder / "data", options, advise=False, quiet=True)
     return str(folder / "data")
 
 

@@ -18,6 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from rich.console import Console
 from rich.table import Table
 
+from footage.config import IngestConfig
 from footage.data.ingest import ingest
 from footage.data.store import Dataset
 
@@ -88,7 +89,7 @@ def main() -> None:
         paths = [root / "src" / f"{i}.mp4" for i in range(options.files)]
         for i, path in enumerate(paths):
             make_video(path, options.seconds, i)
-        ingest([root / "src"], root / "dataset", cuts=False, keep_duplicates=True, heldout=0)
+        ingest([root / "src"], root / "dataset", IngestConfig(cuts=False, keep_duplicates=True, heldout=0))
         dataset = Dataset(root / "dataset")
         where = rng.integers(0, options.seconds * 25 - LENGTH, 100_000)
         which = rng.integers(0, options.files, 100_000)

@@ -12,7 +12,7 @@ videos = Path(sys.argv[1])
 work = Path(sys.argv[2] if len(sys.argv) > 2 else "my-footage")
 minutes = float(sys.argv[3]) if len(sys.argv) > 3 else 30.0
 
-result = footage.ingest((videos,), work / "data", height=32, width=32)
+result = footage.ingest((videos,), work / "data", footage.IngestConfig(height=32, width=32))
 print(f"{result.dataset.info.clips} clips, left out: {len(result.rejections)}")
 
 run = footage.train(str(work / "data"), "conv3d-32", out=work / "run", minutes=minutes)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from footage.data import assembly, shards
-from footage.data.ingest import ingest
 from footage.data.splits import assign_splits
 from footage.data.store import Dataset
 from footage.errors import ConfigError, DatasetError
 from tests import clips
+from tests.ingesting import ingest
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_splits():
     ],
 )
 def test_options_out_of_range(folder, tmp_path, option, value):
-    with pytest.raises(ConfigError, match=f"{option} is .*{value}.*: .*(must be|use|mean|path)"):
+    with pytest.raises(ConfigError, match=f"{option} is .*{value}.*: .*(give|mean|path)"):
         ingest([folder], tmp_path / "d", **{option: value})
     assert not (tmp_path / "d").exists()
 
@@ -266,7 +266,7 @@ def test_folder_that_holds_something_else(folder, tmp_path):
 
 SCRIPT = """
 import sys
-from footage.data.ingest import ingest
+from tests.ingesting import ingest
 if __name__ == "__main__":
     ingest([sys.argv[1]], sys.argv[2], workers=int(sys.argv[3]))
 """

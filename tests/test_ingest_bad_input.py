@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from footage.data import intake, shards, workers
-from footage.data.ingest import ingest
 from footage.data.store import Dataset
 from footage.errors import DatasetError
 from tests import clips
+from tests.ingesting import ingest
 
 
 @pytest.fixture

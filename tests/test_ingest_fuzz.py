@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.data.ingest import ingest
 from footage.data.parts import Recipe, read_part
 from footage.data.sources import Source
 from footage.data.workers import answer, part_job
 from tests import clips
+from tests.ingesting import ingest
 
 RECIPE = Recipe(32, 32, 3, 25.0, "crop", 8, True, False, 0.1, 2, 4, 20, 0)
 KINDS = [

@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from footage.api import generate, ingest, load, models, train
-    from footage.config import Config
+    from footage.config import Config, IngestConfig
     from footage.data.store import Dataset
     from footage.demonstration import demo
     from footage.errors import FootageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(("generate", "ingest", "load", "models", "train"), "footage.api"),
-    "Config": "footage.config",
+    **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
     "Dataset": "footage.data.store",
     "demo": "footage.demonstration",
     "FootageError": "footage.errors",
@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "Dataset",
     "FootageError",
+    "IngestConfig",
     "Model",
     "demo",
     "generate",

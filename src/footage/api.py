@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage.config import Config, to_json
+from footage.config import Config, IngestConfig, to_json
 from footage.console import make_console
 from footage.errors import ConfigError, ModelError
 from footage.presets import PRESETS, preset
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from footage.data.store import Dataset
     from footage.model import Model
 
+INGEST = IngestConfig()
+"""The options of `ingest` when nothing is said."""
 SHEET_CLIPS = 64
 """Most clips on a contact sheet."""
 
@@ -40,24 +42,8 @@ class Run:
 def ingest(
     sources: tuple[Path, ...],
     to: Path,
+    config: IngestConfig = INGEST,
     *,
-    height: int = 64,
-    width: int = 64,
-    channels: Literal[1, 3] = 3,
-    fps: float | None = None,
-    fit: Literal["crop", "letterbox", "stretch"] = "crop",
-    labels: str = "folder",
-    min_frames: int = 16,
-    heldout: float = 0.1,
-    cuts: bool = True,
-    keep_static: bool = False,
-    keep_duplicates: bool = False,
-    digits: int = 2,
-    sequences: int = 2000,
-    sequence_frames: int = 20,
-    seed: int = 0,
-    workers: int | None = None,
-    name: str | None = None,
     advise: bool = True,
     quiet: bool = False,
 ) -> IngestResult:
@@ -67,23 +53,7 @@ def ingest(
         sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
             the Moving MNIST .npy file.
         to: the dataset folder.
-        height: height of the clips, in pixels.
-        width: width of the clips, in pixels.
-        channels: 1 for grey, 3 for RGB.
-        fps: frames in a second; left out, the most frequent among the sources.
-        fit: how a picture of another shape is fitted in.
-        labels: folder (the first folder below a source), none, or a CSV or JSON table.
-        min_frames: shorter clips are left out.
-        heldout: part of the sources that is never trained on.
-        cuts: divide at scene cuts.
-        keep_static: keep clips in which nothing moves.
-        keep_duplicates: keep clips that repeat an earlier one.
-        digits: digits in a clip made from IDX images; with 1 it is also the label.
-        sequences: clips made from an IDX file.
-        sequence_frames: frames in a clip made from IDX images.
-        seed: seed of the clips made from IDX images.
-        workers: processes; left out, one for each core.
-        name: name of the data set; left out, that of its folder.
+        config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
         quiet: print nothing.
     """
@@ -92,28 +62,7 @@ def ingest(
 
     console = make_console(quiet)
     with phases(console) as show:
-        result = ingest_sources(
-            list(sources),
-            to,
-            height=height,
-            width=width,
-            channels=channels,
-            fps=fps,
-            fit=fit,
-            labels=labels,
-            min_frames=min_frames,
-            heldout=heldout,
-            cuts=cuts,
-            keep_static=keep_static,
-            keep_duplicates=keep_duplicates,
-            digits=digits,
-            sequences=sequences,
-            sequence_frames=sequence_frames,
-            seed=seed,
-            workers=workers,
-            name=name,
-            on_progress=lambda p: show(p.phase, p.done, p.total, p.name),
-        )
+        result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name))
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
     console.print(f"{line}, {result.reused:,} as before", highlight=False)
     _write_audit(result.dataset, advise, console)

@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__, api
-from footage.config import Config
+from footage.config import Config, IngestConfig
 from footage.console import make_console
 from footage.demonstration import demo
 from footage.errors import ConfigError, FootageError, nearest
@@ -41,7 +41,9 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         if item.name in POSITIONAL:
             hint = Annotated[hint, tyro.conf.Positional]
         if item.name == "config":
-            hint, default = Annotated[Config, arg(name="")], preset(_named_preset(arguments))
+            kind = IngestConfig if isinstance(default, IngestConfig) else Config
+            default = default if kind is IngestConfig else preset(_named_preset(arguments))
+            hint = Annotated[kind, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def command(**values: Any) -> Any:

@@ -8,11 +8,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from footage import files
+from footage.config import IngestConfig
 from footage.data.assembly import Phase, Task, assemble
 from footage.data.intake import DISK_FAULTS
 from footage.data.parts import Recipe
@@ -20,7 +21,6 @@ from footage.data.sources import Source, scan
 from footage.data.store import Dataset, Rejection
 from footage.data.workers import fps_job, run_jobs
 from footage.errors import ConfigError, DatasetError, nearest
-from footage.video.geometry import FITS, Fit
 
 DEFAULT_FPS = 25.0
 """Rate of a dataset whose sources have none."""
@@ -28,6 +28,8 @@ FASTEST = 60.0
 """A rate that is found out, not given, is at most this."""
 PROBES = 64
 """Files that a worker probes at once."""
+DEFAULTS = IngestConfig()
+"""The options when nothing is said."""
 INNER = "ingest"
 """Folder, within the dataset, of what only the ingest itself reads."""
 
@@ -71,24 +73,7 @@ class IngestResult:
 def ingest(
     sources: Sequence[Path | str],
     to: Path | str,
-    *,
-    height: int = 64,
-    width: int = 64,
-    channels: int = 3,
-    fps: float | None = None,
-    fit: Fit = "crop",
-    labels: str | Path = "folder",
-    min_frames: int = 16,
-    heldout: float = 0.1,
-    cuts: bool = True,
-    keep_static: bool = False,
-    keep_duplicates: bool = False,
-    digits: int = 2,
-    sequences: int = 2000,
-    sequence_frames: int = 20,
-    seed: int = 0,
-    workers: int | None = None,
-    name: str | None = None,
+    config: IngestConfig = DEFAULTS,
     on_progress: Callable[[IngestProgress], None] | None = None,
 ) -> IngestResult:
     """Make a dataset from files and folders, or bring one up to date. Run again, it decodes only what is new.
@@ -97,23 +82,7 @@ def ingest(
         sources: videos, folders (searched recursively), folders of numbered pictures, MNIST's IDX files,
             the Moving MNIST `.npy` file.
         to: the dataset folder; new, empty, or of an earlier ingest.
-        height: height of the clips, in pixels.
-        width: width of the clips, in pixels.
-        channels: 1 for grey, 3 for RGB.
-        fps: frames in a second; None for that of the existing dataset, or the most frequent among the sources.
-        fit: `crop`, `letterbox` or `stretch`.
-        labels: `folder` (the first folder below a source folder), `none`, or the path of a CSV or JSON table.
-        min_frames: shorter clips are left out.
-        heldout: part of the sources that is never trained on.
-        cuts: whether to divide at scene cuts.
-        keep_static: whether to keep clips in which nothing moves.
-        keep_duplicates: whether to keep clips that repeat an earlier one.
-        digits: digits in a clip made from IDX images, 1 to 3; with 1 it is also the label.
-        sequences: training clips made from an IDX file; a quarter as many are held out, from other images.
-        sequence_frames: frames in a clip made from IDX images.
-        seed: seed of the clips made from IDX images.
-        workers: processes; None for one for each core, 0 to decode in this process.
-        name: name of the dataset; None for that of its folder.
+        config: the options.
         on_progress: called now and then, in the caller's thread.
 
     Raises:
@@ -123,27 +92,24 @@ def ingest(
     began = time.monotonic()
     folder = Path(to)
     given = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    plan = Recipe(
-        *(height, width, channels, fps or 1.0, fit, min_frames, cuts, keep_static, heldout),
-        *(digits, sequences, sequence_frames, seed),
-    )
-    _check(plan, given, labels, workers, fps)
+    _check(given, config.labels)
     _check_folder(folder)
-    found = scan(given, labels, leave_out=folder)
+    found = scan(given, config.labels, leave_out=folder)
 
     def report(phase: Phase, done: int, total: int, what: str) -> None:
         if on_progress is not None:
             on_progress(IngestProgress(phase, done, total, what, time.monotonic() - began))
 
-    processes = _cores() if workers is None else workers
+    processes = _cores() if config.workers is None else config.workers
     with _disk_errors(folder), _alone(folder):
-        rate = fps or _remembered_fps(folder) or _common_fps(found.sources, processes, report)
-        recipe = replace(plan, fps=rate)
+        rate = config.fps or _remembered_fps(folder) or _common_fps(found.sources, processes, report)
+        recipe = _recipe(config, rate)
         files.write_json(folder / INNER / "settings.json", {"fps": rate})
-        settings = {**asdict(recipe), "labels": str(labels) if labels in ("folder", "none") else "table"}
-        settings |= {"keep_duplicates": keep_duplicates, "ignored": dict(sorted(found.ignored.items()))}
-        task = Task(folder, folder / INNER, recipe, processes, keep_duplicates, settings, report)
-        dataset, decoded = assemble(task, found, name or folder.resolve().name)
+        labels = config.labels if config.labels in ("folder", "none") else "table"
+        settings = {**asdict(recipe), "labels": labels, "keep_duplicates": config.keep_duplicates}
+        settings["ignored"] = dict(sorted(found.ignored.items()))
+        task = Task(folder, folder / INNER, recipe, processes, config.keep_duplicates, settings, report)
+        dataset, decoded = assemble(task, found, config.name or folder.resolve().name)
     return IngestResult(
         dataset=dataset,
         sources=len(found.sources),
@@ -155,30 +121,29 @@ def ingest(
     )
 
 
-def _check(
-    plan: Recipe, given: Sequence[Path | str], labels: str | Path, workers: int | None, fps: float | None
-) -> None:
-    """Refuse options that are not allowed, naming the value and the remedy."""
+def _recipe(config: IngestConfig, fps: float) -> Recipe:
+    """Return the options that pixels and spans depend on."""
+    return Recipe(
+        height=config.height,
+        width=config.width,
+        channels=config.channels,
+        fps=fps,
+        fit=config.fit,
+        min_frames=config.min_frames,
+        cuts=config.cuts,
+        keep_static=config.keep_static,
+        heldout=config.heldout,
+        digits=config.digits,
+        sequences=config.sequences,
+        clip_frames=config.sequence_frames,
+        seed=config.seed,
+    )
+
+
+def _check(given: Sequence[Path | str], labels: str) -> None:
+    """Refuse what names nothing, naming the value and the remedy."""
     if not given:
         raise ConfigError("no source was given", "name a folder of videos")
-    if plan.fit not in FITS:
-        raise ConfigError(f'fit is "{plan.fit}"', nearest(str(plan.fit), FITS))
-    if plan.channels not in (1, 3):
-        raise ConfigError(f"channels is {plan.channels}", "use 1 for grey or 3 for RGB")
-    ranges: list[tuple[str, float, float, float]] = [
-        ("height", plan.height, 8, 2048),
-        ("width", plan.width, 8, 2048),
-        ("fps", 1.0 if fps is None else fps, 0.1, 1000),
-        ("min_frames", plan.min_frames, 1, 100_000),
-        ("heldout", plan.heldout, 0, 0.9),
-        ("digits", plan.digits, 1, 3),
-        ("sequences", plan.sequences, 1, 10_000_000),
-        ("sequence_frames", plan.clip_frames, plan.min_frames, 100_000),
-        ("workers", 0 if workers is None else workers, 0, 1024),
-    ]
-    for name, value, low, high in ranges:
-        if not low <= value <= high:  # NaN fails too
-            raise ConfigError(f"{name} is {value}", f"it must be from {low:g} to {high:g}")
     if labels not in ("folder", "none") and not Path(labels).is_file():
         remedy = f"{nearest(str(labels), ['folder', 'none'])}; or give the path of a CSV or JSON table"
         raise ConfigError(f'labels is "{labels}", which is no file', remedy)

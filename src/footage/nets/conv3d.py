@@ -118,13 +118,6 @@ class Conv3dGenerator(nn.Module):
         for stage in self.stages:
             assert isinstance(stage, nn.ConvTranspose3d)
             _start_smooth(stage)
-        # The taps of a strided transposed convolution differ from pixel to pixel; this one joins neighbours evenly.
-        self.finish = nn.Conv3d(clip.channels, clip.channels, 3, padding=1, padding_mode="replicate")
-        taps = torch.tensor([0.25, 0.5, 0.25])
-        with torch.no_grad():
-            kernel = taps[:, None, None] * taps[:, None] * taps
-            self.finish.weight.copy_(torch.eye(clip.channels)[:, :, None, None, None] * kernel)
-            self.finish.bias.zero_()
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the clips of the latent codes."""
@@ -135,7 +128,7 @@ class Conv3dGenerator(nn.Module):
         x: Tensor = self.start(z).unflatten(1, self.base)  # B C t h w
         for stage in self.stages:
             x = stage(leaky_relu(self.norm(x), LEAK))  # B C/2 2t 2h 2w
-        return self.finish(x)
+        return x
 
 
 class Conv3dCritic(nn.Module):
