@@ -1,0 +1,111 @@
+"""The main job, end to end: a folder of videos, a data set, a model, new clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import footage
+from footage.advice import recommend
+from footage.config import ConfigError, IngestConfig
+from footage.data.synthetic import draw_factors, render_shapes
+from footage.errors import DatasetError, FootageError
+from footage.video.encode import chunked, read_metadata, write_clip
+from tests.models import tiny_config
+
+SMALL = IngestConfig(height=32, width=32, min_frames=8, workers=0, heldout=0)
+
+
+def make_videos(folder: Path, labels: tuple[str, ...] = ("left", "right"), count: int = 6, frames: int = 20) -> Path:
+    for number in range(count):
+        clip = render_shapes(draw_factors(0, number), start=0, frames=frames, height=48, width=48)
+        write_clip(folder / labels[number % len(labels)] / f"{number}.mp4", chunked(clip), fps=20, metadata={})
+    return folder
+
+
+def test_from_videos_to_new_clips(tmp_path: Path) -> None:
+    videos = make_videos(tmp_path / "my videos")
+    result = footage.ingest((videos,), tmp_path / "data", SMALL, quiet=True)
+    assert result.dataset.info.labels == ("left", "right") and result.dataset.info.fps == 20
+    page = (tmp_path / "data" / "audit.html").read_text(encoding="utf-8")
+    assert "footage train" in page and "conv3d-32" in page and "clips/s measured here" in page
+    config = tiny_config(train__batch_size=2)
+    run = footage.train(str(tmp_path / "data"), config, out=tmp_path / "run", clips=8, quiet=True)
+    written = footage.generate(run.model, tmp_path / "new", count=4, label="right", seed=5, quiet=True)
+    assert [path.name for path in written] == [f"right-{seed:06d}.mp4" for seed in (5, 6, 7, 8)]
+    assert read_metadata(written[0])["label"] == "right"
+    (again,) = footage.load(run.model).generate(1, label="right", seed=6)
+    assert again.fps == 20 and again.array().shape == (8, 32, 32, 3)
+
+
+def test_model_alone_is_enough(tmp_path: Path) -> None:
+    run = footage.train("shapes", tiny_config(), out=tmp_path / "run", clips=2, quiet=True)
+    moved = tmp_path / "elsewhere"
+    run.model.rename(moved)
+    (clip,) = footage.load(moved).generate(1, seed=3)
+    assert clip.array().dtype == np.uint8
+
+
+def test_grey_data_give_a_grey_model(tmp_path: Path) -> None:
+    make_videos(tmp_path / "videos")
+    options = IngestConfig(height=32, width=32, channels=1, min_frames=8, workers=0, heldout=0)
+    footage.ingest((tmp_path / "videos",), tmp_path / "data", options, advise=False, quiet=True)
+    run = footage.train(str(tmp_path / "data"), tiny_config(), out=tmp_path / "run", clips=2, quiet=True)
+    (clip,) = footage.load(run.model).generate(1)
+    assert clip.array().shape == (8, 32, 32, 1)
+    clip.save(tmp_path / "grey.mp4")
+
+
+def test_labels_of_a_part_only(tmp_path: Path) -> None:
+    make_videos(tmp_path / "videos", labels=("left", "right", "."))
+    footage.ingest((tmp_path / "videos",), tmp_path / "data", SMALL, advise=False, quiet=True)
+    run = footage.train(str(tmp_path / "data"), tiny_config(), out=tmp_path / "run", clips=2, quiet=True)
+    assert footage.load(run.model).labels == ()
+    wanted = tiny_config(train__labels="yes")
+    with pytest.raises(ConfigError, match=r"2 of 6 training clips of data have no label.*give every clip a label"):
+        footage.train(str(tmp_path / "data"), wanted, out=tmp_path / "other", clips=2, quiet=True)
+
+
+def test_clips_shorter_than_the_preset_name_the_remedy(tmp_path: Path) -> None:
+    make_videos(tmp_path / "videos", frames=11)
+    result = footage.ingest((tmp_path / "videos",), tmp_path / "data", SMALL, advise=False, quiet=True)
+    with pytest.raises(DatasetError, match=r"longest clip is 11 frames, training needs 16: give --clip.frames 11"):
+        footage.train(str(tmp_path / "data"), "conv3d-32", out=tmp_path / "run", clips=2, quiet=True)
+    advice = recommend(result.dataset, tmp_path / "data")
+    assert "--clip.frames 8" in advice["command"], "the recommended command works"
+
+
+def test_advice_suits_the_frames(tmp_path: Path) -> None:
+    make_videos(tmp_path / "videos")
+    options = IngestConfig(height=32, width=48, min_frames=8, workers=0, heldout=0)
+    result = footage.ingest((tmp_path / "videos",), tmp_path / "data", options, advise=False, quiet=True)
+    advice = recommend(result.dataset, tmp_path / "data")
+    assert "--clip.height 32 --clip.width 48" in advice["command"] and "GiB" in advice["memory"]
+    assert advice["conditioned on"] == "left, right"
+
+
+def test_advice_says_why_nothing_can_be_trained(tmp_path: Path) -> None:
+    make_videos(tmp_path / "videos")
+    options = IngestConfig(height=50, width=50, min_frames=8, workers=0, heldout=0)
+    result = footage.ingest((tmp_path / "videos",), tmp_path / "data", options, advise=False, quiet=True)
+    assert "clip.height is 50" in recommend(result.dataset, tmp_path / "data")["training"]
+
+
+def test_every_error_is_a_footage_error(tmp_path: Path) -> None:
+    for call in (
+        lambda: footage.ingest((tmp_path / "nothing",), tmp_path / "data", quiet=True),
+        lambda: footage.train(str(tmp_path / "nothing"), quiet=True),
+        lambda: footage.generate(tmp_path / "nothing", tmp_path / "out", quiet=True),
+        lambda: footage.load(tmp_path / "nothing"),
+    ):
+        with pytest.raises(FootageError):
+            call()
+
+
+def test_public_names_are_there() -> None:
+    for name in footage.__all__:
+        assert getattr(footage, name) is not None
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = footage.no_such_thing
