@@ -11,7 +11,6 @@ import errno
 import math
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -20,7 +19,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from footage import checkpoint
@@ -28,7 +27,7 @@ from footage.config import Config
 from footage.data.clips import ClipSource, Loader
 from footage.errors import TrainingError
 from footage.methods import METHODS
-from footage.methods.base import Batch, Method
+from footage.methods.base import Batch, Method, PlainEngine
 from footage.sample import videos
 from footage.training.fit import Place, find_place
 from footage.training.health import judge_losses, judge_samples, sample_figures
@@ -78,7 +77,7 @@ class Outcome:
     """Shares of the loop's time: see `footage.training.meters.Clock.shares`."""
 
 
-class FabricEngine:
+class FabricEngine(PlainEngine):
     """What the loop lends to a training step; see `footage.methods.base.Engine`."""
 
     def __init__(self, fabric: Fabric) -> None:
@@ -87,15 +86,6 @@ class FabricEngine:
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of a scalar."""
         self.fabric.backward(loss)
-
-    @contextlib.contextmanager
-    def frozen(self, net: nn.Module) -> Iterator[None]:
-        """Switch the weights' gradients, and their synchronisation, off within the block."""
-        net.requires_grad_(False)
-        try:
-            yield
-        finally:
-            net.requires_grad_(True)
 
 
 def step_seed(seed: int, rank: int, clips_seen: int, attempt: int) -> int:
