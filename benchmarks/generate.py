@@ -30,17 +30,19 @@ def make_model(folder: Path) -> None:
     save_model(folder, ModelInfo("random", config, (), (), 25.0, "none", "0" * 64, 0), method)
 
 
-def generate(model: Path, to: Path, clips: int, frames: int) -> tuple[float, float]:
+def generate(model: Path, to: Path, clips: int, frames: int, kind: str) -> tuple[float, float]:
     """Generate in a process of its own; return its peak memory in MiB and its seconds."""
     code = (
-        "import resource, sys, time, footage\n"
+        "import re, sys, time, footage\n"
         "from pathlib import Path\n"
         "begin = time.perf_counter()\n"
         "footage.generate(Path(sys.argv[1]), Path(sys.argv[2]), count=int(sys.argv[3]), frames=int(sys.argv[4]),"
-        " device='cpu', quiet=True)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter() - begin)"
+        " format=sys.argv[5], device='cpu', quiet=True)\n"
+        "seconds = time.perf_counter() - begin\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status).group(1)) / 1024, seconds)"
     )
-    words = [sys.executable, "-c", code, str(model), str(to), str(clips), str(frames)]
+    words = [sys.executable, "-c", code, str(model), str(to), str(clips), str(frames), kind]
     peak, seconds = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     return float(peak), float(seconds)
 
@@ -54,8 +56,9 @@ def main() -> None:
         model = Path(folder) / "model"
         make_model(model)
         for name, few, many in (
-            ("many clips of 16 frames", (7, 16), (625, 16)),
-            ("one long clip", (1, 100), (1, 10_000)),
+            ("many clips of 16 frames, mp4", (7, 16, "mp4"), (625, 16, "mp4")),
+            ("one long clip, mp4", (1, 100, "mp4"), (1, 10_000, "mp4")),
+            ("one long clip, gif", (1, 100, "gif"), (1, 10_000, "gif")),
         ):
             pairs, rates = [], []
             for turn in range(2):

@@ -140,7 +140,7 @@ def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(28, "no space left on device")
 
-    for target in ("footage.files.write_json", "footage.checkpoint.save_file"):
+    for target in ("footage.files.write_json", "footage.files.write_bytes"):
         with monkeypatch.context() as patch:
             patch.setattr(target, full)
             with pytest.raises(OSError, match="no space"):

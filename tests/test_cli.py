@@ -94,8 +94,25 @@ def test_labels_with_hostile_names_stay_in_the_folder(tmp_path: Path) -> None:
         run("generate", str(tmp_path / "m"), "--to", str(tmp_path / "out"), "--count", "1", "--label", "../../evil")
         == 0
     )
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_evil-000000.mp4", "sheet.png"]
     assert {path.name for path in tmp_path.iterdir()} == {"m", "out"}
+
+
+@pytest.mark.parametrize("kind", ["png", "mp4"])
+def test_labels_with_dots_and_brackets(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny_model(tmp_path / "m", labels=("v1.0 [/b]", "ok"))
+    words = ["--count", "1", "--label", "v1.0 [/b]", "--format", kind]
+    assert run("generate", str(tmp_path / "m"), "--to", str(tmp_path / "out [hd]"), *words) == 0
+    assert "out [hd]" in capsys.readouterr().out
+    assert run("models", str(tmp_path)) == 0
+    assert "v1.0 [/b]" in " ".join(capsys.readouterr().out.split())
+
+
+def test_file_in_the_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny_model(tmp_path / "m")
+    (tmp_path / "file").write_text("precious")
+    assert run("generate", str(tmp_path / "m"), "--to", str(tmp_path / "file")) == 2
+    assert "error:" in capsys.readouterr().err and (tmp_path / "file").read_text() == "precious"
 
 
 def test_models_lists_presets_models_and_refused_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

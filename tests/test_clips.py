@@ -77,7 +77,7 @@ def test_too_short_clips_and_empty_splits_name_the_remedy() -> None:
         Loader(Numbered([11]), "heldout", frames=4, batch_size=1, seed=0)
 
 
-@pytest.mark.parametrize("name", ["shapes", "digits"])
+@pytest.mark.parametrize("name", ["shapes", "digits", "digits-2", "digits-3"])
 def test_built_in_sets_hold_out_clips_of_their_own(name: str) -> None:
     source = open_clips(name, ClipConfig(height=32, width=32))
     train, heldout = ({span.index for span in source.spans(split)} for split in ("train", "heldout"))
@@ -90,6 +90,8 @@ def test_labels_of_built_in_sets_are_right() -> None:
     source = BuiltInClips("digits", height=32, width=32, channels=1)
     assert [span.label for span in source.spans("train")[:50]] != [0] * 50
     assert source.read(0, 0, 2).shape == (2, 32, 32, 1)
+    ink = [BuiltInClips(f"digits-{n}", height=64, width=64, channels=1).read(0, 0, 8).mean() for n in (1, 3)]
+    assert ink[1] > 1.5 * ink[0]
 
 
 def test_built_in_sets_refuse_impossible_shapes() -> None:

@@ -51,6 +51,7 @@ def test_missing_key_and_wrong_types_are_refused() -> None:
         (lambda: GanConfig(r1=-1.0), "gan.r1"),
         (lambda: TrainConfig(batch_size=0), "train.batch_size is 0"),
         (lambda: TrainConfig(save_minutes=0), "train.save_minutes"),
+        (lambda: TrainConfig(precision="fp16"), 'train.precision is .fp16.*"bf16"'),  # type: ignore[arg-type]
     ],
 )
 def test_values_out_of_range_name_value_and_remedy(build: object, words: str) -> None:

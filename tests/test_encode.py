@@ -87,6 +87,20 @@ def test_unknown_format_suggests(tmp_path: Path) -> None:
         write_clip(tmp_path / "a.mp4", chunked(clip()), fps=0, metadata={})
 
 
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    for name in ("mine", "file"):
+        with pytest.raises(MediaError, match="holds something else"):
+            write_clip(tmp_path / name, chunked(clip(3)), fps=10, metadata={})
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == (tmp_path / "file").read_text() == "precious"
+    write_clip(tmp_path / "frames", chunked(clip(5)), fps=10, metadata={})
+    write_clip(tmp_path / "frames", chunked(clip(3)), fps=10, metadata={})
+    assert len(list((tmp_path / "frames").iterdir())) == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"mine", "file", "frames"}
+
+
 def test_long_metadata_in_gif(tmp_path: Path) -> None:
     long = {"caption": "é" * 700}
     write_clip(tmp_path / "a.gif", chunked(clip(3)), fps=10, metadata=long)

@@ -330,3 +330,38 @@ def test_a_missing_shard_is_made_again(folder, tmp_path):
     assert again.decoded == 12 and pixels(again.dataset) == kept
     assert json.loads((tmp_path / "d/dataset.json").read_text())["content_hash"] == first.info.content_hash
     assert len(Dataset(tmp_path / "d").rows) == 12
+
+
+def test_sources_that_are_not_given_again_are_named(tmp_path):
+    for name in ("one", "two"):
+        for i in range(2):
+            clips.write(tmp_path / name / f"{i}.mp4", clips.moving(24, seed=i + 5 * (name == "two")))
+    assert ingest([tmp_path / "one"], tmp_path / "d", workers=0).gone == ()
+    second = ingest([tmp_path / "two"], tmp_path / "d", workers=0)
+    assert second.gone == ("one/0.mp4", "one/1.mp4") and len(second.dataset.rows) == 2
+
+
+def test_link_to_itself_costs_nothing_else(tmp_path):
+    clips.write(tmp_path / "src" / "a.mp4", clips.moving(24))
+    (tmp_path / "src" / "loop").symlink_to(tmp_path / "src" / "loop")
+    result = ingest([tmp_path / "src"], tmp_path / "d", workers=0)
+    assert len(result.dataset.rows) == 1 and result.rejections[0].reason == "unreadable"
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    clips.write(tmp_path / "src" / "a.mp4", clips.moving(24))
+    (tmp_path / "queue.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert len(ingest([tmp_path / "src"], tmp_path / "d", workers=1).dataset.rows) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_workers_that_cannot_start_are_said(folder, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(11, "resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refused)
+        with pytest.raises(DatasetError, match="could not be started"):
+            ingest([folder], tmp_path / "d", workers=2)
+    assert len(ingest([folder], tmp_path / "d", workers=2).dataset.rows) == 12

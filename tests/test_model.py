@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import tracemalloc
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,22 @@ def test_joints_are_no_jumps() -> None:
 
 
 def test_memory_does_not_grow_with_length(model: Model) -> None:
-    peaks = []
-    for frames in (200, 2000):
-        tracemalloc.start()
-        for _ in one_video(model.sampler, 0, 0, frames):
-            pass
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.05 + 20_000
+    alive: list[weakref.ref[torch.Tensor]] = []
+    segments = model.sampler.segments
+
+    def watched(seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[torch.Tensor]:
+        for segment in segments(seeds, labels):
+            alive.append(weakref.ref(segment))
+            yield segment
+            del segment
+
+    model.sampler.segments = watched  # type: ignore[method-assign]
+    most, total = 0, 0
+    for chunk in one_video(model.sampler, 0, 0, 600):
+        total += len(chunk)
+        most = max(most, sum(reference() is not None for reference in alive))
+    assert total == 600 and len(alive) >= 99
+    assert most <= 3, "segments that were shown are let go"
 
 
 def test_refusals_name_the_remedy(model: Model, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import errno
+import dataclasses
 import json
 import os
 import signal
@@ -16,6 +16,7 @@ from rich.console import Console
 import footage
 from footage.checkpoint import load_model, read_state
 from footage.config import Config, TrainConfig
+from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
 from footage.training import fit, loop, start
@@ -235,20 +236,21 @@ def test_out_of_memory_becomes_advice() -> None:
     full = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: 10 bytes")
     advice = loop.advice(full, Path("run"))
     assert advice and "--train.batch-size" in str(advice)
-    assert loop.advice(RuntimeError("something else"), Path("run")) is None
+    assert loop.advice(RuntimeError("an illegal memory access was encountered"), Path("run")) is None
 
 
-def test_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_the_last_state(tmp_path: Path) -> None:
     run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=8, quiet=True)
     before = weights(run.path)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("torch.save", full)
-        with pytest.raises(TrainingError, match="disk is full; the last good state is kept"):
-            footage.train("shapes", CONFIG, out=run.path, clips=16, quiet=True)
+    code = (
+        "import resource, signal, sys, footage; from tests.test_train import CONFIG\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "footage.train('shapes', CONFIG, out=sys.argv[1], clips=16, quiet=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True)
+    assert "TrainingError: the disk cannot take the state" in done.stderr
+    assert "run the same command again" in done.stderr
     after = weights(run.path)
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     footage.train("shapes", CONFIG, out=run.path, clips=16, quiet=True)
@@ -266,7 +268,7 @@ def test_train_takes_the_name_of_a_preset() -> None:
 
 
 def test_terminal_without_a_terminal(tmp_path: Path) -> None:
-    from footage.training.health import Warning
+    from footage.methods.base import Sign
     from footage.training.report import Terminal
 
     with open(tmp_path / "log", "w") as handle:
@@ -274,10 +276,10 @@ def test_terminal_without_a_terminal(tmp_path: Path) -> None:
         with terminal:
             terminal.progress(50, "half", "cpu")
             for seen in (4_000, 5_000, 21_000):
-                terminal.warn([Warning("grey", "samples are grey")], seen)
+                terminal.warn([Sign("grey", "samples are grey")], {"grey": "be patient"}, seen)
     text = (tmp_path / "log").read_text()
     assert "50%  half" in text
-    assert text.count("samples are grey") == 2, "the same warning comes back only much later"
+    assert text.count("samples are grey. Usual remedy: be patient") == 2, "the same warning comes back only much later"
 
 
 def config_of(run: Path) -> Config:
@@ -294,3 +296,58 @@ def test_damaged_config_is_named(tmp_path: Path) -> None:
     (run.path / "config.json").write_text("{")
     with pytest.raises(TrainingError, match=r"config.json cannot be read.*--out"):
         footage.train("shapes", CONFIG, out=run.path, clips=8, quiet=True)
+
+
+def test_found_batch_size_is_kept_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, batch_size=None))
+    sizes = []
+    for free, clips in ((2**40, 16), (fit.LIBRARIES + 2**26, 32)):
+        monkeypatch.setattr(fit, "memory_free", lambda device, free=free: free)
+        run = footage.train("shapes", config, out=tmp_path / "run", clips=clips, quiet=True)
+        sizes.append(config_of(run.path).train.batch_size)
+    assert sizes == [16, 16]
+
+
+def test_ctrl_c_on_a_broken_run_keeps_the_good_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=8, quiet=True)
+    patient = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, save_minutes=60.0))
+    Poisoned(monkeypatch, after=12, times=1)
+    step = loop.Training.step
+
+    def interrupted(training: loop.Training, *arguments: object) -> dict[str, torch.Tensor]:
+        if training.progress.clips_seen >= 16:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(training, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop.Training, "step", interrupted)
+    stopped = footage.train("shapes", patient, out=run.path, clips=400, quiet=True)
+    assert stopped.interrupted
+    assert read_state(run.path / "state" / "last.pt")["progress"]["clips_seen"] == 8
+    assert all(torch.isfinite(value).all() for value in weights(run.path).values())
+
+
+def test_other_data_do_not_take_over_a_run(tmp_path: Path) -> None:
+    footage.train("shapes", CONFIG, out=tmp_path / "run", clips=4, quiet=True)
+    plain = tiny_config(train__batch_size=4, clip__frames=4, train__labels="no")
+    footage.train("shapes", plain, out=tmp_path / "plain", clips=4, quiet=True)
+    with pytest.raises(TrainingError, match=r"begun on shapes, now the data are digits-2.*--out"):
+        footage.train("digits-2", plain, out=tmp_path / "plain", clips=8, quiet=True)
+
+
+def test_only_labels_that_can_be_learned_are_taken() -> None:
+    class Source:
+        name, shape, labels = "mine", (32, 32, 3), ("long", "never", "short", "too")
+
+        def spans(self, split: str) -> list[Span]:
+            return [Span(0, 20, 0), Span(1, 3, 2), Span(2, 20, 3)] if split == "train" else [Span(3, 20, 1)]
+
+    _, labels = start.match(CONFIG, Source())  # type: ignore[arg-type]
+    assert labels == ("long", "too")
+
+
+def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=4, quiet=True)
+    left = run.path / "state" / ".last-0123.partial.pt"
+    left.write_bytes(b"half")
+    footage.train("shapes", CONFIG, out=run.path, clips=8, quiet=True)
+    assert not left.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from footage.config import Config
@@ -43,7 +44,7 @@ def recommend(dataset: Dataset, folder: Path) -> dict[str, str]:
         return {"training": f"not possible as it is: {error}"}
     rate = plan.clips_per_second()
     return {
-        "command": f"footage train {folder} {options}",
+        "command": f"footage train {shlex.quote(str(folder))} {options}",
         "preset": f"{config.preset}: {PRESETS[config.preset].about}",
         "usable clips": f"{plan.usable:,} of {plan.total:,} training clips have {config.clip.frames} frames or more",
         "conditioned on": ", ".join(plan.note.labels) or "nothing (no labels)",

@@ -32,6 +32,8 @@ class Run:
 
     path: Path
     """The run folder."""
+    interrupted: bool = False
+    """Whether it was stopped by the user and not by its budget."""
 
     @property
     def model(self) -> Path:
@@ -65,6 +67,13 @@ def ingest(
         result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name))
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
     console.print(f"{line}, {result.reused:,} as before", highlight=False)
+    if result.gone:
+        console.print("warning:", style="yellow", end=" ")
+        console.print(
+            f"{len(result.gone):,} sources of an earlier run were not given again and are no longer in the data set, "
+            f"such as {result.gone[0]}: name all sources each time",
+            highlight=False,
+        )
     _write_audit(result.dataset, advise, console)
     return result
 
@@ -91,14 +100,15 @@ def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
     """Write audit.html and print the same."""
     from footage.audit import audit_text, write_audit
 
+    page = dataset.folder / "audit.html"
+    write_audit(dataset, page, None)
     recommendation = None
     if advise:
         from footage.advice import recommend
 
         with console.status("measuring what could be trained from it"):
             recommendation = recommend(dataset, dataset.folder)
-    page = dataset.folder / "audit.html"
-    write_audit(dataset, page, recommendation)
+        write_audit(dataset, page, recommendation)
     console.print(audit_text(dataset, recommendation))
     console.print(f"audit    {page}", highlight=False)
 
@@ -116,7 +126,7 @@ def train(
     """Train a model. The same command again goes on where it stopped; more minutes or clips extend an ended run.
 
     Args:
-        data: a dataset folder, or the name of a built-in data set: shapes or digits.
+        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3.
         config: a complete configuration, or the name of a preset.
         out: the run folder; left out, runs/DATA-PRESET.
         minutes: minutes to train, over the whole life of the run.
@@ -125,23 +135,23 @@ def train(
         quiet: print nothing.
     """
     for name, value in (("minutes", minutes), ("clips", clips)):
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
     from footage.training import start
-    from footage.training.run import RunFolder
+    from footage.training.run import RunFolder, with_found_batch
 
     chosen = preset(config) if isinstance(config, str) else config
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
     with console.status("looking at the data and the machine"):
-        plan = start.prepare(data, chosen, timed=dry_run)
+        plan = start.prepare(data, with_found_batch(folder, chosen), timed=dry_run)
     console.print(plan.table())
     if dry_run:
         console.print_json(json.dumps(to_json(plan.config)))
-    else:
-        console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
-        start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
-    return Run(folder.path)
+        return Run(folder.path)
+    console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
+    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
+    return Run(folder.path, stopped)
 
 
 def generate(
@@ -189,9 +199,8 @@ def generate(
     for clip in tracked(clips, count, "generating", console):
         parts = [f"{clip.metadata['seed']:06d}"]
         if "label" in clip.metadata:
-            parts.insert(0, re.sub(r"[^\w.-]+", "_", clip.metadata["label"]).lstrip("."))
-        path = to / "-".join(parts)
-        path = path if format == "png" else path.with_name(f"{path.name}.{format}")
+            parts.insert(0, re.sub(r"[^\w-]+", "_", clip.metadata["label"])[:60])
+        path = to / ("-".join(parts) + ("" if format == "png" else f".{format}"))
         picker = Picker(clip.frames)
         write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
         written.append(path)
@@ -253,7 +262,7 @@ def _describe(path: Path) -> tuple[str, str, str]:
     try:
         info = read_info(path)
     except ModelError as error:
-        return "", "", f"[red]{error}[/red]"
+        return "", "", f"refused: {error}"
     clip = info.config.clip
     makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
     return makes, ", ".join(info.labels) or "–", f"{info.dataset}, {info.clips_seen:,} clips"

@@ -6,6 +6,7 @@ A state file is what resuming needs: networks, averages, optimisers, counters.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from footage import __version__, files
@@ -72,12 +74,10 @@ def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
 def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) -> ModelInfo:
     """Write a model folder from its tensors by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "weights.safetensors"
-    with files.replacing(draft) as temporary:
-        save_file(dict(tensors), temporary)
-    digest = files.file_digest(draft)
+    content = serialize(dict(tensors))
+    digest = hashlib.sha256(content).hexdigest()
     final = folder / f"weights-{digest[:12]}.safetensors"
-    draft.replace(final)
+    files.write_bytes(final, content)
     info = ModelInfo(**{**vars(info), "weights": final.name, "weights_sha256": digest})
     value = {**asdict(info), "config": to_json(info.config), "labels": list(info.labels)}
     value["label_shares"] = list(info.label_shares)
@@ -190,8 +190,8 @@ def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) 
         "progress": dict(progress),
         "version": __version__,
     }
-    with files.replacing(path) as temporary:
-        torch.save(state, temporary)
+    with files.replacing(path) as temporary, open(temporary, "wb") as handle:
+        torch.save(state, handle)  # through a file object: it passes on the system's own error
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -231,6 +231,9 @@ def restore_optimizers(state: Mapping[str, Any], method: Method) -> None:
     """Put saved moments into a method's optimisers; rates and decays stay those of the present configuration."""
     for name, optimizer in method.optimizers.items():
         settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-        optimizer.load_state_dict(state["optimizers"][name])
+        try:
+            optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, ValueError) as error:
+            raise _unusable("the saved state", error) from error
         for group, setting in zip(optimizer.param_groups, settings, strict=True):
             group.update(setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 from tyro.conf import arg
@@ -75,22 +75,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if words and not words[0].startswith("-") and words[0] not in VERBS:
             raise ConfigError(f'there is no command "{words[0]}"', nearest(words[0], VERBS))
         commands = {name: _command(function, words) for name, function in VERBS.items()}
-        tyro.extras.subcommand_cli_from_dict(
+        result = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="footage",
             description="Train a video generator on your own clips; make an endless library of new ones.",
             args=words or ["--help"],
         )
+        if isinstance(result, api.Run) and result.interrupted:
+            sys.exit(130)
     except FootageError as error:
-        console = make_console(to_stderr=True)
-        console.print("error", style="bold red", end=": ")
-        console.print(str(error), highlight=False, markup=False)
-        sys.exit(2)
-    except PermissionError as error:
-        make_console(to_stderr=True).print(f"error: not permitted: {error.filename}", highlight=False, markup=False)
-        sys.exit(2)
+        _complain(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        _complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+def _complain(text: str) -> NoReturn:
+    """Print an error and leave."""
+    console = make_console(to_stderr=True)
+    console.print("error", style="bold red", end=": ")
+    console.print(text, highlight=False)
+    sys.exit(2)

@@ -173,7 +173,10 @@ class TrainConfig:
     """Clips seen between two sample sheets."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes and intervals that cannot work."""
+        """Refuse sizes, intervals and names that cannot work."""
+        for knob in ("labels", "precision", "device"):
+            value, known = getattr(self, knob), typing.get_args(typing.get_type_hints(type(self))[knob])
+            _require(value in known, f"train.{knob}", value, nearest(str(value), known))
         size = self.batch_size
         _require(size is None or 1 <= size <= 65_536, "train.batch_size", size, "give 1 to 65536, or leave it out")
         _require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")

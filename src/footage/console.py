@@ -13,4 +13,5 @@ def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""
     from rich.console import Console
 
-    return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty())
+    # No markup: names of files and labels are printed as they are.
+    return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False)

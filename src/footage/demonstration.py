@@ -23,7 +23,7 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
         quiet: print nothing.
 
     Returns:
-        The contact sheet.
+        The contact sheet; the folder, where the training was stopped.
     """
     console, to = make_console(quiet), Path(to)
     console.rule("footage demo")
@@ -32,6 +32,8 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
         highlight=False,
     )
     run = api.train("shapes", preset("conv3d-32"), out=to / "run", minutes=minutes, quiet=quiet)
+    if run.interrupted:
+        return to
     console.print()
     api.generate(run.path, to / "clips", count=CLIPS, device="cpu", quiet=quiet)
     for made, name in ((to / "clips" / "sheet.png", "sheet.png"), (run.path / "curves.png", "curves.png")):
@@ -39,14 +41,14 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     model = shlex.quote(str(run.path))
     console.print(
         f"""
-[bold]Where things are[/bold]
+Where things are
   {to}/sheet.png     contact sheet: a row is a clip, time runs to the right
   {to}/curves.png    how the training went
   {to}/clips/        {CLIPS} clips as mp4
   {to}/run/samples/  what the model made while it learned
   {to}/run/model/    the model: all that `generate` needs, yours to keep
 
-[bold]What to try next[/bold]
+What to try next
   footage generate {model} --to more --count 100 --label circle --frames 64
   footage demo --minutes 10          train the same model on
   footage ingest MY_VIDEOS --to my-data

@@ -114,7 +114,7 @@ class Model:
             ConfigError: the model does not know the label, or a number is out of range.
         """
         for name, value, least in (("count", count, 1), ("frames", frames, 1), ("fps", fps, 1e-3), ("seed", seed, 0)):
-            if value is not None and value < least:
+            if value is not None and not least <= value < float("inf"):
                 raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
         if label is not None and label not in self.labels:
             remedy = nearest(label, self.labels) if self.labels else "leave the label out: the model has none"

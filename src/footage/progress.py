@@ -18,7 +18,7 @@ def _bar(console: Console) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[name]}"),
+        TextColumn("{task.fields[name]}", style="dim", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal or console.quiet,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from footage import files
+from footage.data.arrays import labels_beside
 from footage.data.intake import content_digest
 from footage.data.parts import PartRecord, Recipe, read_part
 from footage.data.shards import Holding, State, Wanted, load_state, pack, save_state, shard_frames
@@ -63,11 +64,11 @@ class Task:
         return self.inner / "parts" / (files.json_digest([name, held.stamp, held.recipe])[:32] + ".part")
 
 
-def assemble(task: Task, found: Scan, name: str) -> tuple[Dataset, int]:
+def assemble(task: Task, found: Scan, name: str) -> tuple[Dataset, int, tuple[str, ...]]:
     """Decode what is missing, choose the clips, pack them, and write the tables.
 
     Returns:
-        the dataset, and how many sources were decoded.
+        the dataset, how many sources were decoded, and which of before are no longer among the sources.
 
     Raises:
         DatasetError: nothing can be ingested, or the disk is full.
@@ -107,7 +108,8 @@ def assemble(task: Task, found: Scan, name: str) -> tuple[Dataset, int]:
     )
     save_tables(task.folder, info, rows, rejections, _source_rows(found.sources, holdings, rows))
     _sweep(task, State(recipe.heldout, kept), parts=True)
-    return Dataset(task.folder), decoded
+    gone = set(state.holdings if state else ()) - {source.name for source in found.sources}
+    return Dataset(task.folder), decoded, tuple(sorted(gone))
 
 
 def _sweep(task: Task, state: State | None, parts: bool = False) -> None:
@@ -124,8 +126,10 @@ def _sweep(task: Task, state: State | None, parts: bool = False) -> None:
 
 def _stamp(source: Source) -> list[list[int]]:
     """Return the size and the time of change (ns) of each file of a source; nothing when they cannot be had."""
+    beside = labels_beside(source.path) if source.kind == "idx" else None
     try:
         stats = [(source.path / n).stat() for n in source.pictures] or [source.path.stat()]
+        stats += [beside.stat()] if beside else []
     except OSError:
         return []
     return [[status.st_size, status.st_mtime_ns] for status in stats]

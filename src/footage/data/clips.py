@@ -81,7 +81,7 @@ class BuiltInClips:
     """The built-in data sets, drawn at any size. Held-out clips have numbers of their own.
 
     Args:
-        name: `shapes` or `digits`.
+        name: `shapes`, or `digits`, `digits-2`, `digits-3` for one, two or three moving digits.
         height: of the frames.
         width: of the frames; `digits` are square.
         channels: 1 or 3; `shapes` are always in colour.
@@ -93,14 +93,15 @@ class BuiltInClips:
     FRAMES = 64
 
     def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
-        if name == "digits" and (height != width or height < 32):
+        if name != "shapes" and (height != width or height < 32):
             raise ConfigError(
                 f"digits are square and at least 32×32, {height}×{width} was asked for", "change the size"
             )
         if name == "shapes" and channels != 3:
             raise ConfigError("shapes are in colour, grey was asked for", "give --clip.channels 3, or train on digits")
         self.name, self.seed, self.shape, self.fps = name, seed, (height, width, channels), 25.0
-        self.labels = SHAPES if name == "shapes" else tuple(str(digit) for digit in range(10))
+        self.digits = int(name.partition("-")[2] or 1)
+        self.labels = SHAPES if name == "shapes" else tuple(str(d) for d in range(10)) if self.digits == 1 else ()
         self.content_hash = json_digest({"name": name, "seed": seed, "shape": self.shape, "version": 1})
         self._spans: dict[Split, list[Span]] = {}
 
@@ -114,8 +115,16 @@ class BuiltInClips:
     def _label(self, index: int) -> int:
         if self.name == "shapes":
             return SHAPES.index(draw_factors(self.seed, index).shape)
-        images, digits = drawn_digits()
-        return moving_digits(images, digits, seed=self.seed, index=index, digits=1, frames=0, size=self.shape[0])[1][0]
+        if not self.labels:
+            return -1
+        return self._digits(index, 0, 0)[1][0]
+
+    def _digits(self, index: int, start: int, frames: int) -> tuple[Frames, tuple[int, ...]]:
+        images, labels = drawn_digits()
+        size, count = self.shape[0], self.digits
+        return moving_digits(
+            images, labels, seed=self.seed, index=index, digits=count, frames=frames, size=size, start=start
+        )
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Draw a window of a clip, uint8 (T, H, W, C)."""
@@ -123,13 +132,10 @@ class BuiltInClips:
         if self.name == "shapes":
             factors = draw_factors(self.seed, index)
             return render_shapes(factors, start=start, frames=frames, height=height, width=width)
-        clip, _ = moving_digits(
-            *drawn_digits(), seed=self.seed, index=index, digits=1, frames=frames, size=height, start=start
-        )
-        return np.repeat(clip, channels, axis=-1)  # T H W 1 -> T H W C
+        return np.repeat(self._digits(index, start, frames)[0], channels, axis=-1)  # T H W 1 -> T H W C
 
 
-BUILT_IN = ("shapes", "digits")
+BUILT_IN = ("shapes", "digits", "digits-2", "digits-3")
 """Names that stand for a built-in data set wherever a dataset folder is asked for."""
 
 

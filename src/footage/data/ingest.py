@@ -15,7 +15,6 @@ from typing import Any
 from footage import files
 from footage.config import IngestConfig
 from footage.data.assembly import Phase, Task, assemble
-from footage.data.intake import DISK_FAULTS
 from footage.data.parts import Recipe
 from footage.data.sources import Source, scan
 from footage.data.store import Dataset, Rejection
@@ -62,6 +61,8 @@ class IngestResult:
     """Sources decoded in this run."""
     reused: int
     """Sources that an earlier run had decoded."""
+    gone: tuple[str, ...]
+    """Sources of an earlier run that were not given again: their clips were taken out."""
     rejections: tuple[Rejection, ...]
     """What was left out, and why."""
     ignored: dict[str, int]
@@ -104,17 +105,20 @@ def ingest(
     with _disk_errors(folder), _alone(folder):
         rate = config.fps or _remembered_fps(folder) or _common_fps(found.sources, processes, report)
         recipe = _recipe(config, rate)
-        files.write_json(folder / INNER / "settings.json", {"fps": rate})
+        if not (folder / INNER / "settings.json").exists():
+            files.write_json(folder / INNER / "settings.json", {"fps": None})  # marks the folder as ours
         labels = config.labels if config.labels in ("folder", "none") else "table"
         settings = {**asdict(recipe), "labels": labels, "keep_duplicates": config.keep_duplicates}
         settings["ignored"] = dict(sorted(found.ignored.items()))
         task = Task(folder, folder / INNER, recipe, processes, config.keep_duplicates, settings, report)
-        dataset, decoded = assemble(task, found, config.name or folder.resolve().name)
+        dataset, decoded, gone = assemble(task, found, config.name or folder.resolve().name)
+        files.write_json(folder / INNER / "settings.json", {"fps": rate})
     return IngestResult(
         dataset=dataset,
         sources=len(found.sources),
         decoded=decoded,
         reused=len(found.sources) - decoded,
+        gone=gone,
         rejections=tuple(dataset.rejections),
         ignored=dict(found.ignored),
         seconds=time.monotonic() - began,
@@ -172,7 +176,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_FAULTS and not isinstance(error, PermissionError):
+        if error.errno not in files.DISK_FAULTS and not isinstance(error, PermissionError):
             raise
         raise DatasetError(
             f"{folder} cannot be written ({error.strerror})",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -27,8 +26,6 @@ CLIP_BYTES = 128 * 2**20
 """A longer scene is divided into clips of at most this size."""
 STILL = 5.0
 """A clip in which no cell of the picture changes by more than this many grey levels is static."""
-DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
-"""Faults of the disk that is written to: they end the ingest, whatever the source."""
 
 
 def content_digest(source: Source) -> str:
@@ -60,7 +57,7 @@ def make_part(source: Source, recipe: Recipe, path: Path) -> PartRecord:
         except UnusableMedia as error:
             rejection = Rejection(source.name, error.reason, error.detail)
         except OSError as error:
-            if error.errno in DISK_FAULTS:
+            if error.errno in files.DISK_FAULTS:  # it ends the ingest, whatever the source
                 raise
             rejection = Rejection(source.name, "unreadable", error.strerror or str(error))
         if rejection is not None:  # the source as a whole is of no use

@@ -100,7 +100,10 @@ def _read(path: Path) -> list[Entry]:
         rows = [{"file": k, "label": v} for k, v in value.items()] if isinstance(value, dict) else value
     else:
         dialect = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
-        rows = list(csv.DictReader(io.StringIO(text), delimiter=dialect))
+        try:
+            rows = list(csv.DictReader(io.StringIO(text), delimiter=dialect))
+        except csv.Error as error:
+            raise ConfigError(f'the label table "{path}" is not CSV ({error})', REMEDY) from None
     if not isinstance(rows, list) or not rows:
         raise ConfigError(f'the label table "{path}" has no rows', REMEDY)
     return [_entry(row, number, path) for number, row in enumerate(rows, start=1)]

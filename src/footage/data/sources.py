@@ -157,12 +157,15 @@ def _walk(folder: Path, shown: str, found: Scan, above: set[tuple[int, int]]) ->
         name = f"{shown}/{_utf8(entry.name)}"
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            folders.append((Path(entry.path), name))
-        elif entry.is_file():
-            yield Path(entry.path), name
-        elif entry.is_symlink():
-            found.rejections.append(Rejection(name, "unreadable", "a link to nothing"))
+        try:
+            if entry.is_dir():
+                folders.append((Path(entry.path), name))
+            elif entry.is_file():
+                yield Path(entry.path), name
+            elif entry.is_symlink():
+                found.rejections.append(Rejection(name, "unreadable", "a link to nothing"))
+        except OSError as error:  # a link to itself, or into a forbidden folder
+            found.rejections.append(Rejection(name, "unreadable", error.strerror or str(error)))
     for path, name in folders:
         yield from _walk(path, name, found, here)
 

@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from footage.data.intake import DISK_FAULTS, make_part
+from footage.data.intake import make_part
 from footage.data.parts import Recipe
 from footage.data.sources import Source
+from footage.errors import DatasetError
+from footage.files import DISK_FAULTS
 from footage.video.probe import probe_fps
 
 ATTEMPTS = 2
@@ -86,7 +88,7 @@ class _Worker:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "footage.data.workers"],
+            [sys.executable, "-P", "-m", "footage.data.workers"],  # -P: nothing in the current folder is imported
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -126,7 +128,7 @@ def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
             yield Answer(job, answer(job.request))
         return
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
     stop = threading.Event()
@@ -140,8 +142,10 @@ def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
     try:
         for _ in jobs:
             reply = done.get()
-            if reply is None:
-                break
+            if not isinstance(reply, Answer):
+                raise DatasetError(
+                    "a worker process could not be started", "close other programs, or give --workers 1 or --workers 0"
+                ) from reply
             yield reply
     finally:
         stop.set()
@@ -154,7 +158,7 @@ def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
 def _serve(
     number: int,
     waiting: queue.SimpleQueue[Job],
-    done: queue.SimpleQueue[Answer | None],
+    done: queue.SimpleQueue[Answer | Exception],
     stop: threading.Event,
     running: dict[int, _Worker],
 ) -> None:
@@ -176,9 +180,8 @@ def _serve(
                 status = running.pop(number).stop()
                 worker = None
             done.put(Answer(job, reply or {"failed": f"the decoder crashed on it (exit status {status})"}))
-    except BaseException:
-        done.put(None)
-        raise
+    except Exception as error:
+        done.put(error)
     finally:
         if worker is not None:
             running.pop(number, None)

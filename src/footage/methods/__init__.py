@@ -5,7 +5,7 @@ from __future__ import annotations
 from footage.methods.base import Method
 from footage.methods.gan import Gan
 
-METHODS: dict[str, type[Gan]] = {"gan": Gan}
+METHODS: dict[str, type[Method]] = {"gan": Gan}
 """Every method, by the name that `Config.method` gives."""
 
 __all__ = ["METHODS", "Method"]

@@ -7,7 +7,7 @@ The training loop and the samplers know a method through this file alone. `backw
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,16 @@ class Batch:
     """Source of every random draw of the step, on the CPU, so that all devices draw the same."""
     total: int
     """Clips in this step over all processes."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sign that training goes wrong."""
+
+    kind: str
+    """Short name; the same sign is not said twice in a row."""
+    text: str
+    """What is seen, with its figure."""
 
 
 class Engine(Protocol):
@@ -87,6 +97,16 @@ class Method(Protocol):
     """Averaged networks: what sampling needs, by the names of `sampling_nets`."""
     optimizers: dict[str, Optimizer]
     """Filled by `build_optimizers`. The loop may replace entries by wrapped ones."""
+    remedies: Mapping[str, str]
+    """What usually helps against a sign, by its kind; `diverged` among them."""
+    curves: Mapping[str, tuple[str, ...]]
+    """What to plot: title -> names of logged figures."""
+
+    def __init__(self, config: Config, labels: int) -> None:
+        """Make the networks of a configuration, for a number of labels; 0 for an unconditional model."""
+
+    def judge(self, row: Mapping[str, float]) -> list[Sign]:
+        """Look for signs of trouble in the mean logged figures of the last few hundred clips."""
 
     def build_optimizers(self) -> None:
         """Make the optimisers of the networks as they now stand in `nets`."""

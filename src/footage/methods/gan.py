@@ -6,7 +6,7 @@ Losses: Goodfellow et al. 2014, non-saturating; R1 on real clips (Mescheder et a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,16 @@ from torch.optim import Adam, Optimizer
 from footage.config import ClipConfig, Config
 from footage.ema import MovingAverage
 from footage.losses import non_saturating_critic, non_saturating_generator
-from footage.methods.base import Batch, Engine
+from footage.methods.base import Batch, Engine, Sign
 from footage.nets.conv3d import Conv3dCritic, Conv3dGenerator
 from footage.penalties import gradient_norm_squared
 
 WALK = 0.8
 """Correlation of the latent codes of two successive segments of a roll-out."""
+
+
+WON = 8.0
+"""Gap between the mean logits of real and fake clips above which the critic has won: it tells them apart by e^8."""
 
 
 class GanSampler:
@@ -53,6 +57,18 @@ class Gan:
         config: the whole configuration.
         labels: number of labels; 0 for an unconditional model.
     """
+
+    remedies: Mapping[str, str] = {
+        "critic won": "ten times --gan.r1, half of --gan.critic-lr, or more clips",
+        "grey": "a lower --gan.lr, or start again with another --train.seed",
+        "frozen": "train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
+        "collapsed": "a larger --train.batch-size, ten times --gan.r1, or a lower --gan.lr",
+        "diverged": "lower --gan.lr and --gan.critic-lr, or give --train.precision fp32",
+    }
+    curves: Mapping[str, tuple[str, ...]] = {
+        "Losses": ("critic_loss", "generator_loss", "r1"),
+        "Logits of the critic": ("real", "fake"),
+    }
 
     def __init__(self, config: Config, labels: int) -> None:
         self.config = config
@@ -108,6 +124,13 @@ class Gan:
         self.optimizers[name].zero_grad(set_to_none=True)
         engine.backward(loss)
         self.optimizers[name].step()
+
+    def judge(self, row: Mapping[str, float]) -> list[Sign]:
+        """Tell when the critic separates real from fake clips so well that the generator learns nothing."""
+        gap = row.get("real", 0.0) - row.get("fake", 0.0)
+        if gap < WON:
+            return []
+        return [Sign("critic won", f"the critic has won (its logits for real and fake lie {gap:.1f} apart)")]
 
     def sampler(self) -> GanSampler:
         """Return a sampler of the averaged generator."""

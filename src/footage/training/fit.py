@@ -20,6 +20,10 @@ WORKSPACE = 1.6
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
 LIBRARIES = 600 * 2**20
 """Bytes that the program takes before the first tensor."""
+SLOW = 3.0
+"""Seconds of a step of one clip above which larger steps are not timed but reckoned."""
+SMALLER = "lower --clip.height, --clip.width, --clip.frames or --net.width"
+"""What to do when nothing fits."""
 MOST = {"cpu": 16, "cuda": 64, "mps": 32}
 """Largest batch that is chosen without being asked: beyond it a step takes longer for no better model."""
 
@@ -39,6 +43,14 @@ class Place:
         return "bf16" if self.bf16 else "fp32"
 
 
+def memory_is_full(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory, on any device."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
+
+
 def find_place(train: TrainConfig) -> Place:
     """Choose device and precision.
 
@@ -47,8 +59,10 @@ def find_place(train: TrainConfig) -> Place:
     """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     device = train.device if train.device != "auto" else next(d for d in ("cuda", "mps", "cpu") if there[d])
-    if not there[device]:
+    if not there.get(device, False):
         raise TrainingError(f'there is no device "{device}" here', f"give one of {[d for d in there if there[d]]}")
+    if device == "mps" and train.precision == "bf16":
+        raise TrainingError("this device has no bf16 for 3D convolutions", "leave --train.precision out, or give fp32")
     if train.precision != "auto":
         return Place(device, train.precision == "bf16")
     if device == "cuda":
@@ -105,11 +119,23 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
 
 
 def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) -> Needs:
-    """Count weights and memory by one real step of two clips; time one of `timed_batch` clips if asked.
+    """Count weights and memory by one real step of one clip; time one of `timed_batch` clips if asked.
 
     The bytes that the step keeps for its backward pass are counted as they are kept, each storage once, so that the
     figure holds on any device.
+
+    Raises:
+        TrainingError: the memory does not suffice.
     """
+    try:
+        return _measure(config, labels, place, timed_batch)
+    except (RuntimeError, MemoryError) as error:
+        if not memory_is_full(error):
+            raise
+        raise TrainingError(f"the memory does not suffice for {max(1, timed_batch)} clips", SMALLER) from error
+
+
+def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Needs:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         method = METHODS[config.method](config, labels)
@@ -126,7 +152,8 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
 
     weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
     average_bytes = sum(p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters())
-    size = 2
+    size = 1
+    begin = time.perf_counter()
     with (
         torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
@@ -134,8 +161,10 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
         method.step(fake_batch(config, labels, size, place.device), 0, PlainEngine())
     owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
     activations = sum(count for pointer, count in kept.items() if pointer not in owned)
-    seconds = 0.0
-    if timed_batch:
+    seconds = time.perf_counter() - begin
+    if seconds > SLOW:  # too slow to be timed in full
+        seconds *= timed_batch
+    elif timed_batch:
         batch = fake_batch(config, labels, timed_batch, place.device)
         times = []
         for number in range(1, 4):
@@ -149,7 +178,7 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
         parameters={name: sum(p.numel() for p in net.parameters()) for name, net in method.nets.items()},
         fixed_bytes=LIBRARIES + 4 * weights + average_bytes,  # weights, gradients, two moments of Adam
         clip_bytes=int(activations / size * WORKSPACE),
-        step_seconds=seconds,
+        step_seconds=seconds if timed_batch else 0.0,
         timed_batch=timed_batch,
     )
 
@@ -169,7 +198,7 @@ def fit_batch(config: Config, needs: Needs, place: Place) -> int:
     if needs.bytes(size) > free:
         raise TrainingError(
             f"one clip needs {needs.bytes(1) / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-            "lower --clip.height, --clip.width, --clip.frames or --net.width",
+            SMALLER,
         )
     return size
 

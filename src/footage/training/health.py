@@ -1,4 +1,4 @@
-"""Signs that training goes wrong, and the usual remedy for each: pure functions of figures.
+"""Signs in the samples that training goes wrong: pure functions of figures.
 
 The thresholds are rules of thumb, checked on runs that went well and badly (docs/LOG.md); none of them stops a run.
 """
@@ -6,42 +6,16 @@ The thresholds are rules of thumb, checked on runs that went well and badly (doc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 
+from footage.methods.base import Sign
 from footage.metrics.motion import contrast, diversity, motion_energy
 
 WARM_UP = 4_000
-"""Clips seen before samples are judged: every run begins with grey."""
-WON = 8.0
-"""Gap between the mean logits of real and fake clips above which the critic has won: it tells them apart by e^8."""
-
-
-@dataclass(frozen=True)
-class Warning:
-    """One sign, once."""
-
-    kind: str
-    """Short name of the sign; the same sign is not said twice in a row."""
-    text: str
-    """What is seen, with its figure, and what usually helps."""
-
-
-def judge_losses(row: Mapping[str, float], clips_seen: int) -> list[Warning]:
-    """Judge the mean figures of the last few hundred clips."""
-    if clips_seen < WARM_UP or "real" not in row or "fake" not in row:
-        return []
-    gap = row["real"] - row["fake"]
-    if gap < WON:
-        return []
-    return [
-        Warning(
-            "critic won",
-            f"the critic has won (its logits for real and fake lie {gap:.1f} apart): the generator learns little. "
-            "Usual remedy: ten times --gan.r1, half of --gan.critic-lr, or more clips",
-        )
-    ]
+"""Clips seen before anything is judged: every run begins with grey."""
+GREY, FROZEN, COLLAPSED = 0.25, 0.3, 0.15
+"""Ratios to real clips below which samples are called so."""
 
 
 def sample_figures(fakes: Tensor, reals: Tensor) -> dict[str, float]:
@@ -54,34 +28,14 @@ def sample_figures(fakes: Tensor, reals: Tensor) -> dict[str, float]:
     return figures
 
 
-def judge_samples(figures: Mapping[str, float], clips_seen: int) -> list[Warning]:
-    """Judge the figures of `sample_figures`."""
-    found: list[Warning] = []
-    if clips_seen < WARM_UP:
-        return found
-    if figures.get("contrast_ratio", 1.0) < 0.25:
-        found.append(
-            Warning(
-                "grey",
-                f"samples are nearly plain ({figures['contrast_ratio']:.0%} of the real clips' contrast). "
-                "Usual remedy: a lower --gan.lr, or start again with another --train.seed",
-            )
-        )
-        return found
-    if figures.get("motion_ratio", 1.0) < 0.3:
-        found.append(
-            Warning(
-                "frozen",
-                f"samples hardly move ({figures['motion_ratio']:.0%} of the real clips' motion). "
-                "Usual remedy: train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
-            )
-        )
-    if figures.get("diversity_ratio", 1.0) < 0.15:
-        found.append(
-            Warning(
-                "collapsed",
-                f"samples look alike ({figures['diversity_ratio']:.0%} of the variety of real clips). "
-                "Usual remedy: a larger --train.batch-size, ten times --gan.r1, or a lower --gan.lr",
-            )
-        )
+def judge_samples(figures: Mapping[str, float]) -> list[Sign]:
+    """Judge the figures of `sample_figures`; plain grey hides the other signs."""
+    look, move, vary = (figures.get(f"{name}_ratio", 1.0) for name in ("contrast", "motion", "diversity"))
+    if look < GREY:
+        return [Sign("grey", f"samples are nearly plain ({look:.0%} of the real clips' contrast)")]
+    found = []
+    if move < FROZEN:
+        found.append(Sign("frozen", f"samples hardly move ({move:.0%} of the real clips' motion)"))
+    if vary < COLLAPSED:
+        found.append(Sign("collapsed", f"samples look alike ({vary:.0%} of the variety of real clips)"))
     return found

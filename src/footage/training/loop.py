@@ -7,30 +7,32 @@ by the same command gives, on the same device, bit for bit the weights of one th
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import signal
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 from torch.optim import Optimizer
 
-from footage import checkpoint
+from footage import checkpoint, files
 from footage.config import Config
-from footage.data.clips import ClipSource, Loader
+from footage.data.clips import ClipSource, Labels, Loader
+from footage.data.store import Frames
 from footage.errors import TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method, PlainEngine
 from footage.sample import videos
-from footage.training.fit import Place, find_place
-from footage.training.health import judge_losses, judge_samples, sample_figures
+from footage.training.fit import Place, find_place, memory_is_full
+from footage.training.health import WARM_UP, judge_samples, sample_figures
 from footage.training.meters import Clock, Means
 from footage.training.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
 from footage.training.run import DataNote, RunFolder, write_config
@@ -140,11 +142,14 @@ class Training:
         self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
         self.console, self.progress, self.sampled = console, Progress(), 0
         self.batch_size = config.train.batch_size
-        counts = [sum(s.label == n for s in source.spans("train")) for n in range(len(note.labels))]
-        self.label_shares = tuple(count / sum(counts) for count in counts)
         self.loader = Loader(
             source, "train", frames=config.clip.frames, batch_size=self.batch_size, seed=config.train.seed
         )
+        counts = Counter(unit.span.label for unit in self.loader.units)
+        places = [source.labels.index(name) for name in note.labels]
+        self.label_shares = tuple(counts[place] / len(self.loader.units) for place in places)
+        self.classes = np.full(len(source.labels) + 1, -1)  # number in the source -> number in the model
+        self.classes[places] = np.arange(len(places))
         self.place: Place = find_place(config.train)
         self.fabric = Fabric(
             accelerator="gpu" if self.place.device == "cuda" else self.place.device,
@@ -172,9 +177,13 @@ class Training:
         for name, optimizer in self.method.optimizers.items():
             self.method.optimizers[name] = cast(Optimizer, self.fabric.setup_optimizers(optimizer))
 
+    def save_state(self) -> None:
+        """Write the resumable state, atomically."""
+        checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
+
     def save(self) -> None:
         """Write the resumable state and the model, each atomically."""
-        checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
+        self.save_state()
         info = checkpoint.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
@@ -195,30 +204,32 @@ class Training:
 
     def go_back(self, terminal: Terminal) -> bool:
         """Return to the last good state with other random draws; False when that was tried often enough."""
-        if not self.folder.state.exists() or self.progress.attempt >= RETRIES:
+        if self.progress.attempt >= RETRIES:
             return False
         state = checkpoint.read_state(self.folder.state)
         checkpoint.restore_nets(state, self.method)
         checkpoint.restore_optimizers(state, self.method)
         attempt, seconds = self.progress.attempt + 1, self.progress.seconds
         self.progress = Progress(state["progress"]["clips_seen"], seconds, attempt)
-        terminal.say(
-            f"[yellow]warning[/yellow]: a figure is no longer finite; going back to {self.progress.clips_seen:,} clips "
-            f"with other random draws (attempt {attempt} of {RETRIES}). If it happens again: lower --gan.lr and "
-            "--gan.critic-lr, or give --train.precision fp32"
+        terminal.warning(
+            f"a figure is no longer finite; going back to {self.progress.clips_seen:,} clips with other random draws "
+            f"(attempt {attempt} of {RETRIES}). If it happens again: {self.method.remedies['diverged']}"
         )
         return True
 
-    def step(self, loaded: tuple[Any, Any], engine: FabricEngine) -> dict[str, Tensor]:
-        """Make one update from one loaded batch."""
+    def batch(self, loaded: tuple[Frames, Labels]) -> Batch:
+        """Bring a loaded batch to the device."""
         frames, classes = loaded
         rng = torch.Generator()
         train = self.config.train
         rng.manual_seed(step_seed(train.seed, 0, self.progress.clips_seen, self.progress.attempt))
         clips = torch.from_numpy(frames).to(self.fabric.device, non_blocking=True)
         clips = clips.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)  # B T H W C -> B C T H W, in [-1, 1]
-        labels = torch.from_numpy(classes).to(self.fabric.device) if self.note.labels else None
-        batch = Batch(clips.contiguous(), labels, rng, self.batch_size)
+        labels = torch.from_numpy(self.classes[classes]).to(self.fabric.device) if self.note.labels else None
+        return Batch(clips.contiguous(), labels, rng, self.batch_size)
+
+    def step(self, batch: Batch, engine: FabricEngine) -> dict[str, Tensor]:
+        """Make one update."""
         # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
         with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16):
             return self.method.step(batch, self.progress.clips_seen, engine)
@@ -236,8 +247,9 @@ class Training:
         as_float = torch.from_numpy(fakes).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
         figures = sample_figures(as_float, reals)
         log.write(self.progress.clips_seen, figures)
-        terminal.warn(judge_samples(figures, self.progress.clips_seen), self.progress.clips_seen)
-        plot_curves(self.folder.metrics, self.folder.path / "curves.png")
+        if self.progress.clips_seen >= WARM_UP:
+            terminal.warn(judge_samples(figures), self.method.remedies, self.progress.clips_seen)
+        plot_curves(self.folder.metrics, self.folder.path / "curves.png", self.method.curves)
 
 
 def run(training: Training) -> Outcome:
@@ -248,21 +260,24 @@ def run(training: Training) -> Outcome:
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"
     terminal = Terminal(training.console, total, "clips" if budget.minutes is None else "seconds")
-    reason = "done"
     clock = Clock()
+    if not training.folder.state.exists():
+        training.save_state()  # something to go back to
     with contextlib.closing(log), Interrupt() as interrupt, terminal:
         while True:
-            outcome = _stretch(training, log, terminal, interrupt, clock, reals)
-            if outcome != "not finite":
-                reason = outcome
+            reason = _stretch(training, log, terminal, interrupt, clock, reals)
+            if reason != "not finite":
+                training.save()
+                break
+            if interrupt.asked:
+                reason = "interrupted"  # the last good state stands
                 break
             if not training.go_back(terminal):
                 reason = "diverged"
                 break
-        if reason != "diverged":
-            training.save()
-            if training.progress.clips_seen != training.sampled:
-                training.sample(terminal, log, reals)
+            log.rewind(training.progress.clips_seen)
+        if reason == "done" and training.progress.clips_seen != training.sampled:
+            training.sample(terminal, log, reals)
     return Outcome(training.progress, reason, clock.shares())
 
 
@@ -284,10 +299,12 @@ def _stretch(
     with contextlib.closing(batches):
         while not _spent(progress, training.budget):
             if interrupt.asked:
-                return "interrupted"
+                return "interrupted" if training.sane() else "not finite"
             loaded = next(batches)
             elapsed = clock.lap("data")
-            means.add(training.step(loaded, engine))
+            batch = training.batch(loaded)
+            elapsed += clock.lap("rest")
+            means.add(training.step(batch, engine))
             elapsed += clock.lap("step")
             before = progress.clips_seen
             progress.clips_seen += training.batch_size
@@ -296,7 +313,8 @@ def _stretch(
                 if not all(math.isfinite(value) for value in row.values()):
                     return "not finite"
                 log.write(progress.clips_seen, {**row, "memory_gib": memory_used(training.place.device)})
-                terminal.warn(judge_losses(row, progress.clips_seen), progress.clips_seen)
+                if progress.clips_seen >= WARM_UP:
+                    terminal.warn(training.method.judge(row), training.method.remedies, progress.clips_seen)
             if _crossed(before, progress.clips_seen, config.train.sample_clips):
                 training.sample(terminal, log, reals)
             if progress.seconds >= next_save:
@@ -332,12 +350,12 @@ def _spent(progress: Progress, budget: Budget) -> bool:
 
 def advice(error: BaseException, folder: Path) -> TrainingError | None:
     """Turn a full memory or a full disk into advice; None for any other error."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in files.DISK_FAULTS:
         return TrainingError(
-            f"the disk is full; the last good state is kept in {folder}",
+            f"the disk cannot take the state ({error.strerror}); the last good one is kept in {folder}",
             "free some space, then run the same command again: it goes on from there",
         )
-    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+    if memory_is_full(error):
         return TrainingError(
             f"the memory does not suffice ({str(error).splitlines()[0][:160]})",
             "give a smaller --train.batch-size or --net.width",

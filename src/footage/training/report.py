@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +16,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from footage import files
-from footage.training.health import Warning
+from footage.methods.base import Sign
 from footage.training.run import RunFolder
 from footage.video.encode import chunked, write_clip
 from footage.video.sheet import contact_sheet, save_picture, strip, tile
@@ -26,6 +29,17 @@ LIVE_LINE = 0.2
 """Seconds between changes of the live bar."""
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read metrics.jsonl; lines that a crash has damaged are left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with contextlib.suppress(ValueError, TypeError):
+            row = json.loads(line)
+            if isinstance(row["clips"], int):
+                rows.append(row)
+    return rows
+
+
 class MetricsLog:
     """`metrics.jsonl` and TensorBoard events. Rows beyond the point where a run is taken up again are dropped.
 
@@ -35,14 +49,15 @@ class MetricsLog:
     """
 
     def __init__(self, folder: RunFolder, clips_seen: int) -> None:
+        self.path, self._events = folder.metrics, str(folder.path / "tensorboard")
+        self._open(clips_seen)
+
+    def _open(self, clips_seen: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = folder.metrics
-        rows = files.read_lines(self.path) if self.path.exists() else []
-        kept = [row for row in rows if row["clips"] <= clips_seen]
-        if len(kept) != len(rows) or rows:
-            files.write_lines(self.path, kept)
-        self._board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=clips_seen + 1 if clips_seen else None)
+        if self.path.exists():
+            files.write_lines(self.path, (row for row in read_rows(self.path) if row["clips"] <= clips_seen))
+        self._board = SummaryWriter(self._events, purge_step=clips_seen + 1 if clips_seen else None)
         self._lines = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
 
     def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
@@ -52,6 +67,11 @@ class MetricsLog:
         self._lines.flush()
         for key, value in rounded.items():
             self._board.add_scalar(key, value, clips_seen)
+
+    def rewind(self, clips_seen: int) -> None:
+        """Drop the rows beyond `clips_seen`."""
+        self.close()
+        self._open(clips_seen)
 
     def close(self) -> None:
         """Write everything out."""
@@ -69,22 +89,22 @@ def write_samples(
     write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))
 
 
-def plot_curves(metrics: Path, target: Path) -> None:
-    """Plot every figure of metrics.jsonl against the clips seen, as PNG."""
-    rows = files.read_lines(metrics)
+def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...]]) -> None:
+    """Plot figures of metrics.jsonl (title -> names) against the clips seen, as PNG; those of every run besides."""
+    rows = read_rows(metrics)
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    groups = (
-        ("Losses", ("critic_loss", "generator_loss", "r1")),
-        ("Logits of the critic", ("real", "fake")),
-        ("Samples / real clips (1 is right)", ("motion_ratio", "contrast_ratio", "diversity_ratio")),
-        ("Clips a second", ("clips_per_second",)),
-    )
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    groups = {
+        **curves,
+        "Samples / real clips (1 is right)": ("motion_ratio", "contrast_ratio", "diversity_ratio"),
+        "Clips a second": ("clips_per_second",),
+    }
+    lines = -(-len(groups) // 2)
+    figure = Figure(figsize=(11, 3.5 * lines), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, names) in zip(np.ravel(figure.subplots(2, 2)), groups, strict=True):
+    for axes, (title, names) in zip(np.ravel(figure.subplots(lines, 2)), groups.items(), strict=False):
         for name in names:
             points = [(row["clips"], row[name]) for row in rows if name in row]
             if points:
@@ -117,7 +137,7 @@ class Terminal:
         self._bar = Progress(
             TextColumn("{task.percentage:>3.0f}%"),
             BarColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             TextColumn("·"),
             TimeRemainingColumn(),
@@ -151,12 +171,17 @@ class Terminal:
         """Print a line above the bar."""
         self.console.print(text, highlight=False)
 
-    def warn(self, warnings: Sequence[Warning], clips_seen: int) -> None:
-        """Print warnings, the same kind again only after five times as many clips."""
-        for warning in warnings:
-            if clips_seen >= self._said.get(warning.kind, 0):
-                self._said[warning.kind] = clips_seen * 5
-                self.console.print(f"[yellow]warning[/yellow] at {clips_seen:,} clips: {warning.text}", highlight=False)
+    def warn(self, signs: Sequence[Sign], remedies: Mapping[str, str], clips_seen: int) -> None:
+        """Print signs with their usual remedies, the same kind again only after five times as many clips."""
+        for sign in signs:
+            if clips_seen >= self._said.get(sign.kind, 0):
+                self._said[sign.kind] = clips_seen * 5
+                self.warning(f"at {clips_seen:,} clips {sign.text}. Usual remedy: {remedies[sign.kind]}")
+
+    def warning(self, text: str) -> None:
+        """Print a warning above the bar."""
+        self.console.print("warning:", style="yellow", end=" ")
+        self.console.print(text, highlight=False)
 
 
 def memory_used(device: str) -> float:
@@ -171,7 +196,6 @@ def memory_used(device: str) -> float:
     except OSError:
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    import os
-
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / 2**30 if sys.platform == "darwin" else most / 2**20  # bytes there, KiB elsewhere
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -84,7 +84,7 @@ class DataNote:
     """Which data a run was trained on."""
 
     data: str
-    """Path or name as given."""
+    """Absolute path of the dataset folder, or the name of a built-in data set."""
     name: str
     """Name of the data set."""
     content_hash: str
@@ -114,11 +114,16 @@ def read_config(folder: RunFolder) -> tuple[Config, DataNote] | None:
         raise TrainingError(f"{folder.config} cannot be read ({error})", "give another --out") from None
 
 
-def resume(folder: RunFolder, config: Config, note: DataNote) -> tuple[Config, list[str]]:
-    """Reconcile a configuration with the run that stands in the folder.
+def with_found_batch(folder: RunFolder, config: Config) -> Config:
+    """Return the configuration with the batch size that was found when the run began, unless another is given."""
+    stored = read_config(folder)
+    if stored is None or config.train.batch_size is not None:
+        return config
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=stored[0].train.batch_size))
 
-    Returns:
-        The configuration to go on with, and a line for each thing that has changed.
+
+def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
+    """Check a configuration against the run that stands in the folder; return a line for each thing that has changed.
 
     Raises:
         TrainingError: something has changed that a run cannot take.
@@ -127,11 +132,12 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> tuple[Config, l
     if stored is None or not folder.state.exists():
         if folder.path.is_dir() and stored is None and any(p.name != ".lock" for p in folder.path.iterdir()):
             raise TrainingError(f'"{folder.path}" is not empty and is no run', "give another --out")
-        return config, []
+        return []
     old, old_note = stored
-    if config.train.batch_size is None:
-        train = dataclasses.replace(config.train, batch_size=old.train.batch_size)
-        config = dataclasses.replace(config, train=train)
+    if old_note.content_hash != note.content_hash and old_note.data != note.data:
+        raise TrainingError(
+            f'"{folder.path}" was begun on {old_note.data}, now the data are {note.data}', "give another --out"
+        )
     if old_note.labels != note.labels:
         raise TrainingError(
             f'"{folder.path}" was begun with labels {list(old_note.labels)}, now they are {list(note.labels)}',
@@ -145,5 +151,5 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> tuple[Config, l
             )
     lines = [f"{knob}: {before} before, {now} from here on" for knob, (before, now) in changed.items()]
     if old_note.content_hash != note.content_hash:
-        lines.append(f"data: {old_note.name} has other content than when the run began")
-    return config, lines
+        lines.append(f"data: {old_note.name} has other content than before")
+    return lines

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from footage import files
 from footage.config import Config
-from footage.data.clips import ClipSource, Loader, open_clips
+from footage.data.clips import BuiltInClips, ClipSource, Loader, open_clips
 from footage.errors import ConfigError, TrainingError
+from footage.training import loop
 from footage.training.fit import Needs, Place, find_place, measure, memory_free, resolved
 from footage.training.run import DataNote, RunFolder, resume
 
@@ -72,12 +75,14 @@ class Plan:
             rows["speed"] = f"{rate:.1f} clips/s measured here; 100,000 clips take {100_000 / rate / 60:,.0f} minutes"
         table = Table(show_header=False, box=None, pad_edge=False)
         for name, value in rows.items():
-            table.add_row(f"[dim]{name}[/dim]", value)
+            table.add_row(Text(name, style="dim"), value)
         return table
 
 
 def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
     """Match a configuration with the data: take over grey or colour, check the size, decide on labels.
+
+    The labels are those that occur among the training clips that are long enough.
 
     Raises:
         ConfigError: the size differs, or labels are asked for and not there.
@@ -93,6 +98,7 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
     if channels != clip.channels:
         config = dataclasses.replace(config, clip=dataclasses.replace(clip, channels=channels))
     spans = source.spans("train")
+    spans = [span for span in spans if span.frames >= clip.frames] or spans
     missing = sum(span.label < 0 for span in spans)
     classes = {span.label for span in spans if span.label >= 0}
     if config.train.labels == "yes" and (missing or not classes):
@@ -101,7 +107,7 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
             "leave out --train.labels yes, or give every clip a label and ingest again",
         )
     used = config.train.labels == "yes" or (config.train.labels == "auto" and not missing and len(classes) > 1)
-    return config, source.labels if used else ()
+    return config, tuple(name for number, name in enumerate(source.labels) if used and number in classes)
 
 
 def prepare(data: Path | str, config: Config, *, timed: bool) -> Plan:
@@ -121,48 +127,50 @@ def prepare(data: Path | str, config: Config, *, timed: bool) -> Plan:
     config = resolved(config, needs, place)
     if timed:
         needs = measure(config, len(labels), place, timed_batch=config.train.batch_size or 1)
-    note = DataNote(str(data), source.name, source.content_hash, labels)
+    where = str(data) if isinstance(source, BuiltInClips) else str(Path(data).resolve())
+    note = DataNote(where, source.name, source.content_hash, labels)
     usable = len({unit.span.index for unit in loader.units})
     return Plan(config, source, note, place, needs, usable, len(spans))
 
 
-def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | None, console: Console) -> Plan:
+def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | None, console: Console) -> bool:
     """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
+
+    Returns:
+        Whether it was stopped by the user.
 
     Raises:
         TrainingError: the run cannot go on; the last good state is kept.
     """
-    from footage.training import loop
-
     with folder.lock():
-        config, changes = resume(folder, plan.config, plan.note)
-        plan = dataclasses.replace(plan, config=config)
+        changes = resume(folder, plan.config, plan.note)
+        for place in (folder.path, folder.samples, folder.model, folder.state.parent):
+            files.remove_partial(place)
         budget = loop.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
         try:
-            training = loop.Training(config, plan.source, folder, plan.note, budget, console)
+            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console)
             if training.progress.clips_seen:
                 console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
             for line in changes:
-                console.print(f"[yellow]changed[/yellow] {line}", highlight=False)
+                console.print("changed:", style="yellow", end=" ")
+                console.print(line, highlight=False)
             outcome = loop.run(training)
         except (RuntimeError, OSError) as error:
             advice = loop.advice(error, folder.path)
             raise advice if advice else error from error
-    _farewell(plan, folder, outcome, console)
-    return plan
+    _farewell(folder, training, outcome, console)
+    return outcome.reason == "interrupted"
 
 
-def _farewell(plan: Plan, folder: RunFolder, outcome: object, console: Console) -> None:
-    from footage.training.loop import Outcome
-
-    assert isinstance(outcome, Outcome)
+def _farewell(folder: RunFolder, training: loop.Training, outcome: loop.Outcome, console: Console) -> None:
+    """Say how a run ended and how to go on."""
     progress = outcome.progress
     where = shlex.quote(str(folder.path))
     if outcome.reason == "diverged":
         raise TrainingError(
             f"training diverged at {progress.clips_seen:,} clips and could not recover; "
             f"the last good state is kept in {folder.path}",
-            "give another --out with a lower --gan.lr and --gan.critic-lr, or --train.precision fp32",
+            f"give another --out, and: {training.method.remedies['diverged']}",
         )
     minutes = progress.seconds / 60
     console.print(

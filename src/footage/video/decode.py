@@ -88,6 +88,7 @@ class Decoder:
     def __iter__(self) -> Iterator[DecodedChunk]:
         ticks = _Ticks(self.fps)
         with open_video(self.path) as (container, stream):
+            own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
             scale = _Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
             for frame, damaged in self._frames(container, stream):
@@ -97,7 +98,8 @@ class Decoder:
             yield from ticks.end()
         if self.info is None:
             raise UnusableMedia("zero frames", self.problem or "no packet holds a picture")
-        declared = self.info.duration
+        # A container's length may be that of a longer sound track; only the stream's own counts beside one.
+        declared = self.info.duration if own_length or not self.info.has_audio else None
         self.truncated = declared is not None and ticks.seconds < declared - max(0.5, 0.05 * declared)
 
     def _frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -53,7 +53,7 @@ def write_clip(path: Path, chunks: Iterable[Frames], *, fps: float, metadata: di
             if kind == "gif":
                 _add_gif_comment(temporary, comment)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in files.DISK_FAULTS:
             raise MediaError(f'the disk is full, "{path}" was not written', "free some space and go on") from error
         raise
 
@@ -131,7 +131,8 @@ def _palette(height: int, width: int, rate: Fraction) -> Any:
 
 def _add_gif_comment(path: Path, comment: str) -> None:
     """Put a comment extension (GIF89a, section 24) behind the header; the encoder writes none."""
-    packed = path.read_bytes()[:13][10]
+    with open(path, "rb") as encoded:
+        packed = encoded.read(13)[10]
     header = 13 + (3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0)  # screen descriptor, global colour table
     text = comment.encode("utf-8")
     blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
@@ -144,9 +145,11 @@ def _write_folder(path: Path, chunks: Iterable[Frames], comment: str) -> None:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
+    if path.exists() and not (path.is_dir() and all(re.fullmatch(r"\d{6,}\.png", p.name) for p in path.iterdir())):
+        raise MediaError(f'"{path}" holds something else than numbered frames', "give a new folder, or a .mp4 file")
     text = PngInfo()
     text.add_itxt("Comment", comment)
-    temporary = path.with_name(f".{path.name}{files.PARTIAL}")
+    temporary, aside = (path.with_name(f".{path.name}-{word}{files.PARTIAL}") for word in ("new", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     count = 0
@@ -158,10 +161,11 @@ def _write_folder(path: Path, chunks: Iterable[Frames], comment: str) -> None:
         if not count:
             raise MediaError(f'"{path.name}" would have no frames', "give at least one")
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, aside)
         os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in (temporary, aside):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -95,9 +95,9 @@ class PictureDecoder:
                 if image.mode.startswith("I") or image.mode == "F":
                     image = _eight_bits(image)
                 image = image.convert("RGB" if self.channels == 3 else "L")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow raises many kinds for damaged pictures; one costs no others
             self.damaged += 1
-            self.problem = self.problem or f"{path.name}: {error}"
+            self.problem = self.problem or f"{path.name}: {error or type(error).__name__}"
             return None
         if self.info is None:
             count = len(self.paths)
