@@ -132,7 +132,7 @@ class GanConfig:
     """Adam's second moment decay, of both."""
     critic_steps: int = 1
     """Critic updates for each generator update."""
-    r1: float = 0.2
+    r1: float = 2.0
     """Weight gamma of the R1 penalty, gamma / 2 E|grad D(x)|^2 on real clips; 0 for none."""
     penalty_every: int = 4
     """Penalties are applied at every n-th step, n times as strong (lazy regularisation, StyleGAN2)."""
@@ -169,7 +169,7 @@ class TrainConfig:
     """Where to train; `auto` takes the best there is."""
     save_minutes: float = 1.0
     """Minutes between two saves of the resumable state."""
-    sample_clips: int = 8_000
+    sample_clips: int = 10_000
     """Clips seen between two sample sheets."""
 
     def __post_init__(self) -> None:

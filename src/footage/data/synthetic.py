@@ -49,6 +49,7 @@ class Factors:
     """Centre (y, x) in the first frame, as fractions of the room that the shape has."""
 
 
+@functools.lru_cache(maxsize=16_384)
 def draw_factors(seed: int, index: int) -> Factors:
     """Draw the factors of clip `index`, independently and evenly."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
@@ -95,7 +96,6 @@ def render_shapes(factors: Factors, *, start: int, frames: int, height: int, wid
         room = size - 2 * reach
         centres.append(reach + bounce(place * room + times * heading * factors.speed * short, room) - 0.5)
     side = 2 * math.ceil(reach) + 2
-    clip = np.zeros((frames, height, width, 3), dtype=np.uint8)
     colour = np.array(colorsys.hsv_to_rgb(COLOURS.index(factors.colour) / len(COLOURS), 1.0, 1.0)) * 255
     corners = [np.floor(c - side / 2).astype(int) + 1 for c in centres]
     steps = np.arange(side)
@@ -103,13 +103,10 @@ def render_shapes(factors: Factors, *, start: int, frames: int, height: int, wid
     offset_y, offset_x = rows - centres[0][:, None], columns - centres[1][:, None]
     inside = 0.5 - _distance(factors.shape, offset_y[:, :, None], offset_x[:, None, :], half)  # T side side
     patch = np.rint(np.clip(inside, 0, 1)[..., None] * colour).astype(np.uint8)  # T side side 3
-    for t in range(frames):
-        top, left = max(0, rows[t, 0]), max(0, columns[t, 0])
-        bottom, right = min(height, rows[t, -1] + 1), min(width, columns[t, -1] + 1)
-        clip[t, top:bottom, left:right] = patch[
-            t, top - rows[t, 0] : bottom - rows[t, 0], left - columns[t, 0] : right - columns[t, 0]
-        ]
-    return clip
+    edge = 2  # the empty border of a patch may reach this far out of the picture
+    clip = np.zeros((frames, height + 2 * edge, width + 2 * edge, 3), dtype=np.uint8)
+    clip[np.arange(frames)[:, None, None], rows[:, :, None] + edge, columns[:, None, :] + edge] = patch
+    return clip[:, edge:-edge, edge:-edge]
 
 
 # fmt: off
