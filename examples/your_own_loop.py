@@ -11,6 +11,7 @@ from footage import preset
 from footage.data.clips import Loader, open_clips
 from footage.methods import METHODS
 from footage.methods.base import Batch, PlainEngine
+from footage.sample import from_uint8
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 config = preset("conv3d-32", {"net.width": 16})
@@ -21,7 +22,7 @@ method = METHODS[config.method](config, len(source.labels))
 method.build_optimizers()
 for number in range(steps):
     frames, labels = loader.batch(number * 8)  # uint8, B T H W C
-    clips = torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1  # B C T H W in [-1, 1]
+    clips = from_uint8(frames)  # B C T H W in [-1, 1]
     rng = torch.Generator().manual_seed(number)
     log = method.step(Batch(clips, torch.from_numpy(labels), rng, 8), number * 8, PlainEngine())
     if number % 20 == 0:

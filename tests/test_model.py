@@ -11,7 +11,7 @@ import torch
 from footage.errors import ConfigError
 from footage.methods.base import Sampler
 from footage.model import Model
-from footage.sample import draw_label, one_video, overlap, stream, to_uint8
+from footage.sample import draw_label, from_uint8, one_video, overlap, stream, to_uint8
 from footage.video.encode import read_metadata
 from tests.models import save_tiny_model, tiny_config
 
@@ -112,6 +112,13 @@ def test_to_uint8_rounds_and_clips() -> None:
     levels = to_uint8(torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).view(1, 1, 5, 1, 1))
     assert levels.reshape(-1).tolist() == [0, 0, 128, 255, 255]
     assert overlap(16) == 4 and overlap(2) == 1
+
+
+def test_from_uint8_and_back() -> None:
+    clips = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 3), dtype=np.uint8)
+    as_float = from_uint8(clips)
+    assert as_float.shape == (2, 3, 3, 4, 5) and as_float.min() >= -1 and as_float.max() <= 1
+    np.testing.assert_array_equal(to_uint8(as_float), clips)
 
 
 def test_sampler_walk_stays_standard_normal(model: Model) -> None:

@@ -24,6 +24,12 @@ def to_uint8(clips: Tensor) -> Frames:
     return levels.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()  # B C T H W -> B T H W C
 
 
+def from_uint8(clips: Frames, device: torch.device | str = "cpu") -> Tensor:
+    """Turn clips uint8 (B, T, H, W, C) into (B, C, T, H, W) in [-1, 1] on a device."""
+    moved = torch.from_numpy(clips).to(device, non_blocking=True)
+    return moved.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1).contiguous()  # B T H W C -> B C T H W
+
+
 def overlap(frames: int) -> int:
     """Frames over which two neighbouring segments of `frames` are blended: a quarter."""
     return max(1, frames // 4)

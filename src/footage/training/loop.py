@@ -30,7 +30,7 @@ from footage.data.store import Frames
 from footage.errors import TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method, PlainEngine
-from footage.sample import videos
+from footage.sample import from_uint8, videos
 from footage.training.fit import Place, find_place, memory_is_full
 from footage.training.health import WARM_UP, judge_samples, sample_figures
 from footage.training.meters import Clock, Means
@@ -223,15 +223,14 @@ class Training:
         rng = torch.Generator()
         train = self.config.train
         rng.manual_seed(step_seed(train.seed, 0, self.progress.clips_seen, self.progress.attempt))
-        clips = torch.from_numpy(frames).to(self.fabric.device, non_blocking=True)
-        clips = clips.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)  # B T H W C -> B C T H W, in [-1, 1]
         labels = torch.from_numpy(self.classes[classes]).to(self.fabric.device) if self.note.labels else None
-        return Batch(clips.contiguous(), labels, rng, self.batch_size)
+        return Batch(from_uint8(frames, self.fabric.device), labels, rng, self.batch_size)
 
     def step(self, batch: Batch, engine: FabricEngine) -> dict[str, Tensor]:
         """Make one update."""
         # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
-        with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16):
+        # Its cache is off: it would go on with a critic's weights from before their update.
+        with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16, cache_enabled=False):
             return self.method.step(batch, self.progress.clips_seen, engine)
 
     def sample(self, terminal: Terminal, log: MetricsLog, reals: Tensor) -> None:
@@ -244,8 +243,7 @@ class Training:
         captions = [f"seed {seed}" + (f" · {names[seed % len(names)]}" if names else "") for seed in range(SAMPLES)]
         metadata = {"run": self.folder.path.name, "clips_seen": self.progress.clips_seen}
         write_samples(self.folder, fakes, captions, self.progress.clips_seen, self.source.fps, metadata)
-        as_float = torch.from_numpy(fakes).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
-        figures = sample_figures(as_float, reals)
+        figures = sample_figures(from_uint8(fakes), reals)
         log.write(self.progress.clips_seen, figures)
         if self.progress.clips_seen >= WARM_UP:
             terminal.warn(judge_samples(figures), self.method.remedies, self.progress.clips_seen)
@@ -331,8 +329,7 @@ def _stretch(
 def _reals(loader: Loader, count: int) -> Tensor:
     """Return the first `count` training windows, (B, C, T, H, W) in [-1, 1], to compare samples with."""
     parts = [loader.batch(seen)[0] for seen in range(0, count, loader.local)]
-    clips = torch.cat([torch.from_numpy(part) for part in parts])[:count]
-    return clips.permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
+    return from_uint8(np.concatenate(parts)[:count])
 
 
 def _crossed(before: int, now: int, interval: int) -> bool:
