@@ -96,16 +96,19 @@ def render_shapes(factors: Factors, *, start: int, frames: int, height: int, wid
         room = size - 2 * reach
         centres.append(reach + bounce(place * room + times * heading * factors.speed * short, room) - 0.5)
     side = 2 * math.ceil(reach) + 2
-    colour = np.array(colorsys.hsv_to_rgb(COLOURS.index(factors.colour) / len(COLOURS), 1.0, 1.0)) * 255
-    corners = [np.floor(c - side / 2).astype(int) + 1 for c in centres]
+    # The hues are so chosen that each channel is fully on or off.
+    channels = np.array(colorsys.hsv_to_rgb(COLOURS.index(factors.colour) / len(COLOURS), 1.0, 1.0)).astype(np.uint8)
+    tops, lefts = (np.floor(c - side / 2).astype(int) + 1 for c in centres)
     steps = np.arange(side)
-    rows, columns = corners[0][:, None] + steps, corners[1][:, None] + steps  # T side
-    offset_y, offset_x = rows - centres[0][:, None], columns - centres[1][:, None]
+    offset_y = (tops - centres[0])[:, None] + steps  # T side
+    offset_x = (lefts - centres[1])[:, None] + steps
     inside = 0.5 - _distance(factors.shape, offset_y[:, :, None], offset_x[:, None, :], half)  # T side side
-    patch = np.rint(np.clip(inside, 0, 1)[..., None] * colour).astype(np.uint8)  # T side side 3
+    levels = np.rint(np.clip(inside, 0, 1) * 255).astype(np.uint8)
+    patches = levels[..., None] * channels  # T side side 3
     edge = 2  # the empty border of a patch may reach this far out of the picture
     clip = np.zeros((frames, height + 2 * edge, width + 2 * edge, 3), dtype=np.uint8)
-    clip[np.arange(frames)[:, None, None], rows[:, :, None] + edge, columns[:, None, :] + edge] = patch
+    for frame, patch, top, left in zip(clip, patches, (tops + edge).tolist(), (lefts + edge).tolist(), strict=True):
+        frame[top : top + side, left : left + side] = patch
     return clip[:, edge:-edge, edge:-edge]
 
 
