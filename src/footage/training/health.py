@@ -1,6 +1,7 @@
 """Signs in the samples that training goes wrong: pure functions of figures.
 
-The thresholds are rules of thumb, checked on runs that went well and badly (docs/LOG.md); none of them stops a run.
+The thresholds are rules of thumb; none of them stops a run. `grey` was seen on a run that really collapsed
+(docs/LOG.md); `frozen` and `collapsed` have been tried on made-up clips only.
 """
 
 from __future__ import annotations
