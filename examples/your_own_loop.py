@@ -11,7 +11,7 @@ from footage import preset
 from footage.data.clips import Loader, open_clips
 from footage.methods import METHODS
 from footage.methods.base import Batch, PlainEngine
-from footage.sample import from_uint8
+from footage.sample import from_uint8, videos
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 config = preset("conv3d-32", {"net.width": 16})
@@ -28,4 +28,4 @@ for number in range(steps):
     if number % 20 == 0:
         print(number, {name: round(float(value), 3) for name, value in log.items()})
 
-print(next(method.sampler().segments([0, 1], [3, 7])).shape)
+print(next(videos(method.sampler(), [0, 1], [3, 7], 16)).shape)

@@ -162,7 +162,9 @@ def generate(
     frames: int | None = None,
     fps: float | None = None,
     label: str | None = None,
+    to_label: str | None = None,
     seed: int = 0,
+    to_seed: int | None = None,
     format: Literal["mp4", "webm", "gif", "png"] = "mp4",
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     quiet: bool = False,
@@ -175,8 +177,11 @@ def generate(
         count: how many clips.
         frames: their length; left out, the model's own.
         fps: their rate when played; left out, that of the training data.
-        label: their class; left out, classes as often as in the training data.
+        label: their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as
+            in the training data.
+        to_label: class or mixture that each clip changes into on its way.
         seed: seed of the first clip; the next has the next.
+        to_seed: seed whose content the first clip changes into on its way; the next changes into that of the next.
         format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
         device: where to compute.
         quiet: print nothing.
@@ -190,7 +195,7 @@ def generate(
 
     console, to = make_console(quiet), Path(to)
     loaded = load(model, device)
-    clips = loaded.generate(count, frames=frames, fps=fps, label=label, seed=seed)
+    clips = loaded.generate(count, frames=frames, fps=fps, label=label, to_label=to_label, seed=seed, to_seed=to_seed)
     if note := loaded.joins(frames or 1):
         console.print(note, highlight=False)
     written: list[Path] = []

@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prog="footage",
             description="Train a video generator on your own clips; make an endless library of new ones.",
             args=words or ["--help"],
+            config=(tyro.conf.AvoidSubcommands,),  # the preset decides which generator's knobs there are
         )
         if isinstance(result, api.Run) and result.interrupted:
             sys.exit(130)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from footage import __version__
 from footage.checkpoint import ModelInfo, load_model
 from footage.errors import ConfigError, nearest
-from footage.methods.base import Sampler
-from footage.sample import draw_label, one_video, overlap
+from footage.methods.base import Sampler, Wish
+from footage.sample import draw_label, one_hot, one_video
 from footage.video.encode import write_clip
 
 Frames = npt.NDArray[np.uint8]
@@ -89,7 +89,7 @@ class Model:
             return ""
         return (
             f"{self.info.name} makes {length} frames at once; longer clips are joined from its segments, blended over "
-            f"{overlap(length)} frames each. For clips without joins train with --clip.frames {frames}"
+            f"{length - self.sampler.hop} frames each. For clips without joins train with --clip.frames {frames}"
         )
 
     def generate(
@@ -99,7 +99,9 @@ class Model:
         frames: int | None = None,
         fps: float | None = None,
         label: str | None = None,
+        to_label: str | None = None,
         seed: int = 0,
+        to_seed: int | None = None,
     ) -> Iterator[Clip]:
         """Yield clips. Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
 
@@ -107,24 +109,73 @@ class Model:
             count: how many clips.
             frames: their length; None for the model's own.
             fps: their rate when played; None for that of the training data.
-            label: their class; None draws classes as often as the training data have them.
+            label: their class, or a mixture, such as `circle+square` or `circle:0.8+square:0.2`; None draws classes
+                as often as the training data have them.
+            to_label: class or mixture that each clip changes into.
             seed: seed of the first clip.
+            to_seed: seed whose content the first clip changes into; the next one into that of the next seed.
 
         Raises:
             ConfigError: the model does not know the label, or a number is out of range.
         """
-        for name, value, least in (("count", count, 1), ("frames", frames, 1), ("fps", fps, 1e-3), ("seed", seed, 0)):
+        for name, value, least in (
+            ("count", count, 1),
+            ("frames", frames, 1),
+            ("fps", fps, 1e-3),
+            ("seed", seed, 0),
+            ("to_seed", to_seed, 0),
+        ):
             if value is not None and not least <= value < float("inf"):
                 raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
-        if label is not None and label not in self.labels:
-            remedy = nearest(label, self.labels) if self.labels else "leave the label out: the model has none"
-            raise ConfigError(f'{self.info.name} does not know the label "{label}"', remedy)
-        return (self._clip(number, frames, fps, label) for number in range(seed, seed + count))
+        known = self.info.config.clip.frames
+        if not (to_label is None and to_seed is None) and not self.sampler.endless and (frames or known) <= known:
+            raise ConfigError(
+                f"{self.info.name} makes clips of {known} frames, and changes from one to the next only",
+                f"give --frames {2 * known} or more to see it change",
+            )
+        ends = [None if name is None else self.mixture(name) for name in (label, to_label)]
+        return (
+            self._clip(seed + i, frames, fps, label, ends[0], ends[1], None if to_seed is None else to_seed + i)
+            for i in range(count)
+        )
 
-    def _clip(self, seed: int, frames: int | None, fps: float | None, label: str | None) -> Clip:
+    def mixture(self, text: str) -> tuple[float, ...]:
+        """Return the weight of each label that a text means: a label, or `a+b`, or `a:0.8+b:0.2`; they sum to 1.
+
+        Raises:
+            ConfigError: the model does not know a label, or a weight is no number above 0.
+        """
+        weights = dict.fromkeys(self.labels, 0.0)
+        for part in [text] if text in weights else text.split("+"):
+            name, _, share = (
+                (part, "", "") if part in weights else part.rpartition(":") if ":" in part else (part, "", "")
+            )
+            if name not in weights:
+                remedy = nearest(name, self.labels) if self.labels else "leave the label out: the model has none"
+                raise ConfigError(f'{self.info.name} does not know the label "{name}"', remedy)
+            try:
+                weights[name] += float(share or 1)
+            except ValueError:
+                weights[name] = float("nan")
+            if not 0 < weights[name] < float("inf"):
+                raise ConfigError(f'the weight of label "{name}" is "{share}"', "give a number above 0, such as 0.5")
+        total = sum(weights.values())
+        return tuple(weight / total for weight in weights.values())
+
+    def _clip(
+        self,
+        seed: int,
+        frames: int | None,
+        fps: float | None,
+        label: str | None,
+        start: tuple[float, ...] | None,
+        end: tuple[float, ...] | None,
+        to_seed: int | None,
+    ) -> Clip:
         if label is None and self.labels:
-            label = self.labels[draw_label(self.info.label_shares, seed)]
-        number = None if label is None else self.labels.index(label)
+            drawn = draw_label(self.info.label_shares, seed)
+            label, start = self.labels[drawn], one_hot(drawn, len(self.labels))
+        wish = Wish(seed, start, to_seed, end)
         length = frames or self.info.config.clip.frames
         metadata = {
             "made_with": f"footage {__version__}",
@@ -133,7 +184,7 @@ class Model:
             "seed": seed,
             **({} if label is None else {"label": label}),
         }
-        return Clip(lambda: one_video(self.sampler, seed, number, length), length, fps or self.info.fps, metadata)
+        return Clip(lambda: one_video(self.sampler, wish, length), length, fps or self.info.fps, metadata)
 
 
 def model_folder(folder: Path | str) -> Path:

@@ -7,7 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from footage.config import ClipConfig, Config, Conv3dConfig, GanConfig, TrainConfig, from_json, to_json
+from footage.config import (
+    ClipConfig,
+    Config,
+    Conv3dConfig,
+    CriticConfig,
+    GanConfig,
+    MlpConfig,
+    RecurrentConfig,
+    TrainConfig,
+    flat,
+    from_json,
+    to_json,
+)
 from footage.errors import ConfigError, nearest
 
 
@@ -22,25 +34,84 @@ class Preset:
 
 
 _64 = Config(preset="conv3d-64", clip=ClipConfig(frames=16, height=64, width=64), net=Conv3dConfig(width=48))
+_32 = replace(
+    _64,
+    clip=ClipConfig(frames=16, height=32, width=32),
+    net=Conv3dConfig(width=32),
+    train=TrainConfig(sample_clips=20_000),
+    gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
+)
+_RECURRENT = RecurrentConfig(width=48, motion=16, hidden=64)
+_CLIP_AND_FRAMES = (CriticConfig(), CriticConfig(sees="frames", frames=4))
+_EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="frames", frames=4))
 
-PRESETS: dict[str, Preset] = {
-    "conv3d-32": Preset(
-        "3D-convolutional GAN, 16 frames of 32×32: quick to train, for a first look",
+_PRESETS: tuple[tuple[str, str, Config], ...] = (
+    (
+        "mlp-32",
+        "fully connected GAN, 8 frames of 32×32: the baseline",
         replace(
-            _64,
-            preset="conv3d-32",
-            clip=ClipConfig(frames=16, height=32, width=32),
-            net=Conv3dConfig(width=32),
-            train=TrainConfig(sample_clips=20_000),
-            gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
+            _32, clip=ClipConfig(frames=8, height=32, width=32), net=MlpConfig(), critics=(CriticConfig(net="mlp"),)
         ),
     ),
-    "conv3d-64": Preset("3D-convolutional GAN, 16 frames of 64×64", _64),
-    "conv3d-64-long": Preset(
+    ("conv3d-32", "3D-convolutional GAN, 16 frames of 32×32: quick to train, for a first look", _32),
+    ("conv3d-64", "3D-convolutional GAN, 16 frames of 64×64", _64),
+    (
+        "conv3d-64-long",
         "3D-convolutional GAN, 32 frames of 64×64: the length of the VGAN paper",
-        replace(_64, preset="conv3d-64-long", clip=ClipConfig(frames=32, height=64, width=64)),
+        replace(_64, clip=ClipConfig(frames=32, height=64, width=64)),
     ),
-}
+    (
+        "conv3d-64-streams",
+        "3D-convolutional GAN with a moving foreground over a still background (VGAN), 16 frames of 64×64",
+        replace(_64, net=Conv3dConfig(width=48, streams=2)),
+    ),
+    (
+        "conv3d-64-dual",
+        "3D-convolutional GAN, a critic of sparse frames and one of the half-size clip (DVD-GAN), 16 frames of 64×64",
+        replace(_64, critics=(CriticConfig(sees="sparse", frames=4), CriticConfig(shrink=2))),
+    ),
+    (
+        "recurrent-32",
+        "recurrent GAN with a critic of clips and one of frames; videos of any length, 32×32",
+        replace(_32, net=replace(_RECURRENT, width=32), critics=_CLIP_AND_FRAMES),
+    ),
+    (
+        "recurrent-64",
+        "recurrent GAN with a critic of clips and one of frames; videos of any length, 64×64",
+        replace(_64, net=_RECURRENT, critics=_CLIP_AND_FRAMES),
+    ),
+    (
+        "recurrent-64-long",
+        "recurrent GAN that is trained on 32 frames of 64×64",
+        replace(_64, clip=ClipConfig(frames=32, height=64, width=64), net=_RECURRENT, critics=_CLIP_AND_FRAMES),
+    ),
+    (
+        "mocogan-64",
+        "recurrent GAN as MoCoGAN was published: patch critics, no penalty, batches of 3; 64×64",
+        replace(
+            _64,
+            net=RecurrentConfig(width=64),
+            critics=(
+                CriticConfig(time="valid", patch=True, labels="classify"),
+                CriticConfig(sees="frames", frames=3, patch=True),
+            ),
+            gan=GanConfig(beta1=0.5, beta2=0.999, r1=0.0),
+            train=TrainConfig(batch_size=3),
+        ),
+    ),
+    (
+        "embed_motion-32",
+        "3D-convolutional generator, a critic with an embedding and an optical-flow network, and one of frames; 32×32",
+        replace(_32, critics=_EMBED_MOTION),
+    ),
+    (
+        "embed_motion-64",
+        "3D-convolutional generator, a critic with an embedding and an optical-flow network, and one of frames; 64×64",
+        replace(_64, critics=_EMBED_MOTION),
+    ),
+)
+
+PRESETS: dict[str, Preset] = {name: Preset(about, replace(config, preset=name)) for name, about, config in _PRESETS}
 """Every preset, by name."""
 
 
@@ -66,28 +137,30 @@ def override(config: Config, overrides: Mapping[str, Any]) -> Config:
         *path, last = knob.split(".")
         place: Any = value
         for part in path:
-            place = place.get(part) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
-            raise ConfigError(f'there is no knob "{knob}"', nearest(knob, knobs()))
-        place[last] = setting
+            place = _inside(place, part)
+        if _inside(place, last, missing := object()) is missing:
+            raise ConfigError(f'there is no knob "{knob}"', nearest(knob, flat(to_json(config))))
+        place[int(last) if isinstance(place, list) else last] = setting
     return from_json(Config, value)
 
 
-def knobs() -> list[str]:
-    """Return the dotted names of all knobs."""
+def _inside(place: Any, part: str, missing: Any = None) -> Any:
+    """Return what stands under a name, or a number in a list."""
+    if isinstance(place, list):
+        return place[int(part)] if part.isdigit() and int(part) < len(place) else missing
+    return place.get(part, missing) if isinstance(place, dict) else missing
 
-    def walk(value: Mapping[str, Any], prefix: str) -> list[str]:
-        return [
-            name
-            for key, item in value.items()
-            for name in (walk(item, f"{prefix}{key}.") if isinstance(item, dict) else [prefix + key])
-        ]
 
-    return walk(to_json(_64), "")
+_TINY: dict[str, dict[str, int]] = {
+    "mlp": {"width": 4, "latent": 8, "label": 4},
+    "conv3d": {"width": 4, "latent": 8, "label": 4},
+    "recurrent": {"width": 4, "content": 8, "motion": 4, "hidden": 4, "label": 4},
+}
 
 
 def tiny(config: Config) -> Config:
     """Return the same configuration with the narrowest networks and two clips a step, for tests."""
-    net = dataclasses.replace(config.net, width=4, latent=8, label=4)
+    net = dataclasses.replace(config.net, **_TINY[config.net.kind])  # type: ignore[arg-type]
+    critics = tuple(dataclasses.replace(critic, width=4) for critic in config.critics)
     train = TrainConfig(batch_size=2, device="cpu", precision="fp32", sample_clips=1_000_000)
-    return replace(config, net=net, train=train)
+    return replace(config, net=net, critics=critics, train=train)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.methods.base import Sampler
+from footage.methods.base import Sampler, Wish
 
 Frames = npt.NDArray[np.uint8]
 
@@ -31,28 +32,23 @@ def from_uint8(clips: Frames, device: torch.device | str = "cpu") -> Tensor:
     return moved.float().div_(127.5).sub_(1).permute(0, 4, 1, 2, 3).contiguous()  # B T H W C -> B C T H W
 
 
-def overlap(frames: int) -> int:
-    """Frames over which two neighbouring segments of `frames` are blended: a quarter."""
-    return max(1, frames // 4)
-
-
 def draw_label(shares: Sequence[float], seed: int) -> int:
     """Draw a label as often as it stands in the training data, by the clip's seed."""
     rng = np.random.Generator(np.random.Philox(key=[seed % SEED_LIMIT, 0x1ABE1]))
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
 
 
-def stream(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[Tensor]:
-    """Yield one video for each seed, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
+def stream(sampler: Sampler, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+    """Yield one video for each wish, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
 
     The segments of an endless sampler follow each other as they are. Those of a fixed length are blended over
     `overlap` frames with weights cos^2 and sin^2, while their latent codes walk from one to the next.
     """
-    segments = sampler.segments([seed % SEED_LIMIT for seed in seeds], labels)
+    segments = sampler.segments([replace(wish, seed=wish.seed % SEED_LIMIT) for wish in wishes])
     if sampler.endless:
         yield from segments
         return
-    shared = overlap(sampler.clip.frames)
+    shared = sampler.clip.frames - sampler.hop
     ramp = torch.sin(torch.linspace(0, math.pi / 2, shared + 2)[1:-1]).square().view(1, 1, shared, 1, 1)
     tail: Tensor | None = None
     for segment in segments:
@@ -64,25 +60,36 @@ def stream(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None)
         yield segment[:, :, :-shared]
 
 
-def videos(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
-    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed.
+def wished(sampler: Sampler, wishes: Sequence[Wish], frames: int) -> Iterator[Frames]:
+    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each wish.
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
     """
-    length = sampler.clip.frames
-    if not sampler.endless and frames <= length:
-        segment = next(sampler.segments([seed % SEED_LIMIT for seed in seeds], labels))
+    wishes = [replace(wish, frames=frames, seed=wish.seed % SEED_LIMIT) for wish in wishes]
+    if not sampler.endless and frames <= sampler.clip.frames:
+        segment = next(sampler.segments(wishes))
         yield to_uint8(segment[:, :, :frames])
         return
     left = frames
-    for chunk in stream(sampler, seeds, labels):
+    for chunk in stream(sampler, wishes):
         yield to_uint8(chunk[:, :, :left])
         left -= chunk.shape[2]
         if left <= 0:
             return
 
 
-def one_video(sampler: Sampler, seed: int, label: int | None, frames: int) -> Iterator[Frames]:
+def one_hot(label: int, labels: int) -> tuple[float, ...]:
+    """Return the weights over labels that stand for a single one."""
+    return tuple(float(number == label) for number in range(labels))
+
+
+def videos(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
+    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed, with a label or none."""
+    named = [None] * len(seeds) if labels is None else [one_hot(label, sampler.classes) for label in labels]
+    return wished(sampler, [Wish(seed, label) for seed, label in zip(seeds, named, strict=True)], frames)
+
+
+def one_video(sampler: Sampler, wish: Wish, frames: int) -> Iterator[Frames]:
     """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments."""
-    for chunk in videos(sampler, [seed], None if label is None else [label], frames):
+    for chunk in wished(sampler, [wish], frames):
         yield chunk[0]

@@ -28,9 +28,26 @@ class Batch:
     labels: Tensor | None
     """Class of each clip, (B,), int64, or None for an unconditional model."""
     rng: torch.Generator
-    """Source of every random draw of the step, on the CPU, so that all devices draw the same."""
+    """Source of every random draw of the step, on the CPU and the same in every process: each draws for the whole
+    batch and takes its part, so that neither the device nor the number of processes changes anything."""
     total: int
     """Clips in this step over all processes."""
+    first: int = 0
+    """Place of the first of `clips` among them."""
+    heldout: tuple[Tensor, Tensor | None] | None = None
+    """Now and then, clips and labels that are never trained on, as many as `clips`."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw standard normal numbers for each clip, (B, *shape), on the clips' device."""
+        return self.part(torch.randn(self.total, *shape, generator=self.rng)).to(self.clips.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers from 0 to 1 for each clip, (B, *shape), on the clips' device."""
+        return self.part(torch.rand(self.total, *shape, generator=self.rng)).to(self.clips.device)
+
+    def part(self, whole: Tensor) -> Tensor:
+        """Take this process's part of what was drawn for the whole batch, (total, ...) -> (B, ...)."""
+        return whole[self.first : self.first + len(self.clips)]
 
 
 @dataclass(frozen=True)
@@ -49,8 +66,11 @@ class Engine(Protocol):
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of a scalar."""
 
-    def frozen(self, net: nn.Module) -> contextlib.AbstractContextManager[None]:
-        """Within the block, `net` costs no gradients of its own weights, and no process waits for any."""
+    def frozen(self, net: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
+        """Give the bare network; within the block its weights get no gradients, and no process waits for any."""
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over all processes, without gradient."""
 
 
 class PlainEngine:
@@ -61,13 +81,33 @@ class PlainEngine:
         loss.backward()  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
-    def frozen(self, net: nn.Module) -> Iterator[None]:
+    def frozen(self, net: nn.Module) -> Iterator[nn.Module]:
         """Switch the weights' gradients off within the block."""
         net.requires_grad_(False)
         try:
-            yield
+            yield net
         finally:
             net.requires_grad_(True)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the value: there is one process."""
+        return value.detach()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one video is to show."""
+
+    seed: int
+    """Everything random in it follows from this number."""
+    label: tuple[float, ...] | None = None
+    """Weight of each label; one of them 1 for a single label; None for an unconditional model."""
+    to_seed: int | None = None
+    """Seed whose content it changes into; None to stay."""
+    to_label: tuple[float, ...] | None = None
+    """Labels that it changes into; None to stay."""
+    frames: int = 0
+    """Frames over which it changes."""
 
 
 class Sampler(Protocol):
@@ -77,14 +117,18 @@ class Sampler(Protocol):
     """Shape of a segment."""
     endless: bool
     """Whether successive segments continue one another without a seam."""
+    hop: int
+    """Frames from the beginning of a segment to that of the next."""
+    classes: int
+    """Number of labels that it knows; 0 for an unconditional model."""
     device: torch.device
     """Where it computes."""
 
-    def segments(self, seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[Tensor]:
-        """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each seed.
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each wish.
 
-        A row depends on its own seed and label only. Where `endless` is false, each segment is a clip
-        by itself, and the next one is its neighbour in latent space.
+        A row depends on its own wish only. Where `endless` is false, each segment is a clip by itself, and the next
+        one is its neighbour in latent space.
         """
 
 

@@ -1,57 +1,52 @@
-"""Generative adversarial training of a clip generator against a clip critic.
+"""Generative adversarial training: any generator against any number of critics.
 
-Losses: Goodfellow et al. 2014, non-saturating; R1 on real clips (Mescheder et al. 2018), applied lazily
-(Karras et al. 2020, appendix B). The fakes' labels are those of the real clips beside them, hence the data's marginal.
+Each critic has its own optimiser, weight and schedule; the loss, its penalties (applied lazily, Karras et al. 2020,
+appendix B) and the augmentation are common to all. The fakes' labels are those of the real clips beside them, hence the
+data's marginal. Fakes are made once a step, for every critic and for the generator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, Optimizer, RMSprop
 
-from footage.config import ClipConfig, Config
+from footage import augment, penalties
+from footage.config import Config
 from footage.ema import MovingAverage
-from footage.losses import non_saturating_critic, non_saturating_generator
-from footage.methods.base import Batch, Engine, Sign
-from footage.nets.conv3d import Conv3dCritic, Conv3dGenerator
-from footage.penalties import gradient_norm_squared
+from footage.methods.adversary import Adversary, Scene
+from footage.methods.base import Batch, Engine, Sampler, Sign
+from footage.methods.samplers import FixedSampler, RollingSampler
+from footage.nets.blocks import Generator, Made
+from footage.nets.conv3d import Conv3dGenerator
+from footage.nets.critics import make_critic
+from footage.nets.mlp import MlpGenerator
+from footage.nets.recurrent import RecurrentGenerator
 
-WALK = 0.8
-"""Correlation of the latent codes of two successive segments of a roll-out."""
-
-
+GENERATORS: dict[str, type[Generator]] = {
+    "mlp": MlpGenerator,
+    "conv3d": Conv3dGenerator,
+    "recurrent": RecurrentGenerator,
+}
+"""Every generator, by the `kind` of its configuration."""
 WON = 8.0
-"""Gap between the mean logits of real and fake clips above which the critic has won: it tells them apart by e^8."""
+"""Gap between the mean logits of real and fake clips above which a critic has won: it tells them apart by e^8."""
+LEARNED = 0.8
+"""Held-out gap above which a critic knows the training clips by heart."""
 
 
-class GanSampler:
-    """Clips from a generator of fixed length; see `footage.methods.base.Sampler`."""
-
-    endless = False
-
-    def __init__(self, clip: ClipConfig, generator: Conv3dGenerator) -> None:
-        self.clip = clip
-        self.generator = generator.eval()
-        self.device = next(generator.parameters()).device
-
-    def segments(self, seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[Tensor]:
-        """Yield (B, C, T, H, W) for ever; the codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal."""
-        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-        size = self.generator.latent
-        label = None if labels is None else torch.tensor(labels, device=self.device)
-        z = torch.stack([torch.randn(size, generator=rng) for rng in rngs])
-        while True:
-            with torch.inference_mode():
-                yield self.generator(z.to(self.device), label).float().clamp(-1, 1)
-            fresh = torch.stack([torch.randn(size, generator=rng) for rng in rngs])
-            z = WALK * z + (1 - WALK**2) ** 0.5 * fresh
+def critic_names(config: Config) -> list[str]:
+    """Return a name for each critic, from its network or what it sees; a number tells apart those of one name."""
+    plain: list[str] = [critic.sees if critic.net == "conv" else critic.net for critic in config.critics]
+    plain = [name + ("_patch" if critic.patch else "") for name, critic in zip(plain, config.critics, strict=True)]
+    return [name if plain.count(name) == 1 else f"{name}{plain[:i].count(name) + 1}" for i, name in enumerate(plain)]
 
 
 class Gan:
-    """A generator and a critic of clips; see `footage.methods.base.Method`.
+    """A generator and its critics; see `footage.methods.base.Method`.
 
     Args:
         config: the whole configuration.
@@ -60,65 +55,114 @@ class Gan:
 
     remedies: Mapping[str, str] = {
         "critic won": "ten times --gan.r1, half of --gan.critic-lr, or more clips",
+        "learned by heart": "--augment.probability 0.3, a larger --gan.r1, or more clips",
         "grey": "a lower --gan.lr, or start again with another --train.seed",
         "frozen": "train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
         "collapsed": "a larger --train.batch-size, ten times --gan.r1, or a lower --gan.lr",
         "diverged": "lower --gan.lr and --gan.critic-lr, or give --train.precision fp32",
-    }
-    curves: Mapping[str, tuple[str, ...]] = {
-        "Losses": ("critic_loss", "generator_loss", "r1"),
-        "Logits of the critic": ("real", "fake"),
     }
 
     def __init__(self, config: Config, labels: int) -> None:
         self.config = config
         nets = self.sampling_nets(config, labels)
         self.averages = {name: MovingAverage(net, config.gan.ema) for name, net in nets.items()}
-        self.nets = nn.ModuleDict({**nets, "critic": Conv3dCritic(config.clip, config.net, labels)})
+        generator = nets["generator"]
+        assert isinstance(generator, Generator)
+        self.shapes = generator.noise(config.clip.frames)
+        self.adversaries: dict[str, Adversary] = {}
+        for name, critic in zip(critic_names(config), config.critics, strict=True):
+            nets[f"critic_{name}"] = make_critic(critic, config.clip, critic.width or config.net.width, labels)
+            self.adversaries[f"critic_{name}"] = Adversary(name, critic, config)
+        self.nets = nn.ModuleDict(nets)
         self.optimizers: dict[str, Optimizer] = {}
+        self.round = max(critic.steps for critic in config.critics)
+        names = [adversary.name for adversary in self.adversaries.values()]
+        self.curves: Mapping[str, tuple[str, ...]] = {
+            "Losses": ("generator_loss", *(f"{name}_loss" for name in names)),
+            "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
+            "Held-out gap (0 is right, 1: learned by heart)": tuple(f"{name}_heldout_gap" for name in names),
+        }
 
     def build_optimizers(self) -> None:
-        """Make Adam for each network."""
+        """Make an optimiser for each network."""
         gan = self.config.gan
-        for name, rate in (("generator", gan.lr), ("critic", gan.critic_lr)):
+        rates = {name: a.critic.lr or gan.critic_lr for name, a in self.adversaries.items()}
+        for name, rate in {"generator": gan.lr, **rates}.items():
             weights = self.nets[name].parameters()
-            self.optimizers[name] = Adam(weights, rate, betas=(gan.beta1, gan.beta2), fused=True)
+            self.optimizers[name] = (
+                Adam(weights, rate, betas=(gan.beta1, gan.beta2), fused=True)
+                if gan.optimizer == "adam"
+                else RMSprop(weights, rate, alpha=gan.beta2, foreach=True)
+            )
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
-        """Update the critic, and at every `critic_steps`-th step the generator, on the same fakes."""
+        """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes.
+
+        A round has as many steps as the most diligent critic makes; one with k updates makes them in its last k.
+        """
         number = clips_seen // batch.total
-        turn = number % self.config.gan.critic_steps == self.config.gan.critic_steps - 1
-        z = torch.randn(len(batch.clips), self.config.net.latent, generator=batch.rng).to(batch.clips.device)
-        with torch.set_grad_enabled(turn):
-            fakes = self.nets["generator"](z, batch.labels)
-        log = self._critic_step(batch, fakes.detach(), number, engine)
-        if turn:
-            log |= self._generator_step(batch, fakes, clips_seen, engine)
+        left = self.round - 1 - number % self.round  # steps to the end of the round
+        made = self._make(batch, learning=left == 0)
+        chance = augment.probability(self.config.augment, clips_seen)
+        reals, fakes = (self._augmented(clips, batch, chance) for clips in (batch.clips, made.clips))
+        log: dict[str, Tensor] = {}
+        scenes: dict[str, Scene] = {}
+        for name, adversary in self.adversaries.items():
+            if left < adversary.critic.steps:
+                scenes[name] = adversary.scene(batch, reals, fakes)
+                penalised = number % self.config.gan.penalty_every == 0
+                loss, said = adversary.learn(self.nets[name], scenes[name], batch, penalised)
+                self._update(name, loss, engine)
+                if self.config.gan.clip_weights:
+                    penalties.clip_weights_(self.nets[name], self.config.gan.clip_weights)
+                log |= said
+        if left == 0:
+            log |= self._generator_step(batch, scenes, made.clips, made.penalty, engine)
+            done = batch.total * self.round
+            self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
         return log
 
-    def _critic_step(self, batch: Batch, fakes: Tensor, number: int, engine: Engine) -> dict[str, Tensor]:
-        gan = self.config.gan
-        penalised = gan.r1 > 0 and number % gan.penalty_every == 0
-        reals = batch.clips.detach().requires_grad_(penalised)
-        clips = torch.cat([reals, fakes])  # 2B C T H W: one pass for both
-        labels = None if batch.labels is None else batch.labels.repeat(2)
-        real, fake = self.nets["critic"](clips, labels).float().chunk(2)
-        loss = non_saturating_critic(real, fake)
-        log = {"critic_loss": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
-        if penalised:
-            penalty = gradient_norm_squared(real, reals)
-            loss = loss + 0.5 * gan.r1 * gan.penalty_every * penalty
-            log["r1"] = penalty.detach()
-        self._update("critic", loss, engine)
-        return log
+    def _make(self, batch: Batch, learning: bool) -> Made:
+        """Make as many fakes as there are real clips, with their labels."""
+        shapes = self.shapes
+        noise = {name: batch.normal(*shape) for name, shape in shapes.items()}
+        with torch.set_grad_enabled(learning):
+            made: Made = self.nets["generator"](noise, batch.labels)
+        return made
 
-    def _generator_step(self, batch: Batch, fakes: Tensor, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
-        with engine.frozen(self.nets["critic"]):
-            loss = non_saturating_generator(self.nets["critic"](fakes, batch.labels).float())
+    def _augmented(self, clips: Tensor, batch: Batch, chance: float) -> Tensor:
+        """Change clips at random, each in its own way; reals and fakes have the same chances."""
+        if chance == 0:
+            return clips
+        drawn = augment.draw(self.config.augment, chance, batch.total, batch.rng)
+        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips)
+
+    def _generator_step(
+        self, batch: Batch, scenes: Mapping[str, Scene], fakes: Tensor, own: Tensor, engine: Engine
+    ) -> dict[str, Tensor]:
+        log: dict[str, Tensor] = {}
+        with contextlib.ExitStack() as frozen:
+            bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in scenes}
+            loss = own + self._periodicity(batch.clips, fakes, engine)
+            for name, scene in scenes.items():
+                loss = loss + self.adversaries[name].teach(bare[name], scene)
             self._update("generator", loss, engine)
-        clips = batch.total * self.config.gan.critic_steps
-        self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, clips)
-        return {"generator_loss": loss.detach()}
+            if batch.heldout is not None:
+                for name, scene in scenes.items():
+                    log |= self.adversaries[name].overfit(bare[name], scene, batch)
+        return log | {"generator_loss": loss.detach()}
+
+    def _periodicity(self, reals: Tensor, fakes: Tensor, engine: Engine) -> Tensor | float:
+        """Return the weighted penalty on motion that repeats itself, or does not close its loop."""
+        gan = self.config.gan
+        if gan.periodicity == "none":
+            return 0.0
+        if gan.periodicity == "loop":
+            return gan.periodicity_weight * penalties.loop(fakes.float(), gan.period)
+        real = engine.mean(penalties.motion_autocorrelation(reals).mean(dim=0))
+        mine = penalties.motion_autocorrelation(fakes.float()).mean(dim=0)
+        whole = engine.mean(mine) + mine - mine.detach()  # the mean over all processes, with this one's gradient
+        return gan.periodicity_weight * penalties.avoid_period(whole, real)
 
     def _update(self, name: str, loss: Tensor, engine: Engine) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)
@@ -126,24 +170,34 @@ class Gan:
         self.optimizers[name].step()
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
-        """Tell when the critic separates real from fake clips so well that the generator learns nothing."""
-        gap = row.get("real", 0.0) - row.get("fake", 0.0)
-        if gap < WON:
-            return []
-        return [Sign("critic won", f"the critic has won (its logits for real and fake lie {gap:.1f} apart)")]
+        """Tell when a critic separates real from fake clips so well that the generator learns nothing, or overfits."""
+        signs = []
+        for name in (adversary.name for adversary in self.adversaries.values()):
+            gap = row.get(f"{name}_real", 0.0) - row.get(f"{name}_fake", 0.0)
+            if gap >= WON:
+                text = f"the critic of {name} has won (its logits for real and fake lie {gap:.1f} apart)"
+                signs.append(Sign("critic won", text))
+            known = row.get(f"{name}_heldout_gap", 0.0)
+            if known >= LEARNED:
+                text = f"the critic of {name} knows the training clips by heart (held-out gap {known:.2f})"
+                signs.append(Sign("learned by heart", text))
+        return signs
 
-    def sampler(self) -> GanSampler:
+    def sampler(self) -> Sampler:
         """Return a sampler of the averaged generator."""
         return self.sampler_of(self.config, {name: average.module for name, average in self.averages.items()})
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
         """Build the generator, untrained."""
-        return {"generator": Conv3dGenerator(config.clip, config.net, labels)}
+        kind: Callable[..., Generator] = GENERATORS[config.net.kind]
+        return {"generator": kind(config.clip, config.net, labels)}
 
     @classmethod
-    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> GanSampler:
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
         """Make a sampler of the generator."""
         generator = nets["generator"]
-        assert isinstance(generator, Conv3dGenerator)
-        return GanSampler(config.clip, generator)
+        if isinstance(generator, RecurrentGenerator):
+            return RollingSampler(config.clip, generator)
+        assert isinstance(generator, Generator)
+        return FixedSampler(config.clip, generator)

@@ -27,10 +27,11 @@ from footage import checkpoint, files
 from footage.config import Config
 from footage.data.clips import ClipSource, Labels, Loader
 from footage.data.store import Frames
-from footage.errors import TrainingError
+from footage.errors import DatasetError, TrainingError
 from footage.methods import METHODS
-from footage.methods.base import Batch, Method, PlainEngine
+from footage.methods.base import Batch, Method
 from footage.sample import from_uint8, videos
+from footage.training.engine import FabricEngine
 from footage.training.fit import Place, find_place, memory_is_full
 from footage.training.health import WARM_UP, judge_samples, sample_figures
 from footage.training.meters import Clock, Means
@@ -79,20 +80,9 @@ class Outcome:
     """Shares of the loop's time: see `footage.training.meters.Clock.shares`."""
 
 
-class FabricEngine(PlainEngine):
-    """What the loop lends to a training step; see `footage.methods.base.Engine`."""
-
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-
-    def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a scalar."""
-        self.fabric.backward(loss)
-
-
-def step_seed(seed: int, rank: int, clips_seen: int, attempt: int) -> int:
+def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
     """Mix what a step's random draws depend on into one seed (splitmix64's finaliser, Steele et al. 2014)."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + rank * 0xD1B54A32D192ED03 + clips_seen * 0x8CB92BA72F3D8DD7 + attempt) % 2**64
+    mixed = (seed * 0x9E3779B97F4A7C15 + clips_seen * 0x8CB92BA72F3D8DD7 + attempt) % 2**64
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
     return (mixed ^ (mixed >> 31)) % 2**63
@@ -150,6 +140,7 @@ class Training:
         self.label_shares = tuple(counts[place] / len(self.loader.units) for place in places)
         self.classes = np.full(len(source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
+        self.heldout = self._heldout()
         self.place: Place = find_place(config.train)
         self.fabric = Fabric(
             accelerator="gpu" if self.place.device == "cuda" else self.place.device,
@@ -161,6 +152,17 @@ class Training:
         state = checkpoint.read_state(folder.state) if folder.state.exists() else None
         self._restore(state)
         write_config(folder, config, note)
+
+    def _heldout(self) -> Loader | None:
+        """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
+        size, seed, frames = self.batch_size, self.config.train.seed, self.config.clip.frames
+        try:
+            loader = Loader(self.source, "heldout", frames=frames, batch_size=size, seed=seed)
+        except DatasetError:
+            return None
+        if self.note.labels:
+            loader.units = [unit for unit in loader.units if self.classes[unit.span.label] >= 0]
+        return loader if loader.units else None
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         """Put a saved state into the method and hand its parts to Fabric; without one, only the latter."""
@@ -218,13 +220,18 @@ class Training:
         return True
 
     def batch(self, loaded: tuple[Frames, Labels]) -> Batch:
-        """Bring a loaded batch to the device."""
-        frames, classes = loaded
+        """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
         rng = torch.Generator()
-        train = self.config.train
-        rng.manual_seed(step_seed(train.seed, 0, self.progress.clips_seen, self.progress.attempt))
+        seen = self.progress.clips_seen
+        rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
+        due = self.heldout is not None and _crossed(seen, seen + self.batch_size, LOG_CLIPS)
+        heldout = self._on_device(self.heldout.batch(seen)) if self.heldout and due else None
+        return Batch(*self._on_device(loaded), rng, self.batch_size, heldout=heldout)
+
+    def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
+        frames, classes = loaded
         labels = torch.from_numpy(self.classes[classes]).to(self.fabric.device) if self.note.labels else None
-        return Batch(from_uint8(frames, self.fabric.device), labels, rng, self.batch_size)
+        return from_uint8(frames, self.fabric.device), labels
 
     def step(self, batch: Batch, engine: FabricEngine) -> dict[str, Tensor]:
         """Make one update."""

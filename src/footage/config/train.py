@@ -1,0 +1,41 @@
+"""Knobs of the training loop, whatever the method."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+from footage.config.checks import require
+from footage.errors import nearest
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop, whatever the method."""
+
+    batch_size: int | None = None
+    """Clips in a step; None finds one that fits the memory."""
+    seed: int = 0
+    """Seed of the weights, the order of the clips and every random draw."""
+    labels: Literal["auto", "yes", "no"] = "auto"
+    """Condition on labels: `auto` does when every training clip has one and there are at least two."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the networks; `auto` takes bf16 where the device is faster with it."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; `auto` takes the best there is."""
+    save_minutes: float = 1.0
+    """Minutes between two saves of the resumable state."""
+    sample_clips: int = 10_000
+    """Clips seen between two sample sheets."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes, intervals and names that cannot work."""
+        for knob in ("labels", "precision", "device"):
+            value, known = getattr(self, knob), typing.get_args(typing.get_type_hints(type(self))[knob])
+            require(value in known, f"train.{knob}", value, nearest(str(value), known))
+        size = self.batch_size
+        require(size is None or 1 <= size <= 65_536, "train.batch_size", size, "give 1 to 65536, or leave it out")
+        require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
+        require(self.save_minutes > 0, "train.save_minutes", self.save_minutes, "give more than 0")
+        require(self.sample_clips >= 1, "train.sample_clips", self.sample_clips, "give at least 1")

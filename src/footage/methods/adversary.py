@@ -1,0 +1,133 @@
+"""One critic's side of adversarial training: what it is shown, its loss with the penalties, and what it teaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from footage import penalties
+from footage.config import Config, CriticConfig
+from footage.losses import LOSSES
+from footage.methods.base import Batch
+from footage.nets.views import Seen, look, pick
+
+
+@dataclass
+class Scene:
+    """What a critic sees in one step, of real and of fake clips, in the same places."""
+
+    real: Seen
+    """Of the real clips."""
+    fake: Seen
+    """Of the fakes, with their way back to the generator."""
+    labels: Tensor | None
+    """(N,), those of real and fake alike."""
+    real_logits: Tensor | None = None
+    """The verdict on the real ones, without gradient, once the critic has learned."""
+
+
+class Adversary:
+    """A critic among others; its network is handed in at each call.
+
+    Args:
+        name: its name in the log.
+        critic: its configuration.
+        config: the whole configuration.
+    """
+
+    def __init__(self, name: str, critic: CriticConfig, config: Config) -> None:
+        self.name, self.critic, self.gan, self.clip = name, critic, config.gan, config.clip
+        self.loss = LOSSES[config.gan.loss]
+
+    def scene(self, batch: Batch, reals: Tensor, fakes: Tensor) -> Scene:
+        """Choose what to look at, the same of real and fake clips."""
+        picks = pick(self.critic, self.clip, batch.total, batch.rng)
+        if picks is not None:
+            picks = batch.part(picks).to(reals.device)
+        real, fake = look(self.critic, reals, picks), look(self.critic, fakes, picks)
+        labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each)
+        return Scene(real, fake, labels)
+
+    def learn(self, net: nn.Module, scene: Scene, batch: Batch, penalised: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the critic's loss and what to log; real and fake share one pass."""
+        gan = self.gan
+        exact = penalised and not gan.sigma
+        reals = scene.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))
+        fakes = scene.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
+        verdict = net(torch.cat([reals, fakes]), _twice(scene.labels), _twice(scene.real.gaps))  # 2N ...
+        real, fake = verdict.logits.float().chunk(2)
+        scene.real_logits = real.detach()
+        loss = self.loss.critic(real, fake)
+        log = {"loss": loss.detach(), "real": scene.real_logits.mean(), "fake": fake.detach().mean()}
+        if verdict.classes is not None and scene.labels is not None:
+            named = cross_entropy(verdict.classes.float()[: len(reals)], scene.labels)
+            loss, log["labels"] = loss + named, named.detach()
+        if penalised:
+            for name, (weight, value) in self._penalties(net, scene, batch, reals, fakes, real, fake).items():
+                loss, log[name] = loss + gan.penalty_every * weight * value, value.detach()
+        return loss, {f"{self.name}_{key}": value for key, value in log.items()}
+
+    def _penalties(
+        self, net: nn.Module, scene: Scene, batch: Batch, reals: Tensor, fakes: Tensor, real: Tensor, fake: Tensor
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Return the penalties of this step by name: weight, value."""
+        gan = self.gan
+        found: dict[str, tuple[float, Tensor]] = {}
+        if reals.requires_grad:
+            gradient = penalties.critic_gradient(real, reals)
+            if gan.r1 and not gan.sigma:
+                found["r1"] = (gan.r1 / 2, penalties.zero_centred(gradient))
+            if gan.temporal:
+                found["temporal"] = (gan.temporal / 2, penalties.temporal(gradient))
+        if fakes.requires_grad:
+            found["r2"] = (gan.r2 / 2, penalties.zero_centred(penalties.critic_gradient(fake, fakes)))
+        for name, weight, inputs in (("r1", gan.r1, reals), ("r2", gan.r2, fakes)):
+            if gan.sigma and weight:
+                found[name] = (weight / 2, self._finite_difference(net, scene, batch, inputs.detach()))
+        if gan.gradient_penalty:
+            alpha = batch.uniform().repeat_interleave(scene.real.each)
+            mixed = penalties.interpolate(reals.detach(), fakes.detach(), alpha).requires_grad_(True)
+            logits = net(mixed, scene.labels, scene.real.gaps).logits.float()
+            slope = penalties.one_centred(penalties.critic_gradient(logits, mixed))
+            found["gradient_penalty"] = (gan.gradient_penalty, slope)
+        return found
+
+    def _finite_difference(self, net: nn.Module, scene: Scene, batch: Batch, inputs: Tensor) -> Tensor:
+        """Return the finite-difference form of a zero-centred penalty; in float32, where small differences survive."""
+        noise = batch.normal(scene.real.each, *inputs.shape[1:]).flatten(0, 1)
+        with torch.autocast(inputs.device.type, enabled=False):
+            both = torch.cat([inputs.float(), inputs.float() + self.gan.sigma * noise])
+            here, there = net(both, _twice(scene.labels), _twice(scene.real.gaps)).logits.chunk(2)
+            return penalties.finite_difference(here, there, self.gan.sigma)
+
+    def teach(self, net: nn.Module, scene: Scene) -> Tensor:
+        """Return what the generator is to minimise; the critic's weights are to be frozen."""
+        assert scene.real_logits is not None, "the critic learns before it teaches"
+        verdict = net(scene.fake.inputs, scene.labels, scene.fake.gaps)
+        loss = self.loss.generator(scene.real_logits, verdict.logits.float())
+        if verdict.classes is not None and scene.labels is not None:
+            loss = loss + cross_entropy(verdict.classes.float(), scene.labels)
+        return self.critic.weight * loss
+
+    @torch.no_grad()
+    def overfit(self, net: nn.Module, scene: Scene, batch: Batch) -> dict[str, Tensor]:
+        """Return the held-out gap, (D(train) - D(held out)) / (D(train) - D(fake)): 0 is right, 1 is learned by heart.
+
+        The measure r_v of Karras et al. 2020 (ADA), eq. 1.
+        """
+        assert batch.heldout is not None
+        clips, labels = batch.heldout
+        unseen = self.scene(Batch(clips, labels, torch.Generator().manual_seed(0), len(clips)), clips, clips)
+        shown = ((scene.real, scene.labels), (unseen.real, unseen.labels), (scene.fake, scene.labels))
+        train, heldout, fake = (
+            net(seen.inputs, named, seen.gaps).logits.mean(dtype=torch.float32) for seen, named in shown
+        )
+        span = train - fake
+        return {f"{self.name}_heldout_gap": (train - heldout) / torch.where(span.abs() < 1e-3, 1e-3, span)}
+
+
+def _twice(value: Tensor | None) -> Tensor | None:
+    return None if value is None else torch.cat([value, value])

@@ -1,0 +1,135 @@
+"""Samplers of adversarial generators: of fixed length, walking through latent space, and rolling on for ever."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from footage.config import ClipConfig
+from footage.methods.base import Wish
+from footage.nets.blocks import Generator
+from footage.nets.recurrent import RecurrentGenerator
+
+WALK = 0.8
+"""Correlation of the latent codes of two successive segments of a roll-out."""
+
+
+def overlap(frames: int) -> int:
+    """Frames over which two neighbouring segments of `frames` are blended: a quarter."""
+    return max(1, frames // 4)
+
+
+def between(start: Tensor, end: Tensor, place: Tensor) -> Tensor:
+    """Return the codes at places 0 to 1 of the way; they stay standard normal: cos(a) start + sin(a) end."""
+    angle = place * math.pi / 2
+    return torch.cos(angle) * start + torch.sin(angle) * end
+
+
+def _draw(seeds: Sequence[int], *shape: int) -> tuple[list[torch.Generator], Tensor]:
+    """Return a source of random numbers for each seed, and its first draw, (B, *shape)."""
+    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return rngs, _more(rngs, *shape)
+
+
+def _more(rngs: Sequence[torch.Generator], *shape: int) -> Tensor:
+    return torch.stack([torch.randn(*shape, generator=rng) for rng in rngs])
+
+
+def _labels(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:
+    """Return the weights over labels at places (B, 1) or (B, T, 1) of the way."""
+    if wishes[0].label is None:
+        return lambda place: None
+    start = torch.tensor([wish.label for wish in wishes])  # B K
+    end = torch.tensor([wish.to_label or wish.label for wish in wishes])
+
+    def at(place: Tensor) -> Tensor:
+        a, b = (start, end) if place.ndim == 2 else (start.unsqueeze(1), end.unsqueeze(1))  # B K or B 1 K
+        return a * (1 - place) + b * place
+
+    return at
+
+
+def classes(generator: Generator) -> int:
+    """Return the number of labels that a generator knows."""
+    return 0 if generator.table is None else len(generator.table.weight)
+
+
+class FixedSampler:
+    """Clips from a generator of fixed length; see `footage.methods.base.Sampler`."""
+
+    endless = False
+
+    def __init__(self, clip: ClipConfig, generator: Generator) -> None:
+        self.clip = clip
+        self.hop = clip.frames - overlap(clip.frames)
+        self.generator = generator.eval()
+        self.classes = classes(generator)
+        self.device = next(generator.parameters()).device
+
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield (B, C, T, H, W) for ever.
+
+        The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a wish says into what, they
+        go straight there, by its last segment.
+        """
+        (shape,) = self.generator.noise(self.clip.frames).values()
+        rngs, walking = _draw([wish.seed for wish in wishes], *shape)
+        start = walking
+        _, end = _draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shape)
+        goes = torch.tensor([[wish.to_seed is not None] for wish in wishes])
+        labels = _labels(wishes)
+        ways = [max(1, wish.frames - self.clip.frames) for wish in wishes]
+        number = 0
+        while True:
+            place = torch.tensor([[min(1.0, number * self.hop / way)] for way in ways])
+            z = torch.where(goes, between(start, end, place), walking)
+            label = labels(place)
+            with torch.inference_mode():
+                noise = {"z": z.to(self.device)}
+                clips = self.generator(noise, None if label is None else label.to(self.device)).clips
+                clips = clips.float().clamp(-1, 1)
+            yield clips  # outside of the block: it would hold for the caller too
+            walking = WALK * walking + (1 - WALK**2) ** 0.5 * _more(rngs, *shape)
+            number += 1
+
+
+class RollingSampler:
+    """Videos without end from a recurrent generator, in constant memory; see `footage.methods.base.Sampler`."""
+
+    endless = True
+
+    def __init__(self, clip: ClipConfig, generator: RecurrentGenerator) -> None:
+        self.clip = clip
+        self.hop = clip.frames
+        self.generator = generator.eval()
+        self.classes = classes(generator)
+        self.device = next(generator.parameters()).device
+
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield (B, C, T, H, W) for ever: the cell's state goes on from one to the next, with fresh noise."""
+        shapes, frames = self.generator.noise(self.clip.frames), self.clip.frames
+        rngs, start = _draw([wish.seed for wish in wishes], *shapes["content"])
+        _, end = _draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
+        goes = torch.tensor([wish.to_seed is not None for wish in wishes])[:, None, None]
+        labels = _labels(wishes)
+        state = self.generator.begin(_more(rngs, *shapes["start"]).to(self.device))
+        done = 0
+        while True:
+            steps = torch.arange(done, done + frames).expand(len(wishes), frames)
+            ways = torch.tensor([max(1, wish.frames - 1) for wish in wishes])
+            place = (steps / ways[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
+            content = torch.where(goes, between(start[:, None], end[:, None], place), start[:, None])
+            label, motion = labels(place), _more(rngs, *shapes["motion"])
+            with torch.inference_mode():
+                clips, state = self.generator.roll(
+                    content.to(self.device),
+                    motion.to(self.device),
+                    None if label is None else label.to(self.device),
+                    state,
+                )
+                clips = clips.float().clamp(-1, 1)
+            yield clips  # outside of the block: it would hold for the caller too
+            done += frames

@@ -1,0 +1,194 @@
+"""What several networks are made of: the plan of doublings, normalisation, the smooth start, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from footage.config import ClipConfig
+from footage.errors import ConfigError
+
+MAX_CHANNELS = 512
+"""Channels do not grow beyond this towards the innermost stage."""
+LEAK = 0.2
+"""Slope of the leaky rectifier below zero."""
+
+Noise = dict[str, Tensor]
+"""What a generator's clips are made of: standard normal numbers by name, (B, ...) each."""
+
+
+class Made(NamedTuple):
+    """What a generator gives."""
+
+    clips: Tensor
+    """(B, C, T, H, W), a linear output around [-1, 1]."""
+    penalty: Tensor
+    """A scalar of the generator's own for its loss; 0 for most."""
+
+
+class Generator(nn.Module):
+    """What all generators have: `forward(noise, label) -> Made`, and this."""
+
+    table: LabelTable | None
+    """Embeddings of the labels; None for an unconditional generator."""
+
+    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the noise of one clip of `frames` frames, by name."""
+        raise NotImplementedError
+
+
+class Verdict(NamedTuple):
+    """What a critic gives."""
+
+    logits: Tensor
+    """(N,), or (N, P) for P patches: how real, without a sigmoid."""
+    classes: Tensor | None
+    """(N, K): logits of the labels, where the critic names them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One doubling: kernel, stride and padding over (time, height, width)."""
+
+    kernel: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    padding: tuple[int, int, int]
+
+
+SPACE = Stage((1, 4, 4), (1, 2, 2), (0, 1, 1))
+SPACE_TIME = Stage((4, 4, 4), (2, 2, 2), (1, 1, 1))
+SPACE_VALID = Stage((4, 4, 4), (1, 2, 2), (0, 1, 1))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a clip's shape is reached from a small volume by doublings."""
+
+    base: tuple[int, int, int]
+    """The innermost volume: frames, height, width."""
+    stages: tuple[Stage, ...]
+    """The doublings, from the innermost to the pixels; time is doubled in the last ones."""
+
+
+def plan(clip: ClipConfig) -> Plan:
+    """Choose the doublings for a clip: space down to 4 to 7 pixels on the short side, time down as far as it halves.
+
+    Raises:
+        ConfigError: height or width is not a multiple of the needed power of two.
+    """
+    count = doublings(clip.height, clip.width)
+    halvings = min(count, (clip.frames & -clip.frames).bit_length() - 1)
+    base = (clip.frames >> halvings, clip.height >> count, clip.width >> count)
+    return Plan(base, (SPACE,) * (count - halvings) + (SPACE_TIME,) * halvings)
+
+
+def doublings(height: int, width: int) -> int:
+    """Return how often a picture halves until its shorter side is 4 to 7 pixels.
+
+    Raises:
+        ConfigError: height or width is not a multiple of that power of two.
+    """
+    count = max(1, (min(height, width) // 4).bit_length() - 1)
+    unit = 2**count
+    for knob, value in (("clip.height", height), ("clip.width", width)):
+        if value % unit:
+            down, up = max(unit, value // unit * unit), (value // unit + 1) * unit
+            raise ConfigError(f"{knob} is {value}, convolutions need a multiple of {unit} here", f"give {down} or {up}")
+    return count
+
+
+def still(shape: Plan) -> Plan:
+    """Return the plan of a single frame of the same size."""
+    return Plan((1, *shape.base[1:]), (SPACE,) * len(shape.stages))
+
+
+def channels(width: int, stages: int) -> list[int]:
+    """Channels from the innermost stage outwards: doubling from `width`, the outermost."""
+    return [min(MAX_CHANNELS, width * 2**i) for i in reversed(range(stages))]
+
+
+class PixelNorm(nn.Module):
+    """x / rms(x) over the channels of each pixel (Karras et al. 2018, section 4.2); clips stay independent."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised features, (B, C, ...)."""
+        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-6)
+
+
+def start_smooth(stage: nn.ConvTranspose3d | nn.ConvTranspose2d) -> None:
+    """Let a transposed convolution begin as linear interpolation followed by a random mixing of channels.
+
+    With independent weights at every tap it begins, and for long stays, with a grid and a flicker of its own.
+    """
+    taps = {1: torch.ones(1), 4: torch.tensor([0.25, 0.75, 0.75, 0.25])}
+    mixing = torch.randn(stage.in_channels, stage.out_channels) / stage.in_channels**0.5
+    weight = mixing
+    for size in stage.kernel_size:
+        weight = weight[..., None] * taps[size]
+    with torch.no_grad():
+        stage.weight.copy_(weight)
+        if stage.bias is not None:
+            stage.bias.zero_()
+
+
+class Tower(nn.Module):
+    """Codes (B, D) -> volume (B, C, T, H, W): a linear layer and the doublings of a plan.
+
+    Args:
+        codes: their length D.
+        shape: the doublings.
+        width: channels of the outermost hidden stage.
+        out: channels C of the volume.
+    """
+
+    def __init__(self, codes: int, shape: Plan, width: int, out: int) -> None:
+        super().__init__()
+        widths = channels(width, len(shape.stages))
+        flat = all(stage.kernel[0] == 1 for stage in shape.stages) and shape.base[0] == 1
+        self.base = (widths[0], *shape.base[1:]) if flat else (widths[0], *shape.base)
+        self.flat = flat
+        self.start = nn.Linear(codes, widths[0] * shape.base[0] * shape.base[1] * shape.base[2])
+        self.norm = PixelNorm()
+        self.stages = nn.ModuleList(
+            nn.ConvTranspose2d(inside, outside, stage.kernel[1:], stage.stride[1:], stage.padding[1:])
+            if flat
+            else nn.ConvTranspose3d(inside, outside, stage.kernel, stage.stride, stage.padding)
+            for inside, outside, stage in zip(widths, [*widths[1:], out], shape.stages, strict=True)
+        )
+        for stage in self.stages:
+            assert isinstance(stage, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+            start_smooth(stage)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return the volumes; those of a single frame have an axis of time of length one."""
+        x: Tensor = self.start(codes).unflatten(1, self.base)  # B C t h w
+        for stage in self.stages:
+            x = stage(leaky_relu(self.norm(x), LEAK))  # B C/2 2t 2h 2w
+        return x.unsqueeze(2) if self.flat else x
+
+
+class LabelTable(nn.Module):
+    """Label (B,) int64, or weights over labels (B, K) for a mixture -> embedding (B, size).
+
+    Args:
+        labels: number of labels, K.
+        size: length of an embedding.
+    """
+
+    def __init__(self, labels: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(labels, size))
+
+    def forward(self, label: Tensor) -> Tensor:
+        """Return the embeddings; that of a mixture is the weighted mean."""
+        return label.to(self.weight.dtype) @ self.weight if label.is_floating_point() else self.weight[label]
+
+
+def with_label(code: Tensor, table: LabelTable | None, label: Tensor | None) -> Tensor:
+    """Append a label's embedding to a code (B, D), where there are labels."""
+    assert (label is None) == (table is None), "a label is given where and only where there are labels"
+    return code if table is None else torch.cat([code, table(label)], dim=1)  # B (D + label)

@@ -1,0 +1,80 @@
+"""The recurrent generator: MoCoGAN (Tulyakov et al. 2018). A content code, a label and a path of motion codes.
+
+z_t = [content, label, h_t] with h_t = cell(e_t, h_{t-1}), and a frame decoder (DCGAN) that makes frame t from z_t
+alone. Fresh noise e_t enters at every step, or the motion falls into a cycle. Ours: the cell is told the label as well,
+so that a label can stand for a kind of motion.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from footage.config import ClipConfig, RecurrentConfig
+from footage.nets.blocks import Generator, LabelTable, Made, Noise, Tower, plan, still
+
+State = tuple[Tensor, ...]
+"""The cell's state between two stretches of frames: (1, B, hidden) each."""
+
+
+class RecurrentGenerator(Generator):
+    """Content (B, c), start (B, hidden), motion (B, T, m) and a label -> clip (B, C, T, H, W) of any length T.
+
+    Args:
+        clip: shape of the clips; their length is not looked at.
+        net: sizes of the network.
+        labels: number of labels; 0 for an unconditional generator.
+    """
+
+    def __init__(self, clip: ClipConfig, net: RecurrentConfig, labels: int) -> None:
+        super().__init__()
+        self.net = net
+        self.table = LabelTable(labels, net.label) if labels else None
+        named = net.label if labels else 0
+        cell = nn.GRU if net.cell == "gru" else nn.LSTM
+        self.cell = cell(net.motion + named, net.hidden, batch_first=True)
+        self.tower = Tower(net.content + named + net.hidden, still(plan(clip)), net.width, clip.channels)
+
+    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one clip's noise."""
+        return {
+            "content": (self.net.content,),
+            "start": (self.net.hidden,),
+            "motion": (frames, self.net.motion),
+        }
+
+    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+        """Return the clips from their beginning."""
+        clips, _ = self.roll(noise["content"], noise["motion"], label, self.begin(noise["start"]))
+        return Made(clips, clips.new_zeros(()))
+
+    def begin(self, start: Tensor) -> State:
+        """Return the cell's state before the first frame: noise (B, hidden), and an empty memory for an LSTM."""
+        hidden = start.unsqueeze(0)  # 1 B hidden
+        return (hidden,) if self.net.cell == "gru" else (hidden, torch.zeros_like(hidden))
+
+    def roll(self, content: Tensor, motion: Tensor, label: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Make the next frames, and the state after them.
+
+        Args:
+            content: (B, c), or (B, T, c) where it changes from frame to frame.
+            motion: (B, T, m), fresh noise.
+            label: (B,), or weights over labels (B, K) or (B, T, K); None where there are none.
+            state: the cell's, after the frames before.
+        """
+        assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
+        frames = motion.shape[1]
+        named = [] if self.table is None else [_along(self.table(label), frames)]
+        with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
+            steps = torch.cat([motion, *named], dim=2).float()
+            path, after = self.cell(steps, state[0] if self.net.cell == "gru" else state)
+        codes = torch.cat([_along(content, frames), *named, path], dim=2)
+        pictures = self.tower(rearrange(codes, "b t d -> (b t) d"))  # (B T) C 1 H W
+        clips = rearrange(pictures, "(b t) c 1 h w -> b c t h w", t=frames)
+        return clips, (after,) if self.net.cell == "gru" else after
+
+
+def _along(code: Tensor, frames: int) -> Tensor:
+    """Repeat a code (B, D) for each frame: (B, T, D); one that has an axis of time stays as it is."""
+    return code if code.ndim == 3 else code.unsqueeze(1).expand(-1, frames, -1)
