@@ -24,7 +24,7 @@ def _band(line: tuple[float, ...], size: int, like: Tensor) -> Tensor:
 
 # f_bar = sum_n k_n f_n / sum_n k_n over the neighbours n within the picture, k = line x line - hole at the middle.
 def _averager(line: tuple[float, ...], hole: float, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what averages pictures (..., h, w); by matrices, whose second derivatives cost far less than of kernels."""
+    """Return what averages pictures (..., h, w): matrices, whose second derivatives cost far less than kernels'."""
     down, across = (_band(line, size, like) for size in like.shape[-2:])
     inside = down.sum(1)[:, None] * across.sum(1) - hole
 

@@ -1,0 +1,127 @@
+"""A whole training step beside the bare convolutions that it cannot avoid, by default at MoCoGAN's configuration.
+
+python benchmarks/step.py [PRESET] [--batch 3] [--threads 1] [--precision fp32] [--rounds 10] [--compile]
+
+The convolutions of one step are recorded with their shapes and with what of them needs a gradient, then called by plain
+torch on random tensors: forward, and the products of the backward pass, nothing else. The two run in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from footage.methods import METHODS
+from footage.methods.base import PlainEngine
+from footage.presets import preset
+from footage.training.fit import Place, fake_batch, find_place
+
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass
+class Call:
+    """One convolution of a step."""
+
+    layer: nn.Module
+    """Its layer."""
+    shape: torch.Size
+    """Of its input."""
+    needs_input: bool
+    """Whether the input needs a gradient."""
+    needs_weight: bool
+    """Whether the weight does."""
+
+
+def recorded(nets: nn.ModuleDict, step: Callable[[], object]) -> list[Call]:
+    """Run a step and return its convolutions."""
+    calls: list[Call] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, CONVOLUTIONS)
+        on = torch.is_grad_enabled()
+        calls.append(Call(layer, inputs[0].shape, on and inputs[0].requires_grad, on and layer.weight.requires_grad))
+
+    hooks = [layer.register_forward_hook(note) for layer in nets.modules() if isinstance(layer, CONVOLUTIONS)]
+    step()
+    for hook in hooks:
+        hook.remove()
+    return calls
+
+
+def replay(calls: list[Call], dtype: torch.dtype) -> Callable[[], None]:
+    """Return what makes the same convolutions and the products of their backward passes."""
+    prepared = []
+    for call in calls:
+        layer = call.layer
+        assert isinstance(layer, CONVOLUTIONS)
+        transposed = isinstance(layer, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+        x, w = torch.randn(call.shape).to(dtype), layer.weight.detach().to(dtype)
+        dims = len(layer.stride)
+        rest = (list(layer.stride), list(layer.padding), [1] * dims, transposed, [0] * dims, 1)
+        out = torch.ops.aten.convolution(x, w, None, *rest)
+        prepared.append((x, w, torch.randn_like(out), rest, [call.needs_input, call.needs_weight, False]))
+
+    def run() -> None:
+        for x, w, g, rest, mask in prepared:
+            torch.ops.aten.convolution(x, w, None, *rest)
+            if any(mask):
+                torch.ops.aten.convolution_backward(g, x, w, None, *rest, mask)
+
+    return run
+
+
+def main() -> None:
+    """Print the times and their ratio."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("preset", nargs="?", default="mocogan-64")
+    parser.add_argument("--batch", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--compile", action="store_true", help="the networks by torch.compile")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    config = preset(options.preset, {"train.precision": options.precision, "train.device": "cpu"})
+    place: Place = find_place(config.train)
+    torch.manual_seed(0)
+    method = METHODS[config.method](config, 2)
+    batch = fake_batch(config, 2, options.batch, "cpu")
+    number = 0
+
+    def step() -> None:
+        nonlocal number
+        number += 1 if (number + 1) % config.gan.penalty_every or not config.gan.r1 else 2  # the steps without penalty
+        with torch.autocast("cpu", torch.bfloat16, enabled=place.bf16, cache_enabled=False):
+            method.step(batch, number * options.batch, PlainEngine())
+
+    method.build_optimizers()
+    bare = replay(recorded(method.nets, step), torch.bfloat16 if place.bf16 else torch.float32)
+    if options.compile:
+        for net in method.nets.values():
+            net.compile()
+    times: dict[str, list[float]] = {"step": [], "bare": []}
+    for turn in range(options.rounds + 3):
+        for name, what in (("step", step), ("bare", bare)):
+            begin = time.perf_counter()
+            what()
+            if turn >= 3:  # the first ones warm up
+                times[name].append(time.perf_counter() - begin)
+    ratios = [a / b for a, b in zip(times["step"], times["bare"], strict=True)]
+    print(
+        f"{config.preset}, batch {options.batch}, {place.precision}, {options.threads} threads, {options.rounds} rounds"
+    )
+    for name, values in times.items():
+        middle, low, high = statistics.median(values), min(values), max(values)
+        print(f"{name}: {middle * 1000:.0f} ms ({low * 1000:.0f} to {high * 1000:.0f})")
+    print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
