@@ -22,6 +22,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "ingest": api.ingest,
     "audit": api.audit,
     "train": api.train,
+    "compare": api.compare,
     "generate": api.generate,
     "models": api.models,
 }
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             description="Train a video generator on your own clips; make an endless library of new ones.",
             args=words or ["--help"],
         )
-        if isinstance(result, api.Run) and result.interrupted:
+        if getattr(result, "interrupted", False):
             sys.exit(130)
     except FootageError as error:
         _complain(str(error))
