@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.api import generate, ingest, load, models, train
+    from footage.api import compare, generate, ingest, load, models, train
     from footage.config import Config, IngestConfig
     from footage.data.store import Dataset
     from footage.demonstration import demo
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from footage.presets import PRESETS, preset
 
 _HOMES = {
-    **dict.fromkeys(("generate", "ingest", "load", "models", "train"), "footage.api"),
+    **dict.fromkeys(("compare", "generate", "ingest", "load", "models", "train"), "footage.api"),
     **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
     "Dataset": "footage.data.store",
     "demo": "footage.demonstration",
@@ -37,6 +37,7 @@ __all__ = [
     "FootageError",
     "IngestConfig",
     "Model",
+    "compare",
     "demo",
     "generate",
     "ingest",

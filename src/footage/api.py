@@ -16,6 +16,7 @@ from footage.presets import PRESETS, preset
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from footage.comparison import Comparison
     from footage.data.ingest import IngestResult
     from footage.data.store import Dataset
     from footage.model import Model
@@ -152,6 +153,43 @@ def train(
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
     stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
     return Run(folder.path, stopped)
+
+
+def compare(
+    data: str,
+    *,
+    presets: str,
+    minutes: float | None = None,
+    clips: int | None = None,
+    flops: float | None = None,
+    seed: int = 0,
+    samples: int = 256,
+    out: Path = Path("compare"),
+    quiet: bool = False,
+) -> Comparison:
+    """Train presets on the same data for the same time, measure them side by side: a table and a picture.
+
+    The same command again goes on where it stopped; what is trained is not trained again.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3.
+        presets: names of presets, with commas between them.
+        minutes: minutes to train each; 10 when no limit is given.
+        clips: or training clips that each sees.
+        flops: or floating-point operations that each spends, such as 1e15.
+        seed: seed of all of them.
+        samples: clips of each that are generated and measured.
+        out: folder for everything: comparison.md, comparison.png, comparison.json, and a run for each preset.
+        quiet: print nothing.
+    """
+    configs = [preset(name) for name in presets.replace(",", " ").split()]
+    from footage.comparison import MINUTES, Limit
+    from footage.comparison import compare as compare_configs
+
+    limit = Limit(MINUTES if minutes is None and clips is None and flops is None else minutes, clips, flops)
+    return compare_configs(
+        data, configs, Path(out), limit=limit, seed=seed, samples=samples, console=make_console(quiet)
+    )
 
 
 def generate(

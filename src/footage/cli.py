@@ -22,6 +22,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "ingest": api.ingest,
     "audit": api.audit,
     "train": api.train,
+    "compare": api.compare,
     "generate": api.generate,
     "models": api.models,
 }
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=words or ["--help"],
             config=(tyro.conf.AvoidSubcommands,),  # the preset decides which generator's knobs there are
         )
-        if isinstance(result, api.Run) and result.interrupted:
+        if getattr(result, "interrupted", False):
             sys.exit(130)
     except FootageError as error:
         _complain(str(error))

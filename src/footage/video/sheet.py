@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from footage import files
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Frames = npt.NDArray[np.uint8]
 
@@ -81,6 +85,60 @@ def contact_sheet(strips: Sequence[Frames], captions: Sequence[str] = (), *, sid
             picture = Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(picture, (left + t * (width + 1), top + text))
     return np.asarray(sheet)
+
+
+def gallery(groups: Sequence[tuple[str, str, Sequence[Frames]]], *, columns: int = 2, side: int = 64) -> Frames:
+    """Lay groups of clips out one below the other, each under its name and a remark.
+
+    Args:
+        groups: name, remark, and strips uint8 (T, H, W, C), of one size within a group; there may be none.
+        columns: strips beside each other.
+        side: the shorter side of a frame, at least; smaller frames are enlarged by whole pixels.
+
+    Returns:
+        A picture, uint8 (H, W, 3).
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    gap, head = 3 * MARGIN, 34
+    large, small = ImageFont.load_default(20), ImageFont.load_default(14)
+    pasted: list[tuple[int, int, Image.Image]] = []  # left, top, picture
+    texts: list[tuple[int, str, str]] = []
+    top, right = gap, 640
+    for name, remark, strips in groups:
+        texts.append((top, name, remark))
+        top += head
+        for first in range(0, len(strips), columns):
+            left = gap
+            for clip in strips[first : first + columns]:
+                row = _row(clip, side)
+                pasted.append((left, top, row))
+                left += row.width + gap
+            right, top = max(right, left), top + pasted[-1][2].height + MARGIN
+        top += gap
+    for _, name, remark in texts:
+        right = max(right, int(2 * gap + large.getlength(name) + 24 + small.getlength(remark)))
+    sheet = Image.new("RGB", (right, top), (24, 24, 28))
+    draw = ImageDraw.Draw(sheet)
+    for number, (y, name, remark) in enumerate(texts):
+        if number:
+            draw.line((gap, y - gap // 2 - 2, right - gap, y - gap // 2 - 2), fill=(70, 70, 78))
+        draw.text((gap, y + head - 10), name, font=large, fill=(240, 240, 245), anchor="ls")
+        draw.text((right - gap, y + head - 10), remark, font=small, fill=(170, 170, 178), anchor="rs")
+    for left, y, row in pasted:
+        sheet.paste(row, (left, y))
+    return np.asarray(sheet)
+
+
+def _row(clip: Frames, side: int) -> Image.Image:
+    """Put the frames of a strip (T, H, W, C) beside each other, a pixel apart."""
+    from PIL import Image
+
+    length, height, width, _ = clip.shape
+    scale = max(1, side // min(height, width))
+    framed = np.full((length, height * scale, width * scale + 1, 3), 24, dtype=np.uint8)
+    framed[:, :, :-1] = clip.repeat(scale, axis=1).repeat(scale, axis=2)  # T H W C -> T sH sW C; grey spreads over RGB
+    return Image.fromarray(np.concatenate(list(framed), axis=1)[:, :-1])  # -> sH T(sW + 1) C
 
 
 def save_picture(path: Path, picture: Frames) -> None:
