@@ -12,16 +12,18 @@ from footage.methods import METHODS
 from footage.presets import PRESETS, override, tiny
 
 
-def tiny_config(**overrides: object) -> Config:
+def tiny_config(preset: str = "conv3d-32", /, **overrides: object) -> Config:
     """Return the quickest configuration there is, with some knobs changed."""
     knobs: dict[str, object] = {"clip.frames": 8, "clip.height": 32, "clip.width": 32}
     knobs |= {key.replace("__", "."): value for key, value in overrides.items()}
-    return override(tiny(PRESETS["conv3d-32"].config), knobs)
+    return override(tiny(PRESETS[preset].config), knobs)
 
 
-def save_tiny_model(folder: Path, labels: tuple[str, ...] = ("walk", "run"), seed: int = 0) -> ModelInfo:
+def save_tiny_model(
+    folder: Path, labels: tuple[str, ...] = ("walk", "run"), seed: int = 0, preset: str = "conv3d-32"
+) -> ModelInfo:
     """Write a model folder with random weights."""
-    config = tiny_config()
+    config = tiny_config(preset)
     torch.manual_seed(seed)
     method = METHODS["gan"](config, len(labels))
     info = ModelInfo(

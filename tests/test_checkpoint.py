@@ -21,8 +21,10 @@ from footage.checkpoint import (
 )
 from footage.errors import ModelError
 from footage.methods import METHODS
-from footage.methods.base import Batch, PlainEngine
+from footage.methods.base import Batch, PlainEngine, Wish
 from tests.models import save_tiny_model, tiny_config
+
+WISH = Wish(1, (1.0, 0.0))
 
 
 def edit(folder: Path, change: dict[str, object], *, sign: bool) -> None:
@@ -41,7 +43,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded == info == read_info(tmp_path)
     assert sampler.clip == info.config.clip
     again, _ = load_model(tmp_path)
-    torch.testing.assert_close(next(sampler.segments([1], [0])), next(again.segments([1], [0])), rtol=0, atol=0)
+    torch.testing.assert_close(next(sampler.segments([WISH])), next(again.segments([WISH])), rtol=0, atol=0)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(["README.md", "model.json", info.weights])
     assert "walk" in (tmp_path / "README.md").read_text()
@@ -135,7 +137,7 @@ def test_loading_never_runs_code(tmp_path: Path) -> None:
 
 def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tiny_model(tmp_path, seed=0)
-    before = next(load_model(tmp_path)[0].segments([1], [0]))
+    before = next(load_model(tmp_path)[0].segments([WISH]))
 
     def full(*_: object) -> None:
         raise OSError(28, "no space left on device")
@@ -145,7 +147,7 @@ def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pyte
             patch.setattr(target, full)
             with pytest.raises(OSError, match="no space"):
                 save_tiny_model(tmp_path, seed=1)
-        torch.testing.assert_close(next(load_model(tmp_path)[0].segments([1], [0])), before, rtol=0, atol=0)
+        torch.testing.assert_close(next(load_model(tmp_path)[0].segments([WISH])), before, rtol=0, atol=0)
 
 
 def test_state_round_trip(tmp_path: Path) -> None:

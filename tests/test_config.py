@@ -4,9 +4,21 @@ import dataclasses
 
 import pytest
 
-from footage.config import ClipConfig, Config, GanConfig, TrainConfig, differences, from_json, to_json
+from footage.config import (
+    AugmentConfig,
+    ClipConfig,
+    Config,
+    CriticConfig,
+    GanConfig,
+    MlpConfig,
+    RecurrentConfig,
+    TrainConfig,
+    differences,
+    from_json,
+    to_json,
+)
 from footage.errors import ConfigError
-from footage.presets import PRESETS, knobs, preset, tiny
+from footage.presets import PRESETS, preset, tiny
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -49,6 +61,10 @@ def test_missing_key_and_wrong_types_are_refused() -> None:
         (lambda: GanConfig(lr=3.0), "gan.lr is 3.0"),
         (lambda: GanConfig(beta1=1.0), "gan.beta1"),
         (lambda: GanConfig(r1=-1.0), "gan.r1"),
+        (lambda: AugmentConfig(probability=1.0), "augment.probability is 1.0"),
+        (lambda: CriticConfig(weight=0.0), "critic.weight is 0.0"),
+        (lambda: CriticConfig(sees="frame"), 'critic.sees is .frame.*"frames"'),  # type: ignore[arg-type]
+        (lambda: RecurrentConfig(width=1), "net.width is 1"),
         (lambda: TrainConfig(batch_size=0), "train.batch_size is 0"),
         (lambda: TrainConfig(save_minutes=0), "train.save_minutes"),
         (lambda: TrainConfig(precision="fp16"), 'train.precision is .fp16.*"bf16"'),  # type: ignore[arg-type]
@@ -65,7 +81,21 @@ def test_preset_overrides_and_suggestions() -> None:
         preset("conv3d46")
     with pytest.raises(ConfigError, match=r'no knob "gan.lrr".*gan\.lr'):
         preset("conv3d-32", {"gan.lrr": 1})
-    assert "train.batch_size" in knobs() and "gan.lr" in knobs()
+    assert preset("recurrent-64", {"critics.1.frames": 2, "net.cell": "lstm"}).critics[1].frames == 2
+    for knob in ("critics.2.frames", "critics.x.frames", "net.latent", "critics"):
+        with pytest.raises(ConfigError, match=f"{knob}|give a list"):
+            preset("recurrent-64", {knob: 1})
+
+
+def test_generators_are_told_apart_by_kind() -> None:
+    value = to_json(PRESETS["recurrent-64"].config)
+    assert isinstance(from_json(Config, value).net, RecurrentConfig)
+    value["net"]["kind"] = "recurent"
+    with pytest.raises(ConfigError, match=r'net.kind is .recurent.*"recurrent"'):
+        from_json(Config, value)
+    del value["net"]["kind"]
+    with pytest.raises(ConfigError, match=r"net\.kind is None"):
+        from_json(Config, value)
 
 
 def test_differences_names_knobs() -> None:
@@ -73,6 +103,10 @@ def test_differences_names_knobs() -> None:
     new = dataclasses.replace(old, gan=dataclasses.replace(old.gan, lr=1e-3))
     assert differences(old, new) == {"gan.lr": (old.gan.lr, 1e-3)}
     assert differences(old, old) == {}
+    fewer = dataclasses.replace(old, critics=(CriticConfig(), CriticConfig(sees="frames")))
+    assert differences(old, fewer)["critics.1.sees"] == (None, "frames")
+    other = dataclasses.replace(old, net=MlpConfig())
+    assert differences(old, other)["net.kind"] == ("conv3d", "mlp")
 
 
 def test_tiny_keeps_the_clip() -> None:

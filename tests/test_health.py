@@ -39,9 +39,9 @@ def test_each_sign_is_named_with_a_remedy() -> None:
 
 def test_critic_that_has_won_and_remedies_for_every_sign() -> None:
     gan = Gan(tiny_config(), 0)
-    (sign,) = gan.judge({"real": 8.0, "fake": -9.0})
+    (sign,) = gan.judge({"clip_real": 8.0, "clip_fake": -9.0})
     assert sign.kind == "critic won" and "17.0" in sign.text
-    assert gan.judge({"real": 2.0, "fake": -2.0}) == [] == gan.judge({})
+    assert gan.judge({"clip_real": 2.0, "clip_fake": -2.0}) == [] == gan.judge({})
     assert {"critic won", "grey", "frozen", "collapsed", "diverged"} <= set(gan.remedies)
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from footage.errors import ConfigError
-from footage.methods.base import Sampler
+from footage.methods.base import Sampler, Wish
+from footage.methods.samplers import overlap
 from footage.model import Model
-from footage.sample import draw_label, from_uint8, one_video, overlap, stream, to_uint8
+from footage.sample import draw_label, from_uint8, one_video, stream, to_uint8, videos
 from footage.video.encode import read_metadata
 from tests.models import save_tiny_model, tiny_config
 
@@ -20,6 +21,12 @@ from tests.models import save_tiny_model, tiny_config
 def model(tmp_path: Path) -> Model:
     save_tiny_model(tmp_path / "model")
     return Model(tmp_path)  # a run folder is as good as its model folder
+
+
+@pytest.fixture
+def rolling(tmp_path: Path) -> Model:
+    save_tiny_model(tmp_path / "rolling", preset="recurrent-32")
+    return Model(tmp_path / "rolling")
 
 
 def test_clip_depends_on_its_seed_alone(model: Model) -> None:
@@ -53,34 +60,36 @@ def test_long_clips_continue_and_begin_alike(model: Model) -> None:
 def test_joints_are_no_jumps() -> None:
     class Ramp:
         clip = tiny_config().clip
-        endless, device = False, torch.device("cpu")
+        endless, hop, device = False, 6, torch.device("cpu")
 
-        def segments(self, seeds: object, labels: object) -> object:
+        def segments(self, wishes: object) -> object:
             for level in (0.0, 1.0, 0.0, 1.0):
                 yield torch.full((1, 3, 8, 4, 4), level)
 
-    chunks = list(stream(Ramp(), [0], None))  # type: ignore[arg-type]
+    chunks = list(stream(Ramp(), [Wish(0)]))  # type: ignore[arg-type]
     levels = torch.cat(chunks, dim=2)[0, 0, :, 0, 0]
     assert len(levels) == 4 * 6, "segments share a quarter of their frames"
     assert levels.diff().abs().max() < 0.6, "hard cuts would be 1"
 
 
-def test_memory_does_not_grow_with_length(model: Model) -> None:
+@pytest.mark.parametrize("kind", ["model", "rolling"])
+def test_memory_does_not_grow_with_length(kind: str, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(kind)
     alive: list[weakref.ref[torch.Tensor]] = []
     segments = model.sampler.segments
 
-    def watched(seeds: Sequence[int], labels: Sequence[int] | None) -> Iterator[torch.Tensor]:
-        for segment in segments(seeds, labels):
+    def watched(wishes: Sequence[Wish]) -> Iterator[torch.Tensor]:
+        for segment in segments(wishes):
             alive.append(weakref.ref(segment))
             yield segment
             del segment
 
     model.sampler.segments = watched  # type: ignore[method-assign]
     most, total = 0, 0
-    for chunk in one_video(model.sampler, 0, 0, 600):
+    for chunk in one_video(model.sampler, Wish(0, (1.0, 0.0)), 1000):
         total += len(chunk)
         most = max(most, sum(reference() is not None for reference in alive))
-    assert total == 600 and len(alive) >= 99
+    assert total == 1000 and len(alive) >= 125
     assert most <= 3, "segments that were shown are let go"
 
 
@@ -124,11 +133,60 @@ def test_from_uint8_and_back() -> None:
 def test_sampler_walk_stays_standard_normal(model: Model) -> None:
     sampler: Sampler = model.sampler
     seen: list[torch.Tensor] = []
-    sampler.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))  # type: ignore[attr-defined]
-    segments = sampler.segments(list(range(64)), [0] * 64)
+    sampler.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]["z"]))  # type: ignore[attr-defined]
+    segments = sampler.segments([Wish(seed, (1.0, 0.0)) for seed in range(64)])
     for _ in range(6):
         next(segments)
     late = seen[-1]
     assert abs(float(late.mean())) < 0.15 and abs(float(late.std()) - 1) < 0.1
     correlation = float((seen[-1] * seen[-2]).mean())
     assert abs(correlation - 0.8) < 0.15
+
+
+def test_rolling_model_makes_any_length_without_joins(rolling: Model) -> None:
+    assert rolling.sampler.endless and rolling.joins(1000) == ""
+    clips = {frames: next(rolling.generate(1, frames=frames)).array() for frames in (3, 8, 16, 64)}
+    for frames, clip in clips.items():
+        assert clip.shape == (frames, 32, 32, 3)
+        np.testing.assert_array_equal(clip, clips[64][:frames])
+
+
+def test_mixtures_of_labels(model: Model) -> None:
+    assert model.mixture("run") == (0.0, 1.0)
+    assert model.mixture("walk+run") == (0.5, 0.5)
+    assert model.mixture("walk:3+run:1") == (0.75, 0.25)
+    half = next(model.generate(1, label="walk+run")).array()
+    walk, run = (next(model.generate(1, label=label)).array() for label in ("walk", "run"))
+    assert not np.array_equal(half, walk) and not np.array_equal(half, run)
+    for text, words in (("walk+fly", "fly"), ("walk:0", "weight"), ("walk:x+run", "weight"), ("walk:-1+run", "weight")):
+        with pytest.raises(ConfigError, match=words):
+            model.mixture(text)
+
+
+@pytest.mark.parametrize("kind", ["model", "rolling"])
+def test_video_between_two_seeds_and_two_labels(kind: str, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(kind)
+    (clip,) = model.generate(1, frames=44, seed=3, label="walk", to_seed=9, to_label="run")
+    moved = clip.array().astype(float)
+    (start,) = model.generate(1, frames=44, seed=3, label="walk")
+    first = np.abs(moved[0] - start.array()[0]).mean()
+    last = np.abs(moved[-1] - start.array()[-1]).mean()
+    assert first < 0.5 < last, "it begins as the one and ends as another"
+    if (
+        kind == "model"
+    ):  # the last whole segment, frames 36 to 44, is the other clip; two frames on each side are blended
+        (end,) = model.generate(1, frames=8, seed=9, label="run")
+        assert np.abs(moved[38:42] - end.array()[2:6]).max() <= 1
+
+
+def test_change_needs_room(model: Model) -> None:
+    with pytest.raises(ConfigError, match="--frames 16"):
+        model.generate(1, to_label="run")
+    with pytest.raises(ConfigError, match="to_seed is -1"):
+        model.generate(1, frames=64, to_seed=-1)
+
+
+def test_videos_of_a_batch_are_those_of_each_seed(rolling: Model) -> None:
+    both = np.concatenate(list(videos(rolling.sampler, [4, 5], [0, 1], 20)), axis=1)
+    alone = np.concatenate(list(one_video(rolling.sampler, Wish(5, (0.0, 1.0)), 20)))
+    assert np.abs(both[1].astype(int) - alone).max() <= 1

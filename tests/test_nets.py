@@ -3,9 +3,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from footage.config import ClipConfig, Conv3dConfig
+from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig
 from footage.errors import ConfigError
-from footage.nets.conv3d import Conv3dCritic, Conv3dGenerator, plan
+from footage.nets.blocks import plan
+from footage.nets.conv3d import Conv3dGenerator
+from footage.nets.critics import make_critic
+from footage.nets.mlp import MlpGenerator
+from footage.nets.recurrent import RecurrentGenerator
+from footage.nets.views import look, pick
+
+CRITICS = {
+    "clip": CriticConfig(),
+    "patch": CriticConfig(patch=True),
+    "frames": CriticConfig(sees="frames"),
+    "sparse": CriticConfig(sees="sparse"),
+    "difference": CriticConfig(sees="difference"),
+    "embed_motion": CriticConfig(net="embed_motion"),
+    "encoder": CriticConfig(net="embed_motion", motion="encoder"),
+    "two_stream": CriticConfig(net="two_stream"),
+    "mlp": CriticConfig(net="mlp"),
+}
 
 SHAPES = [
     (16, 64, 64, 3),
@@ -20,13 +37,20 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("labels", [0, 3])
-def test_generator_and_critic_fit_any_clip(shape: tuple[int, int, int, int], labels: int) -> None:
+def test_generators_and_critics_fit_any_clip(shape: tuple[int, int, int, int], labels: int) -> None:
     frames, height, width, channels = shape
     clip, net = ClipConfig(frames, height, width, channels), Conv3dConfig(latent=8, label=4, width=4)
     label = torch.tensor([0, labels - 1]) if labels else None
-    clips = Conv3dGenerator(clip, net, labels)(torch.randn(2, 8), label)
+    clips = Conv3dGenerator(clip, net, labels)({"z": torch.randn(2, 8)}, label).clips
     assert clips.shape == (2, channels, frames, height, width)
-    assert Conv3dCritic(clip, net, labels)(clips, label).shape == (2,)
+    recurrent = RecurrentGenerator(clip, RecurrentConfig(width=4), labels)
+    noise = {name: torch.randn(2, *size) for name, size in recurrent.noise(frames).items()}
+    assert recurrent(noise, label).clips.shape == clips.shape
+    for name, critic in CRITICS.items():
+        seen = look(critic, clips, pick(critic, clip, 2, torch.Generator()))
+        named = None if label is None else label.repeat_interleave(seen.each)
+        verdict = make_critic(critic, clip, 4, labels)(seen.inputs, named, seen.gaps)
+        assert len(verdict.logits) == 2 * seen.each and verdict.logits.ndim == 1 + critic.patch, name
 
 
 def test_vgan_has_the_volumes_of_the_paper() -> None:
@@ -42,28 +66,79 @@ def test_sizes_that_do_not_halve_are_refused_with_the_nearest() -> None:
 
 def test_clips_of_a_batch_are_independent() -> None:
     clip, net = ClipConfig(8, 16, 16, 3), Conv3dConfig(latent=8, width=4)
-    generator, critic = Conv3dGenerator(clip, net, 0).double(), Conv3dCritic(clip, net, 0).double()
+    generator = Conv3dGenerator(clip, net, 0).double()
     z = torch.randn(4, 8, dtype=torch.double)
-    both = generator(z)
-    torch.testing.assert_close(generator(z[1:2]), both[1:2])
-    torch.testing.assert_close(critic(both[2:3]), critic(both)[2:3])
+    both = generator({"z": z}).clips
+    torch.testing.assert_close(generator({"z": z[1:2]}).clips, both[1:2])
+    for name in ("clip", "patch", "embed_motion", "encoder", "two_stream", "mlp"):
+        critic = make_critic(CRITICS[name], clip, 4, 0).double()
+        torch.testing.assert_close(critic(both[2:3]).logits, critic(both).logits[2:3])
 
 
 def test_label_matters_to_both() -> None:
     torch.manual_seed(0)
     clip, net = ClipConfig(8, 16, 16, 3), Conv3dConfig(latent=8, label=4, width=4)
-    generator, critic = Conv3dGenerator(clip, net, 2), Conv3dCritic(clip, net, 2)
-    z = torch.randn(1, 8)
     zero, one = torch.tensor([0]), torch.tensor([1])
-    assert not torch.equal(generator(z, zero), generator(z, one))
+    for generator in (
+        Conv3dGenerator(clip, net, 2),
+        MlpGenerator(clip, MlpConfig(width=4), 2),
+        RecurrentGenerator(clip, RecurrentConfig(width=4), 2),
+    ):
+        noise = {name: torch.randn(1, *size) for name, size in generator.noise(8).items()}
+        assert not torch.equal(generator(noise, zero).clips, generator(noise, one).clips)
     clips = torch.randn(1, 3, 8, 16, 16)
-    assert not torch.equal(critic(clips, zero), critic(clips, one))
+    for config in (CriticConfig(), CriticConfig(patch=True), CriticConfig(net="embed_motion")):
+        critic = make_critic(config, clip, 4, 2)
+        assert not torch.equal(critic(clips, zero).logits, critic(clips, one).logits)
+
+
+def test_critics_see_what_they_are_said_to() -> None:
+    clip = ClipConfig(8, 16, 16, 1)
+    clips = torch.arange(8.0).view(1, 1, 8, 1, 1).expand(3, 1, 8, 16, 16)  # every pixel is the frame's number
+    rng = torch.Generator().manual_seed(0)
+    frames = CriticConfig(sees="frames", frames=3)
+    picks = pick(frames, clip, 3, rng)
+    assert picks is not None and (picks.diff(dim=1) > 0).all() and len({tuple(row) for row in picks.tolist()}) > 1
+    seen = look(frames, clips, picks)
+    assert seen.inputs.shape == (9, 1, 16, 16) and seen.each == 3
+    torch.testing.assert_close(seen.inputs[:, 0, 0, 0], picks.flatten().float())
+    sparse = CriticConfig(sees="sparse", frames=3)
+    seen = look(sparse, clips, picks)
+    assert seen.inputs.shape == (3, 3, 16, 16) and seen.gaps is not None
+    torch.testing.assert_close(seen.inputs[:, :, 0, 0], picks.float())
+    torch.testing.assert_close(seen.gaps, picks.diff(dim=1).float() / 8)
+    seen = look(CriticConfig(sees="difference", shrink=2), clips, None)
+    assert seen.inputs.shape == (3, 1, 7, 8, 8) and (seen.inputs == 1).all()
+
+
+def test_recurrent_goes_on_where_it_stopped_and_needs_fresh_noise() -> None:
+    torch.manual_seed(0)
+    clip = ClipConfig(8, 16, 16, 3)
+    for cell in ("gru", "lstm"):
+        generator = RecurrentGenerator(clip, RecurrentConfig(width=4, cell=cell), 0)  # type: ignore[arg-type]
+        noise = {name: torch.randn(2, *size) for name, size in generator.noise(12).items()}
+        whole = generator(noise).clips
+        state, parts = generator.begin(noise["start"]), []
+        for part in noise["motion"].split(4, dim=1):
+            clips, state = generator.roll(noise["content"], part, None, state)
+            parts.append(clips)
+        torch.testing.assert_close(torch.cat(parts, dim=2), whole)
+        noise["motion"][:, 5] += 1
+        changed = (generator(noise).clips - whole).abs().amax(dim=(0, 1, 3, 4))
+        assert (changed[:5] == 0).all() and (changed[5:] > 0).all(), "noise acts from its own frame on"
+
+
+def test_too_large_and_too_short_are_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"weights.*fewer frames"):
+        MlpGenerator(ClipConfig(16, 64, 64, 3), MlpConfig(), 0)
+    with pytest.raises(ConfigError, match="need 13"):
+        make_critic(CriticConfig(time="valid"), ClipConfig(8, 64, 64, 3), 4, 0)
 
 
 def test_generator_begins_without_a_grid_or_flicker() -> None:
     torch.manual_seed(0)
     clip, net = ClipConfig(16, 32, 32, 3), Conv3dConfig(width=8)
-    clips = Conv3dGenerator(clip, net, 0)(torch.randn(8, net.latent)).detach()
+    clips = Conv3dGenerator(clip, net, 0)({"z": torch.randn(8, net.latent)}).clips.detach()
     inside = clips[:, :, 4:-4, 8:-8, 8:-8]
     for dim in (2, 3, 4):
         neighbours = inside.diff(dim=dim).square().mean()

@@ -19,6 +19,7 @@ from footage.config import Config, TrainConfig
 from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
+from footage.methods.base import Wish
 from footage.training import fit, loop, start
 from footage.training.run import RunFolder
 from tests.models import tiny_config
@@ -142,7 +143,7 @@ def test_divergence_without_end_stops_with_the_last_good_model(tmp_path: Path, m
         footage.train("shapes", CONFIG, out=tmp_path / "run", clips=400, quiet=True)
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
     sampler, info = load_model(tmp_path / "run" / "model")
-    assert info.clips_seen <= 24 and torch.isfinite(next(sampler.segments([0], [0]))).all()
+    assert info.clips_seen <= 24 and torch.isfinite(next(sampler.segments([Wish(0, (1.0, 0.0, 0.0))]))).all()
 
 
 def test_what_a_run_cannot_take_is_refused(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_missing_device_is_named() -> None:
 
 
 def test_step_seeds_differ_in_every_part() -> None:
-    seeds = {loop.step_seed(s, r, c, a) for s in range(3) for r in range(3) for c in range(0, 64, 16) for a in range(3)}
+    seeds = {loop.step_seed(s, c, a) for s in range(3) for c in range(0, 64, 16) for a in range(3)}
     assert len(seeds) == 3 * 3 * 4 * 3 and all(0 <= seed < 2**63 for seed in seeds)
 
 

@@ -8,7 +8,7 @@ docs/LOG.md has the figures.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from footage.config import ClipConfig, Conv3dConfig
 from footage.nets.blocks import Generator, LabelTable, Made, Noise, Tower, plan, still, with_label
