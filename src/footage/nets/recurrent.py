@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, RecurrentConfig
-from footage.nets.blocks import Generator, LabelTable, Made, Noise, Tower, plan, still
+from footage.nets.blocks import Generator, LabelTable, Made, Noise, PixelNorm, Tower, plan, still
 
 State = tuple[Tensor, ...]
 """The cell's state between two stretches of frames: (1, B, hidden) each."""
@@ -34,6 +34,8 @@ class RecurrentGenerator(Generator):
         named = net.label if labels else 0
         cell = nn.GRU if net.cell == "gru" else nn.LSTM
         self.cell = cell(net.motion + named, net.hidden, batch_first=True)
+        start_slow(self.cell, clip.frames, net.motion)
+        self.norm = PixelNorm()
         self.tower = Tower(net.content + named + net.hidden, still(plan(clip)), net.width, clip.channels)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
@@ -69,10 +71,35 @@ class RecurrentGenerator(Generator):
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
             steps = torch.cat([motion, *named], dim=2).float()
             path, after = self.cell(steps, state[0] if self.net.cell == "gru" else state)
-        codes = torch.cat([_along(content, frames), *named, path], dim=2)
-        pictures = self.tower(rearrange(codes, "b t d -> (b t) d"))  # (B T) C 1 H W
+        codes = torch.cat([_along(content, frames), *named], dim=2)
+        moving = self.norm(rearrange(path, "b t d -> (b t) d"))  # as large as the other codes
+        pictures = self.tower(torch.cat([codes.flatten(0, 1), moving], dim=1))  # (B T) C 1 H W
         clips = rearrange(pictures, "(b t) c 1 h w -> b c t h w", t=frames)
         return clips, (after,) if self.net.cell == "gru" else after
+
+
+def start_slow(cell: nn.GRU | nn.LSTM, frames: int, motion: int) -> None:
+    """Let the units of a recurrent cell begin with memories of 2 to `2 * frames` frames, whatever comes in.
+
+    Gate biases log U(1, 2 T - 1) (chrono initialisation, Tallec and Ollivier 2018, eq. 16) and no other weights in the
+    gates; in the candidate unit gain for the first `motion` inputs, which are noise, a quarter of it for the label, and
+    a random rotation of the state. With the usual start the state is white noise about a point that the label alone
+    decides, and the generator hardly learns to move (docs/LOG.md).
+    """
+    hidden = cell.hidden_size
+    weights = {name: weight for name, weight in cell.named_parameters()}
+    candidate = slice(2 * hidden, 3 * hidden)  # GRU: reset, update, candidate; LSTM: input, forget, candidate, output
+    memory = torch.log(1 + torch.rand(hidden) * (2 * frames - 2))
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.zero_()
+        inputs = weights["weight_ih_l0"][candidate]
+        inputs[:, :motion].normal_(std=motion**-0.5)
+        inputs[:, motion:].normal_(std=0.25 * max(1, cell.input_size - motion) ** -0.5)
+        nn.init.orthogonal_(weights["weight_hh_l0"][candidate])
+        weights["bias_ih_l0"][hidden : 2 * hidden] = memory
+        if isinstance(cell, nn.LSTM):
+            weights["bias_ih_l0"][:hidden] = -memory
 
 
 def _along(code: Tensor, frames: int) -> Tensor:
