@@ -149,6 +149,9 @@ class Method(Protocol):
     def __init__(self, config: Config, labels: int) -> None:
         """Make the networks of a configuration, for a number of labels; 0 for an unconditional model."""
 
+    def calibrate(self, clips: Tensor) -> None:
+        """Look at some real clips, (B, C, T, H, W), before the first step of a new run."""
+
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Look for signs of trouble in the mean logged figures of the last few hundred clips."""
 

@@ -20,7 +20,7 @@ from footage.ema import MovingAverage
 from footage.methods.adversary import Adversary, Scene
 from footage.methods.base import Batch, Engine, Sampler, Sign
 from footage.methods.samplers import FixedSampler, RollingSampler
-from footage.nets.blocks import Generator, Made
+from footage.nets.blocks import Generator, Levels, Made
 from footage.nets.conv3d import Conv3dGenerator
 from footage.nets.critics import make_critic
 from footage.nets.mlp import MlpGenerator
@@ -82,6 +82,15 @@ class Gan:
             "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
             "Held-out gap (0 is right, 1: learned by heart)": tuple(f"{name}_heldout_gap" for name in names),
         }
+
+    def calibrate(self, clips: Tensor) -> None:
+        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W)."""
+        pixels = clips.transpose(0, 1).flatten(1).double()  # C (B T H W)
+        mean, sd = pixels.mean(dim=1).float(), pixels.std(dim=1).float()
+        for nets in (self.nets, *(average.module for average in self.averages.values())):
+            for module in nets.modules():
+                if isinstance(module, Levels):
+                    module.learn(mean, sd)
 
     def build_optimizers(self) -> None:
         """Make an optimiser for each network."""

@@ -30,9 +30,44 @@ class Made(NamedTuple):
     """A scalar of the generator's own for its loss; 0 for most."""
 
 
+class Levels(nn.Module):
+    """Between pixels in [-1, 1] and numbers of mean 0 and standard deviation 1, channel by channel.
+
+    On pictures that are mostly one level, such as shapes on black, networks of raw pixels soon give that level alone.
+
+    Args:
+        channels: of the pixels.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("sd", torch.ones(channels))
+
+    def learn(self, mean: Tensor, sd: Tensor) -> None:
+        """Take over mean and standard deviation of the data's channels, (C,) each, repeated as often as needed."""
+        self.mean.copy_(mean.repeat(len(self.mean) // len(mean)))
+        self.sd.copy_(sd.repeat(len(self.sd) // len(sd)).clamp(min=0.05))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Turn pixels (N, C, ...) into numbers."""
+        shape = (-1, *[1] * (pixels.ndim - 2))
+        return (pixels - self.mean.view(shape)) / self.sd.view(shape)
+
+    def pixels(self, numbers: Tensor) -> Tensor:
+        """Turn numbers (N, C, ...) into pixels."""
+        shape = (-1, *[1] * (numbers.ndim - 2))
+        return numbers * self.sd.view(shape) + self.mean.view(shape)
+
+
 class Generator(nn.Module):
     """What all generators have: `forward(noise, label) -> Made`, and this."""
 
+    levels: Levels
+    """The data's levels."""
     table: LabelTable | None
     """Embeddings of the labels; None for an unconditional generator."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from footage.config import ClipConfig, Conv3dConfig
-from footage.nets.blocks import Generator, LabelTable, Made, Noise, Tower, plan, still, with_label
+from footage.nets.blocks import Generator, LabelTable, Levels, Made, Noise, Tower, plan, still, with_label
 
 
 class Conv3dGenerator(Generator):
@@ -29,6 +29,7 @@ class Conv3dGenerator(Generator):
         codes = net.latent + (net.label if labels else 0)
         self.latent = net.latent
         self.sparsity = net.mask
+        self.levels = Levels(clip.channels)
         self.table = LabelTable(labels, net.label) if labels else None
         self.tower = Tower(codes, shape, net.width, clip.channels + (net.streams - 1))
         self.background = Tower(codes, still(shape), net.width, clip.channels) if net.streams == 2 else None
@@ -44,7 +45,8 @@ class Conv3dGenerator(Generator):
         code = with_label(z, self.table, label)
         volume: Tensor = self.tower(code)
         if self.background is None:
-            return Made(volume, volume.new_zeros(()))
+            return Made(self.levels.pixels(volume), volume.new_zeros(()))
         foreground, mask = volume[:, :-1], torch.sigmoid(volume[:, -1:])
         still_picture = self.background(code)  # B C 1 H W
-        return Made(mask * foreground + (1 - mask) * still_picture, self.sparsity * mask.mean(dtype=torch.float32))
+        clips = self.levels.pixels(mask * foreground + (1 - mask) * still_picture)
+        return Made(clips, self.sparsity * mask.mean(dtype=torch.float32))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from footage.config import ClipConfig, CriticConfig
-from footage.nets.blocks import Verdict
+from footage.nets.blocks import Levels, Verdict
 from footage.nets.embed_motion import EmbedMotionCritic
 from footage.nets.mlp import MlpTrunk
 from footage.nets.trunks import ConvTrunk, TwoStreamTrunk
@@ -34,6 +34,8 @@ class Critic(nn.Module):
     def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int) -> None:
         super().__init__()
         self.patch = critic.patch
+        self.changes = critic.sees == "difference"
+        self.levels = Levels(seen_shape(critic, clip)[0])
         self.trunk = _trunk(critic, clip, width)
         size = self.trunk.size
         self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
@@ -44,7 +46,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> Verdict:
         """Judge N things; one logit for each (N,), or one for each patch (N, P)."""
-        features: Tensor = self.trunk(x)
+        features: Tensor = self.trunk(x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x))
         volume = features.flatten(2) if features.ndim > 2 else features.unsqueeze(2)  # N c P
         pooled = volume.mean(dim=2)  # N c
         judged = volume.transpose(1, 2) if self.patch else features.flatten(1)  # N P c, or N (c P)

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool3d, leaky_relu, relu
 
 from footage.config import ClipConfig, CriticConfig
 from footage.flow import horn_schunck
-from footage.nets.blocks import LEAK, Verdict
+from footage.nets.blocks import LEAK, Levels, Verdict
 from footage.nets.trunks import ConvTrunk
 
 EMBEDDING = 256
@@ -91,6 +91,7 @@ class EmbedMotionCritic(nn.Module):
         super().__init__()
         small = ClipConfig(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
         self.source = critic.motion
+        self.levels = Levels(clip.channels)
         self.embedder = Embedder(small, width)
         self.motion = MotionNet(2 if critic.motion == "flow" else 2 * width, width)
         self.trunk = ConvTrunk(clip.channels, (clip.frames, small.height, small.width), width)
@@ -103,9 +104,10 @@ class EmbedMotionCritic(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> Verdict:
         """Judge clips; one logit for each, (B,)."""
-        features, e = self.embedder(x)
+        level = self.levels(x)
+        features, e = self.embedder(level)
         m = self.motion(horn_schunck(x) if self.source == "flow" else _change(features))
-        phi = leaky_relu(self.phi(self.trunk(x).flatten(1)), LEAK)
+        phi = leaky_relu(self.phi(self.trunk(level).flatten(1)), LEAK)
         known = self.from_embedding(e) + self.from_motion(m)
         if self.project is not None:
             known = known + self.project(label)

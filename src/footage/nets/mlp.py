@@ -9,7 +9,7 @@ from torch.nn.functional import leaky_relu
 
 from footage.config import ClipConfig, MlpConfig
 from footage.errors import ConfigError
-from footage.nets.blocks import LEAK, Generator, LabelTable, Made, Noise, with_label
+from footage.nets.blocks import LEAK, Generator, LabelTable, Levels, Made, Noise, with_label
 
 MOST_WEIGHTS = 100_000_000
 """Weights of one layer beyond which it is refused: the last layer has a weight for each unit and each voxel."""
@@ -43,6 +43,7 @@ class MlpGenerator(Generator):
         super().__init__()
         self.latent = net.latent
         self.shape = (clip.channels, clip.frames, clip.height, clip.width)
+        self.levels = Levels(clip.channels)
         self.table = LabelTable(labels, net.label) if labels else None
         sizes = [net.latent + (net.label if labels else 0), net.width, 2 * net.width, 4 * net.width]
         sizes.append(_volume(clip, net.width))
@@ -57,7 +58,7 @@ class MlpGenerator(Generator):
         x = with_label(noise["z"], self.table, label)
         for layer in list(self.layers)[:-1]:
             x = leaky_relu(layer(x), LEAK)
-        clips: Tensor = self.layers[-1](x).unflatten(1, self.shape)  # B C T H W
+        clips = self.levels.pixels(self.layers[-1](x).unflatten(1, self.shape))  # B C T H W
         return Made(clips, clips.new_zeros(()))
 
 

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, RecurrentConfig
-from footage.nets.blocks import Generator, LabelTable, Made, Noise, PixelNorm, Tower, plan, still
+from footage.nets.blocks import Generator, LabelTable, Levels, Made, Noise, PixelNorm, Tower, plan, still
 
 State = tuple[Tensor, ...]
 """The cell's state between two stretches of frames: (1, B, hidden) each."""
@@ -30,6 +30,7 @@ class RecurrentGenerator(Generator):
     def __init__(self, clip: ClipConfig, net: RecurrentConfig, labels: int) -> None:
         super().__init__()
         self.net = net
+        self.levels = Levels(clip.channels)
         self.table = LabelTable(labels, net.label) if labels else None
         named = net.label if labels else 0
         cell = nn.GRU if net.cell == "gru" else nn.LSTM
@@ -75,7 +76,7 @@ class RecurrentGenerator(Generator):
         moving = self.norm(rearrange(path, "b t d -> (b t) d"))  # as large as the other codes
         pictures = self.tower(torch.cat([codes.flatten(0, 1), moving], dim=1))  # (B T) C 1 H W
         clips = rearrange(pictures, "(b t) c 1 h w -> b c t h w", t=frames)
-        return clips, (after,) if self.net.cell == "gru" else after
+        return self.levels.pixels(clips), (after,) if self.net.cell == "gru" else after
 
 
 def start_slow(cell: nn.GRU | nn.LSTM, frames: int, motion: int) -> None:

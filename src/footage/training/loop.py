@@ -42,6 +42,8 @@ LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
 SAMPLES = 16
 """Clips on a sample sheet; their seeds are 0, 1, 2 and so on."""
+CALIBRATION = 256
+"""Clips that a method looks at before its first step."""
 RETRIES = 2
 """How often a run goes back to its last good state before it stops."""
 
@@ -150,6 +152,8 @@ class Training:
             torch.manual_seed(config.train.seed)
             self.method: Method = METHODS[config.method](config, len(note.labels))
         state = checkpoint.read_state(folder.state) if folder.state.exists() else None
+        if state is None:
+            self.method.calibrate(first_clips(self.loader, CALIBRATION))
         self._restore(state)
         write_config(folder, config, note)
 
@@ -260,7 +264,7 @@ class Training:
 def run(training: Training) -> Outcome:
     """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
     progress, budget = training.progress, training.budget
-    reals = _reals(training.loader, SAMPLES)
+    reals = first_clips(training.loader, SAMPLES)
     log = MetricsLog(training.folder, progress.clips_seen)
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"
@@ -333,8 +337,8 @@ def _stretch(
     return "done" if training.sane() else "not finite"
 
 
-def _reals(loader: Loader, count: int) -> Tensor:
-    """Return the first `count` training windows, (B, C, T, H, W) in [-1, 1], to compare samples with."""
+def first_clips(loader: Loader, count: int) -> Tensor:
+    """Return the first `count` training windows, (B, C, T, H, W) in [-1, 1]."""
     parts = [loader.batch(seen)[0] for seen in range(0, count, loader.local)]
     return from_uint8(np.concatenate(parts)[:count])
 
