@@ -33,7 +33,12 @@ class Preset:
     """The configuration."""
 
 
-_64 = Config(preset="conv3d-64", clip=ClipConfig(frames=16, height=64, width=64), net=Conv3dConfig(width=48))
+_64 = Config(
+    preset="conv3d-64",
+    clip=ClipConfig(frames=16, height=64, width=64),
+    net=Conv3dConfig(width=48),
+    gan=GanConfig(lr=3e-4, critic_lr=3e-4),
+)
 _32 = replace(
     _64,
     clip=ClipConfig(frames=16, height=32, width=32),
@@ -41,7 +46,7 @@ _32 = replace(
     train=TrainConfig(sample_clips=20_000),
     gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
 )
-_RECURRENT = RecurrentConfig(width=48, motion=16, hidden=64)
+_RECURRENT = RecurrentConfig(width=32, motion=16, hidden=64)
 _CLIP_AND_FRAMES = (CriticConfig(), CriticConfig(sees="frames", frames=4))
 _EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="frames", frames=4))
 
@@ -73,7 +78,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
         "recurrent-32",
         "recurrent GAN with a critic of clips and one of frames; videos of any length, 32×32",
-        replace(_32, net=replace(_RECURRENT, width=32), critics=_CLIP_AND_FRAMES),
+        replace(_32, net=_RECURRENT, critics=_CLIP_AND_FRAMES),
     ),
     (
         "recurrent-64",

@@ -24,7 +24,7 @@ SLOW = 3.0
 """Seconds of a step of one clip above which larger steps are not timed but reckoned."""
 SMALLER = "lower --clip.height, --clip.width, --clip.frames or --net.width"
 """What to do when nothing fits."""
-MOST = {"cpu": 16, "cuda": 64, "mps": 32}
+MOST = {"cpu": 8, "cuda": 64, "mps": 32}
 """Largest batch that is chosen without being asked: beyond it a step takes longer for no better model."""
 
 
