@@ -1,6 +1,7 @@
 """A whole training step beside the bare convolutions that it cannot avoid, by default at MoCoGAN's configuration.
 
-python benchmarks/step.py [PRESET] [--batch 3] [--threads 1] [--precision fp32] [--rounds 10] [--compile]
+python benchmarks/step.py [PRESET] [--batch 3] [--threads 1] [--precision fp32] [--rounds 10]
+    [--compile] [--channels-last] [--adam fused] [--knob gan.r1=2.0 ...]
 
 The convolutions of one step are recorded with their shapes and with what of them needs a gradient, then called by plain
 torch on random tensors: forward, and the products of the backward pass, nothing else. The two run in turn.
@@ -9,6 +10,7 @@ torch on random tensors: forward, and the products of the backward pass, nothing
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -77,6 +79,14 @@ def replay(calls: list[Call], dtype: torch.dtype) -> Callable[[], None]:
     return run
 
 
+def to_channels_last(nets: nn.ModuleDict) -> None:
+    """Put the convolutions' weights into the memory format in which channels lie together."""
+    for layer in nets.modules():
+        if isinstance(layer, CONVOLUTIONS):
+            flat = isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+            layer.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)  # type: ignore[call-overload]
+
+
 def main() -> None:
     """Print the times and their ratio."""
     parser = argparse.ArgumentParser()
@@ -86,9 +96,13 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--compile", action="store_true", help="the networks by torch.compile")
+    parser.add_argument("--channels-last", action="store_true", help="weights and real clips in that memory format")
+    parser.add_argument("--adam", choices=("fused", "foreach", "loop"), default="fused")
+    parser.add_argument("--knob", nargs="*", default=[], help="NAME=VALUE, as JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    config = preset(options.preset, {"train.precision": options.precision, "train.device": "cpu"})
+    knobs = {name: json.loads(value) for name, value in (knob.split("=") for knob in options.knob)}
+    config = preset(options.preset, {"train.precision": options.precision, "train.device": "cpu", **knobs})
     place: Place = find_place(config.train)
     torch.manual_seed(0)
     method = METHODS[config.method](config, 2)
@@ -97,11 +111,16 @@ def main() -> None:
 
     def step() -> None:
         nonlocal number
-        number += 1 if (number + 1) % config.gan.penalty_every or not config.gan.r1 else 2  # the steps without penalty
+        number += 1
         with torch.autocast("cpu", torch.bfloat16, enabled=place.bf16, cache_enabled=False):
             method.step(batch, number * options.batch, PlainEngine())
 
     method.build_optimizers()
+    for optimizer in method.optimizers.values():
+        optimizer.param_groups[0].update(fused=options.adam == "fused", foreach=options.adam == "foreach")
+    if options.channels_last:
+        to_channels_last(method.nets)
+        batch.clips = batch.clips.to(memory_format=torch.channels_last_3d)
     bare = replay(recorded(method.nets, step), torch.bfloat16 if place.bf16 else torch.float32)
     if options.compile:
         for net in method.nets.values():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from footage.config.checks import require
+from footage.config.checks import require, require_named
 from footage.config.data import ClipConfig
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError
 
 LossName = Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "relativistic"]
 
@@ -55,9 +54,7 @@ class GanConfig:
 
     def __post_init__(self) -> None:
         """Refuse names, rates and weights that cannot train."""
-        for knob in ("loss", "optimizer", "periodicity"):
-            value, known = getattr(self, knob), typing.get_args(typing.get_type_hints(type(self))[knob])
-            require(value in known, f"gan.{knob}", value, nearest(str(value), known))
+        require_named(self, "gan", "loss", "optimizer", "periodicity")
         for knob in ("lr", "critic_lr"):
             value = getattr(self, knob)
             require(0 < value < 1, f"gan.{knob}", value, "give a rate above 0 and below 1, such as 2e-4")
@@ -152,9 +149,7 @@ class CriticConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes below one, and settings that the network does not have."""
-        for knob in ("net", "sees", "time", "motion", "labels"):
-            value, known = getattr(self, knob), typing.get_args(typing.get_type_hints(type(self))[knob])
-            require(value in known, f"critic.{knob}", value, nearest(str(value), known))
+        require_named(self, "critic", "net", "sees", "time", "motion", "labels")
         for knob, most in (("frames", 4096), ("shrink", 64), ("steps", 100)):
             value = getattr(self, knob)
             require(1 <= value <= most, f"critic.{knob}", value, f"give 1 to {most}")

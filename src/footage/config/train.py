@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from footage.config.checks import require
-from footage.errors import nearest
+from footage.config.checks import require, require_named
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes, intervals and names that cannot work."""
-        for knob in ("labels", "precision", "device"):
-            value, known = getattr(self, knob), typing.get_args(typing.get_type_hints(type(self))[knob])
-            require(value in known, f"train.{knob}", value, nearest(str(value), known))
+        require_named(self, "train", "labels", "precision", "device")
         size = self.batch_size
         require(size is None or 1 <= size <= 65_536, "train.batch_size", size, "give 1 to 65536, or leave it out")
         require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")

@@ -13,9 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from footage.config import Config
-from footage.methods import METHODS
 from footage.methods.base import PlainEngine
-from footage.training.fit import Place, fake_batch
+from footage.training.fit import Place, fake_batch, fresh_method
 
 CYCLE = 16
 """Steps that are counted: penalties and generator updates come every few steps."""
@@ -44,13 +43,7 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def clip_flops(config: Config, labels: int, place: Place) -> float:
     """Return the floating-point operations of training for each clip: the mean of `CYCLE` real steps of one clip."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        method = METHODS[config.method](config, labels)
-    method.nets.to(place.device)
-    for average in method.averages.values():
-        average.module.to(place.device)
-    method.build_optimizers()
+    method = fresh_method(config, labels, place)
     with FlopCount() as count:
         for number in range(CYCLE):
             batch = fake_batch(config, labels, 1, place.device)
@@ -75,13 +68,14 @@ def forget_peak(device: str) -> None:
 
 
 def peak_gib(device: str) -> float:
-    """Return the largest memory since `forget_peak`, in GiB: allocated on the GPU, or resident in this process."""
+    """Return the largest memory since `forget_peak`, in GiB: allocated on the GPU, or resident in this process less mapped files."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as handle:
             table = dict(line.split(":", 1) for line in handle)
-        return int(table["VmHWM"].split()[0]) / 2**20  # KiB
+        peak, mapped = (int(table[name].split()[0]) for name in ("VmHWM", "RssFile"))  # KiB
+        return (peak - mapped) / 2**20
     except (OSError, KeyError):
         import resource
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from footage.config import Config, TrainConfig
 from footage.errors import TrainingError
 from footage.methods import METHODS
-from footage.methods.base import Batch, PlainEngine
+from footage.methods.base import Batch, Method, PlainEngine
 
 WORKSPACE = 1.6
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
@@ -118,6 +118,18 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     return Batch(clips.to(device), chosen, rng, size)
 
 
+def fresh_method(config: Config, labels: int, place: Place) -> Method:
+    """Make a method to try out, with random weights, on its device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        method = METHODS[config.method](config, labels)
+    method.nets.to(place.device)
+    for average in method.averages.values():
+        average.module.to(place.device)
+    method.build_optimizers()
+    return method
+
+
 def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) -> Needs:
     """Count weights and memory by one real step of one clip; time one of `timed_batch` clips if asked.
 
@@ -136,13 +148,7 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
 
 
 def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Needs:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        method = METHODS[config.method](config, labels)
-    method.nets.to(place.device)
-    for average in method.averages.values():
-        average.module.to(place.device)
-    method.build_optimizers()
+    method = fresh_method(config, labels, place)
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
