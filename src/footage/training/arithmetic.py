@@ -68,7 +68,7 @@ def forget_peak(device: str) -> None:
 
 
 def peak_gib(device: str) -> float:
-    """Return the largest memory since `forget_peak`, in GiB: allocated on the GPU, or resident in this process less mapped files."""
+    """Return the largest memory since `forget_peak`, in GiB: on the GPU, or of this process less the files it maps."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     try:
