@@ -47,8 +47,8 @@ _32 = replace(
     gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
 )
 _RECURRENT = RecurrentConfig(width=32, motion=16, hidden=64)
-_CLIP_AND_FRAMES = (CriticConfig(), CriticConfig(sees="frames", frames=4))
-_EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="frames", frames=4))
+_CLIP_AND_SPARSE = (CriticConfig(), CriticConfig(sees="sparse", frames=3))
+_EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="sparse", frames=3))
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
@@ -77,18 +77,18 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     ),
     (
         "recurrent-32",
-        "recurrent GAN with a critic of clips and one of frames; videos of any length, 32×32",
-        replace(_32, net=_RECURRENT, critics=_CLIP_AND_FRAMES),
+        "recurrent GAN with a critic of clips and one of sparse frames; videos of any length, 32×32",
+        replace(_32, net=_RECURRENT, critics=_CLIP_AND_SPARSE),
     ),
     (
         "recurrent-64",
-        "recurrent GAN with a critic of clips and one of frames; videos of any length, 64×64",
-        replace(_64, net=_RECURRENT, critics=_CLIP_AND_FRAMES),
+        "recurrent GAN with a critic of clips and one of sparse frames; videos of any length, 64×64",
+        replace(_64, net=_RECURRENT, critics=_CLIP_AND_SPARSE),
     ),
     (
         "recurrent-64-long",
         "recurrent GAN that is trained on 32 frames of 64×64",
-        replace(_64, clip=ClipConfig(frames=32, height=64, width=64), net=_RECURRENT, critics=_CLIP_AND_FRAMES),
+        replace(_64, clip=ClipConfig(frames=32, height=64, width=64), net=_RECURRENT, critics=_CLIP_AND_SPARSE),
     ),
     (
         "mocogan-64",
@@ -106,12 +106,12 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     ),
     (
         "embed_motion-32",
-        "3D-convolutional generator, a critic with an embedding and an optical-flow network, and one of frames; 32×32",
+        "3D-convolutional generator, a critic with an embedding and an optical-flow network; 32×32",
         replace(_32, critics=_EMBED_MOTION),
     ),
     (
         "embed_motion-64",
-        "3D-convolutional generator, a critic with an embedding and an optical-flow network, and one of frames; 64×64",
+        "3D-convolutional generator, a critic with an embedding and an optical-flow network; 64×64",
         replace(_64, critics=_EMBED_MOTION),
     ),
 )
