@@ -46,7 +46,7 @@ _32 = replace(
     train=TrainConfig(sample_clips=20_000),
     gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
 )
-_RECURRENT = RecurrentConfig(width=32, motion=16, hidden=64)
+_RECURRENT = RecurrentConfig(width=32, hidden=16, label=16)
 _CLIP_AND_SPARSE = (CriticConfig(), CriticConfig(sees="sparse", frames=3))
 _EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="sparse", frames=3))
 
