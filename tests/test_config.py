@@ -62,8 +62,8 @@ def test_missing_key_and_wrong_types_are_refused() -> None:
         (lambda: GanConfig(beta1=1.0), "gan.beta1"),
         (lambda: GanConfig(r1=-1.0), "gan.r1"),
         (lambda: AugmentConfig(probability=1.0), "augment.probability is 1.0"),
-        (lambda: CriticConfig(weight=0.0), "critic.weight is 0.0"),
-        (lambda: CriticConfig(sees="frame"), 'critic.sees is .frame.*"frames"'),  # type: ignore[arg-type]
+        (lambda: CriticConfig(weight=0.0), r"critics.N.weight is 0.0"),
+        (lambda: CriticConfig(sees="frame"), 'critics.N.sees is .frame.*"frames"'),  # type: ignore[arg-type]
         (lambda: RecurrentConfig(width=1), "net.width is 1"),
         (lambda: TrainConfig(batch_size=0), "train.batch_size is 0"),
         (lambda: TrainConfig(save_minutes=0), "train.save_minutes"),
@@ -79,6 +79,8 @@ def test_preset_overrides_and_suggestions() -> None:
     assert preset("conv3d-32", {"gan.lr": 1e-3, "clip.frames": 8}).clip.frames == 8
     with pytest.raises(ConfigError, match=r'no preset "conv3d46".*conv3d-64'):
         preset("conv3d46")
+    other = preset("conv3d-32", {"net.kind": "recurrent", "net.width": 8}).net
+    assert isinstance(other, RecurrentConfig) and other.width == 8
     with pytest.raises(ConfigError, match=r'no knob "gan.lrr".*gan\.lr'):
         preset("conv3d-32", {"gan.lrr": 1})
     assert preset("recurrent-64", {"critics.1.frames": 2, "net.cell": "lstm"}).critics[1].frames == 2

@@ -115,12 +115,12 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
     config = tiny(PRESETS[name].config)
     config = dataclasses.replace(config, clip=dataclasses.replace(config.clip, channels=channels))
     method = make(config, labels)
-    before = {key: value.clone() for key, value in method.nets.state_dict().items()}
+    before = {key: value.detach().clone() for key, value in method.nets.named_parameters()}
     for number in range(2):
         log = method.step(batch(config, labels, number, heldout=True), number * 2, PlainEngine())
         assert "generator_loss" in log and sum(key.endswith("_heldout_gap") for key in log) == len(config.critics)
         assert all(torch.isfinite(value) for value in log.values())
-    changed = [key for key, value in method.nets.state_dict().items() if not torch.equal(value, before[key])]
+    changed = [key for key, value in method.nets.named_parameters() if not torch.equal(value, before[key])]
     assert set(changed) == set(before), "every weight should move"
     wishes = [Wish(seed, (1.0 - seed, 0.0 + seed) if labels else None) for seed in (0, 1)]
     segment = next(method.sampler().segments(wishes))
@@ -131,8 +131,13 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
 
 def test_each_critic_has_its_own_schedule() -> None:
     critics = (CriticConfig(width=4, steps=3), CriticConfig(sees="frames", width=4, steps=1))
-    config = dataclasses.replace(SMALL, critics=critics)
+    config = dataclasses.replace(SMALL, critics=critics, gan=GanConfig(r1=1.0, penalty_every=3))
     method = make(config, 0)
+    penalised: dict[str, int] = {}
+    for number in range(18):  # 6 rounds: 18 updates of the one critic, 6 of the other
+        for key in method.step(batch(config, 0, number), number * 2, PlainEngine()):
+            penalised[key] = penalised.get(key, 0) + key.endswith("r1")
+    assert (penalised["clip_r1"], penalised["frames_r1"]) == (6, 2), "at every third of its own updates"
     moved: dict[str, list[bool]] = {name: [] for name in method.nets}
     for number in range(6):
         before = {name: next(net.parameters()).clone() for name, net in method.nets.items()}
@@ -153,7 +158,6 @@ def test_each_critic_has_its_own_rate_and_weight() -> None:
     for name in ("critic_clip1", "critic_clip2"):
         method.nets[name].load_state_dict(method.nets["critic_clip1"].state_dict())
         scene = method.adversaries[name].scene(step, step.clips, step.clips)
-        scene.real_logits = torch.zeros(2)
         losses.append(float(method.adversaries[name].teach(method.nets[name], scene).detach()))
     assert losses[1] == pytest.approx(3 * losses[0])
 
@@ -176,8 +180,7 @@ def test_generator_step_leaves_no_gradient_in_the_critics() -> None:
     step = batch(SMALL, 0, 0)
     made = method.nets["generator"]({"z": torch.randn(2, 8)}, None)
     scene = method.adversaries["critic_clip"].scene(step, step.clips, made.clips)
-    scene.real_logits = torch.zeros(2)
-    method._generator_step(step, {"critic_clip": scene}, made.clips, made.penalty, PlainEngine())
+    method._generator_step(step, {"critic_clip": scene}, made, None, PlainEngine())
     critic = method.nets["critic_clip"]
     assert all(p.grad is None for p in critic.parameters())
     assert all(p.requires_grad for p in critic.parameters())
@@ -190,7 +193,7 @@ def test_mask_of_two_streams_counts_in_the_loss() -> None:
         ]({"z": torch.ones(1, 8)})
         for mask in (0.1, 0.2)
     ]
-    assert 0 < float(made[0].penalty) < 0.1
+    assert 0 < float(made[0].penalty.detach()) < 0.1
     torch.testing.assert_close(made[1].penalty, 2 * made[0].penalty)
 
 
@@ -227,12 +230,16 @@ def test_held_out_gap_tells_a_critic_that_knows_the_clips_by_heart() -> None:
             scene = method.adversaries["critic_clip"].scene(step, known, torch.rand_like(known) * 2 - 1)
             loss, _ = method.adversaries["critic_clip"].learn(method.nets["critic_clip"], scene, step, False)
             method._update("critic_clip", loss, PlainEngine())
-        gaps.append(
-            float(method.adversaries["critic_clip"].overfit(method.nets["critic_clip"], scene, step).popitem()[1])
+        (gap,) = (
+            method.adversaries["critic_clip"].heldout_gap(method.nets["critic_clip"], scene, step, heldout).values()
         )
-    assert abs(gaps[0]) < 1e-3 and gaps[1] > 0.5
-    names = {sign.kind for sign in method.judge({"clip_real": 5.0, "clip_fake": -5.0, "clip_heldout_gap": 0.9})}
+        gaps.append(float(gap))
+    assert abs(gaps[0]) < 1e-3 and gaps[1] > 1
+    names = {sign.kind for sign in method.judge({"clip_real": 5.0, "clip_fake": -5.0, "clip_heldout_gap": 9.0})}
     assert names == {"critic won", "learned by heart"} and names <= set(method.remedies)
+    assert method.judge({"clip_real": 0.5, "clip_fake": -0.5, "clip_heldout_gap": 0.9}) == [], "mostly noise"
+    wasserstein = dataclasses.replace(SMALL, gan=GanConfig(loss="wasserstein"))
+    assert make(wasserstein, 0).judge({"clip_real": 25.0, "clip_fake": -25.0}) == [], "its logits are distances"
 
 
 def test_refusals_name_value_and_reason() -> None:
@@ -244,11 +251,14 @@ def test_refusals_name_value_and_reason() -> None:
         ({"gan.temporal": 1.0, "critics.0.sees": "sparse"}, "change from frame to frame"),
         ({"gan.periodicity": "loop", "gan.period": 16}, "never comes back"),
         ({"critics.0.net": "mlp", "critics.0.patch": True}, "only conv"),
+        ({"critics.0.net": "mlp", "critics.0.time": "valid"}, "no such time"),
+        ({"critics.0.shrink": 3}, "divisor of 32"),
+        ({"critics.0.shrink": 8}, "at least 8 pixels"),
         ({"critics.0.sees": "frames", "critics.0.frames": 40}, "clips have 16"),
         ({"critics.0.time": "valid", "clip.frames": 8}, None),
     ):
         if words is None:
-            with pytest.raises(ConfigError, match="need 10"):
+            with pytest.raises(ConfigError, match="2 more"):
                 make(preset("conv3d-32", knobs), 0)
         else:
             with pytest.raises(ConfigError, match=words):
@@ -265,3 +275,31 @@ def test_every_generator_is_the_same_for_a_label_and_its_one_hot_mixture() -> No
         assert torch.equal(single, mixed), name
         half = generator(noise, torch.tensor([[0.5, 0.5, 0], [0, 0, 1]])).clips
         assert not torch.equal(half[0], single[0]) and torch.equal(half[1], single[1])
+
+
+def test_relativistic_generator_compares_with_the_critic_as_it_is_now() -> None:
+    config = dataclasses.replace(SMALL, gan=GanConfig(loss="relativistic", r1=0.0))
+    method = make(config, 0)
+    adversary, net = method.adversaries["critic_clip"], method.nets["critic_clip"]
+    step = batch(config, 0, 0)
+    scene = adversary.scene(step, step.clips, step.clips.flip(0))
+    adversary.learn(net, scene, step, False)
+    with torch.no_grad():
+        net.out.bias += 7.0  # common to both: what is compared does not change
+        net.out.weight *= 2.0
+        real, fake = (net(x).logits for x in (step.clips, step.clips.flip(0)))
+    torch.testing.assert_close(adversary.teach(net, scene), torch.nn.functional.softplus(real - fake).mean())
+
+
+def test_calibration_gives_the_levels_of_the_data() -> None:
+    method = make(SMALL, 0)
+    scale, shift = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([-0.9, 0.0, 0.5])
+    batches = [torch.randn(2, 3, 8, 16, 16) * scale.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1) for _ in range(3)]
+    method.calibrate(iter(batches))
+    for net in (method.nets["generator"], method.nets["critic_clip"], method.averages["generator"].module):
+        torch.testing.assert_close(net.levels.mean, shift, atol=0.02, rtol=0)
+        torch.testing.assert_close(net.levels.sd, scale, atol=0.02, rtol=0)
+    levels = method.nets["generator"].levels
+    numbers = levels(batches[0])
+    assert abs(float(numbers.mean())) < 0.1 and abs(float(numbers.std()) - 1) < 0.1
+    torch.testing.assert_close(levels.pixels(numbers), batches[0])

@@ -168,6 +168,7 @@ def test_video_between_two_seeds_and_two_labels(kind: str, request: pytest.Fixtu
     model: Model = request.getfixturevalue(kind)
     (clip,) = model.generate(1, frames=44, seed=3, label="walk", to_seed=9, to_label="run")
     moved = clip.array().astype(float)
+    assert {"to_seed": 9, "to_label": "run"}.items() <= clip.metadata.items()
     (start,) = model.generate(1, frames=44, seed=3, label="walk")
     first = np.abs(moved[0] - start.array()[0]).mean()
     last = np.abs(moved[-1] - start.array()[-1]).mean()

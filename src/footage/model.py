@@ -16,7 +16,7 @@ from footage import __version__
 from footage.checkpoint import ModelInfo, load_model
 from footage.errors import ConfigError, nearest
 from footage.methods.base import Sampler, Wish
-from footage.sample import draw_label, one_hot, one_video
+from footage.sample import draw_label, one_video
 from footage.video.encode import write_clip
 
 Frames = npt.NDArray[np.uint8]
@@ -133,9 +133,11 @@ class Model:
                 f"{self.info.name} makes clips of {known} frames, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",
             )
-        ends = [None if name is None else self.mixture(name) for name in (label, to_label)]
+        for text in (label, to_label):
+            if text is not None:
+                self.mixture(text)  # complains now, and not when the first clip is made
         return (
-            self._clip(seed + i, frames, fps, label, ends[0], ends[1], None if to_seed is None else to_seed + i)
+            self._clip(seed + i, None if to_seed is None else to_seed + i, label, to_label, frames or known, fps)
             for i in range(count)
         )
 
@@ -163,28 +165,22 @@ class Model:
         return tuple(weight / total for weight in weights.values())
 
     def _clip(
-        self,
-        seed: int,
-        frames: int | None,
-        fps: float | None,
-        label: str | None,
-        start: tuple[float, ...] | None,
-        end: tuple[float, ...] | None,
-        to_seed: int | None,
+        self, seed: int, to_seed: int | None, label: str | None, to_label: str | None, frames: int, fps: float | None
     ) -> Clip:
         if label is None and self.labels:
-            drawn = draw_label(self.info.label_shares, seed)
-            label, start = self.labels[drawn], one_hot(drawn, len(self.labels))
+            label = self.labels[draw_label(self.info.label_shares, seed)]
+        start, end = (None if name is None else self.mixture(name) for name in (label, to_label))
         wish = Wish(seed, start, to_seed, end)
-        length = frames or self.info.config.clip.frames
         metadata = {
             "made_with": f"footage {__version__}",
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
             "seed": seed,
             **({} if label is None else {"label": label}),
+            **({} if to_label is None else {"to_label": to_label}),
+            **({} if to_seed is None else {"to_seed": to_seed}),
         }
-        return Clip(lambda: one_video(self.sampler, wish, length), length, fps or self.info.fps, metadata)
+        return Clip(lambda: one_video(self.sampler, wish, frames), frames, fps or self.info.fps, metadata)
 
 
 def model_folder(folder: Path | str) -> Path:

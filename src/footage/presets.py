@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from footage.config import (
     CriticConfig,
     GanConfig,
     MlpConfig,
+    NetConfig,
     RecurrentConfig,
     TrainConfig,
     flat,
@@ -92,7 +94,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     ),
     (
         "mocogan-64",
-        "recurrent GAN as MoCoGAN was published: patch critics, no penalty, batches of 3; 64×64",
+        "recurrent GAN after MoCoGAN: patch critics, no penalty, batches of 3; 64×64",
         replace(
             _64,
             net=RecurrentConfig(width=64),
@@ -138,13 +140,17 @@ def preset(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
 def override(config: Config, overrides: Mapping[str, Any]) -> Config:
     """Return a configuration with some knobs changed; see `preset`."""
     value = to_json(config)
+    if "net.kind" in overrides:  # another generator has knobs of its own
+        kinds = {kind.kind: kind for kind in typing.get_args(NetConfig)}
+        if overrides["net.kind"] in kinds and overrides["net.kind"] != config.net.kind:
+            value["net"] = to_json(kinds[overrides["net.kind"]]())
     for knob, setting in overrides.items():
         *path, last = knob.split(".")
         place: Any = value
         for part in path:
             place = _inside(place, part)
         if _inside(place, last, missing := object()) is missing:
-            raise ConfigError(f'there is no knob "{knob}"', nearest(knob, flat(to_json(config))))
+            raise ConfigError(f'there is no knob "{knob}"', nearest(knob, flat(value)))
         place[int(last) if isinstance(place, list) else last] = setting
     return from_json(Config, value)
 

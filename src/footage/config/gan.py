@@ -149,17 +149,20 @@ class CriticConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes below one, and settings that the network does not have."""
-        require_named(self, "critic", "net", "sees", "time", "motion", "labels")
+        where = "critics.N"
+        require_named(self, where, "net", "sees", "time", "motion", "labels")
         for knob, most in (("frames", 4096), ("shrink", 64), ("steps", 100)):
             value = getattr(self, knob)
-            require(1 <= value <= most, f"critic.{knob}", value, f"give 1 to {most}")
-        require(self.width is None or 1 <= self.width <= 8192, "critic.width", self.width, "give 1 to 8192")
-        require(self.lr is None or 0 < self.lr < 1, "critic.lr", self.lr, "give a rate above 0 and below 1")
-        require(self.weight > 0, "critic.weight", self.weight, "give more than 0, or leave the critic out")
+            require(1 <= value <= most, f"{where}.{knob}", value, f"give 1 to {most}")
+        require(self.width is None or 1 <= self.width <= 8192, f"{where}.width", self.width, "give 1 to 8192")
+        require(self.lr is None or 0 < self.lr < 1, f"{where}.lr", self.lr, "give a rate above 0 and below 1")
+        require(self.weight > 0, f"{where}.weight", self.weight, "give more than 0, or leave the critic out")
+        ok = self.time == "halve" or (self.net == "conv" and not self.timeless)
+        require(ok, f"{where}.time", self.time, f"{self.net} of {self.sees} has no such time: give halve")
         if self.net != "conv":
-            require(not self.patch, "critic.patch", self.patch, f"{self.net} judges the whole: only conv has patches")
+            require(not self.patch, f"{where}.patch", self.patch, f"{self.net} judges the whole: only conv has patches")
             ok = self.sees == "clip"
-            require(ok, "critic.sees", self.sees, f"{self.net} sees the clip: only conv sees parts of it")
+            require(ok, f"{where}.sees", self.sees, f"{self.net} sees the clip: only conv sees parts of it")
 
     @property
     def timeless(self) -> bool:
@@ -181,8 +184,15 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
             raise ConfigError(
                 f"{where}.patch is on and gan.loss is relativistic: a patch of a real clip has no fake partner to be "
                 "compared with",
-                f"give --{where}.patch False, or another loss",
+                f"give --{where}.no-patch, or another loss",
             )
+        for knob in ("height", "width"):
+            side = getattr(clip, knob)
+            if side % critic.shrink or side // critic.shrink < 8:
+                raise ConfigError(
+                    f"{where}.shrink is {critic.shrink}, clip.{knob} is {side}",
+                    f"give a divisor of {side} that leaves at least 8 pixels",
+                )
         if critic.timeless and critic.frames > clip.frames:
             raise ConfigError(f"{where}.frames is {critic.frames}, clips have {clip.frames}", "give no more than that")
     if gan.temporal and any(critic.timeless or critic.sees == "difference" for critic in critics):

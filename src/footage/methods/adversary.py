@@ -25,8 +25,6 @@ class Scene:
     """Of the fakes, with their way back to the generator."""
     labels: Tensor | None
     """(N,), those of real and fake alike."""
-    real_logits: Tensor | None = None
-    """The verdict on the real ones, without gradient, once the critic has learned."""
 
 
 class Adversary:
@@ -59,9 +57,8 @@ class Adversary:
         fakes = scene.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
         verdict = net(torch.cat([reals, fakes]), _twice(scene.labels), _twice(scene.real.gaps))  # 2N ...
         real, fake = verdict.logits.float().chunk(2)
-        scene.real_logits = real.detach()
         loss = self.loss.critic(real, fake)
-        log = {"loss": loss.detach(), "real": scene.real_logits.mean(), "fake": fake.detach().mean()}
+        log = {"loss": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
         if verdict.classes is not None and scene.labels is not None:
             named = cross_entropy(verdict.classes.float()[: len(reals)], scene.labels)
             loss, log["labels"] = loss + named, named.detach()
@@ -105,28 +102,29 @@ class Adversary:
 
     def teach(self, net: nn.Module, scene: Scene) -> Tensor:
         """Return what the generator is to minimise; the critic's weights are to be frozen."""
-        assert scene.real_logits is not None, "the critic learns before it teaches"
         verdict = net(scene.fake.inputs, scene.labels, scene.fake.gaps)
-        loss = self.loss.generator(scene.real_logits, verdict.logits.float())
+        fake = verdict.logits.float()
+        real = fake.detach()  # most losses do not look at it
+        if self.loss.paired:
+            with torch.no_grad():
+                real = net(scene.real.inputs, scene.labels, scene.real.gaps).logits.float()
+        loss = self.loss.generator(real, fake)
         if verdict.classes is not None and scene.labels is not None:
             loss = loss + cross_entropy(verdict.classes.float(), scene.labels)
         return self.critic.weight * loss
 
     @torch.no_grad()
-    def overfit(self, net: nn.Module, scene: Scene, batch: Batch) -> dict[str, Tensor]:
-        """Return the held-out gap, (D(train) - D(held out)) / (D(train) - D(fake)): 0 is right, 1 is learned by heart.
+    def heldout_gap(self, net: nn.Module, scene: Scene, batch: Batch, heldout: Tensor) -> dict[str, Tensor]:
+        """Return how much more real the critic finds training clips than held-out ones, (B, C, T, H, W), in logits.
 
-        The measure r_v of Karras et al. 2020 (ADA), eq. 1.
+        Beside the gap between real and fake it tells how much is known by heart (Karras et al. 2020, ADA, eq. 1).
         """
         assert batch.heldout is not None
-        clips, labels = batch.heldout
-        unseen = self.scene(Batch(clips, labels, torch.Generator().manual_seed(0), len(clips)), clips, clips)
-        shown = ((scene.real, scene.labels), (unseen.real, unseen.labels), (scene.fake, scene.labels))
-        train, heldout, fake = (
-            net(seen.inputs, named, seen.gaps).logits.mean(dtype=torch.float32) for seen, named in shown
-        )
-        span = train - fake
-        return {f"{self.name}_heldout_gap": (train - heldout) / torch.where(span.abs() < 1e-3, 1e-3, span)}
+        unseen = Batch(heldout, batch.heldout[1], torch.Generator().manual_seed(0), len(heldout))
+        shown = self.scene(unseen, heldout, heldout)
+        train = net(scene.real.inputs, scene.labels, scene.real.gaps).logits.mean(dtype=torch.float32)
+        new = net(shown.real.inputs, shown.labels, shown.real.gaps).logits.mean(dtype=torch.float32)
+        return {f"{self.name}_heldout_gap": train - new}
 
 
 def _twice(value: Tensor | None) -> Tensor | None:

@@ -7,7 +7,7 @@ The training loop and the samplers know a method through this file alone. `backw
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,14 +143,16 @@ class Method(Protocol):
     """Filled by `build_optimizers`. The loop may replace entries by wrapped ones."""
     remedies: Mapping[str, str]
     """What usually helps against a sign, by its kind; `diverged` among them."""
+    cycle: int
+    """Steps in which everything happens that happens now and then."""
     curves: Mapping[str, tuple[str, ...]]
     """What to plot: title -> names of logged figures."""
 
     def __init__(self, config: Config, labels: int) -> None:
         """Make the networks of a configuration, for a number of labels; 0 for an unconditional model."""
 
-    def calibrate(self, clips: Tensor) -> None:
-        """Look at some real clips, (B, C, T, H, W), before the first step of a new run."""
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Look at some real clips, batches of (B, C, T, H, W), before the first step of a new run."""
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Look for signs of trouble in the mean logged figures of the last few hundred clips."""

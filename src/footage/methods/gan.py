@@ -1,14 +1,15 @@
 """Generative adversarial training: any generator against any number of critics.
 
-Each critic has its own optimiser, weight and schedule; the loss, its penalties (applied lazily, Karras et al. 2020,
-appendix B) and the augmentation are common to all. The fakes' labels are those of the real clips beside them, hence the
-data's marginal. Fakes are made once a step, for every critic and for the generator.
+Each critic has its own optimiser, weight and schedule; the loss, its penalties and the augmentation are common to all.
+Penalties are lazy, at every n-th of a critic's updates (Karras et al. 2020, appendix B, but the rates and betas
+stay). The fakes' labels are those of the real clips beside them, hence the data's marginal. Fakes are made once a step,
+for every critic and for the generator.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +35,11 @@ GENERATORS: dict[str, type[Generator]] = {
 """Every generator, by the `kind` of its configuration."""
 WON = 8.0
 """Gap between the mean logits of real and fake clips above which a critic has won: it tells them apart by e^8."""
-LEARNED = 0.8
-"""Held-out gap above which a critic knows the training clips by heart."""
+LOGISTIC = ("minimax", "non-saturating", "relativistic")
+"""Losses whose logits are logarithms of odds."""
+LEARNED, APART = 0.8, 2.0
+"""A critic knows the training clips by heart when the held-out gap is more than `LEARNED` of that between real and fake
+clips, and the latter is at least `APART`: below, it is mostly noise."""
 
 
 def critic_names(config: Config) -> list[str]:
@@ -54,7 +58,7 @@ class Gan:
     """
 
     remedies: Mapping[str, str] = {
-        "critic won": "ten times --gan.r1, half of --gan.critic-lr, or more clips",
+        "critic won": "a penalty (--gan.r1), or ten times as much of it, half of --gan.critic-lr, or more clips",
         "learned by heart": "--augment.probability 0.3, a larger --gan.r1, or more clips",
         "grey": "a lower --gan.lr, or start again with another --train.seed",
         "frozen": "train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
@@ -76,21 +80,28 @@ class Gan:
         self.nets = nn.ModuleDict(nets)
         self.optimizers: dict[str, Optimizer] = {}
         self.round = max(critic.steps for critic in config.critics)
+        self.cycle = self.round * config.gan.penalty_every
         names = [adversary.name for adversary in self.adversaries.values()]
         self.curves: Mapping[str, tuple[str, ...]] = {
             "Losses": ("generator_loss", *(f"{name}_loss" for name in names)),
             "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
-            "Held-out gap (0 is right, 1: learned by heart)": tuple(f"{name}_heldout_gap" for name in names),
+            "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
         }
 
-    def calibrate(self, clips: Tensor) -> None:
-        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W)."""
-        pixels = clips.transpose(0, 1).flatten(1).double()  # C (B T H W)
-        mean, sd = pixels.mean(dim=1).float(), pixels.std(dim=1).float()
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        for clips in batches:
+            pixels = clips.transpose(0, 1).flatten(1)  # C (B T H W)
+            count += pixels.shape[1]
+            total = total + pixels.sum(dim=1, dtype=torch.float64)
+            squares = squares + pixels.square().sum(dim=1, dtype=torch.float64)
+        mean = total / count
+        sd = (squares / count - mean.square()).clamp(min=0).sqrt()
         for nets in (self.nets, *(average.module for average in self.averages.values())):
             for module in nets.modules():
                 if isinstance(module, Levels):
-                    module.learn(mean, sd)
+                    module.learn(mean.float(), sd.float())
 
     def build_optimizers(self) -> None:
         """Make an optimiser for each network."""
@@ -119,14 +130,17 @@ class Gan:
         for name, adversary in self.adversaries.items():
             if left < adversary.critic.steps:
                 scenes[name] = adversary.scene(batch, reals, fakes)
-                penalised = number % self.config.gan.penalty_every == 0
+                steps = adversary.critic.steps
+                updates = number // self.round * steps + steps - 1 - left  # this critic's own, so far
+                penalised = updates % self.config.gan.penalty_every == 0
                 loss, said = adversary.learn(self.nets[name], scenes[name], batch, penalised)
                 self._update(name, loss, engine)
                 if self.config.gan.clip_weights:
                     penalties.clip_weights_(self.nets[name], self.config.gan.clip_weights)
                 log |= said
         if left == 0:
-            log |= self._generator_step(batch, scenes, made.clips, made.penalty, engine)
+            heldout = None if batch.heldout is None else self._augmented(batch.heldout[0], batch, chance)
+            log |= self._generator_step(batch, scenes, made, heldout, engine)
             done = batch.total * self.round
             self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
         return log
@@ -147,18 +161,18 @@ class Gan:
         return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips)
 
     def _generator_step(
-        self, batch: Batch, scenes: Mapping[str, Scene], fakes: Tensor, own: Tensor, engine: Engine
+        self, batch: Batch, scenes: Mapping[str, Scene], made: Made, heldout: Tensor | None, engine: Engine
     ) -> dict[str, Tensor]:
         log: dict[str, Tensor] = {}
         with contextlib.ExitStack() as frozen:
             bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in scenes}
-            loss = own + self._periodicity(batch.clips, fakes, engine)
+            loss = made.penalty + self._periodicity(batch.clips, made.clips, engine)
             for name, scene in scenes.items():
                 loss = loss + self.adversaries[name].teach(bare[name], scene)
             self._update("generator", loss, engine)
-            if batch.heldout is not None:
+            if heldout is not None:
                 for name, scene in scenes.items():
-                    log |= self.adversaries[name].overfit(bare[name], scene, batch)
+                    log |= self.adversaries[name].heldout_gap(bare[name], scene, batch, heldout)
         return log | {"generator_loss": loss.detach()}
 
     def _periodicity(self, reals: Tensor, fakes: Tensor, engine: Engine) -> Tensor | float:
@@ -183,12 +197,12 @@ class Gan:
         signs = []
         for name in (adversary.name for adversary in self.adversaries.values()):
             gap = row.get(f"{name}_real", 0.0) - row.get(f"{name}_fake", 0.0)
-            if gap >= WON:
+            if gap >= WON and self.config.gan.loss in LOGISTIC:
                 text = f"the critic of {name} has won (its logits for real and fake lie {gap:.1f} apart)"
                 signs.append(Sign("critic won", text))
             known = row.get(f"{name}_heldout_gap", 0.0)
-            if known >= LEARNED:
-                text = f"the critic of {name} knows the training clips by heart (held-out gap {known:.2f})"
+            if gap >= APART and known >= LEARNED * gap:
+                text = f"the critic of {name} knows the training clips by heart (held-out gap {known:.1f} of {gap:.1f})"
                 signs.append(Sign("learned by heart", text))
         return signs
 

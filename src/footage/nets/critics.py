@@ -5,6 +5,7 @@ Labels by projection (Miyato and Koyama 2018, eq. 3) or by naming them beside ju
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from torch import Tensor, nn
@@ -46,7 +47,9 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> Verdict:
         """Judge N things; one logit for each (N,), or one for each patch (N, P)."""
-        features: Tensor = self.trunk(x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x))
+        numbers = x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x)
+        pixels = (x,) if isinstance(self.trunk, TwoStreamTrunk) else ()
+        features: Tensor = self.trunk(numbers, *pixels)
         volume = features.flatten(2) if features.ndim > 2 else features.unsqueeze(2)  # N c P
         pooled = volume.mean(dim=2)  # N c
         judged = volume.transpose(1, 2) if self.patch else features.flatten(1)  # N P c, or N (c P)
@@ -61,10 +64,11 @@ class Critic(nn.Module):
 
 
 def _trunk(critic: CriticConfig, clip: ClipConfig, width: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
+    small = dataclasses.replace(clip, height=clip.height // critic.shrink, width=clip.width // critic.shrink)
     if critic.net == "mlp":
-        return MlpTrunk(clip, width)
+        return MlpTrunk(small, width)
     if critic.net == "two_stream":
-        return TwoStreamTrunk(clip, width)
+        return TwoStreamTrunk(small, width)
     enter, *shape = seen_shape(critic, clip)
     frames, high, wide = shape
     assert high is not None and wide is not None

@@ -36,8 +36,8 @@ class ConvTrunk(nn.Module):
             count -= 1
         if valid and frames is not None and frames < 3 * count + 1:
             raise ConfigError(
-                f"clips of {frames} frames end before the critic's last layer",
-                f"kernels without padding need {3 * count + 1}: give --clip.frames, or the critic's time halve",
+                f"{frames} frames end before the critic's last layer: its kernels have no padding",
+                f"give --clip.frames {3 * count + 1 - frames} more, or the critic's time halve",
             )
         widths = channels(width, count)[::-1]
         stages: list[nn.Module] = []
@@ -81,10 +81,10 @@ class TwoStreamTrunk(nn.Module):
         self.flow = ConvTrunk(2 * (clip.frames - 1), (None, *self.flow_size), width)
         self.size = self.frames.size + self.flow.size
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
+    def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
+        """Return the features of a clip, of which `pixels` are the levels in [-1, 1]: the flow is taken from those."""
         pictures = self.frames(x.transpose(1, 2).flatten(0, 1))  # (N T) c h w
         appearance = pictures.mean(dim=(2, 3)).unflatten(0, (len(x), -1)).mean(dim=1)  # N c
-        flow = adaptive_avg_pool2d(horn_schunck(x).flatten(1, 2), self.flow_size)  # N 2(T-1) h w
+        flow = adaptive_avg_pool2d(horn_schunck(pixels).flatten(1, 2), self.flow_size)  # N 2(T-1) h w
         motion = self.flow(flow).mean(dim=(2, 3))  # N c
         return torch.cat([appearance, motion], dim=1)

@@ -16,9 +16,6 @@ from footage.config import Config
 from footage.methods.base import PlainEngine
 from footage.training.fit import Place, fake_batch, fresh_method
 
-CYCLE = 16
-"""Steps that are counted: penalties and generator updates come every few steps."""
-
 
 class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the floating-point operations of everything within the block, gradients and their gradients included.
@@ -42,14 +39,14 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def clip_flops(config: Config, labels: int, place: Place) -> float:
-    """Return the floating-point operations of training for each clip: the mean of `CYCLE` real steps of one clip."""
+    """Return the floating-point operations of training for each clip: a mean of real steps of one clip."""
     method = fresh_method(config, labels, place)
     with FlopCount() as count:
-        for number in range(CYCLE):
+        for number in range(method.cycle):
             batch = fake_batch(config, labels, 1, place.device)
             with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16, cache_enabled=False):
                 method.step(batch, number, PlainEngine())
-    return float(count.total) / CYCLE
+    return float(count.total) / method.cycle
 
 
 def forget_peak(device: str) -> None:

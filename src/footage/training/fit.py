@@ -20,6 +20,8 @@ WORKSPACE = 1.6
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
 LIBRARIES = 600 * 2**20
 """Bytes that the program takes before the first tensor."""
+MOST_STEPS = 32
+"""Steps of one clip that are looked at, at most; see `Method.cycle`."""
 SLOW = 3.0
 """Seconds of a step of one clip above which larger steps are not timed but reckoned."""
 SMALLER = "lower --clip.height, --clip.width, --clip.frames or --net.width"
@@ -158,32 +160,33 @@ def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Nee
 
     weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
     average_bytes = sum(p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters())
-    size = 1
-    begin = time.perf_counter()
-    with (
-        torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-    ):
-        method.step(fake_batch(config, labels, size, place.device), 0, PlainEngine())
     owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
-    activations = sum(count for pointer, count in kept.items() if pointer not in owned)
-    seconds = time.perf_counter() - begin
+    activations, steps = 0, min(method.cycle, MOST_STEPS)
+    for number in range(steps):  # now and then there is a penalty, or a generator's update
+        kept.clear()
+        begin = time.perf_counter()
+        with (
+            torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        ):
+            method.step(fake_batch(config, labels, 1, place.device), number, PlainEngine())
+        seconds = time.perf_counter() - begin
+        activations = max(activations, sum(count for pointer, count in kept.items() if pointer not in owned))
     if seconds > SLOW:  # too slow to be timed in full
         seconds *= timed_batch
     elif timed_batch:
         batch = fake_batch(config, labels, timed_batch, place.device)
-        times = []
-        for number in range(1, 4):
-            begin = time.perf_counter()
+        for number in range(-1, steps):
+            if number == 0:  # the one before warms up
+                begin = time.perf_counter()
             with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16):
-                log = method.step(copy.copy(batch), number * timed_batch, PlainEngine())
+                log = method.step(copy.copy(batch), (number % steps) * timed_batch, PlainEngine())
             float(next(iter(log.values())))  # waits for the device
-            times.append(time.perf_counter() - begin)
-        seconds = min(times)
+        seconds = (time.perf_counter() - begin) / steps
     return Needs(
         parameters={name: sum(p.numel() for p in net.parameters()) for name, net in method.nets.items()},
         fixed_bytes=LIBRARIES + 4 * weights + average_bytes,  # weights, gradients, two moments of Adam
-        clip_bytes=int(activations / size * WORKSPACE),
+        clip_bytes=int(activations * WORKSPACE),
         step_seconds=seconds if timed_batch else 0.0,
         timed_batch=timed_batch,
     )

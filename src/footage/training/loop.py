@@ -11,6 +11,7 @@ import math
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -264,7 +265,7 @@ class Training:
 def run(training: Training) -> Outcome:
     """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
     progress, budget = training.progress, training.budget
-    reals = first_clips(training.loader, SAMPLES)
+    reals = torch.cat(list(first_clips(training.loader, SAMPLES)))[:SAMPLES]
     log = MetricsLog(training.folder, progress.clips_seen)
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"
@@ -337,10 +338,10 @@ def _stretch(
     return "done" if training.sane() else "not finite"
 
 
-def first_clips(loader: Loader, count: int) -> Tensor:
-    """Return the first `count` training windows, (B, C, T, H, W) in [-1, 1]."""
-    parts = [loader.batch(seen)[0] for seen in range(0, count, loader.local)]
-    return from_uint8(np.concatenate(parts)[:count])
+def first_clips(loader: Loader, count: int) -> Iterator[Tensor]:
+    """Yield the first `count` training windows or a few more, batches of (B, C, T, H, W) in [-1, 1]."""
+    for seen in range(0, count, loader.local):
+        yield from_uint8(loader.batch(seen)[0])
 
 
 def _crossed(before: int, now: int, interval: int) -> bool:

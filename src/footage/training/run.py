@@ -22,8 +22,10 @@ from footage import files
 from footage.config import Config, differences, from_json, to_json
 from footage.errors import ConfigError, TrainingError
 
-FIXED = ("method", "clip.", "net.", "train.seed")
-"""Knobs that cannot change within a run: its networks or its random draws depend on them."""
+FIXED = ("method", "clip.", "net.", "critics.", "gan.optimizer", "train.seed")
+"""Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
+FREE = (".weight", ".lr", ".steps")
+"""Knobs of a critic that can."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
         )
     changed = differences(old, config)
     for knob, (before, now) in changed.items():
-        if knob.startswith(FIXED):
+        if knob.startswith(FIXED) and not (knob.startswith("critics.") and knob.endswith(FREE)):
             raise TrainingError(
                 f'"{folder.path}" was begun with {knob} {before}, now it is {now}', "give another --out"
             )
