@@ -204,7 +204,7 @@ def test_batch_size_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(train__batch_size=None)
     needs = fit.Needs({}, fixed_bytes=100, clip_bytes=10, step_seconds=0, timed_batch=0)
     place = fit.Place("cpu", False)
-    for free, size in ((10**6, 16), (190, 8), (110, 1)):
+    for free, size in ((10**6, 8), (150, 4), (110, 1)):
         monkeypatch.setattr(fit, "memory_free", lambda device, free=free: free)
         assert fit.fit_batch(config, needs, place) == size
     monkeypatch.setattr(fit, "memory_free", lambda device: 105)
