@@ -97,7 +97,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "recurrent GAN after MoCoGAN: patch critics, no penalty, batches of 3; 64×64",
         replace(
             _64,
-            net=RecurrentConfig(width=64),
+            net=RecurrentConfig(width=64, mix="concatenate"),
             critics=(
                 CriticConfig(time="valid", patch=True, labels="classify"),
                 CriticConfig(sees="frames", frames=3, patch=True),

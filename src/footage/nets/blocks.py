@@ -171,16 +171,19 @@ def start_smooth(stage: nn.ConvTranspose3d | nn.ConvTranspose2d) -> None:
 
 
 class Tower(nn.Module):
-    """Codes (B, D) -> volume (B, C, T, H, W): a linear layer and the doublings of a plan.
+    """Codes (B, D), style (B, S) -> volume (B, C, T, H, W): a linear layer and the doublings of a plan.
+
+    A style scales the channels before each doubling, x (1 + A s): it decides what is seen, and the codes where.
 
     Args:
         codes: their length D.
         shape: the doublings.
         width: channels of the outermost hidden stage.
         out: channels C of the volume.
+        style: its length S; 0 for none.
     """
 
-    def __init__(self, codes: int, shape: Plan, width: int, out: int) -> None:
+    def __init__(self, codes: int, shape: Plan, width: int, out: int, style: int = 0) -> None:
         super().__init__()
         widths = channels(width, len(shape.stages))
         flat = all(stage.kernel[0] == 1 for stage in shape.stages) and shape.base[0] == 1
@@ -194,15 +197,24 @@ class Tower(nn.Module):
             else nn.ConvTranspose3d(inside, outside, stage.kernel, stage.stride, stage.padding)
             for inside, outside, stage in zip(widths, [*widths[1:], out], shape.stages, strict=True)
         )
+        self.scales = nn.ModuleList(nn.Linear(style, channels) for channels in widths) if style else None
+        for scale in self.scales or ():
+            assert isinstance(scale, nn.Linear)
+            nn.init.normal_(scale.weight, std=0.5 * style**-0.5)
+            nn.init.zeros_(scale.bias)
         for stage in self.stages:
             assert isinstance(stage, (nn.ConvTranspose2d, nn.ConvTranspose3d))
             start_smooth(stage)
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, style: Tensor | None = None) -> Tensor:
         """Return the volumes; those of a single frame have an axis of time of length one."""
         x: Tensor = self.start(codes).unflatten(1, self.base)  # B C t h w
-        for stage in self.stages:
-            x = stage(leaky_relu(self.norm(x), LEAK))  # B C/2 2t 2h 2w
+        for number, stage in enumerate(self.stages):
+            x = self.norm(x)
+            if self.scales is not None:
+                scale: Tensor = self.scales[number](style)
+                x = x * (1 + scale.view(*scale.shape, *[1] * (x.ndim - 2)))
+            x = stage(leaky_relu(x, LEAK))  # B C/2 2t 2h 2w
         return x.unsqueeze(2) if self.flat else x
 
 

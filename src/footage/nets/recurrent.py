@@ -37,7 +37,10 @@ class RecurrentGenerator(Generator):
         self.cell = cell(net.motion + named, net.hidden, batch_first=True)
         start_slow(self.cell, clip.frames, net.motion)
         self.norm = PixelNorm()
-        self.tower = Tower(net.content + named + net.hidden, still(plan(clip)), net.width, clip.channels)
+        modulated = net.mix == "modulate"
+        codes = named + net.hidden + (0 if modulated else net.content)
+        style = net.content + named if modulated else 0
+        self.tower = Tower(codes, still(plan(clip)), net.width, clip.channels, style)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one clip's noise."""
@@ -72,9 +75,13 @@ class RecurrentGenerator(Generator):
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
             steps = torch.cat([motion, *named], dim=2).float()
             path, after = self.cell(steps, state[0] if self.net.cell == "gru" else state)
-        codes = torch.cat([_along(content, frames), *named], dim=2)
-        moving = self.norm(rearrange(path, "b t d -> (b t) d"))  # as large as the other codes
-        pictures = self.tower(torch.cat([codes.flatten(0, 1), moving], dim=1))  # (B T) C 1 H W
+        moving = self.norm(path.flatten(0, 1))  # (B T) hidden, as large as the other codes
+        told = [part.flatten(0, 1) for part in named]  # (B T) label
+        seen = torch.cat([_along(content, frames).flatten(0, 1), *told], dim=1)  # (B T) (content + label)
+        if self.net.mix == "modulate":
+            pictures = self.tower(torch.cat([moving, *told], dim=1), seen)  # (B T) C 1 H W
+        else:
+            pictures = self.tower(torch.cat([seen, moving], dim=1))
         clips = rearrange(pictures, "(b t) c 1 h w -> b c t h w", t=frames)
         return self.levels.pixels(clips), (after,) if self.net.cell == "gru" else after
 
