@@ -67,8 +67,8 @@ class RecurrentConfig:
     cell: Literal["gru", "lstm"] = "gru"
     """The recurrent cell."""
     mix: Literal["modulate", "concatenate"] = "modulate"
-    """How the decoder gets the content: it scales the channels of every stage, so that it stays while motion goes on; or
-    it stands beside the motion code at the start (MoCoGAN)."""
+    """How the decoder gets the content: it scales the channels of every stage, so that it stays while motion goes on;
+    or it stands beside the motion code at the start (MoCoGAN)."""
     label: int = 64
     """Length of the label's embedding, where there are labels."""
     width: int = 48
