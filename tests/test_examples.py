@@ -37,7 +37,7 @@ def test_your_own_clips(tmp_path: Path) -> None:
 
 
 def test_your_own_loop() -> None:
-    assert "torch.Size([2, 3, 16, 32, 32])" in example("your_own_loop.py", "2")
+    assert "(2, 16, 32, 32, 3)" in example("your_own_loop.py", "2")
 
 
 def readme_commands() -> list[str]:
