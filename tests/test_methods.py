@@ -43,6 +43,7 @@ GENERATORS = {
     "two streams": Conv3dConfig(latent=8, label=4, width=4, streams=2),
     "gru": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4),
     "lstm": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, cell="lstm"),
+    "concatenated": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, mix="concatenate"),
 }
 CRITICS = {
     "clip": CriticConfig(),

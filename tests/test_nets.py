@@ -128,6 +128,30 @@ def test_recurrent_goes_on_where_it_stopped_and_needs_fresh_noise() -> None:
         assert (changed[:5] == 0).all() and (changed[5:] > 0).all(), "noise acts from its own frame on"
 
 
+def test_content_stays_while_motion_goes_on() -> None:
+    torch.manual_seed(0)
+    clip = ClipConfig(8, 16, 16, 3)
+    generator = RecurrentGenerator(clip, RecurrentConfig(width=8), 0)
+    noise = {name: torch.randn(2, *size) for name, size in generator.noise(8).items()}
+    clips = generator(noise).clips
+    noise["content"] = noise["content"].flip(0)
+    other = generator(noise).clips
+    assert not torch.allclose(clips, other), "content matters"
+    generator.tower.scales = None  # content enters through the scales alone
+    assert torch.equal(generator(noise).clips, generator({**noise, "content": noise["content"].flip(0)}).clips)
+
+
+def test_cell_begins_with_memories_of_many_lengths() -> None:
+    torch.manual_seed(0)
+    generator = RecurrentGenerator(ClipConfig(16, 16, 16, 3), RecurrentConfig(hidden=64, width=4), 2)
+    noise = torch.randn(8, 256, 10)
+    named = torch.zeros(8, 256, 64)
+    path = generator.cell(torch.cat([noise, named], dim=2), torch.zeros(1, 8, 64))[0].detach()[:, 64:]
+    now, then = path[:, :-1].flatten(0, 1), path[:, 1:].flatten(0, 1)
+    kept = ((now - now.mean(0)) * (then - then.mean(0))).mean(0) / (now.std(0) * then.std(0))
+    assert kept.median() > 0.5 and kept.max() > 0.8, "from frame to frame most of the state stays"
+
+
 def test_too_large_and_too_short_are_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"weights.*fewer frames"):
         MlpGenerator(ClipConfig(16, 64, 64, 3), MlpConfig(), 0)
