@@ -108,7 +108,7 @@ def test_weights_of_other_networks_are_refused(tmp_path: Path) -> None:
     for altered, words in (
         ({**tensors, "more": torch.zeros(1)}, 'also holds "more"'),
         ({k: v for k, v in tensors.items() if k != name}, f'lacks "{name}"'),
-        ({**tensors, name: torch.zeros(3)}, r"is \(3,\), not"),
+        ({**tensors, name: torch.zeros(7)}, r"is \(7,\), not"),
     ):
         write_model(tmp_path, info, altered)
         with pytest.raises(ModelError, match=words):

@@ -15,13 +15,16 @@ from footage.training.start import prepare
 CLIPS = 100_000
 """Training clips after which a small model shows what it can do."""
 
+FIRST = ("conv3d-64", "conv3d-32")
+"""Presets to begin with."""
+
 
 def choose(dataset: Dataset) -> tuple[Config, str]:
     """Return the configuration that suits a data set's frames, and the options that say so on the command line."""
     info = dataset.info
-    configs = [preset.config for preset in PRESETS.values()]
+    configs = [PRESETS[name].config for name in FIRST]
     exact = [c for c in configs if (c.clip.height, c.clip.width) == (info.height, info.width)]
-    config = exact[0] if exact else PRESETS["conv3d-64"].config
+    config = exact[0] if exact else configs[0]
     options = f"--preset {config.preset}"
     clip = dataclasses.replace(config.clip, channels=info.channels)
     if not exact:
