@@ -35,21 +35,21 @@ class Preset:
     """The configuration."""
 
 
+_CLIP_AND_SPARSE = (CriticConfig(), CriticConfig(sees="sparse", frames=3))
 _64 = Config(
     preset="conv3d-64",
     clip=ClipConfig(frames=16, height=64, width=64),
-    net=Conv3dConfig(width=48),
+    net=Conv3dConfig(width=32, label=16),
     gan=GanConfig(lr=3e-4, critic_lr=3e-4),
+    critics=_CLIP_AND_SPARSE,
 )
 _32 = replace(
     _64,
     clip=ClipConfig(frames=16, height=32, width=32),
-    net=Conv3dConfig(width=32),
     train=TrainConfig(sample_clips=20_000),
     gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
 )
 _RECURRENT = RecurrentConfig(width=32, hidden=16, label=16)
-_CLIP_AND_SPARSE = (CriticConfig(), CriticConfig(sees="sparse", frames=3))
 _EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="sparse", frames=3))
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
@@ -70,7 +70,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
         "conv3d-64-streams",
         "3D-convolutional GAN with a moving foreground over a still background (VGAN), 16 frames of 64×64",
-        replace(_64, net=Conv3dConfig(width=48, streams=2)),
+        replace(_64, net=Conv3dConfig(width=32, label=16, streams=2)),
     ),
     (
         "conv3d-64-dual",

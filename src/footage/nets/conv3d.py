@@ -31,8 +31,10 @@ class Conv3dGenerator(Generator):
         self.sparsity = net.mask
         self.levels = Levels(clip.channels)
         self.table = LabelTable(labels, net.label) if labels else None
-        self.tower = Tower(codes, shape, net.width, clip.channels + (net.streams - 1))
-        self.background = Tower(codes, still(shape), net.width, clip.channels) if net.streams == 2 else None
+        self.modulated = net.mix == "modulate"
+        style = codes if self.modulated else 0
+        self.tower = Tower(codes, shape, net.width, clip.channels + (net.streams - 1), style)
+        self.background = Tower(codes, still(shape), net.width, clip.channels, style) if net.streams == 2 else None
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one clip's noise."""
@@ -43,10 +45,11 @@ class Conv3dGenerator(Generator):
         z = noise["z"]
         assert z.ndim == 2 and z.shape[1] == self.latent, f"z is {tuple(z.shape)}, not (B, {self.latent})"
         code = with_label(z, self.table, label)
-        volume: Tensor = self.tower(code)
+        style = code if self.modulated else None
+        volume: Tensor = self.tower(code, style)
         if self.background is None:
             return Made(self.levels.pixels(volume), volume.new_zeros(()))
         foreground, mask = volume[:, :-1], torch.sigmoid(volume[:, -1:])
-        still_picture = self.background(code)  # B C 1 H W
+        still_picture = self.background(code, style)  # B C 1 H W
         clips = self.levels.pixels(mask * foreground + (1 - mask) * still_picture)
         return Made(clips, self.sparsity * mask.mean(dtype=torch.float32))
