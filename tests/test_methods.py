@@ -41,6 +41,7 @@ GENERATORS = {
     "mlp": MlpConfig(latent=8, label=4, width=4),
     "conv3d": SMALL.net,
     "two streams": Conv3dConfig(latent=8, label=4, width=4, streams=2),
+    "conv3d, concatenated": Conv3dConfig(latent=8, label=4, width=4, mix="concatenate"),
     "gru": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4),
     "lstm": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, cell="lstm"),
     "concatenated": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, mix="concatenate"),

@@ -40,8 +40,8 @@ class Conv3dConfig:
     width: int = 48
     """Channels of the outermost hidden stage; they double towards the innermost, up to 512."""
     mix: Literal["modulate", "concatenate"] = "modulate"
-    """How noise and label enter: they also scale the channels of every stage, so that they are not forgotten on the way;
-    or they stand at the start alone (VGAN)."""
+    """How noise and label enter: they also scale the channels of every stage, so that none is forgotten on the way; or
+    they stand at the start alone (VGAN)."""
     streams: Literal[1, 2] = 1
     """2 for a moving foreground over a still background, put together by a mask."""
     mask: float = 0.1
