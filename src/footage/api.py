@@ -240,16 +240,15 @@ def generate(
     strips: list[Any] = []
     captions: list[str] = []
     for clip in tracked(clips, count, "generating", console):
-        parts = [f"{clip.metadata['seed']:06d}"]
-        if "label" in clip.metadata:
-            parts.insert(0, re.sub(r"[^\w-]+", "_", clip.metadata["label"])[:60])
-        path = to / ("-".join(parts) + ("" if format == "png" else f".{format}"))
+        named = re.sub(r"[^\w-]+", "_", clip.metadata["label"])[:60] + "-" if "label" in clip.metadata else ""
+        name = f"{named}{clip.metadata['seed']:06d}"
+        path = to / (name + ("" if format == "png" else f".{format}"))
         picker = Picker(clip.frames)
         write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
         written.append(path)
         if len(strips) < SHEET_CLIPS:
             strips.append(picker.strip())
-            captions.append("-".join(parts))
+            captions.append(name)
     save_picture(to / "sheet.png", contact_sheet(strips, captions))
     console.print(f"{len(written):,} clips and sheet.png in {to}", highlight=False)
     return written
