@@ -191,7 +191,12 @@ def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) 
         "version": __version__,
     }
     with files.replacing(path) as temporary, open(temporary, "wb") as handle:
-        torch.save(state, handle)  # through a file object: it passes on the system's own error
+        try:
+            torch.save(state, handle)  # through a file object: it passes on the system's own error
+        except RuntimeError as error:  # where it fails again while it closes the file
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Adversary:
         """Return the finite-difference form of a zero-centred penalty; in float32, where small differences survive."""
         noise = batch.normal(scene.real.each, *inputs.shape[1:]).flatten(0, 1)
         with torch.autocast(inputs.device.type, enabled=False):
-            both = torch.cat([inputs.float(), inputs.float() + self.gan.sigma * noise])
+            both = torch.cat([inputs, inputs + self.gan.sigma * noise])
             here, there = net(both, _twice(scene.labels), _twice(scene.real.gaps)).logits.chunk(2)
             return penalties.finite_difference(here, there, self.gan.sigma)
 

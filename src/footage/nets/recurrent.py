@@ -73,7 +73,7 @@ class RecurrentGenerator(Generator):
         frames = motion.shape[1]
         named = [] if self.table is None else [_along(self.table(label), frames)]
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
-            steps = torch.cat([motion, *named], dim=2).float()
+            steps = torch.cat([motion, *named], dim=2).to(state[0].dtype)
             path, after = self.cell(steps, state[0] if self.net.cell == "gru" else state)
         moving = self.norm(path.flatten(0, 1))  # (B T) hidden, as large as the other codes
         told = [part.flatten(0, 1) for part in named]  # (B T) label

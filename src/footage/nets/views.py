@@ -44,7 +44,7 @@ def look(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> Seen:
     chosen = clips.transpose(1, 2)[rows, picks.to(clips.device)]  # B k C h w
     if critic.sees == "frames":
         return Seen(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
-    gaps = picks.diff(dim=1).to(clips.device, torch.float32) / frames
+    gaps = picks.diff(dim=1).to(clips) / frames
     return Seen(rearrange(chosen, "b k c h w -> b (k c) h w"), gaps, 1)
 
 
