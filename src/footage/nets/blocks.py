@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Levels(nn.Module):
         return numbers * self.sd.view(shape) + self.mean.view(shape)
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, ABC):
     """What all generators have: `forward(noise, label) -> Made`, and this."""
 
     levels: Levels
@@ -71,9 +72,9 @@ class Generator(nn.Module):
     table: LabelTable | None
     """Embeddings of the labels; None for an unconditional generator."""
 
+    @abstractmethod
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise of one clip of `frames` frames, by name."""
-        raise NotImplementedError
 
 
 class Verdict(NamedTuple):
