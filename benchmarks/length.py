@@ -35,7 +35,7 @@ def main() -> None:
     for frames in (8, 16, 64, options.frames):
         energies: list[float] = []
         last, count, rest = None, 0, np.empty(0)
-        for chunk in videos(model.sampler, seeds, labels, frames):
+        for chunk in videos(model.generator, seeds, labels, frames):
             values = chunk.astype(np.float32)
             before = values[:, :1] if last is None else last
             change = np.abs(np.diff(np.concatenate([before, values], axis=1), axis=1)).mean(axis=(0, 2, 3, 4))

@@ -118,7 +118,7 @@ def made(model: Model, clips: int) -> Iterator[tuple[Frames, int]]:
     for first in range(0, clips, 20):
         seeds = list(range(first, min(first + 20, clips)))
         labels = [seed % len(model.labels) for seed in seeds]
-        chunks = list(videos(model.sampler, seeds, labels, model.info.config.clip.frames))
+        chunks = list(videos(model.generator, seeds, labels, model.info.config.clip.frames))
         yield from zip(np.concatenate(chunks, axis=1), labels, strict=True)
 
 

@@ -189,7 +189,7 @@ def fakes(model: Model, count: int, seed: int = 0) -> Iterator[Frames]:
     for first in range(seed, seed + count, BATCH):
         seeds = range(first, min(first + BATCH, seed + count))
         labels = [draw_label(info.label_shares, number) for number in seeds] if info.labels else None
-        chunks = list(videos(model.sampler, seeds, labels, info.config.clip.frames))
+        chunks = list(videos(model.generator, seeds, labels, info.config.clip.frames))
         yield np.concatenate(chunks, axis=1)
 
 

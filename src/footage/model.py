@@ -15,11 +15,19 @@ import numpy.typing as npt
 from footage import __version__
 from footage.checkpoint import ModelInfo, load_model
 from footage.errors import ConfigError, nearest
-from footage.methods.base import Sampler, Wish
+from footage.methods.base import Generates, Sampler, Wish
 from footage.sample import draw_label, one_video
 from footage.video.encode import write_clip
 
 Frames = npt.NDArray[np.uint8]
+
+DOES = {
+    "generate": "it makes clips from seeds",
+    "predict": "it continues a clip",
+    "translate": "it turns a picture or a clip into another",
+    "reconstruct": "it packs clips into few numbers, and unpacks them",
+}
+"""What models do, by the command that lets them."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +90,36 @@ class Model:
         """The classes that `generate` takes; empty for an unconditional model."""
         return self.info.labels
 
+    @property
+    def generator(self) -> Generates:
+        """The sampler, where the model makes clips from a seed.
+
+        Raises:
+            ConfigError: it is given a clip, and the remedy is another command.
+        """
+        if isinstance(self.sampler, Generates):
+            return self.sampler
+        raise ConfigError(f"{self.info.name} makes no clips from nothing: {self.does}", f"use footage {self.verb}")
+
+    @property
+    def verb(self) -> str:
+        """The command for this model: a key of `DOES`."""
+        method = self.info.config.method
+        return {"gan": "generate", "vae": "reconstruct"}.get(method, method)
+
+    @property
+    def does(self) -> str:
+        """What the model does, in words."""
+        return DOES[self.verb]
+
     def joins(self, frames: int) -> str:
         """Say how clips of this length are put together where the model alone cannot make them; else nothing."""
-        length = self.info.config.clip.frames
-        if self.sampler.endless or frames <= length:
+        length, generator = self.info.config.clip.frames, self.generator
+        if generator.endless or frames <= length:
             return ""
         return (
             f"{self.info.name} makes {length} frames at once; longer clips are joined from its segments, blended over "
-            f"{length - self.sampler.hop} frames each. For clips without joins train with --clip.frames {frames}"
+            f"{length - generator.hop} frames each. For clips without joins train with --clip.frames {frames}"
         )
 
     def generate(
@@ -128,7 +158,7 @@ class Model:
             if value is not None and not least <= value < float("inf"):
                 raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
         known = self.info.config.clip.frames
-        if not (to_label is None and to_seed is None) and not self.sampler.endless and (frames or known) <= known:
+        if not (to_label is None and to_seed is None) and not self.generator.endless and (frames or known) <= known:
             raise ConfigError(
                 f"{self.info.name} makes clips of {known} frames, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",
@@ -180,7 +210,7 @@ class Model:
             **({} if to_label is None else {"to_label": to_label}),
             **({} if to_seed is None else {"to_seed": to_seed}),
         }
-        return Clip(lambda: one_video(self.sampler, wish, frames), frames, fps or self.info.fps, metadata)
+        return Clip(lambda: one_video(self.generator, wish, frames), frames, fps or self.info.fps, metadata)
 
 
 def model_folder(folder: Path | str) -> Path:

@@ -17,6 +17,7 @@ from footage.config import (
     MlpConfig,
     NetConfig,
     RecurrentConfig,
+    SimVpConfig,
     TrainConfig,
     flat,
     from_json,
@@ -51,6 +52,14 @@ _32 = replace(
 )
 _RECURRENT = RecurrentConfig(width=32, hidden=16, label=16)
 _EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="sparse", frames=3))
+
+_PREDICT = Config(
+    method="predict",
+    clip=ClipConfig(frames=20, height=64, width=64),
+    net=SimVpConfig(),
+    critics=(),
+    train=TrainConfig(batch_size=16),
+)
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
@@ -116,6 +125,11 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "3D-convolutional generator, a critic with an embedding and an optical-flow network; 64×64",
         replace(_64, critics=_EMBED_MOTION),
     ),
+    (
+        "simvp-64",
+        "predictor without recurrence (SimVP): 10 frames of 64×64 from the 10 before them",
+        _PREDICT,
+    ),
 )
 
 PRESETS: dict[str, Preset] = {name: Preset(about, replace(config, preset=name)) for name, about, config in _PRESETS}
@@ -166,6 +180,7 @@ _TINY: dict[str, dict[str, int]] = {
     "mlp": {"width": 4, "latent": 8, "label": 4},
     "conv3d": {"width": 4, "latent": 8, "label": 4},
     "recurrent": {"width": 4, "content": 8, "motion": 4, "hidden": 4, "label": 4},
+    "simvp": {"width": 4, "hidden": 8, "layers": 1},
 }
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.methods.base import Sampler, Wish
+from footage.methods.base import Generates, Wish
 
 Frames = npt.NDArray[np.uint8]
 
@@ -38,7 +38,7 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
 
 
-def stream(sampler: Sampler, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+def stream(sampler: Generates, wishes: Sequence[Wish]) -> Iterator[Tensor]:
     """Yield one video for each wish, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
 
     The segments of an endless sampler follow each other as they are. Those of a fixed length are blended over
@@ -60,7 +60,7 @@ def stream(sampler: Sampler, wishes: Sequence[Wish]) -> Iterator[Tensor]:
         yield segment[:, :, :-shared]
 
 
-def wished(sampler: Sampler, wishes: Sequence[Wish], frames: int) -> Iterator[Frames]:
+def wished(sampler: Generates, wishes: Sequence[Wish], frames: int) -> Iterator[Frames]:
     """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each wish.
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
@@ -83,13 +83,13 @@ def one_hot(label: int, labels: int) -> tuple[float, ...]:
     return tuple(float(number == label) for number in range(labels))
 
 
-def videos(sampler: Sampler, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
+def videos(sampler: Generates, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
     """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed, with a label or none."""
     named = [None] * len(seeds) if labels is None else [one_hot(label, sampler.classes) for label in labels]
     return wished(sampler, [Wish(seed, label) for seed, label in zip(seeds, named, strict=True)], frames)
 
 
-def one_video(sampler: Sampler, wish: Wish, frames: int) -> Iterator[Frames]:
+def one_video(sampler: Generates, wish: Wish, frames: int) -> Iterator[Frames]:
     """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments."""
     for chunk in wished(sampler, [wish], frames):
         yield chunk[0]

@@ -14,7 +14,21 @@ from typing import Any, Literal, TypeVar
 from footage.config.checks import require
 from footage.config.data import ClipConfig, IngestConfig
 from footage.config.gan import AugmentConfig, CriticConfig, GanConfig, check_together
-from footage.config.nets import Conv3dConfig, MlpConfig, NetConfig, RecurrentConfig
+from footage.config.learn import KlConfig, LearnConfig, TaskConfig
+from footage.config.nets import (
+    Conv3dConfig,
+    ConvLstmConfig,
+    GeneratorConfig,
+    MlpConfig,
+    NetConfig,
+    PredictorConfig,
+    RecurrentConfig,
+    SimVpConfig,
+    SvgConfig,
+    TranslatorConfig,
+    VaeConfig,
+)
+from footage.config.tasks import check_method, judged_clip
 from footage.config.train import TrainConfig
 from footage.errors import ConfigError, nearest
 
@@ -23,13 +37,23 @@ __all__ = [
     "ClipConfig",
     "Config",
     "Conv3dConfig",
+    "ConvLstmConfig",
     "CriticConfig",
     "GanConfig",
+    "GeneratorConfig",
     "IngestConfig",
+    "KlConfig",
+    "LearnConfig",
     "MlpConfig",
     "NetConfig",
+    "PredictorConfig",
     "RecurrentConfig",
+    "SimVpConfig",
+    "SvgConfig",
+    "TaskConfig",
     "TrainConfig",
+    "TranslatorConfig",
+    "VaeConfig",
     "differences",
     "flat",
     "from_json",
@@ -45,16 +69,22 @@ class Config:
 
     preset: str = "custom"
     """Named configuration that all other values default to; `footage models` lists them."""
-    method: Literal["gan"] = "gan"
+    method: Literal["gan", "vae", "predict", "translate"] = "gan"
     """The way of training: a key of `footage.methods.METHODS`."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """The shape of the clips."""
     net: NetConfig = field(default_factory=Conv3dConfig)
-    """The generator."""
+    """The network that is trained, and kept."""
+    learn: LearnConfig = field(default_factory=LearnConfig)
+    """Learning from examples: every method but `gan`."""
+    kl: KlConfig = field(default_factory=KlConfig)
+    """Latent variables: `vae`, and predictors that have some."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What predictors and translators are given."""
     gan: GanConfig = field(default_factory=GanConfig)
-    """Adversarial training."""
+    """Adversarial training: `gan`, and every other method that has critics."""
     critics: tuple[CriticConfig, ...] = (CriticConfig(),)
-    """The critics."""
+    """The critics; there may be none where something else is learned from."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Changes made alike to real and generated clips before the critics see them, for small data sets."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -62,7 +92,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not go together."""
-        check_together(self.gan, self.critics, self.clip)
+        check_method(self.method, self.net, self.task, self.clip, self.critics)
+        if self.critics:
+            check_together(self.gan, self.critics, judged_clip(self.clip, self.net))
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -83,7 +115,8 @@ def from_json(kind: type[T], value: Any, where: str = "configuration") -> T:
     for key in value:
         if key not in hints:
             raise ConfigError(f'{where} has no "{key}"', nearest(key, hints))
-    missing = [key for key in hints if key not in value]
+    sections = {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)}  # new ones: not used before
+    missing = [key for key in hints if key not in value and key not in sections]
     if missing:
         raise ConfigError(f'{where} lacks "{missing[0]}"', "add it, or make the file again with this version")
     return kind(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in value.items()})

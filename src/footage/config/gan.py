@@ -176,8 +176,6 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
     Raises:
         ConfigError: with the reason.
     """
-    if not critics:
-        raise ConfigError("there is no critic", "give at least one")
     for number, critic in enumerate(critics):
         where = f"critics.{number}"
         if critic.patch and gan.loss == "relativistic":

@@ -1,11 +1,11 @@
-"""Knobs of the generators: one class each, told apart by `kind`."""
+"""Knobs of the networks that are trained: one class each, told apart by `kind`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from footage.config.checks import require
+from footage.config.checks import require, require_named
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,132 @@ class RecurrentConfig:
         require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
 
 
-NetConfig = MlpConfig | Conv3dConfig | RecurrentConfig
-"""Every generator's configuration."""
+@dataclass(frozen=True)
+class VaeConfig:
+    """The causal (2+1)D video VAE."""
+
+    kind: Literal["vae"] = "vae"
+    """Which network."""
+    latent: int = 16
+    """Channels of the latent volume (latent, T / 4, H / 8, W / 8)."""
+    width: int = 32
+    """Channels of the outermost stage; they double towards the innermost."""
+    prior: Literal["normal", "gan"] = "normal"
+    """What samples are drawn from: independent normal numbers, or a 3D-convolutional GAN in the latent space that
+    learns beside the VAE; `critics` then judge latent volumes."""
+    noise: int = 64
+    """Length of that GAN's latent code."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        require_named(self, "net", "prior")
+        require(1 <= self.latent <= 1024, "net.latent", self.latent, "give 1 to 1024 channels")
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+        require(self.noise >= 1, "net.noise", self.noise, "give at least 1")
+
+
+@dataclass(frozen=True)
+class ConvLstmConfig:
+    """The convolutional LSTM encoder and forecaster (Shi et al. 2015)."""
+
+    kind: Literal["convlstm"] = "convlstm"
+    """Which network."""
+    width: int = 64
+    """Channels of each layer's state."""
+    layers: int = 3
+    """Layers."""
+    kernel: int = 3
+    """Size of the convolutions from state to state, odd."""
+    patch: int = 4
+    """Frames enter as patches of this size, a channel for each pixel."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        require(1 <= self.width <= 512, "net.width", self.width, "give 1 to 512 channels")
+        require(1 <= self.layers <= 16, "net.layers", self.layers, "give 1 to 16")
+        require(self.kernel in (1, 3, 5, 7), "net.kernel", self.kernel, "give 1, 3, 5 or 7")
+        require(self.patch in (1, 2, 4, 8), "net.patch", self.patch, "give 1, 2, 4 or 8")
+
+
+@dataclass(frozen=True)
+class SimVpConfig:
+    """The predictor without recurrence: SimVP (Gao et al. 2022) with gated attention (Tan et al. 2022)."""
+
+    kind: Literal["simvp"] = "simvp"
+    """Which network."""
+    width: int = 32
+    """Channels of each frame's features, at a quarter of the size."""
+    hidden: int = 192
+    """Channels of all frames' features together, inside the translator."""
+    layers: int = 6
+    """Blocks of attention."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+        require(4 <= self.hidden <= 4096, "net.hidden", self.hidden, "give 4 to 4096 channels")
+        require(1 <= self.layers <= 64, "net.layers", self.layers, "give 1 to 64")
+
+
+@dataclass(frozen=True)
+class SvgConfig:
+    """Stochastic prediction with a learned prior: SVG-LP (Denton and Fergus 2018)."""
+
+    kind: Literal["svg"] = "svg"
+    """Which network."""
+    latent: int = 10
+    """Length of the latent code of a frame."""
+    code: int = 128
+    """Length of a frame's features g."""
+    hidden: int = 256
+    """Units of the LSTM layers."""
+    width: int = 32
+    """Channels of the outermost stage of encoder and decoder; they double towards the innermost, up to 512."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        for knob in ("latent", "code", "hidden"):
+            require(getattr(self, knob) >= 1, f"net.{knob}", getattr(self, knob), "give at least 1")
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+
+
+@dataclass(frozen=True)
+class TranslatorConfig:
+    """The generator that is given a picture or a clip (Isola et al. 2017)."""
+
+    kind: Literal["translator"] = "translator"
+    """Which network."""
+    shape: Literal["resnet", "unet"] = "unet"
+    """Residual blocks at a quarter of the size, or ever smaller stages with shortcuts between equal sizes."""
+    width: int = 32
+    """Channels of the outermost stage; they double towards the innermost, up to 512."""
+    blocks: int = 6
+    """Residual blocks, for `resnet`."""
+    time: int = 3
+    """Frames that a convolution over time sees, all of them past; 1 translates every frame by itself."""
+    modulate: bool = False
+    """Let the source scale and shift the features at every stage of the decoder (spatially adaptive modulation, Park et
+    al. 2019), so that label maps are not washed out."""
+    motion: int = 16
+    """Length of the motion code, where a clip is made from a picture."""
+
+    def __post_init__(self) -> None:
+        """Refuse names and sizes that cannot be."""
+        require_named(self, "net", "shape")
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+        require(1 <= self.blocks <= 64, "net.blocks", self.blocks, "give 1 to 64")
+        require(1 <= self.time <= 9, "net.time", self.time, "give 1 to 9 frames")
+        require(self.motion >= 1, "net.motion", self.motion, "give at least 1")
+
+
+GeneratorConfig = MlpConfig | Conv3dConfig | RecurrentConfig
+"""Generators from noise."""
+PredictorConfig = ConvLstmConfig | SimVpConfig | SvgConfig
+"""Networks that continue a clip."""
+NetConfig = (
+    MlpConfig | Conv3dConfig | RecurrentConfig | VaeConfig | ConvLstmConfig | SimVpConfig | SvgConfig | TranslatorConfig
+)
+"""Every network's configuration."""
 
 
 def _check_sizes(code: int, label: int) -> None:

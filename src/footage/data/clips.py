@@ -12,11 +12,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from footage import files
 from footage.config import ClipConfig
+from footage.data.arrays import TRAINING_IMAGES, read_idx
 from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import SHAPES, draw_factors, drawn_digits, moving_digits, render_shapes
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
+from footage.video.probe import UnusableMedia
 
 Labels = npt.NDArray[np.int64]
 
@@ -75,6 +78,55 @@ class DatasetClips:
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C), memory-mapped."""
         return self.dataset.read(self.dataset.rows[index], start, frames)
+
+
+class MovingDigits:
+    """Moving MNIST: clips of bouncing digits, drawn as they are asked for from the images of an IDX file.
+
+    Training clips show the first 80% of the images, held-out clips the others. There are more training clips than are
+    ever seen, and 1,000 held-out ones, always the same (Srivastava et al. 2015).
+
+    Args:
+        path: an IDX file of 28×28 images.
+        clip: shape of the clips.
+        digits: how many move.
+    """
+
+    CLIPS = 500_000
+    HELDOUT = 1_000
+    labels: tuple[str, ...] = ()
+    fps = 25.0
+
+    def __init__(self, path: Path, clip: ClipConfig, digits: int = 2) -> None:
+        if clip.height != clip.width or clip.height < 32:
+            raise ConfigError(
+                f"digits are square and at least 32×32, not {clip.height}×{clip.width}", "change the size"
+            )
+        try:
+            images = read_idx(path)
+        except UnusableMedia as error:
+            raise DatasetError(f"{path} is no data set: {error}", "give a dataset folder, or MNIST's images") from None
+        if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) < 10:
+            raise DatasetError(f"{path} holds an array {images.shape}", "give at least 10 images of 28×28")
+        middle = int(len(images) * TRAINING_IMAGES)
+        self._images = {"train": images[:middle], "heldout": images[middle:]}
+        self.name, self.frames, self.digits = f"moving digits of {path.name}", max(20, clip.frames), digits
+        self.shape = (clip.height, clip.width, 1)
+        self.content_hash = json_digest([files.file_digest(path), digits, self.shape, self.frames, 1])
+
+    def spans(self, split: Split) -> list[Span]:
+        """Return the clips of one split."""
+        first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
+        return [Span(number, self.frames, -1) for number in range(first, first + count)]
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Draw a window of a clip, uint8 (T, H, W, C)."""
+        images = self._images["train" if index < self.CLIPS else "heldout"]
+        unknown = np.full(len(images), -1)
+        clip, _ = moving_digits(
+            images, unknown, seed=0, index=index, digits=self.digits, frames=frames, size=self.shape[0], start=start
+        )
+        return clip
 
 
 class BuiltInClips:
@@ -140,12 +192,14 @@ BUILT_IN = ("shapes", "digits", "digits-2", "digits-3")
 
 
 def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
-    """Open a dataset folder, or a built-in data set by its name, drawn at the size of `clip`.
+    """Open a dataset folder; or draw at the size of `clip`: a built-in data set by its name, or Moving MNIST.
 
-    A folder of that name comes first, where it holds a dataset.
+    A folder of that name comes first, where it holds a dataset. An IDX file of images stands for two digits that move.
     """
     if str(data) in BUILT_IN and not (Path(data) / "dataset.json").exists():
         return BuiltInClips(str(data), height=clip.height, width=clip.width, channels=clip.channels)
+    if Path(data).is_file() and "idx3" in Path(data).name:
+        return MovingDigits(Path(data), clip)
     return DatasetClips(Dataset(data))
 
 

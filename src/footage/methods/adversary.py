@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from footage import penalties
-from footage.config import Config, CriticConfig
+from footage.config import ClipConfig, Config, CriticConfig
 from footage.losses import LOSSES
 from footage.methods.base import Batch
 from footage.nets.views import Seen, look, pick
@@ -34,10 +34,11 @@ class Adversary:
         name: its name in the log.
         critic: its configuration.
         config: the whole configuration.
+        clip: shape of what is judged.
     """
 
-    def __init__(self, name: str, critic: CriticConfig, config: Config) -> None:
-        self.name, self.critic, self.gan, self.clip = name, critic, config.gan, config.clip
+    def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:
+        self.name, self.critic, self.gan, self.clip = name, critic, config.gan, clip
         self.loss = LOSSES[config.gan.loss]
 
     def scene(self, batch: Batch, reals: Tensor, fakes: Tensor) -> Scene:

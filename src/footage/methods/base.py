@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -111,18 +111,35 @@ class Wish:
 
 
 class Sampler(Protocol):
-    """A trained model, ready to give clips. It holds the averaged weights only."""
+    """A trained model, ready to give clips. It holds the averaged weights only.
+
+    What it gives them from is told by what else it is: a `Generates`, a `Predicts`, a `Converts`, or several of them.
+    """
 
     clip: ClipConfig
-    """Shape of a segment."""
+    """Shape of the clips that it was trained on."""
+    device: torch.device
+    """Where it computes."""
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Show what the model does, for real clips (B, C, T, H, W) and their labels (B,).
+
+        Returns:
+            What stands beside each other on a sheet, by name, (B, C, T, H, W) in [-1, 1] each. The first is what the
+            model has made, and is to be judged; the i-th of generated clips has seed i.
+        """
+
+
+@runtime_checkable
+class Generates(Sampler, Protocol):
+    """A model that makes clips from nothing but a seed and a label."""
+
     endless: bool
     """Whether successive segments continue one another without a seam."""
     hop: int
     """Frames from the beginning of a segment to that of the next."""
     classes: int
     """Number of labels that it knows; 0 for an unconditional model."""
-    device: torch.device
-    """Where it computes."""
 
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
         """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each wish.
@@ -130,6 +147,42 @@ class Sampler(Protocol):
         A row depends on its own wish only. Where `endless` is false, each segment is a clip by itself, and the next
         one is its neighbour in latent space.
         """
+
+
+@runtime_checkable
+class Predicts(Sampler, Protocol):
+    """A model that continues clips."""
+
+    past: int
+    """Frames that it is given."""
+    certain: bool
+    """Whether there is one future only; else each seed gives another."""
+
+    def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """Yield the frames that follow `past`, (B, C, P, H, W), for ever, in chunks (B, C, t, H, W) in [-1, 1].
+
+        Row i depends on the i-th past and the i-th seed only. Memory is constant.
+        """
+
+
+@runtime_checkable
+class Converts(Sampler, Protocol):
+    """A model that turns a picture or a clip into another: a translator, or an autoencoder."""
+
+    source: ClipConfig
+    """Shape of what it is given; frames is 1 for a picture, out of which a whole clip is made."""
+    hop: int
+    """Frames that it takes at once: chunks but the last are multiples of it."""
+
+    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+        """Turn a video, chunks (1, C, t, H, W) in [-1, 1], into another, chunk by chunk, in constant memory.
+
+        The result does not depend on how the video is cut into chunks. From a picture (1, C, 1, H, W), frames are made
+        for ever, or as many as are asked for.
+        """
+
+    def sources(self, clips: Tensor) -> Tensor:
+        """Return what the model is given in training, for clips (B, C, T, H, W) as they stand in the data."""
 
 
 class Method(Protocol):

@@ -1,9 +1,7 @@
 """Generative adversarial training: any generator against any number of critics.
 
-Each critic has its own optimiser, weight and schedule; the loss, its penalties and the augmentation are common to all.
-Penalties are lazy, at every n-th of a critic's updates (Karras et al. 2020, appendix B, but the rates and betas
-stay). The fakes' labels are those of the real clips beside them, hence the data's marginal. Fakes are made once a step,
-for every critic and for the generator.
+The loss, its penalties and the augmentation are common to all critics. The fakes' labels are those of the real clips
+beside them, hence the data's marginal. Fakes are made once a step, for every critic and for the generator.
 """
 
 from __future__ import annotations
@@ -13,17 +11,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Optimizer
 
 from footage import augment, penalties
 from footage.config import Config
 from footage.ema import MovingAverage
-from footage.methods.adversary import Adversary, Scene
+from footage.methods.adversary import Scene
 from footage.methods.base import Batch, Engine, Sampler, Sign
+from footage.methods.panel import Panel, gan_optimizer
 from footage.methods.samplers import FixedSampler, RollingSampler
-from footage.nets.blocks import Generator, Levels, Made
+from footage.nets.blocks import Generator, Made, learn_levels
 from footage.nets.conv3d import Conv3dGenerator
-from footage.nets.critics import make_critic
 from footage.nets.mlp import MlpGenerator
 from footage.nets.recurrent import RecurrentGenerator
 
@@ -33,20 +31,6 @@ GENERATORS: dict[str, type[Generator]] = {
     "recurrent": RecurrentGenerator,
 }
 """Every generator, by the `kind` of its configuration."""
-WON = 8.0
-"""Gap between the mean logits of real and fake clips above which a critic has won: it tells them apart by e^8."""
-LOGISTIC = ("minimax", "non-saturating", "relativistic")
-"""Losses whose logits are logarithms of odds."""
-LEARNED, APART = 0.8, 2.0
-"""A critic knows the training clips by heart when the held-out gap is more than `LEARNED` of that between real and fake
-clips, and the latter is at least `APART`: below, it is mostly noise."""
-
-
-def critic_names(config: Config) -> list[str]:
-    """Return a name for each critic, from its network or what it sees; a number tells apart those of one name."""
-    plain: list[str] = [critic.sees if critic.net == "conv" else critic.net for critic in config.critics]
-    plain = [name + ("_patch" if critic.patch else "") for name, critic in zip(plain, config.critics, strict=True)]
-    return [name if plain.count(name) == 1 else f"{name}{plain[:i].count(name) + 1}" for i, name in enumerate(plain)]
 
 
 class Gan:
@@ -73,15 +57,11 @@ class Gan:
         generator = nets["generator"]
         assert isinstance(generator, Generator)
         self.shapes = generator.noise(config.clip.frames)
-        self.adversaries: dict[str, Adversary] = {}
-        for name, critic in zip(critic_names(config), config.critics, strict=True):
-            nets[f"critic_{name}"] = make_critic(critic, config.clip, critic.width or config.net.width, labels)
-            self.adversaries[f"critic_{name}"] = Adversary(name, critic, config)
-        self.nets = nn.ModuleDict(nets)
+        self.panel = Panel(config, labels, config.clip, config.net.width)
+        self.nets = nn.ModuleDict(nets | self.panel.nets)
         self.optimizers: dict[str, Optimizer] = {}
-        self.round = max(critic.steps for critic in config.critics)
-        self.cycle = self.round * config.gan.penalty_every
-        names = [adversary.name for adversary in self.adversaries.values()]
+        self.cycle = self.panel.cycle
+        names = self.panel.names
         self.curves: Mapping[str, tuple[str, ...]] = {
             "Losses": ("generator_loss", *(f"{name}_loss" for name in names)),
             "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
@@ -90,58 +70,24 @@ class Gan:
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for clips in batches:
-            pixels = clips.transpose(0, 1).flatten(1)  # C (B T H W)
-            count += pixels.shape[1]
-            total = total + pixels.sum(dim=1, dtype=torch.float64)
-            squares = squares + pixels.square().sum(dim=1, dtype=torch.float64)
-        mean = total / count
-        sd = (squares / count - mean.square()).clamp(min=0).sqrt()
-        for nets in (self.nets, *(average.module for average in self.averages.values())):
-            for module in nets.modules():
-                if isinstance(module, Levels):
-                    module.learn(mean.float(), sd.float())
+        learn_levels(batches, self.nets, *(average.module for average in self.averages.values()))
 
     def build_optimizers(self) -> None:
         """Make an optimiser for each network."""
-        gan = self.config.gan
-        rates = {name: a.critic.lr or gan.critic_lr for name, a in self.adversaries.items()}
-        for name, rate in {"generator": gan.lr, **rates}.items():
-            weights = self.nets[name].parameters()
-            self.optimizers[name] = (
-                Adam(weights, rate, betas=(gan.beta1, gan.beta2), fused=True)
-                if gan.optimizer == "adam"
-                else RMSprop(weights, rate, alpha=gan.beta2, foreach=True)
-            )
+        self.optimizers["generator"] = gan_optimizer(self.config, self.nets["generator"], self.config.gan.lr)
+        self.optimizers |= self.panel.build_optimizers(dict(self.nets))
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
-        """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes.
-
-        A round has as many steps as the most diligent critic makes; one with k updates makes them in its last k.
-        """
-        number = clips_seen // batch.total
-        left = self.round - 1 - number % self.round  # steps to the end of the round
-        made = self._make(batch, learning=left == 0)
-        chance = augment.probability(self.config.augment, clips_seen)
-        reals, fakes = (self._augmented(clips, batch, chance) for clips in (batch.clips, made.clips))
-        log: dict[str, Tensor] = {}
-        scenes: dict[str, Scene] = {}
-        for name, adversary in self.adversaries.items():
-            if left < adversary.critic.steps:
-                scenes[name] = adversary.scene(batch, reals, fakes)
-                steps = adversary.critic.steps
-                updates = number // self.round * steps + steps - 1 - left  # this critic's own, so far
-                penalised = updates % self.config.gan.penalty_every == 0
-                loss, said = adversary.learn(self.nets[name], scenes[name], batch, penalised)
-                self._update(name, loss, engine)
-                if self.config.gan.clip_weights:
-                    penalties.clip_weights_(self.nets[name], self.config.gan.clip_weights)
-                log |= said
-        if left == 0:
-            heldout = None if batch.heldout is None else self._augmented(batch.heldout[0], batch, chance)
+        """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes."""
+        last = self.panel.left(clips_seen // batch.total) == 0
+        made = self._make(batch, learning=last)
+        shown = (batch.clips, made.clips)
+        scenes, log = self.panel.learn(dict(self.nets), self.optimizers, batch, shown, clips_seen, engine)
+        if last:
+            chance = augment.probability(self.config.augment, clips_seen)
+            heldout = None if batch.heldout is None else self.panel.augmented(batch.heldout[0], batch, chance)
             log |= self._generator_step(batch, scenes, made, heldout, engine)
-            done = batch.total * self.round
+            done = batch.total * self.panel.round
             self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
         return log
 
@@ -153,26 +99,16 @@ class Gan:
             made: Made = self.nets["generator"](noise, batch.labels)
         return made
 
-    def _augmented(self, clips: Tensor, batch: Batch, chance: float) -> Tensor:
-        """Change clips at random, each in its own way; reals and fakes have the same chances."""
-        if chance == 0:
-            return clips
-        drawn = augment.draw(self.config.augment, chance, batch.total, batch.rng)
-        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips)
-
     def _generator_step(
         self, batch: Batch, scenes: Mapping[str, Scene], made: Made, heldout: Tensor | None, engine: Engine
     ) -> dict[str, Tensor]:
         log: dict[str, Tensor] = {}
         with contextlib.ExitStack() as frozen:
             bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in scenes}
-            loss = made.penalty + self._periodicity(batch.clips, made.clips, engine)
-            for name, scene in scenes.items():
-                loss = loss + self.adversaries[name].teach(bare[name], scene)
+            loss = made.penalty + self._periodicity(batch.clips, made.clips, engine) + self.panel.teach(bare, scenes)
             self._update("generator", loss, engine)
             if heldout is not None:
-                for name, scene in scenes.items():
-                    log |= self.adversaries[name].heldout_gap(bare[name], scene, batch, heldout)
+                log = self.panel.heldout_gaps(bare, scenes, batch, heldout)
         return log | {"generator_loss": loss.detach()}
 
     def _periodicity(self, reals: Tensor, fakes: Tensor, engine: Engine) -> Tensor | float:
@@ -193,18 +129,8 @@ class Gan:
         self.optimizers[name].step()
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
-        """Tell when a critic separates real from fake clips so well that the generator learns nothing, or overfits."""
-        signs = []
-        for name in (adversary.name for adversary in self.adversaries.values()):
-            gap = row.get(f"{name}_real", 0.0) - row.get(f"{name}_fake", 0.0)
-            if gap >= WON and self.config.gan.loss in LOGISTIC:
-                text = f"the critic of {name} has won (its logits for real and fake lie {gap:.1f} apart)"
-                signs.append(Sign("critic won", text))
-            known = row.get(f"{name}_heldout_gap", 0.0)
-            if gap >= APART and known >= LEARNED * gap:
-                text = f"the critic of {name} knows the training clips by heart (held-out gap {known:.1f} of {gap:.1f})"
-                signs.append(Sign("learned by heart", text))
-        return signs
+        """Tell when a critic has won, or knows the training clips by heart."""
+        return self.panel.judge(row)
 
     def sampler(self) -> Sampler:
         """Return a sampler of the averaged generator."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from footage.config import ClipConfig
 from footage.methods.base import Wish
@@ -31,10 +33,11 @@ def between(start: Tensor, end: Tensor, place: Tensor) -> Tensor:
 def _draw(seeds: Sequence[int], *shape: int) -> tuple[list[torch.Generator], Tensor]:
     """Return a source of random numbers for each seed, and its first draw, (B, *shape)."""
     rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return rngs, _more(rngs, *shape)
+    return rngs, more(rngs, *shape)
 
 
-def _more(rngs: Sequence[torch.Generator], *shape: int) -> Tensor:
+def more(rngs: Sequence[torch.Generator], *shape: int) -> Tensor:
+    """Return the next standard normal numbers of each source, (B, *shape)."""
     return torch.stack([torch.randn(*shape, generator=rng) for rng in rngs])
 
 
@@ -57,8 +60,25 @@ def classes(generator: Generator) -> int:
     return 0 if generator.table is None else len(generator.table.weight)
 
 
-class FixedSampler:
-    """Clips from a generator of fixed length; see `footage.methods.base.Sampler`."""
+class _SeedSampler(ABC):
+    """What all samplers share that make clips from seeds."""
+
+    clip: ClipConfig
+    classes: int
+
+    @abstractmethod
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield segments; see `footage.methods.base.Generates`."""
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
+        shares = [None] * len(reals) if labels is None else one_hot(labels, self.classes).double().tolist()
+        wishes = [Wish(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
+        return {"sample": next(self.segments(wishes))}
+
+
+class FixedSampler(_SeedSampler):
+    """Clips from a generator of fixed length; see `footage.methods.base.Generates`."""
 
     endless = False
 
@@ -92,12 +112,12 @@ class FixedSampler:
                 clips = self.generator(noise, None if label is None else label.to(self.device)).clips
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
-            walking = WALK * walking + (1 - WALK**2) ** 0.5 * _more(rngs, *shape)
+            walking = WALK * walking + (1 - WALK**2) ** 0.5 * more(rngs, *shape)
             number += 1
 
 
-class RollingSampler:
-    """Videos without end from a recurrent generator, in constant memory; see `footage.methods.base.Sampler`."""
+class RollingSampler(_SeedSampler):
+    """Videos without end from a recurrent generator, in constant memory; see `footage.methods.base.Generates`."""
 
     endless = True
 
@@ -115,14 +135,14 @@ class RollingSampler:
         _, end = _draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
         goes = torch.tensor([wish.to_seed is not None for wish in wishes])[:, None, None]
         labels = _labels(wishes)
-        state = self.generator.begin(_more(rngs, *shapes["start"]).to(self.device))
+        state = self.generator.begin(more(rngs, *shapes["start"]).to(self.device))
         done = 0
         while True:
             steps = torch.arange(done, done + frames).expand(len(wishes), frames)
             ways = torch.tensor([max(1, wish.frames - 1) for wish in wishes])
             place = (steps / ways[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
             content = torch.where(goes, between(start[:, None], end[:, None], place), start[:, None])
-            label, motion = labels(place), _more(rngs, *shapes["motion"])
+            label, motion = labels(place), more(rngs, *shapes["motion"])
             with torch.inference_mode():
                 clips, state = self.generator.roll(
                     content.to(self.device),

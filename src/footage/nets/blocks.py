@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +63,22 @@ class Levels(nn.Module):
         """Turn numbers (N, C, ...) into pixels."""
         shape = (-1, *[1] * (numbers.ndim - 2))
         return numbers * self.sd.view(shape) + self.mean.view(shape)
+
+
+def learn_levels(batches: Iterable[Tensor], *nets: nn.Module) -> None:
+    """Tell networks mean and standard deviation of the channels of real clips, batches of (B, C, T, H, W)."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for clips in batches:
+        pixels = clips.transpose(0, 1).flatten(1)  # C (B T H W)
+        count += pixels.shape[1]
+        total = total + pixels.sum(dim=1, dtype=torch.float64)
+        squares = squares + pixels.square().sum(dim=1, dtype=torch.float64)
+    mean = total / count
+    sd = (squares / count - mean.square()).clamp(min=0).sqrt()
+    for net in nets:
+        for module in net.modules():
+            if isinstance(module, Levels):
+                module.learn(mean.float(), sd.float())
 
 
 class Generator(nn.Module, ABC):

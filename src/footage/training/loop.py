@@ -31,7 +31,7 @@ from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method
-from footage.sample import from_uint8, videos
+from footage.sample import from_uint8, to_uint8
 from footage.training.engine import FabricEngine
 from footage.training.fit import Place, find_place, memory_is_full
 from footage.training.health import WARM_UP, judge_samples, sample_figures
@@ -248,14 +248,19 @@ class Training:
     def sample(self, terminal: Terminal, log: MetricsLog, reals: Tensor) -> None:
         """Write a sheet and a preview of the averaged model, and judge them beside real clips."""
         self.sampled = self.progress.clips_seen
-        names, clip = self.note.labels, self.config.clip
-        labels = [seed % len(names) for seed in range(SAMPLES)] if names else None
-        chunks = list(videos(self.method.sampler(), list(range(SAMPLES)), labels, clip.frames))
-        fakes = chunks[0]  # B T H W C; a sheet shows one segment
-        captions = [f"seed {seed}" + (f" · {names[seed % len(names)]}" if names else "") for seed in range(SAMPLES)]
+        names = self.note.labels
+        labels = torch.arange(SAMPLES) % len(names) if names else None
+        shown = self.method.sampler().preview(reals, labels)
+        made = next(iter(shown.values()))
+        rows, captions = [], []
+        for number in range(SAMPLES // len(shown)):
+            named = f" · {names[number % len(names)]}" if names else ""
+            for what, clips in shown.items():
+                rows.append(to_uint8(clips[number : number + 1])[0])
+                captions.append(f"{what} {number}{named}")
         metadata = {"run": self.folder.path.name, "clips_seen": self.progress.clips_seen}
-        write_samples(self.folder, fakes, captions, self.progress.clips_seen, self.source.fps, metadata)
-        figures = sample_figures(from_uint8(fakes), reals)
+        write_samples(self.folder, rows, captions, self.progress.clips_seen, self.source.fps, metadata)
+        figures = sample_figures(made.cpu(), reals[:, : made.shape[1]])
         log.write(self.progress.clips_seen, figures)
         if self.progress.clips_seen >= WARM_UP:
             terminal.warn(judge_samples(figures), self.method.remedies, self.progress.clips_seen)
@@ -265,7 +270,7 @@ class Training:
 def run(training: Training) -> Outcome:
     """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
     progress, budget = training.progress, training.budget
-    reals = torch.cat(list(first_clips(training.loader, SAMPLES)))[:SAMPLES]
+    reals = torch.cat(list(first_clips(training.heldout or training.loader, SAMPLES)))[:SAMPLES]
     log = MetricsLog(training.folder, progress.clips_seen)
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"

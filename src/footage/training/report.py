@@ -80,12 +80,17 @@ class MetricsLog:
 
 
 def write_samples(
-    folder: RunFolder, clips: Frames, captions: Sequence[str], clips_seen: int, fps: float, metadata: Mapping[str, Any]
+    folder: RunFolder,
+    clips: Sequence[Frames],
+    captions: Sequence[str],
+    clips_seen: int,
+    fps: float,
+    metadata: Mapping[str, Any],
 ) -> None:
-    """Write a contact sheet and a looping preview of samples, uint8 (B, T, H, W, C)."""
+    """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each."""
     name = f"{clips_seen:09d}"
     save_picture(folder.samples / f"{name}.png", contact_sheet([strip(clip) for clip in clips], captions))
-    preview = tile(list(clips))
+    preview = tile(clips)
     write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))
 
 
@@ -97,7 +102,7 @@ def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...
     from matplotlib.figure import Figure
 
     groups = {
-        **curves,
+        **{title: names for title, names in curves.items() if names},
         "Samples / real clips (1 is right)": ("motion_ratio", "contrast_ratio", "diversity_ratio"),
         "Clips a second": ("clips_per_second",),
     }

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from footage import files
 from footage.config import Config
+from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader, open_clips
 from footage.errors import ConfigError, TrainingError
 from footage.training import loop
@@ -106,7 +107,12 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
             f"{missing} of {len(spans)} training clips of {source.name} have no label",
             "leave out --train.labels yes, or give every clip a label and ingest again",
         )
-    used = config.train.labels == "yes" or (config.train.labels == "auto" and not missing and len(classes) > 1)
+    if config.train.labels == "yes" and not takes_labels(config):
+        raise ConfigError(
+            f"train.labels is yes, and {config.preset} takes no labels: it is given clips", "leave it out"
+        )
+    wanted = config.train.labels == "auto" and takes_labels(config) and not missing and len(classes) > 1
+    used = config.train.labels == "yes" or wanted
     return config, tuple(name for number, name in enumerate(source.labels) if used and number in classes)
 
 

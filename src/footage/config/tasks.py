@@ -1,0 +1,79 @@
+"""Which networks, clips and critics go together with a method."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+
+from footage.config.data import ClipConfig
+from footage.config.gan import CriticConfig
+from footage.config.learn import TaskConfig
+from footage.config.nets import GeneratorConfig, NetConfig, PredictorConfig, TranslatorConfig, VaeConfig
+from footage.errors import ConfigError
+
+if typing.TYPE_CHECKING:
+    from footage.config import Config
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "gan": typing.get_args(GeneratorConfig),
+    "vae": (VaeConfig,),
+    "predict": typing.get_args(PredictorConfig),
+    "translate": (TranslatorConfig,),
+}
+"""The networks that each method trains."""
+VAE_TIME, VAE_SPACE = 4, 8
+"""How much shorter and smaller a VAE's latent volume is than the clip."""
+
+
+def latent_clip(clip: ClipConfig, net: VaeConfig) -> ClipConfig:
+    """Return the shape of a VAE's latent volume, as that of a clip with many channels."""
+    latent = object.__new__(ClipConfig)  # it is no clip that could be trained on: its limits do not hold
+    for knob, value in (
+        ("frames", clip.frames // VAE_TIME),
+        ("height", clip.height // VAE_SPACE),
+        ("width", clip.width // VAE_SPACE),
+        ("channels", net.latent),
+    ):
+        object.__setattr__(latent, knob, value)
+    return latent
+
+
+def judged_clip(clip: ClipConfig, net: NetConfig) -> ClipConfig:
+    """Return the shape of what the critics judge."""
+    return latent_clip(clip, net) if isinstance(net, VaeConfig) and net.prior == "gan" else clip
+
+
+def takes_labels(config: Config) -> bool:
+    """Whether a model of this configuration can be told a label."""
+    return config.method == "gan" or (isinstance(config.net, VaeConfig) and config.net.prior == "gan")
+
+
+def check_method(
+    method: str, net: NetConfig, task: TaskConfig, clip: ClipConfig, critics: Sequence[CriticConfig]
+) -> None:
+    """Refuse networks and clips that a method cannot train.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    if not isinstance(net, KINDS[method]):
+        known = " or ".join(kind.kind for kind in KINDS[method])  # type: ignore[attr-defined]
+        raise ConfigError(f"net.kind is {net.kind}, method {method} does not train it", f"give --net.kind {known}")
+    if not critics and (method == "gan" or (isinstance(net, VaeConfig) and net.prior == "gan")):
+        raise ConfigError("there is no critic", "give at least one")
+    if method != "gan":
+        for number, critic in enumerate(critics):
+            if critic.steps != 1:
+                raise ConfigError(
+                    f"critics.{number}.steps is {critic.steps}, with method {method} each step updates everything once",
+                    f"give --critics.{number}.steps 1, and another --critics.{number}.lr",
+                )
+    if method == "vae":
+        for knob, unit in (("frames", VAE_TIME), ("height", VAE_SPACE), ("width", VAE_SPACE)):
+            if getattr(clip, knob) % unit:
+                raise ConfigError(f"clip.{knob} is {getattr(clip, knob)}", f"give a multiple of {unit} for a VAE")
+    if method == "predict" and task.past >= clip.frames:
+        raise ConfigError(
+            f"task.past is {task.past}, and clips of {clip.frames} frames leave none to predict",
+            f"give --task.past {clip.frames // 2}, or more --clip.frames",
+        )
