@@ -10,7 +10,7 @@ import torch
 from footage import preset
 from footage.data.clips import Loader, open_clips
 from footage.methods import METHODS
-from footage.methods.base import Batch, PlainEngine
+from footage.methods.base import Batch, Generates, PlainEngine
 from footage.sample import from_uint8, videos
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
@@ -28,4 +28,6 @@ for number in range(steps):
     if number % 20 == 0:
         print(number, {name: round(float(value), 3) for name, value in log.items()})
 
-print(next(videos(method.sampler(), [0, 1], [3, 7], 16)).shape)
+sampler = method.sampler()
+assert isinstance(sampler, Generates)  # a predictor, say, would be given clips
+print(next(videos(sampler, [0, 1], [3, 7], 16)).shape)

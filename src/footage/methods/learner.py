@@ -12,9 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from footage import augment
 from footage.config import Config
 from footage.config.tasks import judged_clip
 from footage.ema import MovingAverage
@@ -111,11 +113,29 @@ class Learner(ABC):
                 bare = {name: frozen.enter_context(engine.frozen(nets[name])) for name in scenes}
                 if scenes:
                     loss = loss + panel.teach(bare, scenes)
+                    heldout = self.heldout_clips(batch, judged)
+                    if heldout is not None:
+                        chance = augment.probability(self.config.augment, clips_seen)
+                        said |= panel.heldout_gaps(bare, scenes, batch, panel.augmented(heldout, batch, chance))
                 log |= said
             self._update(loss, clips_seen, engine)
+            log |= self._examined(batch, clips_seen)
         for name, average in self.averages.items():
             average.update(self.nets[name], clips_seen + batch.total, batch.total)
         return log | {"loss": loss.detach()}
+
+    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+        """Return held-out clips for a panel's critics to look at, where there are any in this step."""
+        return None if batch.heldout is None else batch.heldout[0][:, : self.config.clip.channels]
+
+    @torch.no_grad()
+    def _examined(self, batch: Batch, clips_seen: int) -> dict[str, Tensor]:
+        """Return what the lesson comes to on held-out clips, where there are any in this step."""
+        if batch.heldout is None:
+            return {}
+        clips, labels = batch.heldout
+        unseen = Batch(clips, labels, torch.Generator().manual_seed(0), len(clips))
+        return {f"heldout_{key}": value for key, value in self.lesson(unseen, clips_seen).log.items()}
 
     def _update(self, loss: Tensor, clips_seen: int, engine: Engine) -> None:
         learn = self.config.learn

@@ -32,9 +32,9 @@ class Predict(Learner):
         predictor = self.nets["generator"]
         assert isinstance(predictor, Predictor)
         self.shapes = predictor.noise(config.clip.frames)
-        own = {"Squared error of a frame, pixels in [0, 1], summed": ("frame_mse",)}
+        own = {"Squared error of a frame, pixels in [0, 1], summed": ("frame_mse", "heldout_frame_mse")}
         if self.shapes:
-            own["Divergence of the posterior from the prior, nats in a clip"] = ("kl",)
+            own["Divergence of the posterior from the prior, nats in a clip"] = ("kl", "heldout_kl")
         self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
     def lesson(self, batch: Batch, clips_seen: int) -> Lesson:
