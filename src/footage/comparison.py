@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from footage import __version__, checkpoint, evaluate, files
+from footage import __version__, checkpoint, evaluation, files
 from footage.config import Config, to_json
 from footage.data.store import Frames
 from footage.errors import ConfigError, FootageError
@@ -238,21 +238,21 @@ def _measure(
     entries: Sequence[Entry], rows: list[dict[str, Any]], out: Path, limit: Limit, samples: int, console: Console
 ) -> None:
     """Measure the models, and write comparison.json, comparison.md and comparison.png."""
-    real: dict[tuple[str, int], evaluate.Reference] = {}
+    real: dict[tuple[str, int], evaluation.Reference] = {}
     pictures: dict[str, list[Frames]] = {}
     for entry, row in zip(entries, rows, strict=True):
         source, clip = entry.plan.source, entry.plan.config.clip
         key = (source.content_hash, clip.frames)
         with console.status(f"measuring {entry.name}"):
             if key not in real:
-                nets = evaluate.feature_nets(clip.channels)
-                real[key] = evaluate.reference(source, nets, frames=clip.frames, count=samples, keep=SHOWN)
+                nets = evaluation.feature_nets(clip.channels)
+                real[key] = evaluation.reference(source, nets, frames=clip.frames, count=samples, keep=SHOWN)
                 pictures[f"real clips, {row['clip']}"] = real[key].clips
             row |= {"floor": real[key].floor, "floor_how": real[key].how, "figures": None}
             pictures[entry.name] = []
             try:
                 model = Model(entry.folder.model, entry.plan.place.device)
-                row["figures"], pictures[entry.name] = evaluate.measure_model(model, real[key], count=samples)
+                row["figures"], pictures[entry.name] = evaluation.measure_model(model, real[key], count=samples)
             except FootageError as error:
                 console.print(f"{entry.name} cannot be measured: {error}", highlight=False)
     first = entries[0].plan

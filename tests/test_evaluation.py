@@ -8,7 +8,7 @@ import torch
 
 from footage.data.clips import Span
 from footage.data.store import Frames, Split
-from footage.evaluate import ClipStatistics, compare, fakes, feature_nets, measure_model, reference
+from footage.evaluation import ClipStatistics, compare, fakes, feature_nets, measure_model, reference
 from footage.features import SEEDS
 from footage.metrics.motion import contrast, diversity, motion_energy
 from footage.model import Model
