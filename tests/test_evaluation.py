@@ -86,12 +86,13 @@ def test_one_clip_has_no_floor() -> None:
 def test_a_model_is_measured(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m")
     model = Model(tmp_path / "m")
-    made = list(fakes(model, 18, seed=5))
+    source = Noise(train=8, heldout=0)
+    made = list(fakes(model, source, 18, seed=5))
     assert [len(batch) for batch in made] == [16, 2] and made[0].shape[1:] == (8, 32, 32, 3)
     (one,) = model.generate(1, seed=6)
     assert np.abs(one.array().astype(int) - made[0][1]).max() <= 1, "the clips that `generate` makes"
-    real = reference(Noise(train=8, heldout=0), NETS, frames=8, count=16, keep=2)
-    figures, kept = measure_model(model, real, count=16)
+    real = reference(source, NETS, frames=8, count=16, keep=2)
+    figures, kept = measure_model(model, source, real, count=16)
     assert len(kept) == 2 and isinstance(figures["rfd"], list) and min(figures["rfd"]) > 0
-    assert figures == measure_model(model, real, count=16)[0]
+    assert figures == measure_model(model, source, real, count=16)[0]
     assert all(torch.isfinite(torch.tensor(value)).all() for value in figures.values())

@@ -1,6 +1,7 @@
 """Train a video generator on your own clips; make an endless library of new ones.
 
-The verbs: `ingest` a folder of videos, `train` a model, `load` it and generate. They are the same as the commands.
+The verbs: `ingest` a folder of videos, `train` a model, `load` it and generate, or let it `predict`, `translate` and
+`reconstruct` clips. They are the same as the commands.
 """
 
 from __future__ import annotations
@@ -11,21 +12,52 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.api import compare, generate, ingest, load, models, train
+    from footage.api import (
+        compare,
+        embed,
+        evaluate,
+        generate,
+        ingest,
+        interpolate,
+        load,
+        models,
+        predict,
+        reconstruct,
+        train,
+        translate,
+    )
+    from footage.clip import Clip
     from footage.config import Config, IngestConfig
     from footage.data.store import Dataset
     from footage.demonstration import demo
     from footage.errors import FootageError
-    from footage.model import Clip, Model
+    from footage.model import Model
     from footage.presets import PRESETS, preset
 
 _HOMES = {
-    **dict.fromkeys(("compare", "generate", "ingest", "load", "models", "train"), "footage.api"),
+    **dict.fromkeys(
+        (
+            "compare",
+            "embed",
+            "evaluate",
+            "generate",
+            "ingest",
+            "interpolate",
+            "load",
+            "models",
+            "predict",
+            "reconstruct",
+            "train",
+            "translate",
+        ),
+        "footage.api",
+    ),
     **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
     "Dataset": "footage.data.store",
     "demo": "footage.demonstration",
     "FootageError": "footage.errors",
-    **dict.fromkeys(("Clip", "Model"), "footage.model"),
+    "Clip": "footage.clip",
+    "Model": "footage.model",
     **dict.fromkeys(("PRESETS", "preset"), "footage.presets"),
 }
 
@@ -39,12 +71,18 @@ __all__ = [
     "Model",
     "compare",
     "demo",
+    "embed",
+    "evaluate",
     "generate",
     "ingest",
+    "interpolate",
     "load",
     "models",
+    "predict",
     "preset",
+    "reconstruct",
     "train",
+    "translate",
 ]
 
 

@@ -23,11 +23,17 @@ VERBS: dict[str, Callable[..., Any]] = {
     "audit": api.audit,
     "train": api.train,
     "compare": api.compare,
+    "evaluate": api.evaluate,
     "generate": api.generate,
+    "predict": api.predict,
+    "translate": api.translate,
+    "reconstruct": api.reconstruct,
+    "interpolate": api.interpolate,
+    "embed": api.embed,
     "models": api.models,
 }
 """Every command, by name."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder")
+POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "clips", "end")
 """Arguments that are given without a flag."""
 DEFAULT_PRESET = "conv3d-64"
 """What `train` takes when no preset is named."""

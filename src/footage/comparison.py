@@ -252,7 +252,7 @@ def _measure(
             pictures[entry.name] = []
             try:
                 model = Model(entry.folder.model, entry.plan.place.device)
-                row["figures"], pictures[entry.name] = evaluation.measure_model(model, real[key], count=samples)
+                row["figures"], pictures[entry.name] = evaluation.measure_model(model, source, real[key], count=samples)
             except FootageError as error:
                 console.print(f"{entry.name} cannot be measured: {error}", highlight=False)
     first = entries[0].plan

@@ -16,10 +16,12 @@ from torch import Tensor
 from footage.data.clips import ClipSource, Labels, Loader, Span
 from footage.data.store import Frames, Split
 from footage.features import SEEDS, RandomFeatures
+from footage.methods.base import Generates
+from footage.metrics.fidelity import sharpness
 from footage.metrics.frechet import Gaussian, frechet
 from footage.metrics.motion import contrast, motion_distance, motion_energies, spectrum_distance, temporal_power
 from footage.model import Model
-from footage.sample import draw_label, from_uint8, videos
+from footage.sample import draw_label, from_uint8, to_uint8, videos
 
 BATCH = 16
 """Clips that are generated or read at once."""
@@ -28,7 +30,7 @@ STILL = 1e-6
 
 Figures = dict[str, float | list[float] | None]
 """`rfd` (a figure for each of SEEDS), `motion_ratio`, `motion_distance`, `spectrum_distance`, `diversity_ratio`,
-`contrast_ratio`; None where the real clips do not allow a figure."""
+`contrast_ratio`, `sharpness_ratio`; None where the real clips do not allow a figure."""
 
 
 class ClipStatistics:
@@ -44,6 +46,7 @@ class ClipStatistics:
         self.energies: list[float] = []  # one for each clip
         self.power: Tensor | None = None  # T // 2
         self._contrast = 0.0
+        self._sharpness = 0.0
         self._mean: Tensor | None = None  # C T H W
         self._scatter: Tensor | None = None
 
@@ -56,6 +59,7 @@ class ClipStatistics:
         power = temporal_power(clips)
         self.power = power if self.power is None else self.power + power
         self._contrast += contrast(clips) * len(clips)
+        self._sharpness += float(sharpness(clips).sum())
         for clip in clips.double():  # C T H W; Welford's update of mean and scatter, voxel by voxel
             self.count += 1
             if self._mean is None or self._scatter is None:
@@ -76,6 +80,11 @@ class ClipStatistics:
         return self._contrast / self.count
 
     @property
+    def sharpness(self) -> float:
+        """The mean length of the gradient over space, see `metrics.fidelity.sharpness`."""
+        return self._sharpness / self.count
+
+    @property
     def diversity(self) -> float:
         """The mean over voxels of the standard deviation between clips."""
         assert self._scatter is not None, "no clip was added"
@@ -86,7 +95,7 @@ def compare(fake: ClipStatistics, real: ClipStatistics) -> Figures:
     """Return the figures of clips beside real ones."""
     assert fake.power is not None and real.power is not None, "no clip was added"
     found: Figures = {"rfd": [frechet(a, b) for a, b in zip(fake.gaussians, real.gaussians, strict=True)]}
-    for name in ("motion", "diversity", "contrast"):
+    for name in ("motion", "diversity", "contrast", "sharpness"):
         known = getattr(real, name)
         found[f"{name}_ratio"] = getattr(fake, name) / known if known > STILL else None
     energies = [torch.tensor(side.energies, dtype=torch.float64) for side in (fake, real)]
@@ -101,6 +110,7 @@ class _Part:
     def __init__(self, source: ClipSource, spans: list[Span]) -> None:
         self.name, self.fps, self.labels = source.name, source.fps, source.labels
         self.content_hash, self.shape, self.read = source.content_hash, source.shape, source.read
+        self.guides = source.guides
         self._spans = spans
 
     def spans(self, split: Split) -> list[Span]:
@@ -180,27 +190,38 @@ def feature_nets(channels: int) -> list[RandomFeatures]:
     return [RandomFeatures(channels, seed) for seed in SEEDS]
 
 
-def fakes(model: Model, count: int, seed: int = 0) -> Iterator[Frames]:
-    """Yield `count` clips of a model's own length in batches uint8 (B, T, H, W, C); clip i has seed `seed` + i.
+def fakes(model: Model, source: ClipSource, count: int, seed: int = 0) -> Iterator[Frames]:
+    """Yield `count` clips of a model's own length in batches uint8 (B, T, H, W, C).
 
-    Classes are drawn as often as the training data have them, as `Model.generate` does.
+    Of a model that makes clips from nothing, clip i has seed `seed` + i, and classes are drawn as often as the training
+    data have them, as `Model.generate` does. A model that is given clips is given windows of held-out ones, or of
+    training clips where there are none.
     """
     info = model.info
+    if not isinstance(model.sampler, Generates):
+        frames = info.config.clip.frames
+        spans = [span for span in source.spans("heldout") if span.frames >= frames] or source.spans("train")
+        for windows, _ in real_windows(source, spans, frames=frames, count=count, seed=seed):
+            shown = model.sampler.preview(from_uint8(windows), None)
+            yield to_uint8(next(iter(shown.values())))
+        return
     for first in range(seed, seed + count, BATCH):
         seeds = range(first, min(first + BATCH, seed + count))
         labels = [draw_label(info.label_shares, number) for number in seeds] if info.labels else None
-        chunks = list(videos(model.generator, seeds, labels, info.config.clip.frames))
+        chunks = list(videos(model.sampler, seeds, labels, info.config.clip.frames))
         yield np.concatenate(chunks, axis=1)
 
 
-def measure_model(model: Model, real: Reference, *, count: int, seed: int = 0) -> tuple[Figures, list[Frames]]:
-    """Generate `count` clips with a model and measure them beside real ones.
+def measure_model(
+    model: Model, source: ClipSource, real: Reference, *, count: int, seed: int = 0
+) -> tuple[Figures, list[Frames]]:
+    """Make `count` clips with a model, see `fakes`, and measure them beside real ones.
 
     Returns:
         The figures, and as many of the first clips as the reference holds, uint8 (T, H, W, C), to be looked at.
     """
     found, kept = ClipStatistics(real.real.nets), list[Frames]()
-    for clips in fakes(model, count, seed):
+    for clips in fakes(model, source, count, seed):
         found.add(clips)
         kept += list(clips[: max(0, len(real.clips) - len(kept))])
     return compare(found, real.real), kept

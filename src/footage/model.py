@@ -1,25 +1,21 @@
-"""A trained model as an object, and the clips that it makes: they save and, in a notebook, show themselves."""
+"""A trained model as an object: what it can do depends on how it was trained."""
 
 from __future__ import annotations
 
-import base64
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from footage import __version__
+from footage import __version__, conversion
 from footage.checkpoint import ModelInfo, load_model
+from footage.clip import Clip
+from footage.conversion import Conversion, Pair
 from footage.errors import ConfigError, nearest
-from footage.methods.base import Generates, Sampler, Wish
+from footage.methods.base import Converts, Encodes, Generates, Predicts, Sampler, Wish
 from footage.sample import draw_label, one_video
-from footage.video.encode import write_clip
-
-Frames = npt.NDArray[np.uint8]
+from footage.video.reading import Footage
 
 DOES = {
     "generate": "it makes clips from seeds",
@@ -28,44 +24,6 @@ DOES = {
     "reconstruct": "it packs clips into few numbers, and unpacks them",
 }
 """What models do, by the command that lets them."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip that is made when it is looked at: it holds no frames, so that a library of any size fits in memory."""
-
-    make: Callable[[], Iterator[Frames]]
-    """Starts the clip over: yields chunks uint8 (T, H, W, C)."""
-    frames: int
-    """Number of frames."""
-    fps: float
-    """Frames in a second."""
-    metadata: dict[str, Any]
-    """Model, seed, label and version, as they stand inside a saved file."""
-
-    def chunks(self) -> Iterator[Frames]:
-        """Yield the clip from the beginning in chunks uint8 (T, H, W, C), in constant memory."""
-        return self.make()
-
-    def array(self) -> Frames:
-        """Return the whole clip, uint8 (T, H, W, C)."""
-        return np.concatenate(list(self.make()))
-
-    def save(self, path: Path | str) -> Path:
-        """Write the clip; the suffix decides: .mp4, .webm, .gif, or none for a folder of PNG frames.
-
-        Raises:
-            MediaError: an unknown suffix, or a full disk.
-        """
-        write_clip(Path(path), self.make(), fps=self.fps, metadata=self.metadata)
-        return Path(path)
-
-    def _repr_html_(self) -> str:
-        """Show the clip as a looping video in a notebook."""
-        with tempfile.TemporaryDirectory() as folder:
-            content = base64.b64encode(self.save(Path(folder) / "clip.mp4").read_bytes()).decode()
-        title = ", ".join(f"{key} {value}" for key, value in self.metadata.items() if key in ("seed", "label"))
-        return f'<video title="{title}" controls loop autoplay muted src="data:video/mp4;base64,{content}"></video>'
 
 
 class Model:
@@ -99,18 +57,13 @@ class Model:
         """
         if isinstance(self.sampler, Generates):
             return self.sampler
-        raise ConfigError(f"{self.info.name} makes no clips from nothing: {self.does}", f"use footage {self.verb}")
+        raise self.unable("makes no clips from nothing")
 
     @property
     def verb(self) -> str:
         """The command for this model: a key of `DOES`."""
         method = self.info.config.method
         return {"gan": "generate", "vae": "reconstruct"}.get(method, method)
-
-    @property
-    def does(self) -> str:
-        """What the model does, in words."""
-        return DOES[self.verb]
 
     def joins(self, frames: int) -> str:
         """Say how clips of this length are put together where the model alone cannot make them; else nothing."""
@@ -211,6 +164,52 @@ class Model:
             **({} if to_seed is None else {"to_seed": to_seed}),
         }
         return Clip(lambda: one_video(self.generator, wish, frames), frames, fps or self.info.fps, metadata)
+
+    def predict(
+        self, clip: Path | str, frames: int | None = None, *, samples: int = 1, seed: int = 0, past: int | None = None
+    ) -> Clip:
+        """Continue a clip from its end; see `footage.conversion.predict`.
+
+        Args:
+            clip: a video, or a folder of pictures.
+            frames: how many to predict; None for as many as the model learned to.
+            samples: futures, side by side.
+            seed: of the first future.
+            past: frames of the clip that stand before; None for those that the model looks at.
+        """
+        if not isinstance(self.sampler, Predicts):
+            raise self.unable("continues no clips")
+        length = self.info.config.clip.frames - self.sampler.past if frames is None else frames
+        if length < 1:
+            raise ConfigError(f"frames is {frames}", "give at least 1")
+        return conversion.predict(
+            self.sampler, self.info, Footage(Path(clip)), frames=length, samples=samples, seed=seed, past=past
+        )
+
+    def convert(self, clip: Path | str, how: Conversion | None = None, watch: Pair | None = None) -> Clip:
+        """Translate, or pack and unpack, a picture or a clip of any length; see `footage.conversion.convert`."""
+        if not isinstance(self.sampler, Converts):
+            raise self.unable("turns no clip into another")
+        how = how or Conversion()
+        if how.frames is not None and how.frames < 1:
+            raise ConfigError(f"frames is {how.frames}", "give at least 1")
+        return conversion.convert(self.sampler, self.info, Footage(Path(clip)), how, watch)
+
+    def interpolate(self, clip: Path | str, to: Path | str, steps: int = 8) -> list[Clip]:
+        """Return clips on the way from one clip to another; see `footage.conversion.interpolate`."""
+        if not isinstance(self.sampler, Encodes):
+            raise self.unable("has no latent space of clips")
+        return conversion.interpolate(self.sampler, self.info, Footage(Path(clip)), Footage(Path(to)), steps)
+
+    def embed(self, clip: Path | str) -> npt.NDArray[np.float32]:
+        """Return a clip's place in latent space, (D,); see `footage.conversion.embed`."""
+        if not isinstance(self.sampler, Encodes):
+            raise self.unable("has no latent space of clips")
+        return conversion.embed(self.sampler, self.info, Footage(Path(clip)))
+
+    def unable(self, what: str) -> ConfigError:
+        """Return the error for what the model cannot do; the remedy is the command for what it can."""
+        return ConfigError(f"{self.info.name} {what}: {DOES[self.verb]}", f"use footage {self.verb}")
 
 
 def model_folder(folder: Path | str) -> Path:

@@ -40,7 +40,9 @@ def psnr(made: Tensor, real: Tensor) -> Tensor:
 
 
 def ssim(made: Tensor, real: Tensor) -> Tensor:
-    """Return each frame's structural similarity, (B, T): the mean over places and channels of
+    """Return each frame's structural similarity, (B, T).
+
+    The mean over places and channels of
 
         (2 m_x m_y + c1) (2 s_xy + c2) / ((m_x^2 + m_y^2 + c1) (s_x^2 + s_y^2 + c2))
 

@@ -1,0 +1,119 @@
+"""Verbs about models: load one, list them, measure one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from footage.console import make_console
+from footage.errors import ConfigError, ModelError
+from footage.presets import PRESETS
+
+if TYPE_CHECKING:
+    from footage.model import Model
+
+
+def load(model: Path | str, device: str = "auto") -> Model:
+    """Load a model folder; nothing in it can run code.
+
+    Args:
+        model: a model folder, or a run.
+        device: where to compute; `auto` takes the best there is.
+
+    Raises:
+        ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
+    """
+    from footage.config import TrainConfig
+    from footage.model import Model
+    from footage.training.fit import find_place
+
+    place = find_place(TrainConfig(device=device))  # type: ignore[arg-type]
+    return Model(model, place.device)
+
+
+def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
+    """List the presets, and the models in a folder, with what each can do.
+
+    Args:
+        folder: where to look for models, with all its subfolders.
+        quiet: print nothing.
+
+    Returns:
+        The model folders.
+    """
+    from rich.table import Table
+
+    console = make_console(quiet)
+    table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
+    for name, entry in PRESETS.items():
+        table.add_row(name, entry.about)
+    console.print(table)
+    found = sorted(path.parent for path in Path(folder).rglob("model.json"))
+    table = Table("model", "clips", "labels", "trained on", title=f"models in {folder}", title_justify="left")
+    for path in found:
+        table.add_row(str(path), *_describe(path))
+    console.print(table if found else f"no models in {folder}; train one with: footage train DATA")
+    return found
+
+
+def _describe(path: Path) -> tuple[str, str, str]:
+    """Say what the model in a folder makes, or why it is refused."""
+    from footage.checkpoint import read_info
+
+    try:
+        info = read_info(path)
+    except ModelError as error:
+        return "", "", f"refused: {error}"
+    clip = info.config.clip
+    makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
+    return makes, ", ".join(info.labels) or "–", f"{info.dataset}, {info.clips_seen:,} clips"
+
+
+def evaluate(
+    model: Path,
+    data: str,
+    *,
+    count: int = 256,
+    samples: int = 1,
+    split: Literal["heldout", "train"] = "heldout",
+    guide: str | None = None,
+    seed: int = 0,
+    to: Path | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Measure a model beside real clips: what it predicts or turns them into beside the truth, what it makes beside all.
+
+    Args:
+        model: a model folder, or a run.
+        data: a dataset folder, the name of a built-in data set, or MNIST's images for Moving MNIST.
+        count: windows of real clips, and clips that are made.
+        samples: futures, or translations, of each window, where the model knows more than one.
+        split: clips that were held out, or those that were trained on.
+        guide: the data set that a translator between two was given.
+        seed: of the choice of windows, and of everything random.
+        to: a .json file for all figures.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The figures; see `footage.fidelity.measure_fidelity` and `footage.evaluation.compare`.
+    """
+    from footage import files
+    from footage.data.clips import open_clips
+    from footage.measurement import measure, table
+
+    if count < 2:
+        raise ConfigError(f"count is {count}", "give at least 2; a few hundred for figures worth reading")
+    if samples < 1:
+        raise ConfigError(f"samples is {samples}", "give at least 1")
+    console = make_console(quiet)
+    loaded = load(model, device)
+    source = open_clips(data, loaded.info.config.clip, guide)
+    with console.status("measuring"):
+        found = measure(loaded, source, split=split, count=count, samples=samples, seed=seed)
+    console.print(table(found))
+    if to is not None:
+        files.write_json(Path(to), found)
+        console.print(f"all figures in {to}", highlight=False)
+    return found

@@ -1,0 +1,294 @@
+"""Verbs that make clips with a model: from seeds, or out of other clips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from footage.api.loading import load
+from footage.console import make_console
+from footage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footage.clip import Clip
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+"""Where to compute."""
+Format = Literal["mp4", "webm", "gif", "png"]
+"""What clips are written as; png is a folder of frames."""
+SHEET_CLIPS = 64
+"""Most clips on a contact sheet."""
+
+
+def generate(
+    model: Path,
+    to: Path,
+    *,
+    count: int = 16,
+    frames: int | None = None,
+    fps: float | None = None,
+    label: str | None = None,
+    to_label: str | None = None,
+    seed: int = 0,
+    to_seed: int | None = None,
+    format: Format = "mp4",
+    device: Device = "auto",
+    quiet: bool = False,
+) -> list[Path]:
+    """Generate clips with a model folder, and a contact sheet of them. The same seed gives the same clip.
+
+    Args:
+        model: a model folder, or a run.
+        to: folder for the clips.
+        count: how many clips.
+        frames: their length; left out, the model's own.
+        fps: their rate when played; left out, that of the training data.
+        label: their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as
+            in the training data.
+        to_label: class or mixture that each clip changes into on its way.
+        seed: seed of the first clip; the next has the next.
+        to_seed: seed whose content the first clip changes into on its way; the next changes into that of the next.
+        format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The files written.
+    """
+    from footage.progress import tracked
+
+    console, to = make_console(quiet), Path(to)
+    loaded = load(model, device)
+    clips = loaded.generate(count, frames=frames, fps=fps, label=label, to_label=to_label, seed=seed, to_seed=to_seed)
+    if note := loaded.joins(frames or 1):
+        console.print(note, highlight=False)
+    return _write_all(tracked(clips, count, "generating", console), _seed_name, to, format, console)
+
+
+def predict(
+    model: Path,
+    clip: Path,
+    *,
+    to: Path | None = None,
+    frames: int | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    past: int | None = None,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> Path:
+    """Continue a clip from its end. The result stands after its past; several futures stand side by side.
+
+    Args:
+        model: a model folder, or a run.
+        clip: a video, or a folder of pictures; it is resized and letterboxed as the model needs.
+        to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-predicted.mp4 here.
+        frames: how many to predict; left out, as many as the model learned to.
+        samples: futures, side by side, where the model knows more than one.
+        seed: seed of the first future; the next has the next.
+        past: frames of the clip that stand before its futures; left out, those that the model looks at.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The file written.
+    """
+    console, to = make_console(quiet), _target(clip, to, "predicted")
+    loaded = load(model, device)
+    made = loaded.predict(clip, frames, samples=samples, seed=seed, past=past)
+    with console.status("predicting"):
+        made.save(to)
+    about = made.metadata
+    what = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
+    console.print(f"{what}{f', in {samples} ways' if samples > 1 else ''}: {to}", highlight=False)
+    return to
+
+
+def translate(
+    model: Path,
+    clip: Path,
+    *,
+    to: Path | None = None,
+    frames: int | None = None,
+    own_size: bool = False,
+    as_is: bool = False,
+    beside: bool = False,
+    seed: int = 0,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> Path:
+    """Turn a picture or a clip of any length into another, chunk by chunk.
+
+    Args:
+        model: a model folder, or a run.
+        clip: a video, a picture, or a folder of pictures; it is resized and letterboxed as the model needs.
+        to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out, CLIP-translated.mp4 here.
+        frames: length of a clip that is made from a picture; left out, the model's own.
+        own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
+        as_is: the clip already is what the model is given, such as edges; else that is made from it first.
+        beside: show the clip itself on the left.
+        seed: of everything random.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The file written.
+    """
+    from footage.conversion import Conversion
+
+    console, to = make_console(quiet), _target(clip, to, "translated")
+    loaded = load(model, device)
+    if loaded.verb != "translate":
+        raise loaded.unable("translates nothing")
+    how = Conversion(frames, own_size, as_is or loaded.info.config.task.source == "pairs", beside, seed)
+    with console.status("translating"):
+        loaded.convert(clip, how).save(to)
+    console.print(f"{clip.name} translated: {to}", highlight=False)
+    return to
+
+
+def reconstruct(
+    model: Path,
+    clip: Path,
+    *,
+    to: Path | None = None,
+    own_size: bool = False,
+    beside: bool = False,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> Path:
+    """Pack a clip of any length into a VAE's few numbers, and unpack it again; say how much of it is left.
+
+    Args:
+        model: a model folder, or a run.
+        clip: a video, or a folder of pictures; it is resized and letterboxed as the model needs.
+        to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-reconstructed.mp4 here.
+        own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
+        beside: show the clip itself on the left.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The file written.
+    """
+    from footage.conversion import Conversion
+    from footage.metrics.fidelity import psnr
+
+    console, to = make_console(quiet), _target(clip, to, "reconstructed")
+    loaded = load(model, device)
+    if loaded.verb != "reconstruct":
+        raise loaded.unable("packs no clips")
+    values: list[float] = [0.0, 0.0]
+
+    def watch(given: Any, made: Any) -> None:
+        found = psnr(made.cpu(), given.cpu())
+        values[0] += float(found.sum())
+        values[1] += found.numel()
+
+    with console.status("reconstructing"):
+        loaded.convert(clip, Conversion(own_size=own_size, beside=beside), watch).save(to)
+    console.print(f"{values[1]:,.0f} frames, PSNR {values[0] / values[1]:.2f} dB: {to}", highlight=False)
+    return to
+
+
+def interpolate(
+    model: Path,
+    clip: Path,
+    end: Path,
+    to: Path,
+    *,
+    steps: int = 8,
+    format: Format = "mp4",
+    device: Device = "auto",
+    quiet: bool = False,
+) -> list[Path]:
+    """Make clips that lie between two clips in a VAE's latent space, and a contact sheet of them.
+
+    Args:
+        model: a model folder, or a run.
+        clip: a video, or a folder of pictures: the first clip is its beginning, reconstructed.
+        end: another: the last clip is its beginning, reconstructed.
+        to: folder for the clips.
+        steps: how many clips, both ends included.
+        format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The files written.
+    """
+    console = make_console(quiet)
+    clips = load(model, device).interpolate(clip, end, steps)
+    return _write_all(clips, lambda made: f"step-{made.metadata['step']:03d}", Path(to), format, console)
+
+
+def embed(
+    model: Path, clips: tuple[Path, ...], to: Path, *, device: Device = "auto", quiet: bool = False
+) -> dict[str, Any]:
+    """Write each clip's place in a VAE's latent space: clips that look and move alike lie near each other.
+
+    Args:
+        model: a model folder, or a run.
+        clips: videos, or folders of pictures.
+        to: the .npz file to write: `names` (N,) and `vectors` (N, D), float32, for `numpy.load`.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The vector of each clip, by its path.
+    """
+    import numpy as np
+
+    from footage import files
+    from footage.progress import tracked
+
+    console, to = make_console(quiet), Path(to)
+    if to.suffix != ".npz":
+        raise ConfigError(f'to is "{to}"', "give a file that ends in .npz")
+    loaded = load(model, device)
+    found = {str(clip): loaded.embed(clip) for clip in tracked(clips, len(clips), "embedding", console)}
+    with files.replacing(to) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, names=np.array(list(found)), vectors=np.stack(list(found.values())))
+    console.print(f"{len(found):,} clips, {len(next(iter(found.values())))} numbers each: {to}", highlight=False)
+    return found
+
+
+def _target(clip: Path, to: Path | None, word: str) -> Path:
+    """Return where to write, and refuse to write over the clip itself."""
+    chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
+    if chosen.resolve() == Path(clip).resolve():
+        raise ConfigError(f'to is "{chosen}", the clip itself', "give another file")
+    return chosen
+
+
+def _seed_name(clip: Clip) -> str:
+    named = re.sub(r"[^\w-]+", "_", clip.metadata["label"])[:60] + "-" if "label" in clip.metadata else ""
+    return f"{named}{clip.metadata['seed']:06d}"
+
+
+def _write_all(
+    clips: Iterable[Clip], name: Callable[[Clip], str], to: Path, format: Format, console: Console
+) -> list[Path]:
+    """Write clips of known length and a contact sheet of the first ones into a folder."""
+    from footage.video.encode import write_clip
+    from footage.video.sheet import Picker, contact_sheet, save_picture
+
+    written: list[Path] = []
+    strips: list[Any] = []
+    captions: list[str] = []
+    for clip in clips:
+        path = to / (name(clip) + ("" if format == "png" else f".{format}"))
+        assert clip.frames is not None
+        picker = Picker(clip.frames)
+        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
+        written.append(path)
+        if len(strips) < SHEET_CLIPS:
+            strips.append(picker.strip())
+            captions.append(name(clip))
+    save_picture(to / "sheet.png", contact_sheet(strips, captions))
+    console.print(f"{len(written):,} clips and sheet.png in {to}", highlight=False)
+    return written

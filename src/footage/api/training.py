@@ -1,0 +1,112 @@
+"""Verbs about training: train a model, compare several."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from footage.config import Config, to_json
+from footage.console import make_console
+from footage.errors import ConfigError
+from footage.presets import preset
+
+if TYPE_CHECKING:
+    from footage.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk."""
+
+    path: Path
+    """The run folder."""
+    interrupted: bool = False
+    """Whether it was stopped by the user and not by its budget."""
+
+    @property
+    def model(self) -> Path:
+        """The model folder inside it."""
+        return self.path / "model"
+
+
+def train(
+    data: str,
+    config: Config | str = "conv3d-64",
+    *,
+    guide: str | None = None,
+    out: Path | None = None,
+    minutes: float | None = None,
+    clips: int | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train a model. The same command again goes on where it stopped; more minutes or clips extend an ended run.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3, or
+            MNIST's images (an IDX file) for Moving MNIST.
+        config: a complete configuration, or the name of a preset.
+        guide: the data set that a translator is given, clips of the same names as those of `data`: label maps, say.
+        out: the run folder; left out, runs/DATA-PRESET.
+        minutes: minutes to train, over the whole life of the run.
+        clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
+        dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
+        quiet: print nothing.
+    """
+    for name, value in (("minutes", minutes), ("clips", clips)):
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{name} is {value}", "give more than 0")
+    console = make_console(quiet)
+    from footage.training import start
+    from footage.training.run import RunFolder, with_found_batch
+
+    chosen = preset(config) if isinstance(config, str) else config
+    folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
+    with console.status("looking at the data and the machine"):
+        plan = start.prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
+    console.print(plan.table())
+    if dry_run:
+        console.print_json(json.dumps(to_json(plan.config)))
+        return Run(folder.path)
+    console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
+    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
+    return Run(folder.path, stopped)
+
+
+def compare(
+    data: str,
+    *,
+    presets: str,
+    minutes: float | None = None,
+    clips: int | None = None,
+    flops: float | None = None,
+    seed: int = 0,
+    samples: int = 256,
+    out: Path = Path("compare"),
+    quiet: bool = False,
+) -> Comparison:
+    """Train presets on the same data for the same time, measure them side by side: a table and a picture.
+
+    The same command again goes on where it stopped; what is trained is not trained again.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3.
+        presets: names of presets, with commas between them.
+        minutes: minutes to train each; 10 when no limit is given.
+        clips: or training clips that each sees.
+        flops: or floating-point operations that each spends, such as 1e15.
+        seed: seed of all of them.
+        samples: clips of each that are generated and measured.
+        out: folder for everything: comparison.md, comparison.png, comparison.json, and a run for each preset.
+        quiet: print nothing.
+    """
+    configs = [preset(name) for name in presets.replace(",", " ").split()]
+    from footage.comparison import MINUTES, Limit
+    from footage.comparison import compare as compare_configs
+
+    limit = Limit(MINUTES if minutes is None and clips is None and flops is None else minutes, clips, flops)
+    return compare_configs(
+        data, configs, Path(out), limit=limit, seed=seed, samples=samples, console=make_console(quiet)
+    )
