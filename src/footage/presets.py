@@ -14,11 +14,14 @@ from footage.config import (
     Conv3dConfig,
     CriticConfig,
     GanConfig,
+    KlConfig,
+    LearnConfig,
     MlpConfig,
     NetConfig,
     RecurrentConfig,
     SimVpConfig,
     TrainConfig,
+    VaeConfig,
     flat,
     from_json,
     to_json,
@@ -59,6 +62,16 @@ _PREDICT = Config(
     net=SimVpConfig(),
     critics=(),
     train=TrainConfig(batch_size=16),
+)
+
+_VAE = Config(
+    method="vae",
+    clip=ClipConfig(frames=16, height=64, width=64),
+    net=VaeConfig(),
+    learn=LearnConfig(lr=1e-3, beta2=0.99, decay=50_000),
+    kl=KlConfig(beta=1.0, ramp=5_000),
+    critics=(),
+    train=TrainConfig(batch_size=8),
 )
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
@@ -130,6 +143,26 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "predictor without recurrence (SimVP): 10 frames of 64×64 from the 10 before them",
         _PREDICT,
     ),
+    ("vae-64", "variational autoencoder of causal (2+1)D convolutions, 16 frames of 64×64", _VAE),
+    (
+        "vae-gan-64",
+        "the same with critics of what it reconstructs, and others of what it makes (SAVP), 16 frames of 64×64",
+        replace(
+            _VAE,
+            gan=GanConfig(critic_lr=3e-4),
+            critics=(CriticConfig(weight=0.1), CriticConfig(sees="sparse", frames=3, weight=0.1)),
+        ),
+    ),
+    (
+        "vae-latent-64",
+        "the same with a GAN that learns the distribution of its codes, 16 frames of 64×64",
+        replace(
+            _VAE,
+            net=VaeConfig(prior="gan"),
+            gan=GanConfig(lr=3e-4, critic_lr=3e-4, r1=1.0),
+            critics=(CriticConfig(width=128), CriticConfig(net="mlp", width=64)),
+        ),
+    ),
 )
 
 PRESETS: dict[str, Preset] = {name: Preset(about, replace(config, preset=name)) for name, about, config in _PRESETS}
@@ -180,6 +213,7 @@ _TINY: dict[str, dict[str, int]] = {
     "mlp": {"width": 4, "latent": 8, "label": 4},
     "conv3d": {"width": 4, "latent": 8, "label": 4},
     "recurrent": {"width": 4, "content": 8, "motion": 4, "hidden": 4, "label": 4},
+    "vae": {"width": 4, "latent": 4, "noise": 8, "label": 4},
     "simvp": {"width": 4, "hidden": 8, "layers": 1},
 }
 

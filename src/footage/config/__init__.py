@@ -93,6 +93,9 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse parts that do not go together."""
         check_method(self.method, self.net, self.task, self.clip, self.critics)
+        latent = isinstance(self.net, VaeConfig) and self.net.prior == "gan"
+        remedy = "changes are made to pixels, and these critics judge latent volumes: give 0"
+        require(not (latent and self.augment.probability), "augment.probability", self.augment.probability, remedy)
         if self.critics:
             check_together(self.gan, self.critics, judged_clip(self.clip, self.net))
 

@@ -186,7 +186,7 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
             )
         for knob in ("height", "width"):
             side = getattr(clip, knob)
-            if side % critic.shrink or side // critic.shrink < 8:
+            if side % critic.shrink or (critic.shrink > 1 and side // critic.shrink < 8):
                 raise ConfigError(
                     f"{where}.shrink is {critic.shrink}, clip.{knob} is {side}",
                     f"give a divisor of {side} that leaves at least 8 pixels",

@@ -100,6 +100,8 @@ class VaeConfig:
     learns beside the VAE; `critics` then judge latent volumes."""
     noise: int = 64
     """Length of that GAN's latent code."""
+    label: int = 16
+    """Length of the label's embedding in that GAN, where there are labels."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
@@ -107,6 +109,7 @@ class VaeConfig:
         require(1 <= self.latent <= 1024, "net.latent", self.latent, "give 1 to 1024 channels")
         require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
         require(self.noise >= 1, "net.noise", self.noise, "give at least 1")
+        require(self.label >= 1, "net.label", self.label, "give at least 1")
 
 
 @dataclass(frozen=True)

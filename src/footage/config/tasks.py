@@ -72,8 +72,32 @@ def check_method(
         for knob, unit in (("frames", VAE_TIME), ("height", VAE_SPACE), ("width", VAE_SPACE)):
             if getattr(clip, knob) % unit:
                 raise ConfigError(f"clip.{knob} is {getattr(clip, knob)}", f"give a multiple of {unit} for a VAE")
+    if isinstance(net, VaeConfig) and net.prior == "gan":
+        _check_latent(clip, critics)
     if method == "predict" and task.past >= clip.frames:
         raise ConfigError(
             f"task.past is {task.past}, and clips of {clip.frames} frames leave none to predict",
             f"give --task.past {clip.frames // 2}, or more --clip.frames",
         )
+
+
+def _check_latent(clip: ClipConfig, critics: Sequence[CriticConfig]) -> None:
+    """Refuse clips and critics that a GAN in a VAE's latent space cannot have."""
+    unit = 2 * VAE_SPACE
+    for knob in ("height", "width"):
+        if getattr(clip, knob) % unit:
+            raise ConfigError(
+                f"clip.{knob} is {getattr(clip, knob)}, a GAN in the latent space halves an eighth of it",
+                f"give a multiple of {unit}, or --net.prior normal",
+            )
+    for number, critic in enumerate(critics):
+        if critic.net not in ("conv", "mlp"):
+            raise ConfigError(
+                f"critics.{number}.net is {critic.net}, it looks for motion in pixels: a latent volume has none",
+                f"give --critics.{number}.net conv or mlp",
+            )
+        if critic.shrink > 1:
+            raise ConfigError(
+                f"critics.{number}.shrink is {critic.shrink}, a latent volume is small already",
+                f"give --critics.{number}.shrink 1",
+            )

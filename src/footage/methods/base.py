@@ -185,6 +185,23 @@ class Converts(Sampler, Protocol):
         """Return what the model is given in training, for clips (B, C, T, H, W) as they stand in the data."""
 
 
+@runtime_checkable
+class Encodes(Sampler, Protocol):
+    """A model that has a code for every clip."""
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """Return a short vector for each clip (B, C, T, H, W): (B, D). Clips that look alike have vectors alike."""
+
+    def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """Return clips (steps, C, T, H, W) in [-1, 1] on the straight line between the codes of two clips.
+
+        Args:
+            a: the first, (1, C, T, H, W), as its code is decoded.
+            b: the last, the same shape.
+            steps: at least 2.
+        """
+
+
 class Method(Protocol):
     """A way to train. One object holds the networks and their optimisers; `step` is one update of them."""
 

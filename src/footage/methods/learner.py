@@ -66,18 +66,24 @@ class Learner(ABC):
         nets = self.sampling_nets(config, labels)
         self.averages = {name: MovingAverage(net, config.learn.ema) for name, net in nets.items()}
         clip = judged_clip(config.clip, config.net)
-        self.panels = {judged: Panel(config, labels, clip, config.net.width, judged) for judged in self.judges}
+        judges = self.judges_of(config)
+        self.panels = {judged: Panel(config, labels, clip, config.net.width, judged) for judged in judges}
         for panel in self.panels.values():
             nets |= panel.nets
         self.nets = nn.ModuleDict(nets)
         self.optimizers: dict[str, Optimizer] = {}
-        self.cycle = max(panel.cycle for panel in self.panels.values())
+        self.cycle = max((panel.cycle for panel in self.panels.values()), default=1)
         names = [name for panel in self.panels.values() for name in panel.names]
         self.curves: Mapping[str, tuple[str, ...]] = {
             "Losses": ("loss", *(f"{name}_loss" for name in names)),
             "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
             "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
         }
+
+    @classmethod
+    def judges_of(cls, config: Config) -> tuple[str, ...]:
+        """Return what is judged in a configuration: `judges`, unless that depends on it."""
+        return cls.judges
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""

@@ -30,7 +30,7 @@ def between(start: Tensor, end: Tensor, place: Tensor) -> Tensor:
     return torch.cos(angle) * start + torch.sin(angle) * end
 
 
-def _draw(seeds: Sequence[int], *shape: int) -> tuple[list[torch.Generator], Tensor]:
+def draw(seeds: Sequence[int], *shape: int) -> tuple[list[torch.Generator], Tensor]:
     """Return a source of random numbers for each seed, and its first draw, (B, *shape)."""
     rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
     return rngs, more(rngs, *shape)
@@ -41,7 +41,7 @@ def more(rngs: Sequence[torch.Generator], *shape: int) -> Tensor:
     return torch.stack([torch.randn(*shape, generator=rng) for rng in rngs])
 
 
-def _labels(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:
+def labels_on_the_way(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:
     """Return the weights over labels at places (B, 1) or (B, T, 1) of the way."""
     if wishes[0].label is None:
         return lambda place: None
@@ -53,6 +53,38 @@ def _labels(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:
         return a * (1 - place) + b * place
 
     return at
+
+
+def walk(wishes: Sequence[Wish], size: int, *, hop: int, length: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield codes (B, size) and weights over labels (B, K) of successive clips, for ever.
+
+    The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a wish says into what, they
+    go straight there, by its last clip.
+
+    Args:
+        wishes: one row for each.
+        size: length of a code.
+        hop: frames from the beginning of a clip to that of the next.
+        length: frames of a clip.
+    """
+    rngs, walking = draw([wish.seed for wish in wishes], size)
+    start = walking
+    _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], size)
+    goes = torch.tensor([[wish.to_seed is not None] for wish in wishes])
+    labels = labels_on_the_way(wishes)
+    ways = [max(1, wish.frames - length) for wish in wishes]
+    number = 0
+    while True:
+        place = torch.tensor([[min(1.0, number * hop / way)] for way in ways])
+        yield torch.where(goes, between(start, end, place), walking), labels(place)
+        walking = WALK * walking + (1 - WALK**2) ** 0.5 * more(rngs, size)
+        number += 1
+
+
+def previewed(number: int, labels: Tensor | None, classes: int) -> list[Wish]:
+    """Return the wishes of a preview: seeds 0, 1, 2 and so on, with the labels (B,) of the real clips beside them."""
+    shares = [None] * number if labels is None else one_hot(labels, classes).double().tolist()
+    return [Wish(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
 
 
 def classes(generator: Generator) -> int:
@@ -72,9 +104,7 @@ class _SeedSampler(ABC):
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
-        shares = [None] * len(reals) if labels is None else one_hot(labels, self.classes).double().tolist()
-        wishes = [Wish(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
-        return {"sample": next(self.segments(wishes))}
+        return {"sample": next(self.segments(previewed(len(reals), labels, self.classes)))}
 
 
 class FixedSampler(_SeedSampler):
@@ -90,30 +120,15 @@ class FixedSampler(_SeedSampler):
         self.device = next(generator.parameters()).device
 
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
-        """Yield (B, C, T, H, W) for ever.
-
-        The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a wish says into what, they
-        go straight there, by its last segment.
-        """
-        (shape,) = self.generator.noise(self.clip.frames).values()
-        rngs, walking = _draw([wish.seed for wish in wishes], *shape)
-        start = walking
-        _, end = _draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shape)
-        goes = torch.tensor([[wish.to_seed is not None] for wish in wishes])
-        labels = _labels(wishes)
-        ways = [max(1, wish.frames - self.clip.frames) for wish in wishes]
-        number = 0
-        while True:
-            place = torch.tensor([[min(1.0, number * self.hop / way)] for way in ways])
-            z = torch.where(goes, between(start, end, place), walking)
-            label = labels(place)
+        """Yield (B, C, T, H, W) for ever, each from the next codes of a walk."""
+        for z, label in walk(
+            wishes, *self.generator.noise(self.clip.frames)["z"], hop=self.hop, length=self.clip.frames
+        ):
             with torch.inference_mode():
                 noise = {"z": z.to(self.device)}
                 clips = self.generator(noise, None if label is None else label.to(self.device)).clips
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
-            walking = WALK * walking + (1 - WALK**2) ** 0.5 * more(rngs, *shape)
-            number += 1
 
 
 class RollingSampler(_SeedSampler):
@@ -131,10 +146,10 @@ class RollingSampler(_SeedSampler):
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever: the cell's state goes on from one to the next, with fresh noise."""
         shapes, frames = self.generator.noise(self.clip.frames), self.clip.frames
-        rngs, start = _draw([wish.seed for wish in wishes], *shapes["content"])
-        _, end = _draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
+        rngs, start = draw([wish.seed for wish in wishes], *shapes["content"])
+        _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
         goes = torch.tensor([wish.to_seed is not None for wish in wishes])[:, None, None]
-        labels = _labels(wishes)
+        labels = labels_on_the_way(wishes)
         state = self.generator.begin(more(rngs, *shapes["start"]).to(self.device))
         done = 0
         while True:

@@ -64,7 +64,9 @@ class Critic(nn.Module):
 
 
 def _trunk(critic: CriticConfig, clip: ClipConfig, width: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
-    small = dataclasses.replace(clip, height=clip.height // critic.shrink, width=clip.width // critic.shrink)
+    small = clip  # a latent volume, which has more channels than any clip, is never shrunk
+    if critic.shrink > 1:
+        small = dataclasses.replace(clip, height=clip.height // critic.shrink, width=clip.width // critic.shrink)
     if critic.net == "mlp":
         return MlpTrunk(small, width)
     if critic.net == "two_stream":
