@@ -8,6 +8,7 @@ import torch
 
 from footage.checkpoint import ModelInfo, save_model
 from footage.config import Config
+from footage.config.tasks import takes_labels
 from footage.methods import METHODS
 from footage.presets import PRESETS, override, tiny
 
@@ -20,12 +21,17 @@ def tiny_config(preset: str = "conv3d-32", /, **overrides: object) -> Config:
 
 
 def save_tiny_model(
-    folder: Path, labels: tuple[str, ...] = ("walk", "run"), seed: int = 0, preset: str = "conv3d-32"
+    folder: Path,
+    labels: tuple[str, ...] = ("walk", "run"),
+    seed: int = 0,
+    preset: str = "conv3d-32",
+    **overrides: object,
 ) -> ModelInfo:
-    """Write a model folder with random weights."""
-    config = tiny_config(preset)
+    """Write a model folder with random weights; without labels where the model takes none."""
+    config = tiny_config(preset, **overrides)
+    labels = labels if takes_labels(config) else ()
     torch.manual_seed(seed)
-    method = METHODS["gan"](config, len(labels))
+    method = METHODS[config.method](config, len(labels))
     info = ModelInfo(
         name="tiny",
         config=config,

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from footage import api, conversion
+from footage.clip import Clip
+from footage.config import ClipConfig
+from footage.conversion import Conversion
+from footage.errors import ConfigError, FootageError, MediaError
+from footage.model import Model
+from footage.sample import from_uint8
+from footage.video.encode import read_metadata
+from footage.video.reading import Footage
+from tests import clips
+from tests.models import save_tiny_model
+
+KNOBS: dict[str, object] = {"task__past": 4}
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return clips.write(tmp_path / "clip.mp4", clips.moving(40, (32, 32)))
+
+
+def frames(clip: Clip) -> np.ndarray:
+    return np.concatenate(list(clip.chunks()))
+
+
+def test_a_prediction_stands_after_its_past(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "m", preset="simvp-64", **KNOBS)
+    model = Model(tmp_path / "m")
+    made = model.predict(video, 11)
+    given = np.concatenate(list(Footage(video).chunks(height=32, width=32, channels=3, fps=model.info.fps)))
+    shown = frames(made)
+    assert made.frames == len(shown) == 4 + 11
+    assert np.array_equal(shown[:4], given[-4:])
+    (future,) = (chunk for chunk in [next(model.sampler.futures(from_uint8(given[None, -4:]), [0]))])  # type: ignore[attr-defined]
+    ours = from_uint8(shown[None, 4 : 4 + future.shape[2]])
+    assert (ours - future).abs().max() <= 1 / 127
+    assert len(frames(model.predict(video, 5, past=9))) == 14
+    assert len(frames(model.predict(video, 5, past=0))) == 5
+    assert len(frames(model.predict(video))) == 4 + 4, "as many as it learned to"
+
+
+def test_several_futures_stand_side_by_side(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "m", preset="svg-64", **KNOBS)
+    model = Model(tmp_path / "m")
+    grid = frames(model.predict(video, 6, samples=4, seed=7))
+    assert grid.shape == (10, 64, 64, 3)
+    single = frames(model.predict(video, 6, seed=9))
+    third = grid[:, 32:, :32]
+    assert np.abs(third.astype(int) - single).max() <= 1, "future i is that of seed + i, whatever stands beside it"
+    assert (grid[4:, :32, :32] != grid[4:, :32, 32:]).any()
+
+
+def test_predictions_that_cannot_be_are_refused(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "m", preset="simvp-64", **KNOBS)
+    save_tiny_model(tmp_path / "gan")
+    model = Model(tmp_path / "m")
+    short = clips.write(tmp_path / "short.mp4", clips.moving(3, (32, 32)))
+    picture = tmp_path / "still.png"
+    next(iter(model.predict(video, 1, past=0).chunks()))
+    Clip(lambda: iter([np.zeros((1, 8, 8, 3), np.uint8)]), 1, 1.0, {}).save(picture)
+    for given, options, words in (
+        (short, {}, "3|2 frames"),  # at the model's rate
+        (picture, {}, "is a picture, and a clip is needed"),
+        (tmp_path / "none.mp4", {}, "does not exist"),
+        (video, {"frames": 0}, "frames is 0"),
+        (video, {"samples": 3}, "knows one future only"),
+        (video, {"samples": 0}, "samples is 0"),
+        (video, {"past": -1}, "past is -1"),
+        (video, {"past": 10**6}, "past is 1000000"),
+    ):
+        with pytest.raises(FootageError, match=words):
+            model.predict(given, **options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="continues no clips: it makes clips from seeds; use footage generate"):
+        Model(tmp_path / "gan").predict(video)
+    with pytest.raises(ConfigError, match="makes no clips from nothing: it continues a clip; use footage predict"):
+        model.generate(1)
+    with pytest.raises(ConfigError, match="turns no clip into another"):
+        model.convert(video)
+    with pytest.raises(ConfigError, match="no latent space"):
+        model.embed(video)
+
+
+class Negative:
+    """Turns clips into their negatives, three frames late at most; or a picture into a clip."""
+
+    device = torch.device("cpu")
+    hop = 3
+
+    def __init__(self, picture: bool = False, channels: int = 3) -> None:
+        self.clip = ClipConfig(frames=8, height=32, width=32)
+        self.source = ClipConfig.__new__(ClipConfig)
+        for knob, value in (("frames", 1 if picture else 8), ("height", 32), ("width", 32), ("channels", channels)):
+            object.__setattr__(self.source, knob, value)
+        self.picture = picture
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        return {"negative": -reals}
+
+    def sources(self, whole: Tensor) -> Tensor:
+        return whole[:, : self.source.channels] * 0.5
+
+    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+        rest = torch.empty(1, self.source.channels, 0, 32, 32)
+        for chunk in chunks:
+            while self.picture:
+                yield -chunk.expand(-1, -1, 5, -1, -1)
+            rest = torch.cat([rest, chunk], dim=2)
+            count = rest.shape[2] // self.hop * self.hop
+            if count:
+                yield -rest[:, :, :count].expand(-1, 3, -1, -1, -1)
+            rest = rest[:, :, count:]
+        if rest.shape[2]:
+            yield -rest.expand(-1, 3, -1, -1, -1)
+
+
+def converted(
+    tmp_path: Path, video: Path, sampler: Negative, how: Conversion
+) -> tuple[Clip, list[tuple[Tensor, Tensor]]]:
+    info = save_tiny_model(tmp_path / "any")
+    seen: list[tuple[Tensor, Tensor]] = []
+    return conversion.convert(sampler, info, Footage(video), how, lambda a, b: seen.append((a, b))), seen
+
+
+def test_what_was_given_and_what_was_made_go_together(tmp_path: Path, video: Path) -> None:
+    clip, seen = converted(tmp_path, video, Negative(), Conversion(beside=True))
+    shown = frames(clip)
+    assert shown.shape[1:] == (32, 64, 3)
+    left, right = shown[:, :, :32].astype(int), shown[:, :, 32:].astype(int)
+    assert np.abs(right - (127.5 - (left - 127.5) * 0.5)).max() <= 1, "half as strong, and negative, frame for frame"
+    assert all(a.shape == b.shape for a, b in seen) and sum(a.shape[2] for a, _ in seen) == len(shown)
+    clip, _ = converted(tmp_path, video, Negative(), Conversion(as_is=True))
+    assert np.abs(frames(clip).astype(int) - (255 - left)).max() <= 1
+
+
+def test_a_picture_becomes_as_many_frames_as_are_asked_for(tmp_path: Path, video: Path) -> None:
+    for wanted, expected in ((None, 8), (3, 3), (23, 23)):
+        clip, seen = converted(tmp_path, video, Negative(picture=True), Conversion(frames=wanted))
+        assert clip.frames == len(frames(clip)) == expected
+        assert all(torch.equal(a[:, :, :1], seen[0][0][:, :, :1]) for a, _ in seen), "the first frame, again and again"
+    with pytest.raises(ConfigError, match="makes as many as it is given"):
+        converted(tmp_path, video, Negative(), Conversion(frames=3))
+
+
+def test_grey_is_given_where_the_model_is_given_grey(tmp_path: Path, video: Path) -> None:
+    clip, seen = converted(tmp_path, video, Negative(channels=1), Conversion(as_is=True, beside=True))
+    assert frames(clip).shape[1:] == (32, 64, 3) and seen[0][0].shape[1] == 3
+
+
+def test_own_size_is_kept_up_to_eight_pixels(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "vae", preset="vae-64")
+    wide = clips.write(tmp_path / "wide.mp4", clips.moving(12, (44, 78)))
+    model = Model(tmp_path / "vae")
+    assert frames(model.convert(wide)).shape[1:] == (32, 32, 3)
+    assert frames(model.convert(wide, Conversion(own_size=True))).shape[1:] == (40, 72, 3)
+
+
+def test_interpolation_and_embedding(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "vae", preset="vae-64")
+    other = clips.write(tmp_path / "other.mp4", clips.moving(40, (32, 32), seed=5))
+    model = Model(tmp_path / "vae")
+    made = model.interpolate(video, other, 5)
+    assert [clip.metadata["step"] for clip in made] == list(range(5)) and made[0].frames == 8
+    first = frames(model.convert(video))[:8]
+    assert np.abs(frames(made[0]).astype(int) - first).max() <= 2, "the ends are the reconstructions"
+    assert not np.array_equal(frames(made[0]), frames(made[-1]))
+    here, again, there = (model.embed(path) for path in (video, video, other))
+    assert np.array_equal(here, again) and here.ndim == 1 and not np.allclose(here, there)
+    with pytest.raises(MediaError, match="the model looks at 8"):
+        model.embed(clips.write(tmp_path / "short.mp4", clips.moving(4, (32, 32))))
+    with pytest.raises(ConfigError, match="steps is 1"):
+        model.interpolate(video, other, 1)
+
+
+def test_the_verbs_write_files_with_their_provenance(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_tiny_model(tmp_path / "p", preset="simvp-64", **KNOBS)
+    save_tiny_model(tmp_path / "v", preset="vae-64")
+    assert api.predict(Path("p"), video, quiet=True) == Path("clip-predicted.mp4")
+    about = read_metadata(tmp_path / "clip-predicted.mp4")
+    assert about["source"] == "clip.mp4" and about["predicted_frames"] == 4 and len(about["weights_sha256"]) == 64
+    api.reconstruct(Path("v"), video, to=tmp_path / "r.webm", beside=True, quiet=True)
+    written = api.interpolate(Path("v"), video, video, tmp_path / "steps", steps=3, quiet=True)
+    assert [path.name for path in written] == ["step-000.mp4", "step-001.mp4", "step-002.mp4"]
+    assert (tmp_path / "r.webm").exists() and (tmp_path / "steps" / "sheet.png").exists()
+    found = api.embed(Path("v"), (video,), tmp_path / "e.npz", quiet=True)
+    stored = np.load(tmp_path / "e.npz", allow_pickle=False)
+    assert stored["names"].tolist() == [str(video)] and np.array_equal(stored["vectors"][0], found[str(video)])
+    for verb, model in ((api.reconstruct, "p"), (api.translate, "v")):
+        with pytest.raises(ConfigError, match="use footage"):
+            verb(Path(model), video, quiet=True)
+    with pytest.raises(ConfigError, match="the clip itself"):
+        api.predict(Path("p"), video, to=video, quiet=True)
+    with pytest.raises(ConfigError, match="ends in .npz"):
+        api.embed(Path("v"), (video,), tmp_path / "e.txt", quiet=True)
+
+
+@pytest.mark.parametrize("verb", ["predict", "reconstruct"])
+def test_memory_does_not_grow_with_the_clip(tmp_path: Path, verb: str) -> None:
+    """Python's own allocations: arrays of frames are among them. benchmarks/clips.py measures the whole process."""
+    save_tiny_model(tmp_path / "m", preset={"predict": "simvp-64", "reconstruct": "vae-64"}[verb], **KNOBS)
+    model = Model(tmp_path / "m")
+    peaks = []
+    for count in (100, 1_000):
+        video = clips.write(tmp_path / f"{count}.mp4", clips.moving(50, (32, 32)) * (count // 50), fps=25)
+        clip = model.predict(video, 4) if verb == "predict" else model.convert(video)
+        list(clip.chunks())
+        tracemalloc.start()
+        clip = model.predict(video, 4) if verb == "predict" else model.convert(video)
+        for _ in clip.chunks():
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 100_000, peaks
