@@ -12,6 +12,7 @@ from footage.config import (
     ClipConfig,
     Config,
     Conv3dConfig,
+    ConvLstmConfig,
     CriticConfig,
     GanConfig,
     KlConfig,
@@ -20,6 +21,8 @@ from footage.config import (
     NetConfig,
     RecurrentConfig,
     SimVpConfig,
+    SvgConfig,
+    TaskConfig,
     TrainConfig,
     VaeConfig,
     flat,
@@ -163,6 +166,36 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
             critics=(CriticConfig(width=128), CriticConfig(net="mlp", width=64)),
         ),
     ),
+    (
+        "simvp-gan-64",
+        "predictor without recurrence that also learns from a critic of clips and one of sparse frames: sharp futures",
+        replace(
+            _PREDICT,
+            learn=LearnConfig(weight=100.0),  # a squared error of 0.03 to 0.1 then counts as much as a few verdicts
+            gan=_64.gan,
+            critics=_CLIP_AND_SPARSE,
+        ),
+    ),
+    (
+        "convlstm-64",
+        "recurrent predictor (ConvLSTM): 10 frames of 64×64 from the 10 before them, and on without end",
+        replace(
+            _PREDICT,
+            net=ConvLstmConfig(),
+            learn=LearnConfig(clip_gradient=1.0),
+            task=TaskConfig(truth=20_000),
+        ),
+    ),
+    (
+        "svg-64",
+        "stochastic predictor with a learned prior (SVG-LP): one of many futures of 10 frames of 64×64",
+        replace(
+            _PREDICT,
+            net=SvgConfig(),
+            # Published: squared errors in [0, 1] summed over frames + 1e-4 KL. Ours in [-1, 1], mean of 10: 4/10 of it.
+            kl=KlConfig(beta=4e-5),
+        ),
+    ),
 )
 
 PRESETS: dict[str, Preset] = {name: Preset(about, replace(config, preset=name)) for name, about, config in _PRESETS}
@@ -215,6 +248,8 @@ _TINY: dict[str, dict[str, int]] = {
     "recurrent": {"width": 4, "content": 8, "motion": 4, "hidden": 4, "label": 4},
     "vae": {"width": 4, "latent": 4, "noise": 8, "label": 4},
     "simvp": {"width": 4, "hidden": 8, "layers": 1},
+    "convlstm": {"width": 4, "layers": 2},
+    "svg": {"width": 4, "latent": 2, "code": 8, "hidden": 8},
 }
 
 

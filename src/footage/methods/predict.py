@@ -17,10 +17,12 @@ from footage.config import ClipConfig, Config
 from footage.methods.base import Batch, Sampler
 from footage.methods.learner import Learner, Lesson
 from footage.methods.samplers import more
+from footage.nets.convlstm import ConvLstm
 from footage.nets.predictor import Predicted, Predictor
 from footage.nets.simvp import SimVp
+from footage.nets.svg import Svg
 
-PREDICTORS: dict[str, type[Predictor]] = {"simvp": SimVp}
+PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "svg": Svg}
 """Every predictor, by the `kind` of its configuration."""
 
 
@@ -85,11 +87,11 @@ class FutureSampler:
         """Yield what follows `past`, (B, C, P, H, W), for ever; see `footage.methods.base.Predicts`."""
         assert past.shape[2] == self.past, f"{past.shape[2]} frames are given, not {self.past}"
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-        shapes = list(self.predictor.noise(1).values())
+        shapes = list(self.predictor.noise(1).values())  # (1, n): a row for each frame
         with torch.inference_mode():
             state = self.predictor.begin(past.to(self.device))
         while True:
-            noise = more(rngs, *shapes[0][1:]).to(self.device) if shapes else None
+            noise = more(rngs, *shapes[0]).squeeze(1).to(self.device) if shapes else None  # B n
             with torch.inference_mode():
                 frames, state = self.predictor.advance(state, noise)
                 frames = frames.float().clamp(-1, 1)

@@ -43,7 +43,10 @@ class Predictor(nn.Module, ABC):
         """
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the noise of one clip of `frames` frames, by name; none for one future only."""
+        """Return the shapes of the noise of one clip, by name, (frames, n): a row for each frame.
+
+        None for one future only; those that have some make one frame at a time.
+        """
         return {}
 
     @abstractmethod
