@@ -14,11 +14,14 @@ from footage.config import (
     Conv3dConfig,
     CriticConfig,
     GanConfig,
+    LearnConfig,
     MlpConfig,
     NetConfig,
     RecurrentConfig,
     SimVpConfig,
+    TaskConfig,
     TrainConfig,
+    TranslatorConfig,
     flat,
     from_json,
     to_json,
@@ -59,6 +62,15 @@ _PREDICT = Config(
     net=SimVpConfig(),
     critics=(),
     train=TrainConfig(batch_size=16),
+)
+
+_TRANSLATE = replace(
+    _64,
+    method="translate",
+    net=TranslatorConfig(),
+    learn=LearnConfig(loss="l1", weight=100.0, lr=3e-4, beta1=0.0),
+    critics=(CriticConfig(patch=True), CriticConfig(sees="sparse", frames=3)),
+    train=TrainConfig(batch_size=8),
 )
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
@@ -130,6 +142,21 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "predictor without recurrence (SimVP): 10 frames of 64×64 from the 10 before them",
         _PREDICT,
     ),
+    (
+        "translate-64",
+        "translator of edges into footage: U-Net with patch critics (pix2pix), clips of 64×64",
+        _TRANSLATE,
+    ),
+    (
+        "animate-64",
+        "a picture brought to life: videos of any length that begin with a still of 64×64",
+        replace(
+            _TRANSLATE,
+            task=TaskConfig(source="first-frame"),
+            learn=replace(_TRANSLATE.learn, weight=10.0),
+            critics=_CLIP_AND_SPARSE,
+        ),
+    ),
 )
 
 PRESETS: dict[str, Preset] = {name: Preset(about, replace(config, preset=name)) for name, about, config in _PRESETS}
@@ -181,6 +208,7 @@ _TINY: dict[str, dict[str, int]] = {
     "conv3d": {"width": 4, "latent": 8, "label": 4},
     "recurrent": {"width": 4, "content": 8, "motion": 4, "hidden": 4, "label": 4},
     "simvp": {"width": 4, "hidden": 8, "layers": 1},
+    "translator": {"width": 4, "blocks": 1, "motion": 4},
 }
 
 

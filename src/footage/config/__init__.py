@@ -94,7 +94,7 @@ class Config:
         """Refuse parts that do not go together."""
         check_method(self.method, self.net, self.task, self.clip, self.critics)
         if self.critics:
-            check_together(self.gan, self.critics, judged_clip(self.clip, self.net))
+            check_together(self.gan, self.critics, judged_clip(self.clip, self.net, self.task))
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from footage.methods.base import Method
 from footage.methods.gan import Gan
 from footage.methods.predict import Predict
+from footage.methods.translate import Translate
 
-METHODS: dict[str, type[Method]] = {"gan": Gan, "predict": Predict}
+METHODS: dict[str, type[Method]] = {"gan": Gan, "predict": Predict, "translate": Translate}
 """Every method, by the name that `Config.method` gives."""
 
 __all__ = ["METHODS", "Method"]
