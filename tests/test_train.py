@@ -189,7 +189,7 @@ def test_dry_run_begins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_sizes_that_differ_name_both_remedies(tmp_path: Path) -> None:
     class Source:
-        name, shape, labels = "mine", (48, 80, 3), ()
+        name, shape, labels, guides = "mine", (48, 80, 3), (), 0
 
     with pytest.raises(ConfigError, match=r"frames of 80×48.*--clip.width 80 --clip.height 48"):
         start.match(CONFIG, Source())  # type: ignore[arg-type]
@@ -337,7 +337,8 @@ def test_other_data_do_not_take_over_a_run(tmp_path: Path) -> None:
 
 def test_only_labels_that_can_be_learned_are_taken() -> None:
     class Source:
-        name, shape, labels = "mine", (32, 32, 3), ("long", "never", "short", "too")
+        name, shape, guides = "mine", (32, 32, 3), 0
+        labels = ("long", "never", "short", "too")
 
         def spans(self, split: str) -> list[Span]:
             return [Span(0, 20, 0), Span(1, 3, 2), Span(2, 20, 3)] if split == "train" else [Span(3, 20, 1)]

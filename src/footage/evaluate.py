@@ -101,6 +101,7 @@ class _Part:
     def __init__(self, source: ClipSource, spans: list[Span]) -> None:
         self.name, self.fps, self.labels = source.name, source.fps, source.labels
         self.content_hash, self.shape, self.read = source.content_hash, source.shape, source.read
+        self.guides = source.guides
         self._spans = spans
 
     def spans(self, split: Split) -> list[Span]:
@@ -114,11 +115,12 @@ def real_windows(
     """Yield `count` windows of some clips, in batches uint8 (B, T, H, W, C) and labels (B,).
 
     Every stretch of a clip comes once before any comes again, with another start: see `footage.data.clips.Loader`.
+    Of pairs, only what is to be made is given, and not what it is made from.
     """
     loader = Loader(_Part(source, spans), "train", frames=frames, batch_size=BATCH, seed=seed)
     for seen in range(0, count, BATCH):
         clips, labels = loader.batch(seen)
-        yield clips[: count - seen], labels[: count - seen]
+        yield clips[: count - seen, ..., : source.shape[2] - source.guides], labels[: count - seen]
 
 
 @dataclass(frozen=True)

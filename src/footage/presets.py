@@ -72,6 +72,7 @@ _TRANSLATE = replace(
     critics=(CriticConfig(patch=True), CriticConfig(sees="sparse", frames=3)),
     train=TrainConfig(batch_size=8),
 )
+_RESNET = tuple(replace(critic, width=32) for critic in _TRANSLATE.critics)
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
@@ -146,6 +147,18 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "translate-64",
         "translator of edges into footage: U-Net with patch critics (pix2pix), clips of 64×64",
         _TRANSLATE,
+    ),
+    (
+        "translate-resnet-64",
+        "translator of grey into colour: residual blocks at a quarter of the size, clips of 64×64",
+        replace(
+            _TRANSLATE, net=TranslatorConfig(shape="resnet", width=16), task=TaskConfig(source="grey"), critics=_RESNET
+        ),
+    ),
+    (
+        "spade-64",
+        "translator of pairs, such as label maps into footage: the source modulates each stage (SPADE), 64×64",
+        replace(_TRANSLATE, net=TranslatorConfig(modulate=True), task=TaskConfig(source="pairs")),
     ),
     (
         "animate-64",
