@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
@@ -68,7 +69,7 @@ def derive(clips: Tensor, kind: str) -> Tensor:
         return clips[:, :, :1]
     with torch.autocast(clips.device.type, enabled=False):
         made = DERIVED[kind](clips.transpose(1, 2).flatten(0, 1))  # (B T) Cs H W
-    return made.unflatten(0, (len(clips), -1)).transpose(1, 2)
+    return rearrange(made, "(b t) c h w -> b c t h w", b=len(clips))
 
 
 def repeated(source: Tensor, frames: int) -> Tensor:

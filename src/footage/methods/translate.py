@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from footage.config import ClipConfig, Config
+from footage.config import Config
 from footage.config.tasks import source_clip
 from footage.methods import derive
 from footage.methods.base import Batch, Sampler
@@ -47,7 +47,7 @@ class Translate(Learner):
         return source_of(clips, self.config)
 
     def shown(self, clips: Tensor, made: Tensor | None = None) -> Tensor:
-        """Return what critics see, (B, C + Cs, T, H, W): real clips, or those that were made of them, and the sources."""
+        """Return what critics see, (B, C + Cs, T, H, W): real clips, or those that were made, and the sources."""
         real = clips[:, : self.config.clip.channels]
         beside = derive.repeated(self.source(clips), real.shape[2])
         return torch.cat([real if made is None else made.to(real.dtype), beside.to(real.dtype)], dim=1)

@@ -40,7 +40,7 @@ class Scene(NamedTuple):
 
 
 class MovingStage(nn.Module):
-    """A stage of the decoder: features of frames (B, c, T, h, w), and those of the picture beside them, to twice the size.
+    """A stage of the decoder: features of frames (B, c, T, h, w), the picture's beside them -> (B, out, T, 2 h, 2 w).
 
     The convolution of both is the sum of two, of which that of the picture's features is made once for all frames.
 
@@ -54,16 +54,29 @@ class MovingStage(nn.Module):
         super().__init__()
         self.norm = ChannelNorm(enter)
         self.up = Upsampling(enter, leave)
-        self.still = nn.Sequential(ChannelNorm(beside), nn.SiLU(), Upsampling(beside, leave)) if beside else None
+        self.still_norm = ChannelNorm(beside) if beside else None
+        self.still_up = Upsampling(beside, leave) if beside else None
+
+    def begin_still(self) -> None:
+        """Let the flow begin small, and the mask with the picture, where this is the last stage."""
+        with torch.no_grad():
+            for up in (self.up, self.still_up):
+                if up is not None:
+                    up.conv.weight[:, :3] *= 0.1
+            assert self.up.conv.bias is not None
+            self.up.conv.bias[2] = KEPT
 
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """Return the features."""
         moving: Tensor = self.up(silu(self.norm(x)))  # B c T 2h 2w
-        return moving if self.still is None else moving + self.still(shortcut)  # + B c 1 2h 2w
+        if self.still_norm is None or self.still_up is None:
+            return moving
+        still: Tensor = self.still_up(silu(self.still_norm(shortcut)))  # B c 1 2h 2w
+        return moving + still
 
 
 class Animator(nn.Module):
-    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W), the picture being the first.
+    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it.
 
     Args:
         clip: shape of the clips in training.
@@ -93,19 +106,9 @@ class Animator(nn.Module):
         self.decoder = nn.ModuleList(
             MovingStage(a, b, c) for a, b, c in zip(widths[::-1], beside, leaving, strict=True)
         )
-        self._begin_still()
-
-    def _begin_still(self) -> None:
-        """Let the flow begin small, and the mask with the picture."""
-        for number, stage in enumerate(self.decoder):
-            if number == len(self.decoder) - 1:
-                assert isinstance(stage, MovingStage)
-                with torch.no_grad():
-                    stage.up.conv.weight[:, :3] *= 0.1
-                    assert stage.up.conv.bias is not None
-                    stage.up.conv.bias[2] = KEPT
-                    if stage.still is not None:
-                        stage.still[2].conv.weight[:, :3] *= 0.1
+        last = self.decoder[-1]
+        assert isinstance(last, MovingStage)
+        last.begin_still()
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise of one clip of `frames` frames, by name."""
@@ -132,7 +135,9 @@ class Animator(nn.Module):
         # Where the motion is, and how far from where the picture was taken: 0 in the first frame.
         code = torch.cat([self.code_norm(path.flatten(0, 1)), (path - rest[:, None]).flatten(0, 1)], dim=1)
         made = self._decoded(scene.shortcuts, code)  # (B T) (3 + C) H W
-        flow, mask, painted = made[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
+        flow, mask, painted = (
+            made[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
+        )
         warped = warp(picture, REACH * torch.tanh(flow))
         mask = torch.sigmoid(mask)
         frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
@@ -150,7 +155,8 @@ class Animator(nn.Module):
         x = rearrange(x, "(b t) c h w -> b c t h w", t=times)
         for number, stage in enumerate(self.decoder):
             x = stage(x, shortcuts[-1 - number])
-        return x.transpose(1, 2).flatten(0, 1)
+        frames: Tensor = x.transpose(1, 2).flatten(0, 1)
+        return frames
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Generators that are given a picture or a clip: pix2pix's U-Net (Isola et al. 2017), and residual blocks.
 
 Every frame is convolved by itself, then over frames that are past, so that a video of any length is translated chunk by
-chunk. Ours: normalisation over the channels of a pixel, in place of batch or instance normalisation, which let clips, or the
-places of a frame, depend on each other; upsampling begins smooth.
+chunk. Ours: normalisation over the channels of a pixel, in place of batch or instance normalisation, which let clips,
+or the places of a frame, depend on each other; upsampling begins smooth.
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ class SourceNorm(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor | None) -> Tensor:
         """Return the features."""
-        x = self.norm(x)
+        plain: Tensor = self.norm(x)
         if self.look is None or self.give is None:
-            return x
+            return plain
         gamma, beta = self.give(silu(self.look(source))).chunk(2, dim=1)
-        return x * (1 + gamma) + beta
+        return plain * (1 + gamma) + beta
 
 
 class Decoding(nn.Module):
@@ -122,7 +122,7 @@ class Decoding(nn.Module):
     def forward(self, x: Tensor, source: Tensor | None, memory: Memory | None) -> Tensor:
         """Return the features."""
         x = self.up(silu(self.norm(x, source)))  # B c T 2h 2w
-        return x if self.past is None else self.past(x, memory)  # type: ignore[no-any-return]
+        return x if self.past is None else self.past(x, memory)
 
 
 class Encoding(nn.Module):
@@ -144,7 +144,7 @@ class Encoding(nn.Module):
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
         """Return the features."""
         x = self.down(x if self.norm is None else silu(self.norm(x)))  # B c T h/2 w/2
-        return x if self.past is None else self.past(x, memory)  # type: ignore[no-any-return]
+        return x if self.past is None else self.past(x, memory)
 
 
 class Residual(nn.Module):

@@ -131,7 +131,9 @@ def _guided(config: Config, source: ClipSource) -> Config:
             "give --guide DATASET, or --task.source edges",
         )
     if source.guides and config.method != "translate":
-        raise ConfigError(f"{config.preset} is not given clips to translate", "leave --guide out, or train a translator")
+        raise ConfigError(
+            f"{config.preset} is not given clips to translate", "leave --guide out, or train a translator"
+        )
     if source.guides and not wanted:
         raise ConfigError(
             f"task.source is {config.task.source}, which is made of the clips themselves, and a guide is given as well",
