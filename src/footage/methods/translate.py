@@ -28,6 +28,8 @@ class Translate(Learner):
 
     def __init__(self, config: Config, labels: int) -> None:
         super().__init__(config, labels)
+        generator = self.nets["generator"]
+        self.shapes = generator.noise(config.clip.frames) if isinstance(generator, Animator) else {}
         own = {
             "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
             "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
@@ -56,10 +58,7 @@ class Translate(Learner):
         """Translate the source of each clip."""
         config = self.config
         real, source = batch.clips[:, : config.clip.channels], self.source(batch.clips)
-        drawn = {}
-        if config.task.source == "first-frame":
-            shapes = noise_shapes(config)
-            drawn = {name: batch.normal(*shape).to(real.dtype) for name, shape in shapes.items()}
+        drawn = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
         made: Tensor = self.nets["generator"](source, **drawn)
         gap = made.detach().to(real.dtype) - real
         squares = gap.square().mean()
@@ -84,12 +83,6 @@ class Translate(Learner):
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
         """Make a sampler of the translator."""
         return TranslateSampler(config, nets["generator"])
-
-
-def noise_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the noise that brings one picture to life, by name."""
-    assert config.net.kind == "translator"
-    return {"start": (2 * config.net.motion,), "motion": (config.clip.frames, config.net.motion)}
 
 
 def source_of(clips: Tensor, config: Config) -> Tensor:
@@ -131,7 +124,7 @@ class TranslateSampler:
         """Yield frames (B, C, T, H, W) for ever that begin with pictures (B, C, 1, H, W), each by its own seed."""
         generator = self.generator
         assert isinstance(generator, Animator), "this model is given clips"
-        shapes = noise_shapes(self.config)
+        shapes = generator.noise(self.clip.frames)
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         with torch.inference_mode():
             scene = generator.begin(pictures.to(self.device), more(rngs, *shapes["start"]).to(self.device))

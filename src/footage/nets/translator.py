@@ -100,7 +100,7 @@ class SourceNorm(nn.Module):
         if self.look is None or self.give is None:
             return plain
         gamma, beta = self.give(silu(self.look(source))).chunk(2, dim=1)
-        return plain * (1 + gamma) + beta
+        return torch.addcmul(plain + beta, plain, gamma)
 
 
 class Decoding(nn.Module):
