@@ -14,7 +14,7 @@ from footage.errors import ConfigError, DatasetError
 class Numbered:
     """A source whose every pixel tells its clip and frame."""
 
-    name, fps, labels, content_hash, shape = "numbered", 25.0, ("a", "b"), "0", (1, 1, 3)
+    name, fps, labels, content_hash, shape, guides = "numbered", 25.0, ("a", "b"), "0", (1, 1, 3), 0
 
     def __init__(self, lengths: list[int]) -> None:
         self.lengths = lengths

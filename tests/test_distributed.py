@@ -12,8 +12,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from footage.config import ClipConfig, Config, Conv3dConfig, CriticConfig, GanConfig, MlpConfig, RecurrentConfig
+from footage.config.tasks import guides, takes_labels
 from footage.methods import METHODS
 from footage.methods.base import Batch
+from footage.presets import PRESETS, tiny
 from footage.training.engine import FabricEngine
 
 STILL = {"lr": 1e-12, "critic_lr": 1e-12, "penalty_every": 1}  # the critics' update must not reach the generator
@@ -29,6 +31,11 @@ RECURRENT = RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4)
 
 def frames(**knobs: object) -> CriticConfig:
     return CriticConfig(sees="frames", width=4, **knobs)  # type: ignore[arg-type]
+
+
+def small(preset: str) -> Config:
+    config = tiny(PRESETS[preset].config)
+    return dataclasses.replace(config, clip=BASE.clip, gan=GanConfig(**ALL))  # type: ignore[arg-type]
 
 
 CONFIGS = {
@@ -61,6 +68,7 @@ CONFIGS = {
         ),
     ),
     "two_stream": dataclasses.replace(BASE, critics=(CriticConfig(net="two_stream", width=4),)),
+    **{name: small(name) for name in ("translate-64", "animate-64", "spade-64")},
 }
 
 
@@ -77,7 +85,7 @@ def gradients(config: Config, fabric: Fabric, augmented: bool) -> dict[str, torc
     if augmented:
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
     torch.manual_seed(0)
-    method = METHODS["gan"](config, 2)
+    method = METHODS[config.method](config, 2 if takes_labels(config) else 0)
     for name, net in method.nets.items():
         method.nets[name] = fabric.setup_module(net)
     method.build_optimizers()
@@ -85,11 +93,12 @@ def gradients(config: Config, fabric: Fabric, augmented: bool) -> dict[str, torc
         method.optimizers[name] = fabric.setup_optimizers(optimizer)  # type: ignore[assignment]
     rng = torch.Generator().manual_seed(7)
     clip = config.clip
-    clips = torch.rand(4, clip.channels, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
+    read = clip.channels + guides(config.method, config.task)
+    clips = torch.rand(4, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     count = 4 // fabric.world_size
     first = fabric.global_rank * count
     mine = slice(first, first + count)
-    labels = torch.tensor([0, 1, 1, 0])[mine]
+    labels = torch.tensor([0, 1, 1, 0])[mine] if takes_labels(config) else None
     for number in range(2):  # twice: a wrapper that waits for gradients in vain fails at the second step
         rng = torch.Generator().manual_seed(number)
         method.step(Batch(clips[mine], labels, rng, 4, first), number * 4, FabricEngine(fabric))

@@ -22,6 +22,7 @@ class Noise:
     """Clips of noise; the first pixel of a frame says which clip it is from."""
 
     name, fps, labels, content_hash, shape = "noise", 25.0, ("a", "b"), "0" * 64, (32, 32, 3)
+    guides = 0
 
     def __init__(self, train: int, heldout: int) -> None:
         self.counts: dict[Split, tuple[int, int]] = {"train": (0, train), "heldout": (train, train + heldout)}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from footage.config import ClipConfig, Config, Conv3dConfig, CriticConfig, GanConfig, MlpConfig, RecurrentConfig
-from footage.config.tasks import takes_labels
+from footage.config.tasks import guides, takes_labels
 from footage.errors import ConfigError
 from footage.losses import LOSSES
 from footage.methods import METHODS, Method
@@ -28,7 +28,8 @@ def make(config: Config, labels: int) -> Gan:
 def batch(config: Config, labels: int, seed: int, size: int = 2, heldout: bool = False) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     clip = config.clip
-    clips = torch.rand(size, clip.channels, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
+    read = clip.channels + guides(config.method, config.task)
+    clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     named = torch.arange(size) % labels if labels else None
     return Batch(clips, named, rng, size, heldout=(clips.flip(0), named) if heldout else None)
 
@@ -140,7 +141,7 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
     assert set(changed) == set(before), "every weight should move"
     shown = batch(config, labels, 2)
     for clips in method.sampler().preview(shown.clips, shown.labels).values():
-        assert clips.shape == shown.clips.shape
+        assert clips.shape == shown.clips[:, :channels].shape
         assert clips.abs().max() <= 1
 
 

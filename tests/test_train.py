@@ -56,12 +56,14 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
     assert rows[-1]["clips"] == 16 and "motion_ratio" in rows[-1]
 
 
-def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path) -> None:
-    footage.train("shapes", CONFIG, out=tmp_path / "one", clips=40, quiet=True)
+@pytest.mark.parametrize("preset", ["conv3d-32", "animate-64"])
+def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path, preset: str) -> None:
+    config = tiny_config(preset, train__batch_size=4, clip__frames=4, train__save_minutes=1e-9)
+    footage.train("shapes", config, out=tmp_path / "one", clips=40, quiet=True)
     for clips in (12, 24, 40):
-        footage.train("shapes", CONFIG, out=tmp_path / "two", clips=clips, quiet=True)
+        footage.train("shapes", config, out=tmp_path / "two", clips=clips, quiet=True)
     assert same(tmp_path / "one", tmp_path / "two")
-    footage.train("shapes", CONFIG, out=tmp_path / "three", clips=36, quiet=True)
+    footage.train("shapes", config, out=tmp_path / "three", clips=36, quiet=True)
     assert not same(tmp_path / "one", tmp_path / "three")
 
 
@@ -189,7 +191,7 @@ def test_dry_run_begins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_sizes_that_differ_name_both_remedies(tmp_path: Path) -> None:
     class Source:
-        name, shape, labels = "mine", (48, 80, 3), ()
+        name, shape, labels, guides = "mine", (48, 80, 3), (), 0
 
     with pytest.raises(ConfigError, match=r"frames of 80×48.*--clip.width 80 --clip.height 48"):
         start.match(CONFIG, Source())  # type: ignore[arg-type]
@@ -337,7 +339,8 @@ def test_other_data_do_not_take_over_a_run(tmp_path: Path) -> None:
 
 def test_only_labels_that_can_be_learned_are_taken() -> None:
     class Source:
-        name, shape, labels = "mine", (32, 32, 3), ("long", "never", "short", "too")
+        name, shape, guides = "mine", (32, 32, 3), 0
+        labels = ("long", "never", "short", "too")
 
         def spans(self, split: str) -> list[Span]:
             return [Span(0, 20, 0), Span(1, 3, 2), Span(2, 20, 3)] if split == "train" else [Span(3, 20, 1)]

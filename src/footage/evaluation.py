@@ -119,16 +119,18 @@ class _Part:
 
 
 def real_windows(
-    source: ClipSource, spans: list[Span], *, frames: int, count: int, seed: int
+    source: ClipSource, spans: list[Span], *, frames: int, count: int, seed: int, guides: bool = False
 ) -> Iterator[tuple[Frames, Labels]]:
     """Yield `count` windows of some clips, in batches uint8 (B, T, H, W, C) and labels (B,).
 
     Every stretch of a clip comes once before any comes again, with another start: see `footage.data.clips.Loader`.
+    Of pairs, what is to be made is given, and with `guides` also what it is made from, in the last channels.
     """
+    channels = source.shape[2] - (0 if guides else source.guides)
     loader = Loader(_Part(source, spans), "train", frames=frames, batch_size=BATCH, seed=seed)
     for seen in range(0, count, BATCH):
         clips, labels = loader.batch(seen)
-        yield clips[: count - seen], labels[: count - seen]
+        yield clips[: count - seen, ..., :channels], labels[: count - seen]
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def fakes(model: Model, source: ClipSource, count: int, seed: int = 0) -> Iterat
     if not isinstance(model.sampler, Generates):
         frames = info.config.clip.frames
         spans = [span for span in source.spans("heldout") if span.frames >= frames] or source.spans("train")
-        for windows, _ in real_windows(source, spans, frames=frames, count=count, seed=seed):
+        for windows, _ in real_windows(source, spans, frames=frames, count=count, seed=seed, guides=True):
             shown = model.sampler.preview(from_uint8(windows), None)
             yield to_uint8(next(iter(shown.values())))
         return

@@ -135,13 +135,14 @@ def measure_fidelity(
 
     Returns:
         `model`, `plain` and, with several samples, `best`: figures by name; `by_frame`: the model's for each frame;
-        `rfd`, `sharpness_ratio`, `motion_ratio`, `diversity_ratio` (see `footage.evaluation.compare`); `clips`, `samples`, `frames`.
+        `rfd`, `sharpness_ratio`, `motion_ratio`, `diversity_ratio` (see `footage.evaluation.compare`); `clips`,
+        `samples`, `frames`.
     """
     clip = model.info.config.clip
     mine, plain, top = FrameMeans(), FrameMeans(), FrameMeans()
     nets = feature_nets(clip.channels)
     fakes, reals = ClipStatistics(nets), ClipStatistics(nets)
-    for windows, _ in real_windows(source, spans, frames=clip.frames, count=count, seed=seed):
+    for windows, _ in real_windows(source, spans, frames=clip.frames, count=count, seed=seed, guides=True):
         whole = from_uint8(windows)
         real, answer, tries = attempts(model, whole, samples, seed + top.count * samples)
         plain.add(frame_figures(answer, real))

@@ -38,8 +38,9 @@ def measure(
         seed: of everything random.
 
     Returns:
-        `about`: what was measured on what; `fidelity`: see `footage.fidelity.measure_fidelity`, where the model predicts
-        or converts; `samples`: see `footage.evaluation.compare`, with their floor, where it makes clips from nothing.
+        `about`: what was measured on what; `fidelity`: see `footage.fidelity.measure_fidelity`, where the model
+        predicts or converts; `samples`: see `footage.evaluation.compare`, with their floor, where it
+        makes clips from nothing.
 
     Raises:
         ConfigError: the clips have another size than the model's, or a model that knows one future is asked for more.

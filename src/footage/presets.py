@@ -24,6 +24,7 @@ from footage.config import (
     SvgConfig,
     TaskConfig,
     TrainConfig,
+    TranslatorConfig,
     VaeConfig,
     flat,
     from_json,
@@ -76,6 +77,15 @@ _VAE = Config(
     critics=(),
     train=TrainConfig(batch_size=8),
 )
+_TRANSLATE = replace(
+    _64,
+    method="translate",
+    net=TranslatorConfig(),
+    learn=LearnConfig(loss="l1", weight=100.0, lr=3e-4, beta1=0.0),
+    critics=(CriticConfig(patch=True), CriticConfig(sees="sparse", frames=3)),
+    train=TrainConfig(batch_size=8),
+)
+_RESNET = tuple(replace(critic, width=32) for critic in _TRANSLATE.critics)
 
 _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
@@ -196,6 +206,33 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
             kl=KlConfig(beta=4e-5),
         ),
     ),
+    (
+        "translate-64",
+        "translator of edges into footage: U-Net with patch critics (pix2pix), clips of 64×64",
+        _TRANSLATE,
+    ),
+    (
+        "translate-resnet-64",
+        "translator of grey into colour: residual blocks at a quarter of the size, clips of 64×64",
+        replace(
+            _TRANSLATE, net=TranslatorConfig(shape="resnet", width=16), task=TaskConfig(source="grey"), critics=_RESNET
+        ),
+    ),
+    (
+        "spade-64",
+        "translator of pairs, such as label maps into footage: the source modulates each stage (SPADE), 64×64",
+        replace(_TRANSLATE, net=TranslatorConfig(modulate=True), task=TaskConfig(source="pairs")),
+    ),
+    (
+        "animate-64",
+        "a picture brought to life: videos of any length that begin with a still of 64×64",
+        replace(
+            _TRANSLATE,
+            task=TaskConfig(source="first-frame"),
+            learn=replace(_TRANSLATE.learn, weight=10.0),
+            critics=_CLIP_AND_SPARSE,
+        ),
+    ),
 )
 
 PRESETS: dict[str, Preset] = {name: Preset(about, replace(config, preset=name)) for name, about, config in _PRESETS}
@@ -250,6 +287,7 @@ _TINY: dict[str, dict[str, int]] = {
     "simvp": {"width": 4, "hidden": 8, "layers": 1},
     "convlstm": {"width": 4, "layers": 2},
     "svg": {"width": 4, "latent": 2, "code": 8, "hidden": 8},
+    "translator": {"width": 4, "blocks": 1, "motion": 4},
 }
 
 

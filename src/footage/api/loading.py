@@ -82,7 +82,7 @@ def evaluate(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Measure a model beside real clips: what it predicts or turns them into beside the truth, what it makes beside all.
+    """Measure a model beside real clips: predictions and translations beside the truth, samples beside all of them.
 
     Args:
         model: a model folder, or a run.
@@ -100,7 +100,7 @@ def evaluate(
         The figures; see `footage.fidelity.measure_fidelity` and `footage.evaluation.compare`.
     """
     from footage import files
-    from footage.data.clips import open_clips
+    from footage.data.pairs import open_source
     from footage.measurement import measure, table
 
     if count < 2:
@@ -109,7 +109,7 @@ def evaluate(
         raise ConfigError(f"samples is {samples}", "give at least 1")
     console = make_console(quiet)
     loaded = load(model, device)
-    source = open_clips(data, loaded.info.config.clip, guide)
+    source = open_source(data, loaded.info.config.clip, guide)
     with console.status("measuring"):
         found = measure(loaded, source, split=split, count=count, samples=samples, seed=seed)
     console.print(table(found))

@@ -126,7 +126,8 @@ def translate(
     Args:
         model: a model folder, or a run.
         clip: a video, a picture, or a folder of pictures; it is resized and letterboxed as the model needs.
-        to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out, CLIP-translated.mp4 here.
+        to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out,
+            CLIP-translated.mp4 here.
         frames: length of a clip that is made from a picture; left out, the model's own.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         as_is: the clip already is what the model is given, such as edges; else that is made from it first.

@@ -97,7 +97,7 @@ class Config:
         remedy = "changes are made to pixels, and these critics judge latent volumes: give 0"
         require(not (latent and self.augment.probability), "augment.probability", self.augment.probability, remedy)
         if self.critics:
-            check_together(self.gan, self.critics, judged_clip(self.clip, self.net))
+            check_together(self.gan, self.critics, judged_clip(self.clip, self.net, self.task))
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -25,21 +25,35 @@ VAE_TIME, VAE_SPACE = 4, 8
 """How much shorter and smaller a VAE's latent volume is than the clip."""
 
 
+def unlimited(frames: int, height: int, width: int, channels: int) -> ClipConfig:
+    """Return the shape of what is no clip that could be trained on: the limits of one do not hold."""
+    shape = object.__new__(ClipConfig)
+    for knob, value in (("frames", frames), ("height", height), ("width", width), ("channels", channels)):
+        object.__setattr__(shape, knob, value)
+    return shape
+
+
 def latent_clip(clip: ClipConfig, net: VaeConfig) -> ClipConfig:
     """Return the shape of a VAE's latent volume, as that of a clip with many channels."""
-    latent = object.__new__(ClipConfig)  # it is no clip that could be trained on: its limits do not hold
-    for knob, value in (
-        ("frames", clip.frames // VAE_TIME),
-        ("height", clip.height // VAE_SPACE),
-        ("width", clip.width // VAE_SPACE),
-        ("channels", net.latent),
-    ):
-        object.__setattr__(latent, knob, value)
-    return latent
+    return unlimited(clip.frames // VAE_TIME, clip.height // VAE_SPACE, clip.width // VAE_SPACE, net.latent)
 
 
-def judged_clip(clip: ClipConfig, net: NetConfig) -> ClipConfig:
-    """Return the shape of what the critics judge."""
+def source_clip(clip: ClipConfig, task: TaskConfig) -> ClipConfig:
+    """Return the shape of what a translator is given; a picture has one frame."""
+    channels = {"edges": 1, "grey": 1, "pairs": task.source_channels}.get(task.source, clip.channels)
+    return unlimited(1 if task.source == "first-frame" else clip.frames, clip.height, clip.width, channels)
+
+
+def guides(method: str, task: TaskConfig) -> int:
+    """Return how many channels of another data set stand behind those of each clip that is read."""
+    return task.source_channels if method == "translate" and task.source == "pairs" else 0
+
+
+def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfig:
+    """Return the shape of what the critics judge: of translators, what was made and what it was made from."""
+    if isinstance(net, TranslatorConfig):
+        beside = source_clip(clip, task).channels
+        return unlimited(clip.frames, clip.height, clip.width, clip.channels + beside)
     return latent_clip(clip, net) if isinstance(net, VaeConfig) and net.prior == "gan" else clip
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from footage import files
 from footage.config import ClipConfig
 from footage.data.arrays import TRAINING_IMAGES, read_idx
-from footage.data.store import Dataset, Frames, Split
+from footage.data.store import ClipRow, Dataset, Frames, Split
 from footage.data.synthetic import SHAPES, draw_factors, drawn_digits, moving_digits, render_shapes
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
@@ -34,6 +34,8 @@ class Span:
     """Its length."""
     label: int
     """Its class, an index into the source's labels, or -1 without one."""
+    name: str = ""
+    """Which file it was cut from, and at how many seconds, such as `walk/anna@2.40`; empty for what is drawn."""
 
 
 class ClipSource(Protocol):
@@ -49,6 +51,8 @@ class ClipSource(Protocol):
     """Identifies the content."""
     shape: tuple[int, int, int]
     """Height, width and channels of a frame."""
+    guides: int
+    """How many of the channels, the last ones, are another clip's, that this one is to be made from."""
 
     def spans(self, split: Split) -> list[Span]:
         """Return the clips of one split."""
@@ -60,6 +64,8 @@ class ClipSource(Protocol):
 class DatasetClips:
     """The clips of a dataset folder."""
 
+    guides = 0
+
     def __init__(self, dataset: Dataset) -> None:
         info = dataset.info
         self.dataset = dataset
@@ -70,7 +76,7 @@ class DatasetClips:
         """Return the clips of one split."""
         place = {label: number for number, label in enumerate(self.labels)}
         return [
-            Span(number, row.frames, -1 if row.label is None else place[row.label])
+            Span(number, row.frames, -1 if row.label is None else place[row.label], _name(row))
             for number, row in enumerate(self.dataset.rows)
             if row.split == split
         ]
@@ -78,6 +84,13 @@ class DatasetClips:
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C), memory-mapped."""
         return self.dataset.read(self.dataset.rows[index], start, frames)
+
+
+def _name(row: ClipRow) -> str:
+    """Return a clip's name: the path of its file below the folder that was given, without suffix, and its time."""
+    path = PurePosixPath(row.source)
+    below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
+    return f"{below.with_suffix('')}@{row.start:.2f}"
 
 
 class MovingDigits:
@@ -96,6 +109,7 @@ class MovingDigits:
     HELDOUT = 1_000
     labels: tuple[str, ...] = ()
     fps = 25.0
+    guides = 0
 
     def __init__(self, path: Path, clip: ClipConfig, digits: int = 2) -> None:
         if clip.height != clip.width or clip.height < 32:
@@ -143,6 +157,7 @@ class BuiltInClips:
     CLIPS = 4_096
     HELDOUT = 512
     FRAMES = 64
+    guides = 0
 
     def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
         if name != "shapes" and (height != width or height < 32):

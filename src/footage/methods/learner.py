@@ -65,7 +65,7 @@ class Learner(ABC):
         self.config, self.labels = config, labels
         nets = self.sampling_nets(config, labels)
         self.averages = {name: MovingAverage(net, config.learn.ema) for name, net in nets.items()}
-        clip = judged_clip(config.clip, config.net)
+        clip = judged_clip(config.clip, config.net, config.task)
         judges = self.judges_of(config)
         self.panels = {judged: Panel(config, labels, clip, config.net.width, judged) for judged in judges}
         for panel in self.panels.values():

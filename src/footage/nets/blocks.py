@@ -65,8 +65,8 @@ class Levels(nn.Module):
         return numbers * self.sd.view(shape) + self.mean.view(shape)
 
 
-def learn_levels(batches: Iterable[Tensor], *nets: nn.Module) -> None:
-    """Tell networks mean and standard deviation of the channels of real clips, batches of (B, C, T, H, W)."""
+def channel_levels(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the channels of real clips, batches of (B, C, T, H, W): (C,) each."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for clips in batches:
         pixels = clips.transpose(0, 1).flatten(1)  # C (B T H W)
@@ -75,10 +75,20 @@ def learn_levels(batches: Iterable[Tensor], *nets: nn.Module) -> None:
         squares = squares + pixels.square().sum(dim=1, dtype=torch.float64)
     mean = total / count
     sd = (squares / count - mean.square()).clamp(min=0).sqrt()
+    return mean.float(), sd.float()
+
+
+def set_levels(mean: Tensor, sd: Tensor, *nets: nn.Module) -> None:
+    """Tell networks mean and standard deviation of the data's channels, (C,) each."""
     for net in nets:
         for module in net.modules():
             if isinstance(module, Levels):
-                module.learn(mean.float(), sd.float())
+                module.learn(mean, sd)
+
+
+def learn_levels(batches: Iterable[Tensor], *nets: nn.Module) -> None:
+    """Tell networks mean and standard deviation of the channels of real clips, batches of (B, C, T, H, W)."""
+    set_levels(*channel_levels(batches), *nets)
 
 
 class Generator(nn.Module, ABC):

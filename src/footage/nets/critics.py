@@ -5,13 +5,13 @@ Labels by projection (Miyato and Koyama 2018, eq. 3) or by naming them beside ju
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from footage.config import ClipConfig, CriticConfig
+from footage.config.tasks import unlimited
 from footage.nets.blocks import Levels, Verdict
 from footage.nets.embed_motion import EmbedMotionCritic
 from footage.nets.mlp import MlpTrunk
@@ -64,9 +64,7 @@ class Critic(nn.Module):
 
 
 def _trunk(critic: CriticConfig, clip: ClipConfig, width: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
-    small = clip  # a latent volume, which has more channels than any clip, is never shrunk
-    if critic.shrink > 1:
-        small = dataclasses.replace(clip, height=clip.height // critic.shrink, width=clip.width // critic.shrink)
+    small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
     if critic.net == "mlp":
         return MlpTrunk(small, width)
     if critic.net == "two_stream":

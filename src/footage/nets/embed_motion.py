@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, leaky_relu, relu
 
 from footage.config import ClipConfig, CriticConfig
+from footage.config.tasks import unlimited
 from footage.flow import horn_schunck
 from footage.nets.blocks import LEAK, Levels, Verdict
 from footage.nets.trunks import ConvTrunk
@@ -89,7 +90,7 @@ class EmbedMotionCritic(nn.Module):
 
     def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int) -> None:
         super().__init__()
-        small = ClipConfig(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
+        small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
         self.source = critic.motion
         self.levels = Levels(clip.channels)
         self.embedder = Embedder(small, width)

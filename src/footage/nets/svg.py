@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
@@ -150,10 +151,10 @@ class Svg(Predictor):
         expected, allowed = self._belief(self.prior, codes[:, :-1])
         z = mean + torch.exp(0.5 * spread) * noise["z"][:, 1:].to(mean.dtype)  # B (T - 1) z
         guess, _ = self.predictor(torch.cat([codes[:, :-1], z], dim=2), self.predictor.start(codes))
-        last = [part.unflatten(0, clips.shape[:1] + clips.shape[2:3])[:, self.past - 1] for part in kept]  # B c h w
+        last = [part.view(len(clips), -1, *part.shape[1:])[:, self.past - 1] for part in kept]  # B c h w
         skips = [part.repeat_interleave(future, dim=0) for part in last]  # (B F) c h w
         frames = self.decoder(torch.tanh(guess[:, self.past - 1 :]).flatten(0, 1), skips)  # (B F) C H W
-        pixels = self.levels.pixels(frames.to(clips.dtype)).unflatten(0, (len(clips), future)).transpose(1, 2)
+        pixels = rearrange(self.levels.pixels(frames.to(clips.dtype)), "(b t) c h w -> b c t h w", t=future)
         return Predicted(pixels, divergence(mean, spread, expected, allowed).sum(dim=(1, 2)))
 
     def begin(self, past: Tensor) -> State:
@@ -166,7 +167,7 @@ class Svg(Predictor):
         mean, _ = self._belief(self.posterior, codes[:, 1:])
         _, moved = self.predictor(torch.cat([codes[:, :-1], mean], dim=2), self.predictor.start(codes))
         _, expecting = self.prior(codes[:, :-1], self.prior.start(codes))
-        last = [part.unflatten(0, past.shape[:1] + past.shape[2:3])[:, -1] for part in kept]  # B c h w
+        last = [part.view(len(past), -1, *part.shape[1:])[:, -1] for part in kept]  # B c h w
         return (codes[:, -1], *moved, *expecting, *last)
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from footage.config import Config, TrainConfig
+from footage.config.tasks import guides
 from footage.errors import TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method, PlainEngine
@@ -115,7 +116,8 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     """Make a batch of noise of the right shape."""
     clip = config.clip
     rng = torch.Generator().manual_seed(0)
-    clips = torch.rand(size, clip.channels, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
+    read = clip.channels + guides(config.method, config.task)
+    clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     chosen = torch.randint(labels, (size,), generator=rng).to(device) if labels else None
     return Batch(clips.to(device), chosen, rng, size)
 

@@ -22,7 +22,7 @@ from footage import files
 from footage.config import Config, differences, from_json, to_json
 from footage.errors import ConfigError, TrainingError
 
-FIXED = ("method", "clip.", "net.", "critics.", "gan.optimizer", "train.seed")
+FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "train.seed")
 """Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
 FREE = (".weight", ".lr", ".steps")
 """Knobs of a critic that can."""
@@ -93,6 +93,8 @@ class DataNote:
     """Content hash of the data set."""
     labels: tuple[str, ...]
     """Classes that the model is conditioned on."""
+    guide: str | None = None
+    """Absolute path of the dataset folder that clips are made from, for a translator of pairs."""
 
 
 def write_config(folder: RunFolder, config: Config, note: DataNote) -> None:
@@ -139,6 +141,10 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
     if old_note.content_hash != note.content_hash and old_note.data != note.data:
         raise TrainingError(
             f'"{folder.path}" was begun on {old_note.data}, now the data are {note.data}', "give another --out"
+        )
+    if old_note.content_hash != note.content_hash and old_note.guide != note.guide:
+        raise TrainingError(
+            f'"{folder.path}" was begun with guide {old_note.guide}, now it is {note.guide}', "give another --out"
         )
     if old_note.labels != note.labels:
         raise TrainingError(

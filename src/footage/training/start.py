@@ -14,7 +14,8 @@ from rich.text import Text
 from footage import files
 from footage.config import Config
 from footage.config.tasks import takes_labels
-from footage.data.clips import BuiltInClips, ClipSource, Loader, open_clips
+from footage.data.clips import BuiltInClips, ClipSource, Loader
+from footage.data.pairs import open_source
 from footage.errors import ConfigError, TrainingError
 from footage.training import loop
 from footage.training.fit import Needs, Place, find_place, measure, memory_free, resolved
@@ -96,8 +97,9 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
             f"ingest again with --width {clip.width} --height {clip.height}, "
             f"or train with --clip.width {width} --clip.height {height}",
         )
-    if channels != clip.channels:
-        config = dataclasses.replace(config, clip=dataclasses.replace(clip, channels=channels))
+    config = _guided(config, source)
+    if channels - source.guides != clip.channels:
+        config = dataclasses.replace(config, clip=dataclasses.replace(clip, channels=channels - source.guides))
     spans = source.spans("train")
     spans = [span for span in spans if span.frames >= clip.frames] or spans
     missing = sum(span.label < 0 for span in spans)
@@ -116,15 +118,42 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
     return config, tuple(name for number, name in enumerate(source.labels) if used and number in classes)
 
 
-def prepare(data: Path | str, config: Config, *, timed: bool) -> Plan:
+def _guided(config: Config, source: ClipSource) -> Config:
+    """Match what a translator is given with the data: clips of another data set, or something made of each clip.
+
+    Raises:
+        ConfigError: there are such clips and no use for them, or the other way round.
+    """
+    wanted = config.method == "translate" and config.task.source == "pairs"
+    if wanted and not source.guides:
+        raise ConfigError(
+            f"{config.preset} makes clips from those of another data set, and there is none",
+            "give --guide DATASET, or --task.source edges",
+        )
+    if source.guides and config.method != "translate":
+        raise ConfigError(
+            f"{config.preset} is not given clips to translate", "leave --guide out, or train a translator"
+        )
+    if source.guides and not wanted:
+        raise ConfigError(
+            f"task.source is {config.task.source}, which is made of the clips themselves, and a guide is given as well",
+            "give --task.source pairs, or leave --guide out",
+        )
+    if not wanted:
+        return config
+    return dataclasses.replace(config, task=dataclasses.replace(config.task, source_channels=source.guides))
+
+
+def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str | None = None) -> Plan:
     """Resolve a request without beginning anything.
 
     Args:
         data: a dataset folder, or the name of a built-in data set.
         config: what was asked for.
         timed: whether to measure the time of a step as well.
+        guide: for a translator of pairs, the data set that the clips of `data` are made from.
     """
-    source = open_clips(data, config.clip)
+    source = open_source(data, config.clip, guide)
     config, labels = match(config, source)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
@@ -134,7 +163,8 @@ def prepare(data: Path | str, config: Config, *, timed: bool) -> Plan:
     if timed:
         needs = measure(config, len(labels), place, timed_batch=config.train.batch_size or 1)
     where = str(data) if isinstance(source, BuiltInClips) else str(Path(data).resolve())
-    note = DataNote(where, source.name, source.content_hash, labels)
+    beside = None if guide is None else str(Path(guide).resolve())
+    note = DataNote(where, source.name, source.content_hash, labels, beside)
     usable = len({unit.span.index for unit in loader.units})
     return Plan(config, source, note, place, needs, usable, len(spans))
 
