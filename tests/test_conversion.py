@@ -69,7 +69,7 @@ def test_predictions_that_cannot_be_are_refused(tmp_path: Path, video: Path) -> 
     next(iter(model.predict(video, 1, past=0).chunks()))
     Clip(lambda: iter([np.zeros((1, 8, 8, 3), np.uint8)]), 1, 1.0, {}).save(picture)
     for given, options, words in (
-        (short, {}, "3|2 frames"),  # at the model's rate
+        (short, {}, "at 12.5 a second: the model looks at 4"),
         (picture, {}, "is a picture, and a clip is needed"),
         (tmp_path / "none.mp4", {}, "does not exist"),
         (video, {"frames": 0}, "frames is 0"),
@@ -80,9 +80,9 @@ def test_predictions_that_cannot_be_are_refused(tmp_path: Path, video: Path) -> 
     ):
         with pytest.raises(FootageError, match=words):
             model.predict(given, **options)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="continues no clips: it makes clips from seeds; use footage generate"):
+    with pytest.raises(ConfigError, match="continues no clips: it makes clips from seeds: use footage generate"):
         Model(tmp_path / "gan").predict(video)
-    with pytest.raises(ConfigError, match="makes no clips from nothing: it continues a clip; use footage predict"):
+    with pytest.raises(ConfigError, match="makes no clips from nothing: it continues a clip: use footage predict"):
         model.generate(1)
     with pytest.raises(ConfigError, match="turns no clip into another"):
         model.convert(video)

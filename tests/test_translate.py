@@ -356,7 +356,7 @@ def test_pairs_are_matched_with_the_preset() -> None:
     assert measure(config, 0, Place("cpu", False)).clip_bytes > 0
     with pytest.raises(ConfigError, match="--guide DATASET"):
         start.match(spade, target)
-    with pytest.raises(ConfigError, match="edges.*--task.source pairs"):
+    with pytest.raises(ConfigError, match=r"edges.*--task.source pairs"):
         start.match(config_for("edges"), pairs)
     with pytest.raises(ConfigError, match=r"leave --guide out"):
         start.match(dataclasses.replace(tiny(preset("conv3d-32")), clip=CLIP), pairs)
