@@ -62,7 +62,11 @@ def read_window(given: Footage, clip: ClipConfig, fps: float) -> Tensor:
 def _enough(given: Footage, frames: int, needed: int, fps: float) -> None:
     if frames >= needed:
         return
-    what = "is a picture, and a clip is needed" if given.is_picture else f"has {frames} frame{'' if frames == 1 else 's'} at {fps:g} a second"
+    what = (
+        "is a picture, and a clip is needed"
+        if given.is_picture
+        else f"has {frames} frame{'' if frames == 1 else 's'} at {fps:g} a second"
+    )
     raise MediaError(f'"{given.path}" {what}: the model looks at {needed}', "give a longer clip")
 
 

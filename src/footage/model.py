@@ -110,8 +110,8 @@ class Model:
         ):
             if value is not None and not least <= value < float("inf"):
                 raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
-        known = self.info.config.clip.frames
-        if not (to_label is None and to_seed is None) and not self.generator.endless and (frames or known) <= known:
+        known, generator = self.info.config.clip.frames, self.generator
+        if not (to_label is None and to_seed is None) and not generator.endless and (frames or known) <= known:
             raise ConfigError(
                 f"{self.info.name} makes clips of {known} frames, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",

@@ -259,7 +259,7 @@ class Training:
                 rows.append(to_uint8(clips[number : number + 1])[0])
                 captions.append(f"{what} {number}{named}")
         metadata = {"run": self.folder.path.name, "clips_seen": self.progress.clips_seen}
-        write_samples(self.folder, rows, captions, self.progress.clips_seen, self.source.fps, metadata)
+        write_samples(self.folder, rows, captions, self.progress.clips_seen, self.source.fps, metadata, len(shown))
         figures = sample_figures(made.cpu(), reals[:, : made.shape[1]])
         log.write(self.progress.clips_seen, figures)
         if self.progress.clips_seen >= WARM_UP:

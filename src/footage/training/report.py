@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -86,11 +87,12 @@ def write_samples(
     clips_seen: int,
     fps: float,
     metadata: Mapping[str, Any],
+    kinds: int = 1,
 ) -> None:
-    """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each."""
-    name = f"{clips_seen:09d}"
-    save_picture(folder.samples / f"{name}.png", contact_sheet([strip(clip) for clip in clips], captions))
-    preview = tile(clips)
+    """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each; `kinds` belong together."""
+    name, strips = f"{clips_seen:09d}", [strip(clip) for clip in clips]
+    save_picture(folder.samples / f"{name}.png", contact_sheet(strips, captions, columns=None if kinds == 1 else kinds))
+    preview = tile(clips, None if kinds == 1 else kinds * max(1, round(math.sqrt(len(clips)) / kinds)))
     write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))
 
 

@@ -53,13 +53,16 @@ class Picker:
         return np.stack(self._kept)
 
 
-def contact_sheet(strips: Sequence[Frames], captions: Sequence[str] = (), *, side: int = 64) -> Frames:
-    """Lay clips out as rows of frames, in as many columns of clips as make the sheet about as wide as high.
+def contact_sheet(
+    strips: Sequence[Frames], captions: Sequence[str] = (), *, side: int = 64, columns: int | None = None
+) -> Frames:
+    """Lay clips out as rows of frames, several clips beside each other.
 
     Args:
         strips: uint8 (T, H, W, C) each, of one size; time runs to the right.
         captions: a text above each clip, or none.
         side: the shorter side of a frame on the sheet, at least; smaller frames are enlarged by whole pixels.
+        columns: clips beside each other; None for as many as make the sheet about as wide as high.
 
     Returns:
         A picture, uint8 (H, W, 3).
@@ -72,7 +75,7 @@ def contact_sheet(strips: Sequence[Frames], captions: Sequence[str] = (), *, sid
     longest = max(len(s) for s in strips)
     text = 14 if captions else 0
     cell = (height + text + MARGIN, longest * (width + 1) + 2 * MARGIN)
-    columns = max(1, min(len(strips), round(math.sqrt(len(strips) * cell[0] / cell[1] * 1.4))))
+    columns = columns or max(1, min(len(strips), round(math.sqrt(len(strips) * cell[0] / cell[1] * 1.4))))
     rows = math.ceil(len(strips) / columns)
     sheet = Image.new("RGB", (columns * cell[1], rows * cell[0] + MARGIN), (24, 24, 28))
     draw = ImageDraw.Draw(sheet)
