@@ -11,7 +11,20 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from footage.config import ClipConfig, Config, Conv3dConfig, CriticConfig, GanConfig, MlpConfig, RecurrentConfig
+from footage.config import (
+    ClipConfig,
+    Config,
+    Conv3dConfig,
+    ConvLstmConfig,
+    CriticConfig,
+    GanConfig,
+    LearnConfig,
+    MlpConfig,
+    RecurrentConfig,
+    SimVpConfig,
+    SvgConfig,
+    TaskConfig,
+)
 from footage.config.tasks import guides, takes_labels
 from footage.methods import METHODS
 from footage.methods.base import Batch
@@ -27,6 +40,14 @@ BASE = Config(
     gan=GanConfig(temporal=1.0, periodicity="avoid", **ALL),  # type: ignore[arg-type]
 )
 RECURRENT = RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4)
+PREDICT = Config(
+    method="predict",
+    clip=BASE.clip,
+    net=SimVpConfig(width=4, hidden=8, layers=1),
+    learn=LearnConfig(lr=1e-12),
+    task=TaskConfig(past=5, truth=8),  # half of the frames are shown at the second step
+    critics=(),
+)
 
 
 def frames(**knobs: object) -> CriticConfig:
@@ -69,6 +90,14 @@ CONFIGS = {
     ),
     "two_stream": dataclasses.replace(BASE, critics=(CriticConfig(net="two_stream", width=4),)),
     **{name: small(name) for name in ("translate-64", "animate-64", "spade-64")},
+    "simvp": PREDICT,
+    "simvp, judged": dataclasses.replace(
+        PREDICT,
+        critics=(CriticConfig(width=4), CriticConfig(sees="sparse", frames=3, width=4)),
+        gan=GanConfig(**ALL),  # type: ignore[arg-type]
+    ),
+    "convlstm": dataclasses.replace(PREDICT, net=ConvLstmConfig(width=4, layers=2)),
+    "svg": dataclasses.replace(PREDICT, net=SvgConfig(width=4, latent=2, code=8, hidden=8)),
 }
 
 
@@ -85,7 +114,8 @@ def gradients(config: Config, fabric: Fabric, augmented: bool) -> dict[str, torc
     if augmented:
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
     torch.manual_seed(0)
-    method = METHODS[config.method](config, 2 if takes_labels(config) else 0)
+    named = takes_labels(config)
+    method = METHODS[config.method](config, 2 if named else 0)
     for name, net in method.nets.items():
         method.nets[name] = fabric.setup_module(net)
     method.build_optimizers()
@@ -98,7 +128,7 @@ def gradients(config: Config, fabric: Fabric, augmented: bool) -> dict[str, torc
     count = 4 // fabric.world_size
     first = fabric.global_rank * count
     mine = slice(first, first + count)
-    labels = torch.tensor([0, 1, 1, 0])[mine] if takes_labels(config) else None
+    labels = torch.tensor([0, 1, 1, 0])[mine] if named else None
     for number in range(2):  # twice: a wrapper that waits for gradients in vain fails at the second step
         rng = torch.Generator().manual_seed(number)
         method.step(Batch(clips[mine], labels, rng, 4, first), number * 4, FabricEngine(fabric))

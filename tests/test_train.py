@@ -24,7 +24,14 @@ from footage.training import fit, loop, start
 from footage.training.run import RunFolder
 from tests.models import tiny_config
 
-CONFIG = tiny_config(train__batch_size=4, clip__frames=4, train__save_minutes=1e-9)
+QUICK: dict[str, object] = {"train__batch_size": 4, "clip__frames": 4, "train__save_minutes": 1e-9}
+CONFIG = tiny_config(**QUICK)
+RESUMED = {
+    "conv3d-32": CONFIG,
+    "svg-64": tiny_config("svg-64", **QUICK, task__past=2),
+    "simvp-gan-64": tiny_config("simvp-gan-64", **QUICK, task__past=2),
+    "animate-64": tiny_config("animate-64", **QUICK),
+}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -56,14 +63,13 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
     assert rows[-1]["clips"] == 16 and "motion_ratio" in rows[-1]
 
 
-@pytest.mark.parametrize("preset", ["conv3d-32", "animate-64"])
-def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path, preset: str) -> None:
-    config = tiny_config(preset, train__batch_size=4, clip__frames=4, train__save_minutes=1e-9)
-    footage.train("shapes", config, out=tmp_path / "one", clips=40, quiet=True)
+@pytest.mark.parametrize("name", RESUMED)
+def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path, name: str) -> None:
+    footage.train("shapes", RESUMED[name], out=tmp_path / "one", clips=40, quiet=True)
     for clips in (12, 24, 40):
-        footage.train("shapes", config, out=tmp_path / "two", clips=clips, quiet=True)
+        footage.train("shapes", RESUMED[name], out=tmp_path / "two", clips=clips, quiet=True)
     assert same(tmp_path / "one", tmp_path / "two")
-    footage.train("shapes", config, out=tmp_path / "three", clips=36, quiet=True)
+    footage.train("shapes", RESUMED[name], out=tmp_path / "three", clips=36, quiet=True)
     assert not same(tmp_path / "one", tmp_path / "three")
 
 

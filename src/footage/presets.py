@@ -201,7 +201,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "stochastic predictor with a learned prior (SVG-LP): one of many futures of 10 frames of 64×64",
         replace(
             _PREDICT,
-            net=SvgConfig(),
+            net=SvgConfig(width=16),
             # Published: squared errors in [0, 1] summed over frames + 1e-4 KL. Ours in [-1, 1], mean of 10: 4/10 of it.
             kl=KlConfig(beta=4e-5),
         ),

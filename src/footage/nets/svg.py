@@ -151,8 +151,7 @@ class Svg(Predictor):
         expected, allowed = self._belief(self.prior, codes[:, :-1])
         z = mean + torch.exp(0.5 * spread) * noise["z"][:, 1:].to(mean.dtype)  # B (T - 1) z
         guess, _ = self.predictor(torch.cat([codes[:, :-1], z], dim=2), self.predictor.start(codes))
-        last = [part.view(len(clips), -1, *part.shape[1:])[:, self.past - 1] for part in kept]  # B c h w
-        skips = [part.repeat_interleave(future, dim=0) for part in last]  # (B F) c h w
+        skips = [part[:, self.past - 1].repeat_interleave(future, dim=0) for part in kept]  # (B F) c h w
         frames = self.decoder(torch.tanh(guess[:, self.past - 1 :]).flatten(0, 1), skips)  # (B F) C H W
         pixels = rearrange(self.levels.pixels(frames.to(clips.dtype)), "(b t) c h w -> b c t h w", t=future)
         return Predicted(pixels, divergence(mean, spread, expected, allowed).sum(dim=(1, 2)))
@@ -167,8 +166,7 @@ class Svg(Predictor):
         mean, _ = self._belief(self.posterior, codes[:, 1:])
         _, moved = self.predictor(torch.cat([codes[:, :-1], mean], dim=2), self.predictor.start(codes))
         _, expecting = self.prior(codes[:, :-1], self.prior.start(codes))
-        last = [part.view(len(past), -1, *part.shape[1:])[:, -1] for part in kept]  # B c h w
-        return (codes[:, -1], *moved, *expecting, *last)
+        return (codes[:, -1], *moved, *expecting, *(part[:, -1] for part in kept))
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         """Predict the next frame from a code of the learned prior."""
@@ -184,10 +182,11 @@ class Svg(Predictor):
         return made, (codes[:, 0], *moved, *expecting, *rest[4:])
 
     def _encode(self, clips: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the codes (B, T, D), and the features of every stage (B T, c, h, w), of clips (B, C, T, H, W)."""
-        frames = self.levels(clips).transpose(1, 2).flatten(0, 1)  # (B T) C H W
+        """Return the codes (B, T, D), and the features of every stage (B, T, c, h, w), of clips (B, C, T, H, W)."""
+        frames = rearrange(self.levels(clips), "b c t h w -> (b t) c h w")
         codes, kept = self.encoder(frames.contiguous(memory_format=torch.channels_last))
-        return codes.unflatten(0, (len(clips), -1)).to(clips.dtype), kept
+        parts = [rearrange(part, "(b t) c h w -> b t c h w", t=clips.shape[2]) for part in kept]
+        return rearrange(codes.to(clips.dtype), "(b t) d -> b t d", t=clips.shape[2]), parts
 
     def _belief(self, net: Recurrent, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and logarithm of the variance of each frame's latent code, (B, T, z) each."""

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+
+from footage.config import (
+    ClipConfig,
+    Config,
+    ConvLstmConfig,
+    CriticConfig,
+    GanConfig,
+    KlConfig,
+    LearnConfig,
+    NetConfig,
+    SimVpConfig,
+    SvgConfig,
+    TaskConfig,
+    TrainConfig,
+)
+from footage.errors import ConfigError
+from footage.methods.base import Batch, PlainEngine
+from footage.methods.predict import PREDICTORS, FutureSampler, Predict
+from footage.nets.predictor import Predictor
+from footage.nets.svg import Svg, divergence
+from footage.presets import preset
+
+PAST, FUTURE = 4, 3
+NETS: dict[str, NetConfig] = {
+    "convlstm": ConvLstmConfig(width=8, layers=2, patch=2),
+    "simvp": SimVpConfig(width=8, hidden=16, layers=1),
+    "svg": SvgConfig(width=8, latent=3, code=16, hidden=16),
+}
+CERTAIN = ("convlstm", "simvp")
+
+
+def configured(kind: str, height: int = 16, width: int = 16, critics: bool = False, past: int = PAST) -> Config:
+    return Config(
+        method="predict",
+        clip=ClipConfig(frames=past + FUTURE, height=height, width=width, channels=1),
+        net=NETS[kind],
+        learn=LearnConfig(lr=5e-3, warm_up=0, decay=2_000, ema=100),
+        kl=KlConfig(beta=1e-4, ramp=0),
+        task=TaskConfig(past=past),
+        critics=(CriticConfig(width=4), CriticConfig(sees="sparse", frames=3, width=4)) if critics else (),
+        gan=GanConfig(r1=1.0),
+        train=TrainConfig(batch_size=2),
+    )
+
+
+def built(config: Config, seed: int = 0) -> Predict:
+    torch.manual_seed(seed)
+    method = Predict(config, 0)
+    method.build_optimizers()
+    return method
+
+
+def network(method: Predict) -> Predictor:
+    return cast(Predictor, method.nets["generator"])
+
+
+def noise_of(net: Predictor, clips: Tensor) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(5)
+    shapes = net.noise(clips.shape[2])
+    return {name: torch.randn(len(clips), *shape, generator=rng, dtype=clips.dtype) for name, shape in shapes.items()}
+
+
+def squares(count: int, frames: int, rng: torch.Generator, side: int = 16) -> Tensor:
+    """Bright 4×4 squares on black, (B, 1, T, side, side), which go a pixel a frame to the right or down, and round."""
+    clips = torch.full((count, 1, frames, side, side), -1.0)
+    starts = torch.randint(0, side, (count, 2), generator=rng).tolist()
+    downs = torch.randint(0, 2, (count,), generator=rng).tolist()
+    for clip, (top, left), down in zip(clips, starts, downs, strict=True):
+        for number in range(frames):
+            rows = [(top + down * number + i) % side for i in range(4)]
+            columns = [(left + (1 - down) * number + i) % side for i in range(4)]
+            clip[0, number, torch.tensor(rows)[:, None], torch.tensor(columns)] = 1.0
+    return clips
+
+
+def clips_of(config: Config, count: int = 3) -> Tensor:
+    clip, rng = config.clip, torch.Generator().manual_seed(1)
+    return torch.rand(count, clip.channels, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
+
+
+def taken(sampler: FutureSampler, past: Tensor, seeds: list[int], frames: int) -> Tensor:
+    """Take the first frames of the futures."""
+    made: list[Tensor] = []
+    for chunk in sampler.futures(past, seeds):
+        made.append(chunk)
+        if sum(part.shape[2] for part in made) >= frames:
+            break
+    return torch.cat(made, dim=2)[:, :, :frames]
+
+
+def test_every_predictor_is_tested_here() -> None:
+    assert set(NETS) == set(PREDICTORS)
+
+
+@pytest.mark.parametrize("past", [1, PAST])
+@pytest.mark.parametrize("kind", NETS)
+def test_one_future_frame_for_each_that_there_is(kind: str, past: int) -> None:
+    config = configured(kind, past=past)
+    net, clips = network(built(config)), clips_of(config)
+    made = net(clips, noise_of(net, clips), None)
+    assert made.future.shape == (3, 1, FUTURE, 16, 16) and torch.isfinite(made.future).all()
+    if kind in CERTAIN:
+        assert made.divergence is None and net.noise(FUTURE) == {}
+    else:
+        assert made.divergence.shape == (3,)
+    future = taken(FutureSampler(config.clip, net), clips[:, :, :past], [0, 1, 2], FUTURE)
+    assert future.shape == made.future.shape and future.abs().max() <= 1
+
+
+@pytest.mark.parametrize("size", [(16, 16), (30, 34)])
+@pytest.mark.parametrize("kind", CERTAIN)
+def test_rolled_out_is_what_is_made_in_training(kind: str, size: tuple[int, int]) -> None:
+    config = configured(kind, *size)
+    net, clips = network(built(config)), clips_of(config)
+    with torch.no_grad():
+        made = net(clips, {}, None).future
+        state, frames = net.begin(clips[:, :, :PAST]), []
+        while sum(part.shape[2] for part in frames) < FUTURE:
+            part, state = net.advance(state, None)
+            frames.append(part)
+    assert made.shape == clips[:, :, PAST:].shape
+    torch.testing.assert_close(torch.cat(frames, dim=2), made, atol=1e-5, rtol=0)
+
+
+def test_stochastic_roll_out_is_that_of_training_where_both_see_the_same() -> None:
+    """With the posterior's beliefs in place of the prior's, and one future frame, nothing else differs."""
+    config = dataclasses.replace(configured("svg"), clip=ClipConfig(frames=PAST + 1, height=16, width=16, channels=1))
+    net, clips = cast(Svg, network(built(config))), clips_of(config)
+    for belief in (net.prior, net.posterior):
+        torch.nn.init.zeros_(belief.leave.weight)
+        torch.nn.init.zeros_(belief.leave.bias)
+    noise = noise_of(net, clips)
+    noise["z"][:, :-1] = 0  # the past's codes are means in use
+    with torch.no_grad():
+        made = net(clips, noise, None).future
+        frame, _ = net.advance(net.begin(clips[:, :, :PAST]), noise["z"][:, -1])
+    torch.testing.assert_close(frame, made, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_roll_outs_have_no_end_and_their_memory_does_not_grow(kind: str) -> None:
+    config = configured(kind)
+    net = network(built(config)).eval()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight *= 1.5  # no longer tame
+        clips = clips_of(config)
+        state = net.begin(clips[:, :, :PAST])
+        shapes = [part.shape for part in state]
+        assert all(len(part) == len(clips) for part in state)
+        for _ in range(3 * config.clip.frames):
+            noise = torch.randn(3, *net.noise(1)["z"][1:]) if net.noise(1) else None
+            frames, state = net.advance(state, noise)
+            assert [part.shape for part in state] == shapes
+    assert torch.isfinite(frames).all()
+    future = taken(FutureSampler(config.clip, net), clips[:, :, :PAST], [0, 1, 2], 3 * config.clip.frames)
+    assert future.shape[2] == 3 * config.clip.frames and torch.isfinite(future).all()
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_a_future_follows_from_its_own_past_and_seed(kind: str) -> None:
+    config = configured(kind)
+    sampler = FutureSampler(config.clip, network(built(config)))
+    past = clips_of(config)[:, :, :PAST]
+    together = taken(sampler, past, [7, 8, 9], 6)
+    assert torch.equal(taken(sampler, past, [7, 8, 9], 6), together)
+    alone = taken(sampler, past[1:2], [8], 6)
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
+    other = taken(sampler, past, [7, 18, 9], 6)
+    assert sampler.certain == (kind in CERTAIN)
+    assert torch.equal(other[[0, 2]], together[[0, 2]])
+    assert torch.equal(other[1], together[1]) == sampler.certain
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_preview_begins_with_the_past(kind: str) -> None:
+    config = configured(kind)
+    clips = clips_of(config)
+    shown = built(config).sampler().preview(clips, None)
+    assert list(shown) == ["predicted", "real"] and shown["predicted"].shape == clips.shape
+    assert torch.equal(shown["predicted"][:, :, :PAST], clips[:, :, :PAST])
+
+
+def test_true_frames_are_looked_at_where_they_are_shown_only() -> None:
+    config = configured("convlstm")
+    net, clips = network(built(config)), clips_of(config)
+    changed = clips.clone()
+    changed[:, :, PAST] *= -1  # the first future frame
+    always = torch.ones(3, FUTURE, dtype=torch.bool)
+    once = always.clone()
+    once[1:] = False  # the first clip alone
+
+    def differs(shown: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            gap = net(changed, {}, shown).future - net(clips, {}, shown).future
+        return gap.abs().amax(dim=(1, 3, 4)) > 0  # B F
+
+    assert not differs(None).any()
+    assert not differs(~always).any()
+    assert torch.equal(differs(always), torch.tensor([[False, True, True]] * 3))
+    assert torch.equal(differs(once), torch.tensor([[False, True, True], [False] * 3, [False] * 3]))
+
+
+def test_fewer_true_frames_are_shown_as_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(configured("convlstm"), task=TaskConfig(past=PAST, truth=1_000))
+    method, clips = built(config), clips_of(config)
+    net, shares = network(method), []
+    plain = net.forward
+
+    def spied(clips: Tensor, noise: dict[str, Tensor], shown: Tensor | None) -> object:
+        shares.append(None if shown is None else float(shown.double().mean()))
+        return plain(clips, noise, shown)
+
+    monkeypatch.setattr(net, "forward", spied)
+    wide = clips.repeat(40, 1, 1, 1, 1)
+    for seen in (0, 500, 1_000, 2_000):
+        method.lesson(Batch(wide, None, torch.Generator().manual_seed(0), len(wide)), seen)
+    assert shares[0] == 1 and shares[1] == pytest.approx(0.5, abs=0.1) and shares[2:] == [None, None]
+
+
+def test_divergence_is_kullback_and_leiblers() -> None:
+    rng = torch.Generator().manual_seed(0)
+    numbers = torch.randn(4, 2, 5, 3, generator=rng)
+    mean, spread, prior_mean, prior_spread = numbers
+    found = divergence(mean, spread, prior_mean, prior_spread)
+    posterior, prior = Normal(mean, (spread / 2).exp()), Normal(prior_mean, (prior_spread / 2).exp())
+    torch.testing.assert_close(found, kl_divergence(posterior, prior))
+    assert (found >= 0).all() and torch.equal(divergence(mean, spread, mean, spread), torch.zeros_like(mean))
+
+
+def test_divergence_is_summed_over_a_clip_and_zero_where_the_posterior_knows_no_more() -> None:
+    config = configured("svg")
+    net, clips = cast(Svg, network(built(config))), clips_of(config)
+    noise = noise_of(net, clips)
+    codes, _ = net._encode(clips)
+    beliefs = [*net._belief(net.posterior, codes[:, 1:]), *net._belief(net.prior, codes[:, :-1])]
+    found = net(clips, noise, None).divergence
+    torch.testing.assert_close(found, divergence(*beliefs).flatten(1).sum(dim=1))
+    assert (found > 0).all()
+    for belief in (net.prior, net.posterior):
+        torch.nn.init.zeros_(belief.leave.weight)
+        torch.nn.init.constant_(belief.leave.bias, 0.3)
+    assert float(net(clips, noise, None).divergence.detach().abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_predictors_learn_what_moves(kind: str) -> None:
+    config = configured(kind)
+    method, rng = built(config), torch.Generator().manual_seed(3)
+    method.calibrate([squares(32, config.clip.frames, rng)])
+    for number in range(150):
+        clips = squares(8, config.clip.frames, rng)
+        method.step(Batch(clips, None, torch.Generator().manual_seed(number), 8), number * 8, PlainEngine())
+    unseen = squares(32, config.clip.frames, rng)
+    made = method.sampler().preview(unseen, None)["predicted"][:, :, PAST:]
+    real, last = unseen[:, :, PAST:], unseen[:, :, PAST - 1 : PAST]
+    error, copied = float((made - real).square().mean()), float((last - real).square().mean())
+    assert error < 0.7 * copied, f"{error:.4f} beside {copied:.4f} of the last frame"
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_critics_judge_the_whole_clip_and_teach_beside_the_examples(kind: str) -> None:
+    config = configured(kind, critics=True)
+    method, clips = built(config), clips_of(config, 2)
+    net = network(method)
+    step = Batch(clips, None, torch.Generator().manual_seed(0), 2)
+    lesson = method.lesson(step, 0)
+    ((real, fake),) = lesson.judged.values()
+    assert torch.equal(real, clips) and torch.equal(fake[:, :, :PAST], clips[:, :, :PAST])
+    assert not torch.equal(fake[:, :, PAST:], clips[:, :, PAST:])
+    scenes, log = method.panels[""].learn(dict(method.nets), method.optimizers, step, (real, fake), 0, PlainEngine())
+    assert set(scenes) == {"critic_clip", "critic_sparse"} and {"clip_real", "sparse_fake"} <= set(log)
+    sources = {"examples": lesson.loss} | {
+        name: method.panels[""].teach(method.nets, {name: scene}) for name, scene in scenes.items()
+    }
+    for name, loss in sources.items():
+        gradients = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True, allow_unused=True)
+        size = sum(float(gradient.square().sum()) for gradient in gradients if gradient is not None)
+        assert size > 1e-12, f"nothing is learned from {name}"
+
+
+def test_clips_without_a_future_are_refused() -> None:
+    for name, frames in itertools.product(("convlstm-64", "svg-64", "simvp-gan-64"), (8, 10)):
+        with pytest.raises(ConfigError, match=f"task.past is 10, and clips of {frames} frames leave none") as caught:
+            preset(name, {"clip.frames": frames})
+        assert f"--task.past {frames // 2}" in str(caught.value)
+
+
+def test_size_that_the_frames_of_svg_cannot_have_is_refused_with_the_next_ones() -> None:
+    with pytest.raises(ConfigError, match="give 28 or 32"):
+        built(configured("svg", 30, 34))
