@@ -81,7 +81,7 @@ _TRANSLATE = replace(
     _64,
     method="translate",
     net=TranslatorConfig(),
-    learn=LearnConfig(loss="l1", weight=100.0, lr=3e-4, beta1=0.0),
+    learn=LearnConfig(loss="l1", weight=100.0, lr=5e-4, beta1=0.5),
     critics=(CriticConfig(patch=True), CriticConfig(sees="sparse", frames=3)),
     train=TrainConfig(batch_size=8),
 )

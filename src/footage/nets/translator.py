@@ -200,11 +200,14 @@ class Translator(nn.Module):
             self.decoder.append(Decoding(both, b, guide, net.time if inner else 0))
         self.leave = SpaceConv(widths[0], clip.channels, 7) if resnet else None
         self.norm = SourceNorm(widths[0], guide) if resnet else None
+        self.straight = SpaceConv(enter, clip.channels)  # the shortcut at full size, of the source itself
+        nn.init.zeros_(self.straight.conv.weight)
 
     def forward(self, source: Tensor, memory: Memory | None = None) -> Tensor:
         """Translate; with a memory, the frames that follow those before."""
         height, width = source.shape[3:]
-        x, sources = fitted(source, self.unit), list[Tensor]()
+        given = x = fitted(source, self.unit)
+        sources: list[Tensor] = []
         if self.norm is not None or self.modulated:
             sources = pyramid(x, len(self.encoder))  # from the full size inwards
         x = x if self.stem is None else self.stem(x)
@@ -220,7 +223,8 @@ class Translator(nn.Module):
             x = decoding(x, sources[-1 - number] if sources else None, memory)
         if self.leave is not None and self.norm is not None:
             x = self.leave(silu(self.norm(x, sources[0])))  # B C T H W
-        return self.levels.pixels(x[..., :height, :width].to(source.dtype))
+        made = (x + self.straight(given))[..., :height, :width]
+        return self.levels.pixels(made.to(source.dtype))
 
     @property
     def modulated(self) -> bool:
