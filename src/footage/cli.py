@@ -33,7 +33,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "models": api.models,
 }
 """Every command, by name."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "clips", "end")
+POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end")
 """Arguments that are given without a flag."""
 DEFAULT_PRESET = "conv3d-64"
 """What `train` takes when no preset is named."""

@@ -228,13 +228,13 @@ def interpolate(
 
 
 def embed(
-    model: Path, clips: tuple[Path, ...], to: Path, *, device: Device = "auto", quiet: bool = False
+    model: Path, videos: tuple[Path, ...], to: Path, *, device: Device = "auto", quiet: bool = False
 ) -> dict[str, Any]:
     """Write each clip's place in a VAE's latent space: clips that look and move alike lie near each other.
 
     Args:
         model: a model folder, or a run.
-        clips: videos, or folders of pictures.
+        videos: videos, or folders of pictures.
         to: the .npz file to write: `names` (N,) and `vectors` (N, D), float32, for `numpy.load`.
         device: where to compute.
         quiet: print nothing.
@@ -251,7 +251,7 @@ def embed(
     if to.suffix != ".npz":
         raise ConfigError(f'to is "{to}"', "give a file that ends in .npz")
     loaded = load(model, device)
-    found = {str(clip): loaded.embed(clip) for clip in tracked(clips, len(clips), "embedding", console)}
+    found = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
     with files.replacing(to) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, names=np.array(list(found)), vectors=np.stack(list(found.values())))
     console.print(f"{len(found):,} clips, {len(next(iter(found.values())))} numbers each: {to}", highlight=False)
