@@ -147,12 +147,16 @@ class SimVpConfig:
     """Channels of all frames' features together, inside the translator."""
     layers: int = 6
     """Blocks of attention."""
+    moves: int = 0
+    """Further blocks that bring the features on by one frame, the same ones for every frame; 0 where the features of all
+    future frames are made at once, as published."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
         require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
         require(4 <= self.hidden <= 4096, "net.hidden", self.hidden, "give 4 to 4096 channels")
         require(1 <= self.layers <= 64, "net.layers", self.layers, "give 1 to 64")
+        require(0 <= self.moves <= 64, "net.moves", self.moves, "give 0 to 64")
 
 
 @dataclass(frozen=True)
