@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from footage.config import ClipConfig, Config, CriticConfig, TaskConfig, Transla
 from footage.config.learn import SOURCES
 from footage.config.tasks import source_clip
 from footage.data.clips import Span
-from footage.data.pairs import PairedClips
+from footage.data.pairs import PairedClips, open_source
 from footage.data.store import Frames, Split
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import ConfigError, DatasetError, TrainingError
@@ -27,6 +28,8 @@ from footage.sample import from_uint8
 from footage.training import start
 from footage.training.fit import Place, measure
 from footage.training.run import DataNote, RunFolder, resume, write_config
+from tests.clips import moving, write
+from tests.ingesting import ingest
 
 CLIP = ClipConfig(frames=8, height=16, width=16)
 TINY = TranslatorConfig(width=4, blocks=2, motion=4)
@@ -336,6 +339,18 @@ def test_pairs_go_by_name_and_have_the_shorter_length() -> None:
     assert pairs.content_hash != PairedClips(target, Named("other", maps.clips)).content_hash
 
 
+def test_two_folders_with_matching_names(tmp_path: Path) -> None:
+    for folder, suffix, seeds in (("photos", "mp4", (1, 2)), ("maps", "mkv", (2, 3))):
+        for seed in seeds:
+            write(tmp_path / folder / "walk" / f"take{seed}.{suffix}", moving(20, (16, 16), seed))
+        ingest([tmp_path / folder], tmp_path / f"{folder}-set", height=16, width=16, min_frames=8, heldout=0, workers=0)
+    pairs = open_source(tmp_path / "photos-set", CLIP, tmp_path / "maps-set")
+    (span,) = pairs.spans("train")
+    assert span.name == "walk/take2@0.00" and span.frames == 20 and pairs.guides == 3
+    window = pairs.read(span.index, 4, 8).astype(float)
+    assert window.shape == (8, 16, 16, 6) and np.abs(window[..., :3] - window[..., 3:]).mean() < 1
+
+
 @pytest.mark.parametrize(
     ("maps", "words"),
     [
@@ -365,7 +380,7 @@ def test_pairs_are_matched_with_the_preset() -> None:
         start.match(dataclasses.replace(tiny(preset("conv3d-32")), clip=CLIP), pairs)
 
 
-def test_another_guide_does_not_take_over_a_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_another_guide_does_not_take_over_a_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     config = config_for("pairs")
     folder.state.parent.mkdir()
