@@ -11,7 +11,19 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from footage.config import ClipConfig, Config, Conv3dConfig, CriticConfig, GanConfig, MlpConfig, RecurrentConfig
+from footage.config import (
+    ClipConfig,
+    Config,
+    Conv3dConfig,
+    CriticConfig,
+    GanConfig,
+    KlConfig,
+    LearnConfig,
+    MlpConfig,
+    RecurrentConfig,
+    VaeConfig,
+)
+from footage.config.tasks import takes_labels
 from footage.methods import METHODS
 from footage.methods.base import Batch
 from footage.training.engine import FabricEngine
@@ -25,6 +37,16 @@ BASE = Config(
     gan=GanConfig(temporal=1.0, periodicity="avoid", **ALL),  # type: ignore[arg-type]
 )
 RECURRENT = RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4)
+
+VAE = Config(
+    method="vae",
+    clip=BASE.clip,
+    net=VaeConfig(width=4, latent=4, noise=8, label=4),
+    critics=(),
+    learn=LearnConfig(lr=1e-12),
+    kl=KlConfig(ramp=0, free_bits=0.01),
+    gan=GanConfig(**ALL),  # type: ignore[arg-type]
+)
 
 
 def frames(**knobs: object) -> CriticConfig:
@@ -61,6 +83,13 @@ CONFIGS = {
         ),
     ),
     "two_stream": dataclasses.replace(BASE, critics=(CriticConfig(net="two_stream", width=4),)),
+    "vae": VAE,
+    "vae-gan": dataclasses.replace(VAE, critics=(CriticConfig(width=4), frames(frames=3))),
+    "vae-latent": dataclasses.replace(
+        VAE,
+        net=dataclasses.replace(VAE.net, prior="gan"),
+        critics=(CriticConfig(width=4), CriticConfig(net="mlp", width=4)),
+    ),
 }
 
 
@@ -77,7 +106,7 @@ def gradients(config: Config, fabric: Fabric, augmented: bool) -> dict[str, torc
     if augmented:
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
     torch.manual_seed(0)
-    method = METHODS["gan"](config, 2)
+    method = METHODS[config.method](config, 2 if takes_labels(config) else 0)
     for name, net in method.nets.items():
         method.nets[name] = fabric.setup_module(net)
     method.build_optimizers()
@@ -89,7 +118,7 @@ def gradients(config: Config, fabric: Fabric, augmented: bool) -> dict[str, torc
     count = 4 // fabric.world_size
     first = fabric.global_rank * count
     mine = slice(first, first + count)
-    labels = torch.tensor([0, 1, 1, 0])[mine]
+    labels = torch.tensor([0, 1, 1, 0])[mine] if takes_labels(config) else None
     for number in range(2):  # twice: a wrapper that waits for gradients in vain fails at the second step
         rng = torch.Generator().manual_seed(number)
         method.step(Batch(clips[mine], labels, rng, 4, first), number * 4, FabricEngine(fabric))

@@ -56,12 +56,14 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
     assert rows[-1]["clips"] == 16 and "motion_ratio" in rows[-1]
 
 
-def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path) -> None:
-    footage.train("shapes", CONFIG, out=tmp_path / "one", clips=40, quiet=True)
+@pytest.mark.parametrize("preset", ["conv3d-32", "vae-latent-64"])
+def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(preset: str, tmp_path: Path) -> None:
+    config = tiny_config(preset, train__batch_size=4, clip__frames=4, train__save_minutes=1e-9)
+    footage.train("shapes", config, out=tmp_path / "one", clips=40, quiet=True)
     for clips in (12, 24, 40):
-        footage.train("shapes", CONFIG, out=tmp_path / "two", clips=clips, quiet=True)
+        footage.train("shapes", config, out=tmp_path / "two", clips=clips, quiet=True)
     assert same(tmp_path / "one", tmp_path / "two")
-    footage.train("shapes", CONFIG, out=tmp_path / "three", clips=36, quiet=True)
+    footage.train("shapes", config, out=tmp_path / "three", clips=36, quiet=True)
     assert not same(tmp_path / "one", tmp_path / "three")
 
 
