@@ -18,12 +18,14 @@ from footage.config import (
     ConvLstmConfig,
     CriticConfig,
     GanConfig,
+    KlConfig,
     LearnConfig,
     MlpConfig,
     RecurrentConfig,
     SimVpConfig,
     SvgConfig,
     TaskConfig,
+    VaeConfig,
 )
 from footage.config.tasks import guides, takes_labels
 from footage.methods import METHODS
@@ -47,6 +49,16 @@ PREDICT = Config(
     learn=LearnConfig(lr=1e-12),
     task=TaskConfig(past=5, truth=8),  # half of the frames are shown at the second step
     critics=(),
+)
+
+VAE = Config(
+    method="vae",
+    clip=BASE.clip,
+    net=VaeConfig(width=4, latent=4, noise=8, label=4),
+    critics=(),
+    learn=LearnConfig(lr=1e-12),
+    kl=KlConfig(ramp=0, free_bits=0.01),
+    gan=GanConfig(**ALL),  # type: ignore[arg-type]
 )
 
 
@@ -98,6 +110,13 @@ CONFIGS = {
     ),
     "convlstm": dataclasses.replace(PREDICT, net=ConvLstmConfig(width=4, layers=2)),
     "svg": dataclasses.replace(PREDICT, net=SvgConfig(width=4, latent=2, code=8, hidden=8)),
+    "vae": VAE,
+    "vae-gan": dataclasses.replace(VAE, critics=(CriticConfig(width=4), frames(frames=3))),
+    "vae-latent": dataclasses.replace(
+        VAE,
+        net=dataclasses.replace(VAE.net, prior="gan"),
+        critics=(CriticConfig(width=4), CriticConfig(net="mlp", width=4)),
+    ),
 }
 
 

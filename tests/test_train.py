@@ -31,6 +31,7 @@ RESUMED = {
     "svg-64": tiny_config("svg-64", **QUICK, task__past=2),
     "simvp-gan-64": tiny_config("simvp-gan-64", **QUICK, task__past=2),
     "animate-64": tiny_config("animate-64", **QUICK),
+    "vae-latent-64": tiny_config("vae-latent-64", **QUICK),
 }
 
 

@@ -26,6 +26,10 @@ DEEP = 3
 """Blocks at the latent volume's size, in encoder and decoder each."""
 LOW, HIGH = -15.0, 5.0
 """Limits of the logarithm of a latent number's variance."""
+START = -4.0
+"""Where that begins: codes that are mostly noise at first would teach the decoder to overlook them."""
+OUTPUT_START = -3.0
+"""Where the logarithm of the output's variance begins: near what the mean clip leaves, so that pixels count at once."""
 FLOOR = -10.0
 """Lowest logarithm of the output's variance: less than a grey level of 256."""
 GAIN = 10.0
@@ -84,6 +88,10 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(CausalBlock(inner) for _ in range(DEEP))
         self.norm = FeatureNorm(inner)
         self.leave = SpaceConv(inner, 2 * latent)
+        bias = self.leave.conv.bias
+        assert bias is not None
+        nn.init.zeros_(bias)
+        nn.init.constant_(bias[latent:], START)
 
     def forward(self, numbers: Tensor, memory: Memory | None = None) -> Tensor:
         """Return mean and log-variance; with a memory, of a video that goes on. T is a multiple of 4."""
@@ -145,7 +153,7 @@ class Vae(nn.Module):
         self.levels = Levels(clip.channels)
         self.encoder = Encoder(clip.channels, net.latent, net.width)
         self.decoder = Decoder(clip.channels, net.latent, net.width)
-        self.noise = nn.Parameter(torch.zeros(clip.channels))
+        self.noise = nn.Parameter(torch.full((clip.channels,), OUTPUT_START / GAIN))
 
     @property
     def output_log_variance(self) -> Tensor:
