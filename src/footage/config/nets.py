@@ -126,6 +126,11 @@ class ConvLstmConfig:
     """Size of the convolutions from state to state, odd."""
     patch: int = 4
     """Frames enter as patches of this size, a channel for each pixel."""
+    copies: int = 2
+    """Copies of the frame before whose pixels are moved to make the next one (dynamic neural advection, Finn et al.
+    2016); 0 to paint every pixel anew, as Shi et al. do."""
+    reach: int = 4
+    """Furthest that a pixel moves in a frame, in pixels."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
@@ -133,6 +138,8 @@ class ConvLstmConfig:
         require(1 <= self.layers <= 16, "net.layers", self.layers, "give 1 to 16")
         require(self.kernel in (1, 3, 5, 7), "net.kernel", self.kernel, "give 1, 3, 5 or 7")
         require(self.patch in (1, 2, 4, 8), "net.patch", self.patch, "give 1, 2, 4 or 8")
+        require(0 <= self.copies <= 16, "net.copies", self.copies, "give 0 to 16")
+        require(1 <= self.reach <= 64, "net.reach", self.reach, "give 1 to 64 pixels")
 
 
 @dataclass(frozen=True)
@@ -147,16 +154,12 @@ class SimVpConfig:
     """Channels of all frames' features together, inside the translator."""
     layers: int = 6
     """Blocks of attention."""
-    moves: int = 0
-    """Further blocks that bring the features on by one frame, the same ones for every frame; 0 where the features of all
-    future frames are made at once, as published."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
         require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
         require(4 <= self.hidden <= 4096, "net.hidden", self.hidden, "give 4 to 4096 channels")
         require(1 <= self.layers <= 64, "net.layers", self.layers, "give 1 to 64")
-        require(0 <= self.moves <= 64, "net.moves", self.moves, "give 0 to 64")
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,10 @@ class Predict(Learner):
         shown = batch.uniform(config.clip.frames - past) < chance if chance else None
         made: Predicted = self.nets["generator"](batch.clips, noise, shown)
         real = batch.clips[:, :, past:]
-        gap = self.difference(made.future, real)
-        loss = config.learn.weight * gap
+        loss = self.difference(made.future, real)
+        if made.rehearsed is not None:
+            loss = loss + self.difference(made.rehearsed, batch.clips[:, :, 1:past])
+        loss = config.learn.weight * loss
         squares = (made.future.detach().to(real.dtype) - real).square()
         log = {"frame_mse": squares.mean() / 4 * math.prod(real.shape[1:]) / real.shape[2]}
         if made.divergence is not None:

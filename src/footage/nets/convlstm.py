@@ -20,6 +20,7 @@ from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 from footage.config import ClipConfig, ConvLstmConfig, TaskConfig
 from footage.nets.blocks import Levels, Noise
 from footage.nets.predictor import Predicted, Predictor, State
+from footage.nets.transport import Transport
 
 
 class ConvLstmCell(nn.Module):
@@ -62,35 +63,46 @@ class ConvLstm(Predictor):
         enters = [pixels, *[net.width] * net.layers]
         self.cells = nn.ModuleList(ConvLstmCell(a, b, net.kernel) for a, b in pairwise(enters))
         self.leave = nn.Conv2d(net.layers * net.width, pixels, 1)
+        features = net.layers * net.width
+        self.transport = Transport(features, net.patch, net.copies, net.reach) if net.copies else None
 
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None) -> Predicted:
         """Predict what follows the first P frames; where `shown` says so, from the true frame before."""
-        state = self.begin(clips[:, :, : self.past])
+        state = self._empty(clips[:, :, 0])
         made: list[Tensor] = []
-        for number in range(clips.shape[2] - self.past):
+        for number in range(clips.shape[2] - 1):
+            if number < self.past:
+                state = (clips[:, :, number], *state[1:])
+            elif shown is not None:
+                seen = shown[:, number - self.past].view(-1, 1, 1, 1)
+                state = (torch.where(seen, clips[:, :, number], state[0]), *state[1:])
             frames, state = self.advance(state, None)
             made.append(frames)
-            if shown is not None:
-                true = clips[:, :, self.past + number]
-                state = (torch.where(shown[:, number].view(-1, 1, 1, 1), true, state[0]), *state[1:])
-        return Predicted(torch.cat(made, dim=2), None)
+        rehearsed, future = torch.cat(made, dim=2).tensor_split((self.past - 1,), dim=2)
+        return Predicted(future, None, rehearsed if self.past > 1 else None)
 
     def begin(self, past: Tensor) -> State:
         """Return the last frame of the past, and h and c of each layer after those before it."""
-        size = [-(-side // self.patch) for side in past.shape[3:]]
-        zeros = past.new_zeros(len(past), self.width, *size)
-        memory = [zeros] * (2 * len(self.cells))
+        _, *memory = self._empty(past[:, :, 0])
         for number in range(self.past - 1):
             memory = self._take(past[:, :, number], memory)
         return (past[:, :, self.past - 1], *memory)
+
+    def _empty(self, frame: Tensor) -> State:
+        """Return the state before anything was seen but a first frame (B, C, H, W)."""
+        size = [-(-side // self.patch) for side in frame.shape[2:]]
+        zeros = frame.new_zeros(len(frame), self.width, *size)
+        return (frame, *[zeros] * (2 * len(self.cells)))
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         """Predict the next frame; it is fed back within [-1, 1], so that no error grows without bound."""
         frame, *memory = state
         height, width = frame.shape[2:]
         memory = self._take(frame, memory)
-        numbers = pixel_shuffle(self.leave(torch.cat(memory[::2], dim=1)), self.patch)[:, :, :height, :width]  # B C H W
-        frame = self.levels.pixels(numbers.to(frame.dtype))
+        features = torch.cat(memory[::2], dim=1)  # B (layers width) h w
+        numbers = pixel_shuffle(self.leave(features), self.patch)[:, :, :height, :width]  # B C H W
+        painted = self.levels.pixels(numbers.to(frame.dtype))
+        frame = painted if self.transport is None else self.transport(features, frame, painted)
         return frame.unsqueeze(2), (frame.clamp(-1, 1), *memory)
 
     def _take(self, frame: Tensor, memory: list[Tensor]) -> list[Tensor]:

@@ -62,25 +62,6 @@ class GatedAttention(nn.Module):
         return x + self.mlp(x)  # type: ignore[no-any-return]
 
 
-class Move(nn.Module):
-    """x + f(x) with two dense 3×3 convolutions, which bring features on by one frame.
-
-    Args:
-        channels: of the features.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = FeatureNorm(channels), FeatureNorm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.normal_(self.conv2.weight, std=0.1 * (9 * channels) ** -0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features, (B, C, H, W)."""
-        return x + self.conv2(silu(self.norm2(self.conv1(silu(self.norm1(x))))))  # type: ignore[no-any-return]
-
-
 class SimVp(Predictor):
     """Past (B, C, P, H, W) -> future (B, C, F, H, W), all frames at once; what is longer is made from its own frames.
 
@@ -99,8 +80,7 @@ class SimVp(Predictor):
         self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
         self.mix = nn.Conv2d(self.past * width, net.hidden, 1)
         self.blocks = nn.ModuleList(GatedAttention(net.hidden) for _ in range(net.layers))
-        self.moves = nn.ModuleList(Move(net.hidden) for _ in range(net.moves))
-        self.unmix = nn.Conv2d(net.hidden, width if net.moves else self.future * width, 1)
+        self.unmix = nn.Conv2d(net.hidden, self.future * width, 1)
         self.up = nn.Conv2d(width, 4 * width, 3, padding=1)
         self.shortcut = nn.Conv2d(self.past * width, width, 1)
         self.refine = nn.Conv2d(2 * width, width, 3, padding=1)
@@ -132,7 +112,7 @@ class SimVp(Predictor):
         x = self.mix(rearrange(x, "(b t) c h w -> b (t c) h w", t=self.past))
         for block in self.blocks:
             x = block(x)
-        x = rearrange(self._unrolled(x), "b t c h w -> (b t) c h w")
+        x = rearrange(self.unmix(x), "b (t c) h w -> (b t) c h w", t=self.future)
         x = silu(pixel_shuffle(self.up(silu(x)), 2))  # (B F) w h/2 w/2
         kept = self.shortcut(rearrange(near, "(b t) c h w -> b (t c) h w", t=self.past))  # B w h/2 w/2
         kept = kept.repeat_interleave(self.future, dim=0)
@@ -140,14 +120,3 @@ class SimVp(Predictor):
         numbers = pixel_shuffle(x, PATCH)[:, :, :height, :width]  # (B F) C H W
         future = self.levels.pixels(rearrange(numbers.to(past.dtype), "(b t) c h w -> b c t h w", t=self.future))
         return future, (torch.cat([past, future], dim=2)[:, :, -self.past :],)
-
-    def _unrolled(self, x: Tensor) -> Tensor:
-        """Return each future frame's features, (B, F, w, h, w), from those of all, (B, hidden, h, w)."""
-        if not self.moves:
-            return rearrange(self.unmix(x), "b (t c) h w -> b t c h w", t=self.future)
-        frames: list[Tensor] = []
-        for _ in range(self.future):
-            for move in self.moves:
-                x = move(x)
-            frames.append(self.unmix(x))
-        return torch.stack(frames, dim=1)

@@ -1,0 +1,68 @@
+"""Moving the pixels of a frame: each is fetched from its neighbourhood, by a kernel of its own.
+
+Dynamic neural advection (Finn et al. 2016, eq. 1) with kernels that are a product of a vertical and a horizontal one
+(Niklaus et al. 2017): a shift by whole pixels is among them, so that what moves stays sharp for many frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad, pixel_shuffle
+
+CENTRED = 2.0
+"""Logit of a kernel's middle at the beginning, the others' being 0: most of a frame stays where it is."""
+
+
+def fetch(frame: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    """Return sum_k w_k(p) frame(p + k - r) along an axis.
+
+    Args:
+        frame: (B, K, C, H, W).
+        kernel: weights w, (B, K, 2 r + 1, H, W), that sum to 1 over k.
+        axis: 3 for height, 4 for width.
+    """
+    reach, length = kernel.shape[2] // 2, frame.shape[axis]
+    flat = frame.flatten(0, 1)  # (B K) C H W
+    sides = (0, 0, reach, reach) if axis == 3 else (reach, reach, 0, 0)
+    wide = pad(flat, sides, mode="replicate").unflatten(0, frame.shape[:2])  # type: ignore[no-untyped-call]
+    shifted = (wide.narrow(axis, k, length) * kernel[:, :, k, None] for k in range(2 * reach + 1))
+    return torch.stack(list(shifted)).sum(dim=0)
+
+
+class Transport(nn.Module):
+    """Features (B, c, h, w), frame (B, C, H, W), painted (B, C, H, W) -> the next frame (B, C, H, W).
+
+    `copies` of the frame are moved, each with kernels of its own for every place of the features; a mask chooses at each
+    pixel among them and what is painted.
+
+    Args:
+        features: channels c.
+        scale: H / h and W / w.
+        copies: how often the frame is moved: as many things may move across one another.
+        reach: furthest that a pixel moves in a frame, in pixels.
+    """
+
+    def __init__(self, features: int, scale: int, copies: int, reach: int) -> None:
+        super().__init__()
+        self.scale, self.copies, self.taps = scale, copies, 2 * reach + 1
+        self.kernels = nn.Conv2d(features, copies * 2 * self.taps, 3, padding=1)
+        self.masks = nn.Conv2d(features, (copies + 1) * scale**2, 3, padding=1)
+        with torch.no_grad():
+            for layer in (self.kernels, self.masks):
+                layer.weight.mul_(0.1)
+                assert layer.bias is not None
+                layer.bias.zero_()
+            self.kernels.bias.view(copies, 2, self.taps)[:, :, reach] = CENTRED  # type: ignore[union-attr]
+
+    def forward(self, features: Tensor, frame: Tensor, painted: Tensor) -> Tensor:
+        """Return the next frame."""
+        height, width = frame.shape[2:]
+        logits = interpolate(self.kernels(features).to(frame.dtype), scale_factor=self.scale)
+        logits = logits[:, :, :height, :width].unflatten(1, (self.copies, 2, self.taps))  # type: ignore[no-untyped-call]
+        down, across = logits.softmax(dim=3).unbind(dim=2)  # B K taps H W
+        copies = frame.unsqueeze(1).expand(-1, self.copies, -1, -1, -1)  # B K C H W
+        moved = fetch(fetch(copies, down, 3), across, 4)
+        masks = pixel_shuffle(self.masks(features).to(frame.dtype), self.scale)[:, :, :height, :width].softmax(dim=1)
+        choices = torch.cat([moved, painted.unsqueeze(1)], dim=1)  # B (K + 1) C H W
+        return (masks.unsqueeze(2) * choices).sum(dim=1)
