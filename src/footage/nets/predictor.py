@@ -22,8 +22,8 @@ class Predicted(NamedTuple):
     """(B,): Kullback-Leibler divergence of the posterior from the prior over all frames, in nats; None where there is
     one future only."""
     rehearsed: Tensor | None = None
-    """(B, C, P - 1, H, W): the past itself from its second frame on, each frame from the true ones before it; None where
-    that is not made on the way."""
+    """(B, C, P - 1, H, W): the past itself from its second frame on, each frame from the true ones before it; None
+    where that is not made on the way."""
 
 
 class Predictor(nn.Module, ABC):

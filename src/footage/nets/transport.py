@@ -7,6 +7,7 @@ Dynamic neural advection (Finn et al. 2016, eq. 1) with kernels that are a produ
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad, pixel_shuffle
 
@@ -25,16 +26,16 @@ def fetch(frame: Tensor, kernel: Tensor, axis: int) -> Tensor:
     reach, length = kernel.shape[2] // 2, frame.shape[axis]
     flat = frame.flatten(0, 1)  # (B K) C H W
     sides = (0, 0, reach, reach) if axis == 3 else (reach, reach, 0, 0)
-    wide = pad(flat, sides, mode="replicate").unflatten(0, frame.shape[:2])  # type: ignore[no-untyped-call]
-    shifted = (wide.narrow(axis, k, length) * kernel[:, :, k, None] for k in range(2 * reach + 1))
+    wide = rearrange(pad(flat, sides, mode="replicate"), "(b k) c h w -> b k c h w", b=len(frame))
+    shifted = (wide.narrow(axis, k, length) * weight.unsqueeze(2) for k, weight in enumerate(kernel.unbind(dim=2)))
     return torch.stack(list(shifted)).sum(dim=0)
 
 
 class Transport(nn.Module):
     """Features (B, c, h, w), frame (B, C, H, W), painted (B, C, H, W) -> the next frame (B, C, H, W).
 
-    `copies` of the frame are moved, each with kernels of its own for every place of the features; a mask chooses at each
-    pixel among them and what is painted.
+    `copies` of the frame are moved, each with kernels of its own for every place of the features; a mask chooses at
+    each pixel among them and what is painted.
 
     Args:
         features: channels c.
@@ -58,9 +59,9 @@ class Transport(nn.Module):
     def forward(self, features: Tensor, frame: Tensor, painted: Tensor) -> Tensor:
         """Return the next frame."""
         height, width = frame.shape[2:]
-        logits = interpolate(self.kernels(features).to(frame.dtype), scale_factor=self.scale)
-        logits = logits[:, :, :height, :width].unflatten(1, (self.copies, 2, self.taps))  # type: ignore[no-untyped-call]
-        down, across = logits.softmax(dim=3).unbind(dim=2)  # B K taps H W
+        logits = rearrange(self.kernels(features).to(frame.dtype), "b (k a n) h w -> b n (k a) h w", a=2, n=self.taps)
+        kernels = interpolate(logits.softmax(dim=1).flatten(1, 2), scale_factor=self.scale)[:, :, :height, :width]
+        down, across = rearrange(kernels, "b (n k a) h w -> a b k n h w", a=2, n=self.taps)
         copies = frame.unsqueeze(1).expand(-1, self.copies, -1, -1, -1)  # B K C H W
         moved = fetch(fetch(copies, down, 3), across, 4)
         masks = pixel_shuffle(self.masks(features).to(frame.dtype), self.scale)[:, :, :height, :width].softmax(dim=1)
