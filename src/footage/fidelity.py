@@ -96,8 +96,10 @@ def plain_answer(sources: Tensor, real: Tensor) -> Tensor:
     return picture.expand_as(real) if picture.shape[2] in (1, real.shape[2]) else picture
 
 
-def attempts(model: Model, whole: Tensor, samples: int, seed: int) -> tuple[Tensor, Tensor, Iterator[Tensor]]:
+def attempts(model: Model, whole: Tensor, samples: int, seed: int) -> tuple[Tensor, Tensor | None, Iterator[Tensor]]:
     """Return the truth, the plain answer, and what the model makes with each of `samples` seeds, (B, C, T, H, W) each.
+
+    There is no plain answer where the source is the truth itself.
 
     Args:
         model: one that predicts or converts.
@@ -116,7 +118,7 @@ def attempts(model: Model, whole: Tensor, samples: int, seed: int) -> tuple[Tens
         return future, plain, (follow(model, past, frames, range(s, s + count)) for s in starts)
     assert isinstance(sampler, Converts)
     sources, frames = sampler.sources(whole), real.shape[2]
-    plain = plain_answer(sources.cpu(), real)
+    plain = None if torch.equal(sources.cpu(), real) else plain_answer(sources.cpu(), real)
     return real, plain, (convert(model, sources, frames, s) for s in range(seed, seed + samples * count, count))
 
 
@@ -134,7 +136,8 @@ def measure_fidelity(
         seed: of the choice of windows, and of everything random.
 
     Returns:
-        `model`, `plain` and, with several samples, `best`: figures by name; `by_frame`: the model's for each frame;
+        `model`, `plain` where there is a plain answer, and, with several samples, `best`: figures by name; `by_frame`,
+        `plain_by_frame`: for each frame;
         `rfd`, `sharpness_ratio`, `motion_ratio`, `diversity_ratio` (see `footage.evaluation.compare`); `clips`,
         `samples`, `frames`.
     """
@@ -145,7 +148,8 @@ def measure_fidelity(
     for windows, _ in real_windows(source, spans, frames=clip.frames, count=count, seed=seed, guides=True):
         whole = from_uint8(windows)
         real, answer, tries = attempts(model, whole, samples, seed + top.count * samples)
-        plain.add(frame_figures(answer, real))
+        if answer is not None:
+            plain.add(frame_figures(answer, real))
         figures = []
         for number, made in enumerate(tries):
             figures.append(frame_figures(made, real))
@@ -157,10 +161,9 @@ def measure_fidelity(
     found = compare(fakes, reals)
     return {
         "model": mine.means(),
-        "plain": plain.means(),
+        **({"plain": plain.means(), "plain_by_frame": plain.by_frame()} if plain.count else {}),
         **({"best": top.means()} if samples > 1 else {}),
         "by_frame": mine.by_frame(),
-        "plain_by_frame": plain.by_frame(),
         **{name: found[name] for name in ("rfd", "sharpness_ratio", "motion_ratio", "diversity_ratio")},
         "clips": top.count,
         "samples": samples,
