@@ -118,8 +118,8 @@ def attempts(model: Model, whole: Tensor, samples: int, seed: int) -> tuple[Tens
         return future, plain, (follow(model, past, frames, range(s, s + count)) for s in starts)
     assert isinstance(sampler, Converts)
     sources, frames = sampler.sources(whole), real.shape[2]
-    plain = None if torch.equal(sources.cpu(), real) else plain_answer(sources.cpu(), real)
-    return real, plain, (convert(model, sources, frames, s) for s in range(seed, seed + samples * count, count))
+    answer = None if torch.equal(sources.cpu(), real) else plain_answer(sources.cpu(), real)
+    return real, answer, (convert(model, sources, frames, s) for s in range(seed, seed + samples * count, count))
 
 
 def measure_fidelity(
