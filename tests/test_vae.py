@@ -10,10 +10,11 @@ from torch.distributions import Normal, kl_divergence
 
 from footage.config import ClipConfig, Config, CriticConfig, KlConfig, LearnConfig, VaeConfig
 from footage.errors import ConfigError
-from footage.likelihood import gaussian_nll, psnr, standard_kl, with_free_bits
+from footage.likelihood import gaussian_nll, standard_kl, with_free_bits
 from footage.methods import METHODS
 from footage.methods.base import Batch, Converts, Encodes, Generates, PlainEngine, Wish
 from footage.methods.vae import VaeSampler, VideoVae
+from footage.metrics.fidelity import clip_psnr
 from footage.presets import PRESETS, override, preset, tiny
 
 SMALL = Config(
@@ -95,7 +96,7 @@ def test_free_bits_cost_a_constant_and_give_no_gradient() -> None:
 def test_psnr_by_hand() -> None:
     x = torch.zeros(2, 3, 4, 8, 8)
     made = x + torch.tensor([0.2, 0.02]).view(2, 1, 1, 1, 1)
-    torch.testing.assert_close(psnr(x, made), torch.tensor([20.0, 40.0]))
+    torch.testing.assert_close(clip_psnr(made, x), torch.tensor([20.0, 40.0]))
 
 
 def test_resolution_does_not_change_what_beta_means() -> None:

@@ -59,10 +59,3 @@ def with_free_bits(divergence: Tensor, free: float, places: int) -> Tensor:
         (B,), nats.
     """
     return divergence.clamp(min=free * places).sum(dim=1)
-
-
-# 10 log10(peak^2 / mean squared error), the peak of pixels in [-1, 1] being 2.
-def psnr(values: Tensor, mean: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of each sample, (B, ...) with pixels in [-1, 1] -> (B,), in dB."""
-    squares = (values - mean).square().flatten(1).mean(dim=1).clamp(min=1e-10)
-    return 10 * torch.log10(4 / squares)

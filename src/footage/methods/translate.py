@@ -17,6 +17,7 @@ from footage.methods import derive
 from footage.methods.base import Batch, Sampler
 from footage.methods.learner import Learner, Lesson
 from footage.methods.samplers import more
+from footage.metrics.fidelity import clip_psnr
 from footage.nets.animator import Animator
 from footage.nets.blocks import channel_levels, set_levels
 from footage.nets.causal import Memory
@@ -60,9 +61,8 @@ class Translate(Learner):
         real, source = batch.clips[:, : config.clip.channels], self.source(batch.clips)
         drawn = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
         made: Tensor = self.nets["generator"](source, **drawn)
-        gap = made.detach().to(real.dtype) - real
-        squares = gap.square().mean()
-        log = {"l1": gap.abs().mean(), "psnr": 10 * torch.log10(4 / squares.clamp(min=1e-10))}
+        shown = made.detach().to(real.dtype)
+        log = {"l1": (shown - real).abs().mean(), "psnr": clip_psnr(shown, real).mean()}
         judged = {"": (self.shown(batch.clips), self.shown(batch.clips, made))} if config.critics else {}
         return Lesson(config.learn.weight * self.difference(made, real), log, judged)
 

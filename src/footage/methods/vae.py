@@ -20,10 +20,11 @@ from torch.nn.functional import adaptive_avg_pool3d
 from footage.config import ClipConfig, Config, VaeConfig
 from footage.config.tasks import VAE_TIME, latent_clip
 from footage.errors import ConfigError
-from footage.likelihood import gaussian_nll, psnr, standard_kl, with_free_bits
+from footage.likelihood import gaussian_nll, standard_kl, with_free_bits
 from footage.methods.base import Batch, Sampler, Wish
 from footage.methods.learner import Learner, Lesson
 from footage.methods.samplers import between, classes, more, overlap, previewed, walk
+from footage.metrics.fidelity import clip_psnr
 from footage.nets.blocks import learn_levels
 from footage.nets.causal import Memory
 from footage.nets.latent import LatentGenerator
@@ -78,7 +79,7 @@ class VideoVae(Learner):
         log = {
             "nll": nll.detach(),
             "kl": divergence.detach().sum(dim=1).mean(),
-            "psnr": psnr(clips, coded.clips.detach()).mean(),
+            "psnr": clip_psnr(coded.clips.detach(), clips).mean(),
         }
         judged = {}
         if "posterior" in self.panels:

@@ -39,6 +39,12 @@ def psnr(made: Tensor, real: Tensor) -> Tensor:
     return (-10 * error.clamp(min=1e-10).log10()).clamp(max=100.0)
 
 
+def clip_psnr(made: Tensor, real: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio of each clip as a whole, in dB, (B,), in their precision on their device."""
+    squares = (made - real).square().flatten(1).mean(dim=1) / 4  # pixels in [-1, 1] have a peak of 2
+    return -10 * squares.clamp(min=1e-10).log10()
+
+
 def ssim(made: Tensor, real: Tensor) -> Tensor:
     """Return each frame's structural similarity, (B, T).
 
