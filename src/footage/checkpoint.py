@@ -89,13 +89,22 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     return info
 
 
+WHAT = {
+    "gan": ("A video generator", "generate FOLDER --to CLIPS --count 16"),
+    "vae": ("A video autoencoder", "reconstruct FOLDER CLIP.mp4"),
+    "predict": ("A predictor, which continues clips", "predict FOLDER CLIP.mp4 --frames 50"),
+    "translate": ("A translator of pictures or clips", "translate FOLDER CLIP.mp4"),
+}
+"""What a model is, and how it is used, by its method."""
+
+
 def _card(info: ModelInfo) -> str:
     clip = info.config.clip
     colours = "RGB" if clip.channels == 3 else "grey"
     labels = ", ".join(info.labels) or "none: the model is unconditional"
     return f"""# {info.name}
 
-A video generator made with {info.made_by}.
+{WHAT[info.config.method][0]}, made with {info.made_by}.
 
 | | |
 |---|---|
@@ -106,7 +115,7 @@ A video generator made with {info.made_by}.
 | clips seen | {info.clips_seen:,} |
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 
-Generate with `footage generate FOLDER --count 16`. The folder holds JSON and safetensors only: loading it runs no code.
+Use it with `footage {WHAT[info.config.method][1]}`. The folder holds JSON and safetensors only: loading it runs no code.
 What it makes resembles what it was trained on; check the rights to that before you publish.
 """
 

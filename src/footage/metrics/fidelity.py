@@ -40,7 +40,7 @@ def psnr(made: Tensor, real: Tensor) -> Tensor:
 
 
 def clip_psnr(made: Tensor, real: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of each clip as a whole, in dB, (B,), in their precision on their device."""
+    """Return the peak signal-to-noise ratio of each whole clip, in dB, (B,), in their precision on their device."""
     squares = (made - real).square().flatten(1).mean(dim=1) / 4  # pixels in [-1, 1] have a peak of 2
     return -10 * squares.clamp(min=1e-10).log10()
 
