@@ -115,7 +115,8 @@ def _card(info: ModelInfo) -> str:
 | clips seen | {info.clips_seen:,} |
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 
-Use it with `footage {WHAT[info.config.method][1]}`. The folder holds JSON and safetensors only: loading it runs no code.
+Use it with `footage {WHAT[info.config.method][1]}`.
+The folder holds JSON and safetensors only: loading it runs no code.
 What it makes resembles what it was trained on; check the rights to that before you publish.
 """
 
