@@ -162,8 +162,9 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "the same with critics of what it reconstructs, and others of what it makes (SAVP), 16 frames of 64×64",
         replace(
             _VAE,
+            learn=replace(_VAE.learn, critics_after=10_000),
             gan=GanConfig(critic_lr=3e-4),
-            critics=(CriticConfig(weight=0.1), CriticConfig(sees="sparse", frames=3, weight=0.1)),
+            critics=(CriticConfig(weight=0.03), CriticConfig(sees="sparse", frames=3, weight=0.03)),
         ),
     ),
     (
@@ -181,7 +182,9 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "predictor without recurrence that also learns from a critic of clips and one of sparse frames: sharp futures",
         replace(
             _PREDICT,
-            learn=LearnConfig(weight=100.0),  # a squared error of 0.03 to 0.1 then counts as much as a few verdicts
+            learn=LearnConfig(
+                weight=100.0, critics_after=5_000
+            ),  # a squared error of 0.03 to 0.1 then counts as much as a few verdicts
             gan=_64.gan,
             critics=_CLIP_AND_SPARSE,
         ),
@@ -296,4 +299,5 @@ def tiny(config: Config) -> Config:
     net = dataclasses.replace(config.net, **_TINY[config.net.kind])  # type: ignore[arg-type]
     critics = tuple(dataclasses.replace(critic, width=4) for critic in config.critics)
     train = TrainConfig(batch_size=2, device="cpu", precision="fp32", sample_clips=1_000_000)
-    return replace(config, net=net, critics=critics, train=train)
+    learn = replace(config.learn, critics_after=0)
+    return replace(config, net=net, critics=critics, learn=learn, train=train)

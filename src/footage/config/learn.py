@@ -19,6 +19,9 @@ class LearnConfig:
     """Squared or absolute difference."""
     weight: float = 1.0
     """Weight of that difference beside the critics' verdicts, where there are critics; 100 is usual (pix2pix)."""
+    critics_after: int = 0
+    """Clips seen before the critics begin: until then only the examples teach, and what would at first be told apart at
+    a glance is not judged."""
     lr: float = 1e-3
     """Largest learning rate."""
     warm_up: int = 1_000
@@ -41,7 +44,7 @@ class LearnConfig:
         for knob in ("beta1", "beta2"):
             value = getattr(self, knob)
             require(0 <= value < 1, f"learn.{knob}", value, "give 0 or more and less than 1")
-        for knob in ("warm_up", "decay", "clip_gradient", "ema"):
+        for knob in ("critics_after", "warm_up", "decay", "clip_gradient", "ema"):
             value = getattr(self, knob)
             require(value >= 0, f"learn.{knob}", value, "give 0 or more")
         require(self.weight > 0, "learn.weight", self.weight, "give more than 0")

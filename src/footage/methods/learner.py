@@ -113,7 +113,8 @@ class Learner(ABC):
         lesson = self.lesson(batch, clips_seen)
         loss, log = lesson.loss, dict(lesson.log)
         with contextlib.ExitStack() as frozen:
-            for judged, shown in lesson.judged.items():
+            begun = clips_seen >= self.config.learn.critics_after
+            for judged, shown in lesson.judged.items() if begun else ():
                 panel = self.panels[judged]
                 scenes, said = panel.learn(nets, self.optimizers, batch, shown, clips_seen, engine)
                 bare = {name: frozen.enter_context(engine.frozen(nets[name])) for name in scenes}
