@@ -182,9 +182,8 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "predictor without recurrence that also learns from a critic of clips and one of sparse frames: sharp futures",
         replace(
             _PREDICT,
-            learn=LearnConfig(
-                weight=100.0, critics_after=5_000
-            ),  # a squared error of 0.03 to 0.1 then counts as much as a few verdicts
+            # A squared error of 0.03 to 0.1 then counts as much as a few verdicts.
+            learn=LearnConfig(weight=100.0, critics_after=5_000),
             gan=_64.gan,
             critics=_CLIP_AND_SPARSE,
         ),
