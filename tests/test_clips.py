@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from footage.config import ClipConfig
-from footage.data.clips import BuiltInClips, Loader, Span, open_clips
+from footage.data.clips import BuiltInClips, Loader, MovingDigits, Span, open_clips
 from footage.data.store import Split
 from footage.errors import ConfigError, DatasetError
 
@@ -104,3 +105,36 @@ def test_built_in_sets_refuse_impossible_shapes() -> None:
 def test_missing_dataset_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="footage ingest"):
         open_clips(tmp_path / "nothing", ClipConfig())
+
+
+def idx_images(path: Path, images: np.ndarray) -> Path:
+    """Write images as MNIST has them."""
+    path.write_bytes(b"\0\0\x08\x03" + struct.pack(">3I", *images.shape) + images.tobytes())
+    return path
+
+
+def test_moving_mnist_is_drawn_from_the_images(tmp_path: Path) -> None:
+    levels = np.arange(20, dtype=np.uint8)[:, None, None] + np.full((20, 28, 28), 100, np.uint8)  # a level each
+    path = idx_images(tmp_path / "some-images-idx3-ubyte", levels)
+    source = open_clips(path, ClipConfig(frames=12, height=64, width=64))
+    assert isinstance(source, MovingDigits) and source.shape == (64, 64, 1)
+    train, heldout = source.spans("train"), source.spans("heldout")
+    assert len(heldout) == 1_000 and not {s.index for s in train} & {s.index for s in heldout}
+    shown = {split: set(np.unique(np.concatenate([source.read(s.index, 0, 2) for s in spans[:60]])).tolist()) - {0}
+             for split, spans in (("train", train), ("heldout", heldout))}  # fmt: skip
+    assert shown == {"train": set(range(100, 116)), "heldout": set(range(116, 120))}, "from different images"
+    clip = source.read(7, 0, 20)
+    np.testing.assert_array_equal(source.read(7, 5, 9), clip[5:14])
+    assert len(np.unique(clip[0])) == 3, "two digits on black"
+    assert open_clips(path, ClipConfig(frames=40, height=64, width=64)).read(0, 0, 40).shape == (40, 64, 64, 1)
+
+
+def test_what_is_no_moving_mnist_is_refused(tmp_path: Path) -> None:
+    path = idx_images(tmp_path / "small-idx3", np.zeros((3, 28, 28), np.uint8))
+    with pytest.raises(DatasetError, match="at least 10 images"):
+        open_clips(path, ClipConfig(height=64, width=64))
+    with pytest.raises(ConfigError, match="square and at least 32×32"):
+        open_clips(path, ClipConfig(height=64, width=96))
+    (tmp_path / "text-idx3").write_text("nothing")
+    with pytest.raises(DatasetError, match="is no data set"):
+        open_clips(tmp_path / "text-idx3", ClipConfig(height=64, width=64))
