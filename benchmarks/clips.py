@@ -85,7 +85,7 @@ def main() -> None:
             for _ in range(options.rounds):
                 for seconds, path in clips.items():
                     command = [sys.executable, __file__, "--one", verb, str(folder), str(path)]
-                    done = subprocess.run(command, check=True, capture_output=True, text=True)
+                    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                     found[seconds].append(float(done.stdout.split()[-1]))
             short, long = (statistics.median(values) for values in found.values())
             print(f"| {name} | {short:.0f} | {long:.0f} | {long / short:.3f} |", flush=True)
