@@ -131,9 +131,6 @@ class ConvLstmConfig:
     2016); 0 to paint every pixel anew, as Shi et al. do."""
     reach: int = 4
     """Furthest that a pixel moves in a frame, in pixels."""
-    correlate: bool = True
-    """Show the cells where each patch of a frame was in the frame before, by correlation over `reach` pixels (Dosovitskiy
-    et al. 2015), and not the frame alone."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""

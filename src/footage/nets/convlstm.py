@@ -20,7 +20,7 @@ from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 from footage.config import ClipConfig, ConvLstmConfig, TaskConfig
 from footage.nets.blocks import Levels, Noise
 from footage.nets.predictor import Predicted, Predictor, State
-from footage.nets.transport import Transport, correlation
+from footage.nets.transport import Transport
 
 
 class ConvLstmCell(nn.Module):
@@ -60,9 +60,7 @@ class ConvLstm(Predictor):
         self.past, self.patch, self.width = task.past, net.patch, net.width
         self.levels = Levels(clip.channels)
         pixels = clip.channels * net.patch**2
-        self.reach = net.reach if net.correlate else None
-        evidence = (2 * net.reach + 1) ** 2 if net.correlate else 0
-        enters = [pixels + evidence, *[net.width] * net.layers]
+        enters = [pixels, *[net.width] * net.layers]
         self.cells = nn.ModuleList(ConvLstmCell(a, b, net.kernel) for a, b in pairwise(enters))
         self.leave = nn.Conv2d(net.layers * net.width, pixels, 1)
         features = net.layers * net.width
@@ -74,7 +72,7 @@ class ConvLstm(Predictor):
         made: list[Tensor] = []
         for number in range(clips.shape[2] - 1):
             if number < self.past:
-                state = (clips[:, :, number], clips[:, :, max(0, number - 1)], *state[2:])
+                state = (clips[:, :, number], *state[1:])
             elif shown is not None:
                 seen = shown[:, number - self.past].view(-1, 1, 1, 1)
                 state = (torch.where(seen, clips[:, :, number], state[0]), *state[1:])
@@ -85,38 +83,33 @@ class ConvLstm(Predictor):
 
     def begin(self, past: Tensor) -> State:
         """Return the last frame of the past, and h and c of each layer after those before it."""
-        _, before, *memory = self._empty(past[:, :, 0])
+        _, *memory = self._empty(past[:, :, 0])
         for number in range(self.past - 1):
-            memory = self._take(past[:, :, number], before, memory)
-            before = past[:, :, number]
-        return (past[:, :, self.past - 1], before, *memory)
+            memory = self._take(past[:, :, number], memory)
+        return (past[:, :, self.past - 1], *memory)
 
     def _empty(self, frame: Tensor) -> State:
         """Return the state before anything was seen but a first frame (B, C, H, W)."""
         size = [-(-side // self.patch) for side in frame.shape[2:]]
         zeros = frame.new_zeros(len(frame), self.width, *size)
-        return (frame, frame, *[zeros] * (2 * len(self.cells)))
+        return (frame, *[zeros] * (2 * len(self.cells)))
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         """Predict the next frame; it is fed back within [-1, 1], so that no error grows without bound."""
-        last, before, *memory = state
-        height, width = last.shape[2:]
-        memory = self._take(last, before, memory)
+        frame, *memory = state
+        height, width = frame.shape[2:]
+        memory = self._take(frame, memory)
         features = torch.cat(memory[::2], dim=1)  # B (layers width) h w
         numbers = pixel_shuffle(self.leave(features), self.patch)[:, :, :height, :width]  # B C H W
-        painted = self.levels.pixels(numbers.to(last.dtype))
-        frame = painted if self.transport is None else self.transport(features, last, painted)
-        return frame.unsqueeze(2), (frame.clamp(-1, 1), last, *memory)
+        painted = self.levels.pixels(numbers.to(frame.dtype))
+        frame = painted if self.transport is None else self.transport(features, frame, painted)
+        return frame.unsqueeze(2), (frame.clamp(-1, 1), *memory)
 
-    def _take(self, frame: Tensor, before: Tensor, memory: list[Tensor]) -> list[Tensor]:
-        """Return h and c of each layer after a frame (B, C, H, W) and the one before it."""
+    def _take(self, frame: Tensor, memory: list[Tensor]) -> list[Tensor]:
+        """Return h and c of each layer after a frame (B, C, H, W)."""
         height, width = frame.shape[2:]
-        edges = (0, -width % self.patch, 0, -height % self.patch)
-        now, then = (pad(self.levels(picture), edges, mode="replicate") for picture in (frame, before))
-        x = pixel_unshuffle(now, self.patch)  # B C·p² h/p w/p
-        if self.reach is not None:
-            x = torch.cat([x, correlation(now, then, self.patch, self.reach)], dim=1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        padded = pad(self.levels(frame), (0, -width % self.patch, 0, -height % self.patch), mode="replicate")
+        x = pixel_unshuffle(padded, self.patch).contiguous(memory_format=torch.channels_last)  # B C·p² h/p w/p
         after: list[Tensor] = []
         for number, cell in enumerate(self.cells):
             x, c = cell(x, *memory[2 * number : 2 * number + 2])

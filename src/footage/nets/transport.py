@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, pad, pixel_shuffle
+from torch.nn.functional import interpolate, pad, pixel_shuffle
 
 CENTRED = 2.0
 """Logit of a kernel's middle at the beginning, the others' being 0: most of a frame stays where it is."""
@@ -29,33 +29,6 @@ def fetch(frame: Tensor, kernel: Tensor, axis: int) -> Tensor:
     wide = rearrange(pad(flat, sides, mode="replicate"), "(b k) c h w -> b k c h w", b=len(frame))
     shifted = (wide.narrow(axis, k, length) * weight.unsqueeze(2) for k, weight in enumerate(kernel.unbind(dim=2)))
     return torch.stack(list(shifted)).sum(dim=0)
-
-
-@torch.no_grad()
-def correlation(now: Tensor, then: Tensor, patch: int, reach: int) -> Tensor:
-    """Return how alike each patch is to what stood elsewhere in the frame before, without gradient.
-
-    Channel by channel for each displacement d, <now(p), then(p - d)> / (|now| |then| + e) over windows twice as wide as
-    a patch (Dosovitskiy et al. 2015, eq. 1, normalised).
-
-    Args:
-        now: (B, C, H, W).
-        then: the frame before, the same shape.
-        patch: side of a patch.
-        reach: furthest displacement along each axis.
-
-    Returns:
-        (B, (2 reach + 1)², H / patch, W / patch), -1 to 1.
-    """
-    height, width = now.shape[2:]
-    wide = pad(then, (reach,) * 4, mode="replicate")
-    places = [(y, x) for y in range(2 * reach, -1, -1) for x in range(2 * reach, -1, -1)]
-    products = torch.stack([(now * wide[:, :, y : y + height, x : x + width]).sum(dim=1) for y, x in places], dim=1)
-    half = patch // 2
-    energy = avg_pool2d(pad(wide.square().sum(dim=1, keepdim=True), (half,) * 4), 2 * patch, 1)  # B 1 H + 2r + 1 ...
-    others = torch.cat([energy[:, :, y : y + height : patch, x : x + width : patch] for y, x in places], dim=1)
-    own = avg_pool2d(now.square().sum(dim=1, keepdim=True), 2 * patch, patch, half)
-    return avg_pool2d(products, 2 * patch, patch, half) / (own * others + 1e-4).sqrt()
 
 
 class Transport(nn.Module):
