@@ -94,7 +94,7 @@ class Negative:
     """Turns clips into their negatives, three frames late at most; or a picture into a clip."""
 
     device = torch.device("cpu")
-    hop = 3
+    given = 0
 
     def __init__(self, picture: bool = False, channels: int = 3) -> None:
         self.clip = ClipConfig(frames=8, height=32, width=32)
@@ -115,7 +115,7 @@ class Negative:
             while self.picture:
                 yield -chunk.expand(-1, -1, 5, -1, -1)
             rest = torch.cat([rest, chunk], dim=2)
-            count = rest.shape[2] // self.hop * self.hop
+            count = rest.shape[2] // 3 * 3
             if count:
                 yield -rest[:, :, :count].expand(-1, 3, -1, -1, -1)
             rest = rest[:, :, count:]

@@ -28,7 +28,9 @@ from footage.methods.base import Batch, PlainEngine
 from footage.methods.predict import PREDICTORS, FutureSampler, Predict
 from footage.nets.predictor import Predictor
 from footage.nets.svg import Svg, divergence
+from footage.nets.transport import fetch
 from footage.presets import preset
+from footage.training.health import judge_samples, sample_figures
 
 PAST, FUTURE = 4, 3
 NETS: dict[str, NetConfig] = {
@@ -224,7 +226,7 @@ def test_fewer_true_frames_are_shown_as_training_goes_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(net, "forward", spied)
     wide = clips.repeat(40, 1, 1, 1, 1)
     for seen in (0, 500, 1_000, 2_000):
-        method.lesson(Batch(wide, None, torch.Generator().manual_seed(0), len(wide)), seen)
+        method.lesson(Batch(wide, None, torch.Generator().manual_seed(0), len(wide)), seen, True)
     assert shares[0] == 1 and shares[1] == pytest.approx(0.5, abs=0.1) and shares[2:] == [None, None]
 
 
@@ -274,7 +276,7 @@ def test_critics_judge_the_whole_clip_and_teach_beside_the_examples(kind: str) -
     method, clips = built(config), clips_of(config, 2)
     net = network(method)
     step = Batch(clips, None, torch.Generator().manual_seed(0), 2)
-    lesson = method.lesson(step, 0)
+    lesson = method.lesson(step, 0, True)
     ((real, fake),) = lesson.judged.values()
     assert torch.equal(real, clips) and torch.equal(fake[:, :, :PAST], clips[:, :, :PAST])
     assert not torch.equal(fake[:, :, PAST:], clips[:, :, PAST:])
@@ -299,3 +301,72 @@ def test_clips_without_a_future_are_refused() -> None:
 def test_size_that_the_frames_of_svg_cannot_have_is_refused_with_the_next_ones() -> None:
     with pytest.raises(ConfigError, match="give 28 or 32"):
         built(configured("svg", 30, 34))
+
+
+def test_only_what_was_predicted_is_judged() -> None:
+    sampler = built(configured("simvp")).sampler()
+    reals = clips_of(configured("simvp"))
+    shown = sampler.preview(reals, None)["predicted"]
+    assert sampler.given == PAST and torch.equal(shown[:, :, :PAST], reals[:, :, :PAST])
+    moving = torch.randn(8, 1, 12, 16, 16, generator=torch.Generator().manual_seed(0)).cumsum(2) / 4
+    still = torch.cat([moving[:, :, :6], moving[:, :, 5:6].expand(-1, -1, 6, -1, -1)], dim=2)
+    assert not judge_samples(sample_figures(still, moving)), "half of it is real"
+    (sign,) = judge_samples(sample_figures(still[:, :, 6:], moving[:, :, 6:]))
+    assert sign.kind == "frozen"
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_roll_outs_stay_finite_for_ever(kind: str) -> None:
+    method = built(configured(kind))
+    with torch.no_grad():
+        for weight in method.averages["generator"].module.parameters():
+            weight.mul_(3)  # a network that makes everything larger
+    sampler = method.sampler()
+    assert isinstance(sampler, FutureSampler)
+    past = clips_of(configured(kind))[:, :, :PAST]
+    for frames in itertools.islice(sampler.futures(past, range(len(past))), 300):
+        assert torch.isfinite(frames).all() and frames.abs().max() <= 1
+
+
+def test_error_of_what_has_seen_the_future_has_a_name_of_its_own() -> None:
+    for kind in NETS:
+        config = configured(kind)
+        clips = clips_of(config)
+        log = built(config).step(Batch(clips, None, torch.Generator(), len(clips)), 0, PlainEngine())
+        assert ("posterior_mse" in log, "frame_mse" in log) == ((kind not in CERTAIN), kind in CERTAIN)
+
+
+def test_rates_of_critics_fall_with_that_of_the_network() -> None:
+    config = configured("simvp", critics=True)
+    method = built(config)
+    clips = clips_of(config)
+    for seen in (0, config.learn.decay):
+        method.step(Batch(clips, None, torch.Generator(), len(clips)), seen, PlainEngine())
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in method.optimizers.items()}
+        part = 1.0 if seen == 0 else 0.01
+        assert rates["generator"] == pytest.approx(config.learn.lr * part)
+        assert rates["critic_clip"] == pytest.approx(config.gan.critic_lr * part)
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4, 8])
+@pytest.mark.parametrize("copies", [0, 1, 2])
+def test_pixels_are_moved_whatever_the_patch(patch: int, copies: int) -> None:
+    config = dataclasses.replace(
+        configured("convlstm"), net=ConvLstmConfig(width=4, layers=1, patch=patch, copies=copies)
+    )
+    clips = clips_of(config)
+    made = network(built(config))(clips, {}, None)
+    assert made.future.shape == clips[:, :, PAST:].shape and made.rehearsed.shape == clips[:, :, 1:PAST].shape
+
+
+def test_kernels_fetch_from_where_they_point() -> None:
+    frame = torch.randn(2, 1, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    kernel = torch.zeros(2, 1, 5, 6, 7)
+    kernel[:, :, 4] = 1  # two pixels on
+    down, across = fetch(frame, kernel, 3), fetch(frame, kernel, 4)
+    assert torch.equal(down[..., :4, :], frame[..., 2:, :]) and torch.equal(down[..., 4, :], frame[..., 5, :])
+    assert torch.equal(across[..., :5], frame[..., 2:]) and torch.equal(across[..., 5], frame[..., 6])
+    spread = torch.full((2, 1, 5, 6, 7), 0.2)
+    torch.testing.assert_close(
+        fetch(frame, spread, 3)[..., 2:4, :].mean(), torch.stack([frame[..., k : k + 2, :] for k in range(5)]).mean()
+    )

@@ -21,6 +21,8 @@ from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
 from footage.methods.base import Wish
 from footage.training import fit, loop, start
+from footage.training.arithmetic import clip_flops
+from footage.training.fit import Place
 from footage.training.run import RunFolder
 from tests.models import tiny_config
 
@@ -227,6 +229,15 @@ def test_measured_memory_is_of_the_right_size() -> None:
     double = fit.measure(tiny_config(clip__height=64), 0, fit.Place("cpu", False))
     assert 1.6 < double.clip_bytes / small.clip_bytes < 2.4
     assert small.bytes(8) - small.bytes(4) == 4 * small.clip_bytes
+
+
+@pytest.mark.parametrize("name", ["vae-gan-64", "simvp-gan-64"])
+def test_what_critics_take_is_counted_whenever_they_begin(name: str) -> None:
+    late = tiny_config(name, learn__critics_after=1_000_000, **(QUICK if "vae" in name else {**QUICK, "task__past": 2}))
+    soon = dataclasses.replace(late, learn=dataclasses.replace(late.learn, critics_after=0))
+    alone = dataclasses.replace(late, critics=())
+    cpu = Place("cpu", False)
+    assert clip_flops(late, 0, cpu) == clip_flops(soon, 0, cpu) > 1.5 * clip_flops(alone, 0, cpu)
 
 
 def test_missing_device_is_named() -> None:

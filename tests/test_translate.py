@@ -149,7 +149,7 @@ def test_memory_of_a_stream_does_not_grow() -> None:
     with torch.no_grad():
         for _ in range(3):
             generator(noise(1, 1, 8, 16, 16), memory)
-            sizes.append(sum(kept.numel() for kept in memory.values()))
+            sizes.append(sum(kept.untyped_storage().nbytes() for kept in memory.values()))
     assert sizes[0] == sizes[1] == sizes[2] > 0
 
 
@@ -174,7 +174,7 @@ def test_animator_goes_on_for_ever_and_seeds_differ() -> None:
             for part in motion.split(list(cuts), dim=1):
                 made, scene = animator.advance(scene, part)
                 frames.append(made)
-            torch.testing.assert_close(torch.cat(frames, dim=2), whole, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(torch.cat(frames, dim=2), whole, atol=5e-5, rtol=1e-5)
         other = animator(picture, torch.randn(2, 8), torch.randn(2, 12, 4))
         assert (other - whole).abs().mean() > 1e-3
         later = torch.cat([motion[:, :6], torch.randn(2, 6, 4)], dim=1)

@@ -119,7 +119,7 @@ def test_loss_is_the_bound_of_a_clip_over_its_values() -> None:
     method = make(config)
     clips = noise_clips(2)
     for seen, ramp in ((0, 0.0), (50, 0.5), (1000, 1.0)):
-        lesson = method.lesson(Batch(clips, None, torch.Generator().manual_seed(0), 2), seen)
+        lesson = method.lesson(Batch(clips, None, torch.Generator().manual_seed(0), 2), seen, True)
         expected = (lesson.log["nll"] + 3.0 * ramp * lesson.log["kl"]) / clips[0].numel()
         torch.testing.assert_close(lesson.loss.detach(), expected)
     assert not lesson.judged

@@ -238,15 +238,19 @@ def _measure(
     entries: Sequence[Entry], rows: list[dict[str, Any]], out: Path, limit: Limit, samples: int, console: Console
 ) -> None:
     """Measure the models, and write comparison.json, comparison.md and comparison.png."""
-    real: dict[tuple[str, int], evaluation.Reference] = {}
+    real: dict[tuple[str, int, int], evaluation.Reference] = {}
     pictures: dict[str, list[Frames]] = {}
     for entry, row in zip(entries, rows, strict=True):
         source, clip = entry.plan.source, entry.plan.config.clip
-        key = (source.content_hash, clip.frames)
+        task = entry.plan.config.task
+        given = task.past if entry.plan.config.method == "predict" else 0
+        key = (source.content_hash, clip.frames, given)
         with console.status(f"measuring {entry.name}"):
             if key not in real:
                 nets = evaluation.feature_nets(clip.channels)
-                real[key] = evaluation.reference(source, nets, frames=clip.frames, count=samples, keep=SHOWN)
+                real[key] = evaluation.reference(
+                    source, nets, frames=clip.frames, count=samples, keep=SHOWN, given=given
+                )
                 pictures[f"real clips, {row['clip']}"] = real[key].clips
             row |= {"floor": real[key].floor, "floor_how": real[key].how, "figures": None}
             pictures[entry.name] = []

@@ -145,10 +145,19 @@ class Reference:
     """Which clips were compared for the floor."""
     clips: list[Frames] = field(repr=False)
     """The first windows, uint8 (T, H, W, C), to be looked at."""
+    given: int = 0
+    """Frames at the beginning of each window that count for nothing: models are given them."""
 
 
 def reference(
-    source: ClipSource, nets: Sequence[RandomFeatures], *, frames: int, count: int, keep: int, seed: int = 0
+    source: ClipSource,
+    nets: Sequence[RandomFeatures],
+    *,
+    frames: int,
+    count: int,
+    keep: int,
+    seed: int = 0,
+    given: int = 0,
 ) -> Reference:
     """Describe the real clips by `count` windows, with the real-versus-real floor of as many.
 
@@ -163,12 +172,13 @@ def reference(
         count: windows on each side.
         keep: how many windows to keep for looking at.
         seed: of the choice of windows and halves.
+        given: frames at the beginning of each window that count for nothing, as models are given them.
     """
 
     def described(spans: list[Span]) -> tuple[ClipStatistics, list[Frames]]:
         found, kept = ClipStatistics(nets), list[Frames]()
         for clips, _ in real_windows(source, spans, frames=frames, count=count, seed=seed):
-            found.add(clips)
+            found.add(clips[:, given:])
             kept += list(clips[: max(0, keep - len(kept))])
         return found, kept
 
@@ -176,15 +186,15 @@ def reference(
     real, kept = described(train)
     if heldout and len(Loader(source, "heldout", frames=frames, batch_size=1, seed=seed).units) >= count:
         how = f"{count} windows of held-out clips against {count} of training clips"
-        return Reference(real, compare(described(heldout)[0], real), how, kept)
+        return Reference(real, compare(described(heldout)[0], real), how, kept, given)
     if len(train) < 2:
         whole = compare(real, real)
-        return Reference(real, dict.fromkeys(whole, None), "none: there is only one training clip", kept)
+        return Reference(real, dict.fromkeys(whole, None), "none: there is only one training clip", kept, given)
     rng = np.random.Generator(np.random.Philox(key=[seed, 0xF1002]))
     order = sorted(zip(rng.permutation(len(train)).tolist(), train, strict=True), key=lambda x: (x[1].label, x[0]))
     one, two = ([span for _, span in order[first::2]] for first in (0, 1))
     how = f"{count} windows of one half of the training clips against {count} of the other, the held-out being too few"
-    return Reference(real, compare(described(two)[0], described(one)[0]), how, kept)
+    return Reference(real, compare(described(two)[0], described(one)[0]), how, kept, given)
 
 
 def feature_nets(channels: int) -> list[RandomFeatures]:
@@ -224,6 +234,6 @@ def measure_model(
     """
     found, kept = ClipStatistics(real.real.nets), list[Frames]()
     for clips in fakes(model, source, count, seed):
-        found.add(clips)
+        found.add(clips[:, real.given :])
         kept += list(clips[: max(0, len(real.clips) - len(kept))])
     return compare(found, real.real), kept

@@ -72,7 +72,6 @@ _VAE = Config(
     method="vae",
     clip=ClipConfig(frames=16, height=64, width=64),
     net=VaeConfig(),
-    learn=LearnConfig(lr=1e-3, beta2=0.99, decay=50_000),
     kl=KlConfig(beta=1.0, ramp=5_000),
     critics=(),
     train=TrainConfig(batch_size=8),

@@ -26,8 +26,9 @@ class LearnConfig:
     """Largest learning rate."""
     warm_up: int = 1_000
     """Clips seen until the rate is reached, linearly."""
-    decay: int = 50_000
-    """Clips seen until the rate has fallen, by a cosine, to a hundredth; it stays there."""
+    decay: int = 200_000
+    """Clips seen until all rates, the critics' too, have fallen, by a cosine, to a hundredth, where they stay; 0 for
+    never. As many as are to be seen gives the best end."""
     beta1: float = 0.9
     """Adam's first moment decay."""
     beta2: float = 0.99
@@ -47,6 +48,8 @@ class LearnConfig:
         for knob in ("critics_after", "warm_up", "decay", "clip_gradient", "ema"):
             value = getattr(self, knob)
             require(value >= 0, f"learn.{knob}", value, "give 0 or more")
+        ok = not self.decay or self.decay > self.warm_up
+        require(ok, "learn.decay", self.decay, f"give 0, or more than learn.warm_up, {self.warm_up}")
         require(self.weight > 0, "learn.weight", self.weight, "give more than 0")
 
 

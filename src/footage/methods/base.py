@@ -120,6 +120,8 @@ class Sampler(Protocol):
     """Shape of the clips that it was trained on."""
     device: torch.device
     """Where it computes."""
+    given: int
+    """Frames at the beginning of what `preview` shows that are real, and are not to be judged; 0 for most."""
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Show what the model does, for real clips (B, C, T, H, W) and their labels (B,).
@@ -171,8 +173,6 @@ class Converts(Sampler, Protocol):
 
     source: ClipConfig
     """Shape of what it is given; frames is 1 for a picture, out of which a whole clip is made."""
-    hop: int
-    """Frames that it takes at once: chunks but the last are multiples of it."""
 
     def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
         """Turn a video, chunks (1, C, t, H, W) in [-1, 1], into another, chunk by chunk, in constant memory.

@@ -104,17 +104,23 @@ class Learner(ABC):
             self.optimizers |= panel.build_optimizers(dict(self.nets))
 
     @abstractmethod
-    def lesson(self, batch: Batch, clips_seen: int) -> Lesson:
-        """Make what is asked for, from one batch; every pass goes through `nets`."""
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Make what is asked for, from one batch; one pass through each of `nets` that takes part.
+
+        Args:
+            batch: the clips.
+            clips_seen: how many came before.
+            judged: whether critics are there to judge; else nothing need be made for them.
+        """
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         """Update the critics, then everything else."""
         nets = dict(self.nets)
-        lesson = self.lesson(batch, clips_seen)
+        lesson = self.lesson(batch, clips_seen, judged=clips_seen >= self.config.learn.critics_after)
+        self._set_rates(clips_seen)
         loss, log = lesson.loss, dict(lesson.log)
         with contextlib.ExitStack() as frozen:
-            begun = clips_seen >= self.config.learn.critics_after
-            for judged, shown in lesson.judged.items() if begun else ():
+            for judged, shown in lesson.judged.items():
                 panel = self.panels[judged]
                 scenes, said = panel.learn(nets, self.optimizers, batch, shown, clips_seen, engine)
                 bare = {name: frozen.enter_context(engine.frozen(nets[name])) for name in scenes}
@@ -125,7 +131,7 @@ class Learner(ABC):
                         chance = augment.probability(self.config.augment, clips_seen)
                         said |= panel.heldout_gaps(bare, scenes, batch, panel.augmented(heldout, batch, chance))
                 log |= said
-            self._update(loss, clips_seen, engine)
+            self._update(loss, engine)
             log |= self._examined(batch, clips_seen)
         for name, average in self.averages.items():
             average.update(self.nets[name], clips_seen + batch.total, batch.total)
@@ -142,19 +148,26 @@ class Learner(ABC):
             return {}
         clips, labels = batch.heldout
         unseen = Batch(clips, labels, torch.Generator().manual_seed(0), len(clips))
-        return {f"heldout_{key}": value for key, value in self.lesson(unseen, clips_seen).log.items()}
+        return {f"heldout_{key}": value for key, value in self.lesson(unseen, clips_seen, judged=False).log.items()}
 
-    def _update(self, loss: Tensor, clips_seen: int, engine: Engine) -> None:
+    def _set_rates(self, clips_seen: int) -> None:
+        """Give all optimisers, the critics' too, their rate: the balance between them does not shift."""
+        learn, gan = self.config.learn, self.config.gan
+        rates = {name: gan.lr if name in self.adversarial else learn.lr for name in self.averages}
+        for panel in self.panels.values():
+            rates |= {name: adversary.critic.lr or gan.critic_lr for name, adversary in panel.adversaries.items()}
+        for name, most in rates.items():
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)
+
+    def _update(self, loss: Tensor, engine: Engine) -> None:
         learn = self.config.learn
         for name in self.averages:
             self.optimizers[name].zero_grad(set_to_none=True)
         engine.backward(loss)
         for name in self.averages:
-            if name not in self.adversarial:
-                for group in self.optimizers[name].param_groups:
-                    group["lr"] = learn.lr * rate(clips_seen, learn.warm_up, learn.decay)
-                if learn.clip_gradient:
-                    nn.utils.clip_grad_norm_(self.nets[name].parameters(), learn.clip_gradient)
+            if learn.clip_gradient and name not in self.adversarial:
+                nn.utils.clip_grad_norm_(self.nets[name].parameters(), learn.clip_gradient)
             self.optimizers[name].step()
 
     def difference(self, made: Tensor, real: Tensor) -> Tensor:
@@ -182,7 +195,15 @@ class Learner(ABC):
 
 
 def rate(clips_seen: int, warm_up: int, decay: int) -> float:
-    """Return the part of the learning rate that holds: a linear rise, then half a cosine down to `LOWEST`."""
+    """Return the part of the learning rate that holds: a linear rise, then half a cosine down to `LOWEST`.
+
+    Args:
+        clips_seen: so far.
+        warm_up: when the rise ends; 0 for none.
+        decay: when the fall ends; 0 for none.
+    """
     rising = min(1.0, (clips_seen + 1) / warm_up) if warm_up else 1.0
-    way = min(1.0, max(0, clips_seen - warm_up) / (decay - warm_up)) if decay > warm_up else 1.0
+    if not decay:
+        return rising
+    way = min(1.0, max(0, clips_seen - warm_up) / (decay - warm_up))
     return rising * (LOWEST + (1 - LOWEST) * 0.5 * (1 + math.cos(math.pi * way)))

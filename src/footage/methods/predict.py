@@ -34,12 +34,14 @@ class Predict(Learner):
         predictor = self.nets["generator"]
         assert isinstance(predictor, Predictor)
         self.shapes = predictor.noise(config.clip.frames)
-        own = {"Squared error of a frame, pixels in [0, 1], summed": ("frame_mse", "heldout_frame_mse")}
+        # What is drawn from the posterior has seen the future: its error is none of prediction.
+        self.figure = "posterior_mse" if self.shapes else "frame_mse"
+        own = {"Squared error of a frame, pixels in [0, 1], summed": (self.figure, f"heldout_{self.figure}")}
         if self.shapes:
             own["Divergence of the posterior from the prior, nats in a clip"] = ("kl", "heldout_kl")
         self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
-    def lesson(self, batch: Batch, clips_seen: int) -> Lesson:
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
         """Predict the future of each clip."""
         config, past = self.config, self.config.task.past
         noise = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
@@ -53,15 +55,15 @@ class Predict(Learner):
             loss = loss + self.difference(made.rehearsed, batch.clips[:, :, 1:past])
         loss = config.learn.weight * loss
         squares = (made.future.detach().to(real.dtype) - real).square()
-        log = {"frame_mse": squares.mean() / 4 * math.prod(real.shape[1:]) / real.shape[2]}
+        log = {self.figure: squares.mean() / 4 * math.prod(real.shape[1:]) / real.shape[2]}
         if made.divergence is not None:
             kl = made.divergence.mean()
             ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
             loss, log["kl"] = loss + config.kl.beta * ramp * kl, kl.detach()
-        judged = {}
-        if config.critics:
-            judged[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], made.future.to(real.dtype)], dim=2))
-        return Lesson(loss, log, judged)
+        shown_to = {}
+        if config.critics and judged:
+            shown_to[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], made.future.to(real.dtype)], dim=2))
+        return Lesson(loss, log, shown_to)
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
@@ -82,7 +84,7 @@ class FutureSampler:
 
     def __init__(self, clip: ClipConfig, predictor: Predictor) -> None:
         self.clip, self.predictor = clip, predictor.eval()
-        self.past = predictor.past
+        self.past = self.given = predictor.past
         self.certain = not predictor.noise(clip.frames)
         self.device = next(predictor.parameters()).device
 

@@ -97,6 +97,7 @@ class _SeedSampler(ABC):
 
     clip: ClipConfig
     classes: int
+    given = 0
 
     @abstractmethod
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:

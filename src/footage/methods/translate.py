@@ -55,7 +55,7 @@ class Translate(Learner):
         beside = derive.repeated(self.source(clips), real.shape[2])
         return torch.cat([real if made is None else made.to(real.dtype), beside.to(real.dtype)], dim=1)
 
-    def lesson(self, batch: Batch, clips_seen: int) -> Lesson:
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
         """Translate the source of each clip."""
         config = self.config
         real, source = batch.clips[:, : config.clip.channels], self.source(batch.clips)
@@ -63,8 +63,10 @@ class Translate(Learner):
         made: Tensor = self.nets["generator"](source, **drawn)
         shown = made.detach().to(real.dtype)
         log = {"l1": (shown - real).abs().mean(), "psnr": clip_psnr(shown, real).mean()}
-        judged = {"": (self.shown(batch.clips), self.shown(batch.clips, made))} if config.critics else {}
-        return Lesson(config.learn.weight * self.difference(made, real), log, judged)
+        shown_to = {}
+        if config.critics and judged:
+            shown_to[""] = (self.shown(batch.clips), self.shown(batch.clips, made))
+        return Lesson(config.learn.weight * self.difference(made, real), log, shown_to)
 
     def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
         """Return held-out clips and their sources for the critics to look at, where there are any in this step."""
@@ -98,7 +100,7 @@ def source_of(clips: Tensor, config: Config) -> Tensor:
 class TranslateSampler:
     """Videos, or pictures, turned into videos in constant memory; see `footage.methods.base.Converts`."""
 
-    hop = 1
+    given = 0
 
     def __init__(self, config: Config, generator: nn.Module) -> None:
         self.config, self.clip, self.source = config, config.clip, source_clip(config.clip, config.task)

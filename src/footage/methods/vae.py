@@ -65,11 +65,11 @@ class VideoVae(Learner):
         averages = [average.module for name, average in self.averages.items() if name not in blind]
         learn_levels(batches, *nets, *averages)
 
-    def lesson(self, batch: Batch, clips_seen: int) -> Lesson:
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
         """Code clips and decode them; where there is somebody to judge them, make new clips or codes too."""
         clips, config = batch.clips, self.config
         noise = batch.normal(*self.shape)
-        drawn = batch.normal(*self.shape) if "prior" in self.panels else None
+        drawn = batch.normal(*self.shape) if judged and "prior" in self.panels else None
         coded: Coded = self.nets["generator"](clips, noise, drawn)
         nll = gaussian_nll(clips, coded.clips, coded.output_log_variance).mean()
         divergence = standard_kl(coded.mean, coded.log_variance)  # B c
@@ -81,15 +81,15 @@ class VideoVae(Learner):
             "kl": divergence.detach().sum(dim=1).mean(),
             "psnr": clip_psnr(coded.clips.detach(), clips).mean(),
         }
-        judged = {}
-        if "posterior" in self.panels:
-            judged["posterior"] = (clips, coded.clips)
+        shown_to = {}
+        if judged and "posterior" in self.panels:
+            shown_to["posterior"] = (clips, coded.clips)
         if coded.sample is not None:
-            judged["prior"] = (clips, coded.sample)
-        if "latent" in self.panels:
+            shown_to["prior"] = (clips, coded.sample)
+        if judged and "latent" in self.panels:
             made = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
-            judged["latent"] = (coded.mean.detach(), made.clips.to(clips.dtype))
-        return Lesson(loss, log, judged)
+            shown_to["latent"] = (coded.mean.detach(), made.clips.to(clips.dtype))
+        return Lesson(loss, log, shown_to)
 
     def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
         """Return held-out clips; none for critics of latent volumes, which the VAE itself has made."""
@@ -127,6 +127,8 @@ class VaeSampler:
     From independent codes, videos roll on for ever, four frames a segment; a prior of its own gives whole clips. Both
     run in constant memory.
     """
+
+    given = 0
 
     def __init__(self, clip: ClipConfig, vae: Vae, prior: LatentGenerator | None) -> None:
         self.clip = self.source = clip

@@ -61,7 +61,7 @@ class TimeConv(nn.Module):
                 before = x[:, :, :1].expand(-1, -1, self.kept, -1, -1)
             x = torch.cat([before.to(x.dtype), x], dim=2)  # B C (kept + T) H W
             if memory is not None:
-                memory[self] = x[:, :, -self.kept :]
+                memory[self] = x[:, :, -self.kept :].clone()  # a view would hold all of the chunk
         return self.conv(x)  # type: ignore[no-any-return]
 
 

@@ -101,7 +101,7 @@ class SimVp(Predictor):
         return (past,)
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
-        """Predict the next F frames."""
+        """Predict the next F frames; they are fed back within [-1, 1], so that no error grows without bound."""
         (past,) = state
         height, width = past.shape[3:]
         frames = rearrange(self.levels(past), "b c t h w -> (b t) c h w")
@@ -119,4 +119,4 @@ class SimVp(Predictor):
         x = self.leave(silu(self.refine(torch.cat([x, kept], dim=1))))
         numbers = pixel_shuffle(x, PATCH)[:, :, :height, :width]  # (B F) C H W
         future = self.levels.pixels(rearrange(numbers.to(past.dtype), "(b t) c h w -> b c t h w", t=self.future))
-        return future, (torch.cat([past, future], dim=2)[:, :, -self.past :],)
+        return future, (torch.cat([past, future.clamp(-1, 1)], dim=2)[:, :, -self.past :],)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad, pixel_shuffle
+from torch.nn.functional import interpolate, pixel_shuffle
 
 CENTRED = 2.0
 """Logit of a kernel's middle at the beginning, the others' being 0: most of a frame stays where it is."""
@@ -24,9 +24,12 @@ def fetch(frame: Tensor, kernel: Tensor, axis: int) -> Tensor:
         axis: 3 for height, 4 for width.
     """
     reach, length = kernel.shape[2] // 2, frame.shape[axis]
-    flat = frame.flatten(0, 1)  # (B K) C H W
-    sides = (0, 0, reach, reach) if axis == 3 else (reach, reach, 0, 0)
-    wide = rearrange(pad(flat, sides, mode="replicate"), "(b k) c h w -> b k c h w", b=len(frame))
+    sizes = [-1] * 5
+    sizes[axis] = (
+        reach  # edges are repeated by hand: the gradient of PyTorch's own padding differs from run to run on GPUs
+    )
+    rims = [frame.narrow(axis, place, 1).expand(sizes) for place in (0, length - 1)]
+    wide = torch.cat([rims[0], frame, rims[1]], dim=axis)
     shifted = (wide.narrow(axis, k, length) * weight.unsqueeze(2) for k, weight in enumerate(kernel.unbind(dim=2)))
     return torch.stack(list(shifted)).sum(dim=0)
 

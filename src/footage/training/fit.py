@@ -123,7 +123,8 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
 
 
 def fresh_method(config: Config, labels: int, place: Place) -> Method:
-    """Make a method to try out, with random weights, on its device."""
+    """Make a method to try out, with random weights, on its device; its critics work from the first step on."""
+    config = dataclasses.replace(config, learn=dataclasses.replace(config.learn, critics_after=0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         method = METHODS[config.method](config, labels)

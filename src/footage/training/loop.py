@@ -250,7 +250,8 @@ class Training:
         self.sampled = self.progress.clips_seen
         names = self.note.labels
         labels = torch.arange(SAMPLES) % len(names) if names else None
-        shown = self.method.sampler().preview(reals, labels)
+        sampler = self.method.sampler()
+        shown = sampler.preview(reals, labels)
         made = next(iter(shown.values()))
         rows, captions = [], []
         for number in range(SAMPLES // len(shown)):
@@ -260,7 +261,7 @@ class Training:
                 captions.append(f"{what} {number}{named}")
         metadata = {"run": self.folder.path.name, "clips_seen": self.progress.clips_seen}
         write_samples(self.folder, rows, captions, self.progress.clips_seen, self.source.fps, metadata, len(shown))
-        figures = sample_figures(made.cpu(), reals[:, : made.shape[1]])
+        figures = sample_figures(made.cpu()[:, :, sampler.given :], reals[:, : made.shape[1], sampler.given :])
         log.write(self.progress.clips_seen, figures)
         if self.progress.clips_seen >= WARM_UP:
             terminal.warn(judge_samples(figures), self.method.remedies, self.progress.clips_seen)
