@@ -355,7 +355,7 @@ def test_pixels_are_moved_whatever_the_patch(patch: int, copies: int) -> None:
         configured("convlstm"), net=ConvLstmConfig(width=4, layers=1, patch=patch, copies=copies)
     )
     clips = clips_of(config)
-    made = network(built(config))(clips, {}, None)
+    made = network(built(config))(clips, {}, None, True)
     assert made.future.shape == clips[:, :, PAST:].shape and made.rehearsed.shape == clips[:, :, 1:PAST].shape
 
 
@@ -370,3 +370,17 @@ def test_kernels_fetch_from_where_they_point() -> None:
     torch.testing.assert_close(
         fetch(frame, spread, 3)[..., 2:4, :].mean(), torch.stack([frame[..., k : k + 2, :] for k in range(5)]).mean()
     )
+
+
+def test_the_past_is_rehearsed_for_a_while_and_changes_nothing_of_the_future() -> None:
+    config = configured("convlstm")
+    method, clips = built(config), clips_of(config)
+    with_past, without = (network(method)(clips, {}, None, rehearse) for rehearse in (True, False))
+    torch.testing.assert_close(with_past.future, without.future)
+    assert without.rehearsed is None and with_past.rehearsed is not None
+    early, late = (
+        method.lesson(Batch(clips, None, torch.Generator(), len(clips)), seen, False) for seen in (0, 20_000)
+    )
+    torch.testing.assert_close(early.log["frame_mse"], late.log["frame_mse"])
+    past = method.difference(with_past.rehearsed, clips[:, :, 1:PAST])
+    torch.testing.assert_close(early.loss, late.loss + past)

@@ -81,6 +81,9 @@ class TaskConfig:
     truth: int = 0
     """Clips seen while a recurrent predictor is shown true frames instead of its own, ever less often
     (scheduled sampling, Bengio et al. 2015)."""
+    rehearsal: int = 20_000
+    """Clips seen while a predictor that makes the past on its way, each frame from the true ones before, is scored on
+    it as well; later only the future counts, and a step takes less."""
     source: Literal["edges", "grey", "lowres", "blur", "first-frame", "pairs"] = "edges"
     """What a translator is given: made from the clip itself, or the clip of the same name in another data set."""
     source_channels: int = 3
@@ -90,5 +93,6 @@ class TaskConfig:
         """Refuse what cannot be asked for."""
         require_named(self, "task", "source")
         require(self.past >= 1, "task.past", self.past, "give at least 1 frame")
-        require(self.truth >= 0, "task.truth", self.truth, "give 0, or a number of clips")
+        for knob in ("truth", "rehearsal"):
+            require(getattr(self, knob) >= 0, f"task.{knob}", getattr(self, knob), "give 0, or a number of clips")
         require(self.source_channels in (1, 3), "task.source_channels", self.source_channels, "give 1 or 3")

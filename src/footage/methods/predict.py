@@ -48,7 +48,8 @@ class Predict(Learner):
         helped = config.task.truth and torch.is_grad_enabled()  # not where held-out clips are looked at
         chance = max(0.0, 1 - clips_seen / config.task.truth) if helped else 0.0
         shown = batch.uniform(config.clip.frames - past) < chance if chance else None
-        made: Predicted = self.nets["generator"](batch.clips, noise, shown)
+        rehearse = clips_seen < config.task.rehearsal and torch.is_grad_enabled()
+        made: Predicted = self.nets["generator"](batch.clips, noise, shown, rehearse)
         real = batch.clips[:, :, past:]
         loss = self.difference(made.future, real)
         if made.rehearsed is not None:

@@ -66,11 +66,12 @@ class ConvLstm(Predictor):
         features = net.layers * net.width
         self.transport = Transport(features, net.patch, net.copies, net.reach) if net.copies else None
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
         """Predict what follows the first P frames; where `shown` says so, from the true frame before."""
-        state = self._empty(clips[:, :, 0])
+        first = 0 if rehearse else self.past - 1
+        state = self._empty(clips[:, :, 0]) if rehearse else self.begin(clips[:, :, : self.past])
         made: list[Tensor] = []
-        for number in range(clips.shape[2] - 1):
+        for number in range(first, clips.shape[2] - 1):
             if number < self.past:
                 state = (clips[:, :, number], *state[1:])
             elif shown is not None:
@@ -78,8 +79,8 @@ class ConvLstm(Predictor):
                 state = (torch.where(seen, clips[:, :, number], state[0]), *state[1:])
             frames, state = self.advance(state, None)
             made.append(frames)
-        rehearsed, future = torch.cat(made, dim=2).tensor_split((self.past - 1,), dim=2)
-        return Predicted(future, None, rehearsed if self.past > 1 else None)
+        rehearsed, future = torch.cat(made, dim=2).tensor_split((self.past - 1 - first,), dim=2)
+        return Predicted(future, None, rehearsed if rehearsed.shape[2] else None)
 
     def begin(self, past: Tensor) -> State:
         """Return the last frame of the past, and h and c of each layer after those before it."""

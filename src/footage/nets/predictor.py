@@ -35,7 +35,7 @@ class Predictor(nn.Module, ABC):
     """Frames that it is given, P."""
 
     @abstractmethod
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
         """Predict what follows the first P frames of clips (B, C, T, H, W), one frame for each that there is.
 
         Args:
@@ -43,6 +43,7 @@ class Predictor(nn.Module, ABC):
             noise: as `noise` says.
             shown: (B, T - P), whether a recurrent network gets the true frame instead of its own before the next one;
                 None for never.
+            rehearse: whether to make the past too, where the network can on its way.
         """
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:

@@ -86,7 +86,7 @@ class SimVp(Predictor):
         self.refine = nn.Conv2d(2 * width, width, 3, padding=1)
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
         """Predict what follows the first P frames."""
         length = clips.shape[2] - self.past
         made: list[Tensor] = []

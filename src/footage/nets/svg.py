@@ -140,7 +140,7 @@ class Svg(Predictor):
         """Return the shape of one clip's noise: a row for each frame, of which the very first is not looked at."""
         return {"z": (frames, self.latent)}
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
         """Predict what follows the first P frames, each from the true ones before it and its own posterior's code.
 
         True frames are fed whatever `shown` says: the posterior knows them all the same.
