@@ -49,11 +49,15 @@ def guides(method: str, task: TaskConfig) -> int:
     return task.source_channels if method == "translate" and task.source == "pairs" else 0
 
 
+def conditions(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> int:
+    """Return how many channels of what the critics judge, the last ones, are what the others were made from."""
+    return source_clip(clip, task).channels if isinstance(net, TranslatorConfig) else 0
+
+
 def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfig:
     """Return the shape of what the critics judge: of translators, what was made and what it was made from."""
     if isinstance(net, TranslatorConfig):
-        beside = source_clip(clip, task).channels
-        return unlimited(clip.frames, clip.height, clip.width, clip.channels + beside)
+        return unlimited(clip.frames, clip.height, clip.width, clip.channels + conditions(clip, net, task))
     return latent_clip(clip, net) if isinstance(net, VaeConfig) and net.prior == "gan" else clip
 
 
