@@ -125,7 +125,7 @@ CONFIGS = {
 
 
 EXAMINED = ("translate-64", "svg", "vae-gan")
-"""Configurations that look at held-out clips in their steps: one pass more through wrapped networks, without gradients."""
+"""Configurations that look at held-out clips in their steps: one more pass through wrapped networks, no gradients."""
 
 
 @pytest.fixture(autouse=True, scope="module")

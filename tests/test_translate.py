@@ -356,10 +356,12 @@ def test_names_that_occur_twice_are_refused_on_either_side(tmp_path: Path) -> No
         write(tmp_path / name, moving(20, (16, 16), seed=len(name) + ord(name[0])))
     sets = {"two-folders": "AB", "two-suffixes": "C", "plain": "D"}
     for name, folders in sets.items():
-        sources = [tmp_path / folder for folder in folders]
-        options = {"height": 16, "width": 16, "min_frames": 8, "workers": 0, "keep_duplicates": True}
-        ingest(sources, tmp_path / name, heldout=0.5, **options)
-    for name, words in (("two-folders", r"A/walk/x\.mp4 and B/walk/x\.mp4"), ("two-suffixes", r"C/x\.m.. and C/x\.m..")):
+        sources, size = [tmp_path / folder for folder in folders], {"height": 16, "width": 16}
+        ingest(sources, tmp_path / name, min_frames=8, heldout=0.5, keep_duplicates=True, workers=0, **size)
+    for name, words in (
+        ("two-folders", r"A/walk/x\.mp4 and B/walk/x\.mp4"),
+        ("two-suffixes", r"C/x\.m.. and C/x\.m.."),
+    ):
         for pair in ((name, "plain"), ("plain", name)):
             with pytest.raises(DatasetError, match=rf'{name} are named "(walk/)?x@0\.00".*{words}.*a path of its own'):
                 open_source(tmp_path / pair[0], CLIP, tmp_path / pair[1])

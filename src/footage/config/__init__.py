@@ -63,8 +63,8 @@ __all__ = [
 T = TypeVar("T")
 
 NEWER = ("learn", "kl", "task")
-"""Sections that may be missing, and are then the default: models and runs that were saved when `gan` was the only method
-have none of them, and it looks at none. Every other section, and every knob in a section, has to be there."""
+"""Sections that may be missing, and are then the default: models and runs that were saved when `gan` was the only
+method have none of them, and it looks at none. Every other section, and every knob in a section, has to be there."""
 
 
 @dataclass(frozen=True)

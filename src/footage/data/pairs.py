@@ -94,8 +94,10 @@ def _check_names(side: ClipSource) -> None:
     for span in (span for split in SPLITS for span in side.spans(split) if span.name):
         other = found.setdefault(span.name, span.index)
         if other != span.index:
-            rows = [side.dataset.rows[number] for number in (other, span.index)] if isinstance(side, DatasetClips) else []
-            both = " and ".join(row.source for row in rows)
+            rows = (
+                [side.dataset.rows[number] for number in (other, span.index)] if isinstance(side, DatasetClips) else []
+            )
+            both = " and ".join(sorted(row.source for row in rows))
             raise DatasetError(
                 f'two clips of {side.name} are named "{span.name}" (path @ seconds)' + (f", of {both}" if both else ""),
                 "give each file a path of its own below its folder, suffix aside, the same in both data sets, and "

@@ -86,7 +86,8 @@ class EmbedMotionCritic(nn.Module):
         clip: shape of the clips.
         width: channels of the first stage of each of its networks.
         labels: number of labels; 0 where there are none.
-        beside: how many of the clips' channels, the last ones, are what they were made from: the flow is the clip's own.
+        beside: how many of the clips' channels, the last ones, are what they were made from: the flow is of the
+            others.
     """
 
     def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> None:
