@@ -65,6 +65,16 @@ def test_each_change_equals_its_reference(kind: str, channels: int) -> None:
         assert not np.allclose(found, clip)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_clip_was_made_from_changes_with_it_but_keeps_its_colours(kind: str, channels: int) -> None:
+    own, given, changes = clips(6, channels, 5, 24, 16), clips(6, 3, 5, 24, 16, seed=1), only(kind, 6)
+    changed = apply(changes, torch.cat([own, given], dim=1), 3)
+    torch.testing.assert_close(changed[:, :channels], apply(changes, own), rtol=0, atol=0)
+    expected = given if kind == "colour" else apply(changes, given)
+    torch.testing.assert_close(changed[:, channels:], expected, rtol=0, atol=0)
+
+
 def test_draws_stay_in_their_ranges_and_fill_them() -> None:
     changes = draw(ALL, 1.0, 4000, rng())
     ranges = {

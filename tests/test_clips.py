@@ -119,6 +119,7 @@ def test_moving_mnist_is_drawn_from_the_images(tmp_path: Path) -> None:
     source = open_clips(path, ClipConfig(frames=12, height=64, width=64))
     assert isinstance(source, MovingDigits) and source.shape == (64, 64, 1)
     train, heldout = source.spans("train"), source.spans("heldout")
+    assert source.spans("train") is train and source.spans("heldout") is heldout, "made once: they are half a million"
     assert len(heldout) == 1_000 and not {s.index for s in train} & {s.index for s in heldout}
     shown = {split: set(np.unique(np.concatenate([source.read(s.index, 0, 2) for s in spans[:60]])).tolist()) - {0}
              for split, spans in (("train", train), ("heldout", heldout))}  # fmt: skip

@@ -18,6 +18,7 @@ from footage.config import (
     to_json,
 )
 from footage.errors import ConfigError
+from footage.methods import METHODS
 from footage.presets import PRESETS, preset, tiny
 
 
@@ -50,6 +51,44 @@ def test_missing_key_and_wrong_types_are_refused() -> None:
     value["gan"]["lr"] = float("nan")
     with pytest.raises(ConfigError, match="finite"):
         from_json(Config, value)
+
+
+def test_only_sections_newer_than_the_first_models_may_be_missing() -> None:
+    value = to_json(Config())
+    for name in ("learn", "kl", "task"):
+        del value[name]
+    assert from_json(Config, value) == Config()
+    for name in ("clip", "net", "gan", "critics", "augment", "train"):
+        value = to_json(Config())
+        del value[name]
+        with pytest.raises(ConfigError, match=f'configuration lacks "{name}"'):
+            from_json(Config, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("translate-64", {"gan.periodicity": "avoid"}, "gan.periodicity is avoid.*--gan.periodicity none"),
+        ("vae-64", {"gan.periodicity": "loop"}, "gan.periodicity is loop.*method vae"),
+        ("simvp-64", {"task.truth": 100}, "task.truth is 100, simvp .*--task.truth 0"),
+        ("svg-64", {"task.truth": 100}, "task.truth is 100, svg .*--task.truth 0"),
+        ("svg-64", {"kl.free_bits": 0.5}, "kl.free_bits is 0.5, svg .*--kl.free-bits 0"),
+        ("vae-64", {"learn.loss": "l1"}, "learn.loss is l1, a VAE .*--learn.loss mse"),
+        ("vae-64", {"learn.weight": 10.0}, "learn.weight is 10.0, a VAE .*--learn.weight 1.0"),
+    ],
+)
+def test_knobs_that_would_say_nothing_are_refused(name: str, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        preset(name, changes)
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(144, "128 or 160"), (72, "64 or 80"), (8, "16"), (120, "112 or 128")])
+def test_a_gan_in_the_latent_space_needs_sides_that_it_can_halve(side: int, sizes: str) -> None:
+    with pytest.raises(ConfigError, match=f"clip.height is {side}, .*give {sizes}, or --net.prior normal"):
+        preset("vae-latent-64", {"clip.height": side, "clip.width": side})
+    for size in sizes.split(" or "):
+        config = preset("vae-latent-64", {"clip.height": int(size), "clip.width": int(size)})
+        assert METHODS["vae"](tiny(config), 0).nets
 
 
 @pytest.mark.parametrize(

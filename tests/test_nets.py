@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig
+from footage.config.tasks import unlimited
 from footage.errors import ConfigError
 from footage.nets.blocks import plan
 from footage.nets.conv3d import Conv3dGenerator
@@ -167,3 +168,19 @@ def test_generator_begins_without_a_grid_or_flicker() -> None:
     for dim in (2, 3, 4):
         neighbours = inside.diff(dim=dim).square().mean()
         assert neighbours < 0.5 * inside.var(), "neighbouring voxels should be alike before training"
+
+
+@pytest.mark.parametrize("name", ["two_stream", "embed_motion"])
+def test_flow_is_that_of_the_clip_and_not_of_what_it_was_made_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from footage.flow import horn_schunck
+
+    seen: list[torch.Tensor] = []
+    module = "trunks" if name == "two_stream" else "embed_motion"
+    taken = lambda x: seen.append(x) or horn_schunck(x)  # type: ignore[func-returns-value]  # noqa: E731
+    monkeypatch.setattr(f"footage.nets.{module}.horn_schunck", taken)
+    shown = torch.randn(2, 4, 8, 16, 16)
+    clip = unlimited(8, 16, 16, 4)
+    for beside in (0, 1):
+        make_critic(CRITICS[name], clip, 4, 0, beside)(shown)
+    assert torch.equal(seen[0], shown)
+    assert torch.equal(seen[1], shown[:, :3])

@@ -316,7 +316,7 @@ def test_what_a_vae_cannot_be_is_refused() -> None:
         ("vae-64", {"clip.frames": 18}, "multiple of 4"),
         ("vae-64", {"clip.height": 60}, "multiple of 8"),
         ("vae-64", {"net.prior": "gan"}, "no critic"),
-        ("vae-latent-64", {"clip.height": 72}, "multiple of 16"),
+        ("vae-latent-64", {"clip.height": 72}, "once: give 64 or 80"),
         ("vae-latent-64", {"critics.0.net": "embed_motion"}, "latent volume has none"),
         ("vae-latent-64", {"critics.0.shrink": 2}, "small already"),
         ("vae-latent-64", {"augment.probability": 0.3}, "judge latent volumes"),

@@ -90,12 +90,14 @@ def _chosen(chosen: Tensor, changed: Tensor, plain: tuple[float, ...]) -> Tensor
     return torch.where(chosen[:, None], changed, torch.tensor(plain, dtype=changed.dtype)) if chosen.any() else None
 
 
-def apply(changes: Changes, clips: Tensor) -> Tensor:
+def apply(changes: Changes, clips: Tensor, beside: int = 0) -> Tensor:
     """Change clips (B, C, T, H, W); the very same tensor where there is nothing to do.
 
     Args:
         changes: those of B clips, on the same device.
         clips: in [-1, 1]; what comes out may go beyond.
+        beside: how many of the channels, the last ones, are what clips were made from. Their colours stay, and do not
+            mix with the clip's: they may stand for something, as those of label maps do.
     """
     if changes.stretch is not None:
         clips = _stretched(clips, changes.stretch)
@@ -105,7 +107,9 @@ def apply(changes: Changes, clips: Tensor) -> Tensor:
         down, right = changes.shift.unbind(1)
         clips = _shifted(_shifted(clips, down, 3), right, 4)
     if changes.colour is not None:
-        clips = _coloured(clips, changes.colour)
+        own, given = clips[:, : clips.shape[1] - beside], clips[:, clips.shape[1] - beside :]
+        own = _coloured(own, changes.colour)
+        clips = torch.cat([own, given], dim=1) if beside else own
     if changes.cutout is not None:
         clips = _cut(clips, changes.cutout)
     return clips

@@ -28,7 +28,7 @@ from footage.config.nets import (
     TranslatorConfig,
     VaeConfig,
 )
-from footage.config.tasks import check_method, judged_clip
+from footage.config.tasks import check_knobs, check_method, judged_clip
 from footage.config.train import TrainConfig
 from footage.errors import ConfigError, nearest
 
@@ -62,6 +62,10 @@ __all__ = [
 
 T = TypeVar("T")
 
+NEWER = ("learn", "kl", "task")
+"""Sections that may be missing, and are then the default: models and runs that were saved when `gan` was the only
+method have none of them, and it looks at none. Every other section, and every knob in a section, has to be there."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -93,6 +97,7 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse parts that do not go together."""
         check_method(self.method, self.net, self.task, self.clip, self.critics)
+        check_knobs(self)
         latent = isinstance(self.net, VaeConfig) and self.net.prior == "gan"
         remedy = "changes are made to pixels, and these critics judge latent volumes: give 0"
         require(not (latent and self.augment.probability), "augment.probability", self.augment.probability, remedy)
@@ -118,8 +123,8 @@ def from_json(kind: type[T], value: Any, where: str = "configuration") -> T:
     for key in value:
         if key not in hints:
             raise ConfigError(f'{where} has no "{key}"', nearest(key, hints))
-    sections = {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)}  # new ones: not used before
-    missing = [key for key in hints if key not in value and key not in sections]
+    newer = NEWER if kind is Config else ()
+    missing = [key for key in hints if key not in value and key not in newer]
     if missing:
         raise ConfigError(f'{where} lacks "{missing[0]}"', "add it, or make the file again with this version")
     return kind(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in value.items()})

@@ -7,8 +7,16 @@ from collections.abc import Sequence
 
 from footage.config.data import ClipConfig
 from footage.config.gan import CriticConfig
-from footage.config.learn import TaskConfig
-from footage.config.nets import GeneratorConfig, NetConfig, PredictorConfig, TranslatorConfig, VaeConfig
+from footage.config.learn import KlConfig, LearnConfig, TaskConfig
+from footage.config.nets import (
+    GeneratorConfig,
+    NetConfig,
+    PredictorConfig,
+    SimVpConfig,
+    SvgConfig,
+    TranslatorConfig,
+    VaeConfig,
+)
 from footage.errors import ConfigError
 
 if typing.TYPE_CHECKING:
@@ -23,6 +31,11 @@ KINDS: dict[str, tuple[type, ...]] = {
 """The networks that each method trains."""
 VAE_TIME, VAE_SPACE = 4, 8
 """How much shorter and smaller a VAE's latent volume is than the clip."""
+
+
+def halvings(height: int, width: int) -> int:
+    """Return how often a picture halves until its shorter side is 4 to 7 pixels; at least once."""
+    return max(1, (min(height, width) // 4).bit_length() - 1)
 
 
 def unlimited(frames: int, height: int, width: int, channels: int) -> ClipConfig:
@@ -49,11 +62,15 @@ def guides(method: str, task: TaskConfig) -> int:
     return task.source_channels if method == "translate" and task.source == "pairs" else 0
 
 
+def conditions(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> int:
+    """Return how many channels of what the critics judge, the last ones, are what the others were made from."""
+    return source_clip(clip, task).channels if isinstance(net, TranslatorConfig) else 0
+
+
 def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfig:
     """Return the shape of what the critics judge: of translators, what was made and what it was made from."""
     if isinstance(net, TranslatorConfig):
-        beside = source_clip(clip, task).channels
-        return unlimited(clip.frames, clip.height, clip.width, clip.channels + beside)
+        return unlimited(clip.frames, clip.height, clip.width, clip.channels + conditions(clip, net, task))
     return latent_clip(clip, net) if isinstance(net, VaeConfig) and net.prior == "gan" else clip
 
 
@@ -95,14 +112,51 @@ def check_method(
         )
 
 
+def check_knobs(config: Config) -> None:
+    """Refuse knobs that are set and would say nothing, for the method or the network does not look at them.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    method, net, learn, plain = config.method, config.net, config.learn, LearnConfig()
+    if method != "gan" and config.gan.periodicity != "none":
+        raise ConfigError(
+            f"gan.periodicity is {config.gan.periodicity}, with method {method} no clip is made from noise alone, "
+            "whose motion could be asked to repeat itself or not",
+            "give --gan.periodicity none, or another method",
+        )
+    if config.task.truth and isinstance(net, (SimVpConfig, SvgConfig)):
+        reason = "makes all frames at once" if isinstance(net, SimVpConfig) else "is always shown true frames"
+        raise ConfigError(
+            f"task.truth is {config.task.truth}, {net.kind} {reason} in training: there is nothing to wean it from",
+            "give --task.truth 0, or --net.kind convlstm",
+        )
+    if config.kl.free_bits and isinstance(net, SvgConfig):
+        raise ConfigError(
+            f"kl.free_bits is {config.kl.free_bits:g}, svg pays for all of the divergence from its learned prior",
+            f"give --kl.free-bits {KlConfig().free_bits:g}, or a smaller --kl.beta",
+        )
+    for knob in ("loss", "weight") if method == "vae" else ():
+        value, usual = getattr(learn, knob), getattr(plain, knob)
+        if value != usual:
+            raise ConfigError(
+                f"learn.{knob} is {value}, a VAE learns by the likelihood of the clip, whose scale it finds itself",
+                f"give --learn.{knob} {usual}, or another --kl.beta",
+            )
+
+
 def _check_latent(clip: ClipConfig, critics: Sequence[CriticConfig]) -> None:
     """Refuse clips and critics that a GAN in a VAE's latent space cannot have."""
-    unit = 2 * VAE_SPACE
+    count = halvings(clip.height // VAE_SPACE, clip.width // VAE_SPACE)
+    unit = 2**count * VAE_SPACE
     for knob in ("height", "width"):
-        if getattr(clip, knob) % unit:
+        value = getattr(clip, knob)
+        if value % unit:
+            sizes = " or ".join(str(size) for size in (value // unit * unit, (value // unit + 1) * unit) if size)
+            times = "once" if count == 1 else f"{count} times"
             raise ConfigError(
-                f"clip.{knob} is {getattr(clip, knob)}, a GAN in the latent space halves an eighth of it",
-                f"give a multiple of {unit}, or --net.prior normal",
+                f"clip.{knob} is {value}, a GAN in the latent space halves an eighth of it {times}",
+                f"give {sizes}, or --net.prior normal",
             )
     for number, critic in enumerate(critics):
         if critic.net not in ("conv", "mlp"):

@@ -127,11 +127,14 @@ class MovingDigits:
         self.name, self.frames, self.digits = f"moving digits of {path.name}", max(20, clip.frames), digits
         self.shape = (clip.height, clip.width, 1)
         self.content_hash = json_digest([files.file_digest(path), digits, self.shape, self.frames, 1])
+        self._spans: dict[Split, list[Span]] = {}
 
     def spans(self, split: Split) -> list[Span]:
         """Return the clips of one split."""
-        first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
-        return [Span(number, self.frames, -1) for number in range(first, first + count)]
+        if split not in self._spans:
+            first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
+            self._spans[split] = [Span(number, self.frames, -1) for number in range(first, first + count)]
+        return self._spans[split]
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Draw a window of a clip, uint8 (T, H, W, C)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from footage.config import ClipConfig
-from footage.data.clips import ClipSource, Span, open_clips
+from footage.data.clips import ClipSource, DatasetClips, Span, open_clips
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
@@ -27,11 +27,13 @@ class PairedClips:
         source: what it is made from.
 
     Raises:
-        DatasetError: size or rate differ, or no clip has a partner.
+        DatasetError: size or rate differ, two clips of one side have the same name, or no clip has a partner.
     """
 
     def __init__(self, target: ClipSource, source: ClipSource) -> None:
         _check_alike(target, source)
+        for side in (target, source):
+            _check_names(side)
         self.target, self.source = target, source
         self.name, self.fps, self.labels = f"{target.name} from {source.name}", target.fps, target.labels
         self.content_hash = json_digest([target.content_hash, source.content_hash])
@@ -84,6 +86,23 @@ def _check_alike(target: ClipSource, source: ClipSource) -> None:
     for side in (target, source):
         if side.guides:
             raise DatasetError(f"{side.name} is a pair already", "give two plain data sets")
+
+
+def _check_names(side: ClipSource) -> None:
+    """Refuse a source in which a name does not tell which clip is meant."""
+    found: dict[str, int] = {}
+    for span in (span for split in SPLITS for span in side.spans(split) if span.name):
+        other = found.setdefault(span.name, span.index)
+        if other != span.index:
+            rows = (
+                [side.dataset.rows[number] for number in (other, span.index)] if isinstance(side, DatasetClips) else []
+            )
+            both = " and ".join(sorted(row.source for row in rows))
+            raise DatasetError(
+                f'two clips of {side.name} are named "{span.name}" (path @ seconds)' + (f", of {both}" if both else ""),
+                "give each file a path of its own below its folder, suffix aside, the same in both data sets, and "
+                "ingest again",
+            )
 
 
 def _refuse(target: ClipSource, source: ClipSource) -> None:

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from footage import penalties
 from footage.config import ClipConfig, Config, CriticConfig
+from footage.config.tasks import conditions
 from footage.losses import LOSSES
 from footage.methods.base import Batch
 from footage.nets.views import Seen, look, pick
@@ -34,12 +35,13 @@ class Adversary:
         name: its name in the log.
         critic: its configuration.
         config: the whole configuration.
-        clip: shape of what is judged.
+        clip: shape of what is judged; of translators, with the channels of what clips were made from.
     """
 
     def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:
         self.name, self.critic, self.gan, self.clip = name, critic, config.gan, clip
         self.loss = LOSSES[config.gan.loss]
+        self.beside = conditions(config.clip, config.net, config.task)
 
     def scene(self, batch: Batch, reals: Tensor, fakes: Tensor) -> Scene:
         """Choose what to look at, the same of real and fake clips."""
@@ -75,13 +77,13 @@ class Adversary:
         gan = self.gan
         found: dict[str, tuple[float, Tensor]] = {}
         if reals.requires_grad:
-            gradient = penalties.critic_gradient(real, reals)
+            gradient = self._gradient(real, reals)
             if gan.r1 and not gan.sigma:
                 found["r1"] = (gan.r1 / 2, penalties.zero_centred(gradient))
             if gan.temporal:
                 found["temporal"] = (gan.temporal / 2, penalties.temporal(gradient))
         if fakes.requires_grad:
-            found["r2"] = (gan.r2 / 2, penalties.zero_centred(penalties.critic_gradient(fake, fakes)))
+            found["r2"] = (gan.r2 / 2, penalties.zero_centred(self._gradient(fake, fakes)))
         for name, weight, inputs in (("r1", gan.r1, reals), ("r2", gan.r2, fakes)):
             if gan.sigma and weight:
                 found[name] = (weight / 2, self._finite_difference(net, scene, batch, inputs.detach()))
@@ -89,13 +91,25 @@ class Adversary:
             alpha = batch.uniform().repeat_interleave(scene.real.each)
             mixed = penalties.interpolate(reals.detach(), fakes.detach(), alpha).requires_grad_(True)
             logits = net(mixed, scene.labels, scene.real.gaps).logits.float()
-            slope = penalties.one_centred(penalties.critic_gradient(logits, mixed))
+            slope = penalties.one_centred(self._gradient(logits, mixed))
             found["gradient_penalty"] = (gan.gradient_penalty, slope)
         return found
 
+    def _gradient(self, logits: Tensor, inputs: Tensor) -> Tensor:
+        """Return the gradient that is penalised: with respect to the clip, and not to what it was made from."""
+        return self._of_clip(penalties.critic_gradient(logits, inputs))
+
+    def _of_clip(self, values: Tensor) -> Tensor:
+        """Return values of what is seen, (N, k (C + Cs), ...), 0 in the channels Cs of what a clip was made from."""
+        if not self.beside:
+            return values
+        every = self.clip.channels  # C + Cs; k groups of them where k frames are one picture
+        given = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
+        return values.masked_fill(given.view(-1, *[1] * (values.ndim - 2)), 0.0)
+
     def _finite_difference(self, net: nn.Module, scene: Scene, batch: Batch, inputs: Tensor) -> Tensor:
         """Return the finite-difference form of a zero-centred penalty; in float32, where small differences survive."""
-        noise = batch.normal(scene.real.each, *inputs.shape[1:]).flatten(0, 1)
+        noise = self._of_clip(batch.normal(scene.real.each, *inputs.shape[1:]).flatten(0, 1))
         with torch.autocast(inputs.device.type, enabled=False):
             both = torch.cat([inputs, inputs + self.gan.sigma * noise])
             here, there = net(both, _twice(scene.labels), _twice(scene.real.gaps)).logits.chunk(2)

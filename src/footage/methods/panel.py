@@ -10,6 +10,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from footage import augment, penalties
 from footage.config import ClipConfig, Config
+from footage.config.tasks import conditions
 from footage.methods.adversary import Adversary, Scene
 from footage.methods.base import Batch, Engine, Sign
 from footage.nets.critics import make_critic
@@ -46,11 +47,12 @@ class Panel:
 
     def __init__(self, config: Config, labels: int, clip: ClipConfig, width: int, judges: str = "") -> None:
         self.config = config
+        self.beside = conditions(config.clip, config.net, config.task)
         self.nets: dict[str, nn.Module] = {}
         self.adversaries: dict[str, Adversary] = {}
         for name, critic in zip(critic_names(config), config.critics, strict=True):
             name = f"{judges}_{name}" if judges else name
-            self.nets[f"critic_{name}"] = make_critic(critic, clip, critic.width or width, labels)
+            self.nets[f"critic_{name}"] = make_critic(critic, clip, critic.width or width, labels, self.beside)
             self.adversaries[f"critic_{name}"] = Adversary(name, critic, config, clip)
         self.round = max((critic.steps for critic in config.critics), default=1)
 
@@ -117,7 +119,7 @@ class Panel:
         if chance == 0:
             return clips
         drawn = augment.draw(self.config.augment, chance, batch.total, batch.rng)
-        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips)
+        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips, self.beside)
 
     def teach(self, bare: Mapping[str, nn.Module], scenes: Mapping[str, Scene]) -> Tensor:
         """Return what the generator is to minimise; the critics' weights are to be frozen."""

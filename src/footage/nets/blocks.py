@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from footage.config import ClipConfig
+from footage.config.tasks import halvings
 from footage.errors import ConfigError
 
 MAX_CHANNELS = 512
@@ -155,7 +156,7 @@ def doublings(height: int, width: int) -> int:
     Raises:
         ConfigError: height or width is not a multiple of that power of two.
     """
-    count = max(1, (min(height, width) // 4).bit_length() - 1)
+    count = halvings(height, width)
     unit = 2**count
     for knob, value in (("clip.height", height), ("clip.width", width)):
         if value % unit:

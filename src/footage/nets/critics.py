@@ -27,17 +27,18 @@ class Critic(nn.Module):
         clip: shape of the clips.
         width: channels (units, for mlp) of the outermost stage.
         labels: number of labels; 0 where there are none.
+        beside: how many of the clips' channels, the last ones, are what they were made from.
 
     Raises:
         ConfigError: its network cannot be made for such clips.
     """
 
-    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int) -> None:
+    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> None:
         super().__init__()
         self.patch = critic.patch
         self.changes = critic.sees == "difference"
         self.levels = Levels(seen_shape(critic, clip)[0])
-        self.trunk = _trunk(critic, clip, width)
+        self.trunk = _trunk(critic, clip, width, beside)
         size = self.trunk.size
         self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
         self.project = nn.Embedding(labels, size) if labels and critic.labels == "projection" else None
@@ -63,19 +64,19 @@ class Critic(nn.Module):
         return Verdict(logits, None if self.name is None else self.name(relu(pooled)))
 
 
-def _trunk(critic: CriticConfig, clip: ClipConfig, width: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
+def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
     small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
     if critic.net == "mlp":
         return MlpTrunk(small, width)
     if critic.net == "two_stream":
-        return TwoStreamTrunk(small, width)
+        return TwoStreamTrunk(small, width, beside)
     enter, *shape = seen_shape(critic, clip)
     frames, high, wide = shape
     assert high is not None and wide is not None
     return ConvTrunk(enter, (frames, high, wide), width, patch=critic.patch, valid=critic.time == "valid")
 
 
-def make_critic(critic: CriticConfig, clip: ClipConfig, width: int, labels: int) -> nn.Module:
+def make_critic(critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> nn.Module:
     """Make a critic's network: all take what is seen, labels and gaps, and give a Verdict."""
     kind = EmbedMotionCritic if critic.net == "embed_motion" else Critic
-    return kind(critic, clip, width, labels)
+    return kind(critic, clip, width, labels, beside)

@@ -86,10 +86,13 @@ class EmbedMotionCritic(nn.Module):
         clip: shape of the clips.
         width: channels of the first stage of each of its networks.
         labels: number of labels; 0 where there are none.
+        beside: how many of the clips' channels, the last ones, are what they were made from: the flow is of the
+            others.
     """
 
-    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int) -> None:
+    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> None:
         super().__init__()
+        self.own = clip.channels - beside
         small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
         self.source = critic.motion
         self.levels = Levels(clip.channels)
@@ -107,7 +110,7 @@ class EmbedMotionCritic(nn.Module):
         """Judge clips; one logit for each, (B,)."""
         level = self.levels(x)
         features, e = self.embedder(level)
-        m = self.motion(horn_schunck(x) if self.source == "flow" else _change(features))
+        m = self.motion(horn_schunck(x[:, : self.own]) if self.source == "flow" else _change(features))
         phi = leaky_relu(self.phi(self.trunk(level).flatten(1)), LEAK)
         known = self.from_embedding(e) + self.from_motion(m)
         if self.project is not None:

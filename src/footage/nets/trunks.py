@@ -69,12 +69,14 @@ class TwoStreamTrunk(nn.Module):
     Args:
         clip: shape of the clips.
         width: channels of the first stage of each net.
+        beside: how many of the channels, the last ones, are what clips were made from: the flow is the clip's own.
     """
 
     volume: tuple[int, ...] = ()
 
-    def __init__(self, clip: ClipConfig, width: int) -> None:
+    def __init__(self, clip: ClipConfig, width: int, beside: int = 0) -> None:
         super().__init__()
+        self.own = clip.channels - beside
         self.frames = ConvTrunk(clip.channels, (None, clip.height, clip.width), width)
         factor = -(-min(clip.height, clip.width) // 32)
         self.flow_size = (max(8, clip.height // factor // 8 * 8), max(8, clip.width // factor // 8 * 8))
@@ -85,6 +87,6 @@ class TwoStreamTrunk(nn.Module):
         """Return the features of a clip, of which `pixels` are the levels in [-1, 1]: the flow is taken from those."""
         pictures = self.frames(x.transpose(1, 2).flatten(0, 1))  # (N T) c h w
         appearance = pictures.mean(dim=(2, 3)).unflatten(0, (len(x), -1)).mean(dim=1)  # N c
-        flow = adaptive_avg_pool2d(horn_schunck(pixels).flatten(1, 2), self.flow_size)  # N 2(T-1) h w
+        flow = adaptive_avg_pool2d(horn_schunck(pixels[:, : self.own]).flatten(1, 2), self.flow_size)  # N 2(T-1) h w
         motion = self.flow(flow).mean(dim=(2, 3))  # N c
         return torch.cat([appearance, motion], dim=1)
