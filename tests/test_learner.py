@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from footage.config import ClipConfig, Config, ConvLstmConfig, CriticConfig, GanConfig, LearnConfig, TaskConfig
+from footage.errors import ConfigError
 from footage.methods.base import Batch, PlainEngine
 from footage.methods.learner import LOWEST, rate
 from footage.methods.predict import Predict
@@ -59,9 +60,10 @@ def test_rate_falls_to_its_lowest_and_stays_there() -> None:
     assert rate(5_001, 1_000, 5_000) == rate(10**9, 1_000, 5_000) == pytest.approx(LOWEST)
 
 
-def test_rate_without_a_fall_in_between() -> None:
-    # No clip is left for the fall: it is over as soon as the warm-up is.
-    assert rate(10, 10, 10) == rate(10, 10, 0) == pytest.approx(LOWEST)
+def test_rate_without_a_fall() -> None:
+    assert rate(10, 10, 0) == rate(10**9, 10, 0) == rate(0, 0, 0) == 1.0 and rate(4, 10, 0) == 0.5
+    with pytest.raises(ConfigError, match=r"learn.decay is 10: give 0, or more than learn.warm_up, 10"):
+        LearnConfig(warm_up=10, decay=10)
 
 
 def test_steps_are_made_at_the_rate_of_the_schedule() -> None:
@@ -72,7 +74,7 @@ def test_steps_are_made_at_the_rate_of_the_schedule() -> None:
         assert group["lr"] == 1e-3 * rate(seen, 8, 100)
         for name in method.panels[""].nets:
             (group,) = method.optimizers[name].param_groups
-            assert group["lr"] == CONFIG.gan.critic_lr, "critics have a rate of their own"
+            assert group["lr"] == CONFIG.gan.critic_lr * rate(seen, 8, 100), "a rate of their own, the same fall"
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e-4])
