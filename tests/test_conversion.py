@@ -231,9 +231,7 @@ def test_seeds_are_any_numbers_from_zero(tmp_path: Path, video: Path) -> None:
         frames(make(2**63 - 1))
 
 
-def test_clips_on_the_way_are_made_one_by_one(
-    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clips_on_the_way_are_made_one_by_one(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tiny_model(tmp_path / "vae", preset="vae-64")
     model = Model(tmp_path / "vae")
     vae, decoded = model.sampler.vae, []  # type: ignore[attr-defined]

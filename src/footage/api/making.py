@@ -132,8 +132,8 @@ def translate(
             CLIP-translated.mp4 here.
         frames: length of a clip that is made from a picture; left out, the model's own.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
-        as_is: the clip already is what the model is given, such as edges, and for a translator of pairs it always is; else that
-            is made from it first.
+        as_is: the clip already is what the model is given, such as edges; else that is made from it first. For a
+            translator of pairs it always is.
         beside: show the clip itself on the left.
         seed: of everything random.
         device: where to compute.
