@@ -48,7 +48,9 @@ def test_every_command_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -
         (["train", "shapes", "--preset=conv3d-46"], '"conv3d-64"'),
         (["train", "shapes", "--gan.lrr", "3"], "--gan.lr"),
         (["train", "shapes", "--gan.lr", "3"], "gan.lr is 3.0"),
+        (["train", "shapes", "--method", "vae"], "give --preset vae-64 or --preset vae-gan-64"),
         (["train", "nowhere"], "footage ingest"),
+        (["compare", "shapes", "--presets", "spade-64"], "give --guide DATASET, or leave spade-64 out"),
         (["generate", "nowhere", "--to", "x"], "no model.json"),
         (["ingest", "nowhere", "--to", "x"], "nowhere"),
         (["audit", "nowhere"], "does not exist"),
@@ -115,13 +117,28 @@ def test_file_in_the_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "error:" in capsys.readouterr().err and (tmp_path / "file").read_text() == "precious"
 
 
-def test_models_lists_presets_models_and_refused_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_lists_presets_models_and_refused_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     save_tiny_model(tmp_path / "good")
     save_tiny_model(tmp_path / "bad")
     (tmp_path / "bad" / "model.json").write_text("{}")
     assert run("models", str(tmp_path)) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "conv3d-64" in said and "walk, run" in said and "does not describe" in said
+
+
+def test_models_says_what_each_can_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    save_tiny_model(tmp_path / "one", preset="simvp-64", task__past=4)
+    save_tiny_model(tmp_path / "two", preset="vae-64")
+    assert run("models", str(tmp_path)) == 0
+    said = capsys.readouterr().out
+    said = said[said.index("models in") :]
+    assert "predict" in said and "reconstruct, interpolate, embed, generate" in said
 
 
 def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

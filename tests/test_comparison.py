@@ -20,6 +20,8 @@ from footage.errors import ConfigError, TrainingError
 from footage.training import arithmetic, loop, start
 from footage.training.fit import Place
 from footage.video.sheet import gallery
+from tests.clips import moving, write
+from tests.ingesting import ingest
 from tests.models import tiny_config
 
 
@@ -126,7 +128,7 @@ def test_stopping_stops_the_comparison(
 ) -> None:
     monkeypatch.setattr(start, "begin", lambda *arguments, **options: True)
     assert run(tmp_path / "out").interrupted and not (tmp_path / "out" / "comparison.md").exists()
-    monkeypatch.setattr(footage.api, "preset", lambda name: named(name))
+    monkeypatch.setattr("footage.api.training.preset", lambda name: named(name))
     with pytest.raises(SystemExit) as end:
         cli.main(["compare", "shapes", "--presets", "a, b", "--clips", "8", "--out", str(tmp_path / "other")])
     assert end.value.code == 130 and "run the same command again" in capsys.readouterr().out
@@ -151,6 +153,31 @@ def test_mistakes_are_found_before_anything_is_trained(tmp_path: Path, begun: li
         with pytest.raises(ConfigError, match=said):
             footage.compare("shapes", presets="conv3d-32", out=out, quiet=True, **options)  # type: ignore[arg-type]
     assert not begun and not out.exists()
+
+
+def test_translators_of_pairs_are_given_their_guide(tmp_path: Path) -> None:
+    for folder, seed in (("photos", 1), ("maps", 1)):
+        write(tmp_path / folder / "take.mp4", moving(40, (32, 32), seed))
+        ingest([tmp_path / folder], tmp_path / f"{folder}-set", height=32, width=32, min_frames=8, heldout=0, workers=0)
+    data, guide = str(tmp_path / "photos-set"), str(tmp_path / "maps-set")
+    configs = [dataclasses.replace(tiny_config(name), preset=name) for name in ("spade-64", "translate-64")]
+    options: dict[str, Any] = {"limit": Limit(clips=2), "seed": 0, "samples": 16, "console": Console(quiet=True)}
+    found = compare(data, configs, tmp_path / "out", guide=guide, **options)
+    assert [row["status"] for row in found.models] == ["done", "done"]
+    assert all(row["figures"]["motion_ratio"] is not None for row in found.models)
+    with pytest.raises(ConfigError, match=r"spade-64 .* --guide DATASET, or leave spade-64 out of --presets"):
+        footage.compare("shapes", presets="spade-64", out=tmp_path / "other", quiet=True)
+    with pytest.raises(ConfigError, match=r"no preset of conv3d-32 .*leave --guide out"):
+        footage.compare("shapes", presets="conv3d-32", guide=guide, out=tmp_path / "other", quiet=True)
+
+
+def test_a_learned_prior_is_no_critic(tmp_path: Path) -> None:
+    (entry,) = prepare("shapes", [tiny_config("vae-latent-64")], tmp_path, seed=0)
+    weights = entry.plan.needs.parameters
+    critics = [name for name in weights if name.startswith("critic_")]
+    row = comparison._described(entry, Limit(clips=2))
+    assert critics and row["critics"] == sum(weights[name] for name in critics)
+    assert row["generator"] == weights["generator"] + weights["prior"]
 
 
 def test_arithmetic_as_the_limit_becomes_whole_steps(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from footage.config import (
     from_json,
     to_json,
 )
+from footage.config.tasks import EXAMPLES, KINDS, USES
 from footage.errors import ConfigError
 from footage.methods import METHODS
 from footage.presets import PRESETS, preset, tiny
@@ -154,3 +155,9 @@ def test_tiny_keeps_the_clip() -> None:
     config = PRESETS["conv3d-64"].config
     assert tiny(config).clip == config.clip
     assert tiny(config).train.batch_size == 2
+
+
+def test_examples_are_presets_of_their_method() -> None:
+    assert set(EXAMPLES) == set(KINDS) == set(USES)
+    for method, names in EXAMPLES.items():
+        assert names and all(PRESETS[name].config.method == method for name in names)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -204,6 +205,81 @@ def test_the_verbs_write_files_with_their_provenance(
         api.predict(Path("p"), video, to=video, quiet=True)
     with pytest.raises(ConfigError, match="give a file that ends"):
         api.embed(Path("v"), (video,), tmp_path / "e.txt", quiet=True)
+
+
+def test_a_translator_of_pairs_is_given_what_it_learned_from(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "m", preset="spade-64", task__source_channels=1)
+    model = Model(tmp_path / "m")
+    plain, told = (frames(model.convert(video, how)) for how in (None, Conversion(as_is=True)))
+    assert plain.shape[1:] == (32, 32, 3) and np.array_equal(plain, told)
+    written = api.translate(tmp_path / "m", video, to=tmp_path / "t.mp4", quiet=True)
+    assert written.exists()
+
+
+def test_seeds_are_any_numbers_from_zero(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "svg", preset="svg-64", **KNOBS)
+    save_tiny_model(tmp_path / "animate", preset="animate-64")
+    predictor, animator = Model(tmp_path / "svg"), Model(tmp_path / "animate")
+    for make in (
+        lambda seed: predictor.predict(video, 2, seed=seed, samples=2),
+        lambda seed: animator.convert(video, Conversion(seed=seed)),
+    ):
+        with pytest.raises(ConfigError, match="seed is -1: give at least 0"):
+            make(-1)
+        huge = make(2**65 + 3)
+        assert huge.metadata["seed"] == 2**65 + 3 and np.array_equal(frames(huge), frames(make(3)))
+        frames(make(2**63 - 1))
+
+
+def test_clips_on_the_way_are_made_one_by_one(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path / "vae", preset="vae-64")
+    model = Model(tmp_path / "vae")
+    vae, decoded = model.sampler.vae, []  # type: ignore[attr-defined]
+    original = vae.decode
+    monkeypatch.setattr(vae, "decode", lambda *given: decoded.append(len(given[0])) or original(*given))
+    made = model.interpolate(video, video, 900)
+    assert len(made) == 900 and not decoded, "nothing is made before it is looked at"
+    assert made[450].frames == len(frames(made[450])) == 8 and decoded == [1]
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "t", preset="translate-64")
+    save_tiny_model(tmp_path / "v", preset="vae-64")
+    stills = tmp_path / "stills"
+    Model(tmp_path / "v").convert(video).save(stills)
+    before = {path: path.read_bytes() for path in [video, *stills.iterdir()]}
+    for target, words in ((stills, "lies in it"), (stills / "000003.png", "the clip itself")):
+        with pytest.raises(ConfigError, match=words):
+            api.translate(tmp_path / "t", stills / "000003.png", to=target, quiet=True)
+    steps = tmp_path / "steps"
+    first, last, sheet = (steps / name for name in ("step-000.mp4", "step-002.mp4", "sheet.png"))
+    clips.write(first, clips.moving(20, (32, 32)))
+    clips.write(last, clips.moving(20, (32, 32)))
+    Model(tmp_path / "v").convert(video).save(steps / "step-001")
+    before |= {path: path.read_bytes() for path in (first, last, *(steps / "step-001").iterdir())}
+    for pair, kind in (((first, video), "mp4"), ((video, last), "mp4"), ((video, steps / "step-001"), "png")):
+        with pytest.raises(ConfigError, match=r"step-00.*the clip itself: give another place"):
+            api.interpolate(tmp_path / "v", *pair, steps, steps=3, format=kind, quiet=True)  # type: ignore[arg-type]
+    assert all(path.read_bytes() == content for path, content in before.items()) and not sheet.exists()
+    assert len(list(steps.iterdir())) == 3
+    api.interpolate(tmp_path / "v", first, video, steps, steps=3, format="webm", quiet=True)
+
+
+def tensor_bytes() -> int:
+    """Return the memory of all tensors that are alive."""
+    alive = [item.untyped_storage() for item in gc.get_objects() if issubclass(type(item), Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in alive}.values())
+
+
+@pytest.mark.parametrize(("preset", "every"), [("vae-64", 5), ("translate-64", 1), ("animate-64", 5)])
+def test_tensors_do_not_pile_up(tmp_path: Path, preset: str, every: int) -> None:
+    """The memory of tensors, which tracemalloc does not see; what waits to be made goes up and down a little."""
+    save_tiny_model(tmp_path / "m", preset=preset)
+    video = clips.write(tmp_path / "long.mp4", clips.moving(50, (32, 32)) * 24, fps=25)
+    how = Conversion(frames=600) if preset == "animate-64" else Conversion()
+    chunks = Model(tmp_path / "m").convert(video, how).chunks()
+    sizes = [tensor_bytes() for number, _ in enumerate(chunks, 1) if number % every == 0]
+    assert len(sizes) > 10 and max(sizes[10:]) <= max(sizes[:10]), sizes
 
 
 @pytest.mark.parametrize("verb", ["predict", "reconstruct"])

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from footage import __version__, files
 from footage.config import Config, from_json, to_json
+from footage.config.tasks import USES
 from footage.errors import ConfigError, ModelError
 from footage.methods import METHODS
 from footage.methods.base import Method, Sampler
@@ -89,22 +90,13 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     return info
 
 
-WHAT = {
-    "gan": ("A video generator", "generate FOLDER --to CLIPS --count 16"),
-    "vae": ("A video autoencoder", "reconstruct FOLDER CLIP.mp4"),
-    "predict": ("A predictor, which continues clips", "predict FOLDER CLIP.mp4 --frames 50"),
-    "translate": ("A translator of pictures or clips", "translate FOLDER CLIP.mp4"),
-}
-"""What a model is, and how it is used, by its method."""
-
-
 def _card(info: ModelInfo) -> str:
-    clip = info.config.clip
+    clip, use = info.config.clip, USES[info.config.method]
     colours = "RGB" if clip.channels == 3 else "grey"
     labels = ", ".join(info.labels) or "none: the model is unconditional"
     return f"""# {info.name}
 
-{WHAT[info.config.method][0]}, made with {info.made_by}.
+{use.what}, made with {info.made_by}.
 
 | | |
 |---|---|
@@ -115,7 +107,7 @@ def _card(info: ModelInfo) -> str:
 | clips seen | {info.clips_seen:,} |
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 
-Use it with `footage {WHAT[info.config.method][1]}`.
+Use it with `footage {use.verbs[0]} {use.example}`.
 The folder holds JSON and safetensors only: loading it runs no code.
 What it makes resembles what it was trained on; check the rights to that before you publish.
 """

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from footage import __version__, checkpoint, evaluation, files
 from footage.config import Config, to_json
+from footage.config.tasks import guides
 from footage.data.store import Frames
 from footage.errors import ConfigError, FootageError
 from footage.features import SEEDS
@@ -110,7 +111,15 @@ class Comparison:
 
 
 def compare(
-    data: str, configs: Sequence[Config], out: Path, *, limit: Limit, seed: int, samples: int, console: Console
+    data: str,
+    configs: Sequence[Config],
+    out: Path,
+    *,
+    limit: Limit,
+    seed: int,
+    samples: int,
+    console: Console,
+    guide: str | None = None,
 ) -> Comparison:
     """Train each configuration into OUT/PRESET, measure all, write the table and the picture.
 
@@ -124,13 +133,14 @@ def compare(
         seed: of weights, order of clips and all draws, the same for all.
         samples: clips that are generated and measured, and windows of real clips beside them.
         console: where to speak.
+        guide: for translators of pairs, the data set that the clips of `data` are made from.
 
     Raises:
         FootageError: a configuration does not fit the data, or a run in the folder is another; nothing is trained then.
     """
     if samples < LEAST_SAMPLES:
         raise ConfigError(f"samples is {samples}", f"give at least {LEAST_SAMPLES}")
-    entries = prepare(data, configs, out, seed)
+    entries = prepare(data, configs, out, seed, guide)
     known = {row["preset"]: row for row in _stored(out / "comparison.json").get("models", [])}
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, 1):
@@ -147,18 +157,27 @@ def compare(
     return Comparison(out, rows)
 
 
-def prepare(data: str, configs: Sequence[Config], out: Path, seed: int) -> list[Entry]:
+def prepare(data: str, configs: Sequence[Config], out: Path, seed: int, guide: str | None = None) -> list[Entry]:
     """Make every plan and look at every run that is there, before anything is trained."""
     names = [config.preset for config in configs]
     if not names:
         raise ConfigError("no preset is named", "give --presets NAME,NAME; footage models lists them")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f'preset "{twice}" is named twice', "name each once")
+    guided = [config.preset for config in configs if guides(config.method, config.task)]
+    if guided and guide is None:
+        raise ConfigError(
+            f"{guided[0]} makes clips from those of another data set, and there is none",
+            f"give --guide DATASET, or leave {guided[0]} out of --presets",
+        )
+    if guide is not None and not guided:
+        raise ConfigError(f"no preset of {', '.join(names)} is given clips of a guide", "leave --guide out")
     entries = []
     for config in configs:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
         folder = RunFolder(out / config.preset)
-        plan = start.prepare(data, with_found_batch(folder, config), timed=False)
+        beside = guide if config.preset in guided else None
+        plan = start.prepare(data, with_found_batch(folder, config), timed=False, guide=beside)
         resume(folder, plan.config, plan.note)
         count = arithmetic.clip_flops(plan.config, len(plan.note.labels), plan.place)
         entries.append(Entry(plan, folder, count))
@@ -210,6 +229,7 @@ def _described(entry: Entry, limit: Limit) -> dict[str, Any]:
     """Say what was trained and what it cost."""
     plan, progress = entry.plan, entry.progress()
     weights, seen, seconds = plan.needs.parameters, progress["clips_seen"], progress["seconds"]
+    critics = sum(count for name, count in weights.items() if name.startswith("critic_"))
     rows = read_rows(entry.folder.metrics) if entry.folder.metrics.exists() else []
     rates = [row["clips_per_second"] for row in rows if row.get("clips_per_second")]
     rate = statistics.median(rates) if rates else (seen / seconds if seconds else None)
@@ -218,8 +238,8 @@ def _described(entry: Entry, limit: Limit) -> dict[str, Any]:
         "preset": entry.name,
         "clip": f"{clip.frames} × {clip.height} × {clip.width}",
         "limit": str(limit),
-        "generator": weights.get("generator"),
-        "critics": sum(count for name, count in weights.items() if name != "generator"),
+        "generator": sum(weights.values()) - critics,
+        "critics": critics,
         "batch_size": plan.batch_size,
         "clips_seen": seen,
         "seconds": seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from footage import __version__
 from footage.checkpoint import ModelInfo
 from footage.clip import Clip
 from footage.config import ClipConfig
+from footage.config.tasks import guides
 from footage.errors import ConfigError, MediaError
 from footage.methods.base import Converts, Encodes, Predicts
-from footage.sample import from_uint8, to_uint8
+from footage.sample import SEED_LIMIT, from_uint8, to_uint8
 from footage.video.reading import Footage
 from footage.video.sheet import tile
 
@@ -90,6 +91,7 @@ def predict(
     """
     if not 1 <= samples <= 400:
         raise ConfigError(f"samples is {samples}", "give 1 to 400")
+    seeds = _seeds(seed, samples)
     if samples > 1 and sampler.certain:
         raise ConfigError(f"samples is {samples}, and {info.name} knows one future only", "give --samples 1")
     shown = sampler.past if past is None else past
@@ -107,7 +109,7 @@ def predict(
             yield tile([before] * samples)
         start = from_uint8(np.repeat(window[None, -sampler.past :], samples, axis=0), sampler.device)
         left = frames
-        for chunk in sampler.futures(start, range(seed, seed + samples)):
+        for chunk in sampler.futures(start, seeds):
             made = to_uint8(chunk[:, :, :left])
             yield tile(list(made))
             left -= made.shape[1]
@@ -116,6 +118,17 @@ def predict(
 
     about = provenance(info, given, seed) | {"past_frames": len(before), "predicted_frames": frames}
     return Clip(make, len(before) + frames, info.fps, about | ({"samples": samples} if samples > 1 else {}))
+
+
+def _seeds(seed: int, count: int = 1) -> list[int]:
+    """Return successive seeds as a source of random numbers takes them.
+
+    Raises:
+        ConfigError: the first is below 0.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}", "give at least 0")
+    return [number % SEED_LIMIT for number in range(seed, seed + count)]
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ class Conversion:
     own_size: bool = False
     """Keep the size of what is given, as far as it is a multiple of 8, instead of the model's."""
     as_is: bool = False
-    """It already is what the model is given, such as edges, and need not be made so."""
+    """It already is what the model is given, such as edges, and need not be made so; of pairs it always is."""
     beside: bool = False
     """Show what was given on the left."""
     seed: int = 0
@@ -148,7 +161,9 @@ def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion,
         ConfigError: a number is out of range.
         MediaError: it cannot be read.
     """
-    animates = sampler.source.frames == 1
+    if guides(info.config.method, info.config.task):
+        how = replace(how, as_is=True)
+    (seed,), animates = _seeds(how.seed), sampler.source.frames == 1
     if how.frames is not None and not animates:
         raise ConfigError(f"frames is {how.frames}, and {info.name} makes as many as it is given", "leave it out")
     length = (how.frames or sampler.clip.frames) if animates else None
@@ -164,7 +179,7 @@ def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion,
                 return
 
     def make() -> Iterator[Frames]:
-        for before, after in _aligned(sampler, tensors(), how, length):
+        for before, after in _aligned(sampler, tensors(), replace(how, seed=seed), length):
             if watch is not None:
                 watch(before, after)
             made = to_uint8(after)[0]
@@ -212,19 +227,25 @@ def _alike(before: Tensor, after: Tensor) -> Tensor:
 def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps: int) -> list[Clip]:
     """Return clips on the way from one clip to another, in a model's latent space, both ends included.
 
+    Each is made when it is looked at.
+
     Raises:
         ConfigError: there are fewer than two steps.
         MediaError: a clip cannot be read, or is too short.
     """
     if not 2 <= steps <= 1000:
         raise ConfigError(f"steps is {steps}", "give 2 to 1000")
-    first, last = (read_window(given, sampler.clip, info.fps).to(sampler.device) for given in (a, b))
-    made = to_uint8(sampler.interpolate(first, last, steps))  # N T H W C
+    first, last = (read_window(given, sampler.clip, info.fps) for given in (a, b))
     about = provenance(info, a, 0) | {"to_source": b.path.name}
-    return [
-        Clip(lambda clip=clip: iter([clip]), len(clip), info.fps, about | {"step": number})  # type: ignore[misc]
-        for number, clip in enumerate(made)
-    ]
+
+    def clip_at(number: int) -> Clip:
+        def make() -> Iterator[Frames]:
+            for made in sampler.interpolate(first, last, [number / (steps - 1)]):
+                yield to_uint8(made[None])[0]
+
+        return Clip(make, first.shape[2], info.fps, about | {"step": number})
+
+    return [clip_at(number) for number in range(steps)]
 
 
 def embed(sampler: Encodes, info: ModelInfo, given: Footage) -> npt.NDArray[np.float32]:

@@ -22,6 +22,8 @@ from footage.sample import from_uint8, to_uint8
 
 FIGURES = {"mse": squared_errors, "mae": absolute_errors, "psnr": psnr, "ssim": ssim}
 """Figures of frames, by name: clips (B, C, T, H, W) and the truth -> (B, T)."""
+MOVING = ("rfd", "sharpness_ratio", "motion_ratio", "diversity_ratio")
+"""Figures of whole clips; None where what is made has one frame only, which does not move."""
 LESS_IS_BETTER = ("mse", "mae")
 
 
@@ -138,8 +140,8 @@ def measure_fidelity(
     Returns:
         `model`, `plain` where there is a plain answer, and, with several samples, `best`: figures by name; `by_frame`,
         `plain_by_frame`: for each frame;
-        `rfd`, `sharpness_ratio`, `motion_ratio`, `diversity_ratio` (see `footage.evaluation.compare`); `clips`,
-        `samples`, `frames`.
+        `rfd`, `sharpness_ratio`, `motion_ratio`, `diversity_ratio` (see `footage.evaluation.compare`), None of single
+        frames; `clips`, `samples`, `frames`.
     """
     clip = model.info.config.clip
     mine, plain, top = FrameMeans(), FrameMeans(), FrameMeans()
@@ -154,17 +156,18 @@ def measure_fidelity(
         for number, made in enumerate(tries):
             figures.append(frame_figures(made, real))
             mine.add(figures[-1])
-            if number == 0:
+            if number == 0 and made.shape[2] > 1:
                 fakes.add(to_uint8(made))
         top.add(best(figures))
-        reals.add(to_uint8(real))
-    found = compare(fakes, reals)
+        if real.shape[2] > 1:
+            reals.add(to_uint8(real))
+    found = compare(fakes, reals) if reals.count else dict.fromkeys(MOVING, None)
     return {
         "model": mine.means(),
         **({"plain": plain.means(), "plain_by_frame": plain.by_frame()} if plain.count else {}),
         **({"best": top.means()} if samples > 1 else {}),
         "by_frame": mine.by_frame(),
-        **{name: found[name] for name in ("rfd", "sharpness_ratio", "motion_ratio", "diversity_ratio")},
+        **{name: found[name] for name in MOVING},
         "clips": top.count,
         "samples": samples,
         "frames": len(next(iter(mine.sums.values()))),

@@ -11,19 +11,12 @@ import numpy.typing as npt
 from footage import __version__, conversion
 from footage.checkpoint import ModelInfo, load_model
 from footage.clip import Clip
+from footage.config.tasks import USES
 from footage.conversion import Conversion, Pair
 from footage.errors import ConfigError, nearest
 from footage.methods.base import Converts, Encodes, Generates, Predicts, Sampler, Wish
 from footage.sample import draw_label, one_video
 from footage.video.reading import Footage
-
-DOES = {
-    "generate": "it makes clips from seeds",
-    "predict": "it continues a clip",
-    "translate": "it turns a picture or a clip into another",
-    "reconstruct": "it packs clips into few numbers, and unpacks them",
-}
-"""What models do, by the command that lets them."""
 
 
 class Model:
@@ -61,9 +54,8 @@ class Model:
 
     @property
     def verb(self) -> str:
-        """The command for this model: a key of `DOES`."""
-        method = self.info.config.method
-        return {"gan": "generate", "vae": "reconstruct"}.get(method, method)
+        """The command that this model was made for."""
+        return USES[self.info.config.method].verbs[0]
 
     def joins(self, frames: int) -> str:
         """Say how clips of this length are put together where the model alone cannot make them; else nothing."""
@@ -209,7 +201,8 @@ class Model:
 
     def unable(self, what: str) -> ConfigError:
         """Return the error for what the model cannot do; the remedy is the command for what it can."""
-        return ConfigError(f"{self.info.name} {what}: {DOES[self.verb]}", f"use footage {self.verb}")
+        does = USES[self.info.config.method].does
+        return ConfigError(f"{self.info.name} {what}: it {does}", f"use footage {self.verb}")
 
 
 def model_folder(folder: Path | str) -> Path:

@@ -49,24 +49,32 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
         table.add_row(name, entry.about)
     console.print(table)
     found = sorted(path.parent for path in Path(folder).rglob("model.json"))
-    table = Table("model", "clips", "labels", "trained on", title=f"models in {folder}", title_justify="left")
+    table = Table(
+        "model", "for: footage …", "clips", "labels", "trained on", title=f"models in {folder}", title_justify="left"
+    )
     for path in found:
         table.add_row(str(path), *_describe(path))
     console.print(table if found else f"no models in {folder}; train one with: footage train DATA")
     return found
 
 
-def _describe(path: Path) -> tuple[str, str, str]:
-    """Say what the model in a folder makes, or why it is refused."""
+def _describe(path: Path) -> tuple[str, str, str, str]:
+    """Say what the model in a folder can do and makes, or why it is refused."""
     from footage.checkpoint import read_info
+    from footage.config.tasks import USES
 
     try:
         info = read_info(path)
     except ModelError as error:
-        return "", "", f"refused: {error}"
+        return "", "", "", f"refused: {error}"
     clip = info.config.clip
     makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
-    return makes, ", ".join(info.labels) or "–", f"{info.dataset}, {info.clips_seen:,} clips"
+    return (
+        ", ".join(USES[info.config.method].verbs),
+        makes,
+        ", ".join(info.labels) or "–",
+        f"{info.dataset}, {info.clips_seen:,} clips",
+    )
 
 
 def evaluate(

@@ -20,6 +20,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute."""
 Format = Literal["mp4", "webm", "gif", "png"]
 """What clips are written as; png is a folder of frames."""
+SHEET = "sheet.png"
+"""The contact sheet's file."""
 SHEET_CLIPS = 64
 """Most clips on a contact sheet."""
 
@@ -130,7 +132,8 @@ def translate(
             CLIP-translated.mp4 here.
         frames: length of a clip that is made from a picture; left out, the model's own.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
-        as_is: the clip already is what the model is given, such as edges; else that is made from it first.
+        as_is: the clip already is what the model is given, such as edges; else that is made from it first. For a
+            translator of pairs it always is.
         beside: show the clip itself on the left.
         seed: of everything random.
         device: where to compute.
@@ -145,7 +148,7 @@ def translate(
     loaded = load(model, device)
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
-    how = Conversion(frames, own_size, as_is or loaded.info.config.task.source == "pairs", beside, seed)
+    how = Conversion(frames, own_size, as_is, beside, seed)
     with console.status("translating"):
         loaded.convert(clip, how).save(to)
     console.print(f"{clip.name} translated: {to}", highlight=False)
@@ -224,7 +227,10 @@ def interpolate(
     """
     console = make_console(quiet)
     clips = load(model, device).interpolate(clip, end, steps)
-    return _write_all(clips, lambda made: f"step-{made.metadata['step']:03d}", Path(to), format, console)
+    for made in clips:
+        _spare((clip, end), _path(Path(to), _step_name(made), format))
+    _spare((clip, end), Path(to) / SHEET)
+    return _write_all(clips, _step_name, Path(to), format, console)
 
 
 def embed(
@@ -259,16 +265,39 @@ def embed(
 
 
 def _target(clip: Path, to: Path | None, word: str) -> Path:
-    """Return where to write, and refuse to write over the clip itself."""
+    """Return where to write, and refuse to write over the clip itself, or the folder that holds it."""
     chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
-    if chosen.resolve() == Path(clip).resolve():
-        raise ConfigError(f'to is "{chosen}", the clip itself', "give another file")
+    _spare((clip,), chosen)
     return chosen
+
+
+def _spare(given: Iterable[Path], target: Path) -> None:
+    """Refuse to write over what is read, and over a folder that holds it.
+
+    Raises:
+        ConfigError: that would happen.
+    """
+    place = target.resolve()
+    for clip in given:
+        read = Path(clip).resolve()
+        if place == read:
+            raise ConfigError(f'to is "{target}", the clip itself', "give another place to write")
+        if place in read.parents:
+            raise ConfigError(f'to is "{target}", and the clip "{clip}" lies in it', "give another place to write")
 
 
 def _seed_name(clip: Clip) -> str:
     named = re.sub(r"[^\w-]+", "_", clip.metadata["label"])[:60] + "-" if "label" in clip.metadata else ""
     return f"{named}{clip.metadata['seed']:06d}"
+
+
+def _step_name(clip: Clip) -> str:
+    return f"step-{clip.metadata['step']:03d}"
+
+
+def _path(to: Path, name: str, format: Format) -> Path:
+    """Return the file that a clip is written as, or the folder."""
+    return to / (name + ("" if format == "png" else f".{format}"))
 
 
 def _write_all(
@@ -282,7 +311,7 @@ def _write_all(
     strips: list[Any] = []
     captions: list[str] = []
     for clip in clips:
-        path = to / (name(clip) + ("" if format == "png" else f".{format}"))
+        path = _path(to, name(clip), format)
         assert clip.frames is not None
         picker = Picker(clip.frames)
         write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
@@ -290,6 +319,6 @@ def _write_all(
         if len(strips) < SHEET_CLIPS:
             strips.append(picker.strip())
             captions.append(name(clip))
-    save_picture(to / "sheet.png", contact_sheet(strips, captions))
-    console.print(f"{len(written):,} clips and sheet.png in {to}", highlight=False)
+    save_picture(to / SHEET, contact_sheet(strips, captions))
+    console.print(f"{len(written):,} clips and {SHEET} in {to}", highlight=False)
     return written

@@ -79,6 +79,7 @@ def compare(
     data: str,
     *,
     presets: str,
+    guide: str | None = None,
     minutes: float | None = None,
     clips: int | None = None,
     flops: float | None = None,
@@ -94,6 +95,7 @@ def compare(
     Args:
         data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3.
         presets: names of presets, with commas between them.
+        guide: the data set that translators of pairs are given, such as spade-64; see `train`.
         minutes: minutes to train each; 10 when no limit is given.
         clips: or training clips that each sees.
         flops: or floating-point operations that each spends, such as 1e15.
@@ -107,6 +109,7 @@ def compare(
     from footage.comparison import compare as compare_configs
 
     limit = Limit(MINUTES if minutes is None and clips is None and flops is None else minutes, clips, flops)
+    console = make_console(quiet)
     return compare_configs(
-        data, configs, Path(out), limit=limit, seed=seed, samples=samples, console=make_console(quiet)
+        data, configs, Path(out), limit=limit, seed=seed, samples=samples, console=console, guide=guide
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from footage.config.data import ClipConfig
 from footage.config.gan import CriticConfig
@@ -29,6 +30,48 @@ KINDS: dict[str, tuple[type, ...]] = {
     "translate": (TranslatorConfig,),
 }
 """The networks that each method trains."""
+EXAMPLES = {
+    "gan": ("conv3d-64", "recurrent-64"),
+    "vae": ("vae-64", "vae-gan-64"),
+    "predict": ("simvp-64", "svg-64"),
+    "translate": ("translate-64", "spade-64"),
+}
+"""Some presets of each method."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a model is good for."""
+
+    what: str
+    """What it is."""
+    does: str
+    """What it does."""
+    verbs: tuple[str, ...]
+    """The commands that take it; the first is the one that it was made for."""
+    example: str
+    """How that is used."""
+
+
+USES = {
+    "gan": Use("A video generator", "makes clips from seeds", ("generate",), "FOLDER --to CLIPS --count 16"),
+    "vae": Use(
+        "A video autoencoder",
+        "packs clips into few numbers, and unpacks them",
+        ("reconstruct", "interpolate", "embed", "generate"),
+        "FOLDER CLIP.mp4",
+    ),
+    "predict": Use(
+        "A predictor, which continues clips", "continues a clip", ("predict",), "FOLDER CLIP.mp4 --frames 50"
+    ),
+    "translate": Use(
+        "A translator of pictures or clips",
+        "turns a picture or a clip into another",
+        ("translate",),
+        "FOLDER CLIP.mp4",
+    ),
+}
+"""What models are good for, by their method."""
 VAE_TIME, VAE_SPACE = 4, 8
 """How much shorter and smaller a VAE's latent volume is than the clip."""
 
@@ -88,8 +131,8 @@ def check_method(
         ConfigError: with the reason.
     """
     if not isinstance(net, KINDS[method]):
-        known = " or ".join(kind.kind for kind in KINDS[method])  # type: ignore[attr-defined]
-        raise ConfigError(f"net.kind is {net.kind}, method {method} does not train it", f"give --net.kind {known}")
+        known = " or ".join(f"--preset {name}" for name in EXAMPLES[method])
+        raise ConfigError(f"net.kind is {net.kind}, method {method} does not train it", f"give {known} instead")
     if not critics and (method == "gan" or (isinstance(net, VaeConfig) and net.prior == "gan")):
         raise ConfigError("there is no critic", "give at least one")
     if method != "gan":

@@ -192,13 +192,13 @@ class Encodes(Sampler, Protocol):
     def embed(self, clips: Tensor) -> Tensor:
         """Return a short vector for each clip (B, C, T, H, W): (B, D). Clips that look alike have vectors alike."""
 
-    def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
-        """Return clips (steps, C, T, H, W) in [-1, 1] on the straight line between the codes of two clips.
+    def interpolate(self, a: Tensor, b: Tensor, places: Iterable[float]) -> Iterator[Tensor]:
+        """Yield clips (C, T, H, W) in [-1, 1] on the straight line between the codes of two clips, one at a time.
 
         Args:
             a: the first, (1, C, T, H, W), as its code is decoded.
             b: the last, the same shape.
-            steps: at least 2.
+            places: of the clips on the line, from 0, the first, to 1, the last.
         """
 
 

@@ -19,7 +19,6 @@ from torch.nn.functional import adaptive_avg_pool3d
 
 from footage.config import ClipConfig, Config, VaeConfig
 from footage.config.tasks import VAE_TIME, latent_clip
-from footage.errors import ConfigError
 from footage.likelihood import gaussian_nll, standard_kl, with_free_bits
 from footage.methods.base import Batch, Sampler, Wish
 from footage.methods.learner import Learner, Lesson
@@ -182,13 +181,11 @@ class VaeSampler:
         """Return the latent means of clips (B, C, T, H, W), averaged over octants: (B, 8 c)."""
         return adaptive_avg_pool3d(self._coded(_filled(clips)), POOLED).flatten(1).clone()  # B c 2 2 2 -> B (8 c)
 
-    def interpolate(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
-        """Return (steps, C, T, H, W) between the means of two clips (1, C, T, H, W); see `base.Encodes`."""
-        if steps < 2:
-            raise ConfigError(f"steps is {steps}", "give at least 2: the first clip and the last")
+    def interpolate(self, a: Tensor, b: Tensor, places: Iterable[float]) -> Iterator[Tensor]:
+        """Yield (C, T, H, W) between the means of two clips (1, C, T, H, W); see `base.Encodes`."""
         first, last = self._coded(_filled(a)), self._coded(_filled(b))
-        made = [self._decoded(torch.lerp(first, last, number / (steps - 1))) for number in range(steps)]
-        return torch.cat(made)[:, :, : a.shape[2]]
+        for place in places:
+            yield self._decoded(torch.lerp(first, last, place))[0, :, : a.shape[2]]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Show real clips (B, C, T, H, W) decoded again, and new ones; see `footage.methods.base.Sampler`."""
