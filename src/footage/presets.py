@@ -64,6 +64,7 @@ _PREDICT = Config(
     method="predict",
     clip=ClipConfig(frames=20, height=64, width=64),
     net=SimVpConfig(),
+    learn=LearnConfig(lr=2e-3, beta2=0.999),
     critics=(),
     train=TrainConfig(batch_size=16),
 )
@@ -182,7 +183,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         replace(
             _PREDICT,
             # A squared error of 0.03 to 0.1 then counts as much as a few verdicts.
-            learn=LearnConfig(weight=100.0, critics_after=5_000),
+            learn=LearnConfig(lr=1e-3, weight=100.0, critics_after=5_000),
             gan=_64.gan,
             critics=_CLIP_AND_SPARSE,
         ),
@@ -193,8 +194,8 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         replace(
             _PREDICT,
             net=ConvLstmConfig(),
-            learn=LearnConfig(clip_gradient=1.0),
-            task=TaskConfig(truth=20_000),
+            learn=LearnConfig(lr=1e-3, beta2=0.999, clip_gradient=1.0),
+            train=TrainConfig(batch_size=8),
         ),
     ),
     (
@@ -202,6 +203,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "stochastic predictor with a learned prior (SVG-LP): one of many futures of 10 frames of 64×64",
         replace(
             _PREDICT,
+            learn=LearnConfig(),
             net=SvgConfig(width=16),
             # Published: squared errors in [0, 1] summed over frames + 1e-4 KL. Ours in [-1, 1], mean of 10: 4/10 of it.
             kl=KlConfig(beta=4e-5),
