@@ -299,3 +299,11 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path, verb: str) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0] + 100_000, peaks
+
+
+def test_a_wide_clip_is_letterboxed_or_cropped(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "m", preset="simvp-64", **KNOBS)
+    wide = clips.write(tmp_path / "wide.mp4", [np.full((32, 64, 3), 250, np.uint8)] * 20)
+    model = Model(tmp_path / "m")
+    boxed, cropped = (frames(model.predict(wide, 1, fit=fit))[0] for fit in ("letterbox", "crop"))  # type: ignore[arg-type]
+    assert (boxed[:8] < 30).all() and (boxed[10:22] > 220).all() and (cropped > 220).all()

@@ -20,6 +20,7 @@ from footage.config.tasks import guides
 from footage.errors import ConfigError, MediaError
 from footage.methods.base import Converts, Encodes, Predicts
 from footage.sample import SEED_LIMIT, from_uint8, to_uint8
+from footage.video.geometry import Fit
 from footage.video.reading import Footage
 from footage.video.sheet import tile
 
@@ -72,7 +73,15 @@ def _enough(given: Footage, frames: int, needed: int, fps: float) -> None:
 
 
 def predict(
-    sampler: Predicts, info: ModelInfo, given: Footage, *, frames: int, samples: int, seed: int, past: int | None
+    sampler: Predicts,
+    info: ModelInfo,
+    given: Footage,
+    *,
+    frames: int,
+    samples: int,
+    seed: int,
+    past: int | None,
+    fit: Fit,
 ) -> Clip:
     """Continue a clip from its end, in one or several ways.
 
@@ -84,6 +93,7 @@ def predict(
         samples: futures, side by side.
         seed: of the first; the next has the next.
         past: frames of the clip that stand before its futures; None for those that the model looks at.
+        fit: how a picture of another shape is fitted in.
 
     Raises:
         ConfigError: a number is out of range, or several futures of a model that knows one.
@@ -98,7 +108,7 @@ def predict(
     if not 0 <= shown <= MOST_PAST:
         raise ConfigError(f"past is {shown}", f"give 0 to {MOST_PAST}")
     clip, kept = sampler.clip, deque[Frames](maxlen=max(sampler.past, shown))
-    for chunk in given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps):
+    for chunk in given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps, fit=fit):
         kept.extend(frame.copy() for frame in chunk[-(kept.maxlen or 0) :])
     _enough(given, len(kept), sampler.past, info.fps)
     window = np.stack(list(kept))
@@ -145,6 +155,8 @@ class Conversion:
     """Show what was given on the left."""
     seed: int = 0
     """Of everything random."""
+    fit: Fit = "letterbox"
+    """How a picture of another shape is fitted in."""
 
 
 def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion, watch: Pair | None = None) -> Clip:
@@ -173,7 +185,7 @@ def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion,
         height, width = (max(2 * UNIT, side // UNIT * UNIT) for side in given.size())
 
     def tensors() -> Iterator[Tensor]:
-        for chunk in given.chunks(height=height, width=width, channels=channels, fps=info.fps):
+        for chunk in given.chunks(height=height, width=width, channels=channels, fps=info.fps, fit=how.fit):
             yield from_uint8((chunk[:1] if animates else chunk)[None], sampler.device)
             if animates:
                 return

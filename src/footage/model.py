@@ -16,6 +16,7 @@ from footage.conversion import Conversion, Pair
 from footage.errors import ConfigError, nearest
 from footage.methods.base import Converts, Encodes, Generates, Predicts, Sampler, Wish
 from footage.sample import draw_label, one_video
+from footage.video.geometry import Fit
 from footage.video.reading import Footage
 
 
@@ -158,7 +159,14 @@ class Model:
         return Clip(lambda: one_video(self.generator, wish, frames), frames, fps or self.info.fps, metadata)
 
     def predict(
-        self, clip: Path | str, frames: int | None = None, *, samples: int = 1, seed: int = 0, past: int | None = None
+        self,
+        clip: Path | str,
+        frames: int | None = None,
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        past: int | None = None,
+        fit: Fit = "letterbox",
     ) -> Clip:
         """Continue a clip from its end; see `footage.conversion.predict`.
 
@@ -168,6 +176,7 @@ class Model:
             samples: futures, side by side.
             seed: of the first future.
             past: frames of the clip that stand before; None for those that the model looks at.
+            fit: how a picture of another shape is fitted in: letterbox, crop or stretch.
         """
         if not isinstance(self.sampler, Predicts):
             raise self.unable("continues no clips")
@@ -175,7 +184,7 @@ class Model:
         if length < 1:
             raise ConfigError(f"frames is {frames}", "give at least 1")
         return conversion.predict(
-            self.sampler, self.info, Footage(Path(clip)), frames=length, samples=samples, seed=seed, past=past
+            self.sampler, self.info, Footage(Path(clip)), frames=length, samples=samples, seed=seed, past=past, fit=fit
         )
 
     def convert(self, clip: Path | str, how: Conversion | None = None, watch: Pair | None = None) -> Clip:

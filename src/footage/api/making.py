@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute."""
+Fit = Literal["letterbox", "crop", "stretch"]
+"""How a picture of another shape is fitted in: black bars, cut off, or neither."""
 Format = Literal["mp4", "webm", "gif", "png"]
 """What clips are written as; png is a folder of frames."""
 SHEET = "sheet.png"
@@ -80,6 +82,7 @@ def predict(
     samples: int = 1,
     seed: int = 0,
     past: int | None = None,
+    fit: Fit = "letterbox",
     device: Device = "auto",
     quiet: bool = False,
 ) -> Path:
@@ -87,12 +90,13 @@ def predict(
 
     Args:
         model: a model folder, or a run.
-        clip: a video, or a folder of pictures; it is resized and letterboxed as the model needs.
+        clip: a video, or a folder of pictures; it is resized as the model needs.
         to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-predicted.mp4 here.
         frames: how many to predict; left out, as many as the model learned to.
         samples: futures, side by side, where the model knows more than one.
         seed: seed of the first future; the next has the next.
         past: frames of the clip that stand before its futures; left out, those that the model looks at.
+        fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
         device: where to compute.
         quiet: print nothing.
 
@@ -101,7 +105,7 @@ def predict(
     """
     console, to = make_console(quiet), _target(clip, to, "predicted")
     loaded = load(model, device)
-    made = loaded.predict(clip, frames, samples=samples, seed=seed, past=past)
+    made = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit)
     with console.status("predicting"):
         made.save(to)
     about = made.metadata
@@ -120,6 +124,7 @@ def translate(
     as_is: bool = False,
     beside: bool = False,
     seed: int = 0,
+    fit: Fit = "letterbox",
     device: Device = "auto",
     quiet: bool = False,
 ) -> Path:
@@ -127,7 +132,7 @@ def translate(
 
     Args:
         model: a model folder, or a run.
-        clip: a video, a picture, or a folder of pictures; it is resized and letterboxed as the model needs.
+        clip: a video, a picture, or a folder of pictures; it is resized as the model needs.
         to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out,
             CLIP-translated.mp4 here.
         frames: length of a clip that is made from a picture; left out, the model's own.
@@ -136,6 +141,7 @@ def translate(
             translator of pairs it always is.
         beside: show the clip itself on the left.
         seed: of everything random.
+        fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
         device: where to compute.
         quiet: print nothing.
 
@@ -148,7 +154,7 @@ def translate(
     loaded = load(model, device)
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
-    how = Conversion(frames, own_size, as_is, beside, seed)
+    how = Conversion(frames, own_size, as_is, beside, seed, fit)
     with console.status("translating"):
         loaded.convert(clip, how).save(to)
     console.print(f"{clip.name} translated: {to}", highlight=False)
@@ -162,6 +168,7 @@ def reconstruct(
     to: Path | None = None,
     own_size: bool = False,
     beside: bool = False,
+    fit: Fit = "letterbox",
     device: Device = "auto",
     quiet: bool = False,
 ) -> Path:
@@ -169,10 +176,11 @@ def reconstruct(
 
     Args:
         model: a model folder, or a run.
-        clip: a video, or a folder of pictures; it is resized and letterboxed as the model needs.
+        clip: a video, or a folder of pictures; it is resized as the model needs.
         to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-reconstructed.mp4 here.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         beside: show the clip itself on the left.
+        fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
         device: where to compute.
         quiet: print nothing.
 
@@ -194,7 +202,7 @@ def reconstruct(
         values[1] += found.numel()
 
     with console.status("reconstructing"):
-        loaded.convert(clip, Conversion(own_size=own_size, beside=beside), watch).save(to)
+        loaded.convert(clip, Conversion(own_size=own_size, beside=beside, fit=fit), watch).save(to)
     console.print(f"{values[1]:,.0f} frames, PSNR {values[0] / values[1]:.2f} dB: {to}", highlight=False)
     return to
 
