@@ -6,7 +6,6 @@ Networks have the presets' sizes and random weights: memory does not depend on w
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from footage.checkpoint import ModelInfo, save_model
 from footage.data.store import Frames
 from footage.methods import METHODS
 from footage.presets import preset
+from footage.training.arithmetic import peak_gib
 from footage.video.encode import write_clip
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -64,7 +64,7 @@ def measure_here(verb: str, model: Path, clip: Path) -> None:
         api.embed(model, (clip,), clip.with_suffix(".npz"), quiet=True)
     else:
         getattr(api, verb)(model, clip, to=clip.with_name("made.mp4"), quiet=True)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_gib("cpu") * 1024)  # a process inherits the maximum that getrusage tells from its parent
 
 
 def main() -> None:
