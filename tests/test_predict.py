@@ -219,7 +219,7 @@ def test_fewer_true_frames_are_shown_as_training_goes_on(monkeypatch: pytest.Mon
     net, shares = network(method), []
     plain = net.forward
 
-    def spied(clips: Tensor, noise: dict[str, Tensor], shown: Tensor | None) -> object:
+    def spied(clips: Tensor, noise: dict[str, Tensor], shown: Tensor | None, rehearse: bool) -> object:
         shares.append(None if shown is None else float(shown.double().mean()))
         return plain(clips, noise, shown)
 

@@ -17,7 +17,7 @@ from footage.errors import TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method, PlainEngine
 
-WORKSPACE = 1.6
+WORKSPACE = 2.3
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
 LIBRARIES = 600 * 2**20
 """Bytes that the program takes before the first tensor."""
@@ -135,6 +135,48 @@ def fresh_method(config: Config, labels: int, place: Place) -> Method:
     return method
 
 
+class Saved:
+    """Counts the bytes that autograd keeps at once for backward passes, each storage once.
+
+    What is kept is held until it is let go, so that no storage takes another's place uncounted.
+
+    Args:
+        owned: addresses of storages that do not count: the weights'.
+    """
+
+    def __init__(self, owned: set[int]) -> None:
+        self.owned, self.peak = owned, 0
+        self._live: dict[int, tuple[int, int]] = {}  # address -> how often it is kept, bytes
+        self._bytes = 0
+
+    def pack(self, tensor: Tensor) -> _Held:
+        """Take a tensor that is to be kept."""
+        return _Held(self, tensor)
+
+    def count(self, address: int, size: int, change: int) -> None:
+        """Keep a storage once more, or once less."""
+        if address in self.owned:
+            return
+        times, _ = self._live.pop(address, (0, size))
+        if times + change > 0:
+            self._live[address] = (times + change, size)
+        self._bytes += size * ((times + change > 0) - (times > 0))
+        self.peak = max(self.peak, self._bytes)
+
+
+class _Held:
+    """A tensor that is kept for a backward pass."""
+
+    def __init__(self, saved: Saved, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self.saved, self.tensor = saved, tensor
+        self.address, self.size = storage.data_ptr(), storage.nbytes()
+        saved.count(self.address, self.size, 1)
+
+    def __del__(self) -> None:
+        self.saved.count(self.address, self.size, -1)
+
+
 def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) -> Needs:
     """Count weights and memory by one real step of one clip; time one of `timed_batch` clips if asked.
 
@@ -154,27 +196,18 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
 
 def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Needs:
     method = fresh_method(config, labels, place)
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
     average_bytes = sum(p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters())
     owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
-    activations, steps = 0, min(method.cycle, MOST_STEPS)
+    saved, steps = Saved(owned), min(method.cycle, MOST_STEPS)
     for number in range(steps):  # now and then there is a penalty, or a generator's update
-        kept.clear()
         begin = time.perf_counter()
         with (
             torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
-            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor),
         ):
             method.step(fake_batch(config, labels, 1, place.device), number, PlainEngine())
         seconds = time.perf_counter() - begin
-        activations = max(activations, sum(count for pointer, count in kept.items() if pointer not in owned))
     if seconds > SLOW:  # too slow to be timed in full
         seconds *= timed_batch
     elif timed_batch:
@@ -189,7 +222,7 @@ def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Nee
     return Needs(
         parameters={name: sum(p.numel() for p in net.parameters()) for name, net in method.nets.items()},
         fixed_bytes=LIBRARIES + 4 * weights + average_bytes,  # weights, gradients, two moments of Adam
-        clip_bytes=int(activations * WORKSPACE),
+        clip_bytes=int(saved.peak * WORKSPACE),
         step_seconds=seconds if timed_batch else 0.0,
         timed_batch=timed_batch,
     )
