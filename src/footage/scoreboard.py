@@ -94,6 +94,8 @@ How to read it:
 - **Motion ratio**: mean absolute change from frame to frame, model : real. **Motion distance**: Wasserstein distance of
   the clips' motion, as a part of the real mean. **Spectrum distance**: of the shares of power over temporal
   frequencies, 0 to 1. **Diversity**: standard deviation between clips; **contrast**: within frames.
+- Predictors and translators are given windows of held-out clips, and what they make of them is measured, without the
+  frames that they were given: beside generators, which make everything, they have an easier task.
 - **s/step** is the batch divided by the median of the logged clips a second, **clips/s** is over the whole time in the
   loop, saving and sampling included. **GFLOP/s**: matrix products and convolutions of real training steps, gradients
   and penalties included, in s/step's time. **Memory**: the largest that this process held in RAM while the preset was
