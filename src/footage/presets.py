@@ -21,6 +21,7 @@ from footage.config import (
     NetConfig,
     RecurrentConfig,
     SimVpConfig,
+    StreamConfig,
     SvgConfig,
     TaskConfig,
     TrainConfig,
@@ -126,6 +127,16 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "recurrent-64-long",
         "recurrent GAN that is trained on 32 frames of 64×64",
         replace(_64, clip=ClipConfig(frames=32, height=64, width=64), net=_RECURRENT, critics=_CLIP_AND_SPARSE),
+    ),
+    (
+        "stream-64",
+        "stream",
+        replace(
+            _64,
+            net=StreamConfig(),
+            gan=GanConfig(loss="relativistic", lr=3e-4, critic_lr=3e-4, r1=2.0, r2=2.0),
+            critics=(CriticConfig(sees="sparse", frames=3), CriticConfig(shrink=2)),
+        ),
     ),
     (
         "mocogan-64",

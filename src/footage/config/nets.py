@@ -86,6 +86,35 @@ class RecurrentConfig:
 
 
 @dataclass(frozen=True)
+class StreamConfig:
+    """The flagship generator: a content code and a bank of stationary noise, decoded frame by frame."""
+
+    kind: Literal["stream"] = "stream"
+    """Which generator."""
+    content: int = 64
+    """Length of the content code, one for a video."""
+    processes: int = 16
+    """Processes in the noise bank, two numbers each for every frame."""
+    fastest: float = 2.0
+    """The shortest time constant among them, in frames."""
+    slowest: float = 512.0
+    """The longest, in frames."""
+    points: int = 8
+    """Points that motion moves; what stands at them is decided by content. 0 for none."""
+    codes: int = 128
+    """Length of what frames are decoded from: the code of motion, and the style that content and label give."""
+    start: Literal["motion", "content"] = "content"
+    """."""
+    shot: int = 0
+    """0 for motion that goes on for ever; else clips are events of this many frames, and the generator is told the
+    time since their beginning."""
+    label: int = 16
+    """Length of the label's embedding, where there are labels."""
+    width: int = 32
+    """Channels of the outermost hidden stage; they double towards the innermost, up to 256."""
+
+
+@dataclass(frozen=True)
 class VaeConfig:
     """The causal (2+1)D video VAE."""
 
@@ -213,12 +242,12 @@ class TranslatorConfig:
         require(self.motion >= 1, "net.motion", self.motion, "give at least 1")
 
 
-GeneratorConfig = MlpConfig | Conv3dConfig | RecurrentConfig
+GeneratorConfig = MlpConfig | Conv3dConfig | RecurrentConfig | StreamConfig
 """Generators from noise."""
 PredictorConfig = ConvLstmConfig | SimVpConfig | SvgConfig
 """Networks that continue a clip."""
 NetConfig = (
-    MlpConfig | Conv3dConfig | RecurrentConfig | VaeConfig | ConvLstmConfig | SimVpConfig | SvgConfig | TranslatorConfig
+    MlpConfig | Conv3dConfig | RecurrentConfig | StreamConfig | VaeConfig | ConvLstmConfig | SimVpConfig | SvgConfig | TranslatorConfig
 )
 """Every network's configuration."""
 

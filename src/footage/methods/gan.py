@@ -19,16 +19,18 @@ from footage.ema import MovingAverage
 from footage.methods.adversary import Scene
 from footage.methods.base import Batch, Engine, Sampler, Sign
 from footage.methods.panel import Panel, gan_optimizer
-from footage.methods.samplers import FixedSampler, RollingSampler
+from footage.methods.samplers import FixedSampler, RollingSampler, StreamSampler
 from footage.nets.blocks import Generator, Made, learn_levels
 from footage.nets.conv3d import Conv3dGenerator
 from footage.nets.mlp import MlpGenerator
 from footage.nets.recurrent import RecurrentGenerator
+from footage.nets.stream import StreamGenerator
 
 GENERATORS: dict[str, type[Generator]] = {
     "mlp": MlpGenerator,
     "conv3d": Conv3dGenerator,
     "recurrent": RecurrentGenerator,
+    "stream": StreamGenerator,
 }
 """Every generator, by the `kind` of its configuration."""
 
@@ -148,5 +150,7 @@ class Gan:
         generator = nets["generator"]
         if isinstance(generator, RecurrentGenerator):
             return RollingSampler(config.clip, generator)
+        if isinstance(generator, StreamGenerator):
+            return StreamSampler(config.clip, generator)
         assert isinstance(generator, Generator)
         return FixedSampler(config.clip, generator)

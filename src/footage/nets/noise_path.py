@@ -1,0 +1,205 @@
+"""Paths of a noise bank's processes at rest: functions of a seed and of time, wherever one looks and in any order.
+
+A path is refined from coarse to fine: its states at frames 0, 64, 128, 256 ... follow one another, and between two known
+states lies a third, drawn from what the Markov process is there, given both (dyadic bridging). So a state far into a
+video costs O(log t), any two ways to it agree bit for bit, and fractions of a frame are drawn in the same way.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+BLOCK = 64
+"""Frames that are refined at once."""
+FINEST = 4
+"""Halvings of a frame that are drawn; between sixteenths of a frame the path is a cubic (Hermite) curve."""
+
+
+# exp(F d) of s = (a, a'/lambda), s' = lambda [[0, 1], [-1, -2]] s; r = lambda d.
+def transition(rates: Floats, gap: float) -> Floats:
+    """Return A with E[s(t + gap) | s(t)] = A s(t), gap >= 0 frames: (K,) -> (K, 2, 2)."""
+    r = rates * gap
+    return np.exp(-r)[:, None, None] * np.stack([np.stack([1 + r, r], -1), np.stack([-r, 1 - r], -1)], -2)
+
+
+# Q = I - A A'. In Q[0, 0] = 1 - exp(-2 r) (1 + 2 r + 2 r^2) all terms up to r^2 cancel: a series where r is small.
+def spread(rates: Floats, gap: float) -> Floats:
+    """Return the covariance Q of s(t + gap) given s(t): (K,) -> (K, 2, 2)."""
+    x = 2 * rates * gap
+    decay = np.exp(-x)
+    term, tail = x**3 / 6, np.zeros_like(x)
+    for n in range(4, 24):  # exp(-x) (x^3 / 3! + x^4 / 4! + ...)
+        tail, term = tail + term, term * x / n
+    place = np.where(x < 1, decay * tail, 1 - decay * (1 + x + x**2 / 2))
+    cross = decay * x**2 / 2
+    speed = place + 2 * x * decay
+    return np.stack([np.stack([place, cross], -1), np.stack([cross, speed], -1)], -2)
+
+
+@functools.lru_cache(maxsize=256)
+def _step(rates: tuple[float, ...], gap: float) -> tuple[Floats, Floats]:
+    """Return A and a square root of Q for a step forward."""
+    array = np.array(rates)
+    return transition(array, gap), _root(spread(array, gap), array * gap)
+
+
+@functools.lru_cache(maxsize=256)
+def _bridge(rates: tuple[float, ...], gap: float) -> tuple[Floats, Floats, Floats]:
+    """Return G, H and L: midway between states s and e, `gap` frames from both, lies N(G s + H e, L L')."""
+    array = np.array(rates)
+    r = np.minimum(array * gap, 1)
+    scale = np.stack([r**1.5, r**0.5], -1)  # of a short step's noise: the matrices are well-conditioned in these units
+    a = transition(array, gap) * scale[:, None, :] / scale[:, :, None]
+    q = spread(array, gap) / (scale[:, :, None] * scale[:, None, :])
+    inverse = np.linalg.inv(q)
+    back = a.swapaxes(1, 2) @ inverse
+    covariance = np.linalg.inv(inverse + back @ a)
+    units = scale[:, :, None] / scale[:, None, :]
+    root = np.linalg.cholesky(covariance) * scale[:, :, None]
+    return covariance @ inverse @ a * units, covariance @ back * units, root
+
+
+def _root(q: Floats, r: Floats) -> Floats:
+    scale = np.stack([np.minimum(r, 1) ** 1.5, np.minimum(r, 1) ** 0.5], -1)
+    whole: Floats = np.linalg.cholesky(q / (scale[:, :, None] * scale[:, None, :])) * scale[:, :, None]
+    return whole
+
+
+def _apply(matrix: Floats, states: Floats) -> Floats:
+    """Apply (K, 2, 2) to states (..., K, c, 2)."""
+    applied: Floats = np.einsum("kij,...kcj->...kci", matrix, states)
+    return applied
+
+
+class Path:
+    """One realisation of K processes of `parts` numbers each, for all times from 0 on.
+
+    Args:
+        rates: lambda of each process, a frame.
+        seed: everything follows from it, below 2^63.
+        parts: independent numbers of each process.
+        kind: paths of one seed that are to differ have different kinds.
+    """
+
+    def __init__(self, rates: Sequence[float], seed: int, parts: int = 2, kind: int = 0) -> None:
+        self.rates, self.parts, self._key = tuple(rates), parts, np.array([seed, kind], dtype=np.uint64)
+        self._block: tuple[int, int, Floats] | None = None
+
+    def states(self, times: Floats) -> Floats:
+        """Return the states (a, a'/lambda) at times (N,) in frames, 0 or more: (N, K, parts, 2)."""
+        assert times.ndim == 1 and (times >= 0).all(), "times are a line of numbers from 0 on"
+        fine = next((n for n in range(FINEST) if (times * 2**n % 1 == 0).all()), FINEST)
+        blocks = (times // BLOCK).astype(np.int64)
+        found = np.empty((len(times), len(self.rates), self.parts, 2))
+        for block in np.unique(blocks).tolist():
+            here = blocks == block
+            places = (times[here] - block * BLOCK) * 2**fine
+            found[here] = self._between(self._refined(block, fine), places, 2.0**-fine)
+        return found
+
+    def _between(self, states: Floats, places: Floats, gap: float) -> Floats:
+        """Return the states at places of a grid, cubic between its points."""
+        low = np.floor(places).astype(np.int64)
+        part = (places - low)[:, None, None]
+        start = states[low]
+        if not part.any():
+            return start
+        end, unit = states[np.minimum(low + 1, len(states) - 1)], np.array(self.rates)[:, None] * gap
+        a, b, u, v = start[..., 0], end[..., 0], start[..., 1] * unit, end[..., 1] * unit
+        cubic, square = 2 * (a - b) + u + v, 3 * (b - a) - 2 * u - v
+        value = ((cubic * part + square) * part + u) * part + a
+        slope = ((3 * cubic * part + 2 * square) * part + u) / unit
+        return np.stack([value, slope], axis=-1)
+
+    def _refined(self, block: int, fine: int) -> Floats:
+        """Return the states of a block at every 2^-fine of a frame, its end included: (64 * 2^fine + 1, K, parts, 2)."""
+        if self._block is None or self._block[0] != block or self._block[1] < fine:
+            states = np.stack([self._knot(block), self._knot(block + 1)])
+            gap = BLOCK / 2
+            level = 0
+            while gap >= 2.0**-fine:
+                level += 1
+                states, gap = self._halved(states, gap, block, level), gap / 2
+            self._block = (block, fine, states)
+        return self._block[2][:: 2 ** (self._block[1] - fine)]
+
+    def _halved(self, states: Floats, gap: float, block: int, level: int) -> Floats:
+        first, second, root = _bridge(self.rates, gap)
+        drawn = self._normal(block, level, len(states) - 1)
+        middle = _apply(first, states[:-1]) + _apply(second, states[1:]) + _apply(root, drawn)
+        both = np.empty((2 * len(states) - 1, *states.shape[1:]))
+        both[::2], both[1::2] = states, middle
+        return both
+
+    def _knot(self, number: int) -> Floats:
+        """Return the state at frame 64 * number, (K, parts, 2), by halving the stretch between two powers of two."""
+        if number == 0:
+            return self._normal(0, 64, 1)[0]
+        top = number.bit_length() - 1
+        low, high = 1 << top, 2 << top
+        left = self._power(top)
+        if number == low:
+            return left
+        right = self._power(top + 1)
+        while True:
+            middle = (low + high) // 2
+            gap = float(middle - low)
+            first, second, root = _bridge(self.rates, gap * BLOCK)
+            drawn = self._normal(middle, 65, 1)[0]
+            state = _apply(first, left) + _apply(second, right) + _apply(root, drawn)
+            if number == middle:
+                return state
+            if number < middle:
+                high, right = middle, state
+            else:
+                low, left = middle, state
+
+    def _power(self, exponent: int) -> Floats:
+        """Return the state at frame 64 * 2^exponent: forward from the power before, from frame 0 for the first."""
+        state = self._knot(0)
+        for n in range(exponent + 1):
+            matrix, root = _step(self.rates, float(BLOCK * (1 if n == 0 else 1 << (n - 1))))
+            state = _apply(matrix, state) + _apply(root, self._normal(1 << n, 66, 1)[0])
+        return state
+
+    def _normal(self, index: int, level: int, count: int) -> Floats:
+        """Draw for a place of the tree, (count, K, parts, 2): the same numbers whenever it is visited."""
+        counter = np.array([0, 0, index, level], dtype=np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=self._key, counter=counter))
+        return rng.standard_normal((count, len(self.rates), self.parts, 2))
+
+
+class Bridge:
+    """A path that begins in one state and ends in another: a drawn one, corrected.
+
+    Conditioning by kriging (Matheron; Chilès and Delfiner 2012, section 7.3): s(t) + Cov(s(t), known) Cov(known)^-1
+    (known - s(known)) is distributed as the process is, given what is known; here its two ends.
+
+    Args:
+        path: the path that is corrected.
+        start: state at frame 0, (K, parts, 2).
+        end: state at frame `frames`.
+        frames: more than 0.
+    """
+
+    def __init__(self, path: Path, start: Floats, end: Floats, frames: float) -> None:
+        self.path, self.frames, self._rates = path, frames, np.array(path.rates)
+        across = transition(self._rates, frames)
+        eye = np.broadcast_to(np.eye(2), across.shape)
+        gram = np.concatenate([np.concatenate([eye, across.swapaxes(1, 2)], 2), np.concatenate([across, eye], 2)], 1)
+        drawn = path.states(np.array([0.0, frames]))
+        missed = np.concatenate([start - drawn[0], end - drawn[1]], axis=-1)  # K parts 4
+        self._weights = np.linalg.solve(gram, missed.swapaxes(1, 2))  # K 4 parts
+
+    def states(self, times: Floats) -> Floats:
+        """Return the states at times (N,) from 0 to `frames`: (N, K, parts, 2)."""
+        before = np.stack([transition(self._rates, time) for time in times.tolist()])  # N K 2 2
+        after = np.stack([transition(self._rates, self.frames - time) for time in times.tolist()]).swapaxes(2, 3)
+        change = np.concatenate([before, after], axis=3) @ self._weights  # N K 2 parts
+        return self.path.states(times) + change.swapaxes(2, 3)
