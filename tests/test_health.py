@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from footage.methods.gan import Gan
-from footage.metrics.motion import contrast, diversity, motion_energy
-from footage.training.health import judge_samples, sample_figures
+from footage.metrics.motion import contrast, diversity, motion_energy, sticking
+from footage.training.health import judge_samples, periodicity, sample_figures
 from tests.models import tiny_config
 
 
@@ -33,6 +33,10 @@ def test_each_sign_is_named_with_a_remedy() -> None:
     assert kinds(torch.zeros_like(reals), reals) == {"grey"}
     assert kinds(walk(1)[:, :, :1].expand_as(reals), reals) == {"frozen"}
     assert kinds(walk(1)[:1].expand_as(reals), reals) == {"collapsed"}
+    cycle = torch.rand(6, 3, 1, 16, 16) * (torch.arange(16) % 4 == 0).float().cumsum(0).view(1, 1, 16, 1, 1)
+    wandering = torch.randn(6, 3, 16, 16, 16, generator=torch.Generator().manual_seed(4)).cumsum(2) / 4
+    assert periodicity(cycle) > 0.6 > 0.2 > periodicity(wandering)
+    assert "periodic" in kinds(cycle * wandering.std() / cycle.std(), wandering)
     (sign,) = judge_samples(sample_figures(torch.zeros_like(reals), reals))
     assert "0%" in sign.text
 
@@ -42,7 +46,16 @@ def test_critic_that_has_won_and_remedies_for_every_sign() -> None:
     (sign,) = gan.judge({"clip_real": 8.0, "clip_fake": -9.0})
     assert sign.kind == "critic won" and "17.0" in sign.text
     assert gan.judge({"clip_real": 2.0, "clip_fake": -2.0}) == [] == gan.judge({})
-    assert {"critic won", "grey", "frozen", "collapsed", "diverged"} <= set(gan.remedies)
+    assert {"critic won", "grey", "frozen", "collapsed", "periodic", "sticking", "diverged"} <= set(gan.remedies)
+
+
+def test_detail_that_sticks_while_light_moves() -> None:
+    rng = torch.Generator().manual_seed(0)
+    grain, light = torch.randn(4, 1, 1, 16, 16, generator=rng), torch.randn(4, 1, 12, 1, 1, generator=rng)
+    stuck = grain + light
+    moved = torch.stack([torch.roll(grain[:, :, 0], t, dims=-1) for t in range(12)], dim=2) + light
+    assert sticking(stuck) > 0.99 and sticking(moved) < 0.5 and sticking(torch.zeros(1, 1, 4, 8, 8)) == 0
+    assert "sticking" in kinds(stuck, moved) and "sticking" not in kinds(moved, stuck)
 
 
 def test_still_data_is_not_called_frozen() -> None:

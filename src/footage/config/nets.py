@@ -99,11 +99,17 @@ class StreamConfig:
     """The shortest time constant among them, in frames."""
     slowest: float = 512.0
     """The longest, in frames."""
-    points: int = 8
+    points: int = 12
     """Points that motion moves; what stands at them is decided by content. 0 for none."""
     codes: int = 128
     """Length of what frames are decoded from: the code of motion, and the style that content and label give."""
-    start: Literal["motion", "content"] = "content"
+    blocks: int = 2
+    """."""
+    palette: int = 4
+    """."""
+    gain: bool = False
+    """."""
+    most: int = 256
     """."""
     shot: int = 0
     """0 for motion that goes on for ever; else clips are events of this many frames, and the generator is told the
@@ -247,7 +253,15 @@ GeneratorConfig = MlpConfig | Conv3dConfig | RecurrentConfig | StreamConfig
 PredictorConfig = ConvLstmConfig | SimVpConfig | SvgConfig
 """Networks that continue a clip."""
 NetConfig = (
-    MlpConfig | Conv3dConfig | RecurrentConfig | StreamConfig | VaeConfig | ConvLstmConfig | SimVpConfig | SvgConfig | TranslatorConfig
+    MlpConfig
+    | Conv3dConfig
+    | RecurrentConfig
+    | StreamConfig
+    | VaeConfig
+    | ConvLstmConfig
+    | SimVpConfig
+    | SvgConfig
+    | TranslatorConfig
 )
 """Every network's configuration."""
 

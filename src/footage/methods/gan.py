@@ -49,6 +49,8 @@ class Gan:
         "grey": "a lower --gan.lr, or start again with another --train.seed",
         "frozen": "train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
         "collapsed": "a larger --train.batch-size, ten times --gan.r1, or a lower --gan.lr",
+        "periodic": "--gan.periodicity avoid, or train longer",
+        "sticking": "--augment.probability 0.3 with --augment.translation, or train longer",
         "diverged": "lower --gan.lr and --gan.critic-lr, or give --train.precision fp32",
     }
 

@@ -58,6 +58,8 @@ class Learner(ABC):
         "grey": "a lower --learn.lr, or start again with another --train.seed",
         "frozen": "train longer, or add a critic that sees the clip",
         "collapsed": "train longer, or a larger --train.batch-size",
+        "periodic": "train longer, or more clips",
+        "sticking": "train longer, or add a critic that sees the clip",
         "diverged": "lower --learn.lr, give --learn.clip-gradient 1, or --train.precision fp32",
     }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 
 def motion_energies(clips: Tensor) -> Tensor:
@@ -100,3 +101,16 @@ def contrast(clips: Tensor) -> float:
 def diversity(clips: Tensor) -> float:
     """Return the mean over voxels of the standard deviation between clips (B, C, T, H, W); 0 for copies."""
     return float(clips.double().std(dim=0, unbiased=False).mean())
+
+
+def sticking(clips: Tensor) -> float:
+    """Return how much of the fine detail stays at its pixels: 1 where all of it does, less where it moves along.
+
+        mean |mean over t of d_t| / mean |d_t|,   d = x - (x averaged over 3 x 3 pixels)
+
+    (B, C, T, H, W); the texture sticking of Karras et al. 2021 (StyleGAN3), as a number. A still background has detail
+    that rightly stays: compare with real clips. 0 where there is no detail.
+    """
+    fine = clips - avg_pool3d(clips, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)
+    whole = float(fine.abs().mean(dtype=torch.float64))
+    return float(fine.mean(dim=2).abs().mean(dtype=torch.float64)) / whole if whole else 0.0

@@ -8,57 +8,103 @@ made without those before it, and time runs at any rate. Motion moves points; wh
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, leaky_relu
+from torch.nn.functional import leaky_relu, pixel_shuffle
 
 from footage.config import ClipConfig, StreamConfig
 from footage.nets.blocks import LEAK, Generator, LabelTable, Levels, Made, Noise, PixelNorm, doublings, start_smooth
 from footage.nets.noise_bank import NoiseBank
 
 
-class Points(nn.Module):
-    """Codes (N, D) -> features around moving points (N, 3 P, h, w): a spot at each, and its slopes.
+class Places(nn.Module):
+    """Codes (N, D) -> places and sizes of points (N, P, 3)."""
 
-    exp(-d^2 / 2 s^2) times 1, y / s and x / s, with (y, x) from the point, in halves of the picture.
-    """
-
-    def __init__(self, codes: int, points: int, height: int, width: int) -> None:
+    def __init__(self, codes: int, points: int) -> None:
         super().__init__()
         self.points = points
-        self.place = nn.Linear(codes, points * 3)
+        self.linear = nn.Linear(codes, points * 3)
         with torch.no_grad():
-            self.place.weight.view(points, 3, codes)[:, :2].normal_(std=0.5 * codes**-0.5)
-            self.place.weight.view(points, 3, codes)[:, 2].normal_(std=0.05 * codes**-0.5)
-            self.place.bias.zero_()
-            self.place.bias.view(points, 3)[:, 2] = torch.linspace(math.log(0.12), math.log(0.5), points)
+            self.linear.weight.view(points, 3, codes)[:, :2].normal_(std=0.5 * codes**-0.5)
+            self.linear.weight.view(points, 3, codes)[:, 2].normal_(std=0.05 * codes**-0.5)
+            self.linear.bias.zero_()
+            self.linear.bias.view(points, 3)[:, 2] = torch.linspace(math.log(0.12), math.log(0.5), points)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        with torch.autocast(codes.device.type, enabled=False):
+            return self.linear(codes.float()).unflatten(1, (self.points, 3))
+
+
+class Spots(nn.Module):
+    """Places (N, P, 3), style (N, s) -> features around the points (N, c, h, w)."""
+
+    def __init__(self, style: int, points: int, height: int, width: int, channels: int) -> None:
+        super().__init__()
+        self.tint = nn.Linear(style, 3 * points)
+        nn.init.normal_(self.tint.weight, std=0.5 * style**-0.5)
+        nn.init.zeros_(self.tint.bias)
+        self.mix = nn.Conv2d(3 * points, channels, 1)
         short = min(height, width)
         ys = (torch.arange(height) + 0.5 - height / 2) / (short / 2)
         xs = (torch.arange(width) + 0.5 - width / 2) / (short / 2)
         self.register_buffer("ys", ys, persistent=False)
         self.register_buffer("xs", xs, persistent=False)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        with torch.autocast(codes.device.type, enabled=False):
-            y, x, size = self.place(codes.float()).unflatten(1, (self.points, 3)).unbind(dim=2)  # N P
+    def forward(self, places: Tensor, style: Tensor) -> Tensor:
+        with torch.autocast(places.device.type, enabled=False):
+            y, x, size = places.unbind(dim=2)  # N P
             size = size.clamp(-4, 1).exp()
             down = (self.ys - y[..., None]) / size[..., None]  # N P h
             across = (self.xs - x[..., None]) / size[..., None]  # N P w
             g, f = torch.exp(-down.square() / 2), torch.exp(-across.square() / 2)
-            spot = g[..., None] * f[..., None, :]
-            parts = [spot, (g * down)[..., None] * f[..., None, :], g[..., None] * (f * across)[..., None, :]]
-            return torch.cat(parts, dim=1)  # N 3P h w
+            tint = (1 + self.tint(style.float())).unflatten(1, (3, -1))  # N 3 P
+            # as outer products of rows and columns, three for each point
+            rows = torch.cat([g * tint[:, 0, :, None], g * down * tint[:, 1, :, None], g * tint[:, 2, :, None]], dim=1)
+            columns = torch.cat([f, f, f * across], dim=1)  # N 3P w
+        kind = torch.bfloat16 if torch.is_autocast_enabled(places.device.type) else torch.float32
+        spots = (rows.to(kind).unsqueeze(3) * columns.to(kind).unsqueeze(2)).contiguous(
+            memory_format=torch.channels_last
+        )  # N 3P h w
+        return self.mix(spots)
+
+
+def enlarge_smooth(conv: nn.Conv2d) -> None:
+    """Let a convolution that `pixel_shuffle` follows begin as linear interpolation after a random mixing of channels."""
+    near, far = torch.tensor([0.25, 0.75, 0.0]), torch.tensor([0.0, 0.75, 0.25])  # of the even and the odd pixels
+    taps = torch.stack([near, far])
+    mixing = torch.randn(conv.out_channels // 4, conv.in_channels) / conv.in_channels**0.5
+    weight = torch.einsum("oi,ah,bw->oabihw", mixing, taps, taps).flatten(0, 2)
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+        if conv.bias is not None:
+            conv.bias.zero_()
+
+
+class Block(nn.Module):
+    """x + conv(lrelu(scale(norm(x))))."""
+
+    def __init__(self, style: int, channels: int) -> None:
+        super().__init__()
+        self.norm = PixelNorm()
+        self.scale = Scale(style, channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.conv.weight.mul_(0.5)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return x + self.conv(leaky_relu(self.scale(self.norm(x), style), LEAK))
 
 
 class Scale(nn.Module):
     """x (N, c, h, w), style (N, s) -> x (1 + A s)."""
 
-    def __init__(self, style: int, channels: int) -> None:
+    def __init__(self, style: int, channels: int, zero: bool = False) -> None:
         super().__init__()
         self.linear = nn.Linear(style, channels)
-        nn.init.normal_(self.linear.weight, std=0.5 * style**-0.5)
+        nn.init.normal_(self.linear.weight, std=0.0 if zero else 0.5 * style**-0.5)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -89,22 +135,34 @@ class StreamGenerator(Generator):
             nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
             nn.init.zeros_(layer.bias)
         count = doublings(clip.height, clip.width)
-        widths = [min(256, net.width * 2**i) for i in reversed(range(count))]
+        widths = [min(net.most, net.width * 2**i) for i in reversed(range(count))]
         self.base = (widths[0], clip.height >> count, clip.width >> count)
         self.start = nn.Linear(net.codes, math.prod(self.base))
         self.norm = PixelNorm()
-        self.stages = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(widths, [*widths[1:], clip.channels], strict=True)
-        )
+        self.stages = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.out = nn.Conv2d(widths[-1], 4 * (clip.channels + net.palette), 3, padding=1)
+        enlarge_smooth(self.out)
+        self.channels = clip.channels
+        if net.palette:
+            with torch.no_grad():
+                self.out.bias[4 * clip.channels :] = -3
+            self.palette = nn.Linear(net.codes, clip.channels * net.palette)
+            nn.init.normal_(self.palette.weight, std=2 * net.codes**-0.5)
+            nn.init.zeros_(self.palette.bias)
         self.scales = nn.ModuleList(Scale(net.codes, c) for c in widths)
         for stage in self.stages:
             assert isinstance(stage, nn.ConvTranspose2d)
             start_smooth(stage)
-        self.at = min(2, count - 1)  # 16 x 16 of 64 x 64
-        if net.points:
-            self.spots = Points(net.codes, net.points, self.base[1] << self.at, self.base[2] << self.at)
-            self.mix = nn.Conv2d(3 * net.points, widths[self.at], 1)
-            self.tint = Scale(net.codes, 3 * net.points)
+        self.still = min(2, count - 1)  # stages of the canvas: up to 16 x 16 of 64 x 64
+        after = range(self.still, count)
+        self.place = Places(net.codes, net.points)
+        self.spots = nn.ModuleList(
+            Spots(net.codes, net.points, self.base[1] << n, self.base[2] << n, widths[n]) for n in after
+        )
+        self.blocks = nn.ModuleList(
+            Block(net.codes, widths[n]) if k < net.blocks else nn.Identity() for k, n in enumerate(after)
+        )
+        self.moved = nn.ModuleList(Scale(net.codes, widths[n], zero=True) for n in after) if net.gain else None
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one clip's noise."""
@@ -134,11 +192,33 @@ class StreamGenerator(Generator):
             waves = [way * 1.7] + [f(math.pi * n / 2 * way) for n in (1, 2) for f in (torch.sin, torch.cos)]
             parts.append(torch.stack(waves, dim=2))
         codes = self.motion(torch.cat(parts, dim=2)).flatten(0, 1)  # (B T) D
-        styles = (style.unsqueeze(1).expand(-1, length, -1) if style.ndim == 2 else style).flatten(0, 1)
-        x = self.start(styles if self.net.start == 'content' else codes).unflatten(1, self.base)
-        for number, stage in enumerate(self.stages):
-            if number == self.at and self.net.points:
-                x = self.norm(x) + self.mix(self.tint(self.spots(codes), styles).to(x.dtype))
-            x = self.scales[number](self.norm(x), styles)
-            x = stage(leaky_relu(x, LEAK))
+        # Where content stays, the canvas is made once for all frames.
+        x = self.start(style.flatten(0, -2)).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
+        each = style.flatten(0, -2)
+        for scale, stage in zip(self.scales[: self.still], self.stages[: self.still], strict=True):
+            x = stage(leaky_relu(scale(self.norm(x), each), LEAK))
+        if style.ndim == 2:
+            x = (
+                x.unsqueeze(1)
+                .expand(-1, length, -1, -1, -1)
+                .flatten(0, 1)
+                .contiguous(memory_format=torch.channels_last)
+            )
+            each = each.repeat_interleave(length, dim=0)
+        places = self.place(codes)
+        x = self.norm(x)
+        for k, scale in enumerate(self.scales[self.still :]):
+            x = x + self.spots[k](places, each).to(x.dtype)
+            if self.moved is not None:
+                x = self.moved[k](x, codes)
+            if isinstance(self.blocks[k], Block):
+                x = self.blocks[k](x, each)
+            x = leaky_relu(scale(self.norm(x), each), LEAK)
+            n = k + self.still
+            x = self.stages[n](x) if n < len(self.stages) else pixel_shuffle(self.out(x), 2)
+        if self.net.palette:
+            x, masks = x.float().tensor_split((self.channels,), dim=1)
+            with torch.autocast(x.device.type, enabled=False):
+                colours = self.palette(each.float()).unflatten(1, (self.channels, -1))  # (B T) C R
+                x = x + torch.einsum("ncr,nrhw->nchw", colours, torch.sigmoid(masks))
         return self.levels.pixels(rearrange(x, "(b t) c h w -> b c t h w", t=length))
