@@ -53,7 +53,7 @@ def penalties_of(config: Config, weights: Tensor) -> dict[str, Tensor]:
     shown = noise(clip.channels, 0), noise(clip.channels, 1)
     batch = Batch(shown[0], None, torch.Generator().manual_seed(2), 4)
     net = Weighing(weights)
-    _, log = adversary.learn(net, adversary.scene(batch, *shown), batch, penalised=True)
+    _, log = adversary.learn(net, adversary.scene(batch, *shown), batch, 1.0)
     names = ("r1", "r2", "gradient_penalty", "temporal")
     return {name: log[key] for name in names if (key := f"{adversary.name}_{name}") in log}
 

@@ -23,6 +23,7 @@ from footage.config import (
     MlpConfig,
     RecurrentConfig,
     SimVpConfig,
+    StreamConfig,
     SvgConfig,
     TaskConfig,
     VaeConfig,
@@ -87,6 +88,12 @@ CONFIGS = {
         net=RECURRENT,
         critics=(CriticConfig(width=4, labels="classify"), frames(patch=True), frames(frames=3)),
         gan=GanConfig(loss="hinge", **ALL),  # type: ignore[arg-type]
+    ),
+    "stream": dataclasses.replace(
+        BASE,
+        net=StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, label=4, width=4, shot=12),
+        critics=(CriticConfig(sees="sparse", frames=3, width=4), CriticConfig(shrink=2, width=4)),
+        gan=GanConfig(loss="relativistic", burn_in=8, **ALL),  # type: ignore[arg-type]
     ),
     "sparse": dataclasses.replace(
         BASE,

@@ -6,7 +6,16 @@ import itertools
 import pytest
 import torch
 
-from footage.config import ClipConfig, Config, Conv3dConfig, CriticConfig, GanConfig, MlpConfig, RecurrentConfig
+from footage.config import (
+    ClipConfig,
+    Config,
+    Conv3dConfig,
+    CriticConfig,
+    GanConfig,
+    MlpConfig,
+    RecurrentConfig,
+    StreamConfig,
+)
 from footage.config.tasks import guides, takes_labels
 from footage.errors import ConfigError
 from footage.losses import LOSSES
@@ -53,6 +62,8 @@ GENERATORS = {
     "conv3d, concatenated": Conv3dConfig(latent=8, label=4, width=4, mix="concatenate"),
     "gru": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4),
     "lstm": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, cell="lstm"),
+    "stream": StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, label=4, width=4),
+    "shots": StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, label=4, width=4, shot=9, palette=0),
     "concatenated": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, mix="concatenate"),
 }
 CRITICS = {

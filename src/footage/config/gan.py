@@ -12,6 +12,9 @@ from footage.errors import ConfigError
 
 LossName = Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "relativistic"]
 
+EARLY_BETA2 = 0.9
+"""Adam's second moment decay at the beginning of a burn-in."""
+
 
 @dataclass(frozen=True)
 class GanConfig:
@@ -49,6 +52,9 @@ class GanConfig:
     """Frames of a loop."""
     periodicity_weight: float = 1.0
     """Weight of that in the generator's loss."""
+    burn_in: int = 0
+    """Clips seen over which rates fall to a quarter, penalties to a tenth, and beta2 rises from 0.9 to its value, all by
+    half a cosine (R3GAN; scale it to the run: a third to all of its clips); 0 for none."""
     ema: float = 5_000.0
     """Half-life of the moving average of the generator's weights, in clips seen."""
 
@@ -66,6 +72,13 @@ class GanConfig:
             require(value >= 0, f"gan.{knob}", value, "give 0 or more")
         require(self.penalty_every >= 1, "gan.penalty_every", self.penalty_every, "give at least 1")
         require(self.period >= 1, "gan.period", self.period, "give at least 1 frame")
+        require(self.burn_in >= 0, "gan.burn_in", self.burn_in, "give 0 for none, or a number of clips")
+        require(
+            not self.burn_in or (self.beta2 >= EARLY_BETA2 and self.optimizer == "adam"),
+            "gan.burn_in",
+            self.burn_in,
+            f"Adam's beta2 rises from {EARLY_BETA2} with it: give --gan.optimizer adam and at least that --gan.beta2, or 0",
+        )
         require(self.ema >= 0, "gan.ema", self.ema, "give 0 for no averaging, or a number of clips")
         self._check_penalties()
 

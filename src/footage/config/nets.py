@@ -87,37 +87,48 @@ class RecurrentConfig:
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """The flagship generator: a content code and a bank of stationary noise, decoded frame by frame."""
+    """The flagship generator: content, a bank of stationary noise that moves points, and a decoder of single frames."""
 
     kind: Literal["stream"] = "stream"
     """Which generator."""
     content: int = 64
     """Length of the content code, one for a video."""
     processes: int = 16
-    """Processes in the noise bank, two numbers each for every frame."""
+    """Processes in the noise bank, two numbers each for every frame; every other one turns."""
     fastest: float = 2.0
     """The shortest time constant among them, in frames."""
     slowest: float = 512.0
     """The longest, in frames."""
     points: int = 12
-    """Points that motion moves; what stands at them is decided by content. 0 for none."""
+    """Points that motion moves; what stands at them is decided by content."""
+    groups: int = 3
+    """Groups of points that move together; a divisor of `points`."""
+    palette: int = 4
+    """Colours that content chooses for a video, each with a mask; 0 for none."""
     codes: int = 128
     """Length of what frames are decoded from: the code of motion, and the style that content and label give."""
-    blocks: int = 2
-    """."""
-    palette: int = 4
-    """."""
-    gain: bool = False
-    """."""
-    most: int = 256
-    """."""
     shot: int = 0
-    """0 for motion that goes on for ever; else clips are events of this many frames, and the generator is told the
-    time since their beginning."""
+    """0 for motion that goes on for ever; else clips are parts of events of this many frames, and the generator is told
+    the time since their beginning."""
     label: int = 16
     """Length of the label's embedding, where there are labels."""
     width: int = 32
-    """Channels of the outermost hidden stage; they double towards the innermost, up to 256."""
+    """Channels of the outermost hidden stage; they double towards the innermost, up to four times as many."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one, and times that are not in order."""
+        _check_sizes(self.content, self.label)
+        for knob, most in (("processes", 256), ("points", 256), ("groups", 256), ("codes", 4096)):
+            value = getattr(self, knob)
+            require(1 <= value <= most, f"net.{knob}", value, f"give 1 to {most}")
+        require(
+            self.points % self.groups == 0, "net.groups", self.groups, f"give a divisor of the {self.points} points"
+        )
+        require(self.fastest >= 1, "net.fastest", self.fastest, "give at least 1 frame")
+        require(self.slowest >= self.fastest, "net.slowest", self.slowest, f"give at least {self.fastest:g} frames")
+        require(0 <= self.palette <= 64, "net.palette", self.palette, "give 0 to 64 colours")
+        require(self.shot >= 0, "net.shot", self.shot, "give 0 for motion without end, or a number of frames")
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
 
 
 @dataclass(frozen=True)

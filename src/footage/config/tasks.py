@@ -14,6 +14,7 @@ from footage.config.nets import (
     NetConfig,
     PredictorConfig,
     SimVpConfig,
+    StreamConfig,
     SvgConfig,
     TranslatorConfig,
     VaeConfig,
@@ -142,6 +143,11 @@ def check_method(
                     f"critics.{number}.steps is {critic.steps}, with method {method} each step updates everything once",
                     f"give --critics.{number}.steps 1, and another --critics.{number}.lr",
                 )
+    if isinstance(net, StreamConfig) and 0 < net.shot < clip.frames:
+        raise ConfigError(
+            f"net.shot is {net.shot}, and clips of {clip.frames} frames are no parts of it",
+            f"give --net.shot {clip.frames} or more, or 0 for motion without end",
+        )
     if method == "vae":
         for knob, unit in (("frames", VAE_TIME), ("height", VAE_SPACE), ("width", VAE_SPACE)):
             if getattr(clip, knob) % unit:
@@ -167,6 +173,11 @@ def check_knobs(config: Config) -> None:
             f"gan.periodicity is {config.gan.periodicity}, with method {method} no clip is made from noise alone, "
             "whose motion could be asked to repeat itself or not",
             "give --gan.periodicity none, or another method",
+        )
+    if method != "gan" and config.gan.burn_in:
+        raise ConfigError(
+            f"gan.burn_in is {config.gan.burn_in}, with method {method} all rates follow those of learning by example",
+            "give --gan.burn-in 0, and --learn.decay",
         )
     if config.task.truth and isinstance(net, (SimVpConfig, SvgConfig)):
         reason = "makes all frames at once" if isinstance(net, SimVpConfig) else "is always shown true frames"

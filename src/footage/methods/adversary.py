@@ -52,9 +52,9 @@ class Adversary:
         labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each)
         return Scene(real, fake, labels)
 
-    def learn(self, net: nn.Module, scene: Scene, batch: Batch, penalised: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the critic's loss and what to log; real and fake share one pass."""
-        gan = self.gan
+    def learn(self, net: nn.Module, scene: Scene, batch: Batch, strength: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the critic's loss, with `strength` times the penalties, and what to log; real and fake share a pass."""
+        gan, penalised = self.gan, strength > 0
         exact = penalised and not gan.sigma
         reals = scene.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))
         fakes = scene.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
@@ -67,7 +67,7 @@ class Adversary:
             loss, log["labels"] = loss + named, named.detach()
         if penalised:
             for name, (weight, value) in self._penalties(net, scene, batch, reals, fakes, real, fake).items():
-                loss, log[name] = loss + gan.penalty_every * weight * value, value.detach()
+                loss, log[name] = loss + strength * weight * value, value.detach()
         return loss, {f"{self.name}_{key}": value for key, value in log.items()}
 
     def _penalties(

@@ -19,6 +19,7 @@ from footage.ema import MovingAverage
 from footage.methods.adversary import Scene
 from footage.methods.base import Batch, Engine, Sampler, Sign
 from footage.methods.panel import Panel, gan_optimizer
+from footage.methods.schedule import anneal
 from footage.methods.samplers import FixedSampler, RollingSampler, StreamSampler
 from footage.nets.blocks import Generator, Made, learn_levels
 from footage.nets.conv3d import Conv3dGenerator
@@ -83,6 +84,8 @@ class Gan:
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes."""
+        rates = {"generator": self.config.gan.lr} | self.panel.rates
+        anneal(self.config.gan, ((self.optimizers[name], rate) for name, rate in rates.items()), clips_seen)
         last = self.panel.left(clips_seen // batch.total) == 0
         made = self._make(batch, learning=last)
         shown = (batch.clips, made.clips)

@@ -157,7 +157,7 @@ class Learner(ABC):
         learn, gan = self.config.learn, self.config.gan
         rates = {name: gan.lr if name in self.adversarial else learn.lr for name in self.averages}
         for panel in self.panels.values():
-            rates |= {name: adversary.critic.lr or gan.critic_lr for name, adversary in panel.adversaries.items()}
+            rates |= panel.rates
         for name, most in rates.items():
             for group in self.optimizers[name].param_groups:
                 group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)

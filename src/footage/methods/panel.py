@@ -13,6 +13,7 @@ from footage.config import ClipConfig, Config
 from footage.config.tasks import conditions
 from footage.methods.adversary import Adversary, Scene
 from footage.methods.base import Batch, Engine, Sign
+from footage.methods.schedule import penalty_part
 from footage.nets.critics import make_critic
 
 WON = 8.0
@@ -66,13 +67,14 @@ class Panel:
         """Steps in which everything happens that happens now and then."""
         return self.round * self.config.gan.penalty_every if self.adversaries else 1
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """The critics' learning rates, by the names of `nets`."""
+        return {name: a.critic.lr or self.config.gan.critic_lr for name, a in self.adversaries.items()}
+
     def build_optimizers(self, nets: Mapping[str, nn.Module]) -> dict[str, Optimizer]:
         """Make an optimiser for each critic, as they now stand in a method's `nets`."""
-        gan = self.config.gan
-        return {
-            name: gan_optimizer(self.config, nets[name], a.critic.lr or gan.critic_lr)
-            for name, a in self.adversaries.items()
-        }
+        return {name: gan_optimizer(self.config, nets[name], rate) for name, rate in self.rates.items()}
 
     def left(self, number: int) -> int:
         """Return how many steps there are, after step `number`, to the end of the round, when the generator learns.
@@ -105,7 +107,8 @@ class Panel:
             scenes[name] = adversary.scene(batch, reals, fakes)
             updates = number // self.round * steps + steps - 1 - left  # this critic's own, so far
             penalised = updates % config.gan.penalty_every == 0
-            loss, said = adversary.learn(nets[name], scenes[name], batch, penalised)
+            strength = config.gan.penalty_every * penalty_part(config.gan, clips_seen) if penalised else 0.0
+            loss, said = adversary.learn(nets[name], scenes[name], batch, strength)
             optimizers[name].zero_grad(set_to_none=True)
             engine.backward(loss)
             optimizers[name].step()

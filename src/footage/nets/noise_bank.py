@@ -32,7 +32,7 @@ def _factor(rates: tuple[float, ...], frames: int) -> Tensor:
     """Return the Cholesky factors of `frames` successive frames, (K, T, T)."""
     steps = np.arange(frames, dtype=np.float64)
     gram = covariance(np.array(rates), steps[:, None] - steps)
-    return torch.from_numpy(np.linalg.cholesky(gram + 1e-10 * np.eye(frames))).float()
+    return torch.from_numpy(np.linalg.cholesky(gram + 1e-10 * np.eye(frames)))
 
 
 class NoiseBank(nn.Module):
@@ -52,20 +52,25 @@ class NoiseBank(nn.Module):
         turning = 2 * math.pi / np.geomspace(64, 4, -(-processes // 2))
         start = np.zeros(processes)
         start[::2] = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(turning)
-        self.turns = nn.Parameter(torch.from_numpy(start).float())
+        self.turns = nn.Parameter(torch.tensor(start.tolist()))
 
     @property
     def size(self) -> int:
         """Numbers for each frame, 2 K."""
         return 2 * len(self.rates)
 
+    def calm(self, frames: float) -> Tensor:
+        """Return how much each number may count at first, (2 K,), for none to change faster than once in `frames`."""
+        speed = torch.tensor(self.rates) / math.sqrt(3) + self.turns.detach().abs()
+        return (1 / (frames * speed)).clamp(max=1).repeat_interleave(2)
+
     def forward(self, noise: Tensor) -> Tensor:
         """Turn independent noise (B, T, 2 K) into the processes in T successive frames, (B, T, 2 K)."""
         frames = noise.shape[1]
-        factor = _factor(self.rates, frames).to(noise.device)
-        parts = noise.float().unflatten(2, (-1, 2))  # B T K 2
-        path = torch.einsum("kts,bskc->btkc", factor, parts)
-        return self.turned(path, torch.arange(frames, device=noise.device, dtype=torch.float32))
+        parts = noise.unflatten(2, (-1, 2))  # B T K 2
+        with torch.autocast(noise.device.type, enabled=False):
+            path = torch.einsum("kts,bskc->btkc", _factor(self.rates, frames).to(parts), parts)
+            return self.turned(path, torch.arange(frames, device=noise.device, dtype=noise.dtype))
 
     def turned(self, path: Tensor, times: Tensor) -> Tensor:
         """Turn processes at rest (B, T, K, 2) by their angles at `times` (T,), in frames: (B, T, 2 K)."""

@@ -2,7 +2,11 @@
 
 Frame t is made from the content z, which stays, and from the noise bank at t (`footage.nets.noise_bank`), which is the
 same process for ever: nothing is carried from frame to frame. So a video has no length and no seams, any frame can be
-made without those before it, and time runs at any rate. Motion moves points; what stands at them is decided by content.
+made without those before it, and time runs at any rate.
+
+Content and motion are kept apart, or content drifts with motion and all videos look alike (docs/LOG.md). Content paints
+a canvas that is the same in all frames, decides what stands at each of some points, and the colours of a palette; motion
+moves the points. Details are drawn where the points are: the stages that follow see how far each pixel is from them.
 """
 
 from __future__ import annotations
@@ -13,212 +17,282 @@ from itertools import pairwise
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, pixel_shuffle
+from torch.nn.functional import conv2d, leaky_relu, pad, pixel_shuffle
 
 from footage.config import ClipConfig, StreamConfig
 from footage.nets.blocks import LEAK, Generator, LabelTable, Levels, Made, Noise, PixelNorm, doublings, start_smooth
 from footage.nets.noise_bank import NoiseBank
 
+CANVAS = 2
+"""Doublings of the canvas, before motion comes in: 16×16 of 64×64."""
+CALM = 16.0
+"""Frames in which motion changes by much, at first: what is faster in the noise bank counts less."""
+MASKED = -3.0
+"""Logit of the palette's masks at first: little of each colour everywhere."""
+
+
+def normal(layer: nn.Linear, spread: float) -> nn.Linear:
+    """Let a linear layer begin with outputs of deviation `spread`, for inputs of deviation 1, and without a bias."""
+    nn.init.normal_(layer.weight, std=spread * layer.in_features**-0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def two_layers(enter: int, units: int) -> nn.Sequential:
+    """Make a network of two layers that keeps the deviation of what it is given."""
+    first, second = (normal(nn.Linear(size, units), 2**0.5) for size in (enter, units))
+    return nn.Sequential(first, nn.LeakyReLU(LEAK), second)
+
+
+def start_enlarging(conv: nn.Conv2d) -> None:
+    """Let a convolution before `pixel_shuffle(..., 2)` begin as linear interpolation after a random mixing of channels.
+
+    It then is what `footage.nets.blocks.start_smooth` makes of a transposed convolution, at half the cost on CPUs.
+    """
+    taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])  # of the even and of the odd pixels
+    mixing = torch.randn(conv.out_channels // 4, conv.in_channels) / conv.in_channels**0.5
+    with torch.no_grad():
+        conv.weight.copy_(torch.einsum("oi,ah,bw->oabihw", mixing, taps, taps).flatten(0, 2))
+        assert conv.bias is not None
+        conv.bias.zero_()
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Average pixels with weights [1, 2, 1] / 4 along both axes, the edges repeated: no grid of two pixels is left."""
+    line = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
+    return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+
 
 class Places(nn.Module):
-    """Codes (N, D) -> places and sizes of points (N, P, 3)."""
+    """Motion (N, D), style (N, D) -> places and sizes of points (N, P, 3): y, x, logarithm of the size.
 
-    def __init__(self, codes: int, points: int) -> None:
+    Points move in groups; motion moves a group's centre, and bends its shape a little; style decides the shape. Units
+    are halves of the shorter side, from the middle.
+
+    Args:
+        codes: length D of both codes.
+        points: how many, a multiple of `groups`.
+        groups: how many groups.
+    """
+
+    def __init__(self, codes: int, points: int, groups: int) -> None:
         super().__init__()
-        self.points = points
-        self.linear = nn.Linear(codes, points * 3)
+        self.points, self.groups = points, groups
+        self.centre = normal(nn.Linear(codes, groups * 2), 0.5)
+        self.offset = normal(nn.Linear(codes, points * 3), 0.2)
+        self.bend = normal(nn.Linear(codes, points * 3), 0.02)
         with torch.no_grad():
-            self.linear.weight.view(points, 3, codes)[:, :2].normal_(std=0.5 * codes**-0.5)
-            self.linear.weight.view(points, 3, codes)[:, 2].normal_(std=0.05 * codes**-0.5)
-            self.linear.bias.zero_()
-            self.linear.bias.view(points, 3)[:, 2] = torch.linspace(math.log(0.12), math.log(0.5), points)
+            self.offset.bias.view(points, 3)[:, 2] = torch.linspace(math.log(0.12), math.log(0.5), points)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        with torch.autocast(codes.device.type, enabled=False):
-            return self.linear(codes.float()).unflatten(1, (self.points, 3))
+    def forward(self, motion: Tensor, style: Tensor) -> Tensor:
+        """Return the places, in the weights' precision."""
+        with torch.autocast(motion.device.type, enabled=False):
+            motion, style = (code.to(self.centre.weight.dtype) for code in (motion, style))
+            centre = self.centre(motion).unflatten(1, (self.groups, 2))  # N G 2
+            own = (self.offset(style) + self.bend(motion)).unflatten(1, (self.points, 3))  # N P 3
+            return own + pad(centre.repeat(1, self.points // self.groups, 1), (0, 1))
 
 
 class Spots(nn.Module):
-    """Places (N, P, 3), style (N, s) -> features around the points (N, c, h, w)."""
+    """Places (N, P, 3), style (N, D) -> features (N, c, h, w): at each point a spot and its slopes, tinted by style.
 
-    def __init__(self, style: int, points: int, height: int, width: int, channels: int) -> None:
+    exp(-(y^2 + x^2) / 2), times 1, y and x, with (y, x) the way from the point in units of its size.
+
+    Args:
+        codes: length D of the style.
+        points: how many.
+        shape: channels c, height and width.
+    """
+
+    ys: Tensor
+    xs: Tensor
+
+    def __init__(self, codes: int, points: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.tint = nn.Linear(style, 3 * points)
-        nn.init.normal_(self.tint.weight, std=0.5 * style**-0.5)
-        nn.init.zeros_(self.tint.bias)
+        channels, height, width = shape
+        self.tint = normal(nn.Linear(codes, 3 * points), 0.5)
         self.mix = nn.Conv2d(3 * points, channels, 1)
-        short = min(height, width)
-        ys = (torch.arange(height) + 0.5 - height / 2) / (short / 2)
-        xs = (torch.arange(width) + 0.5 - width / 2) / (short / 2)
-        self.register_buffer("ys", ys, persistent=False)
-        self.register_buffer("xs", xs, persistent=False)
+        for name, side in (("ys", height), ("xs", width)):
+            line = (torch.arange(side) + 0.5 - side / 2) / (min(height, width) / 2)
+            self.register_buffer(name, line, persistent=False)
 
     def forward(self, places: Tensor, style: Tensor) -> Tensor:
+        """Return the features."""
         with torch.autocast(places.device.type, enabled=False):
             y, x, size = places.unbind(dim=2)  # N P
             size = size.clamp(-4, 1).exp()
-            down = (self.ys - y[..., None]) / size[..., None]  # N P h
-            across = (self.xs - x[..., None]) / size[..., None]  # N P w
-            g, f = torch.exp(-down.square() / 2), torch.exp(-across.square() / 2)
-            tint = (1 + self.tint(style.float())).unflatten(1, (3, -1))  # N 3 P
-            # as outer products of rows and columns, three for each point
-            rows = torch.cat([g * tint[:, 0, :, None], g * down * tint[:, 1, :, None], g * tint[:, 2, :, None]], dim=1)
-            columns = torch.cat([f, f, f * across], dim=1)  # N 3P w
-        kind = torch.bfloat16 if torch.is_autocast_enabled(places.device.type) else torch.float32
-        spots = (rows.to(kind).unsqueeze(3) * columns.to(kind).unsqueeze(2)).contiguous(
-            memory_format=torch.channels_last
-        )  # N 3P h w
-        return self.mix(spots)
-
-
-def enlarge_smooth(conv: nn.Conv2d) -> None:
-    """Let a convolution that `pixel_shuffle` follows begin as linear interpolation after a random mixing of channels."""
-    near, far = torch.tensor([0.25, 0.75, 0.0]), torch.tensor([0.0, 0.75, 0.25])  # of the even and the odd pixels
-    taps = torch.stack([near, far])
-    mixing = torch.randn(conv.out_channels // 4, conv.in_channels) / conv.in_channels**0.5
-    weight = torch.einsum("oi,ah,bw->oabihw", mixing, taps, taps).flatten(0, 2)
-    with torch.no_grad():
-        conv.weight.copy_(weight)
-        if conv.bias is not None:
-            conv.bias.zero_()
-
-
-class Block(nn.Module):
-    """x + conv(lrelu(scale(norm(x))))."""
-
-    def __init__(self, style: int, channels: int) -> None:
-        super().__init__()
-        self.norm = PixelNorm()
-        self.scale = Scale(style, channels)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.conv.weight.mul_(0.5)
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        return x + self.conv(leaky_relu(self.scale(self.norm(x), style), LEAK))
+            down = (self.ys - y.unsqueeze(2)) / size.unsqueeze(2)  # N P h
+            across = (self.xs - x.unsqueeze(2)) / size.unsqueeze(2)  # N P w
+            rows, columns = torch.exp(-down.square() / 2), torch.exp(-across.square() / 2)
+            tint = (1 + self.tint(style.to(self.tint.weight.dtype))).unsqueeze(2)  # N 3P 1
+            rows = torch.cat([rows, rows * down, rows], dim=1) * tint  # N 3P h
+            columns = torch.cat([columns, columns, columns * across], dim=1)  # N 3P w
+        if torch.is_autocast_enabled(places.device.type):
+            kind = torch.get_autocast_dtype(places.device.type)
+            rows, columns = rows.to(kind), columns.to(kind)
+        spots = rows.unsqueeze(3) * columns.unsqueeze(2)  # N 3P h w
+        mixed: Tensor = self.mix(spots.contiguous(memory_format=torch.channels_last))
+        return mixed
 
 
 class Scale(nn.Module):
-    """x (N, c, h, w), style (N, s) -> x (1 + A s)."""
+    """Features (N, c, h, w), style (N, D) -> lrelu of x (1 + A style), channel by channel."""
 
-    def __init__(self, style: int, channels: int, zero: bool = False) -> None:
+    def __init__(self, codes: int, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(style, channels)
-        nn.init.normal_(self.linear.weight, std=0.0 if zero else 0.5 * style**-0.5)
-        nn.init.zeros_(self.linear.bias)
+        self.scale = normal(nn.Linear(codes, channels), 0.5)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        scale: Tensor = self.linear(style)
-        return x * (1 + scale[:, :, None, None]).to(x.dtype)
+        """Return the scaled features."""
+        scale: Tensor = 1 + self.scale(style)
+        return leaky_relu(x * scale[:, :, None, None].to(x.dtype), LEAK)
+
+
+class Detail(nn.Module):
+    """What a stage adds to the features (N, c, h, w) of a moving picture: spots at the points, and a residual block.
+
+    Args:
+        codes: length of the style.
+        points: how many.
+        shape: channels c, height and width.
+    """
+
+    def __init__(self, codes: int, points: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.spots = Spots(codes, points, shape)
+        self.scale = Scale(codes, shape[0])
+        self.conv = nn.Conv2d(shape[0], shape[0], 3, padding=1)
+        with torch.no_grad():
+            self.conv.weight.mul_(0.5)
+
+    def forward(self, x: Tensor, places: Tensor, style: Tensor) -> Tensor:
+        """Return the features with detail."""
+        x = x + self.spots(places, style).to(x.dtype)
+        detailed: Tensor = x + self.conv(self.scale(x, style)).to(x.dtype)
+        return detailed
 
 
 class StreamGenerator(Generator):
-    """Content (B, c), noise of motion (B, T, 2 K) and a label -> clip (B, C, T, H, W) of any length T."""
+    """Content (B, c), noise of motion (B, T, 2 K) and a label -> clip (B, C, T, H, W) of any length T.
+
+    Args:
+        clip: shape of the clips; their length is looked at only where they are shots.
+        net: sizes of the network.
+        labels: number of labels; 0 for an unconditional generator.
+    """
 
     def __init__(self, clip: ClipConfig, net: StreamConfig, labels: int) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.length, self.channels = net, clip.frames, clip.channels
         self.levels = Levels(clip.channels)
         self.table = LabelTable(labels, net.label) if labels else None
         named = net.label if labels else 0
         self.bank = NoiseBank(net.processes, net.fastest, net.slowest)
-        clock = 5 if net.shot else 0
-        self.clip_frames = clip.frames
-        self.motion = nn.Sequential(
-            nn.Linear(self.bank.size + named + clock, net.codes), nn.SiLU(), nn.Linear(net.codes, net.codes)
-        )
-        self.style = nn.Sequential(
-            nn.Linear(net.content + named, net.codes), nn.LeakyReLU(LEAK), nn.Linear(net.codes, net.codes)
-        )
-        for layer in (self.motion[0], self.style[0], self.motion[2], self.style[2]):
-            assert isinstance(layer, nn.Linear)
-            nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
-            nn.init.zeros_(layer.bias)
+        self.motion = two_layers(self.bank.size + named + (len(WAVES) if net.shot else 0), net.codes)
+        self.style = two_layers(net.content + named, net.codes)
         count = doublings(clip.height, clip.width)
-        widths = [min(net.most, net.width * 2**i) for i in reversed(range(count))]
+        widths = [net.width * min(4, 2**i) for i in reversed(range(count))]
         self.base = (widths[0], clip.height >> count, clip.width >> count)
-        self.start = nn.Linear(net.codes, math.prod(self.base))
         self.norm = PixelNorm()
+        self.start = nn.Linear(net.codes, math.prod(self.base))
+        self.scales = nn.ModuleList(Scale(net.codes, channels) for channels in widths)
         self.stages = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.still = min(CANVAS, count - 1)
+        self.places = Places(net.codes, net.points, net.groups)
+        self.details = nn.ModuleList(
+            Detail(net.codes, net.points, (widths[n], self.base[1] << n, self.base[2] << n))
+            for n in range(self.still, count)
+        )
         self.out = nn.Conv2d(widths[-1], 4 * (clip.channels + net.palette), 3, padding=1)
-        enlarge_smooth(self.out)
-        self.channels = clip.channels
-        if net.palette:
-            with torch.no_grad():
-                self.out.bias[4 * clip.channels :] = -3
-            self.palette = nn.Linear(net.codes, clip.channels * net.palette)
-            nn.init.normal_(self.palette.weight, std=2 * net.codes**-0.5)
-            nn.init.zeros_(self.palette.bias)
-        self.scales = nn.ModuleList(Scale(net.codes, c) for c in widths)
+        self.palette = normal(nn.Linear(net.codes, clip.channels * net.palette), 2.0)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let motion begin slow, pictures smooth, and masks empty."""
         for stage in self.stages:
             assert isinstance(stage, nn.ConvTranspose2d)
             start_smooth(stage)
-        self.still = min(2, count - 1)  # stages of the canvas: up to 16 x 16 of 64 x 64
-        after = range(self.still, count)
-        self.place = Places(net.codes, net.points)
-        self.spots = nn.ModuleList(
-            Spots(net.codes, net.points, self.base[1] << n, self.base[2] << n, widths[n]) for n in after
-        )
-        self.blocks = nn.ModuleList(
-            Block(net.codes, widths[n]) if k < net.blocks else nn.Identity() for k, n in enumerate(after)
-        )
-        self.moved = nn.ModuleList(Scale(net.codes, widths[n], zero=True) for n in after) if net.gain else None
+        start_enlarging(self.out)
+        with torch.no_grad():
+            assert self.out.bias is not None
+            self.out.bias[4 * self.channels :] = MASKED
+            first = self.motion[0].weight
+            assert isinstance(first, Tensor)
+            first[:, : self.bank.size] *= self.bank.calm(CALM)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one clip's noise."""
         shapes: dict[str, tuple[int, ...]] = {"content": (self.net.content,), "motion": (frames, self.bank.size)}
-        if self.net.shot:
-            shapes["clock"] = (1,)
-        return shapes
+        return shapes | ({"clock": (1,)} if self.net.shot else {})
 
     def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
-        """Return clips: stretches of frames that begin anywhere."""
-        motion = self.bank(noise["motion"])
-        clock = None
+        """Return stretches of video that begin anywhere; in shots, anywhere that leaves room for a clip."""
+        motion, clock = self.bank(noise["motion"]), None
         if self.net.shot:
-            first = (torch.special.ndtr(noise["clock"]) * (self.net.shot - self.clip_frames + 1)).floor()  # B 1
+            starts = self.net.shot - self.length + 1
+            first = (torch.special.ndtr(noise["clock"]) * starts).floor().clamp(max=starts - 1)  # B 1, evenly
             clock = first + torch.arange(motion.shape[1], device=first.device)  # B T
         clips = self.frames(noise["content"], motion, label, clock)
         return Made(clips, clips.new_zeros(()))
 
     def frames(self, content: Tensor, motion: Tensor, label: Tensor | None, clock: Tensor | None) -> Tensor:
-        """Make frames of content (B, c) or (B, T, c), the noise bank (B, T, 2 K) and the time in the shot (B, T)."""
+        """Make frames (B, C, T, H, W).
+
+        Args:
+            content: (B, c), or (B, T, c) where it changes from frame to frame.
+            motion: the noise bank in each frame, (B, T, 2 K).
+            label: (B,), or weights over labels (B, K) or (B, T, K); None where there are none.
+            clock: frames since the beginning of the shot, (B, T); None for motion that goes on for ever.
+        """
+        assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
         length = motion.shape[1]
         told = [] if self.table is None else [self.table(label)]
-        style = self.norm(self.style(torch.cat([content, *told], dim=-1)))
-        parts = [motion, *(t.unsqueeze(1).expand(-1, length, -1) if t.ndim == 2 else t for t in told)]
+        moving = [motion, *(_along(code, length) for code in told)]
         if clock is not None:
-            way = 2 * clock / max(1, self.net.shot - 1) - 1
-            waves = [way * 1.7] + [f(math.pi * n / 2 * way) for n in (1, 2) for f in (torch.sin, torch.cos)]
-            parts.append(torch.stack(waves, dim=2))
-        codes = self.motion(torch.cat(parts, dim=2)).flatten(0, 1)  # (B T) D
-        # Where content stays, the canvas is made once for all frames.
-        x = self.start(style.flatten(0, -2)).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
-        each = style.flatten(0, -2)
-        for scale, stage in zip(self.scales[: self.still], self.stages[: self.still], strict=True):
-            x = stage(leaky_relu(scale(self.norm(x), each), LEAK))
-        if style.ndim == 2:
-            x = (
-                x.unsqueeze(1)
-                .expand(-1, length, -1, -1, -1)
-                .flatten(0, 1)
-                .contiguous(memory_format=torch.channels_last)
-            )
-            each = each.repeat_interleave(length, dim=0)
-        places = self.place(codes)
-        x = self.norm(x)
-        for k, scale in enumerate(self.scales[self.still :]):
-            x = x + self.spots[k](places, each).to(x.dtype)
-            if self.moved is not None:
-                x = self.moved[k](x, codes)
-            if isinstance(self.blocks[k], Block):
-                x = self.blocks[k](x, each)
-            x = leaky_relu(scale(self.norm(x), each), LEAK)
-            n = k + self.still
-            x = self.stages[n](x) if n < len(self.stages) else pixel_shuffle(self.out(x), 2)
-        if self.net.palette:
-            x, masks = x.float().tensor_split((self.channels,), dim=1)
-            with torch.autocast(x.device.type, enabled=False):
-                colours = self.palette(each.float()).unflatten(1, (self.channels, -1))  # (B T) C R
-                x = x + torch.einsum("ncr,nrhw->nchw", colours, torch.sigmoid(masks))
+            way = 2 * clock / max(1, self.net.shot - 1) - 1  # -1 to 1
+            moving.append(torch.stack([wave(way) for wave in WAVES], dim=2).to(motion.dtype))
+        codes = self.motion(torch.cat(moving, dim=2)).flatten(0, 1)  # (B T) D
+        still = content.ndim == 2 and all(code.ndim == 2 for code in told)
+        seen = [content, *told] if still else [_along(code, length) for code in (content, *told)]
+        style: Tensor = self.norm(self.style(torch.cat(seen, dim=-1)).flatten(0, -2))  # B D, or (B T) D
+        canvas = self._canvas(style)
+        if still:  # the same for all frames of a video
+            style, canvas = (each.repeat_interleave(length, dim=0) for each in (style, canvas))
+        x = self._moved(canvas.contiguous(memory_format=torch.channels_last), codes, style)
         return self.levels.pixels(rearrange(x, "(b t) c h w -> b c t h w", t=length))
+
+    def _canvas(self, style: Tensor) -> Tensor:
+        """Paint what does not move: (N, D) -> (N, c, h, w)."""
+        x: Tensor = self.start(style).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
+        for number in range(self.still):
+            x = self.stages[number](self.scales[number](self.norm(x), style))  # N c/2 2h 2w
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def _moved(self, x: Tensor, codes: Tensor, style: Tensor) -> Tensor:
+        """Make pictures (N, C, H, W) from canvas, motion and style, a row for each frame."""
+        places = self.places(codes, style)
+        for number, detail in enumerate(self.details, self.still):
+            x = self.scales[number](self.norm(detail(x, places, style)), style)
+            # N c/2 2h 2w
+            x = self.stages[number](x) if number < len(self.stages) else pixel_shuffle(self.out(x), 2)
+        numbers, masks = smooth(x).to(self.palette.weight.dtype).tensor_split((self.channels,), dim=1)
+        with torch.autocast(x.device.type, enabled=False):
+            colours = self.palette(style.to(numbers.dtype)).unflatten(1, (self.channels, -1))  # N C R
+            return numbers + torch.einsum("ncr,nrhw->nchw", colours, torch.sigmoid(masks))
+
+
+WAVES = (
+    lambda way: 1.7 * way,
+    lambda way: torch.sin(math.pi / 2 * way),
+    lambda way: torch.cos(math.pi / 2 * way),
+    lambda way: torch.sin(math.pi * way),
+    lambda way: torch.cos(math.pi * way),
+)
+"""How the generator is told the time in a shot, from -1 to 1: itself, of deviation 1, and slow waves."""
+
+
+def _along(code: Tensor, frames: int) -> Tensor:
+    """Repeat a code (B, D) for each frame: (B, T, D); one that has an axis of time stays as it is."""
+    return code if code.ndim == 3 else code.unsqueeze(1).expand(-1, frames, -1)
