@@ -51,6 +51,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))
             hint = Annotated[kind, arg(name="")]
+        if item.name == "timing":
+            hint = Annotated[hint, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def command(**values: Any) -> Any:

@@ -63,7 +63,7 @@ class NoiseBank(nn.Module):
         """Turn independent noise (B, T, 2 K) into the processes in T successive frames, (B, T, 2 K)."""
         frames = noise.shape[1]
         factor = _factor(self.rates, frames).to(noise.device)
-        parts = noise.float().unflatten(2, (-1, 2))  # B T K 2
+        parts = noise.float().reshape(len(noise), frames, -1, 2)  # B T K 2
         path = torch.einsum("kts,bskc->btkc", factor, parts)
         return self.turned(path, torch.arange(frames, device=noise.device, dtype=torch.float32))
 
