@@ -25,6 +25,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "compare": api.compare,
     "evaluate": api.evaluate,
     "generate": api.generate,
+    "play": api.play,
     "predict": api.predict,
     "translate": api.translate,
     "reconstruct": api.reconstruct,

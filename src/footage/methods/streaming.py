@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from footage.config import ClipConfig
@@ -106,7 +107,9 @@ class _Motion:
             assert wish.to_seed is not None
             self.after, span = Path(rates, wish.to_seed), float(_ticked(np.array([(wish.frames - 1) * course.rate]))[0])
             first, last = (path.states(np.zeros(1))[0] for path in (self.path, self.after))
-            self.bridge = Bridge(self.path, first, turned(last.swapaxes(1, 2), -turns * span).swapaxes(1, 2), span)
+            self.bridge = Bridge(
+                self.path, first, turned(last.swapaxes(1, 2), -turns[:, None] * span).swapaxes(1, 2), span
+            )
 
     def at(self, numbers: Numbers) -> Floats:
         """Return the numbers at frames of the video, (N, 2 K)."""
@@ -198,6 +201,8 @@ class _Videos:
         _, self.start = draw([wish.seed for wish in wishes], *size)  # B c
         _, self.end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *size)
         self.labels = labels_on_the_way(wishes)
+        changes = ((wish.to_seed, wish.to_label, wish.course.drift or None) for wish in wishes)
+        self.still = all(part is None for change in changes for part in change)
         turns = generator.bank.turns.detach().double().cpu().numpy()
         self.motions = [_Motion(generator.bank.rates, turns, wish, shot) for wish in wishes]
         self.drifts = [
@@ -250,11 +255,23 @@ class StreamSampler:
         while True:
             made = videos.at(np.arange(done, done + count))
             with torch.inference_mode():
-                content, motion, label, clock = (None if part is None else part.to(self.device) for part in made)
-                assert content is not None and motion is not None
-                clips = self.generator.frames(content, motion, label, clock).float().clamp(-1, 1)
+                clips = self._clips(made, videos.still).float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
             done += count
+
+    def _clips(self, made: _Frames, still: bool) -> Tensor:
+        """Make frames, (B, C, T, H, W): as clips where content and label stay, else each as a clip of its own."""
+        content, motion, label, clock = (None if part is None else part.to(self.device) for part in made)
+        assert content is not None and motion is not None
+        if still:
+            return self.generator.frames(content[:, 0], motion, None if label is None else label[:, 0], clock)
+        clips = self.generator.frames(
+            content.flatten(0, 1),  # (B T) c
+            motion.flatten(0, 1).unsqueeze(1),  # (B T) 1 2K
+            None if label is None else label.flatten(0, 1),  # (B T) L
+            None if clock is None else clock.flatten(0, 1).unsqueeze(1),  # (B T) 1
+        )
+        return rearrange(clips, "(b t) c 1 h w -> b c t h w", b=len(content))
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
