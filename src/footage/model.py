@@ -220,15 +220,21 @@ class Model:
         """Return the clip that is `number` after a wished one, with what was asked for in its metadata."""
         wish = replace(wish, seed=wish.seed + number, to_seed=None if wish.to_seed is None else wish.to_seed + number)
         if self.labels:
-            asked = asked | {"label": self._label(asked["label"], wish.seed)}
-            wish = replace(wish, label=self.mixture(asked["label"]))
-        ends = {"between": [wish.seed, wish.to_seed]} if wish.course.between else {"to_seed": wish.to_seed}
+            label, to_label = asked["label"], asked["to_label"]
+            if label is None and to_label is None and wish.course.between:
+                assert wish.to_seed is not None
+                to_label = self._label(None, wish.to_seed)  # it ends as that seed begins, label included
+            label = self._label(label, wish.seed)
+            asked = asked | {"label": label, "to_label": None if to_label == label else to_label}
+            ends = [None if text is None else self.mixture(text) for text in (label, to_label)]
+            wish = replace(wish, label=ends[0], to_label=ends[1])
+        other = {"between": [wish.seed, wish.to_seed]} if wish.course.between else {"to_seed": wish.to_seed}
         metadata = {
             "made_with": f"footage {__version__}",
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
             "seed": wish.seed,
-            **{name: value for name, value in (asked | ends).items() if value is not None},
+            **{name: value for name, value in (asked | other).items() if value is not None},
         }
         return Clip(lambda: one_video(self.generator, wish, wish.frames), wish.frames, fps or self.info.fps, metadata)
 
