@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import json
 import socket
@@ -154,6 +155,13 @@ def test_the_terminal_gets_its_cursor_back() -> None:
     terminal = io.StringIO()
     watch(Producer(grey, fps=50), seconds=0.1, terminal=terminal)
     assert "▀" in terminal.getvalue() and terminal.getvalue().endswith("\x1b[?25h\n")
+
+
+def test_control_c_ends_it_and_says_how_it_went() -> None:
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    found = watch(Producer(grey, fps=50), seconds=60)
+    assert 1 <= found.frames < 1000 and found.latency_p99_ms is not None
 
 
 def test_play_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

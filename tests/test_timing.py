@@ -95,6 +95,9 @@ def test_between_seeds(model: Model) -> None:
     assert off(mixed.array()[:1], first) <= 1 and off(mixed.array()[-1:], last) <= 1
     assert (mixed.metadata["label"], mixed.metadata["to_label"]) == tuple(drawn(model, seed) for seed in seeds)
     assert clips[1].metadata["between"] == [4, 18] and clips[1].metadata["seed"] == 4
+    huge = 2**64 + 3
+    (clip,) = model.generate(1, between=(huge, huge + 2**63), frames=3, label="walk", timing=Timing(truncation=0.9))
+    assert len(clip.array()) == 3
     for arguments in ({"to_seed": 4}, {"seed": 9}):
         with pytest.raises(ConfigError, match="leave seed and to_seed out"):
             model.generate(between=(3, 17), frames=30, **arguments)

@@ -39,6 +39,12 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
 
 
+def _bounded(wish: Wish) -> Wish:
+    """Return a wish with seeds as sources of random numbers take them."""
+    to_seed = None if wish.to_seed is None else wish.to_seed % SEED_LIMIT
+    return replace(wish, seed=wish.seed % SEED_LIMIT, to_seed=to_seed)
+
+
 def stream(sampler: Generates, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
     """Yield one video for each wish, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
 
@@ -47,7 +53,7 @@ def stream(sampler: Generates, wishes: Sequence[Wish], chunk: int | None = None)
     The segments of an endless sampler follow each other as they are. Those of a fixed length are blended over
     `overlap` frames with weights cos^2 and sin^2, while their latent codes walk from one to the next.
     """
-    wishes = [replace(wish, seed=wish.seed % SEED_LIMIT) for wish in wishes]
+    wishes = [_bounded(wish) for wish in wishes]
     segments = sampler.segments(wishes, chunk) if isinstance(sampler, Streams) else sampler.segments(wishes)
     if sampler.endless:
         yield from segments
@@ -69,7 +75,7 @@ def wished(sampler: Generates, wishes: Sequence[Wish], frames: int) -> Iterator[
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
     """
-    wishes = [replace(wish, frames=frames, seed=wish.seed % SEED_LIMIT) for wish in wishes]
+    wishes = [_bounded(replace(wish, frames=frames)) for wish in wishes]
     if not sampler.endless and frames <= sampler.clip.frames:
         segment = next(sampler.segments(wishes))
         yield to_uint8(segment[:, :, :frames])
