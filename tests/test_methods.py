@@ -149,7 +149,9 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
         )
         assert all(torch.isfinite(value) for value in log.values())
     changed = [key for key, value in method.nets.named_parameters() if not torch.equal(value, before[key])]
-    assert set(changed) == set(before), "every weight should move"
+    # Relativistic critics compare: what is added to all logits makes no difference.
+    idle = {key for key in before if key.endswith("out.bias")} if config.gan.loss == "relativistic" else set()
+    assert set(before) - set(changed) <= idle, "every other weight should move"
     shown = batch(config, labels, 2)
     for clips in method.sampler().preview(shown.clips, shown.labels).values():
         assert clips.shape == shown.clips[:, :channels].shape

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         interpolate,
         load,
         models,
+        play,
         predict,
         reconstruct,
         train,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from footage.config import Config, IngestConfig
     from footage.data.store import Dataset
     from footage.demonstration import demo
+    from footage.durations import Timing
     from footage.errors import FootageError
     from footage.model import Model
     from footage.presets import PRESETS, preset
@@ -45,6 +47,7 @@ _HOMES = {
             "interpolate",
             "load",
             "models",
+            "play",
             "predict",
             "reconstruct",
             "train",
@@ -55,6 +58,7 @@ _HOMES = {
     **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
     "Dataset": "footage.data.store",
     "demo": "footage.demonstration",
+    "Timing": "footage.durations",
     "FootageError": "footage.errors",
     "Clip": "footage.clip",
     "Model": "footage.model",
@@ -69,6 +73,7 @@ __all__ = [
     "FootageError",
     "IngestConfig",
     "Model",
+    "Timing",
     "compare",
     "demo",
     "embed",
@@ -78,6 +83,7 @@ __all__ = [
     "interpolate",
     "load",
     "models",
+    "play",
     "predict",
     "preset",
     "reconstruct",

@@ -25,6 +25,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "compare": api.compare,
     "evaluate": api.evaluate,
     "generate": api.generate,
+    "play": api.play,
     "predict": api.predict,
     "translate": api.translate,
     "reconstruct": api.reconstruct,
@@ -51,6 +52,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))
             hint = Annotated[kind, arg(name="")]
+        if item.name == "timing":
+            hint = Annotated[hint, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def command(**values: Any) -> Any:

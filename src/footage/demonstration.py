@@ -50,6 +50,7 @@ Where things are
 
 What to try next
   footage generate {model} --to more --count 100 --label circle --frames 64
+  footage play {model}
   footage demo --minutes 10          train the same model on
   footage ingest MY_VIDEOS --to my-data
   footage train my-data --minutes 30

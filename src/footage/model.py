@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,12 @@ from footage.checkpoint import ModelInfo, load_model
 from footage.clip import Clip
 from footage.config.tasks import USES
 from footage.conversion import Conversion, Pair
+from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError, nearest
-from footage.methods.base import Converts, Encodes, Generates, Predicts, Sampler, Wish
-from footage.sample import draw_label, one_video
+from footage.methods.base import Converts, Encodes, Generates, Predicts, Sampler, Streams, Wish
+from footage.methods.streaming import check
+from footage.sample import draw_label, endless_frames, one_video
+from footage.timing import course_of, length_of, refuse
 from footage.video.geometry import Fit
 from footage.video.reading import Footage
 
@@ -73,49 +78,120 @@ class Model:
         count: int = 1,
         *,
         frames: int | None = None,
+        seconds: Duration | None = None,
         fps: float | None = None,
         label: str | None = None,
         to_label: str | None = None,
         seed: int = 0,
         to_seed: int | None = None,
+        between: tuple[int, int] | None = None,
+        timing: Timing = PLAIN,
     ) -> Iterator[Clip]:
         """Yield clips. Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
 
         Args:
             count: how many clips.
-            frames: their length; None for the model's own.
+            frames: their length; None for one round of a loop, else for the model's own.
+            seconds: their length as they play, such as 90, `90s` or `10:00`; instead of `frames`.
             fps: their rate when played; None for that of the training data.
             label: their class, or a mixture, such as `circle+square` or `circle:0.8+square:0.2`; None draws classes
                 as often as the training data have them.
             to_label: class or mixture that each clip changes into.
             seed: seed of the first clip.
             to_seed: seed whose content the first clip changes into; the next one into that of the next seed.
+            between: two seeds: the first clip begins with the first frame of the one and ends with that of the other,
+                content and motion; the next clip goes between the next seeds. Of models that stream.
+            timing: loops, slow motion, where to begin and so on, of models that stream.
 
         Raises:
-            ConfigError: the model does not know the label, or a number is out of range.
+            ConfigError: the model does not know the label, or cannot do it, or a number is out of range.
         """
-        for name, value, least in (
-            ("count", count, 1),
-            ("frames", frames, 1),
-            ("fps", fps, 1e-3),
-            ("seed", seed, 0),
-            ("to_seed", to_seed, 0),
-        ):
-            if value is not None and not least <= value < float("inf"):
-                raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
+        if between is not None:
+            if to_seed is not None or seed not in (0, between[0]):
+                raise ConfigError("between is given beside other seeds", "leave seed and to_seed out")
+            seed, to_seed = between
+        self._check(count=(count, 1), frames=(frames, 1), fps=(fps, 1e-3), seed=(seed, 0), to_seed=(to_seed, 0))
         known, generator = self.info.config.clip.frames, self.generator
-        if not (to_label is None and to_seed is None) and not generator.endless and (frames or known) <= known:
+        refuse(generator, self.info.name, timing, between=between is not None)
+        course = course_of(timing, self.info.fps, between=between is not None)
+        length = self.length(frames, seconds, fps, timing)
+        if not (to_label is None and to_seed is None) and not generator.endless and length <= known:
             raise ConfigError(
                 f"{self.info.name} makes clips of {known} frames, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",
             )
-        for text in (label, to_label):
-            if text is not None:
-                self.mixture(text)  # complains now, and not when the first clip is made
-        return (
-            self._clip(seed + i, None if to_seed is None else to_seed + i, label, to_label, frames or known, fps)
-            for i in range(count)
-        )
+        ends = [None if text is None else self.mixture(text) for text in (label, to_label)]  # complains now
+        wish = Wish(seed, ends[0], to_seed, ends[1], length, course)
+        if isinstance(generator, Streams):
+            check(wish, generator.shot)
+        asked = {"label": label, "to_label": to_label, **timing.given()}
+        return (self._clip(wish, i, asked, fps) for i in range(count))
+
+    def length(
+        self,
+        frames: int | None = None,
+        seconds: Duration | None = None,
+        fps: float | None = None,
+        timing: Timing = PLAIN,
+    ) -> int:
+        """Return how many frames a clip of `generate` has, asked with these arguments.
+
+        Raises:
+            ConfigError: both a number of frames and of seconds, or less than a frame.
+        """
+        course = course_of(timing, self.info.fps)
+        rate = fps or self.info.fps
+        return length_of(course, frames=frames, duration=seconds, fps=rate, known=self.info.config.clip.frames)
+
+    def stream(
+        self,
+        fps: float | None = None,
+        *,
+        seed: int = 0,
+        label: str | None = None,
+        timing: Timing = PLAIN,
+        chunk: int | None = None,
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the frames of one video for ever, uint8 (H, W, C) each, in constant memory.
+
+        Args:
+            fps: frames a second; None for those of the training data. Models that stream make motion of the same speed
+                at any rate; the others know their own only.
+            seed: of the video.
+            label: its class, or a mixture, as in `generate`.
+            timing: loops, slow motion, where to begin and so on, of models that stream.
+            chunk: frames that a model that streams makes at once: fewer come sooner, more are made faster; None for as
+                many as it was trained on.
+
+        Raises:
+            ConfigError: the model does not know the label, or cannot do it, or a number is out of range.
+        """
+        self._check(fps=(fps, 1e-3), seed=(seed, 0), chunk=(chunk, 1))
+        generator, known = self.generator, self.info.fps
+        refuse(generator, self.info.name, timing)
+        if not isinstance(generator, Streams) and fps not in (None, known):
+            remedy = f"give --fps {known:g}, or train a model that streams with --preset stream-64"
+            raise ConfigError(f"fps is {fps:g}, and {self.info.name} knows the speed of its own frames only", remedy)
+        course = course_of(timing, known)
+        course = replace(course, rate=course.rate * known / (fps or known))
+        wish = Wish(seed, self.mixture(self._label(label, seed)) if self.labels or label else None, course=course)
+        if isinstance(generator, Streams):
+            check(wish, generator.shot)
+        return endless_frames(generator, wish, chunk)
+
+    def _check(self, **numbers: tuple[float | None, float]) -> None:
+        """Refuse numbers below what is the least; each is given with it.
+
+        Raises:
+            ConfigError: one is.
+        """
+        for name, (value, least) in numbers.items():
+            if value is not None and not least <= value < float("inf"):
+                raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
+
+    def _label(self, label: str | None, seed: int) -> str:
+        """Return the label that was asked for; where there is none, one that is drawn by the seed."""
+        return self.labels[draw_label(self.info.label_shares, seed)] if label is None else label
 
     def mixture(self, text: str) -> tuple[float, ...]:
         """Return the weight of each label that a text means: a label, or `a+b`, or `a:0.8+b:0.2`; they sum to 1.
@@ -140,23 +216,27 @@ class Model:
         total = sum(weights.values())
         return tuple(weight / total for weight in weights.values())
 
-    def _clip(
-        self, seed: int, to_seed: int | None, label: str | None, to_label: str | None, frames: int, fps: float | None
-    ) -> Clip:
-        if label is None and self.labels:
-            label = self.labels[draw_label(self.info.label_shares, seed)]
-        start, end = (None if name is None else self.mixture(name) for name in (label, to_label))
-        wish = Wish(seed, start, to_seed, end)
+    def _clip(self, wish: Wish, number: int, asked: dict[str, Any], fps: float | None) -> Clip:
+        """Return the clip that is `number` after a wished one, with what was asked for in its metadata."""
+        wish = replace(wish, seed=wish.seed + number, to_seed=None if wish.to_seed is None else wish.to_seed + number)
+        if self.labels:
+            label, to_label = asked["label"], asked["to_label"]
+            if label is None and to_label is None and wish.course.between:
+                assert wish.to_seed is not None
+                to_label = self._label(None, wish.to_seed)  # it ends as that seed begins, label included
+            label = self._label(label, wish.seed)
+            asked = asked | {"label": label, "to_label": None if to_label == label else to_label}
+            ends = [None if text is None else self.mixture(text) for text in (label, to_label)]
+            wish = replace(wish, label=ends[0], to_label=ends[1])
+        other = {"between": [wish.seed, wish.to_seed]} if wish.course.between else {"to_seed": wish.to_seed}
         metadata = {
             "made_with": f"footage {__version__}",
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
-            "seed": seed,
-            **({} if label is None else {"label": label}),
-            **({} if to_label is None else {"to_label": to_label}),
-            **({} if to_seed is None else {"to_seed": to_seed}),
+            "seed": wish.seed,
+            **{name: value for name, value in (asked | other).items() if value is not None},
         }
-        return Clip(lambda: one_video(self.generator, wish, frames), frames, fps or self.info.fps, metadata)
+        return Clip(lambda: one_video(self.generator, wish, wish.frames), wish.frames, fps or self.info.fps, metadata)
 
     def predict(
         self,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.methods.base import Generates, Wish
+from footage.methods.base import Generates, Streams, Wish
+from footage.methods.streaming import window
 
 Frames = npt.NDArray[np.uint8]
 
@@ -38,13 +39,22 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
 
 
-def stream(sampler: Generates, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+def _bounded(wish: Wish) -> Wish:
+    """Return a wish with seeds as sources of random numbers take them."""
+    to_seed = None if wish.to_seed is None else wish.to_seed % SEED_LIMIT
+    return replace(wish, seed=wish.seed % SEED_LIMIT, to_seed=to_seed)
+
+
+def stream(sampler: Generates, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
     """Yield one video for each wish, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
+
+    `chunk` is how many frames a model that streams is to make at once; None for as many as it was trained on.
 
     The segments of an endless sampler follow each other as they are. Those of a fixed length are blended over
     `overlap` frames with weights cos^2 and sin^2, while their latent codes walk from one to the next.
     """
-    segments = sampler.segments([replace(wish, seed=wish.seed % SEED_LIMIT) for wish in wishes])
+    wishes = [_bounded(wish) for wish in wishes]
+    segments = sampler.segments(wishes, chunk) if isinstance(sampler, Streams) else sampler.segments(wishes)
     if sampler.endless:
         yield from segments
         return
@@ -65,7 +75,7 @@ def wished(sampler: Generates, wishes: Sequence[Wish], frames: int) -> Iterator[
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
     """
-    wishes = [replace(wish, frames=frames, seed=wish.seed % SEED_LIMIT) for wish in wishes]
+    wishes = [_bounded(replace(wish, frames=frames)) for wish in wishes]
     if not sampler.endless and frames <= sampler.clip.frames:
         segment = next(sampler.segments(wishes))
         yield to_uint8(segment[:, :, :frames])
@@ -84,12 +94,24 @@ def one_hot(label: int, labels: int) -> tuple[float, ...]:
 
 
 def videos(sampler: Generates, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
-    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed, with a label or none."""
+    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed, with a label or none.
+
+    Of a model of shots they are windows that begin anywhere in a shot, as training clips do.
+    """
     named = [None] * len(seeds) if labels is None else [one_hot(label, sampler.classes) for label in labels]
-    return wished(sampler, [Wish(seed, label) for seed, label in zip(seeds, named, strict=True)], frames)
+    wishes = [Wish(seed, label) for seed, label in zip(seeds, named, strict=True)]
+    if isinstance(sampler, Streams):  # what is compared with windows of real clips begins as they do
+        wishes = [replace(wish, course=window(sampler.shot, frames, wish.seed % SEED_LIMIT)) for wish in wishes]
+    return wished(sampler, wishes, frames)
 
 
 def one_video(sampler: Generates, wish: Wish, frames: int) -> Iterator[Frames]:
     """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments."""
     for chunk in wished(sampler, [wish], frames):
         yield chunk[0]
+
+
+def endless_frames(sampler: Generates, wish: Wish, chunk: int | None = None) -> Iterator[Frames]:
+    """Yield the frames of one video for ever, uint8 (H, W, C) each; for `chunk` see `stream`."""
+    for made in stream(sampler, [wish], chunk):
+        yield from to_uint8(made)[0]

@@ -3,6 +3,7 @@
 from footage.api.data import audit, ingest
 from footage.api.loading import evaluate, load, models
 from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
+from footage.api.playing import play
 from footage.api.training import Run, compare, train
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "interpolate",
     "load",
     "models",
+    "play",
     "predict",
     "reconstruct",
     "train",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from footage.api.loading import load
 from footage.console import make_console
+from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ def generate(
     *,
     count: int = 16,
     frames: int | None = None,
+    seconds: Duration | None = None,
     fps: float | None = None,
     label: str | None = None,
     to_label: str | None = None,
     seed: int = 0,
     to_seed: int | None = None,
+    between: tuple[int, int] | None = None,
+    timing: Timing = PLAIN,
     format: Format = "mp4",
     device: Device = "auto",
     quiet: bool = False,
@@ -49,13 +53,17 @@ def generate(
         model: a model folder, or a run.
         to: folder for the clips.
         count: how many clips.
-        frames: their length; left out, the model's own.
+        frames: their length; left out, one round of a loop, else the model's own.
+        seconds: their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames.
         fps: their rate when played; left out, that of the training data.
         label: their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as
             in the training data.
         to_label: class or mixture that each clip changes into on its way.
         seed: seed of the first clip; the next has the next.
         to_seed: seed whose content the first clip changes into on its way; the next changes into that of the next.
+        between: two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and
+            motion; the next clip goes between the next seeds. Of models that stream.
+        timing: loops, slow motion, where to begin and so on, of models that stream.
         format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
         device: where to compute.
         quiet: print nothing.
@@ -67,8 +75,19 @@ def generate(
 
     console, to = make_console(quiet), Path(to)
     loaded = load(model, device)
-    clips = loaded.generate(count, frames=frames, fps=fps, label=label, to_label=to_label, seed=seed, to_seed=to_seed)
-    if note := loaded.joins(frames or 1):
+    clips = loaded.generate(
+        count,
+        frames=frames,
+        seconds=seconds,
+        fps=fps,
+        label=label,
+        to_label=to_label,
+        seed=seed,
+        to_seed=to_seed,
+        between=between,
+        timing=timing,
+    )
+    if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
         console.print(note, highlight=False)
     return _write_all(tracked(clips, count, "generating", console), _seed_name, to, format, console)
 

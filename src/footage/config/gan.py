@@ -53,7 +53,7 @@ class GanConfig:
     periodicity_weight: float = 1.0
     """Weight of that in the generator's loss."""
     burn_in: int = 0
-    """Clips seen over which rates fall to a quarter, penalties to a tenth, and beta2 rises from 0.9 to its value, all by
+    """Clips seen over which rates fall to a quarter, penalties to a tenth, and beta2 rises from 0.9 to its value, by
     half a cosine (R3GAN; scale it to the run: a third to all of its clips); 0 for none."""
     ema: float = 5_000.0
     """Half-life of the moving average of the generator's weights, in clips seen."""
@@ -77,7 +77,7 @@ class GanConfig:
             not self.burn_in or (self.beta2 >= EARLY_BETA2 and self.optimizer == "adam"),
             "gan.burn_in",
             self.burn_in,
-            f"Adam's beta2 rises from {EARLY_BETA2} with it: give --gan.optimizer adam and at least that --gan.beta2, or 0",
+            f"Adam's beta2 rises with it from {EARLY_BETA2}: give --gan.optimizer adam, a --gan.beta2 above that, or 0",
         )
         require(self.ema >= 0, "gan.ema", self.ema, "give 0 for no averaging, or a number of clips")
         self._check_penalties()

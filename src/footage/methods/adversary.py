@@ -53,7 +53,7 @@ class Adversary:
         return Scene(real, fake, labels)
 
     def learn(self, net: nn.Module, scene: Scene, batch: Batch, strength: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the critic's loss, with `strength` times the penalties, and what to log; real and fake share a pass."""
+        """Return the critic's loss, with `strength` times the penalties, and what to log; there is one pass."""
         gan, penalised = self.gan, strength > 0
         exact = penalised and not gan.sigma
         reals = scene.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))

@@ -7,6 +7,7 @@ The training loop and the samplers know a method through this file alone. `backw
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage.config import ClipConfig, Config
+from footage.config.checks import require
 from footage.ema import MovingAverage
 
 
@@ -95,6 +97,39 @@ class PlainEngine:
 
 
 @dataclass(frozen=True)
+class Course:
+    """The way of a video through a model's time, which is counted in frames as the model was trained on them.
+
+    Only models that are `Streams` can take another way than the plain one.
+    """
+
+    start: float = 0.0
+    """Where in the model's time the video begins."""
+    rate: float = 1.0
+    """Frames of the model's time from one frame of the video to the next; 0.25 is four times slower."""
+    loop: float = 0.0
+    """Time after which motion comes back to where it was and begins again, for ever; 0 for none."""
+    motion_seed: int | None = None
+    """Seed of the motion; None for that of the content."""
+    strength: float = 1.0
+    """What motion's noise is multiplied by."""
+    truncation: float = 1.0
+    """What the content code is multiplied by."""
+    drift: float = 0.0
+    """Time constant with which content wanders; 0 for content that stays."""
+    between: bool = False
+    """Whether motion, too, ends as that of `Wish.to_seed` begins, so that its first frame is the video's last."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("start", self.start), ("loop", self.loop), ("drift", self.drift)):
+            require(0 <= value < math.inf, name, value, "give at least 0")
+        require(0 < self.rate < math.inf, "rate", self.rate, "give a number above 0")
+        for name, value in (("strength", self.strength), ("truncation", self.truncation)):
+            require(0 <= value < math.inf, name, value, "give at least 0; 1 is as trained")
+        require(self.motion_seed is None or self.motion_seed >= 0, "motion_seed", self.motion_seed, "give at least 0")
+
+
+@dataclass(frozen=True)
 class Wish:
     """What one video is to show."""
 
@@ -108,6 +143,8 @@ class Wish:
     """Labels that it changes into; None to stay."""
     frames: int = 0
     """Frames over which it changes."""
+    course: Course = Course()
+    """Its way through the model's time."""
 
 
 class Sampler(Protocol):
@@ -149,6 +186,17 @@ class Generates(Sampler, Protocol):
         A row depends on its own wish only. Where `endless` is false, each segment is a clip by itself, and the next
         one is its neighbour in latent space.
         """
+
+
+@runtime_checkable
+class Streams(Generates, Protocol):
+    """A model whose frames are a function of time: it can begin anywhere, go at any rate, and come back in a loop."""
+
+    shot: int
+    """Frames of the model's time after which another shot begins; 0 for motion that goes on for ever."""
+
+    def segments(self, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
+        """Yield segments as `Generates` does, of `chunk` frames each, and with regard to each wish's `course`."""
 
 
 @runtime_checkable

@@ -19,8 +19,9 @@ from footage.ema import MovingAverage
 from footage.methods.adversary import Scene
 from footage.methods.base import Batch, Engine, Sampler, Sign
 from footage.methods.panel import Panel, gan_optimizer
+from footage.methods.samplers import FixedSampler, RollingSampler
 from footage.methods.schedule import anneal
-from footage.methods.samplers import FixedSampler, RollingSampler, StreamSampler
+from footage.methods.streaming import StreamSampler
 from footage.nets.blocks import Generator, Made, learn_levels
 from footage.nets.conv3d import Conv3dGenerator
 from footage.nets.mlp import MlpGenerator

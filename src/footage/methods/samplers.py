@@ -169,25 +169,3 @@ class RollingSampler(_SeedSampler):
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
             done += frames
-
-
-class StreamSampler(_SeedSampler):
-    """Provisional."""
-
-    endless = False
-
-    def __init__(self, clip, generator) -> None:
-        self.clip = clip
-        self.hop = clip.frames - overlap(clip.frames)
-        self.generator = generator.eval()
-        self.classes = classes(generator)
-        self.device = next(generator.parameters()).device
-
-    def segments(self, wishes):
-        while True:
-            rngs = [torch.Generator().manual_seed(w.seed) for w in wishes]
-            noise = {n: more(rngs, *s) for n, s in self.generator.noise(self.clip.frames).items()}
-            label = labels_on_the_way(wishes)(torch.zeros(len(wishes), 1))
-            with torch.inference_mode():
-                clips = self.generator(noise, label).clips.float().clamp(-1, 1)
-            yield clips

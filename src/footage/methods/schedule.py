@@ -1,4 +1,4 @@
-"""The burn-in of adversarial training: strong and quick at first, then ever gentler (Huang et al. 2024, R3GAN, table 6)."""
+"""The burn-in of adversarial training: strong and quick at first, then ever gentler (Huang et al. 2024, R3GAN)."""
 
 from __future__ import annotations
 

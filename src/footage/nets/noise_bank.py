@@ -67,7 +67,7 @@ class NoiseBank(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """Turn independent noise (B, T, 2 K) into the processes in T successive frames, (B, T, 2 K)."""
         frames = noise.shape[1]
-        parts = noise.unflatten(2, (-1, 2))  # B T K 2
+        parts = noise.reshape(len(noise), frames, -1, 2)  # B T K 2
         with torch.autocast(noise.device.type, enabled=False):
             path = torch.einsum("kts,bskc->btkc", _factor(self.rates, frames).to(parts), parts)
             return self.turned(path, torch.arange(frames, device=noise.device, dtype=noise.dtype))

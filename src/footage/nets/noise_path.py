@@ -1,8 +1,8 @@
 """Paths of a noise bank's processes at rest: functions of a seed and of time, wherever one looks and in any order.
 
-A path is refined from coarse to fine: its states at frames 0, 64, 128, 256 ... follow one another, and between two known
-states lies a third, drawn from what the Markov process is there, given both (dyadic bridging). So a state far into a
-video costs O(log t), any two ways to it agree bit for bit, and fractions of a frame are drawn in the same way.
+A path is refined from coarse to fine: its states at frames 0, 64, 128, 256 ... follow one another, and between two
+known states lies a third, drawn from what the Markov process is there, given both (dyadic bridging). So a state far
+into a video costs O(log t), any two ways to it agree bit for bit, and fractions of a frame are drawn in the same way.
 """
 
 from __future__ import annotations
@@ -84,11 +84,15 @@ class Path:
         rates: lambda of each process, a frame.
         seed: everything follows from it, below 2^63.
         parts: independent numbers of each process.
-        kind: paths of one seed that are to differ have different kinds.
+        kind: paths of one seed that are to differ have different kinds, below 2^64.
+        begin: values at frame 0, (K, parts), themselves drawn from the standard normal; None to draw them.
     """
 
-    def __init__(self, rates: Sequence[float], seed: int, parts: int = 2, kind: int = 0) -> None:
+    def __init__(
+        self, rates: Sequence[float], seed: int, parts: int = 2, kind: int = 0, begin: Floats | None = None
+    ) -> None:
         self.rates, self.parts, self._key = tuple(rates), parts, np.array([seed, kind], dtype=np.uint64)
+        self._begin = begin
         self._block: tuple[int, int, Floats] | None = None
 
     def states(self, times: Floats) -> Floats:
@@ -115,10 +119,12 @@ class Path:
         cubic, square = 2 * (a - b) + u + v, 3 * (b - a) - 2 * u - v
         value = ((cubic * part + square) * part + u) * part + a
         slope = ((3 * cubic * part + 2 * square) * part + u) / unit
-        return np.stack([value, slope], axis=-1)
+        # On the grid the states themselves: the slope may have been rounded.
+        curved: Floats = np.where(part[..., None] == 0, start, np.stack([value, slope], axis=-1))
+        return curved
 
     def _refined(self, block: int, fine: int) -> Floats:
-        """Return the states of a block at every 2^-fine of a frame, its end included: (64 * 2^fine + 1, K, parts, 2)."""
+        """Return the states of a block at every 2^-fine of a frame, with its end: (64 * 2^fine + 1, K, parts, 2)."""
         if self._block is None or self._block[0] != block or self._block[1] < fine:
             states = np.stack([self._knot(block), self._knot(block + 1)])
             gap = BLOCK / 2
@@ -127,7 +133,8 @@ class Path:
                 level += 1
                 states, gap = self._halved(states, gap, block, level), gap / 2
             self._block = (block, fine, states)
-        return self._block[2][:: 2 ** (self._block[1] - fine)]
+        found: Floats = self._block[2][:: 2 ** (self._block[1] - fine)]
+        return found
 
     def _halved(self, states: Floats, gap: float, block: int, level: int) -> Floats:
         first, second, root = _bridge(self.rates, gap)
@@ -140,7 +147,10 @@ class Path:
     def _knot(self, number: int) -> Floats:
         """Return the state at frame 64 * number, (K, parts, 2), by halving the stretch between two powers of two."""
         if number == 0:
-            return self._normal(0, 64, 1)[0]
+            state: Floats = self._normal(0, 64, 1)[0]
+            if self._begin is not None:
+                state[..., 0] = self._begin
+            return state
         top = number.bit_length() - 1
         low, high = 1 << top, 2 << top
         left = self._power(top)
@@ -179,27 +189,32 @@ class Bridge:
     """A path that begins in one state and ends in another: a drawn one, corrected.
 
     Conditioning by kriging (Matheron; Chilès and Delfiner 2012, section 7.3): s(t) + Cov(s(t), known) Cov(known)^-1
-    (known - s(known)) is distributed as the process is, given what is known; here its two ends.
+    (known - s(known)) is distributed as the process is, given what is known; here its two ends, of which the second
+    counts by what is new in it: e = s(N) - A(N) s(0), with Cov(s(t), e) = Q(t) A(N - t)' and Cov(e) = Q(N).
 
     Args:
         path: the path that is corrected.
         start: state at frame 0, (K, parts, 2).
         end: state at frame `frames`.
         frames: more than 0.
+        begin: frame of the path that is frame 0 here.
     """
 
-    def __init__(self, path: Path, start: Floats, end: Floats, frames: float) -> None:
-        self.path, self.frames, self._rates = path, frames, np.array(path.rates)
-        across = transition(self._rates, frames)
-        eye = np.broadcast_to(np.eye(2), across.shape)
-        gram = np.concatenate([np.concatenate([eye, across.swapaxes(1, 2)], 2), np.concatenate([across, eye], 2)], 1)
-        drawn = path.states(np.array([0.0, frames]))
-        missed = np.concatenate([start - drawn[0], end - drawn[1]], axis=-1)  # K parts 4
-        self._weights = np.linalg.solve(gram, missed.swapaxes(1, 2))  # K 4 parts
+    def __init__(self, path: Path, start: Floats, end: Floats, frames: float, begin: float = 0.0) -> None:
+        self.path, self.frames, self.begin, self._rates = path, frames, begin, np.array(path.rates)
+        drawn = path.states(np.array([begin, begin + frames]))
+        self._first = start - drawn[0]  # K parts 2
+        new = end - drawn[1] - _apply(transition(self._rates, frames), self._first)
+        scale = np.minimum(self._rates * frames, 1)[:, None] ** np.array([1.5, 0.5])  # as in `_bridge`
+        scaled = spread(self._rates, frames) / (scale[:, :, None] * scale[:, None, :])
+        weights = np.linalg.solve(scaled, (new / scale[:, None, :]).swapaxes(1, 2))  # K 2 parts
+        self._second = weights.swapaxes(1, 2) / scale[:, None, :]  # K parts 2
 
     def states(self, times: Floats) -> Floats:
         """Return the states at times (N,) from 0 to `frames`: (N, K, parts, 2)."""
-        before = np.stack([transition(self._rates, time) for time in times.tolist()])  # N K 2 2
-        after = np.stack([transition(self._rates, self.frames - time) for time in times.tolist()]).swapaxes(2, 3)
-        change = np.concatenate([before, after], axis=3) @ self._weights  # N K 2 parts
-        return self.path.states(times) + change.swapaxes(2, 3)
+        found = self.path.states(self.begin + times)
+        for number, time in enumerate(times.tolist()):
+            onward = transition(self._rates, self.frames - time).swapaxes(1, 2)
+            found[number] += _apply(transition(self._rates, time), self._first)
+            found[number] += _apply(spread(self._rates, time) @ onward, self._second)
+        return found

@@ -5,8 +5,8 @@ same process for ever: nothing is carried from frame to frame. So a video has no
 made without those before it, and time runs at any rate.
 
 Content and motion are kept apart, or content drifts with motion and all videos look alike (docs/LOG.md). Content paints
-a canvas that is the same in all frames, decides what stands at each of some points, and the colours of a palette; motion
-moves the points. Details are drawn where the points are: the stages that follow see how far each pixel is from them.
+a canvas that is the same in all frames, decides what stands at each of some points, and chooses the colours of a
+palette; motion moves the points. Details are drawn there: all stages that follow see how far pixels are from them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def smooth(x: Tensor) -> Tensor:
     """Average pixels with weights [1, 2, 1] / 4 along both axes, the edges repeated: no grid of two pixels is left."""
     line = x.new_tensor([0.25, 0.5, 0.25])
     kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
-    return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+    smoothed: Tensor = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+    return smoothed
 
 
 class Places(nn.Module):
@@ -91,7 +92,8 @@ class Places(nn.Module):
             motion, style = (code.to(self.centre.weight.dtype) for code in (motion, style))
             centre = self.centre(motion).unflatten(1, (self.groups, 2))  # N G 2
             own = (self.offset(style) + self.bend(motion)).unflatten(1, (self.points, 3))  # N P 3
-            return own + pad(centre.repeat(1, self.points // self.groups, 1), (0, 1))
+            places: Tensor = own + pad(centre.repeat(1, self.points // self.groups, 1), (0, 1))
+            return places
 
 
 class Spots(nn.Module):

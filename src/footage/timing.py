@@ -1,0 +1,89 @@
+"""From what a user asks of time to the course of a video through a model's time."""
+
+from __future__ import annotations
+
+from footage.durations import Duration, Timing, factor, seconds
+from footage.errors import ConfigError
+from footage.methods.base import Course, Generates, Streams
+from footage.methods.streaming import loop_frames
+from footage.sample import SEED_LIMIT
+
+MOST_FRAMES = 2**50
+"""Frames are counted and timed exactly up to this."""
+
+
+def course_of(timing: Timing, fps: float, *, between: bool = False) -> Course:
+    """Return the course of a video through a model's time.
+
+    Args:
+        timing: what is asked for.
+        fps: frames a second that the model was trained on.
+        between: whether motion, too, goes from one seed to another.
+
+    Raises:
+        ConfigError: a value cannot be read, or is out of range.
+    """
+
+    def frames(duration: Duration | None, name: str) -> float:
+        found = 0.0 if duration is None else seconds(duration, name) * fps
+        if found > MOST_FRAMES:
+            raise ConfigError(f'{name} is "{duration}"', f"give less than {MOST_FRAMES / fps / 3600:,.0f}h")
+        return found
+
+    course = Course(
+        start=frames(timing.seek, "seek"),
+        rate=1.0 if timing.slow is None else 1 / factor(timing.slow, "slow"),
+        loop=frames(timing.loop, "loop"),
+        motion_seed=None if timing.motion_seed is None else timing.motion_seed % SEED_LIMIT,
+        strength=timing.strength,
+        truncation=timing.truncation,
+        drift=frames(timing.drift, "drift"),
+        between=between,
+    )
+    if timing.motion_seed is not None and timing.motion_seed < 0:
+        raise ConfigError(f"motion_seed is {timing.motion_seed}", "give at least 0")
+    for duration, name, least in ((timing.loop, "loop", 2.0), (timing.drift, "drift", 1.0)):
+        if duration is not None and frames(duration, name) < least:
+            remedy = f"give at least {least / fps:.2g}s, {least:g} frame{'' if least == 1 else 's'}, or leave it out"
+            raise ConfigError(f'{name} is "{duration}"', remedy)
+    return course
+
+
+def length_of(course: Course, *, frames: int | None, duration: Duration | None, fps: float, known: int) -> int:
+    """Return how many frames a video is to have.
+
+    Args:
+        course: its course.
+        frames: what was asked for, in frames.
+        duration: what was asked for, as it plays.
+        fps: frames a second when it is played.
+        known: frames of the clips that the model was trained on.
+
+    Raises:
+        ConfigError: both were asked for, or less than a frame.
+    """
+    if duration is not None:
+        if frames is not None:
+            raise ConfigError(f'frames is {frames}, and seconds is "{duration}"', "leave one of the two out")
+        found = seconds(duration, "seconds") * fps
+        if not 1 <= round(found) <= MOST_FRAMES:
+            raise ConfigError(f'seconds is "{duration}"', f"give at least {1 / fps:.2g}s, one frame")
+        return round(found)
+    if frames is not None:
+        return frames
+    return loop_frames(course) if course.loop else known
+
+
+def refuse(sampler: Generates, name: str, timing: Timing, *, between: bool = False) -> None:
+    """Refuse what only models that stream can do, of a model that cannot.
+
+    Raises:
+        ConfigError: it was asked for.
+    """
+    given = [*timing.given(), *(["between"] if between else [])]
+    if given and not isinstance(sampler, Streams):
+        flags = " and ".join(f"--{flag.replace('_', '-')}" for flag in given)
+        raise ConfigError(
+            f"{flags} {'is' if len(given) == 1 else 'are'} asked for, and frames of {name} are no function of time",
+            f"leave {'it' if len(given) == 1 else 'them'} out, or train a model that streams with --preset stream-64",
+        )

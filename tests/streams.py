@@ -1,0 +1,47 @@
+"""Small stream models for the tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from footage.checkpoint import ModelInfo, save_model
+from footage.config import ClipConfig, Config, StreamConfig
+from footage.methods import METHODS
+from footage.methods.streaming import StreamSampler
+from footage.model import Model
+from footage.nets.stream import StreamGenerator
+from tests.models import tiny_config
+
+CLIP = ClipConfig(frames=8, height=16, width=16)
+
+
+def tiny_net(**knobs: object) -> StreamConfig:
+    small = StreamConfig(content=8, processes=4, slowest=64.0, points=2, groups=1, codes=16, width=4, label=4)
+    return replace(small, **knobs)  # type: ignore[arg-type]
+
+
+def tiny_stream(shot: int = 0, labels: int = 0) -> StreamSampler:
+    torch.manual_seed(0)
+    return StreamSampler(CLIP, StreamGenerator(CLIP, tiny_net(shot=shot), labels))
+
+
+def save_tiny_stream(folder: Path, labels: tuple[str, ...] = (), shot: int = 0) -> Model:
+    """Write a model folder of random weights, 12.5 frames a second, and load it."""
+    config: Config = replace(tiny_config("recurrent-32"), net=tiny_net(shot=shot))
+    torch.manual_seed(0)
+    method = METHODS[config.method](config, len(labels))
+    info = ModelInfo(
+        name="tiny",
+        config=config,
+        labels=labels,
+        label_shares=tuple(1 / len(labels) for _ in labels),
+        fps=12.5,
+        dataset="noise",
+        dataset_hash="0" * 64,
+        clips_seen=0,
+    )
+    save_model(folder, info, method)
+    return Model(folder)

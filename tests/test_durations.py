@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from footage.durations import Timing, factor, seconds
+from footage.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4s", 4.0),
+        ("4", 4.0),
+        (4, 4.0),
+        (2.5, 2.5),
+        (".5s", 0.5),
+        ("90 s", 90.0),
+        ("2m", 120.0),
+        ("1.5H", 5400.0),
+        ("10:00", 600.0),
+        ("1:02:03", 3723.0),
+        ("90:00", 5400.0),
+        ("0:01.25", 1.25),
+        ("0", 0.0),
+    ],
+)
+def test_durations(text: str | float, value: float) -> None:
+    assert seconds(text, "seek") == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "-4", "4x", "1:2:3:4", "1:75", "ten", "nan", "inf", "1e3", "4 s 5"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"seek is .*: give a duration such as 4s, 90, 10:00"):
+        seconds(text, "seek")
+
+
+def test_factors() -> None:
+    assert [factor(text, "slow") for text in ("4x", "4", 4, "0.5X", "2.5 x")] == [4, 4, 4, 0.5, 2.5]
+    for text in ("", "x", "0x", "-2", "4s", "nan"):
+        with pytest.raises(ConfigError, match=r"slow is .*: give a factor above 0, such as 4x"):
+            factor(text, "slow")
+
+
+def test_what_was_asked_for() -> None:
+    assert Timing().given() == {}
+    assert Timing(loop="4s", strength=0.5, motion_seed=0).given() == {"loop": "4s", "motion_seed": 0, "strength": 0.5}

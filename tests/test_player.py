@@ -1,0 +1,203 @@
+"""The live stream: on a page, in the terminal, and how fast it is."""
+
+from __future__ import annotations
+
+import _thread
+import io
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import footage
+from footage.errors import ConfigError
+from footage.player import Frame, Page, Producer, blocks, watch
+from tests.models import save_tiny_model
+from tests.streams import save_tiny_stream
+from tests.test_cli import run
+
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def grey(seed: int, label: str | None, pause: float = 0.0) -> Iterator[Frame]:
+    """A stream whose frames show its seed."""
+    if label == "unknown":
+        raise ConfigError('no label "unknown"', "give another")
+
+    def frames() -> Iterator[Frame]:
+        while True:
+            time.sleep(pause)
+            yield np.full((16, 24, 3), seed, dtype=np.uint8)
+
+    return frames()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    producer = Producer(grey, fps=100, seed=50)
+    page = Page(producer, ("walk", "run"), scale=3)
+    producer.start()
+    page.start()
+    yield page
+    producer.stop()
+    page.stop()
+
+
+def asked(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+    request = urllib.request.Request(page.address + path, method=method, headers=headers)
+    try:
+        with NO_PROXY.open(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def first_picture(page: Page) -> np.ndarray:  # type: ignore[type-arg]
+    with NO_PROXY.open(page.address + "stream", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("multipart/x-mixed-replace; boundary=")
+        head = [answer.readline().decode().strip() for _ in range(4)]
+        assert head[0] == "--frame" and head[1] == "Content-Type: image/jpeg" and not head[3]
+        return np.asarray(Image.open(io.BytesIO(answer.read(int(head[2].split()[1])))))
+
+
+def test_the_page_shows_the_stream_and_says_how_it_is_made(page: Page) -> None:
+    assert page.address.startswith("http://127.0.0.1:")
+    status, text = asked(page, "")
+    assert status == 200 and b"/stream" in text and b"/status" in text
+    picture = first_picture(page)
+    assert picture.shape == (16, 24, 3) and abs(int(picture.mean()) - 50) <= 2
+    said = json.loads(asked(page, "status")[1])
+    assert said["asked_fps"] == 100 and said["frames"] > 0 and said["labels"] == ["walk", "run"]
+    assert said["latency_p50_ms"] <= said["latency_p99_ms"] and said["first_frame_ms"] > 0
+    assert (said["width"], said["height"]) == (72, 48)
+    assert asked(page, "other")[0] == 404
+
+
+def test_the_page_changes_the_stream(page: Page) -> None:
+    assert asked(page, "change?seed=200&label=walk", "POST")[0] == 200
+    assert page.producer.seed == 200 and page.producer.label == "walk"
+    time.sleep(0.1)
+    assert abs(int(first_picture(page).mean()) - 200) <= 2
+    for wrong, said in (("seed=-1", "whole number"), ("seed=x", "whole number"), ("seed=1&label=unknown", "no label")):
+        status, text = asked(page, f"change?{wrong}", "POST")
+        assert status == 400 and said in text.decode()
+    assert page.producer.running and page.producer.seed == 200
+    assert asked(page, "nothing", "POST")[0] == 404
+
+
+def test_other_sites_are_refused(page: Page) -> None:
+    assert asked(page, "status", Host="evil.example")[0] == 403
+    assert asked(page, "change?seed=1", "POST", Origin="http://evil.example")[0] == 403
+    assert page.producer.seed == 50
+
+
+def test_a_busy_port_is_named() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        with pytest.raises(ConfigError, match=r"port is \d+.*--port 0"):
+            Page(Producer(grey, 10), port=busy.getsockname()[1])
+
+
+def test_frames_come_in_real_time() -> None:
+    found = watch(Producer(grey, fps=50), seconds=0.6)
+    assert found.frames <= 34 and found.achieved_fps < 55 and found.asked_fps == 50
+    slow = watch(Producer(lambda seed, label: grey(seed, label, pause=0.05), fps=1000), seconds=0.5)
+    assert slow.achieved_fps < 21 and slow.latency_p50_ms is not None and slow.latency_p50_ms >= 50
+
+
+def test_there_is_no_queue() -> None:
+    """Whoever looks late gets the newest frame."""
+
+    def counting(seed: int, label: str | None) -> Iterator[Frame]:
+        for number in range(256):
+            yield np.full((2, 2, 1), number, dtype=np.uint8)
+            time.sleep(0.001)
+
+    producer = Producer(counting, fps=500)
+    producer.start()
+    deadline = time.monotonic() + 10
+    while producer.performance().frames < 40 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    number, frame = producer.after(0)
+    assert frame is not None and number >= 40 and frame[0, 0, 0] == number - 1
+    producer.stop()
+
+
+def test_what_fails_in_the_thread_is_raised() -> None:
+    def failing(seed: int, label: str | None) -> Iterator[Frame]:
+        yield np.zeros((2, 2, 1), dtype=np.uint8)
+        raise ConfigError("it broke", "mend it")
+
+    with pytest.raises(ConfigError, match="it broke"):
+        watch(Producer(failing, fps=100))
+
+
+def test_pictures_of_half_blocks() -> None:
+    frame = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    lines = blocks(frame, columns=80, lines=2).split("\n")
+    assert len(lines) == 2 and lines[0].count("▀") == 6
+    assert lines[0].startswith("\x1b[38;2;0;1;2;48;2;18;19;20m▀"), "above it the first row, below the second"
+    assert blocks(frame, columns=12, lines=50).split("\n")[0].count("▀") == 12
+    large = blocks(np.zeros((64, 64, 1), dtype=np.uint8), columns=80, lines=20).split("\n")
+    assert len(large) == 20 and large[0].count("▀") == 40
+
+
+def test_the_terminal_gets_its_cursor_back() -> None:
+    terminal = io.StringIO()
+    watch(Producer(grey, fps=50), seconds=0.1, terminal=terminal)
+    assert "▀" in terminal.getvalue() and terminal.getvalue().endswith("\x1b[?25h\n")
+
+
+def test_control_c_ends_it_and_says_how_it_went() -> None:
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    found = watch(Producer(grey, fps=50), seconds=60)
+    assert 1 <= found.frames < 1000 and found.latency_p99_ms is not None
+
+
+def test_play_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny_stream(tmp_path / "s", labels=("walk", "run"))
+    words = ["--seconds", "0.5", "--fps", "40", "--label", "walk", "--slow", "2x", "--device", "cpu"]
+    assert run("play", str(tmp_path / "s"), *words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "http://127.0.0.1:" in said and "of 40 asked for" in said and "99th percentile" in said
+    save_tiny_model(tmp_path / "m")
+    found = footage.play(tmp_path / "m", seconds=0.3, headless=True, device="cpu", quiet=True)
+    assert found.frames >= 1 and found.asked_fps == 12.5
+    for wrong, named in (
+        (["--terminal"], "--terminal"),
+        (["--fps", "0"], "fps is 0"),
+        (["--port", "99999"], "port is 99999"),
+        (["--label", "fly"], "fly"),
+        (["--fps", "50", "--headless"], "--fps 12.5"),
+        (["--loop", "4s", "--headless"], "--loop is asked for"),
+    ):
+        assert run("play", str(tmp_path / "m"), *wrong, "--device", "cpu") == 2
+        assert named in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_page_of_a_model(tmp_path: Path) -> None:
+    model = save_tiny_stream(tmp_path, labels=("walk", "run"))
+    producer = Producer(lambda seed, label: model.stream(50, seed=seed, label=label, chunk=1), fps=50)
+    page = Page(producer, model.labels)
+    page.start()
+    runner = threading.Thread(target=watch, args=(producer, 20))
+    runner.start()
+    try:
+        shape = first_picture(page).shape
+        changed = asked(page, "change?seed=3&label=run", "POST")[0], asked(page, "change?seed=3&label=fly", "POST")
+    finally:
+        producer.stop()
+        runner.join(timeout=10)
+        page.stop()
+    assert shape == (32, 32, 3) and changed[0] == 200 and changed[1][0] == 400 and b"fly" in changed[1][1]
+    assert not runner.is_alive()
