@@ -12,6 +12,7 @@ from footage.config import (
     GanConfig,
     MlpConfig,
     RecurrentConfig,
+    StreamConfig,
     TrainConfig,
     differences,
     from_json,
@@ -105,6 +106,12 @@ def test_a_gan_in_the_latent_space_needs_sides_that_it_can_halve(side: int, size
         (lambda: CriticConfig(weight=0.0), r"critics.N.weight is 0.0"),
         (lambda: CriticConfig(sees="frame"), 'critics.N.sees is .frame.*"frames"'),  # type: ignore[arg-type]
         (lambda: RecurrentConfig(width=1), "net.width is 1"),
+        (lambda: StreamConfig(points=12, groups=5), "net.groups is 5: give a divisor of the 12 points"),
+        (lambda: StreamConfig(slowest=1.5), "net.slowest is 1.5"),
+        (lambda: Config(net=StreamConfig(shot=8)), "net.shot is 8, and clips of 16 frames"),
+        (lambda: GanConfig(burn_in=-1), "gan.burn_in is -1"),
+        (lambda: GanConfig(burn_in=9, optimizer="rmsprop"), "gan.burn_in is 9: Adam's"),
+        (lambda: preset("simvp-gan-64", {"gan.burn_in": 9}), "with method predict all rates follow"),
         (lambda: TrainConfig(batch_size=0), "train.batch_size is 0"),
         (lambda: TrainConfig(save_minutes=0), "train.save_minutes"),
         (lambda: TrainConfig(precision="fp16"), 'train.precision is .fp16.*"bf16"'),  # type: ignore[arg-type]

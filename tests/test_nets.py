@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig
+from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig, StreamConfig
 from footage.config.tasks import unlimited
 from footage.errors import ConfigError
 from footage.nets.blocks import plan
@@ -11,6 +11,7 @@ from footage.nets.conv3d import Conv3dGenerator
 from footage.nets.critics import make_critic
 from footage.nets.mlp import MlpGenerator
 from footage.nets.recurrent import RecurrentGenerator
+from footage.nets.stream import StreamGenerator, smooth, start_enlarging
 from footage.nets.views import look, pick
 
 CRITICS = {
@@ -47,6 +48,9 @@ def test_generators_and_critics_fit_any_clip(shape: tuple[int, int, int, int], l
     recurrent = RecurrentGenerator(clip, RecurrentConfig(width=4), labels)
     noise = {name: torch.randn(2, *size) for name, size in recurrent.noise(frames).items()}
     assert recurrent(noise, label).clips.shape == clips.shape
+    stream = StreamGenerator(clip, StreamConfig(width=4, shot=frames + 3), labels)
+    noise = {name: torch.randn(2, *size) for name, size in stream.noise(frames).items()}
+    assert stream(noise, label).clips.shape == clips.shape
     for name, critic in CRITICS.items():
         seen = look(critic, clips, pick(critic, clip, 2, torch.Generator()))
         named = None if label is None else label.repeat_interleave(seen.each)
@@ -140,6 +144,52 @@ def test_content_stays_while_motion_goes_on() -> None:
     assert not torch.allclose(clips, other), "content matters"
     generator.tower.scales = None  # content enters through the scales alone
     assert torch.equal(generator(noise).clips, generator({**noise, "content": noise["content"].flip(0)}).clips)
+
+
+def test_stream_keeps_content_and_motion_apart() -> None:
+    torch.manual_seed(0)
+    clip = ClipConfig(8, 32, 32, 3)
+    generator = StreamGenerator(clip, StreamConfig(width=4), 0)
+    noise = {name: torch.randn(2, *size) for name, size in generator.noise(8).items()}
+    places: list[torch.Tensor] = []
+    generator.places.register_forward_hook(lambda net, given, made: places.append(made.detach()))
+    clips = generator(noise).clips
+    other = generator({**noise, "content": noise["content"].flip(0)}).clips
+    assert not torch.allclose(clips, other), "content matters"
+    one, two = (place.unflatten(0, (2, 8)) for place in places)  # B T P 3
+    torch.testing.assert_close(one - one[:, :1], two - two[:, :1], msg="content moves nothing")
+    still = generator.frames(noise["content"], generator.bank(noise["motion"])[:, :1].expand(-1, 8, -1), None, None)
+    assert (still == still[:, :, :1]).all(), "what changes from frame to frame is motion"
+
+
+def test_stream_begins_slow_and_smooth() -> None:
+    torch.manual_seed(0)
+    clip = ClipConfig(16, 32, 32, 3)
+    generator = StreamGenerator(clip, StreamConfig(), 0)
+    noise = {name: torch.randn(4, *size) for name, size in generator.noise(16).items()}
+    path = generator.motion(generator.bank(noise["motion"]))  # B T D
+    change = path.diff(dim=1).square().mean() / path.var(dim=(0, 1)).mean()
+    assert change < 0.1, "from frame to frame little changes"
+    conv = torch.nn.Conv2d(5, 8, 3, padding=1)
+    start_enlarging(conv)
+    ramp = torch.arange(8.0).expand(1, 5, 8, 8)
+    grown = torch.nn.functional.pixel_shuffle(conv(ramp), 2)[:, :, 4:-4, 4:-4]
+    torch.testing.assert_close(grown.diff(dim=3), grown.diff(dim=3)[..., :1].expand_as(grown.diff(dim=3)))
+    grid = torch.tensor([1.0, -1.0]).repeat(6).expand(2, 3, 12, 12)
+    assert smooth(grid)[..., 1:-1].abs().max() == 0, "nothing is left of a grid of two pixels"
+    assert torch.equal(smooth(torch.ones(2, 3, 5, 7)), torch.ones(2, 3, 5, 7))
+
+
+def test_frames_of_a_shot_are_told_their_time() -> None:
+    torch.manual_seed(0)
+    clip = ClipConfig(8, 16, 16, 3)
+    generator = StreamGenerator(clip, StreamConfig(width=4, shot=20), 0)
+    noise = {name: torch.randn(1, *size) for name, size in generator.noise(8).items()}
+    motion = generator.bank(noise["motion"])
+    for number, first in ((-9.0, 0), (9.0, 12)):  # the first and the last 8 frames of 20
+        made = generator({**noise, "clock": torch.full((1, 1), number)}).clips
+        clock = torch.arange(first, first + 8.0).expand(1, 8)
+        torch.testing.assert_close(made, generator.frames(noise["content"], motion, None, clock))
 
 
 def test_cell_begins_with_memories_of_many_lengths() -> None:

@@ -59,6 +59,12 @@ _32 = replace(
     gan=GanConfig(lr=5e-4, critic_lr=5e-4, r1=0.2),
 )
 _RECURRENT = RecurrentConfig(width=32, hidden=16, label=16)
+_STREAM = replace(
+    _64,
+    net=StreamConfig(),
+    gan=GanConfig(loss="relativistic", lr=3e-4, critic_lr=3e-4, r1=2.0, r2=2.0, burn_in=30_000),
+    critics=(CriticConfig(sees="sparse", frames=3), CriticConfig(shrink=2)),
+)
 _EMBED_MOTION = (CriticConfig(net="embed_motion", shrink=2, width=24), CriticConfig(sees="sparse", frames=3))
 
 _PREDICT = Config(
@@ -129,13 +135,33 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         replace(_64, clip=ClipConfig(frames=32, height=64, width=64), net=_RECURRENT, critics=_CLIP_AND_SPARSE),
     ),
     (
-        "stream-64",
-        "stream",
+        "stream-32",
+        "the flagship, small: videos without end, seams or fixed rate, in real time; 32×32",
+        replace(_STREAM, clip=ClipConfig(frames=16, height=32, width=32), train=TrainConfig(sample_clips=20_000)),
+    ),
+    ("stream-64", "the flagship: videos without end, seams or fixed rate, in real time; 64×64", _STREAM),
+    (
+        "stream-64-shots",
+        "the flagship for events of 32 frames, such as something that crosses the picture; 64×64",
+        replace(_STREAM, net=StreamConfig(shot=32)),
+    ),
+    (
+        "stream-128",
+        "the flagship at 128×128, wider; a GPU is needed",
         replace(
-            _64,
-            net=StreamConfig(),
-            gan=GanConfig(loss="relativistic", lr=3e-4, critic_lr=3e-4, r1=2.0, r2=2.0),
-            critics=(CriticConfig(sees="sparse", frames=3), CriticConfig(shrink=2)),
+            _STREAM,
+            clip=ClipConfig(frames=16, height=128, width=128),
+            net=StreamConfig(width=48, points=24, groups=6),
+        ),
+    ),
+    (
+        "stream-256",
+        "the flagship at 256×256, wider still; a GPU is needed",
+        replace(
+            _STREAM,
+            clip=ClipConfig(frames=16, height=256, width=256),
+            net=StreamConfig(width=64, points=32, groups=8, codes=256),
+            critics=(CriticConfig(sees="sparse", frames=3), CriticConfig(shrink=4)),
         ),
     ),
     (

@@ -1,0 +1,136 @@
+"""What a stream model promises: speed, memory, seams, and the same quality for ever.
+
+python benchmarks/stream.py MODEL DATASET [--beside MODEL] [--frames 100000] [--clips 64] [--sets 4]
+
+Frames a second of one video on one thread, in bf16, in chunks of 16 and of 1 frame, and beside another model's (A B A
+B); peak memory of 100 and of `--frames` frames, each in a process of its own; the largest difference between frames
+that were streamed, made at once, and sought; and RFD-rand (no FVD) and motion of `--clips` windows that begin at frame
+0, 4,096 and 100,000, for `--sets` sets of seeds: mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from footage.data.clips import open_clips
+from footage.evaluation import BATCH, ClipStatistics, compare, feature_nets, reference
+from footage.methods.base import Course, Streams, Wish
+from footage.model import Model
+from footage.sample import Frames, draw_label, one_hot, stream, wished
+
+STARTS = (0, 4_096, 100_000)
+"""Frames that windows begin at."""
+PEAK = """
+import re, sys, torch
+from pathlib import Path
+from footage.methods.base import Wish
+from footage.model import Model
+from footage.sample import one_hot, wished
+torch.set_num_threads(1)
+model = Model(Path(sys.argv[1]))
+wish = Wish(0, one_hot(0, len(model.labels)) if model.labels else None)
+count = sum(chunk.shape[1] for chunk in wished(model.generator, [wish], int(sys.argv[2])))
+assert count == int(sys.argv[2])
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 1024)
+"""
+
+
+def wish_of(model: Model, seed: int, course: Course | None = None) -> Wish:
+    """Return the wish for a seed, with a label as often as the training data have it."""
+    label = draw_label(model.info.label_shares, seed) if model.labels else None
+    named = None if label is None else one_hot(label, len(model.labels))
+    return Wish(seed, named, course=course or Course())
+
+
+def rate(model: Model, chunk: int | None, frames: int = 480) -> float:
+    """Return frames a second of one video."""
+    made = stream(model.generator, [wish_of(model, 0)], chunk)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for _ in range(3):
+            next(made)
+        begin, count = time.perf_counter(), 0
+        while count < frames:
+            count += next(made).shape[2]
+    return count / (time.perf_counter() - begin)
+
+
+def peak(folder: Path, frames: int) -> float:
+    """Return the peak memory of making frames in a process of its own, in MiB."""
+    words = [sys.executable, "-c", PEAK, str(folder), str(frames)]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+
+def seams(model: Model, frames: int = 256) -> tuple[float, float]:
+    """Return the largest differences from frames that are made at once, of streamed and of sought ones, parts of 1."""
+    sampler = model.sampler
+    assert isinstance(sampler, Streams)
+    whole = next(sampler.segments([wish_of(model, 1)], frames))
+    streamed = sampler.segments([wish_of(model, 1)], 16)
+    parts = torch.cat([next(streamed) for _ in range(frames // 16)], dim=2)
+    sought = next(sampler.segments([wish_of(model, 1, Course(start=float(frames - 16)))], 16))
+    return float((whole - parts).abs().max() / 2), float((whole[:, :, -16:] - sought).abs().max() / 2)
+
+
+def windows(model: Model, start: int, seeds: range) -> Iterator[Frames]:
+    """Yield clips of a model that begin at a frame of its videos, uint8 (B, T, H, W, C)."""
+    for first in range(seeds.start, seeds.stop, BATCH):
+        some = range(first, min(first + BATCH, seeds.stop))
+        wishes = [wish_of(model, seed, Course(start=float(start))) for seed in some]
+        yield np.concatenate(list(wished(model.generator, wishes, model.info.config.clip.frames)), axis=1)
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset")
+    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--sets", type=int, default=4)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = Model(options.model)
+    chunks: dict[str, tuple[Model, int | None]] = {"chunks of 16": (model, 16), "single frames": (model, 1)}
+    if options.beside:
+        chunks[f"beside: {options.beside.name}"] = (Model(options.beside), None)
+    rates: dict[str, list[float]] = {name: [] for name in chunks}
+    for _ in range(3):
+        for name, (who, chunk) in chunks.items():
+            rates[name].append(rate(who, chunk))
+    for name, found in rates.items():
+        print(f"{name}: {statistics.median(found):,.0f} frames/s ({min(found):,.0f} to {max(found):,.0f})", flush=True)
+    print("streamed, sought against at once: {:.1e}, {:.1e} of the range".format(*seams(model)), flush=True)
+    few, many = peak(options.model, 100), peak(options.model, options.frames)
+    print(f"memory: {few:.0f} MiB for 100 frames, {many:.0f} for {options.frames:,}: {many / few:.3f}", flush=True)
+    clip, nets = model.info.config.clip, feature_nets(model.info.config.clip.channels)
+    source = open_clips(options.dataset, clip)
+    real = reference(source, nets, frames=clip.frames, count=options.clips, keep=0)
+    print("| windows from frame | RFD-rand, mean and sd of sets | motion, made / real |\n|---|---|---|")
+    for start in STARTS:
+        rfds, motions = [], []
+        for number in range(options.sets):
+            found = ClipStatistics(nets)
+            for clips in windows(model, start, range(number * options.clips, (number + 1) * options.clips)):
+                found.add(clips)
+            figures = compare(found, real.real)
+            assert isinstance(figures["rfd"], list) and isinstance(figures["motion_ratio"], float)
+            rfds.append(statistics.mean(figures["rfd"]))
+            motions.append(figures["motion_ratio"])
+        said = (f"{statistics.mean(x):.4f} ± {statistics.stdev(x):.4f}" for x in (rfds, motions))
+        print(f"| {start:,} | {' | '.join(said)} |", flush=True)
+    floor = real.floor["rfd"]
+    print(f"real against real: {statistics.mean(floor):.4f}" if isinstance(floor, list) else "no floor")
+
+
+if __name__ == "__main__":
+    main()
