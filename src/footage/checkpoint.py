@@ -125,7 +125,7 @@ def read_info(folder: Path | str) -> ModelInfo:
     except FileNotFoundError:
         raise ModelError(
             f'"{folder}" is not a model (it has no model.json)',
-            'give the folder "model" inside a run, or train one: footage train DATASET',
+            'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models',
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None

@@ -24,12 +24,15 @@ from footage.timing import course_of, length_of, refuse
 from footage.video.geometry import Fit
 from footage.video.reading import Footage
 
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Models that come with footage, a folder each."""
+
 
 class Model:
     """A model folder, loaded: ready to generate, without data set or run.
 
     Args:
-        folder: the model folder, or a run folder that holds one.
+        folder: the model folder, a run folder that holds one, or the name of one that comes with footage.
         device: where to compute, such as `cpu` or `cuda`.
 
     Raises:
@@ -295,6 +298,12 @@ class Model:
 
 
 def model_folder(folder: Path | str) -> Path:
-    """Return the model folder that a path means: itself, or the one inside a run."""
+    """Return the model folder that a path means: itself, the one inside a run, or one of `pretrained` by its name."""
     path = Path(folder)
-    return path / "model" if not (path / "model.json").exists() and (path / "model" / "model.json").exists() else path
+    places = [path, path / "model", *([PRETRAINED / path] if len(path.parts) == 1 else [])]
+    return next((place for place in places if (place / "model.json").exists()), path)
+
+
+def pretrained() -> list[str]:
+    """Return the names of the models that come with footage."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/model.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,8 @@ from footage.errors import ConfigError, ModelError
 from footage.presets import PRESETS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from footage.model import Model
 
 
@@ -17,7 +20,7 @@ def load(model: Path | str, device: str = "auto") -> Model:
     """Load a model folder; nothing in it can run code.
 
     Args:
-        model: a model folder, or a run.
+        model: a model folder, a run, or the name of a model that comes with footage.
         device: where to compute; `auto` takes the best there is.
 
     Raises:
@@ -32,7 +35,7 @@ def load(model: Path | str, device: str = "auto") -> Model:
 
 
 def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
-    """List the presets, and the models in a folder, with what each can do.
+    """List the presets, the models that come with footage, and those in a folder, with what each can do.
 
     Args:
         folder: where to look for models, with all its subfolders.
@@ -43,19 +46,28 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
     """
     from rich.table import Table
 
+    from footage.model import model_folder, pretrained
+
     console = make_console(quiet)
     table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
     for name, entry in PRESETS.items():
         table.add_row(name, entry.about)
     console.print(table)
+    shipped = {name: model_folder(name) for name in pretrained()}
+    console.print(_table("models that come with footage", shipped))
     found = sorted(path.parent for path in Path(folder).rglob("model.json"))
-    table = Table(
-        "model", "for: footage …", "clips", "labels", "trained on", title=f"models in {folder}", title_justify="left"
-    )
-    for path in found:
-        table.add_row(str(path), *_describe(path))
-    console.print(table if found else f"no models in {folder}; train one with: footage train DATA")
+    nothing = f"no models in {folder}; train one with: footage train DATA"
+    console.print(_table(f"models in {folder}", {str(path): path for path in found}) if found else nothing)
     return found
+
+
+def _table(title: str, found: Mapping[str, Path]) -> Table:
+    from rich.table import Table
+
+    table = Table("model", "for: footage …", "clips", "labels", "trained on", title=title, title_justify="left")
+    for name, path in found.items():
+        table.add_row(name, *_describe(path))
+    return table
 
 
 def _describe(path: Path) -> tuple[str, str, str, str]:

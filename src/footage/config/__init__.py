@@ -64,9 +64,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-NEWER = ("learn", "kl", "task")
-"""Sections that may be missing, and are then the default: models and runs that were saved when `gan` was the only
-method have none of them, and it looks at none. Every other section, and every knob in a section, has to be there."""
+SECTIONS = ("clip", "net", "gan", "critics", "augment", "train")
+"""Sections that every saved configuration has: those of the first version."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,11 @@ def to_json(config: Any) -> dict[str, Any]:
 def from_json(kind: type[T], value: Any, where: str = "configuration") -> T:
     """Build a configuration from JSON values, strictly.
 
+    A knob that is missing has its default: models and runs stay readable that were saved before there was such a knob,
+    whose default therefore has to be what was done without it.
+
     Raises:
-        ConfigError: a key is unknown or missing, or a value has the wrong type or is not allowed.
+        ConfigError: a key is unknown, a section is missing, or a value has the wrong type or is not allowed.
     """
     if not isinstance(value, dict):
         raise ConfigError(f"{where} is {value!r:.80}", "give an object of named values")
@@ -125,10 +127,8 @@ def from_json(kind: type[T], value: Any, where: str = "configuration") -> T:
     for key in value:
         if key not in hints:
             raise ConfigError(f'{where} has no "{key}"', nearest(key, hints))
-    newer = NEWER if kind is Config else ()
-    missing = [key for key in hints if key not in value and key not in newer]
-    if missing:
-        raise ConfigError(f'{where} lacks "{missing[0]}"', "add it, or make the file again with this version")
+    for section in SECTIONS if kind is Config else ():
+        require(section in value, f"{where}.{section}", None, "add it, or make the file again with this version")
     return kind(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in value.items()})
 
 
