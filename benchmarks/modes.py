@@ -11,6 +11,7 @@ valid clips. The first line is of real held-out clips, and how often the measure
 from __future__ import annotations
 
 import argparse
+import colorsys
 import math
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.data.clips import BuiltInClips
-from footage.data.synthetic import COLOURS, DIRECTIONS, SHAPES, SPEEDS, Factors, draw_factors, render_shapes
+from footage.data.synthetic import COLOURS, DIRECTIONS, SHAPES, SPEEDS, draw_factors
 from footage.evaluation import fakes
 from footage.model import Model
 
@@ -36,10 +37,9 @@ STEPS = 4
 
 def hue(colour: Floats) -> str:
     """Return the nearest of COLOURS, by which channels are on."""
-    ons = {"red": "100", "yellow": "110", "green": "010", "cyan": "011", "blue": "001", "magenta": "101"}
-    sides = {name: np.array([float(c) for c in on]) for name, on in ons.items()}
-    unit = colour / max(1e-9, np.linalg.norm(colour))
-    return max(COLOURS, key=lambda name: float(unit @ sides[name] / np.linalg.norm(sides[name])))
+    sides = np.array([colorsys.hsv_to_rgb(number / len(COLOURS), 1.0, 1.0) for number in range(len(COLOURS))])
+    likeness = sides @ colour / np.sqrt((sides**2).sum(axis=1))
+    return COLOURS[int(likeness.argmax())]
 
 
 def outline(mask: npt.NDArray[np.bool_], centre: Floats) -> str:
@@ -79,12 +79,10 @@ def measured(clip: Frames) -> Mode | None:
         return None
     if np.std(colours, axis=0).max() > 30:
         return None
-    # Straight stretches: the one of STEPS steps that bends least.
-    bends = [
-        np.linalg.norm(steps[i : i + STEPS] - steps[i : i + STEPS].mean(axis=0)) for i in range(len(steps) - STEPS)
-    ]
-    bends = [bend if np.isfinite(bend) else np.inf for bend in bends]
-    step = steps[(i := int(np.argmin(bends))) : i + STEPS].mean(axis=0)
+    # The straightest stretch of STEPS steps: it lies before a bounce, or after it.
+    stretches = np.lib.stride_tricks.sliding_window_view(steps, STEPS, axis=0)  # N 2 STEPS
+    bends = np.nan_to_num(np.linalg.norm(stretches.std(axis=2), axis=1), nan=np.inf)
+    step = stretches[int(bends.argmin())].mean(axis=1)
     direction = round(math.atan2(step[0], step[1]) / (2 * math.pi / DIRECTIONS)) % DIRECTIONS
     length = float(np.linalg.norm(step)) / side
     return (
@@ -109,23 +107,19 @@ def row(name: str, clips: list[Frames]) -> str:
 
 
 def real(source: BuiltInClips, count: int, frames: int) -> tuple[list[Frames], float]:
-    """Return held-out clips, and how often what is measured is what is known."""
+    """Return held-out clips, and how often what is measured is what is known.
+
+    Directions count modulo their mirror images: a clip that bounces shows several.
+    """
     clips, right = [], 0
     for span in source.spans("heldout")[:count]:
-        clip = source.read(span.index, 0, frames)
-        known: Factors = draw_factors(source.seed, span.index)
-        found = measured(clip)
-        same = found is not None and found[:2] == (known.shape, known.colour) and found[3] == known.speed
-        right += (same and (found[2] - known.direction) % (DIRECTIONS // 2) == 0) or (same and bounced(known, frames))
-        clips.append(clip)
+        clips.append(source.read(span.index, 0, frames))
+        known, found = draw_factors(source.seed, span.index), measured(clips[-1])
+        if found is not None:
+            mirrors = {sign * known.direction + turn for sign in (1, -1) for turn in (0, DIRECTIONS // 2)}
+            same = found[2] in {mirror % DIRECTIONS for mirror in mirrors}
+            right += same and (found[0], found[1], found[3]) == (known.shape, known.colour, known.speed)
     return clips, right / len(clips)
-
-
-def bounced(factors: Factors, frames: int) -> bool:
-    """Whether a clip turns at an edge, so that it shows several directions."""
-    clip = render_shapes(factors, start=0, frames=frames, height=64, width=64)
-    path = np.array([[side.mean() for side in np.nonzero(frame.max(axis=-1))] for frame in clip])
-    return bool((np.abs(np.diff(path, n=2, axis=0)) > 0.8).any())
 
 
 def main() -> None:

@@ -107,8 +107,8 @@ def main() -> None:
     for _ in range(3):
         for name, (who, chunk) in chunks.items():
             rates[name].append(rate(who, chunk))
-    for name, found in rates.items():
-        print(f"{name}: {statistics.median(found):,.0f} frames/s ({min(found):,.0f} to {max(found):,.0f})", flush=True)
+    for name, fps in rates.items():
+        print(f"{name}: {statistics.median(fps):,.0f} frames/s ({min(fps):,.0f} to {max(fps):,.0f})", flush=True)
     print("streamed, sought against at once: {:.1e}, {:.1e} of the range".format(*seams(model)), flush=True)
     few, many = peak(options.model, 100), peak(options.model, options.frames)
     print(f"memory: {few:.0f} MiB for 100 frames, {many:.0f} for {options.frames:,}: {many / few:.3f}", flush=True)

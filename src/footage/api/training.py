@@ -13,7 +13,10 @@ from footage.errors import ConfigError
 from footage.presets import preset
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from footage.comparison import Comparison
+    from footage.training.run import RunFolder
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def train(
     out: Path | None = None,
     minutes: float | None = None,
     clips: int | None = None,
+    probe: bool = False,
     dry_run: bool = False,
     quiet: bool = False,
 ) -> Run:
@@ -52,6 +56,8 @@ def train(
         out: the run folder; left out, runs/DATA-PRESET.
         minutes: minutes to train, over the whole life of the run.
         clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
+        probe: first try four times and a quarter of the penalties R1 and R2, for 5% of the run each, beside the run
+            folder, and train with the largest that learns; for a new run of a GAN.
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
         quiet: print nothing.
     """
@@ -64,6 +70,10 @@ def train(
 
     chosen = preset(config) if isinstance(config, str) else config
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
+    if probe and not dry_run:
+        chosen, stopped = _probed(data, chosen, folder, clips, minutes, console)
+        if stopped:
+            return Run(folder.path, True)
     with console.status("looking at the data and the machine"):
         plan = start.prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
     console.print(plan.table())
@@ -73,6 +83,23 @@ def train(
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
     stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
     return Run(folder.path, stopped)
+
+
+def _probed(
+    data: str, config: Config, folder: RunFolder, clips: int | None, minutes: float | None, console: Console
+) -> tuple[Config, bool]:
+    """Return the configuration with the penalties that a probe has found, and whether it was stopped."""
+    from footage.comparison import Limit
+    from footage.probe import probe
+    from footage.training.start import DEFAULT_CLIPS
+
+    if folder.config.exists():
+        raise ConfigError(
+            f"{folder.path} has begun, and keeps its penalties", "leave --probe out, or give another --out"
+        )
+    limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
+    beside = folder.path.with_name(f"{folder.path.name}-probe")
+    return probe(data, config, beside, limit=limit, console=console)
 
 
 def compare(
