@@ -146,5 +146,5 @@ def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().out
     assert "What to try next" in said
     made = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert made == {"sheet.png", "curves.png", "clips", "run"}
+    assert made == {"first", "sheet.png", "curves.png", "clips", "run"}
     assert len(list((tmp_path / "demo" / "clips").glob("*.mp4"))) == 16

@@ -1,4 +1,4 @@
-"""A first look: train a small model on moving shapes, generate with it, and say where everything is."""
+"""A first look: generate with a model that comes along, train one, generate with it, and say where everything is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from footage import api
 from footage.console import make_console
 from footage.presets import preset
 
-CLIPS = 16
-"""Clips that are generated at the end."""
+READY, PRESET = "stream-shapes", "stream-32"
+"""The model that comes with footage, and what is trained."""
+FIRST, CLIPS = 4, 16
+"""Clips that are generated at the beginning, and at the end."""
 
 
 def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) -> Path:
-    """Train a small model on moving shapes, generate 16 clips with it, and say what to try next.
+    """Generate with a model that comes with footage; train one on moving shapes, generate 16 clips; say what to try next.
 
     Args:
         to: folder for everything.
@@ -27,11 +29,13 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     """
     console, to = make_console(quiet), Path(to)
     console.rule("footage demo")
+    console.print(f"First, {FIRST} clips of the model {READY}, which comes with footage.\n", highlight=False)
+    api.generate(Path(READY), to / "first", count=FIRST, seconds=4, device="cpu", quiet=quiet)
     console.print(
-        f"Training a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n",
+        f"\nTraining a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n",
         highlight=False,
     )
-    run = api.train("shapes", preset("conv3d-32"), out=to / "run", minutes=minutes, quiet=quiet)
+    run = api.train("shapes", preset(PRESET), out=to / "run", minutes=minutes, quiet=quiet)
     if run.interrupted:
         return to
     console.print()
@@ -42,6 +46,7 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     console.print(
         f"""
 Where things are
+  {to}/first/        {FIRST} clips of {READY}
   {to}/sheet.png     contact sheet: a row is a clip, time runs to the right
   {to}/curves.png    how the training went
   {to}/clips/        {CLIPS} clips as mp4
@@ -50,6 +55,7 @@ Where things are
 
 What to try next
   footage generate {model} --to more --count 100 --label circle --frames 64
+  footage generate {READY} --to film --count 1 --seconds 60
   footage play {model}
   footage demo --minutes 10          train the same model on
   footage ingest MY_VIDEOS --to my-data
