@@ -63,6 +63,7 @@ GENERATORS = {
     "gru": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4),
     "lstm": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, cell="lstm"),
     "stream": StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, label=4, width=4),
+    "deforming": StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, width=4, deform=True),
     "shots": StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, label=4, width=4, shot=9, palette=0),
     "concatenated": RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4, mix="concatenate"),
 }

@@ -17,7 +17,7 @@ FIRST, CLIPS = 4, 16
 
 
 def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) -> Path:
-    """Generate with a model that comes with footage; train one on moving shapes, generate 16 clips; say what to try next.
+    """Generate with a model that comes with footage, train one on moving shapes, and say what to try next.
 
     Args:
         to: folder for everything.

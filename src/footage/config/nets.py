@@ -103,6 +103,8 @@ class StreamConfig:
     """Points that motion moves; what stands at them is decided by content."""
     groups: int = 3
     """Groups of points that move together; a divisor of `points`."""
+    deform: bool = False
+    """Let motion also change the features of the picture, and not only the places of points: for what is not rigid."""
     palette: int = 4
     """Colours that content chooses for a video, each with a mask; 0 for none."""
     codes: int = 128

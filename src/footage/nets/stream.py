@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, leaky_relu, pad, pixel_shuffle
+from torch.nn.functional import conv2d, interpolate, leaky_relu, pad, pixel_shuffle
 
 from footage.config import ClipConfig, StreamConfig
 from footage.nets.blocks import LEAK, Generator, LabelTable, Levels, Made, Noise, PixelNorm, doublings, start_smooth
@@ -139,15 +139,25 @@ class Spots(nn.Module):
 
 
 class Scale(nn.Module):
-    """Features (N, c, h, w), style (N, D) -> lrelu of x (1 + A style), channel by channel."""
+    """Features (N, c, h, w), style (N, D) -> lrelu of x (1 + A style), channel by channel.
 
-    def __init__(self, codes: int, channels: int) -> None:
+    Args:
+        codes: length of the style.
+        channels: of the features.
+        moved: let motion (N, D) change the scales too; not at first.
+    """
+
+    def __init__(self, codes: int, channels: int, moved: bool = False) -> None:
         super().__init__()
         self.scale = normal(nn.Linear(codes, channels), 0.5)
+        self.moved = normal(nn.Linear(codes, channels), 0.0) if moved else None
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, motion: Tensor | None = None) -> Tensor:
         """Return the scaled features."""
         scale: Tensor = 1 + self.scale(style)
+        if self.moved is not None:
+            assert motion is not None
+            scale = scale + self.moved(motion)
         return leaky_relu(x * scale[:, :, None, None].to(x.dtype), LEAK)
 
 
@@ -158,20 +168,21 @@ class Detail(nn.Module):
         codes: length of the style.
         points: how many.
         shape: channels c, height and width.
+        deform: let motion change the block.
     """
 
-    def __init__(self, codes: int, points: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, codes: int, points: int, shape: tuple[int, int, int], deform: bool) -> None:
         super().__init__()
         self.spots = Spots(codes, points, shape)
-        self.scale = Scale(codes, shape[0])
+        self.scale = Scale(codes, shape[0], deform)
         self.conv = nn.Conv2d(shape[0], shape[0], 3, padding=1)
         with torch.no_grad():
             self.conv.weight.mul_(0.5)
 
-    def forward(self, x: Tensor, places: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, places: Tensor, style: Tensor, motion: Tensor) -> Tensor:
         """Return the features with detail."""
         x = x + self.spots(places, style).to(x.dtype)
-        detailed: Tensor = x + self.conv(self.scale(x, style)).to(x.dtype)
+        detailed: Tensor = x + self.conv(self.scale(x, style, motion)).to(x.dtype)
         return detailed
 
 
@@ -203,9 +214,11 @@ class StreamGenerator(Generator):
         self.still = min(CANVAS, count - 1)
         self.places = Places(net.codes, net.points, net.groups)
         self.details = nn.ModuleList(
-            Detail(net.codes, net.points, (widths[n], self.base[1] << n, self.base[2] << n))
+            Detail(net.codes, net.points, (widths[n], self.base[1] << n, self.base[2] << n), net.deform)
             for n in range(self.still, count)
         )
+        self.coarse = (widths[self.still], *self.base[1:])
+        self.pose = normal(nn.Linear(net.codes, math.prod(self.coarse)), 0.0) if net.deform else None
         self.out = nn.Conv2d(widths[-1], 4 * (clip.channels + net.palette), 3, padding=1)
         self.palette = normal(nn.Linear(net.codes, clip.channels * net.palette), 2.0)
         self._begin()
@@ -275,8 +288,11 @@ class StreamGenerator(Generator):
     def _moved(self, x: Tensor, codes: Tensor, style: Tensor) -> Tensor:
         """Make pictures (N, C, H, W) from canvas, motion and style, a row for each frame."""
         places = self.places(codes, style)
+        if self.pose is not None:
+            pose = interpolate(self.pose(codes).unflatten(1, self.coarse), size=x.shape[2:], mode="bilinear")
+            x = x + pose.to(x.dtype)
         for number, detail in enumerate(self.details, self.still):
-            x = self.scales[number](self.norm(detail(x, places, style)), style)
+            x = self.scales[number](self.norm(detail(x, places, style, codes)), style)
             # N c/2 2h 2w
             x = self.stages[number](x) if number < len(self.stages) else pixel_shuffle(self.out(x), 2)
         numbers, masks = smooth(x).to(self.palette.weight.dtype).tensor_split((self.channels,), dim=1)
