@@ -323,7 +323,7 @@ _TINY: dict[str, dict[str, int]] = {
     "mlp": {"width": 4, "latent": 8, "label": 4},
     "conv3d": {"width": 4, "latent": 8, "label": 4},
     "recurrent": {"width": 4, "content": 8, "motion": 4, "hidden": 4, "label": 4},
-    "stream": {"width": 4, "content": 8, "processes": 4, "points": 6, "codes": 16, "label": 4},
+    "stream": {"width": 4, "content": 8, "processes": 4, "points": 6, "groups": 2, "codes": 16, "label": 4},
     "vae": {"width": 4, "latent": 4, "noise": 8, "label": 4},
     "simvp": {"width": 4, "hidden": 8, "layers": 1},
     "convlstm": {"width": 4, "layers": 2},
