@@ -11,7 +11,7 @@ import footage
 minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
 folder = Path(sys.argv[2] if len(sys.argv) > 2 else "shapes-example")
 
-run = footage.train("shapes", "conv3d-32", out=folder / "run", minutes=minutes)
+run = footage.train("shapes", "stream-32", out=folder / "run", minutes=minutes)
 model = footage.load(run.model)
 for label in model.labels:
     for clip in model.generate(4, label=label, seed=1):

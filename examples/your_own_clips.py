@@ -15,6 +15,6 @@ minutes = float(sys.argv[3]) if len(sys.argv) > 3 else 30.0
 result = footage.ingest((videos,), work / "data", footage.IngestConfig(height=32, width=32))
 print(f"{result.dataset.info.clips} clips, left out: {len(result.rejections)}")
 
-run = footage.train(str(work / "data"), "conv3d-32", out=work / "run", minutes=minutes)
+run = footage.train(str(work / "data"), "stream-32", out=work / "run", minutes=minutes)
 for path in footage.generate(run.model, work / "clips", count=8, frames=32, seed=7):
     print(path)

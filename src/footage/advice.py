@@ -15,7 +15,7 @@ from footage.training.start import prepare
 CLIPS = 100_000
 """Training clips after which a small model shows what it can do."""
 
-FIRST = ("conv3d-64", "conv3d-32")
+FIRST = ("stream-64", "stream-32")
 """Presets to begin with."""
 
 

@@ -36,7 +36,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 """Every command, by name."""
 POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end")
 """Arguments that are given without a flag."""
-DEFAULT_PRESET = "conv3d-64"
+DEFAULT_PRESET = "stream-64"
 """What `train` takes when no preset is named."""
 
 

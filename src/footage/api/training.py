@@ -36,7 +36,7 @@ class Run:
 
 def train(
     data: str,
-    config: Config | str = "conv3d-64",
+    config: Config | str = "stream-64",
     *,
     guide: str | None = None,
     out: Path | None = None,

@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 """The networks that each method trains."""
 EXAMPLES = {
-    "gan": ("conv3d-64", "recurrent-64"),
+    "gan": ("stream-64", "conv3d-64"),
     "vae": ("vae-64", "vae-gan-64"),
     "predict": ("simvp-64", "svg-64"),
     "translate": ("translate-64", "spade-64"),
