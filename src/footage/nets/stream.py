@@ -105,21 +105,23 @@ class Spots(nn.Module):
         codes: length D of the style.
         points: how many.
         shape: channels c, height and width.
+        moved: let motion (N, D) change the tints too; not at first.
     """
 
     ys: Tensor
     xs: Tensor
 
-    def __init__(self, codes: int, points: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, codes: int, points: int, shape: tuple[int, int, int], moved: bool) -> None:
         super().__init__()
         channels, height, width = shape
         self.tint = normal(nn.Linear(codes, 3 * points), 0.5)
+        self.moved = normal(nn.Linear(codes, 3 * points), 0.0) if moved else None
         self.mix = nn.Conv2d(3 * points, channels, 1)
         for name, side in (("ys", height), ("xs", width)):
             line = (torch.arange(side) + 0.5 - side / 2) / (min(height, width) / 2)
             self.register_buffer(name, line, persistent=False)
 
-    def forward(self, places: Tensor, style: Tensor) -> Tensor:
+    def forward(self, places: Tensor, style: Tensor, motion: Tensor) -> Tensor:
         """Return the features."""
         with torch.autocast(places.device.type, enabled=False):
             y, x, size = places.unbind(dim=2)  # N P
@@ -127,8 +129,10 @@ class Spots(nn.Module):
             down = (self.ys - y.unsqueeze(2)) / size.unsqueeze(2)  # N P h
             across = (self.xs - x.unsqueeze(2)) / size.unsqueeze(2)  # N P w
             rows, columns = torch.exp(-down.square() / 2), torch.exp(-across.square() / 2)
-            tint = (1 + self.tint(style.to(self.tint.weight.dtype))).unsqueeze(2)  # N 3P 1
-            rows = torch.cat([rows, rows * down, rows], dim=1) * tint  # N 3P h
+            tint: Tensor = 1 + self.tint(style.to(y.dtype))  # N 3P
+            if self.moved is not None:
+                tint = tint + self.moved(motion.to(y.dtype))
+            rows = torch.cat([rows, rows * down, rows], dim=1) * tint.unsqueeze(2)  # N 3P h
             columns = torch.cat([columns, columns, columns * across], dim=1)  # N 3P w
         if torch.is_autocast_enabled(places.device.type):
             kind = torch.get_autocast_dtype(places.device.type)
@@ -168,12 +172,12 @@ class Detail(nn.Module):
         codes: length of the style.
         points: how many.
         shape: channels c, height and width.
-        deform: let motion change the block.
+        deform: let motion change both.
     """
 
     def __init__(self, codes: int, points: int, shape: tuple[int, int, int], deform: bool) -> None:
         super().__init__()
-        self.spots = Spots(codes, points, shape)
+        self.spots = Spots(codes, points, shape, deform)
         self.scale = Scale(codes, shape[0], deform)
         self.conv = nn.Conv2d(shape[0], shape[0], 3, padding=1)
         with torch.no_grad():
@@ -181,7 +185,7 @@ class Detail(nn.Module):
 
     def forward(self, x: Tensor, places: Tensor, style: Tensor, motion: Tensor) -> Tensor:
         """Return the features with detail."""
-        x = x + self.spots(places, style).to(x.dtype)
+        x = x + self.spots(places, style, motion).to(x.dtype)
         detailed: Tensor = x + self.conv(self.scale(x, style, motion)).to(x.dtype)
         return detailed
 
