@@ -53,8 +53,8 @@ class GanConfig:
     periodicity_weight: float = 1.0
     """Weight of that in the generator's loss."""
     burn_in: int = 0
-    """Clips seen over which rates fall to a quarter, penalties to a tenth, and beta2 rises from 0.9 to its value, by
-    half a cosine (R3GAN; scale it to the run: a third to all of its clips); 0 for none."""
+    """Clips seen over which rates and penalties fall to a quarter, and beta2 rises from 0.9 to its value, by half a
+    cosine (after R3GAN; scale it to the run: a third to all of its clips); 0 for none."""
     ema: float = 5_000.0
     """Half-life of the moving average of the generator's weights, in clips seen."""
 

@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 from footage.config import GanConfig
 from footage.config.gan import EARLY_BETA2
 
-RATE, PENALTY = 0.25, 0.1
-"""What is left of learning rates, and of the penalties' weights, at the end."""
+LEFT = 0.25
+"""Part of learning rates and of the penalties' weights that is left at the end (R3GAN: a tenth of the penalties; with that
+critics won, and colours collapsed: docs/LOG.md)."""
 
 
 def _fallen(clips_seen: int, burn_in: int, left: float) -> float:
@@ -22,7 +23,7 @@ def _fallen(clips_seen: int, burn_in: int, left: float) -> float:
 
 def penalty_part(gan: GanConfig, clips_seen: int) -> float:
     """Return the part of the penalties' weights that holds."""
-    return _fallen(clips_seen, gan.burn_in, PENALTY)
+    return _fallen(clips_seen, gan.burn_in, LEFT)
 
 
 def anneal(gan: GanConfig, rates: Iterable[tuple[Optimizer, float]], clips_seen: int) -> None:
@@ -35,7 +36,7 @@ def anneal(gan: GanConfig, rates: Iterable[tuple[Optimizer, float]], clips_seen:
     """
     if not gan.burn_in:
         return
-    part = _fallen(clips_seen, gan.burn_in, RATE)
+    part = _fallen(clips_seen, gan.burn_in, LEFT)
     beta2 = gan.beta2 - (gan.beta2 - EARLY_BETA2) * _fallen(clips_seen, gan.burn_in, 0.0)
     for optimizer, rate in rates:
         for group in optimizer.param_groups:
