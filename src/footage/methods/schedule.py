@@ -11,8 +11,8 @@ from footage.config import GanConfig
 from footage.config.gan import EARLY_BETA2
 
 LEFT = 0.25
-"""Part of learning rates and of the penalties' weights that is left at the end (R3GAN: a tenth of the penalties; with that
-critics won, and colours collapsed: docs/LOG.md)."""
+"""Part of learning rates and of the penalties' weights that is left at the end. R3GAN leaves a tenth of the penalties;
+with that critics won, and colours collapsed (docs/LOG.md)."""
 
 
 def _fallen(clips_seen: int, burn_in: int, left: float) -> float:
