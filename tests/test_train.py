@@ -30,6 +30,7 @@ QUICK: dict[str, object] = {"train__batch_size": 4, "clip__frames": 4, "train__s
 CONFIG = tiny_config(**QUICK)
 RESUMED = {
     "conv3d-32": CONFIG,
+    "stream-64": tiny_config("stream-64", **QUICK, gan__burn_in=30),
     "svg-64": tiny_config("svg-64", **QUICK, task__past=2),
     "simvp-gan-64": tiny_config("simvp-gan-64", **QUICK, task__past=2),
     "animate-64": tiny_config("animate-64", **QUICK),
