@@ -28,7 +28,11 @@ CANVAS = 2
 CALM = 16.0
 """Frames in which motion changes by much, at first: what is faster in the noise bank counts less."""
 MASKED = -3.0
-"""Logit of the palette's masks at first: little of each colour everywhere."""
+"""Logit of the palette's masks at first, that of the rest being 0: little of each colour everywhere."""
+COLOURS = 0.6
+"""Deviation of the palette's colours at first, in pixels of [-1, 1]."""
+SIZES = 0.4
+"""Deviation of the logarithm of the points' sizes between videos at first."""
 
 
 def normal(layer: nn.Linear, spread: float) -> nn.Linear:
@@ -84,6 +88,7 @@ class Places(nn.Module):
         self.offset = normal(nn.Linear(codes, points * 3), 0.2)
         self.bend = normal(nn.Linear(codes, points * 3), 0.02)
         with torch.no_grad():
+            self.offset.weight.view(points, 3, codes)[:, 2] *= SIZES / 0.2
             self.offset.bias.view(points, 3)[:, 2] = torch.linspace(math.log(0.12), math.log(0.5), points)
 
     def forward(self, motion: Tensor, style: Tensor) -> Tensor:
@@ -224,7 +229,7 @@ class StreamGenerator(Generator):
         self.coarse = (widths[self.still], *self.base[1:])
         self.pose = normal(nn.Linear(net.codes, math.prod(self.coarse)), 0.0) if net.deform else None
         self.out = nn.Conv2d(widths[-1], 4 * (clip.channels + net.palette), 3, padding=1)
-        self.palette = normal(nn.Linear(net.codes, clip.channels * net.palette), 2.0)
+        self.palette = normal(nn.Linear(net.codes, clip.channels * net.palette), COLOURS)
         self._begin()
 
     def _begin(self) -> None:
@@ -279,7 +284,7 @@ class StreamGenerator(Generator):
         if still:  # the same for all frames of a video
             style, canvas = (each.repeat_interleave(length, dim=0) for each in (style, canvas))
         x = self._moved(canvas.contiguous(memory_format=torch.channels_last), codes, style)
-        return self.levels.pixels(rearrange(x, "(b t) c h w -> b c t h w", t=length))
+        return rearrange(x, "(b t) c h w -> b c t h w", t=length)
 
     def _canvas(self, style: Tensor) -> Tensor:
         """Paint what does not move: (N, D) -> (N, c, h, w)."""
@@ -300,9 +305,13 @@ class StreamGenerator(Generator):
             # N c/2 2h 2w
             x = self.stages[number](x) if number < len(self.stages) else pixel_shuffle(self.out(x), 2)
         numbers, masks = smooth(x).to(self.palette.weight.dtype).tensor_split((self.channels,), dim=1)
+        pixels = self.levels.pixels(numbers)
+        if not self.net.palette:
+            return pixels
         with torch.autocast(x.device.type, enabled=False):
-            colours = self.palette(style.to(numbers.dtype)).unflatten(1, (self.channels, -1))  # N C R
-            return numbers + torch.einsum("ncr,nrhw->nchw", colours, torch.sigmoid(masks))
+            shares = pad(masks, (0, 0, 0, 0, 1, 0)).softmax(dim=1)  # N (1 + R) H W
+            colours = self.palette(style.to(pixels.dtype)).unflatten(1, (self.channels, -1))  # N C R
+            return pixels * shares[:, :1] + torch.einsum("ncr,nrhw->nchw", colours, shares[:, 1:])
 
 
 WAVES = (
