@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from footage.durations import Timing, factor, seconds
@@ -24,6 +26,8 @@ from footage.errors import ConfigError
         ("0", 0.0),
         (1e-5, 1e-5),
         (1e20, 1e20),
+        (10**400, math.inf),
+        ("9" * 400 + ":00", math.inf),
     ],
 )
 def test_durations(text: str | float, value: float) -> None:
