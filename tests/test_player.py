@@ -228,7 +228,7 @@ def test_play_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--label", "fly"], "fly"),
         (["--fps", "50", "--headless"], "--fps 12.5"),
         (["--loop", "4s", "--headless"], "--loop is asked for"),
-        (["--chunk", "4", "--headless"], "leave --chunk out"),
+        (["--chunk", "4", "--headless", "--seconds", "0.1"], "leave --chunk out"),
     ):
         assert run("play", str(tmp_path / "m"), *wrong, "--device", "cpu") == 2
         assert named in " ".join(capsys.readouterr().err.split())
