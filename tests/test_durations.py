@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from footage.durations import Timing, factor, seconds
@@ -22,6 +24,10 @@ from footage.errors import ConfigError
         ("90:00", 5400.0),
         ("0:01.25", 1.25),
         ("0", 0.0),
+        (1e-5, 1e-5),
+        (1e20, 1e20),
+        (10**400, math.inf),
+        ("9" * 400 + ":00", math.inf),
     ],
 )
 def test_durations(text: str | float, value: float) -> None:
@@ -34,7 +40,16 @@ def test_what_is_no_duration(text: str) -> None:
         seconds(text, "seek")
 
 
+@pytest.mark.parametrize("number", [-1, -1e-9, float("nan"), float("inf")])
+def test_numbers_out_of_range(number: float) -> None:
+    with pytest.raises(ConfigError, match=r"seek is .*: give a duration such as 4s"):
+        seconds(number, "seek")
+    with pytest.raises(ConfigError, match=r"slow is .*: give a factor above 0"):
+        factor(number, "slow")
+
+
 def test_factors() -> None:
+    assert factor(1e-5, "slow") == 1e-5
     assert [factor(text, "slow") for text in ("4x", "4", 4, "0.5X", "2.5 x")] == [4, 4, 4, 0.5, 2.5]
     for text in ("", "x", "0x", "-2", "4s", "nan"):
         with pytest.raises(ConfigError, match=r"slow is .*: give a factor above 0, such as 4x"):

@@ -55,6 +55,15 @@ def test_differences_of_slow_processes_are_right_too() -> None:
             )
 
 
+@pytest.mark.filterwarnings("error")
+def test_huge_gaps_are_forgotten() -> None:
+    rates = np.array([1.7])
+    np.testing.assert_array_equal(spread(rates, 2.0**60)[0], np.eye(2))
+    ends = np.ones((1, 2, 2))
+    bridge = Bridge(Path((1.7,), 3), ends, ends, 2.0**33)
+    assert np.isfinite(bridge.states(np.array([0.0, 2.0**32, 2.0**33]))).all()
+
+
 def test_between_sixteenths_of_a_frame_the_path_is_smooth_and_near_the_process() -> None:
     times = 100 + np.arange(0, 1, 1 / 64)
     values = Path(RATES, 5, parts=MANY).states(times)[..., 0]

@@ -6,6 +6,7 @@ import _thread
 import io
 import json
 import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -19,7 +20,7 @@ from PIL import Image
 
 import footage
 from footage.errors import ConfigError
-from footage.player import Frame, Page, Producer, blocks, watch
+from footage.player import Frame, Page, Producer, _Handler, blocks, watch
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
@@ -95,8 +96,35 @@ def test_the_page_changes_the_stream(page: Page) -> None:
 
 def test_other_sites_are_refused(page: Page) -> None:
     assert asked(page, "status", Host="evil.example")[0] == 403
-    assert asked(page, "change?seed=1", "POST", Origin="http://evil.example")[0] == 403
+    assert asked(page, "status", Host="[")[0] == 403
+    assert asked(page, "status", Host="127.0.0.1:x")[0] == 200
+    for origin in ("http://evil.example", "http://127.0.0.1:1", "http://[", "null"):
+        assert asked(page, "change?seed=1", "POST", Origin=origin)[0] == 403
+    assert asked(page, "change?seed=50", "POST", Origin=page.address.rstrip("/"))[0] == 200
     assert page.producer.seed == 50
+
+
+def open_connection(page: Page) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(page.address.rsplit(":")[-1].strip("/"))), timeout=10)
+
+
+def test_whoever_goes_away_is_no_error(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_connection(page) as gone:
+        gone.sendall(b"GET /status HTTP/1.1\r\n")
+        time.sleep(0.1)
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+    time.sleep(0.2)
+    with open_connection(page) as odd:
+        odd.sendall(b"GET http://[ HTTP/1.0\r\nHost: [\r\n\r\n")
+        assert b" 403 " in odd.recv(100)
+    assert capsys.readouterr().err == ""
+
+
+def test_idle_connections_are_closed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _Handler.timeout is not None and _Handler.timeout <= 10
+    monkeypatch.setattr(_Handler, "timeout", 0.1)
+    with open_connection(page) as idle:
+        assert idle.recv(1) == b""
 
 
 def test_a_busy_port_is_named() -> None:
@@ -112,6 +140,18 @@ def test_frames_come_in_real_time() -> None:
     assert found.frames <= 34 and found.achieved_fps < 55 and found.asked_fps == 50
     slow = watch(Producer(lambda seed, label: grey(seed, label, pause=0.05), fps=1000), seconds=0.5)
     assert slow.achieved_fps < 21 and slow.latency_p50_ms is not None and slow.latency_p50_ms >= 50
+
+
+def test_the_time_that_a_chunk_takes_is_caught_up() -> None:
+    def chunks(seed: int, label: str | None) -> Iterator[Frame]:
+        while True:
+            time.sleep(0.1)
+            yield from np.zeros((10, 2, 2, 1), dtype=np.uint8)
+
+    found = watch(Producer(chunks, fps=50, chunk=10), seconds=1.5)
+    assert 45 < found.achieved_fps < 55, "10 frames are made in half the time that they are shown"
+    slow = watch(Producer(chunks, fps=200, chunk=10), seconds=0.5)
+    assert slow.achieved_fps < 130
 
 
 def test_there_is_no_queue() -> None:
@@ -151,6 +191,14 @@ def test_pictures_of_half_blocks() -> None:
     assert len(large) == 20 and large[0].count("▀") == 40
 
 
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_small_terminals(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: (80, lines))
+    terminal = io.StringIO()
+    watch(Producer(grey, fps=50), seconds=0.1, terminal=terminal)
+    assert "▀" in terminal.getvalue()
+
+
 def test_the_terminal_gets_its_cursor_back() -> None:
     terminal = io.StringIO()
     watch(Producer(grey, fps=50), seconds=0.1, terminal=terminal)
@@ -180,6 +228,7 @@ def test_play_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--label", "fly"], "fly"),
         (["--fps", "50", "--headless"], "--fps 12.5"),
         (["--loop", "4s", "--headless"], "--loop is asked for"),
+        (["--chunk", "4", "--headless", "--seconds", "0.1"], "leave --chunk out"),
     ):
         assert run("play", str(tmp_path / "m"), *wrong, "--device", "cpu") == 2
         assert named in " ".join(capsys.readouterr().err.split())

@@ -9,7 +9,7 @@ from rich.console import Console
 import footage
 from footage import probe
 from footage.comparison import Comparison, Limit
-from footage.errors import ConfigError
+from footage.errors import ConfigError, FootageError
 from footage.probe import chosen, trials
 from footage.training.run import RunFolder, read_config
 from tests.models import tiny_config
@@ -45,14 +45,41 @@ def test_train_probes_first_and_keeps_what_it_found(tmp_path: Path, monkeypatch:
     assert read is not None
     found = read[0]
     assert found.gan.r1 == found.gan.r2 and found.gan.r1 in (8, 2, 0.5) and found.preset == "stream-32"
-    with pytest.raises(ConfigError, match="has begun"):
-        footage.train("shapes", config, out=out, clips=80, probe=True, quiet=True)
+    monkeypatch.setattr(probe, "probe", None)
+    footage.train("shapes", config, out=out, clips=88, probe=True, quiet=True)
+    again = read_config(RunFolder(out))
+    assert again is not None and again[0] == found, "it goes on with what was found, without another probe"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_cannot_be_probed_is_refused_before_the_first_trial(
+    dry_run: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "probe", None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    gan, asked = tiny_config("stream-32", gan__r1=2.0), {"clips": 80, "out": tmp_path / "run", "dry_run": dry_run}
+    for config, other, said in (
+        (tiny_config("vae-64"), {}, "no R1 or R2 to probe"),
+        (gan, {"minutes": 3.0}, "minutes is 3 and clips is 80.*alone"),
+        (gan, {"out": tmp_path / "full"}, "not empty and is no run"),
+        (gan, {"guide": "shapes"}, "come from no files"),
+    ):
+        with pytest.raises(FootageError, match=said):
+            footage.train("shapes", config, probe=True, quiet=True, **(asked | other))  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("run*"))
+
+
+def test_a_dry_run_says_that_it_would_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny_config("stream-32", gan__r1=2.0)
+    footage.train("shapes", config, out=tmp_path / "run", probe=True, dry_run=True)
+    assert "run-probe" in "".join(capsys.readouterr().out.split()) and not list(tmp_path.iterdir())
 
 
 def test_what_could_not_be_trained_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models: list[dict[str, Any]] = [
         {"status": "diverged at 8 clips", "figures": None},
-        {"status": "done", "figures": {"rfd": [2.0]}},
+        {"status": "done", "figures": {"rfd": [float("nan")]}},
         {"status": "done", "figures": {"rfd": [1.0]}},
     ]
     made = [Comparison(tmp_path, models), Comparison(tmp_path, models[:1], interrupted=True)]

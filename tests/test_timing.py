@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import footage
 from footage import Timing
 from footage.errors import ConfigError
 from footage.methods.base import Course
+from footage.methods.streaming import TICK
 from footage.model import Model
-from footage.timing import course_of
+from footage.timing import MOST_FRAMES, course_of
 from footage.video.encode import read_metadata
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
@@ -52,6 +54,8 @@ def test_a_course_is_counted_in_frames_of_the_model() -> None:
         (Timing(seek="x"), "give a duration"),
         (Timing(seek="9" * 30), "give less than"),
         (Timing(slow="fast"), "give a factor"),
+        (Timing(slow="0." + "0" * 300 + "1"), "slow is .*: give 0.001x to 1000x"),
+        (Timing(slow=1e9), "slow is .1000000000.*: give 0.001x to 1000x"),
     ],
 )
 def test_what_cannot_be(timing: Timing, said: str) -> None:
@@ -59,7 +63,30 @@ def test_what_cannot_be(timing: Timing, said: str) -> None:
         course_of(timing, 12.5)
 
 
+def test_a_course_is_as_fast_at_any_rate() -> None:
+    assert course_of(Timing(loop="4s", slow="4x"), 12.5, played=25) == Course(rate=0.125, loop=50)
+    for played in (1e-9, 1e300):
+        with pytest.raises(ConfigError, match=r"fps is .*: give 1.2e-05 to 1.3e\+07"):
+            course_of(Timing(), 12.5, played=played)
+
+
+def test_what_cannot_be_timed_is_refused(model: Model) -> None:
+    last = MOST_FRAMES - 1.0
+    assert last + TICK > last, "the last frame has ticks of its own"
+    near = Timing(seek=(MOST_FRAMES - 100) / 12.5)
+    assert len(next(model.generate(frames=3, timing=near)).array()) == 3
+    for arguments, said in (
+        ({"frames": 101, "timing": near}, r"ends at frame 8,589,934,593 of the model's time"),
+        ({"frames": 101, "timing": replace(near, slow="0.01x")}, "seek less far"),
+        ({"frames": MOST_FRAMES, "timing": Timing(loop=2)}, "ask for fewer than 8,589,934,592"),
+        ({"seconds": 1e300}, "ask for fewer"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            model.generate(**arguments)  # type: ignore[arg-type]
+
+
 def test_lengths(model: Model) -> None:
+    assert model.length(fps=25, timing=Timing(loop="4s")) == 100 and model.length(fps=25) == 8
     assert model.length() == 8 and model.length(5) == 5
     assert model.length(seconds="1:00") == 750 and model.length(seconds=2, fps=50) == 100
     assert model.length(timing=Timing(loop="4s")) == 50 and model.length(timing=Timing(loop="4s", slow="4x")) == 200
@@ -74,7 +101,8 @@ def test_lengths(model: Model) -> None:
 def test_loops_slow_motion_and_seeking(model: Model) -> None:
     plain = next(model.generate(frames=60, label="run", seed=4)).array()
     slow = next(model.generate(frames=40, label="run", seed=4, timing=Timing(slow="4x"))).array()
-    assert off(slow[::4], plain[:10]) <= 1 < off(slow[1], slow[0]) + 2
+    assert off(slow[::4], plain[:10]) <= 1 < off(slow[2::4], plain[:10])
+    assert off(slow[1:], slow[:-1]) < off(plain[1:10], plain[:9])
     later = next(model.generate(frames=35, label="run", seed=4, timing=Timing(seek="2s"))).array()
     assert off(later, plain[25:]) <= 1
     loop = next(model.generate(label="run", seed=4, timing=Timing(loop="2s")))
@@ -82,6 +110,16 @@ def test_loops_slow_motion_and_seeking(model: Model) -> None:
     twice = next(model.generate(frames=51, label="run", seed=4, timing=Timing(loop="2s"))).array()
     assert off(twice[:25], loop.array()) <= 1 and off(twice[25:], twice[:26]) <= 1
     assert off(twice[0], plain[0]) <= 1
+
+
+def test_motion_is_as_fast_at_any_rate(model: Model) -> None:
+    plain = next(model.generate(frames=25, seed=4, label="run")).array()
+    double = next(model.generate(seconds=4, seed=4, label="run", fps=25))
+    assert double.frames == 100 and double.fps == 25 == double.metadata["fps"]
+    assert off(double.array()[:50:2], plain) <= 1
+    loop = next(model.generate(seed=4, label="run", fps=25, timing=Timing(loop="2s")))
+    assert loop.frames == 50
+    assert off(loop.array()[::2], next(model.generate(seed=4, label="run", timing=Timing(loop="2s"))).array()) <= 1
 
 
 def test_between_seeds(model: Model) -> None:
@@ -161,6 +199,10 @@ def test_models_that_do_not_stream_say_so(preset: str, tmp_path: Path, capsys: p
         assert f"{flags.split()[0]} is asked for" in said and "--preset stream-64" in said
     with pytest.raises(ConfigError, match=r"fps is 50, .*give --fps 12.5"):
         other.stream(50)
+    with pytest.raises(ConfigError, match=r"chunk is 4, .*leave --chunk out"):
+        other.stream(chunk=4)
+    faster = next(other.generate(frames=5, seed=3, label="run", fps=50))
+    assert faster.fps == 50 and off(faster.array(), next(other.generate(frames=5, seed=3, label="run")).array()) == 0
     frames = list(itertools.islice(other.stream(seed=3, label="run"), 20))
     assert off(frames, next(other.generate(frames=20, seed=3, label="run")).array()) == 0
     assert len(next(other.generate(seconds="0.8s")).array()) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,13 @@ def seconds(duration: Duration, name: str) -> float:
     Raises:
         ConfigError: it cannot be read, or is below 0.
     """
+    if isinstance(duration, float) and 0 <= duration < math.inf:
+        return float(duration)
     text = str(duration).strip().lower()
     if match := re.fullmatch(rf"({_NUMBER})\s*([smh]?)", text):
         return float(match[1]) * UNITS[match[2]]
     if match := re.fullmatch(r"(?:(\d+):)?(\d+):((?:[0-5]?\d)(?:\.\d*)?)", text):
-        return 3600.0 * int(match[1] or 0) + 60.0 * int(match[2]) + float(match[3])
+        return 3600.0 * float(match[1] or 0) + 60.0 * float(match[2]) + float(match[3])
     raise ConfigError(f'{name} is "{duration}"', "give a duration such as 4s, 90, 10:00 or 1:02:03")
 
 
@@ -47,6 +50,8 @@ def factor(given: Factor, name: str) -> float:
     Raises:
         ConfigError: it cannot be read, or is not above 0.
     """
+    if isinstance(given, float) and 0 < given < math.inf:
+        return float(given)
     match = re.fullmatch(rf"({_NUMBER})\s*[x×]?", str(given).strip().lower())
     if match is None or float(match[1]) <= 0:
         raise ConfigError(f'{name} is "{given}"', "give a factor above 0, such as 4x")

@@ -17,7 +17,7 @@ from footage.config.tasks import USES
 from footage.conversion import Conversion, Pair
 from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError, nearest
-from footage.methods.base import Converts, Encodes, Generates, Predicts, Sampler, Streams, Wish
+from footage.methods.base import Converts, Course, Encodes, Generates, Predicts, Sampler, Streams, Wish
 from footage.methods.streaming import check
 from footage.sample import draw_label, endless_frames, one_video
 from footage.timing import course_of, length_of, refuse
@@ -96,7 +96,8 @@ class Model:
             count: how many clips.
             frames: their length; None for one round of a loop, else for the model's own.
             seconds: their length as they play, such as 90, `90s` or `10:00`; instead of `frames`.
-            fps: their rate when played; None for that of the training data.
+            fps: their rate when played; None for that of the training data. Models that stream make motion of the same
+                speed at any rate; clips of the others become faster or slower.
             label: their class, or a mixture, such as `circle+square` or `circle:0.8+square:0.2`; None draws classes
                 as often as the training data have them.
             to_label: class or mixture that each clip changes into.
@@ -116,7 +117,7 @@ class Model:
         self._check(count=(count, 1), frames=(frames, 1), fps=(fps, 1e-3), seed=(seed, 0), to_seed=(to_seed, 0))
         known, generator = self.info.config.clip.frames, self.generator
         refuse(generator, self.info.name, timing, between=between is not None)
-        course = course_of(timing, self.info.fps, between=between is not None)
+        course = self._course(timing, fps, between=between is not None)
         length = self.length(frames, seconds, fps, timing)
         if not (to_label is None and to_seed is None) and not generator.endless and length <= known:
             raise ConfigError(
@@ -127,7 +128,7 @@ class Model:
         wish = Wish(seed, ends[0], to_seed, ends[1], length, course)
         if isinstance(generator, Streams):
             check(wish, generator.shot)
-        asked = {"label": label, "to_label": to_label, **timing.given()}
+        asked = {"label": label, "to_label": to_label, "fps": fps, **timing.given()}
         return (self._clip(wish, i, asked, fps) for i in range(count))
 
     def length(
@@ -140,11 +141,15 @@ class Model:
         """Return how many frames a clip of `generate` has, asked with these arguments.
 
         Raises:
-            ConfigError: both a number of frames and of seconds, or less than a frame.
+            ConfigError: both a number of frames and of seconds, or less than a frame, or more than can be timed.
         """
-        course = course_of(timing, self.info.fps)
-        rate = fps or self.info.fps
+        course, rate = self._course(timing, fps), self.info.fps if fps is None else fps
         return length_of(course, frames=frames, duration=seconds, fps=rate, known=self.info.config.clip.frames)
+
+    def _course(self, timing: Timing, fps: float | None, *, between: bool = False) -> Course:
+        """Return the course of a video of `fps` frames a second, which models that stream alone regard."""
+        played = fps if isinstance(self.sampler, Streams) else None
+        return course_of(timing, self.info.fps, played=played, between=between)
 
     def stream(
         self,
@@ -175,8 +180,12 @@ class Model:
         if not isinstance(generator, Streams) and fps not in (None, known):
             remedy = f"give --fps {known:g}, or train a model that streams with --preset stream-64"
             raise ConfigError(f"fps is {fps:g}, and {self.info.name} knows the speed of its own frames only", remedy)
-        course = course_of(timing, known)
-        course = replace(course, rate=course.rate * known / (fps or known))
+        if not isinstance(generator, Streams) and chunk is not None:
+            raise ConfigError(
+                f"chunk is {chunk}, and {self.info.name} makes as many frames at once as it was trained on",
+                "leave --chunk out, or train a model that streams with --preset stream-64",
+            )
+        course = self._course(timing, fps)
         wish = Wish(seed, self.mixture(self._label(label, seed)) if self.labels or label else None, course=course)
         if isinstance(generator, Streams):
             check(wish, generator.shot)

@@ -5,6 +5,7 @@ There is no queue: whoever looks gets the newest frame, and frames that nobody l
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import io
 import json
@@ -61,13 +62,15 @@ class Producer:
 
     Args:
         source: starts a stream.
-        fps: frames a second that are wanted. A source that is slower is not asked to catch up.
+        fps: frames a second that are wanted. What making a chunk has taken is caught up; a source that is slower than
+            that is not asked to.
         seed: what to begin with.
         label: what to begin with.
+        chunk: frames that the source makes at once.
     """
 
-    def __init__(self, source: Source, fps: float, seed: int = 0, label: str | None = None) -> None:
-        self.fps, self.seed, self.label = fps, seed, label
+    def __init__(self, source: Source, fps: float, seed: int = 0, label: str | None = None, chunk: int = 1) -> None:
+        self.fps, self.seed, self.label, self._chunk = fps, seed, label, chunk
         self.error: BaseException | None = None
         self._source, self._stream = source, source(seed, label)
         self._news = threading.Condition()
@@ -138,7 +141,7 @@ class Producer:
                     if self._first is None:
                         self._first = now - self._begun
                     self._news.notify_all()
-                due = max(due + 1 / self.fps, now - 1 / self.fps)  # late by more than a frame: never mind
+                due = max(due + 1 / self.fps, now - self._chunk / self.fps)  # late by more than a chunk: never mind
         except BaseException as error:
             self.error = error
         finally:
@@ -233,9 +236,16 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers for a page: `/`, `/stream`, `/status`, and `/change` by POST."""
 
     page: Page
+    timeout = 10.0
+    """Seconds that a connection may be silent, or take nothing, before it is closed."""
+
+    def handle(self) -> None:
+        """Answer; that whoever asked has gone is no error."""
+        with contextlib.suppress(OSError):
+            super().handle()
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
+        path = self.path.partition("?")[0]
         if not self._is_local():
             return
         if path == "/":
@@ -249,12 +259,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"there is no such page")
 
     def do_POST(self) -> None:
-        parts = urlsplit(self.path)
+        path, _, query = self.path.partition("?")
         if not self._is_local():
             return
-        asked = parse_qs(parts.query)
+        asked = parse_qs(query)
         seed, label = asked.get("seed", [str(self.page.producer.seed)])[0], asked.get("label", [""])[0]
-        if parts.path != "/change":
+        if path != "/change":
             self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"there is no such page")
         elif not (seed.isascii() and seed.isdigit() and len(seed) < 19):
             said = f'seed is "{seed}": give a whole number of at most 18 digits'
@@ -272,9 +282,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_local(self) -> bool:
         """Refuse requests that another site sends through the browser: they name a host of their own."""
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        origin = self.headers.get("Origin")
-        fine = host in ("127.0.0.1", "localhost") and (origin is None or urlsplit(origin).hostname == host)
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        try:
+            fine = urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost")
+            fine = fine and (origin is None or urlsplit(origin).netloc == host)
+        except ValueError:  # no such address can be
+            fine = False
         if not fine:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain; charset=utf-8", b"this page is for this computer only")
         return fine
@@ -295,16 +308,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         number = 0
-        try:
-            while True:
-                number, frame = self.page.producer.after(number)
-                if frame is None:
-                    return
-                content = jpeg(frame)
-                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}\r\n\r\n"
-                self.wfile.write(head.encode() + content + b"\r\n")
-        except OSError:
-            return  # whoever looked has gone
+        while True:
+            number, frame = self.page.producer.after(number)
+            if frame is None:
+                return
+            content = jpeg(frame)
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}\r\n\r\n"
+            self.wfile.write(head.encode() + content + b"\r\n")
 
 
 def watch(producer: Producer, seconds: float | None = None, terminal: TextIO | None = None) -> Performance:
@@ -347,5 +357,5 @@ def watch(producer: Producer, seconds: float | None = None, terminal: TextIO | N
 
 def _show(frame: Frame, terminal: TextIO) -> None:
     columns, lines = shutil.get_terminal_size()
-    terminal.write("\x1b[H" + blocks(frame, columns, lines - 2) + "\n")
+    terminal.write("\x1b[H" + blocks(frame, columns, max(1, lines - 2)) + "\n")
     terminal.flush()

@@ -8,6 +8,7 @@ about as well as the best: later in the run a weak penalty costs more than a str
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -93,4 +94,4 @@ def probe(data: str, config: Config, out: Path, *, limit: Limit, console: Consol
 
 
 def _measured(row: dict[str, Any]) -> bool:
-    return row["status"] == "done" and row["figures"] is not None
+    return row["status"] == "done" and row["figures"] is not None and all(map(math.isfinite, row["figures"]["rfd"]))

@@ -8,16 +8,21 @@ from footage.methods.base import Course, Generates, Streams
 from footage.methods.streaming import loop_frames
 from footage.sample import SEED_LIMIT
 
-MOST_FRAMES = 2**50
-"""Frames are counted and timed exactly up to this."""
+MOST_FRAMES = 2**33
+"""Times below this many frames are exact: in float64 they are whole ticks of 2^-20 (`methods.streaming.TICK`)."""
+MOST_SLOW = 1000.0
+"""How much slower, or faster, than normal a video can be asked for."""
+MOST_RATE = 2.0**20
+"""Most frames of the model from one frame of the video to the next, and the inverse of the fewest."""
 
 
-def course_of(timing: Timing, fps: float, *, between: bool = False) -> Course:
+def course_of(timing: Timing, fps: float, *, played: float | None = None, between: bool = False) -> Course:
     """Return the course of a video through a model's time.
 
     Args:
         timing: what is asked for.
         fps: frames a second that the model was trained on.
+        played: frames a second of the video, whose motion is as fast at any; None for those of the training.
         between: whether motion, too, goes from one seed to another.
 
     Raises:
@@ -26,13 +31,20 @@ def course_of(timing: Timing, fps: float, *, between: bool = False) -> Course:
 
     def frames(duration: Duration | None, name: str) -> float:
         found = 0.0 if duration is None else seconds(duration, name) * fps
-        if found > MOST_FRAMES:
+        if found >= MOST_FRAMES:
             raise ConfigError(f'{name} is "{duration}"', f"give less than {MOST_FRAMES / fps / 3600:,.0f}h")
         return found
 
+    slow = 1.0 if timing.slow is None else factor(timing.slow, "slow")
+    if not 1 / MOST_SLOW <= slow <= MOST_SLOW:
+        raise ConfigError(f'slow is "{timing.slow}"', f"give {1 / MOST_SLOW:g}x to {MOST_SLOW:g}x")
+    played = fps if played is None else played
+    low, high = fps / slow / MOST_RATE, fps / slow * MOST_RATE
+    if not low <= played <= high:
+        raise ConfigError(f"fps is {played}", f"give {low:.2g} to {high:.2g}")
     course = Course(
         start=frames(timing.seek, "seek"),
-        rate=1.0 if timing.slow is None else 1 / factor(timing.slow, "slow"),
+        rate=fps / played / slow,
         loop=frames(timing.loop, "loop"),
         motion_seed=None if timing.motion_seed is None else timing.motion_seed % SEED_LIMIT,
         strength=timing.strength,
@@ -60,18 +72,37 @@ def length_of(course: Course, *, frames: int | None, duration: Duration | None, 
         known: frames of the clips that the model was trained on.
 
     Raises:
-        ConfigError: both were asked for, or less than a frame.
+        ConfigError: both were asked for, or less than a frame, or more than can be timed.
     """
     if duration is not None:
         if frames is not None:
             raise ConfigError(f'frames is {frames}, and seconds is "{duration}"', "leave one of the two out")
         found = seconds(duration, "seconds") * fps
-        if not 1 <= round(found) <= MOST_FRAMES:
+        if found < MOST_FRAMES and round(found) < 1:
             raise ConfigError(f'seconds is "{duration}"', f"give at least {1 / fps:.2g}s, one frame")
-        return round(found)
-    if frames is not None:
-        return frames
-    return loop_frames(course) if course.loop else known
+        length = MOST_FRAMES if found >= MOST_FRAMES else round(found)
+    elif frames is not None:
+        length = frames
+    else:
+        length = loop_frames(course) if course.loop else known
+    _check_end(course, length)
+    return length
+
+
+def _check_end(course: Course, length: int) -> None:
+    """Refuse a video of which not all frames can be counted and timed.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if length >= MOST_FRAMES:
+        raise ConfigError(f"the video has {length:,} frames or more", f"ask for fewer than {MOST_FRAMES:,}")
+    end = course.start + length * course.rate
+    if not course.loop and end >= MOST_FRAMES:
+        raise ConfigError(
+            f"the video ends at frame {end:,.0f} of the model's time",
+            f"ask for less or seek less far: it is timed up to frame {MOST_FRAMES:,}",
+        )
 
 
 def refuse(sampler: Generates, name: str, timing: Timing, *, between: bool = False) -> None:

@@ -55,7 +55,8 @@ def generate(
         count: how many clips.
         frames: their length; left out, one round of a loop, else the model's own.
         seconds: their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames.
-        fps: their rate when played; left out, that of the training data.
+        fps: their rate when played; left out, that of the training data. Models that stream move as fast at any rate,
+            clips of the others become faster or slower.
         label: their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as
             in the training data.
         to_label: class or mixture that each clip changes into on its way.

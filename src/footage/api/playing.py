@@ -34,7 +34,7 @@ def play(
     scale: int | None = None,
     terminal: bool = False,
     headless: bool = False,
-    chunk: int = 1,
+    chunk: int | None = None,
     timing: Timing = PLAIN,
     device: Device = "auto",
     quiet: bool = False,
@@ -53,7 +53,8 @@ def play(
         scale: pixels of the page for one of the video; left out, as fits.
         terminal: show it in the terminal instead, as coloured half blocks.
         headless: show nothing, and only say how fast frames are made.
-        chunk: frames that a model that streams makes at once: 1 gives the shortest wait, more go faster.
+        chunk: frames that a model that streams makes at once: 1, which is meant when left out, gives the shortest wait,
+            more go faster.
         timing: loops, slow motion, where to begin and so on, of models that stream.
         device: where to compute.
         quiet: print nothing.
@@ -61,6 +62,7 @@ def play(
     Returns:
         How fast frames were made.
     """
+    from footage.methods.base import Streams
     from footage.player import Page, Producer, watch
 
     console = make_console(quiet)
@@ -74,10 +76,12 @@ def play(
     limit = None if seconds is None else durations.seconds(seconds, "seconds")
     loaded = load(model, device)
 
-    def source(seed: int, label: str | None) -> Iterator[Any]:
-        return loaded.stream(fps, seed=seed, label=label, timing=timing, chunk=chunk)
+    at_once = (1 if isinstance(loaded.generator, Streams) else None) if chunk is None else chunk
 
-    producer = Producer(source, fps or loaded.info.fps, seed, label)
+    def source(seed: int, label: str | None) -> Iterator[Any]:
+        return loaded.stream(fps, seed=seed, label=label, timing=timing, chunk=at_once)
+
+    producer = Producer(source, fps or loaded.info.fps, seed, label, chunk=at_once or loaded.generator.hop)
     page = None
     if not (terminal or headless):
         clip = loaded.info.config.clip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def train(
         minutes: minutes to train, over the whole life of the run.
         clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
         probe: first try four times and a quarter of the penalties R1 and R2, for 5% of the run each, beside the run
-            folder, and train with the largest that learns; for a new run of a GAN.
+            folder, and train with the largest that learns; a run of a GAN that has begun keeps what was found.
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
         quiet: print nothing.
     """
@@ -66,23 +66,53 @@ def train(
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
     from footage.training import start
-    from footage.training.run import RunFolder, with_found_batch
+    from footage.training.run import RunFolder, resume, with_found_batch, with_found_penalties
 
     chosen = preset(config) if isinstance(config, str) else config
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
-    if probe and not dry_run:
-        chosen, stopped = _probed(data, chosen, folder, clips, minutes, console)
-        if stopped:
-            return Run(folder.path, True)
+    probing = probe and not folder.config.exists()
+    if probe:
+        _check_probe(chosen, clips, minutes)
+        chosen = with_found_penalties(folder, chosen)
     with console.status("looking at the data and the machine"):
         plan = start.prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
+    if probe:
+        resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
     console.print(plan.table())
+    if probing:
+        console.print(f"probe    R1 and R2, in {_beside(folder)}, before the run", highlight=False)
     if dry_run:
         console.print_json(json.dumps(to_json(plan.config)))
         return Run(folder.path)
+    if probing:
+        found, stopped = _probed(data, chosen, folder, clips, minutes, console)
+        if stopped:
+            return Run(folder.path, True)
+        plan = replace(plan, config=replace(plan.config, gan=found.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
     stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
     return Run(folder.path, stopped)
+
+
+def _check_probe(config: Config, clips: int | None, minutes: float | None) -> None:
+    """Refuse a probe of a configuration without penalties, and of a run whose length is not known before.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    from footage.probe import trials
+
+    trials(config)
+    if clips is not None and minutes is not None:
+        raise ConfigError(
+            f"minutes is {minutes:g} and clips is {clips}, and a trial is a part of one of them",
+            "give --probe with --minutes or --clips alone",
+        )
+
+
+def _beside(folder: RunFolder) -> Path:
+    """Return the folder of the trials of a run."""
+    return folder.path.with_name(f"{folder.path.name}-probe")
 
 
 def _probed(
@@ -93,13 +123,8 @@ def _probed(
     from footage.probe import probe
     from footage.training.start import DEFAULT_CLIPS
 
-    if folder.config.exists():
-        raise ConfigError(
-            f"{folder.path} has begun, and keeps its penalties", "leave --probe out, or give another --out"
-        )
     limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
-    beside = folder.path.with_name(f"{folder.path.name}-probe")
-    return probe(data, config, beside, limit=limit, console=console)
+    return probe(data, config, _beside(folder), limit=limit, console=console)
 
 
 def compare(

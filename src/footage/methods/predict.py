@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from footage.config import ClipConfig, Config
 from footage.methods.base import Batch, Sampler
 from footage.methods.learner import Learner, Lesson
-from footage.methods.samplers import more
+from footage.methods.samplers import draws_of, more
 from footage.nets.convlstm import ConvLstm
 from footage.nets.predictor import Predicted, Predictor
 from footage.nets.simvp import SimVp
@@ -92,7 +92,7 @@ class FutureSampler:
     def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
         """Yield what follows `past`, (B, C, P, H, W), for ever; see `footage.methods.base.Predicts`."""
         assert past.shape[2] == self.past, f"{past.shape[2]} frames are given, not {self.past}"
-        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        rngs = [draws_of(seed) for seed in seeds]
         shapes = list(self.predictor.noise(1).values())  # (1, n): a row for each frame
         with torch.inference_mode():
             state = self.predictor.begin(past.to(self.device))

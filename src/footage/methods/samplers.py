@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -17,6 +19,11 @@ from footage.nets.recurrent import RecurrentGenerator
 
 WALK = 0.8
 """Correlation of the latent codes of two successive segments of a roll-out."""
+KIND = 2**64 - 1
+"""What tells these draws of a large seed from others that NumPy makes of it."""
+
+Draws = Callable[..., Tensor]
+"""Gives its next standard normal numbers, of the shape that is asked for."""
 
 
 def overlap(frames: int) -> int:
@@ -25,20 +32,32 @@ def overlap(frames: int) -> int:
 
 
 def between(start: Tensor, end: Tensor, place: Tensor) -> Tensor:
-    """Return the codes at places 0 to 1 of the way; they stay standard normal: cos(a) start + sin(a) end."""
+    """Return the codes at places 0 to 1 of the way; they stay standard normal: cos(a) start + sin(a) end.
+
+    Between two codes that are the same there is no way to go.
+    """
     angle = place * math.pi / 2
-    return torch.cos(angle) * start + torch.sin(angle) * end
+    same = (start == end).all(-1, keepdim=True)
+    return torch.where(same, start, torch.cos(angle) * start + torch.sin(angle) * end)
 
 
-def draw(seeds: Sequence[int], *shape: int) -> tuple[list[torch.Generator], Tensor]:
+def draws_of(seed: int) -> Draws:
+    """Return a source of random numbers for a seed below 2^63."""
+    if seed < 2**32:  # torch's source on the CPU forgets all but 32 bits of its seed
+        return partial(torch.randn, generator=torch.Generator().manual_seed(seed))
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, KIND], dtype=np.uint64)))
+    return lambda *shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+def draw(seeds: Sequence[int], *shape: int) -> tuple[list[Draws], Tensor]:
     """Return a source of random numbers for each seed, and its first draw, (B, *shape)."""
-    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return rngs, more(rngs, *shape)
+    sources = [draws_of(seed) for seed in seeds]
+    return sources, more(sources, *shape)
 
 
-def more(rngs: Sequence[torch.Generator], *shape: int) -> Tensor:
+def more(sources: Sequence[Draws], *shape: int) -> Tensor:
     """Return the next standard normal numbers of each source, (B, *shape)."""
-    return torch.stack([torch.randn(*shape, generator=rng) for rng in rngs])
+    return torch.stack([source(*shape) for source in sources])
 
 
 def labels_on_the_way(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:

@@ -16,7 +16,7 @@ from footage.config.tasks import source_clip
 from footage.methods import derive
 from footage.methods.base import Batch, Sampler
 from footage.methods.learner import Learner, Lesson
-from footage.methods.samplers import more
+from footage.methods.samplers import draws_of, more
 from footage.metrics.fidelity import clip_psnr
 from footage.nets.animator import Animator
 from footage.nets.blocks import channel_levels, set_levels
@@ -127,7 +127,7 @@ class TranslateSampler:
         generator = self.generator
         assert isinstance(generator, Animator), "this model is given clips"
         shapes = generator.noise(self.clip.frames)
-        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        rngs = [draws_of(seed) for seed in seeds]
         with torch.inference_mode():
             scene = generator.begin(pictures.to(self.device), more(rngs, *shapes["start"]).to(self.device))
         while True:

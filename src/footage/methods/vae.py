@@ -22,7 +22,7 @@ from footage.config.tasks import VAE_TIME, latent_clip
 from footage.likelihood import gaussian_nll, standard_kl, with_free_bits
 from footage.methods.base import Batch, Sampler, Wish
 from footage.methods.learner import Learner, Lesson
-from footage.methods.samplers import between, classes, more, overlap, previewed, walk
+from footage.methods.samplers import between, classes, draws_of, more, overlap, previewed, walk
 from footage.metrics.fidelity import clip_psnr
 from footage.nets.blocks import learn_levels
 from footage.nets.causal import Memory
@@ -147,8 +147,8 @@ class VaeSampler:
         Where a wish says into what, the draws go over from those of the one seed to those of the other.
         """
         channels, _, height, width = self.vae.shape
-        rngs = [torch.Generator().manual_seed(wish.seed) for wish in wishes]
-        ends = [torch.Generator().manual_seed(wish.seed if wish.to_seed is None else wish.to_seed) for wish in wishes]
+        rngs = [draws_of(wish.seed) for wish in wishes]
+        ends = [draws_of(wish.seed if wish.to_seed is None else wish.to_seed) for wish in wishes]
         ways = torch.tensor([max(1, wish.frames - VAE_TIME) for wish in wishes])
         goes = torch.tensor([wish.to_seed is not None for wish in wishes])
         memory: Memory = {}

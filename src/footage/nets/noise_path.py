@@ -33,9 +33,10 @@ def spread(rates: Floats, gap: float) -> Floats:
     """Return the covariance Q of s(t + gap) given s(t): (K,) -> (K, 2, 2)."""
     x = 2 * rates * gap
     decay = np.exp(-x)
-    term, tail = x**3 / 6, np.zeros_like(x)
+    small = np.minimum(x, 1)  # above 1 the series is not used, and would overflow
+    term, tail = small**3 / 6, np.zeros_like(x)
     for n in range(4, 24):  # exp(-x) (x^3 / 3! + x^4 / 4! + ...)
-        tail, term = tail + term, term * x / n
+        tail, term = tail + term, term * small / n
     place = np.where(x < 1, decay * tail, 1 - decay * (1 + x + x**2 / 2))
     cross = decay * x**2 / 2
     speed = place + 2 * x * decay

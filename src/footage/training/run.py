@@ -126,6 +126,14 @@ def with_found_batch(folder: RunFolder, config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=stored[0].train.batch_size))
 
 
+def with_found_penalties(folder: RunFolder, config: Config) -> Config:
+    """Return the configuration with the weights of R1 and R2 of the run, which a probe may have found."""
+    stored = read_config(folder)
+    if stored is None:
+        return config
+    return dataclasses.replace(config, gan=dataclasses.replace(config.gan, r1=stored[0].gan.r1, r2=stored[0].gan.r2))
+
+
 def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
     """Check a configuration against the run that stands in the folder; return a line for each thing that has changed.
 
