@@ -52,7 +52,7 @@ def _ticked(found: Floats) -> Floats:
 
 def window(shot: int, frames: int, seed: int) -> Course:
     """Return a course that begins as training clips of `frames` frames do: anywhere in a shot."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, DRIFT + 1]))
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, DRIFT + 1], dtype=np.uint64)))
     return Course(start=float(rng.integers(max(1, shot - frames + 1)))) if shot else Course()
 
 
