@@ -142,8 +142,8 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     ("stream-64", "the flagship: videos without end, seams or fixed rate, in real time; 64×64", _STREAM),
     (
         "stream-64-shots",
-        "the flagship for events of 32 frames, such as something that crosses the picture; 64×64",
-        replace(_STREAM, net=StreamConfig(shot=32)),
+        "the flagship for rigid things that cross the picture, events of 32 frames; 64×64",
+        replace(_STREAM, net=StreamConfig(points=12, groups=3, deform=False, shot=32)),
     ),
     (
         "stream-128",
@@ -151,7 +151,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         replace(
             _STREAM,
             clip=ClipConfig(frames=16, height=128, width=128),
-            net=StreamConfig(width=48, points=24, groups=6),
+            net=StreamConfig(width=48, points=24),
         ),
     ),
     (
@@ -160,7 +160,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         replace(
             _STREAM,
             clip=ClipConfig(frames=16, height=256, width=256),
-            net=StreamConfig(width=64, points=32, groups=8, codes=256),
+            net=StreamConfig(width=64, points=32, codes=256),
             critics=(CriticConfig(sees="sparse", frames=3), CriticConfig(shrink=4)),
         ),
     ),

@@ -99,12 +99,12 @@ class StreamConfig:
     """The shortest time constant among them, in frames."""
     slowest: float = 512.0
     """The longest, in frames."""
-    points: int = 12
+    points: int = 16
     """Points that motion moves; what stands at them is decided by content."""
-    groups: int = 3
+    groups: int = 8
     """Groups of points that move together; a divisor of `points`."""
-    deform: bool = False
-    """Let motion also change the features of the picture, and not only the places of points: for what is not rigid."""
+    deform: bool = True
+    """Let motion also change the features of the picture, and not only the places of points; off for what is rigid."""
     palette: int = 4
     """Colours that content chooses for a video, each with a mask; 0 for none."""
     codes: int = 128
