@@ -110,12 +110,6 @@ def test_a_gan_in_the_latent_space_needs_sides_that_it_can_halve(side: int, size
         (lambda: StreamConfig(slowest=1.5), "net.slowest is 1.5"),
         (lambda: Config(net=StreamConfig(shot=8)), "net.shot is 8, and clips of 16 frames"),
         (lambda: GanConfig(burn_in=-1), "gan.burn_in is -1"),
-        (lambda: CriticConfig(variety=True, patch=True), "patches are judged alone"),
-        (lambda: CriticConfig(variety=True, net="mlp"), "mlp judges clips alone"),
-        (
-            lambda: preset("stream-64", {"critics.0.variety": True, "train.batch_size": 3}),
-            "train.batch_size is 3: critics that judge variety",
-        ),
         (lambda: GanConfig(burn_in=9, optimizer="rmsprop"), "gan.burn_in is 9: Adam's"),
         (lambda: preset("simvp-gan-64", {"gan.burn_in": 9}), "with method predict all rates follow"),
         (lambda: TrainConfig(batch_size=0), "train.batch_size is 0"),

@@ -92,7 +92,7 @@ CONFIGS = {
     "stream": dataclasses.replace(
         BASE,
         net=StreamConfig(content=8, processes=4, points=4, groups=2, codes=16, label=4, width=4, shot=12),
-        critics=(CriticConfig(sees="sparse", frames=3, width=4, variety=True), CriticConfig(shrink=2, width=4)),
+        critics=(CriticConfig(sees="sparse", frames=3, width=4), CriticConfig(shrink=2, width=4)),
         gan=GanConfig(loss="relativistic", burn_in=8, **ALL),  # type: ignore[arg-type]
     ),
     "sparse": dataclasses.replace(

@@ -76,7 +76,6 @@ CRITICS = {
     "frames": CriticConfig(sees="frames"),
     "patches of frames": CriticConfig(sees="frames", patch=True),
     "sparse": CriticConfig(sees="sparse", frames=3),
-    "variety": CriticConfig(variety=True),
     "difference": CriticConfig(sees="difference"),
     "mlp": CriticConfig(net="mlp"),
     "flow": CriticConfig(net="embed_motion"),

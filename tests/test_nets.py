@@ -8,7 +8,7 @@ from footage.config.tasks import unlimited
 from footage.errors import ConfigError
 from footage.nets.blocks import plan
 from footage.nets.conv3d import Conv3dGenerator
-from footage.nets.critics import make_critic, variety
+from footage.nets.critics import make_critic
 from footage.nets.mlp import MlpGenerator
 from footage.nets.recurrent import RecurrentGenerator
 from footage.nets.stream import StreamGenerator, smooth, start_enlarging
@@ -144,19 +144,6 @@ def test_content_stays_while_motion_goes_on() -> None:
     assert not torch.allclose(clips, other), "content matters"
     generator.tower.scales = None  # content enters through the scales alone
     assert torch.equal(generator(noise).clips, generator({**noise, "content": noise["content"].flip(0)}).clips)
-
-
-def test_variety_is_of_neighbours_alone() -> None:
-    features = torch.tensor([[0.0, 0, 0, 0], [1, 1, 1, 1], [5, 5, 5, 5], [5, 5, 5, 5], [9, 9, 9, 9]])
-    assert variety(features).squeeze(1).tolist() == [2, 2, 0, 0, 0]
-    clip = ClipConfig(8, 16, 16, 3)
-    torch.manual_seed(0)
-    critic = make_critic(CriticConfig(variety=True), clip, 4, 0)
-    clips = torch.randn(4, 3, 8, 16, 16)
-    alike = clips[:1].expand(4, -1, -1, -1, -1)
-    judged, same = critic(clips).logits, critic(alike).logits
-    critic.out.weight.data[:, -1] += 1  # type: ignore[union-attr,operator,index]
-    assert (critic(clips).logits > judged).all() and torch.equal(critic(alike).logits, same)
 
 
 def test_stream_keeps_content_and_motion_apart() -> None:

@@ -102,11 +102,6 @@ class Config:
         latent = isinstance(self.net, VaeConfig) and self.net.prior == "gan"
         remedy = "changes are made to pixels, and these critics judge latent volumes: give 0"
         require(not (latent and self.augment.probability), "augment.probability", self.augment.probability, remedy)
-        if any(critic.variety for critic in self.critics):
-            size = self.train.batch_size
-            require(
-                (size or 2) % 2 == 0, "train.batch_size", size, "critics that judge variety see pairs: give an even one"
-            )
         if self.critics:
             check_together(self.gan, self.critics, judged_clip(self.clip, self.net, self.task))
 

@@ -149,9 +149,6 @@ class CriticConfig:
     """How time shrinks on the way, for what has time: by strides of 2, or by kernels without padding (MoCoGAN)."""
     motion: Literal["flow", "encoder"] = "flow"
     """Where `embed_motion` takes the motion from: optical flow, or an encoder of its embedding network's features."""
-    variety: bool = False
-    """Also judge how much two neighbours in a batch differ, so that samples which look alike are found out (after
-    minibatch deviation, Karras et al. 2018)."""
     labels: Literal["projection", "classify"] = "projection"
     """Where clips have labels: judge by projection on the label's embedding, or name the label beside judging."""
     width: int | None = None
@@ -175,11 +172,7 @@ class CriticConfig:
         require(self.weight > 0, f"{where}.weight", self.weight, "give more than 0, or leave the critic out")
         ok = self.time == "halve" or (self.net == "conv" and not self.timeless)
         require(ok, f"{where}.time", self.time, f"{self.net} of {self.sees} has no such time: give halve")
-        require(
-            not (self.variety and self.patch), f"{where}.variety", True, "patches are judged alone: give --no-patch"
-        )
         if self.net != "conv":
-            require(not self.variety, f"{where}.variety", True, f"{self.net} judges clips alone: only conv has it")
             require(not self.patch, f"{where}.patch", self.patch, f"{self.net} judges the whole: only conv has patches")
             ok = self.sees == "clip"
             require(ok, f"{where}.sees", self.sees, f"{self.net} sees the clip: only conv sees parts of it")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -41,8 +40,7 @@ class Critic(nn.Module):
         self.levels = Levels(seen_shape(critic, clip)[0])
         self.trunk = _trunk(critic, clip, width, beside)
         size = self.trunk.size
-        self.variety = critic.variety
-        self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume) + critic.variety, 1)
+        self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
         self.project = nn.Embedding(labels, size) if labels and critic.labels == "projection" else None
         self.name = nn.Linear(size, labels) if labels and critic.labels == "classify" else None
         apart = critic.sees == "sparse" and critic.frames > 1
@@ -56,8 +54,7 @@ class Critic(nn.Module):
         volume = features.flatten(2) if features.ndim > 2 else features.unsqueeze(2)  # N c P
         pooled = volume.mean(dim=2)  # N c
         judged = volume.transpose(1, 2) if self.patch else features.flatten(1)  # N P c, or N (c P)
-        seen = torch.cat([judged, variety(judged)], dim=1) if self.variety else judged
-        logits: Tensor = self.out(seen).squeeze(-1)
+        logits: Tensor = self.out(judged).squeeze(-1)
         for known, table in ((label, self.project), (gaps, self.apart)):
             if table is None:
                 continue
@@ -65,18 +62,6 @@ class Critic(nn.Module):
             code = table(known)  # N c
             logits = logits + ((judged * code.unsqueeze(1)).sum(dim=2) if self.patch else (pooled * code).sum(dim=1))
         return Verdict(logits, None if self.name is None else self.name(relu(pooled)))
-
-
-def variety(features: Tensor) -> Tensor:
-    """Return how much each thing differs from its neighbour, 0 with 1, 2 with 3 and so on: (N, D) -> (N, 1).
-
-    Pairs, and not larger groups, so that the processes of a distributed run need not know of each other's clips.
-    """
-    paired = features[: len(features) // 2 * 2]
-    apart = (paired[::2] - paired[1::2]).abs().mean(dim=1, keepdim=True).repeat_interleave(2, dim=0)  # N 1
-    alone = features.new_zeros(len(features) % 2, 1)
-    differ: Tensor = torch.cat([apart, alone]) * features.shape[1] ** 0.5
-    return differ
 
 
 def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
