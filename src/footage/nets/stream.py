@@ -31,8 +31,8 @@ MASKED = -3.0
 """Logit of the palette's masks at first, that of the rest being 0: little of each colour everywhere."""
 COLOURS = 0.6
 """Deviation of the palette's colours at first, in pixels of [-1, 1]."""
-SIZES = 0.4
-"""Deviation of the logarithm of the points' sizes between videos at first."""
+SIZES = 0.25
+"""Deviation of the logarithm of the groups' sizes between videos at first."""
 
 
 def normal(layer: nn.Linear, spread: float) -> nn.Linear:
@@ -72,8 +72,8 @@ def smooth(x: Tensor) -> Tensor:
 class Places(nn.Module):
     """Motion (N, D), style (N, D) -> places and sizes of points (N, P, 3): y, x, logarithm of the size.
 
-    Points move in groups; motion moves a group's centre, and bends its shape a little; style decides the shape. Units
-    are halves of the shorter side, from the middle.
+    Points move in groups; motion moves a group's centre, and bends its shape a little; style decides shape and size of
+    the whole. Units are halves of the shorter side, from the middle.
 
     Args:
         codes: length D of both codes.
@@ -87,8 +87,8 @@ class Places(nn.Module):
         self.centre = normal(nn.Linear(codes, groups * 2), 0.5)
         self.offset = normal(nn.Linear(codes, points * 3), 0.2)
         self.bend = normal(nn.Linear(codes, points * 3), 0.02)
+        self.zoom = normal(nn.Linear(codes, groups), SIZES)
         with torch.no_grad():
-            self.offset.weight.view(points, 3, codes)[:, 2] *= SIZES / 0.2
             self.offset.bias.view(points, 3)[:, 2] = torch.linspace(math.log(0.12), math.log(0.5), points)
 
     def forward(self, motion: Tensor, style: Tensor) -> Tensor:
@@ -96,8 +96,11 @@ class Places(nn.Module):
         with torch.autocast(motion.device.type, enabled=False):
             motion, style = (code.to(self.centre.weight.dtype) for code in (motion, style))
             centre = self.centre(motion).unflatten(1, (self.groups, 2))  # N G 2
-            own = (self.offset(style) + self.bend(motion)).unflatten(1, (self.points, 3))  # N P 3
-            places: Tensor = own + pad(centre.repeat(1, self.points // self.groups, 1), (0, 1))
+            offset, bend = (way.unflatten(1, (self.points, 3)) for way in (self.offset(style), self.bend(motion)))
+            each = self.points // self.groups
+            zoom = self.zoom(style).repeat(1, each).unsqueeze(2)  # N P 1
+            shape = torch.cat([offset[:, :, :2] * zoom.clamp(-3, 3).exp(), offset[:, :, 2:] + zoom], dim=2)  # N P 3
+            places: Tensor = shape + bend + pad(centre.repeat(1, each, 1), (0, 1))
             return places
 
 
