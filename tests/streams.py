@@ -7,13 +7,11 @@ from pathlib import Path
 
 import torch
 
-from footage.checkpoint import ModelInfo, save_model
-from footage.config import ClipConfig, Config, StreamConfig
-from footage.methods import METHODS
+from footage.config import ClipConfig, StreamConfig
 from footage.methods.streaming import StreamSampler
 from footage.model import Model
 from footage.nets.stream import StreamGenerator
-from tests.models import tiny_config
+from tests.models import save_tiny_model
 
 CLIP = ClipConfig(frames=8, height=16, width=16)
 
@@ -30,18 +28,5 @@ def tiny_stream(shot: int = 0, labels: int = 0) -> StreamSampler:
 
 def save_tiny_stream(folder: Path, labels: tuple[str, ...] = (), shot: int = 0) -> Model:
     """Write a model folder of random weights, 12.5 frames a second, and load it."""
-    config: Config = replace(tiny_config("recurrent-32"), net=tiny_net(shot=shot))
-    torch.manual_seed(0)
-    method = METHODS[config.method](config, len(labels))
-    info = ModelInfo(
-        name="tiny",
-        config=config,
-        labels=labels,
-        label_shares=tuple(1 / len(labels) for _ in labels),
-        fps=12.5,
-        dataset="noise",
-        dataset_hash="0" * 64,
-        clips_seen=0,
-    )
-    save_model(folder, info, method)
+    save_tiny_model(folder, labels, preset="stream-32", net__shot=shot)
     return Model(folder)
