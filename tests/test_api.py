@@ -30,7 +30,7 @@ def test_from_videos_to_new_clips(tmp_path: Path) -> None:
     result = footage.ingest((videos,), tmp_path / "data", SMALL, quiet=True)
     assert result.dataset.info.labels == ("left", "right") and result.dataset.info.fps == 20
     page = (tmp_path / "data" / "audit.html").read_text(encoding="utf-8")
-    assert "footage train" in page and "conv3d-32" in page and "clips/s measured here" in page
+    assert "footage train" in page and "stream-32" in page and "clips/s measured here" in page
     config = tiny_config(train__batch_size=2)
     run = footage.train(str(tmp_path / "data"), config, out=tmp_path / "run", clips=8, quiet=True)
     written = footage.generate(run.model, tmp_path / "new", count=4, label="right", seed=5, quiet=True)
