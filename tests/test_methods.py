@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from footage.config import (
     ClipConfig,
@@ -20,6 +21,7 @@ from footage.config.tasks import guides, takes_labels
 from footage.errors import ConfigError
 from footage.losses import LOSSES
 from footage.methods import METHODS, Method
+from footage.methods.adversary import Scene
 from footage.methods.base import Batch, PlainEngine, Wish
 from footage.methods.gan import Gan
 from footage.methods.panel import Panel
@@ -192,16 +194,27 @@ def test_each_critic_has_its_own_rate_and_weight() -> None:
     assert losses[1] == pytest.approx(3 * losses[0])
 
 
-def test_penalties_come_at_every_nth_step_n_times_as_strong() -> None:
+def test_penalties_come_at_every_nth_step_n_times_as_strong(monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(SMALL, gan=GanConfig(r1=1.0, penalty_every=2))
     method = make(config, 0)
+    adversary = method.panel.adversaries["critic_clip"]
+    strengths: list[float] = []
+    original = adversary.learn
+
+    def noted(
+        net: nn.Module, scene: Scene, step: Batch, strength: float
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        strengths.append(strength)
+        return original(net, scene, step, strength)
+
+    monkeypatch.setattr(adversary, "learn", noted)
     logs = [method.step(batch(config, 0, number), number * 2, PlainEngine()) for number in range(4)]
     assert ["clip_r1" in log for log in logs] == [True, False, True, False]
-    adversary = method.panel.adversaries["critic_clip"]
+    assert strengths == [2, 0, 2, 0]
     step = batch(config, 0, 9)
     scene = adversary.scene(step, step.clips, step.clips)
-    with_penalty, log = adversary.learn(method.nets["critic_clip"], scene, step, True)
-    without, _ = adversary.learn(method.nets["critic_clip"], scene, step, False)
+    with_penalty, log = adversary.learn(method.nets["critic_clip"], scene, step, 2.0)
+    without, _ = adversary.learn(method.nets["critic_clip"], scene, step, 0.0)
     torch.testing.assert_close(with_penalty - without, 2 * 0.5 * log["clip_r1"])
 
 
