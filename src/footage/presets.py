@@ -143,7 +143,11 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
     (
         "stream-64-shots",
         "the flagship for rigid things that cross the picture, events of 32 frames; 64×64",
-        replace(_STREAM, net=StreamConfig(points=12, groups=3, deform=False, shot=32)),
+        replace(
+            _STREAM,
+            net=StreamConfig(points=12, groups=3, deform=False, shot=32),
+            gan=replace(_STREAM.gan, r1=0.5, r2=0.5),
+        ),
     ),
     (
         "stream-128",
