@@ -6,10 +6,10 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from footage import files
 from footage.errors import LibraryError, MediaError
@@ -78,15 +78,23 @@ def add(holding: Holding, path: Path, known: Known, most: int | None = None) -> 
             raise MediaError(f'"{path}" has {size:,} bytes, more than {most:,}', "give a smaller one")
         if (found := _there(holding, files.file_digest(path))) is not None:
             return found, False
-        for _ in range(ATTEMPTS):
-            with open(path, "rb") as opened:
-                digest, stored = holding.vault.put(opened, suffix, most)
-            entry = _file(holding, digest, suffix, stored, _named(path, known))
-            if entry is not None:
-                return entry
+        return take(holding, lambda: open(path, "rb"), suffix, _named(path, known), most)
     except OSError as error:
         raise MediaError(f'"{path}" cannot be read ({error.strerror or error})', "give a video or a picture") from error
-    raise LibraryError(f'"{path}" was removed from the library while it was added', "add it again")
+
+
+def take(
+    holding: Holding, opener: Callable[[], IO[bytes]], suffix: str, known: Known, most: int | None = None
+) -> tuple[Entry, bool]:
+    """Take in what a stream holds, which `opener` begins; `known` has title and source."""
+    known = _checked(known)
+    for _ in range(ATTEMPTS):
+        with opener() as opened:
+            digest, stored = holding.vault.put(opened, suffix, most)
+        entry = _file(holding, digest, suffix, stored, known)
+        if entry is not None:
+            return entry
+    raise LibraryError(f'"{known.title}" was removed from the library while it was added', "add it again")
 
 
 def _add_folder(holding: Holding, path: Path, known: Known) -> tuple[Entry, bool]:

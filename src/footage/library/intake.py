@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def origin_of(found: Mapping[str, Any]) -> Origin:
     return Origin(
         plain(made_with),
         plain(found["model"]) if isinstance(found.get("model"), str) else None,
-        weights if isinstance(weights, str) and len(weights) == 64 and weights.isalnum() else None,
+        weights if isinstance(weights, str) and re.fullmatch(r"[0-9a-f]{64}", weights) else None,
         seed if whole else None,
         plain(found["label"]) if isinstance(found.get("label"), str) else None,
         plain(found.get("prompt", ""), LONGEST_TEXT, lines=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,11 @@ class Provenance:
     """What it was made from."""
     children: tuple[Entry, ...]
     """The clips of the library that were made from it."""
+
+
+def is_digest(value: object) -> bool:
+    """Whether something is a SHA-256 in hexadecimal."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
 _COLUMNS = "digest, name, folder, preset, dataset, dataset_digest, clips_seen, details"
