@@ -65,6 +65,8 @@ class Known:
     """What else it was made with."""
     parents: tuple[Parent, ...] = ()
     """What it was made from."""
+    made: dict[str, Any] | None = None
+    """What is to be taken for the metadata in the file; None to read that."""
 
 
 def add(holding: Holding, path: Path, known: Known, most: int | None = None) -> tuple[Entry, bool]:
@@ -193,7 +195,7 @@ def _enter(
     holding: Holding, digest: str, suffix: str, stored: Path, known: Known, seen: Glimpse
 ) -> tuple[Entry, bool] | None:
     """Make the row of a file that was looked at."""
-    origin = intake.origin(stored)
+    origin = intake.origin(stored) if known.made is None else intake.origin_of(known.made)
     vectors, vector = holding.vectors(look.KIND), look.look(seen)
     with holding.database.write() as connection:
         if not holding.vault.inside(stored):

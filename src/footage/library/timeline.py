@@ -68,6 +68,9 @@ def edit_list(name: str, shots: Sequence[Shot], suffix: str, fps: float | None =
     found.tracks.append(track)
     for shot in shots:
         track.append(_clip(otio, shot, rate))
+    if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
+        found, inner = otio.schema.SerializableCollection(name), found
+        found.append(inner)
     try:
         return str(otio.adapters.write_to_string(found, adapter_name=ADAPTERS[suffix]))
     except otio.exceptions.OTIOError as error:

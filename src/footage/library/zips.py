@@ -146,7 +146,8 @@ def _known(path: Path, name: str, row: Mapping[str, Any]) -> Known:
     known: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
     for field, kind in _KINDS.items():
         value: Any = row.get(field)
-        if not isinstance(value, kind) or isinstance(value, bool):
+        fits = type(value) is kind
+        if not fits:
             continue
         try:
             if field == "metrics":
