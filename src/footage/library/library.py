@@ -162,6 +162,17 @@ class Library:
         with self._database.read() as connection:
             return search.facets(connection, Query(filters or Filters(), text), most)
 
+    def check(self, clips: Iterable[int]) -> None:
+        """Make sure that clips are there, in the library or the bin.
+
+        Raises:
+            LibraryError: one is not.
+        """
+        wanted = list(clips)
+        known = {entry.id for entry in self.entries(wanted)}
+        if unknown := [clip for clip in wanted if clip not in known]:
+            raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
+
     def ids(self, chosen: Chosen) -> list[int]:
         """Return the numbers of the clips that are meant, in order."""
         if not isinstance(chosen, Filters | Query):
