@@ -258,7 +258,7 @@ def _insert(
         name = origin.model or origin.weights[:12]
         connection.execute("INSERT OR IGNORE INTO models (digest, name) VALUES (?, ?)", (origin.weights, name))
     edits.index(connection, [number])
-    edits.record(connection, "added", [(number, "deleted", json.dumps(now), "null")])
+    edits.record(connection, edits.ADDED, [(number, "deleted", json.dumps(now), "null")])
     return number
 
 
