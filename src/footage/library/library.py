@@ -144,7 +144,8 @@ class Library:
             LibraryError: an order or a cursor that is not known.
         """
         with self._database.read() as connection:
-            return search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
+            clips, following = search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
+            return Page(self._holding.entries(connection, clips), following)
 
     def count(self, filters: Filters | None = None, text: str = "") -> int:
         """Return how many clips there are, of those that filters and words find."""
