@@ -29,26 +29,11 @@ from footage.library.search import Filters
 from footage.video.glimpse import Glimpse
 from footage.video.probe import VideoInfo
 
-WORDS = [
-    "red",
-    "blue",
-    "green",
-    "slow",
-    "fast",
-    "wide",
-    "close",
-    "night",
-    "rain",
-    "street",
-    "forest",
-    "water",
-    "crowd",
-    "walking",
-    "running",
-    "turning",
-    "falling",
-]
-CHINESE = ["穿红衣服的人在街上走", "下雨的夜晚", "海边的日落", "快速奔跑的马", "城市灯光", "森林里的河流"]
+WORDS = (
+    *("red", "blue", "green", "slow", "fast", "wide", "close", "night", "rain"),
+    *("street", "forest", "water", "crowd", "walking", "running", "turning", "falling"),
+)
+CHINESE = ("穿红衣服的人在街上走", "下雨的夜晚", "海边的日落", "快速奔跑的马", "城市灯光", "森林里的河流")
 MODELS = ("stream-shapes", "stream-people", "vae-cars", "predict-digits")
 LABELS = ("circle", "square", "walk", "run", "jump", "wave")
 LIMITS = {"page": 300.0, "text": 100.0, "likeness": 200.0, "change": 50.0}
@@ -132,6 +117,19 @@ def requests(library: Library, rows: int) -> Iterator[tuple[str, str, Callable[[
     yield "change", "undo", lambda r: library.undo()
 
 
+def measure(ask: Callable[[random.Random], object], rounds: int) -> tuple[list[float], list[float]]:
+    """Return how long each request took, and how long the processor was at work for it, in milliseconds."""
+    rng = random.Random()  # other changes each time: one that changes nothing costs nothing
+    times: list[float] = []
+    busy: list[float] = []
+    for _ in range(rounds):
+        started, worked = time.perf_counter(), time.process_time()
+        ask(rng)
+        times.append(1000 * (time.perf_counter() - started))
+        busy.append(1000 * (time.process_time() - worked))
+    return times, busy
+
+
 def memory() -> float:
     """Return the largest memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -151,19 +149,16 @@ def main() -> None:
             fill(folder, options.rows)
             print(f"filled in {time.perf_counter() - started:.0f} s, {memory():.0f} MB")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-        table = Table(
-            "", "request", "median, ms", "p95, ms", "limit, ms", title=f"{options.rows:,} clips, {size:.0f} MB"
-        )
+        columns = ("", "request", "median, ms", "p95, ms", "p95, ms of processor", "limit, ms")
+        table = Table(*columns, title=f"{options.rows:,} clips, {size:.0f} MB")
         with Library(folder) as library:
             for kind, name, ask in requests(library, options.rows):
-                rng, times = random.Random(1), []
-                for _ in range(options.rounds):
-                    started = time.perf_counter()
-                    ask(rng)
-                    times.append(1000 * (time.perf_counter() - started))
+                times, busy = measure(ask, options.rounds)
                 high = statistics.quantiles(times, n=20)[-1]
                 mark = "" if high < LIMITS[kind] else " (too slow)"
-                table.add_row(kind, name, f"{statistics.median(times):.1f}", f"{high:.1f}{mark}", f"{LIMITS[kind]:.0f}")
+                own = f"{statistics.quantiles(busy, n=20)[-1]:.1f}"
+                middle = f"{statistics.median(times):.1f}"
+                table.add_row(kind, name, middle, f"{high:.1f}{mark}", own, f"{LIMITS[kind]:.0f}")
         Console().print(table)
         print(f"memory: {memory():.0f} MB, the filling included" if not options.keep else f"memory: {memory():.0f} MB")
 
