@@ -33,13 +33,19 @@ def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:
 
 
 def test_a_long_clip_is_seen_at_its_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "a.mp4", moving(120), options={"g": "10", "crf": "1"})
+    path = write(tmp_path / "a.mp4", moving(120), options={"g": "30", "crf": "1"})
     whole = glimpse(path, moments=6)
     monkeypatch.setattr(module, "WHOLE", 50)
     seen = glimpse(path, moments=6)
     assert seen.frames == 120 and seen.pictures.shape == whole.pictures.shape
-    assert _places(moving(120), seen.pictures) == [0, 20, 40, 70, 90, 110]  # the key frames before
-    assert _places(moving(120), seen.following) == [1, 21, 41, 71, 91, 111]
+    assert _places(moving(120), seen.pictures) == [0, 24, 48, 71, 95, 119]
+    assert _places(moving(120), seen.following) == [1, 25, 49, 72, 96, 119]
+    monkeypatch.setattr(module, "REACH", 10)  # key frames are further apart than that
+    near = glimpse(path, moments=6)
+    assert _places(moving(120), near.pictures) == [0, 9, 39, 69, 95, 99]
+    monkeypatch.setattr(module, "WHOLE", 500)
+    monkeypatch.setattr(module, "PIXELS", 120 * 64 * 64 - 1)
+    assert (glimpse(path, moments=6).pictures == near.pictures).all()
 
 
 def test_memory_does_not_grow_with_a_clip_that_does_not_say_how_long_it_is() -> None:
