@@ -41,6 +41,7 @@ def add(
         The clips that are new.
     """
     from footage.library.adding import Known
+    from footage.library.vault import DiskFull
     from footage.progress import tracked
 
     console = make_console(quiet)
@@ -64,7 +65,7 @@ def add(
                     continue
                 entry = opened.add_new(path, known)
             except MediaError as error:
-                if len(found) == 1:
+                if len(found) == 1 or isinstance(error, DiskFull):
                     raise
                 refused += _refused(console, path.name, str(error))
                 continue

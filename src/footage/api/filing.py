@@ -59,6 +59,7 @@ def file_into(
     from footage.library.adding import Known, Parent
     from footage.library.library import Library
     from footage.library.origins import ModelCard
+    from footage.video.encode import read_metadata
 
     info = loaded.info
     card = ModelCard(
@@ -79,7 +80,8 @@ def file_into(
     with Library(library) as opened:
         opened.register(card)
         for path in written:
-            known = Known(source=source, parents=from_files, made=None if made is None else dict(made))
+            fps = read_metadata(path).get("fps", info.fps) if path.is_dir() else None
+            known = Known(source=source, parents=from_files, fps=fps, made=None if made is None else dict(made))
             stored.append(opened.path(opened.add(path, known).id))
     console.print(f"{len(stored):,} filed in {library}", highlight=False)
     return stored

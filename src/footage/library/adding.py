@@ -65,6 +65,8 @@ class Known:
     """What else it was made with."""
     parents: tuple[Parent, ...] = ()
     """What it was made from."""
+    fps: float | None = None
+    """Frames in a second of a folder of pictures; None for 25."""
     made: dict[str, Any] | None = None
     """What is to be taken for the metadata in the file; None to read that."""
 
@@ -103,11 +105,12 @@ def _add_folder(holding: Holding, path: Path, known: Known) -> tuple[Entry, bool
     """Take a folder of pictures in as one video."""
     pictures = Footage(path)
     height, width = pictures.size()
-    how = {"height": height, "width": width, "channels": 3, "fps": FRAMES_FPS}
+    fps = known.fps or FRAMES_FPS
     scratch = holding.vault.scratch("mp4")
     try:
         metadata = read_metadata(path)
-        write_clip(scratch, pictures.chunks(**how), fps=FRAMES_FPS, metadata=metadata)  # type: ignore[arg-type]
+        chunks = pictures.chunks(height=height, width=width, channels=3, fps=fps)
+        write_clip(scratch, chunks, fps=fps, metadata=metadata)
         return add(holding, scratch, _named(path, known))
     finally:
         scratch.unlink(missing_ok=True)

@@ -291,13 +291,10 @@ class Library:
         return self._move(chosen, None, "out of the bin")
 
     def _move(self, chosen: Chosen, deleted: float | None, what: str) -> int:
+        ids = self.ids(chosen)
         with self._database.write() as connection:
-            clips = [
-                e
-                for e in self._holding.entries(connection, self.ids(chosen))
-                if (e.deleted is None) != (deleted is None)
-            ]
-            edits.apply(connection, what, [(entry.id, "deleted", deleted) for entry in clips])
+            clips = [e.id for e in self._holding.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
+            edits.apply(connection, what, [(clip, "deleted", deleted) for clip in clips])
         return len(clips)
 
     def purge(self, chosen: Chosen | None = None) -> int:
