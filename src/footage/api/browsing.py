@@ -195,9 +195,9 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
         selection: which clips come into question.
         quiet: print nothing.
     """
-    with library(folder) as opened:
-        found = opened.duplicates(query_of(opened, selection).filters)
     console = make_console(quiet)
+    with library(folder) as opened, console.status("comparing"):
+        found = opened.duplicates(query_of(opened, selection).filters)
     entries = [entry for group in found for entry in group]
     _show_table(console, entries, [str(number + 1) for number, group in enumerate(found) for _ in group])
     console.print(f"{len(found):,} groups of copies", highlight=False)

@@ -28,6 +28,8 @@ KIND = "look-1"
 """Name of these vectors; another when their meaning changes."""
 BINS = 4
 """Bins of each colour."""
+COMMONPLACE = 0.03
+"""Weight of the commonest colour; that which is furthest from it weighs 1 more."""
 PLACES = 4
 """Cells along each side of the grids."""
 TURNS = 8
@@ -66,7 +68,10 @@ def _unit(values: Values) -> Values:
 
 def _colour(small: Values) -> Values:
     """Return the root of the histogram of colours (BINS³,) of pictures (M, g, g', 3)."""
-    place = small.reshape(-1, 3) * (BINS - 1)
+    colours = small.reshape(-1, 3)
+    # What stands out counts more than what is everywhere, so that a wall does not drown who walks past it.
+    weight = COMMONPLACE + np.abs(colours - np.median(colours, axis=0)).max(axis=1)
+    place = colours * (BINS - 1)
     low = np.minimum(place.astype(int), BINS - 2)
     part = place - low
     histogram = np.zeros(BINS**3, dtype=np.float32)
@@ -74,7 +79,7 @@ def _colour(small: Values) -> Values:
         offset = np.array([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
         share = np.where(offset, part, 1 - part).prod(axis=1)
         index = (low + offset) @ np.array([BINS**2, BINS, 1])
-        histogram += np.bincount(index, weights=share, minlength=BINS**3).astype(np.float32)
+        histogram += np.bincount(index, weights=share * weight, minlength=BINS**3).astype(np.float32)
     return np.sqrt(histogram)
 
 
