@@ -173,3 +173,12 @@ def test_a_translated_picture_is_filed_with_its_model(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "model")
     entry = Library(folder).get(1)
     assert (entry.suffix, entry.model, entry.origin, entry.frames) == ("png", "tiny", "generated", 1)
+
+
+def test_folders_of_frames_keep_their_rate(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    folder = tmp_path / "library"
+    how = {"count": 1, "format": "png", "library": folder, "device": "cpu", "quiet": True}
+    api.generate(tmp_path / "model", **how)  # type: ignore[arg-type]
+    entry = Library(folder).get(1)
+    assert (entry.fps, entry.suffix, entry.model, entry.seed) == (12.5, "mp4", "tiny", 0)
