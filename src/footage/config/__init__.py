@@ -150,6 +150,8 @@ def _value(hint: Any, item: Any, where: str) -> Any:
         if len(kinds) > 1:
             return _tagged(kinds, item, where)
         (hint,) = kinds
+        if dataclasses.is_dataclass(hint):
+            return from_json(hint, item, where)
     if hint is float and isinstance(item, int) and not isinstance(item, bool):
         item = float(item)
     ok = isinstance(item, hint) and not (hint is int and isinstance(item, bool))
