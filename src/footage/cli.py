@@ -34,8 +34,10 @@ VERBS: dict[str, Callable[..., Any]] = {
     "models": api.models,
 }
 """Every command, by name."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end")
+POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "made", "real")
 """Arguments that are given without a flag."""
+ALIASES = {("evaluate", "clips"): "--count"}
+"""Other names of flags: command and argument -> flag."""
 DEFAULT_PRESET = "stream-64"
 """What `train` takes when no preset is named."""
 
@@ -48,6 +50,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         hint, default = eval(item.annotation, function.__globals__), item.default
         if item.name in POSITIONAL:
             hint = Annotated[hint, tyro.conf.Positional]
+        if (function.__name__, item.name) in ALIASES:
+            hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))

@@ -26,10 +26,11 @@ from footage.measurement.draws import HOW_ONE
 from footage.measurement.evidence import Group, groups_of
 from footage.measurement.sides import Clips, Read, Shape
 from footage.measurement.store import Store
-from footage.measurement.windows import Window
+from footage.measurement.windows import Window, draw
 from footage.metrics.manifold import nearest
 from footage.metrics.resampling import LEVEL, mean_interval
 from footage.metrics.rows import Rows, blocks
+from footage.protocols import Protocol
 
 REPEATED = 0.5
 """Ratio below which a clip counts as repeated."""
@@ -139,9 +140,10 @@ def search(
     made: Described,
     source: ClipSource,
     spans: Sequence[Span],
-    heldout: Sequence[Window],
+    heldout: Sequence[Span],
     nets: Sequence[Extractor],
     *,
+    protocol: Protocol,
     shape: Shape,
     stride: int,
     given: int,
@@ -156,9 +158,9 @@ def search(
         made: what was made, with its features.
         source: where the training clips are.
         spans: the training clips.
-        heldout: windows of clips that were not trained on; without any, training windows are compared with those of
-            other clips.
+        heldout: clips that were not trained on; without any, training windows are compared with those of other clips.
         nets: the networks whose features are compared.
+        protocol: how held-out windows are drawn.
         shape: of the windows.
         stride: every which frame is taken.
         given: frames at the beginning of each window that are left out.
@@ -184,7 +186,7 @@ def search(
     say("looking through the training clips")
     known = describe(training, small, store, clock)
     within = not heldout
-    unseen = list(heldout or windows[: made.count])
+    unseen = draw(heldout, protocol, made.count, seed, stride) if heldout else windows[: made.count]
     say("looking at unseen clips")
     held = describe(Read(source, unseen, shape, stride=stride, given=given), [*small, *features], store, clock)
     task = Search(made, known, held, within)

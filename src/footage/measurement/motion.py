@@ -31,8 +31,8 @@ RATIOS = {
 """Ratios of means: name -> column and label."""
 LEVELS = {
     "periodicity": ("periodicity", "periodicity index"),
-    "seam": ("seam", "step from last to first frame : others"),
-    "jump": ("jump", "largest step : median step"),
+    "seam": ("seam", "seam, last to first frame"),
+    "jump": ("jump", "largest : median step"),
 }
 """Means that stand beside those of the real clips: name -> column and label."""
 
@@ -120,11 +120,11 @@ def motion(found: Evidence) -> tuple[list[Figure], list[Curve]]:
             means.figure(
                 "motion",
                 f"{name}_distance",
-                f"{name} histograms, classes apart",
+                f"distance of {name} histograms",
                 "lengths",
                 lambda made, real, part=part: histogram_distance(made[part], real[part]),  # type: ignore[misc]
                 "lower",
-                "lengths along tracks of the optical flow; each class is twice as long as the one before",
+                "in classes, each twice as long as the one before; lengths along tracks of the optical flow",
             )
         )
     figures += [_tracks(found), _ratio_of(means, "motion", "flicker_ratio")]
@@ -154,7 +154,7 @@ def _energies(found: Evidence) -> Figure:
     """Return the Wasserstein distance of the clips' motion energies, as a part of the real mean."""
     place = Columns(found.frames).place("energy")
     made, real = column(found.made, place), column(found.real, place)
-    label = "distance of motion energies, of the real mean"
+    label = "distance of motion energies"
     if float(real.mean()) <= STILL:
         return found.figure("motion", "motion_distance", label, None, better="lower", note="real clips are stills")
     drawn = []
@@ -169,7 +169,7 @@ def _energies(found: Evidence) -> Figure:
 
 
 def _spectrum(means: Means) -> Figure:
-    label = "distance of temporal spectra, 0 to 1"
+    label = "distance of temporal spectra"
     return means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
 
 
@@ -188,7 +188,7 @@ def _tracks(found: Evidence) -> Figure:
     return found.figure(
         "motion",
         "track_distance",
-        "Fréchet distance of motion histograms",
+        "Fréchet distance of tracks",
         value,
         better="lower",
         floor=distance(found.floor) if found.floor else None,
