@@ -75,7 +75,7 @@ def choose(
         ConfigError: a task cannot be had from these clips.
     """
     labels = len({span.label for span in own if span.label >= 0})
-    usual: tuple[Task, ...] = ("labels", "speed", "arrow") if labels > 1 else ("speed", "arrow", "contrastive")
+    usual: tuple[Task, ...] = ("labels",) if labels > 1 else ("speed", "arrow", "contrastive")
     chosen = tuple(tasks) or usual
     if "labels" in chosen and labels < 2:
         raise ConfigError(f"{source.name} has {labels} labels", "leave labels out of --tasks")
@@ -131,7 +131,7 @@ class Heads(nn.ModuleDict):
 
 def loss_of(net: ClipNet, heads: Heads, batch: Batch, recipe: Recipe) -> Tensor:
     """Return the sum of the losses: cross-entropies; the contrastive one is NT-Xent (Chen et al. 2020, eq. 1)."""
-    pooled = net.pooled(to_rgb(batch.frames))
+    pooled = net.pooled(net.maps(to_rgb(batch.frames)))
     count = len(batch.labels)
     total = pooled.new_zeros(())
     if net.head is not None and bool((batch.labels >= 0).any()):

@@ -53,7 +53,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         net = ClipNet(WIDTHS, SIDE, len(source.labels) if "labels" in recipe.tasks else 0)
-        heads = Heads(net.size, recipe)
+        heads = Heads(net.learned, recipe)
     both = nn.ModuleList([net, heads])
     optimizer = torch.optim.AdamW(both.parameters(), lr=RATE, weight_decay=DECAY)
     steps, done = math.ceil(recipe.clips / BATCH), 0
@@ -94,8 +94,9 @@ def _restored(state: Path, recipe: Recipe, both: nn.Module, optimizer: torch.opt
 
 
 @torch.no_grad()
-def _pooled(net: ClipNet, frames: Frames) -> Tensor:
-    return torch.cat([net.pooled(to_rgb(frames[n : n + BATCH])) for n in range(0, len(frames), BATCH)])
+def _each(frames: Frames, made: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what is made of RGB clips (B, 3, T, H, W), batch by batch."""
+    return torch.cat([made(to_rgb(frames[n : n + BATCH])) for n in range(0, len(frames), BATCH)])
 
 
 @torch.no_grad()
@@ -110,7 +111,7 @@ def accuracies(
     """
     fitting = [span for span in others if span.frames > (recipe.frames - 1) * min(recipe.speeds)]
     batch = draw(source, fitting, replace(recipe, seed=recipe.seed + 1), 0, TRIED)
-    pooled = _pooled(net, batch.frames)
+    pooled = _each(batch.frames, lambda clips: net.pooled(net.maps(clips)))
     found: dict[str, dict[str, float]] = {}
 
     def add(task: str, given: Tensor, right: Tensor) -> None:
@@ -200,7 +201,8 @@ def train_evaluator(
     recipe = Recipe(chosen, speeds, frames, clips, seed)
     state = to.with_name(f".{to.stem}.state")
     net, heads = fit(source, own, recipe, state, show)
-    net.standardise(_pooled(net, windows(source, own, frames, TRIED, seed)[0]))
+    real, _ = windows(source, own, frames, TRIED, seed)
+    net.standardise(_each(real, lambda clips: net.described(net.maps(clips))))
     content = serialize({key: value.contiguous() for key, value in net.state_dict().items()})
     digest = files.bytes_digest(content)
     path = to.with_name(f"{to.stem}-{digest[:12]}.safetensors")

@@ -51,13 +51,13 @@ class C3D(nn.Module):
         self.mean: Tensor
 
     def prepared(self, clips: Tensor) -> Tensor:
-        """Resize RGB clips (B, 3, 16, H, W) in [0, 255] to 112×112, turn them to BGR, and take the mean clip away.
+        """Resize RGB clips (B, 3, 16, H, W) in [0, 255] to 112×112, in BGR, less the mean clip.
 
-        Corners stay corners; [0, 255] becomes [0, 256], as clips in [-1, 1] are scaled by 128 in the published protocol.
+        Corners stay corners. [0, 255] becomes [0, 256], as the published protocol scales clips in [-1, 1] by 128.
         """
         flat = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
         flat = F.interpolate(flat, size=(SIDE, SIDE), mode="bilinear", align_corners=True)
-        clips = flat.unflatten(0, (len(clips), -1)).transpose(1, 2)  # BT C H W -> B C T H W
+        clips = flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
         return clips.flip(1) * (128 / 127.5) - self.mean
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:

@@ -119,7 +119,7 @@ class I3D(nn.Module):
         """Resize RGB clips (B, 3, T, H, W) in [0, 255] to 224×224, bilinearly, and scale them to [-1, 1]."""
         flat = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
         flat = F.interpolate(flat, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        return flat.unflatten(0, (len(clips), -1)).transpose(1, 2) / 127.5 - 1  # BT C H W -> B C T H W
+        return flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2) / 127.5 - 1  # BT C H W -> B C T H W
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (B, 400) twice, as features and as logits, of RGB clips (B, 3, T, H, W) in [0, 255]."""

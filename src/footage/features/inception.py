@@ -41,6 +41,20 @@ class Unit(nn.Module):
         return found
 
 
+class Row(Unit):
+    """A convolution over 7 places of a row."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__(inside, outside, (1, 7), padding=(0, 3))
+
+
+class Column(Unit):
+    """A convolution over 7 places of a column."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__(inside, outside, (7, 1), padding=(3, 0))
+
+
 def averaged(x: Tensor) -> Tensor:
     """Return means over 3×3; what lies beyond the edge is not counted."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
@@ -84,13 +98,13 @@ class Sixes(nn.Module):
 
     def __init__(self, inside: int, width: int) -> None:
         super().__init__()
-        row, column = {"kernel": (1, 7), "padding": (0, 3)}, {"kernel": (7, 1), "padding": (3, 0)}
+
         self.branch1x1 = Unit(inside, 192, 1)
-        self.branch7x7_1, self.branch7x7_2 = Unit(inside, width, 1), Unit(width, width, **row)
-        self.branch7x7_3 = Unit(width, 192, **column)
-        self.branch7x7dbl_1, self.branch7x7dbl_2 = Unit(inside, width, 1), Unit(width, width, **column)
-        self.branch7x7dbl_3, self.branch7x7dbl_4 = Unit(width, width, **row), Unit(width, width, **column)
-        self.branch7x7dbl_5 = Unit(width, 192, **row)
+        self.branch7x7_1, self.branch7x7_2 = Unit(inside, width, 1), Row(width, width)
+        self.branch7x7_3 = Column(width, 192)
+        self.branch7x7dbl_1, self.branch7x7dbl_2 = Unit(inside, width, 1), Column(width, width)
+        self.branch7x7dbl_3, self.branch7x7dbl_4 = Row(width, width), Column(width, width)
+        self.branch7x7dbl_5 = Row(width, 192)
         self.branch_pool = Unit(inside, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,8 +122,8 @@ class ToSevens(nn.Module):
         super().__init__()
         self.branch3x3_1, self.branch3x3_2 = Unit(inside, 192, 1), Unit(192, 320, 3, stride=2)
         self.branch7x7x3_1 = Unit(inside, 192, 1)
-        self.branch7x7x3_2 = Unit(192, 192, (1, 7), padding=(0, 3))
-        self.branch7x7x3_3 = Unit(192, 192, (7, 1), padding=(3, 0))
+        self.branch7x7x3_2 = Row(192, 192)
+        self.branch7x7x3_3 = Column(192, 192)
         self.branch7x7x3_4 = Unit(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,5 +206,5 @@ class Inception(nn.Module):
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B T, 2048) and logits (B T, 1008) of RGB clips (B, 3, T, H, W) in [0, 255], clip by clip."""
         frames = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
-        features = torch.cat([self.seen((resized(part) - 128) / 128) for part in frames.split(16)])
+        features = torch.cat([self.seen((resized(part) - 128) / 128) for part in torch.split(frames, 16)])
         return features, features @ self.fc.weight.T

@@ -56,7 +56,10 @@ class Stage(nn.Module):
 
 
 class ClipNet(nn.Module):
-    """The network: stages, and for each of the last two the mean of each channel over time and space.
+    """The network. Tasks are learned from the last two stages' means of each channel, which are features too.
+
+    The other features are the deviation over time of each channel of every stage, averaged over space: means alone
+    hardly see motion stop (docs/LOG.md). Every feature is in units of its deviation among real clips.
 
     Args:
         widths: channels of the stages; all but the first halve the number of frames.
@@ -66,10 +69,10 @@ class ClipNet(nn.Module):
 
     def __init__(self, widths: Sequence[int], side: int, classes: int) -> None:
         super().__init__()
-        self.side, self.size = side, sum(widths[-2:])
+        self.side, self.learned, self.size = side, sum(widths[-2:]), sum(widths[-2:]) + sum(widths)
         pairs = zip((3, *widths), widths, strict=False)
         self.stages = nn.ModuleList([Stage(a, b, 2 if number else 1) for number, (a, b) in enumerate(pairs)])
-        self.head = nn.Linear(self.size, classes) if classes else None
+        self.head = nn.Linear(self.learned, classes) if classes else None
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("deviation", torch.ones(self.size))
         self.mean: Tensor
@@ -87,24 +90,35 @@ class ClipNet(nn.Module):
             clips = flat.view(batch, frames, 3, *size).transpose(1, 2)  # BT C H W -> B C T H W
         return clips
 
-    def pooled(self, clips: Tensor) -> Tensor:
-        """Return (B, D) of RGB clips (B, 3, T, H, W) in [0, 255], each feature in its own unit."""
+    def maps(self, clips: Tensor) -> list[Tensor]:
+        """Return what each stage makes of RGB clips (B, 3, T, H, W) in [0, 255]."""
         x, found = self.prepared(clips), []
         for stage in self.stages:
             x = stage(x)
-            found.append(x.mean(dim=(2, 3, 4)))
-        return torch.cat(found[-2:], dim=1)
+            found.append(x)
+        return found
+
+    @staticmethod
+    def pooled(maps: Sequence[Tensor]) -> Tensor:
+        """Return what tasks are learned from: the means of the last two stages, (B, learned)."""
+        return torch.cat([x.mean(dim=(2, 3, 4)) for x in maps[-2:]], dim=1)
+
+    def described(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the features as they are, (B, D)."""
+        moving = [x.std(dim=2, unbiased=False).mean(dim=(2, 3)) for x in maps]
+        return torch.cat([self.pooled(maps), *moving], dim=1)
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (B, D), in units of their deviation among real clips, and logits (B, K) or None."""
-        pooled = self.pooled(clips)
-        return (pooled - self.mean) / self.deviation, None if self.head is None else self.head(pooled)
+        maps = self.maps(clips)
+        features = (self.described(maps) - self.mean) / self.deviation
+        return features, None if self.head is None else self.head(self.pooled(maps))
 
     @torch.no_grad()
-    def standardise(self, pooled: Tensor) -> None:
-        """Take the mean and the deviation of the features of real clips (N, D) as origin and unit."""
-        self.mean.copy_(pooled.mean(dim=0))
-        deviation = pooled.std(dim=0)
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and deviation of real clips' features (N, D), as `described` gives them, as origin and unit."""
+        self.mean.copy_(features.mean(dim=0))
+        deviation = features.std(dim=0)
         self.deviation.copy_(deviation.clamp(min=max(float(deviation.max()) * SPREAD, 1e-12)))
 
 

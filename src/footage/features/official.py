@@ -1,26 +1,20 @@
-"""Tier A: which published weights there are, whether a file is one of them, and its tensors in our networks' names.
+"""Tier A: which published weights there are, whether a file is one of them, and its tensors by our names.
 
-Nothing is downloaded. A file is known by its SHA-256, which is checked before anything in it is read; where the true one
-is not known to us, the user has to give it, and every figure says so.
+Nothing is downloaded. A file is known by its SHA-256, which is checked before anything in it is read. Where the true
+one is not known to us, the user has to give it, and every figure says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from footage import __version__, files
-from footage.errors import ConfigError, ModelError
 from footage.features import c3d, i3d, inception, vit
-from footage.features.base import About, Extractor, Frozen, tensors_digest
 
 Network = Literal["i3d", "i3d-kinetics", "inception", "c3d", "videomae", "vjepa"]
 NOT_PINNED = "hash not pinned"
@@ -98,13 +92,9 @@ def _videomae_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _vjepa_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Rename the averaged encoder's tensors (`target_encoder`), the one that the paper measures."""
-    found = {}
-    for key, value in checkpoint["target_encoder"].items():
-        name = key.replace("module.", "").replace("backbone.", "")
-        if name != "pos_embed":
-            found[_transformer_name(name.replace("norms_block.", "norm.") if name.startswith("norm") else name)] = value
-    return found
+    """Rename the averaged encoder's tensors, `target_encoder`: the one that its paper measures."""
+    tensors = checkpoint["target_encoder"].items()
+    return {_transformer_name(key.replace("module.", "").replace("backbone.", "")): value for key, value in tensors}
 
 
 OFFICIAL: Mapping[Network, Official] = {

@@ -1,4 +1,4 @@
-"""Vision transformers over tubes of pixels (Dosovitskiy et al. 2021; Arnab et al. 2021, section 3.2): VideoMAE, V-JEPA 2.
+"""Vision transformers over tubes of pixels (Dosovitskiy et al. 2021; Arnab et al. 2021): VideoMAE and V-JEPA 2.
 
 One network serves both: they differ in their sizes, in how a token knows its place, and in what is made of the tokens.
 """
@@ -49,13 +49,13 @@ class Shape:
 
 
 VIDEOMAE = Shape(40, 1408, 16, 6144, 14, 224, "added", 16, 174)
-"""VideoMAE V2's ViT-g, fine-tuned on Something-Something V2 (Wang et al. 2023, table 1): 16 frames, pixels in [0, 1]."""
+"""VideoMAE V2's ViT-g, fine-tuned on Something-Something V2 (Wang et al. 2023); pixels in [0, 1]."""
 VJEPA = Shape(24, 1024, 16, 4096, 16, 256, "turned", None, 0, unit=IMAGENET)
-"""V-JEPA 2's ViT-L (Assran et al. 2025, table 11)."""
+"""V-JEPA 2's ViT-L (Assran et al. 2025)."""
 
 
 def sinusoids(count: int, width: int) -> Tensor:
-    """Return the places of tokens (count, width): sin(p / 10000^(2i / width)) and cos, in turn (Vaswani et al. 2017)."""
+    """Return the places of tokens (count, width): sin(p / 10000^(2i / width)) and cos (Vaswani et al. 2017)."""
     places = torch.arange(count, dtype=torch.float64)[:, None]
     lengths = BASE ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
     waves = torch.stack([(places / lengths).sin(), (places / lengths).cos()], dim=2)  # N D/2 2
@@ -71,8 +71,7 @@ def turned(x: Tensor, places: Tensor) -> Tensor:
     size = x.shape[-1]
     frequency = BASE ** (-torch.arange(size // 2, dtype=torch.float32, device=x.device) / (size / 2))
     angle = (places[:, None].float() * frequency).repeat(1, 2)  # N d/2 -> N d
-    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
-    across = torch.stack([-second, first], dim=-1).flatten(-2)
+    across = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
     return x * angle.cos() + across * angle.sin()
 
 
@@ -87,8 +86,8 @@ class Block(nn.Module):
         self.fc1, self.fc2 = nn.Linear(shape.width, shape.hidden), nn.Linear(shape.hidden, shape.width)
 
     def forward(self, x: Tensor, places: tuple[Tensor, ...] | None) -> Tensor:
-        """Return tokens (B, N, D); with `places`, each token's frame, row and column (N,), queries and keys are turned."""
-        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B N 3HD -> B H N D
+        """Return tokens (B, N, D); `places` are each token's frame, row and column (N,), or None."""
+        q, k, v = self.qkv(self.norm1(x)).view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # -> B H N D
         if places is not None:
             q, k = self.placed(q, places), self.placed(k, places)
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # B H N D -> B N HD
@@ -121,12 +120,12 @@ class VideoTransformer(nn.Module):
         self.head = nn.Linear(shape.width, shape.classes) if shape.classes else None
 
     def prepared(self, clips: Tensor) -> Tensor:
-        """Resize RGB clips (B, 3, T, H, W) in [0, 255] to squares, bilinearly, and bring them to the network's units."""
+        """Resize RGB clips (B, 3, T, H, W) in [0, 255] to squares, bilinearly, in the network's units."""
         flat = clips.transpose(1, 2).flatten(0, 1) / 255  # B C T H W -> BT C H W
         flat = F.interpolate(flat, size=(self.shape.side, self.shape.side), mode="bilinear", align_corners=False)
         mean, deviation = (flat.new_tensor(values).view(3, 1, 1) for values in self.shape.unit)
         flat = (flat - mean) / deviation
-        return flat.unflatten(0, (len(clips), -1)).transpose(1, 2)  # BT C H W -> B C T H W
+        return flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (B, D) and logits (B, K) or None of RGB clips (B, 3, T, H, W) in [0, 255]."""

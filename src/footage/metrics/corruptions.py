@@ -84,7 +84,7 @@ CORRUPTIONS: Mapping[str, tuple[Corruption, Sequence[float]]] = {
     "blur": (blur, (0.5, 1, 2, 3, 4)),
     "noise": (noise, (0.05, 0.1, 0.2, 0.4, 0.8)),
     "freeze": (freeze, PARTS),
-    "shuffle": (shuffle, PARTS),
+    "shuffle": (shuffle, (0.125, 0.25, 0.5, 0.75, 1)),
     "stutter": (stutter, (2, 3, 4, 6, 8)),
     "reverse": (reverse, PARTS),
 }
