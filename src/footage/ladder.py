@@ -169,7 +169,14 @@ def arrow_of_time(reference: Frames, fresh: Frames) -> float:
 
 
 def climb(
-    measure: Measure, fresh: Frames, labels: Sequence[int], *, arrow: float = 0.5, seed: int = 0, note: str = ""
+    measure: Measure,
+    fresh: Frames,
+    labels: Sequence[int],
+    *,
+    arrow: float = 0.5,
+    seed: int = 0,
+    note: str = "",
+    show: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Ladder:
     """Let a measure climb the ladder.
 
@@ -180,14 +187,16 @@ def climb(
         arrow: see `arrow_of_time`.
         seed: of the random draws.
         note: where the clips are from.
+        show: is told what is done, how much of it, and of how much.
     """
-    floor = measure(fresh)
-    rungs = []
+    floor, rungs = measure(fresh), list[Rung]()
+    total = len(CORRUPTIONS) + (len({label for label in labels if label >= 0}) > 1)
     for name, group in itertools.groupby(spoiled(fresh, labels, seed), key=lambda item: item[0]):
         found = [(strength, measure(clips)) for _, strength, clips in group]
         figures = tuple(figure for _, figure in found)
         rises = all(weak < strong for weak, strong in itertools.pairwise((floor, *figures)))
         rungs.append(Rung(name, tuple(s for s, _ in found), figures, rises, _required(name, labels, arrow)))
+        show("the ladder", len(rungs), total)
     return Ladder(floor, tuple(rungs), len(fresh), arrow, note)
 
 

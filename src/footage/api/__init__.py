@@ -1,6 +1,7 @@
 """The public verbs. Each is a function here and a command of the same name; torch is imported when it is needed."""
 
 from footage.api.data import audit, ingest
+from footage.api.evaluators import convert_evaluator, list_evaluators, train_evaluator
 from footage.api.loading import evaluate, load, models
 from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
 from footage.api.playing import play
@@ -10,16 +11,19 @@ __all__ = [
     "Run",
     "audit",
     "compare",
+    "convert_evaluator",
     "embed",
     "evaluate",
     "generate",
     "ingest",
     "interpolate",
+    "list_evaluators",
     "load",
     "models",
     "play",
     "predict",
     "reconstruct",
     "train",
+    "train_evaluator",
     "translate",
 ]

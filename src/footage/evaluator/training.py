@@ -37,10 +37,11 @@ TRIED = 512
 CLIMBING = 192
 """Most windows on each side of the ladder."""
 
+Show = Callable[[str, int, int], None]
+"""Is told what is done, how much of it, and of how much."""
 
-def fit(
-    source: ClipSource, own: Sequence[Span], recipe: Recipe, state: Path, show: Callable[[int], None]
-) -> tuple[ClipNet, Heads]:
+
+def fit(source: ClipSource, own: Sequence[Span], recipe: Recipe, state: Path, show: Show) -> tuple[ClipNet, Heads]:
     """Train the network; what is needed to go on is kept at `state`, so that a killed training goes on.
 
     Args:
@@ -48,7 +49,7 @@ def fit(
         own: the clips to learn from.
         recipe: what to learn.
         state: file of the resumable state; removed by the caller.
-        show: is told how many clips were seen.
+        show: is told what is done, how much of it, and of how much.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -67,7 +68,7 @@ def fit(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        show((step + 1) * BATCH)
+        show("training", step + 1, steps)
         if (step + 1) % 32 == 0:
             _keep(state, recipe, both, optimizer, step + 1)
     return net.eval(), heads.eval()
@@ -157,14 +158,18 @@ def halves(others: Sequence[Span], seed: int) -> tuple[list[Span], list[Span]]:
     return [s for s in others if file_of(s) in first], [s for s in others if file_of(s) not in first]
 
 
-def prove(extractor: LearnedExtractor, source: ClipSource, others: Sequence[Span], recipe: Recipe) -> Ladder:
+def prove(
+    extractor: LearnedExtractor, source: ClipSource, others: Sequence[Span], recipe: Recipe, show: Show
+) -> Ladder:
     """Let a network climb the corruption ladder with clips that it did not learn from."""
     one, two = halves([span for span in others if span.frames >= recipe.frames], recipe.seed)
     reference, _ = windows(source, one, recipe.frames, CLIMBING, recipe.seed)
     fresh, labels = windows(source, two, recipe.frames, CLIMBING, recipe.seed)
     note = f"{len(fresh)} windows of {len(two)} clips against {len(reference)} of {len(one)}, of {source.name}"
     arrow = arrow_of_time(reference, fresh)
-    return climb(distance_from(extractor, reference), fresh, labels, arrow=arrow, seed=recipe.seed, note=note)
+    return climb(
+        distance_from(extractor, reference), fresh, labels, arrow=arrow, seed=recipe.seed, note=note, show=show
+    )
 
 
 def train_evaluator(
@@ -176,7 +181,7 @@ def train_evaluator(
     clips: int = 8192,
     share: float = 0.5,
     seed: int = 0,
-    show: Callable[[int], None] = lambda seen: None,
+    show: Show = lambda what, done, total: None,
 ) -> tuple[Path, Made]:
     """Train a feature network on some files of a data set, and write it with what the ladder came to.
 
@@ -190,7 +195,7 @@ def train_evaluator(
         clips: training clips to see.
         share: part of the training split's files to learn from.
         seed: of the division, the weights and all draws.
-        show: is told how many clips were seen.
+        show: is told what is done, how much of it, and of how much.
 
     Returns:
         The .safetensors file, and what the .json file beside it says.
@@ -224,7 +229,7 @@ def train_evaluator(
         weights_sha256=digest,
         made_by=f"footage {__version__}",
     )
-    made = replace(made, ladder=prove(LearnedExtractor(net, made), source, others, recipe).as_json())
+    made = replace(made, ladder=prove(LearnedExtractor(net, made), source, others, recipe, show).as_json())
     files.write_bytes(path, content)
     write_made(path.with_suffix(".json"), made)
     state.unlink(missing_ok=True)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from footage.features import c3d, i3d, inception, vit
 
-Network = Literal["i3d", "i3d-kinetics", "inception", "c3d", "videomae", "vjepa"]
 NOT_PINNED = "hash not pinned"
 """What stands beside every figure of a network whose file's true hash is not known to us."""
 
@@ -97,7 +96,7 @@ def _vjepa_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {_transformer_name(key.replace("module.", "").replace("backbone.", "")): value for key, value in tensors}
 
 
-OFFICIAL: Mapping[Network, Official] = {
+OFFICIAL: Mapping[str, Official] = {
     "i3d": Official(
         "i3d_torchscript.pt",
         "https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt (the StyleGAN-V project)",

@@ -32,9 +32,9 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """Names of processors in seccomp(2)'s data."""
 SECCOMP = {"x86_64": 317, "aarch64": 277}
 """Number of that call."""
-# socket to accept4, sendto, sendmsg, sendmmsg, execve, execveat, ptrace, process_vm_readv, process_vm_writev, open,
-# creat, openat, openat2, unlink, unlinkat, rename to renameat2, mkdir, mkdirat, link, linkat, symlink, symlinkat, mount,
-# chmod, fchmodat, truncate, io_uring_setup, fork, vfork
+# socket to accept4, sendto, sendmsg, sendmmsg, execve, execveat, ptrace, process_vm_readv, process_vm_writev,
+# open, creat, openat, openat2, unlink, unlinkat, rename to renameat2, mkdir, mkdirat, link, linkat, symlink, symlinkat,
+# mount, chmod, fchmodat, truncate, io_uring_setup, fork, vfork
 _X86 = (
     "41 42 43 44 46 49 50 53 288 307 59 322 101 310 311 2 85 257 437 87 263 82 264 316 83 258 86 265 88 266 165 90 268"
 )

@@ -18,14 +18,14 @@ from torch import Tensor
 from footage import __version__, files
 from footage.errors import ConfigError, ModelError
 from footage.features.base import About, Extractor, Frozen, tensors_digest
-from footage.features.official import NOT_PINNED, OFFICIAL, Network, Official
+from footage.features.official import NOT_PINNED, OFFICIAL, Official
 from footage.features.script import ScriptExtractor
 
 SECOND = "mean2.npz"
 """The file that has to lie beside that of C3D."""
 
 
-def find(network: Network, weights: Path | None) -> Path:
+def find(network: str, weights: Path | None) -> Path:
     """Return the file of a network's weights.
 
     Args:
@@ -51,7 +51,7 @@ def find(network: Network, weights: Path | None) -> Path:
     )
 
 
-def checked(network: Network, path: Path, sha256: str | None = None) -> tuple[str, str]:
+def checked(network: str, path: Path, sha256: str | None = None) -> tuple[str, str]:
     """Check a published file's hash before anything in it is read.
 
     Args:
@@ -81,7 +81,7 @@ def checked(network: Network, path: Path, sha256: str | None = None) -> tuple[st
     return digest, "; ".join([*notes, NOT_PINNED] if entry.sha256 is None else notes)
 
 
-def _digest_of(network: Network, path: Path) -> str:
+def _digest_of(network: str, path: Path) -> str:
     """Return a file's SHA-256; for C3D that of both files' hashes."""
     digest = files.file_digest(path)
     if network != "c3d":
@@ -92,7 +92,7 @@ def _digest_of(network: Network, path: Path) -> str:
     return files.bytes_digest((digest + files.file_digest(second)).encode())
 
 
-def _tensors(network: Network, path: Path) -> dict[str, Tensor]:
+def _tensors(network: str, path: Path) -> dict[str, Tensor]:
     """Read a published file, in our names. Nothing in it can run code."""
     rename = OFFICIAL[network].rename
     assert rename is not None, f"{network} is a program"
@@ -106,7 +106,7 @@ def _tensors(network: Network, path: Path) -> dict[str, Tensor]:
         raise ModelError(what, f"fetch it again from {OFFICIAL[network].url}") from None
 
 
-def convert(path: Path, network: Network, to: Path, sha256: str | None = None) -> Path:
+def convert(path: Path, network: str, to: Path, sha256: str | None = None) -> Path:
     """Turn a published file into safetensors in our names, once its hash was checked.
 
     Args:
@@ -133,7 +133,7 @@ def convert(path: Path, network: Network, to: Path, sha256: str | None = None) -
     return made
 
 
-def _converted(network: Network, path: Path) -> tuple[dict[str, Tensor], str, str]:
+def _converted(network: str, path: Path) -> tuple[dict[str, Tensor], str, str]:
     """Read a converted file: its tensors, the published file's hash, and the note.
 
     Raises:
@@ -156,7 +156,7 @@ def _converted(network: Network, path: Path) -> tuple[dict[str, Tensor], str, st
     return tensors, digest, note
 
 
-def _fitting(network: Network, tensors: Mapping[str, Tensor], path: Path) -> torch.nn.Module:
+def _fitting(network: str, tensors: Mapping[str, Tensor], path: Path) -> torch.nn.Module:
     """Return the network with its tensors.
 
     Raises:
@@ -179,7 +179,7 @@ def _fitting(network: Network, tensors: Mapping[str, Tensor], path: Path) -> tor
 
 
 def load_official(
-    network: Network, weights: Path | None, *, sha256: str | None = None, device: torch.device | str = "cpu"
+    network: str, weights: Path | None, *, sha256: str | None = None, device: torch.device | str = "cpu"
 ) -> Extractor:
     """Load a published network from a file as published, or as `convert` made it.
 
@@ -206,6 +206,6 @@ def load_official(
     return Frozen(_fitting(network, _tensors(network, path), path), about, device)
 
 
-def _about(network: Network, entry: Official, digest: str, note: str) -> About:
+def _about(network: str, entry: Official, digest: str, note: str) -> About:
     classes = tuple(str(number) for number in range(entry.classes)) or None
     return About(network, "A", digest, entry.size, entry.of, classes, entry.least, entry.frames, note)
