@@ -19,7 +19,7 @@ from footage.metrics.fidelity import SSIM_WINDOW, ssim
 from footage.metrics.rows import Chosen, Rows, blocks
 from footage.sample import from_uint8
 
-PAIRS = 512
+PAIRS = 128
 """Pairs of clips whose structural similarity is taken."""
 STILL = 1e-9
 """Spread of real clips below which no ratio to it is given."""

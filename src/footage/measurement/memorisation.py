@@ -39,7 +39,7 @@ WORST = 20
 SHORTLIST = 4
 """Training windows, nearest in pixels to a clip, whose features are taken."""
 OTHERS = 512
-"""Training windows at random whose features are taken too."""
+"""Training windows at random whose features are taken too, at most; 4 for each clip."""
 MOST_MADE = 2048
 """Clips that are looked at."""
 LOOK = 32
@@ -65,6 +65,11 @@ class Neighbours:
     """The nearest training window of each clip, (N,)."""
     usual: float
     """The distance that ratios are of."""
+
+
+def others_of(made: int) -> int:
+    """Return of how many training windows at random features are taken, for a number of clips."""
+    return min(OTHERS, 4 * made)
 
 
 class Joined:
@@ -196,7 +201,8 @@ def search(
     what = "training windows, each beside those of other clips" if within else "held-out windows"
     how = (
         f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, one at every "
-        f"{max(1, reach // 4)} frames; features of the {SHORTLIST} nearest in pixels to each, and of {OTHERS} more"
+        f"{max(1, reach // 4)} frames; features of the {SHORTLIST} nearest in pixels to each, and of "
+        f"{others_of(made.count)} more"
     )
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
@@ -222,7 +228,7 @@ def _spaces(
     found: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
     listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
-    extra = rng.permutation(training.count)[:OTHERS]
+    extra = rng.permutation(training.count)[: others_of(task.made.count)]
     short = np.union1d(listed[listed >= 0], extra)
     chosen = Read(
         training.source,

@@ -63,7 +63,8 @@ def table(found: Evaluation) -> Table:
             reach = f"{space.interval.low:.1%} … {space.interval.high:.1%}"
             shown.add_row(name, f"{space.below:.1%}", reach, beside, space.tier)
     lines = [
-        f"protocol {protocol.name}: {made.windows:,} : {real.windows:,} clips, {made.frames} frames of {made.width}×{made.height}, seed {found.seed}, "
+        f"protocol {protocol.name}: {made.windows:,} : {real.windows:,} clips of {made.frames} frames of "
+        f"{made.width}×{made.height}, seed {found.seed}, "
         f"{protocol.repeats} repeat{'' if protocol.repeats == 1 else 's'}",
         f"floor: {found.floor}",
     ]
