@@ -17,6 +17,11 @@ from footage.demonstration import demo
 from footage.errors import ConfigError, FootageError, nearest
 from footage.presets import preset
 
+
+def evaluator() -> None:
+    """Feature networks for evaluating: train one on a data set, convert an official one, list the official ones."""
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "ingest": api.ingest,
@@ -24,6 +29,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "train": api.train,
     "compare": api.compare,
     "evaluate": api.evaluate,
+    "evaluator": evaluator,
     "generate": api.generate,
     "play": api.play,
     "predict": api.predict,
@@ -34,8 +40,19 @@ VERBS: dict[str, Callable[..., Any]] = {
     "models": api.models,
 }
 """Every command, by name."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end")
+EVALUATOR: dict[str, Callable[..., Any]] = {
+    "train": api.train_evaluator,
+    "convert": api.convert_evaluator,
+    "list": api.list_evaluators,
+}
+GROUPS = {"evaluator": EVALUATOR}
+"""Commands that have commands of their own."""
+ABOUT = "Train a video generator on your own clips; make an endless library of new ones."
+"""What footage is."""
+POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real")
 """Arguments that are given without a flag."""
+ALIASES = {("evaluate", "clips"): "--count"}
+"""Other names of flags: command and argument -> flag."""
 DEFAULT_PRESET = "stream-64"
 """What `train` takes when no preset is named."""
 
@@ -48,6 +65,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         hint, default = eval(item.annotation, function.__globals__), item.default
         if item.name in POSITIONAL:
             hint = Annotated[hint, tyro.conf.Positional]
+        if (function.__name__, item.name) in ALIASES:
+            hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))
@@ -84,11 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if words and not words[0].startswith("-") and words[0] not in VERBS:
             raise ConfigError(f'there is no command "{words[0]}"', nearest(words[0], VERBS))
-        commands = {name: _command(function, words) for name, function in VERBS.items()}
+        group = words[0] if words and words[0] in GROUPS else ""
+        verbs, words = (GROUPS[group], words[1:]) if group else (VERBS, words)
+        if group and words and not words[0].startswith("-") and words[0] not in verbs:
+            raise ConfigError(f'there is no command "{group} {words[0]}"', nearest(words[0], verbs))
+        commands = {name: _command(function, words) for name, function in verbs.items()}
         result = tyro.extras.subcommand_cli_from_dict(
             commands,
-            prog="footage",
-            description="Train a video generator on your own clips; make an endless library of new ones.",
+            prog=f"footage {group}".strip(),
+            description=VERBS[group].__doc__ if group else ABOUT,
             args=words or ["--help"],
             config=(tyro.conf.AvoidSubcommands,),  # the preset decides which generator's knobs there are
         )

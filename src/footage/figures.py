@@ -105,6 +105,8 @@ class Figure:
     """The figure of each repeat; `value` is the mean. One for most protocols."""
     real: float | None = None
     """The same quantity of the real clips by themselves, where there is such a thing."""
+    plain: float | None = None
+    """The same figure of the plainest answer there is, where clips are made out of others."""
     note: str = ""
     """What else must be known."""
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from footage.errors import ConfigError
+
 Frames = npt.NDArray[np.uint8]
 Tier = Literal["A", "B", "C"]
 Unit = Literal["clip", "frame"]
@@ -35,6 +37,8 @@ class About:
     """What its logits are about, in their order; None where it has none."""
     least: tuple[int, int, int] = (1, 1, 1)
     """Least frames, height and width of a clip."""
+    frames: int | None = None
+    """Frames that clips must have; None for any number from the least on."""
     note: str = ""
     """What stands beside each of its figures, such as `hash not pinned`; may be empty."""
 
@@ -67,8 +71,22 @@ def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        found.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
+
+
+def check_frames(about: About, frames: Frames) -> None:
+    """Refuse clips uint8 (B, T, H, W, C) that a network cannot see.
+
+    Raises:
+        ConfigError: they are too short or too small, or not of the one length that it takes.
+    """
+    shape = frames.shape[1:4]
+    if about.frames is not None and shape[0] != about.frames:
+        raise ConfigError(f"clips have {shape[0]} frames, {about.name} takes {about.frames}", f"give {about.frames}")
+    if any(n < least for n, least in zip(shape, about.least, strict=True)):
+        least = " × ".join(map(str, about.least))
+        raise ConfigError(f"clips are {' × '.join(map(str, shape))}, {about.name} needs {least}", "give larger clips")
 
 
 class Frozen:
@@ -86,6 +104,7 @@ class Frozen:
 
     @torch.inference_mode()
     def _run(self, frames: Frames) -> tuple[Tensor, Tensor | None]:
+        check_frames(self.about, frames)
         features, logits = self._net(to_rgb(frames, self.device))
         return features.float().cpu(), None if logits is None else logits.float().cpu()
 

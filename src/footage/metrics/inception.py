@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -37,7 +38,7 @@ def inception_score(logits: Rows, splits: int = SPLITS) -> list[float]:
             low, high = (min(max(edges[part + k] - first, 0), len(block)) for k in (0, 1))
             mean[part] += shares[low:high].sum(dim=0)
             entropy[part] -= (shares[low:high] * logs[low:high]).sum()
-    sizes = torch.tensor([b - a for a, b in zip(edges, edges[1:], strict=False)], dtype=torch.float64)
+    sizes = torch.tensor([b - a for a, b in itertools.pairwise(edges)], dtype=torch.float64)
     mean, entropy = mean / sizes[:, None], entropy / sizes
     whole = -torch.special.xlogy(mean, mean).sum(dim=1)
     return [math.exp(max(0.0, float(gain))) for gain in whole - entropy]

@@ -71,7 +71,8 @@ class Manifold:
 def manifold(made: Rows, real: Rows, *, near: int = PRECISION_K, far: int = DENSITY_K) -> Manifold:
     """Return precision, recall, density and coverage, clip by clip.
 
-    Kynkäänniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 3 and 4. A neighbourhood is the ball around a vector that reaches to its k-th nearest one of its own set; its border counts.
+    Kynkäänniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 3 and 4. A neighbourhood is the ball around a
+    vector that reaches to its k-th nearest one of its own set; its border counts.
 
     Args:
         made: (M, D).
