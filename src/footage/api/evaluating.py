@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from footage.api import reporting
 from footage.console import make_console
 from footage.errors import ConfigError
 from footage.protocols import Protocol, protocol
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from footage.figures import Evaluation
 
 NO_CACHE = "none"
@@ -18,8 +21,8 @@ NO_CACHE = "none"
 
 
 def evaluate(
-    made: str | Path,
-    real: str | Path,
+    made: str | Path | None = None,
+    real: str | Path | None = None,
     *,
     metrics: str | None = None,
     protocol: str = "footage",
@@ -39,6 +42,9 @@ def evaluate(
     guide: str | None = None,
     seed: int = 0,
     to: Path | None = None,
+    report: Path | None = None,
+    all: bool = False,
+    compare: tuple[str, ...] = (),
     cache: Path | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     quiet: bool = False,
@@ -49,7 +55,8 @@ def evaluate(
     real clips against real ones. Without official weights nothing is called FVD: see docs/metrics.md.
 
     Args:
-        made: what is judged: a model, a run, a dataset, a folder of videos or of folders of numbered pictures.
+        made: what is judged: a model, a run, a dataset, a folder of videos or of folders of numbered pictures; or a
+            .json file of what was measured before, for a report.
         real: what it is judged by: any of the same, a built-in data set, or MNIST's images for Moving MNIST.
         metrics: families of figures with commas between them: fvd, kvd, fid, kid, is, prdc, accuracy, motion, pictures,
             diversity, fidelity, memorisation, windows; left out, all that can be measured but windows.
@@ -72,12 +79,18 @@ def evaluate(
         guide: the data set that a translator between two was given.
         seed: of the choice of windows, and of everything random.
         to: a .json file for all figures; pictures of the nearest training clips are put beside it.
+        report: an .html file for a page with figures, plots, looping samples, nearest neighbours and the protocol; it
+            needs nothing else. A .json file with all figures, pictures and videos are put beside it.
+        all: measure every model that a run has kept, for curves over its training, see --train.snapshot-clips; the
+            report is RUN/report.html.
+        compare: others to be measured by the same clips, or .json files of what was measured, side by side on one
+            report; report.html when nothing is said.
         cache: folder for features, so that they are computed once; `none` to keep nothing. Left out, the user's cache.
         device: where to compute.
         quiet: print nothing.
 
     Returns:
-        All figures; see `footage.figures.Evaluation`.
+        All figures, see `footage.figures.Evaluation`; of several, those of the first, or of the last model of a run.
 
     Raises:
         ConfigError: a value is out of range, or the sides do not go together.
@@ -87,9 +100,10 @@ def evaluate(
     chosen = _protocol(protocol, clips=clips, frames=frames, fps=fps, repeats=repeats, size=size)
     if to is not None and Path(to).suffix != ".json":
         raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
+    kind, jobs, report = reporting.wanted(made, real, every=all, compare=compare, report=report)
     from footage import figures
     from footage.config import TrainConfig
-    from footage.measurement import Options, measure, table
+    from footage.measurement import Options, measure
     from footage.measurement.store import default_folder
     from footage.training.fit import find_place
 
@@ -109,16 +123,38 @@ def evaluate(
         cache=None if str(cache) == NO_CACHE else Path(cache or default_folder()),
     )
     console = make_console(quiet)
-    with console.status("measuring") as status:
-        found = measure(made, real, chosen, options, to=None if to is None else Path(to), say=status.update)
+
+    def measured(job: str | Path, beside: Path | None) -> Evaluation:
+        assert real is not None, "what is measured anew has something to be measured by"
+        with console.status("measuring") as status:
+            found = measure(job, real, chosen, options, to=beside, say=status.update)
+        _tell(found, console)
+        return found
+
+    def drawn(job: str | Path, beside: Path) -> tuple[str, str]:
+        assert real is not None, "what is measured anew has something to be measured by"
+        return reporting.videos(job, real, chosen, options, beside)
+
+    if report is None:
+        found = measured(jobs[0], to)
+        if to is not None:
+            figures.write(Path(to), found)
+    else:
+        found = reporting.write(kind, jobs, Path(report), measured, drawn, to)
+        console.print(f"the report is {report}", highlight=False)
+    if to is not None:
+        console.print(f"all figures in {to}", highlight=False)
+    return found
+
+
+def _tell(found: Evaluation, console: Console) -> None:
+    """Print figures and warnings."""
+    from footage.measurement import table
+
     console.print(table(found))
     for warning in found.warnings:
         console.print("warning", style="bold yellow", end=": ")
         console.print(warning, highlight=False, markup=False)
-    if to is not None:
-        figures.write(Path(to), found)
-        console.print(f"all figures in {to}", highlight=False)
-    return found
 
 
 def _names(text: str | None) -> tuple[str, ...]:

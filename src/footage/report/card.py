@@ -22,9 +22,13 @@ STYLE = """
 """
 """What the card needs beside the style of every page."""
 KEY = (
-    "A dot is the figure, the band its confidence interval, the diamond the same figure of real clips against real ones "
-    "(the floor: a perfect model reaches it), an upright stroke the best value where there is one."
+    "A dot is the figure, the band its confidence interval, the diamond the same figure of real clips against "
+    "real ones (the floor: a perfect model reaches it), an upright stroke the best value where there is one."
 )
+
+
+BEST = '<td class="best">'
+"""A cell with the best figure of its row."""
 
 
 def grouped(figures: Sequence[Figure]) -> dict[str, list[Figure]]:
@@ -104,8 +108,8 @@ def provenance(evaluation: Evaluation, figure: Figure) -> str:
 def comparison(entries: Sequence[Entry]) -> Iterator[str]:
     """Yield a table with a row for each figure and a column for each evaluation, the best of each row marked."""
     yield (
-        "<p>The best of each row is set in bold. Where the intervals of two overlap, their difference may be chance; one "
-        "training of each cannot tell which way of training is better.</p>"
+        "<p>The best of each row is set in bold. Where the intervals of two overlap, their difference may be chance; "
+        "one training of each cannot tell which way of training is better.</p>"
     )
     names = "".join(f"<th>{escaped(entry.name)}</th>" for entry in entries)
     yield f'<div class="scroll"><table><tr><th>figure</th>{names}<th>real against real</th></tr>'
@@ -131,7 +135,7 @@ def _cell(figure: Figure | None, best: bool) -> str:
     if figure is None:
         return "<td>not measured</td>"
     below = f"<br><small>{reach(figure.interval)}</small>" if figure.interval is not None else ""
-    return f"<td{' class="best"' if best else ''}>{number(figure.value)}{below}</td>"
+    return f"{BEST if best else '<td>'}{number(figure.value)}{below}</td>"
 
 
 def _floors(row: Sequence[Figure | None]) -> str:

@@ -17,7 +17,7 @@ from footage.figures import Evaluation, Figure
 SCHEMA = 1
 """Version of report.json. A higher number than ours is refused."""
 Kind = Literal["one", "compared", "training"]
-"""`one` evaluation, several to be `compared`, or those of a run through its `training`, in the order of the clips seen."""
+"""`one` evaluation, several to be `compared`, or those of a run through its `training`, in their order."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,7 @@ def write(path: Path, report: Report) -> None:
 
 
 def read(path: Path) -> Report:
-    """Read report.json, or a figures.json as a report of one evaluation.
-
-    Videos of figures.json are looked for beside it, as `footage.report.samples` names them.
+    """Read report.json, or a figures.json as a report of one evaluation, without videos.
 
     Raises:
         DatasetError: it is missing, neither of the two, or of a newer format.

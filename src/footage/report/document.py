@@ -71,7 +71,8 @@ def _lead(report: Report) -> Iterator[str]:
     yield escaped(
         f"{made.windows:,} made clips, {made.frames} frames of {made.width}×{made.height}, {made.fps:g} a second"
     )
-    yield f'</p><p class="lead">{escaped(f"protocol {found.protocol.name}; seed {found.seed}; floor: {found.floor}")}</p>'
+    how = escaped(f"protocol {found.protocol.name}; seed {found.seed}; floor: {found.floor}")
+    yield f'</p><p class="lead">{how}</p>'
 
 
 def _warnings(report: Report) -> Iterator[str]:

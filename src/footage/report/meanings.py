@@ -24,31 +24,31 @@ OTHERS = "Other figures"
 MEANINGS: dict[str, str] = {
     "frechet": "How far the features of all clips, taken as one cloud, lie from those of the real ones. It sees what "
     "pictures look like better than how they move.",
-    "kernel": "The same question as the Fréchet distance, asked so that few clips do not bias the answer; it may fall a "
-    "little below 0 where nothing can be told apart.",
-    "inception_score": "High where a classifier is sure of each clip and all clips together show many classes. It never "
-    "looks at real clips.",
+    "kernel": "The same question as the Fréchet distance, asked so that few clips do not bias the answer; it may "
+    "fall a little below 0 where nothing can be told apart.",
+    "inception_score": "High where a classifier is sure of each clip and all clips together show many classes. It "
+    "never looks at real clips.",
     "label_accuracy": "Part of the clips in which a classifier sees the class that was asked for.",
     "precision": "Part of the made clips that lie where real clips lie: how many look real.",
     "recall": "Part of the real clips that lie where made clips lie: how much of reality the model can make.",
-    "density": "How many real neighbourhoods a made clip lies in, on average; unlike precision it is not fooled by a few "
-    "real outliers.",
+    "density": "How many real neighbourhoods a made clip lies in, on average; unlike precision it is not fooled by a "
+    "few real outliers.",
     "coverage": "Part of the real clips that have a made one close by: low where the model leaves out kinds of clips.",
-    "motion_ratio": "How much changes from frame to frame, beside real clips. Below 1 is too still, above 1 too restless.",
+    "motion_ratio": "How much changes from frame to frame, beside real clips. Below 1 is too still.",
     "motion_distance": "How differently much and little motion are spread over the clips, as a part of the real mean.",
     "spectrum_distance": "Whether slow and fast changes have their right shares; 0 is the same, 1 nothing in common.",
     "velocity_distance": "Whether points move as fast, as often, as in real clips.",
     "acceleration_distance": "Whether points change their speed as real ones do; jerks and slides show here.",
     "track_distance": "How far the histograms of motion along tracks lie from real ones: motion alone, no appearance.",
-    "flicker_ratio": "How much frames disagree with the two beside them, beside real clips. Above 1 the picture flickers.",
+    "flicker_ratio": "How much frames disagree with their neighbours, beside real clips. Above 1 the picture flickers.",
     "periodicity": "How clearly clips repeat themselves. Above the real clips' value the model goes round in circles.",
     "seam": "How large the step from the last frame back to the first is beside the others; 1 in a perfect loop.",
     "jump": "The largest step between frames beside the median one: far above the real clips' value there are cuts.",
-    "half_life": "After how long a frame resembles its past only half: shorter than real, content melts away; longer, it "
-    "stands still.",
+    "half_life": "After how long a frame resembles its past only half: shorter than real, content melts away; longer, "
+    "it stands still.",
     "sharpness_ratio": "How steep edges are beside real clips. Below 1 is blurred, above 1 noisy or too crisp.",
     "contrast_ratio": "How far light and dark lie apart within frames, beside real clips.",
-    "variety": "How much clips differ from each other, beside real ones. Well below 1 the model makes few different ones.",
+    "variety": "How much clips differ from each other, beside real ones. Well below 1 the model repeats itself.",
     "variety_within_labels": "The same within each class: whether clips of one class differ as real ones do.",
     "ssim_diversity": "How unlike the structure of two random clips is, beside real pairs.",
     "mse": "Squared error of each answer, beside the one true outcome.",
@@ -63,7 +63,7 @@ BEST_OF = "The best of several answers to each clip, which is fair where there a
 CURVES: dict[str, str] = {
     "autocorrelation": "How alike changes are some time apart: peaks are rhythm, a curve above the real one repeats "
     "itself too much.",
-    "resemblance": "How much a frame resembles those after it. Below the real curve content melts away, above it stands.",
+    "resemblance": "How much a frame resembles those after it. Below the real curve content melts away.",
     "spectrum": "How the power of change is shared among frequencies: too much at the right flickers.",
     "velocities": "How fast points move, along tracks of the optical flow.",
     "accelerations": "How much points change their speed from frame to frame.",

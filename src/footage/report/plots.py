@@ -1,4 +1,4 @@
-"""Plots as SVG inside a page: their colours are the page's, light or dark; values show under the mouse, without scripts."""
+"""Plots as SVG inside a page: in the page's own colours, light or dark; values show under the mouse."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ def _line(frame: _Frame, line: Drawn) -> Iterator[str]:
         edge = [f"{x:.1f},{y:.1f}" for x, y, _ in known] + [f"{x:.1f},{y:.1f}" for x, _, y in reversed(known)]
         if len(known) == 1:
             x, low_y, high_y = known[0]
-            yield f'<line x1="{x:.1f}" y1="{low_y:.1f}" x2="{x:.1f}" y2="{high_y:.1f}" style="stroke:var({line.colour})"/>'
+            yield f'<line x1="{x:.1f}" y1="{low_y:.1f}" x2="{x:.1f}" y2="{high_y:.1f}" '
+            yield f'style="stroke:var({line.colour})"/>'
         elif known:
             yield f'<polygon points="{" ".join(edge)}" style="fill:var({line.colour});opacity:.15"/>'
     stretch: list[tuple[float, float]] = []
@@ -196,7 +197,7 @@ def bars(label: str, axis: str, unit: str, names: Sequence[str], drawn: Sequence
 
 
 def gauge(value: float, interval: tuple[float, float] | None, floor: float | None, aim: float | None) -> str:
-    """Return a line with a figure on it: a dot in its interval, a diamond for the floor, an upright stroke for the best.
+    """Return a line with a figure on it: a dot in its interval, a diamond for the floor, a stroke for the best.
 
     Args:
         value: the figure.
@@ -204,24 +205,23 @@ def gauge(value: float, interval: tuple[float, float] | None, floor: float | Non
         floor: the same of real clips against real ones.
         aim: the value that is best, where there is one.
     """
-    known = [value, *(interval or ()), *(x for x in (floor, aim) if x is not None)]
+    known: list[float] = [value, *(interval or ()), *(x for x in (floor, aim) if x is not None)]
     low, high = min(known), max(known)
     if aim is None and low >= 0:
         low = 0.0
     margin = 0.08 * (high - low) or 0.5
-    low, high = low - (0 if low == 0 and aim is None else margin), high + margin
+    begin, end = low - (0.0 if low == 0 and aim is None else margin), high + margin
 
     def at(x: float) -> float:
-        return 8 + (x - low) / (high - low) * 284
+        return 8 + (x - begin) / (end - begin) * 284
 
-    parts = [
-        '<svg class="gauge" viewBox="0 0 300 22" aria-hidden="true"><line class="grid" x1="8" y1="11" x2="292" y2="11"/>'
-    ]
+    parts = ['<svg class="gauge" viewBox="0 0 300 22" aria-hidden="true">']
+    parts.append('<line class="grid" x1="8" y1="11" x2="292" y2="11"/>')
     if aim is not None:
         x = at(aim)
         parts.append(f'<line x1="{x:.1f}" y1="2" x2="{x:.1f}" y2="20" style="stroke:var(--ink);stroke-width:1.5"/>')
     if interval is not None:
-        a, b = (at(end) for end in interval)
+        a, b = (at(x) for x in interval)
         parts.append(
             f'<line x1="{a:.1f}" y1="11" x2="{b:.1f}" y2="11" style="stroke:var(--c0);stroke-width:5;opacity:.4"/>'
         )

@@ -128,14 +128,12 @@ class Training:
         self.classes = np.full(len(source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
         self.heldout = self._heldout()
+        self.place: Place = find_place(config.train)
         self.selection: Selection | None = None
         if choice:
-            self.selection = Selection(choice, config, self.loader, self.heldout, self.label_shares, folder.best)
-        self.place: Place = find_place(config.train)
-        self.fabric = Fabric(
-            accelerator="gpu" if self.place.device == "cuda" else self.place.device,
-            devices=1,
-        )
+            about = (config, self.loader, self.heldout, self.label_shares)
+            self.selection = Selection(choice, *about, folder.best, self.place.device)
+        self.fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.train.seed)
             self.method: Method = METHODS[config.method](config, len(note.labels))

@@ -71,9 +71,11 @@ class Selection:
         heldout: its held-out clips.
         label_shares: how often each class stands in the training clips; empty for an unconditional model.
         best: where the best model is kept.
+        device: where the feature networks run.
 
     Raises:
-        ConfigError: there are no held-out clips, or the feature network is not known.
+        ConfigError: there are no held-out clips.
+        ModelError: the evaluator is missing, damaged, or has not passed the ladder.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Selection:
         heldout: Loader | None,
         label_shares: Sequence[float],
         best: Path,
+        device: str = "cpu",
     ) -> None:
         if heldout is None:
             raise ConfigError(
@@ -93,8 +96,10 @@ class Selection:
         self.choice, self.clip, self.best = choice, config.clip, best
         self.train, self.heldout = (_windows_of(source, config) for source in (loader, heldout))
         self.label_shares = label_shares
-        self.nets: list[Extractor] = catalogue.extractors(channels=config.clip.channels, evaluator=choice.evaluator)
-        self.nets = [net for net in self.nets if net.about.of == "clip"]
+        name = catalogue.RANDOM if choice.evaluator is None else catalogue.LEARNED
+        self.nets: list[Extractor] = catalogue.extractors(
+            (name,), config.clip.channels, evaluator=choice.evaluator, device=device
+        )
         self.seconds = 0.0
         """What all measurements took."""
         self.measured = -1
