@@ -16,7 +16,8 @@ STYLE = """
 .card h3 { margin: 0; font-size: .95rem; font-weight: 600; overflow-wrap: anywhere; }
 .card .value { font-size: 1.7rem; font-variant-numeric: tabular-nums; margin: 0; line-height: 1.3; }
 .card .value span { font-size: 1rem; color: var(--soft); }
-.card p { margin: .3rem 0; } .card small { display: block; overflow-wrap: anywhere; }
+.card p { margin: .3rem 0; } .card section > small { display: block; overflow-wrap: anywhere; }
+.card summary { padding: 0; }
 .scroll { overflow-x: auto; } .scroll table { min-width: 36rem; } .scroll th:first-child { width: 14rem; }
 .scroll th { white-space: normal; } .best { font-weight: 700; } h3.group { margin: 1.5rem 0 .5rem; font-size: 1rem; }
 """
@@ -58,7 +59,10 @@ def _figure(evaluation: Evaluation, figure: Figure) -> Iterator[str]:
         yield gauge(figure.value, ends, floor, target(figure))
     yield f"<p>{escaped(beside(figure))}</p>"
     yield f"<p>{escaped(meaning(figure))}</p>"
-    yield f"<small>{escaped(provenance(evaluation, figure))}</small></section>"
+    yield f"<small>{escaped(provenance(evaluation, figure))}</small>"
+    if more := working(figure):
+        yield f"<details><summary><small>how</small></summary><small>{escaped(more)}</small></details>"
+    yield "</section>"
 
 
 def reach(interval: Interval) -> str:
@@ -88,21 +92,27 @@ def _counts(clips: tuple[int, int]) -> str:
 
 
 def provenance(evaluation: Evaluation, figure: Figure) -> str:
-    """Say what a figure comes from: tier, networks with their hashes, counts, seeds."""
+    """Say what a figure comes from: tier, networks with their hashes, counts, seeds, what else must be known."""
     known = {network.name: network.digest[:8] for network in evaluation.networks}
     nets = ", ".join(f"{name} {known.get(name, '')}".strip() for name in figure.networks)
     seeds = figure.seeds
     many = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else ""
     parts = [f"tier {figure.tier}", nets or "no network", f"{_counts(figure.clips)} clips", many]
-    if len(figure.repeats) > 1:
-        parts.append(f"mean of {len(figure.repeats)} repeats")
-    if len(figure.by_network) > 1:
-        parts.append("by network " + ", ".join(number(value) for value in figure.by_network))
-    if figure.interval is not None:
-        parts.append(f"interval: {figure.interval.how}")
     if figure.note and figure.value is not None:
         parts.append(figure.note)
     return " · ".join(part for part in parts if part)
+
+
+def working(figure: Figure) -> str:
+    """Say how a figure was put together: its interval, its repeats, what each network says."""
+    parts = []
+    if figure.interval is not None:
+        parts.append(f"interval: {figure.interval.how}")
+    if len(figure.repeats) > 1:
+        parts.append("mean of the repeats " + ", ".join(number(value) for value in figure.repeats))
+    if len(figure.by_network) > 1:
+        parts.append("mean of the networks " + ", ".join(number(value) for value in figure.by_network))
+    return "; ".join(parts)
 
 
 def comparison(entries: Sequence[Entry]) -> Iterator[str]:

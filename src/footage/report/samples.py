@@ -24,6 +24,8 @@ LEAST = 2.0
 """Seconds that a video lasts, at least: short clips come several times, so that players do not stop between."""
 GAP = 2
 """Pixels between clips."""
+BETWEEN = 128
+"""Their level."""
 
 
 def grid(clips: Sequence[Frames]) -> Frames:
@@ -36,8 +38,9 @@ def grid(clips: Sequence[Frames]) -> Frames:
     framed = []
     for clip in clips:
         large = clip.repeat(scale, axis=1).repeat(scale, axis=2)  # T H W C -> T sH sW C
-        framed.append(np.pad(large, ((0, 0), (0, GAP), (0, GAP), (0, 0))))
-    found = tile(framed, min(COLUMNS, len(framed)))[:, :-GAP, :-GAP]
+        framed.append(np.pad(large, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=BETWEEN))
+    framed += [np.full_like(framed[0], BETWEEN)] * (-len(framed) % min(COLUMNS, len(framed)))
+    found = tile(framed, min(COLUMNS, len(clips)))[:, :-GAP, :-GAP]
     odd = [(0, found.shape[axis] % 2) for axis in (1, 2)]
     return np.pad(found, ((0, 0), *odd, (0, 0)), mode="edge")
 

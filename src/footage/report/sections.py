@@ -30,7 +30,8 @@ DASHES = {"real": "6 3", "floor": "2 3", "plain": "6 3 2 3"}
 STYLE = """
 .samples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 video { width: 100%; height: auto; image-rendering: pixelated; background: var(--line); border-radius: .25rem; }
-.pair { margin: .8rem 0; } .pair img { width: 100%; image-rendering: pixelated; max-width: 40rem; display: block; }
+.pair img { width: 100%; image-rendering: pixelated; display: block; }
+.scroll + .plots { margin-top: 1.5rem; }
 """
 """What they need beside the style of every page."""
 Read = Callable[[str], bytes | None]
@@ -81,7 +82,7 @@ def curves(entries: Sequence[Entry]) -> Iterator[str]:
                 first.label, first.axis, first.unit, names, [line for line in drawn if len(line.y) == len(names)]
             )
         else:
-            plot = lines(first.label, first.axis, first.unit, drawn)
+            plot = lines(first.label, first.axis, first.unit, drawn, zero=first.metric == "windows")
         yield f"<figure><figcaption>{escaped(first.label)}</figcaption>{plot}{legend(drawn)}"
         counts = " : ".join(f"{count:,}" for count in first.clips if count)
         said = escaped(curve_meaning(first))
@@ -191,7 +192,7 @@ def neighbours(found: Memorisation, read: Read) -> Iterator[str]:
 def _pairs(found: Memorisation, read: Read) -> Iterator[str]:
     if not found.pairs:
         return
-    yield f"<details open><summary>The {len(found.pairs)} nearest pairs, made above real</summary>"
+    yield f"<details open><summary>The {len(found.pairs)} nearest pairs, made above real</summary><div class="plots">"
     for pair in found.pairs:
         picture = read(pair.picture) if pair.picture else None
         image = ""
@@ -202,7 +203,7 @@ def _pairs(found: Memorisation, read: Read) -> Iterator[str]:
             f"in {pair.space} · {pair.pixels:.1f} of 255 levels apart"
         )
         yield f'<div class="pair">{image}<small>{escaped(text)}</small></div>'
-    yield "</details>"
+    yield "</div></details>"
 
 
 def protocol(evaluation: Evaluation) -> Iterator[str]:
