@@ -192,7 +192,8 @@ def neighbours(found: Memorisation, read: Read) -> Iterator[str]:
 def _pairs(found: Memorisation, read: Read) -> Iterator[str]:
     if not found.pairs:
         return
-    yield f"<details open><summary>The {len(found.pairs)} nearest pairs, made above real</summary><div class="plots">"
+    yield f"<details open><summary>The {len(found.pairs)} nearest pairs, made above real</summary>"
+    yield '<div class="plots">'
     for pair in found.pairs:
         picture = read(pair.picture) if pair.picture else None
         image = ""
