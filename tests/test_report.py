@@ -230,6 +230,7 @@ def test_a_comparison_marks_the_best_and_warns_of_what_cannot_be_compared(tmp_pa
     row = re.search(r"<tr><td>RFD-rand.*?</tr>", source, re.DOTALL)
     assert row is not None and re.search(r'<td class="best">0\.4<', row.group()) and "<td>0.6<" in row.group()
     assert "different real clips" not in source and "measured differently" not in source
+    assert source.count("too few clips") == 1  # of both
     far = replace(other, real=replace(other.real, digest="f" * 64), made=replace(other.made, windows=64))
     source = write_report(tmp_path / "r.html", Report("compared", (entries[0], Entry("far", far)), "t")).read_text()
     assert "different real clips" in source and "clips 128 and 64" in source

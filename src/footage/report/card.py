@@ -19,7 +19,8 @@ STYLE = """
 .card p { margin: .3rem 0; } .card section > small { display: block; overflow-wrap: anywhere; }
 .card summary { padding: 0; }
 .scroll { overflow-x: auto; } .scroll table { min-width: 36rem; } .scroll th:first-child { width: 14rem; }
-.scroll th { white-space: normal; } .best { font-weight: 700; } h3.group { margin: 1.5rem 0 .5rem; font-size: 1rem; }
+.scroll th { white-space: normal; } .best { font-weight: 700; }
+.best small { font-weight: 400; } h3.group { margin: 1.5rem 0 .5rem; font-size: 1rem; }
 """
 """What the card needs beside the style of every page."""
 KEY = (
@@ -83,7 +84,8 @@ def beside(figure: Figure) -> str:
     if figure.plain is not None:
         parts.append(f"plain answer {number(figure.plain)}")
     if figure.value is None:
-        parts.append(f"no figure: {figure.note}" if figure.note else "the real clips allow no figure")
+        why = "there is none for what was made" if figure.real is not None else "the real clips allow no figure"
+        parts.append(f"no figure: {figure.note}" if figure.note else why)
     return "; ".join(parts) or "without interval or floor"
 
 
@@ -136,7 +138,8 @@ def comparison(entries: Sequence[Entry]) -> Iterator[str]:
             _cell(figure, several and rank is not None and rank == best)
             for figure, rank in zip(row, ranks, strict=True)
         ]
-        label = f"{escaped(shown.label)} {ARROWS[shown.better]}<br><small>{escaped(meaning(shown))}</small>"
+        said = escaped(f"{meaning(shown)} Tier {shown.tier}.")
+        label = f"{escaped(shown.label)} {ARROWS[shown.better]}<br><small>{said}</small>"
         yield f"<tr><td>{label}</td>{''.join(cells)}<td>{_floors(row)}</td></tr>"
     yield "</table></div>"
 

@@ -40,14 +40,14 @@ def _page(report: Report, folder: Path) -> Iterator[str]:
     yield f"<h1>{escaped(_title(report))}</h1>"
     yield from _lead(report)
     yield from _warnings(report)
+    if report.kind == "training" and len(entries) > 1:
+        yield from sections.through_training(entries)
     if report.kind == "compared":
         yield "<h2>Side by side</h2>"
         yield from card.comparison(entries)
     else:
         yield f"<h2>Figures{f' of the last model, {escaped(main.name)}' if report.kind == 'training' else ''}</h2>"
         yield from card.card(main.evaluation)
-    if report.kind == "training" and len(entries) > 1:
-        yield from sections.through_training(entries)
     ordered = (main, *(entry for entry in entries if entry is not main)) if report.kind == "one" else entries
     yield from sections.samples(ordered, folder, report.kind != "one")
     yield from sections.curves(entries if report.kind == "compared" else (main,))
@@ -78,13 +78,15 @@ def _lead(report: Report) -> Iterator[str]:
 def _warnings(report: Report) -> Iterator[str]:
     """Yield what has to be known before any figure is believed, in plain sight."""
     entries = report.entries if report.kind == "compared" else (report.main,)
-    several = len(entries) > 1
-    found = [
-        f"{entry.name}: {warning}" if several else warning for entry in entries for warning in entry.evaluation.warnings
-    ]
-    found += mismatches(report.entries)
+    by_text: dict[str, list[str]] = {}
+    for entry in entries:
+        for warning in entry.evaluation.warnings:
+            by_text.setdefault(warning, []).append(entry.name)
+    found = mismatches(report.entries)
+    for warning, names in by_text.items():
+        found.append(warning if len(set(names)) == len(entries) else f"{', '.join(dict.fromkeys(names))}: {warning}")
     if found:
-        items = "".join(f"<li>{escaped(warning)}</li>" for warning in dict.fromkeys(found))
+        items = "".join(f"<li>{escaped(warning)}</li>" for warning in found)
         yield f'<div class="warnings" role="note"><b>Before you believe the figures</b><ul>{items}</ul></div>'
 
 
