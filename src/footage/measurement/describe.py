@@ -103,6 +103,10 @@ def _check_least(about: About, clips: Clips) -> None:
             f"{frames} of {width}×{height}",
             "give more --frames or a larger --size, or another network",
         )
+    if about.frames not in (None, shape.frames):
+        raise ConfigError(
+            f"clips have {shape.frames} frames, {about.name} takes {about.frames}", f"give --frames {about.frames}"
+        )
 
 
 @dataclass
