@@ -10,7 +10,7 @@ from footage.data.clips import BuiltInClips
 from footage.errors import ConfigError
 from footage.features.catalogue import extractors
 from footage.figures import Evaluation
-from footage.measurement.closed import Columns, closed_form, small_copies
+from footage.measurement.closed import Columns, closed_form, glance, small_copies
 from footage.measurement.describe import CLOSED, Clock, describe, readers
 from footage.measurement.sides import Read, Shape
 from footage.measurement.store import Store
@@ -89,7 +89,7 @@ def test_a_cache_that_is_full_loses_what_was_not_used(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         describe(some, readers(NETS[:1], some, logits=False), store, Clock())
         store.trim(most=0)
-        assert {path.name for path in tmp_path.iterdir()} == store.used and len(store.used) == 3
+        assert {path.name for path in tmp_path.iterdir()} == store.used and len(store.used) == 4
 
 
 def test_without_a_cache_nothing_stays() -> None:
@@ -169,3 +169,11 @@ def test_repeats_are_means_with_their_spread(tmp_path: Path) -> None:
     assert len(found.repeats) == 3 and found.value == pytest.approx(sum(found.repeats) / 3)
     assert found.seeds == (0, 1, 2) and found.interval and "3 repeats" in found.interval.how
     assert len(set(found.repeats)) == 3 and found.floor
+
+
+def test_a_glance_tells_colours_and_stills() -> None:
+    plain = np.broadcast_to(np.array([10, 200, 30], np.uint8), (1, 4, 8, 8, 3))
+    still = np.broadcast_to(np.random.default_rng(0).integers(0, 256, (1, 1, 8, 8, 3), dtype=np.uint8), (1, 4, 8, 8, 3))
+    moves = np.random.default_rng(1).integers(0, 256, (1, 4, 8, 8, 3), dtype=np.uint8)
+    found = glance(np.concatenate([plain, still, moves]))
+    assert found[0].tolist() == [0, 0] and found[1, 0] > 100 and found[1, 1] == 0 and found[2].min() > 100

@@ -65,6 +65,8 @@ METRICS: Mapping[str, Metric] = {
 """Every family of figures, by the name that --metrics takes."""
 REPEATED = ("clip", "frame", "classes")
 """Needs of the figures that are measured in every repeat."""
+CLOSED_FORMS = ("pixels", "neighbours", "time")
+"""Needs of the figures for which closed forms and small copies of clips are made."""
 Say = Callable[[str], None]
 
 
@@ -185,7 +187,8 @@ class _Task:
 
     def _described(self, clips: Clips, store: Store, what: str) -> Described:
         logits = self.wants("is") or self.wants("accuracy")
-        wanted = readers(self.nets, clips, logits=logits)
+        closed = any(self.wants(name) for name, metric in METRICS.items() if metric.needs in CLOSED_FORMS)
+        wanted = readers(self.nets, clips, logits=logits, closed=closed)
 
         def progress(done: int, count: int) -> None:
             self.say(f"{what}: {done:,} of {count:,}")
