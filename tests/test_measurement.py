@@ -169,10 +169,12 @@ def test_every_figure_says_where_it_comes_from(tmp_path: Path) -> None:
     assert {f.metric for f in found.figures} == {"fvd", "kvd", "prdc", "motion", "pictures", "diversity"}
     known = {network.name: network for network in found.networks}
     for one in found.figures:
-        assert one.seeds == (0,) and one.clips == (16, 16) and one.repeats == (one.value,), one.name
+        assert (
+            one.seeds == (0,) and one.clips == (16, 16) and one.repeats == (() if one.value is None else (one.value,))
+        )
         assert one.tier == ("C" if one.networks else "D") and set(one.networks) <= set(known)
         assert len(one.by_network) == len(one.networks)
-        assert one.floor or one.real is not None or one.name == "variety_within_labels", one.name
+        assert one.floor or one.better == "real" or one.name == "variety_within_labels", one.name
         if one.floor:
             assert one.floor.clips == (16, 16)
         if one.interval and one.value is not None:

@@ -47,6 +47,8 @@ class Network:
     """Whether it describes whole clips, or single frames."""
     classes: int = 0
     """Number of classes that it tells apart; 0 for none."""
+    note: str = ""
+    """What stands beside each of its figures, such as `hash not pinned`."""
 
 
 @dataclass(frozen=True)

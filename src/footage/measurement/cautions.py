@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from footage.figures import Memorisation
-from footage.measurement.closed import Columns
-from footage.measurement.describe import Described
-from footage.measurement.evidence import Evidence, groups_of
-from footage.measurement.motion import column
-from footage.measurement.plan import Plan
+import torch
 
-PLAIN = 1e-3
-"""Standard deviation over all pixels, in units of [-1, 1], below which a clip is of one plain colour."""
-STILL = 1e-6
-"""Motion energy below which a clip is a still."""
+from footage.figures import Memorisation
+from footage.measurement.describe import GLANCE, Described
+from footage.measurement.evidence import Evidence, groups_of
+from footage.measurement.plan import Plan
+from footage.metrics.rows import blocks
+
+NOISE = 2
+"""Levels of 255 by which pixels of a clip may differ that is still of one plain colour, or a still."""
 SUSPECT = 0.05
 """Part of the clips that are nearer to training clips than unseen ones are, above which a warning says so."""
 
@@ -40,10 +39,10 @@ def cautions(found: Evidence, plan: Plan, asked: tuple[str, ...]) -> list[str]:
             "fvd was asked for without the weights of an official network: what stands in its place is no FVD, and "
             "not comparable with one; give --weights FILE"
         )
-    columns = Columns(found.frames)
     for side, given in ((found.made, plan.made.opened.given), (found.real, plan.real.opened.given)):
-        plain = column(side, columns.place("deviation")) < PLAIN
-        still = (column(side, columns.place("energy")) < STILL) & ~plain
+        levels = torch.cat([block for _, block in blocks(side.rows[GLANCE])])
+        plain = levels[:, 0] <= NOISE
+        still = (levels[:, 1] <= NOISE) & ~plain
         for which, words in ((plain, "of one plain colour throughout"), (still, "stills: nothing moves in them")):
             rows_of = which.nonzero().flatten().tolist()
             if rows_of:

@@ -48,7 +48,6 @@ class Columns:
             "seam": 1,
             "jump": 1,
             "periodicity": 1,
-            "deviation": 1,
             "autocorrelation": self.frames,
             "resemblance": self.frames,
             "power": self.frames // 2,
@@ -115,7 +114,6 @@ def closed_form(frames: Frames) -> npt.NDArray[np.float64]:
         "seam": seam_error(clips),
         "jump": jump(clips),
         "periodicity": periodicity(correlation),
-        "deviation": clips.flatten(1).std(dim=1, unbiased=False),
         "autocorrelation": correlation,
         "resemblance": resemblance(small),
         "power": _power(small),
@@ -125,6 +123,17 @@ def closed_form(frames: Frames) -> npt.NDArray[np.float64]:
     columns = Columns(clips.shape[2])
     parts = [found[name].double().view(len(clips), size) for name, size in columns.sizes.items()]
     return torch.cat(parts, dim=1).numpy()
+
+
+def glance(frames: Frames) -> npt.NDArray[np.float64]:
+    """Return by how many levels pixels differ over the whole clip, and at one place over time, at most: (B, 2).
+
+    The first is 0 for one plain colour, the second for a still. Clips are uint8 (B, T, H, W, C).
+    """
+    high, low = frames.max(axis=1), frames.min(axis=1)  # B T H W C -> B H W C
+    over_time = (high - low).max(axis=(1, 2, 3))
+    levels = high.max(axis=(1, 2)).astype(np.int16) - low.min(axis=(1, 2))  # channel by channel: a colour is not grey
+    return np.stack([levels.max(axis=1), over_time], axis=1).astype(np.float64)
 
 
 def small_shape(frames: int, height: int, width: int, channels: int) -> tuple[int, int, int, int]:

@@ -16,14 +16,14 @@ from footage.data.clips import Labels
 from footage.data.store import Frames
 from footage.errors import ConfigError
 from footage.features.base import About, Extractor
-from footage.measurement.closed import VERSION, Columns, closed_form, small_copies, small_shape
+from footage.measurement.closed import VERSION, Columns, closed_form, glance, small_copies, small_shape
 from footage.measurement.sides import BATCH, Clips
 from footage.measurement.store import Store, Stored
 from footage.metrics.rows import Chosen, Rows
 
 ROWS = 4096
 """Frames that a part describes, at most."""
-CLOSED, SMALL = "closed forms", "small copies"
+CLOSED, SMALL, GLANCE = "closed forms", "small copies", "glance"
 """Names of what needs no network."""
 
 
@@ -69,6 +69,7 @@ def readers(nets: Sequence[Extractor], clips: Clips, *, logits: bool, closed: bo
             )
     columns = Columns(shape.frames)
     small = int(np.prod(small_shape(shape.frames, shape.height, shape.width, shape.channels)))
+    found.append(Reader(GLANCE, f"{VERSION}", "clip", 2, np.float64, glance, GLANCE))
     if closed:
         found.append(Reader(CLOSED, columns.digest, "clip", columns.size, np.float64, closed_form, CLOSED))
         found.append(Reader(SMALL, f"{VERSION}", "clip", small, np.uint8, small_copies, CLOSED))
@@ -102,6 +103,10 @@ def _check_least(about: About, clips: Clips) -> None:
             f"clips are {shape.frames} frames of {shape.width}×{shape.height}, {about.name} needs at least "
             f"{frames} of {width}×{height}",
             "give more --frames or a larger --size, or another network",
+        )
+    if about.frames not in (None, shape.frames):
+        raise ConfigError(
+            f"clips have {shape.frames} frames, {about.name} takes {about.frames}", f"give --frames {about.frames}"
         )
 
 

@@ -15,8 +15,7 @@ from footage import __version__
 from footage.data.clips import Labels, Span
 from footage.errors import ConfigError, nearest
 from footage.features.base import Extractor
-from footage.features.catalogue import extractors
-from footage.figures import Curve, Evaluation, Figure, Interval, Memorisation, Network, Work
+from footage.figures import Curve, Evaluation, Figure, Interval, Memorisation, Work
 from footage.measurement import distances, diversity, motion
 from footage.measurement.answers import fidelity
 from footage.measurement.cautions import cautions, copied
@@ -26,6 +25,7 @@ from footage.measurement.evidence import Evidence
 from footage.measurement.floor import floor_of
 from footage.measurement.horizon import VIDEOS, Long, follow, over_time
 from footage.measurement.memorisation import search, worst_pairs
+from footage.measurement.networks import network_of, networks
 from footage.measurement.pairs import save_pairs
 from footage.measurement.plan import Options, Plan, answering, plan, side_of
 from footage.measurement.sides import Clips, Made, Read
@@ -65,6 +65,8 @@ METRICS: Mapping[str, Metric] = {
 """Every family of figures, by the name that --metrics takes."""
 REPEATED = ("clip", "frame", "classes")
 """Needs of the figures that are measured in every repeat."""
+CLOSED_FORMS = ("pixels", "neighbours", "time")
+"""Needs of the figures for which closed forms and small copies of clips are made."""
 Say = Callable[[str], None]
 
 
@@ -127,9 +129,7 @@ class _Task:
         self.moves = min(side.shape.frames for side in self.clips) > 1
         self.nets: list[Extractor] = []
         if self.moves and (not asked or any(METRICS[name].needs != "answers" for name in asked)):
-            self.nets = extractors(
-                options.networks, plan.shape.channels, weights=options.weights, evaluator=options.evaluator
-            )
+            self.nets = networks(options, plan.shape.channels)
 
     def wants(self, name: str) -> bool:
         """Whether a metric was asked for, or nothing in particular was."""
@@ -187,7 +187,8 @@ class _Task:
 
     def _described(self, clips: Clips, store: Store, what: str) -> Described:
         logits = self.wants("is") or self.wants("accuracy")
-        wanted = readers(self.nets, clips, logits=logits)
+        closed = any(self.wants(name) for name, metric in METRICS.items() if metric.needs in CLOSED_FORMS)
+        wanted = readers(self.nets, clips, logits=logits, closed=closed)
 
         def progress(done: int, count: int) -> None:
             self.say(f"{what}: {done:,} of {count:,}")
@@ -340,13 +341,6 @@ class _Task:
         }
         if name != "memorisation":
             raise ConfigError(f'metric "{name}" cannot be measured here', remedies.get(METRICS[name].needs, ""))
-
-
-def network_of(net: Extractor) -> Network:
-    """Describe a network for figures.json."""
-    about = net.about
-    classes = len(about.classes or ())
-    return Network(about.name, about.tier, about.digest, about.size, about.of, classes)
 
 
 def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:

@@ -87,9 +87,8 @@ def label_of(name: str, group: Group, frames: int, stride: int) -> str:
     about = group.members[0]
     if group.tier == "A":
         length = f"{frames}" if stride == 1 else f"{frames * stride}-subsample{stride}"
-        kind = about.name.split("-")[0].lower()
-        if (name, kind) in OFFICIAL:
-            return OFFICIAL[name, kind].format(length=length)
+        if (name, about.name) in OFFICIAL:
+            return OFFICIAL[name, about.name].format(length=length)
         return f"{SHORT[name]}-{about.name}" if name in SHORT else f"{name} [{about.name}]"
     if group.tier == "B":
         behind = f"[{about.name}, {about.digest[:8]}]"

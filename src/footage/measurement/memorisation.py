@@ -90,15 +90,27 @@ class Joined:
         return np.concatenate(found, axis=1)
 
 
-def every_window(spans: Sequence[Span], reach: int, stride: int, most: int, seed: int) -> tuple[list[Window], int]:
-    """Return windows at every `stride`-th frame, at most `most`, and how many there are.
+def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
+    """Return the least number of frames from one training window to the next, so that there are at most `most`.
+
+    It is a quarter of a window's reach at most, however many there are then.
+    """
+    largest = max(1, reach // 4)
+    for pace in range(1, largest):
+        if sum(len(range(0, span.frames - reach + 1, pace)) for span in spans) <= most:
+            return pace
+    return largest
+
+
+def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: int) -> tuple[list[Window], int]:
+    """Return windows at every `pace`-th frame, at most `most`, and how many there are.
 
     Each clip gives one before any gives a second one.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E3]))
     found: list[tuple[int, float, Window]] = []
     for span in spans:
-        starts = range(0, span.frames - reach + 1, stride)
+        starts = range(0, span.frames - reach + 1, pace)
         for rank, number in enumerate(rng.permutation(len(starts)).tolist()):
             found.append((rank, rng.random(), Window(span, starts[number])))
     chosen = sorted(found, key=lambda entry: entry[:2])[:most]
@@ -181,7 +193,8 @@ def search(
     made = made.chosen(np.arange(min(made.count, MOST_MADE)))
     reach = (shape.frames - 1) * stride + 1
     most = min(max(LOOK * made.count, LEAST), MOST)
-    windows, there = every_window(spans, reach, max(1, reach // 4), most, seed)
+    pace = pace_of(spans, reach, most)
+    windows, there = every_window(spans, reach, pace, most, seed)
     if len({window.span.index for window in windows}) < 2:
         return None
     training = Read(source, windows, shape, stride=stride, given=given)
@@ -200,9 +213,9 @@ def search(
         return None
     what = "training windows, each beside those of other clips" if within else "held-out windows"
     how = (
-        f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, one at every "
-        f"{max(1, reach // 4)} frames; features of the {SHORTLIST} nearest in pixels to each, and of "
-        f"{others_of(made.count)} more"
+        f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, which "
+        f"begin {pace} frame{'s' if pace > 1 else ''} apart; features of the {SHORTLIST} nearest in pixels "
+        f"to each, and of {others_of(made.count)} more"
     )
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
