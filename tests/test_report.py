@@ -229,11 +229,11 @@ def test_a_comparison_marks_the_best_and_warns_of_what_cannot_be_compared(tmp_pa
     source = path.read_text(encoding="utf-8")
     row = re.search(r"<tr><td>RFD-rand.*?</tr>", source, re.DOTALL)
     assert row is not None and re.search(r'<td class="best">0\.4<', row.group()) and "<td>0.6<" in row.group()
-    assert "different real clips" not in source and "measured differently" not in source
+    assert "not comparable" not in source
     assert source.count("too few clips") == 1  # of both
     far = replace(other, real=replace(other.real, digest="f" * 64), made=replace(other.made, windows=64))
     source = write_report(tmp_path / "r.html", Report("compared", (entries[0], Entry("far", far)), "t")).read_text()
-    assert "different real clips" in source and "clips 128 and 64" in source
+    assert "not comparable: different real clips, my clips eeeeeeee" in source and "clips 128 and 64" in source
     # A figure of another network is another figure, whatever it is called.
     net = replace(other, networks=(replace(other.networks[0], digest="0" * 64),))
     rows = content.common((entries[0], Entry("net", net)))
@@ -319,7 +319,7 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
     api.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]
     page = Page(both)
     assert "Side by side" in page.text and page.tags.count("video") == 3 and page.tags.count("img") > 1
-    assert "different real clips" not in page.text
+    assert "not comparable" not in page.text
     again = tmp_path / "three.html"
     api.evaluate(both.with_suffix(".json"), report=again, quiet=True)
     assert Page(again).tags.count("video") == 3
@@ -328,6 +328,8 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
         (dict(made=tmp_path / "m0"), "nothing to measure"),
         (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "r.pdf"), "ends in .html"),
         (dict(made=tmp_path / "m0", real="shapes", all=True, compare=("x",)), "all is given"),
+        (dict(made=tmp_path / "a.json", compare=("b.json",), report=tmp_path / "a.html"), "the report itself"),
+        (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "a.html", to=tmp_path / "a.json"), "itself"),
     ):
         with pytest.raises(ConfigError, match=words):
             api.evaluate(**wrong, quiet=True)  # type: ignore[arg-type]

@@ -65,6 +65,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         hint, default = eval(item.annotation, function.__globals__), item.default
         if item.name in POSITIONAL:
             hint = Annotated[hint, tyro.conf.Positional]
+            if default is None:  # its type would be shown in place of its name
+                hint = Annotated[hint, arg(metavar=f"[{item.name.upper()}]")]
         if (function.__name__, item.name) in ALIASES:
             hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":

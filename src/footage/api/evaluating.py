@@ -84,7 +84,7 @@ def evaluate(
         all: measure every model that a run has kept, for curves over its training, see --train.snapshot-clips; the
             report is RUN/report.html.
         compare: others to be measured by the same clips, or .json files of what was measured, side by side on one
-            report; report.html when nothing is said.
+            report; comparison.html when nothing is said.
         cache: folder for features, so that they are computed once; `none` to keep nothing. Left out, the user's cache.
         device: where to compute.
         quiet: print nothing.
@@ -100,7 +100,7 @@ def evaluate(
     chosen = _protocol(protocol, clips=clips, frames=frames, fps=fps, repeats=repeats, size=size)
     if to is not None and Path(to).suffix != ".json":
         raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
-    kind, jobs, report = reporting.wanted(made, real, every=all, compare=compare, report=report)
+    kind, jobs, report = reporting.wanted(made, real, every=all, compare=compare, report=report, to=to)
     from footage import figures
     from footage.config import TrainConfig
     from footage.measurement import Options, measure

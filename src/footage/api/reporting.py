@@ -26,12 +26,18 @@ Draw = Callable[[Job, Path], tuple[str, str]]
 
 
 def wanted(
-    made: Job | None, real: Job | None, *, every: bool, compare: Sequence[Job], report: Path | None
+    made: Job | None,
+    real: Job | None,
+    *,
+    every: bool,
+    compare: Sequence[Job],
+    report: Path | None,
+    to: Path | None = None,
 ) -> tuple[Kind, list[Job], Path | None]:
     """Return what a report is about, everything on it, and where it goes; None for no report.
 
     Raises:
-        ConfigError: too little or too much was given, or the report is no .html file.
+        ConfigError: too little or too much was given, the report is no .html file, or would overwrite what it is of.
         TrainingError: every model of a run is asked for, and there is no run.
     """
     jobs = ([] if made is None else [made]) + list(compare)
@@ -44,9 +50,12 @@ def wanted(
             f'there is nothing to measure "{fresh[0]}" by', "give real clips as well: a dataset or a folder of clips"
         )
     if report is None and (every or len(jobs) > 1):
-        report = Path(jobs[0]) / "report.html" if every else Path("report.html")
+        report = Path(jobs[0]) / "report.html" if every else Path("comparison.html")
     if report is not None and report.suffix != ".html":
         raise ConfigError(f'report is "{report}"', "give a file that ends in .html")
+    own = None if report is None else report.with_suffix(".json")
+    if own is not None and (own == to or (len(jobs) > 1 and own in [Path(job) for job in jobs])):
+        raise ConfigError(f'"{own}" is the file of the report itself', "give the report another name with --report")
     if not every:
         return ("compared" if len(jobs) > 1 else "one"), jobs, report
     from footage.errors import TrainingError
@@ -77,9 +86,6 @@ def write(kind: Kind, jobs: Sequence[Job], report: Path, measure: Measure, draw:
         measure: measures one of the jobs.
         draw: writes videos of one.
         to: where the figures of the main entry go as well.
-
-    Raises:
-        ConfigError: a .json file has several evaluations of a run, which have no place beside others.
     """
     from footage import figures
     from footage.report import content

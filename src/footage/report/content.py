@@ -62,6 +62,8 @@ class Report:
         return self.entries[-1 if self.kind == "training" else 0]
 
 
+REMEDY = "Measure them by the same clips and protocol."
+"""What to do about evaluations that are not comparable."""
 Key = tuple[str, str, tuple[str, ...]]
 """What figures of several evaluations must share to be the same figure: name, label, digests of the networks."""
 
@@ -87,23 +89,26 @@ def mismatches(entries: Sequence[Entry]) -> list[str]:
     first, found = entries[0], []
     for other in entries[1:]:
         one, two = first.evaluation, other.evaluation
-        if one.real.digest != two.real.digest:
-            found.append(
-                f"{first.name} and {other.name} stand beside different real clips ({one.real.name} and {two.real.name})"
+        unlike = [
+            f"{what} {x} and {y}"
+            for what, x, y in (
+                ("clips", one.made.windows, two.made.windows),
+                ("real clips", one.real.windows, two.real.windows),
+                ("frames", one.made.frames, two.made.frames),
+                ("width", one.made.width, two.made.width),
+                ("height", one.made.height, two.made.height),
+                ("frames a second", f"{one.made.fps:g}", f"{two.made.fps:g}"),
+                ("split", one.real.split or "none", two.real.split or "none"),
+                ("seed", one.seed, two.seed),
             )
-        for what, a, b in (
-            ("clips", one.made.windows, two.made.windows),
-            ("real clips", one.real.windows, two.real.windows),
-            ("frames", one.made.frames, two.made.frames),
-            ("height", one.made.height, two.made.height),
-            ("width", one.made.width, two.made.width),
-            ("frames a second", one.made.fps, two.made.fps),
-            ("split", one.real.split, two.real.split),
-        ):
-            if a != b:
-                found.append(f"{first.name} and {other.name} were measured differently: {what} {a} and {b}")
-    remedy = "their figures are not comparable; measure them by the same clips and protocol"
-    return [f"{text}: {remedy}" for text in found]
+            if x != y
+        ]
+        if one.real.digest != two.real.digest:
+            sides = (f"{real.name} {real.digest[:8]}" for real in (one.real, two.real))
+            unlike.insert(0, "different real clips, " + " and ".join(sides))
+        if unlike:
+            found.append(f"{first.name} and {other.name} are not comparable: {'; '.join(unlike)}. {REMEDY}")
+    return found
 
 
 def write(path: Path, report: Report) -> None:
