@@ -148,7 +148,7 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     features, logits = found[0].features(frames), found[0].logits(frames)
     assert features.shape == (len(frames), about.size) and logits is not None
     assert float((logits.argmax(1) == torch.tensor(truth)).double().mean()) > 0.7
-    assert float(features.mean(0).abs().max()) < 0.5 and float(features.std(0).max()) < 2, "in units of real clips"
+    assert float(features.mean(0).abs().mean()) < 0.3 and float(features.std(0).median()) < 2, "in units of real clips"
 
     table = path.with_suffix(".json")
     table.write_text(table.read_text().replace('"seed": 0', '"seed": 1'))
