@@ -49,8 +49,10 @@ GROUPS = {"evaluator": EVALUATOR}
 """Commands that have commands of their own."""
 ABOUT = "Train a video generator on your own clips; make an endless library of new ones."
 """What footage is."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file")
+POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real")
 """Arguments that are given without a flag."""
+ALIASES = {("evaluate", "clips"): "--count"}
+"""Other names of flags: command and argument -> flag."""
 DEFAULT_PRESET = "stream-64"
 """What `train` takes when no preset is named."""
 
@@ -63,6 +65,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         hint, default = eval(item.annotation, function.__globals__), item.default
         if item.name in POSITIONAL:
             hint = Annotated[hint, tyro.conf.Positional]
+        if (function.__name__, item.name) in ALIASES:
+            hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))
