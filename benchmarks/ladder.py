@@ -27,7 +27,15 @@ from footage.features.base import Frames
 from footage.features.learned import read_made
 from footage.features.random import SEEDS, RandomExtractor
 from footage.flow import horn_schunck
-from footage.ladder import Ladder, Measure, arrow_of_time, climb, mean_distance_from, to_clips
+from footage.ladder import (
+    Ladder,
+    Measures,
+    arrow_of_time,
+    climb,
+    climb_together,
+    mean_distance_from,
+    to_clips,
+)
 from footage.metrics.fidelity import sharpness, ssim
 from footage.metrics.frechet import Gaussian, frechet
 from footage.metrics.motion import diversity, motion_distance, motion_energies, spectrum_distance, temporal_power
@@ -36,7 +44,7 @@ from footage.metrics.tracks import histogram_distance, histograms
 
 BATCH = 16
 """Clips that are described at once."""
-PAIRS, APART = 64, 5
+PAIRS, APART = 48, 5
 """Pairs of clips whose likeness is measured, and every how many frames."""
 
 
@@ -48,63 +56,45 @@ def likeness(clips: Tensor) -> Tensor:
     return ssim(clips[first, :, ::APART], clips[second, :, ::APART]).mean(dim=1)
 
 
-def closed_forms(reference: Frames) -> dict[str, Measure]:
-    """Return the measures that need no network, each with its reference."""
+def told(frames: Frames) -> dict[str, Tensor]:
+    """Return what the closed forms need of clips uint8 (N, T, H, W, C)."""
+    clips = to_clips(frames)
+    parts = torch.split(clips, BATCH)
+    flows = [histograms(horn_schunck(part)) for part in parts]
+    return {
+        "energy": motion_energies(clips),
+        "flicker": torch.cat([flicker(part) for part in parts]),
+        "sharpness": torch.cat([sharpness(part) for part in parts]),
+        "likeness": likeness(clips),
+        "power": torch.stack([temporal_power(part) for part in parts]).sum(dim=0),
+        "directions": torch.cat([directions for directions, _ in flows]),
+        "lengths": torch.cat([lengths for _, lengths in flows]).mean(dim=0),
+        "diversity": torch.tensor(diversity(clips), dtype=torch.float64),
+    }
 
-    def told(frames: Frames) -> dict[str, Tensor]:
-        clips = to_clips(frames)
-        parts = torch.split(clips, BATCH)
-        flows = [histograms(horn_schunck(part)) for part in parts]
+
+def closed_forms(reference: Frames) -> Measures:
+    """Return the figures that need no network, beside a reference."""
+    real = told(reference)
+
+    def measured(frames: Frames) -> dict[str, float]:
+        made = told(frames)
         return {
-            "energy": motion_energies(clips),
-            "flicker": torch.cat([flicker(part) for part in parts]),
-            "sharpness": torch.cat([sharpness(part) for part in parts]),
-            "likeness": likeness(clips),
-            "power": torch.stack([temporal_power(part) for part in parts]).sum(dim=0),
-            "directions": torch.cat([directions for directions, _ in flows]),
-            "lengths": torch.cat([lengths for _, lengths in flows]).mean(dim=0),
-            "diversity": torch.tensor(diversity(clips), dtype=torch.float64),
+            "motion energy": motion_distance(made["energy"], real["energy"]),
+            "flicker": motion_distance(made["flicker"], real["flicker"]),
+            "temporal spectrum": spectrum_distance(made["power"], real["power"]),
+            "track lengths": histogram_distance(made["lengths"], real["lengths"]),
+            "track directions": frechet(_gaussian(made["directions"]), _gaussian(real["directions"])),
+            "sharpness": motion_distance(made["sharpness"], real["sharpness"]),
+            "SSIM diversity": motion_distance(made["likeness"], real["likeness"]),
+            "pixel diversity": abs(float((made["diversity"] / real["diversity"]).log())),
         }
 
-    known = told(reference)
-    seen: list[tuple[Frames, dict[str, Tensor]]] = []
-
-    def now(frames: Frames) -> dict[str, Tensor]:
-        if not seen or seen[0][0] is not frames:
-            seen[:] = [(frames, told(frames))]
-        return seen[0][1]
-
-    spread = {name: lambda f, name=name: motion_distance(now(f)[name], known[name]) for name in ("energy", "flicker")}
-    names = {"energy": "motion energy", "flicker": "flicker"}
-    measures: dict[str, Measure] = {names[name]: measure for name, measure in spread.items()}
-    measures["temporal spectrum"] = lambda f: spectrum_distance(now(f)["power"], known["power"])
-    measures["track lengths"] = lambda f: histogram_distance(now(f)["lengths"], known["lengths"])
-    measures["track directions"] = lambda f: frechet(_gaussian(now(f)["directions"]), _gaussian(known["directions"]))
-    measures["sharpness"] = lambda f: motion_distance(now(f)["sharpness"], known["sharpness"])
-    measures["SSIM diversity"] = lambda f: motion_distance(now(f)["likeness"], known["likeness"])
-    measures["pixel diversity"] = lambda f: abs(float((now(f)["diversity"] / known["diversity"]).log()))
-    return measures
+    return measured
 
 
 def _gaussian(rows: Tensor) -> Gaussian:
     return Gaussian(rows.shape[1]).add(rows)
-
-
-def together(measures: Mapping[str, Measure], fresh: Frames, labels: list[int], arrow: float) -> dict[str, Ladder]:
-    """Let several measures climb with the same clips, which are spoiled and described once for all of them."""
-    figures: dict[str, list[float]] = {name: [] for name in measures}
-
-    def all_of_them(frames: Frames) -> float:
-        for name, measure in measures.items():
-            figures[name].append(measure(frames))
-        return 0.0
-
-    climb(all_of_them, fresh, labels)
-    found = {}
-    for name, values in figures.items():
-        rest = iter(values)
-        found[name] = climb(lambda frames, rest=rest: next(rest), fresh, labels, arrow=arrow)  # type: ignore[misc]
-    return found
 
 
 def rows(tier: str, name: str, ladder: Mapping[str, Any]) -> list[str]:
@@ -138,7 +128,7 @@ def main() -> None:
         made = read_made(options.evaluator)
         print("\n".join(rows("B", f"FVD-self[{made.name}, {made.weights_sha256[:12]}]", made.ladder)), flush=True)
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
-        ("D", lambda: together(closed_forms(reference), fresh, labels, arrow)),
+        ("D", lambda: climb_together(closed_forms(reference), fresh, labels, arrow=arrow)),
         ("C", lambda: _random(reference, fresh, labels, arrow)),
     ]
     for tier, measured in tiers:
