@@ -39,8 +39,8 @@ def share(data: str, clips: int, resamples: int, metrics: str) -> None:
     rest = sum(others.values())
     largest = ", ".join(f"{k} {v:.2f} s" for k, v in sorted(others.items(), key=lambda item: -item[1])[:4])
     print(
-        f"{metrics}, {clips} clips a side, {resamples} resamples: networks {networks:.1f} s, everything else {rest:.2f} s "
-        f"= {rest / networks:.1%} ({largest}); closed forms, where motion is asked for, {closed:.2f} s"
+        f"{metrics}, {clips} clips a side, {resamples} resamples: networks {networks:.1f} s, everything else "
+        f"{rest:.2f} s = {rest / networks:.1%} ({largest}); closed forms, where motion is asked for, {closed:.2f} s"
     )
 
 
@@ -76,7 +76,8 @@ def roots() -> None:
     frechet(*few)
     print(
         f"Fréchet distance of {LENGTH} features: {mine:.2f} s, scipy's sqrtm {other:.2f} s, {torch.get_num_threads()} "
-        f"threads; relative difference {abs(ours - theirs) / theirs:.1e}; of 500 vectors {time.perf_counter() - since:.2f} s"
+        f"threads; relative difference {abs(ours - theirs) / theirs:.1e}; of 500 vectors "
+        f"{time.perf_counter() - since:.2f} s"
     )
 
 

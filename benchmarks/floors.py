@@ -2,9 +2,9 @@
 
 python benchmarks/floors.py DATASET [--clips 128] [--frames 16] [--seeds 3] [--crf 18 23 28 35]
 
-The first rows compare two halves of the data set without a common clip, for several seeds: the floor. The others compare
-the same windows with themselves, once as they are (lossless), once encoded as H.264 at several qualities and decoded
-again: what compression alone does to each figure.
+The first columns compare two halves of the data set without a common clip, for several seeds: the floor. The others
+compare the same windows with themselves, once as they are (lossless), once encoded as H.264 at several qualities and
+decoded again: what compression alone does to each figure.
 """
 
 from __future__ import annotations

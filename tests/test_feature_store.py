@@ -30,7 +30,7 @@ def clips(count: int, seed: int = 0) -> Read:
 def test_features_in_parts_are_those_of_each_clip(tmp_path: Path) -> None:
     some = clips(40)
     with Store(tmp_path / "c") as store:
-        found = describe(some, readers(NETS, some, logits=False), store, Clock())
+        found = describe(some, readers(NETS, some), store, Clock())
         rows = found.rows["random-0"]
         assert rows.shape == (40, 192) and found.rows[CLOSED].shape == (40, Columns(4).size)
         one = NETS[0].features(some.clip(23)[None]).numpy()
@@ -42,7 +42,7 @@ def test_features_in_parts_are_those_of_each_clip(tmp_path: Path) -> None:
 
 def test_a_hit_is_bit_equal_and_reads_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some = clips(20)
-    wanted = readers(NETS, some, logits=False)
+    wanted = readers(NETS, some)
     with Store(tmp_path / "c") as store:
         first = {name: rows[0:20] for name, rows in describe(some, wanted, store, Clock()).rows.items()}
     monkeypatch.setattr(Read, "batches", lambda *_: pytest.fail("a clip was read"))
@@ -57,7 +57,7 @@ def test_a_hit_is_bit_equal_and_reads_no_clip(tmp_path: Path, monkeypatch: pytes
 def test_a_damaged_part_alone_is_made_again(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("footage.measurement.describe.ROWS", 64)  # parts of 16 clips
     some = clips(40)
-    wanted = [reader for reader in readers(NETS, some, logits=False) if reader.name == "random-1"]
+    wanted = [reader for reader in readers(NETS, some) if reader.name == "random-1"]
     with Store(tmp_path / "c") as store:
         first = describe(some, wanted, store, Clock()).rows["random-1"][0:40]
     parts = sorted((tmp_path / "c").rglob("part-*.bin"))
@@ -85,9 +85,9 @@ def test_a_cache_that_is_full_loses_what_was_not_used(tmp_path: Path) -> None:
     some, other = clips(16), clips(16, seed=3)
     for one in (some, other):
         with Store(tmp_path) as store:
-            describe(one, readers(NETS[:1], one, logits=False), store, Clock())
+            describe(one, readers(NETS[:1], one), store, Clock())
     with Store(tmp_path) as store:
-        describe(some, readers(NETS[:1], some, logits=False), store, Clock())
+        describe(some, readers(NETS[:1], some), store, Clock())
         store.trim(most=0)
         assert {path.name for path in tmp_path.iterdir()} == store.used and len(store.used) == 4
 
@@ -101,7 +101,7 @@ def test_without_a_cache_nothing_stays() -> None:
 
 def test_features_that_are_not_finite_name_the_clip(tmp_path: Path) -> None:
     some = clips(20)
-    (reader, *_) = readers(NETS, some, logits=False)
+    (reader, *_) = readers(NETS, some)
 
     def broken(frames: np.ndarray) -> np.ndarray:
         found = reader.read(frames).copy()

@@ -36,6 +36,8 @@ RIDGE = 1e-2
 
 Measure = Callable[[Frames], float]
 """The figure of clips uint8 (N, T, H, W, C) beside real ones: the more, the worse."""
+Measures = Callable[[Frames], dict[str, float]]
+"""Several of them, by name."""
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,37 @@ def climb(
         note: where the clips are from.
         show: is told what is done, how much of it, and of how much.
     """
-    floor, rungs = measure(fresh), list[Rung]()
+
+    def alone(frames: Frames) -> dict[str, float]:
+        return {"": measure(frames)}
+
+    return climb_together(alone, fresh, labels, arrow=arrow, seed=seed, note=note, show=show)[""]
+
+
+def climb_together(
+    measures: Measures,
+    fresh: Frames,
+    labels: Sequence[int],
+    *,
+    arrow: float = 0.5,
+    seed: int = 0,
+    note: str = "",
+    show: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, Ladder]:
+    """Let several measures climb with the same clips, which are spoiled once; see `climb`."""
+    floors = measures(fresh)
+    rungs: dict[str, list[Rung]] = {name: [] for name in floors}
     total = len(CORRUPTIONS) + (len({label for label in labels if label >= 0}) > 1)
-    for name, group in itertools.groupby(spoiled(fresh, labels, seed), key=lambda item: item[0]):
-        found = [(strength, measure(clips)) for _, strength, clips in group]
-        figures = tuple(figure for _, figure in found)
-        rises = all(weak < strong for weak, strong in itertools.pairwise((floor, *figures)))
-        rungs.append(Rung(name, tuple(s for s, _ in found), figures, rises, _required(name, labels, arrow)))
-        show("the ladder", len(rungs), total)
-    return Ladder(floor, tuple(rungs), len(fresh), arrow, note)
+    groups = itertools.groupby(spoiled(fresh, labels, seed), key=lambda item: item[0])
+    for done, (corruption, group) in enumerate(groups, 1):
+        found = [(strength, measures(clips)) for _, strength, clips in group]
+        strengths, required = tuple(strength for strength, _ in found), _required(corruption, labels, arrow)
+        for name, floor in floors.items():
+            figures = tuple(values[name] for _, values in found)
+            rises = all(weak < strong for weak, strong in itertools.pairwise((floor, *figures)))
+            rungs[name].append(Rung(corruption, strengths, figures, rises, required))
+        show("the ladder", done, total)
+    return {name: Ladder(floor, tuple(rungs[name]), len(fresh), arrow, note) for name, floor in floors.items()}
 
 
 def _required(name: str, labels: Sequence[int], arrow: float) -> bool:

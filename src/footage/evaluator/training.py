@@ -34,6 +34,8 @@ WARM = 0.1
 """Part of the training over which the rate rises; then it falls to 0 along a cosine."""
 TRIED = 512
 """Most windows that accuracy is measured on, and features' units are taken from."""
+KEEP = 32
+"""Steps after which the resumable state is written."""
 CLIMBING = 192
 """Most windows on each side of the ladder."""
 
@@ -68,9 +70,9 @@ def fit(source: ClipSource, own: Sequence[Span], recipe: Recipe, state: Path, sh
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        show("training", step + 1, steps)
-        if (step + 1) % 32 == 0:
+        if (step + 1) % KEEP == 0:
             _keep(state, recipe, both, optimizer, step + 1)
+        show("training", step + 1, steps)
     return net.eval(), heads.eval()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +47,16 @@ class Reader:
     """What its time is counted as."""
 
 
-def readers(nets: Sequence[Extractor], clips: Clips, *, logits: bool, closed: bool = True) -> list[Reader]:
+def readers(
+    nets: Sequence[Extractor], clips: Clips, *, logits: Collection[str] = (), closed: bool = True
+) -> list[Reader]:
     """Return what is to be read of clips: the features of networks, their logits, the closed forms, small copies.
+
+    Args:
+        nets: the networks.
+        clips: the clips.
+        logits: names of the networks whose logits are to be read too.
+        closed: whether closed forms and small copies are.
 
     Raises:
         ConfigError: the clips are too small or too short for a network.
@@ -60,7 +68,7 @@ def readers(nets: Sequence[Extractor], clips: Clips, *, logits: bool, closed: bo
         found.append(
             Reader(about.name, about.digest, about.of, about.size, np.float32, _features(net), f"network {about.name}")
         )
-        if logits and about.classes:
+        if about.name in logits and about.classes:
             name, size = logits_name(about.name), len(about.classes)
             found.append(
                 Reader(

@@ -14,7 +14,7 @@ import torch
 from footage import __version__
 from footage.data.clips import Labels, Span
 from footage.errors import ConfigError, nearest
-from footage.features.base import Extractor
+from footage.features.base import About, Extractor
 from footage.figures import Curve, Evaluation, Figure, Interval, Memorisation, Work
 from footage.measurement import distances, diversity, motion
 from footage.measurement.answers import fidelity
@@ -65,6 +65,8 @@ METRICS: Mapping[str, Metric] = {
 """Every family of figures, by the name that --metrics takes."""
 REPEATED = ("clip", "frame", "classes")
 """Needs of the figures that are measured in every repeat."""
+SCORERS = ("c3d", "inception")
+"""Official networks whose Inception Score is usual."""
 CLOSED_FORMS = ("pixels", "neighbours", "time")
 """Needs of the figures for which closed forms and small copies of clips are made."""
 Say = Callable[[str], None]
@@ -185,8 +187,14 @@ class _Task:
         self.figures += figures
         self.curves += curves
 
+    def _sorts(self, about: About) -> bool:
+        """Whether the logits of a network are needed: for a score that was asked for, or is usual; for accuracy."""
+        classes = set(about.classes or ())
+        scored = self.wants("is") and ("is" in self.asked or about.tier == "B" or about.name in SCORERS)
+        return scored or (self.wants("accuracy") and classes >= set(self.plan.made.labels) > set())
+
     def _described(self, clips: Clips, store: Store, what: str) -> Described:
-        logits = self.wants("is") or self.wants("accuracy")
+        logits = [net.about.name for net in self.nets if self._sorts(net.about)]
         closed = any(self.wants(name) for name, metric in METRICS.items() if metric.needs in CLOSED_FORMS)
         wanted = readers(self.nets, clips, logits=logits, closed=closed)
 

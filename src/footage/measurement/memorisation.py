@@ -198,7 +198,7 @@ def search(
     if len({window.span.index for window in windows}) < 2:
         return None
     training = Read(source, windows, shape, stride=stride, given=given)
-    wanted = readers(nets, training, logits=False)
+    wanted = readers(nets, training)
     small = [reader for reader in wanted if reader.name == SMALL]
     features = [reader for reader in wanted if reader.name in {net.about.name for net in nets}]
     say("looking through the training clips")
