@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.special
+import scipy.stats
 import torch
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
@@ -18,7 +20,7 @@ from footage.metrics.inception import accuracy, inception_score
 from footage.metrics.kernel import kernel_distance
 from footage.metrics.manifold import manifold, nearest
 from footage.metrics.perceptual import lpips
-from footage.metrics.resampling import centred, counts, mean_interval
+from footage.metrics.resampling import centred, counts, mean_interval, share_interval
 from footage.metrics.rows import BLOCK, Chosen, blocks
 
 
@@ -164,6 +166,12 @@ def test_features_that_are_not_finite_are_named() -> None:
         kernel_distance(rows, rows[:, :2])
     with pytest.raises(ConfigError, match="give at least 6"):
         manifold(rows[:5], rows[:5])
+
+
+def test_shares_have_wilsons_interval() -> None:
+    for hits, count in ((0, 20), (7, 20), (20, 20)):
+        wanted = scipy.stats.binomtest(hits, count).proportion_ci(method="wilson")
+        assert share_interval(hits, count) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
 
 
 def test_intervals_hold_the_value() -> None:

@@ -22,13 +22,12 @@ from footage.data.store import Frames
 from footage.features.base import Extractor
 from footage.figures import Interval, Memorisation, Pair, Space, Tier
 from footage.measurement.describe import SMALL, Clock, Described, Reader, describe, readers
-from footage.measurement.draws import HOW_ONE
 from footage.measurement.evidence import Group, groups_of
 from footage.measurement.sides import Clips, Read, Shape
 from footage.measurement.store import Store
 from footage.measurement.windows import Window, draw
 from footage.metrics.manifold import nearest
-from footage.metrics.resampling import LEVEL, mean_interval
+from footage.metrics.resampling import LEVEL, share_interval
 from footage.metrics.rows import Rows, blocks
 from footage.protocols import Protocol
 
@@ -220,7 +219,7 @@ def search(
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
     found = Memorisation(
-        how, len(windows), there, held.count, made.count, tuple(_summary(s, seed) for s in spaces), (), named
+        how, len(windows), there, held.count, made.count, tuple(_summary(s) for s in spaces), (), named
     )
     return found, spaces, training
 
@@ -277,9 +276,9 @@ def _neighbours(
     return Neighbours(name, tier, networks, gaps[:, 0] / usual, real / usual, numbers[:, 0], usual)
 
 
-def _summary(space: Neighbours, seed: int) -> Space:
+def _summary(space: Neighbours) -> Space:
     below = (space.ratios < REPEATED).double()
-    low, high = mean_interval([below], seed=seed)
+    low, high = share_interval(int(below.sum()), len(below))
     places = torch.linspace(0, 1, 101, dtype=torch.float64)
     return Space(
         name=space.name,
@@ -290,7 +289,7 @@ def _summary(space: Neighbours, seed: int) -> Space:
         least=float(space.ratios.min()),
         below=float(below.mean()),
         below_real=float((space.ratios_real < REPEATED).double().mean()),
-        interval=Interval(max(0.0, low), min(1.0, high), LEVEL, HOW_ONE.format(1000)),
+        interval=Interval(low, high, LEVEL, "Wilson's interval of a share"),
         usual=space.usual,
         ratios=tuple(space.ratios.quantile(places).tolist()),
         ratios_real=tuple(space.ratios_real.quantile(places).tolist()),

@@ -56,3 +56,13 @@ def mean_interval(
             found += float(weights @ side) / len(side)
         drawn.append(value + scale * (found - value))
     return centred(value, drawn)
+
+
+def share_interval(hits: int, count: int) -> tuple[float, float]:
+    """Return Wilson's interval of 95% for a share of `hits` in `count`: wider than a point even where hits is 0.
+
+    Wilson 1927; the bootstrap has nothing to draw from there.
+    """
+    z = 1.959964
+    middle, reach = hits + z * z / 2, z * (hits * (count - hits) / count + z * z / 4) ** 0.5
+    return max(0.0, (middle - reach) / (count + z * z)), min(1.0, (middle + reach) / (count + z * z))
