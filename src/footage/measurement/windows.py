@@ -11,7 +11,7 @@ from footage.data.clips import Span
 from footage.protocols import Protocol
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of a clip."""
 
