@@ -229,7 +229,7 @@ def test_a_comparison_marks_the_best_and_warns_of_what_cannot_be_compared(tmp_pa
     source = path.read_text(encoding="utf-8")
     row = re.search(r"<tr><td>RFD-rand.*?</tr>", source, re.DOTALL)
     assert row is not None and re.search(r'<td class="best">0\.4<', row.group()) and "<td>0.6<" in row.group()
-    assert "not comparable" not in source
+    assert "are not comparable" not in source
     assert source.count("too few clips") == 1  # of both
     far = replace(other, real=replace(other.real, digest="f" * 64), made=replace(other.made, windows=64))
     source = write_report(tmp_path / "r.html", Report("compared", (entries[0], Entry("far", far)), "t")).read_text()
@@ -319,7 +319,7 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
     api.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]
     page = Page(both)
     assert "Side by side" in page.text and page.tags.count("video") == 3 and page.tags.count("img") > 1
-    assert "not comparable" not in page.text
+    assert "are not comparable" not in page.text
     again = tmp_path / "three.html"
     api.evaluate(both.with_suffix(".json"), report=again, quiet=True)
     assert Page(again).tags.count("video") == 3
