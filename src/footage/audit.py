@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +13,13 @@ import numpy as np
 
 from footage import files
 from footage.data.store import ClipRow, Dataset, Rejection
+from footage.page import data_uri, escaped, head, table
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 NAMED = 5
-"""Files named for each reason on the terminal; the page names them all, up to `LISTED`."""
-LISTED = 2000
-"""Rows of a table on the page."""
+"""Files named for each reason on the terminal; the page names them all, up to `page.LISTED`."""
 RARE = 0.25
 """A label with less than this part of the clips of the median label is called rare."""
 SHEET = (6, 5)
@@ -227,24 +224,6 @@ def sample_sheet(dataset: Dataset, clips: int = SHEET[0], moments: int = SHEET[1
     return out.getvalue()
 
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2127; --paper: #fff; --soft: #66707c; --line: #dfe3e8; --mark: #9a5b00; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ed; --paper: #15181c; --soft: #9aa4b0; --line: #30363d; --mark: #e3a34a; }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { margin: 0 0 .5rem; } h2 { margin: 2rem 0 .5rem; font-size: 1.15rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: normal; white-space: nowrap; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } .remark { color: var(--mark); }
-th:first-child { width: 12rem; }
-img { max-width: 100%; height: auto; } summary { cursor: pointer; padding: .25rem 0; } small { color: var(--soft); }
-"""
-
-
 def write_audit(dataset: Dataset, path: Path | str, recommendation: Mapping[str, str] | None = None) -> Path:
     """Write the audit as one HTML page that needs nothing else: no network, no scripts.
 
@@ -262,61 +241,30 @@ def write_audit(dataset: Dataset, path: Path | str, recommendation: Mapping[str,
 
 
 def _page(dataset: Dataset, facts: Audit) -> Iterator[str]:
-    name = html.escape(_plain(dataset.info.name))
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{name} – audit</title><style>{STYLE}</style></head><body>"
-    yield f"<h1>{name}</h1>"
-    yield from _table((), facts.summary)
+    yield from head(f"{dataset.info.name} – audit")
+    yield f"<h1>{escaped(dataset.info.name)}</h1>"
+    yield from table((), facts.summary)
     if facts.recommendation:
         yield "<h2>What to train from it</h2>"
-        yield from _table((), facts.recommendation)
+        yield from table((), facts.recommendation)
     if dataset.rows:
-        sheet = base64.b64encode(sample_sheet(dataset)).decode("ascii")
+        sheet = data_uri("image/png", sample_sheet(dataset))
         yield "<h2>Samples</h2>"
-        yield f'<p><img alt="frames of some clips, one clip a row" src="data:image/png;base64,{sheet}"></p>'
+        yield f'<p><img alt="frames of some clips, one clip a row" src="{sheet}"></p>'
     if facts.labels:
         yield "<h2>Labels</h2>"
-        yield from _table(("label", "training", "held out", ""), facts.labels)
+        yield from table(("label", "training", "held out", ""), facts.labels)
     if facts.rejected:
         yield f"<h2>Left out ({sum(len(group) for _, group in facts.rejected):,})</h2>"
         for reason, group in facts.rejected:
-            yield f"<details open><summary>{html.escape(reason)}: {len(group):,}</summary>"
-            yield from _table(("what", "why"), [(_where(r), r.detail) for r in group])
+            yield f"<details open><summary>{escaped(reason)}: {len(group):,}</summary>"
+            yield from table(("what", "why"), [(_where(r), r.detail) for r in group])
             yield "</details>"
     if facts.faults:
         yield f"<h2>Used in part ({len(facts.faults):,})</h2>"
-        yield from _table(("source", "fault"), facts.faults)
+        yield from table(("source", "fault"), facts.faults)
     if facts.cuts:
         yield f"<h2>Scene cuts ({len(facts.cuts):,} sources)</h2>"
-        yield from _table(("source", "cuts"), facts.cuts)
-    made = html.escape(f"{dataset.info.made_by}; content {dataset.info.content_hash[:16]}")
+        yield from table(("source", "cuts"), facts.cuts)
+    made = escaped(f"{dataset.info.made_by}; content {dataset.info.content_hash[:16]}")
     yield f"<p><small>{made}</small></p></body></html>"
-
-
-def _plain(text: str) -> str:
-    """Return text without the control characters that reorder or hide what a file name says."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterator[str]:
-    yield "<table>"
-    if heads:
-        yield "<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in heads) + "</tr>"
-    for row in rows[:LISTED]:
-        cells = [
-            f'<td class="number">{cell:,}</td>' if isinstance(cell, int) else _text_cell(cell, at > 0 and not head)
-            for at, (cell, head) in enumerate(zip(row, heads or [""] * len(row), strict=True))
-        ]
-        if not heads:
-            cells[1:] = [_text_cell(str(cell), False) for cell in row[1:]]
-            cells[0] = f"<th>{html.escape(_plain(str(row[0])))}</th>"
-        yield "<tr>" + "".join(cells) + "</tr>"
-    if len(rows) > LISTED:
-        yield f"<tr><td>and {len(rows) - LISTED:,} more, in the dataset's tables</td></tr>"
-    yield "</table>"
-
-
-def _text_cell(text: str, remark: bool) -> str:
-    kind = ' class="remark"' if remark else ""
-    return f"<td{kind}>{html.escape(_plain(text))}</td>"

@@ -17,6 +17,11 @@ from footage.demonstration import demo
 from footage.errors import ConfigError, FootageError, nearest
 from footage.presets import preset
 
+
+def evaluator() -> None:
+    """Feature networks for evaluating: train one on a data set, convert an official one, list the official ones."""
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "ingest": api.ingest,
@@ -24,6 +29,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "train": api.train,
     "compare": api.compare,
     "evaluate": api.evaluate,
+    "evaluator": evaluator,
     "generate": api.generate,
     "play": api.play,
     "predict": api.predict,
@@ -35,10 +41,20 @@ VERBS: dict[str, Callable[..., Any]] = {
     "library": api.library,
 }
 """Every command, by name."""
-GROUPS: dict[str, dict[str, Callable[..., Any]]] = {"library": api.LIBRARY}
+EVALUATOR: dict[str, Callable[..., Any]] = {
+    "train": api.train_evaluator,
+    "convert": api.convert_evaluator,
+    "list": api.list_evaluators,
+}
+GROUPS: dict[str, dict[str, Callable[..., Any]]] = {"evaluator": EVALUATOR, "library": api.LIBRARY}
 """Commands that have commands of their own."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "clips", "words", "name")
-"""Arguments that are given without a flag."""
+POSITIONAL = (
+    *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real"),
+    *("clips", "words", "name"),
+)
+"""Arguments that are given without a flag, where the function takes them so too."""
+ALIASES = {("evaluate", "clips"): "--count"}
+"""Other names of flags: command and argument -> flag."""
 DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
 """What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
@@ -51,8 +67,12 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
     for item in inspect.signature(function).parameters.values():
         # Only the parameters' types are looked up: those of the results need heavy imports.
         hint, default = eval(item.annotation, function.__globals__), item.default
-        if item.name in POSITIONAL:
+        if item.name in POSITIONAL and item.kind is not item.KEYWORD_ONLY:
             hint = Annotated[hint, tyro.conf.Positional]
+            if default is None:  # its type would be shown in place of its name
+                hint = Annotated[hint, arg(metavar=f"[{item.name.upper()}]")]
+        if (function.__name__, item.name) in ALIASES:
+            hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))

@@ -6,7 +6,9 @@ from typing import Any
 from footage.api import browsing, curating
 from footage.api.browsing import library
 from footage.api.data import audit, ingest
-from footage.api.loading import evaluate, load, models
+from footage.api.evaluating import evaluate
+from footage.api.evaluators import convert_evaluator, list_evaluators, train_evaluator
+from footage.api.loading import load, models
 from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
 from footage.api.playing import play
 from footage.api.training import Run, compare, train
@@ -41,17 +43,20 @@ __all__ = [
     "Run",
     "audit",
     "compare",
+    "convert_evaluator",
     "embed",
     "evaluate",
     "generate",
     "ingest",
     "interpolate",
     "library",
+    "list_evaluators",
     "load",
     "models",
     "play",
     "predict",
     "reconstruct",
     "train",
+    "train_evaluator",
     "translate",
 ]

@@ -1,13 +1,13 @@
-"""Verbs about models: load one, list them, measure one."""
+"""Verbs about models: load one, list them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from footage.console import make_console
-from footage.errors import ConfigError, ModelError
+from footage.errors import ModelError
 from footage.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -87,53 +87,3 @@ def _describe(path: Path) -> tuple[str, str, str, str]:
         ", ".join(info.labels) or "–",
         f"{info.dataset}, {info.clips_seen:,} clips",
     )
-
-
-def evaluate(
-    model: Path,
-    data: str,
-    *,
-    count: int = 256,
-    samples: int = 1,
-    split: Literal["heldout", "train"] = "heldout",
-    guide: str | None = None,
-    seed: int = 0,
-    to: Path | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Measure a model beside real clips: predictions and translations beside the truth, samples beside all of them.
-
-    Args:
-        model: a model folder, or a run.
-        data: a dataset folder, the name of a built-in data set, or MNIST's images for Moving MNIST.
-        count: windows of real clips, and clips that are made.
-        samples: futures, or translations, of each window, where the model knows more than one.
-        split: clips that were held out, or those that were trained on.
-        guide: the data set that a translator between two was given.
-        seed: of the choice of windows, and of everything random.
-        to: a .json file for all figures.
-        device: where to compute.
-        quiet: print nothing.
-
-    Returns:
-        The figures; see `footage.fidelity.measure_fidelity` and `footage.evaluation.compare`.
-    """
-    from footage import files
-    from footage.data.pairs import open_source
-    from footage.measurement import measure, table
-
-    if count < 2:
-        raise ConfigError(f"count is {count}", "give at least 2; a few hundred for figures worth reading")
-    if samples < 1:
-        raise ConfigError(f"samples is {samples}", "give at least 1")
-    console = make_console(quiet)
-    loaded = load(model, device)
-    source = open_source(data, loaded.info.config.clip, guide)
-    with console.status("measuring"):
-        found = measure(loaded, source, split=split, count=count, samples=samples, seed=seed)
-    console.print(table(found))
-    if to is not None:
-        files.write_json(Path(to), found)
-        console.print(f"all figures in {to}", highlight=False)
-    return found

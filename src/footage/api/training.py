@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from footage.config import Config, to_json
 from footage.console import make_console
@@ -43,6 +43,10 @@ def train(
     minutes: float | None = None,
     clips: int | None = None,
     probe: bool = False,
+    evaluate_every: int | None = None,
+    evaluate_clips: int = 256,
+    evaluate_metric: Literal["frechet", "kernel"] = "frechet",
+    evaluator: Path | None = None,
     dry_run: bool = False,
     quiet: bool = False,
 ) -> Run:
@@ -58,6 +62,13 @@ def train(
         clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
         probe: first try four times and a quarter of the penalties R1 and R2, for 5% of the run each, beside the run
             folder, and train with the largest that learns; a run of a GAN that has begun keeps what was found.
+        evaluate_every: training clips after which the model is measured beside held-out clips, again and again; the
+            best is kept in the folder best of the run. Its figure has chosen it: report another, of fresh samples. The
+            time is not counted as minutes of training.
+        evaluate_clips: clips that are made for each measurement, and windows of held-out clips.
+        evaluate_metric: Fréchet distance of features, or the kernel distance, which few clips do not bias.
+        evaluator: a feature network that `footage evaluator train` has made, for these measurements; left out, random
+            ones (RFD-rand).
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
         quiet: print nothing.
     """
@@ -67,7 +78,11 @@ def train(
     console = make_console(quiet)
     from footage.training import start
     from footage.training.run import RunFolder, resume, with_found_batch, with_found_penalties
+    from footage.training.selection import Choice
 
+    choice = None
+    if evaluate_every is not None:
+        choice = Choice(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
     chosen = preset(config) if isinstance(config, str) else config
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
     probing = probe and not folder.config.exists()
@@ -90,7 +105,7 @@ def train(
             return Run(folder.path, True)
         plan = replace(plan, config=replace(plan.config, gan=found.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
-    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console)
+    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console, choice=choice)
     return Run(folder.path, stopped)
 
 

@@ -149,7 +149,7 @@ def _value(hint: Any, item: Any, where: str) -> Any:
             return None
         if len(kinds) > 1:
             return _tagged(kinds, item, where)
-        (hint,) = kinds
+        return _value(kinds[0], item, where)
     if hint is float and isinstance(item, int) and not isinstance(item, bool):
         item = float(item)
     ok = isinstance(item, hint) and not (hint is int and isinstance(item, bool))

@@ -26,6 +26,8 @@ class TrainConfig:
     """Minutes between two saves of the resumable state."""
     sample_clips: int = 10_000
     """Clips seen between two sample sheets."""
+    snapshot_clips: int | None = None
+    """Clips seen between two models that are kept in snapshots/, for `footage evaluate RUN --all`; None keeps none."""
 
     def __post_init__(self) -> None:
         """Refuse sizes, intervals and names that cannot work."""
@@ -35,3 +37,5 @@ class TrainConfig:
         require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
         require(self.save_minutes > 0, "train.save_minutes", self.save_minutes, "give more than 0")
         require(self.sample_clips >= 1, "train.sample_clips", self.sample_clips, "give at least 1")
+        kept = self.snapshot_clips
+        require(kept is None or kept >= 1, "train.snapshot_clips", kept, "give at least 1, or leave it out")

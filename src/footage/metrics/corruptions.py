@@ -61,12 +61,31 @@ def reverse(clips: Tensor, part: float, rng: torch.Generator) -> Tensor:
     return torch.cat([clips[:count].flip(2), clips[count:]])
 
 
+def drop(
+    clips: Tensor, labels: Sequence[int], part: float, rng: torch.Generator, *, gone: int, spare: Tensor | None = None
+) -> Tensor:
+    """Put clips of other labels in the place of a `part` of those with the label `gone`.
+
+    They are drawn from `spare`, or else from the set itself, which then has copies.
+    """
+    others = clips[torch.tensor([label != gone for label in labels])] if spare is None else spare
+    own = torch.tensor([number for number, label in enumerate(labels) if label == gone])
+    chosen = own[torch.randperm(len(own), generator=rng)[: round(len(own) * part)]]
+    rounds = -(-len(chosen) // len(others))
+    fill = torch.randperm(len(others), generator=rng).repeat(rounds)[: len(chosen)]
+    spoiled = clips.clone()
+    spoiled[chosen] = others[fill]
+    return spoiled
+
+
+PARTS = (0.2, 0.4, 0.6, 0.8, 1)
+"""Strengths of what is done to a part of the frames or of the clips."""
 CORRUPTIONS: Mapping[str, tuple[Corruption, Sequence[float]]] = {
-    "blur": (blur, (0.5, 1, 2, 4)),
-    "noise": (noise, (0.05, 0.1, 0.2, 0.4)),
-    "freeze": (freeze, (0.25, 0.5, 0.75, 1)),
-    "shuffle": (shuffle, (0.25, 0.5, 0.75, 1)),
-    "stutter": (stutter, (2, 3, 4, 8)),
-    "reverse": (reverse, (0.25, 0.5, 0.75, 1)),
+    "blur": (blur, (0.5, 1, 2, 3, 4)),
+    "noise": (noise, (0.05, 0.1, 0.2, 0.4, 0.8)),
+    "freeze": (freeze, PARTS),
+    "shuffle": (shuffle, (0.125, 0.25, 0.5, 0.75, 1)),
+    "stutter": (stutter, (2, 3, 4, 6, 8)),
+    "reverse": (reverse, PARTS),
 }
-"""Every corruption with the strengths that it is tried at, weakest first."""
+"""Every corruption of clips alone with the strengths that it is tried at, weakest first; `drop` also needs labels."""

@@ -81,7 +81,8 @@ def sharpness(clips: Tensor) -> Tensor:
     Blur lowers it: that of made clips as a part of that of real ones is 1 where they are as sharp (Mathieu et al. 2016,
     section 4.2, compare gradients in the same spirit).
     """
-    pixels = clips.double() / 2
+    pixels = clips / 2
     down = pixels[..., 1:, :-1] - pixels[..., :-1, :-1]
     right = pixels[..., :-1, 1:] - pixels[..., :-1, :-1]
-    return (down**2 + right**2).sqrt().mean(dim=(1, 2, 3, 4)).cpu()  # B C T H-1 W-1 -> B
+    length = (down**2 + right**2).sqrt()
+    return length.mean(dim=(1, 2, 3, 4), dtype=torch.float64).cpu()  # B C T H-1 W-1 -> B

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import numpy as np
@@ -35,9 +33,12 @@ from footage.sample import from_uint8, to_uint8
 from footage.training.engine import FabricEngine
 from footage.training.fit import Place, find_place, memory_is_full
 from footage.training.health import WARM_UP, judge_samples, sample_figures
+from footage.training.interrupt import Interrupt
 from footage.training.meters import Clock, Means
 from footage.training.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
 from footage.training.run import DataNote, RunFolder, write_config
+from footage.training.selection import Choice, Selection
+from footage.training.snapshots import drop_beyond, snapshot_folder
 
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
@@ -91,31 +92,6 @@ def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
     return (mixed ^ (mixed >> 31)) % 2**63
 
 
-class Interrupt:
-    """Turns Ctrl-C and a polite kill into a flag, so that the loop ends between two steps. A second Ctrl-C is final."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Interrupt:
-        """Take the signals over, in the main thread; elsewhere they are not ours."""
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._take)
-        return self
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *exception: object) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 class Training:
     """One run: its parts, and the verbs that the loop is made of.
 
@@ -126,10 +102,18 @@ class Training:
         note: which data it is.
         budget: when to stop.
         console: where to speak.
+        choice: how the best model is chosen; None for not at all.
     """
 
     def __init__(
-        self, config: Config, source: ClipSource, folder: RunFolder, note: DataNote, budget: Budget, console: Console
+        self,
+        config: Config,
+        source: ClipSource,
+        folder: RunFolder,
+        note: DataNote,
+        budget: Budget,
+        console: Console,
+        choice: Choice | None = None,
     ) -> None:
         assert config.train.batch_size is not None, "the batch size is found before the loop begins"
         self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
@@ -145,10 +129,11 @@ class Training:
         self.classes[places] = np.arange(len(places))
         self.heldout = self._heldout()
         self.place: Place = find_place(config.train)
-        self.fabric = Fabric(
-            accelerator="gpu" if self.place.device == "cuda" else self.place.device,
-            devices=1,
-        )
+        self.selection: Selection | None = None
+        if choice:
+            about = (config, self.loader, self.heldout, self.label_shares)
+            self.selection = Selection(choice, *about, folder.best, self.place.device)
+        self.fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.train.seed)
             self.method: Method = METHODS[config.method](config, len(note.labels))
@@ -191,6 +176,10 @@ class Training:
     def save(self) -> None:
         """Write the resumable state and the model, each atomically."""
         self.save_state()
+        self.save_model(self.folder.model)
+
+    def save_model(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
+        """Write the averaged model as it is now, atomically; `extra` stands in its model.json."""
         info = checkpoint.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
@@ -200,8 +189,9 @@ class Training:
             dataset=self.note.name,
             dataset_hash=self.note.content_hash,
             clips_seen=self.progress.clips_seen,
+            extra=extra or {},
         )
-        checkpoint.save_model(self.folder.model, info, self.method)
+        checkpoint.save_model(folder, info, self.method)
 
     def sane(self) -> bool:
         """Whether every weight, trained or averaged, is finite."""
@@ -267,12 +257,28 @@ class Training:
             terminal.warn(judge_samples(figures), self.method.remedies, self.progress.clips_seen)
         plot_curves(self.folder.metrics, self.folder.path / "curves.png", self.method.curves)
 
+    def choose(self, terminal: Terminal, log: MetricsLog) -> float:
+        """Measure the averaged model beside held-out clips and keep it where it is the best; return the seconds."""
+        selection, seen, since = self.selection, self.progress.clips_seen, time.perf_counter()
+        if selection is None or selection.measured == seen:
+            return 0.0
+        value, best = selection.measure(self.method.sampler(), seen), selection.best_so_far()
+        log.write(seen, {selection.key: value})
+        if better := best is None or value <= best["value"]:
+            self.save_model(self.folder.best, selection.note(value))
+        said = (
+            f"at {seen:,} clips {selection.name} {value:.4g} beside held-out clips (real clips: {selection.floor:.4g})"
+        )
+        terminal.say(said + (", the best so far" if better else ""))
+        return time.perf_counter() - since
+
 
 def run(training: Training) -> Outcome:
     """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
     progress, budget = training.progress, training.budget
     reals = torch.cat(list(first_clips(training.heldout or training.loader, SAMPLES)))[:SAMPLES]
     log = MetricsLog(training.folder, progress.clips_seen)
+    drop_beyond(training.folder, progress.clips_seen)
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"
     terminal = Terminal(training.console, total, "clips" if budget.minutes is None else "seconds")
@@ -292,8 +298,11 @@ def run(training: Training) -> Outcome:
                 reason = "diverged"
                 break
             log.rewind(training.progress.clips_seen)
-        if reason == "done" and training.progress.clips_seen != training.sampled:
-            training.sample(terminal, log, reals)
+            drop_beyond(training.folder, training.progress.clips_seen)
+        if reason == "done":
+            training.choose(terminal, log)
+            if training.progress.clips_seen != training.sampled:
+                training.sample(terminal, log, reals)
     return Outcome(training.progress, reason, clock.shares())
 
 
@@ -333,6 +342,17 @@ def _stretch(
                     terminal.warn(training.method.judge(row), training.method.remedies, progress.clips_seen)
             if _crossed(before, progress.clips_seen, config.train.sample_clips):
                 training.sample(terminal, log, reals)
+            kept, measured = config.train.snapshot_clips, training.selection
+            due = measured is not None and _crossed(before, progress.clips_seen, measured.choice.every)
+            keep = kept is not None and _crossed(before, progress.clips_seen, kept)
+            if (due or keep) and not training.sane():
+                return "not finite"
+            if keep:
+                training.save_model(snapshot_folder(training.folder, progress.clips_seen))
+            if due:
+                elapsed += clock.lap("rest")
+                means.leave_out(training.choose(terminal, log))
+                clock.restart()  # the budget is for training
             if progress.seconds >= next_save:
                 if not training.sane():
                     return "not finite"

@@ -51,6 +51,10 @@ class Means:
             self._counts[name] = self._counts.get(name, 0) + 1
         self._clips += self.batch_size
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count a time that was spent on something else."""
+        self._since += seconds
+
     @property
     def rate(self) -> float:
         """Clips a second since the last `take`, or before it while that is only just ago."""

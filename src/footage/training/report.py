@@ -26,6 +26,8 @@ Frames = npt.NDArray[np.uint8]
 
 QUIET_LINE = 30.0
 """Seconds between progress lines where the output is no terminal."""
+HELDOUT = ("heldout_frechet", "heldout_kernel")
+"""Figures that a model is chosen by, see `footage.training.selection`."""
 LIVE_LINE = 0.2
 """Seconds between changes of the live bar."""
 
@@ -108,6 +110,8 @@ def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...
         "Samples / real clips (1 is right)": ("motion_ratio", "contrast_ratio", "diversity_ratio"),
         "Clips a second": ("clips_per_second",),
     }
+    if any(name in row for row in rows for name in HELDOUT):
+        groups["Beside held-out clips (lower is better)"] = HELDOUT
     lines = -(-len(groups) // 2)
     figure = Figure(figsize=(11, 3.5 * lines), layout="constrained")
     FigureCanvasAgg(figure)

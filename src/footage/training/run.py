@@ -4,6 +4,7 @@ config.json     the resolved configuration and the data that it is trained on
 metrics.jsonl   a row of figures every few hundred clips; the same as TensorBoard events in tensorboard/
 samples/        sheets and previews of fixed seeds through the training;  curves.png
 model/          what a user shares
+best/           the best model by a figure, where one was asked for; snapshots/ models on the way, likewise
 state/          what resuming needs
 """
 
@@ -54,6 +55,16 @@ class RunFolder:
     def model(self) -> Path:
         """The model folder."""
         return self.path / "model"
+
+    @property
+    def best(self) -> Path:
+        """The best model folder, see `footage.training.selection`."""
+        return self.path / "best"
+
+    @property
+    def snapshots(self) -> Path:
+        """Model folders by clips seen, see `footage.training.snapshots`."""
+        return self.path / "snapshots"
 
     @property
     def state(self) -> Path:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from footage import files
+from footage import checkpoint, files
 from footage.config import Config
 from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader
@@ -20,6 +20,7 @@ from footage.errors import ConfigError, TrainingError
 from footage.training import loop
 from footage.training.fit import Needs, Place, find_place, measure, memory_free, resolved
 from footage.training.run import DataNote, RunFolder, resume
+from footage.training.selection import Choice, Selection
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
@@ -169,8 +170,18 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     return Plan(config, source, note, place, needs, usable, len(spans))
 
 
-def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | None, console: Console) -> bool:
+def begin(
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    clips: int | None,
+    minutes: float | None,
+    console: Console,
+    choice: Choice | None = None,
+) -> bool:
     """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
+
+    With `choice` the best model by a figure is kept beside the last one.
 
     Returns:
         Whether it was stopped by the user.
@@ -184,7 +195,7 @@ def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | 
             files.remove_partial(place)
         budget = loop.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
         try:
-            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console)
+            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console, choice)
             if training.progress.clips_seen:
                 console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
             for line in changes:
@@ -218,3 +229,20 @@ def _farewell(folder: RunFolder, training: loop.Training, outcome: loop.Outcome,
         console.print(f"stopped and saved in {where}: run the same command again to go on", highlight=False)
     else:
         console.print(f"model in {where}/model; to go on training, give more --clips or --minutes", highlight=False)
+    if training.selection is not None:
+        _tell_best(training.selection, training.note.data, where, console)
+
+
+def _tell_best(selection: Selection, data: str, where: str, console: Console) -> None:
+    """Say which model was the best, and that its figure is not the one to report."""
+    if selection.seconds:
+        console.print(f"{selection.seconds / 60:.1f} minutes of measuring are not counted above", highlight=False)
+    if (best := selection.best_so_far()) is None:
+        return
+    seen = checkpoint.read_info(selection.best).clips_seen
+    console.print(
+        f"best model in {where}/best: {selection.name} {best['value']:.4g} at {seen:,} clips, on the "
+        f"{best['clips']} windows and seeds that it was chosen by, which flatters it.\n"
+        f"For a figure to report take fresh samples: footage evaluate {where}/best {shlex.quote(data)}",
+        highlight=False,
+    )

@@ -1,4 +1,4 @@
-"""Frozen feature networks. Here: random (2+1)D convolutions, which need no weights from anywhere.
+"""Tier C: random (2+1)D convolutions, which need no weights from anywhere.
 
 A Fréchet distance of these features is called RFD-rand. It is no FVD and not comparable with one: it serves to rank
 models of one data set beside each other, and to notice when something breaks. `benchmarks/features.py` shows which
@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from footage.features.base import About, Frames, tensors_digest, to_rgb
 
 SEEDS = (0, 1, 2, 3, 4)
 """Seeds of the networks that a figure is averaged over."""
@@ -67,3 +69,28 @@ class RandomFeatures(nn.Module):
             x = F.relu(F.conv3d(x, time, bias[1], stride=(2 if number else 1, 1, 1)))
             found += [x.mean(dim=(2, 3, 4)), x.std(dim=(2, 3, 4), unbiased=False)]
         return torch.cat(found, dim=1)
+
+
+class RandomExtractor:
+    """The random network of one seed as an `Extractor`.
+
+    Args:
+        channels: of the clips, 1 or 3.
+        seed: of the filters.
+        device: where it runs.
+    """
+
+    def __init__(self, channels: int = 3, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.net, self.device = RandomFeatures(channels, seed).to(device), device
+        digest = tensors_digest(self.net.named_buffers())
+        self.about = About(f"random-{seed}", "C", digest, self.net.size, "clip", None, LEAST)
+
+    def features(self, frames: Frames) -> Tensor:
+        """Return features (B, D) of clips uint8 (B, T, H, W, C)."""
+        clips = to_rgb(frames, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
+        found: Tensor = self.net(clips)
+        return found.cpu()
+
+    def logits(self, frames: Frames) -> Tensor | None:
+        """Return None: there are no classes."""
+        return None

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage import api
+from footage.data.clips import BuiltInClips
+from footage.errors import ConfigError
+from footage.features.catalogue import extractors
+from footage.figures import Evaluation
+from footage.measurement.closed import Columns, closed_form, glance, small_copies
+from footage.measurement.describe import CLOSED, Clock, describe, readers
+from footage.measurement.sides import Read, Shape
+from footage.measurement.store import Store
+from footage.measurement.windows import draw, halves
+from footage.protocols import PROTOCOLS, protocol
+from tests.folders import shapes, write_pictures
+
+NETS = extractors()[:2]
+SHAPES = BuiltInClips("shapes", height=16, width=16, channels=3)
+
+
+def clips(count: int, seed: int = 0) -> Read:
+    how = protocol("styleganv-fvd16", frames=4, clips=count)
+    return Read(SHAPES, draw(SHAPES.spans("train"), how, count, seed), Shape(4, 16, 16, 3))
+
+
+def test_features_in_parts_are_those_of_each_clip(tmp_path: Path) -> None:
+    some = clips(40)
+    with Store(tmp_path / "c") as store:
+        found = describe(some, readers(NETS, some), store, Clock())
+        rows = found.rows["random-0"]
+        assert rows.shape == (40, 192) and found.rows[CLOSED].shape == (40, Columns(4).size)
+        one = NETS[0].features(some.clip(23)[None]).numpy()
+        assert rows[23:24] == pytest.approx(one, rel=1e-4, abs=1e-5)
+        assert np.array_equal(np.concatenate([rows[0:7], rows[7:40]]), rows[0:40])
+        chosen = found.chosen(np.array([5, 1])).rows["random-0"]
+        assert np.array_equal(chosen[0:2], np.stack([rows[5:6][0], rows[1:2][0]]))
+
+
+def test_a_hit_is_bit_equal_and_reads_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = clips(20)
+    wanted = readers(NETS, some)
+    with Store(tmp_path / "c") as store:
+        first = {name: rows[0:20] for name, rows in describe(some, wanted, store, Clock()).rows.items()}
+    monkeypatch.setattr(Read, "batches", lambda *_: pytest.fail("a clip was read"))
+    with Store(tmp_path / "c") as store:
+        again = describe(clips(20), wanted, store, Clock())
+        assert all(np.array_equal(first[name], rows[0:20]) for name, rows in again.rows.items())
+    with Store(tmp_path / "c") as store, pytest.raises(pytest.fail.Exception, match="a clip was read"):
+        describe(clips(20, seed=1), wanted, store, Clock())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_part_alone_is_made_again(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.measurement.describe.ROWS", 64)  # parts of 16 clips
+    some = clips(40)
+    wanted = [reader for reader in readers(NETS, some) if reader.name == "random-1"]
+    with Store(tmp_path / "c") as store:
+        first = describe(some, wanted, store, Clock()).rows["random-1"][0:40]
+    parts = sorted((tmp_path / "c").rglob("part-*.bin"))
+    assert len(parts) == 3
+    content = bytearray(parts[1].read_bytes())
+    content[100] ^= 1
+    if damage == "gone":
+        parts[1].unlink()
+    else:
+        parts[1].write_bytes(content[:-5] if damage == "cut" else content)
+    seen: list[range] = []
+    plain = Read.batches
+
+    def watched(self: Read, rows: range) -> object:
+        seen.append(rows)
+        return plain(self, rows)
+
+    monkeypatch.setattr(Read, "batches", watched)
+    with Store(tmp_path / "c") as store:
+        again = describe(some, wanted, store, Clock())
+        assert np.array_equal(again.rows["random-1"][0:40], first) and seen == [range(16, 32)]
+
+
+def test_a_cache_that_is_full_loses_what_was_not_used(tmp_path: Path) -> None:
+    some, other = clips(16), clips(16, seed=3)
+    for one in (some, other):
+        with Store(tmp_path) as store:
+            describe(one, readers(NETS[:1], one), store, Clock())
+    with Store(tmp_path) as store:
+        describe(some, readers(NETS[:1], some), store, Clock())
+        store.trim(most=0)
+        assert {path.name for path in tmp_path.iterdir()} == store.used and len(store.used) == 4
+
+
+def test_without_a_cache_nothing_stays() -> None:
+    with Store(None) as store:
+        folder = store.folder
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_features_that_are_not_finite_name_the_clip(tmp_path: Path) -> None:
+    some = clips(20)
+    (reader, *_) = readers(NETS, some)
+
+    def broken(frames: np.ndarray) -> np.ndarray:
+        found = reader.read(frames).copy()
+        found[frames[:, 0, :, :, 0].sum(axis=(1, 2)) == frames[:, 0, :, :, 0].sum(axis=(1, 2)).max()] = np.nan
+        return found
+
+    spoiled = type(reader)(**{**vars(reader), "read": broken})
+    with (
+        Store(tmp_path) as store,
+        pytest.raises(ConfigError, match=r"random-0 gives what is not finite for shapes \d+"),
+    ):
+        describe(some, [spoiled], store, Clock())
+
+
+def test_small_copies_are_averages() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 9, 32, 64, 3), dtype=np.uint8)
+    found = small_copies(frames).reshape(2, 4, 8, 16, 3)
+    wanted = frames[:, [0, 3, 5, 8]].reshape(2, 4, 8, 4, 16, 4, 3).mean(axis=(3, 5))
+    assert np.abs(found - wanted).max() <= 0.5 + 1e-6
+    assert closed_form(frames).shape == (2, Columns(9).size)
+    assert np.isfinite(closed_form(np.zeros((1, 2, 8, 8, 1), np.uint8))).all(), "stills of one colour, two frames"
+
+
+def test_windows_follow_the_protocol() -> None:
+    spans = SHAPES.spans("train")[:30]
+    one = draw(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 0)
+    assert len(one) == 30 == len({window.span.index for window in one})
+    assert all(0 <= window.start <= 64 - 25 for window in one) and len({window.start for window in one}) > 5
+    assert (
+        one
+        == draw(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 0)
+        != draw(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 1)
+    )
+    many = draw(spans[:3], protocol("footage", frames=16), 50, 0)
+    assert len(many) == 50 and len(set(many[:9])) == 9, "three stretches of each come before any comes again"
+    a, b = halves(spans, 0)
+    assert not set(a) & set(b) and set(a) | set(b) == set(spans)
+
+
+def test_protocols_are_what_their_papers_say() -> None:
+    fvd = PROTOCOLS["styleganv-fvd16"]
+    assert (fvd.clips, fvd.frames, fvd.stride, fvd.start, fvd.windows, fvd.flip) == (
+        2048,
+        16,
+        1,
+        "random",
+        "one",
+        False,
+    )
+    assert fvd.repeats == 10 and PROTOCOLS["styleganv-fvd128-subsample8"].span == 121
+    assert protocol("styleganv-fvd16", clips=100).name == "styleganv-fvd16, changed"
+    assert protocol("styleganv-fvd16", repeats=1).name == "styleganv-fvd16"
+    for wrong in ({"clips": 1}, {"frames": 1}, {"fps": 0.0}, {"height": 4}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            protocol("footage", **wrong)
+
+
+def quick(a: Path | str, b: Path | str, **more: object) -> Evaluation:
+    return api.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
+
+
+def test_repeats_are_means_with_their_spread(tmp_path: Path) -> None:
+    a, b = (write_pictures(tmp_path / name, shapes(12, first)) for name, first in (("a", 0), ("b", 50)))
+    found = quick(a, b, metrics="kvd,prdc", clips=8, repeats=3).figure("kernel")
+    assert len(found.repeats) == 3 and found.value == pytest.approx(sum(found.repeats) / 3)
+    assert found.seeds == (0, 1, 2) and found.interval and "3 repeats" in found.interval.how
+    assert len(set(found.repeats)) == 3 and found.floor
+
+
+def test_a_glance_tells_colours_and_stills() -> None:
+    plain = np.broadcast_to(np.array([10, 200, 30], np.uint8), (1, 4, 8, 8, 3))
+    still = np.broadcast_to(np.random.default_rng(0).integers(0, 256, (1, 1, 8, 8, 3), dtype=np.uint8), (1, 4, 8, 8, 3))
+    moves = np.random.default_rng(1).integers(0, 256, (1, 4, 8, 8, 3), dtype=np.uint8)
+    found = glance(np.concatenate([plain, still, moves]))
+    assert found[0].tolist() == [0, 0] and found[1, 0] > 100 and found[1, 1] == 0 and found[2].min() > 100
