@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         play,
         predict,
         reconstruct,
+        serve,
         train,
         translate,
     )
@@ -51,6 +52,7 @@ _HOMES = {
             "play",
             "predict",
             "reconstruct",
+            "serve",
             "train",
             "translate",
         ),
@@ -90,6 +92,7 @@ __all__ = [
     "predict",
     "preset",
     "reconstruct",
+    "serve",
     "train",
     "translate",
 ]

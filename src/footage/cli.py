@@ -32,6 +32,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "interpolate": api.interpolate,
     "embed": api.embed,
     "models": api.models,
+    "serve": api.serve,
 }
 """Every command, by name."""
 POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end")

@@ -4,6 +4,7 @@ from footage.api.data import audit, ingest
 from footage.api.loading import evaluate, load, models
 from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
 from footage.api.playing import play
+from footage.api.serving import serve
 from footage.api.training import Run, compare, train
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "play",
     "predict",
     "reconstruct",
+    "serve",
     "train",
     "translate",
 ]
