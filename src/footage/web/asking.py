@@ -69,7 +69,7 @@ class Asked(Form):
         Raises:
             LibraryError: a metric cannot be read, or a value is not known.
         """
-        rest = self.model_dump(exclude={"text", "sort", "tag", "without", "metric"})
+        rest = self.model_dump(include=Asked.model_fields.keys() - {"text", "sort", "tag", "without", "metric"})
         filters = Filters(
             tags=tuple(self.tag), without=tuple(self.without), metrics=tuple(map(_bounds, self.metric)), **rest
         )

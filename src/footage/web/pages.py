@@ -50,7 +50,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(length=words.length, size=words.size, day=words.day, kind=kind)
+    made.filters.update(duration=words.duration, size=words.size, day=words.day, kind=kind)
     return made
 
 

@@ -55,7 +55,7 @@ def size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def length(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a length such as 0:04 or 1:02:03; of less than ten seconds with a tenth."""
     if 0 < seconds < 10:
         return f"{seconds:.1f} s"
