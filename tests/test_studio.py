@@ -83,7 +83,9 @@ def test_finding(client: TestClient) -> None:
 
 def test_judging_undo_and_the_bin(client: TestClient, studio: Studio) -> None:
     assert client.patch("/api/clips/2", json={"stars": 4, "verdict": "keep"}).json()["stars"] == 4
-    assert client.post("/api/clips/bulk", json={"ids": [1, 2, 3], "changes": {}, "tag": ["good"]}).json() == {"clips": 3}
+    assert client.post("/api/clips/bulk", json={"ids": [1, 2, 3], "changes": {}, "tag": ["good"]}).json() == {
+        "clips": 3
+    }
     assert client.get("/api/clips/ids", params={"tag": ["first", "good"]}).json() == [3, 2, 1]
     assert client.post("/api/undo").json()["what"] == "tag good"
     assert client.get("/api/clips/ids", params={"tag": "good"}).json() == []

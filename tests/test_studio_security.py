@@ -28,7 +28,9 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     library = Library(tmp_path / "library")
     library.add(write(tmp_path / "one.mp4", moving(8)))
     (tmp_path / "models" / "run" / "samples").mkdir(parents=True)
-    made = Studio(library, Shelf(tmp_path / "models"), Keys(), Limits(upload=3_000_000, check_seconds=20, changes=1.0, burst=80))
+    made = Studio(
+        library, Shelf(tmp_path / "models"), Keys(), Limits(upload=3_000_000, check_seconds=20, changes=1.0, burst=80)
+    )
     yield made
     made.close()
 
@@ -39,7 +41,9 @@ def open_client(studio: Studio, **headers: str) -> TestClient:
     return client
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "[::1", "a:b:c", "localhost:99999"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "[::1", "a:b:c", "localhost:99999"]
+)
 def test_other_host_names_are_not_served(studio: Studio, host: str) -> None:
     assert open_client(studio, host=host).get("/").status_code == 421
 
@@ -75,7 +79,10 @@ def test_other_sites_cannot_show_or_read_what_is_here(studio: Studio) -> None:
     answer = open_client(studio).get("/api/clips")
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-    assert open_client(studio, **{"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).get("/").status_code == 200
+    assert (
+        open_client(studio, **{"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).get("/").status_code
+        == 200
+    )
 
 
 def test_beyond_this_machine_a_token_is_asked_for(tmp_path: Path) -> None:
@@ -194,7 +201,9 @@ def test_a_zip_file_writes_nothing_outside(studio: Studio, tmp_path: Path) -> No
     assert not list(tmp_path.rglob("escaped*")) and not Path("/etc/escaped.mp4").exists()
 
 
-def test_decoding_has_limits_of_time_and_memory(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_has_limits_of_time_and_memory(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     object.__setattr__(studio.limits, "check_memory", 60_000_000)
     good = write(tmp_path / "good.mp4", moving(8, seed=3)).read_bytes()
     client = open_client(studio)
@@ -208,7 +217,10 @@ def test_decoding_has_limits_of_time_and_memory(studio: Studio, tmp_path: Path, 
 def test_bodies_and_changes_have_limits(studio: Studio) -> None:
     client = open_client(studio)
     assert client.patch("/api/clips/1", json={"notes": "x" * 5_000_000}).status_code == 413
-    assert client.patch("/api/clips/1", content=b"{" * 100_000, headers={"content-type": "application/json"}).status_code == 422
+    assert (
+        client.patch("/api/clips/1", content=b"{" * 100_000, headers={"content-type": "application/json"}).status_code
+        == 422
+    )
     assert client.patch("/api/clips/1", content=b'{"title": "\\ud800"}').status_code in (400, 422)
     codes = [client.post("/api/redo").status_code for _ in range(studio.limits.burst + 20)]
     assert codes[-1] == 429 and codes[0] == 200

@@ -65,6 +65,10 @@ class Known:
     """What else it was made with."""
     parents: tuple[Parent, ...] = ()
     """What it was made from."""
+    fps: float | None = None
+    """Frames in a second of a folder of pictures; None for 25."""
+    made: dict[str, Any] | None = None
+    """What is to be taken for the metadata in the file; None to read that."""
 
 
 def add(holding: Holding, path: Path, known: Known, most: int | None = None) -> tuple[Entry, bool]:
@@ -101,11 +105,12 @@ def _add_folder(holding: Holding, path: Path, known: Known) -> tuple[Entry, bool
     """Take a folder of pictures in as one video."""
     pictures = Footage(path)
     height, width = pictures.size()
-    how = {"height": height, "width": width, "channels": 3, "fps": FRAMES_FPS}
+    fps = known.fps or FRAMES_FPS
     scratch = holding.vault.scratch("mp4")
     try:
         metadata = read_metadata(path)
-        write_clip(scratch, pictures.chunks(**how), fps=FRAMES_FPS, metadata=metadata)  # type: ignore[arg-type]
+        chunks = pictures.chunks(height=height, width=width, channels=3, fps=fps)
+        write_clip(scratch, chunks, fps=fps, metadata=metadata)
         return add(holding, scratch, _named(path, known))
     finally:
         scratch.unlink(missing_ok=True)
@@ -193,7 +198,7 @@ def _enter(
     holding: Holding, digest: str, suffix: str, stored: Path, known: Known, seen: Glimpse
 ) -> tuple[Entry, bool] | None:
     """Make the row of a file that was looked at."""
-    origin = intake.origin(stored)
+    origin = intake.origin(stored) if known.made is None else intake.origin_of(known.made)
     vectors, vector = holding.vectors(look.KIND), look.look(seen)
     with holding.database.write() as connection:
         if not holding.vault.inside(stored):
@@ -256,7 +261,7 @@ def _insert(
         name = origin.model or origin.weights[:12]
         connection.execute("INSERT OR IGNORE INTO models (digest, name) VALUES (?, ?)", (origin.weights, name))
     edits.index(connection, [number])
-    edits.record(connection, "added", [(number, "deleted", json.dumps(now), "null")])
+    edits.record(connection, edits.ADDED, [(number, "deleted", json.dumps(now), "null")])
     return number
 
 

@@ -16,6 +16,10 @@ EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
 """Columns that a person may change; tags, albums and the bin are changed likewise."""
 TEXTUAL = frozenset({"title", "prompt", "label", "notes", "tags"})
 """Fields whose change changes what is searched."""
+ADDED = "added"
+"""What the history calls the taking in of clips."""
+TOGETHER = 10.0
+"""Clips that are taken in within this many seconds of each other are one step of the history."""
 REMEMBERED = 10_000
 """Entries of the history that are kept."""
 
@@ -90,9 +94,15 @@ def apply(connection: sqlite3.Connection, what: str, edits: Iterable[Edit]) -> i
 
 def record(connection: sqlite3.Connection, what: str, rows: Sequence[tuple[int, str, str, str]]) -> int:
     """Remember changes (clip, field, JSON before, JSON after); what was undone before can no longer be redone."""
+    now = time.time()
     connection.execute("DELETE FROM history WHERE undone = 1")
-    cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (time.time(), plain(what)))
-    entry = int(cursor.lastrowid or 0)
+    last = connection.execute("SELECT * FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    if what == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
+        entry = int(last["id"])
+        connection.execute("UPDATE history SET time = ? WHERE id = ?", (now, entry))
+    else:
+        cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (now, plain(what)))
+        entry = int(cursor.lastrowid or 0)
     connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [(entry, *row) for row in rows])
     connection.execute("DELETE FROM history WHERE id <= ?", (entry - REMEMBERED,))
     return entry

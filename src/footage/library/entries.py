@@ -135,5 +135,5 @@ def fold(text: str) -> str:
 
 
 def searched(values: Iterable[Any]) -> str:
-    """Return the text that finds a clip, from its texts."""
-    return "\n".join(fold(str(value)) for value in values if value not in (None, ""))
+    """Return the text that finds a clip, from its texts; see `words` for how it ends."""
+    return "\n".join(fold(str(value)) for value in values if value not in (None, "")) + "\n\n"

@@ -99,7 +99,7 @@ def _named(holding: Holding, clips: Sequence[int], how: Export) -> Iterator[Name
 
 def file_name(title: str) -> str:
     """Return a title as a file's name that every system takes, without an ending."""
-    name = re.sub(r"[^\w.()+=,@ -]+", "_", title).strip(" ._-")[:LONGEST_NAME].rstrip(" .")
+    name = re.sub(r"[^\w.(), -]+", "_", title).strip(" ._-")[:LONGEST_NAME].rstrip(" .")
     while len(name.encode()) > 2 * LONGEST_NAME:
         name = name[:-1]
     return f"_{name}" if not name or RESERVED.fullmatch(name) else name

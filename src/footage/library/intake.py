@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from footage import files
-from footage.errors import MediaError
 from footage.library.entries import LONGEST_TEXT, plain
-from footage.library.vault import Vault
+from footage.library.vault import DiskFull, Vault
 from footage.video.encode import read_metadata
 from footage.video.glimpse import Glimpse
 
@@ -88,5 +87,5 @@ def draw(vault: Vault, digest: str, seen: Glimpse) -> None:
                 picture.save(temporary, format="WEBP", quality=THUMBNAIL_QUALITY, method=2, **options)
     except OSError as error:
         if error.errno in files.DISK_FAULTS:
-            raise MediaError("the disk is full, the clip was not added", "free some space and go on") from error
+            raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
         raise

@@ -144,7 +144,8 @@ class Library:
             LibraryError: an order or a cursor that is not known.
         """
         with self._database.read() as connection:
-            return search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
+            clips, following = search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
+            return Page(self._holding.entries(connection, clips), following)
 
     def count(self, filters: Filters | None = None, text: str = "") -> int:
         """Return how many clips there are, of those that filters and words find."""
@@ -161,6 +162,17 @@ class Library:
         """
         with self._database.read() as connection:
             return search.facets(connection, Query(filters or Filters(), text), most)
+
+    def check(self, clips: Iterable[int]) -> None:
+        """Make sure that clips are there, in the library or the bin.
+
+        Raises:
+            LibraryError: one is not.
+        """
+        wanted = list(clips)
+        known = {entry.id for entry in self.entries(wanted)}
+        if unknown := [clip for clip in wanted if clip not in known]:
+            raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
 
     def ids(self, chosen: Chosen) -> list[int]:
         """Return the numbers of the clips that are meant, in order."""
@@ -279,13 +291,10 @@ class Library:
         return self._move(chosen, None, "out of the bin")
 
     def _move(self, chosen: Chosen, deleted: float | None, what: str) -> int:
+        ids = self.ids(chosen)
         with self._database.write() as connection:
-            clips = [
-                e
-                for e in self._holding.entries(connection, self.ids(chosen))
-                if (e.deleted is None) != (deleted is None)
-            ]
-            edits.apply(connection, what, [(entry.id, "deleted", deleted) for entry in clips])
+            clips = [e.id for e in self._holding.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
+            edits.apply(connection, what, [(clip, "deleted", deleted) for clip in clips])
         return len(clips)
 
     def purge(self, chosen: Chosen | None = None) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from footage.data.signatures import find_duplicates, moments, signature
+from footage.data.signatures import Signature, find_duplicates, moments, signature
 from footage.errors import LibraryError, MediaError
 from footage.library import intake, look, search
 from footage.library.entries import Entry
@@ -18,8 +19,8 @@ from footage.video.glimpse import glimpse
 
 Vector = npt.NDArray[np.float32]
 
-NEAR = 0.97
-"""Copies are at least this much alike in `look`; those that are get compared in full."""
+NEAR = 0.93
+"""Clips that are less alike are not compared any further. Copies of half the size at CRF 23 have more than this."""
 SIGHT = 96
 """Pixels of the longer side of the frames that copies are compared by."""
 
@@ -67,65 +68,28 @@ def _largest(cosines: Vector, count: int) -> list[int]:
 
 
 def duplicates(holding: Holding, filters: Filters) -> list[list[Entry]]:
-    """Return groups of near-duplicates; see `Library.duplicates`."""
-    vectors = holding.vectors(look.KIND)
+    """Return groups of near-duplicates; see `Library.duplicates`.
+
+    Vectors pick the clips that come into question; these are compared by what moves in them, and where.
+    """
     with holding.database.read() as connection:
         clips = search.numbers(connection, Query(filters, sort="oldest"))
-    near: dict[int, set[int]] = {}
-    for later, earlier, _ in vectors.pairs(clips, NEAR):
-        near.setdefault(later, set()).add(later)
-        near[later].add(earlier)
-    groups = _joined(near.values())
-    found: list[list[Entry]] = []
-    for group in groups:
-        found += _copies(holding, group)
-    return found
-
-
-def _joined(sets: object) -> list[list[int]]:
-    """Join sets that overlap."""
-    first: dict[int, int] = {}
-
-    def root(number: int) -> int:
-        while first.setdefault(number, number) != number:
-            first[number] = first[first[number]]
-            number = first[number]
-        return number
-
-    for members in sets:  # type: ignore[attr-defined]
-        ordered = sorted(members)
-        for other in ordered[1:]:
-            first[root(other)] = root(ordered[0])
-    groups: dict[int, list[int]] = {}
-    for number in sorted(first):
-        groups.setdefault(root(number), []).append(number)
-    return list(groups.values())
-
-
-def _copies(holding: Holding, group: list[int]) -> list[list[Entry]]:
-    """Compare clips that look alike in full; return those that are copies of each other, the best of them first."""
+    near = holding.vectors(look.KIND).close(clips, NEAR)
     with holding.database.read() as connection:
-        entries = holding.entries(connection, group)
+        entries = holding.entries(connection, near)
     # The best first: kept ones, by stars, size of picture and of file.
     entries.sort(key=lambda e: (e.verdict != "keep", -e.stars, -e.width * e.height, -e.bytes, e.id))
-    seen: list[Entry] = []
-    marks: list[npt.NDArray[np.uint8]] = []
+    shapes: dict[tuple[int, ...], list[tuple[Entry, Signature]]] = {}
     for entry in entries:
-        try:
+        with contextlib.suppress(MediaError):  # its file is gone
             pictures = glimpse(holding.vault.path(entry.digest, entry.suffix), side=SIGHT).pictures
-        except MediaError:
-            continue
-        chosen = pictures[moments(len(pictures))]
-        marks.append(signature(chosen))
-        seen.append(entry)
+            mark = signature(pictures[moments(len(pictures))])
+            shapes.setdefault(mark.shape, []).append((entry, mark))
     found: dict[int, list[Entry]] = {}
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for number, mark in enumerate(marks):
-        shapes.setdefault(mark.shape, []).append(number)
     for members in shapes.values():
-        for pair in find_duplicates(np.stack([marks[i] for i in members]), [seen[i].seconds for i in members]):
-            kept = members[pair.of]
-            found.setdefault(kept, [seen[kept]]).append(seen[members[pair.clip]])
+        for pair in find_duplicates(np.stack([m for _, m in members]), [e.seconds for e, _ in members]):
+            kept = members[pair.of][0]
+            found.setdefault(kept.id, [kept]).append(members[pair.clip][0])
     return list(found.values())
 
 

@@ -28,12 +28,16 @@ KIND = "look-1"
 """Name of these vectors; another when their meaning changes."""
 BINS = 4
 """Bins of each colour."""
+COMMONPLACE = 0.03
+"""Weight of the commonest colour; that which is furthest from it weighs 1 more."""
 PLACES = 4
 """Cells along each side of the grids."""
 TURNS = 8
 """Directions."""
-FINE = 48
-"""Cells along each side of the pictures that texture and motion are taken from."""
+FINE = 32
+"""Cells along each side of the pictures that all is taken from."""
+MOMENTS = 12
+"""Pictures that are looked at, at most."""
 WEIGHTS = {"colour": 0.35, "layout": 0.25, "texture": 0.2, "motion": 0.2}
 """Share of each part in the likeness."""
 WIDTH = BINS**3 + 3 * PLACES**2 + TURNS * PLACES**2 + PLACES**2 + 2 * TURNS
@@ -42,7 +46,9 @@ WIDTH = BINS**3 + 3 * PLACES**2 + TURNS * PLACES**2 + PLACES**2 + 2 * TURNS
 
 def look(seen: Glimpse) -> Vector:
     """Return the vector of a clip, float32 (WIDTH,), of length 1."""
-    small, after = (pool(frames, FINE) / 255 for frames in (seen.pictures, seen.following))  # → (M, g, g', 3)
+    step = max(1, len(seen.pictures) // MOMENTS)
+    frames = seen.pictures[step // 2 :: step], seen.following[step // 2 :: step]
+    small, after = (pool(chosen, FINE) / 255 for chosen in frames)  # → (M, g, g', 3)
     parts = {
         "colour": _colour(small),
         "layout": _layout(small),
@@ -62,7 +68,10 @@ def _unit(values: Values) -> Values:
 
 def _colour(small: Values) -> Values:
     """Return the root of the histogram of colours (BINS³,) of pictures (M, g, g', 3)."""
-    place = small.reshape(-1, 3) * (BINS - 1)
+    colours = small.reshape(-1, 3)
+    # What stands out counts more than what is everywhere, so that a wall does not drown who walks past it.
+    weight = COMMONPLACE + np.abs(colours - np.median(colours, axis=0)).max(axis=1)
+    place = colours * (BINS - 1)
     low = np.minimum(place.astype(int), BINS - 2)
     part = place - low
     histogram = np.zeros(BINS**3, dtype=np.float32)
@@ -70,7 +79,7 @@ def _colour(small: Values) -> Values:
         offset = np.array([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
         share = np.where(offset, part, 1 - part).prod(axis=1)
         index = (low + offset) @ np.array([BINS**2, BINS, 1])
-        histogram += np.bincount(index, weights=share, minlength=BINS**3).astype(np.float32)
+        histogram += np.bincount(index, weights=share * weight, minlength=BINS**3).astype(np.float32)
     return np.sqrt(histogram)
 
 
@@ -117,13 +126,8 @@ def _slopes(grey: Values) -> tuple[Values, Values]:
 
 def _spread(turn: Values, strength: Values) -> Values:
     """Share strengths (M, g, g') among the two nearest of TURNS directions: (M, g, g', TURNS)."""
-    low = np.floor(turn).astype(int)
-    part = turn - low
-    shares = np.zeros((*turn.shape, TURNS), dtype=np.float32)
-    for step, share in ((0, 1 - part), (1, part)):
-        index = ((low + step) % TURNS)[..., None]
-        np.put_along_axis(shares, index, (strength * share)[..., None].astype(np.float32), axis=-1)
-    return shares
+    away = np.abs(turn[..., None] - np.arange(TURNS))  # (M, g, g') → (M, g, g', TURNS)
+    return np.asarray(np.maximum(0, 1 - np.minimum(away, TURNS - away)) * strength[..., None])
 
 
 def _grid(picture: Values, cells: int) -> Values:

@@ -51,6 +51,7 @@ _FIRST = (
     )
     """,
     "CREATE INDEX clips_live ON clips (deleted, id)",
+    "CREATE INDEX clips_facets ON clips (deleted, origin, model, label, verdict, stars, codec)",
     "CREATE INDEX clips_stars ON clips (deleted, stars, id)",
     "CREATE INDEX clips_verdict ON clips (deleted, verdict, id)",
     "CREATE INDEX clips_model ON clips (deleted, model, id)",
@@ -154,6 +155,7 @@ _FIRST = (
     # What is searched: a clip's words in one folded text. Trigrams find parts of words, and Chinese.
     "CREATE TABLE texts (clip INTEGER PRIMARY KEY REFERENCES clips (id) ON DELETE CASCADE, body TEXT NOT NULL)",
     "CREATE VIRTUAL TABLE words USING fts5(body, content='texts', content_rowid='clip', tokenize='trigram')",
+    "CREATE VIRTUAL TABLE trigrams USING fts5vocab(words, 'row')",
     """
     CREATE TRIGGER texts_added AFTER INSERT ON texts BEGIN
         INSERT INTO words (rowid, body) VALUES (new.clip, new.body);

@@ -7,11 +7,13 @@ import dataclasses
 import json
 import math
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from footage.errors import LibraryError, nearest
-from footage.library.entries import COLUMNS, VERDICTS, Entry, entry, fold
+from footage.library import words
+from footage.library.entries import VERDICTS, Entry
 
 SORTS: dict[str, tuple[str, str]] = {
     "newest": ("c.id", "DESC"),
@@ -25,10 +27,6 @@ SORTS: dict[str, tuple[str, str]] = {
     "changed": ("c.changed", "DESC"),
 }
 """Orders of a query: expression and direction. `metric:NAME` and `metric:NAME:asc` sort by a figure."""
-COMMON = 2000
-"""Matches from which on words are looked up clip by clip, in the wanted order, instead of all at once."""
-TRIGRAM = 3
-"""Shortest word that the index finds."""
 ORIGINS = ("generated", "imported")
 """Where clips come from."""
 MOST = 1000
@@ -210,8 +208,8 @@ Conditions = tuple[list[str], list[Any]]
 _EQUAL = ("origin", "model", "weights", "label", "seed", "verdict", "codec", "missing")
 
 
-def conditions(filters: Filters) -> Conditions:
-    """Return filters as SQL conditions on `clips AS c`."""
+def conditions(filters: Filters, *, indexed: bool = False) -> Conditions:
+    """Return filters as SQL conditions on `clips AS c`; `indexed` where the order is that of stars."""
     said: list[str] = ["c.deleted IS NOT NULL" if filters.bin else "c.deleted IS NULL"]
     values: list[Any] = []
 
@@ -223,7 +221,8 @@ def conditions(filters: Filters) -> Conditions:
         if (value := getattr(filters, name)) is not None:
             add(f"c.{name} = ?", value)
     if (filters.min_stars, filters.max_stars) != (0, 5):
-        add("c.stars BETWEEN ? AND ?", filters.min_stars, filters.max_stars)
+        # A plus keeps SQLite from going by stars, which would mean sorting all that it finds.
+        add(f"{'' if indexed else '+'}c.stars BETWEEN ? AND ?", filters.min_stars, filters.max_stars)
     for text, value in (
         ("c.seconds >= ?", filters.min_seconds),
         ("c.seconds <= ?", filters.max_seconds),
@@ -258,31 +257,6 @@ def _metric(name: str) -> str:
     return f'$."{name}"'
 
 
-def words(text: str) -> list[str]:
-    """Cut what was searched for into folded words; what stands in double quotes stays together."""
-    parts = fold(text).split('"')
-    found = [word for number, part in enumerate(parts) for word in ([part.strip()] if number % 2 else part.split())]
-    return list(dict.fromkeys(word for word in found if word))
-
-
-def _text_conditions(connection: sqlite3.Connection, text: str) -> Conditions:
-    """Return words as conditions; rare ones by the index, which is quick where few clips match, common ones in turn."""
-    found = words(text)
-    long = [word for word in found if len(word) >= TRIGRAM]
-    match = " AND ".join('"' + word.replace('"', '""') + '"' for word in long)
-    said: list[str] = []
-    values: list[Any] = []
-    if long:
-        few = "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)"
-        if connection.execute(few, (match, COMMON)).fetchone()[0] < COMMON:
-            said, values = ["c.id IN (SELECT rowid FROM words WHERE words MATCH ?)"], [match]
-            found = [word for word in found if len(word) < TRIGRAM]
-    if found:
-        holds = " AND ".join("instr(t.body, ?) > 0" for _ in found)
-        said.append(f"EXISTS (SELECT 1 FROM texts t WHERE t.clip = c.id AND {holds})")
-    return said, [*values, *found]
-
-
 def _order(sort: str) -> tuple[str, str, list[Any]]:
     """Return the expression that is sorted by, its direction, and its values. What has no figure comes last."""
     if sort.startswith("metric:"):
@@ -295,37 +269,44 @@ def _order(sort: str) -> tuple[str, str, list[Any]]:
     return *SORTS[sort], []
 
 
-def matching(connection: sqlite3.Connection, query: Query) -> Conditions:
-    """Return a query as SQL conditions on `clips AS c`, and their values."""
-    said, values = conditions(query.filters)
-    more, given = _text_conditions(connection, query.text)
+def matching(connection: sqlite3.Connection, query: Query, *, all_at_once: bool = True) -> Conditions:
+    """Return a query as SQL conditions on `clips AS c`, and their values; see `words.conditions`."""
+    said, values = conditions(query.filters, indexed=query.sort == "stars")
+    more, given = words.conditions(connection, query.text, all_at_once=all_at_once)
     return [*said, *more], [*values, *given]
 
 
-def select(connection: sqlite3.Connection, query: Query, cursor: str | None, limit: int) -> Page:
-    """Return a page of the clips that a query finds.
+def select(
+    connection: sqlite3.Connection, query: Query, cursor: str | None, limit: int
+) -> tuple[list[int], str | None]:
+    """Return the numbers of a page of the clips that a query finds, and the cursor of the next page.
 
     Raises:
         LibraryError: the cursor is not one that this query gave, or the order is not known.
     """
     expression, way, inner = _order(query.sort)
-    said, values = matching(connection, query)
+    said, values = matching(connection, query, all_at_once=False)
     if cursor is not None:
         said.append(f"({expression}, c.id) {'<' if way == 'DESC' else '>'} (?, ?)")
         values += [*inner, *_read_cursor(cursor, query.sort)]
     limit = max(1, min(limit, MOST))
     rows = connection.execute(
-        f"SELECT {COLUMNS}, {expression} AS mark FROM clips c WHERE {' AND '.join(said)} "
+        f"SELECT c.id, {expression} AS mark FROM clips c WHERE {' AND '.join(said)} "
         f"ORDER BY {expression} {way}, c.id {way} LIMIT ?",
         [*inner, *values, *inner, limit + 1],
     ).fetchall()
     shown = rows[:limit]
     following = _cursor(query.sort, shown[-1]["mark"], shown[-1]["id"]) if len(rows) > limit else None
-    return Page([entry(row) for row in shown], following)
+    return [row["id"] for row in shown], following
 
 
 def count(connection: sqlite3.Connection, query: Query) -> int:
     """Return how many clips a query finds."""
+    sought = words.seek(connection, query.text)
+    if query.filters == Filters() and sought.match and not sought.rest:
+        binned = "SELECT id FROM clips WHERE deleted IS NOT NULL"
+        asked = f"SELECT count(*) FROM words WHERE words MATCH ? AND rowid NOT IN ({binned})"
+        return int(connection.execute(asked, (sought.match,)).fetchone()[0])
     said, values = matching(connection, query)
     return int(connection.execute(f"SELECT count(*) FROM clips c WHERE {' AND '.join(said)}", values).fetchone()[0])
 
@@ -343,20 +324,21 @@ def facets(connection: sqlite3.Connection, query: Query, most: int) -> dict[str,
     """Return the values that the found clips have, with how often, commonest first: what a panel of filters shows."""
     said, values = matching(connection, query)
     where = " AND ".join(said)
-    found: dict[str, list[tuple[Any, int]]] = {}
-    for name in FACETS:
-        rows = connection.execute(
-            f"SELECT c.{name}, count(*) AS n FROM clips c WHERE {where} AND c.{name} IS NOT NULL "
-            f"GROUP BY c.{name} ORDER BY n DESC, c.{name} LIMIT ?",
-            [*values, most],
-        )
-        found[name] = [(row[0], row[1]) for row in rows]
-    rows = connection.execute(
-        f"SELECT t.tag, count(*) AS n FROM tags t JOIN clips c ON c.id = t.clip WHERE {where} "
-        "GROUP BY t.tag ORDER BY n DESC, t.tag LIMIT ?",
-        [*values, most],
-    )
-    return {**found, "tags": [(row[0], row[1]) for row in rows]}
+    columns = ", ".join(f"c.{name}" for name in FACETS)
+    counts: dict[str, Counter[Any]] = {name: Counter() for name in FACETS}
+    for row in connection.execute(
+        f"SELECT {columns}, count(*) AS n FROM clips c WHERE {where} GROUP BY {columns}", values
+    ):
+        for name in FACETS:
+            if row[name] is not None:
+                counts[name][row[name]] += row["n"]
+    found = {name: sorted(counter.items(), key=lambda item: (-item[1], item[0])) for name, counter in counts.items()}
+    inside = f"clip IN (SELECT c.id FROM clips c WHERE {where})"
+    if said == ["c.deleted IS NULL"]:  # all of them: it is quicker to leave out the few that lie in the bin
+        inside = "clip NOT IN (SELECT id FROM clips WHERE deleted IS NOT NULL)"
+    asked = f"SELECT tag, count(*) AS n FROM tags WHERE {inside} GROUP BY tag ORDER BY n DESC, tag LIMIT ?"
+    rows = connection.execute(asked, [*values, most])
+    return {**{name: items[:most] for name, items in found.items()}, "tags": [(row[0], row[1]) for row in rows]}
 
 
 def _cursor(sort: str, mark: Any, number: int) -> str:

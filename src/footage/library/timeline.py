@@ -13,6 +13,8 @@ from footage.library.entries import Entry
 
 ADAPTERS = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}
 """OpenTimelineIO's adapter for each ending: its own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
+TIMECODES = (24.0, 25.0, 30.0, 50.0, 60.0)
+"""Rates of timelines that count in timecode: a multiple of the clips' own where there is one, else the nearest."""
 STILL_FPS = 25.0
 """Rate of a timeline that holds pictures only."""
 STILL_SECONDS = 4.0
@@ -61,16 +63,21 @@ def edit_list(name: str, shots: Sequence[Shot], suffix: str, fps: float | None =
         raise LibraryError("the files of all these clips are gone", "see: footage library verify")
     rates = collections.Counter(shot.entry.fps for shot in shots if shot.entry.fps > 0)
     rate = fps or (rates.most_common(1)[0][0] if rates else STILL_FPS)
-    if suffix == ".edl":  # counts in whole frames of a timecode
-        rate = float(min((24, 25, 30, 50, 60), key=lambda usual: abs(usual - rate)))
+    if suffix in (".edl", ".xml"):  # they count in the frames of a timecode
+        rate = next((usual for usual in TIMECODES if usual % rate == 0), None) or min(
+            TIMECODES, key=lambda usual: abs(usual - rate)
+        )
     found = otio.schema.Timeline(name=name)
     track = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video)
     found.tracks.append(track)
     for shot in shots:
         track.append(_clip(otio, shot, rate))
+    if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
+        found, inner = otio.schema.SerializableCollection(name), found
+        found.append(inner)
     try:
         return str(otio.adapters.write_to_string(found, adapter_name=ADAPTERS[suffix]))
-    except otio.exceptions.OTIOError as error:
+    except (otio.exceptions.OTIOError, ValueError, TypeError, KeyError, AttributeError) as error:
         problem = f"OpenTimelineIO cannot write {suffix} ({type(error).__name__}: {error})"
         raise LibraryError(problem, 'try .otio, or install the adapters: pip install "footage[timeline]"') from error
 

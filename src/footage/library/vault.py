@@ -33,6 +33,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STORED = re.compile(r"([0-9a-f]{64})\.([0-9a-z]{1,5})")
 
 
+class DiskFull(MediaError):
+    """The disk is full: the clip was not added, and no other will be."""
+
+
 class Vault:
     """The files of a library. No path that it gives or takes leaves the library's folder.
 
@@ -110,7 +114,7 @@ class Vault:
             _settle(final.parent)
         except OSError as error:
             if error.errno in files.DISK_FAULTS:
-                raise MediaError("the disk is full, the clip was not added", "free some space and go on") from error
+                raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
             raise
         finally:
             temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,20 +106,20 @@ class Vectors:
             found += part[~there].tolist()
         return found
 
-    def pairs(self, ids: Sequence[int], least: float) -> Iterator[tuple[int, int, float]]:
-        """Yield the pairs of clips that are at least this much alike: the later, the earlier, the cosine."""
-        matrix, order = (
-            self.matrix(),
-            np.asarray([i for i in sorted(ids) if i < self.matrix().shape[0]], dtype=np.int64),
-        )
+    def close(self, ids: Sequence[int], least: float) -> list[int]:
+        """Return the clips, of some, that are at least this much like another of them."""
+        matrix = self.matrix()
+        order = np.asarray([i for i in sorted(ids) if i < len(matrix)], dtype=np.int64)
+        found = np.zeros(len(order), dtype=bool)
         for first in range(0, len(order), BLOCK // 4):
-            rows = order[first : first + BLOCK // 4]
+            rows = matrix[order[first : first + BLOCK // 4]]
             for before in range(0, first + 1, BLOCK // 4):
-                columns = order[before : before + BLOCK // 4]
-                alike = matrix[rows] @ matrix[columns].T  # (n, m)
-                for i, j in zip(*np.nonzero(alike >= least), strict=True):
-                    if rows[i] > columns[j]:
-                        yield int(rows[i]), int(columns[j]), float(alike[i, j])
+                alike = rows @ matrix[order[before : before + BLOCK // 4]].T >= least  # (n, m)
+                if first == before:
+                    np.fill_diagonal(alike, False)
+                found[first : first + len(alike)] |= alike.any(axis=1)
+                found[before : before + alike.shape[1]] |= alike.any(axis=0)
+        return [int(i) for i in order[found]]
 
 
 FULL = (28, "No space left on device")

@@ -9,10 +9,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
-from footage.errors import FootageError, LibraryError, MediaError
+from footage.errors import LibraryError, MediaError
 from footage.library import adding, edits, origins
 from footage.library.adding import Known, Parent
 from footage.library.albums import Albums
@@ -20,7 +21,7 @@ from footage.library.entries import LONGEST_TEXT, plain
 from footage.library.exporting import FORMAT, SCHEMA, SHEET, TABLE
 from footage.library.holding import Holding
 from footage.library.origins import ModelCard
-from footage.library.vault import PICTURES, SUFFIXES
+from footage.library.vault import PICTURES, SUFFIXES, DiskFull
 
 LARGEST_TABLE = 512 * 2**20
 """Bytes of the table of an export, at most."""
@@ -52,22 +53,22 @@ def unpack(holding: Holding, path: Path, most_bytes: int, most_files: int) -> Un
         added: list[int] = []
         known: list[int] = []
         refused: list[tuple[str, str]] = []
-        left = most_bytes
+        budget = _Budget(most_bytes)
         for info in inside:
             name = info.filename
             if info.is_dir() or name in (TABLE, SHEET) or name.startswith("__MACOSX/"):
                 continue
             try:
                 _sound(info)
-                taken = _Counted(packed, info, left)
-                entry, new = adding.take(
-                    holding, taken.open, PurePosixPath(name).suffix.lower()[1:], _known(path, name, table.get(name, {}))
-                )
-                left -= taken.bytes
+                about = _known(path, name, table.get(name, {}))
+                suffix = PurePosixPath(name).suffix.lower()[1:]
+                entry, new = adding.take(holding, partial(_begin, packed, info, budget), suffix, about)
+            except DiskFull:
+                raise
+            except TooLarge:
+                raise MediaError(f'"{path}" unpacks to more than {most_bytes:,} bytes', "divide it") from None
             except _FAULTS as error:
                 refused.append((plain(name, LONGEST_TEXT), plain(str(error), LONGEST_TEXT)))
-                if isinstance(error, TooLarge):
-                    raise MediaError(f'"{path}" unpacks to more than {most_bytes:,} bytes', "divide it") from None
                 continue
             (added if new else known).append(entry.id)
             if new:
@@ -79,7 +80,7 @@ class TooLarge(MediaError):
     """More is unpacked than was allowed."""
 
 
-_FAULTS = (FootageError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_FAULTS = (MediaError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What reading a damaged or hostile file of a zip raises."""
 
 
@@ -97,34 +98,36 @@ def _sound(info: zipfile.ZipInfo) -> None:
         raise MediaError("it has no ending of a clip", "")
 
 
+@dataclass
+class _Budget:
+    """Bytes that may still be unpacked."""
+
+    left: int
+
+
 class _Counted(io.RawIOBase):
     """A file inside a zip that is read up to a number of bytes, whatever it says of its size."""
 
-    def __init__(self, packed: zipfile.ZipFile, info: zipfile.ZipInfo, left: int) -> None:
-        self.packed, self.info, self.left = packed, info, left
-        self.bytes = 0
-        self.source: IO[bytes] | None = None
-
-    def open(self) -> IO[bytes]:
-        """Begin at the beginning."""
-        self.bytes = 0
-        self.source = self.packed.open(self.info)
-        return self  # type: ignore[return-value]
+    def __init__(self, source: IO[bytes], budget: _Budget) -> None:
+        self.source, self.budget = source, budget
 
     def read(self, size: int = -1) -> bytes:
         """Read some bytes."""
-        assert self.source is not None
         block = self.source.read(size)
-        self.bytes += len(block)
-        if self.bytes > self.left:
-            raise TooLarge(f"more than {self.left:,} bytes", "divide it")
+        self.budget.left -= len(block)
+        if self.budget.left < 0:
+            raise TooLarge("more bytes than were allowed", "divide it")
         return block
 
     def close(self) -> None:
         """End reading."""
-        if self.source is not None:
-            self.source.close()
+        self.source.close()
         super().close()
+
+
+def _begin(packed: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> IO[bytes]:
+    """Begin to read a file inside a zip."""
+    return cast(IO[bytes], _Counted(packed.open(info), budget))
 
 
 def _table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
@@ -146,7 +149,8 @@ def _known(path: Path, name: str, row: Mapping[str, Any]) -> Known:
     known: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
     for field, kind in _KINDS.items():
         value: Any = row.get(field)
-        if not isinstance(value, kind) or isinstance(value, bool):
+        fits = type(value) is kind
+        if not fits:
             continue
         try:
             if field == "metrics":

@@ -9,6 +9,7 @@ from footage.penalties import motion_autocorrelation
 from footage.signs import WARM_UP as WARM_UP
 from footage.signs import judge_samples as judge_samples
 
+
 def periodicity(clips: Tensor) -> float:
     """Return how regularly clips (B, C, T, H, W) repeat their motion: near 1 for a steady cycle, about 0 for none.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,12 @@ SIDE = 192
 """Pixels of the longer side of a picture, at most."""
 WHOLE = 900
 """Clips up to this many frames are decoded from first to last; longer ones at their moments only."""
+PIXELS = 1e9
+"""The same for the pixels of all frames: 480 frames of 1920×1080."""
+HELD = 256
+"""Frames that are held of a clip that is decoded from first to last, about."""
+REACH = 48
+"""Frames that are decoded from a key frame on to come to a moment, at most."""
 FASTEST = 240.0
 """Frames in a second, at most: some recorders write a clock's rate there."""
 USUAL = 25.0
@@ -69,10 +75,10 @@ def glimpse(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Glimpse:
     fps = min(info.fps or USUAL, FASTEST)
     length = round(info.duration * fps) if info.duration else info.frames
     size = _size(info.height, info.width, side)
-    if length is not None and length > WHOLE:
+    if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):
         shown, after = _sought(path, [t / fps for t in _spread(length, moments)], size)
         return Glimpse(info, length, fps, shown, after)
-    thinned = _Thinned(WHOLE)
+    thinned = _Thinned(HELD)
     for chunk in Decoder(path, height=size[0], width=size[1], channels=3, fps=fps, fit="stretch"):
         thinned.add(chunk.frames)
     return Glimpse(info, thinned.seen, fps, *thinned.pick(moments))
@@ -137,7 +143,7 @@ class _Thinned:
 
 
 def _sought(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Frames, Frames]:
-    """Decode two frames at each time: those at the key frame before it, which takes the same time in any video."""
+    """Decode two frames at each time, or, where key frames are further apart than `REACH`, before it."""
     import av
 
     shown: list[Frames] = []
@@ -149,7 +155,7 @@ def _sought(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Fram
             assert stream.time_base is not None
             try:
                 container.seek(start + int(time / stream.time_base), stream=stream, backward=True)
-                pair = [_small(frame, size) for frame in itertools.islice(container.decode(stream), 2)]
+                pair = _pair(container.decode(stream), start * float(stream.time_base) + time, size)
             except (av.error.FFmpegError, OSError, ValueError, LookupError):
                 continue  # damage at one moment costs no others
             if pair:
@@ -158,6 +164,16 @@ def _sought(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Fram
     if not shown:
         raise UnusableMedia("zero frames", "no moment of it can be decoded")
     return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
+
+
+def _pair(frames: Iterator[VideoFrame], time: float, size: tuple[int, int]) -> list[Frames]:
+    """Return the frame that is shown at a time, or the last within reach, and the one after it."""
+    last: VideoFrame | None = None
+    for number, frame in enumerate(frames):
+        if last is not None and (number >= REACH or (frame.time or 0.0) > time + 1e-6):
+            return [_small(last, size), _small(frame, size)]
+        last = frame
+    return [] if last is None else [_small(last, size)]
 
 
 def _small(frame: VideoFrame, size: tuple[int, int]) -> Frames:

@@ -81,7 +81,9 @@ class Asked(Form):
         given = query.to_json()["filters"]
         renamed = {"tags": "tag", "without": "without"}
         values = {renamed.get(name, name): value for name, value in given.items() if name not in ("metrics", "ids")}
-        metric = [":".join([name, *("" if x is None else f"{x:g}" for x in ends)]) for name, *ends in query.filters.metrics]
+        metric = [
+            ":".join([name, *("" if x is None else f"{x:g}" for x in ends)]) for name, *ends in query.filters.metrics
+        ]
         return Asked(text=query.text, sort=query.sort, metric=metric, **values)
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -260,5 +262,3 @@ class Token(Form):
     """What the server showed when it started."""
 
     token: str = Field(max_length=200)
-
-

@@ -24,7 +24,13 @@ from footage.web.studio import Studio, found
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
 """Headers of what never changes: files are named by their content."""
 KINDS = {
-    **{"mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "mkv": "video/x-matroska"},
+    **{
+        "mp4": "video/mp4",
+        "m4v": "video/mp4",
+        "mov": "video/quicktime",
+        "webm": "video/webm",
+        "mkv": "video/x-matroska",
+    },
     **{"avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg", "ts": "video/mp2t", "ogv": "video/ogg"},
     **{"gif": "image/gif", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"},
     **{"bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff"},
@@ -273,7 +279,9 @@ async def examined(studio: Studio, path: Path, title: str) -> dict[str, Any]:
     limits = studio.limits
     words = [sys.executable, "-m", "footage.web.examine", str(studio.library.folder), str(path), title]
     words += [str(value) for value in (limits.check_seconds, limits.check_memory, limits.upload, limits.unpacked)]
-    process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
     try:
         said, _ = await asyncio.wait_for(process.communicate(), limits.check_seconds + 10)
         answer = json.loads(said)

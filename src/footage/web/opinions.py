@@ -97,7 +97,9 @@ class Opinions:
         if not campaign:
             raise LibraryError("the comparison has no name", "give one")
         answers = self._library.ratings.all(campaign)
-        makers = list(dict.fromkeys(asked.models)) or sorted({self._maker(clip) for r in answers for clip in (r.a, r.b)} - {""})
+        makers = list(dict.fromkeys(asked.models)) or sorted(
+            {self._maker(clip) for r in answers for clip in (r.a, r.b)} - {""}
+        )
         if len(makers) < 2:
             raise LibraryError("there is nothing to compare", "choose two models or more that have clips")
         met = self._met(answers, makers)

@@ -71,9 +71,7 @@ class Pages:
     def results(self, request: Request) -> HTMLResponse:
         """The grid's first clips, for a query."""
         asked = Asked.lenient(request.query_params.multi_items())
-        answer = self._page(request, "results.html", "", **self._results(asked))
-        answer.headers["hx-push-url"] = "/" + (f"?{urlencode(asked.pairs())}" if asked.pairs() else "")
-        return answer
+        return self._page(request, "results.html", "", **self._results(asked))
 
     def facets(self, request: Request) -> HTMLResponse:
         """What the found clips can be filtered by."""
@@ -183,9 +181,7 @@ class Pages:
         text = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".md" else None
         picture = path.with_suffix(".png").name
         shown = text is not None and self._shelf.beside(name, picture) is not None
-        return self._page(
-            request, "report.html", "reports", name=name, text=text, picture=picture if shown else None
-        )
+        return self._page(request, "report.html", "reports", name=name, text=text, picture=picture if shown else None)
 
     # Coming in
 

@@ -96,6 +96,7 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if (button.dataset.help !== undefined) document.getElementById("keys").showModal();
+  if (button.dataset.dismiss !== undefined) button.closest("dialog").close("");
   if (button.dataset.undo !== undefined) await undo();
   if (button.dataset.cancel) { await api("POST", `/api/jobs/${button.dataset.cancel}/cancel`); document.body.dispatchEvent(new CustomEvent("jobs")); }
   if (button.dataset.post) { await api("POST", button.dataset.post); document.body.dispatchEvent(new CustomEvent(button.dataset.then)); }

@@ -19,7 +19,6 @@ function open() {
   drawBar();
 }
 
-const query = () => Object.fromEntries(new URLSearchParams(document.getElementById("grid")?.dataset.query ?? ""));
 const targets = () => (grid.selected.size && !loupe.open ? [...grid.selected] : [grid.id]).filter((id) => id !== undefined);
 
 function drawBar() {
@@ -261,6 +260,8 @@ function renew() {
 document.body.addEventListener("undone", renew);
 document.body.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "results") return;
+  const address = document.querySelector(".found").dataset.query;
+  history.replaceState(null, "", address ? `/?${address}` : "/");
   open();
   document.body.dispatchEvent(new CustomEvent("clips"));
 });
