@@ -1,4 +1,4 @@
-"""The studio's server: pages and interface by a client in this process; what a browser does is in test_studio_browser."""
+"""The studio's server: pages and interface, by a client in this process."""
 
 from __future__ import annotations
 

@@ -24,6 +24,11 @@ NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
 """Set in continuous integration: there a missing browser is a failure."""
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
 CLIPS = 90
+NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
+    e.checkVisibility() && !e.closest('[aria-hidden=true], .card')
+    && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt)
+    && !e.querySelector('img[alt]')).map(e => e.outerHTML)"""
+"""What can be used on a page and has no name for a screen reader."""
 
 
 def _chromium() -> str | None:
@@ -289,10 +294,7 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
         page.goto(address)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth + 1"), (address, "too wide")
-        nameless = page.evaluate(
-            """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e => e.checkVisibility()
-            && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt || e.querySelector("img[alt]:not([alt=''])"))).map(e => e.outerHTML)"""
-        )
+        nameless = page.evaluate(NAMELESS)
         assert not nameless, (address, nameless)
         if folder := os.environ.get("FOOTAGE_SCREENSHOTS"):
             name = address.strip("/").split("?")[0].replace("/", "-") or "library"

@@ -1,4 +1,4 @@
-"""What the studio refuses: foreign hosts and pages, wrong tokens, paths out of the library, hostile uploads, nonsense."""
+"""What the studio refuses: foreign hosts and pages, wrong tokens, paths out of the library, hostile uploads."""
 
 from __future__ import annotations
 

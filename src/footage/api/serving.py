@@ -15,7 +15,7 @@ def serve(
     models: Path = Path("."),
     host: str = "127.0.0.1",
     port: int = 8000,
-    name: tuple[str, ...] = (),
+    names: tuple[str, ...] = (),
     token: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -28,7 +28,7 @@ def serve(
         models: folder in which models, training runs, audits and reports are found, with its subfolders.
         host: address to bind to; 0.0.0.0 for all of this computer's.
         port: port; 0 for any that is free.
-        name: further host names that it is called by, beside its addresses.
+        names: further host names that it is called by, beside its addresses.
         token: ask for a token on this computer too.
         quiet: print nothing but the token.
     """
@@ -36,7 +36,7 @@ def serve(
         raise ConfigError("the studio is not installed", "pip install 'footage[studio]'")
     from footage.web.server import Address, Server
 
-    server = Server(Path(library), Path(models), Address(host, port, name, token))
+    server = Server(Path(library), Path(models), Address(host, port, names, token))
     console = make_console(quiet and server.token is None)
     console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", highlight=False, soft_wrap=True)
     server.run()

@@ -1,8 +1,8 @@
 """Strengths from pairwise choices: the model of Bradley and Terry, with intervals.
 
 P(i is preferred to j) = p_i / (p_i + p_j) (Bradley and Terry, Rank analysis of incomplete block designs, 1952). The
-likelihood is maximised by Hunter's minorisation (MM algorithms for generalized Bradley-Terry models, 2004, equation 3); a
-tie counts as half a win for each. Intervals come from the observed information of the log-strengths.
+likelihood is maximised by Hunter's minorisation (MM algorithms for generalized Bradley-Terry models, 2004, equation 3);
+a tie counts as half a win for each. Intervals come from the observed information of the log-strengths.
 """
 
 from __future__ import annotations

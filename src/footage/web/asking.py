@@ -35,20 +35,20 @@ class Form(BaseModel):
 
 
 class Asked(Form):
-    """Which clips are asked for: words, an order and filters. `metric` is NAME:LEAST:MOST, either bound may be empty."""
+    """Which clips are asked for: words, an order and filters. `metric` is NAME:LEAST:MOST; a bound may be empty."""
 
-    text: str = Field("", max_length=500)
-    sort: str = Field("newest", max_length=100)
+    text: str = Field(default="", max_length=500)
+    sort: str = Field(default="newest", max_length=100)
     origin: Origin | None = None
     model: Word | None = None
     weights: Word | None = None
     dataset: Word | None = None
     label: Word | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    tag: list[Word] = Field([], max_length=50)
-    without: list[Word] = Field([], max_length=50)
-    min_stars: int = Field(0, ge=0, le=5)
-    max_stars: int = Field(5, ge=0, le=5)
+    tag: list[Word] = Field(default=[], max_length=50)
+    without: list[Word] = Field(default=[], max_length=50)
+    min_stars: int = Field(default=0, ge=0, le=5)
+    max_stars: int = Field(default=5, ge=0, le=5)
     verdict: Verdict | None = None
     album: Number | None = None
     codec: Word | None = None
@@ -61,7 +61,7 @@ class Asked(Form):
     parent: Number | None = None
     missing: bool | None = None
     bin: bool = False
-    metric: list[Word] = Field([], max_length=20)
+    metric: list[Word] = Field(default=[], max_length=20)
 
     def query(self) -> Query:
         """Return it as the library's query.
@@ -118,7 +118,7 @@ class Asked(Form):
 
 def _first(error: ValueError) -> str:
     """Say in a line what is wrong with a form."""
-    found = getattr(error, "errors", lambda: [])()
+    found: list[dict[str, Any]] = getattr(error, "errors", list)()
     if not found:
         return "begin again from the library's page"
     return f"{'.'.join(map(str, found[0]['loc']))}: {found[0]['msg']}"
@@ -138,7 +138,7 @@ def _bounds(text: str) -> tuple[str, float | None, float | None]:
 class Choice(Form):
     """Which clips are meant: their numbers, or all that a query finds."""
 
-    ids: list[Number] | None = Field(None, max_length=MOST_CHOSEN)
+    ids: list[Number] | None = Field(default=None, max_length=MOST_CHOSEN)
     query: Asked | None = None
 
     def chosen(self) -> Chosen:
@@ -155,13 +155,13 @@ class Choice(Form):
 class Changes(Form):
     """New values; what is left out stays."""
 
-    title: str | None = Field(None, max_length=1000)
-    prompt: str | None = Field(None, max_length=20_000)
+    title: str | None = Field(default=None, max_length=1000)
+    prompt: str | None = Field(default=None, max_length=20_000)
     label: Word | None = None
-    stars: int | None = Field(None, ge=0, le=5)
+    stars: int | None = Field(default=None, ge=0, le=5)
     verdict: Verdict | None = None
-    notes: str | None = Field(None, max_length=20_000)
-    tags: list[Word] | None = Field(None, max_length=200)
+    notes: str | None = Field(default=None, max_length=20_000)
+    tags: list[Word] | None = Field(default=None, max_length=200)
 
     def given(self) -> dict[str, Any]:
         """Return what is to be changed. Of all fields, a label alone can be taken away with null."""
@@ -173,15 +173,15 @@ class Bulk(Choice):
     """Changes to many clips at once, which are undone in one step."""
 
     changes: Changes = Changes()
-    tag: list[Word] = Field([], max_length=50)
-    untag: list[Word] = Field([], max_length=50)
+    tag: list[Word] = Field(default=[], max_length=50)
+    untag: list[Word] = Field(default=[], max_length=50)
 
 
 class NewAlbum(Form):
     """A name, and notes."""
 
     name: Word
-    notes: str = Field("", max_length=20_000)
+    notes: str = Field(default="", max_length=20_000)
 
 
 class Wanted(Choice):
@@ -199,8 +199,8 @@ class Motion(Form):
     slow: Annotated[float, Field(gt=0, le=1000)] | None = None
     seek: Annotated[float, Field(ge=0, le=1e6)] | None = None
     motion_seed: Seed | None = None
-    strength: float = Field(1.0, ge=0, le=10)
-    truncation: float = Field(1.0, ge=0, le=10)
+    strength: float = Field(default=1.0, ge=0, le=10)
+    truncation: float = Field(default=1.0, ge=0, le=10)
     drift: Annotated[float, Field(gt=0, le=1e6)] | None = None
 
 
@@ -208,13 +208,13 @@ class Generate(Form):
     """What is to be generated."""
 
     model: Word
-    count: int = Field(4, ge=1)
+    count: int = Field(default=4, ge=1)
     seed: Seed = 0
     seconds: Annotated[float, Field(gt=0, le=86400)] | None = None
-    label: str | None = Field(None, max_length=500)
-    to_label: str | None = Field(None, max_length=500)
+    label: str | None = Field(default=None, max_length=500)
+    to_label: str | None = Field(default=None, max_length=500)
     to_seed: Seed | None = None
-    tags: list[Word] = Field([], max_length=50)
+    tags: list[Word] = Field(default=[], max_length=50)
     motion: Motion = Motion()
 
 
@@ -224,7 +224,7 @@ class Between(Form):
     model: Word
     a: Number
     b: Number
-    steps: int = Field(5, ge=1, le=64)
+    steps: int = Field(default=5, ge=1, le=64)
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
 
 
@@ -232,7 +232,7 @@ class Live(Form):
     """What a model is to stream."""
 
     seed: Seed = 0
-    label: str | None = Field(None, max_length=500)
+    label: str | None = Field(default=None, max_length=500)
     fps: Annotated[float, Field(ge=1, le=60)] | None = None
     motion: Motion = Motion()
 
@@ -247,7 +247,7 @@ class NewPair(Form):
     """The comparison that a pair of clips is wanted for. Models are left out where it has begun."""
 
     campaign: Word
-    models: list[Word] = Field([], max_length=20)
+    models: list[Word] = Field(default=[], max_length=20)
 
 
 class Answer(Form):

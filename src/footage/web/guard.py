@@ -183,7 +183,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         if not self._is_ours(headers.get("host", "")):
-            return _no(421, "this host name is not served here", "start with --name NAME to allow it")
+            return _no(421, "this host name is not served here", "start with --names NAME to allow it")
         bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
         trusted = bool(bearer) and self._keys.fits(bearer)
         if bearer and self._keys.asked and not trusted:

@@ -160,9 +160,9 @@ class Worker:
 
     def _model(self, job: Job) -> Model:
         """Return the model that a job names; the last one stays loaded."""
+        from footage.config import TrainConfig
         from footage.model import Model
         from footage.training.fit import find_place
-        from footage.config import TrainConfig
 
         path = self._shelf.model(job.request["model"])
         if path is None:
