@@ -215,8 +215,8 @@ def main() -> None:
         growth = statistics.mean(sizes[-third:]) / statistics.mean(sizes[third : 2 * third] or sizes)
         high = statistics.quantiles(load.times, n=20)[-1]
         console.print(
-            f"{options.clients} clients and {options.live} live for {options.seconds:.0f} s: {len(load.times):,} requests, "
-            f""
+            f"{options.clients} clients and {options.live} live for {options.seconds:.0f} s: "
+            f"{len(load.times):,} requests, "
             f"median {statistics.median(load.times):.0f} ms, p95 {high:.0f} ms, {len(load.faults)} errors; live "
             f"{[round(count / 1e6, 1) for count in load.bytes[: options.live]]} MB; "
             f"memory {max(sizes):.0f} MB with the "

@@ -58,6 +58,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             path = write(folder / "in" / f"clip {i:03}.mp4", moving(12, (32, 32), seed=i % 30 + 7 * (i // 30)))
             path.write_bytes(path.read_bytes() + b"\0\0\0\x0cfree" + i.to_bytes(4, "big"))  # another file for each
             library.add(path, Known(label="walk" if i % 3 else "run"))
+        with library._database.write() as connection:
+            connection.execute("UPDATE clips SET model = 'other', origin = 'generated' WHERE id <= 20")
     save_tiny_stream(folder / "models" / "tiny", ("walk", "run"))
     made = Server(folder / "library", folder / "models", Address(port=0))
     made.start()
@@ -239,8 +241,6 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
 
 
 def test_rate_blindly(page: Page, server: Server) -> None:
-    with server.studio.library._database.write() as connection:
-        connection.execute("UPDATE clips SET model = 'other', origin = 'generated' WHERE id <= 20")
     page.goto("/rate")
     page.locator("[name=campaign]").fill("spring")
     page.get_by_role("button", name="Begin").click()
@@ -289,7 +289,7 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
         "/generate",
         "/live",
         "/rate",
-        "/rate/x?model=tiny&model=imported",
+        "/rate/x?model=other&model=imported",
     ):
         page.goto(address)
         page.wait_for_load_state("networkidle")

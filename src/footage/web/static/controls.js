@@ -32,7 +32,8 @@ function labels(form) {
     const label = Object.assign(document.createElement("label"), { className: "stack slider" });
     const input = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 1, step: 0.05, value: name === given ? 1 : 0 });
     input.dataset.label = name;
-    const output = Object.assign(document.createElement("output"), { textContent: input.value });
+    const output = Object.assign(document.createElement("span"), { textContent: input.value });
+    output.dataset.value = "";
     label.append(name, " ", output, input);
     return label;
   }));
@@ -42,7 +43,7 @@ function labels(form) {
 export function prepare(form) {
   labels(form);
   form.elements.model.addEventListener("change", () => labels(form));
-  form.addEventListener("input", (event) => { const output = event.target.closest(".slider")?.querySelector("output"); if (output) output.textContent = event.target.value; });
+  form.addEventListener("input", (event) => { const output = event.target.closest(".slider")?.querySelector("[data-value]"); if (output) output.textContent = event.target.value; });
   form.querySelector("[data-dice]").addEventListener("click", () => {
     form.elements.seed.value = crypto.getRandomValues(new Uint32Array(1))[0] % 1000000;
     form.elements.seed.dispatchEvent(new Event("change", { bubbles: true }));

@@ -204,6 +204,7 @@ function listed() {
   return found;
 }
 
+document.getElementById("text").addEventListener("change", (event) => event.stopPropagation()); // it is searched while it is typed
 document.querySelector("[data-export]").addEventListener("click", exported);
 document.getElementById("filters").addEventListener("click", (event) => {
   const open = document.getElementById("facets").classList.toggle("open");
