@@ -258,7 +258,19 @@ function renew() {
   window.htmx.ajax("GET", `/parts/clips${location.search}`, { target: "#results" });
 }
 
-document.body.addEventListener("undone", renew);
+// What is shown is looked up again, and the place in the grid stays.
+async function refresh() {
+  if (!grid) return renew();
+  const here = grid.id;
+  const ids = await api("GET", `/api/clips/ids?${document.getElementById("grid").dataset.query}`);
+  grid.fill(ids);
+  grid.current = Math.max(0, ids.indexOf(here));
+  await grid.renew(ids);
+  if (loupe.open) drawLoupe();
+  document.body.dispatchEvent(new CustomEvent("clips"));
+}
+
+document.body.addEventListener("undone", refresh);
 document.body.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "results") return;
   const address = document.querySelector(".found").dataset.query;
