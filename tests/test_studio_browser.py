@@ -277,6 +277,45 @@ def test_a_clip_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
     page.wait_for_selector(".card[data-title=mine]")
 
 
+def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(browser: Browser, tmp_path: Path) -> None:
+    """As docs/studio.md describes it: from an empty library to an exported favourite, with a model that comes along."""
+    server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))
+    server.start()
+    page = browser.new_context(viewport=SIZES["desktop"], locale="en-GB").new_page()
+    page.set_default_timeout(30_000)
+    clicks = 0
+
+    def click(role: str, name: str) -> None:
+        nonlocal clicks
+        clicks += 1
+        page.get_by_role(role, name=name, exact=True).first.click()  # type: ignore[arg-type]
+
+    try:
+        page.goto(server.entrance)
+        page.wait_for_url(server.address)
+        click("link", "Generate the first clips")
+        page.locator("[name=seconds]").first.fill("0.5")  # shorter than what stands there, for the test's sake
+        click("button", "Generate")
+        page.wait_for_selector(".job.done", timeout=60_000)
+        click("link", "Library")
+        page.wait_for_selector("#grid.placed .card")
+        clicks += 2
+        page.locator(".card").nth(2).click()
+        page.locator(".card.current i[data-star='5']").click()
+        page.wait_for_selector(".card[data-stars='5']")
+        clicks += 1
+        page.locator(".pill", has_text="5★").click()
+        page.wait_for_function("() => document.querySelector('#total').textContent === '1 clips'")
+        click("button", "Export")
+        with page.expect_download() as waiting:
+            click("button", "Zip: clips and tables")
+        assert sum(name.endswith(".mp4") for name in zipfile.ZipFile(waiting.value.path()).namelist()) == 1
+        assert clicks <= 10
+    finally:
+        page.context.close()
+        server.stop()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: str, scheme: str) -> None:
@@ -294,7 +333,7 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
         "/rate/x?model=other&model=imported",
     ):
         page.goto(address)
-        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(150)
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth + 1"), (address, "too wide")
         nameless = page.evaluate(NAMELESS)
         assert not nameless, (address, nameless)

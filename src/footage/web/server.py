@@ -200,7 +200,8 @@ def _bound(address: Address) -> socket.socket:
     if not 0 <= address.port <= 65535:
         raise ConfigError(f"port is {address.port}", "give 0 to 65535")
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named so that asyncio switches off Nagle's delay, which cost 40 ms on every short answer.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((address.host, address.port))
