@@ -11,7 +11,7 @@ from tests.clips import moving, write
 
 schemathesis = pytest.importorskip("schemathesis")
 
-EXAMPLES = 6
+EXAMPLES = 4
 """Requests for each operation; benchmarks/studio.py sends many more."""
 LEFT_OUT = "/api/live"
 """What starts processes is tried in a browser instead."""

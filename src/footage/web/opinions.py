@@ -17,7 +17,7 @@ from footage.library.entries import Entry, plain
 from footage.library.ratings import QUESTIONS, Rating
 from footage.library.search import Filters
 from footage.metrics.preference import bradley_terry
-from footage.web.asking import Answer, NewPair
+from footage.web.asking import Answer, NewPair, Place
 from footage.web.clips import sent
 from footage.web.studio import Pair, Studio, found
 
@@ -127,7 +127,7 @@ class Opinions:
         )
         return {"rating": rating.id}
 
-    def take_back(self, rating: int) -> dict[str, int]:
+    def take_back(self, rating: Place) -> dict[str, int]:
         """Take an answer back."""
         self._library.ratings.remove(rating)
         return {"removed": rating}
