@@ -33,11 +33,11 @@ bench: .venv/installed-dev
 	@touch $@
 
 .venv/installed: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[studio]'
 	@touch $@
 
 .venv/installed-dev: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[studio,dev]'
 	@touch $@ .venv/installed
 
 clean:

@@ -38,6 +38,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "interpolate": api.interpolate,
     "embed": api.embed,
     "models": api.models,
+    "serve": api.serve,
     "library": api.library,
 }
 """Every command, by name."""

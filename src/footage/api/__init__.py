@@ -11,6 +11,7 @@ from footage.api.evaluators import convert_evaluator, list_evaluators, train_eva
 from footage.api.loading import load, models
 from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
 from footage.api.playing import play
+from footage.api.serving import serve
 from footage.api.training import Run, compare, train
 
 LIBRARY: dict[str, Callable[..., Any]] = {
@@ -56,6 +57,7 @@ __all__ = [
     "play",
     "predict",
     "reconstruct",
+    "serve",
     "train",
     "train_evaluator",
     "translate",

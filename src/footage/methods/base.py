@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from footage.config import ClipConfig, Config
 from footage.config.checks import require
 from footage.ema import MovingAverage
+from footage.signs import Sign as Sign
 
 
 @dataclass
@@ -50,16 +51,6 @@ class Batch:
     def part(self, whole: Tensor) -> Tensor:
         """Take this process's part of what was drawn for the whole batch, (total, ...) -> (B, ...)."""
         return whole[self.first : self.first + len(self.clips)]
-
-
-@dataclass(frozen=True)
-class Sign:
-    """A sign that training goes wrong."""
-
-    kind: str
-    """Short name; the same sign is not said twice in a row."""
-    text: str
-    """What is seen, with its figure."""
 
 
 class Engine(Protocol):

@@ -1,25 +1,13 @@
-"""Signs in the samples that training goes wrong: pure functions of figures.
-
-The thresholds are rules of thumb; none of them stops a run. `grey` was seen on a run that really collapsed
-(docs/LOG.md); the others have been tried on made-up clips only.
-"""
+"""Figures of samples beside real clips, which `footage.signs` judges."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
-from footage.methods.base import Sign
 from footage.metrics.motion import contrast, diversity, motion_energy, sticking
 from footage.penalties import motion_autocorrelation
-
-WARM_UP = 4_000
-"""Clips seen before anything is judged: every run begins with grey."""
-GREY, FROZEN, COLLAPSED = 0.25, 0.5, 0.15
-"""Ratios to real clips below which samples are called so."""
-PERIODIC, STICKING = 0.4, 0.3
-"""By how much samples exceed real clips before they are called so."""
+from footage.signs import WARM_UP as WARM_UP
+from footage.signs import judge_samples as judge_samples
 
 
 def periodicity(clips: Tensor) -> float:
@@ -48,25 +36,3 @@ def sample_figures(fakes: Tensor, reals: Tensor) -> dict[str, float]:
     for name, measure in (("periodicity", periodicity), ("sticking", sticking)):
         figures[f"{name}_excess"] = measure(fakes) - measure(reals)
     return figures
-
-
-def judge_samples(figures: Mapping[str, float]) -> list[Sign]:
-    """Judge the figures of `sample_figures`; plain grey hides the other signs."""
-    look, move, vary = (figures.get(f"{name}_ratio", 1.0) for name in ("contrast", "motion", "diversity"))
-    if look < GREY:
-        return [Sign("grey", f"samples are nearly plain ({look:.0%} of the real clips' contrast)")]
-    found = []
-    if move < FROZEN:
-        found.append(Sign("frozen", f"samples hardly move ({move:.0%} of the real clips' motion)"))
-    if vary < COLLAPSED:
-        found.append(Sign("collapsed", f"samples look alike ({vary:.0%} of the variety of real clips)"))
-    repeated, stuck = (figures.get(f"{name}_excess", 0.0) for name in ("periodicity", "sticking"))
-    if repeated > PERIODIC:
-        found.append(
-            Sign("periodic", f"samples repeat their motion (autocorrelation {repeated:.2f} above real clips')")
-        )
-    if stuck > STICKING and move >= FROZEN:  # what does not move at all, sticks
-        found.append(
-            Sign("sticking", f"detail sticks to the picture while things move ({stuck:.0%} more than in real)")
-        )
-    return found

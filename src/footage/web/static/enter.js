@@ -1,0 +1,15 @@
+// The entrance: the token stands behind # in the address, or is typed in.
+
+import { t } from "./app.js";
+
+const form = document.getElementById("enter");
+
+async function enter(token) {
+  const answer = await fetch("/api/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }) });
+  if (answer.ok) location.replace("/");
+  else document.getElementById("problem").textContent = answer.status === 401 ? t("wrong_token") : (await answer.json()).problem;
+}
+
+form.addEventListener("submit", (event) => { event.preventDefault(); enter(form.elements.token.value); });
+const given = location.hash.slice(1);
+if (given) { history.replaceState(null, "", "/enter"); enter(given); }

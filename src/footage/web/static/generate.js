@@ -1,0 +1,23 @@
+// The page that has clips generated.
+
+import { api } from "./app.js";
+import { number, prepare, wish } from "./controls.js";
+
+const form = document.getElementById("generate");
+const between = document.getElementById("between");
+const told = () => document.body.dispatchEvent(new CustomEvent("jobs"));
+
+if (form) {
+  prepare(form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);
+    await api("POST", "/api/jobs/generate", { model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), tags, ...wish(form) });
+    told();
+  });
+  between.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await api("POST", "/api/jobs/between", { model: between.elements.model.value, a: number(between, "a"), b: number(between, "b"), steps: number(between, "steps"), seconds: number(between, "seconds") });
+    told();
+  });
+}

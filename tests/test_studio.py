@@ -1,0 +1,250 @@
+"""The studio's server: pages and interface, by a client in this process."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+import footage.web
+from footage.library.adding import Known
+from footage.library.library import Library
+from footage.web.broadcast import Broadcast
+from footage.web.guard import Bucket, Keys, is_loopback
+from footage.web.limits import Limits
+from footage.web.server import application
+from footage.web.shelf import Shelf
+from footage.web.studio import Studio
+from footage.web.words import LANGUAGES, preferred
+from tests.clips import moving, write
+
+BASE = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("sources")
+    return [write(folder / f"clip {i}.mp4", moving(12, seed=i)) for i in range(6)]
+
+
+@pytest.fixture
+def studio(tmp_path: Path, sources: list[Path]) -> Iterator[Studio]:
+    library = Library(tmp_path / "library")
+    for number, path in enumerate(sources):
+        library.add(path, Known(label="walk" if number % 2 else "run", tags=("first",) if number < 3 else ()))
+    (tmp_path / "models").mkdir()
+    made = Studio(library, Shelf(tmp_path / "models"), Keys())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(studio: Studio) -> TestClient:
+    return entered(TestClient(application(studio), base_url=BASE), studio)
+
+
+def entered(client: TestClient, studio: Studio) -> TestClient:
+    client.headers["x-csrf-token"] = studio.keys.csrf
+    return client
+
+
+def test_pages_are_whole_and_hold_no_script_or_style_of_their_own(client: TestClient) -> None:
+    names = ["/", "/?bin=true", "/clip/1", "/compare?ids=1&ids=2", "/duplicates", "/generate", "/activity", "/live"]
+    names += ["/rate", "/rate/x", "/training", "/reports", "/enter", "/parts/clips?text=clip", "/parts/facets"]
+    for name in [*names, "/parts/cards?ids=1&ids=2", "/parts/jobs"]:
+        answer = client.get(name)
+        assert answer.status_code == 200, name
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        scripts = re.findall(r"<script[^>]*>", answer.text)
+        assert all("src=" in tag or "application/json" in tag for tag in scripts), name
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:|https?://(?!127)", answer.text), name
+
+
+def test_finding(client: TestClient) -> None:
+    first = client.get("/api/clips", params={"limit": 4, "sort": "oldest"}).json()
+    rest = client.get("/api/clips", params={"limit": 4, "sort": "oldest", "cursor": first["cursor"]}).json()
+    assert [clip["id"] for clip in first["clips"] + rest["clips"]] == [1, 2, 3, 4, 5, 6] and rest["cursor"] is None
+    assert client.get("/api/clips/ids", params={"label": "walk"}).json() == [6, 4, 2]
+    assert client.get("/api/clips/ids", params={"text": '"clip 3"'}).json() == [4]
+    assert [c["id"] for c in client.get("/api/clips", params={"ids": [3, 1]}).json()["clips"]] == [3, 1]
+    assert client.get("/api/clips/facets").json()["label"] == [["run", 3], ["walk", 3]]
+    like = client.get("/api/clips/1/similar").json()
+    assert len(like) == 5 and like[0]["likeness"] >= like[-1]["likeness"]
+    assert client.get("/api/clips/77").status_code == 404
+    assert client.get("/api/clips", params={"sort": "nonsense"}).status_code == 400
+
+
+def test_judging_undo_and_the_bin(client: TestClient, studio: Studio) -> None:
+    assert client.patch("/api/clips/2", json={"stars": 4, "verdict": "keep"}).json()["stars"] == 4
+    assert client.post("/api/clips/bulk", json={"ids": [1, 2, 3], "changes": {}, "tag": ["good"]}).json() == {
+        "clips": 3
+    }
+    assert client.get("/api/clips/ids", params={"tag": ["first", "good"]}).json() == [3, 2, 1]
+    assert client.post("/api/undo").json()["what"] == "tag good"
+    assert client.get("/api/clips/ids", params={"tag": "good"}).json() == []
+    client.post("/api/clips/bin", json={"query": {"label": "run"}})
+    assert client.get("/api/clips/ids").json() == [6, 4, 2]
+    client.post("/api/clips/restore", json={"ids": [1]})
+    assert client.post("/api/clips/purge", json={"query": {"bin": True}}).json() == {"clips": 2}
+    assert studio.library.count() == 4
+    assert client.post("/api/clips/bin", json={}).status_code == 400
+    assert client.patch("/api/clips/2", json={"stars": 9}).status_code == 422
+    assert client.patch("/api/clips/2", json={"digest": "x"}).status_code == 422
+
+
+def test_albums_and_views(client: TestClient) -> None:
+    album = client.post("/api/albums", json={"name": "best"}).json()["id"]
+    assert client.post(f"/api/albums/{album}/clips", json={"ids": [3, 1]}).json()["clips"] == 2
+    assert client.put(f"/api/albums/{album}/order", json={"ids": [1, 3]}).json() == [1, 3]
+    assert client.get("/api/clips/ids", params={"album": album}).json() == [3, 1]
+    assert client.request("DELETE", f"/api/albums/{album}/clips", json={"ids": [3]}).json()["clips"] == 1
+    view = {"text": "clip", "tag": ["first"], "min_stars": 0, "metric": ["motion:0.1:"], "sort": "title"}
+    assert client.put("/api/views/mine", json=view).status_code == 200
+    (saved,) = client.get("/api/views").json()
+    assert saved["query"]["metric"] == ["motion:0.1:"] and saved["query"]["tag"] == ["first"]
+    assert "/?text=clip" in client.get("/parts/facets").text
+    assert client.delete("/api/views/mine").status_code == 200 and client.delete("/api/views/mine").status_code == 404
+    assert client.delete(f"/api/albums/{album}").status_code == 200
+    assert client.delete(f"/api/albums/{album}").status_code == 404
+
+
+def test_files_and_parts_of_them(client: TestClient, sources: list[Path]) -> None:
+    whole = client.get("/api/clips/1/file")
+    assert whole.content == sources[0].read_bytes() and whole.headers["content-type"] == "video/mp4"
+    part = client.get("/api/clips/1/file", headers={"range": "bytes=10-19"})
+    assert part.status_code == 206 and part.content == whole.content[10:20]
+    assert client.get("/api/clips/1/thumbnail").headers["content-type"] == "image/webp"
+    assert "attachment" in client.get("/api/clips/1/file?download=true").headers["content-disposition"]
+
+
+def test_export(client: TestClient, tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    for form in ("zip", "csv", "json"):
+        ready = client.post("/api/exports", json={"ids": [2, 1], "format": form}).json()
+        content = client.get(ready["url"])
+        assert len(content.content) == ready["bytes"]
+        if form == "zip":
+            assert sorted(zipfile.ZipFile(io.BytesIO(content.content)).namelist())[:2] == ["clip 0.mp4", "clip 1.mp4"]
+    assert client.get("/api/exports/..%2f..%2fetc%2fpasswd").status_code == 404
+    assert client.post("/api/exports", json={"ids": []}).status_code == 400
+
+
+def test_hostile_texts_are_shown_as_texts(client: TestClient) -> None:
+    evil = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
+    client.patch("/api/clips/1", json={"title": evil, "notes": evil, "label": evil, "tags": [evil]})
+    client.post("/api/albums", json={"name": evil})
+    client.put(f"/api/views/{'%3Cscript%3E'}", json={"text": evil})
+    for name in ("/", "/clip/1", "/parts/facets", "/compare?ids=1&ids=2", "/rate/%3Cscript%3Ealert(3)"):
+        text = client.get(name).text
+        assert "<img src=x" not in text and "<script>alert" not in text, name
+        assert "alert" in text
+    assert "%3Cscript" in client.get("/parts/facets").text or "&lt;script" in client.get("/parts/facets").text
+
+
+def test_languages(client: TestClient) -> None:
+    assert LANGUAGES["en"].keys() == LANGUAGES["zh-CN"].keys()
+    for name, text in LANGUAGES["en"].items():
+        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", LANGUAGES["zh-CN"][name])), name
+    assert "素材库" in client.get("/", headers={"accept-language": "zh-TW,zh;q=0.9,en;q=0.5"}).text
+    assert preferred("", "fr, en;q=0.3, zh;q=0.1") == "en" and preferred("zh-CN", "en") == "zh-CN"
+    answer = client.get("/language/zh-CN", headers={"referer": "http://evil.example//x"}, follow_redirects=False)
+    assert answer.headers["location"] == "/" and client.get("/language/xx").status_code == 404
+    assert "素材库" in client.get("/").text
+
+
+def test_every_text_that_is_used_is_there() -> None:
+    folder = Path(footage.web.__file__).parent
+    used: set[str] = set()
+    for path in [*folder.glob("templates/*.html"), *folder.glob("static/*.js")]:
+        if path.name != "htmx.min.js":
+            used |= set(re.findall(r"""\bt\("(\w*[a-z])["]""", path.read_text()))
+    assert len(used) > 100 and used <= LANGUAGES["en"].keys()
+
+
+def test_the_vendored_library_is_what_it_was() -> None:
+    import hashlib
+
+    folder = Path(footage.web.__file__).parent / "static"
+    digest = hashlib.sha256((folder / "htmx.min.js").read_bytes()).hexdigest()
+    assert digest in (folder / "VENDORED.md").read_text() and (folder / "htmx.LICENSE").is_file()
+
+
+def test_the_server_needs_no_torch() -> None:
+    code = "import sys; import footage.web.server, footage.web.examine; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_rating_blindly(client: TestClient, studio: Studio, sources: list[Path]) -> None:
+    with studio.library._database.write() as connection:  # two makers
+        connection.execute("UPDATE clips SET model = 'a', origin = 'generated' WHERE id <= 3")
+        connection.execute("UPDATE clips SET model = 'b', origin = 'generated' WHERE id > 3")
+    assert client.post("/api/ratings/pairs", json={"campaign": "x"}).status_code == 400, "it has not begun"
+    for _ in range(12):
+        asking = client.post("/api/ratings/pairs", json={"campaign": "x", "models": ["a", "b"]}).json()
+        assert not re.search(r"clips/|model|seed", str(asking))
+        sides = [client.get(asking[side]) for side in ("a", "b")]
+        assert all("content-disposition" not in side.headers for side in sides)
+        contents = [path.read_bytes() for path in sources]
+        left = contents.index(sides[0].content) < 3  # the rater likes a
+        for question in ("fidelity", "motion"):
+            answer = {"question": question, "choice": "a" if left == (question == "fidelity") else "b"}
+            assert client.post(f"/api/ratings/pairs/{asking['pair']}", json=answer).status_code == 200
+    found = client.get("/api/ratings/campaigns/x/results").json()
+    assert [row["model"] for row in found["fidelity"]] == ["a", "b"] and found["motion"][0]["model"] == "b"
+    best = found["fidelity"][0]
+    assert best["wins"] == 12 and 0 < best["low"] < best["strength"] < best["high"]
+    assert client.get("/api/ratings/campaigns/x/answers.csv").text.count("\n") == 25
+    assert client.get("/api/ratings/campaigns/x/report").json()["answers"] == {"fidelity": 12, "motion": 12}
+    assert client.get("/rate/x/results").status_code == 200 and client.get("/rate/nobody/results").status_code == 404
+    assert client.post("/api/ratings/pairs/nonsense", json=answer).status_code == 404
+
+
+def test_wrong_tokens_and_clients_are_counted() -> None:
+    keys = Keys("right", tries=2)
+    assert keys.enter("wrong") is None and keys.enter("right") is not None and not keys.knows("")
+    keys.enter("wrong")
+    with pytest.raises(Exception, match="wait"):
+        keys.enter("right")
+    bucket = Bucket(0.0, 2)
+    assert [bucket.take("a") for _ in range(3)] == [True, True, False] and bucket.take("b")
+    assert is_loopback("127.0.0.3") and is_loopback("localhost") and not is_loopback("0.0.0.0")
+
+
+def test_limits_of_jobs(client: TestClient, studio: Studio) -> None:
+    studio.workshop.close()  # no worker: what is queued stays
+    asked = {"model": "stream-shapes", "count": 2, "seconds": 1}
+    job = client.post("/api/jobs/generate", json=asked).json()
+    assert job["state"] == "queued" and client.get(f"/api/jobs/{job['id']}").json()["request"]["count"] == 2
+    assert client.post("/api/jobs/generate", json={**asked, "count": 10_000}).status_code == 400
+    assert client.post("/api/jobs/generate", json={**asked, "seconds": 80_000}).status_code == 400
+    assert client.post("/api/jobs/generate", json={**asked, "model": "../../etc"}).status_code == 400
+    assert client.post("/api/jobs/between", json={"model": "stream-shapes", "a": 1, "b": 2}).status_code == 400
+    assert client.post(f"/api/jobs/{job['id']}/cancel").json()["state"] == "cancelled"
+    for _ in range(Limits().queue):
+        assert client.post("/api/jobs/verify").status_code == 200
+    assert client.post("/api/jobs/verify").status_code == 400, "the queue is full"
+
+
+def test_a_broadcast_refuses_what_cannot_be_and_goes_on() -> None:
+    broadcast = Broadcast.__new__(Broadcast)
+    broadcast.number, broadcast.problem, broadcast.asked = 0, "", {"seed": 1}
+    stream = iter(())
+    assert broadcast._turn({"nonsense": 1}, stream, 0.0) is stream and broadcast.problem and broadcast.number == 1
+
+
+def test_no_file_is_too_long() -> None:
+    for path in Path(footage.web.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        assert text.count("\n") <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"

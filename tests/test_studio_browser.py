@@ -1,0 +1,345 @@
+"""The studio in a real browser, as somebody uses it: look, judge, find, compare, generate, watch live, rate, export."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from footage.library.adding import Known
+from footage.library.library import Library
+from footage.web.server import Address, Server
+from tests.clips import moving, write
+from tests.streams import save_tiny_stream
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
+"""Set in continuous integration: there a missing browser is a failure."""
+SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
+CLIPS = 90
+NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
+    e.checkVisibility() && !e.closest('[aria-hidden=true], .card')
+    && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt)
+    && !e.querySelector('img[alt]')).map(e => e.outerHTML)"""
+"""What can be used on a page and has no name for a screen reader."""
+
+
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = _chromium()
+    if found is None:
+        if os.environ.get(NEEDED):
+            pytest.fail(f"{NEEDED} is set and there is no Chromium: apt-get install chromium")
+        pytest.skip("NO CHROMIUM: the studio was NOT tried in a browser; apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    with Library(folder / "library") as library:
+        for i in range(CLIPS):
+            path = write(folder / "in" / f"clip {i:03}.mp4", moving(12, (32, 32), seed=i % 30 + 7 * (i // 30)))
+            path.write_bytes(path.read_bytes() + b"\0\0\0\x0cfree" + i.to_bytes(4, "big"))  # another file for each
+            library.add(path, Known(label="walk" if i % 3 else "run"))
+        with library._database.write() as connection:
+            connection.execute("UPDATE clips SET model = 'other', origin = 'generated' WHERE id <= 20")
+    save_tiny_stream(folder / "models" / "tiny", ("walk", "run"))
+    made = Server(folder / "library", folder / "models", Address(port=0))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    context = browser.new_context(viewport=SIZES["desktop"], base_url=server.address, locale="en-GB")
+    made = context.new_page()
+    made.set_default_timeout(15_000)
+    errors: list[str] = []
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on(
+        "console", lambda said: errors.append(said.text) if said.type == "error" and "404" not in said.text else None
+    )
+    yield made
+    context.close()
+    # what was asked for when the page was left
+    errors = [said for said in errors if not said.startswith(("htmx:sendAbort", "htmx:afterRequest"))]
+    assert not errors, errors
+
+
+def cards(page: Page) -> int:
+    return page.locator("#grid .card").count()
+
+
+def opened(page: Page, address: str = "/") -> None:
+    page.goto(address)
+    page.wait_for_selector("#grid.placed .card")
+    page.wait_for_selector("#facets fieldset")
+    page.locator("#grid").focus()
+
+
+def test_the_grid_scrolls_and_plays(page: Page) -> None:
+    opened(page)
+    assert page.locator("#total").inner_text() == f"{CLIPS} clips" and cards(page) < CLIPS
+    page.keyboard.press("End")
+    page.wait_for_selector("#clip-1")  # the oldest stands last
+    assert cards(page) < CLIPS, "what is out of sight is not in the page"
+    page.locator("#clip-1").hover()
+    video = page.wait_for_selector("#clip-1 video")
+    page.wait_for_function("video => video.currentTime > 0.05", arg=video)
+    page.keyboard.press("Home")
+    page.wait_for_selector(f"#clip-{CLIPS}")
+
+
+def test_triage_by_keyboard_alone(page: Page, server: Server) -> None:
+    library = server.studio.library
+    opened(page)
+    first, second, third = CLIPS, CLIPS - 1, CLIPS - 2
+    page.keyboard.press("4")
+    page.wait_for_selector(f"#clip-{first}[data-stars='4']")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    page.wait_for_selector(f"#clip-{third}[data-verdict=reject]")
+    page.keyboard.press("Enter")  # large
+    page.wait_for_selector("#loupe[open] .screen video")
+    page.keyboard.press("u")
+    page.keyboard.press("5")
+    page.wait_for_selector(f"#clip-{third}[data-verdict=undecided][data-stars='5']", state="attached")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#loupe [data-verdict=keep][aria-pressed=true]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => !document.querySelector('#loupe').open")
+    page.wait_for_timeout(100)
+    assert library.get(first).stars == 4 and library.get(second).verdict == "keep" and library.get(third).stars == 5
+    page.keyboard.press("Control+z")
+    page.wait_for_selector(f"#clip-{third}[data-stars='0']")
+    assert library.get(third).stars == 0
+
+
+def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
+    opened(page)
+    page.get_by_role("checkbox", name="run").check()
+    page.wait_for_function("() => document.querySelector('#total').textContent === '30 clips'")
+    page.wait_for_url("**label=run**")
+    page.keyboard.press("/")
+    page.locator("#text").fill("clip 00")
+    page.wait_for_function("() => document.querySelector('#total').textContent === '4 clips'")
+    page.locator("#grid").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("t")
+    page.locator("#ask input").fill("chosen, 好")
+    page.keyboard.press("Enter")
+    page.get_by_role("checkbox", name="chosen").wait_for()
+    page.get_by_role("toolbar").get_by_role("button", name="Album").click()
+    page.locator("#ask input").fill("best")
+    page.keyboard.press("Enter")
+    page.get_by_role("checkbox", name="best").wait_for()
+    opened(page, "/?tag=好")
+    assert cards(page) == 4 and server.studio.library.albums.get("best").clips == 4
+    page.reload()
+    assert page.locator("#total").inner_text() == "4 clips"
+
+
+def test_a_clip_is_looked_at_frame_by_frame(page: Page, server: Server) -> None:
+    page.goto("/clip/5")
+    page.wait_for_function("() => document.querySelector('video').readyState > 2")
+    page.keyboard.press("p")
+    page.wait_for_function("() => document.querySelector('video').paused")
+    page.locator(".scrub").fill("3")
+    page.keyboard.press(".")
+    page.wait_for_function("() => document.querySelector('.place').textContent === '5 / 12'")
+    page.get_by_role("button", name="Keep").click()
+    page.wait_for_selector("[data-verdict=keep][aria-pressed=true]")
+    page.locator("#notes").fill("<b>note</b>")
+    page.locator("#notes").blur()
+    page.wait_for_selector(".toast")
+    assert server.studio.library.get(5).notes == "<b>note</b>" and server.studio.library.get(5).verdict == "keep"
+    assert page.locator(".strip .card").count() > 3
+
+
+def test_compare_side_by_side(page: Page) -> None:
+    opened(page)
+    page.keyboard.press(" ")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+    page.keyboard.press("c")
+    page.wait_for_url("**/compare?**")
+    page.wait_for_function("() => [...document.querySelectorAll('video')].filter(v => v.currentTime > 0).length === 2")
+    page.locator("figure").first.get_by_role("button", name="3 ★").click()
+    page.wait_for_selector("figure[data-stars='3']")
+
+
+def test_generate_then_between_two(page: Page, server: Server) -> None:
+    page.goto("/generate")
+    page.locator("#generate select[name=model]").select_option("tiny")
+    page.locator("#generate [name=count]").fill("2")
+    page.locator("#generate [name=seconds]").fill("0.6")
+    page.locator("#labels input").first.fill("1")
+    page.locator("#generate button.primary").click()
+    page.wait_for_selector(".job.done .made img", timeout=40_000)
+    library = server.studio.library
+    made = [entry for entry in library.query(limit=2).entries if entry.model == "tiny"]
+    assert [entry.seed for entry in made] == [1, 0] and made[0].label == "walk"
+    assert library.provenance(made[0].id).model.dataset == "noise"  # type: ignore[union-attr]
+    form = page.locator("#between")
+    form.locator("[name=model]").select_option("tiny")
+    form.locator("[name=a]").fill(str(made[0].id))
+    form.locator("[name=b]").fill(str(made[1].id))
+    form.locator("[name=seconds]").fill("0.6")
+    form.locator("button").click()
+    page.wait_for_function("() => document.querySelectorAll('.job.done').length === 2", timeout=30_000)
+    (between,) = [entry for entry in library.query(limit=1).entries]
+    assert {relation.relation for relation in library.provenance(between.id).parents} == {"begin", "end"}
+    page.locator("#generate [name=count]").fill("900")
+    page.locator("#generate [name=seconds]").fill("10")
+    page.locator("#generate button.primary").click()
+    page.wait_for_selector(".job.running progress")
+    page.get_by_role("button", name="Cancel").first.click()
+    page.wait_for_selector(".job.cancelled", timeout=20_000)
+
+
+def test_live_frames_change_and_controls_act(page: Page) -> None:
+    page.goto("/live")
+    page.locator("[name=model]").select_option("tiny")
+    page.locator("#start").click()
+    page.wait_for_function("() => document.getElementById('live').currentTime > 0.4", timeout=40_000)
+    look = """() => { const c = document.createElement('canvas'); c.width = c.height = 16; const x = c.getContext('2d');
+        x.drawImage(document.getElementById('live'), 0, 0, 16, 16); return [...x.getImageData(0, 0, 16, 16).data]; }"""
+    before = page.evaluate(look)
+    page.wait_for_timeout(400)
+    now = page.evaluate(look)
+    moved = sum(abs(a - b) for a, b in zip(before, now, strict=True))
+    assert moved > 0, "frames change"
+    page.evaluate("() => { window.since = null; }")
+    page.locator("[name=seed]").fill("77")
+    page.wait_for_timeout(1000)  # the promise: within a second
+    changed = page.evaluate(look)
+    assert sum(abs(a - b) for a, b in zip(now, changed, strict=True)) > 3 * moved, "another seed shows"
+    page.wait_for_function("() => Number(document.getElementById('state').dataset.change) >= 1")
+    lag = page.evaluate(
+        "() => { const v = document.getElementById('live'); return v.buffered.end(0) - v.currentTime; }"
+    )
+    assert lag < 1.0
+    page.locator("#stop").click()
+
+
+def test_rate_blindly(page: Page, server: Server) -> None:
+    page.goto("/rate")
+    page.locator("[name=campaign]").fill("spring")
+    page.get_by_role("button", name="Begin").click()
+    for number in range(3):
+        page.wait_for_selector("#rating[data-question=fidelity] #side-b video")
+        page.wait_for_function(f"() => document.getElementById('answers').textContent.startsWith('{2 * number} ')")
+        assert "other" not in page.locator("#rating").inner_text()
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#rating[data-question=motion]")
+        page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => document.getElementById('answers').textContent.startsWith('6 ')")
+    page.get_by_role("link", name="Results").click()
+    assert page.locator("table").count() == 2 and page.locator("svg.interval").count() >= 4
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Answers (CSV)").click()
+    assert waiting.value.path().read_text().count("\n") == 7
+
+
+def test_export_what_was_kept(page: Page, server: Server, tmp_path: Path) -> None:
+    server.studio.library.bulk([7, 8], {"verdict": "keep", "stars": 2})
+    opened(page, "/?verdict=keep&min_stars=2")
+    page.get_by_role("button", name="Export").first.click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Zip").click()
+    names = zipfile.ZipFile(waiting.value.path()).namelist()
+    assert {"library.json", "clips.csv"} < set(names) and sum(name.endswith(".mp4") for name in names) >= 2
+
+
+def test_a_clip_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
+    opened(page)
+    page.locator("#file").set_input_files(write(tmp_path / "mine.mp4", moving(10, seed=999)))
+    page.wait_for_selector(".card[data-title=mine]")
+
+
+def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(browser: Browser, tmp_path: Path) -> None:
+    """As docs/studio.md describes it: from an empty library to an exported favourite, with a model that comes along."""
+    server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))
+    server.start()
+    page = browser.new_context(viewport=SIZES["desktop"], locale="en-GB").new_page()
+    page.set_default_timeout(30_000)
+    clicks = 0
+
+    def click(role: str, name: str) -> None:
+        nonlocal clicks
+        clicks += 1
+        page.get_by_role(role, name=name, exact=True).first.click()  # type: ignore[arg-type]
+
+    try:
+        page.goto(server.entrance)
+        page.wait_for_url(server.address)
+        click("link", "Generate the first clips")
+        page.locator("[name=seconds]").first.fill("0.5")  # shorter than what stands there, for the test's sake
+        click("button", "Generate")
+        page.wait_for_selector(".job.done", timeout=60_000)
+        click("link", "Library")
+        page.wait_for_selector("#grid.placed .card")
+        clicks += 2
+        page.locator(".card").nth(2).click()
+        page.locator(".card.current i[data-star='5']").click()
+        page.wait_for_selector(".card[data-stars='5']")
+        clicks += 1
+        page.locator(".pill", has_text="5★").click()
+        page.wait_for_function("() => document.querySelector('#total').textContent === '1 clips'")
+        click("button", "Export")
+        with page.expect_download() as waiting:
+            click("button", "Zip: clips and tables")
+        assert sum(name.endswith(".mp4") for name in zipfile.ZipFile(waiting.value.path()).namelist()) == 1
+        assert clicks <= 10
+    finally:
+        page.context.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: str, scheme: str) -> None:
+    context = browser.new_context(viewport=SIZES[size], base_url=server.address, color_scheme=scheme, locale="zh-CN")  # type: ignore[arg-type]
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    for address in (
+        "/",
+        "/clip/3",
+        "/compare?ids=1&ids=2",
+        "/generate",
+        "/live",
+        "/rate",
+        "/rate/x?model=other&model=imported",
+    ):
+        page.goto(address)
+        page.wait_for_timeout(150)
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth + 1"), (address, "too wide")
+        nameless = page.evaluate(NAMELESS)
+        assert not nameless, (address, nameless)
+        if folder := os.environ.get("FOOTAGE_SCREENSHOTS"):
+            name = address.strip("/").split("?")[0].replace("/", "-") or "library"
+            page.screenshot(path=f"{folder}/{name}-{size}-{scheme}.png")
+    assert page.locator("nav").inner_text().count("生成") == 1
+    assert not errors
+    context.close()

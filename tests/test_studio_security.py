@@ -1,0 +1,226 @@
+"""What the studio refuses: foreign hosts and pages, wrong tokens, paths out of the library, hostile uploads."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from footage.library.library import Library
+from footage.web.clips import Clips
+from footage.web.guard import Keys
+from footage.web.limits import Limits
+from footage.web.server import application
+from footage.web.shelf import Shelf
+from footage.web.studio import Studio
+from tests.clips import moving, write
+
+BASE = "http://127.0.0.1"
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    library = Library(tmp_path / "library")
+    library.add(write(tmp_path / "one.mp4", moving(8)))
+    (tmp_path / "models" / "run" / "samples").mkdir(parents=True)
+    made = Studio(
+        library, Shelf(tmp_path / "models"), Keys(), Limits(upload=3_000_000, check_seconds=20, changes=1.0, burst=80)
+    )
+    yield made
+    made.close()
+
+
+def open_client(studio: Studio, **headers: str) -> TestClient:
+    client = TestClient(application(studio), base_url=BASE)
+    client.headers.update({"x-csrf-token": studio.keys.csrf, **headers})
+    return client
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "[::1", "a:b:c", "localhost:99999"]
+)
+def test_other_host_names_are_not_served(studio: Studio, host: str) -> None:
+    assert open_client(studio, host=host).get("/").status_code == 421
+
+
+def test_names_of_this_machine_are_served(studio: Studio) -> None:
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST."):
+        assert open_client(studio, host=host).get("/api/albums").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-csrf-token": ""},
+        {"x-csrf-token": "wrong"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:81"},
+        {"origin": "http://[evil"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_changes_from_other_sites_are_refused(studio: Studio, headers: dict[str, str]) -> None:
+    client = open_client(studio, **headers)
+    assert client.post("/api/clips/bin", json={"ids": [1]}).status_code == 403
+    assert client.patch("/api/clips/1", json={"stars": 1}).status_code == 403
+    assert studio.library.get(1).stars == 0 and studio.library.get(1).deleted is None
+
+
+def test_other_sites_cannot_show_or_read_what_is_here(studio: Studio) -> None:
+    client = open_client(studio, **{"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"})
+    assert client.get("/api/clips/1/file").status_code == 403
+    answer = open_client(studio).get("/api/clips")
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert (
+        open_client(studio, **{"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).get("/").status_code
+        == 200
+    )
+
+
+def test_beyond_this_machine_a_token_is_asked_for(tmp_path: Path) -> None:
+    keys = Keys("the token", tries=3)
+    studio = Studio(Library(tmp_path / "library"), Shelf(tmp_path), keys)
+    client = TestClient(application(studio, ("studio.example",), addresses=True), base_url="http://192.168.1.5")
+    try:
+        assert client.get("/", headers={"accept": "text/html"}, follow_redirects=False).headers["location"] == "/enter"
+        assert client.get("/enter").status_code == 200 and keys.csrf not in client.get("/enter").text
+        assert client.get("/api/clips").status_code == 401 and client.get("/api/session").json()["csrf"] is None
+        assert client.get("/api/openapi.json").status_code == 401
+        assert client.get("/api/clips", headers={"authorization": "Bearer forged"}).status_code == 401
+        assert client.get("/api/clips", headers={"cookie": "footage_session=forged"}).status_code == 401
+        assert client.get("/api/clips", headers={"authorization": "Bearer the token"}).status_code == 200
+        assert client.post("/api/undo", headers={"authorization": "Bearer the token"}).status_code == 200
+        assert client.post("/api/session", json={"token": "wrong"}).status_code == 401
+        answer = client.post("/api/session", json={"token": "the token"})
+        assert "httponly" in answer.headers["set-cookie"].lower() and "strict" in answer.headers["set-cookie"].lower()
+        assert client.get("/api/clips").status_code == 200
+        assert client.post("/api/undo").status_code == 403, "the cookie alone does not let one change anything"
+        assert client.post("/api/undo", headers={"x-csrf-token": keys.csrf}).status_code == 200
+        for _ in range(3):
+            code = client.post("/api/session", json={"token": "wrong"}).status_code
+        assert code == 429
+    finally:
+        studio.close()
+
+
+def test_no_path_leaves_the_library_or_the_shelf(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    client = open_client(studio)
+    for path in (
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/static/%00",
+        "/api/clips/..%2f..%2fsecret.txt/file",
+        "/api/exports/../../secret.txt",
+        "/api/runs/sample?run=run&name=../../secret.txt",
+        "/api/runs/sample?run=../&name=secret.txt",
+        "/api/runs/figures?run=../..",
+        f"/api/reports/file?name={tmp_path}/secret.txt",
+        "/api/reports/file?name=../secret.txt",
+        "/api/reports/picture?report=../secret.txt&name=secret.txt",
+        "/reports/view?name=../secret.txt",
+        "/training/run?name=../../etc",
+        "/api/ratings/pairs/../../x/a",
+    ):
+        answer = client.get(path)
+        assert answer.status_code in (400, 404, 422), (path, answer.status_code)
+        assert "secret" not in answer.text.replace("secret.txt", "")
+
+
+def test_links_out_of_the_library_are_not_followed(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    path = studio.library.path(1)
+    path.unlink()
+    os.symlink(tmp_path / "secret.mp4", path)
+    assert open_client(studio).get("/api/clips/1/file").status_code == 404
+    run = tmp_path / "models" / "run"
+    (run / "config.json").write_text('{"config": {"preset": "p"}, "data": {"name": "d"}}')
+    (run / "metrics.jsonl").write_text('{"clips": 1, "a_loss": 2}\n')
+    os.symlink(tmp_path / "secret.mp4", run / "samples" / "1.mp4")
+    os.symlink(tmp_path, tmp_path / "models" / "outside")
+    client = open_client(studio)
+    assert client.get("/api/runs").json()[0]["name"] == "run"
+    assert client.get("/api/runs/sample?run=run&name=1.mp4").status_code == 404
+    assert client.get("/training/run?name=run").status_code == 200
+
+
+def test_reports_run_nothing(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "models" / "audit.html").write_text("<script>alert(1)</script>")
+    studio.shelf._seen = (-1e9, {})
+    answer = open_client(studio).get("/api/reports/file", params={"name": "./audit.html"})
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox;") and "script" not in policy
+
+
+def test_uploads_are_decoded_before_they_are_taken(studio: Studio, tmp_path: Path) -> None:
+    client = open_client(studio)
+    good = write(tmp_path / "good.mp4", moving(8, seed=3)).read_bytes()
+    said = client.post("/api/uploads?name=../../evil <b>.mp4", content=good)
+    assert said.status_code == 200 and said.json()["added"]
+    entry = studio.library.get(said.json()["added"][0])
+    assert entry.title == "evil <b>" and studio.library.path(entry.id).is_relative_to(tmp_path / "library")
+    assert client.post("/api/uploads?name=again.mp4", content=good).json()["known"] == [entry.id]
+    count = studio.library.count()
+    refused = {
+        "x.mp4": b"no video at all",
+        "y.mp4": good[:200],
+        "z.mp4": b"",
+        "page.html": b"<script>",
+        "x.svg": b"<svg/>",
+        "bad.zip": b"PK no zip",
+        "noending": good,
+        "picture.png": b"\x89PNG\r\n\x1a\n" + b"\0" * 64,
+    }
+    for name, content in refused.items():
+        assert client.post(f"/api/uploads?name={name}", content=content).status_code in (415, 422), name
+    assert client.post("/api/uploads?name=big.mp4", content=b"\0" * 3_000_001).status_code == 413
+    chunks = (b"\0" * 500_000 for _ in range(8))  # without a length in its header
+    assert client.post("/api/uploads?name=big.mp4", content=chunks).status_code == 413
+    assert studio.library.count() == count
+    assert not list((studio.outbox._folder).iterdir()), "nothing is left behind"
+
+
+def test_a_zip_file_writes_nothing_outside(studio: Studio, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    clip = write(tmp_path / "in.mp4", moving(8, seed=9)).read_bytes()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("../../escaped.mp4", clip)
+        archive.writestr("/etc/escaped.mp4", clip[:-1])
+    said = open_client(studio).post("/api/uploads?name=clips.zip", content=packed.getvalue()).json()
+    assert not said["added"] and len(said["refused"]) == 2
+    assert not list(tmp_path.rglob("escaped*")) and not Path("/etc/escaped.mp4").exists()
+
+
+def test_decoding_has_limits_of_time_and_memory(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object.__setattr__(studio.limits, "check_memory", 60_000_000)
+    good = write(tmp_path / "good.mp4", moving(8, seed=3)).read_bytes()
+    client = open_client(studio)
+    assert client.post("/api/uploads?name=a.mp4", content=good).status_code == 422
+    object.__setattr__(studio.limits, "check_memory", 3 * 2**30)
+    object.__setattr__(studio.limits, "check_seconds", 0)
+    assert client.post("/api/uploads?name=a.mp4", content=good).status_code == 422
+    assert studio.library.count() == 1 and Clips.upload.__doc__
+
+
+def test_bodies_and_changes_have_limits(studio: Studio) -> None:
+    client = open_client(studio)
+    assert client.patch("/api/clips/1", json={"notes": "x" * 5_000_000}).status_code == 413
+    assert (
+        client.patch("/api/clips/1", content=b"{" * 100_000, headers={"content-type": "application/json"}).status_code
+        == 422
+    )
+    assert client.patch("/api/clips/1", content=b'{"title": "\\ud800"}').status_code in (400, 422)
+    codes = [client.post("/api/redo").status_code for _ in range(studio.limits.burst + 20)]
+    assert codes[-1] == 429 and codes[0] == 200
