@@ -69,7 +69,8 @@ def _stream(container: av.container.OutputContainer, kind: str, rate: Fraction, 
     """Add the video stream with settings that keep small pictures clean."""
     codec = {"mp4": "libx264", "webm": "libvpx-vp9", "gif": "gif"}[kind]
     options = {
-        "mp4": {"crf": "15", "preset": "medium"},
+        # Without x264's tree of macroblocks, which decides differently from run to run.
+        "mp4": {"crf": "15", "preset": "medium", "x264-params": "mbtree=0"},
         "webm": {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"},
         "gif": {},
     }[kind]
@@ -103,6 +104,9 @@ def _write_file(path: Path, kind: str, chunks: Iterable[Frames], fps: float, com
             if palette is not None:
                 palette.push(frame)
                 frame = palette.pull()
+            else:
+                # Left to the encoder, the conversion varies from run to run by a level here and there.
+                frame = frame.reformat(format=stream.pix_fmt, threads=1)
             container.mux(stream.encode(frame))
         if stream is None:
             raise MediaError(f'"{path.name}" would have no frames', "give at least one")
