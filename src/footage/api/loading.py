@@ -129,7 +129,8 @@ def evaluate(
         raise ConfigError(f"samples is {samples}", "give at least 1")
     console = make_console(quiet)
     loaded = load(model, device)
-    source = open_source(data, loaded.info.config.clip, guide)
+    config = loaded.info.config
+    source = open_source(data, config.clip, guide, crops=config.method == "upscale")
     with console.status("measuring"):
         found = measure(loaded, source, split=split, count=count, samples=samples, seed=seed)
     console.print(table(found))

@@ -153,7 +153,7 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
         timed: whether to measure the time of a step as well.
         guide: for a translator of pairs, the data set that the clips of `data` are made from.
     """
-    source = open_source(data, config.clip, guide)
+    source = open_source(data, config.clip, guide, crops=config.method == "upscale")
     config, labels = match(config, source)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.video import geometry
+from footage.video.frames import FrameReader
 from footage.video.geometry import Fit
 from footage.video.probe import (
     MAX_ASPECT,
@@ -20,15 +21,11 @@ from footage.video.probe import (
     displayed_size,
     open_video,
     pixel_aspect,
-    plain_reason,
     quarter_turn,
 )
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
 CHUNK = 32
 """Frames in a chunk."""
@@ -78,20 +75,27 @@ class Decoder:
         self.fit = fit
         self.info: VideoInfo | None = None
         """What the file is; known when the first chunk has come."""
-        self.damaged = 0
-        """Frames and packets of the source that were damaged, so far."""
+        self.reader = FrameReader()
         self.truncated = False
         """Whether the file ended before the length that it declares; known at the end."""
-        self.problem = ""
+
+    @property
+    def damaged(self) -> int:
+        """Frames and packets of the source that were damaged, so far."""
+        return self.reader.damaged
+
+    @property
+    def problem(self) -> str:
         """FFmpeg's words for the first fault that was met."""
+        return self.reader.problem
 
     def __iter__(self) -> Iterator[DecodedChunk]:
         ticks = _Ticks(self.fps)
         with open_video(self.path) as (container, stream):
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
-            scale = _Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
-            for frame, damaged in self._frames(container, stream):
+            scale = Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
+            for frame, damaged in self.reader.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, quarter_turn(frame))
                 yield from ticks.show(scale(frame), frame.time, self.info.fps, damaged)
@@ -102,52 +106,8 @@ class Decoder:
         declared = self.info.duration if own_length or not self.info.has_audio else None
         self.truncated = declared is not None and ticks.seconds < declared - max(0.5, 0.05 * declared)
 
-    def _frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
-        """Yield the frames with whether each is damaged; damage lasts until a sound key frame."""
-        import av
 
-        spoiled = False
-        with av.logging.Capture(local=False) as messages:
-            for packet in self._packets(container, stream):
-                messages.clear()
-                try:
-                    frames: list[VideoFrame] = list(stream.decode(packet))
-                except av.error.EOFError:
-                    return
-                except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                    self._note(plain_reason(error))
-                    spoiled = True
-                    continue
-                faults = [text for level, _, text in messages if level <= av.logging.ERROR]
-                if faults:
-                    self._note(faults[0].strip())
-                for frame in frames:
-                    if frame.is_corrupt and not faults:
-                        self._note("a frame is marked as corrupt")
-                    broken = bool(faults) or bool(frame.is_corrupt)
-                    spoiled = broken or (spoiled and not frame.key_frame)
-                    yield frame, spoiled
-
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-        """Yield the packets of a stream, then the empty one that flushes the decoder. A read error ends the file."""
-        import av
-
-        packets = container.demux(stream)
-        while True:
-            try:
-                yield next(packets)
-            except StopIteration:
-                return
-            except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                self._note(plain_reason(error))
-                return
-
-    def _note(self, problem: str) -> None:
-        self.damaged += 1
-        self.problem = self.problem or problem
-
-
-class _Scaler:
+class Scaler:
     """Make the wanted picture out of a decoded frame: uint8 (H, W, C), full range."""
 
     def __init__(self, target: tuple[int, int], channels: int, fit: Fit, aspect: float) -> None:

@@ -1,0 +1,165 @@
+"""Upscaling: frames of low resolution become those of high resolution, each out of a short window around it.
+
+It learns by how far its frames lie from the true ones, which the low-resolution ones were made from; by what they come
+to when they are shrunk again; and, for detail that looks real, from critics and their features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from footage.config import Config
+from footage.config.tasks import unlimited
+from footage.methods.base import Batch, Sampler
+from footage.methods.degrade import CLEAN, degrade, draw, shrunk
+from footage.methods.learner import Learner, Lesson
+from footage.metrics.fidelity import clip_psnr
+from footage.nets.blocks import channel_levels, set_levels
+from footage.nets.upscaler import Upscaler, enlarged, whole_windows
+
+
+class Upscale(Learner):
+    """An upscaler, and critics where there are any; see `footage.methods.base.Method`."""
+
+    def __init__(self, config: Config, labels: int) -> None:
+        super().__init__(config, labels)
+        assert config.net.kind == "upscaler"
+        self.net = config.net
+        own = {
+            "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
+            "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr", "bicubic_psnr", "heldout_bicubic_psnr"),
+            "What is left of the source, absolute error": ("consistency", "heldout_consistency"),
+        }
+        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell the critics the levels of real clips, and of what they were made from; the upscaler needs none."""
+        mean, sd = channel_levels(batches)
+        critics = (self.nets[name] for panel in self.panels.values() for name in panel.nets)
+        set_levels(mean.repeat(2), sd.repeat(2), *critics)
+
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Shrink and spoil each clip, and enlarge what is left of it."""
+        config, net = self.config, self.net
+        last = batch.clips.shape[2] - net.future
+        real = batch.clips[:, :, net.past : last]
+        damages = draw(config.upscale.degrade, batch)
+        clip = config.clip
+        small = (clip.channels, clip.frames, clip.height // net.scale, clip.width // net.scale)
+        drawn = batch.normal(*small)  # whether it is needed or not: what follows is not to depend on it
+        noise = drawn if any(damage.noise for damage in damages) else None
+        with torch.no_grad():
+            given = degrade(batch.clips, net.scale, config.upscale.degrade, damages, noise)
+            given = _cut_ends(given, batch.uniform(2) < config.upscale.ends, net.past, net.future)
+            base = _pictures(given[:, :, net.past : last], lambda frames: enlarged(frames, net.scale))
+        made: Tensor = self.nets["generator"](given).to(real.dtype)
+        consistency = (_small(made, net.scale) - _small(real, net.scale)).abs().mean()
+        loss = config.learn.weight * self.difference(made, real) + config.upscale.consistency * consistency
+        shown = made.detach()
+        log = {
+            "l1": (shown - real).abs().mean(),
+            "psnr": clip_psnr(shown, real).mean(),
+            "bicubic_psnr": clip_psnr(base, real).mean(),
+            "consistency": consistency.detach(),
+        }
+        if config.upscale.stability:
+            changes = (made.diff(dim=2) - real.diff(dim=2)).abs().mean()
+            loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
+        lesson = Lesson(loss, log)
+        if config.critics and judged:
+            seen = (batch.uniform() < config.upscale.given).view(-1, 1, 1, 1, 1).to(base)
+            beside = base * seen
+            lesson.judged[""] = (torch.cat([real, beside], dim=1), torch.cat([made, beside], dim=1))
+        return lesson
+
+    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+        """Return held-out clips for the critics to look at, without their sources, where there are any."""
+        if batch.heldout is None:
+            return None
+        real = batch.heldout[0][:, :, self.net.past : batch.heldout[0].shape[2] - self.net.future]
+        return torch.cat([real, torch.zeros_like(real)], dim=1)
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build the upscaler, untrained."""
+        assert config.net.kind == "upscaler"
+        return {"generator": Upscaler(config.clip.channels, config.net)}
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the upscaler."""
+        net = nets["generator"]
+        assert isinstance(net, Upscaler)
+        return UpscaleSampler(config, net)
+
+
+def _pictures(clips: Tensor, change: object) -> Tensor:
+    """Change each frame of clips (B, C, T, h, w)."""
+    frames = change(clips.transpose(1, 2).flatten(0, 1))  # type: ignore[operator]
+    return frames.unflatten(0, (len(clips), -1)).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+def _small(clips: Tensor, scale: int) -> Tensor:
+    """Shrink clips (B, C, T, H, W) by the bicubic kernel."""
+    return _pictures(clips, lambda frames: shrunk(frames, scale))
+
+
+def _cut_ends(given: Tensor, cut: Tensor, past: int, future: int) -> Tensor:
+    """Let some clips begin with their first whole window, and some end with their last: (B, 2) of both."""
+    given = given.clone()
+    if past:
+        given[:, :, :past] = torch.where(_wide(cut[:, 0]), given[:, :, past : past + 1], given[:, :, :past])
+    if future:
+        end = given.shape[2] - future
+        given[:, :, end:] = torch.where(_wide(cut[:, 1]), given[:, :, end - 1 : end], given[:, :, end:])
+    return given
+
+
+def _wide(flags: Tensor) -> Tensor:
+    return flags.view(-1, 1, 1, 1, 1)
+
+
+class UpscaleSampler:
+    """Videos of any size, enlarged in constant memory; see `footage.methods.base.Enlarges`."""
+
+    given = 0
+
+    def __init__(self, config: Config, net: Upscaler) -> None:
+        self.config, self.clip, self.net = config, config.clip, net.eval()
+        self.scale, self.reach = net.scale, net.reach
+        clip = config.clip
+        self.source = unlimited(clip.frames, clip.height // net.scale, clip.width // net.scale, clip.channels)
+        self.device = next(net.parameters()).device
+
+    def sources(self, clips: Tensor) -> Tensor:
+        """Return clips (B, C, T, H, W) shrunk by the bicubic kernel; see `footage.methods.base.Converts`."""
+        return degrade(clips, self.scale, self.config.upscale.degrade, [CLEAN] * len(clips), None)
+
+    def enlarge(self, windows: Tensor) -> Tensor:
+        """Enlarge the frames (B, C, T, h, w) that have a whole window: (B, C, T - past - future, s h, s w)."""
+        with torch.inference_mode():
+            return self.net(windows.to(self.device)).float().clamp(-1, 1)  # type: ignore[no-any-return]
+
+    def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
+        """Yield a video's enlarged frames; see `footage.methods.base.Converts`. It has nothing random."""
+        net = self.net
+        held: Tensor | None = None
+        for chunk in chunks:
+            held = whole_windows(chunk, net.past, 0) if held is None else torch.cat([held, chunk], dim=2)
+            if held.shape[2] >= net.window:
+                yield self.enlarge(held)
+                held = held[:, :, held.shape[2] - net.window + 1 :].clone()
+        if held is not None and net.future:
+            rest = whole_windows(held, 0, net.future)
+            if rest.shape[2] >= net.window:
+                yield self.enlarge(rest)
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Enlarge real clips that were shrunk; see `footage.methods.base.Sampler`."""
+        source = self.sources(reals)
+        made = self.enlarge(whole_windows(source, self.net.past, self.net.future))
+        plain = _pictures(source, lambda frames: enlarged(frames, self.scale)).clamp(-1, 1)
+        return {"upscaled": made, "bicubic": plain, "real": reals}
