@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         reconstruct,
         train,
         translate,
+        upscale,
     )
     from footage.clip import Clip
     from footage.config import Config, IngestConfig
@@ -52,6 +53,7 @@ _HOMES = {
             "reconstruct",
             "train",
             "translate",
+            "upscale",
         ),
         "footage.api",
     ),
@@ -89,6 +91,7 @@ __all__ = [
     "reconstruct",
     "train",
     "translate",
+    "upscale",
 ]
 
 

@@ -98,7 +98,7 @@ _UPSCALE = Config(
     method="upscale",
     clip=ClipConfig(frames=8, height=128, width=128),
     net=UpscalerConfig(),
-    learn=LearnConfig(loss="charbonnier", lr=2e-3, decay=60_000, ema=1_000.0),
+    learn=LearnConfig(loss="charbonnier", lr=1.5e-3, decay=60_000, ema=1_000.0),
     upscale=UpscaleConfig(consistency=1.0),
     critics=(),
     train=TrainConfig(batch_size=8, sample_clips=5_000),

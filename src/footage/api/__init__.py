@@ -5,6 +5,7 @@ from footage.api.loading import evaluate, load, models
 from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
 from footage.api.playing import play
 from footage.api.training import Run, compare, train
+from footage.api.upscaling import upscale
 
 __all__ = [
     "Run",
@@ -22,4 +23,5 @@ __all__ = [
     "reconstruct",
     "train",
     "translate",
+    "upscale",
 ]

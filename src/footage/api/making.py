@@ -256,8 +256,8 @@ def interpolate(
     console = make_console(quiet)
     clips = load(model, device).interpolate(clip, end, steps)
     for made in clips:
-        _spare((clip, end), _path(Path(to), _step_name(made), format))
-    _spare((clip, end), Path(to) / SHEET)
+        spare((clip, end), _path(Path(to), _step_name(made), format))
+    spare((clip, end), Path(to) / SHEET)
     return _write_all(clips, _step_name, Path(to), format, console)
 
 
@@ -295,11 +295,11 @@ def embed(
 def _target(clip: Path, to: Path | None, word: str) -> Path:
     """Return where to write, and refuse to write over the clip itself, or the folder that holds it."""
     chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
-    _spare((clip,), chosen)
+    spare((clip,), chosen)
     return chosen
 
 
-def _spare(given: Iterable[Path], target: Path) -> None:
+def spare(given: Iterable[Path], target: Path) -> None:
     """Refuse to write over what is read, and over a folder that holds it.
 
     Raises:

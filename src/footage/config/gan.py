@@ -70,7 +70,16 @@ class GanConfig:
         for knob in ("beta1", "beta2"):
             value = getattr(self, knob)
             require(0 <= value < 1, f"gan.{knob}", value, "give 0 or more and less than 1")
-        for knob in ("r1", "r2", "sigma", "gradient_penalty", "temporal", "clip_weights", "matching", "periodicity_weight"):
+        for knob in (
+            "r1",
+            "r2",
+            "sigma",
+            "gradient_penalty",
+            "temporal",
+            "clip_weights",
+            "matching",
+            "periodicity_weight",
+        ):
             value = getattr(self, knob)
             require(value >= 0, f"gan.{knob}", value, "give 0 or more")
         require(self.penalty_every >= 1, "gan.penalty_every", self.penalty_every, "give at least 1")

@@ -131,9 +131,11 @@ class VideoCrops:
         height, width, channels = self.shape
         size = CROPS * frames * height * width * channels
         visits = max(1, min(MOST_VISITS, MOST_BYTES // size))
-        turn, place = divmod(number, visits)
-        # Each place goes on to its next visit after as many turns as there are crops; not all at once.
-        turn += place * CROPS // visits
+        if split == "heldout":  # always the same few: they are looked at now and then
+            turn, place = divmod(number % (visits * CROPS), visits)
+        else:
+            turn, place = divmod(number, visits)
+            turn += place * CROPS // visits  # places go on to their next visits one after the other
         visit = turn // CROPS * visits + place
         crops = self._visited(split, seed, visit, frames, visits)
         return crops[turn % CROPS]
@@ -184,7 +186,7 @@ class VideoCrops:
             for _ in range(2)
         ]
         crops = [frames[:, top : top + height, left : left + width] for top, left in places]
-        chosen = crops[int(np.argmax([_detail(crop[len(crop) // 2]) for crop in crops]))]
+        chosen: Frames = crops[int(np.argmax([_detail(crop[len(crop) // 2]) for crop in crops]))]
         return chosen[:, :, ::-1] if rng.random() < 0.5 else chosen
 
 

@@ -6,9 +6,10 @@ to when they are shrunk again; and, for detail that looks real, from critics and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from footage.config import Config
@@ -16,9 +17,13 @@ from footage.config.tasks import unlimited
 from footage.methods.base import Batch, Sampler
 from footage.methods.degrade import CLEAN, degrade, draw, shrunk
 from footage.methods.learner import Learner, Lesson
+from footage.methods.tiles import tiled
 from footage.metrics.fidelity import clip_psnr
 from footage.nets.blocks import channel_levels, set_levels
 from footage.nets.upscaler import Upscaler, enlarged, whole_windows
+
+TILE = 512
+"""Longest side of what is enlarged at once, in pixels of the small frames."""
 
 
 class Upscale(Learner):
@@ -96,10 +101,10 @@ class Upscale(Learner):
         return UpscaleSampler(config, net)
 
 
-def _pictures(clips: Tensor, change: object) -> Tensor:
+def _pictures(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     """Change each frame of clips (B, C, T, h, w)."""
-    frames = change(clips.transpose(1, 2).flatten(0, 1))  # type: ignore[operator]
-    return frames.unflatten(0, (len(clips), -1)).transpose(1, 2)  # type: ignore[no-any-return]
+    frames = change(clips.transpose(1, 2).flatten(0, 1))  # (B T) C H W
+    return rearrange(frames, "(b t) c h w -> b c t h w", b=len(clips))
 
 
 def _small(clips: Tensor, scale: int) -> Tensor:
@@ -129,7 +134,7 @@ class UpscaleSampler:
 
     def __init__(self, config: Config, net: Upscaler) -> None:
         self.config, self.clip, self.net = config, config.clip, net.eval()
-        self.scale, self.reach = net.scale, net.reach
+        self.scale, self.past, self.reach = net.scale, net.past, net.reach
         clip = config.clip
         self.source = unlimited(clip.frames, clip.height // net.scale, clip.width // net.scale, clip.channels)
         self.device = next(net.parameters()).device
@@ -138,24 +143,29 @@ class UpscaleSampler:
         """Return clips (B, C, T, H, W) shrunk by the bicubic kernel; see `footage.methods.base.Converts`."""
         return degrade(clips, self.scale, self.config.upscale.degrade, [CLEAN] * len(clips), None)
 
-    def enlarge(self, windows: Tensor) -> Tensor:
-        """Enlarge the frames (B, C, T, h, w) that have a whole window: (B, C, T - past - future, s h, s w)."""
-        with torch.inference_mode():
-            return self.net(windows.to(self.device)).float().clamp(-1, 1)  # type: ignore[no-any-return]
+    def enlarge(self, windows: Tensor, tile: int = TILE, bf16: bool = False) -> Tensor:
+        """Enlarge the frames that have a whole window; see `footage.methods.base.Enlarges`."""
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            made = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
+            return made.float().clamp(-1, 1)
 
     def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
-        """Yield a video's enlarged frames; see `footage.methods.base.Converts`. It has nothing random."""
+        """Yield a video's enlarged frames; see `footage.methods.base.Converts`. There is nothing random."""
+        return self.stream(chunks)
+
+    def stream(self, chunks: Iterable[Tensor], tile: int = TILE, bf16: bool = False) -> Iterator[Tensor]:
+        """Yield a video's enlarged frames; see `footage.methods.base.Enlarges`."""
         net = self.net
         held: Tensor | None = None
         for chunk in chunks:
             held = whole_windows(chunk, net.past, 0) if held is None else torch.cat([held, chunk], dim=2)
             if held.shape[2] >= net.window:
-                yield self.enlarge(held)
+                yield self.enlarge(held, tile, bf16)
                 held = held[:, :, held.shape[2] - net.window + 1 :].clone()
         if held is not None and net.future:
             rest = whole_windows(held, 0, net.future)
             if rest.shape[2] >= net.window:
-                yield self.enlarge(rest)
+                yield self.enlarge(rest, tile, bf16)
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Enlarge real clips that were shrunk; see `footage.methods.base.Sampler`."""

@@ -108,17 +108,20 @@ class Decoder:
 
 
 class Scaler:
-    """Make the wanted picture out of a decoded frame: uint8 (H, W, C), full range."""
+    """Make the wanted picture out of a decoded frame: (H, W, C), full range, uint8 unless another format is given."""
 
-    def __init__(self, target: tuple[int, int], channels: int, fit: Fit, aspect: float) -> None:
+    def __init__(
+        self, target: tuple[int, int], channels: int, fit: Fit, aspect: float, format: str | None = None
+    ) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.target, self.fit, self.aspect = target, fit, aspect
-        self.format = RGB if channels == 3 else GREY
+        self.format = format or (RGB if channels == 3 else GREY)
         self.reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
         self.plans: dict[tuple[int, int, int], geometry.Plan] = {}
 
-    def __call__(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
+        """Return the picture."""
         from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
         plan = self._plan(frame)
@@ -129,8 +132,8 @@ class Scaler:
             full = name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
             options["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
             options["dst_color_range"] = ColorRange.JPEG
-            if frame.colorspace in (0, 2, 3):  # unknown: players take the matrix of HDTV for large pictures
-                large = frame.width > 1024 or frame.height > 576
+            if frame.colorspace in (0, 2, 3):  # unknown
+                large = is_large(frame.height, frame.width)
                 options["src_colorspace"] = Colorspace.ITU709 if large else Colorspace.ITU601
         small = self.reformatter.reformat(
             frame,
@@ -141,7 +144,7 @@ class Scaler:
             threads=1,
             **options,
         )
-        picture = np.asarray(small.to_ndarray(), dtype=np.uint8)
+        picture = np.asarray(small.to_ndarray())
         if picture.ndim == 2:
             picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
         return plan.finish(picture)
@@ -154,6 +157,11 @@ class Scaler:
                 raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
             self.plans[key] = geometry.plan(shown, key[2], self.target, self.fit)
         return self.plans[key]
+
+
+def is_large(height: int, width: int) -> bool:
+    """Whether players take the colour matrix of HDTV for pictures that do not tell theirs."""
+    return width > 1024 or height > 576
 
 
 class _Ticks:
