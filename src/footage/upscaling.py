@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -305,8 +304,3 @@ def seconds_at(damage: Damage) -> str:
     """Return when damaged frames are shown, in words."""
     times = ", ".join(f"{int(at // 60)}:{at % 60:05.2f}" for at in damage.times)
     return times + (" and later" if damage.frames > len(damage.times) else "")
-
-
-def length_of(original: Original) -> Fraction | None:
-    """Return how long a video is, in seconds, as far as that is known."""
-    return None if original.frames is None else original.frames / original.rate

@@ -11,6 +11,8 @@ from footage.api.loading import load
 from footage.console import make_console
 from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError
+from footage.video.choices import PLAIN as USUAL
+from footage.video.choices import Encoding
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +23,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute."""
 Fit = Literal["letterbox", "crop", "stretch"]
 """How a picture of another shape is fitted in: black bars, cut off, or neither."""
-Format = Literal["mp4", "webm", "gif", "png"]
+Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
 """What clips are written as; png is a folder of frames."""
 SHEET = "sheet.png"
 """The contact sheet's file."""
@@ -43,7 +45,11 @@ def generate(
     to_seed: int | None = None,
     between: tuple[int, int] | None = None,
     timing: Timing = PLAIN,
+    upscale: Path | None = None,
+    size: str | None = None,
+    fit: Fit = "letterbox",
     format: Format = "mp4",
+    encoding: Encoding = USUAL,
     device: Device = "auto",
     quiet: bool = False,
 ) -> list[Path]:
@@ -65,7 +71,12 @@ def generate(
         between: two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and
             motion; the next clip goes between the next seeds. Of models that stream.
         timing: loops, slow motion, where to begin and so on, of models that stream.
-        format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
+        upscale: a model folder of an upscaler, or a run: clips are made larger while they are made.
+        size: their size then: 1280x720, a height such as 720p, or 2x; left out, as many times as large as the upscaler
+            makes them.
+        fit: how a picture of another shape is fitted in, where a size is given.
+        format: mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames.
+        encoding: how they are packed.
         device: where to compute.
         quiet: print nothing.
 
@@ -74,6 +85,8 @@ def generate(
     """
     from footage.progress import tracked
 
+    if size is not None and upscale is None:
+        raise ConfigError(f'size is "{size}", and nothing makes the clips larger', "give --upscale MODEL as well")
     console, to = make_console(quiet), Path(to)
     loaded = load(model, device)
     clips = loaded.generate(
@@ -90,7 +103,11 @@ def generate(
     )
     if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
         console.print(note, highlight=False)
-    return _write_all(tracked(clips, count, "generating", console), _seed_name, to, format, console)
+    if upscale is not None:
+        larger = load(upscale, device)
+        clips = (larger.enlarge(clip, loaded.info.config.clip, size, fit) for clip in clips)
+    packed = None if upscale is None and encoding == USUAL else encoding
+    return _write_all(tracked(clips, count, "generating", console), _seed_name, to, format, console, packed)
 
 
 def predict(
@@ -329,7 +346,12 @@ def _path(to: Path, name: str, format: Format) -> Path:
 
 
 def _write_all(
-    clips: Iterable[Clip], name: Callable[[Clip], str], to: Path, format: Format, console: Console
+    clips: Iterable[Clip],
+    name: Callable[[Clip], str],
+    to: Path,
+    format: Format,
+    console: Console,
+    encoding: Encoding | None = None,
 ) -> list[Path]:
     """Write clips of known length and a contact sheet of the first ones into a folder."""
     from footage.video.encode import write_clip
@@ -342,7 +364,7 @@ def _write_all(
         path = _path(to, name(clip), format)
         assert clip.frames is not None
         picker = Picker(clip.frames)
-        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
+        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=encoding)
         written.append(path)
         if len(strips) < SHEET_CLIPS:
             strips.append(picker.strip())

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from footage.api.loading import load
 from footage.api.making import Device, Fit, spare
 from footage.console import make_console
 from footage.video.choices import PLAIN, Encoding
-
-if TYPE_CHECKING:
-    from footage.methods.base import Enlarges
-    from footage.model import Model
 
 
 def upscale(
@@ -47,8 +42,10 @@ def upscale(
     Returns:
         The file written.
     """
+    from footage.methods.base import Enlarges
+    from footage.methods.precision import has_bf16
     from footage.progress import phases
-    from footage.upscaling import seconds_at
+    from footage.upscaling import Working, seconds_at
     from footage.upscaling import upscale as enlarge_video
     from footage.video.originals import open_original
 
@@ -56,7 +53,9 @@ def upscale(
     target = Path(f"{clip.stem}-upscaled.mp4") if to is None else Path(to)
     spare((clip,), target)
     loaded = load(model, device)
-    sampler, working = upscaler(loaded, tile, device)
+    if not isinstance(loaded.sampler, Enlarges):
+        raise loaded.unable("makes no clips larger")
+    working = Working(tile, has_bf16(loaded.sampler.device.type))
     original = open_original(clip)
     with phases(console) as show:
 
@@ -64,7 +63,15 @@ def upscale(
             show("upscaling", done, max(done, original.frames or done), clip.name)
 
         outcome = enlarge_video(
-            sampler, loaded.info, original, target, size=size, fit=fit, encoding=encoding, working=working, watch=watch
+            loaded.sampler,
+            loaded.info,
+            original,
+            target,
+            size=size,
+            fit=fit,
+            encoding=encoding,
+            working=working,
+            watch=watch,
         )
     again = f", {outcome.resumed:,} of them made before" if outcome.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {outcome.frames:,} frames of {outcome.size}{again}: {target}")
@@ -73,19 +80,3 @@ def upscale(
         what = f"{damage:,} frame{'' if damage == 1 else 's'} of {clip.name}, at {seconds_at(outcome.damage)}"
         console.print(f"{what} ({outcome.damage.problem}); what could be decoded was taken", highlight=False)
     return target
-
-
-def upscaler(loaded: Model, tile: int, device: Device) -> tuple[Enlarges, Any]:
-    """Return the sampler of an upscaler, and how it is to work on a device.
-
-    Raises:
-        ConfigError: the model makes nothing larger.
-    """
-    from footage.config import TrainConfig
-    from footage.methods.base import Enlarges
-    from footage.training.fit import find_place
-    from footage.upscaling import Working
-
-    if not isinstance(loaded.sampler, Enlarges):
-        raise loaded.unable("makes no clips larger")
-    return loaded.sampler, Working(tile, find_place(TrainConfig(device=device)).bf16)

@@ -137,8 +137,8 @@ class VideoCrops:
             turn, place = divmod(number, visits)
             turn += place * CROPS // visits  # places go on to their next visits one after the other
         visit = turn // CROPS * visits + place
-        crops = self._visited(split, seed, visit, frames, visits)
-        return crops[turn % CROPS]
+        clip: Frames = self._visited(split, seed, visit, frames, visits)[turn % CROPS]
+        return clip
 
     def _visited(self, split: Split, seed: int, visit: int, frames: int, most: int) -> Frames:
         """Return the crops of a visit, (CROPS, T, H, W, C), decoded or from those that are held."""
