@@ -117,13 +117,13 @@ def guides(method: str, task: TaskConfig) -> int:
 
 def conditions(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> int:
     """Return how many channels of what the critics judge, the last ones, are what the others were made from."""
-    if isinstance(net, UpscalerConfig):
-        return clip.channels
     return source_clip(clip, task).channels if isinstance(net, TranslatorConfig) else 0
 
 
 def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfig:
-    """Return the shape of what the critics judge: of translators, what was made and what it was made from."""
+    """Return the shape of what the critics judge: of translators, what was made and what it was made from;
+    of upscalers, what was made and its detail.
+    """
     if isinstance(net, UpscalerConfig):
         frames = clip.frames - net.past - net.future
         return unlimited(frames, clip.height, clip.width, 2 * clip.channels)

@@ -47,8 +47,6 @@ class UpscaleConfig:
     stability: float = 0.0
     """Weight of the difference between the changes from frame to frame, made and real: without it, invented detail may
     flicker."""
-    given: float = 0.1
-    """How often the critics are shown what a clip was made from."""
     ends: float = 0.1
     """How often the frames before a clip, and as often those after it, are not there, as where a video begins or
     ends."""
@@ -60,6 +58,4 @@ class UpscaleConfig:
         for knob in ("consistency", "stability"):
             value = getattr(self, knob)
             require(value >= 0, f"upscale.{knob}", value, "give 0 or more")
-        for knob in ("given", "ends"):
-            value = getattr(self, knob)
-            require(0 <= value <= 1, f"upscale.{knob}", value, "give 0 to 1")
+        require(0 <= self.ends <= 1, "upscale.ends", self.ends, "give 0 to 1")

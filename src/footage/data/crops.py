@@ -113,6 +113,10 @@ class VideoCrops:
         name, reason = next(iter(self.left_out.items()))
         return f"no video gives crops of {clip.width}×{clip.height}; {name}: {reason}"
 
+    def stretches(self, split: Split) -> list[Stretch]:
+        """Return the parts of the videos that belong to one split."""
+        return self._stretches[split]
+
     def spans(self, split: Split) -> list[Span]:
         """Return the videos' parts of one split."""
         side = split == "heldout"

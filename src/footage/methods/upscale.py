@@ -41,10 +41,18 @@ class Upscale(Learner):
         self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Tell the critics the levels of real clips, and of what they were made from; the upscaler needs none."""
-        mean, sd = channel_levels(batches)
-        critics = (self.nets[name] for panel in self.panels.values() for name in panel.nets)
-        set_levels(mean.repeat(2), sd.repeat(2), *critics)
+        """Tell the critics the levels of real clips and of their detail; the upscaler needs none."""
+        mean, sd = channel_levels(self.shown(clips) for clips in batches)
+        set_levels(mean, sd, *(self.nets[name] for panel in self.panels.values() for name in panel.nets))
+
+    def shown(self, clips: Tensor) -> Tensor:
+        """Return what critics see of clips, (B, C, T, H, W) -> (B, 2 C, T, H, W): them, and what shrinking loses.
+
+        That is all that an upscaler adds, and little beside the rest: critics that have to find it learn slowly.
+        """
+        scale = self.net.scale
+        kept = _pictures(clips, lambda frames: enlarged(shrunk(frames, scale), scale))
+        return torch.cat([clips, clips - kept], dim=1)
 
     def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
         """Shrink and spoil each clip, and enlarge what is left of it."""
@@ -75,17 +83,14 @@ class Upscale(Learner):
             loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
         lesson = Lesson(loss, log)
         if config.critics and judged:
-            seen = (batch.uniform() < config.upscale.given).view(-1, 1, 1, 1, 1).to(base)
-            beside = base * seen
-            lesson.judged[""] = (torch.cat([real, beside], dim=1), torch.cat([made, beside], dim=1))
+            lesson.judged[""] = (self.shown(real), self.shown(made))
         return lesson
 
     def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
-        """Return held-out clips for the critics to look at, without their sources, where there are any."""
+        """Return held-out clips for the critics to look at, where there are any."""
         if batch.heldout is None:
             return None
-        real = batch.heldout[0][:, :, self.net.past : batch.heldout[0].shape[2] - self.net.future]
-        return torch.cat([real, torch.zeros_like(real)], dim=1)
+        return self.shown(batch.heldout[0][:, :, self.net.past : batch.heldout[0].shape[2] - self.net.future])
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:

@@ -126,10 +126,18 @@ class Training:
         note: which data it is.
         budget: when to stop.
         console: where to speak.
+        begin_with: a model folder whose weights a new run begins with, or None.
     """
 
     def __init__(
-        self, config: Config, source: ClipSource, folder: RunFolder, note: DataNote, budget: Budget, console: Console
+        self,
+        config: Config,
+        source: ClipSource,
+        folder: RunFolder,
+        note: DataNote,
+        budget: Budget,
+        console: Console,
+        begin_with: Path | None = None,
     ) -> None:
         assert config.train.batch_size is not None, "the batch size is found before the loop begins"
         self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
@@ -155,6 +163,8 @@ class Training:
         state = checkpoint.read_state(folder.state) if folder.state.exists() else None
         if state is None:
             self.method.calibrate(first_clips(self.loader, CALIBRATION))
+            if begin_with is not None:
+                checkpoint.begin_with(begin_with, self.method)
         self._restore(state)
         write_config(folder, config, note)
 

@@ -169,8 +169,18 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     return Plan(config, source, note, place, needs, usable, len(spans))
 
 
-def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | None, console: Console) -> bool:
+def begin(
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    clips: int | None,
+    minutes: float | None,
+    console: Console,
+    begin_with: Path | None = None,
+) -> bool:
     """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
+
+    A new run may begin with the weights of a model folder.
 
     Returns:
         Whether it was stopped by the user.
@@ -184,7 +194,7 @@ def begin(plan: Plan, folder: RunFolder, *, clips: int | None, minutes: float | 
             files.remove_partial(place)
         budget = loop.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
         try:
-            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console)
+            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console, begin_with)
             if training.progress.clips_seen:
                 console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
             for line in changes:
