@@ -121,9 +121,7 @@ def conditions(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> int:
 
 
 def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfig:
-    """Return the shape of what the critics judge: of translators, what was made and what it was made from;
-    of upscalers, what was made and its detail.
-    """
+    """Return the shape of what critics judge: beside the clip, its source of translators, its detail of upscalers."""
     if isinstance(net, UpscalerConfig):
         frames = clip.frames - net.past - net.future
         return unlimited(frames, clip.height, clip.width, 2 * clip.channels)

@@ -11,6 +11,8 @@ from footage.video.geometry import Fit
 
 MOST_PASSES = 3
 """How often a picture is enlarged one time after the other, at most."""
+BICUBIC = 1.5
+"""How much of the way is left to the bicubic kernel, at most, rather than to another enlargement."""
 MOST_SIDE = 16_384
 """Longest side of a picture that is written, in pixels."""
 
@@ -105,11 +107,11 @@ def plan_way(stored: Size, shown: Size, frame: Size, scale: int, fit: Fit) -> Wa
             f"the clip is {shown} already, and {frame} was asked for",
             "give a larger --size, such as 2x, or leave it be",
         )
-    passes = max(1, math.ceil(math.log(grows) / math.log(scale) - 1e-6))
+    passes = max(1, math.ceil(math.log(grows / BICUBIC) / math.log(scale) - 1e-6))
     if passes > MOST_PASSES:
         raise MediaError(
             f"from {shown} to {frame} is {grows:.0f} times as large, {MOST_PASSES} enlargements make "
-            f"{scale**MOST_PASSES} times",
+            f"{scale**MOST_PASSES * BICUBIC:.0f} times",
             "give a smaller --size",
         )
     shrinks = [stored]
