@@ -36,10 +36,8 @@ TILE = 512
 """Longest side of what is enlarged at once, in pixels of the small frames."""
 LEAST_TILE = 32
 """A smaller tile is mostly margin."""
-AREA = 2**18
-"""Pixels of the small frames that are enlarged at once, in several frames or in a part of one."""
-MOST_FRAMES = 8
-"""Frames that are enlarged at once, at most."""
+AREA, MOST_FRAMES = 2**18, 8
+"""Pixels, and frames, that wait together between two stages, at most."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def enlarge(sampler: Enlarges, way: Way, chunks: Iterable[Tensor], working: Work
     """
     large = chunks
     for shrink in way.shrinks:
-        small = _few(_sized(large, shrink), shrink)
+        small = _singly(_sized(large, shrink))
         large = sampler.stream(small, working.tile, working.bf16)
     for chunk in _sized(large, way.picture):
         yield _framed(chunk, way.frame)
@@ -101,12 +99,11 @@ def _sized(chunks: Iterable[Tensor], size: Size) -> Iterator[Tensor]:
         yield made
 
 
-def _few(chunks: Iterable[Tensor], size: Size) -> Iterator[Tensor]:
-    """Cut chunks into shorter ones, as many frames as are enlarged at once."""
-    count = max(1, min(MOST_FRAMES, AREA // (size.height * size.width)))
+def _singly(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield frames one by one: the same bits come out, however a video is cut, and wherever it is taken up again."""
     for chunk in chunks:
-        for first in range(0, chunk.shape[2], count):
-            yield chunk[:, :, first : first + count]
+        for number in range(chunk.shape[2]):
+            yield chunk[:, :, number : number + 1]
 
 
 def _framed(chunk: Tensor, size: Size) -> Tensor:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from footage.errors import ConfigError, MediaError
 from footage.video.choices import Codec, Encoding
-from footage.video.decode import is_large
+from footage.video.decode import exact, is_large
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -206,7 +206,7 @@ class Packer:
     def encode(self, picture: npt.NDArray[Any], stamp: int) -> list[Packet[Any]]:
         """Return the packets that a picture makes ready."""
         import av
-        from av.video.reformatter import ColorRange
+        from av.video.reformatter import ColorRange, Interpolation
 
         height, width, channels = picture.shape
         if channels == 1:
@@ -219,6 +219,7 @@ class Packer:
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.JPEG if self.colour.full else ColorRange.MPEG,
             dst_colorspace=self.colour.matrix,
+            interpolation=exact(Interpolation.BICUBIC),
             threads=1,
         )
         frame.pts, frame.time_base, frame.duration = stamp, self.base, self.lasting

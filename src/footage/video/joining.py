@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
 """FFmpeg's names of the containers, by the ending."""
+KEPT = {
+    "mp4": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus"),
+    "mov": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"),
+    "mkv": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus", "vorbis", "pcm_s16le", "dca"),
+    "webm": ("opus", "libopus", "vorbis"),
+}
+"""Sound that is taken as it is, by the ending: what players of such files know."""
 VOICES = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "libopus"}
 """What sound is packed as where the container does not take it as it is."""
 LEAD = 0.5
@@ -46,7 +53,7 @@ def join(
     options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
     with av.open(str(to), "w", format=FORMATS[kind], options=options) as container, av.open(str(parts[0][0])) as first:
         container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
-        video: Any = container.add_stream_from_template(first.streams.video[0])
+        video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
         video.time_base = base
         heard = _sound(container, kind, sound, start) if sound is not None else iter(())
         waiting = next(heard, None)
@@ -92,8 +99,8 @@ def _sound(
         streams = list(given.streams.audio)
         made: dict[int, Any] = {}
         for stream in streams:
-            if stream.codec_context.name in container.supported_codecs:
-                made[stream.index] = container.add_stream_from_template(stream)
+            if stream.codec_context.name in KEPT[kind]:
+                made[stream.index] = container.add_stream_from_template(stream, opaque=True)
             else:
                 made[stream.index] = container.add_stream(VOICES[kind], rate=48_000)
         if not streams:
