@@ -127,8 +127,8 @@ def speed(device: str) -> None:
         assert config.net.kind == "upscaler"
         shape = (360, 640) if config.net.scale == 2 else SOURCE
         given = torch.rand(1, 3, 6, *shape, device=device) * 2 - 1 if config.net.scale == 2 else frames
-        net = Upscaler(3, config.net).to(device).eval()
-        with torch.inference_mode(False), FlopCount() as count:  # it counts what inference mode does not show
+        with torch.inference_mode(False), torch.no_grad(), FlopCount() as count:  # inference mode would hide it
+            net = Upscaler(3, config.net).to(device).eval()
             net(torch.zeros(given.shape, device=device))
         run: Callable[[Tensor], Tensor] = torch.compile(net) if device == "cuda" else net
         with torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):

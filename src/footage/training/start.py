@@ -15,6 +15,7 @@ from footage import files
 from footage.config import Config
 from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader
+from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
 from footage.errors import ConfigError, TrainingError
 from footage.training import loop
@@ -23,6 +24,9 @@ from footage.training.run import DataNote, RunFolder, resume
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
+
+LEFT_OUT = 3
+"""Videos that are left out and told of, at most."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ class Plan:
             "batch size": f"{self.batch_size}",
             "memory": f"about {self.memory_gib():.1f} GiB; {memory_free(self.place.device) / 2**30:.1f} GiB are free",
         }
+        left_out = self.source.left_out if isinstance(self.source, VideoCrops) else {}
+        for number, (name, reason) in enumerate(left_out.items()):
+            if number == LEFT_OUT:
+                rows["and"] = f"{len(left_out) - number} more are left out"
+                break
+            rows[f"left out {number + 1}"] = f"{name}: {reason}"
         if rate:
             rows["speed"] = f"{rate:.1f} clips/s measured here; 100,000 clips take {100_000 / rate / 60:,.0f} minutes"
         table = Table(show_header=False, box=None, pad_edge=False)
