@@ -152,7 +152,7 @@ class UpscaleSampler:
         """Enlarge the frames that have a whole window; see `footage.methods.base.Enlarges`."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             made = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
-            return made.float().clamp(-1, 1)
+            return made.float().clamp_(-1, 1)
 
     def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
         """Yield a video's enlarged frames; see `footage.methods.base.Converts`. There is nothing random."""
