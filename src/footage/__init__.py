@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from footage.demonstration import demo
     from footage.durations import Timing
     from footage.errors import FootageError
+    from footage.library.library import Library
     from footage.model import Model
     from footage.presets import PRESETS, preset
 
@@ -63,6 +64,7 @@ _HOMES = {
     "Timing": "footage.durations",
     "FootageError": "footage.errors",
     "Clip": "footage.clip",
+    "Library": "footage.library.library",
     "Model": "footage.model",
     **dict.fromkeys(("PRESETS", "preset"), "footage.presets"),
 }
@@ -74,6 +76,7 @@ __all__ = [
     "Dataset",
     "FootageError",
     "IngestConfig",
+    "Library",
     "Model",
     "Timing",
     "compare",

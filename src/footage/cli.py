@@ -33,10 +33,15 @@ VERBS: dict[str, Callable[..., Any]] = {
     "interpolate": api.interpolate,
     "embed": api.embed,
     "models": api.models,
+    "library": api.library,
 }
 """Every command, by name."""
-POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end")
+GROUPS: dict[str, dict[str, Callable[..., Any]]] = {"library": api.LIBRARY}
+"""Commands that have commands of their own."""
+POSITIONAL = ("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "clips", "words", "name")
 """Arguments that are given without a flag."""
+DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
+"""What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
 """What `train` takes when no preset is named."""
 
@@ -53,7 +58,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))
             hint = Annotated[kind, arg(name="")]
-        if item.name in ("timing", "encoding"):
+        if item.name in ("timing", "selection", "encoding"):
             hint = Annotated[hint, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 
@@ -83,13 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if words[:1] == ["--version"]:
             print(f"footage {__version__}")
             return
-        if words and not words[0].startswith("-") and words[0] not in VERBS:
-            raise ConfigError(f'there is no command "{words[0]}"', nearest(words[0], VERBS))
-        commands = {name: _command(function, words) for name, function in VERBS.items()}
+        group = words[0] if words and words[0] in GROUPS else ""
+        verbs, words = (GROUPS[group], words[1:]) if group else (VERBS, words)
+        if words and not words[0].startswith("-") and words[0] not in verbs:
+            raise ConfigError(f'there is no command "{f"{group} {words[0]}".strip()}"', nearest(words[0], verbs))
+        commands = {name: _command(function, words) for name, function in verbs.items()}
         result = tyro.extras.subcommand_cli_from_dict(
             commands,
-            prog="footage",
-            description="Train a video generator on your own clips; make an endless library of new ones.",
+            prog=f"footage {group}".strip(),
+            description=(inspect.getdoc(VERBS[group]) or "").split("\n\n")[0] if group else DESCRIPTION,
             args=words or ["--help"],
             config=(tyro.conf.AvoidSubcommands,),  # the preset decides which generator's knobs there are
         )

@@ -36,6 +36,10 @@ class ModelError(FootageError):
     """A model folder is missing, damaged, tampered with, or made by a newer version."""
 
 
+class LibraryError(FootageError):
+    """A library is missing, locked, damaged, full or made by a newer version, or holds no such clip."""
+
+
 class TrainingError(FootageError):
     """Training cannot start or cannot go on."""
 

@@ -39,6 +39,10 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
 
 
+AT_ONCE = 64 * 64 * 64
+"""Pixels, of all videos, that a model that streams makes at once."""
+
+
 def _bounded(wish: Wish) -> Wish:
     """Return a wish with seeds as sources of random numbers take them."""
     to_seed = None if wish.to_seed is None else wish.to_seed % SEED_LIMIT
@@ -80,8 +84,10 @@ def wished(sampler: Generates, wishes: Sequence[Wish], frames: int) -> Iterator[
         segment = next(sampler.segments(wishes))
         yield to_uint8(segment[:, :, :frames])
         return
-    left = frames
-    for chunk in stream(sampler, wishes):
+    left, chunk_frames = frames, None
+    if isinstance(sampler, Streams):  # of no more use than what is wanted, and no faster than what caches hold
+        chunk_frames = max(1, min(frames, AT_ONCE // (sampler.clip.height * sampler.clip.width * len(wishes))))
+    for chunk in stream(sampler, wishes, chunk_frames):
         yield to_uint8(chunk[:, :, :left])
         left -= chunk.shape[2]
         if left <= 0:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from footage.api.filing import file_into, place
 from footage.api.loading import load
 from footage.console import make_console
 from footage.durations import PLAIN, Duration, Timing
@@ -33,7 +34,7 @@ SHEET_CLIPS = 64
 
 def generate(
     model: Path,
-    to: Path,
+    to: Path | None = None,
     *,
     count: int = 16,
     frames: int | None = None,
@@ -50,6 +51,7 @@ def generate(
     fit: Fit = "letterbox",
     format: Format = "mp4",
     encoding: Encoding = USUAL,
+    library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> list[Path]:
@@ -57,7 +59,7 @@ def generate(
 
     Args:
         model: a model folder, or a run.
-        to: folder for the clips.
+        to: folder for the clips; may be left out with a library.
         count: how many clips.
         frames: their length; left out, one round of a loop, else the model's own.
         seconds: their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames.
@@ -77,6 +79,7 @@ def generate(
         fit: how a picture of another shape is fitted in, where a size is given.
         format: mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames.
         encoding: how they are packed.
+        library: folder of a library to file the result in; see footage library.
         device: where to compute.
         quiet: print nothing.
 
@@ -87,27 +90,31 @@ def generate(
 
     if size is not None and upscale is None:
         raise ConfigError(f'size is "{size}", and nothing makes the clips larger', "give --upscale MODEL as well")
-    console, to = make_console(quiet), Path(to)
-    loaded = load(model, device)
-    clips = loaded.generate(
-        count,
-        frames=frames,
-        seconds=seconds,
-        fps=fps,
-        label=label,
-        to_label=to_label,
-        seed=seed,
-        to_seed=to_seed,
-        between=between,
-        timing=timing,
-    )
-    if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
-        console.print(note, highlight=False)
-    if upscale is not None:
-        larger = load(upscale, device)
-        clips = (larger.enlarge(clip, loaded.info.config.clip, size, fit) for clip in clips)
-    packed = None if upscale is None and encoding == USUAL else encoding
-    return _write_all(tracked(clips, count, "generating", console), _seed_name, to, format, console, packed)
+    console = make_console(quiet)
+    with place(to, library) as folder:
+        loaded = load(model, device)
+        clips = loaded.generate(
+            count,
+            frames=frames,
+            seconds=seconds,
+            fps=fps,
+            label=label,
+            to_label=to_label,
+            seed=seed,
+            to_seed=to_seed,
+            between=between,
+            timing=timing,
+        )
+        if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
+            console.print(note, highlight=False)
+        if upscale is not None:
+            larger = load(upscale, device)
+            clips = (larger.enlarge(clip, loaded.info.config.clip, size, fit) for clip in clips)
+        packed = None if upscale is None and encoding == USUAL else encoding
+        said = console if to is not None else make_console(quiet=True)
+        written = _write_all(tracked(clips, count, "generating", console), _seed_name, folder, format, said, packed)
+        filed = file_into(library, loaded, written, console)
+    return filed if to is None else written
 
 
 def predict(
@@ -120,6 +127,7 @@ def predict(
     seed: int = 0,
     past: int | None = None,
     fit: Fit = "letterbox",
+    library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> Path:
@@ -134,6 +142,7 @@ def predict(
         seed: seed of the first future; the next has the next.
         past: frames of the clip that stand before its futures; left out, those that the model looks at.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
+        library: folder of a library to file the result in; see footage library.
         device: where to compute.
         quiet: print nothing.
 
@@ -148,6 +157,7 @@ def predict(
     about = made.metadata
     what = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
     console.print(f"{what}{f', in {samples} ways' if samples > 1 else ''}: {to}", highlight=False)
+    file_into(library, loaded, [to], console, {"source": clip}, made.metadata)
     return to
 
 
@@ -162,6 +172,7 @@ def translate(
     beside: bool = False,
     seed: int = 0,
     fit: Fit = "letterbox",
+    library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> Path:
@@ -179,6 +190,7 @@ def translate(
         beside: show the clip itself on the left.
         seed: of everything random.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
+        library: folder of a library to file the result in; see footage library.
         device: where to compute.
         quiet: print nothing.
 
@@ -192,9 +204,11 @@ def translate(
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
     how = Conversion(frames, own_size, as_is, beside, seed, fit)
+    made = loaded.convert(clip, how)
     with console.status("translating"):
-        loaded.convert(clip, how).save(to)
+        made.save(to)
     console.print(f"{clip.name} translated: {to}", highlight=False)
+    file_into(library, loaded, [to], console, {"source": clip}, made.metadata)
     return to
 
 
@@ -206,6 +220,7 @@ def reconstruct(
     own_size: bool = False,
     beside: bool = False,
     fit: Fit = "letterbox",
+    library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> Path:
@@ -218,6 +233,7 @@ def reconstruct(
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         beside: show the clip itself on the left.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
+        library: folder of a library to file the result in; see footage library.
         device: where to compute.
         quiet: print nothing.
 
@@ -238,9 +254,11 @@ def reconstruct(
         values[0] += float(found.sum())
         values[1] += found.numel()
 
+    made = loaded.convert(clip, Conversion(own_size=own_size, beside=beside, fit=fit), watch)
     with console.status("reconstructing"):
-        loaded.convert(clip, Conversion(own_size=own_size, beside=beside, fit=fit), watch).save(to)
+        made.save(to)
     console.print(f"{values[1]:,.0f} frames, PSNR {values[0] / values[1]:.2f} dB: {to}", highlight=False)
+    file_into(library, loaded, [to], console, {"source": clip}, made.metadata)
     return to
 
 
@@ -248,10 +266,11 @@ def interpolate(
     model: Path,
     clip: Path,
     end: Path,
-    to: Path,
+    to: Path | None = None,
     *,
     steps: int = 8,
     format: Format = "mp4",
+    library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> list[Path]:
@@ -261,9 +280,10 @@ def interpolate(
         model: a model folder, or a run.
         clip: a video, or a folder of pictures: the first clip is its beginning, reconstructed.
         end: another: the last clip is its beginning, reconstructed.
-        to: folder for the clips.
+        to: folder for the clips; may be left out with a library.
         steps: how many clips, both ends included.
         format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
+        library: folder of a library to file the result in; see footage library.
         device: where to compute.
         quiet: print nothing.
 
@@ -271,11 +291,16 @@ def interpolate(
         The files written.
     """
     console = make_console(quiet)
-    clips = load(model, device).interpolate(clip, end, steps)
-    for made in clips:
-        spare((clip, end), _path(Path(to), _step_name(made), format))
-    spare((clip, end), Path(to) / SHEET)
-    return _write_all(clips, _step_name, Path(to), format, console)
+    with place(to, library) as folder:
+        loaded = load(model, device)
+        clips = loaded.interpolate(clip, end, steps)
+        for made in clips:
+            spare((clip, end), _path(folder, _step_name(made), format))
+        spare((clip, end), folder / SHEET)
+        said = console if to is not None else make_console(quiet=True)
+        written = _write_all(clips, _step_name, folder, format, said)
+        filed = file_into(library, loaded, written, console, {"begin": clip, "end": end})
+    return filed if to is None else written
 
 
 def embed(

@@ -21,7 +21,7 @@ from footage.errors import ConfigError
 from footage.methods.base import Course, Wish
 from footage.methods.samplers import between, classes, draw, labels_on_the_way, previewed
 from footage.nets.noise_path import Bridge, Floats, Path
-from footage.nets.stream import StreamGenerator
+from footage.nets.stream import Painted, StreamGenerator
 
 Numbers = npt.NDArray[np.int64]
 """Frames of a video, counted from its first."""
@@ -251,20 +251,20 @@ class StreamSampler:
         for wish in wishes:
             check(wish, self.shot)
         videos, count, done = _Videos(self.generator, wishes, self.shot), chunk or self.hop, 0
+        painted: Painted | None = None
         while True:
-            made = videos.at(np.arange(done, done + count))
+            content, motion, label, clock = (
+                None if part is None else part.to(self.device) for part in videos.at(np.arange(done, done + count))
+            )
+            assert content is not None and motion is not None
             with torch.inference_mode():
-                clips = self._clips(made, videos.still).float().clamp(-1, 1)
+                if videos.still:  # content and label stay: what they decide is made once
+                    content, label = content[:, 0], None if label is None else label[:, 0]
+                if painted is None or not videos.still:
+                    painted = self.generator.paint(content, label, count)
+                clips = self.generator.animate(painted, motion, label, clock).float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
             done += count
-
-    def _clips(self, made: _Frames, still: bool) -> Tensor:
-        """Make frames, (B, C, T, H, W); where content and label stay, what they decide is made once for all frames."""
-        content, motion, label, clock = (None if part is None else part.to(self.device) for part in made)
-        assert content is not None and motion is not None
-        if still:
-            content, label = content[:, 0], None if label is None else label[:, 0]
-        return self.generator.frames(content, motion, label, clock)
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""

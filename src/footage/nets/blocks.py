@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -182,6 +183,9 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised features, (B, C, ...)."""
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):  # one pass over neighbours in memory
+            length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            return x * (math.sqrt(x.shape[1]) / (length + 1e-3)).to(x.dtype)
         # Products and no powers, which autocast would make in float32 and then leave there: a third of a step's time.
         return x * torch.rsqrt((x * x).mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -29,6 +30,8 @@ CALM = 16.0
 """Frames in which motion changes by much, at first: what is faster in the noise bank counts less."""
 MASKED = -3.0
 """Logit of the palette's masks at first, that of the rest being 0: little of each colour everywhere."""
+LOUDEST = 40.0
+"""Logit of a mask at most: its exponential is a number."""
 COLOURS = 0.6
 """Deviation of the palette's colours at first, in pixels of [-1, 1]."""
 SIZES = 0.25
@@ -67,6 +70,21 @@ def smooth(x: Tensor) -> Tensor:
     kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
     smoothed: Tensor = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
     return smoothed
+
+
+def laid_on(x: Tensor, moving: Tensor) -> Tensor:
+    """Add pictures (R, c, h, w), a row for each video or for each frame, to those of all frames (N, c, h, w)."""
+    rows = moving.view(len(x), len(moving) // len(x), *moving.shape[1:])  # R T c h w
+    return (x.unsqueeze(1) + rows).flatten(0, 1)
+
+
+class Painted(NamedTuple):
+    """What content decides; a row for each video (R = B) where content stays, else for each frame (R = B T)."""
+
+    style: Tensor
+    """(R, D)."""
+    canvas: Tensor
+    """(R, c, h, w)."""
 
 
 class Places(nn.Module):
@@ -140,13 +158,13 @@ class Spots(nn.Module):
             tint: Tensor = 1 + self.tint(style.to(y.dtype))  # N 3P
             if self.moved is not None:
                 tint = tint + self.moved(motion.to(y.dtype))
-            rows = torch.cat([rows, rows * down, rows], dim=1) * tint.unsqueeze(2)  # N 3P h
-            columns = torch.cat([columns, columns, columns * across], dim=1)  # N 3P w
+            rows = (torch.cat([rows, rows * down, rows], dim=1) * tint.unsqueeze(2)).transpose(1, 2)  # N h 3P
+            columns = torch.cat([columns, columns, columns * across], dim=1).transpose(1, 2)  # N w 3P
         if torch.is_autocast_enabled(places.device.type):
             kind = torch.get_autocast_dtype(places.device.type)
             rows, columns = rows.to(kind), columns.to(kind)
-        spots = rows.unsqueeze(3) * columns.unsqueeze(2)  # N 3P h w
-        mixed: Tensor = self.mix(spots.contiguous(memory_format=torch.channels_last))
+        spots = rows.contiguous().unsqueeze(2) * columns.contiguous().unsqueeze(1)  # N h w 3P, channels last
+        mixed: Tensor = self.mix(spots.permute(0, 3, 1, 2))
         return mixed
 
 
@@ -174,7 +192,7 @@ class Scale(nn.Module):
 
 
 class Detail(nn.Module):
-    """What a stage adds to the features (N, c, h, w) of a moving picture: spots at the points, and a residual block.
+    """What a stage adds to the features of a moving picture, (N, c, h, w): spots at the points, and a residual block.
 
     Args:
         codes: length of the style.
@@ -193,7 +211,7 @@ class Detail(nn.Module):
 
     def forward(self, x: Tensor, places: Tensor, style: Tensor, motion: Tensor) -> Tensor:
         """Return the features with detail."""
-        x = x + self.spots(places, style, motion).to(x.dtype)
+        x = laid_on(x, self.spots(places, style, motion).to(x.dtype))
         detailed: Tensor = x + self.conv(self.scale(x, style, motion)).to(x.dtype)
         return detailed
 
@@ -272,49 +290,63 @@ class StreamGenerator(Generator):
             label: (B,), or weights over labels (B, K) or (B, T, K); None where there are none.
             clock: frames since the beginning of the shot, (B, T); None for motion that goes on for ever.
         """
+        return self.animate(self.paint(content, label, motion.shape[1]), motion, label, clock)
+
+    def paint(self, content: Tensor, label: Tensor | None, frames: int) -> Painted:
+        """Make what content and label decide, once for all frames of a video where both stay.
+
+        Args:
+            content: (B, c), or (B, T, c) where it changes from frame to frame.
+            label: (B,), or weights over labels (B, K) or (B, T, K); None where there are none.
+            frames: T, for content that stays beside a label that changes, or the other way round.
+        """
         assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
+        told = [content] if self.table is None else [content, self.table(label)]
+        if any(code.ndim == 3 for code in told):
+            told = [_along(code, frames) for code in told]
+        style: Tensor = self.norm(self.style(torch.cat(told, dim=-1)).flatten(0, -2))  # R D
+        return Painted(style, self._canvas(style))
+
+    def animate(self, painted: Painted, motion: Tensor, label: Tensor | None, clock: Tensor | None) -> Tensor:
+        """Let what was painted move: frames (B, C, T, H, W); see `frames`."""
         length = motion.shape[1]
-        told = [] if self.table is None else [self.table(label)]
-        moving = [motion, *(_along(code, length) for code in told)]
+        moving = [motion] if self.table is None else [motion, _along(self.table(label), length)]
         if clock is not None:
             way = 2 * clock / max(1, self.net.shot - 1) - 1  # -1 to 1
             moving.append(torch.stack([wave(way) for wave in WAVES], dim=2).to(motion.dtype))
         codes = self.motion(torch.cat(moving, dim=2)).flatten(0, 1)  # (B T) D
-        still = content.ndim == 2 and all(code.ndim == 2 for code in told)
-        seen = [content, *told] if still else [_along(code, length) for code in (content, *told)]
-        style: Tensor = self.norm(self.style(torch.cat(seen, dim=-1)).flatten(0, -2))  # B D, or (B T) D
-        canvas = self._canvas(style)
-        if still:  # the same for all frames of a video
-            style, canvas = (each.repeat_interleave(length, dim=0) for each in (style, canvas))
-        x = self._moved(canvas.contiguous(memory_format=torch.channels_last), codes, style)
+        style = painted.style.repeat_interleave(len(codes) // len(painted.style), dim=0)  # (B T) D
+        x = self._moved(painted.canvas, codes, style)
         return rearrange(x, "(b t) c h w -> b c t h w", t=length)
 
     def _canvas(self, style: Tensor) -> Tensor:
-        """Paint what does not move: (N, D) -> (N, c, h, w)."""
+        """Paint what does not move: (R, D) -> (R, c, h, w)."""
         x: Tensor = self.start(style).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
         for number in range(self.still):
-            x = self.stages[number](self.scales[number](self.norm(x), style))  # N c/2 2h 2w
+            x = self.stages[number](self.scales[number](self.norm(x), style))  # R c/2 2h 2w
         normed: Tensor = self.norm(x)
-        return normed
+        return normed.contiguous(memory_format=torch.channels_last)
 
     def _moved(self, x: Tensor, codes: Tensor, style: Tensor) -> Tensor:
-        """Make pictures (N, C, H, W) from canvas, motion and style, a row for each frame."""
+        """Make pictures (N, C, H, W) of a canvas (R, c, h, w), from motion and style, a row for each frame."""
         places = self.places(codes, style)
         if self.pose is not None:
-            pose = interpolate(self.pose(codes).unflatten(1, self.coarse), size=x.shape[2:], mode="bilinear")
-            x = x + pose.to(x.dtype)
+            pose = self.pose(codes).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
+            x = laid_on(x, interpolate(pose, size=x.shape[2:], mode="bilinear").to(x.dtype))
         for number, detail in enumerate(self.details, self.still):
             x = self.scales[number](self.norm(detail(x, places, style, codes)), style)
             # N c/2 2h 2w
             x = self.stages[number](x) if number < len(self.stages) else pixel_shuffle(self.out(x), 2)
-        numbers, masks = smooth(x).to(self.palette.weight.dtype).tensor_split((self.channels,), dim=1)
+        # Plane by plane: half the time of pixel by pixel, and what pictures are wanted as.
+        numbers, masks = smooth(x).to(self.palette.weight.dtype).contiguous().tensor_split((self.channels,), dim=1)
         pixels = self.levels.pixels(numbers)
         if not self.net.palette:
             return pixels
         with torch.autocast(x.device.type, enabled=False):
-            shares = pad(masks, (0, 0, 0, 0, 1, 0)).softmax(dim=1)  # N (1 + R) H W
+            weights = masks.clamp(max=LOUDEST).exp().flatten(2)  # N R (H W): a softmax with 0, for the picture below
             colours = self.palette(style.to(pixels.dtype)).unflatten(1, (self.channels, -1))  # N C R
-            return pixels * shares[:, :1] + torch.einsum("ncr,nrhw->nchw", colours, shares[:, 1:])
+            laid = torch.baddbmm(pixels.flatten(2), colours, weights) / (1 + weights.sum(dim=1, keepdim=True))
+            return laid.view(pixels.shape)  # N C H W
 
 
 WAVES = (

@@ -1,0 +1,217 @@
+"""Albums and saved views."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from footage.errors import LibraryError, nearest
+from footage.library import edits
+from footage.library.database import Database
+from footage.library.entries import LONGEST_TEXT, plain
+from footage.library.search import Query
+
+
+@dataclass(frozen=True)
+class Album:
+    """A named choice of clips, in an order of its own."""
+
+    id: int
+    """Its number."""
+    name: str
+    """Its name; no other has it."""
+    notes: str
+    """Free text."""
+    clips: int
+    """How many clips are in it, without those in the bin."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A query with a name."""
+
+    name: str
+    """Its name; no other has it."""
+    query: Query
+    """What it shows."""
+
+
+class Albums:
+    """The albums of a library: `library.albums`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[Album]:
+        """Return the albums by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(f"{_ALBUMS} ORDER BY b.name COLLATE NOCASE").fetchall()
+        return [Album(*row) for row in rows]
+
+    def get(self, album: int | str) -> Album:
+        """Return an album by its number or its name.
+
+        Raises:
+            LibraryError: there is none.
+        """
+        column = "id" if isinstance(album, int) else "name"
+        with self._database.read() as connection:
+            row = connection.execute(f"{_ALBUMS} WHERE b.{column} = ?", (album,)).fetchone()
+            names = [found[0] for found in connection.execute("SELECT name FROM albums LIMIT 200")]
+        if row is None:
+            raise LibraryError(f'there is no album "{album}"', nearest(str(album), names))
+        return Album(*row)
+
+    def create(self, name: str, notes: str = "") -> Album:
+        """Make an empty album.
+
+        Raises:
+            LibraryError: it would have no name, or one that is taken.
+        """
+        with self._database.write() as connection:
+            cursor = _named(
+                connection,
+                "INSERT INTO albums (name, notes, made) VALUES (?, ?, ?)",
+                (_name(name), plain(notes, LONGEST_TEXT, lines=True), time.time()),
+                name,
+            )
+            number = int(cursor.lastrowid or 0)
+        return self.get(number)
+
+    def rename(self, album: int, name: str, notes: str | None = None) -> Album:
+        """Give an album another name, and other notes.
+
+        Raises:
+            LibraryError: there is no such album, or the name is empty or taken.
+        """
+        found = self.get(album)
+        text = found.notes if notes is None else plain(notes, LONGEST_TEXT, lines=True)
+        with self._database.write() as connection:
+            _named(connection, "UPDATE albums SET name = ?, notes = ? WHERE id = ?", (_name(name), text, album), name)
+        return self.get(album)
+
+    def delete(self, album: int) -> None:
+        """Delete an album; its clips stay in the library. This cannot be undone."""
+        self.get(album)
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM albums WHERE id = ?", (album,))
+
+    def put(self, album: int, clips: Sequence[int]) -> int:
+        """Put clips at the end of an album; return how many were not in it. Can be undone.
+
+        Raises:
+            LibraryError: there is no such album or clip.
+        """
+        name = self.get(album).name
+        with self._database.write() as connection:
+            inside = {row[0] for row in connection.execute("SELECT clip FROM album_clips WHERE album = ?", (album,))}
+            new = [clip for clip in dict.fromkeys(clips) if clip not in inside]
+            known = {row[0] for row in connection.execute(_KNOWN, (json.dumps(new),))}
+            if unknown := [clip for clip in new if clip not in known]:
+                raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
+            last = connection.execute("SELECT max(position) FROM album_clips WHERE album = ?", (album,)).fetchone()[0]
+            places = enumerate(new, 0 if last is None else last + 1)
+            edits.apply(connection, f"into {name}", [(clip, f"album:{album}", place) for place, clip in places])
+        return len(new)
+
+    def take(self, album: int, clips: Sequence[int]) -> None:
+        """Take clips out of an album. Can be undone."""
+        name = self.get(album).name
+        with self._database.write() as connection:
+            edits.apply(connection, f"out of {name}", [(clip, f"album:{album}", None) for clip in dict.fromkeys(clips)])
+
+    def order(self, album: int, clips: Sequence[int]) -> None:
+        """Give the clips of an album this order; those that are not named come after. Can be undone."""
+        name = self.get(album).name
+        with self._database.write() as connection:
+            inside = [row[0] for row in connection.execute(_INSIDE, (album,))]
+            known = set(inside)
+            wanted = dict.fromkeys([*(clip for clip in clips if clip in known), *inside])
+            edits.apply(connection, f"order of {name}", [(c, f"album:{album}", p) for p, c in enumerate(wanted)])
+
+    def clips(self, album: int) -> list[int]:
+        """Return the numbers of an album's clips in its order, without those in the bin."""
+        self.get(album)
+        with self._database.read() as connection:
+            return [row[0] for row in connection.execute(_SHOWN, (album,))]
+
+    def of(self, clip: int) -> list[Album]:
+        """Return the albums that a clip is in."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"{_ALBUMS} WHERE b.id IN (SELECT album FROM album_clips WHERE clip = ?) ORDER BY b.name", (clip,)
+            ).fetchall()
+        return [Album(*row) for row in rows]
+
+
+_ALBUMS = """
+    SELECT b.id, b.name, b.notes,
+        (SELECT count(*) FROM album_clips a JOIN clips c ON c.id = a.clip WHERE a.album = b.id AND c.deleted IS NULL)
+    FROM albums b
+"""
+_KNOWN = "SELECT id FROM clips WHERE id IN (SELECT value FROM json_each(?))"
+_INSIDE = "SELECT clip FROM album_clips WHERE album = ? ORDER BY position, clip"
+_SHOWN = """
+    SELECT a.clip FROM album_clips a JOIN clips c ON c.id = a.clip
+    WHERE a.album = ? AND c.deleted IS NULL ORDER BY a.position, a.clip
+"""
+
+
+class Views:
+    """The saved views of a library: `library.views`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[View]:
+        """Return the views by name."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT name, query FROM views ORDER BY name COLLATE NOCASE").fetchall()
+        return [View(row["name"], Query.from_json(json.loads(row["query"]))) for row in rows]
+
+    def get(self, name: str) -> View:
+        """Return a view.
+
+        Raises:
+            LibraryError: there is none of this name.
+        """
+        views = {view.name: view for view in self.all()}
+        if name not in views:
+            raise LibraryError(f'there is no view "{name}"', nearest(name, views))
+        return views[name]
+
+    def save(self, name: str, query: Query) -> View:
+        """Save a query under a name, in place of what was saved there before."""
+        chosen = _name(name)
+        with self._database.write() as connection:
+            text = json.dumps(query.to_json(), ensure_ascii=False)
+            connection.execute("INSERT OR REPLACE INTO views VALUES (?, ?, ?)", (chosen, text, time.time()))
+        return View(chosen, query)
+
+    def delete(self, name: str) -> None:
+        """Delete a view.
+
+        Raises:
+            LibraryError: there is none of this name.
+        """
+        self.get(name)
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM views WHERE name = ?", (name,))
+
+
+def _name(name: str) -> str:
+    chosen = plain(name)
+    if not chosen:
+        raise LibraryError("the name is empty", "give one")
+    return chosen
+
+
+def _named(connection: sqlite3.Connection, statement: str, values: Sequence[object], name: str) -> sqlite3.Cursor:
+    """Execute what gives a name, and say so where it is taken."""
+    try:
+        return connection.execute(statement, values)
+    except sqlite3.IntegrityError:
+        raise LibraryError(f'there is an album "{name}" already', "give another name") from None

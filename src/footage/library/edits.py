@@ -1,0 +1,232 @@
+"""Changes to clips, each remembered so that it can be undone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from footage.errors import LibraryError, nearest
+from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched
+
+EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
+"""Columns that a person may change; tags, albums and the bin are changed likewise."""
+TEXTUAL = frozenset({"title", "prompt", "label", "notes", "tags"})
+"""Fields whose change changes what is searched."""
+ADDED = "added"
+"""What the history calls the taking in of clips."""
+TOGETHER = 10.0
+"""Clips that are taken in within this many seconds of each other are one step of the history."""
+REMEMBERED = 10_000
+"""Entries of the history that are kept."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An entry of the history."""
+
+    id: int
+    """Its number."""
+    time: float
+    """When it was done, in seconds since 1970."""
+    what: str
+    """In words, such as `4 stars`."""
+    undone: bool
+    """Whether it was undone since."""
+    clips: int
+    """How many clips it changed."""
+
+
+def checked(field: str, value: Any) -> Any:
+    """Return the value of a field as it is stored.
+
+    Raises:
+        LibraryError: there is no such field, or it cannot have this value.
+    """
+    if field == "stars":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 5:
+            raise LibraryError(f"stars is {value!r}", "give 0 to 5")
+        return value
+    if field == "verdict":
+        if value not in VERDICTS:
+            raise LibraryError(f'verdict is "{value}"', nearest(str(value), VERDICTS))
+        return value
+    if field == "tags":
+        return sorted({tag for tag in (plain(str(item)) for item in value) if tag})
+    if field == "label" and value is None:
+        return None
+    if field in ("prompt", "notes"):
+        return plain(value, LONGEST_TEXT, lines=True)
+    if field in EDITABLE:
+        return plain(value, LONGEST_TITLE)
+    raise LibraryError(f'"{field}" cannot be changed', nearest(field, [*EDITABLE, "tags"]))
+
+
+Edit = tuple[int, str, Any]
+"""Clip, field, new value. A field is one of `EDITABLE`, `tags`, `deleted`, or `album:NUMBER` (position or None)."""
+
+
+def apply(connection: sqlite3.Connection, what: str, edits: Iterable[Edit]) -> int | None:
+    """Make changes, and one entry of the history of those that change something.
+
+    Args:
+        connection: of a writing transaction.
+        what: in words, for the history.
+        edits: with values as `checked` returns them.
+
+    Returns:
+        Number of the entry, or None where nothing changed.
+    """
+    rows: list[tuple[int, str, str, str]] = []
+    for clip, field, after in edits:
+        before = _current(connection, clip, field)
+        if before != after:
+            _set(connection, clip, field, after)
+            rows.append((clip, field, json.dumps(before), json.dumps(after)))
+    if not rows:
+        return None
+    _touch(connection, rows)
+    return record(connection, what, rows)
+
+
+def record(connection: sqlite3.Connection, what: str, rows: Sequence[tuple[int, str, str, str]]) -> int:
+    """Remember changes (clip, field, JSON before, JSON after); what was undone before can no longer be redone."""
+    now = time.time()
+    connection.execute("DELETE FROM history WHERE undone = 1")
+    last = connection.execute("SELECT * FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    if what == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
+        entry = int(last["id"])
+        connection.execute("UPDATE history SET time = ? WHERE id = ?", (now, entry))
+    else:
+        cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (now, plain(what)))
+        entry = int(cursor.lastrowid or 0)
+    connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [(entry, *row) for row in rows])
+    connection.execute("DELETE FROM history WHERE id <= ?", (entry - REMEMBERED,))
+    return entry
+
+
+def turn(connection: sqlite3.Connection, *, back: bool) -> Step | None:
+    """Undo the last step that is not undone, or redo the last that is; return it, or None where there is none.
+
+    A value that was changed otherwise since then stays as it is.
+    """
+    choice = "undone = 0 ORDER BY id DESC" if back else "undone = 1 ORDER BY id ASC"
+    found = connection.execute(f"SELECT * FROM history WHERE {choice} LIMIT 1").fetchone()
+    if found is None:
+        return None
+    old, new = ("after", "before") if back else ("before", "after")
+    changed: list[tuple[int, str, str, str]] = []
+    for row in connection.execute("SELECT * FROM changes WHERE entry = ?", (found["id"],)).fetchall():
+        clip, field = row["clip"], row["field"]
+        try:
+            same = _same(_current(connection, clip, field), json.loads(row[old]))
+        except LibraryError:
+            continue
+        if same:
+            _set(connection, clip, field, json.loads(row[new]))
+            changed.append((clip, field, "", ""))
+    _touch(connection, changed)
+    connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), found["id"]))
+    return Step(found["id"], found["time"], found["what"], back, len({row[0] for row in changed}))
+
+
+def _same(now: Any, then: Any) -> bool:
+    """Whether a field still has the value that a step gave it; of the bin and albums it matters only whether."""
+    if isinstance(now, float) or isinstance(then, float):
+        return (now is None) == (then is None)
+    return bool(now == then)
+
+
+def steps(connection: sqlite3.Connection, limit: int) -> list[Step]:
+    """Return the last steps, the latest first."""
+    rows = connection.execute(
+        "SELECT h.*, (SELECT count(DISTINCT clip) FROM changes WHERE entry = h.id) AS clips "
+        "FROM history h ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [Step(row["id"], row["time"], row["what"], bool(row["undone"]), row["clips"]) for row in rows]
+
+
+def index(connection: sqlite3.Connection, clips: Iterable[int]) -> None:
+    """Renew what clips are found by."""
+    for clip in clips:
+        row = connection.execute(
+            "SELECT title, prompt, label, model, source, notes, "
+            "(SELECT group_concat(tag, char(10)) FROM tags WHERE clip = id) AS tags FROM clips WHERE id = ?",
+            (clip,),
+        ).fetchone()
+        connection.execute(
+            "INSERT INTO texts VALUES (?, ?) ON CONFLICT (clip) DO UPDATE SET body = excluded.body",
+            (clip, searched(row)),
+        )
+
+
+def _touch(connection: sqlite3.Connection, rows: Iterable[tuple[int, str, str, str]]) -> None:
+    fields: dict[int, set[str]] = {}
+    for clip, field, _, _ in rows:
+        fields.setdefault(clip, set()).add(field)
+    now = time.time()
+    connection.executemany("UPDATE clips SET changed = ? WHERE id = ?", [(now, clip) for clip in fields])
+    index(connection, [clip for clip, names in fields.items() if names & TEXTUAL])
+
+
+def _current(connection: sqlite3.Connection, clip: int, field: str) -> Any:
+    if field == "tags":
+        rows = connection.execute("SELECT tag FROM tags WHERE clip = ? ORDER BY tag", (clip,))
+        return [row[0] for row in rows]
+    if field.startswith("album:"):
+        number = int(field.removeprefix("album:"))
+        row = connection.execute("SELECT position FROM album_clips WHERE album = ? AND clip = ?", (number, clip))
+        found = row.fetchone()
+        return None if found is None else found[0]
+    if field not in (*EDITABLE, "deleted"):
+        raise LibraryError(f'there is no field "{field}"', "see: footage library verify")
+    found = connection.execute(f"SELECT {field} FROM clips WHERE id = ?", (clip,)).fetchone()
+    if found is None:
+        raise LibraryError(f"there is no clip {clip}", "see: footage library list")
+    return found[0]
+
+
+def _set(connection: sqlite3.Connection, clip: int, field: str, value: Any) -> None:
+    if field == "tags":
+        connection.execute("DELETE FROM tags WHERE clip = ?", (clip,))
+        connection.executemany("INSERT INTO tags VALUES (?, ?)", [(clip, tag) for tag in value])
+    elif field.startswith("album:"):
+        number = int(field.removeprefix("album:"))
+        if value is None:
+            connection.execute("DELETE FROM album_clips WHERE album = ? AND clip = ?", (number, clip))
+        elif connection.execute("SELECT 1 FROM albums WHERE id = ?", (number,)).fetchone():
+            connection.execute("INSERT OR REPLACE INTO album_clips VALUES (?, ?, ?)", (number, clip, value))
+    else:
+        connection.execute(f"UPDATE clips SET {field} = ? WHERE id = ?", (value, clip))
+
+
+def wanted(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a set of changes by field; see `checked`."""
+    return {field: checked(field, value) for field, value in changes.items()}
+
+
+def plan(
+    connection: sqlite3.Connection,
+    clips: Iterable[int],
+    changes: Mapping[str, Any],
+    more: Sequence[str],
+    less: set[str],
+) -> Iterator[Edit]:
+    """Yield the edits that give clips values by field, and add and take tags."""
+    for clip in clips:
+        for field, value in changes.items():
+            yield clip, field, value
+        if more or less:
+            now = changes["tags"] if "tags" in changes else _current(connection, clip, "tags")
+            yield clip, "tags", sorted(({*now, *more}) - less)
+
+
+def describe(changes: Mapping[str, Any], more: Sequence[str], less: Sequence[str]) -> str:
+    """Say in words what is changed."""
+    said = [f"{field} {value if isinstance(value, int) else repr(value)[:40]}" for field, value in changes.items()]
+    said += [f"tag {tag}" for tag in more] + [f"untag {tag}" for tag in less]
+    return ", ".join(said) or "nothing"

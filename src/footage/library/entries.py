@@ -1,0 +1,139 @@
+"""What the library knows of a clip, and how it stands in the tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["keep", "reject", "undecided"]
+"""What was decided on a clip."""
+VERDICTS: tuple[Verdict, ...] = ("keep", "reject", "undecided")
+Origin = Literal["generated", "imported"]
+"""Whether footage made a clip or it came from elsewhere."""
+LONGEST_TITLE = 200
+"""Characters of a title, a label or a tag."""
+LONGEST_TEXT = 20_000
+"""Characters of a prompt or of notes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip of the library."""
+
+    id: int
+    """Its number; never given twice."""
+    digest: str
+    """SHA-256 of its file, in hexadecimal."""
+    suffix: str
+    """Ending of its file, without the dot, such as `mp4`."""
+    origin: Origin
+    """`generated`, where the file says which model made it, else `imported`."""
+    title: str
+    """Its name; at first that of the file it came from."""
+    prompt: str
+    """The caption it was made from or came with; may be empty."""
+    source: str
+    """Path of the file it came from, or what it was made from; may be empty."""
+    label: str | None
+    """Class, or mixture of classes."""
+    model: str | None
+    """Name of the model that made it."""
+    weights: str | None
+    """SHA-256 of that model's weights."""
+    seed: int | None
+    """Seed that it was made from."""
+    settings: dict[str, Any]
+    """Everything else that it was made with."""
+    width: int
+    """Width as displayed, in pixels."""
+    height: int
+    """Height as displayed, in pixels."""
+    fps: float
+    """Frames in a second; 0 for a picture."""
+    frames: int
+    """Number of frames."""
+    seconds: float
+    """Length in seconds."""
+    codec: str
+    """FFmpeg's name of the codec, such as `h264`."""
+    audio: bool
+    """Whether it has sound."""
+    bytes: int
+    """Size of its file."""
+    metrics: dict[str, float]
+    """Figures by name."""
+    stars: int
+    """0 (not rated) to 5."""
+    verdict: Verdict
+    """`keep`, `reject` or `undecided`."""
+    notes: str
+    """Free text."""
+    tags: tuple[str, ...]
+    """In alphabetical order."""
+    added: float
+    """When it was added, in seconds since 1970."""
+    changed: float
+    """When it was last changed, in seconds since 1970."""
+    deleted: float | None
+    """When it went into the bin, or None."""
+    missing: bool
+    """Whether its file was found to be gone."""
+
+    @property
+    def name(self) -> str:
+        """Name of its file, such as `3fa9….mp4`."""
+        return f"{self.digest}.{self.suffix}"
+
+
+COLUMNS = """
+    c.id, c.digest, c.suffix, c.origin, c.title, c.prompt, c.source, c.label, c.model, c.weights, c.seed, c.settings,
+    c.width, c.height, c.fps, c.frames, c.seconds, c.codec, c.audio, c.bytes, c.metrics, c.stars, c.verdict, c.notes,
+    c.added, c.changed, c.deleted, c.missing,
+    (SELECT json_group_array(tag) FROM (SELECT tag FROM tags WHERE clip = c.id ORDER BY tag)) AS tags
+"""
+"""What is selected from `clips AS c` to make an `Entry`."""
+
+
+def entry(row: sqlite3.Row) -> Entry:
+    """Make an entry of a row that begins with `COLUMNS`."""
+    values = {name: row[name] for name in _FIELDS}
+    for key in ("settings", "metrics"):
+        values[key] = json.loads(values[key])
+    values["tags"] = tuple(json.loads(values["tags"]))
+    values["audio"], values["missing"] = bool(values["audio"]), bool(values["missing"])
+    return Entry(**values)
+
+
+_FIELDS = tuple(item.name for item in dataclasses.fields(Entry))
+
+
+def plain(text: Any, longest: int = LONGEST_TITLE, *, lines: bool = False) -> str:
+    """Return text that can be stored and shown: valid Unicode, no control or direction characters, not too long.
+
+    Args:
+        text: what came from a file, a person or the network.
+        longest: characters that are kept.
+        lines: whether line breaks and tabs may stay.
+    """
+    known = str(text).encode("utf-8", "replace").decode("utf-8")
+    kept = (c for c in known if unicodedata.category(c) not in _UNWANTED or (lines and c in "\n\t") or c in _JOINERS)
+    return "".join(kept).strip()[:longest]
+
+
+_UNWANTED = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # Persian and Indian scripts and some emoji need them
+
+
+def fold(text: str) -> str:
+    """Return text as it is searched: one form of each character (NFKC), no difference of case."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def searched(values: Iterable[Any]) -> str:
+    """Return the text that finds a clip, from its texts; see `words` for how it ends."""
+    return "\n".join(fold(str(value)) for value in values if value not in (None, "")) + "\n\n"

@@ -1,0 +1,178 @@
+"""What is to be done in the background: a queue that survives the process which works it off."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from footage.errors import LibraryError
+from footage.library.database import Database
+from footage.library.entries import LONGEST_TEXT, plain
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+"""Where a job stands."""
+LOST = 60.0
+"""Seconds without a word from its worker after which a job is taken for abandoned."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do."""
+
+    id: int
+    """Its number."""
+    kind: str
+    """What is to be done, such as `generate`."""
+    request: dict[str, Any]
+    """With what."""
+    state: State
+    """Where it stands."""
+    progress: float
+    """How much of it is done, 0 to 1."""
+    message: str
+    """The last word on it; of a failed one, why."""
+    result: Any
+    """What came of it, as plain values."""
+    cancel: bool
+    """Whether somebody asked that it be given up."""
+    made: float
+    """When it was asked for, in seconds since 1970."""
+    started: float | None
+    """When it was begun."""
+    ended: float | None
+    """When it ended."""
+
+
+_FIELDS = "id, kind, request, state, progress, message, result, cancel, made, started, ended"
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = {name: row[name] for name in _FIELDS.split(", ")}
+    values |= {
+        "request": json.loads(row["request"]),
+        "result": json.loads(row["result"]),
+        "cancel": bool(row["cancel"]),
+    }
+    return Job(**values)
+
+
+class Jobs:
+    """The queue of a library: `library.jobs`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(self, kind: str, request: dict[str, Any], most: int | None = None) -> Job:
+        """Put a job at the end of the queue.
+
+        Args:
+            kind: what is to be done.
+            request: with what, as plain values.
+            most: jobs that may wait and run at once; None for any number.
+
+        Raises:
+            LibraryError: the queue is full.
+        """
+        with self._database.write() as connection:
+            waiting = connection.execute("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").fetchone()[0]
+            if most is not None and waiting >= most:
+                raise LibraryError(f"{waiting} jobs wait already", "let them end, or cancel some")
+            row = connection.execute(
+                f"INSERT INTO jobs (kind, request, state, made) VALUES (?, ?, 'queued', ?) RETURNING {_FIELDS}",
+                (plain(kind), json.dumps(request, ensure_ascii=False, allow_nan=False), time.time()),
+            ).fetchone()
+        return _job(row)
+
+    def claim(self, worker: str, kinds: Sequence[str] | None = None) -> Job | None:
+        """Take the job that has waited longest; no two workers get the same one. None where none waits.
+
+        Args:
+            worker: name of who works on it.
+            kinds: what the worker can do; None for all.
+        """
+        with self._database.write() as connection:
+            row = connection.execute(
+                "UPDATE jobs SET state = 'running', started = ?1, heard = ?1, worker = ?2 WHERE id = ("
+                "SELECT id FROM jobs WHERE state = 'queued' "
+                "AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3))) ORDER BY id LIMIT 1"
+                f") RETURNING {_FIELDS}",
+                (time.time(), worker, None if kinds is None else json.dumps(list(kinds))),
+            ).fetchone()
+        return None if row is None else _job(row)
+
+    def report(self, job: int, progress: float, message: str = "") -> bool:
+        """Say how far a running job is; return whether it is to go on: False once it was cancelled."""
+        with self._database.write() as connection:
+            row = connection.execute(
+                "UPDATE jobs SET progress = ?, message = ?, heard = ? "
+                "WHERE id = ? AND state = 'running' RETURNING cancel",
+                (min(1.0, max(0.0, progress)), plain(message), time.time(), job),
+            ).fetchone()
+        return row is not None and not row["cancel"]
+
+    def finish(self, job: int, result: Any = None, *, error: str | None = None) -> Job:
+        """End a running job: done, failed with an error, or, where that was asked for, cancelled."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = CASE WHEN cancel AND ?2 IS NULL AND ?3 = 'null' THEN 'cancelled' "
+                "WHEN ?2 IS NULL THEN 'done' ELSE 'failed' END, message = coalesce(?2, message), result = ?3, "
+                "progress = CASE WHEN ?2 IS NULL AND NOT cancel THEN 1.0 ELSE progress END, ended = ?4 "
+                "WHERE id = ?1 AND state = 'running'",
+                (
+                    job,
+                    None if error is None else plain(error, LONGEST_TEXT, lines=True),
+                    json.dumps(result),
+                    time.time(),
+                ),
+            )
+        return self.get(job)
+
+    def cancel(self, job: int) -> Job:
+        """Give a waiting job up at once; ask the worker of a running one to."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE jobs SET cancel = 1, ended = CASE WHEN state = 'queued' THEN ?2 ELSE ended END, "
+                "state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END "
+                "WHERE id = ?1 AND state IN ('queued', 'running')",
+                (job, time.time()),
+            )
+        return self.get(job)
+
+    def revive(self, older: float = LOST) -> int:
+        """Put back into the queue what workers that died had begun; return how many."""
+        with self._database.write() as connection:
+            cursor = connection.execute(
+                "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, progress = 0 "
+                "WHERE state = 'running' AND heard < ?",
+                (time.time() - older,),
+            )
+            return cursor.rowcount
+
+    def get(self, job: int) -> Job:
+        """Return a job.
+
+        Raises:
+            LibraryError: there is none of this number.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE id = ?", (job,)).fetchone()
+        if row is None:
+            raise LibraryError(f"there is no job {job}", "see the list of jobs")
+        return _job(row)
+
+    def all(self, state: State | None = None, limit: int = 100) -> list[Job]:
+        """Return the jobs, the newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                f"SELECT {_FIELDS} FROM jobs WHERE ?1 IS NULL OR state = ?1 ORDER BY id DESC LIMIT ?2", (state, limit)
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def clear(self) -> int:
+        """Forget the jobs that have ended; return how many."""
+        with self._database.write() as connection:
+            return connection.execute("DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled')").rowcount

@@ -1,0 +1,396 @@
+"""The library: clips that were made or found, to be looked through, judged, and used."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.errors import LibraryError
+from footage.library import adding, edits, likeness, origins, search
+from footage.library.adding import Known
+from footage.library.albums import Albums, Views
+from footage.library.edits import Step
+from footage.library.entries import Entry
+from footage.library.exporting import Export, export
+from footage.library.holding import CHOSEN, Holding
+from footage.library.jobs import Jobs
+from footage.library.origins import ModelCard, Provenance
+from footage.library.ratings import Ratings
+from footage.library.search import Filters, Page, Query
+from footage.library.upkeep import Collected, Verification, collect, verify
+from footage.library.zips import Unpacked, unpack
+
+Chosen = Sequence[int] | Filters | Query
+"""Which clips are meant: numbers, or all that filters or a query find."""
+
+
+class Library:
+    """A folder with a database and, beside it, the files of its clips. Threads and processes may share it.
+
+    Every change stands on the disk when its call returns. `library.albums`, `library.views`, `library.ratings` and
+    `library.jobs` are its other tables.
+
+    Args:
+        folder: the library's folder.
+        create: make it where it is missing.
+
+    Raises:
+        LibraryError: there is no library, it is damaged, or a newer version made it.
+    """
+
+    def __init__(self, folder: Path | str, *, create: bool = True) -> None:
+        self.folder = Path(folder)
+        self._holding = Holding(self.folder, create=create)
+        self._database = self._holding.database
+        self.albums = Albums(self._database)
+        """Named choices of clips."""
+        self.views = Views(self._database)
+        """Queries with names."""
+        self.ratings = Ratings(self._database)
+        """Blind comparisons."""
+        self.jobs = Jobs(self._database)
+        """What is to be done in the background."""
+
+    def __enter__(self) -> Library:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; it opens again by itself when it is used."""
+        self._database.close()
+
+    # Taking in
+
+    def add(self, path: Path | str, known: Known | None = None, *, most_bytes: int | None = None) -> Entry:
+        """Take a clip in: its file is copied, looked at and described. The same content is taken in once only.
+
+        What footage wrote into the file (model, seed, label, settings) is read. A clip that lies in the bin comes back.
+
+        Args:
+            path: a video, a picture, or a folder of numbered pictures, which becomes a video.
+            known: what is known beside what the file says.
+            most_bytes: a larger file is refused.
+
+        Raises:
+            MediaError: it cannot be read or holds no frame, or the disk is full; the library is as before.
+            LibraryError: its ending is not one of clips, or a value is not allowed.
+        """
+        return adding.add(self._holding, Path(path), known or Known(), most_bytes)[0]
+
+    def add_new(self, path: Path | str, known: Known | None = None, *, most_bytes: int | None = None) -> Entry | None:
+        """Take a clip in as `add` does; return None where its content was there already."""
+        entry, new = adding.add(self._holding, Path(path), known or Known(), most_bytes)
+        return entry if new else None
+
+    def unpack(self, path: Path | str, *, most_bytes: int = 64 * 2**30, most_files: int = 100_000) -> Unpacked:
+        """Take in what a zip file holds: clips, and what an export of a library says of them.
+
+        Names inside the file are only ever titles: nothing is written outside the library.
+
+        Args:
+            path: the zip file.
+            most_bytes: bytes that may be unpacked in all.
+            most_files: files that it may hold.
+
+        Raises:
+            MediaError: it is no zip file, or holds more than that.
+        """
+        return unpack(self._holding, Path(path), most_bytes, most_files)
+
+    # Finding
+
+    def get(self, clip: int | str) -> Entry:
+        """Return a clip by its number, its digest, or 8 or more characters of that; also from the bin.
+
+        Raises:
+            LibraryError: there is none.
+        """
+        with self._database.read() as connection:
+            return self._holding.entry(connection, clip)
+
+    def entries(self, clips: Iterable[int]) -> list[Entry]:
+        """Return clips by their numbers, in this order; those that are not there are left out."""
+        with self._database.read() as connection:
+            return self._holding.entries(connection, clips)
+
+    def query(
+        self,
+        filters: Filters | None = None,
+        text: str = "",
+        sort: str = "newest",
+        cursor: str | None = None,
+        limit: int = 60,
+    ) -> Page:
+        """Return a page of clips.
+
+        Args:
+            filters: which clips.
+            text: words or parts of words that they hold, each; a phrase stands in double quotes.
+            sort: one of `search.SORTS`, or `metric:NAME`.
+            cursor: that of the page before; None for the first page.
+            limit: entries on the page, 1000 at most.
+
+        Raises:
+            LibraryError: an order or a cursor that is not known.
+        """
+        with self._database.read() as connection:
+            clips, following = search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
+            return Page(self._holding.entries(connection, clips), following)
+
+    def count(self, filters: Filters | None = None, text: str = "") -> int:
+        """Return how many clips there are, of those that filters and words find."""
+        with self._database.read() as connection:
+            return search.count(connection, Query(filters or Filters(), text))
+
+    def facets(
+        self, filters: Filters | None = None, text: str = "", most: int = 50
+    ) -> dict[str, list[tuple[Any, int]]]:
+        """Return the values that the found clips have and how often, commonest first.
+
+        Returns:
+            Lists of (value, count) by name: origin, model, label, verdict, stars, codec, tags.
+        """
+        with self._database.read() as connection:
+            return search.facets(connection, Query(filters or Filters(), text), most)
+
+    def check(self, clips: Iterable[int]) -> None:
+        """Make sure that clips are there, in the library or the bin.
+
+        Raises:
+            LibraryError: one is not.
+        """
+        wanted = list(clips)
+        known = {entry.id for entry in self.entries(wanted)}
+        if unknown := [clip for clip in wanted if clip not in known]:
+            raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
+
+    def ids(self, chosen: Chosen) -> list[int]:
+        """Return the numbers of the clips that are meant, in order."""
+        if not isinstance(chosen, Filters | Query):
+            return list(dict.fromkeys(chosen))
+        query = chosen if isinstance(chosen, Query) else Query(chosen)
+        with self._database.read() as connection:
+            return search.numbers(connection, query)
+
+    def similar(
+        self,
+        to: int | npt.NDArray[np.float32],
+        filters: Filters | None = None,
+        limit: int = 60,
+        kind: str | None = None,
+    ) -> list[tuple[Entry, float]]:
+        """Return the clips that are most like a clip, or a vector, the most alike first.
+
+        Args:
+            to: number of a clip, which is left out of the result, or a vector (D,).
+            filters: which clips come into question.
+            limit: how many, at most.
+            kind: of embedding; None for the chosen one.
+
+        Returns:
+            Clips with the cosine of their vectors, -1 to 1.
+
+        Raises:
+            LibraryError: the clip has no vector of this kind, or there is no such kind.
+        """
+        return likeness.similar(self._holding, to, filters, limit, kind)
+
+    def duplicates(self, filters: Filters | None = None) -> list[list[Entry]]:
+        """Return groups of clips that show the same footage in another size, quality or container, the best first."""
+        return likeness.duplicates(self._holding, filters or Filters())
+
+    # Files
+
+    def path(self, clip: int | str) -> Path:
+        """Return a clip's file.
+
+        Raises:
+            LibraryError: there is no such clip, or its file is gone or not an ordinary file of the library.
+        """
+        entry = self.get(clip)
+        path = self._holding.vault.path(entry.digest, entry.suffix)
+        if not self._holding.vault.inside(path):
+            raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")
+        return path
+
+    def thumbnail(self, clip: int | str) -> Path:
+        """Return a clip's thumbnail, a WebP picture; it is made again where it is missing."""
+        return likeness.picture(self._holding, self.get(clip), moving=False)
+
+    def preview(self, clip: int | str) -> Path:
+        """Return a clip's animated preview, a WebP picture; it is made again where it is missing."""
+        return likeness.picture(self._holding, self.get(clip), moving=True)
+
+    # Changing
+
+    def update(self, clip: int, **changes: Any) -> Entry:
+        """Change a clip: title, prompt, label, stars, verdict, notes, tags (all of them). Can be undone.
+
+        Raises:
+            LibraryError: there is no such clip or field, or it cannot have this value.
+        """
+        self.bulk([clip], changes)
+        return self.get(clip)
+
+    def bulk(
+        self,
+        chosen: Chosen,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        tag: Sequence[str] = (),
+        untag: Sequence[str] = (),
+        what: str = "",
+    ) -> int:
+        """Change many clips in one step, which is undone in one.
+
+        Args:
+            chosen: which clips.
+            changes: new values by field, as for `update`.
+            tag: tags that they get.
+            untag: tags that they lose.
+            what: in words, for the history.
+
+        Returns:
+            How many clips there are of those chosen; all of them are now so.
+        """
+        wanted = edits.wanted(changes or {})
+        more, less = edits.checked("tags", tag), set(edits.checked("tags", untag))
+        clips = self.ids(chosen)
+        said = what or edits.describe(wanted, more, sorted(less))
+        with self._database.write() as connection:
+            rows = edits.plan(connection, clips, wanted, more, less)
+            edits.apply(connection, said, rows)
+        return len(clips)
+
+    def set_metrics(self, clip: int, metrics: Mapping[str, float]) -> Entry:
+        """Add figures to a clip, in place of those of the same names."""
+        known = adding.figures(metrics)
+        with self._database.write() as connection:
+            entry = self._holding.entry(connection, clip)
+            merged = json.dumps({**entry.metrics, **known}, ensure_ascii=False)
+            connection.execute("UPDATE clips SET metrics = ?, changed = ? WHERE id = ?", (merged, time.time(), clip))
+        return self.get(clip)
+
+    def remove(self, chosen: Chosen) -> int:
+        """Put clips into the bin; return how many. Can be undone."""
+        now = time.time()
+        return self._move(chosen, now, "into the bin")
+
+    def restore(self, chosen: Chosen) -> int:
+        """Take clips out of the bin; return how many. Can be undone."""
+        return self._move(chosen, None, "out of the bin")
+
+    def _move(self, chosen: Chosen, deleted: float | None, what: str) -> int:
+        ids = self.ids(chosen)
+        with self._database.write() as connection:
+            clips = [e.id for e in self._holding.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
+            edits.apply(connection, what, [(clip, "deleted", deleted) for clip in clips])
+        return len(clips)
+
+    def purge(self, chosen: Chosen | None = None) -> int:
+        """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone."""
+        return collect(self._holding, chosen=None if chosen is None else self.ids(chosen), purge=True).purged
+
+    def undo(self) -> Step | None:
+        """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay."""
+        with self._database.write() as connection:
+            return edits.turn(connection, back=True)
+
+    def redo(self) -> Step | None:
+        """Do again what was undone last; return it, or None where there is none."""
+        with self._database.write() as connection:
+            return edits.turn(connection, back=False)
+
+    def history(self, limit: int = 50) -> list[Step]:
+        """Return the last steps, the latest first."""
+        with self._database.read() as connection:
+            return edits.steps(connection, limit)
+
+    # Provenance
+
+    def register(self, model: ModelCard) -> None:
+        """Remember a model, so that its clips lead to the data set that it learned from."""
+        origins.register(self._database, model)
+
+    def models(self) -> list[ModelCard]:
+        """Return the models that clips name, with what is known of them."""
+        return origins.models(self._database)
+
+    def provenance(self, clip: int | str) -> Provenance:
+        """Return where a clip comes from: its model, that one's data set, and what it was made from, recursively."""
+        return origins.provenance(self._holding, self.get(clip))
+
+    # Embeddings
+
+    def embed(
+        self,
+        kind: str,
+        embedding: Callable[[Path], npt.NDArray[np.float32]],
+        *,
+        about: str = "",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Give each clip that lacks it an embedding of a kind, and measure likeness by it from now on.
+
+        Args:
+            kind: its name: small letters, digits, hyphens.
+            embedding: the vector (D,) of a clip's file, such as `footage.Model.embed` of a VAE.
+            about: what made it.
+            progress: told how many are done, of how many.
+
+        Returns:
+            How many clips were embedded.
+        """
+        return likeness.embed(self._holding, kind, embedding, about, progress)
+
+    def choose_embedding(self, kind: str) -> None:
+        """Measure likeness by this kind of embedding from now on; `look-1` is the one that needs no model."""
+        self._holding.vectors(kind)
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CHOSEN, kind))
+
+    # Giving out, keeping whole
+
+    def export(self, chosen: Chosen, to: Path | str, how: Export | None = None) -> list[Path]:
+        """Write clips out: a folder or a zip file with tables, or an edit list; see `Export`.
+
+        Args:
+            chosen: which clips, in this order.
+            to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml, .xml (Final Cut 7), .edl.
+            how: the options.
+
+        Returns:
+            The files written.
+
+        Raises:
+            LibraryError: an unknown ending, a folder that holds something else, or a library for edit lists that is
+                not installed.
+        """
+        return export(self._holding, self.ids(chosen), Path(to), how or Export())
+
+    def verify(self, *, repair: bool = True, quick: bool = False) -> Verification:
+        """Compare the tables with the files.
+
+        Args:
+            repair: mark what is missing, adopt orphans, make pictures and vectors again.
+            quick: look at the sizes of files only and not at their content.
+        """
+        return verify(self._holding, repair=repair, quick=quick)
+
+    def gc(self, *, bin_days: float | None = None) -> Collected:
+        """Remove files that no clip needs, and give space back.
+
+        Args:
+            bin_days: also remove what has lain in the bin for longer than this; None leaves the bin alone.
+        """
+        return collect(self._holding, purge=bin_days is not None, older=(bin_days or 0) * 86400, sweep=True)

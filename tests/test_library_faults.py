@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from footage.errors import FootageError, LibraryError, MediaError
+from footage.library import database
+from footage.library.database import Database
+from footage.library.library import Library
+from footage.library.schema import APPLICATION, MIGRATIONS
+from tests.shelves import filled, save_clip
+
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "library_faults.py"
+
+
+def test_killed_among_random_operations_and_two_at_once() -> None:
+    """The long form is the benchmark by itself: 20 kills among 200 operations each."""
+    command = [sys.executable, str(BENCHMARK), "--kills", "4", "--operations", "30"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing acknowledged was lost" in done.stdout
+
+
+def test_threads_write_and_read_at_once(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    paths = [save_clip(tmp_path / f"more {n}.mp4", 10 + n) for n in range(4)]
+    wrong: list[Exception] = []
+
+    def write(number: int) -> None:
+        try:
+            for count in range(15):
+                library.bulk([1], tag=[f"{number}-{count}"])
+                assert library.query(text=f"{number}-{count}").entries[0].id == 1
+            library.add(paths[number])
+            library.add(paths[0])
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(library.get(1).tags) == 60 and library.count() == 5
+    assert library.verify(repair=False).sound
+
+
+def test_two_processes_make_the_same_library_at_once(tmp_path: Path) -> None:
+    code = "import sys; from footage.library.library import Library; Library(sys.argv[1]).albums.create(sys.argv[2])"
+    command = [sys.executable, "-c", code, str(tmp_path / "library")]
+    makers = [subprocess.Popen([*command, str(n)]) for n in range(4)]
+    assert [maker.wait() for maker in makers] == [0] * 4
+    assert len(Library(tmp_path / "library").albums.all()) == 4
+
+
+def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "WAIT", 0.1)
+    library = filled(tmp_path, 1)
+    library.close()
+    with library._database.write(), pytest.raises(LibraryError, match="another program has been writing"):
+        Library(library.folder).update(1, stars=3)
+    Library(library.folder).update(1, stars=4)
+    assert library.get(1).stars == 4
+
+
+def test_full_disk_for_the_database(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    with library._database._borrowed() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    opened = library._database._open
+
+    def cramped() -> sqlite3.Connection:
+        connection = opened()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    library.close()
+    library._database._open = cramped  # type: ignore[method-assign]
+    with pytest.raises(LibraryError, match="disk is full"):
+        for number in range(500):
+            library.update(1, notes="long " * 3000 + str(number))
+    kept = library.get(1).notes
+    with pytest.raises((LibraryError, MediaError), match="disk is full"):
+        for number in range(200):
+            library.add(save_clip(tmp_path / f"more {number}.mp4", 50 + number))
+    count = library.count()
+    library._database._open = opened  # type: ignore[method-assign]
+    library.close()
+    again = Library(library.folder)
+    assert again.get(1).notes == kept and again.count() == count and again.verify(repair=False).sound
+    again.update(1, notes="short")
+    assert again.get(1).notes == "short"
+
+
+def _limited(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs limits of POSIX")
+def test_full_disk_for_the_files(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the end of the disk: writing stops in the middle of the clip."""
+    library = filled(tmp_path, 1)
+    big = save_clip(tmp_path / "big.mp4", 1, frames=60, side=128)
+    limit = max(path.stat().st_size for path in library.folder.rglob("*")) + 40_000
+    padded = big.read_bytes() + bytes(2 * limit)
+    big.write_bytes(padded)
+    code = (
+        "import sys\nfrom footage.library.library import Library\nfrom footage.errors import FootageError\n"
+        "try: Library(sys.argv[1]).add(sys.argv[2])\n"
+        "except FootageError as error: print(error); sys.exit(3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(library.folder), str(big)],
+        preexec_fn=lambda: _limited(limit),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3 and "disk is full" in done.stdout, done.stdout + done.stderr
+    assert library.count() == 1 and library.verify(repair=False).sound
+    assert list((library.folder / "partial").iterdir()) == []
+    assert library.add(big).frames == 60
+
+
+def test_a_clip_is_never_listed_before_its_file_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = filled(tmp_path, 1)
+    path = save_clip(tmp_path / "next.mp4", 5)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for place in ("footage.library.vault.os.replace", "footage.library.vault.os.fsync", "PIL.Image.Image.save"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, fail)
+            with pytest.raises(FootageError, match="disk is full"):
+                library.add(path)
+        assert library.count() == 1
+    assert library.add(path).id == 2
+
+
+def test_migrations_take_each_step_once_and_keep_a_copy(tmp_path: Path) -> None:
+    path = tmp_path / "library.sqlite"
+    first = (("CREATE TABLE words (x)", "INSERT INTO words VALUES (1)"),)
+    second = (*first, ("ALTER TABLE words ADD COLUMN y", "UPDATE words SET y = x + 1"))
+    Database(path, first).close()
+    for _ in range(2):
+        opened = Database(path, second)
+        with opened.read() as connection:
+            assert tuple(connection.execute("SELECT x, y FROM words").fetchone()) == (1, 2)
+        opened.close()
+    with sqlite3.connect(tmp_path / "library-format-1.sqlite") as kept:
+        assert kept.execute("SELECT * FROM words").fetchall() == [(1,)]
+        assert kept.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
+    kept.close()
+    with pytest.raises(LibraryError, match="upgrade footage"):
+        Database(path, first)
+    broken = (*second, ("INSERT INTO words VALUES (3, 4)", "NONSENSE"))
+    with pytest.raises(LibraryError):
+        Database(path, broken)
+    with Database(path, second).read() as connection:  # half a step is none
+        assert connection.execute("SELECT count(*) FROM words").fetchone()[0] == 1
+    assert len(MIGRATIONS) >= 1
+
+
+def test_a_fork_gets_connections_of_its_own(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    library.count()
+    child = os.fork() if hasattr(os, "fork") else None
+    if child == 0:
+        os._exit(0 if library.update(1, stars=5).stars == 5 else 1)
+    if child is not None:
+        assert os.waitpid(child, 0)[1] == 0 and library.get(1).stars == 5
