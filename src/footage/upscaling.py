@@ -150,21 +150,8 @@ def enlarged_clip(
     """
     way = plan_way(source, source, frame, sampler.scale, fit)
 
-    def make() -> Iterator[npt.NDArray[np.uint8]]:
-        made = ahead(clip.chunks(), name="base")
-
-        def tensors() -> Iterator[Tensor]:
-            for chunk in made:
-                yield _coloured(to_tensor(chunk, sampler.device), sampler.clip.channels)
-
-        def frames() -> Iterator[npt.NDArray[np.uint8]]:
-            try:
-                for chunk in enlarge(sampler, way, tensors(), working):
-                    yield to_pixels(chunk, deep=False)
-            finally:
-                made.close()
-
-        yield from ahead(frames(), name="upscaler")
+    def make() -> Iterator[Pixels]:
+        return ahead(_made(sampler, way, clip.chunks(), working, deep=False), name="upscaler")
 
     about = {"upscaler": info.name, "upscaler_sha256": info.weights_sha256, "size": [frame.width, frame.height]}
     return replace(clip, make=make, metadata=clip.metadata | about)
@@ -213,15 +200,41 @@ def upscale(
         raise ConfigError(
             f'"{to.name}" is a picture, and the clip has several frames', "give an .mp4 file, or a folder"
         )
-    work = Work(
+    parts = Parts(_work(info, original, to, way, deep, encoding))
+    done = parts.done * PART
+    outcome = Outcome(frame, 0, done)
+    stamps: deque[int] = deque()
+    before = min(done, sampler.past * way.passes)  # what a window needs of the frames that are done
+    source = _chunks(original, channels, outcome.damage, done - before, stamps)
+    made = ahead(_made(sampler, way, source, working or Working(), deep), name="upscaler")
+
+    def shown() -> Iterator[tuple[Pixels, int]]:
+        for number, picture in enumerate(picture for chunk in made for picture in chunk):
+            stamp = stamps.popleft()
+            if number >= before:
+                yield picture, stamp
+                if watch is not None:
+                    watch(done - before + number + 1)
+
+    try:
+        parts.write(shown())
+    finally:
+        made.close()
+    outcome.frames = parts.finish(original.path if original.has_audio else None, original.start)
+    return outcome
+
+
+def _work(info: ModelInfo, original: Original, to: Path, way: Way, deep: bool, encoding: Encoding) -> Work:
+    """Return what is written, and all that it depends on."""
+    return Work(
         to,
-        (frame.height, frame.width),
+        (way.frame.height, way.frame.width),
         original.rate,
         original.base,
         original.colour,
         deep,
         encoding,
-        _provenance(info, original, frame),
+        _provenance(info, original, way.frame),
         {
             "source": _mark(original.path),
             "way": [[step.height, step.width] for step in (*way.shrinks, way.picture)],
@@ -229,41 +242,18 @@ def upscale(
             "version": __version__,
         },
     )
-    parts = Parts(work)
-    done = parts.done * PART
-    outcome = Outcome(frame, 0, done)
-    stamps: deque[int] = deque()
-    before = min(done, sampler.past * way.passes)  # what a window needs of the frames that are done
-    source = ahead(_chunks(original, channels, outcome.damage, done - before, stamps), name="reading")
 
-    def frames() -> Iterator[Pixels]:
-        try:
-            for chunk in enlarge(
-                sampler, way, (to_tensor(part, sampler.device) for part in source), working or Working()
-            ):
-                yield to_pixels(chunk, deep)
-        finally:
-            source.close()
 
-    def shown() -> Iterator[tuple[Pixels, int]]:
-        count = 0
-        for chunk in made:
-            for picture in chunk:
-                stamp = stamps.popleft()
-                count += 1
-                if count <= before:
-                    continue
-                yield picture, stamp
-                if watch is not None:
-                    watch(done - before + count)
-
-    made = ahead(frames(), name="upscaler")
+def _made(sampler: Enlarges, way: Way, chunks: Iterable[Pixels], working: Working, deep: bool) -> Iterator[Pixels]:
+    """Yield a video's enlarged frames, (T, H, W, C); a thread reads them beforehand."""
+    read = ahead(chunks, name="reading")
+    channels = sampler.clip.channels
     try:
-        parts.write(shown())
+        tensors = (_coloured(to_tensor(chunk, sampler.device), channels) for chunk in read)
+        for chunk in enlarge(sampler, way, tensors, working):
+            yield to_pixels(chunk, deep)
     finally:
-        made.close()
-    outcome.frames = parts.finish(original.path if original.has_audio else None, original.start)
-    return outcome
+        read.close()
 
 
 def _chunks(original: Original, channels: int, damage: Damage, first: int, stamps: deque[int]) -> Iterator[Pixels]:
@@ -297,7 +287,8 @@ def _provenance(info: ModelInfo, original: Original, frame: Size) -> dict[str, A
     }
 
 
-def seconds_at(damage: Damage) -> str:
-    """Return when damaged frames are shown, in words."""
+def in_words(damage: Damage) -> str:
+    """Say how much of a video is damaged, and when that is shown."""
     times = ", ".join(f"{int(at // 60)}:{at % 60:05.2f}" for at in damage.times)
-    return times + (" and later" if damage.frames > len(damage.times) else "")
+    later = " and later" if damage.frames > len(damage.times) else ""
+    return f"{damage.frames:,} frame{'' if damage.frames == 1 else 's'}, at {times}{later} ({damage.problem})"

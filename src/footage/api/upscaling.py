@@ -45,7 +45,7 @@ def upscale(
     from footage.methods.base import Enlarges
     from footage.methods.precision import has_bf16
     from footage.progress import phases
-    from footage.upscaling import Working, seconds_at
+    from footage.upscaling import Working, in_words
     from footage.upscaling import upscale as enlarge_video
     from footage.video.originals import open_original
 
@@ -75,8 +75,7 @@ def upscale(
         )
     again = f", {outcome.resumed:,} of them made before" if outcome.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {outcome.frames:,} frames of {outcome.size}{again}: {target}")
-    if damage := outcome.damage.frames:
+    if outcome.damage.frames:
         console.print("damaged:", style="yellow", end=" ")
-        what = f"{damage:,} frame{'' if damage == 1 else 's'} of {clip.name}, at {seconds_at(outcome.damage)}"
-        console.print(f"{what} ({outcome.damage.problem}); what could be decoded was taken", highlight=False)
+        console.print(f"{clip.name}, {in_words(outcome.damage)}; what could be decoded was taken", highlight=False)
     return target
