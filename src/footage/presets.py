@@ -105,7 +105,7 @@ _UPSCALE = Config(
 )
 _UPSCALE_GAN = replace(
     _UPSCALE,
-    learn=replace(_UPSCALE.learn, weight=6.0, lr=5e-4, critics_after=20_000),
+    learn=replace(_UPSCALE.learn, weight=4.0, lr=5e-4, critics_after=20_000),
     upscale=UpscaleConfig(consistency=10.0, stability=3.0),
     gan=GanConfig(critic_lr=5e-4, beta1=0.5, r1=1.0, matching=5.0),
     critics=(
