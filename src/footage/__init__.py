@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         train,
         train_evaluator,
         translate,
+        upscale,
     )
     from footage.clip import Clip
     from footage.config import Config, IngestConfig
@@ -61,6 +62,7 @@ _HOMES = {
             "train",
             "train_evaluator",
             "translate",
+            "upscale",
         ),
         "footage.api",
     ),
@@ -104,6 +106,7 @@ __all__ = [
     "train",
     "train_evaluator",
     "translate",
+    "upscale",
 ]
 
 

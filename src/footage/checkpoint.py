@@ -157,16 +157,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
     """
     info = read_info(folder)
     path = Path(folder) / info.weights
-    if path.parent != Path(folder) or path.suffix != ".safetensors":
-        raise ModelError(f'weights are named "{info.weights}", which is not a file of the folder', "fetch it again")
-    if not path.is_file():
-        raise ModelError(f"{path} is missing", "fetch the model again")
-    if files.file_digest(path) != info.weights_sha256:
-        raise ModelError(f"{path} is not the file that model.json names (its SHA-256 differs)", "fetch the model again")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+    tensors = _read_weights(Path(folder), info)
     method = METHODS[info.config.method]
     nets = method.sampling_nets(info.config, len(info.labels))
     expected = {f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()}
@@ -181,6 +172,44 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
         net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
         net.to(device).eval().requires_grad_(False)
     return method.sampler_of(info.config, nets), info
+
+
+def _read_weights(folder: Path, info: ModelInfo) -> dict[str, Tensor]:
+    """Read a model's tensors by name, and check that they are the ones that it names."""
+    path = folder / info.weights
+    if path.parent != folder or path.suffix != ".safetensors":
+        raise ModelError(f'weights are named "{info.weights}", which is not a file of the folder', "fetch it again")
+    if not path.is_file():
+        raise ModelError(f"{path} is missing", "fetch the model again")
+    if files.file_digest(path) != info.weights_sha256:
+        raise ModelError(f"{path} is not the file that model.json names (its SHA-256 differs)", "fetch the model again")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+
+
+def begin_with(folder: Path | str, method: Method) -> None:
+    """Put a trained model's weights into a method that is to go on from them: into its networks and their averages.
+
+    Raises:
+        ModelError: the model is damaged, or has other networks.
+    """
+    info = read_info(folder)
+    tensors = _read_weights(Path(folder), info)
+    for name, average in method.averages.items():
+        state = average.module.state_dict()
+        for key, value in state.items():
+            found = tensors.get(f"{name}.{key}")
+            if found is None or found.shape != value.shape:
+                what = "nothing" if found is None else f"{tuple(found.shape)}"
+                raise ModelError(
+                    f"{folder} has {what} for {name}.{key}, {tuple(value.shape)} is needed",
+                    f"give a model like {info.config.preset} with the same --net",
+                )
+        mine = {key: tensors[f"{name}.{key}"] for key in state}
+        average.module.load_state_dict(mine)
+        method.nets[name].load_state_dict(mine)
 
 
 def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) -> None:

@@ -34,6 +34,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "play": api.play,
     "predict": api.predict,
     "translate": api.translate,
+    "upscale": api.upscale,
     "reconstruct": api.reconstruct,
     "interpolate": api.interpolate,
     "embed": api.embed,
@@ -78,7 +79,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             default = default if kind is IngestConfig else preset(_named_preset(arguments))
             hint = Annotated[kind, arg(name="")]
-        if item.name in ("timing", "selection"):
+        if item.name in ("timing", "selection", "encoding"):
             hint = Annotated[hint, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 

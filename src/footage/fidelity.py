@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from footage.data.clips import ClipSource, Span
 from footage.evaluation import ClipStatistics, compare, feature_nets, real_windows
@@ -93,7 +94,11 @@ def convert(model: Model, sources: Tensor, frames: int, seed: int) -> Tensor:
 
 
 def plain_answer(sources: Tensor, real: Tensor) -> Tensor:
-    """Return the source as an answer: its channels are repeated, and a picture stands still."""
+    """Return the source as an answer: channels are repeated, a picture stands still, a small one is enlarged."""
+    if sources.shape[3:] != real.shape[3:]:
+        size = real.shape[3:]
+        rows = [interpolate(row.transpose(0, 1), size, mode="bicubic", antialias=True) for row in sources]
+        sources = torch.stack(rows).transpose(1, 2).clamp(-1, 1)  # B C T H W
     picture = sources if sources.shape[1] == real.shape[1] else sources.mean(dim=1, keepdim=True)
     return picture.expand_as(real) if picture.shape[2] in (1, real.shape[2]) else picture
 

@@ -13,16 +13,20 @@ import numpy.typing as npt
 from footage import __version__, conversion
 from footage.checkpoint import ModelInfo, load_model
 from footage.clip import Clip
+from footage.config import ClipConfig
 from footage.config.tasks import USES
 from footage.conversion import Conversion, Pair
 from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError, nearest
-from footage.methods.base import Converts, Course, Encodes, Generates, Predicts, Sampler, Streams, Wish
+from footage.methods.base import Converts, Course, Encodes, Enlarges, Generates, Predicts, Sampler, Streams, Wish
+from footage.methods.precision import has_bf16
 from footage.methods.streaming import check
 from footage.sample import draw_label, endless_frames, one_video
 from footage.timing import course_of, length_of, refuse
+from footage.upscaling import Working, enlarged_clip
 from footage.video.geometry import Fit
 from footage.video.reading import Footage
+from footage.video.sizes import Size, wanted
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Models that come with footage, a folder each."""
@@ -287,6 +291,26 @@ class Model:
         if how.frames is not None and how.frames < 1:
             raise ConfigError(f"frames is {how.frames}", "give at least 1")
         return conversion.convert(self.sampler, self.info, Footage(Path(clip)), how, watch)
+
+    def enlarge(self, clip: Clip, shape: ClipConfig, size: str | None = None, fit: Fit = "letterbox") -> Clip:
+        """Return a clip of a larger size: it is made, made larger and taken at the same time, in constant memory.
+
+        Args:
+            clip: what a model makes.
+            shape: of its frames.
+            size: 1280x720, a height such as 720p, or 2x; None for as many times as large as the model makes it.
+            fit: how a picture of another shape is fitted in: letterbox, crop or stretch.
+
+        Raises:
+            ConfigError: the model makes nothing larger, or the size cannot be read.
+            MediaError: the clip is as large already, or far too small.
+        """
+        if not isinstance(self.sampler, Enlarges):
+            raise self.unable("makes no clips larger")
+        source = Size(shape.height, shape.width)
+        frame = wanted(size, source, self.sampler.scale)
+        working = Working(bf16=has_bf16(self.sampler.device.type))
+        return enlarged_clip(self.sampler, self.info, clip, source, frame, fit, working)
 
     def interpolate(self, clip: Path | str, to: Path | str, steps: int = 8) -> list[Clip]:
         """Return clips on the way from one clip to another; see `footage.conversion.interpolate`."""

@@ -26,6 +26,8 @@ from footage.config import (
     TaskConfig,
     TrainConfig,
     TranslatorConfig,
+    UpscaleConfig,
+    UpscalerConfig,
     VaeConfig,
     flat,
     from_json,
@@ -91,6 +93,25 @@ _TRANSLATE = replace(
     learn=LearnConfig(loss="l1", weight=100.0, lr=5e-4, beta1=0.5),
     critics=(CriticConfig(patch=True), CriticConfig(sees="sparse", frames=3)),
     train=TrainConfig(batch_size=8),
+)
+_UPSCALE = Config(
+    method="upscale",
+    clip=ClipConfig(frames=8, height=128, width=128),
+    net=UpscalerConfig(),
+    learn=LearnConfig(loss="charbonnier", lr=1.5e-3, decay=60_000, ema=1_000.0),
+    upscale=UpscaleConfig(consistency=1.0),
+    critics=(),
+    train=TrainConfig(batch_size=8, sample_clips=5_000),
+)
+_UPSCALE_GAN = replace(
+    _UPSCALE,
+    learn=replace(_UPSCALE.learn, weight=4.0, lr=5e-4, critics_after=20_000),
+    upscale=UpscaleConfig(consistency=10.0, stability=3.0),
+    gan=GanConfig(critic_lr=5e-4, beta1=0.5, r1=1.0, matching=5.0),
+    critics=(
+        CriticConfig(sees="frames", frames=1, patch=True, width=24),
+        CriticConfig(patch=True, width=16),
+    ),
 )
 _RESNET = tuple(replace(critic, width=32) for critic in _TRANSLATE.critics)
 
@@ -268,6 +289,26 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         replace(_TRANSLATE, net=TranslatorConfig(modulate=True), task=TaskConfig(source="pairs")),
     ),
     (
+        "upscale-x4",
+        "upscaler: videos of any size, four times as high and wide, as near to the truth as can be",
+        _UPSCALE,
+    ),
+    (
+        "upscale-x2",
+        "upscaler: videos of any size, twice as high and wide, as near to the truth as can be",
+        replace(_UPSCALE, net=UpscalerConfig(scale=2), clip=ClipConfig(frames=8, height=96, width=96)),
+    ),
+    (
+        "upscale-x4-fast",
+        "the same four times as large with a fifth of the arithmetic, for live video",
+        replace(_UPSCALE, net=UpscalerConfig(width=16)),
+    ),
+    (
+        "upscale-x4-gan",
+        "upscaler that also learns from critics: four times as high and wide, as sharp as real footage",
+        _UPSCALE_GAN,
+    ),
+    (
         "animate-64",
         "a picture brought to life: videos of any length that begin with a still of 64×64",
         replace(
@@ -333,6 +374,7 @@ _TINY: dict[str, dict[str, int]] = {
     "convlstm": {"width": 4, "layers": 2},
     "svg": {"width": 4, "latent": 2, "code": 8, "hidden": 8},
     "translator": {"width": 4, "blocks": 1, "motion": 4},
+    "upscaler": {"width": 8},
 }
 
 

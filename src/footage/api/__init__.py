@@ -13,6 +13,7 @@ from footage.api.making import embed, generate, interpolate, predict, reconstruc
 from footage.api.playing import play
 from footage.api.serving import serve
 from footage.api.training import Run, compare, train
+from footage.api.upscaling import upscale
 
 LIBRARY: dict[str, Callable[..., Any]] = {
     "add": curating.add,
@@ -61,4 +62,5 @@ __all__ = [
     "train",
     "train_evaluator",
     "translate",
+    "upscale",
 ]

@@ -12,6 +12,8 @@ from footage.api.loading import load
 from footage.console import make_console
 from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError
+from footage.video.choices import PLAIN as USUAL
+from footage.video.choices import Encoding
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +24,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute."""
 Fit = Literal["letterbox", "crop", "stretch"]
 """How a picture of another shape is fitted in: black bars, cut off, or neither."""
-Format = Literal["mp4", "webm", "gif", "png"]
+Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
 """What clips are written as; png is a folder of frames."""
 SHEET = "sheet.png"
 """The contact sheet's file."""
@@ -44,7 +46,11 @@ def generate(
     to_seed: int | None = None,
     between: tuple[int, int] | None = None,
     timing: Timing = PLAIN,
+    upscale: Path | None = None,
+    size: str | None = None,
+    fit: Fit = "letterbox",
     format: Format = "mp4",
+    encoding: Encoding = USUAL,
     library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
@@ -67,7 +73,12 @@ def generate(
         between: two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and
             motion; the next clip goes between the next seeds. Of models that stream.
         timing: loops, slow motion, where to begin and so on, of models that stream.
-        format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
+        upscale: a model folder of an upscaler, or a run: clips are made larger while they are made.
+        size: their size then: 1280x720, a height such as 720p, or 2x; left out, as many times as large as the upscaler
+            makes them.
+        fit: how a picture of another shape is fitted in, where a size is given.
+        format: mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames.
+        encoding: how they are packed.
         library: folder of a library to file the result in; see footage library.
         device: where to compute.
         quiet: print nothing.
@@ -77,6 +88,8 @@ def generate(
     """
     from footage.progress import tracked
 
+    if size is not None and upscale is None:
+        raise ConfigError(f'size is "{size}", and nothing makes the clips larger', "give --upscale MODEL as well")
     console = make_console(quiet)
     with place(to, library) as folder:
         loaded = load(model, device)
@@ -94,8 +107,12 @@ def generate(
         )
         if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
             console.print(note, highlight=False)
+        if upscale is not None:
+            larger = load(upscale, device)
+            clips = (larger.enlarge(clip, loaded.info.config.clip, size, fit) for clip in clips)
+        packed = None if upscale is None and encoding == USUAL else encoding
         said = console if to is not None else make_console(quiet=True)
-        written = _write_all(tracked(clips, count, "generating", console), _seed_name, folder, format, said)
+        written = _write_all(tracked(clips, count, "generating", console), _seed_name, folder, format, said, packed)
         filed = file_into(library, loaded, written, console)
     return filed if to is None else written
 
@@ -278,8 +295,8 @@ def interpolate(
         loaded = load(model, device)
         clips = loaded.interpolate(clip, end, steps)
         for made in clips:
-            _spare((clip, end), _path(folder, _step_name(made), format))
-        _spare((clip, end), folder / SHEET)
+            spare((clip, end), _path(folder, _step_name(made), format))
+        spare((clip, end), folder / SHEET)
         said = console if to is not None else make_console(quiet=True)
         written = _write_all(clips, _step_name, folder, format, said)
         filed = file_into(library, loaded, written, console, {"begin": clip, "end": end})
@@ -320,11 +337,11 @@ def embed(
 def _target(clip: Path, to: Path | None, word: str) -> Path:
     """Return where to write, and refuse to write over the clip itself, or the folder that holds it."""
     chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
-    _spare((clip,), chosen)
+    spare((clip,), chosen)
     return chosen
 
 
-def _spare(given: Iterable[Path], target: Path) -> None:
+def spare(given: Iterable[Path], target: Path) -> None:
     """Refuse to write over what is read, and over a folder that holds it.
 
     Raises:
@@ -354,7 +371,12 @@ def _path(to: Path, name: str, format: Format) -> Path:
 
 
 def _write_all(
-    clips: Iterable[Clip], name: Callable[[Clip], str], to: Path, format: Format, console: Console
+    clips: Iterable[Clip],
+    name: Callable[[Clip], str],
+    to: Path,
+    format: Format,
+    console: Console,
+    encoding: Encoding | None = None,
 ) -> list[Path]:
     """Write clips of known length and a contact sheet of the first ones into a folder."""
     from footage.video.encode import write_clip
@@ -367,7 +389,7 @@ def _write_all(
         path = _path(to, name(clip), format)
         assert clip.frames is not None
         picker = Picker(clip.frames)
-        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata)
+        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=encoding)
         written.append(path)
         if len(strips) < SHEET_CLIPS:
             strips.append(picker.strip())

@@ -42,6 +42,7 @@ def train(
     out: Path | None = None,
     minutes: float | None = None,
     clips: int | None = None,
+    begin_with: Path | None = None,
     probe: bool = False,
     evaluate_every: int | None = None,
     evaluate_clips: int = 256,
@@ -54,12 +55,15 @@ def train(
 
     Args:
         data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3, or
-            MNIST's images (an IDX file) for Moving MNIST.
+            MNIST's images (an IDX file) for Moving MNIST. For upscalers also a folder of videos of any size, or one
+            video: crops are taken from them as they are.
         config: a complete configuration, or the name of a preset.
         guide: the data set that a translator is given, clips of the same names as those of `data`: label maps, say.
         out: the run folder; left out, runs/DATA-PRESET.
         minutes: minutes to train, over the whole life of the run.
         clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
+        begin_with: a model of the same networks, or its run, whose weights a new run begins with: an upscaler with
+            critics learns faster from one without.
         probe: first try four times and a quarter of the penalties R1 and R2, for 5% of the run each, beside the run
             folder, and train with the largest that learns; a run of a GAN that has begun keeps what was found.
         evaluate_every: training clips after which the model is measured beside held-out clips, again and again; the
@@ -76,6 +80,7 @@ def train(
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
+    from footage.model import model_folder
     from footage.training import start
     from footage.training.run import RunFolder, resume, with_found_batch, with_found_penalties
     from footage.training.selection import Choice
@@ -105,7 +110,8 @@ def train(
             return Run(folder.path, True)
         plan = replace(plan, config=replace(plan.config, gan=found.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
-    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console, choice=choice)
+    known = None if begin_with is None else model_folder(begin_with)
+    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console, begin_with=known, choice=choice)
     return Run(folder.path, stopped)
 
 

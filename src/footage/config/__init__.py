@@ -27,10 +27,12 @@ from footage.config.nets import (
     StreamConfig,
     SvgConfig,
     TranslatorConfig,
+    UpscalerConfig,
     VaeConfig,
 )
 from footage.config.tasks import check_knobs, check_method, judged_clip
 from footage.config.train import TrainConfig
+from footage.config.upscale import DegradeConfig, UpscaleConfig
 from footage.errors import ConfigError, nearest
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Conv3dConfig",
     "ConvLstmConfig",
     "CriticConfig",
+    "DegradeConfig",
     "GanConfig",
     "GeneratorConfig",
     "IngestConfig",
@@ -55,6 +58,8 @@ __all__ = [
     "TaskConfig",
     "TrainConfig",
     "TranslatorConfig",
+    "UpscaleConfig",
+    "UpscalerConfig",
     "VaeConfig",
     "differences",
     "flat",
@@ -74,7 +79,7 @@ class Config:
 
     preset: str = "custom"
     """Named configuration that all other values default to; `footage models` lists them."""
-    method: Literal["gan", "vae", "predict", "translate"] = "gan"
+    method: Literal["gan", "vae", "predict", "translate", "upscale"] = "gan"
     """The way of training: a key of `footage.methods.METHODS`."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """The shape of the clips."""
@@ -86,6 +91,8 @@ class Config:
     """Latent variables: `vae`, and predictors that have some."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What predictors and translators are given."""
+    upscale: UpscaleConfig = field(default_factory=UpscaleConfig)
+    """What upscalers are given, and what is asked of them."""
     gan: GanConfig = field(default_factory=GanConfig)
     """Adversarial training: `gan`, and every other method that has critics."""
     critics: tuple[CriticConfig, ...] = (CriticConfig(),)

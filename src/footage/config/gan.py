@@ -46,6 +46,9 @@ class GanConfig:
     """Limit that critics' weights are clipped to (Wasserstein without a penalty; 0.01 is usual); 0 for none."""
     penalty_every: int = 4
     """Penalties are applied at every n-th step, n times as strong (lazy regularisation, StyleGAN2)."""
+    matching: float = 0.0
+    """Weight of feature matching in the loss of what is made: the mean absolute difference between the critics'
+    features of it and of the real clip that it should be (Wang et al. 2018, eq. 4)."""
     periodicity: Literal["none", "avoid", "loop"] = "none"
     """Motion that repeats itself: `avoid` more of it than real clips have, or ask for a `loop` of `period` frames."""
     period: int = 8
@@ -67,7 +70,16 @@ class GanConfig:
         for knob in ("beta1", "beta2"):
             value = getattr(self, knob)
             require(0 <= value < 1, f"gan.{knob}", value, "give 0 or more and less than 1")
-        for knob in ("r1", "r2", "sigma", "gradient_penalty", "temporal", "clip_weights", "periodicity_weight"):
+        for knob in (
+            "r1",
+            "r2",
+            "sigma",
+            "gradient_penalty",
+            "temporal",
+            "clip_weights",
+            "matching",
+            "periodicity_weight",
+        ):
             value = getattr(self, knob)
             require(value >= 0, f"gan.{knob}", value, "give 0 or more")
         require(self.penalty_every >= 1, "gan.penalty_every", self.penalty_every, "give at least 1")
@@ -206,6 +218,11 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
                 )
         if critic.timeless and critic.frames > clip.frames:
             raise ConfigError(f"{where}.frames is {critic.frames}, clips have {clip.frames}", "give no more than that")
+        if gan.matching and critic.net != "conv":
+            raise ConfigError(
+                f"gan.matching is {gan.matching:g}, and {where}.net is {critic.net}: only conv tells its features",
+                f"give --gan.matching 0, or --{where}.net conv",
+            )
     if gan.temporal and any(critic.timeless or critic.sees == "difference" for critic in critics):
         number = next(i for i, c in enumerate(critics) if c.timeless or c.sees == "difference")
         raise ConfigError(

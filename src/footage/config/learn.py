@@ -15,8 +15,8 @@ SOURCES = ("edges", "grey", "lowres", "blur", "first-frame", "pairs")
 class LearnConfig:
     """Learning from examples: the loss between what is made and what should be, and the optimiser (Adam)."""
 
-    loss: Literal["mse", "l1"] = "mse"
-    """Squared or absolute difference."""
+    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    """Squared or absolute difference, or one that is absolute, but for the smallest (Charbonnier et al. 1994)."""
     weight: float = 1.0
     """Weight of that difference beside the critics' verdicts, where there are critics; 100 is usual (pix2pix)."""
     critics_after: int = 0

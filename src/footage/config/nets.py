@@ -261,6 +261,34 @@ class TranslatorConfig:
         require(self.motion >= 1, "net.motion", self.motion, "give at least 1")
 
 
+@dataclass(frozen=True)
+class UpscalerConfig:
+    """The network that enlarges the frames of a video; all of its work is done at the low resolution."""
+
+    kind: Literal["upscaler"] = "upscaler"
+    """Which network."""
+    scale: Literal[2, 4] = 4
+    """How many times as high and wide the frames become."""
+    width: int = 32
+    """Channels; the depth follows from it: a residual block for every eight."""
+    past: int = 4
+    """Frames before the one that is enlarged, which are looked at as well."""
+    future: int = 1
+    """Frames after it; as many frames late it comes."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        require(self.scale in (2, 4), "net.scale", self.scale, "give 2 or 4")
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+        require(0 <= self.past <= 16, "net.past", self.past, "give 0 to 16 frames")
+        require(0 <= self.future <= 16, "net.future", self.future, "give 0 to 16 frames")
+
+    @property
+    def blocks(self) -> int:
+        """Residual blocks."""
+        return max(1, self.width // 8)
+
+
 GeneratorConfig = MlpConfig | Conv3dConfig | RecurrentConfig | StreamConfig
 """Generators from noise."""
 PredictorConfig = ConvLstmConfig | SimVpConfig | SvgConfig
@@ -275,6 +303,7 @@ NetConfig = (
     | SimVpConfig
     | SvgConfig
     | TranslatorConfig
+    | UpscalerConfig
 )
 """Every network's configuration."""
 

@@ -17,6 +17,7 @@ from footage.config.nets import (
     StreamConfig,
     SvgConfig,
     TranslatorConfig,
+    UpscalerConfig,
     VaeConfig,
 )
 from footage.errors import ConfigError
@@ -29,6 +30,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "vae": (VaeConfig,),
     "predict": typing.get_args(PredictorConfig),
     "translate": (TranslatorConfig,),
+    "upscale": (UpscalerConfig,),
 }
 """The networks that each method trains."""
 EXAMPLES = {
@@ -36,6 +38,7 @@ EXAMPLES = {
     "vae": ("vae-64", "vae-gan-64"),
     "predict": ("simvp-64", "svg-64"),
     "translate": ("translate-64", "spade-64"),
+    "upscale": ("upscale-x4", "upscale-x2"),
 }
 """Some presets of each method."""
 
@@ -70,6 +73,12 @@ USES = {
         "turns a picture or a clip into another",
         ("translate",),
         "FOLDER CLIP.mp4",
+    ),
+    "upscale": Use(
+        "An upscaler, which makes clips larger and sharper",
+        "makes a clip larger and sharper",
+        ("upscale",),
+        "FOLDER CLIP.mp4 --to LARGE.mp4",
     ),
 }
 """What models are good for, by their method."""
@@ -112,7 +121,10 @@ def conditions(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> int:
 
 
 def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfig:
-    """Return the shape of what the critics judge: of translators, what was made and what it was made from."""
+    """Return the shape of what critics judge: beside the clip, its source of translators, its detail of upscalers."""
+    if isinstance(net, UpscalerConfig):
+        frames = clip.frames - net.past - net.future
+        return unlimited(frames, clip.height, clip.width, 2 * clip.channels)
     if isinstance(net, TranslatorConfig):
         return unlimited(clip.frames, clip.height, clip.width, clip.channels + conditions(clip, net, task))
     return latent_clip(clip, net) if isinstance(net, VaeConfig) and net.prior == "gan" else clip
@@ -154,6 +166,8 @@ def check_method(
                 raise ConfigError(f"clip.{knob} is {getattr(clip, knob)}", f"give a multiple of {unit} for a VAE")
     if isinstance(net, VaeConfig) and net.prior == "gan":
         _check_latent(clip, critics)
+    if isinstance(net, UpscalerConfig):
+        _check_crops(clip, net)
     if method == "predict" and task.past >= clip.frames:
         raise ConfigError(
             f"task.past is {task.past}, and clips of {clip.frames} frames leave none to predict",
@@ -179,6 +193,11 @@ def check_knobs(config: Config) -> None:
             f"gan.burn_in is {config.gan.burn_in}, with method {method} all rates follow those of learning by example",
             "give --gan.burn-in 0, and --learn.decay",
         )
+    if config.gan.matching and method == "gan":
+        raise ConfigError(
+            f"gan.matching is {config.gan.matching:g}, with method gan no clip is made to be like a certain real one",
+            "give --gan.matching 0",
+        )
     if config.task.truth and isinstance(net, (SimVpConfig, SvgConfig)):
         reason = "makes all frames at once" if isinstance(net, SimVpConfig) else "is always shown true frames"
         raise ConfigError(
@@ -197,6 +216,21 @@ def check_knobs(config: Config) -> None:
                 f"learn.{knob} is {value}, a VAE learns by the likelihood of the clip, whose scale it finds itself",
                 f"give --learn.{knob} {usual}, or another --kl.beta",
             )
+
+
+def _check_crops(clip: ClipConfig, net: UpscalerConfig) -> None:
+    """Refuse crops that an upscaler cannot learn from."""
+    window = net.past + net.future
+    if clip.frames < window + 2:
+        raise ConfigError(
+            f"clip.frames is {clip.frames}, and an upscaler that looks at {window} frames beside the one that it "
+            "enlarges learns from two at least",
+            f"give --clip.frames {window + 2} or more",
+        )
+    for knob in ("height", "width"):
+        value = getattr(clip, knob)
+        if value % net.scale:
+            raise ConfigError(f"clip.{knob} is {value}", f"give a multiple of net.scale, {net.scale}")
 
 
 def _check_latent(clip: ClipConfig, critics: Sequence[CriticConfig]) -> None:

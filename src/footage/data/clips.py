@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,14 @@ class ClipSource(Protocol):
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C)."""
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A source that chooses training clips itself, such as one that takes several crops where it has decoded."""
+
+    def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
+        """Return the `number`-th clip of a run, uint8 (T, H, W, C): a function of these arguments alone."""
 
 
 class DatasetClips:
@@ -259,7 +267,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.source, self.frames, self.seed, self.rank = source, frames, seed, rank
+        self.source, self.split, self.frames, self.seed, self.rank = source, split, frames, seed, rank
         self.batch_size, self.local = batch_size, batch_size // world
         spans = source.spans(split)
         self.units = [unit for span in spans for unit in _units(span, frames)]
@@ -288,6 +296,9 @@ class Loader:
         labels = np.empty(self.local, dtype=np.int64)
         for row in range(self.local):
             number = clips_seen + self.rank * self.local + row
+            if isinstance(self.source, Draws):
+                clips[row], labels[row] = self.source.draw(self.split, number, self.seed, self.frames), -1
+                continue
             unit = self._unit(number)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
             start = unit.first + int(rng.integers(unit.starts))

@@ -8,6 +8,7 @@ import numpy as np
 
 from footage.config import ClipConfig
 from footage.data.clips import ClipSource, DatasetClips, Span, open_clips
+from footage.data.crops import VideoCrops, is_footage
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
@@ -64,9 +65,14 @@ class PairedClips:
         return np.concatenate([made, given], axis=-1)
 
 
-def open_source(data: Path | str, clip: ClipConfig, guide: Path | str | None = None) -> ClipSource:
-    """Open a data set, and where there is a guide, one that its clips are made from; see `footage.data.clips`."""
-    source = open_clips(data, clip)
+def open_source(
+    data: Path | str, clip: ClipConfig, guide: Path | str | None = None, *, crops: bool = False
+) -> ClipSource:
+    """Open a data set, and where there is a guide, one that its clips are made from; see `footage.data.clips`.
+
+    With `crops`, a folder of videos will do: clips are crops of them, see `footage.data.crops`.
+    """
+    source: ClipSource = VideoCrops(data, clip) if crops and is_footage(data) else open_clips(data, clip)
     return source if guide is None else PairedClips(source, open_clips(guide, clip))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -120,10 +121,14 @@ class Adversary:
         verdict = net(scene.fake.inputs, scene.labels, scene.fake.gaps)
         fake = verdict.logits.float()
         real = fake.detach()  # most losses do not look at it
-        if self.loss.paired:
+        matched: Tensor | float = 0.0
+        if self.loss.paired or self.gan.matching:
             with torch.no_grad():
-                real = net(scene.real.inputs, scene.labels, scene.real.gaps).logits.float()
-        loss = self.loss.generator(real, fake)
+                truth = net(scene.real.inputs, scene.labels, scene.real.gaps)
+            real = truth.logits.float()
+            if self.gan.matching:
+                matched = self.gan.matching * feature_difference(verdict.features, truth.features)
+        loss = self.loss.generator(real, fake) + matched
         if verdict.classes is not None and scene.labels is not None:
             loss = loss + cross_entropy(verdict.classes.float(), scene.labels)
         return self.critic.weight * loss
@@ -140,6 +145,14 @@ class Adversary:
         train = net(scene.real.inputs, scene.labels, scene.real.gaps).logits.mean(dtype=torch.float32)
         new = net(shown.real.inputs, shown.labels, shown.real.gaps).logits.mean(dtype=torch.float32)
         return {f"{self.name}_heldout_gap": train - new}
+
+
+# sum_i |D_i(made) - D_i(real)|_1 / N_i over the layers i, here their mean: Wang et al. 2018, eq. 4.
+def feature_difference(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Return how far a critic's features of what was made lie from those of what it should be, stage by stage."""
+    assert made, "this critic does not tell its features"
+    gaps = [(a.float() - b.float()).abs().mean() for a, b in zip(made, real, strict=True)]
+    return torch.stack(gaps).mean()
 
 
 def _twice(value: Tensor | None) -> Tensor | None:

@@ -225,6 +225,30 @@ class Converts(Sampler, Protocol):
 
 
 @runtime_checkable
+class Enlarges(Converts, Protocol):
+    """A model that makes the frames of a video larger, whatever their size."""
+
+    scale: int
+    """How many times as high and wide they become."""
+    past: int
+    """Frames before the one that is enlarged that are looked at."""
+
+    def enlarge(self, windows: Tensor, tile: int = ..., bf16: bool = ...) -> Tensor:
+        """Enlarge the frames of (B, C, T, h, w) that have a whole window: (B, C, t, s h, s w) in [-1, 1]."""
+
+    def stream(self, chunks: Iterable[Tensor], tile: int = ..., bf16: bool = ...) -> Iterator[Tensor]:
+        """Yield a video's enlarged frames, as many as there are, for chunks (B, C, t, h, w) in [-1, 1].
+
+        The result does not depend on how the video is cut into chunks.
+
+        Args:
+            chunks: the video.
+            tile: longest side of what is enlarged at once, in pixels of the small frames.
+            bf16: whether the convolutions are made in that precision.
+        """
+
+
+@runtime_checkable
 class Encodes(Sampler, Protocol):
     """A model that has a code for every clip."""
 

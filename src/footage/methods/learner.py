@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -26,6 +26,17 @@ from footage.nets.blocks import learn_levels
 
 LOWEST = 0.01
 """Part of the learning rate that is left at the end of its fall."""
+
+SMOOTH = 1e-2
+"""Differences well below this count by their squares in Charbonnier's loss."""
+
+DIFFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mse": lambda gap: gap.square().mean(),
+    "l1": lambda gap: gap.abs().mean(),
+    # sqrt(d^2 + e^2): Charbonnier et al. 1994; less e, so that no difference costs nothing.
+    "charbonnier": lambda gap: (gap.square() + SMOOTH**2).sqrt().mean() - SMOOTH,
+}
+"""What differences come to, by the name that `learn.loss` gives."""
 
 
 @dataclass
@@ -175,7 +186,7 @@ class Learner(ABC):
     def difference(self, made: Tensor, real: Tensor) -> Tensor:
         """Return the mean difference of clips, as `learn.loss` says."""
         gap = made.to(real.dtype) - real
-        return gap.square().mean() if self.config.learn.loss == "mse" else gap.abs().mean()
+        return DIFFERENCES[self.config.learn.loss](gap)
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Tell when a critic has won, or knows the training clips by heart."""

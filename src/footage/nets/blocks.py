@@ -113,6 +113,8 @@ class Verdict(NamedTuple):
     """(N,), or (N, P) for P patches: how real, without a sigmoid."""
     classes: Tensor | None
     """(N, K): logits of the labels, where the critic names them."""
+    features: tuple[Tensor, ...] = ()
+    """What each stage has found, (N, c, ...), where the network tells."""
 
 
 @dataclass(frozen=True)

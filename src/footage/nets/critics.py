@@ -50,7 +50,10 @@ class Critic(nn.Module):
         """Judge N things; one logit for each (N,), or one for each patch (N, P)."""
         numbers = x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x)
         pixels = (x,) if isinstance(self.trunk, TwoStreamTrunk) else ()
-        features: Tensor = self.trunk(numbers, *pixels)
+        found: tuple[Tensor, ...] = ()
+        if isinstance(self.trunk, ConvTrunk):
+            found = self.trunk.stage_features(numbers)
+        features: Tensor = found[-1] if found else self.trunk(numbers, *pixels)
         volume = features.flatten(2) if features.ndim > 2 else features.unsqueeze(2)  # N c P
         pooled = volume.mean(dim=2)  # N c
         judged = volume.transpose(1, 2) if self.patch else features.flatten(1)  # N P c, or N (c P)
@@ -61,7 +64,7 @@ class Critic(nn.Module):
             assert known is not None, "a critic that judges by labels or distances is given them"
             code = table(known)  # N c
             logits = logits + ((judged * code.unsqueeze(1)).sum(dim=2) if self.patch else (pooled * code).sum(dim=1))
-        return Verdict(logits, None if self.name is None else self.name(relu(pooled)))
+        return Verdict(logits, None if self.name is None else self.name(relu(pooled)), found)
 
 
 def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:

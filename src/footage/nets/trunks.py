@@ -55,9 +55,15 @@ class ConvTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""
+        return self.stage_features(x)[-1]
+
+    def stage_features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the features after every stage, the outermost first."""
+        found = []
         for stage in self.stages:
             x = leaky_relu(stage(x), LEAK)  # N 2c t/2 h/2 w/2
-        return x
+            found.append(x)
+        return tuple(found)
 
 
 class TwoStreamTrunk(nn.Module):

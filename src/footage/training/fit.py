@@ -16,6 +16,7 @@ from footage.config.tasks import guides
 from footage.errors import TrainingError
 from footage.methods import METHODS
 from footage.methods.base import Batch, Method, PlainEngine
+from footage.methods.precision import has_bf16
 
 WORKSPACE = 2.3
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
@@ -68,15 +69,7 @@ def find_place(train: TrainConfig) -> Place:
         raise TrainingError("this device has no bf16 for 3D convolutions", "leave --train.precision out, or give fp32")
     if train.precision != "auto":
         return Place(device, train.precision == "bf16")
-    if device == "cuda":
-        return Place(device, torch.cuda.is_bf16_supported(including_emulation=False))
-    return Place(device, device == "cpu" and _cpu_has_bf16())
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bf16 natively; where it only emulates it, float32 is faster."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return Place(device, has_bf16(device))
 
 
 def memory_free(device: str) -> int:

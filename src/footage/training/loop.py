@@ -102,6 +102,7 @@ class Training:
         note: which data it is.
         budget: when to stop.
         console: where to speak.
+        begin_with: a model folder whose weights a new run begins with, or None.
         choice: how the best model is chosen; None for not at all.
     """
 
@@ -113,15 +114,15 @@ class Training:
         note: DataNote,
         budget: Budget,
         console: Console,
+        begin_with: Path | None = None,
         choice: Choice | None = None,
     ) -> None:
         assert config.train.batch_size is not None, "the batch size is found before the loop begins"
         self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
         self.console, self.progress, self.sampled = console, Progress(), 0
         self.batch_size = config.train.batch_size
-        self.loader = Loader(
-            source, "train", frames=config.clip.frames, batch_size=self.batch_size, seed=config.train.seed
-        )
+        seed, frames = config.train.seed, config.clip.frames
+        self.loader = Loader(source, "train", frames=frames, batch_size=self.batch_size, seed=seed)
         counts = Counter(unit.span.label for unit in self.loader.units)
         places = [source.labels.index(name) for name in note.labels]
         self.label_shares = tuple(counts[place] / len(self.loader.units) for place in places)
@@ -129,17 +130,17 @@ class Training:
         self.classes[places] = np.arange(len(places))
         self.heldout = self._heldout()
         self.place: Place = find_place(config.train)
-        self.selection: Selection | None = None
-        if choice:
-            about = (config, self.loader, self.heldout, self.label_shares)
-            self.selection = Selection(choice, *about, folder.best, self.place.device)
+        about = (config, self.loader, self.heldout, self.label_shares, folder.best, self.place.device)
+        self.selection = Selection(choice, *about) if choice else None
         self.fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.train.seed)
+            torch.manual_seed(seed)
             self.method: Method = METHODS[config.method](config, len(note.labels))
         state = checkpoint.read_state(folder.state) if folder.state.exists() else None
         if state is None:
             self.method.calibrate(first_clips(self.loader, CALIBRATION))
+            if begin_with is not None:
+                checkpoint.begin_with(begin_with, self.method)
         self._restore(state)
         write_config(folder, config, note)
 

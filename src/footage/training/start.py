@@ -15,6 +15,7 @@ from footage import checkpoint, files
 from footage.config import Config
 from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader
+from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
 from footage.errors import ConfigError, TrainingError
 from footage.training import loop
@@ -24,6 +25,9 @@ from footage.training.selection import Choice, Selection
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
+
+LEFT_OUT = 3
+"""Videos that are left out and told of, at most."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,12 @@ class Plan:
             "batch size": f"{self.batch_size}",
             "memory": f"about {self.memory_gib():.1f} GiB; {memory_free(self.place.device) / 2**30:.1f} GiB are free",
         }
+        left_out = self.source.left_out if isinstance(self.source, VideoCrops) else {}
+        for number, (name, reason) in enumerate(left_out.items()):
+            if number == LEFT_OUT:
+                rows["and"] = f"{len(left_out) - number} more are left out"
+                break
+            rows[f"left out {number + 1}"] = f"{name}: {reason}"
         if rate:
             rows["speed"] = f"{rate:.1f} clips/s measured here; 100,000 clips take {100_000 / rate / 60:,.0f} minutes"
         table = Table(show_header=False, box=None, pad_edge=False)
@@ -154,7 +164,7 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
         timed: whether to measure the time of a step as well.
         guide: for a translator of pairs, the data set that the clips of `data` are made from.
     """
-    source = open_source(data, config.clip, guide)
+    source = open_source(data, config.clip, guide, crops=config.method == "upscale")
     config, labels = match(config, source)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
@@ -177,11 +187,13 @@ def begin(
     clips: int | None,
     minutes: float | None,
     console: Console,
+    begin_with: Path | None = None,
     choice: Choice | None = None,
 ) -> bool:
     """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
 
-    With `choice` the best model by a figure is kept beside the last one.
+    A new run may begin with the weights of a model folder. With `choice` the best model by a figure is kept beside the
+    last one.
 
     Returns:
         Whether it was stopped by the user.
@@ -195,7 +207,7 @@ def begin(
             files.remove_partial(place)
         budget = loop.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
         try:
-            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console, choice)
+            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console, begin_with, choice)
             if training.progress.clips_seen:
                 console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
             for line in changes:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.video import geometry
+from footage.video.frames import FrameReader
 from footage.video.geometry import Fit
 from footage.video.probe import (
     MAX_ASPECT,
@@ -20,15 +21,11 @@ from footage.video.probe import (
     displayed_size,
     open_video,
     pixel_aspect,
-    plain_reason,
     quarter_turn,
 )
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
 CHUNK = 32
 """Frames in a chunk."""
@@ -78,20 +75,27 @@ class Decoder:
         self.fit = fit
         self.info: VideoInfo | None = None
         """What the file is; known when the first chunk has come."""
-        self.damaged = 0
-        """Frames and packets of the source that were damaged, so far."""
+        self.reader = FrameReader()
         self.truncated = False
         """Whether the file ended before the length that it declares; known at the end."""
-        self.problem = ""
+
+    @property
+    def damaged(self) -> int:
+        """Frames and packets of the source that were damaged, so far."""
+        return self.reader.damaged
+
+    @property
+    def problem(self) -> str:
         """FFmpeg's words for the first fault that was met."""
+        return self.reader.problem
 
     def __iter__(self) -> Iterator[DecodedChunk]:
         ticks = _Ticks(self.fps)
         with open_video(self.path) as (container, stream):
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
-            scale = _Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
-            for frame, damaged in self._frames(container, stream):
+            scale = Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
+            for frame, damaged in self.reader.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, quarter_turn(frame))
                 yield from ticks.show(scale(frame), frame.time, self.info.fps, damaged)
@@ -102,63 +106,33 @@ class Decoder:
         declared = self.info.duration if own_length or not self.info.has_audio else None
         self.truncated = declared is not None and ticks.seconds < declared - max(0.5, 0.05 * declared)
 
-    def _frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
-        """Yield the frames with whether each is damaged; damage lasts until a sound key frame."""
-        import av
 
-        spoiled = False
-        with av.logging.Capture(local=False) as messages:
-            for packet in self._packets(container, stream):
-                messages.clear()
-                try:
-                    frames: list[VideoFrame] = list(stream.decode(packet))
-                except av.error.EOFError:
-                    return
-                except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                    self._note(plain_reason(error))
-                    spoiled = True
-                    continue
-                faults = [text for level, _, text in messages if level <= av.logging.ERROR]
-                if faults:
-                    self._note(faults[0].strip())
-                for frame in frames:
-                    if frame.is_corrupt and not faults:
-                        self._note("a frame is marked as corrupt")
-                    broken = bool(faults) or bool(frame.is_corrupt)
-                    spoiled = broken or (spoiled and not frame.key_frame)
-                    yield frame, spoiled
+def exact(kernel: Any) -> Any:
+    """Return a kernel of FFmpeg's with its most exact arithmetic."""
+    from av.video.reformatter import Interpolation
 
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-        """Yield the packets of a stream, then the empty one that flushes the decoder. A read error ends the file."""
-        import av
-
-        packets = container.demux(stream)
-        while True:
-            try:
-                yield next(packets)
-            except StopIteration:
-                return
-            except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                self._note(plain_reason(error))
-                return
-
-    def _note(self, problem: str) -> None:
-        self.damaged += 1
-        self.problem = self.problem or problem
+    return kernel | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
-class _Scaler:
-    """Make the wanted picture out of a decoded frame: uint8 (H, W, C), full range."""
+class Scaler:
+    """Make the wanted picture out of a decoded frame: (H, W, C), full range.
 
-    def __init__(self, target: tuple[int, int], channels: int, fit: Fit, aspect: float) -> None:
+    It is uint8 unless a format is given; then it also is exact: FFmpeg's quicker way is a level too dark.
+    """
+
+    def __init__(
+        self, target: tuple[int, int], channels: int, fit: Fit, aspect: float, format: str | None = None
+    ) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.target, self.fit, self.aspect = target, fit, aspect
-        self.format = RGB if channels == 3 else GREY
+        self.exact = format is not None
+        self.format = format or (RGB if channels == 3 else GREY)
         self.reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
         self.plans: dict[tuple[int, int, int], geometry.Plan] = {}
 
-    def __call__(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
+        """Return the picture."""
         from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
         plan = self._plan(frame)
@@ -169,19 +143,20 @@ class _Scaler:
             full = name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
             options["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
             options["dst_color_range"] = ColorRange.JPEG
-            if frame.colorspace in (0, 2, 3):  # unknown: players take the matrix of HDTV for large pictures
-                large = frame.width > 1024 or frame.height > 576
+            if frame.colorspace in (0, 2, 3):  # unknown
+                large = is_large(frame.height, frame.width)
                 options["src_colorspace"] = Colorspace.ITU709 if large else Colorspace.ITU601
+        kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
         small = self.reformatter.reformat(
             frame,
             width=plan.width,
             height=plan.height,
             format=self.format,
-            interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
+            interpolation=exact(kernel) if self.exact else kernel,
             threads=1,
             **options,
         )
-        picture = np.asarray(small.to_ndarray(), dtype=np.uint8)
+        picture = np.asarray(small.to_ndarray())
         if picture.ndim == 2:
             picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
         return plan.finish(picture)
@@ -194,6 +169,11 @@ class _Scaler:
                 raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
             self.plans[key] = geometry.plan(shown, key[2], self.target, self.fit)
         return self.plans[key]
+
+
+def is_large(height: int, width: int) -> bool:
+    """Whether players take the colour matrix of HDTV for pictures that do not tell theirs."""
+    return width > 1024 or height > 576
 
 
 class _Ticks:

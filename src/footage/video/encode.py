@@ -16,17 +16,28 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError, nearest
+from footage.video.choices import PLAIN, Encoding
+from footage.video.codecs import CONTAINERS, Colour, Packer, codec_for, encoder_for
 
 if TYPE_CHECKING:
     import av
 
 Frames = npt.NDArray[np.uint8]
 
-FORMATS = ("mp4", "webm", "gif", "png")
+FORMATS = ("mp4", "webm", "gif", "png", "mov", "mkv")
 """What clips can be written as; `png` is a folder of numbered frames."""
+SMALL = ("mp4", "webm")
+"""What has settings of its own for small pictures."""
 
 
-def write_clip(path: Path, chunks: Iterable[Frames], *, fps: float, metadata: dict[str, Any]) -> None:
+def write_clip(
+    path: Path,
+    chunks: Iterable[Frames],
+    *,
+    fps: float,
+    metadata: dict[str, Any],
+    encoding: Encoding | None = None,
+) -> None:
     """Write a clip of any length in constant memory, atomically.
 
     Args:
@@ -34,8 +45,10 @@ def write_clip(path: Path, chunks: Iterable[Frames], *, fps: float, metadata: di
         chunks: uint8 (T, H, W, C) each, C = 1 or 3, all of one size.
         fps: frames in a second.
         metadata: put into the file as JSON, in its comment.
+        encoding: how large pictures are packed; None for settings that keep small ones clean.
 
     Raises:
+        ConfigError: the file does not hold the codec that was asked for.
         MediaError: unknown format, no frames, or the disk is full; nothing stands at `path` that was not there before.
     """
     kind = path.suffix.lower().lstrip(".") or "png"
@@ -49,7 +62,10 @@ def write_clip(path: Path, chunks: Iterable[Frames], *, fps: float, metadata: di
             _write_folder(path, chunks, comment)
             return
         with files.replacing(path) as temporary:
-            _write_file(temporary, kind, chunks, fps, comment)
+            if kind in CONTAINERS and (encoding is not None or kind not in SMALL):
+                _pack_file(temporary, kind, chunks, fps, comment, encoding or PLAIN)
+            else:
+                _write_file(temporary, kind, chunks, fps, comment)
             if kind == "gif":
                 _add_gif_comment(temporary, comment)
     except OSError as error:
@@ -111,6 +127,27 @@ def _write_file(path: Path, kind: str, chunks: Iterable[Frames], fps: float, com
         if stream is None:
             raise MediaError(f'"{path.name}" would have no frames', "give at least one")
         container.mux(stream.encode(None))
+
+
+def _pack_file(path: Path, kind: str, chunks: Iterable[Frames], fps: float, comment: str, encoding: Encoding) -> None:
+    import av
+
+    codec = codec_for(encoding, path)
+    name, rate = encoder_for(encoding, codec), Fraction(fps).limit_denominator(1001)
+    options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+    with av.open(str(path), "w", options=options) as container:
+        container.metadata["comment"] = comment
+        packer: Packer | None = None
+        for number, picture in enumerate(frame for chunk in chunks for frame in _stored(chunk)):
+            if packer is None:
+                size = (picture.shape[0], picture.shape[1])
+                packer = Packer(
+                    container, name, codec, encoding.crf, size=size, base=1 / rate, rate=rate, colour=Colour()
+                )
+            packer.write(picture, number)
+        if packer is None:
+            raise MediaError(f'"{path.name}" would have no frames', "give at least one")
+        packer.finish()
 
 
 def _palette(height: int, width: int, rate: Fraction) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,8 @@ class Plan:
     target: tuple[int, int]
     """(height, width) of the result."""
 
-    def finish(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turn, crop and pad a scaled picture, uint8 (H, W, C), to the target size."""
+    def finish(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Turn, crop and pad a scaled picture (H, W, C) to the target size."""
         if self.turn:
             picture = np.rot90(picture, -self.turn // 90)  # 90° and 270° swap H and W
         for axis, size in enumerate(self.target):

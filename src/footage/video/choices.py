@@ -1,0 +1,45 @@
+"""How videos are packed: what may be chosen. The commands' help looks at it, so it imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from footage.errors import ConfigError, nearest
+
+Codec = Literal["auto", "h264", "hevc", "av1", "vp9", "prores"]
+"""How pictures are packed; `auto` takes what suits the file."""
+Hardware = Literal["none", "auto", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]
+"""Which part of the machine packs them; `auto` takes the first that works."""
+WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}
+"""The end of that scale."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a video is packed."""
+
+    codec: Codec = "auto"
+    """How pictures are packed: `h264` plays everywhere, `hevc` and `av1` are smaller and slower, `vp9` is for webm,
+    and `prores`, in a .mov, keeps every frame by itself, for editing; `auto` takes what suits the file."""
+    crf: int | None = None
+    """Quality, less is better: 0 to 51 for h264 and hevc, 0 to 63 for av1 and vp9; left out, close to what the eye can
+    tell."""
+    hardware: Hardware = "none"
+    """Which part of the machine packs them, where FFmpeg and the machine have it: a graphics card's `nvenc`, `qsv`,
+    `amf`, `videotoolbox` or `vaapi`; `auto` takes the first that works."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that there are not, and qualities out of range."""
+        for name, value, kind in (("codec", self.codec, Codec), ("hardware", self.hardware, Hardware)):
+            if value not in get_args(kind):
+                raise ConfigError(f"{name} is {value!r}", nearest(str(value), get_args(kind)))
+        worst = WORST.get(self.codec, 63)
+        if self.crf is not None and not 0 <= self.crf <= worst:
+            raise ConfigError(f"crf is {self.crf}", f"give 0 to {worst}")
+        if self.crf is not None and self.codec == "prores":
+            raise ConfigError(f"crf is {self.crf}, and prores has one quality", "leave --crf out")
+
+
+PLAIN = Encoding()
+"""What suits the file, as good as the eye can tell, by the processor."""

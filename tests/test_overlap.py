@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from footage.overlap import ahead
+
+
+def test_items_come_in_order_and_whole() -> None:
+    assert list(ahead(iter(range(50)))) == list(range(50))
+    assert list(ahead([])) == []
+
+
+def test_no_more_than_depth_wait() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    source = ahead(items(), depth=3)
+    assert next(source) == 0
+    time.sleep(0.3)
+    assert len(made) <= 1 + 3 + 1  # taken, waiting, in the maker's hand
+    source.close()
+    assert len(made) <= 6
+
+
+def test_errors_are_raised_where_items_are_taken() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    source = ahead(items())
+    assert next(source) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(source)
+
+
+def test_when_the_taker_stops_the_thread_does_and_its_generator_is_closed() -> None:
+    closed = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    source = ahead(items())
+    next(source)
+    source.close()
+    assert closed.is_set() and threading.active_count() == before
+
+
+def test_stages_work_at_the_same_time() -> None:
+    def slow(items: Iterator[int]) -> Iterator[int]:
+        for item in items:
+            time.sleep(0.02)
+            yield item
+
+    begin = time.perf_counter()
+    assert list(slow(ahead(slow(ahead(slow(iter(range(15)))))))) == list(range(15))
+    assert time.perf_counter() - begin < 0.7 * 3 * 15 * 0.02
