@@ -41,9 +41,10 @@ def test_your_own_loop() -> None:
 
 
 def readme_commands() -> list[str]:
-    blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
+    blocks = [block for text in texts for block in re.findall(r"```(?:sh|bash)\n(.*?)```", text, re.S)]
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line.startswith("footage ")]
+    return list(dict.fromkeys(line for line in lines if line.startswith("footage ")))
 
 
 def test_readme_has_commands() -> None:
@@ -66,5 +67,7 @@ def test_readme_commands_are_understood(command: str, monkeypatch: pytest.Monkey
 
     original = cli._command
     monkeypatch.setattr(cli, "_command", stand_in)
-    cli.main(command.split()[1:])
-    assert called == [command.split()[1]]
+    words = command.split()[1:]
+    cli.main(words)
+    verb = cli.GROUPS[words[0]][words[1]] if words[0] in cli.GROUPS else cli.VERBS[words[0]]
+    assert called == [verb.__name__]
