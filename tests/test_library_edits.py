@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from footage.errors import LibraryError
+from footage.library.library import Library
+from footage.library.search import Filters, Query
+from tests.shelves import filled
+
+
+def test_undo_and_redo_go_back_and_forth(tmp_path: Path) -> None:
+    library = filled(tmp_path, 3)
+    states = [[dataclasses.replace(e, changed=0) for e in library.query().entries]]
+    library.update(1, stars=4)
+    library.bulk([1, 2, 3], {"verdict": "keep"}, tag=["x"])
+    library.bulk([2], untag=["x"])
+    library.remove([1, 3])
+    assert library.count() == 1
+    assert [step.what for step in library.history(2)] == ["into the bin", "untag x"]
+    for expected in ("into the bin", "untag x", "verdict 'keep', tag x", "stars 4"):
+        step = library.undo()
+        assert step is not None and step.what == expected
+    states.append([dataclasses.replace(e, changed=0) for e in library.query().entries])
+    assert states[0] == states[1]
+    for _ in range(4):
+        library.redo()
+    assert library.redo() is None and library.count() == 1 and library.get(2).tags == ()
+    library.undo()
+    library.update(2, stars=1)  # what was undone cannot be redone after another change
+    assert library.redo() is None and library.count() == 3
+
+
+def test_undo_leaves_what_was_changed_since(tmp_path: Path) -> None:
+    library = filled(tmp_path, 2)
+    library.bulk([1, 2], {"stars": 2})
+    with library._database.write() as connection:
+        connection.execute("UPDATE clips SET stars = 5 WHERE id = 1")
+    step = library.undo()
+    assert step is not None and step.clips == 1
+    assert (library.get(1).stars, library.get(2).stars) == (5, 0)
+
+
+def test_clips_that_are_added_together_are_undone_together(tmp_path: Path) -> None:
+    library = filled(tmp_path, 3)
+    step = library.undo()
+    assert step is not None and step.clips == 3 and library.count() == 0
+    library.redo()
+    assert library.count() == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"stars": 6}, {"stars": True}, {"verdict": "maybe"}, {"digest": "0"}, {"id": 3}, {"deleted": 1.0}, {"stars": "4"}],
+)
+def test_a_wrong_change_changes_nothing(tmp_path: Path, changes: dict[str, object]) -> None:
+    library = filled(tmp_path, 1)
+    before = library.get(1)
+    with pytest.raises(LibraryError):
+        library.update(1, **{"notes": "x", **changes})
+    with pytest.raises(LibraryError, match="no clip 99"):
+        library.bulk([1, 99], {"stars": 3})
+    assert library.get(1) == before
+
+
+def test_albums(tmp_path: Path) -> None:
+    library = filled(tmp_path, 4)
+    best = library.albums.create("best", "of all")
+    assert library.albums.put(best.id, [3, 1, 3]) == 2 and library.albums.put(best.id, [1, 2]) == 1
+    assert library.albums.clips(best.id) == [3, 1, 2]
+    library.albums.order(best.id, [2])
+    assert library.albums.clips(best.id) == [2, 3, 1]
+    library.albums.take(best.id, [3])
+    library.remove([1])
+    assert library.albums.clips(best.id) == [2] and library.albums.get("best").clips == 1
+    library.undo()
+    library.undo()
+    library.undo()
+    assert library.albums.clips(best.id) == [3, 1, 2]
+    with pytest.raises(LibraryError, match="already"):
+        library.albums.create("best")
+    with pytest.raises(LibraryError, match="no clip 9"):
+        library.albums.put(best.id, [9])
+    assert [a.name for a in library.albums.of(3)] == ["best"]
+    library.albums.rename(best.id, "worst")
+    library.albums.delete(best.id)
+    assert library.albums.all() == [] and library.count() == 4
+    with pytest.raises(LibraryError, match="no album"):
+        library.albums.get("best")
+
+
+def test_views_keep_queries(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    query = Query(Filters(tags=("a",), metrics=(("m", 0.5, None),), bin=True, ids=(1, 2)), "红 x", "metric:m")
+    library.views.save("mine", query)
+    assert library.views.get("mine").query == query == Query.from_json(json.loads(json.dumps(query.to_json())))
+    library.views.delete("mine")
+    with pytest.raises(LibraryError, match="no view"):
+        library.views.get("mine")
+    for bad in (
+        {"filters": {"tagz": []}},
+        {"filters": {"tags": "a"}},
+        {"filters": {"stars": 3}},
+        {"filters": {"min_stars": True}},
+        {"filters": {"metrics": [["a", "b", "c"]]}},
+        {"sort": "odd"},
+        {"other": 1},
+        [],
+    ):
+        with pytest.raises(LibraryError):
+            Query.from_json(bad)
+
+
+def test_ratings(tmp_path: Path) -> None:
+    library = filled(tmp_path, 3)
+    first = library.ratings.add("spring", "motion", 1, 2, "b", "me")
+    library.ratings.add("spring", "fidelity", 2, 3, "tie")
+    assert library.ratings.all("spring", "motion") == [first] and len(library.ratings.all()) == 2
+    assert library.ratings.campaigns() == [("spring", 2)]
+    for wrong in (("taste", 1, 2, "a"), ("motion", 1, 1, "a"), ("motion", 1, 9, "a"), ("motion", 1, 2, "c")):
+        with pytest.raises(LibraryError):
+            library.ratings.add("spring", *wrong)  # type: ignore[arg-type]
+    library.ratings.remove(first.id)
+    assert len(library.ratings.all()) == 1
+
+
+def test_jobs_are_done_once_each_and_survive_their_workers(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    jobs = [library.jobs.submit("generate", {"seed": n}) for n in range(20)]
+    taken: list[int] = []
+
+    def work(name: str) -> None:
+        own = Library(tmp_path / "library")
+        while (job := own.jobs.claim(name)) is not None:
+            taken.append(job.request["seed"])
+            own.jobs.finish(job.id, {"clip": job.request["seed"]})
+
+    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(20)) and library.jobs.get(jobs[3].id).result == {"clip": 3}
+    lost, kept = library.jobs.submit("a", {}), library.jobs.submit("b", {})
+    claimed = library.jobs.claim("w", ["b"])
+    assert claimed is not None and claimed.id == kept.id and library.jobs.claim("w", ["b"]) is None
+    assert library.jobs.report(kept.id, 0.5, "half") and library.jobs.get(kept.id).progress == 0.5
+    assert library.jobs.revive(older=3600) == 0 and library.jobs.revive(older=-1) == 1
+    assert library.jobs.get(kept.id).state == "queued"
+    library.jobs.claim("w", ["b"])
+    assert library.jobs.cancel(kept.id).state == "running" and not library.jobs.report(kept.id, 0.6)
+    assert library.jobs.finish(kept.id).state == "cancelled"
+    assert library.jobs.cancel(lost.id).state == "cancelled"
+    failed = library.jobs.submit("a", {})
+    library.jobs.claim("w")
+    assert library.jobs.finish(failed.id, error="no memory").message == "no memory"
+    library.jobs.submit("a", {})
+    with pytest.raises(LibraryError, match="1 jobs wait"):
+        library.jobs.submit("a", {}, most=1)
+    assert library.jobs.clear() == 23 and len(library.jobs.all()) == 1
