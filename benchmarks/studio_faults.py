@@ -1,0 +1,179 @@
+"""The studio's server killed (SIGKILL) among its requests: what it had answered for is there, and nothing half done.
+
+A client changes random clips by the interface, one request after the other, uploads included; the server is killed
+somewhere among them, while a request is on its way, and started again. Then the library is checked, and every clip is
+compared with what was answered.
+
+python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from footage.files import file_digest
+from footage.library.library import Library
+from footage.video.encode import write_clip
+
+State = dict[str, Any]
+TAGS = ("red", "blue", "夜", "slow")
+
+
+def make_clips(folder: Path, count: int) -> list[Path]:
+    """Write tiny clips of noise that drifts."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        wall = rng.integers(0, 256, (1, 4, 4, 3)).repeat(8, axis=1).repeat(8, axis=2)
+        frames = np.concatenate([np.roll(wall, t, axis=2) for t in range(6)]).astype(np.uint8)  # T × (1, H, W, C)
+        paths.append(folder / f"{number:03d}.mp4")
+        write_clip(paths[-1], [frames], fps=12, metadata={"number": number})
+    return paths
+
+
+class Client:
+    """A server in a process of its own, and somebody who asks it.
+
+    Args:
+        library: the library's folder.
+    """
+
+    def __init__(self, library: Path) -> None:
+        words = [sys.executable, "-m", "footage", "serve", "--library", str(library), "--port", "0"]
+        words += ["--models", str(library.parent)]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        said = ""
+        while (found := re.search(r"http://\S+", said)) is None:
+            line = self.process.stdout.readline()
+            assert line, f"the server ended with {self.process.wait()}: {said}"
+            said += line
+        self.address = found[0].rstrip("/")
+        self.csrf = self.ask("GET", "/api/session")["csrf"]
+
+    def ask(self, method: str, path: str, body: bytes | State | None = None) -> Any:
+        """Send a request; return the answer's JSON."""
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        headers = {"content-type": "application/json" if isinstance(body, dict) else "application/octet-stream"}
+        if method != "GET":
+            headers["x-csrf-token"] = self.csrf
+        request = urllib.request.Request(self.address + path, data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def kill(self) -> None:
+        """Kill the server."""
+        self.process.send_signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Wait for its end."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def change(rng: random.Random, before: State) -> State:
+    """Return what a clip is to become."""
+    name = rng.choice(list(before))
+    values = {"stars": rng.randrange(6), "verdict": rng.choice(["keep", "reject", "undecided"])}
+    return {**before, name: values.get(name, sorted(rng.sample(TAGS, rng.randrange(4))))}
+
+
+def state_of(entry: Any) -> State:
+    """Return what may be changed of a clip."""
+    return {"stars": entry.stars, "verdict": entry.verdict, "tags": sorted(entry.tags)}
+
+
+def kill_once(folder: Path, paths: list[Path], seed: int, operations: int, known: dict[str, State]) -> list[str]:
+    """Kill a server among requests; return what is wrong then. `known` is brought up to date, by digest."""
+    rng, client = random.Random(seed), Client(folder)
+    with Library(folder) as library:
+        numbers = {digest: library.get(digest).id for digest in known}
+    allowed: dict[str, list[State | None]] = {digest: [state] for digest, state in known.items()}
+    fatal = rng.randrange(operations)
+    try:
+        for done in range(operations):
+            if done == fatal:
+                threading.Timer(rng.random() * 0.05, client.kill).start()
+            path = rng.choice(paths)
+            digest = file_digest(path)
+            if digest not in numbers:
+                fresh: State = {"stars": 0, "verdict": "undecided", "tags": []}
+                allowed[digest] = [None, fresh]
+                added = client.ask("POST", f"/api/uploads?name={path.name}", path.read_bytes())
+                assert added["clips"], added
+                with Library(folder) as library:
+                    numbers[digest] = library.get(digest).id
+                allowed[digest] = [fresh]
+                continue
+            before = allowed[digest][-1]
+            assert before is not None
+            after = change(rng, before)
+            allowed[digest] = [before, after]
+            client.ask("PATCH", f"/api/clips/{numbers[digest]}", after)
+            allowed[digest] = [after]
+    except (urllib.error.URLError, ConnectionError, OSError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            return [f"the server answered {error.code}: {error.read()[:200]!r}"]
+    finally:
+        client.stop()
+    return check(folder, allowed, known)
+
+
+def check(folder: Path, allowed: dict[str, list[State | None]], known: dict[str, State]) -> list[str]:
+    """Compare the library with what was answered."""
+    with Library(folder) as library:
+        wrong = library._database.faults()
+        for digest, states in allowed.items():
+            now = None
+            with contextlib.suppress(Exception):
+                now = state_of(library.get(digest))
+            if now not in states:
+                wrong.append(f"{digest[:12]} is {now}, and was answered to be {states}")
+            if now is not None:
+                known[digest] = now
+        for entry in library.query(limit=1000).entries:
+            path = library.path(entry.id)
+            if not path.is_file() or file_digest(path) != entry.digest:
+                wrong.append(f"clip {entry.id} is listed and its file is not whole")
+    return wrong
+
+
+def main() -> None:
+    """Kill, check, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--operations", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    wrong: list[str] = []
+    known: dict[str, State] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = make_clips(Path(scratch) / "clips", 30)
+        folder = Path(scratch) / "library"
+        Library(folder, create=True).close()
+        for number in range(options.kills):
+            wrong += kill_once(folder, paths, options.seed + number, options.operations, known)
+        print(f"{options.kills} kills of the server, {len(known)} clips")
+    print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
