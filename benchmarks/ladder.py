@@ -1,6 +1,6 @@
 """The corruption ladder for the trained network (tier B), the random ones (C) and the closed forms (D): a table.
 
-python benchmarks/ladder.py DATA [--evaluator FILE] [--clips 96] [--frames 16]
+python benchmarks/ladder.py DATA [--evaluator FILE] [--tiers BDC] [--clips 96] [--frames 16]
 
 Clips that a trained network did not learn from are divided in two halves, file by file: one is the reference, the other
 is spoiled, step by step. A cell is the figure over the floor, that of the other half as it is. Tier B's part is read
@@ -113,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
     parser.add_argument("--evaluator", type=Path)
+    parser.add_argument("--tiers", default="BDC")
     parser.add_argument("--clips", type=int, default=96)
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
@@ -124,7 +125,7 @@ def main() -> None:
     arrow = arrow_of_time(reference, fresh)
     print(f"{source.name}: {len(fresh)} windows against {len(reference)}; forwards is told from backwards {arrow:.0%}")
     print("| tier | figure | corruption | figure over floor at five strengths | ranked |\n|---|---|---|---|---|")
-    if options.evaluator:
+    if options.evaluator and "B" in options.tiers:
         made = read_made(options.evaluator)
         print("\n".join(rows("B", f"FVD-self[{made.name}, {made.weights_sha256[:12]}]", made.ladder)), flush=True)
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
@@ -132,6 +133,8 @@ def main() -> None:
         ("C", lambda: _random(reference, fresh, labels, arrow)),
     ]
     for tier, measured in tiers:
+        if tier not in options.tiers:
+            continue
         begin = time.process_time()
         for name, ladder in measured().items():
             print("\n".join(rows(tier, name, ladder.as_json())), flush=True)
