@@ -103,6 +103,7 @@ def _climbed(made: Made) -> Table:
         steps = zip(rung["strengths"], rung["figures"], strict=True)
         cells = "   ".join(f"{strength:g}: {figure / ladder['floor']:.3g}" for strength, figure in steps)
         said = "yes" if rung["rises"] else "no" if rung["required"] else "no (need not be)"
+        said = "yes, within chance" if rung["rises"] and not rung["strictly"] else said
         table.add_row(rung["corruption"], cells, said)
     return table
 

@@ -56,10 +56,12 @@ class Stage(nn.Module):
 
 
 class ClipNet(nn.Module):
-    """The network. Tasks are learned from the last two stages' means of each channel, which are features too.
+    """The network. Tasks are learned from the last two stages' means of each channel.
 
-    The other features are the deviation over time of each channel of every stage, averaged over space: means alone
-    hardly see motion stop (docs/LOG.md). Every feature is in units of its deviation among real clips.
+    Features are the last stage's means, which know what is shown, and of the first stage's channels the mean, the
+    deviation over space and the deviation over time, which know how it looks and how much it changes: deep channels
+    alone saturate under noise and hardly see motion stop (docs/LOG.md). Each is in units of its deviation among real
+    clips.
 
     Args:
         widths: channels of the stages; all but the first halve the number of frames.
@@ -69,7 +71,7 @@ class ClipNet(nn.Module):
 
     def __init__(self, widths: Sequence[int], side: int, classes: int) -> None:
         super().__init__()
-        self.side, self.learned, self.size = side, sum(widths[-2:]), sum(widths[-2:]) + sum(widths)
+        self.side, self.learned, self.size = side, sum(widths[-2:]), widths[-1] + 3 * widths[0]
         pairs = zip((3, *widths), widths, strict=False)
         self.stages = nn.ModuleList([Stage(a, b, 2 if number else 1) for number, (a, b) in enumerate(pairs)])
         self.head = nn.Linear(self.learned, classes) if classes else None
@@ -105,8 +107,10 @@ class ClipNet(nn.Module):
 
     def described(self, maps: Sequence[Tensor]) -> Tensor:
         """Return the features as they are, (B, D)."""
-        moving = [x.std(dim=2, unbiased=False).mean(dim=(2, 3)) for x in maps]
-        return torch.cat([self.pooled(maps), *moving], dim=1)
+        first, last = maps[0], maps[-1]
+        looks = first.flatten(3).std(dim=3, unbiased=False).mean(dim=2)  # B C T H W -> B C
+        moves = first.std(dim=2, unbiased=False).mean(dim=(2, 3))
+        return torch.cat([last.mean(dim=(2, 3, 4)), first.mean(dim=(2, 3, 4)), looks, moves], dim=1)
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (B, D), in units of their deviation among real clips, and logits (B, K) or None."""
