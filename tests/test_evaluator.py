@@ -143,7 +143,7 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
         write_made(path.with_suffix(".json"), training.replace(made, ladder=value))
 
     ladder(False)
-    with pytest.raises(ModelError, match=r"did not pass the corruption ladder \(stutter is not ranked: 1 2 1\)"):
+    with pytest.raises(ModelError, match=r"has not proven itself \(stutter is not ranked: 1 2 1\)"):
         extractors(evaluator=path)
     ladder(True)
     found = extractors(evaluator=path.with_suffix(".json"))
@@ -156,6 +156,11 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     assert float((logits.argmax(1) == torch.tensor(truth)).double().mean()) > 0.7
     assert float(features.mean(0).abs().mean()) < 0.3 and float(features.std(0).median()) < 2, "in units of real clips"
 
+    idle = {"labels": {**made.accuracy["labels"], "accuracy": made.accuracy["labels"]["guessing"] + 0.05}}
+    write_made(path.with_suffix(".json"), training.replace(made, accuracy=idle))
+    with pytest.raises(ModelError, match=r"learned nothing: labels \d+% \(guessing \d+%\)"):
+        load_learned(path)
+    ladder(True)
     table = path.with_suffix(".json")
     table.write_text(table.read_text().replace('"seed": 0', '"seed": 1'))
     with pytest.raises(ModelError, match="altered after it was written"):

@@ -75,11 +75,11 @@ def train_evaluator(
         )
     for table in (_learned(made), _climbed(made)):
         console.print(table)
-    if made.ladder["passed"]:
+    if not made.failures:
         console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})", highlight=False)
     else:
         console.print("refused:", style="yellow", end=" ")
-        console.print(f"{'; '.join(made.ladder['failures'])}. {path} cannot be used", highlight=False)
+        console.print(f"{'; '.join(made.failures)}. {path} cannot be used", highlight=False)
     return path
 
 

@@ -26,6 +26,8 @@ SCHEMA = 1
 """Version of the JSON file. A higher number than ours is refused."""
 LEAST = (2, 8, 8)
 """Least frames, height and width of a clip."""
+LEARNED = 0.25
+"""A task is learned when its accuracy closes this part of the gap between guessing and certainty."""
 SPREAD = 1e-3
 """A feature's deviation is taken to be at least this part of the largest one."""
 
@@ -165,6 +167,17 @@ class Made:
     schema: int = SCHEMA
     """Version of the format."""
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why it may not be used: it learned nothing, or does not rank what it has to; empty where it may."""
+        learned = [(x["accuracy"] - x["guessing"]) / (1 - x["guessing"]) >= LEARNED for x in self.accuracy.values()]
+        said = ", ".join(
+            f"{task} {found['accuracy']:.0%} (guessing {found['guessing']:.0%})"
+            for task, found in self.accuracy.items()
+        )
+        idle = () if any(learned) else (f"it learned nothing: {said or 'no task was tried'}",)
+        return (*idle, *self.ladder.get("failures", ("it has not climbed the ladder",)))
+
 
 def write_made(path: Path, made: Made) -> None:
     """Write the JSON file, with a digest of its content."""
@@ -214,10 +227,9 @@ def load_learned(path: Path | str, device: torch.device | str = "cpu", unproven:
         ModelError: a file is missing, damaged or altered, or the network has not passed.
     """
     made = read_made(Path(path))
-    reasons = made.ladder.get("failures", ["it has not climbed the ladder"])
-    if not unproven and not made.ladder.get("passed", False):
+    if made.failures and not unproven:
         raise ModelError(
-            f"{Path(path).name} did not pass the corruption ladder ({'; '.join(reasons)})",
+            f"{Path(path).name} has not proven itself ({'; '.join(made.failures)})",
             "a distance of its features would mean nothing: train it on more clips, for longer, or with other --tasks",
         )
     file = Path(path).with_name(made.weights)
