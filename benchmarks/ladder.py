@@ -1,18 +1,19 @@
 """The corruption ladder for the trained network (tier B), the random ones (C) and the closed forms (D): a table.
 
-python benchmarks/ladder.py DATA [--evaluator FILE] [--clips 96] [--frames 16]
+python benchmarks/ladder.py DATA [--evaluator FILE] [--tiers BDC] [--clips 96] [--frames 16]
 
 Clips that a trained network did not learn from are divided in two halves, file by file: one is the reference, the other
 is spoiled, step by step. A cell is the figure over the floor, that of the other half as it is. Tier B's part is read
 from the network's own file: the ladder that it climbed when it was trained. `yes` is a figure that rises from the floor
-on with every step. DATA is divided as `footage evaluator train` does it with its own defaults.
+on with every step, `within chance` one whose falls chance explains (tiers B and C, see `footage.ladder`). DATA is
+divided as `footage evaluator train` does it with its own defaults.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,9 @@ def closed_forms(reference: Frames) -> Measures:
     """Return the figures that need no network, beside a reference."""
     real = told(reference)
 
-    def measured(frames: Frames) -> dict[str, float]:
+    def measured(frames: Frames) -> dict[str, Sequence[float]]:
         made = told(frames)
-        return {
+        found = {
             "motion energy": motion_distance(made["energy"], real["energy"]),
             "flicker": motion_distance(made["flicker"], real["flicker"]),
             "temporal spectrum": spectrum_distance(made["power"], real["power"]),
@@ -89,6 +90,7 @@ def closed_forms(reference: Frames) -> Measures:
             "SSIM diversity": motion_distance(made["likeness"], real["likeness"]),
             "pixel diversity": abs(float((made["diversity"] / real["diversity"]).log())),
         }
+        return {name: [value] for name, value in found.items()}
 
     return measured
 
@@ -103,7 +105,7 @@ def rows(tier: str, name: str, ladder: Mapping[str, Any]) -> list[str]:
     for rung in ladder["rungs"]:
         floor = ladder["floor"]
         cells = [f"{figure / floor:.3g}" if floor else f"{figure:.3g}" for figure in rung["figures"]]
-        ranked = "yes" if rung["rises"] else "**no**"
+        ranked = "yes" if rung["strictly"] else "within chance" if rung["rises"] else "**no**"
         found.append(f"| {tier} | {name} | {rung['corruption']} | {', '.join(cells)} | {ranked} |")
     return found
 
@@ -113,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
     parser.add_argument("--evaluator", type=Path)
+    parser.add_argument("--tiers", default="BDC")
     parser.add_argument("--clips", type=int, default=96)
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
@@ -124,7 +127,7 @@ def main() -> None:
     arrow = arrow_of_time(reference, fresh)
     print(f"{source.name}: {len(fresh)} windows against {len(reference)}; forwards is told from backwards {arrow:.0%}")
     print("| tier | figure | corruption | figure over floor at five strengths | ranked |\n|---|---|---|---|---|")
-    if options.evaluator:
+    if options.evaluator and "B" in options.tiers:
         made = read_made(options.evaluator)
         print("\n".join(rows("B", f"FVD-self[{made.name}, {made.weights_sha256[:12]}]", made.ladder)), flush=True)
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
@@ -132,6 +135,8 @@ def main() -> None:
         ("C", lambda: _random(reference, fresh, labels, arrow)),
     ]
     for tier, measured in tiers:
+        if tier not in options.tiers:
+            continue
         begin = time.process_time()
         for name, ladder in measured().items():
             print("\n".join(rows(tier, name, ladder.as_json())), flush=True)

@@ -11,7 +11,7 @@ from footage.data.clips import ClipSource, Span
 from footage.data.store import Frames, Split
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluator import training
-from footage.evaluator.division import divide, file_of, left_over
+from footage.evaluator.division import LeftOver, divide, file_of, left_over
 from footage.evaluator.tasks import Heads, Recipe, choose, draw, loss_of
 from footage.features.catalogue import extractors
 from footage.features.learned import ClipNet, load_learned, write_made
@@ -128,6 +128,12 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     own, others = divide(source, 0.5)
     assert set(made.sources) == {file_of(span) for span in own}
     assert left_over(source, source.spans("train"), made) == [s for s in source.spans("train") if s in others]
+    rest: ClipSource = LeftOver(source, made)
+    assert {file_of(span) for span in rest.spans("train")}.isdisjoint(made.sources)
+    assert rest.spans("heldout") == source.spans("heldout")
+    other = Clips(24, 2)
+    other.content_hash = "0" * 64
+    assert LeftOver(other, made).spans("train") == other.spans("train"), "another data set"
     assert len(made.ladder["rungs"]) == 7 and made.ladder["clips"] > 0
     again, same = training.train_evaluator(source, tmp_path / "again" / "net", frames=6, clips=160)
     assert again.read_bytes() == path.read_bytes() and same == made
@@ -137,7 +143,7 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
         write_made(path.with_suffix(".json"), training.replace(made, ladder=value))
 
     ladder(False)
-    with pytest.raises(ModelError, match=r"did not pass the corruption ladder \(stutter is not ranked: 1 2 1\)"):
+    with pytest.raises(ModelError, match=r"has not proven itself \(stutter is not ranked: 1 2 1\)"):
         extractors(evaluator=path)
     ladder(True)
     found = extractors(evaluator=path.with_suffix(".json"))
@@ -150,6 +156,11 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     assert float((logits.argmax(1) == torch.tensor(truth)).double().mean()) > 0.7
     assert float(features.mean(0).abs().mean()) < 0.3 and float(features.std(0).median()) < 2, "in units of real clips"
 
+    idle = {"labels": {**made.accuracy["labels"], "accuracy": made.accuracy["labels"]["guessing"] + 0.05}}
+    write_made(path.with_suffix(".json"), training.replace(made, accuracy=idle))
+    with pytest.raises(ModelError, match=r"learned nothing: labels \d+% \(guessing \d+%\)"):
+        load_learned(path)
+    ladder(True)
     table = path.with_suffix(".json")
     table.write_text(table.read_text().replace('"seed": 0', '"seed": 1'))
     with pytest.raises(ModelError, match="altered after it was written"):

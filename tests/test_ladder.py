@@ -12,7 +12,9 @@ from footage.ladder import (
     climb,
     distance_from,
     mean_distance_from,
+    rises,
     spoiled,
+    strictly_rises,
     to_clips,
     to_frames,
 )
@@ -34,31 +36,32 @@ def clips(count: int, seed: int, arrow: bool = False) -> Frames:
 
 def test_a_measure_that_ranks_everything_passes() -> None:
     figures = iter(range(1000))
-    ladder = climb(lambda found: float(next(figures)), clips(20, 0), [0, 1] * 10, arrow=1.0)
+    ladder = climb(lambda found: [float(next(figures))], clips(20, 0), [0, 1] * 10, arrow=1.0)
     assert ladder.passed and not ladder.failures and len(ladder.rungs) == len(CORRUPTIONS) + 1
     assert all(len(rung.figures) == len(rung.strengths) == 5 and rung.required for rung in ladder.rungs)
     assert ladder.as_json()["passed"] is True
 
 
 def test_a_measure_that_sees_nothing_is_refused_by_name() -> None:
-    ladder = climb(lambda found: 1.0, clips(20, 0), [0, 1] * 10)
+    ladder = climb(lambda found: [1.0], clips(20, 0), [0, 1] * 10)
     assert not ladder.passed and len(ladder.failures) == 6
     assert ladder.failures[0] == "blur is not ranked: 1 1 1 1 1 1"
     assert not any("reverse" in failure for failure in ladder.failures), "these clips look alike both ways"
-    kinds = {rung.corruption for rung in climb(lambda found: 1.0, clips(4, 0), [-1] * 4).rungs}
+    kinds = {rung.corruption for rung in climb(lambda found: [1.0], clips(4, 0), [-1] * 4).rungs}
     assert DROPPED not in kinds, "there are no classes"
-    (rare,) = (r for r in climb(lambda found: 1.0, clips(6, 0), [0, 0, 0, 0, 0, 1]).rungs if r.corruption == DROPPED)
+    (rare,) = (r for r in climb(lambda found: [1.0], clips(6, 0), [0, 0, 0, 0, 0, 1]).rungs if r.corruption == DROPPED)
     assert not rare.required
 
 
 def test_random_features_see_blur_and_freezing_on_the_ladder() -> None:
     nets = [RandomExtractor(3, seed) for seed in (0, 1)]
     reference, fresh = clips(32, 1), clips(32, 2)
-    one = distance_from(nets[0], reference)(fresh)
-    assert mean_distance_from(nets, reference)(fresh) == pytest.approx(
-        (one + distance_from(nets[1], reference)(fresh)) / 2
-    )
-    rungs = {rung.corruption: rung for rung in climb(mean_distance_from(nets, reference), fresh, [-1] * 32).rungs}
+    one, two = (distance_from(net, reference, 3)(fresh) for net in nets)
+    assert len(one) == 4 and one[0] != one[1]
+    both = mean_distance_from(nets, reference, 3)(fresh)
+    assert both == pytest.approx([(a + b) / 2 for a, b in zip(one, two, strict=True)])
+    assert mean_distance_from(nets, reference, 3)(fresh) == both, "the draws are always the same"
+    rungs = {rung.corruption: rung for rung in climb(mean_distance_from(nets, reference, 20), fresh, [-1] * 32).rungs}
     assert rungs["blur"].rises and rungs["noise"].rises and rungs["freeze"].rises
 
 
@@ -88,3 +91,12 @@ def test_a_class_is_dropped_step_by_step() -> None:
     spare = torch.full((2, 1, 1, 1, 1), 9.0)
     made = drop(own, labels, 1.0, torch.Generator().manual_seed(0), gone=0, spare=spare)
     assert made.flatten().tolist() == [9, 1, 9, 3, 9, 9, 6, 9]
+
+
+def test_a_fall_counts_when_chance_does_not_explain_it() -> None:
+    floor, up, down = [1.0, *[1.0] * 20], [5.0, *[5.0] * 20], [0.9, *[0.9, 1.1] * 10]
+    assert rises([floor, down, up]) and not strictly_rises([floor, down, up]), "every second draw falls"
+    sure = [0.9, *[0.9] * 20]
+    assert not rises([floor, sure, up]), "every draw falls"
+    assert not rises([floor, down, [1.01, *[1.01, 0.99] * 10]]), "the last has to stand out"
+    assert rises([[1.0], [2.0]]) and not rises([[1.0], [2.0], [1.9]]), "without draws each step has to rise"

@@ -1,8 +1,10 @@
 """The corruption ladder: real clips, spoiled step by step, that a measure of quality has to rank before it counts.
 
 Clips are compared with other real clips: as they are (the floor), then blurred, noisy, frozen, shuffled, stuttering,
-backwards or without a class, each at five strengths. The figures of a corruption rise when each is above the one before
-it, the floor included.
+backwards or without a class, each at five strengths. The figures of a corruption rise when none falls below the one
+before it, the floor included, by more than chance explains, and the last is above the floor by more than that. What
+chance explains is found by drawing the clips anew, the same ones for both figures (paired bootstrap; Efron & Tibshirani
+1993, chapter 13). A figure that cannot be drawn anew has to rise with every step.
 """
 
 from __future__ import annotations
@@ -34,9 +36,14 @@ ARROW = 0.65
 RIDGE = 1e-2
 """Penalty of that probe, as a part of the features' mean variance."""
 
-Measure = Callable[[Frames], float]
-"""The figure of clips uint8 (N, T, H, W, C) beside real ones: the more, the worse."""
-Measures = Callable[[Frames], dict[str, float]]
+RESAMPLES = 40
+"""How often the clips are drawn anew."""
+FALLS = 0.95
+"""A figure falls, or rises, when it does so in this part of the draws."""
+
+Measure = Callable[[Frames], Sequence[float]]
+"""The figure of clips uint8 (N, T, H, W, C) beside real ones, the more, the worse; then that of each draw of them."""
+Measures = Callable[[Frames], dict[str, Sequence[float]]]
 """Several of them, by name."""
 
 
@@ -51,6 +58,8 @@ class Rung:
     figures: tuple[float, ...]
     """The figure at each strength."""
     rises: bool
+    """Whether none falls by more than chance explains, and the last is above the floor."""
+    strictly: bool
     """Whether each is above the one before it, the first above the floor."""
     required: bool
     """Whether a proxy that does not rank it is refused."""
@@ -92,24 +101,37 @@ class Ladder:
         return value
 
 
-def described(extractor: Extractor, clips: Frames) -> Gaussian:
-    """Return mean and covariance of the features of clips uint8 (N, T, H, W, C)."""
-    found = Gaussian(extractor.about.size)
-    for first in range(0, len(clips), BATCH):
-        found.add(extractor.features(clips[first : first + BATCH]))
-    return found
+def _features(extractor: Extractor, clips: Frames) -> Tensor:
+    """Return the features (N, D) of clips uint8 (N, T, H, W, C)."""
+    return torch.cat([extractor.features(clips[n : n + BATCH]) for n in range(0, len(clips), BATCH)])
 
 
-def distance_from(extractor: Extractor, reference: Frames) -> Measure:
-    """Return what gives the Fréchet distance of clips to a reference in an extractor's features."""
-    known = described(extractor, reference)
-    return lambda clips: frechet(described(extractor, clips), known)
+def _gaussian(features: Tensor) -> Gaussian:
+    return Gaussian(features.shape[1]).add(features)
 
 
-def mean_distance_from(extractors: Sequence[Extractor], reference: Frames) -> Measure:
+def distance_from(extractor: Extractor, reference: Frames, resamples: int = RESAMPLES) -> Measure:
+    """Return what gives the Fréchet distance of clips to a reference in an extractor's features, and of draws of them.
+
+    Args:
+        extractor: the network.
+        reference: real clips, uint8 (N, T, H, W, C).
+        resamples: how often clips are drawn anew; the draws are the same for all clips of one number.
+    """
+    known = _gaussian(_features(extractor, reference))
+
+    def measure(clips: Frames) -> list[float]:
+        features, rng = _features(extractor, clips), torch.Generator().manual_seed(len(clips))
+        draws = (torch.randint(len(features), (len(features),), generator=rng) for _ in range(resamples))
+        return [frechet(_gaussian(rows), known) for rows in (features, *(features[draw] for draw in draws))]
+
+    return measure
+
+
+def mean_distance_from(extractors: Sequence[Extractor], reference: Frames, resamples: int = RESAMPLES) -> Measure:
     """Return what gives the mean of the Fréchet distances in several networks, each over its own reference."""
-    each = [distance_from(extractor, reference) for extractor in extractors]
-    return lambda clips: sum(measure(clips) for measure in each) / len(each)
+    each = [distance_from(extractor, reference, resamples) for extractor in extractors]
+    return lambda clips: [sum(found) / len(each) for found in zip(*(measure(clips) for measure in each), strict=True)]
 
 
 def to_clips(frames: Frames) -> Tensor:
@@ -192,7 +214,7 @@ def climb(
         show: is told what is done, how much of it, and of how much.
     """
 
-    def alone(frames: Frames) -> dict[str, float]:
+    def alone(frames: Frames) -> dict[str, Sequence[float]]:
         return {"": measure(frames)}
 
     return climb_together(alone, fresh, labels, arrow=arrow, seed=seed, note=note, show=show)[""]
@@ -217,11 +239,29 @@ def climb_together(
         found = [(strength, measures(clips)) for _, strength, clips in group]
         strengths, required = tuple(strength for strength, _ in found), _required(corruption, labels, arrow)
         for name, floor in floors.items():
-            figures = tuple(values[name] for _, values in found)
-            rises = all(weak < strong for weak, strong in itertools.pairwise((floor, *figures)))
-            rungs[name].append(Rung(corruption, strengths, figures, rises, required))
+            steps = [floor, *(values[name] for _, values in found)]
+            figures = tuple(step[0] for step in steps[1:])
+            rungs[name].append(Rung(corruption, strengths, figures, rises(steps), strictly_rises(steps), required))
         show("the ladder", done, total)
-    return {name: Ladder(floor, tuple(rungs[name]), len(fresh), arrow, note) for name, floor in floors.items()}
+    return {name: Ladder(floor[0], tuple(rungs[name]), len(fresh), arrow, note) for name, floor in floors.items()}
+
+
+def strictly_rises(steps: Sequence[Sequence[float]]) -> bool:
+    """Whether each figure is above the one before it; a step is a figure, and that of each draw."""
+    return all(weak[0] < strong[0] for weak, strong in itertools.pairwise(steps))
+
+
+def rises(steps: Sequence[Sequence[float]]) -> bool:
+    """Whether no figure falls by more than chance explains, and the last is above the first by more than that."""
+    if len(steps[0]) < 2:
+        return strictly_rises(steps)
+
+    def often(below: Sequence[float], above: Sequence[float]) -> bool:
+        draws = [small < large for small, large in zip(below[1:], above[1:], strict=True)]
+        return below[0] < above[0] and sum(draws) >= FALLS * len(draws)
+
+    falls = any(often(after, before) for before, after in itertools.pairwise(steps))
+    return not falls and often(steps[0], steps[-1])
 
 
 def _required(name: str, labels: Sequence[int], arrow: float) -> bool:

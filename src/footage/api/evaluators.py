@@ -75,11 +75,11 @@ def train_evaluator(
         )
     for table in (_learned(made), _climbed(made)):
         console.print(table)
-    if made.ladder["passed"]:
+    if not made.failures:
         console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})", highlight=False)
     else:
         console.print("refused:", style="yellow", end=" ")
-        console.print(f"{'; '.join(made.ladder['failures'])}. {path} cannot be used", highlight=False)
+        console.print(f"{'; '.join(made.failures)}. {path} cannot be used", highlight=False)
     return path
 
 
@@ -103,6 +103,7 @@ def _climbed(made: Made) -> Table:
         steps = zip(rung["strengths"], rung["figures"], strict=True)
         cells = "   ".join(f"{strength:g}: {figure / ladder['floor']:.3g}" for strength, figure in steps)
         said = "yes" if rung["rises"] else "no" if rung["required"] else "no (need not be)"
+        said = "yes, within chance" if rung["rises"] and not rung["strictly"] else said
         table.add_row(rung["corruption"], cells, said)
     return table
 

@@ -26,6 +26,8 @@ SCHEMA = 1
 """Version of the JSON file. A higher number than ours is refused."""
 LEAST = (2, 8, 8)
 """Least frames, height and width of a clip."""
+LEARNED = 0.25
+"""A task is learned when its accuracy closes this part of the gap between guessing and certainty."""
 SPREAD = 1e-3
 """A feature's deviation is taken to be at least this part of the largest one."""
 
@@ -56,10 +58,12 @@ class Stage(nn.Module):
 
 
 class ClipNet(nn.Module):
-    """The network. Tasks are learned from the last two stages' means of each channel, which are features too.
+    """The network. Tasks are learned from the last two stages' means of each channel.
 
-    The other features are the deviation over time of each channel of every stage, averaged over space: means alone
-    hardly see motion stop (docs/LOG.md). Every feature is in units of its deviation among real clips.
+    Features are the last stage's means, which know what is shown, and of the first stage's channels the mean, the
+    deviation over space and the deviation over time, which know how it looks and how much it changes: deep channels
+    alone saturate under noise and hardly see motion stop (docs/LOG.md). Each is in units of its deviation among real
+    clips.
 
     Args:
         widths: channels of the stages; all but the first halve the number of frames.
@@ -69,7 +73,7 @@ class ClipNet(nn.Module):
 
     def __init__(self, widths: Sequence[int], side: int, classes: int) -> None:
         super().__init__()
-        self.side, self.learned, self.size = side, sum(widths[-2:]), sum(widths[-2:]) + sum(widths)
+        self.side, self.learned, self.size = side, sum(widths[-2:]), widths[-1] + 3 * widths[0]
         pairs = zip((3, *widths), widths, strict=False)
         self.stages = nn.ModuleList([Stage(a, b, 2 if number else 1) for number, (a, b) in enumerate(pairs)])
         self.head = nn.Linear(self.learned, classes) if classes else None
@@ -105,8 +109,10 @@ class ClipNet(nn.Module):
 
     def described(self, maps: Sequence[Tensor]) -> Tensor:
         """Return the features as they are, (B, D)."""
-        moving = [x.std(dim=2, unbiased=False).mean(dim=(2, 3)) for x in maps]
-        return torch.cat([self.pooled(maps), *moving], dim=1)
+        first, last = maps[0], maps[-1]
+        looks = first.flatten(3).std(dim=3, unbiased=False).mean(dim=2)  # B C T H W -> B C
+        moves = first.std(dim=2, unbiased=False).mean(dim=(2, 3))
+        return torch.cat([last.mean(dim=(2, 3, 4)), first.mean(dim=(2, 3, 4)), looks, moves], dim=1)
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (B, D), in units of their deviation among real clips, and logits (B, K) or None."""
@@ -161,6 +167,17 @@ class Made:
     schema: int = SCHEMA
     """Version of the format."""
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why it may not be used: it learned nothing, or does not rank what it has to; empty where it may."""
+        learned = [(x["accuracy"] - x["guessing"]) / (1 - x["guessing"]) >= LEARNED for x in self.accuracy.values()]
+        said = ", ".join(
+            f"{task} {found['accuracy']:.0%} (guessing {found['guessing']:.0%})"
+            for task, found in self.accuracy.items()
+        )
+        idle = () if any(learned) else (f"it learned nothing: {said or 'no task was tried'}",)
+        return (*idle, *self.ladder.get("failures", ("it has not climbed the ladder",)))
+
 
 def write_made(path: Path, made: Made) -> None:
     """Write the JSON file, with a digest of its content."""
@@ -210,10 +227,9 @@ def load_learned(path: Path | str, device: torch.device | str = "cpu", unproven:
         ModelError: a file is missing, damaged or altered, or the network has not passed.
     """
     made = read_made(Path(path))
-    reasons = made.ladder.get("failures", ["it has not climbed the ladder"])
-    if not unproven and not made.ladder.get("passed", False):
+    if made.failures and not unproven:
         raise ModelError(
-            f"{Path(path).name} did not pass the corruption ladder ({'; '.join(reasons)})",
+            f"{Path(path).name} has not proven itself ({'; '.join(made.failures)})",
             "a distance of its features would mean nothing: train it on more clips, for longer, or with other --tasks",
         )
     file = Path(path).with_name(made.weights)
