@@ -8,6 +8,7 @@ from pathlib import Path
 from footage.config import ClipConfig
 from footage.config.tasks import guides
 from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
+from footage.data.crops import is_footage
 from footage.data.folder import ClipFolder
 from footage.data.pairs import open_source
 from footage.data.store import Dataset, Split
@@ -40,6 +41,8 @@ class Opened:
     """The clips of a folder."""
     dataset: DatasetClips | None = None
     """The clips of a dataset."""
+    crops: bool = False
+    """Whether clips are crops of videos as they are, as upscalers are trained on."""
 
     @property
     def natural(self) -> tuple[int, int, int] | None:
@@ -61,7 +64,7 @@ class Opened:
         clip = ClipConfig(shape.frames, shape.height, shape.width, shape.channels)
         if self.given == "shapes" and shape.channels == 1:
             clip = replace(clip, channels=3)
-        return open_source(self.given, clip, guide)
+        return open_source(self.given, clip, guide, crops=self.crops)
 
     @property
     def answers(self) -> bool:
@@ -69,7 +72,9 @@ class Opened:
         return self.model is not None and not isinstance(self.model.sampler, Generates)
 
 
-def look(given: str | Path, *, protocol: Protocol, channels: int | None, fit: Fit, device: str) -> Opened:
+def look(
+    given: str | Path, *, protocol: Protocol, channels: int | None, fit: Fit, device: str, crops: bool = False
+) -> Opened:
     """Find out what something is: a model or run, a dataset, a built-in data set, or a folder of clips.
 
     Args:
@@ -78,6 +83,7 @@ def look(given: str | Path, *, protocol: Protocol, channels: int | None, fit: Fi
         channels: 1 or 3 for videos, where something says.
         fit: how frames of another shape are fitted in.
         device: where a model computes.
+        crops: take crops of videos as they are, where a folder holds videos.
 
     Raises:
         DatasetError: there is no such thing, or no clip in it.
@@ -96,6 +102,8 @@ def look(given: str | Path, *, protocol: Protocol, channels: int | None, fit: Fi
         )
     if path.is_dir() and (path / "config.json").exists() and (path / "metrics.jsonl").exists():
         raise DatasetError(f'the run "{given}" has no model yet', "train it for longer first")
+    if crops and is_footage(path):
+        return Opened(text, "folder", crops=True)
     return Opened(
         text,
         "folder",

@@ -160,14 +160,16 @@ def plan(made: str | Path, real: str | Path, protocol: Protocol, options: Option
     channels = None if known is None else known[2]
     # A folder's clips may be of any size where a model has one.
     sized = protocol if known is None or protocol.height else replace(protocol, height=known[0], width=known[1])
-    second = look(real, protocol=sized, channels=channels, fit=options.fit, device=options.device)
+    crops = first.model is not None and first.model.info.config.method == "upscale"
+    second = look(real, protocol=sized, channels=channels, fit=options.fit, device=options.device, crops=crops)
     if second.answers:
         raise ConfigError(
             f"{real} is a model that makes clips out of others", "give it as what is judged, and real clips behind it"
         )
     shape = common_shape(first, second, protocol, options.fit)
     answers = first.answers
-    wanted = options.split or ("heldout" if answers else "train" if first.kind == "model" else "all")
+    held = answers and second.folder is None  # a folder holds nothing out
+    wanted = options.split or ("heldout" if held else "train" if first.kind == "model" else "all")
     sides = [
         _chosen(first, "" if first.kind == "model" else options.split or "all", shape, protocol, None),
         _chosen(second, "" if second.kind == "model" else wanted, shape, protocol, options.guide),
