@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -141,7 +142,7 @@ def kill_once(folder: Path, paths: list[Path], seed: int, operations: int, known
             allowed[digest] = [before, after]
             client.ask("PATCH", f"/api/clips/{numbers[digest]}", after)
             allowed[digest] = [after]
-    except (urllib.error.URLError, ConnectionError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             return [f"the server answered {error.code}: {error.read()[:200]!r}"]
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from footage.data.clips import ClipSource, Span
 from footage.data.store import Frames, Split
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluator import training
-from footage.evaluator.division import LeftOver, divide, file_of, left_over
+from footage.evaluator.division import divide, file_of, left_over
 from footage.evaluator.tasks import Heads, Recipe, choose, draw, loss_of
 from footage.features.catalogue import extractors
 from footage.features.learned import ClipNet, load_learned, write_made
+from footage.measurement import plan
+from footage.measurement.opening import Opened
+from footage.measurement.plan import Chosen
 
 
 class Clips:
@@ -128,12 +132,16 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     own, others = divide(source, 0.5)
     assert set(made.sources) == {file_of(span) for span in own}
     assert left_over(source, source.spans("train"), made) == [s for s in source.spans("train") if s in others]
-    rest: ClipSource = LeftOver(source, made)
-    assert {file_of(span) for span in rest.spans("train")}.isdisjoint(made.sources)
-    assert rest.spans("heldout") == source.spans("heldout")
+    warnings: list[str] = []
+    side = Chosen(Opened("x", "dataset"), "train", 1, source, tuple(source.spans("train")), ())
+    rest = plan._unlearned(side, made, warnings)
+    assert rest.spans and {file_of(span) for span in rest.spans}.isdisjoint(made.sources)
+    assert f"{len(own)} clips that {made.name} learned from are left out" in warnings[0]
+    with pytest.raises(DatasetError, match="learned from all clips"):
+        plan._unlearned(replace(side, spans=tuple(own)), made, warnings)
     other = Clips(24, 2)
     other.content_hash = "0" * 64
-    assert LeftOver(other, made).spans("train") == other.spans("train"), "another data set"
+    assert left_over(other, other.spans("train"), made) == other.spans("train"), "another data set"
     assert len(made.ladder["rungs"]) == 7 and made.ladder["clips"] > 0
     again, same = training.train_evaluator(source, tmp_path / "again" / "net", frames=6, clips=160)
     assert again.read_bytes() == path.read_bytes() and same == made

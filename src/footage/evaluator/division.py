@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from footage.data.clips import ClipSource, Span
-from footage.data.store import Split
 from footage.errors import DatasetError
 from footage.features.learned import Made
 
@@ -62,22 +61,3 @@ def left_over(source: ClipSource, spans: Sequence[Span], made: Made) -> list[Spa
         return list(spans)
     taken = set(made.sources)
     return [span for span in spans if file_of(span) not in taken]
-
-
-class LeftOver:
-    """A data set without the clips that a network learned from; see `footage.data.clips.ClipSource`.
-
-    Args:
-        source: the data set.
-        made: what the network says of itself; `LearnedExtractor.made`.
-    """
-
-    def __init__(self, source: ClipSource, made: Made) -> None:
-        self.name, self.fps, self.labels = source.name, source.fps, source.labels
-        self.content_hash, self.shape, self.read = source.content_hash, source.shape, source.read
-        self.guides = source.guides
-        self._source, self._made = source, made
-
-    def spans(self, split: Split) -> list[Span]:
-        """Return the clips of one split that it did not learn from."""
-        return left_over(self._source, self._source.spans(split), self._made)

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from footage.data.clips import ClipSource, Span
-from footage.errors import ConfigError
+from footage.errors import ConfigError, DatasetError
+from footage.evaluator.division import left_over
+from footage.features.learned import Made as Learned
+from footage.features.learned import read_made
 from footage.figures import Side
 from footage.measurement.opening import (
     Opened,
@@ -177,6 +180,8 @@ def plan(made: str | Path, real: str | Path, protocol: Protocol, options: Option
     if first.model is not None and sides[1].source is not None:
         check_model(first.model, sides[1].source, options.samples)
     warnings: list[str] = []
+    if options.evaluator is not None:
+        sides = [_unlearned(side, read_made(options.evaluator), warnings) for side in sides]
     sides = _apart(sides, options.seed, warnings)
     full = replace(protocol, frames=shape.frames, height=shape.height, width=shape.width)
     _warn(sides, full, warnings)
@@ -196,6 +201,21 @@ def _chosen(opened: Opened, split: str, shape: Shape, protocol: Protocol, guide:
     spans, short = spans_of(source, split, reach)
     heldout = [s for s in source.spans("heldout") if s.frames >= reach] if split == "train" else []
     return Chosen(opened, split, stride, source, tuple(spans), tuple(heldout), short)
+
+
+def _unlearned(side: Chosen, made: Learned, warnings: list[str]) -> Chosen:
+    """Leave out the clips that a learned network was trained on: it knows them better than what is made."""
+    if side.source is None:
+        return side
+    spans, heldout = (tuple(left_over(side.source, some, made)) for some in (side.spans, side.heldout))
+    if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
+        warnings.append(
+            f"{side.opened.given}: {gone} clips that {made.name} learned from are left out; to look for copies of them "
+            "too, measure memorisation without --evaluator"
+        )
+    if not spans:
+        raise DatasetError(f"{made.name} learned from all clips of {side.opened.given}", "give other clips")
+    return replace(side, spans=spans, heldout=heldout)
 
 
 def _apart(sides: list[Chosen], seed: int, warnings: list[str]) -> list[Chosen]:
