@@ -27,26 +27,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from library_faults import make_clips
 
 from footage.files import file_digest
 from footage.library.library import Library
-from footage.video.encode import write_clip
 
 State = dict[str, Any]
 TAGS = ("red", "blue", "夜", "slow")
-
-
-def make_clips(folder: Path, count: int) -> list[Path]:
-    """Write tiny clips of noise that drifts."""
-    rng = np.random.default_rng(0)
-    paths = []
-    for number in range(count):
-        wall = rng.integers(0, 256, (1, 4, 4, 3)).repeat(8, axis=1).repeat(8, axis=2)
-        frames = np.concatenate([np.roll(wall, t, axis=2) for t in range(6)]).astype(np.uint8)  # T × (1, H, W, C)
-        paths.append(folder / f"{number:03d}.mp4")
-        write_clip(paths[-1], [frames], fps=12, metadata={"number": number})
-    return paths
 
 
 class Client:

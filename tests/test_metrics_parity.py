@@ -19,7 +19,6 @@ from footage.metrics.frechet import Gaussian, frechet, gaussian
 from footage.metrics.inception import accuracy, inception_score
 from footage.metrics.kernel import kernel_distance
 from footage.metrics.manifold import manifold, nearest
-from footage.metrics.perceptual import lpips
 from footage.metrics.resampling import centred, counts, mean_interval, share_interval
 from footage.metrics.rows import BLOCK, Chosen, blocks
 
@@ -191,15 +190,6 @@ def test_the_interval_of_a_kernel_distance_covers() -> None:
     assert np.mean([high - low for low, high in spans]) / 3.92 == pytest.approx(
         np.std([o.value for o in found]), rel=0.3
     )
-
-
-def test_perceptual_distance_by_hand() -> None:
-    a, b = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
-    gap = a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)
-    assert lpips([a], [b]).tolist() == pytest.approx((gap**2).mean(dim=(1, 2, 3)).tolist(), rel=1e-5)
-    weighted = lpips([a, a], [b, b], [torch.ones(3), torch.zeros(3)])
-    assert weighted.tolist() == pytest.approx((gap**2).sum(dim=1).mean(dim=(1, 2)).tolist(), rel=1e-5)
-    assert lpips([a], [a]).tolist() == [0, 0]
 
 
 def test_gaussians_refuse_what_does_not_fit() -> None:
