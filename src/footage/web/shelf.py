@@ -182,9 +182,6 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def _scan(folder: Path) -> dict[str, dict[str, Path]]:
     """Return models, runs and reports by name."""
     found: dict[str, dict[str, Path]] = {"model": {}, "run": {}, "report": {}}
-    shipped = Path(footage.__file__).parent / "pretrained"
-    for path in sorted(shipped.glob("*/model.json")):
-        found["model"][path.parent.name] = path.parent
     for place, names in _walk(folder):
         name = place.relative_to(folder).as_posix()
         if "model.json" in names:
@@ -194,6 +191,9 @@ def _scan(folder: Path) -> dict[str, dict[str, Path]]:
             found["run"][name] = place
         for report in names & REPORTS.keys():
             found["report"][f"{name}/{report}"] = place / report
+    shipped = Path(footage.__file__).parent / "pretrained"
+    for path in sorted(shipped.glob("*/model.json"), reverse=True):  # behind one's own; stream-shapes is the better one
+        found["model"].setdefault(path.parent.name, path.parent)
     return found
 
 
