@@ -216,6 +216,34 @@ def test_critics_see_what_shrinking_loses() -> None:
     assert made.shown(smooth)[:, 3:, :, 8:-8, 8:-8].abs().mean() < 0.05 * smooth.std(), "what is smooth has little"
 
 
+def test_critics_of_patches_see_the_same_part_of_real_and_made() -> None:
+    made, clips = method("upscale-x4-gan"), batch(0)
+    real, fake = made.lesson(clips, 0, judged=True).judged[""]
+    assert real.shape == fake.shape == (2, 6, 3, 28, 28)
+    parts = made.shown(clips.clips[:, :, 4:-1]).unfold(3, 28, 1).unfold(4, 28, 1)  # B C T y x 28 28
+    here = (parts == real[:, :, :, None, None]).all(dim=6).all(dim=5).all(dim=2).all(dim=1).all(dim=0)
+    assert here.sum() == 1
+    y, x = here.nonzero()[0].tolist()
+    far = (fake - made.shown(clips.clips[:, :, 4:-1])[..., y : y + 28, x : x + 28]).abs().mean()
+    assert far < (fake - real.flip(3)).abs().mean(), "what is made of a clip is nearest to it where it was cut"
+
+
+def test_critics_of_patches_meet_every_phase_of_the_pixel_shuffle() -> None:
+    made, places = method("upscale-x4-gan"), set()
+    for number in range(400):
+        _, rows, columns = made._window(Batch(batch(0).clips, None, torch.Generator().manual_seed(number), 2))
+        places.add((rows.start, columns.start))
+    assert places == {(y, x) for y in range(5) for x in range(5)}
+
+
+def test_critics_of_the_whole_see_it() -> None:
+    config = override(tiny(preset("upscale-x4-gan")), {"clip.height": 32, "clip.width": 32})
+    made = Upscale(dataclasses.replace(config, critics=(CriticConfig(width=4),)), 0)
+    made.build_optimizers()
+    assert made.lesson(batch(0), 0, judged=True).judged[""][0].shape[3:] == (32, 32)
+    assert made.step(batch(0), 0, PlainEngine())
+
+
 @pytest.mark.parametrize("name", ["upscale-x4", "upscale-x4-gan"])
 def test_a_step_is_a_function_of_clips_and_clips_seen(name: str) -> None:
     logs = []

@@ -22,6 +22,8 @@ from footage.metrics.fidelity import clip_psnr
 from footage.nets.blocks import channel_levels, set_levels
 from footage.nets.upscaler import Upscaler, enlarged, whole_windows
 
+SHIFT = 8
+"""What critics see ends short of the clip by a part of its size, one in so many, and begins at random places."""
 TILE = 512
 """Longest side of what is enlarged at once, in pixels of the small frames."""
 
@@ -83,8 +85,23 @@ class Upscale(Learner):
             loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
         lesson = Lesson(loss, log)
         if config.critics and judged:
-            lesson.judged[""] = (self.shown(real), self.shown(made))
+            window = self._window(batch)
+            lesson.judged[""] = (self.shown(real)[window], self.shown(made)[window])
         return lesson
+
+    def _window(self, batch: Batch) -> tuple[slice, ...]:
+        """Return the part of this step's clips, (B, C, T, H, W), that critics see; the same of all.
+
+        Their strides and the upscaler's pixel shuffle have the same period. Always in step with it, critics teach each
+        of its phases something else, and edges become dotted lines. Critics of the whole, whose size is built in, see
+        the whole.
+        """
+        clip = self.config.clip
+        if not all(critic.patch for critic in self.config.critics):
+            return (...,)
+        spare = [side // SHIFT for side in (clip.height, clip.width)]
+        y, x = (int(torch.randint(most + 1, (), generator=batch.rng)) for most in spare)
+        return ..., slice(y, y + clip.height - spare[0]), slice(x, x + clip.width - spare[1])
 
     def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
         """Return held-out clips for the critics to look at, where there are any."""
