@@ -34,7 +34,7 @@ from footage.training.health import judge_samples, sample_figures
 
 PAST, FUTURE = 4, 3
 NETS: dict[str, NetConfig] = {
-    "convlstm": ConvLstmConfig(width=8, layers=2, patch=2),
+    "convlstm": ConvLstmConfig(width=8, layers=2, patch=2, surprise=True),
     "simvp": SimVpConfig(width=8, hidden=16, layers=1),
     "svg": SvgConfig(width=8, latent=3, code=16, hidden=16),
 }
@@ -59,6 +59,9 @@ def built(config: Config, seed: int = 0) -> Predict:
     torch.manual_seed(seed)
     method = Predict(config, 0)
     method.build_optimizers()
+    notice = getattr(method.nets["generator"], "notice", None)
+    if notice is not None:
+        torch.nn.init.normal_(notice.weight, std=0.1)  # it begins at zero
     return method
 
 
@@ -357,6 +360,26 @@ def test_pixels_are_moved_whatever_the_patch(patch: int, copies: int) -> None:
     clips = clips_of(config)
     made = network(built(config))(clips, {}, None, True)
     assert made.future.shape == clips[:, :, PAST:].shape and made.rehearsed.shape == clips[:, :, 1:PAST].shape
+
+
+def test_surprise_is_nothing_at_first_then_told_of_true_frames_alone() -> None:
+    config = configured("convlstm")
+    plain = dataclasses.replace(config, net=dataclasses.replace(config.net, surprise=False))
+    net, other, clips = network(built(config)), network(built(plain)), clips_of(config)
+    other.load_state_dict({key: value for key, value in net.state_dict().items() if not key.startswith("notice")})
+    with torch.no_grad():
+        assert (net(clips, {}, None).future - other(clips, {}, None).future).abs().max() > 1e-3
+        net.notice.weight.zero_()
+        assert torch.equal(net(clips, {}, None).future, other(clips, {}, None).future)
+    told: list[Tensor] = []
+    net.notice.register_forward_pre_hook(lambda layer, given: told.append(given[0]))
+    made = net(clips, {}, None, rehearse=True)
+    made.future.square().sum().backward()
+    assert net.notice.weight.grad.abs().sum() > 0, "it is learned from what it was for"
+    assert len(told) == PAST and not told[0].any(), "nothing was predicted before the first frame"
+    missed = clips[:, :, 1:PAST] - made.rehearsed.clamp(-1, 1)
+    for number, patches in enumerate(told[1:]):
+        torch.testing.assert_close(patches, torch.nn.functional.pixel_unshuffle(missed[:, :, number], 2))
 
 
 def test_kernels_fetch_from_where_they_point() -> None:

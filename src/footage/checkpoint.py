@@ -192,6 +192,8 @@ def _read_weights(folder: Path, info: ModelInfo) -> dict[str, Tensor]:
 def begin_with(folder: Path | str, method: Method) -> None:
     """Put a trained model's weights into a method that is to go on from them: into its networks and their averages.
 
+    A network may have parts that the model lacks: they begin as they are in a new one.
+
     Raises:
         ModelError: the model is damaged, or has other networks.
     """
@@ -199,17 +201,18 @@ def begin_with(folder: Path | str, method: Method) -> None:
     tensors = _read_weights(Path(folder), info)
     for name, average in method.averages.items():
         state = average.module.state_dict()
+        theirs = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        whole = theirs.keys() <= state.keys()
         for key, value in state.items():
-            found = tensors.get(f"{name}.{key}")
-            if found is None or found.shape != value.shape:
+            found = theirs.get(key)
+            if (found is None and not (theirs and whole)) or (found is not None and found.shape != value.shape):
                 what = "nothing" if found is None else f"{tuple(found.shape)}"
                 raise ModelError(
                     f"{folder} has {what} for {name}.{key}, {tuple(value.shape)} is needed",
                     f"give a model like {info.config.preset} with the same --net",
                 )
-        mine = {key: tensors[f"{name}.{key}"] for key in state}
-        average.module.load_state_dict(mine)
-        method.nets[name].load_state_dict(mine)
+        for net in (average.module, method.nets[name]):
+            net.load_state_dict({**net.state_dict(), **theirs})
 
 
 def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) -> None:

@@ -179,6 +179,9 @@ class ConvLstmConfig:
     2016); 0 to paint every pixel anew, as Shi et al. do."""
     reach: int = 4
     """Furthest that a pixel moves in a frame, in pixels."""
+    surprise: bool = False
+    """Tell the network, while it is given true frames, how each differs from what it had predicted (predictive coding,
+    Lotter et al. 2017)."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
