@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from footage import files
 from footage.checkpoint import (
+    begin_with,
     load_model,
     read_info,
     read_state,
@@ -188,3 +189,22 @@ def test_safetensors_of_a_newer_weights_name(tmp_path: Path) -> None:
     save_file(load_file(tmp_path / info.weights), tmp_path / "weights-stale.safetensors")
     write_model(tmp_path, renamed, load_file(tmp_path / info.weights))
     assert [p.name for p in tmp_path.glob("*.safetensors")] == [info.weights], "stale weights are removed"
+
+
+def test_a_run_may_begin_with_a_model_that_lacks_parts_and_with_no_other(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, preset="convlstm-64", task__past=4)
+    grown = METHODS["predict"](tiny_config("convlstm-64", task__past=4, net__surprise=True), 0)
+    torch.nn.init.ones_(grown.nets["generator"].notice.weight)
+    begin_with(tmp_path, grown)
+    (weights,) = (load_file(path) for path in tmp_path.glob("*.safetensors"))
+    for net in (grown.nets["generator"], grown.averages["generator"].module):
+        found = net.state_dict()
+        assert found.keys() - {key.removeprefix("generator.") for key in weights} == {"notice.weight"}
+        for key, value in weights.items():
+            assert torch.equal(found[key.removeprefix("generator.")], value), key
+    assert (grown.nets["generator"].notice.weight == 1).all(), "what the model lacks is left as it was"
+    others: tuple[dict[str, object], ...] = ({"net__width": 6}, {"net__copies": 0}, {"net__layers": 3})
+    for knobs in others:
+        other = METHODS["predict"](tiny_config("convlstm-64", task__past=4, **knobs), 0)
+        with pytest.raises(ModelError, match="is needed: give a model like convlstm-64 with the same --net"):
+            begin_with(tmp_path, other)

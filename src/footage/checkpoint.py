@@ -202,15 +202,14 @@ def begin_with(folder: Path | str, method: Method) -> None:
     for name, average in method.averages.items():
         state = average.module.state_dict()
         theirs = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-        whole = theirs.keys() <= state.keys()
-        for key, value in state.items():
-            found = theirs.get(key)
-            if (found is None and not (theirs and whole)) or (found is not None and found.shape != value.shape):
-                what = "nothing" if found is None else f"{tuple(found.shape)}"
-                raise ModelError(
-                    f"{folder} has {what} for {name}.{key}, {tuple(value.shape)} is needed",
-                    f"give a model like {info.config.preset} with the same --net",
-                )
+        remedy = f"give a model like {info.config.preset} with the same --net"
+        if not theirs:
+            raise ModelError(f"{folder} has no {name}", remedy)
+        for key, found in theirs.items():
+            value = state.get(key)
+            if value is None or found.shape != value.shape:
+                what = "nothing" if value is None else f"{tuple(value.shape)}"
+                raise ModelError(f"{folder} has {tuple(found.shape)} for {name}.{key}, {what} is needed", remedy)
         for net in (average.module, method.nets[name]):
             net.load_state_dict({**net.state_dict(), **theirs})
 
