@@ -255,7 +255,7 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         "recurrent predictor (ConvLSTM): 10 frames of 64×64 from the 10 before them, and on without end",
         replace(
             _PREDICT,
-            net=ConvLstmConfig(),
+            net=ConvLstmConfig(surprise=True),
             learn=LearnConfig(lr=1e-3, beta2=0.999, clip_gradient=1.0),
             train=TrainConfig(batch_size=8),
         ),
