@@ -73,7 +73,8 @@ def evaluate(
         windows: windows of long videos to follow over time.
         networks: names of feature networks with commas between them; left out, those that there are weights of, else
             random ones.
-        weights: the file of an official network.
+        weights: the file of an official network, or a folder with those of several; with those of LPIPS, answers are
+            compared with the truth by it too.
         evaluator: the file of a network that `footage evaluator train` made.
         resamples: how often clips are drawn anew for confidence intervals; 0 for none.
         guide: the data set that a translator between two was given.
