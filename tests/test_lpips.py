@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,24 +67,41 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def published(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both files as published, but with random weights, and their hashes pinned."""
-    return write(name, tmp_path / "weights", monkeypatch)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All files as published, but with random trunks."""
+    folder = tmp_path_factory.mktemp("weights")
+    rest = {"classifier.1.weight": torch.zeros(2, 3), "classifier.1.bias": torch.zeros(2)}
+    for name in TRUNKS:
+        entry = OFFICIAL[name]
+        assert entry.beside is not None
+        trunk = {f"features.{key}": value for key, value in layers(name).state_dict().items()}
+        torch.save({**trunk, **rest}, folder / entry.file)
+        torch.save(heads(name), folder / entry.beside.file)
+    return folder
 
 
-def write(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def given(name: str, written: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a network's files into a folder, and pin their hashes."""
     entry = OFFICIAL[name]
     assert entry.beside is not None
-    folder.mkdir(exist_ok=True)
-    tensors = {f"features.{key}": value for key, value in layers(name).state_dict().items()}
-    torch.save(
-        {**tensors, "classifier.1.weight": torch.zeros(2, 3), "classifier.1.bias": torch.zeros(2)}, folder / entry.file
-    )
-    torch.save(heads(name), folder / entry.beside.file)
+    folder.mkdir()
+    os.link(written / entry.file, folder / entry.file)
+    shutil.copyfile(written / entry.beside.file, folder / entry.beside.file)
     beside = replace(entry.beside, sha256=file_digest(folder / entry.beside.file))
     monkeypatch.setitem(OFFICIAL, name, replace(entry, sha256=file_digest(folder / entry.file), beside=beside))  # type: ignore[index]
     return folder
+
+
+@pytest.fixture
+def published(name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return given(name, written, tmp_path / "weights", monkeypatch)
+
+
+@pytest.fixture
+def alex(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return given("lpips-alex", written, tmp_path / "weights", monkeypatch)
 
 
 def frames(height: int, width: int, count: int = 2) -> tuple[Tensor, Tensor]:
@@ -165,7 +183,8 @@ def test_what_it_says_of_equal_grey_small_and_many_frames(name: str, published: 
         extractors([name], weights=published)
 
 
-def test_files_are_known_by_both_hashes(name: str, published: Path, tmp_path: Path) -> None:
+def test_files_are_known_by_both_hashes(alex: Path, tmp_path: Path) -> None:
+    name, published = "lpips-alex", alex
     entry = OFFICIAL[name]
     assert entry.beside is not None and entry.digest == together(entry.sha256 or "", entry.beside.sha256 or "")
     made = convert(published / entry.file, name, tmp_path / "converted")
@@ -185,6 +204,7 @@ def test_files_are_known_by_both_hashes(name: str, published: Path, tmp_path: Pa
     with pytest.raises(ModelError, match=f"{entry.file} needs {head.name} beside it"):
         load_perceptual(name, published)
     head.write_bytes(content)
+    (published / entry.file).unlink()
     (published / entry.file).write_bytes(b"junk")
     with pytest.raises(ModelError, match=f"for {name} has {entry.sha256}"):
         load_perceptual(name, published)
@@ -209,12 +229,6 @@ def test_heads_of_the_installed_package_are_the_pinned_ones(name: str) -> None:
 def test_trunks_have_as_many_numbers_as_published(trunk: Trunk, count: int) -> None:
     with torch.device("meta"):
         assert sum(value.numel() for value in Lpips(trunk).features.parameters()) == count
-
-
-@pytest.fixture
-def alex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield write("lpips-alex", tmp_path / "weights", monkeypatch)
 
 
 def evaluated(model: Path, **choices: object) -> Evaluation:
