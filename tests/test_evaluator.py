@@ -15,7 +15,7 @@ from footage.evaluator import training
 from footage.evaluator.division import divide, file_of, left_over
 from footage.evaluator.tasks import Heads, Recipe, choose, draw, loss_of
 from footage.features.catalogue import extractors
-from footage.features.learned import ClipNet, load_learned, write_made
+from footage.features.learned import ClipNet, Made, load_learned, write_made
 from footage.measurement import plan
 from footage.measurement.opening import Opened
 from footage.measurement.plan import Chosen
@@ -120,10 +120,37 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+def write_ladder(path: Path, made: Made, passed: bool) -> None:
+    """Let a network pass its ladder, or fail."""
+    value = {**made.ladder, "passed": passed, "failures": [] if passed else ["stutter is not ranked: 1 2 1"]}
+    write_made(path.with_suffix(".json"), training.replace(made, ladder=value))
+
+
+def altered_files_are_refused(path: Path, made: Made) -> None:
+    idle = {"labels": {**made.accuracy["labels"], "accuracy": made.accuracy["labels"]["guessing"] + 0.05}}
+    write_made(path.with_suffix(".json"), training.replace(made, accuracy=idle))
+    with pytest.raises(ModelError, match=r"learned nothing: labels \d+% \(guessing \d+%\)"):
+        load_learned(path)
+    write_ladder(path, made, True)
+    table = path.with_suffix(".json")
+    table.write_text(table.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(ModelError, match="altered after it was written"):
+        load_learned(path)
+    write_ladder(path, made, True)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_learned(path)
+    path.unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        load_learned(path)
+    with pytest.raises(ModelError, match="not a feature network"):
+        load_learned(path.with_name("other.safetensors"))
+
+
 @pytest.mark.usefixtures("small")
-def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tmp_path: Path) -> None:
     source = Clips(24, 2)
     path, made = training.train_evaluator(source, tmp_path / "net", frames=6, clips=160)
     assert path.name == f"net-{made.weights_sha256[:12]}.safetensors" == made.weights
@@ -146,14 +173,10 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     again, same = training.train_evaluator(source, tmp_path / "again" / "net", frames=6, clips=160)
     assert again.read_bytes() == path.read_bytes() and same == made
 
-    def ladder(passed: bool) -> None:
-        value = {**made.ladder, "passed": passed, "failures": [] if passed else ["stutter is not ranked: 1 2 1"]}
-        write_made(path.with_suffix(".json"), training.replace(made, ladder=value))
-
-    ladder(False)
+    write_ladder(path, made, False)
     with pytest.raises(ModelError, match=r"has not proven itself \(stutter is not ranked: 1 2 1\)"):
         extractors(evaluator=path)
-    ladder(True)
+    write_ladder(path, made, True)
     found = extractors(evaluator=path.with_suffix(".json"))
     assert [e.about.tier for e in found] == ["B", "C", "C", "C", "C", "C"]
     about = found[0].about
@@ -163,27 +186,7 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(
     assert features.shape == (len(frames), about.size) and logits is not None
     assert float((logits.argmax(1) == torch.tensor(truth)).double().mean()) > 0.7
     assert float(features.mean(0).abs().mean()) < 0.3 and float(features.std(0).median()) < 2, "in units of real clips"
-
-    idle = {"labels": {**made.accuracy["labels"], "accuracy": made.accuracy["labels"]["guessing"] + 0.05}}
-    write_made(path.with_suffix(".json"), training.replace(made, accuracy=idle))
-    with pytest.raises(ModelError, match=r"learned nothing: labels \d+% \(guessing \d+%\)"):
-        load_learned(path)
-    ladder(True)
-    table = path.with_suffix(".json")
-    table.write_text(table.read_text().replace('"seed": 0', '"seed": 1'))
-    with pytest.raises(ModelError, match="altered after it was written"):
-        load_learned(path)
-    ladder(True)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match="SHA-256 differs"):
-        load_learned(path)
-    path.unlink()
-    with pytest.raises(ModelError, match="is missing"):
-        load_learned(path)
-    with pytest.raises(ModelError, match="not a feature network"):
-        load_learned(tmp_path / "other.safetensors")
+    altered_files_are_refused(path, made)
 
 
 @pytest.mark.usefixtures("small")

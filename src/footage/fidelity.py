@@ -7,7 +7,7 @@ source itself. Of a model that knows many futures, both the mean over them and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,11 +21,14 @@ from footage.metrics.fidelity import absolute_errors, psnr, squared_errors, ssim
 from footage.model import Model
 from footage.sample import from_uint8, to_uint8
 
-FIGURES = {"mse": squared_errors, "mae": absolute_errors, "psnr": psnr, "ssim": ssim}
-"""Figures of frames, by name: clips (B, C, T, H, W) and the truth -> (B, T)."""
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""Clips (B, C, T, H, W) and the truth -> a figure of each frame, (B, T)."""
+FIGURES: Mapping[str, Measure] = {"mse": squared_errors, "mae": absolute_errors, "psnr": psnr, "ssim": ssim}
+"""Figures of frames that need no network, by name."""
 MOVING = ("rfd", "sharpness_ratio", "motion_ratio", "diversity_ratio")
 """Figures of whole clips; None where what is made has one frame only, which does not move."""
-LESS_IS_BETTER = ("mse", "mae")
+LESS_IS_BETTER = ("mse", "mae", "lpips", "lpips_vgg")
+"""Figures whose best value is the least."""
 
 
 class FrameMeans:
@@ -50,9 +53,9 @@ class FrameMeans:
         return {name: float(total.mean()) / self.count for name, total in self.sums.items()}
 
 
-def frame_figures(made: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """Return all figures of made clips, (B, T) each."""
-    return {name: measure(made, real) for name, measure in FIGURES.items()}
+def frame_figures(made: Tensor, real: Tensor, more: Mapping[str, Measure] | None = None) -> dict[str, Tensor]:
+    """Return all figures of made clips, (B, T) each: those of FIGURES, and more, by name."""
+    return {name: measure(made, real) for name, measure in {**FIGURES, **(more or {})}.items()}
 
 
 def best(tries: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -130,7 +133,14 @@ def attempts(model: Model, whole: Tensor, samples: int, seed: int) -> tuple[Tens
 
 
 def measure_fidelity(
-    model: Model, source: ClipSource, spans: list[Span], *, count: int, samples: int = 1, seed: int = 0
+    model: Model,
+    source: ClipSource,
+    spans: list[Span],
+    *,
+    count: int,
+    samples: int = 1,
+    seed: int = 0,
+    more: Mapping[str, Measure] | None = None,
 ) -> dict[str, Any]:
     """Measure what a model makes of real clips beside the truth.
 
@@ -141,6 +151,7 @@ def measure_fidelity(
         count: windows of them; see `footage.evaluation.real_windows`.
         samples: futures, or translations, of each; 1 where there is but one.
         seed: of the choice of windows, and of everything random.
+        more: figures of frames beside FIGURES, by name, such as LPIPS.
 
     Returns:
         `model`, `plain` where there is a plain answer, and, with several samples, `best`: figures by name; `by_frame`,
@@ -156,10 +167,10 @@ def measure_fidelity(
         whole = from_uint8(windows)
         real, answer, tries = attempts(model, whole, samples, seed + top.count * samples)
         if answer is not None:
-            plain.add(frame_figures(answer, real))
+            plain.add(frame_figures(answer, real, more))
         figures = []
         for number, made in enumerate(tries):
-            figures.append(frame_figures(made, real))
+            figures.append(frame_figures(made, real, more))
             mine.add(figures[-1])
             if number == 0 and made.shape[2] > 1:
                 fakes.add(to_uint8(made))

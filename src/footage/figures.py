@@ -43,8 +43,8 @@ class Network:
     """SHA-256 of its weights, or of what else defines it."""
     size: int
     """Length of a feature vector."""
-    of: Literal["clip", "frame"]
-    """Whether it describes whole clips, or single frames."""
+    of: Literal["clip", "frame", "pair"]
+    """Whether it describes whole clips, or single frames, or compares pairs of frames."""
     classes: int = 0
     """Number of classes that it tells apart; 0 for none."""
     note: str = ""

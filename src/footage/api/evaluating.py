@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from footage.figures import Evaluation
+    from footage.measurement import Options
+    from footage.report.content import Kind
 
 NO_CACHE = "none"
 """What `cache` is where nothing is to be kept."""
@@ -73,7 +77,8 @@ def evaluate(
         windows: windows of long videos to follow over time.
         networks: names of feature networks with commas between them; left out, those that there are weights of, else
             random ones.
-        weights: the file of an official network.
+        weights: the file of an official network, or a folder with those of several; with those of LPIPS, answers are
+            compared with the truth by it too.
         evaluator: the file of a network that `footage evaluator train` made.
         resamples: how often clips are drawn anew for confidence intervals; 0 for none.
         guide: the data set that a translator between two was given.
@@ -101,11 +106,7 @@ def evaluate(
     if to is not None and Path(to).suffix != ".json":
         raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
     kind, jobs, report = reporting.wanted(made, real, every=all, compare=compare, report=report, to=to)
-    from footage import figures
-    from footage.config import TrainConfig
-    from footage.measurement import Options, measure
-    from footage.measurement.store import default_folder
-    from footage.training.fit import find_place
+    from footage.measurement import Options
 
     options = Options(
         metrics=_names(metrics),
@@ -119,32 +120,67 @@ def evaluate(
         evaluator=evaluator,
         guide=guide,
         fit=fit,
-        device=find_place(TrainConfig(device=device)).device,
-        cache=None if str(cache) == NO_CACHE else Path(cache or default_folder()),
+        device=_device(device),
+        cache=_cache(cache),
     )
-    console = make_console(quiet)
+    return _Task(real, chosen, options, make_console(quiet)).run(kind, jobs, report, to)
 
-    def measured(job: str | Path, beside: Path | None) -> Evaluation:
-        assert real is not None, "what is measured anew has something to be measured by"
-        with console.status("measuring") as status:
-            found = measure(job, real, chosen, options, to=beside, say=status.update)
-        _tell(found, console)
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of everything that is measured."""
+
+    real: str | Path | None
+    """What it is judged by; None where all was measured before."""
+    protocol: Protocol
+    """How."""
+    options: Options
+    """What else was asked for."""
+    console: Console
+    """Where it is told."""
+
+    def measured(self, job: str | Path, beside: Path | None) -> Evaluation:
+        """Measure something and tell what was found; pictures are put beside a .json file."""
+        from footage.measurement import measure
+
+        assert self.real is not None, "what is measured anew has something to be measured by"
+        with self.console.status("measuring") as status:
+            found = measure(job, self.real, self.protocol, self.options, to=beside, say=status.update)
+        _tell(found, self.console)
         return found
 
-    def drawn(job: str | Path, beside: Path) -> tuple[str, str]:
-        assert real is not None, "what is measured anew has something to be measured by"
-        return reporting.videos(job, real, chosen, options, beside)
+    def drawn(self, job: str | Path, beside: Path) -> tuple[str, str]:
+        """Write videos of something beside a .json file, and return their names."""
+        assert self.real is not None, "what is measured anew has something to be measured by"
+        return reporting.videos(job, self.real, self.protocol, self.options, beside)
 
-    if report is None:
-        found = measured(jobs[0], to)
+    def run(self, kind: Kind, jobs: Sequence[str | Path], report: Path | None, to: Path | None) -> Evaluation:
+        """Measure all, write what is to be written, and return the figures that the verb returns."""
+        from footage import figures
+
+        if report is None:
+            found = self.measured(jobs[0], to)
+            if to is not None:
+                figures.write(Path(to), found)
+        else:
+            found = reporting.write(kind, jobs, Path(report), self.measured, self.drawn, to)
+            self.console.print(f"the report is {report}", highlight=False)
         if to is not None:
-            figures.write(Path(to), found)
-    else:
-        found = reporting.write(kind, jobs, Path(report), measured, drawn, to)
-        console.print(f"the report is {report}", highlight=False)
-    if to is not None:
-        console.print(f"all figures in {to}", highlight=False)
-    return found
+            self.console.print(f"all figures in {to}", highlight=False)
+        return found
+
+
+def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> str:
+    from footage.config import TrainConfig
+    from footage.training.fit import find_place
+
+    return find_place(TrainConfig(device=name)).device
+
+
+def _cache(folder: Path | None) -> Path | None:
+    from footage.measurement.store import default_folder
+
+    return None if str(folder) == NO_CACHE else Path(folder or default_folder())
 
 
 def _tell(found: Evaluation, console: Console) -> None:

@@ -111,7 +111,7 @@ def _climbed(made: Made) -> Table:
 def convert_evaluator(
     file: Path,
     *,
-    network: Literal["i3d", "i3d-kinetics", "inception", "c3d", "videomae", "vjepa"],
+    network: Literal["i3d", "i3d-kinetics", "inception", "c3d", "videomae", "vjepa", "lpips-alex", "lpips-vgg"],
     to: Path,
     sha256: str | None = None,
     quiet: bool = False,
@@ -119,7 +119,8 @@ def convert_evaluator(
     """Turn a published file of weights into safetensors, once its hash was checked; nothing in it can run code.
 
     Args:
-        file: the file as published; of c3d the .npz file, with mean2.npz beside it.
+        file: the file as published; of c3d the .npz file, with mean2.npz beside it; of lpips-alex and lpips-vgg
+            torchvision's file of the trunk, with alex.pth or vgg.pth, the heads, beside it.
         network: the network that it is for; see: footage evaluator list.
         to: the folder for what is made.
         sha256: what the file's SHA-256 should be, where the true one is not known to us.
@@ -150,6 +151,11 @@ def list_evaluators(*, quiet: bool = False) -> list[str]:
     for name, entry in OFFICIAL.items():
         console.print(f"{name:<13} {entry.what}", highlight=False)
         console.print(f"  file        {entry.file}, from {entry.url}", highlight=False, soft_wrap=True)
-        known = entry.sha256 or "not known to us: convert it with --sha256; figures will say so"
-        console.print(f"  SHA-256     {known}\n", highlight=False, soft_wrap=True)
+        unknown = "not known to us: convert it with --sha256; figures will say so"
+        console.print(f"  SHA-256     {entry.sha256 or unknown}", highlight=False, soft_wrap=True)
+        if entry.beside is not None:
+            beside = entry.beside
+            console.print(f"  beside it   {beside.file}, from {beside.url}", highlight=False, soft_wrap=True)
+            console.print(f"  SHA-256     {beside.sha256 or unknown}", highlight=False, soft_wrap=True)
+        console.print()
     return list(OFFICIAL)

@@ -16,7 +16,7 @@ from footage.errors import ConfigError
 
 Frames = npt.NDArray[np.uint8]
 Tier = Literal["A", "B", "C"]
-Unit = Literal["clip", "frame"]
+Unit = Literal["clip", "frame", "pair"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class About:
     size: int
     """Length D of a feature vector."""
     of: Unit
-    """Whether there is one vector for each clip or one for each frame."""
+    """Whether there is one vector for each clip or one for each frame; `pair` for a distance of two frames."""
     classes: tuple[str, ...] | None
     """What its logits are about, in their order; None where it has none."""
     least: tuple[int, int, int] = (1, 1, 1)

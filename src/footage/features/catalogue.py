@@ -40,7 +40,8 @@ def extractors(
         device: where they run.
 
     Raises:
-        ConfigError: a name is not known, or `learned` is asked for without `evaluator`.
+        ConfigError: a name is not known or that of a network that compares pairs, or `learned` is asked for without
+            `evaluator`.
         ModelError: a file is missing, another one than it should be, damaged, or has not passed the ladder.
     """
     found: list[Extractor] = []
@@ -52,6 +53,8 @@ def extractors(
                 remedy = "give --evaluator FILE, made with: footage evaluator train DATASET --to FILE"
                 raise ConfigError('feature network "learned" has no file', remedy)
             found.append(load_learned(evaluator, device))
+        elif name in OFFICIAL and OFFICIAL[name].of == "pair":
+            raise ConfigError(f"{name} compares pairs of frames and makes no features", "give another network")
         elif name in OFFICIAL:
             found.append(load_official(name, weights, sha256=sha256, device=device))
         else:

@@ -14,10 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from footage.features import c3d, i3d, inception, vit
+from footage import files
+from footage.features import c3d, i3d, inception, lpips, vit
 
 NOT_PINNED = "hash not pinned"
 """What stands beside every figure of a network whose file's true hash is not known to us."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A second published file, which has to lie beside the first."""
+
+    file: str
+    """Its name as published."""
+    url: str
+    """Where the project that published it has it."""
+    sha256: str | None
+    """SHA-256 of the file; None where we know of no one who wrote it down."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +47,8 @@ class Official:
     """What it is, in a few words."""
     size: int
     """Length of a feature vector."""
-    of: Literal["clip", "frame"]
-    """Whether there is one vector for each clip or one for each frame."""
+    of: Literal["clip", "frame", "pair"]
+    """Whether there is one vector for each clip or one for each frame, or a distance of each two frames."""
     classes: int
     """Number of logits; 0 for none."""
     build: Callable[[], nn.Module] | None
@@ -48,6 +61,20 @@ class Official:
     """Frames that clips must have; None for any number."""
     note: str = ""
     """What stands beside every figure."""
+    beside: Beside | None = None
+    """The second file; the digest of both is that of their hashes, one after the other."""
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 that identifies all its files; None where that of one is not known."""
+        if self.beside is None or self.sha256 is None or self.beside.sha256 is None:
+            return self.sha256 if self.beside is None else None
+        return together(self.sha256, self.beside.sha256)
+
+
+def together(*digests: str) -> str:
+    """Return what identifies several files by the SHA-256 of each."""
+    return digests[0] if len(digests) == 1 else files.bytes_digest("".join(digests).encode())
 
 
 def _without_counters(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -135,7 +162,7 @@ OFFICIAL: Mapping[str, Official] = {
     ),
     "c3d": Official(
         "conv3d_deepnetA_ucf.npz",
-        "https://github.com/rezoo/tgan2/releases/tag/v1.0, with mean2.npz from there beside it",
+        "https://github.com/rezoo/tgan2/releases/tag/v1.0",
         None,
         "C3D, Sports-1M, fine-tuned on UCF-101: the Inception Score of video",
         4096,
@@ -144,6 +171,7 @@ OFFICIAL: Mapping[str, Official] = {
         c3d.C3D,
         _c3d_tensors,
         frames=c3d.FRAMES,
+        beside=Beside("mean2.npz", "https://github.com/rezoo/tgan2/releases/tag/v1.0", None),
     ),
     "videomae": Official(
         "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
@@ -168,6 +196,40 @@ OFFICIAL: Mapping[str, Official] = {
         lambda: vit.VideoTransformer(vit.VJEPA),
         _vjepa_tensors,
         least=(2, 1, 1),
+    ),
+    "lpips-alex": Official(
+        "alexnet-owt-7be5be79.pth",
+        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        "LPIPS v0.1 with AlexNet: frames of answers beside the truth",
+        sum(lpips.ALEXNET.widths),
+        "pair",
+        0,
+        lambda: lpips.Lpips(lpips.ALEXNET),
+        lpips.renamed,
+        lpips.LEAST["lpips-alex"],
+        beside=Beside(
+            "alex.pth",
+            "https://github.com/richzhang/PerceptualSimilarity (lpips/weights/v0.1/)",
+            "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        ),
+    ),
+    "lpips-vgg": Official(
+        "vgg16-397923af.pth",
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        "LPIPS v0.1 with VGG-16: frames of answers beside the truth",
+        sum(lpips.VGG16.widths),
+        "pair",
+        0,
+        lambda: lpips.Lpips(lpips.VGG16),
+        lpips.renamed,
+        lpips.LEAST["lpips-vgg"],
+        beside=Beside(
+            "vgg.pth",
+            "https://github.com/richzhang/PerceptualSimilarity (lpips/weights/v0.1/)",
+            "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        ),
     ),
 }
 """Every published network by name. A hash was taken over where at least two projects that have the file wrote down the

@@ -18,11 +18,12 @@ from torch import Tensor
 from footage import __version__, files
 from footage.errors import ConfigError, ModelError
 from footage.features.base import About, Extractor, Frozen, tensors_digest
-from footage.features.official import NOT_PINNED, OFFICIAL, Official
+from footage.features.lpips import Perceptual
+from footage.features.official import NOT_PINNED, OFFICIAL, Official, together
 from footage.features.script import ScriptExtractor
 
-SECOND = "mean2.npz"
-"""The file that has to lie beside that of C3D."""
+HASHED = 12
+"""Letters of its tensors' hash in the name of a converted file."""
 
 
 def find(network: str, weights: Path | None) -> Path:
@@ -37,17 +38,21 @@ def find(network: str, weights: Path | None) -> Path:
     """
     entry = OFFICIAL[network]
     if weights is not None and weights.is_dir():
-        converted = sorted(weights.glob(f"{network}-*.safetensors"))
+        converted = sorted(weights.glob(f"{network}-{'[0-9a-f]' * HASHED}.safetensors"))
         for path in (*converted, weights / entry.file):
             if path.is_file():
                 return path
     elif weights is not None and weights.is_file():
         return weights
     hash_is = f"SHA-256 {entry.sha256}" if entry.sha256 else "no hash of it is known to us"
+    second, fetch = "", f"fetch it from {entry.url}"
+    if entry.beside is not None:
+        known = f" (SHA-256 {entry.beside.sha256})" if entry.beside.sha256 else ""
+        second, fetch = f" with {entry.beside.file}{known} beside it", f"{fetch} and {entry.beside.url}"
     where = "no --weights were given" if weights is None else f'there is none at "{weights}"'
     raise ModelError(
-        f"{network} needs the file {entry.file} ({entry.what}; {hash_is}), and {where}",
-        f"fetch it from {entry.url}, then give --weights FILE; footage downloads nothing",
+        f"{network} needs the file {entry.file} ({entry.what}; {hash_is}){second}, and {where}",
+        f"{fetch}, then give --weights FILE; footage downloads nothing",
     )
 
 
@@ -65,45 +70,61 @@ def checked(network: str, path: Path, sha256: str | None = None) -> tuple[str, s
     Raises:
         ModelError: it is another file, or its hash is not known and was not given.
     """
-    entry, digest = OFFICIAL[network], _digest_of(network, path)
-    expected = entry.sha256 or (sha256.strip().lower() if sha256 else None)
-    if expected is None:
+    entry = OFFICIAL[network]
+    digests = [_digest_of(path, entry.sha256, entry.file, entry.url, network)]
+    if entry.beside is not None:
+        beside = entry.beside
+        second = path.with_name(beside.file)
+        if not second.is_file():
+            raise ModelError(f"{path.name} needs {beside.file} beside it", f"fetch it from {beside.url}")
+        digests.append(_digest_of(second, beside.sha256, beside.file, beside.url, network))
+    digest = together(*digests)
+    if entry.digest is None and sha256 is None:
         raise ModelError(
             f"no hash of {entry.file} is known to us, so {path.name} cannot be told from another file",
             f"convert it with --sha256 {digest} if you trust where you have it from; figures will say: {NOT_PINNED}",
         )
-    if digest != expected:
+    if entry.digest is None and sha256 is not None and digest != sha256.strip().lower():
         raise ModelError(
-            f"{path.name} has the SHA-256 {digest}, {entry.file} for {network} has {expected}",
+            f"{path.name} has the SHA-256 {digest}, {sha256} was given for {network}",
             f"fetch {entry.file} again from {entry.url}",
         )
     notes = [entry.note] if entry.note else []
-    return digest, "; ".join([*notes, NOT_PINNED] if entry.sha256 is None else notes)
+    return digest, "; ".join([*notes, NOT_PINNED] if entry.digest is None else notes)
 
 
-def _digest_of(network: str, path: Path) -> str:
-    """Return a file's SHA-256; for C3D that of both files' hashes."""
+def _digest_of(path: Path, known: str | None, file: str, url: str, network: str) -> str:
+    """Return a file's SHA-256.
+
+    Raises:
+        ModelError: it is not the one that is known.
+    """
     digest = files.file_digest(path)
-    if network != "c3d":
-        return digest
-    second = path.with_name(SECOND)
-    if not second.is_file():
-        raise ModelError(f"{path.name} needs {SECOND} beside it", f"fetch both from {OFFICIAL['c3d'].url}")
-    return files.bytes_digest((digest + files.file_digest(second)).encode())
+    if known is not None and digest != known:
+        raise ModelError(
+            f"{path.name} has the SHA-256 {digest}, {file} for {network} has {known}", f"fetch {file} again from {url}"
+        )
+    return digest
 
 
 def _tensors(network: str, path: Path) -> dict[str, Tensor]:
     """Read a published file, in our names. Nothing in it can run code."""
-    rename = OFFICIAL[network].rename
+    rename, beside = OFFICIAL[network].rename, OFFICIAL[network].beside
     assert rename is not None, f"{network} is a program"
     try:
+        paths = [path] if beside is None else [path, path.with_name(beside.file)]
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as one, np.load(path.with_name(SECOND), allow_pickle=False) as two:
-                return rename({**one, "mean": two["mean"]})
-        return rename(torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)))
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
+            return rename({name: value for part in paths for name, value in _arrays(part).items()})
+        parts = [torch.load(p, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(p)) for p in paths]
+        return rename(parts[0] if beside is None else {**parts[0], **parts[1]})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
         what = f"{path} cannot be read as {OFFICIAL[network].file} ({type(error).__name__}: {str(error)[:200]})"
         raise ModelError(what, f"fetch it again from {OFFICIAL[network].url}") from None
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)
 
 
 def convert(path: Path, network: str, to: Path, sha256: str | None = None) -> Path:
@@ -127,7 +148,7 @@ def convert(path: Path, network: str, to: Path, sha256: str | None = None) -> Pa
     said = {"network": network, "source": path.name, "source_sha256": digest, "note": note}
     own = tensors_digest(tensors.items())
     table = {**said, "tensors_sha256": own, "made_by": f"footage {__version__}"}
-    made = to / f"{network}-{own[:12]}.safetensors"
+    made = to / f"{network}-{own[:HASHED]}.safetensors"
     with files.replacing(made) as temporary:
         save_file(tensors, temporary, metadata={"footage": json.dumps(table)})
     return made
@@ -151,7 +172,7 @@ def _converted(network: str, path: Path) -> tuple[dict[str, Tensor], str, str]:
         raise ModelError(f"{path} is for {table.get('network')}, not for {network}", remedy)
     if tensors_digest(tensors.items()) != own:
         raise ModelError(f"{path} was altered after it was converted (its tensors' digest differs)", remedy)
-    if OFFICIAL[network].sha256 not in (None, digest):
+    if OFFICIAL[network].digest not in (None, digest):
         raise ModelError(f"{path} was converted from another file than {OFFICIAL[network].file}", remedy)
     return tensors, digest, note
 
@@ -181,7 +202,7 @@ def _fitting(network: str, tensors: Mapping[str, Tensor], path: Path) -> torch.n
 def load_official(
     network: str, weights: Path | None, *, sha256: str | None = None, device: torch.device | str = "cpu"
 ) -> Extractor:
-    """Load a published network from a file as published, or as `convert` made it.
+    """Load a published network that makes features from a file as published, or as `convert` made it.
 
     Args:
         network: its name.
@@ -192,18 +213,31 @@ def load_official(
     Raises:
         ModelError: the file is missing, another one, damaged or altered.
     """
+    entry = OFFICIAL[network]
+    if entry.rename is not None:
+        return Frozen(*_loaded(network, weights, sha256), device)
+    path = find(network, weights)
+    digest, note = checked(network, path, sha256)
+    content = path.read_bytes()
+    if files.bytes_digest(content) != digest:
+        raise ModelError(f"{path} changed while it was read", "try again")
+    return ScriptExtractor(content, _about(network, entry, digest, note))
+
+
+def load_perceptual(network: str, weights: Path | None, *, device: torch.device | str = "cpu") -> Perceptual:
+    """Load a published network that compares pairs of frames, see `load_official`."""
+    return Perceptual(*_loaded(network, weights, None), device)
+
+
+def _loaded(network: str, weights: Path | None, sha256: str | None) -> tuple[torch.nn.Module, About]:
+    """Return a network of our own code with its weights, and what it is."""
     entry, path = OFFICIAL[network], find(network, weights)
     if path.suffix == ".safetensors":
         tensors, digest, note = _converted(network, path)
-        return Frozen(_fitting(network, tensors, path), _about(network, entry, digest, note), device)
-    digest, note = checked(network, path, sha256)
-    about = _about(network, entry, digest, note)
-    if entry.rename is None:
-        content = path.read_bytes()
-        if files.bytes_digest(content) != digest:
-            raise ModelError(f"{path} changed while it was read", "try again")
-        return ScriptExtractor(content, about)
-    return Frozen(_fitting(network, _tensors(network, path), path), about, device)
+    else:
+        digest, note = checked(network, path, sha256)
+        tensors = _tensors(network, path)
+    return _fitting(network, tensors, path), _about(network, entry, digest, note)
 
 
 def _about(network: str, entry: Official, digest: str, note: str) -> About:

@@ -2,65 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from footage.data.clips import ClipSource, Span
+from footage.features.lpips import Perceptual
 from footage.fidelity import measure_fidelity
-from footage.figures import Better, Curve, Figure, Line
+from footage.figures import Better, Curve, Figure, Line, Tier
 from footage.model import Model
 
-WORDS: dict[str, tuple[str, Better]] = {
-    "mse": ("squared error, summed over a frame", "lower"),
-    "mae": ("absolute error, summed over a frame", "lower"),
-    "psnr": ("PSNR, dB", "higher"),
-    "ssim": ("SSIM", "higher"),
-}
-"""Figures of single frames: name -> label and best value."""
+
+@dataclass(frozen=True)
+class Kind:
+    """A figure of single frames."""
+
+    name: str
+    """An identifier."""
+    label: str
+    """What it is printed as."""
+    better: Better
+    """Which value is best."""
+    tier: Tier = "D"
+    """As in `footage.figures.Figure`."""
+    networks: tuple[str, ...] = ()
+    """Name of the network; empty for none."""
+    note: str = ""
+    """What else must be known."""
+
+
+KINDS = (
+    Kind("mse", "squared error, summed over a frame", "lower"),
+    Kind("mae", "absolute error, summed over a frame", "lower"),
+    Kind("psnr", "PSNR, dB", "higher"),
+    Kind("ssim", "SSIM", "higher"),
+)
+"""Figures that need no network."""
+LPIPS = {"lpips-alex": ("lpips", "LPIPS (AlexNet)"), "lpips-vgg": ("lpips_vgg", "LPIPS (VGG-16)")}
+"""Figures of networks that compare pairs of frames: the network's name -> the figure's name and label."""
 
 
 def fidelity(
-    model: Model, source: ClipSource, spans: list[Span], *, count: int, samples: int, seed: int
+    model: Model,
+    source: ClipSource,
+    spans: list[Span],
+    *,
+    count: int,
+    samples: int,
+    seed: int,
+    nets: Sequence[Perceptual] = (),
 ) -> tuple[list[Figure], list[Curve]]:
     """Measure predictions, translations or reconstructions beside the truth; see `footage.fidelity.measure_fidelity`.
 
     `plain` of a figure is that of the plainest answer there is; of several tries the best one has a figure of its own.
+
+    Raises:
+        ConfigError: the frames are too small for one of the networks `nets`.
     """
-    found = measure_fidelity(model, source, spans, count=count, samples=samples, seed=seed)
+    kinds = list(KINDS)
+    for net in nets:
+        name, label = LPIPS[net.about.name]
+        notes = [text for text in (net.about.note, net.caution(*source.shape[:2])) if text]
+        kinds.append(Kind(name, label, "lower", "A", (net.about.name,), "; ".join(notes)))
+    more = {LPIPS[net.about.name][0]: net for net in nets}
+    found = measure_fidelity(model, source, spans, count=count, samples=samples, seed=seed, more=more)
     figures, clips = [], (found["clips"], found["clips"])
-    for name, (label, better) in WORDS.items():
-        plain = found["plain"][name] if "plain" in found else None
-        figures.append(_figure(name, label, found["model"][name], better, clips, seed, plain))
+    for kind in kinds:
+        plain = found["plain"][kind.name] if "plain" in found else None
+        figures.append(_figure(kind, kind.name, kind.label, found["model"][kind.name], clips, seed, plain))
         if "best" in found:
-            label = f"{label}, best of {found['samples']}"
-            figures.append(_figure(f"best_{name}", label, found["best"][name], better, clips, seed, None))
-    curves = [_curve(found, name, label, clips) for name, (label, _) in WORDS.items()]
-    return figures, curves
+            name, label = f"best_{kind.name}", f"{kind.label}, best of {found['samples']}"
+            figures.append(_figure(kind, name, label, found["best"][kind.name], clips, seed, None))
+    return figures, [_curve(found, kind, clips) for kind in kinds]
 
 
 def _figure(
-    name: str, label: str, value: float, better: Better, clips: tuple[int, int], seed: int, plain: float | None
+    kind: Kind, name: str, label: str, value: float, clips: tuple[int, int], seed: int, plain: float | None
 ) -> Figure:
     return Figure(
         metric="fidelity",
         name=name,
         label=label,
         value=value,
-        better=better,
-        tier="D",
-        networks=(),
-        by_network=(),
+        better=kind.better,
+        tier=kind.tier,
+        networks=kind.networks,
+        by_network=(value,) if kind.networks else (),
         interval=None,
         floor=None,
         clips=clips,
         seeds=(seed,),
         repeats=(value,),
         plain=plain,
+        note=kind.note,
     )
 
 
-def _curve(found: dict[str, Any], name: str, label: str, clips: tuple[int, int]) -> Curve:
-    lines = [Line("made", tuple(found["by_frame"][name]))]
+def _curve(found: dict[str, Any], kind: Kind, clips: tuple[int, int]) -> Curve:
+    lines = [Line("made", tuple(found["by_frame"][kind.name]))]
     if "plain_by_frame" in found:
-        lines.append(Line("plain", tuple(found["plain_by_frame"][name])))
+        lines.append(Line("plain", tuple(found["plain_by_frame"][kind.name])))
     x = tuple(float(number) for number in range(1, found["frames"] + 1))
-    return Curve("fidelity", name, label, "frame", "", x, tuple(lines), "D", clips)
+    return Curve("fidelity", kind.name, kind.label, "frame", "", x, tuple(lines), kind.tier, clips)

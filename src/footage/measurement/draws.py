@@ -31,8 +31,10 @@ class Draws:
     @classmethod
     def of(cls, clips: int, number: int, seed: int, side: int) -> Draws:
         """Draw `clips` clips `number` times; sides are told apart, networks are not."""
-        drawn = [counts(clips, draw, seed, side).astype(np.uint8) for draw in range(number)]
-        return cls(np.stack(drawn) if drawn else np.empty((0, clips), dtype=np.uint8))
+        weights = np.empty((number, clips), dtype=np.uint8)
+        for draw in range(number):
+            weights[draw] = counts(clips, draw, seed, side)
+        return cls(weights)
 
     def __len__(self) -> int:
         return len(self.weights)

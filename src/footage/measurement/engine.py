@@ -15,6 +15,7 @@ from footage import __version__
 from footage.data.clips import Labels, Span
 from footage.errors import ConfigError, nearest
 from footage.features.base import About, Extractor
+from footage.features.lpips import Perceptual
 from footage.figures import Curve, Evaluation, Figure, Interval, Memorisation, Work
 from footage.measurement import distances, diversity, motion
 from footage.measurement.answers import fidelity
@@ -25,7 +26,7 @@ from footage.measurement.evidence import Evidence
 from footage.measurement.floor import floor_of
 from footage.measurement.horizon import VIDEOS, Long, follow, over_time
 from footage.measurement.memorisation import search, worst_pairs
-from footage.measurement.networks import network_of, networks
+from footage.measurement.networks import comparing, network_of, networks, perceptual
 from footage.measurement.pairs import save_pairs
 from footage.measurement.plan import Options, Plan, answering, plan, side_of
 from footage.measurement.sides import Clips, Made, Read
@@ -132,6 +133,11 @@ class _Task:
         self.nets: list[Extractor] = []
         if self.moves and (not asked or any(METRICS[name].needs != "answers" for name in asked)):
             self.nets = networks(options, plan.shape.channels)
+        self.comparing: list[Perceptual] = []
+        if model is not None and self.wants("fidelity"):
+            self.comparing = perceptual(options)
+        elif model is None and (unused := comparing(options)):
+            self.warnings.append(f"{', '.join(unused)}: there are no answers that could stand beside the truth")
 
     def wants(self, name: str) -> bool:
         """Whether a metric was asked for, or nothing in particular was."""
@@ -151,12 +157,13 @@ class _Task:
             self._check_found(name, memorisation)
         sides = (self.plan.made, self.plan.real)
         described = [side_of(side, clips, self.plan.protocol) for side, clips in zip(sides, self.clips, strict=True)]
+        abouts = [net.about for net in self.nets] + [net.about for net in self.comparing]
         return Evaluation(
             made=described[0],
             real=described[1],
             protocol=self.plan.protocol,
             seed=self.options.seed,
-            networks=tuple(network_of(net) for net in self.nets),
+            networks=tuple(network_of(about) for about in abouts),
             floor=self.floor_how,
             figures=tuple(self.figures),
             curves=tuple(self.curves),
@@ -182,8 +189,11 @@ class _Task:
             count=self.plan.protocol.clips,
             samples=self.options.samples,
             seed=self.options.seed,
+            nets=self.comparing,
         )
         self.clock.add("answers", since)
+        said = [figure for figure in figures if figure.networks and figure.note and not figure.name.startswith("best_")]
+        self.warnings += [f"{figure.label}: {figure.note}" for figure in said]
         self.figures += figures
         self.curves += curves
 

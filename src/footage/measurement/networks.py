@@ -1,4 +1,4 @@
-"""Which feature networks an evaluation uses: those that were asked for, else those that there are weights of."""
+"""Which networks an evaluation uses: those that were asked for, else those that there are weights of."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 
 from footage.errors import ConfigError
-from footage.features.base import Extractor
+from footage.features.base import About, Extractor
 from footage.features.catalogue import LEARNED, RANDOM, extractors
+from footage.features.lpips import Perceptual
 from footage.features.official import OFFICIAL
+from footage.features.weights import load_perceptual
 from footage.figures import Network
 from footage.measurement.plan import Options
 
@@ -26,10 +28,7 @@ def networks(options: Options, channels: int) -> list[Extractor]:
         ConfigError: a name is not known, or a file of weights does not tell which network it is for.
         ModelError: a file is missing, another one than it should be, or damaged.
     """
-    names = options.networks or (
-        *(() if options.weights is None else names_in(options.weights)),
-        *(() if options.evaluator is None else (LEARNED,)),
-    )
+    names = tuple(name for name in _names(options) if not _compares(name))
     found = extractors(
         names or (RANDOM,),
         channels,
@@ -41,6 +40,33 @@ def networks(options: Options, channels: int) -> list[Extractor]:
     if len(set(twice)) < len(twice):
         raise ConfigError(f"networks are {', '.join(names)}, and one comes twice", "name each once")
     return found
+
+
+def comparing(options: Options) -> tuple[str, ...]:
+    """Return the names of the networks that compare answers with the truth, frame by frame."""
+    return tuple(dict.fromkeys(name for name in _names(options) if _compares(name)))
+
+
+def perceptual(options: Options) -> list[Perceptual]:
+    """Return the networks that compare answers with the truth; there are none without weights.
+
+    Raises:
+        ConfigError: a file of weights does not tell which network it is for.
+        ModelError: a file is missing, another one than it should be, or damaged.
+    """
+    device = torch.device(options.device)
+    return [load_perceptual(name, options.weights, device=device) for name in comparing(options)]
+
+
+def _names(options: Options) -> tuple[str, ...]:
+    return options.networks or (
+        *(() if options.weights is None else names_in(options.weights)),
+        *(() if options.evaluator is None else (LEARNED,)),
+    )
+
+
+def _compares(name: str) -> bool:
+    return name in OFFICIAL and OFFICIAL[name].of == "pair"
 
 
 def names_in(weights: Path) -> tuple[str, ...]:
@@ -64,7 +90,6 @@ def names_in(weights: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def network_of(net: Extractor) -> Network:
+def network_of(about: About) -> Network:
     """Describe a network for figures.json."""
-    about = net.about
     return Network(about.name, about.tier, about.digest, about.size, about.of, len(about.classes or ()), about.note)

@@ -56,6 +56,7 @@ MEANINGS: dict[str, str] = {
     "psnr": "Signal to noise of answers in dB: pixel by pixel beside the truth. Blurred averages do well here.",
     "ssim": "Likeness of local structure beside the truth, up to 1.",
     "lpips": "Distance beside the truth as a network sees it, which is closer to what people see.",
+    "lpips_vgg": "The same as another network sees it; not comparable with the first.",
 }
 """Name of a figure -> what it says."""
 BEST_OF = "The best of several answers to each clip, which is fair where there are many right ones. "
@@ -74,6 +75,8 @@ CURVES: dict[str, str] = {
     "ssim": "SSIM of each frame of the answers.",
     "mse": "Squared error of each frame of the answers.",
     "mae": "Absolute error of each frame of the answers.",
+    "lpips": "LPIPS of each frame of the answers: 0 is equal.",
+    "lpips_vgg": "LPIPS of each frame of the answers by another network: 0 is equal.",
 }
 """Name of a curve -> what it says."""
 DIRECTIONS: dict[Better, str] = {
