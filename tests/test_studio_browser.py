@@ -217,6 +217,42 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     page.wait_for_selector(".job.cancelled", timeout=20_000)
 
 
+def test_latent_sliders_are_moved_and_kept(page: Page, server: Server) -> None:
+    page.goto("/generate")
+    page.locator("#generate select[name=model]").select_option("tiny")
+    page.locator("#generate [name=count]").fill("1")
+    page.locator("#generate [name=seconds]").fill("0.6")
+    page.locator("#labels input").first.fill("1")
+    sliders = page.locator("#sliders input[type=range]")
+    assert sliders.count() == 8 and page.get_by_label("Slider 2").count() == 1
+    first = page.get_by_label("Slider 1")
+    first.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert first.input_value() == "0.3" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0.3"
+    page.get_by_role("button", name="All to 0").click()
+    assert first.input_value() == "0" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0"
+    first.fill("2")
+    page.get_by_label("Slider 3").fill("-1.5")
+    page.locator("#generate button.primary").click()
+    page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=40_000)
+    library = server.studio.library
+    (entry,) = library.query(limit=1).entries
+    assert entry.settings["sliders"] == {"1": 2.0, "3": -1.5} and entry.label == "walk"
+    page.goto(f"/clip/{entry.id}")
+    page.locator("a[href^='/generate?']").click()
+    page.wait_for_selector("#sliders input")
+    assert page.get_by_label("Slider 1").input_value() == "2"
+    assert page.get_by_label("Slider 3").input_value() == "-1.5"
+    assert page.locator("#labels input").first.input_value() == "1"
+    page.locator("#generate button.primary").click()
+    page.wait_for_function("() => document.querySelector('.job .made a')")
+    page.wait_for_timeout(300)
+    page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=40_000)
+    jobs = [job for job in library.jobs.all() if job.kind == "generate"]
+    assert jobs[0].result == {"clips": [entry.id]}, "the same clip was made again"
+
+
 def test_live_frames_change_and_controls_act(page: Page) -> None:
     page.goto("/live")
     page.locator("[name=model]").select_option("tiny")
@@ -234,6 +270,11 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
     page.wait_for_timeout(1000)  # the promise: within a second
     changed = page.evaluate(look)
     assert sum(abs(a - b) for a, b in zip(now, changed, strict=True)) > 3 * moved, "another seed shows"
+    page.get_by_label("Slider 1").fill("5")
+    page.wait_for_timeout(1000)
+    slid = page.evaluate(look)
+    assert sum(abs(a - b) for a, b in zip(changed, slid, strict=True)) > 3 * moved, "a latent slider acts"
+    assert "sliders=1=5" in str(page.locator("#keep").get_attribute("href"))
     page.wait_for_function("() => Number(document.getElementById('state').dataset.change) >= 1")
     lag = page.evaluate(
         "() => { const v = document.getElementById('live'); return v.buffered.end(0) - v.currentTime; }"
