@@ -127,7 +127,7 @@ class Pages:
         return self._page(
             request,
             "clip.html",
-            "library",
+            "library" if entry.deleted is None else "bin",
             clip=entry,
             albums=self._library.albums.of(clip),
             provenance=self._library.provenance(clip),
@@ -215,6 +215,13 @@ class Pages:
         """A form for the token."""
         return self._page(request, "enter.html", "enter")
 
+    def refused(self, request: Request, status: int, problem: str, remedy: str) -> HTMLResponse:
+        """A page in place of one that there is not, or that cannot be shown: why, and the way back."""
+        said = {"status": status, "problem": "" if problem == "Not Found" else problem, "remedy": remedy}
+        answer = self._page(request, "missing.html", "not_found" if status == 404 else "not_shown", **said)
+        answer.status_code = status
+        return answer
+
     def language(self, request: Request, code: str) -> Response:
         """Choose a language, and go back."""
         if code not in LANGUAGES:
@@ -252,7 +259,7 @@ class Pages:
         address = urlencode(asked.pairs())
         return {
             **{"asked": asked, "clips": page.entries, "total": total, "address": address, "sorts": tuple(SORTS)},
-            **{"filtered": asked.pairs() != [] and [name for name, _ in asked.pairs()] != ["sort"]},
+            **{"filtered": {name for name, _ in asked.pairs()} - {"sort", "bin"} != set()},
         }
 
     def _jobs(self) -> dict[str, Any]:
