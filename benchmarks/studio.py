@@ -4,17 +4,25 @@ Without --library a small one is made, with files. For the figures at 100,000 cl
 
 python benchmarks/library.py --rows 100000 --keep big
 python benchmarks/studio.py [--library big] [--clients 50] [--live 4] [--seconds 120] [--fuzz 0]
+
+The server is a process of its own, the clients are threads of this one; the memory is that of the server and of all
+processes that it has started, shared pages divided among those who share them (PSS).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,10 +59,75 @@ def fill(folder: Path, clips: int) -> None:
             path.unlink()
 
 
-def memory() -> float:
-    """Return the memory that this process takes now, in MB, files that are mapped left out."""
-    text = Path("/proc/self/status").read_text()
-    return float(text.split("RssAnon:")[1].split()[0]) / 1000
+def pss(process: int) -> float:
+    """Return the memory of a process in MB, its part of what it shares; 0 where it has ended."""
+    try:
+        text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    return float(text.split("\nPss:")[1].split()[0]) / 1024
+
+
+def below(process: int) -> list[int]:
+    """Return the processes that a process has started, and these in turn."""
+    found: list[int] = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found += [child, *below(child)]
+    return found
+
+
+@dataclass
+class Memory:
+    """The memory of a server over time."""
+
+    process: int
+    """The server."""
+    own: list[float] = field(default_factory=list)
+    """Of the server's process, MB."""
+    others: list[float] = field(default_factory=list)
+    """Of all that it has started, MB."""
+
+    def look(self) -> None:
+        """Note how much it is now."""
+        self.own.append(pss(self.process))
+        self.others.append(sum(map(pss, below(self.process))))
+
+    def said(self) -> str:
+        """Return what it came to, by thirds of the time."""
+        third = max(1, len(self.own) // 3)
+        both = [a + b for a, b in zip(self.own, self.others, strict=True)]
+        parts = []
+        for name, sizes in (("the server", self.own), ("its processes", self.others), ("together", both)):
+            means = [statistics.mean(sizes[k * third : (k + 1) * third] or sizes[-1:]) for k in range(3)]
+            shown = ", ".join(f"{mean:.1f}" for mean in means)
+            parts.append(f"{name} {shown} MB by thirds, last : middle {means[2] / max(means[1], 1e-9):.3f}")
+        return "memory: " + "; ".join(parts)
+
+
+def serve(folder: Path, models: Path, streams: int) -> None:
+    """Serve a library, say where, and end with the input."""
+    limits = Limits(changes=1e6, burst=10**6, streams=max(4, streams))
+    server = Server(folder, models, Address(port=0), limits)
+    server.start()
+    print(json.dumps({"address": server.address, "csrf": server.studio.keys.csrf}), flush=True)
+    sys.stdin.read()
+    server.stop()
+
+
+@contextlib.contextmanager
+def served(folder: Path, models: Path, streams: int) -> Iterator[tuple[int, str, str]]:
+    """Give the number, the address and the word against forgery of a server in a process of its own."""
+    words = [sys.executable, __file__, "--serve", str(folder), str(models), str(streams)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        said = json.loads(process.stdout.readline())
+        yield process.pid, said["address"], said["csrf"]
+    finally:
+        process.stdin.close()
+        process.wait(30)
 
 
 def alone(client: httpx.Client, ids: list[int], rounds: int) -> list[tuple[str, list[float]]]:
@@ -82,21 +155,17 @@ def alone(client: httpx.Client, ids: list[int], rounds: int) -> list[tuple[str, 
 class Load:
     """Counts what many clients do at once."""
 
-    def __init__(self, server: Server, headers: dict[str, str], ids: list[int], until: float) -> None:
-        self.server, self.headers, self.ids, self.until = server, headers, ids, until
+    def __init__(self, address: str, headers: dict[str, str], ids: list[int], until: float) -> None:
+        self.address, self.headers, self.ids, self.until = address, headers, ids, until
         self.times: list[float] = []
         self.faults: list[str] = []
         self.bytes = [0] * 64
-        self.whole = server.studio.library.get(ids[0]).missing is False and self._has_file(ids[0])
-
-    def _has_file(self, clip: int) -> bool:
-        entry = self.server.studio.library.get(clip)
-        return self.server.studio.library._holding.vault.path(entry.digest, entry.suffix).is_file()
+        self.whole = httpx.get(f"{address}api/clips/{ids[0]}/file", headers=headers).status_code == 200
 
     def browse(self, number: int) -> None:
         """Browse, look and judge until time is up."""
         rng = random.Random(number)
-        with httpx.Client(base_url=self.server.address, headers=self.headers, timeout=60) as client:
+        with httpx.Client(base_url=self.address, headers=self.headers, timeout=60) as client:
             while time.time() < self.until:
                 clip = rng.choice(self.ids)
                 asked = [("GET", "/"), ("GET", "/parts/facets"), ("GET", f"/clip/{clip}"), ("GET", "/api/clips?text=m")]
@@ -117,7 +186,7 @@ class Load:
 
     def watch(self, number: int) -> None:
         """Watch a live stream until time is up, and change its seed now and then."""
-        with httpx.Client(base_url=self.server.address, headers=self.headers, timeout=60) as client:
+        with httpx.Client(base_url=self.address, headers=self.headers, timeout=60) as client:
             live = client.post("/api/live", json={"model": MODEL, "seed": number}).json()["id"]
             changed = time.time()
             try:
@@ -129,7 +198,7 @@ class Load:
                         if time.time() - changed > 5:
                             changed = time.time()
                             httpx.patch(
-                                f"{self.server.address}api/live/{live}",
+                                f"{self.address}api/live/{live}",
                                 json={"seed": int(changed)},
                                 headers=self.headers,
                             )
@@ -175,6 +244,29 @@ def fuzz(folder: Path, examples: int) -> list[str]:
     return faults
 
 
+def load(address: str, headers: dict[str, str], ids: list[int], process: int, options: argparse.Namespace) -> list[str]:
+    """Let many browse and some watch for a while; return what it came to, in lines."""
+    made = Load(address, headers, ids, time.time() + options.seconds)
+    threads = [threading.Thread(target=made.browse, args=(i,)) for i in range(options.clients)]
+    threads += [threading.Thread(target=made.watch, args=(i,)) for i in range(options.live)]
+    memory = Memory(process)
+    for thread in threads:
+        thread.start()
+    while time.time() < made.until - 1:
+        time.sleep(1)
+        memory.look()
+    for thread in threads:
+        thread.join()
+    high = statistics.quantiles(made.times, n=20)[-1]
+    lines = [
+        f"{options.clients} clients and {options.live} live for {options.seconds:.0f} s: {len(made.times):,} requests, "
+        f"median {statistics.median(made.times):.0f} ms, p95 {high:.0f} ms, {len(made.faults)} errors; live "
+        f"{[round(count / 1e6, 1) for count in made.bytes[: options.live]]} MB",
+        memory.said(),
+    ]
+    return [*lines, *made.faults[:5]]
+
+
 def main() -> None:
     """Serve a library, ask, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,48 +276,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--fuzz", type=int, default=0, help="nonsensical requests for each operation")
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    console = Console()
+    if options.serve:
+        return serve(Path(options.serve[0]), Path(options.serve[1]), int(options.serve[2]))
+    console = Console(width=200, highlight=False)
     with tempfile.TemporaryDirectory() as scratch:
         if options.library is None:
             fill(Path(scratch), 200)
-        limits = Limits(changes=1e6, burst=10**6, streams=max(4, options.live))
         folder = options.library or Path(scratch) / "library"
-        server = Server(folder, Path(scratch), Address(port=0), limits)
-        server.start()
-        ids = [entry.id for entry in server.studio.library.query(limit=1000).entries]
-        headers = {"x-csrf-token": server.studio.keys.csrf}
-        table = Table(
-            "request", "median, ms", "p95, ms", "wanted, ms", title=f"{server.studio.library.count():,} clips"
-        )
-        with httpx.Client(base_url=server.address, headers=headers, timeout=60) as client:
-            for name, times in alone(client, ids, options.rounds):
-                high = statistics.quantiles(times, n=20)[-1]
-                table.add_row(name, f"{statistics.median(times):.1f}", f"{high:.1f}", f"{WANTED[name]:.0f}")
-        console.print(table)
-        load = Load(server, headers, ids, time.time() + options.seconds)
-        threads = [threading.Thread(target=load.browse, args=(i,)) for i in range(options.clients)]
-        threads += [threading.Thread(target=load.watch, args=(i,)) for i in range(options.live)]
-        for thread in threads:
-            thread.start()
-        sizes = []
-        while any(thread.is_alive() for thread in threads):
-            time.sleep(1)
-            sizes.append(memory())
-        third = max(1, len(sizes) // 3)
-        growth = statistics.mean(sizes[-third:]) / statistics.mean(sizes[third : 2 * third] or sizes)
-        high = statistics.quantiles(load.times, n=20)[-1]
-        console.print(
-            f"{options.clients} clients and {options.live} live for {options.seconds:.0f} s: "
-            f"{len(load.times):,} requests, "
-            f"median {statistics.median(load.times):.0f} ms, p95 {high:.0f} ms, {len(load.faults)} errors; live "
-            f"{[round(count / 1e6, 1) for count in load.bytes[: options.live]]} MB; "
-            f"memory {max(sizes):.0f} MB with the "
-            f"clients, the last third : the second {growth:.3f}"
-        )
-        for fault in load.faults[:5]:
-            console.print(fault)
-        server.stop()
+        with Library(folder) as library:
+            ids, count = [entry.id for entry in library.query(limit=1000).entries], library.count()
+        table = Table("request", "median, ms", "p95, ms", "wanted, ms", title=f"{count:,} clips")
+        with served(folder, Path(scratch), options.live) as (process, address, csrf):
+            headers = {"x-csrf-token": csrf}
+            with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
+                for name, times in alone(client, ids, options.rounds):
+                    high = statistics.quantiles(times, n=20)[-1]
+                    table.add_row(name, f"{statistics.median(times):.1f}", f"{high:.1f}", f"{WANTED[name]:.0f}")
+            console.print(table)
+            for line in load(address, headers, ids, process, options):
+                console.print(line)
         if options.fuzz:
             faults = fuzz(folder, options.fuzz)
             console.print(

@@ -65,7 +65,9 @@ def test_from_a_folder_to_an_exported_favourite(tmp_path: Path, capsys: pytest.C
     assert run("edit", folder, 2, "--title", "the one", "--notes", "look at it") == 0
     assert run("album", folder, "shown", "--put", 2, 1) == 0
     assert run("view", folder, "kept", "--verdict", "keep", "--sort", "stars") == 0
-    capsys.readouterr()
+    assert run("album", folder, "shown", "--delete") == 0 and run("view", folder, "kept", "--delete") == 0
+    assert run("undo", folder) == 0 and run("undo", folder) == 0
+    assert "album shown deleted" in capsys.readouterr().out
     assert run("search", folder, "one", "best", "--view", "kept") == 0
     said = capsys.readouterr().out
     assert "the one" in said and "★★★★" in said and "1 clips" in said

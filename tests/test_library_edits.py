@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from footage.errors import LibraryError
+from footage.library.database import Database
 from footage.library.library import Library
+from footage.library.schema import MIGRATIONS
 from footage.library.search import Filters, Query
 from tests.shelves import filled
 
@@ -91,6 +93,78 @@ def test_albums(tmp_path: Path) -> None:
     assert library.albums.all() == [] and library.count() == 4
     with pytest.raises(LibraryError, match="no album"):
         library.albums.get("best")
+
+
+def test_deleting_an_album_is_undone(tmp_path: Path) -> None:
+    library = filled(tmp_path, 4)
+    best = library.albums.create("best", "of all")
+    library.albums.put(best.id, [3, 1, 2])
+    library.albums.rename(best.id, "worst")
+    library.albums.delete(best.id)
+    assert library.history(1)[0].what == "album worst deleted"
+    step = library.undo()
+    assert step is not None and step.undone and library.albums.clips(best.id) == [3, 1, 2]
+    assert library.albums.get(best.id) == library.albums.get("worst") and library.albums.get("worst").notes == "of all"
+    library.redo()
+    assert library.albums.all() == []
+    library.undo()
+    library.undo()
+    assert library.albums.get(best.id).name == "best"
+    library.undo()
+    assert library.albums.clips(best.id) == []
+    library.undo()
+    assert library.albums.all() == []  # not made at all
+    for _ in range(3):
+        library.redo()
+    assert library.albums.get("worst").clips == 3
+
+
+def test_what_came_back_fits_in_with_what_is_there_now(tmp_path: Path) -> None:
+    library = filled(tmp_path, 3)
+    best = library.albums.create("best")
+    library.albums.put(best.id, [3, 1, 2])
+    library.albums.delete(best.id)
+    library.remove([1])
+    library.purge([1])
+    library.albums.create("best")
+    with library._database.write() as connection:  # as if the step had been made by an older footage
+        connection.execute("DELETE FROM history WHERE id = (SELECT max(id) FROM history)")
+    library.undo()  # clip 1 is gone, and the step with it
+    names = {album.name: library.albums.clips(album.id) for album in library.albums.all()}
+    assert names == {"best": [], "best (2)": [3, 2]}
+    filled_since = library.albums.create("new")
+    with library._database.write() as connection:
+        connection.execute("INSERT INTO album_clips VALUES (?, 2, 0)", (filled_since.id,))
+    library.undo()
+    assert library.albums.get("new").clips == 1  # it is no longer what was made
+
+
+def test_saving_and_deleting_a_view_is_undone(tmp_path: Path) -> None:
+    library = filled(tmp_path, 1)
+    first, second = Query(text="a"), Query(text="b", sort="stars")
+    library.views.save("mine", first)
+    library.views.save("mine", second)
+    library.views.delete("mine")
+    library.undo()
+    assert library.views.get("mine").query == second
+    library.undo()
+    assert library.views.get("mine").query == first
+    library.undo()
+    assert library.views.all() == []
+    for _ in range(3):
+        library.redo()
+    assert library.views.all() == [] and library.redo() is None
+    library.undo()
+    assert library.views.get("mine").query == second
+
+
+def test_a_library_of_the_first_format_learns_it(tmp_path: Path) -> None:
+    Database(tmp_path / "library.sqlite", MIGRATIONS[:1]).close()
+    library = Library(tmp_path)
+    album = library.albums.create("a")
+    library.albums.delete(album.id)
+    library.undo()
+    assert library.albums.get("a") == album and (tmp_path / "library-format-1.sqlite").is_file()
 
 
 def test_views_keep_queries(tmp_path: Path) -> None:

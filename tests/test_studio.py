@@ -115,6 +115,50 @@ def test_albums_and_views(client: TestClient) -> None:
     assert client.delete(f"/api/albums/{album}").status_code == 404
 
 
+def test_deleting_albums_and_views_is_undone(client: TestClient) -> None:
+    album = client.post("/api/albums", json={"name": "best"}).json()["id"]
+    client.post(f"/api/albums/{album}/clips", json={"ids": [3, 1]})
+    client.put("/api/views/mine", json={"text": "clip"})
+    client.delete(f"/api/albums/{album}")
+    client.delete("/api/views/mine")
+    assert client.get("/api/albums").json() == [] == client.get("/api/views").json()
+    assert client.post("/api/undo").json()["what"] == "view mine deleted"
+    assert client.post("/api/undo").json()["what"] == "album best deleted"
+    (back,) = client.get("/api/albums").json()
+    assert back["id"] == album and back["clips"] == 2
+    assert client.get("/api/views").json()[0]["query"]["text"] == "clip"
+    assert "data-delete-album" in client.get("/parts/facets").text
+    assert "album best deleted" in client.get("/activity").text
+    assert client.post("/api/redo").json()["what"] == "album best deleted" and client.get("/api/albums").json() == []
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/clip/99", "/clip/abc", "/parts/none", "/reports/view?name=x", "/static/x.js"]
+)
+def test_an_unknown_address_is_a_page_for_people_and_json_for_programs(client: TestClient, path: str) -> None:
+    for language, words in LANGUAGES.items():
+        answer = client.get(path, headers=BROWSER | {"accept-language": language})
+        assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/html")
+        assert words["not_found"] in answer.text and f'<html lang="{language}">' in answer.text
+        assert 'href="/"' in answer.text and words["home"] in answer.text
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+    answer = client.get(path, headers={"accept": "application/json"})
+    assert answer.status_code in (404, 422) and answer.headers["content-type"] == "application/json"
+
+
+def test_programs_are_answered_in_json(client: TestClient) -> None:
+    for path in ("/api/nowhere", "/api/clips/99"):
+        answer = client.get(path, headers=BROWSER)
+        assert answer.status_code == 404 and answer.json()["problem"]
+    assert client.post("/nowhere", headers=BROWSER).json()["problem"] == "Not Found"
+    shown = client.get("/?stars=1&sort=odd%3Cb%3E", headers=BROWSER)
+    assert shown.status_code == 400 and LANGUAGES["en"]["not_shown"] in shown.text and "odd&lt;b&gt;" in shown.text
+    assert client.get("/?sort=odd").json()["remedy"]
+
+
 def test_files_and_parts_of_them(client: TestClient, sources: list[Path]) -> None:
     whole = client.get("/api/clips/1/file")
     assert whole.content == sources[0].read_bytes() and whole.headers["content-type"] == "video/mp4"

@@ -132,7 +132,8 @@ def test_triage_by_keyboard_alone(page: Page, server: Server) -> None:
     assert library.get(first).stars == 4 and library.get(second).verdict == "keep" and library.get(third).stars == 5
     page.keyboard.press("Control+z")
     page.wait_for_selector(f"#clip-{third}[data-stars='0']")
-    assert library.get(third).stars == 0
+    page.wait_for_timeout(200)
+    assert library.get(third).stars == 0 and library.get(third).verdict == "undecided", "one step is undone, not two"
 
 
 def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
@@ -157,6 +158,48 @@ def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
     assert cards(page) == 4 and server.studio.library.albums.get("best").clips == 4
     page.reload()
     assert page.locator("#total").inner_text() == "4 clips"
+
+
+def test_the_bin_says_what_it_is_and_gives_back(page: Page, server: Server) -> None:
+    library = server.studio.library
+    library.remove([21, 22, 23])
+    page.goto("/?bin=true")
+    page.wait_for_selector("#grid.placed .card")
+    assert page.get_by_role("heading", name="Bin").is_visible() and page.locator("[data-upload]:visible").count() == 0
+    assert page.locator("[data-save-view]").count() == 0
+    page.locator("#clip-23").click(modifiers=["Control"])
+    page.get_by_role("toolbar").get_by_role("button", name="Restore").click()
+    page.wait_for_selector("#clip-23", state="detached")
+    assert library.get(23).deleted is None and library.get(22).deleted is not None
+    page.locator("#clip-22").dblclick()
+    page.locator("#loupe").get_by_role("button", name="Restore").click()
+    page.wait_for_selector("#clip-22", state="detached")
+    assert library.get(22).deleted is None
+    page.get_by_role("button", name="Restore all").click()
+    page.get_by_text("The bin is empty.").wait_for()
+    assert library.get(21).deleted is None
+    library.remove([21])
+    page.goto("/clip/21")
+    assert page.locator("nav [aria-current]").inner_text() == "Bin"
+    page.get_by_role("button", name="Restore").click()
+    page.wait_for_selector("[data-bin]")
+
+
+def test_an_album_is_deleted_and_brought_back(page: Page, server: Server) -> None:
+    library = server.studio.library
+    album = library.albums.create("mistake")
+    library.albums.put(album.id, [11, 12])
+    opened(page, f"/?album={album.id}")
+    page.wait_for_function("() => document.querySelector('#total').textContent === '2 clips'")
+    page.get_by_role("button", name="Delete the album; its clips stay: mistake").click()
+    page.wait_for_function(f"() => document.querySelector('#total').textContent === '{library.count()} clips'")
+    assert "mistake" not in {known.name for known in library.albums.all()}
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.get_by_role("checkbox", name="mistake").wait_for()
+    assert library.albums.clips(album.id) == [11, 12]
+    page.goto("/nowhere/at/all")
+    page.get_by_role("link", name="Back to the library").click()
+    page.wait_for_selector("#grid.placed .card")
 
 
 def test_a_clip_is_looked_at_frame_by_frame(page: Page, server: Server) -> None:
@@ -217,6 +260,42 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     page.wait_for_selector(".job.cancelled", timeout=20_000)
 
 
+def test_latent_sliders_are_moved_and_kept(page: Page, server: Server) -> None:
+    page.goto("/generate")
+    page.locator("#generate select[name=model]").select_option("tiny")
+    page.locator("#generate [name=count]").fill("1")
+    page.locator("#generate [name=seconds]").fill("0.6")
+    page.locator("#labels input").first.fill("1")
+    sliders = page.locator("#sliders input[type=range]")
+    assert sliders.count() == 8 and page.get_by_label("Slider 2").count() == 1
+    first = page.get_by_label("Slider 1")
+    first.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert first.input_value() == "0.3" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0.3"
+    page.get_by_role("button", name="All to 0").click()
+    assert first.input_value() == "0" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0"
+    first.fill("2")
+    page.get_by_label("Slider 3").fill("-1.5")
+    page.locator("#generate button.primary").click()
+    page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=40_000)
+    library = server.studio.library
+    (entry,) = library.query(limit=1).entries
+    assert entry.settings["sliders"] == {"1": 2.0, "3": -1.5} and entry.label == "walk"
+    page.goto(f"/clip/{entry.id}")
+    page.locator("a[href^='/generate?']").click()
+    page.wait_for_selector("#sliders input")
+    assert page.get_by_label("Slider 1").input_value() == "2"
+    assert page.get_by_label("Slider 3").input_value() == "-1.5"
+    assert page.locator("#labels input").first.input_value() == "1"
+    page.locator("#generate button.primary").click()
+    page.wait_for_function("() => document.querySelector('.job .made a')")
+    page.wait_for_timeout(300)
+    page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=40_000)
+    jobs = [job for job in library.jobs.all() if job.kind == "generate"]
+    assert jobs[0].result == {"clips": [entry.id]}, "the same clip was made again"
+
+
 def test_live_frames_change_and_controls_act(page: Page) -> None:
     page.goto("/live")
     page.locator("[name=model]").select_option("tiny")
@@ -234,6 +313,11 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
     page.wait_for_timeout(1000)  # the promise: within a second
     changed = page.evaluate(look)
     assert sum(abs(a - b) for a, b in zip(now, changed, strict=True)) > 3 * moved, "another seed shows"
+    page.get_by_label("Slider 1").fill("5")
+    page.wait_for_timeout(1000)
+    slid = page.evaluate(look)
+    assert sum(abs(a - b) for a, b in zip(changed, slid, strict=True)) > 3 * moved, "a latent slider acts"
+    assert "sliders=1=5" in str(page.locator("#keep").get_attribute("href"))
     page.wait_for_function("() => Number(document.getElementById('state').dataset.change) >= 1")
     lag = page.evaluate(
         "() => { const v = document.getElementById('live'); return v.buffered.end(0) - v.currentTime; }"

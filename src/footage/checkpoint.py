@@ -21,7 +21,7 @@ from torch import Tensor
 
 from footage import __version__, files
 from footage.config import Config, from_json, to_json
-from footage.config.tasks import USES
+from footage.config.tasks import USES, slider_count
 from footage.errors import ConfigError, ModelError
 from footage.methods import METHODS
 from footage.methods.base import Method, Sampler
@@ -94,6 +94,10 @@ def _card(info: ModelInfo) -> str:
     clip, use = info.config.clip, USES[info.config.method]
     colours = "RGB" if clip.channels == 3 else "grey"
     labels = ", ".join(info.labels) or "none: the model is unconditional"
+    count = slider_count(info.config.method, vars(info.config.net))
+    sliders = (
+        f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
+    )
     return f"""# {info.name}
 
 {use.what}, made with {info.made_by}.
@@ -102,7 +106,7 @@ def _card(info: ModelInfo) -> str:
 |---|---|
 | preset | {info.config.preset} |
 | clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
-| labels | {labels} |
+| labels | {labels} |{sliders}
 | trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
 | clips seen | {info.clips_seen:,} |
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |

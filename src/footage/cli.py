@@ -32,6 +32,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "evaluator": evaluator,
     "generate": api.generate,
     "play": api.play,
+    "sliders": api.sliders,
     "predict": api.predict,
     "translate": api.translate,
     "upscale": api.upscale,

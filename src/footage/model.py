@@ -18,6 +18,7 @@ from footage.config.tasks import USES
 from footage.conversion import Conversion, Pair
 from footage.durations import PLAIN, Duration, Timing
 from footage.errors import ConfigError, nearest
+from footage.latents import Sliders, read
 from footage.methods.base import Converts, Course, Encodes, Enlarges, Generates, Predicts, Sampler, Streams, Wish
 from footage.methods.precision import has_bf16
 from footage.methods.streaming import check
@@ -92,6 +93,7 @@ class Model:
         seed: int = 0,
         to_seed: int | None = None,
         between: tuple[int, int] | None = None,
+        sliders: Sliders | None = None,
         timing: Timing = PLAIN,
     ) -> Iterator[Clip]:
         """Yield clips. Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
@@ -109,6 +111,8 @@ class Model:
             to_seed: seed whose content the first clip changes into; the next one into that of the next seed.
             between: two seeds: the first clip begins with the first frame of the one and ends with that of the other,
                 content and motion; the next clip goes between the next seeds. Of models that stream.
+            sliders: how far each latent slider is moved, in standard deviations, such as `{1: 2.0, 3: -1.5}`; the first
+                changes most. What they do is shown by `footage sliders`.
             timing: loops, slow motion, where to begin and so on, of models that stream.
 
         Raises:
@@ -129,10 +133,13 @@ class Model:
                 f"give --frames {2 * known} or more to see it change",
             )
         ends = [None if text is None else self.mixture(text) for text in (label, to_label)]  # complains now
-        wish = Wish(seed, ends[0], to_seed, ends[1], length, course)
+        moved = self.moved(sliders)
+        wish = Wish(seed, ends[0], to_seed, ends[1], length, tuple(moved.items()), course)
         if isinstance(generator, Streams):
             check(wish, generator.shot)
         asked = {"label": label, "to_label": to_label, "fps": fps, **timing.given()}
+        if moved:
+            asked["sliders"] = {str(number): value for number, value in moved.items()}
         return (self._clip(wish, i, asked, fps) for i in range(count))
 
     def length(
@@ -161,6 +168,7 @@ class Model:
         *,
         seed: int = 0,
         label: str | None = None,
+        sliders: Sliders | None = None,
         timing: Timing = PLAIN,
         chunk: int | None = None,
     ) -> Iterator[npt.NDArray[np.uint8]]:
@@ -171,6 +179,7 @@ class Model:
                 at any rate; the others know their own only.
             seed: of the video.
             label: its class, or a mixture, as in `generate`.
+            sliders: how far each latent slider is moved, as in `generate`.
             timing: loops, slow motion, where to begin and so on, of models that stream.
             chunk: frames that a model that streams makes at once: fewer come sooner, more are made faster; None for as
                 many as it was trained on.
@@ -190,7 +199,8 @@ class Model:
                 "leave --chunk out, or train a model that streams with --preset stream-64",
             )
         course = self._course(timing, fps)
-        wish = Wish(seed, self.mixture(self._label(label, seed)) if self.labels or label else None, course=course)
+        shares = self.mixture(self._label(label, seed)) if self.labels or label else None
+        wish = Wish(seed, shares, sliders=tuple(self.moved(sliders).items()), course=course)
         if isinstance(generator, Streams):
             check(wish, generator.shot)
         return endless_frames(generator, wish, chunk)
@@ -204,6 +214,14 @@ class Model:
         for name, (value, least) in numbers.items():
             if value is not None and not least <= value < float("inf"):
                 raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
+
+    def moved(self, sliders: Sliders | None) -> dict[int, float]:
+        """Return how far each latent slider is moved that is not at 0, by its number.
+
+        Raises:
+            ConfigError: it cannot be read, or the model has no such slider, or a value is out of range.
+        """
+        return read({} if sliders is None else sliders, self.generator.sliders, self.info.name)
 
     def _label(self, label: str | None, seed: int) -> str:
         """Return the label that was asked for; where there is none, one that is drawn by the seed."""

@@ -8,8 +8,9 @@ from footage.api.browsing import library
 from footage.api.data import audit, ingest
 from footage.api.evaluating import evaluate
 from footage.api.evaluators import convert_evaluator, list_evaluators, train_evaluator
+from footage.api.latents import embed, sliders
 from footage.api.loading import load, models
-from footage.api.making import embed, generate, interpolate, predict, reconstruct, translate
+from footage.api.making import generate, interpolate, predict, reconstruct, translate
 from footage.api.playing import play
 from footage.api.serving import serve
 from footage.api.training import Run, compare, train
@@ -59,6 +60,7 @@ __all__ = [
     "predict",
     "reconstruct",
     "serve",
+    "sliders",
     "train",
     "train_evaluator",
     "translate",

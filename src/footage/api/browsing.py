@@ -283,7 +283,7 @@ def album(
         put: numbers of clips to put into it.
         take: numbers of clips to take out of it.
         rename: its new name.
-        delete: delete the album; its clips stay in the library.
+        delete: delete the album; its clips stay in the library. Undone, as all here, by footage library undo.
         quiet: print nothing.
 
     Returns:
@@ -320,7 +320,7 @@ def view(
     Args:
         folder: the library.
         name: of the view. Left out, all are listed.
-        delete: delete it.
+        delete: delete it; undone by footage library undo.
         selection: what it shows.
         quiet: print nothing.
 

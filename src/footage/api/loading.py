@@ -62,28 +62,30 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
 
 
 def _table(title: str, found: Mapping[str, Path]) -> Table:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("model", "for: footage …", "clips", "labels", "trained on", title=title, title_justify="left")
+    model, columns = Column("model", overflow="fold"), ("for: footage …", "clips", "labels", "sliders", "trained on")
+    table = Table(model, *columns, title=title, title_justify="left")
     for name, path in found.items():
         table.add_row(name, *_describe(path))
     return table
 
 
-def _describe(path: Path) -> tuple[str, str, str, str]:
+def _describe(path: Path) -> tuple[str, str, str, str, str]:
     """Say what the model in a folder can do and makes, or why it is refused."""
     from footage.checkpoint import read_info
-    from footage.config.tasks import USES
+    from footage.config.tasks import USES, slider_count
 
     try:
         info = read_info(path)
     except ModelError as error:
-        return "", "", "", f"refused: {error}"
+        return "", "", "", "", f"refused: {error}"
     clip = info.config.clip
     makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
     return (
         ", ".join(USES[info.config.method].verbs),
         makes,
         ", ".join(info.labels) or "–",
+        f"{slider_count(info.config.method, vars(info.config.net)) or '–'}",
         f"{info.dataset}, {info.clips_seen:,} clips",
     )

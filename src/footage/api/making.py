@@ -45,6 +45,7 @@ def generate(
     seed: int = 0,
     to_seed: int | None = None,
     between: tuple[int, int] | None = None,
+    sliders: str | None = None,
     timing: Timing = PLAIN,
     upscale: Path | None = None,
     size: str | None = None,
@@ -72,6 +73,8 @@ def generate(
         to_seed: seed whose content the first clip changes into on its way; the next changes into that of the next.
         between: two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and
             motion; the next clip goes between the next seeds. Of models that stream.
+        sliders: how far latent sliders are moved, -5 to 5, such as 1=2,3=-1.5; the first changes most. What they do is
+            shown by footage sliders MODEL.
         timing: loops, slow motion, where to begin and so on, of models that stream.
         upscale: a model folder of an upscaler, or a run: clips are made larger while they are made.
         size: their size then: 1280x720, a height such as 720p, or 2x; left out, as many times as large as the upscaler
@@ -103,6 +106,7 @@ def generate(
             seed=seed,
             to_seed=to_seed,
             between=between,
+            sliders=sliders,
             timing=timing,
         )
         if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
@@ -301,37 +305,6 @@ def interpolate(
         written = _write_all(clips, _step_name, folder, format, said)
         filed = file_into(library, loaded, written, console, {"begin": clip, "end": end})
     return filed if to is None else written
-
-
-def embed(
-    model: Path, videos: tuple[Path, ...], to: Path, *, device: Device = "auto", quiet: bool = False
-) -> dict[str, Any]:
-    """Write each clip's place in a VAE's latent space: clips that look and move alike lie near each other.
-
-    Args:
-        model: a model folder, or a run.
-        videos: videos, or folders of pictures.
-        to: the .npz file to write: `names` (N,) and `vectors` (N, D), float32, for `numpy.load`.
-        device: where to compute.
-        quiet: print nothing.
-
-    Returns:
-        The vector of each clip, by its path.
-    """
-    import numpy as np
-
-    from footage import files
-    from footage.progress import tracked
-
-    console, to = make_console(quiet), Path(to)
-    if to.suffix != ".npz":
-        raise ConfigError(f'to is "{to}"', "give a file that ends in .npz")
-    loaded = load(model, device)
-    found = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
-    with files.replacing(to) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, names=np.array(list(found)), vectors=np.stack(list(found.values())))
-    console.print(f"{len(found):,} clips, {len(next(iter(found.values())))} numbers each: {to}", highlight=False)
-    return found
 
 
 def _target(clip: Path, to: Path | None, word: str) -> Path:

@@ -29,6 +29,7 @@ def play(
     fps: float | None = None,
     seed: int = 0,
     label: str | None = None,
+    sliders: str | None = None,
     seconds: Duration | None = None,
     port: int = 0,
     scale: int | None = None,
@@ -48,6 +49,7 @@ def play(
         fps: frames a second; left out, those of the training data. Models that stream move as fast at any rate.
         seed: of the video.
         label: its class, or a mixture such as circle+square; left out, one as often as in the training data.
+        sliders: how far latent sliders are moved, such as 1=2,3=-1.5; see footage sliders.
         seconds: end after this long; left out, go on for ever.
         port: of the page, on 127.0.0.1; 0 for any that is free.
         scale: pixels of the page for one of the video; left out, as fits.
@@ -79,7 +81,7 @@ def play(
     at_once = (1 if isinstance(loaded.generator, Streams) else None) if chunk is None else chunk
 
     def source(seed: int, label: str | None) -> Iterator[Any]:
-        return loaded.stream(fps, seed=seed, label=label, timing=timing, chunk=at_once)
+        return loaded.stream(fps, seed=seed, label=label, sliders=sliders, timing=timing, chunk=at_once)
 
     producer = Producer(source, fps or loaded.info.fps, seed, label, chunk=at_once or loaded.generator.hop)
     page = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from footage.config.data import ClipConfig
 from footage.config.gan import CriticConfig
@@ -133,6 +134,18 @@ def judged_clip(clip: ClipConfig, net: NetConfig, task: TaskConfig) -> ClipConfi
 def takes_labels(config: Config) -> bool:
     """Whether a model of this configuration can be told a label."""
     return config.method == "gan" or (isinstance(config.net, VaeConfig) and config.net.prior == "gan")
+
+
+CODES = {"mlp": "latent", "conv3d": "latent", "recurrent": "content", "stream": "content"}
+"""Knob that says how long the code of a GAN's generator is that stays for a whole clip, by the network's kind."""
+
+
+def slider_count(method: str, net: Mapping[str, Any]) -> int:
+    """Return how many latent sliders a model has, as long as its code is, from the knobs of its network; 0 for none."""
+    kind = net.get("kind")
+    if method == "gan":
+        return int(net[CODES[str(kind)]])
+    return int(net["noise"]) if kind == "vae" and net["prior"] == "gan" else 0
 
 
 def check_method(

@@ -104,10 +104,14 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
             sums = squares[rows, None] + squares[None, columns]  # (n, m)
             distance = (sums - 2 * (coarse[rows] @ coarse[columns].T)) / coarse.shape[1]
             limit = np.minimum(allowed[rows, None], allowed[None, columns])
-            later, earlier = np.nonzero(distance <= limit + 1e-5 * sums / coarse.shape[1])  # float32 rounds
+            close = distance <= limit + 1e-5 * sums / coarse.shape[1]  # float32 rounds
+            longer = np.maximum(lengths[rows, None], lengths[None, columns])
+            close &= np.abs(lengths[rows, None] - lengths[None, columns]) <= LENGTH[0] + LENGTH[1] * longer
+            if before == start:
+                close = np.tril(close, -1)  # those before a clip
+            later, earlier = np.nonzero(close)
             for i, j in zip((later + start).tolist(), (earlier + before).tolist(), strict=True):
-                close = abs(lengths[i] - lengths[j]) <= LENGTH[0] + LENGTH[1] * max(lengths[i], lengths[j])
-                if j < i and close and i not in kept_of and j not in kept_of:
+                if i not in kept_of and j not in kept_of:
                     limit_ij = float(min(allowed[i], allowed[j]))
                     if _same(signatures[i], signatures[j], limit_ij):
                         kept_of[i] = j

@@ -12,6 +12,7 @@ from footage.errors import LibraryError, nearest
 from footage.library import edits
 from footage.library.database import Database
 from footage.library.entries import LONGEST_TEXT, plain
+from footage.library.named import Change, put, state
 from footage.library.search import Query
 
 
@@ -66,7 +67,7 @@ class Albums:
         return Album(*row)
 
     def create(self, name: str, notes: str = "") -> Album:
-        """Make an empty album.
+        """Make an empty album. Can be undone.
 
         Raises:
             LibraryError: it would have no name, or one that is taken.
@@ -79,10 +80,12 @@ class Albums:
                 name,
             )
             number = int(cursor.lastrowid or 0)
+            made: Change = ("album", str(number), None, state(connection, "album", str(number)))
+            edits.record(connection, f"album {_name(name)}", wholes=[made])
         return self.get(number)
 
     def rename(self, album: int, name: str, notes: str | None = None) -> Album:
-        """Give an album another name, and other notes.
+        """Give an album another name, and other notes. Can be undone.
 
         Raises:
             LibraryError: there is no such album, or the name is empty or taken.
@@ -90,14 +93,27 @@ class Albums:
         found = self.get(album)
         text = found.notes if notes is None else plain(notes, LONGEST_TEXT, lines=True)
         with self._database.write() as connection:
+            before = state(connection, "about", str(album))
             _named(connection, "UPDATE albums SET name = ?, notes = ? WHERE id = ?", (_name(name), text, album), name)
+            after = state(connection, "about", str(album))
+            if before != after:
+                edits.record(
+                    connection, f"{found.name} is {_name(name)}", wholes=[("about", str(album), before, after)]
+                )
         return self.get(album)
 
     def delete(self, album: int) -> None:
-        """Delete an album; its clips stay in the library. This cannot be undone."""
-        self.get(album)
+        """Delete an album; its clips stay in the library. Can be undone.
+
+        Raises:
+            LibraryError: there is no such album.
+        """
+        name = self.get(album).name
         with self._database.write() as connection:
-            connection.execute("DELETE FROM albums WHERE id = ?", (album,))
+            before = state(connection, "album", str(album))
+            if before is not None:
+                put(connection, "album", str(album), None)
+                edits.record(connection, f"album {name} deleted", wholes=[("album", str(album), before, None)])
 
     def put(self, album: int, clips: Sequence[int]) -> int:
         """Put clips at the end of an album; return how many were not in it. Can be undone.
@@ -184,22 +200,27 @@ class Views:
         return views[name]
 
     def save(self, name: str, query: Query) -> View:
-        """Save a query under a name, in place of what was saved there before."""
+        """Save a query under a name, in place of what was saved there before. Can be undone."""
         chosen = _name(name)
         with self._database.write() as connection:
-            text = json.dumps(query.to_json(), ensure_ascii=False)
-            connection.execute("INSERT OR REPLACE INTO views VALUES (?, ?, ?)", (chosen, text, time.time()))
+            before = state(connection, "view", chosen)
+            put(connection, "view", chosen, {"query": query.to_json(), "made": time.time()})
+            after = state(connection, "view", chosen)
+            edits.record(connection, f"view {chosen}", wholes=[("view", chosen, before, after)])
         return View(chosen, query)
 
     def delete(self, name: str) -> None:
-        """Delete a view.
+        """Delete a view. Can be undone.
 
         Raises:
             LibraryError: there is none of this name.
         """
         self.get(name)
         with self._database.write() as connection:
-            connection.execute("DELETE FROM views WHERE name = ?", (name,))
+            before = state(connection, "view", name)
+            if before is not None:
+                put(connection, "view", name, None)
+                edits.record(connection, f"view {name} deleted", wholes=[("view", name, before, None)])
 
 
 def _name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Changes to clips, each remembered so that it can be undone."""
+"""Changes to clips, albums and views, each remembered so that it can be undone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from footage.errors import LibraryError, nearest
 from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched
+from footage.library.named import Change, put, same, state
 
 EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
 """Columns that a person may change; tags, albums and the bin are changed likewise."""
@@ -92,8 +93,16 @@ def apply(connection: sqlite3.Connection, what: str, edits: Iterable[Edit]) -> i
     return record(connection, what, rows)
 
 
-def record(connection: sqlite3.Connection, what: str, rows: Sequence[tuple[int, str, str, str]]) -> int:
-    """Remember changes (clip, field, JSON before, JSON after); what was undone before can no longer be redone."""
+def record(
+    connection: sqlite3.Connection,
+    what: str,
+    rows: Sequence[tuple[int, str, str, str]] = (),
+    wholes: Sequence[Change] = (),
+) -> int:
+    """Remember changes (clip, field, JSON before, JSON after) and those of whole albums and views.
+
+    What was undone before can no longer be redone.
+    """
     now = time.time()
     connection.execute("DELETE FROM history WHERE undone = 1")
     last = connection.execute("SELECT * FROM history ORDER BY id DESC LIMIT 1").fetchone()
@@ -104,6 +113,8 @@ def record(connection: sqlite3.Connection, what: str, rows: Sequence[tuple[int, 
         cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (now, plain(what)))
         entry = int(cursor.lastrowid or 0)
     connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [(entry, *row) for row in rows])
+    texts = [(entry, kind, key, json.dumps(before), json.dumps(after)) for kind, key, before, after in wholes]
+    connection.executemany("INSERT INTO named_changes VALUES (?, ?, ?, ?, ?)", texts)
     connection.execute("DELETE FROM history WHERE id <= ?", (entry - REMEMBERED,))
     return entry
 
@@ -119,13 +130,16 @@ def turn(connection: sqlite3.Connection, *, back: bool) -> Step | None:
         return None
     old, new = ("after", "before") if back else ("before", "after")
     changed: list[tuple[int, str, str, str]] = []
+    for row in connection.execute("SELECT * FROM named_changes WHERE entry = ?", (found["id"],)).fetchall():
+        if same(row["kind"], state(connection, row["kind"], row["key"]), json.loads(row[old])):
+            put(connection, row["kind"], row["key"], json.loads(row[new]))
     for row in connection.execute("SELECT * FROM changes WHERE entry = ?", (found["id"],)).fetchall():
         clip, field = row["clip"], row["field"]
         try:
-            same = _same(_current(connection, clip, field), json.loads(row[old]))
+            unchanged = _same(_current(connection, clip, field), json.loads(row[old]))
         except LibraryError:
             continue
-        if same:
+        if unchanged:
             _set(connection, clip, field, json.loads(row[new]))
             changed.append((clip, field, "", ""))
     _touch(connection, changed)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from footage.data.signatures import Signature, find_duplicates, moments, signature
+from footage.data.signatures import LENGTH, Signature, find_duplicates, moments, signature
 from footage.errors import LibraryError, MediaError
 from footage.library import intake, look, search
 from footage.library.entries import Entry
@@ -70,11 +70,12 @@ def _largest(cosines: Vector, count: int) -> list[int]:
 def duplicates(holding: Holding, filters: Filters) -> list[list[Entry]]:
     """Return groups of near-duplicates; see `Library.duplicates`.
 
-    Vectors pick the clips that come into question; these are compared by what moves in them, and where.
+    Vectors and lengths pick the clips that come into question; these are compared by what moves in them, and where.
     """
     with holding.database.read() as connection:
         clips = search.numbers(connection, Query(filters, sort="oldest"))
-    near = holding.vectors(look.KIND).close(clips, NEAR)
+        lengths = dict(connection.execute("SELECT id, seconds FROM clips").fetchall())
+    near = holding.vectors(look.KIND).close(clips, NEAR, [lengths[clip] for clip in clips], LENGTH)
     with holding.database.read() as connection:
         entries = holding.entries(connection, near)
     # The best first: kept ones, by stars, size of picture and of file.

@@ -174,5 +174,19 @@ _FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SECOND = (
+    # What a step of the history did to albums and views as wholes, as JSON; null where there was, or is, none.
+    """
+    CREATE TABLE named_changes (
+        entry INTEGER NOT NULL REFERENCES history (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('album', 'about', 'view')),
+        key TEXT NOT NULL,                -- number of the album, name of the view
+        before TEXT NOT NULL,
+        after TEXT NOT NULL,
+        PRIMARY KEY (entry, kind, key)
+    ) WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""

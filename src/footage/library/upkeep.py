@@ -274,6 +274,9 @@ def _purge(holding: Holding, chosen: Sequence[int] | None, before: float) -> int
                 # The file first: a clip of the bin without its file does no harm, a file without its clip comes back.
                 holding.vault.remove(entry.digest, entry.suffix)
                 connection.execute("DELETE FROM clips WHERE id = ?", (entry.id,))
-            connection.execute("DELETE FROM history WHERE id NOT IN (SELECT entry FROM changes)")
+            connection.execute(
+                "DELETE FROM history WHERE id NOT IN (SELECT entry FROM changes) "
+                "AND id NOT IN (SELECT entry FROM named_changes)"
+            )
             purged += len(gone)
     return purged

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import LibraryError
+from footage.library.neighbours import near
 
 Vector = npt.NDArray[np.float32]
 
@@ -106,20 +107,22 @@ class Vectors:
             found += part[~there].tolist()
         return found
 
-    def close(self, ids: Sequence[int], least: float) -> list[int]:
-        """Return the clips, of some, that are at least this much like another of them."""
+    def close(
+        self, ids: Sequence[int], least: float, lengths: Sequence[float], allowed: tuple[float, float]
+    ) -> list[int]:
+        """Return the clips, of some, that are at least this much like another of them that is about as long.
+
+        Args:
+            ids: the clips.
+            least: the cosine.
+            lengths: of each clip.
+            allowed: by how much lengths may differ, and by which part of the longer one.
+        """
         matrix = self.matrix()
-        order = np.asarray([i for i in sorted(ids) if i < len(matrix)], dtype=np.int64)
-        found = np.zeros(len(order), dtype=bool)
-        for first in range(0, len(order), BLOCK // 4):
-            rows = matrix[order[first : first + BLOCK // 4]]
-            for before in range(0, first + 1, BLOCK // 4):
-                alike = rows @ matrix[order[before : before + BLOCK // 4]].T >= least  # (n, m)
-                if first == before:
-                    np.fill_diagonal(alike, False)
-                found[first : first + len(alike)] |= alike.any(axis=1)
-                found[before : before + alike.shape[1]] |= alike.any(axis=0)
-        return [int(i) for i in order[found]]
+        rows, sizes = np.asarray(ids, dtype=np.int64), np.asarray(lengths, dtype=np.float64)
+        here = rows < len(matrix)
+        rows, sizes = rows[here], sizes[here]
+        return sorted(rows[near(matrix, rows, least, sizes, allowed)].tolist())
 
 
 FULL = (28, "No space left on device")

@@ -134,6 +134,8 @@ class Wish:
     """Labels that it changes into; None to stay."""
     frames: int = 0
     """Frames over which it changes."""
+    sliders: tuple[tuple[int, float], ...] = ()
+    """Numbers of latent sliders and how far each is moved, in standard deviations; see `methods.directions`."""
     course: Course = Course()
     """Its way through the model's time."""
 
@@ -170,6 +172,8 @@ class Generates(Sampler, Protocol):
     """Frames from the beginning of a segment to that of the next."""
     classes: int
     """Number of labels that it knows; 0 for an unconditional model."""
+    sliders: int
+    """Number of latent sliders, the one that changes most first; 0 where no code stays for a whole clip."""
 
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
         """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each wish.

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 
 from footage.config import ClipConfig
 from footage.methods.base import Wish
+from footage.methods.directions import shifts
 from footage.nets.blocks import Generator
 from footage.nets.recurrent import RecurrentGenerator
 
@@ -137,15 +138,15 @@ class FixedSampler(_SeedSampler):
         self.hop = clip.frames - overlap(clip.frames)
         self.generator = generator.eval()
         self.classes = classes(generator)
+        (self.sliders,) = generator.noise(clip.frames)["z"]
         self.device = next(generator.parameters()).device
 
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever, each from the next codes of a walk."""
-        for z, label in walk(
-            wishes, *self.generator.noise(self.clip.frames)["z"], hop=self.hop, length=self.clip.frames
-        ):
+        shift = shifts(self.generator, wishes, self.sliders)
+        for z, label in walk(wishes, self.sliders, hop=self.hop, length=self.clip.frames):
             with torch.inference_mode():
-                noise = {"z": z.to(self.device)}
+                noise = {"z": (z + shift).to(self.device)}
                 clips = self.generator(noise, None if label is None else label.to(self.device)).clips
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
@@ -161,6 +162,7 @@ class RollingSampler(_SeedSampler):
         self.hop = clip.frames
         self.generator = generator.eval()
         self.classes = classes(generator)
+        (self.sliders,) = generator.noise(1)["content"]
         self.device = next(generator.parameters()).device
 
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
@@ -170,6 +172,7 @@ class RollingSampler(_SeedSampler):
         _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
         goes = torch.tensor([wish.to_seed is not None for wish in wishes])[:, None, None]
         labels = labels_on_the_way(wishes)
+        shift = shifts(self.generator, wishes, self.sliders).unsqueeze(1)  # B 1 c
         state = self.generator.begin(more(rngs, *shapes["start"]).to(self.device))
         done = 0
         while True:
@@ -180,7 +183,7 @@ class RollingSampler(_SeedSampler):
             label, motion = labels(place), more(rngs, *shapes["motion"])
             with torch.inference_mode():
                 clips, state = self.generator.roll(
-                    content.to(self.device),
+                    (content + shift).to(self.device),
                     motion.to(self.device),
                     None if label is None else label.to(self.device),
                     state,

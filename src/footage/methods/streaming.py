@@ -19,6 +19,7 @@ from torch import Tensor
 from footage.config import ClipConfig
 from footage.errors import ConfigError
 from footage.methods.base import Course, Wish
+from footage.methods.directions import shifts
 from footage.methods.samplers import between, classes, draw, labels_on_the_way, previewed
 from footage.nets.noise_path import Bridge, Floats, Path
 from footage.nets.stream import Painted, StreamGenerator
@@ -197,6 +198,7 @@ class _Videos:
     def __init__(self, generator: StreamGenerator, wishes: Sequence[Wish], shot: int) -> None:
         self.wishes, self.shot = wishes, shot
         size = generator.noise(1)["content"]
+        self.shift = shifts(generator, wishes, *size)  # B c
         _, self.start = draw([wish.seed for wish in wishes], *size)  # B c
         _, self.end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *size)
         self.labels = labels_on_the_way(wishes)
@@ -229,7 +231,7 @@ class _Videos:
             found = torch.where(place < 1, between(self.start[row], self.end[row], place), self.end[row])
         else:
             found = self.start[row].expand(len(numbers), -1)
-        return found * wish.course.truncation
+        return found * wish.course.truncation + self.shift[row]
 
 
 class StreamSampler:
@@ -243,6 +245,7 @@ class StreamSampler:
         self.hop = clip.frames
         self.generator = generator.eval()
         self.classes = classes(generator)
+        self.sliders = generator.net.content
         self.shot = generator.net.shot
         self.device = next(generator.parameters()).device
 

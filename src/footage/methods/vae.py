@@ -21,6 +21,7 @@ from footage.config import ClipConfig, Config, VaeConfig
 from footage.config.tasks import VAE_TIME, latent_clip
 from footage.likelihood import gaussian_nll, standard_kl, with_free_bits
 from footage.methods.base import Batch, Sampler, Wish
+from footage.methods.directions import shifts
 from footage.methods.learner import Learner, Lesson
 from footage.methods.samplers import between, classes, draws_of, more, overlap, previewed, walk
 from footage.metrics.fidelity import clip_psnr
@@ -135,6 +136,7 @@ class VaeSampler:
         self.endless = prior is None
         self.hop = VAE_TIME if prior is None else clip.frames - overlap(clip.frames)
         self.classes = 0 if prior is None else classes(prior)
+        self.sliders = 0 if prior is None else prior.size
         self.device = next(vae.parameters()).device
 
     def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
@@ -161,9 +163,10 @@ class VaeSampler:
 
     def _walking(self, wishes: Sequence[Wish], prior: LatentGenerator) -> Iterator[Tensor]:
         """Yield whole clips, each from the next codes of a walk."""
+        shift = shifts(prior, wishes, prior.size)
         for z, label in walk(wishes, prior.size, hop=self.hop, length=self.clip.frames):
             with torch.inference_mode():
-                made = prior({"z": z.to(self.device)}, None if label is None else label.to(self.device)).clips
+                made = prior({"z": (z + shift).to(self.device)}, None if label is None else label.to(self.device)).clips
             yield self._decoded(made)
 
     def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:

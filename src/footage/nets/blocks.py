@@ -105,6 +105,10 @@ class Generator(nn.Module, ABC):
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise of one clip of `frames` frames, by name."""
 
+    @abstractmethod
+    def entries(self) -> list[Tensor]:
+        """Return the weights of the linear maps by which the code enters that stays for a whole clip, (n, c) each."""
+
 
 class Verdict(NamedTuple):
     """What a critic gives."""
@@ -241,6 +245,11 @@ class Tower(nn.Module):
         for stage in self.stages:
             assert isinstance(stage, (nn.ConvTranspose2d, nn.ConvTranspose3d))
             start_smooth(stage)
+
+    def entries(self, codes: slice, style: slice) -> list[Tensor]:
+        """Return the weights by which some of the codes' and of the style's numbers enter, (n, c) each."""
+        scales = [scale.weight[:, style] for scale in self.scales or () if isinstance(scale, nn.Linear)]
+        return [part for part in (self.start.weight[:, codes], *scales) if part.shape[1]]
 
     def forward(self, codes: Tensor, style: Tensor | None = None) -> Tensor:
         """Return the volumes; those of a single frame have an axis of time of length one."""

@@ -40,6 +40,11 @@ class Conv3dGenerator(Generator):
         """Return the shapes of one clip's noise."""
         return {"z": (self.latent,)}
 
+    def entries(self) -> list[Tensor]:
+        """Return the weights by which z enters both streams: at the start, and as the style of every stage."""
+        towers, z = [self.tower, *([] if self.background is None else [self.background])], slice(self.latent)
+        return [weight for tower in towers for weight in tower.entries(z, z)]
+
     def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
         """Return the clips of the latent codes; the penalty is the weighted mean of the mask."""
         z = noise["z"]

@@ -41,6 +41,10 @@ class LatentGenerator(Generator):
         """Return the shapes of one volume's noise."""
         return {"z": (self.size,)}
 
+    def entries(self) -> list[Tensor]:
+        """Return the weights by which z enters: at the start, and as the style of every stage."""
+        return self.tower.entries(slice(self.size), slice(self.size))
+
     def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
         """Return the volumes of the codes."""
         code = with_label(noise["z"], self.table, label)  # B (noise + label)

@@ -53,6 +53,12 @@ class MlpGenerator(Generator):
         """Return the shapes of one clip's noise."""
         return {"z": (self.latent,)}
 
+    def entries(self) -> list[Tensor]:
+        """Return the weights by which z enters."""
+        first = self.layers[0].weight
+        assert isinstance(first, Tensor)
+        return [first[:, : self.latent]]
+
     def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
         """Return the clips of the latent codes."""
         x = with_label(noise["z"], self.table, label)

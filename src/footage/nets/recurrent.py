@@ -50,6 +50,13 @@ class RecurrentGenerator(Generator):
             "motion": (frames, self.net.motion),
         }
 
+    def entries(self) -> list[Tensor]:
+        """Return the weights by which the content enters the frame decoder."""
+        content, nothing = slice(self.net.content), slice(0)
+        return (
+            self.tower.entries(nothing, content) if self.net.mix == "modulate" else self.tower.entries(content, nothing)
+        )
+
     def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
         """Return the clips from their beginning."""
         clips, _ = self.roll(noise["content"], noise["motion"], label, self.begin(noise["start"]))

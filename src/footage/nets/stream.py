@@ -271,6 +271,23 @@ class StreamGenerator(Generator):
         shapes: dict[str, tuple[int, ...]] = {"content": (self.net.content,), "motion": (frames, self.bank.size)}
         return shapes | ({"clock": (1,)} if self.net.shot else {})
 
+    def entries(self) -> list[Tensor]:
+        """Return the weights by which the content enters all that style decides, the two layers of the style included.
+
+        The style is no linear map of the content. In the mean over inputs that are as often below zero as above, the
+        rectifier between its layers has the slope (1 + LEAK) / 2: with that one, the layers and each map that follows
+        are one linear map.
+        """
+        first, second = self.style[0].weight, self.style[2].weight
+        assert isinstance(first, Tensor) and isinstance(second, Tensor)
+        style = (1 + LEAK) / 2 * second @ first[:, : self.net.content]  # D c
+        parts: list[nn.Linear] = [self.start, self.places.offset, self.places.zoom, self.palette]
+        parts += [scale.scale for scale in self.scales if isinstance(scale, Scale)]
+        for detail in self.details:
+            assert isinstance(detail, Detail)
+            parts += [detail.spots.tint, detail.scale.scale]
+        return [part.weight @ style for part in parts if part.out_features]
+
     def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
         """Return stretches of video that begin anywhere; in shots, anywhere that leaves room for a clip."""
         motion, clock = self.bank(noise["motion"]), None

@@ -144,6 +144,39 @@ def _row(clip: Frames, side: int) -> Image.Image:
     return Image.fromarray(np.concatenate(list(framed), axis=1)[:, :-1])  # -> sH T(sW + 1) C
 
 
+def table(rows: Sequence[Sequence[Frames]], names: Sequence[str], heads: Sequence[str], *, side: int = 96) -> Frames:
+    """Lay pictures out as a table, with a name before each row and a heading above each column.
+
+    Args:
+        rows: uint8 pictures (H, W, C) of one size.
+        names: of the rows.
+        heads: of the columns.
+        side: the shorter side of a picture, at least; smaller ones are enlarged by whole pixels.
+
+    Returns:
+        A picture, uint8 (H, W, 3).
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = (size * max(1, side // min(rows[0][0].shape[:2])) for size in rows[0][0].shape[:2])
+    font, head = ImageFont.load_default(16), 28
+    left = int(max(font.getlength(name) for name in names)) + 4 * MARGIN
+    size = (left + len(heads) * (width + MARGIN), head + len(rows) * (height + MARGIN))
+    sheet = Image.new("RGB", size, (24, 24, 28))
+    draw = ImageDraw.Draw(sheet)
+    for number, text in enumerate(heads):
+        place = (left + number * (width + MARGIN) + width // 2, head // 2)
+        draw.text(place, text, font=font, fill=(200, 200, 205), anchor="mm")
+    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+        top = head + number * (height + MARGIN)
+        draw.text((left // 2, top + height // 2), name, font=font, fill=(240, 240, 245), anchor="mm")
+        for column, picture in enumerate(row):
+            rgb = np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+            enlarged = Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(enlarged, (left + column * (width + MARGIN), top))
+    return np.asarray(sheet)
+
+
 def save_picture(path: Path, picture: Frames) -> None:
     """Write a picture (H, W, 3) as PNG, atomically."""
     from PIL import Image

@@ -10,6 +10,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from footage.errors import LibraryError
+from footage.latents import MOST
 from footage.library.entries import Origin, Verdict
 from footage.library.library import Chosen
 from footage.library.search import Filters, Query
@@ -24,6 +25,8 @@ Word = Annotated[str, Field(max_length=200)]
 """A name, a label or a tag."""
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 """A time or a length."""
+Moves = Annotated[float, Field(ge=-MOST, le=MOST)]
+"""How far a latent slider is moved, in standard deviations."""
 MOST_CHOSEN = 200_000
 """Clips that may be named one by one."""
 
@@ -204,6 +207,10 @@ class Motion(Form):
     drift: Annotated[float, Field(gt=0, le=1e6)] | None = None
 
 
+Moved = Annotated[dict[Annotated[int, Field(ge=1, le=10_000)], Moves], Field(max_length=200)]
+"""Latent sliders: how far each is moved, by its number."""
+
+
 class Generate(Form):
     """What is to be generated."""
 
@@ -215,6 +222,7 @@ class Generate(Form):
     to_label: str | None = Field(default=None, max_length=500)
     to_seed: Seed | None = None
     tags: list[Word] = Field(default=[], max_length=50)
+    sliders: Moved = {}
     motion: Motion = Motion()
 
 
@@ -234,6 +242,7 @@ class Live(Form):
     seed: Seed = 0
     label: str | None = Field(default=None, max_length=500)
     fps: Annotated[float, Field(ge=1, le=60)] | None = None
+    sliders: Moved = {}
     motion: Motion = Motion()
 
 

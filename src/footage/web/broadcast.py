@@ -127,7 +127,12 @@ class Broadcast:
             timing = replace(timing, seek=float(timing.seek or 0.0) + elapsed)
         fps = asked.get("fps") if streams else None
         return self.model.stream(
-            fps, seed=asked["seed"], label=asked["label"], timing=timing, chunk=1 if streams else None
+            fps,
+            seed=asked["seed"],
+            label=asked["label"],
+            sliders=asked.get("sliders"),
+            timing=timing,
+            chunk=1 if streams else None,
         )
 
     def run(self, encoder: Encoder, report: IO[str]) -> None:

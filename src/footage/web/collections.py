@@ -29,12 +29,12 @@ class Collections:
         return self._library.albums.create(album.name, album.notes)
 
     def rename(self, album: Place, new: NewAlbum) -> Album:
-        """Give an album another name, and notes."""
+        """Give an album another name, and notes. Can be undone."""
         found(lambda: self._library.albums.get(album))
         return self._library.albums.rename(album, new.name, new.notes)
 
     def delete(self, album: Place) -> dict[str, int]:
-        """Delete an album; its clips stay in the library."""
+        """Delete an album; its clips stay in the library. Can be undone."""
         found(lambda: self._library.albums.get(album))
         self._library.albums.delete(album)
         return {"deleted": album}
@@ -62,12 +62,12 @@ class Collections:
         return [{"name": view.name, "query": Asked.of(view.query).model_dump()} for view in self._library.views.all()]
 
     def save(self, name: Name, asked: Asked) -> dict[str, Any]:
-        """Save a query under a name, in place of what was saved there before."""
+        """Save a query under a name, in place of what was saved there before. Can be undone."""
         view = self._library.views.save(name, asked.query())
         return {"name": view.name, "query": Asked.of(view.query).model_dump()}
 
     def forget(self, name: Name) -> dict[str, str]:
-        """Delete a saved view."""
+        """Delete a saved view. Can be undone."""
         found(lambda: self._library.views.get(name))
         self._library.views.delete(name)
         return {"deleted": name}

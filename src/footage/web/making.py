@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from footage import latents
 from footage.errors import ConfigError
 from footage.library.jobs import Job, State
 from footage.web.asking import Between, Generate, Place
@@ -35,6 +36,7 @@ class Making:
     def generate(self, asked: Generate) -> Job:
         """Queue clips to be generated; they are filed in the library."""
         model, limits = self.named(asked.model, "generate"), self._studio.limits
+        latents.read(asked.sliders, model.sliders, model.name)  # complains now
         frames = model.frames if asked.seconds is None else round(asked.seconds * model.fps)
         frames = round(max(frames, frames * (asked.motion.slow or 1.0)))
         if asked.count > limits.job_clips:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -9,8 +11,8 @@ import jinja2
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from footage import __version__
-from footage.errors import LibraryError
+from footage import __version__, durations, latents
+from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, Entry
 from footage.library.search import SORTS
 from footage.web import curves, words
@@ -41,6 +43,30 @@ def kind(entry: Entry) -> str:
     return "image" if entry.suffix in STILLS else "preview"
 
 
+def again(entry: Entry) -> str:
+    """Return what the form for generating is to hold to make a clip again, as the parameters of its address."""
+    values: dict[str, object] = {"model": entry.model, "seed": entry.seed or 0}
+    if entry.label:
+        values["label"] = entry.label
+    values |= {"count": 1, "seconds": f"{entry.seconds:g}"}
+    for name in AGAIN:
+        with contextlib.suppress(FootageError, TypeError, ValueError, AttributeError):
+            if (value := entry.settings.get(name)) is not None:
+                values[name] = AGAIN[name](value)
+    return urlencode(values)
+
+
+AGAIN: dict[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("to_seed", "motion_seed"), int),
+    **dict.fromkeys(("truncation", "strength"), float),
+    "slow": lambda value: f"{durations.factor(value, 'slow'):g}",
+    "loop": lambda value: f"{durations.seconds(value, 'loop'):g}",
+    "drift": lambda value: f"{durations.seconds(value, 'drift'):g}",
+    "sliders": lambda values: latents.write({int(number): float(value) for number, value in values.items()}),
+}
+"""Settings of a clip that the form for generating holds, and how they are written in its address."""
+
+
 def environment() -> jinja2.Environment:
     """Return the templates, which escape everything that is filled in."""
     made = jinja2.Environment(
@@ -50,7 +76,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(duration=words.duration, size=words.size, day=words.day, kind=kind)
+    made.filters.update(duration=words.duration, size=words.size, day=words.day, kind=kind, again=again)
     return made
 
 
@@ -101,7 +127,7 @@ class Pages:
         return self._page(
             request,
             "clip.html",
-            "library",
+            "library" if entry.deleted is None else "bin",
             clip=entry,
             albums=self._library.albums.of(clip),
             provenance=self._library.provenance(clip),
@@ -189,6 +215,13 @@ class Pages:
         """A form for the token."""
         return self._page(request, "enter.html", "enter")
 
+    def refused(self, request: Request, status: int, problem: str, remedy: str) -> HTMLResponse:
+        """A page in place of one that there is not, or that cannot be shown: why, and the way back."""
+        said = {"status": status, "problem": "" if problem == "Not Found" else problem, "remedy": remedy}
+        answer = self._page(request, "missing.html", "not_found" if status == 404 else "not_shown", **said)
+        answer.status_code = status
+        return answer
+
     def language(self, request: Request, code: str) -> Response:
         """Choose a language, and go back."""
         if code not in LANGUAGES:
@@ -226,7 +259,7 @@ class Pages:
         address = urlencode(asked.pairs())
         return {
             **{"asked": asked, "clips": page.entries, "total": total, "address": address, "sorts": tuple(SORTS)},
-            **{"filtered": asked.pairs() != [] and [name for name, _ in asked.pairs()] != ["sort"]},
+            **{"filtered": {name for name, _ in asked.pairs()} - {"sort", "bin"} != set()},
         }
 
     def _jobs(self) -> dict[str, Any]:

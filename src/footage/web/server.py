@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -65,7 +68,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         names: host names that it goes by.
         addresses: whether it may also be called by any of its addresses.
     """
-    streams = Streams(studio)
+    streams, pages = Streams(studio), Pages(studio)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,10 +88,11 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        exception_handlers=_handlers(),
+        exception_handlers=_handlers(pages),
     )
-    for part in (Clips, Collections, Session, Making, Opinions, Trainings, Pages):
+    for part in (Clips, Collections, Session, Making, Opinions, Trainings):
         app.include_router(part(studio).routes())
+    app.include_router(pages.routes())
     app.include_router(streams.routes())
     static = str(importlib.resources.files("footage.web").joinpath("static"))
     app.mount("/static", Static(directory=static), name="static")
@@ -104,21 +108,48 @@ async def _tend(studio: Studio) -> None:
         await asyncio.sleep(TENDED)
 
 
-def _handlers() -> dict[Any, Callable[..., Any]]:
-    """Return what is answered to errors: a user's mistake is never a fault of the server."""
+def _handlers(pages: Pages) -> dict[Any, Callable[..., Any]]:
+    """Return what is answered to errors: a user's mistake is never a fault of the server.
 
-    async def footage_error(_: Request, error: FootageError) -> JSONResponse:
-        full = "disk is full" in error.problem
-        return JSONResponse({"problem": error.problem, "remedy": error.remedy}, 507 if full else 400)
+    Somebody who looks at a page gets a page, in words; who asks the interface gets JSON.
+    """
 
-    async def unicode_error(_: Request, error: UnicodeError) -> JSONResponse:
-        return JSONResponse({"problem": "the request holds text that is no Unicode", "remedy": ""}, 400)
+    def answer(request: Request, status: int, problem: str, remedy: str = "", headers: Any = None) -> Response:
+        if _looks(request):
+            return pages.refused(request, status, problem, remedy)
+        return JSONResponse({"problem": problem, "remedy": remedy}, status, headers=headers)
 
-    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
-        said = error.detail if isinstance(error.detail, dict) else {"problem": str(error.detail), "remedy": ""}
-        return JSONResponse(said, error.status_code, headers=error.headers)
+    async def footage_error(request: Request, error: FootageError) -> Response:
+        status = 507 if "disk is full" in error.problem else 400
+        return await asyncio.to_thread(answer, request, status, error.problem, error.remedy)
 
-    return {FootageError: footage_error, UnicodeError: unicode_error, HTTPException: http_error}
+    async def unicode_error(request: Request, error: UnicodeError) -> Response:
+        return await asyncio.to_thread(answer, request, 400, "the request holds text that is no Unicode")
+
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        detail: Any = error.detail
+        said = detail if isinstance(detail, dict) else {"problem": str(detail), "remedy": ""}
+        return await asyncio.to_thread(
+            answer, request, error.status_code, said["problem"], said["remedy"], error.headers
+        )
+
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        if _looks(request):
+            return await asyncio.to_thread(answer, request, 404, "")
+        return await request_validation_exception_handler(request, error)
+
+    return {
+        FootageError: footage_error,
+        UnicodeError: unicode_error,
+        HTTPException: http_error,
+        RequestValidationError: invalid,
+    }
+
+
+def _looks(request: Request) -> bool:
+    """Whether somebody looks at a page in a browser, and no program asks the interface."""
+    accepted = request.headers.get("accept", "")
+    return request.method in ("GET", "HEAD") and "text/html" in accepted and not request.url.path.startswith("/api/")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import footage
 from footage import files
-from footage.config.tasks import USES
+from footage.config.tasks import USES, slider_count
 
 DEEPEST = 4
 """Levels of folders that are looked into."""
@@ -59,6 +59,8 @@ class ModelEntry:
     """Training clips that it has seen."""
     streams: bool
     """Whether its frames are a function of time, so that motion can be looped, slowed and sought."""
+    sliders: int
+    """Number of latent sliders, the one that changes most first."""
     weights: str
     """SHA-256 of its weights."""
 
@@ -233,6 +235,7 @@ def _model(name: str, path: Path) -> ModelEntry | None:
             dataset=str(value["dataset"]),
             clips_seen=int(value["clips_seen"]),
             streams=config["net"].get("kind") == "stream",
+            sliders=slider_count(config["method"], config["net"]),
             weights=str(value["weights_sha256"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -129,6 +129,7 @@ class Worker:
             to_label=asked["to_label"],
             seed=asked["seed"],
             to_seed=asked["to_seed"],
+            sliders=asked.get("sliders"),
             timing=_timing(asked["motion"]),
         )
         return self._file(job, model, clips, asked["count"], Known(tags=tuple(asked["tags"])))

@@ -7,14 +7,19 @@ export function t(name, values = {}) {
   return (words[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
 }
 
-export function toast(text, bad = false) {
+export function toast(text, bad = false, undoable = false) {
   const made = document.createElement("div");
   made.className = bad ? "toast bad" : "toast";
   made.textContent = text;
+  if (undoable) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t("undo") });
+    button.dataset.undo = "";
+    made.append(" ", button);
+  }
   const place = document.getElementById("toasts");
   place.append(made);
   while (place.children.length > 4) place.firstChild.remove();
-  setTimeout(() => made.remove(), bad ? 8000 : 2600);
+  setTimeout(() => made.remove(), bad || undoable ? 8000 : 2600);
 }
 
 // Ask the interface; what it refuses is shown and thrown.
@@ -97,7 +102,7 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   if (button.dataset.help !== undefined) document.getElementById("keys").showModal();
   if (button.dataset.dismiss !== undefined) button.closest("dialog").close("");
-  if (button.dataset.undo !== undefined) await undo();
+  if (button.dataset.undo !== undefined) { button.closest(".toast")?.remove(); await undo(); }
   if (button.dataset.cancel) { await api("POST", `/api/jobs/${button.dataset.cancel}/cancel`); document.body.dispatchEvent(new CustomEvent("jobs")); }
   if (button.dataset.post) { await api("POST", button.dataset.post); document.body.dispatchEvent(new CustomEvent(button.dataset.then)); }
 });
@@ -120,3 +125,6 @@ document.getElementById("campaign")?.addEventListener("submit", (event) => {
   const models = form.getAll("model").map((name) => `model=${encodeURIComponent(name)}`).join("&");
   location.href = `/rate/${encodeURIComponent(form.get("campaign").trim())}?${models}`;
 });
+
+// On a phone the rail scrolls: the place where one is stands in sight.
+document.querySelector(".rail [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });

@@ -1,5 +1,8 @@
 // Forms that say what a model is to make.
 
+import { t } from "./app.js";
+
+const MOST_SLIDERS = 8;
 const MOTION = ["truncation", "strength", "slow", "motion_seed", "loop", "drift"];
 
 export function number(form, name) {
@@ -11,8 +14,12 @@ export function number(form, name) {
 export function wish(form) {
   const motion = {};
   if (streams(form)) for (const name of MOTION) { const value = number(form, name); if (value !== null && !(name === "slow" && value === 1)) motion[name] = value; }
-  return { seed: number(form, "seed") ?? 0, label: mixture(form), motion };
+  const sliders = Object.fromEntries([...form.querySelectorAll("#sliders input")].filter((input) => Number(input.value)).map((input) => [input.dataset.slider, Number(input.value)]));
+  return { seed: number(form, "seed") ?? 0, label: mixture(form), sliders, motion };
 }
+
+// Sliders as an address holds them: 1=2,3=-1.5.
+export const written = (sliders) => Object.entries(sliders).map(([n, value]) => `${n}=${value}`).join(",");
 
 export const streams = (form) => Boolean(form.elements.model.selectedOptions[0]?.dataset.streams);
 
@@ -22,28 +29,63 @@ function mixture(form) {
   return parts.length === 1 ? parts[0].dataset.label : parts.map((input) => `${input.dataset.label}:${input.value}`).join("+");
 }
 
+function ranged(text, values) {
+  const label = Object.assign(document.createElement("label"), { className: "stack slider" });
+  const input = Object.assign(document.createElement("input"), { type: "range", ...values });
+  const output = Object.assign(document.createElement("span"), { textContent: input.value });
+  output.dataset.value = "";
+  label.append(text, " ", output, input);
+  return [label, input];
+}
+
+// The first latent sliders of the chosen model.
+function latents(form) {
+  const place = form.querySelector("#sliders");
+  const given = Object.fromEntries(place.dataset.given.split(",").map((part) => part.split("=")));
+  const count = Math.min(MOST_SLIDERS, Number(form.elements.model.selectedOptions[0]?.dataset.sliders || 0));
+  place.hidden = !count;
+  place.querySelector("div").replaceChildren(...Array.from({ length: count }, (_, i) => {
+    const value = Number(given[i + 1] ?? 0);
+    const [label, input] = ranged(t("slider", { n: i + 1 }), { min: -5, max: 5, step: (value * 10) % 1 ? "any" : 0.1, value });
+    input.dataset.slider = i + 1;
+    return label;
+  }));
+}
+
 // A slider for each label of the chosen model.
 function labels(form) {
   const place = form.querySelector("#labels");
   const names = JSON.parse(form.elements.model.selectedOptions[0]?.dataset.labels || "[]");
   place.hidden = !names.length;
-  const given = place.dataset.given;
+  const given = mixed(place.dataset.given, names);
   place.querySelector("div").replaceChildren(...names.map((name) => {
-    const label = Object.assign(document.createElement("label"), { className: "stack slider" });
-    const input = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 1, step: 0.05, value: name === given ? 1 : 0 });
+    const [label, input] = ranged(name, { min: 0, max: 1, step: 0.05, value: given[name] ?? 0 });
     input.dataset.label = name;
-    const output = Object.assign(document.createElement("span"), { textContent: input.value });
-    output.dataset.value = "";
-    label.append(name, " ", output, input);
     return label;
   }));
   form.querySelector("#motion").hidden = !streams(form);
+  latents(form);
+}
+
+// The shares of labels that a text means: a label, or a+b, or a:0.8+b:0.2.
+function mixed(text, names) {
+  if (names.includes(text)) return { [text]: 1 };
+  return Object.fromEntries(text.split("+").map((part) => {
+    const cut = names.includes(part) ? -1 : part.lastIndexOf(":");
+    return cut < 0 ? [part, 1] : [part.slice(0, cut), Number(part.slice(cut + 1))];
+  }));
 }
 
 export function prepare(form) {
   labels(form);
   form.elements.model.addEventListener("change", () => labels(form));
   form.addEventListener("input", (event) => { const output = event.target.closest(".slider")?.querySelector("[data-value]"); if (output) output.textContent = event.target.value; });
+  form.querySelector("[data-level]").addEventListener("click", () => {
+    for (const input of form.querySelectorAll("#sliders input")) {
+      input.value = 0;
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  });
   form.querySelector("[data-dice]").addEventListener("click", () => {
     form.elements.seed.value = crypto.getRandomValues(new Uint32Array(1))[0] % 1000000;
     form.elements.seed.dispatchEvent(new Event("change", { bubbles: true }));

@@ -52,6 +52,7 @@ async function away(path, ids) {
   await api("POST", path, { ids });
   grid.drop(ids);
   drawBar();
+  if (!grid.ids.length) return renew();
   document.body.dispatchEvent(new CustomEvent("clips"));
 }
 
@@ -182,6 +183,7 @@ document.getElementById("results").addEventListener("click", async (event) => {
     return;
   }
   if (button?.dataset.purgeAll !== undefined) { actions.all(); await actions.purge(); return; }
+  if (button?.dataset.restoreAll !== undefined) { actions.all(); await actions.restore(); return; }
   const card = event.target.closest(".card");
   if (!card) return;
   const id = Number(card.dataset.id);
@@ -192,6 +194,11 @@ document.getElementById("results").addEventListener("click", async (event) => {
   drawBar();
 });
 document.getElementById("results").addEventListener("dblclick", (event) => { if (event.target.closest(".card")) enlarge(); });
+loupe.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-restore-one]")) return;
+  loupe.close();
+  away("/api/clips/restore", [grid.id]);
+});
 bar.addEventListener("click", (event) => { const button = event.target.closest("[data-do]"); if (button) actions[button.dataset.do](button.dataset.value); });
 
 // The query as the interface takes it: lists where there can be several.
@@ -212,8 +219,24 @@ document.getElementById("filters").addEventListener("click", (event) => {
 });
 document.getElementById("facets").addEventListener("click", async (event) => {
   const name = event.target.closest("[data-forget-view]")?.dataset.forgetView;
-  if (name) { await api("DELETE", `/api/views/${encodeURIComponent(name)}`); document.body.dispatchEvent(new CustomEvent("clips")); }
+  if (name) { await api("DELETE", `/api/views/${encodeURIComponent(name)}`); gone(name); }
+  const album = event.target.closest("[data-delete-album]");
+  if (album) await dropped(album.dataset.deleteAlbum, album.parentElement.querySelector("input"));
 });
+
+async function dropped(album, box) {
+  const name = box.parentElement.querySelector("span").textContent;
+  await api("DELETE", `/api/albums/${album}`);
+  const shown = box.checked;
+  box.checked = false;
+  gone(name, !shown);
+  if (shown) box.dispatchEvent(new Event("change", { bubbles: true })); // the filters follow what is found
+}
+
+function gone(name, follow = true) {
+  toast(t("deleted", { name }), false, true);
+  if (follow) document.body.dispatchEvent(new CustomEvent("clips"));
+}
 document.getElementById("facets").addEventListener("change", (event) => {
   if (event.target.dataset.single !== undefined && event.target.checked) for (const other of document.querySelectorAll(`#facets [name="${event.target.name}"]`)) if (other !== event.target) other.checked = false;
 }, true);

@@ -1,7 +1,7 @@
 // An endless video: fragments of MP4 come over one connection and go into a Media Source, which is kept short.
 
 import { api, t } from "./app.js";
-import { prepare, wish } from "./controls.js";
+import { prepare, wish, written } from "./controls.js";
 
 const BEHIND = 0.6; // seconds that the picture may lag behind what has come
 const LEAD = 0.08; // seconds it is set behind then
@@ -91,8 +91,8 @@ function draw() {
 
 let waiting = 0;
 function changed(event) {
-  const { seed, label } = wish(form);
-  document.getElementById("keep").href = `/generate?model=${encodeURIComponent(form.elements.model.value)}&seed=${seed}${label ? `&label=${encodeURIComponent(label)}` : ""}`;
+  const { seed, label, sliders, motion } = wish(form);
+  document.getElementById("keep").href = `/generate?model=${encodeURIComponent(form.elements.model.value)}&seed=${seed}${label ? `&label=${encodeURIComponent(label)}` : ""}${Object.keys(sliders).length ? `&sliders=${written(sliders)}` : ""}${Object.entries(motion).map(([name, value]) => `&${name}=${value}`).join("")}`;
   if (!current?.entry) return;
   if (event.target.name === "model") return void start();
   clearTimeout(waiting);
