@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,6 @@ from tests.streams import save_tiny_stream
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
-"""Set in continuous integration: there a missing browser is a failure."""
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
 CLIPS = 90
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
@@ -29,25 +26,6 @@ NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, tex
     && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt)
     && !e.querySelector('img[alt]')).map(e => e.outerHTML)"""
 """What can be used on a page and has no name for a screen reader."""
-
-
-def _chromium() -> str | None:
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = _chromium()
-    if found is None:
-        if os.environ.get(NEEDED):
-            pytest.fail(f"{NEEDED} is set and there is no Chromium: apt-get install chromium")
-        pytest.skip("NO CHROMIUM: the studio was NOT tried in a browser; apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -359,45 +337,6 @@ def test_a_clip_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
     opened(page)
     page.locator("#file").set_input_files(write(tmp_path / "mine.mp4", moving(10, seed=999)))
     page.wait_for_selector(".card[data-title=mine]")
-
-
-def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(browser: Browser, tmp_path: Path) -> None:
-    """As docs/studio.md describes it: from an empty library to an exported favourite, with a model that comes along."""
-    server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))
-    server.start()
-    page = browser.new_context(viewport=SIZES["desktop"], locale="en-GB").new_page()
-    page.set_default_timeout(30_000)
-    clicks = 0
-
-    def click(role: str, name: str) -> None:
-        nonlocal clicks
-        clicks += 1
-        page.get_by_role(role, name=name, exact=True).first.click()  # type: ignore[arg-type]
-
-    try:
-        page.goto(server.entrance)
-        page.wait_for_url(server.address)
-        click("link", "Generate the first clips")
-        page.locator("[name=seconds]").first.fill("0.5")  # shorter than what stands there, for the test's sake
-        click("button", "Generate")
-        page.wait_for_selector(".job.done", timeout=60_000)
-        click("link", "Library")
-        page.wait_for_selector("#grid.placed .card")
-        clicks += 2
-        page.locator(".card").nth(2).click()
-        page.locator(".card.current i[data-star='5']").click()
-        page.wait_for_selector(".card[data-stars='5']")
-        clicks += 1
-        page.locator(".pill", has_text="5★").click()
-        page.wait_for_function("() => document.querySelector('#total').textContent === '1 clips'")
-        click("button", "Export")
-        with page.expect_download() as waiting:
-            click("button", "Zip: clips and tables")
-        assert sum(name.endswith(".mp4") for name in zipfile.ZipFile(waiting.value.path()).namelist()) == 1
-        assert clicks <= 10
-    finally:
-        page.context.close()
-        server.stop()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,0 +1,35 @@
+"""What several files of tests are given."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
+"""Set in continuous integration: there a missing browser is a failure."""
+
+
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = _chromium()
+    if found is None:
+        if os.environ.get(NEEDED):
+            pytest.fail(f"{NEEDED} is set and there is no Chromium: apt-get install chromium")
+        pytest.skip("NO CHROMIUM: the studio was NOT tried in a browser; apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
