@@ -192,7 +192,7 @@ def test_safetensors_of_a_newer_weights_name(tmp_path: Path) -> None:
 
 
 def test_a_run_may_begin_with_a_model_that_lacks_parts_and_with_no_other(tmp_path: Path) -> None:
-    save_tiny_model(tmp_path, preset="convlstm-64", task__past=4)
+    save_tiny_model(tmp_path, preset="convlstm-64", task__past=4, net__surprise=False)
     grown = METHODS["predict"](tiny_config("convlstm-64", task__past=4, net__surprise=True), 0)
     torch.nn.init.ones_(grown.nets["generator"].notice.weight)
     begin_with(tmp_path, grown)

@@ -117,7 +117,7 @@ CONFIGS = {
     ),
     "convlstm": dataclasses.replace(
         PREDICT,
-        net=ConvLstmConfig(width=4, layers=2),
+        net=ConvLstmConfig(width=4, layers=2, surprise=True),
         task=TaskConfig(past=5, truth=8),  # half of the frames are shown at the second step
     ),
     "svg": dataclasses.replace(PREDICT, net=SvgConfig(width=4, latent=2, code=8, hidden=8)),
