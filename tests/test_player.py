@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import struct
+import signal
 import threading
 import time
 import urllib.error
@@ -206,9 +207,12 @@ def test_the_terminal_gets_its_cursor_back() -> None:
 
 
 def test_control_c_ends_it_and_says_how_it_went() -> None:
-    timer = threading.Timer(0.3, _thread.interrupt_main)
-    timer.start()
-    found = watch(Producer(grey, fps=50), seconds=60)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        threading.Timer(0.3, _thread.interrupt_main).start()
+        found = watch(Producer(grey, fps=50), seconds=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 1 <= found.frames < 1000 and found.latency_p99_ms is not None
 
 
