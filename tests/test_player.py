@@ -5,9 +5,9 @@ from __future__ import annotations
 import _thread
 import io
 import json
+import signal
 import socket
 import struct
-import signal
 import threading
 import time
 import urllib.error
