@@ -131,10 +131,13 @@ def pixel_format(name: str, height: int, width: int, deep: bool) -> str:
 
 
 def _options(name: str, codec: str, crf: int | None) -> dict[str, str]:
-    """Return an encoder's settings: quick ones, since pictures are large."""
+    """Return an encoder's settings: quick ones, since pictures are large.
+
+    H.264 looks less far ahead and refines motion once: a third less time, -4 to +9% of the size, .1 dB (docs/LOG.md).
+    """
     quality = str(CRF.get(codec, 0) if crf is None else crf)
     table = {
-        "libx264": {"preset": "veryfast", "crf": quality},
+        "libx264": {"preset": "veryfast", "crf": quality, "x264-params": "subme=1:weightp=0:b-adapt=0:rc-lookahead=5"},
         "libx265": {"preset": "veryfast", "crf": quality, "x265-params": "log-level=error"},
         "libsvtav1": {"preset": "9", "crf": quality},
         "libvpx-vp9": {"crf": quality, "b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1"},
