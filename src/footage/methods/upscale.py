@@ -7,6 +7,7 @@ to when they are shrunk again; and, for detail that looks real, from critics and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import EllipsisType
 
 import torch
 from einops import rearrange
@@ -89,7 +90,7 @@ class Upscale(Learner):
             lesson.judged[""] = (self.shown(real)[window], self.shown(made)[window])
         return lesson
 
-    def _window(self, batch: Batch) -> tuple[slice, ...]:
+    def _window(self, batch: Batch) -> tuple[EllipsisType | slice, ...]:
         """Return the part of this step's clips, (B, C, T, H, W), that critics see; the same of all.
 
         Their strides and the upscaler's pixel shuffle have the same period. Always in step with it, critics teach each
