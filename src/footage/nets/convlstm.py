@@ -6,9 +6,9 @@ where * is a convolution. Layers stand on each other, and a 1×1 convolution of 
 enter and leave as patches, a channel for each pixel (section 4.1 there). As in PredRNN (Wang et al. 2017), forecaster
 and encoder are the same network: after the past it is fed its own frames, or, early in training, true ones now and then
 (scheduled sampling, Bengio et al. 2015). With `surprise` the first layer's gates are also told how each true frame
-differs from what was predicted, as in predictive coding (Lotter et al. 2017): where things really were, to less than a
-pixel, comes from that. Ours: no connections from cell to gates, whose weights belong to one place
-each and so to one size of picture; forget gates begin open (bias 1).
+differs from what was predicted, as in predictive coding (Lotter et al. 2017): how fast things move, to less than a
+pixel, shows there. Ours: no connections from cell to gates, whose weights belong to one place each and so to one size
+of picture; forget gates begin open (bias 1).
 """
 
 from __future__ import annotations
