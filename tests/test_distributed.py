@@ -23,6 +23,7 @@ from footage.config import (
     MlpConfig,
     RecurrentConfig,
     SimVpConfig,
+    SpritesConfig,
     StreamConfig,
     SvgConfig,
     TaskConfig,
@@ -120,6 +121,7 @@ CONFIGS = {
         net=ConvLstmConfig(width=4, layers=2, surprise=True),
         task=TaskConfig(past=5, truth=8),  # half of the frames are shown at the second step
     ),
+    "sprites": dataclasses.replace(PREDICT, net=SpritesConfig(side=8, width=4, features=8, motion=8)),
     "svg": dataclasses.replace(PREDICT, net=SvgConfig(width=4, latent=2, code=8, hidden=8)),
     "vae": VAE,
     "vae-gan": dataclasses.replace(VAE, critics=(CriticConfig(width=4), frames(frames=3))),

@@ -19,6 +19,7 @@ from footage.config import (
     LearnConfig,
     NetConfig,
     SimVpConfig,
+    SpritesConfig,
     SvgConfig,
     TaskConfig,
     TrainConfig,
@@ -36,9 +37,10 @@ PAST, FUTURE = 4, 3
 NETS: dict[str, NetConfig] = {
     "convlstm": ConvLstmConfig(width=8, layers=2, patch=2, surprise=True),
     "simvp": SimVpConfig(width=8, hidden=16, layers=1),
+    "sprites": SpritesConfig(side=8, width=8, features=8, motion=8),
     "svg": SvgConfig(width=8, latent=3, code=16, hidden=16),
 }
-CERTAIN = ("convlstm", "simvp")
+CERTAIN = ("convlstm", "simvp", "sprites")
 
 
 def configured(kind: str, height: int = 16, width: int = 16, critics: bool = False, past: int = PAST) -> Config:

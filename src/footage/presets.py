@@ -21,6 +21,7 @@ from footage.config import (
     NetConfig,
     RecurrentConfig,
     SimVpConfig,
+    SpritesConfig,
     StreamConfig,
     SvgConfig,
     TaskConfig,
@@ -261,6 +262,16 @@ _PRESETS: tuple[tuple[str, str, Config], ...] = (
         ),
     ),
     (
+        "sprites-64",
+        "predictor that finds two things, follows them and moves them on (as DDPAE): 10 frames of 64×64, and on",
+        replace(
+            _PREDICT,
+            net=SpritesConfig(),
+            learn=LearnConfig(lr=2e-3, beta2=0.99, clip_gradient=0.1),
+            train=TrainConfig(batch_size=32),
+        ),
+    ),
+    (
         "svg-64",
         "stochastic predictor with a learned prior (SVG-LP): one of many futures of 10 frames of 64×64",
         replace(
@@ -372,6 +383,7 @@ _TINY: dict[str, dict[str, int]] = {
     "vae": {"width": 4, "latent": 4, "noise": 8, "label": 4},
     "simvp": {"width": 4, "hidden": 8, "layers": 1},
     "convlstm": {"width": 4, "layers": 2},
+    "sprites": {"width": 4, "side": 8, "features": 8, "motion": 8},
     "svg": {"width": 4, "latent": 2, "code": 8, "hidden": 8},
     "translator": {"width": 4, "blocks": 1, "motion": 4},
     "upscaler": {"width": 8},

@@ -214,6 +214,33 @@ class SimVpConfig:
 
 
 @dataclass(frozen=True)
+class SpritesConfig:
+    """The predictor that finds a few things and moves them on, before a still background (Hsieh et al. 2018)."""
+
+    kind: Literal["sprites"] = "sprites"
+    """Which network."""
+    sprites: int = 2
+    """Things that are looked for; those that are not there become clear."""
+    side: int = 32
+    """Side of what is known of each, in pixels: as large as the largest of them."""
+    width: int = 32
+    """Channels of a frame's features, and of what cleans the looks of sprites; a multiple of 4."""
+    features: int = 64
+    """Length of a slot's memory, by which a thing is known again."""
+    motion: int = 192
+    """Units of the GRU that moves sprites on."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        require(1 <= self.sprites <= 64, "net.sprites", self.sprites, "give 1 to 64")
+        require(4 <= self.side <= 512, "net.side", self.side, "give 4 to 512 pixels")
+        valid = 4 <= self.width <= 512 and self.width % 4 == 0
+        require(valid, "net.width", self.width, "give a multiple of 4, 4 to 512 channels")
+        require(1 <= self.features <= 4096, "net.features", self.features, "give 1 to 4096")
+        require(1 <= self.motion <= 4096, "net.motion", self.motion, "give 1 to 4096")
+
+
+@dataclass(frozen=True)
 class SvgConfig:
     """Stochastic prediction with a learned prior: SVG-LP (Denton and Fergus 2018)."""
 
@@ -294,7 +321,7 @@ class UpscalerConfig:
 
 GeneratorConfig = MlpConfig | Conv3dConfig | RecurrentConfig | StreamConfig
 """Generators from noise."""
-PredictorConfig = ConvLstmConfig | SimVpConfig | SvgConfig
+PredictorConfig = ConvLstmConfig | SimVpConfig | SpritesConfig | SvgConfig
 """Networks that continue a clip."""
 NetConfig = (
     MlpConfig
@@ -304,6 +331,7 @@ NetConfig = (
     | VaeConfig
     | ConvLstmConfig
     | SimVpConfig
+    | SpritesConfig
     | SvgConfig
     | TranslatorConfig
     | UpscalerConfig

@@ -14,7 +14,6 @@ from footage.config.nets import (
     GeneratorConfig,
     NetConfig,
     PredictorConfig,
-    SimVpConfig,
     StreamConfig,
     SvgConfig,
     TranslatorConfig,
@@ -42,6 +41,12 @@ EXAMPLES = {
     "upscale": ("upscale-x4", "upscale-x2"),
 }
 """Some presets of each method."""
+_NEVER_WEANED = {
+    "simvp": "makes all frames at once",
+    "sprites": "moves on what it found in the past",
+    "svg": "is always shown true frames",
+}
+"""Predictors that are not fed their own frames in training, and why."""
 
 
 @dataclass(frozen=True)
@@ -211,8 +216,8 @@ def check_knobs(config: Config) -> None:
             f"gan.matching is {config.gan.matching:g}, with method gan no clip is made to be like a certain real one",
             "give --gan.matching 0",
         )
-    if config.task.truth and isinstance(net, (SimVpConfig, SvgConfig)):
-        reason = "makes all frames at once" if isinstance(net, SimVpConfig) else "is always shown true frames"
+    if config.task.truth and net.kind in _NEVER_WEANED:
+        reason = _NEVER_WEANED[net.kind]
         raise ConfigError(
             f"task.truth is {config.task.truth}, {net.kind} {reason} in training: there is nothing to wean it from",
             "give --task.truth 0, or --net.kind convlstm",

@@ -20,9 +20,10 @@ from footage.methods.samplers import draws_of, more
 from footage.nets.convlstm import ConvLstm
 from footage.nets.predictor import Predicted, Predictor
 from footage.nets.simvp import SimVp
+from footage.nets.sprites import Sprites
 from footage.nets.svg import Svg
 
-PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "svg": Svg}
+PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "sprites": Sprites, "svg": Svg}
 """Every predictor, by the `kind` of its configuration."""
 
 
@@ -54,9 +55,11 @@ class Predict(Learner):
         loss = self.difference(made.future, real)
         if made.rehearsed is not None:
             loss = loss + self.difference(made.rehearsed, batch.clips[:, :, 1:past])
-        loss = config.learn.weight * loss
+        loss = config.learn.weight * (loss if made.cost is None else loss + made.cost)
         squares = (made.future.detach().to(real.dtype) - real).square()
         log = {self.figure: squares.mean() / 4 * math.prod(real.shape[1:]) / real.shape[2]}
+        if made.cost is not None:
+            log["cost"] = made.cost.detach()
         if made.divergence is not None:
             kl = made.divergence.mean()
             ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0

@@ -24,6 +24,8 @@ class Predicted(NamedTuple):
     rehearsed: Tensor | None = None
     """(B, C, P - 1, H, W): the past itself from its second frame on, each frame from the true ones before it; None
     where that is not made on the way."""
+    cost: Tensor | None = None
+    """What the network is to learn beside, as a number to minimise; None for nothing."""
 
 
 class Predictor(nn.Module, ABC):
