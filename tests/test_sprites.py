@@ -98,7 +98,7 @@ def test_what_comes_after_the_past_changes_nothing_that_is_predicted() -> None:
     with torch.no_grad():
         one, other = net(clips, {}, None), net(others, {}, None)
         assert torch.equal(one.future, other.future) and not torch.equal(one.cost, other.cost)
-        first, second = net._take_apart(clips).places, net._take_apart(others).places
+        first, second = net._take_apart(clips)[0].places, net._take_apart(others)[0].places
     assert torch.equal(first[:, :PAST], second[:, :PAST]) and not torch.equal(first[:, PAST:], second[:, PAST:])
 
 
@@ -111,7 +111,7 @@ def test_a_square_is_found_followed_and_moved_on() -> None:
         method.step(Batch(clips, None, rng, len(clips)), 8 * number, PlainEngine())
     clips, middles = squares(32, torch.Generator().manual_seed(3))
     with torch.no_grad():
-        found, future = net._take_apart(clips), net(clips, {}, None).future
+        (found, _), future = net._take_apart(clips), net(clips, {}, None).future
     gaps = found.places[:, :, 0] - middles
     assert (gaps - gaps.mean(dim=(0, 1))).square().mean().sqrt() < 0.7, "pixels, but for what it holds for the middle"
     truth, last = clips[:, :, PAST:], clips[:, :, PAST - 1 : PAST]

@@ -39,8 +39,8 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
 
 
-AT_ONCE = 64 * 64 * 64
-"""Pixels, of all videos, that a model that streams makes at once."""
+AT_ONCE = 16 * 64 * 64
+"""Pixels, of all videos, that a model that streams makes at once: more takes memory and is no quicker (docs/LOG.md)."""
 
 
 def _bounded(wish: Wish) -> Wish:

@@ -9,6 +9,7 @@ blurs that is moved for long. Everything is learned from clips alone:
 - *Finding and following*: slots compete for the places of a frame (slot attention, Locatello et al. 2020, eq. 1–2), in
   every later frame near where they are expected; a slot's place is the mean of what it attends to, each place of the
   grid having a say of its own about where the middle of its thing lies.
+- *Aligning*: what is drawn there, beside what is there, shows a small network how far off a place is.
 - *What they look like*: the past, cut out around each place; median, mean and deviation over time of what was cut out
   show what moves along with it. A small network cleans that up into colour, opacity and depth.
 - *How they go on*: a GRU of place and velocity, trained on the places followed, also those of the true future; it says
@@ -41,6 +42,8 @@ PLACES = 5e-3
 """What a pixel between a place foreseen and the place followed costs, beside squared differences of pixels."""
 LEAST, MOST = 0.1, 6.0
 """Limits of the doubt about a place, as standard deviation in pixels."""
+ROUGH = 0.5
+"""What it costs how places are drawn before they are aligned, beside 1 afterwards."""
 SLIGHT = 1e-4
 """Weight that counts as none."""
 
@@ -180,6 +183,28 @@ class Follower(nn.Module):
         return keys.unbind(1), values.unbind(1), weights.unbind(1), middles.unbind(1)
 
 
+class Aligner(nn.Module):
+    """What is around a sprite and what was drawn there, (N, channels, S, S) -> how far it is off, (N, 2), in pixels."""
+
+    def __init__(self, channels: int, side: int, width: int) -> None:
+        super().__init__()
+        left = -(-side // 8)
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 5, stride=2, padding=2), nn.SiLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(),
+            nn.Flatten(), nn.Linear(width * left**2, 2 * width), nn.SiLU(),
+        )  # fmt: skip
+        self.leave = nn.Linear(2 * width, 2)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what is to be added to the places."""
+        off: Tensor = self.leave(self.body(x.contiguous(memory_format=torch.channels_last)))
+        return CELL * torch.tanh(off.to(x.dtype) / CELL)
+
+
 class Motion(nn.Module):
     """Where sprites go on to: a GRU that is told place, velocity and shape, and has no end.
 
@@ -240,11 +265,13 @@ class Sprites(Predictor):
         still = [nn.Conv2d(3 * clip.channels, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, clip.channels, 3, padding=1)]
         self.clear = nn.Sequential(*still)
         nn.init.zeros_(still[-1].weight)  # type: ignore[arg-type]
+        self.align = Aligner(2 * clip.channels + 1, net.side, width)
         self.blur = nn.Parameter(torch.tensor(math.log(2.0)))
+        self.blur_aligned = nn.Parameter(torch.tensor(math.log(0.7)))
 
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
         """Predict what follows the first P frames; it costs extra how badly clips are taken apart and followed."""
-        found = self._take_apart(clips)
+        found, rough = self._take_apart(clips)
         truth = found.places.detach()
         shape, memory = _shape(found.looks), self._idle(truth)
         place, moved = truth[:, 0], torch.zeros_like(truth[:, 0])
@@ -257,13 +284,13 @@ class Sprites(Predictor):
             place, moved = after, after - place
         ways = torch.stack(foreseen, dim=1)  # B (T - 1) K 2
         future = self._draw(found, ways[:, self.past - 1 :], torch.stack(doubts[self.past - 1 :], dim=1))
-        again = self._draw(found, found.places, self.blur.exp().clamp(LEAST, MOST).expand_as(found.places))
-        cost = mse_loss(again, clips) + COARSELY * mse_loss(_coarse(again), _coarse(clips))
-        return Predicted(future, None, None, cost + PLACES * (ways - truth[:, 1:]).abs().mean())
+        again = self._draw(found, found.places, self.blur_aligned)
+        cost = _gap(again, clips) + ROUGH * _gap(rough, clips) + PLACES * (ways - truth[:, 1:]).abs().mean()
+        return Predicted(future, None, None, cost)
 
     def begin(self, past: Tensor) -> State:
         """Return looks, background, place, velocity and memory after the past."""
-        found = self._take_apart(past)
+        found, _ = self._take_apart(past)
         shape, memory = _shape(found.looks), self._idle(found.places)
         place, moved = found.places[:, 0], torch.zeros_like(found.places[:, 0])
         for after in found.places[:, 1:].unbind(1):
@@ -281,8 +308,12 @@ class Sprites(Predictor):
     def _idle(self, places: Tensor) -> Tensor:
         return places.new_zeros(*places.shape[:1], places.shape[2], self.motion.units)
 
-    def _take_apart(self, clips: Tensor) -> Found:
-        """Find background, places, and looks; only places know what comes after the past."""
+    def _take_apart(self, clips: Tensor) -> tuple[Found, Tensor]:
+        """Find background, places and looks, where only places know what comes after the past; and a first drawing.
+
+        What is drawn of the places that were found, beside what is there, shows how far off they are; looks are then
+        taken again.
+        """
         pixels = clips.transpose(1, 2)  # B T C H W
         known = (pixels[:, : self.past] + 1) / 2
         background = self._background(known)
@@ -290,21 +321,35 @@ class Sprites(Predictor):
         numbers = self.levels(pixels.flatten(0, 1)).view(pixels.shape)
         places = self.follow(torch.cat([numbers, pixels - 2 * still + 1], dim=2))
         shown = torch.cat([known, (known - still).abs().mean(dim=2, keepdim=True)], dim=2)
-        count = places.shape[2]
-        shown = shown.unsqueeze(2).expand(-1, -1, count, -1, -1, -1)  # B P K (C + 1) H W
-        around = cut_out(shown.flatten(0, 2), places[:, : self.past].flatten(0, 2), self.side)
-        around = around.to(clips.dtype).view(len(clips), -1, count, *around.shape[1:])
-        around = around.transpose(1, 2).flatten(0, 1)  # (B K) P (C + 1) S S
-        usual = around.median(dim=1).values
-        looks = self._looks(usual, _statistics(around, usual))
-        return Found(places, looks.view(-1, count, *looks.shape[1:]), background)
+        found = Found(places, self._looks(shown, places), background)
+        rough = self._draw(found, places, self.blur)
+        both = torch.cat([pixels, rough.detach().transpose(1, 2)], dim=2)  # B T 2C H W
+        around = self._around(both, places.detach())  # B T K 2C S S
+        opacity = found.looks[:, None, :, :1].detach().expand(-1, len(around[0]), -1, -1, -1, -1)
+        off = self.align(torch.cat([around, opacity], dim=3).flatten(0, 2)).view(places.shape)
+        return Found(places + off, self._looks(shown, places + off), background), rough
 
-    def _looks(self, usual: Tensor, seen: Tensor) -> Tensor:
-        """Return opacity, weight and colour (B K, 2 + C, S, S) of what is seen around places on most frames."""
-        made = self.paint(seen.contiguous(memory_format=torch.channels_last)).to(usual.dtype)
+    def _around(self, frames: Tensor, places: Tensor) -> Tensor:
+        """Return what is around places (B, T, K, 2) in frames (B, T, c, H, W): (B, T, K, c, S, S)."""
+        shared = frames.unsqueeze(2).expand(-1, -1, places.shape[2], -1, -1, -1)
+        cut = cut_out(shared.flatten(0, 2), places.flatten(0, 2), self.side).to(frames.dtype)
+        return cut.view(*places.shape[:3], *cut.shape[1:])
+
+    def _looks(self, shown: Tensor, places: Tensor) -> Tensor:
+        """Return opacity, weight and colour (B, K, 2 + C, S, S) of what moves along with places.
+
+        Args:
+            shown: (B, P, C + 1, H, W): the past, and how it differs from the background.
+            places: (B, P or more, K, 2).
+        """
+        around = self._around(shown, places[:, : self.past]).transpose(1, 2)  # B K P (C + 1) S S
+        usual = around.median(dim=2).values.flatten(0, 1)
+        seen = _statistics(around.flatten(0, 1), usual).contiguous(memory_format=torch.channels_last)
+        made = self.paint(seen).to(usual.dtype)
         opacity = torch.sigmoid(made[:, :1] + 6 * usual[:, -1:] - 3)  # as it differs from the background
         weight = opacity * torch.exp(4 * torch.tanh(made[:, 1:2] / 4))
-        return torch.cat([opacity, weight, weight * (usual[:, :-1] + made[:, 2:])], dim=1)
+        looks = torch.cat([opacity, weight, weight * (usual[:, :-1] + made[:, 2:])], dim=1)
+        return looks.view(len(shown), -1, *looks.shape[1:])
 
     def _background(self, known: Tensor) -> Tensor:
         """Return what stands still in the past (B, P, C, H, W), in [0, 1]."""
@@ -314,18 +359,21 @@ class Sprites(Predictor):
         return usual + cleared.to(usual.dtype)
 
     def _draw(self, found: Found, places: Tensor, doubts: Tensor) -> Tensor:
-        """Draw sprites at places (B, T, K, 2), with doubts about them: frames (B, C, T, H, W)."""
+        """Draw sprites at places (B, T, K, 2), with doubts about them, or the logarithm of one: (B, C, T, H, W)."""
+        if not doubts.ndim:
+            doubts = doubts.exp().clamp(LEAST, MOST).expand_as(places)
         (height, width), length = found.background.shape[2:], places.shape[1]
         down = masses(places[..., 0].flatten(), doubts[..., 0].flatten(), height, self.side)
         across = masses(places[..., 1].flatten(), doubts[..., 1].flatten(), width, self.side)
         looks = found.looks.unsqueeze(1).expand(-1, length, -1, -1, -1, -1).flatten(0, 2)
         drawn = (down.unsqueeze(1) @ looks @ across.unsqueeze(1).transpose(2, 3)).to(places.dtype)
         drawn = drawn.view(*places.shape[:3], -1, height, width)  # B T K (2 + C) H W
-        opacity, weight, colour = drawn.split((1, 1, drawn.shape[3] - 2), dim=3)
+        opacity, weight, colour = torch.split(drawn, [1, 1, drawn.shape[3] - 2], dim=3)
         clear = (1 - opacity).prod(dim=2)  # B T 1 H W
         weight, colour = weight.sum(dim=2), colour.sum(dim=2)
         frames = clear * found.background.unsqueeze(1) + (1 - clear) * colour / (weight + SLIGHT)
-        return (2 * frames - 1).transpose(1, 2)
+        clips: Tensor = (2 * frames - 1).transpose(1, 2)
+        return clips
 
 
 def _statistics(frames: Tensor, usual: Tensor) -> Tensor:
@@ -340,5 +388,6 @@ def _shape(looks: Tensor) -> Tensor:
     return torch.cat([opacity.mean(dim=3), opacity.mean(dim=2)], dim=2)
 
 
-def _coarse(clips: Tensor) -> Tensor:
-    return avg_pool2d(clips.flatten(1, 2), COARSE)
+def _gap(drawn: Tensor, clips: Tensor) -> Tensor:
+    first, second = (avg_pool2d(frames.flatten(1, 2), COARSE) for frames in (drawn, clips))
+    return mse_loss(drawn, clips) + COARSELY * mse_loss(first, second)
