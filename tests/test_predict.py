@@ -61,9 +61,9 @@ def built(config: Config, seed: int = 0) -> Predict:
     torch.manual_seed(seed)
     method = Predict(config, 0)
     method.build_optimizers()
-    notice = getattr(method.nets["generator"], "notice", None)
-    if notice is not None:
-        torch.nn.init.normal_(notice.weight, std=0.1)  # it begins at zero
+    for numbers in method.nets["generator"].parameters():
+        if not numbers.any():  # it begins at zero, and would hide what comes before it
+            torch.nn.init.normal_(numbers, std=0.1)
     return method
 
 

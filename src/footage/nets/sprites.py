@@ -26,22 +26,19 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, group_norm, mse_loss, silu
+from torch.nn.functional import avg_pool2d, mse_loss
 
 from footage.config import ClipConfig, SpritesConfig, TaskConfig
 from footage.nets.blocks import Levels, Noise
 from footage.nets.predictor import Predicted, Predictor, State
+from footage.nets.slots import CELL, Follower
 
-CELL = 4
-"""Pixels of a place of the grid that slots attend to."""
-LOOKS = 3
-"""Rounds of attention in the first frame, where nothing is known yet."""
 COARSE, COARSELY = 4, 0.2
 """Pixels of the blurred frames that are compared too, and what they count: what is far off is drawn near by them."""
 PLACES = 5e-3
 """What a pixel between a place foreseen and the place followed costs, beside squared differences of pixels."""
-LEAST, MOST = 0.1, 6.0
-"""Limits of the doubt about a place, as standard deviation in pixels."""
+LEAST, FIRST = 0.1, 0.6
+"""The least doubt about a place, and that of an untrained network, as standard deviation in pixels."""
 ROUGH = 0.5
 """What it costs how places are drawn before they are aligned, beside 1 afterwards."""
 SLIGHT = 1e-4
@@ -54,13 +51,15 @@ class Found(NamedTuple):
     places: Tensor
     """(B, T, K, 2): where the middle of each sprite is, in pixels down and right of the first pixel's middle."""
     looks: Tensor
-    """(B, K, 2 + C, S, S): opacity, opacity × weight, and that × colour in [0, 1]; by weight one is in front."""
+    """(B, K, 2 + C, S, S): opacity in [0, 1], × weight, × colour around [0, 1]; what is heavier is in front."""
     background: Tensor
-    """(B, C, H, W), in [0, 1]."""
+    """(B, C, H, W), around [0, 1]."""
 
 
 def masses(places: Tensor, doubt: Tensor, length: int, side: int) -> Tensor:
     """Return how much of each of a sprite's rows falls on each of a frame's: the mass of a normal distribution.
+
+    Where there is no doubt, a row falls on the nearest one; half a pixel of doubt moves smoothly.
 
     Args:
         places: (N,): where the middle of the sprite is expected, in pixels.
@@ -78,7 +77,7 @@ def masses(places: Tensor, doubt: Tensor, length: int, side: int) -> Tensor:
 
 
 def cut_out(frames: Tensor, places: Tensor, side: int) -> Tensor:
-    """Return what is around places, (N, C, S, S), of frames (N, C, H, W), bilinearly; black beyond the edges.
+    """Return what is around places, (N, C, S, S), of frames (N, C, H, W), bilinearly; 0 beyond the edges.
 
     Args:
         frames: the frames.
@@ -91,96 +90,6 @@ def cut_out(frames: Tensor, places: Tensor, side: int) -> Tensor:
         rows = torch.arange(frames.shape[2 + axis], device=places.device)
         axes.append((1 - (own[:, :, None] - rows).abs()).clamp(min=0).unsqueeze(1))  # N 1 S H
     return axes[0] @ frames @ axes[1].transpose(2, 3)
-
-
-class Spread(nn.Module):
-    """A residual block of two 3×3 convolutions, the first dilated, on (N, width, h, w)."""
-
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x and what is added to it."""
-        added: Tensor = self.second(silu(self.first(silu(group_norm(x, 4)))))
-        return x + added
-
-
-class Follower(nn.Module):
-    """Frames (B, T, c, H, W) -> where each of K things is, (B, T, K, 2), in pixels.
-
-    Args:
-        channels: of a frame, c.
-        net: sizes of the network.
-        size: height and width of the frames.
-        past: frames P; what comes after them tells nothing about the places in them.
-    """
-
-    grid: Tensor
-
-    def __init__(self, channels: int, net: SpritesConfig, size: tuple[int, int], past: int) -> None:
-        super().__init__()
-        self.past, self.features = past, net.features
-        width = net.width
-        self.enter = nn.Conv2d(3 * channels, width, 5, stride=2, padding=2)
-        self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
-        self.where = nn.Conv2d(2, width, 1)
-        self.body = nn.Sequential(*(Spread(width, dilation) for dilation in (1, 2, 3)))
-        self.leave = nn.Conv2d(width, 2 * net.features + 3, 1)
-        with torch.no_grad():
-            for numbers in (self.leave.weight, self.leave.bias):
-                assert numbers is not None
-                numbers[-2:].zero_()  # each place speaks for itself at first
-        self.slots = nn.Parameter(torch.randn(net.sprites, net.features))
-        self.norm = nn.LayerNorm(net.features)
-        self.query = nn.Linear(net.features, net.features)
-        self.move = nn.Linear(net.features, 2)
-        nn.init.zeros_(self.move.weight)
-        nn.init.zeros_(self.move.bias)
-        self.cell = nn.GRUCell(net.features + 2, net.features)
-        self.near = nn.Parameter(torch.tensor(math.log(2.0 * CELL)))
-        axes = [(torch.arange(-(-side // CELL)) + 0.5) * CELL - 0.5 for side in size]
-        self.register_buffer("grid", torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1), persistent=False)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return the places."""
-        keys, values, weights, middles = self._features(frames)
-        memory = self.slots.expand(len(frames), -1, -1)
-        places: list[Tensor] = []
-        for number in range(frames.shape[1]):
-            expected = places[-1] + self.move(memory).to(places[-1].dtype) if places else None
-            for _ in range(1 if places else LOOKS):
-                match = self.query(self.norm(memory)).to(keys[0].dtype) @ keys[number].transpose(1, 2)  # B K n
-                match = match / math.sqrt(self.features)
-                if expected is not None:
-                    gaps = (middles[number].unsqueeze(1) - expected.unsqueeze(2)).square().sum(dim=-1)
-                    match = match - gaps / (2 * torch.exp(2 * self.near))
-                # One more competes that is nobody: a place may belong to none of the slots.
-                share = torch.cat([match, torch.zeros_like(match[:, :1])], dim=1).log_softmax(dim=1)[:, :-1]
-                attention = (share + weights[number].transpose(1, 2)).softmax(dim=-1)
-                # Not a product of matrices, whose precision may be half: fractions of a pixel count.
-                place = (attention.unsqueeze(3) * middles[number].unsqueeze(1)).sum(dim=2)
-                moved = (place - places[-1]) / CELL if places else torch.zeros_like(place)
-                seen = torch.cat([attention @ values[number], moved], dim=-1).flatten(0, 1)
-                memory = self.cell(seen, memory.flatten(0, 1)).view(memory.shape)
-            places.append(place)
-        return torch.stack(places, dim=1)
-
-    def _features(self, frames: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Return key, value, weight and middle of each place, frame by frame, (B, n, ...) each."""
-        before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
-        after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
-        known = torch.arange(frames.shape[1], device=frames.device).view(1, -1, 1, 1, 1) != self.past - 1
-        after = torch.where(known, after, frames)  # the past must not know the future
-        batch, x = len(frames), torch.cat([before, frames, after], dim=2).flatten(0, 1)
-        x = self.down(silu(self.enter(x.contiguous(memory_format=torch.channels_last))))
-        where = (self.grid / (CELL / 2 * max(self.grid.shape[:2])) - 1).movedim(-1, 0)
-        x = self.leave(silu(self.body(x + self.where(where.unsqueeze(0)))))
-        x = x.to(frames.dtype).flatten(2).transpose(1, 2).unflatten(0, (batch, -1))  # B T n d
-        keys, values, weights, offsets = x.split((self.features, self.features, 1, 2), dim=-1)
-        middles = self.grid.flatten(0, 1) + 2 * CELL * torch.tanh(offsets)
-        return keys.unbind(1), values.unbind(1), weights.unbind(1), middles.unbind(1)
 
 
 class Aligner(nn.Module):
@@ -223,7 +132,7 @@ class Motion(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, place: Tensor, moved: Tensor, shape: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next place, the doubt about it, and the memory; in full precision: fractions of a pixel count.
+        """Return the next place, the doubt about it (B, K, 2 each, in pixels), and the memory, all in full precision.
 
         Args:
             place: (B, K, 2), in pixels.
@@ -235,8 +144,7 @@ class Motion(nn.Module):
             told = torch.cat([place / (4 * self.unit) - 2, moved / self.unit, 2 * shape], dim=-1)
             memory = self.cell(told.flatten(0, 1), memory.flatten(0, 1)).view(memory.shape)
             turn, doubt = self.leave(memory).chunk(2, dim=-1)
-        doubt = (0.6 * torch.exp(doubt.clamp(-4, 4))).clamp(LEAST, MOST)
-        return place + moved + turn * self.unit, doubt, memory
+        return place + moved + turn * self.unit, _doubt(doubt + math.log(FIRST)), memory
 
 
 class Sprites(Predictor):
@@ -264,13 +172,17 @@ class Sprites(Predictor):
         )  # fmt: skip
         still = [nn.Conv2d(3 * clip.channels, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, clip.channels, 3, padding=1)]
         self.clear = nn.Sequential(*still)
-        nn.init.zeros_(still[-1].weight)  # type: ignore[arg-type]
+        for numbers in still[-1].parameters():
+            nn.init.zeros_(numbers)
         self.align = Aligner(2 * clip.channels + 1, net.side, width)
         self.blur = nn.Parameter(torch.tensor(math.log(2.0)))
         self.blur_aligned = nn.Parameter(torch.tensor(math.log(0.7)))
 
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
-        """Predict what follows the first P frames; it costs extra how badly clips are taken apart and followed."""
+        """Predict what follows the first P frames; it costs extra how badly clips are taken apart and followed.
+
+        There is nothing to be shown on the way, and the past is put together again, not rehearsed.
+        """
         found, rough = self._take_apart(clips)
         truth = found.places.detach()
         shape, memory = _shape(found.looks), self._idle(truth)
@@ -284,12 +196,12 @@ class Sprites(Predictor):
             place, moved = after, after - place
         ways = torch.stack(foreseen, dim=1)  # B (T - 1) K 2
         future = self._draw(found, ways[:, self.past - 1 :], torch.stack(doubts[self.past - 1 :], dim=1))
-        again = self._draw(found, found.places, self.blur_aligned)
+        again = self._draw(found, found.places, _doubt(self.blur_aligned).expand_as(found.places))
         cost = _gap(again, clips) + ROUGH * _gap(rough, clips) + PLACES * (ways - truth[:, 1:]).abs().mean()
         return Predicted(future, None, None, cost)
 
     def begin(self, past: Tensor) -> State:
-        """Return looks, background, place, velocity and memory after the past."""
+        """Return what the past (B, C, P, H, W) leaves: looks, background, place and velocity (B, K, 2), memory."""
         found, _ = self._take_apart(past)
         shape, memory = _shape(found.looks), self._idle(found.places)
         place, moved = found.places[:, 0], torch.zeros_like(found.places[:, 0])
@@ -299,7 +211,7 @@ class Sprites(Predictor):
         return found.looks, found.background, place, moved, memory
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
-        """Move every sprite on by a frame."""
+        """Move every sprite on, and draw that frame, (B, C, 1, H, W)."""
         looks, background, place, moved, memory = state
         after, doubt, memory = self.motion(place, moved, _shape(looks), memory)
         frame = self._draw(Found(after.unsqueeze(1), looks, background), after.unsqueeze(1), doubt.unsqueeze(1))
@@ -322,7 +234,7 @@ class Sprites(Predictor):
         places = self.follow(torch.cat([numbers, pixels - 2 * still + 1], dim=2))
         shown = torch.cat([known, (known - still).abs().mean(dim=2, keepdim=True)], dim=2)
         found = Found(places, self._looks(shown, places), background)
-        rough = self._draw(found, places, self.blur)
+        rough = self._draw(found, places, _doubt(self.blur).expand_as(places))
         both = torch.cat([pixels, rough.detach().transpose(1, 2)], dim=2)  # B T 2C H W
         around = self._around(both, places.detach())  # B T K 2C S S
         opacity = found.looks[:, None, :, :1].detach().expand(-1, len(around[0]), -1, -1, -1, -1)
@@ -343,7 +255,7 @@ class Sprites(Predictor):
             places: (B, P or more, K, 2).
         """
         around = self._around(shown, places[:, : self.past]).transpose(1, 2)  # B K P (C + 1) S S
-        usual = around.median(dim=2).values.flatten(0, 1)
+        usual = _usual(around.flatten(0, 1))
         seen = _statistics(around.flatten(0, 1), usual).contiguous(memory_format=torch.channels_last)
         made = self.paint(seen).to(usual.dtype)
         opacity = torch.sigmoid(made[:, :1] + 6 * usual[:, -1:] - 3)  # as it differs from the background
@@ -353,15 +265,13 @@ class Sprites(Predictor):
 
     def _background(self, known: Tensor) -> Tensor:
         """Return what stands still in the past (B, P, C, H, W), in [0, 1]."""
-        usual = known.median(dim=1).values
+        usual = _usual(known)
         seen = _statistics(known, usual).contiguous(memory_format=torch.channels_last)
         cleared: Tensor = self.clear(seen)
         return usual + cleared.to(usual.dtype)
 
     def _draw(self, found: Found, places: Tensor, doubts: Tensor) -> Tensor:
-        """Draw sprites at places (B, T, K, 2), with doubts about them, or the logarithm of one: (B, C, T, H, W)."""
-        if not doubts.ndim:
-            doubts = doubts.exp().clamp(LEAST, MOST).expand_as(places)
+        """Draw sprites at places (B, T, K, 2), with doubts about them: frames (B, C, T, H, W)."""
         (height, width), length = found.background.shape[2:], places.shape[1]
         down = masses(places[..., 0].flatten(), doubts[..., 0].flatten(), height, self.side)
         across = masses(places[..., 1].flatten(), doubts[..., 1].flatten(), width, self.side)
@@ -376,8 +286,19 @@ class Sprites(Predictor):
         return clips
 
 
+def _doubt(logarithm: Tensor) -> Tensor:
+    """Return a standard deviation in pixels, never quite the least one: what is too sure can still learn to doubt."""
+    return (LEAST**2 + (2 * logarithm.clamp(max=4)).exp()).sqrt()
+
+
+def _usual(frames: Tensor) -> Tensor:
+    """Return the median over time, (N, C, H, W) of (N, P, C, H, W); of two in the middle their mean."""
+    lower, upper = frames.median(dim=1).values, -(-frames).median(dim=1).values
+    return (lower + upper) / 2
+
+
 def _statistics(frames: Tensor, usual: Tensor) -> Tensor:
-    """Return median, mean and mean deviation from it over time: (N, 3 C, H, W) of (N, P, C, H, W)."""
+    """Return median, mean and mean absolute deviation over time: (N, 3 C, H, W) of (N, P, C, H, W)."""
     mean = frames.mean(dim=1)
     return torch.cat([usual, mean, (frames - mean.unsqueeze(1)).abs().mean(dim=1)], dim=1)
 
