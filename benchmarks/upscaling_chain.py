@@ -174,6 +174,8 @@ def main() -> None:
         base = options.base or random_model(Path(folder) / "base", "stream-64", clip__height=64, clip__width=112)
         upscaler = options.upscaler or random_model(Path(folder) / "upscaler", "upscale-x4")
         if options.only in (None, "stages"):
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # as the encoder has: all work is counted alike
             first, generator = partial(read_window, options.clip, 0.0, options.frames), Model(base, device)
             if options.clip is None:
                 stages(
@@ -181,6 +183,7 @@ def main() -> None:
                 )
             else:
                 stages(lambda: first()[0], Model(upscaler, device), device)
+            torch.set_num_threads(threads)
         if options.only in (None, "speed"):
             speed(device)
         if options.only in (None, "memory") and options.long:
