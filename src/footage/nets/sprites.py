@@ -105,7 +105,8 @@ class Aligner(nn.Module):
             nn.Flatten(), nn.Linear(width * left**2, 2 * width), nn.SiLU(),
         )  # fmt: skip
         self.leave = nn.Linear(2 * width, 2)
-        nn.init.zeros_(self.leave.weight)
+        with torch.no_grad():
+            self.leave.weight.mul_(0.1)
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor) -> Tensor:
