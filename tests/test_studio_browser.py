@@ -66,6 +66,13 @@ def cards(page: Page) -> int:
     return page.locator("#grid .card").count()
 
 
+def says(page: Page, total: str) -> None:
+    """Wait until the page says how many clips there are; else what it said instead is in the error."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#total")).to_have_text(total, timeout=15_000)
+
+
 def opened(page: Page, address: str = "/") -> None:
     page.goto(address)
     page.wait_for_selector("#grid.placed .card")
@@ -117,11 +124,11 @@ def test_triage_by_keyboard_alone(page: Page, server: Server) -> None:
 def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
     opened(page)
     page.get_by_role("checkbox", name="run").check()
-    page.wait_for_function("() => document.querySelector('#total').textContent === '30 clips'")
+    says(page, "30 clips")
     page.wait_for_url("**label=run**")
     page.keyboard.press("/")
     page.locator("#text").fill("clip 00")
-    page.wait_for_function("() => document.querySelector('#total').textContent === '4 clips'")
+    says(page, "4 clips")
     page.locator("#grid").focus()
     page.keyboard.press("Control+a")
     page.keyboard.press("t")
@@ -168,9 +175,9 @@ def test_an_album_is_deleted_and_brought_back(page: Page, server: Server) -> Non
     album = library.albums.create("mistake")
     library.albums.put(album.id, [11, 12])
     opened(page, f"/?album={album.id}")
-    page.wait_for_function("() => document.querySelector('#total').textContent === '2 clips'")
+    says(page, "2 clips")
     page.get_by_role("button", name="Delete the album; its clips stay: mistake").click()
-    page.wait_for_function(f"() => document.querySelector('#total').textContent === '{library.count()} clips'")
+    says(page, f"{library.count()} clips")
     assert "mistake" not in {known.name for known in library.albums.all()}
     page.locator(".toast").get_by_role("button", name="Undo").click()
     page.get_by_role("checkbox", name="mistake").wait_for()
