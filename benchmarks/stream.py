@@ -98,6 +98,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--sets", type=int, default=4)
     options = parser.parse_args()
+    if options.sets < 2:
+        parser.error(f"sets is {options.sets}: give 2 or more, a spread is told")
     torch.set_num_threads(1)
     model = Model(options.model)
     chunks: dict[str, tuple[Model, int | None]] = {"chunks of 16": (model, 16), "single frames": (model, 1)}
