@@ -159,7 +159,7 @@ class Sprites(Predictor):
 
     def __init__(self, clip: ClipConfig, net: SpritesConfig, task: TaskConfig) -> None:
         super().__init__()
-        self.past, self.side, self.channels = task.past, net.side, clip.channels
+        self.past, self.side = task.past, net.side
         size = (clip.height, clip.width)
         self.levels = Levels(clip.channels)
         self.follow = Follower(2 * clip.channels, net, size, task.past)
@@ -265,7 +265,7 @@ class Sprites(Predictor):
         return looks.view(len(shown), -1, *looks.shape[1:])
 
     def _background(self, known: Tensor) -> Tensor:
-        """Return what stands still in the past (B, P, C, H, W), in [0, 1]."""
+        """Return what stands still in the past (B, P, C, H, W), around [0, 1]: (B, C, H, W)."""
         usual = _usual(known)
         seen = _statistics(known, usual).contiguous(memory_format=torch.channels_last)
         cleared: Tensor = self.clear(seen)
