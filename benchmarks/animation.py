@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from footage.data.store import Dataset, Frames
-from footage.methods.base import Converts
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8, to_uint8
+from footage.media.sheet import contact_sheet, save_picture, strip
 from footage.metrics.motion import motion_energy
-from footage.model import Model
-from footage.sample import from_uint8, to_uint8
-from footage.video.sheet import contact_sheet, save_picture, strip
+from footage.models.base import Converts
 
 
 def border(frames: Frames) -> Frames:

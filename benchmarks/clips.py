@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from footage import api
-from footage.checkpoint import ModelInfo, save_model
+from footage import commands
+from footage.config.presets import preset
 from footage.data.store import Frames
-from footage.methods import METHODS
-from footage.presets import preset
+from footage.media.encode import write_clip
+from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.methods import METHODS
 from footage.training.arithmetic import peak_gib
-from footage.video.encode import write_clip
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--seconds", type=int, default=300, help="length of the long clip")
@@ -61,9 +61,9 @@ def measure_here(verb: str, model: Path, clip: Path) -> None:
     """Run one command in this process and print its largest memory, in MiB."""
     torch.set_num_threads(1)
     if verb == "embed":
-        api.embed(model, (clip,), clip.with_suffix(".npz"), quiet=True)
+        commands.embed(model, (clip,), clip.with_suffix(".npz"), quiet=True)
     else:
-        getattr(api, verb)(model, clip, to=clip.with_name("made.mp4"), quiet=True)
+        getattr(commands, verb)(model, clip, to=clip.with_name("made.mp4"), quiet=True)
     print(peak_gib("cpu") * 1024)  # a process inherits the maximum that getrusage tells from its parent
 
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from footage.data.signatures import LENGTH
 from footage.library.likeness import NEAR
 from footage.library.look import WIDTH
 from footage.library.neighbours import near
+from footage.media.signatures import LENGTH
 
 Vector = npt.NDArray[np.float32]
 BLOCK = 2048

@@ -23,8 +23,9 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from footage import api
-from footage.features import SEEDS, catalogue
+from footage import commands
+from footage.evaluation.features import catalogue
+from footage.evaluation.features.random import SEEDS
 from footage.metrics.frechet import frechet, gaussian
 
 LENGTH = 2048
@@ -33,7 +34,7 @@ LENGTH = 2048
 
 def share(data: str, clips: int, resamples: int, metrics: str) -> None:
     """Print how much of an evaluation's time is not spent in networks."""
-    found = api.evaluate(
+    found = commands.evaluate(
         data, data, clips=clips, frames=16, metrics=metrics, resamples=resamples, cache=Path("none"), quiet=True
     )
     networks = sum(work.seconds for work in found.work if work.step.startswith("network"))
@@ -58,7 +59,9 @@ def peak(clips: int, metrics: str, networks: int) -> float:
 def child(clips: int, metrics: str, networks: int) -> None:
     """Evaluate small clips, and print the most memory that was held, in MiB."""
     vars(catalogue)["SEEDS"] = SEEDS[:networks]
-    api.evaluate("shapes", "shapes", clips=clips, frames=4, size="8x8", metrics=metrics, cache=Path("none"), quiet=True)
+    commands.evaluate(
+        "shapes", "shapes", clips=clips, frames=4, size="8x8", metrics=metrics, cache=Path("none"), quiet=True
+    )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

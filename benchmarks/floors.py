@@ -22,15 +22,15 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from footage import api
+from footage import commands
 from footage.config import ClipConfig
 from footage.data.clips import open_clips
 from footage.data.store import Frames
 from footage.errors import FootageError
-from footage.figures import Evaluation
-from footage.measurement.opening import spans_of
-from footage.measurement.windows import draw
-from footage.protocols import protocol
+from footage.evaluation.opening import spans_of
+from footage.evaluation.protocols import protocol
+from footage.evaluation.results import Evaluation
+from footage.evaluation.windows import draw
 
 RATE = 25
 """Frames a second of the files."""
@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     how = {"clips": options.clips, "frames": options.frames, "metrics": METRICS, "resamples": 0, "quiet": True}
     rows: list[tuple[str, dict[str, float | None]]] = []
-    floors = [columns(api.evaluate(options.data, options.data, seed=seed, **how)) for seed in range(options.seeds)]
+    floors = [columns(commands.evaluate(options.data, options.data, seed=seed, **how)) for seed in range(options.seeds)]
     both = {label: [one[label] for one in floors if one[label] is not None] for label in floors[0]}
     rows.append(("two halves", {k: statistics.mean(v) if v else None for k, v in both.items()}))  # type: ignore[type-var]
     rows.append(("  ± sd", {k: statistics.stdev(v) if len(v) > 1 else None for k, v in both.items()}))  # type: ignore[type-var]
@@ -105,7 +105,10 @@ def main() -> None:
             folder = compressed(Path(place) / f"crf{crf}", clips, crf)
             try:
                 rows.append(
-                    (f"H.264 crf {crf}", columns(api.evaluate(folder, lossless, fps=RATE, cache=Path("none"), **how)))
+                    (
+                        f"H.264 crf {crf}",
+                        columns(commands.evaluate(folder, lossless, fps=RATE, cache=Path("none"), **how)),
+                    )
                 )
             except FootageError as error:
                 print(f"crf {crf}: {error}")

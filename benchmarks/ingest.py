@@ -23,7 +23,7 @@ MEASURE = """
 import json, resource, sys, threading, time
 from pathlib import Path
 from footage.config import IngestConfig
-from footage.data.ingest import ingest
+from footage.data.ingest.pipeline import ingest
 
 def resident(folder):
     status = folder / "status"

@@ -5,7 +5,8 @@ python benchmarks/ladder.py DATA [--evaluator FILE] [--tiers BDC] [--clips 96] [
 Clips that a trained network did not learn from are divided in two halves, file by file: one is the reference, the other
 is spoiled, step by step. A cell is the figure over the floor, that of the other half as it is. Tier B's part is read
 from the network's own file: the ladder that it climbed when it was trained. `yes` is a figure that rises from the floor
-on with every step, `within chance` one whose falls chance explains (tiers B and C, see `footage.ladder`). DATA is
+on with every step, `within chance` one whose falls chance explains (tiers B and C, see `footage.evaluation.ladder`).
+DATA is
 divided as `footage evaluator train` does it with its own defaults.
 """
 
@@ -22,13 +23,12 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.data.clips import open_clips
-from footage.evaluator.division import divide
-from footage.evaluator.training import halves, windows
-from footage.features.base import Frames
-from footage.features.learned import read_made
-from footage.features.random import SEEDS, RandomExtractor
-from footage.flow import horn_schunck
-from footage.ladder import (
+from footage.evaluation.evaluator.division import divide
+from footage.evaluation.evaluator.training import halves, windows
+from footage.evaluation.features.base import Frames
+from footage.evaluation.features.learned import read_made
+from footage.evaluation.features.random import SEEDS, RandomExtractor
+from footage.evaluation.ladder import (
     Ladder,
     Measures,
     arrow_of_time,
@@ -42,6 +42,7 @@ from footage.metrics.frechet import Gaussian, frechet
 from footage.metrics.motion import diversity, motion_distance, motion_energies, spectrum_distance, temporal_power
 from footage.metrics.rhythm import flicker
 from footage.metrics.tracks import histogram_distance, histograms
+from footage.models.flow import horn_schunck
 
 BATCH = 16
 """Clips that are described at once."""

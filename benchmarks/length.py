@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from footage.model import Model
-from footage.sample import videos
+from footage.generation.model import Model
+from footage.generation.rollout import videos
 from footage.training.report import memory_used
 
 WINDOW = 16

@@ -26,8 +26,8 @@ from footage.library.adding import Known
 from footage.library.intake import Origin
 from footage.library.library import Library
 from footage.library.search import Filters
-from footage.video.glimpse import Glimpse
-from footage.video.probe import VideoInfo
+from footage.media.glimpse import Glimpse
+from footage.media.probe import VideoInfo
 
 WORDS = (
     *("red", "blue", "green", "slow", "fast", "wide", "close", "night", "rain"),

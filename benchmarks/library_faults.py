@@ -27,7 +27,7 @@ import numpy as np
 from footage.files import file_digest
 from footage.library.library import Library
 from footage.library.search import Filters
-from footage.video.encode import write_clip
+from footage.media.encode import write_clip
 
 State = dict[str, Any]
 """Stars, verdict, tags, whether in the bin, whether in the album; of a clip, by digest."""

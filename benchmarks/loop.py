@@ -17,7 +17,7 @@ from rich.table import Table
 
 import footage
 from footage.training import loop, start
-from footage.training.run import RunFolder
+from footage.training.run_folder import RunFolder
 
 
 def shares(data: str, preset: str, minutes: float, folder: Path) -> dict[str, float]:
@@ -33,7 +33,7 @@ def shares(data: str, preset: str, minutes: float, folder: Path) -> dict[str, fl
 def dataset(folder: Path) -> str:
     """Write a dataset of moving shapes at 32×32 through the whole way: mp4 files, then ingest."""
     from footage.data.synthetic import draw_factors, render_shapes
-    from footage.video.encode import chunked, write_clip
+    from footage.media.encode import chunked, write_clip
 
     for number in range(64):
         clip = render_shapes(draw_factors(0, number), start=0, frames=120, height=64, width=64)

@@ -22,10 +22,10 @@ from torch.nn.functional import avg_pool3d
 
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Split
-from footage.evaluation import BATCH, fakes, feature_nets
-from footage.model import Model
-from footage.sample import Frames, from_uint8
-from footage.video.sheet import contact_sheet, save_picture, strip
+from footage.evaluation.statistics import BATCH, fakes, feature_nets
+from footage.generation.model import Model
+from footage.generation.rollout import Frames, from_uint8
+from footage.media.sheet import contact_sheet, save_picture, strip
 
 REPEATED = 0.5
 """Ratio below which a clip counts as repeated."""

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from footage.data.clips import BuiltInClips
 from footage.data.synthetic import COLOURS, DIRECTIONS, SHAPES, SPEEDS, draw_factors
-from footage.evaluation import fakes
-from footage.model import Model
+from footage.evaluation.statistics import fakes
+from footage.generation.model import Model
 
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

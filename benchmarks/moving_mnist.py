@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from footage.checkpoint import read_state
 from footage.data.clips import ClipSource, open_clips
-from footage.fidelity import FrameMeans, best, follow, frame_figures
-from footage.methods.base import Predicts
-from footage.model import Model
-from footage.sample import from_uint8, to_uint8
+from footage.evaluation.fidelity import FrameMeans, best, follow, frame_figures
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8, to_uint8
+from footage.media.sheet import contact_sheet, save_picture
+from footage.models.base import Predicts
+from footage.models.checkpoint import read_state
 from footage.training.report import read_rows
-from footage.video.sheet import contact_sheet, save_picture
 
 BATCH = 50
 """Sequences at once."""

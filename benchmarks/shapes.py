@@ -21,8 +21,8 @@ import numpy.typing as npt
 from footage.config import ClipConfig
 from footage.data.clips import Loader, open_clips
 from footage.data.store import Split
-from footage.model import Model
-from footage.sample import videos
+from footage.generation.model import Model
+from footage.generation.rollout import videos
 
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from footage.methods import METHODS
-from footage.methods.base import PlainEngine
-from footage.presets import preset
+from footage.config.presets import preset
+from footage.models.base import PlainEngine
+from footage.models.methods import METHODS
 from footage.training.fit import Place, fake_batch, find_place
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from footage.config import IngestConfig
-from footage.data.ingest import ingest
+from footage.data.ingest.pipeline import ingest
 from footage.data.store import Dataset
 
 LENGTH = 16

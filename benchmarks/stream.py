@@ -22,19 +22,19 @@ import numpy as np
 import torch
 
 from footage.data.clips import open_clips
-from footage.evaluation import BATCH, ClipStatistics, compare, feature_nets, reference
-from footage.methods.base import Course, Streams, Wish
-from footage.model import Model
-from footage.sample import Frames, draw_label, one_hot, stream, wished
+from footage.evaluation.statistics import BATCH, ClipStatistics, compare, feature_nets, reference
+from footage.generation.model import Model
+from footage.generation.rollout import Frames, draw_label, one_hot, stream, wished
+from footage.models.base import Course, Streams, Wish
 
 STARTS = (0, 4_096, 100_000)
 """Frames that windows begin at."""
 PEAK = """
 import re, sys, torch
 from pathlib import Path
-from footage.methods.base import Wish
-from footage.model import Model
-from footage.sample import one_hot, wished
+from footage.models.base import Wish
+from footage.generation.model import Model
+from footage.generation.rollout import one_hot, wished
 torch.set_num_threads(1)
 model = Model(Path(sys.argv[1]))
 wish = Wish(0, one_hot(0, len(model.labels)) if model.labels else None)

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from footage.library.library import Library
-from footage.video.encode import chunked, write_clip
+from footage.media.encode import chunked, write_clip
 from footage.web.guard import Keys
 from footage.web.limits import Limits
 from footage.web.server import Address, Server, application

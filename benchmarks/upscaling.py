@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from footage.data.crops import VideoCrops
-from footage.flow import horn_schunck
-from footage.methods.base import Enlarges
-from footage.methods.degrade import shrunk
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8, to_uint8
+from footage.media.compression import h264
+from footage.media.windows import read_window
 from footage.metrics.fidelity import psnr, sharpness, ssim
-from footage.model import Model
-from footage.sample import from_uint8, to_uint8
-from footage.video.compression import h264
-from footage.video.windows import read_window
+from footage.models.base import Enlarges
+from footage.models.flow import horn_schunck
+from footage.models.upscalers.degrade import shrunk
 
 Frames = npt.NDArray[np.uint8]
 FIGURES = ("PSNR, dB", "SSIM", "sharpness", "flicker")

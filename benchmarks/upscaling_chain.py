@@ -26,18 +26,18 @@ import torch
 from torch import Tensor
 
 import footage
-from footage.checkpoint import ModelInfo, save_model
-from footage.methods import METHODS
-from footage.methods.base import Enlarges
-from footage.methods.precision import has_bf16
-from footage.model import Model
-from footage.nets.upscaler import Upscaler
+from footage.generation.model import Model
+from footage.generation.upscaling import Pixels, Working, enlarge, to_pixels, to_tensor
+from footage.media.choices import PLAIN
+from footage.media.codecs import Colour, Packer
+from footage.media.sizes import Size, plan_way
+from footage.media.windows import read_window
+from footage.models.base import Enlarges
+from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.methods import METHODS
+from footage.models.precision import has_bf16
+from footage.models.upscalers.upscaler import Upscaler
 from footage.training.arithmetic import FlopCount
-from footage.upscaling import Pixels, Working, enlarge, to_pixels, to_tensor
-from footage.video.choices import PLAIN
-from footage.video.codecs import Colour, Packer
-from footage.video.sizes import Size, plan_way
-from footage.video.windows import read_window
 
 FRAME = Size(720, 1280)
 SOURCE = (180, 320)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from footage.config import IngestConfig
-from footage.data.ingest import IngestProgress, IngestResult
-from footage.data.ingest import ingest as ingest_sources
+from footage.data.ingest.pipeline import IngestProgress, IngestResult
+from footage.data.ingest.pipeline import ingest as ingest_sources
 
 
 def ingest(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from footage.checkpoint import ModelInfo, save_model
 from footage.config import Config
+from footage.config.presets import PRESETS, override, tiny
 from footage.config.tasks import takes_labels
-from footage.methods import METHODS
-from footage.presets import PRESETS, override, tiny
+from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.methods import METHODS
 
 
 def tiny_config(preset: str = "conv3d-32", /, **overrides: object) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from footage.library.library import Library
-from footage.video.encode import write_clip
+from footage.media.encode import write_clip
 from tests.clips import moving
 
 WEIGHTS = "ab" * 32

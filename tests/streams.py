@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from footage.config import ClipConfig, StreamConfig
-from footage.methods.streaming import StreamSampler
-from footage.model import Model
-from footage.nets.stream import StreamGenerator
+from footage.generation.model import Model
+from footage.models.generators.stream.network import StreamGenerator
+from footage.models.generators.stream.sampler import StreamSampler
 from tests.models import save_tiny_model
 
 CLIP = ClipConfig(frames=8, height=16, width=16)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config, CriticConfig, GanConfig
+from footage.config.presets import preset, tiny
 from footage.config.tasks import judged_clip, source_clip
-from footage.methods.base import Batch
-from footage.methods.panel import Panel
-from footage.nets.blocks import Verdict
-from footage.penalties import critic_gradient
-from footage.presets import preset, tiny
+from footage.models.adversarial.critics import Panel
+from footage.models.adversarial.penalties import critic_gradient
+from footage.models.base import Batch
+from footage.models.layers import Verdict
 
 CLIP = ClipConfig(frames=8, height=16, width=16)
 EXACT = GanConfig(r1=1.0, r2=1.0, gradient_penalty=10.0, penalty_every=1)

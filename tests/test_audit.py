@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from footage.audit import audit, audit_text, sample_sheet, write_audit
+from footage.data.audit import audit, audit_text, sample_sheet, write_audit
 from footage.data.store import ClipRow, Dataset, DatasetInfo, Rejection, SourceRow, content_hash, save_tables
 
 HOSTILE = "src/<script>alert(1)</script>&\"'[red]\u202egpj.mp4"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.augment import Changes, apply, draw, probability
 from footage.config import AugmentConfig
 from footage.errors import ConfigError
+from footage.models.adversarial.augment import Changes, apply, draw, probability
 
 KINDS = {"stretch": "stretch", "mirror": "flip", "shift": "translation", "colour": "colour", "cutout": "cutout"}
 OFF = AugmentConfig(translation=False, colour=False, cutout=False, flip=False, stretch=False)

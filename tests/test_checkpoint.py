@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from footage import files
-from footage.checkpoint import (
+from footage.errors import ModelError
+from footage.models.base import Batch, PlainEngine, Wish
+from footage.models.checkpoint import (
     begin_with,
     load_model,
     read_info,
@@ -20,9 +22,7 @@ from footage.checkpoint import (
     save_state,
     write_model,
 )
-from footage.errors import ModelError
-from footage.methods import METHODS
-from footage.methods.base import Batch, PlainEngine, Wish
+from footage.models.methods import METHODS
 from tests.models import save_tiny_model, tiny_config
 
 WISH = Wish(1, (1.0, 0.0))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from footage import cli
-from footage.video.encode import read_metadata
+from footage.commands import main as cli
+from footage.media.encode import read_metadata
 from tests.models import save_tiny_model
 
 
@@ -22,8 +22,8 @@ def run(*words: str) -> int:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, footage.cli\n"
-        "try: footage.cli.main(['--help'])\n"
+        "import sys, footage.commands.main\n"
+        "try: footage.commands.main.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'av', 'numpy', 'PIL', 'matplotlib', 'lightning_fabric'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

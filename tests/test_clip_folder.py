@@ -7,7 +7,7 @@ import pytest
 
 from footage.data.folder import PICTURES_FPS, ClipFolder
 from footage.errors import DatasetError
-from footage.video.length import measure_length
+from footage.media.length import measure_length
 from tests.clips import cut_off, moving, write, write_audio
 from tests.folders import shapes, write_pictures
 

@@ -13,13 +13,13 @@ from rich.console import Console
 from torch import nn
 
 import footage
-from footage import cli, comparison
-from footage.comparison import Comparison, Limit, compare, prepare
+from footage.commands import main as cli
 from footage.config import Config
 from footage.errors import ConfigError, TrainingError
-from footage.training import arithmetic, loop, start
+from footage.media.sheet import gallery
+from footage.training import arithmetic, comparison, loop, start
+from footage.training.comparison import Comparison, Limit, compare, prepare
 from footage.training.fit import Place
-from footage.video.sheet import gallery
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.models import tiny_config
@@ -128,7 +128,7 @@ def test_stopping_stops_the_comparison(
 ) -> None:
     monkeypatch.setattr(start, "begin", lambda *arguments, **options: True)
     assert run(tmp_path / "out").interrupted and not (tmp_path / "out" / "comparison.md").exists()
-    monkeypatch.setattr("footage.api.training.preset", lambda name: named(name))
+    monkeypatch.setattr("footage.commands.training.preset", lambda name: named(name))
     with pytest.raises(SystemExit) as end:
         cli.main(["compare", "shapes", "--presets", "a, b", "--clips", "8", "--out", str(tmp_path / "other")])
     assert end.value.code == 130 and "run the same command again" in capsys.readouterr().out

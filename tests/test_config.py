@@ -18,10 +18,10 @@ from footage.config import (
     from_json,
     to_json,
 )
+from footage.config.presets import PRESETS, preset, tiny
 from footage.config.tasks import EXAMPLES, KINDS, USES
 from footage.errors import ConfigError
-from footage.methods import METHODS
-from footage.presets import PRESETS, preset, tiny
+from footage.models.methods import METHODS
 
 
 @pytest.mark.parametrize("name", PRESETS)

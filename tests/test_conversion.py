@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage import api, conversion
-from footage.clip import Clip
+from footage import commands
 from footage.config import ClipConfig
-from footage.conversion import Conversion
 from footage.errors import ConfigError, FootageError, MediaError
-from footage.model import Model
-from footage.sample import from_uint8
-from footage.video.encode import read_metadata
-from footage.video.reading import Footage
+from footage.generation import conversion
+from footage.generation.clip import Clip
+from footage.generation.conversion import Conversion
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8
+from footage.media.encode import read_metadata
+from footage.media.reading import Footage
 from tests import clips
 from tests.models import save_tiny_model
 
@@ -188,23 +189,23 @@ def test_the_verbs_write_files_with_their_provenance(
     monkeypatch.chdir(tmp_path)
     save_tiny_model(tmp_path / "p", preset="simvp-64", **KNOBS)
     save_tiny_model(tmp_path / "v", preset="vae-64")
-    assert api.predict(Path("p"), video, quiet=True) == Path("clip-predicted.mp4")
+    assert commands.predict(Path("p"), video, quiet=True) == Path("clip-predicted.mp4")
     about = read_metadata(tmp_path / "clip-predicted.mp4")
     assert about["source"] == "clip.mp4" and about["predicted_frames"] == 4 and len(about["weights_sha256"]) == 64
-    api.reconstruct(Path("v"), video, to=tmp_path / "r.webm", beside=True, quiet=True)
-    written = api.interpolate(Path("v"), video, video, tmp_path / "steps", steps=3, quiet=True)
+    commands.reconstruct(Path("v"), video, to=tmp_path / "r.webm", beside=True, quiet=True)
+    written = commands.interpolate(Path("v"), video, video, tmp_path / "steps", steps=3, quiet=True)
     assert [path.name for path in written] == ["step-000.mp4", "step-001.mp4", "step-002.mp4"]
     assert (tmp_path / "r.webm").exists() and (tmp_path / "steps" / "sheet.png").exists()
-    found = api.embed(Path("v"), (video,), tmp_path / "e.npz", quiet=True)
+    found = commands.embed(Path("v"), (video,), tmp_path / "e.npz", quiet=True)
     stored = np.load(tmp_path / "e.npz", allow_pickle=False)
     assert stored["names"].tolist() == [str(video)] and np.array_equal(stored["vectors"][0], found[str(video)])
-    for verb, model in ((api.reconstruct, "p"), (api.translate, "v")):
+    for verb, model in ((commands.reconstruct, "p"), (commands.translate, "v")):
         with pytest.raises(ConfigError, match="use footage"):
             verb(Path(model), video, quiet=True)
     with pytest.raises(ConfigError, match="the clip itself"):
-        api.predict(Path("p"), video, to=video, quiet=True)
+        commands.predict(Path("p"), video, to=video, quiet=True)
     with pytest.raises(ConfigError, match="give a file that ends"):
-        api.embed(Path("v"), (video,), tmp_path / "e.txt", quiet=True)
+        commands.embed(Path("v"), (video,), tmp_path / "e.txt", quiet=True)
 
 
 def test_a_translator_of_pairs_is_given_what_it_learned_from(tmp_path: Path, video: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_translator_of_pairs_is_given_what_it_learned_from(tmp_path: Path, vid
     model = Model(tmp_path / "m")
     plain, told = (frames(model.convert(video, how)) for how in (None, Conversion(as_is=True)))
     assert plain.shape[1:] == (32, 32, 3) and np.array_equal(plain, told)
-    written = api.translate(tmp_path / "m", video, to=tmp_path / "t.mp4", quiet=True)
+    written = commands.translate(tmp_path / "m", video, to=tmp_path / "t.mp4", quiet=True)
     assert written.exists()
 
 
@@ -250,7 +251,7 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, video: Path) -> None:
     before = {path: path.read_bytes() for path in [video, *stills.iterdir()]}
     for target, words in ((stills, "lies in it"), (stills / "000003.png", "the clip itself")):
         with pytest.raises(ConfigError, match=words):
-            api.translate(tmp_path / "t", stills / "000003.png", to=target, quiet=True)
+            commands.translate(tmp_path / "t", stills / "000003.png", to=target, quiet=True)
     steps = tmp_path / "steps"
     first, last, sheet = (steps / name for name in ("step-000.mp4", "step-002.mp4", "sheet.png"))
     clips.write(first, clips.moving(20, (32, 32)))
@@ -259,10 +260,10 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, video: Path) -> None:
     before |= {path: path.read_bytes() for path in (first, last, *(steps / "step-001").iterdir())}
     for pair, kind in (((first, video), "mp4"), ((video, last), "mp4"), ((video, steps / "step-001"), "png")):
         with pytest.raises(ConfigError, match=r"step-00.*the clip itself: give another place"):
-            api.interpolate(tmp_path / "v", *pair, steps, steps=3, format=kind, quiet=True)  # type: ignore[arg-type]
+            commands.interpolate(tmp_path / "v", *pair, steps, steps=3, format=kind, quiet=True)  # type: ignore[arg-type]
     assert all(path.read_bytes() == content for path, content in before.items()) and not sheet.exists()
     assert len(list(steps.iterdir())) == 3
-    api.interpolate(tmp_path / "v", first, video, steps, steps=3, format="webm", quiet=True)
+    commands.interpolate(tmp_path / "v", first, video, steps, steps=3, format="webm", quiet=True)
 
 
 def tensor_bytes() -> int:

@@ -11,7 +11,7 @@ from footage.data.clips import Draws, Loader
 from footage.data.crops import CROPS, VideoCrops, is_footage
 from footage.data.pairs import open_source
 from footage.errors import DatasetError
-from footage.video.windows import measure_length, read_window
+from footage.media.windows import measure_length, read_window
 from tests.clips import corrupt, moving, rotate, write
 
 CLIP = ClipConfig(frames=4, height=16, width=24)

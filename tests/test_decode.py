@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.video.decode import CHUNK, decode
-from footage.video.geometry import FITS
-from footage.video.pictures import PictureDecoder, fit_frames, natural_key
-from footage.video.probe import UnusableMedia, probe
+from footage.media.decode import CHUNK, decode
+from footage.media.geometry import FITS
+from footage.media.pictures import PictureDecoder, fit_frames, natural_key
+from footage.media.probe import UnusableMedia, probe
 from tests import clips
 
 

@@ -29,10 +29,10 @@ from footage.config import (
     TaskConfig,
     VaeConfig,
 )
+from footage.config.presets import PRESETS, tiny
 from footage.config.tasks import guides, takes_labels
-from footage.methods import METHODS
-from footage.methods.base import Batch
-from footage.presets import PRESETS, tiny
+from footage.models.base import Batch
+from footage.models.methods import METHODS
 from footage.training.engine import FabricEngine
 
 STILL = {"lr": 1e-12, "critic_lr": 1e-12, "penalty_every": 1}  # the critics' update must not reach the generator

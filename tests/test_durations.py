@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from footage.durations import Timing, factor, seconds
 from footage.errors import ConfigError
+from footage.models.durations import Timing, factor, seconds
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import MediaError
-from footage.video import encode
-from footage.video.encode import chunked, read_metadata, write_clip
-from footage.video.sheet import Picker, contact_sheet, save_picture, strip, tile
+from footage.media import encode
+from footage.media.encode import chunked, read_metadata, write_clip
+from footage.media.sheet import Picker, contact_sheet, save_picture, strip, tile
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from footage import api, figures
+from footage import commands
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError, ModelError
-from footage.features.base import About
-from footage.figures import Evaluation
-from footage.measurement import engine
-from footage.measurement.evidence import Group, label_of
-from footage.measurement.networks import names_in
+from footage.evaluation import engine, results
+from footage.evaluation.evidence import Group, label_of
+from footage.evaluation.features.base import About
+from footage.evaluation.networks import names_in
+from footage.evaluation.results import Evaluation
 from tests.clips import moving, write
 from tests.folders import shapes, write_pictures
 
 
 def evaluate(a: Path | str, b: Path | str, **more: object) -> Evaluation:
-    return api.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
+    return commands.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_clips_of_the_same_kind_are_nearer_than_noise(folders: dict[str, Path], tmp_path: Path) -> None:
     good = evaluate(folders["fresh"], folders["real"], clips=24, to=tmp_path / "f.json")
     bad = evaluate(folders["noise"], folders["real"], clips=12, metrics="fvd,kvd,prdc,motion")
-    assert figures.read(tmp_path / "f.json") == good and good.real.split == "all"
+    assert results.read(tmp_path / "f.json") == good and good.real.split == "all"
     for name in ("frechet", "kernel", "motion_distance", "velocity_distance", "spectrum_distance"):
         near, far = good.figure(name).value, bad.figure(name).value
         assert near is not None and far is not None and near < far, name

@@ -8,11 +8,18 @@ import torch
 
 from footage.data.clips import Span
 from footage.data.store import Frames, Split
-from footage.evaluation import ClipStatistics, compare, fakes, feature_nets, measure_model, reference
-from footage.features import SEEDS
+from footage.evaluation.features.random import SEEDS
+from footage.evaluation.statistics import (
+    ClipStatistics,
+    compare,
+    fakes,
+    feature_nets,
+    measure_model,
+    reference,
+)
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8
 from footage.metrics.motion import contrast, diversity, motion_energy
-from footage.model import Model
-from footage.sample import from_uint8
 from tests.models import save_tiny_model
 
 NETS = feature_nets(3)

@@ -11,14 +11,14 @@ import torch
 from footage.data.clips import ClipSource, Span
 from footage.data.store import Frames, Split
 from footage.errors import ConfigError, DatasetError, ModelError
-from footage.evaluator import training
-from footage.evaluator.division import divide, file_of, left_over
-from footage.evaluator.tasks import Heads, Recipe, choose, draw, loss_of
-from footage.features.catalogue import extractors
-from footage.features.learned import ClipNet, Made, load_learned, write_made
-from footage.measurement import plan
-from footage.measurement.opening import Opened
-from footage.measurement.plan import Chosen
+from footage.evaluation import plan
+from footage.evaluation.evaluator import training
+from footage.evaluation.evaluator.division import divide, file_of, left_over
+from footage.evaluation.evaluator.tasks import Heads, Recipe, choose, draw, loss_of
+from footage.evaluation.features.catalogue import extractors
+from footage.evaluation.features.learned import ClipNet, Made, load_learned, write_made
+from footage.evaluation.opening import Opened
+from footage.evaluation.plan import Chosen
 
 
 class Clips:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from footage import cli
+from footage.commands import main as cli
 from footage.data.synthetic import draw_factors, render_shapes
-from footage.video.encode import chunked, write_clip
+from footage.media.encode import chunked, write_clip
 
 ROOT = Path(__file__).parent.parent
 

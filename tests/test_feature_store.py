@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage import api
+from footage import commands
 from footage.data.clips import BuiltInClips
 from footage.errors import ConfigError
-from footage.features.catalogue import extractors
-from footage.figures import Evaluation
-from footage.measurement.closed import Columns, closed_form, glance, small_copies
-from footage.measurement.describe import CLOSED, Clock, describe, readers
-from footage.measurement.sides import Read, Shape
-from footage.measurement.store import Store
-from footage.measurement.windows import draw, halves
-from footage.protocols import PROTOCOLS, protocol
+from footage.evaluation.closed import Columns, closed_form, glance, small_copies
+from footage.evaluation.describe import CLOSED, Clock, describe, readers
+from footage.evaluation.features.catalogue import extractors
+from footage.evaluation.protocols import PROTOCOLS, protocol
+from footage.evaluation.results import Evaluation
+from footage.evaluation.sides import Read, Shape
+from footage.evaluation.store import Store
+from footage.evaluation.windows import draw, halves
 from tests.folders import shapes, write_pictures
 
 NETS = extractors()[:2]
@@ -55,7 +55,7 @@ def test_a_hit_is_bit_equal_and_reads_no_clip(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_a_damaged_part_alone_is_made_again(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("footage.measurement.describe.ROWS", 64)  # parts of 16 clips
+    monkeypatch.setattr("footage.evaluation.describe.ROWS", 64)  # parts of 16 clips
     some = clips(40)
     wanted = [reader for reader in readers(NETS, some) if reader.name == "random-1"]
     with Store(tmp_path / "c") as store:
@@ -160,7 +160,7 @@ def test_protocols_are_what_their_papers_say() -> None:
 
 
 def quick(a: Path | str, b: Path | str, **more: object) -> Evaluation:
-    return api.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
+    return commands.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
 
 
 def test_repeats_are_means_with_their_spread(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from footage.errors import ConfigError, ModelError
-from footage.features import c3d, i3d, inception, vit
-from footage.features.catalogue import extractors
-from footage.features.official import OFFICIAL
-from footage.features.weights import convert, load_official
+from footage.evaluation.features import c3d, i3d, inception, vit
+from footage.evaluation.features.catalogue import extractors
+from footage.evaluation.features.official import OFFICIAL
+from footage.evaluation.features.weights import convert, load_official
 from footage.files import file_digest
 
 

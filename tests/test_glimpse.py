@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage.video import glimpse as module
-from footage.video.glimpse import glimpse
-from footage.video.probe import UnusableMedia
+from footage.media import glimpse as module
+from footage.media.glimpse import glimpse
+from footage.media.probe import UnusableMedia
 from tests.clips import moving, write
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from footage.methods.gan import Gan
 from footage.metrics.motion import contrast, diversity, motion_energy, sticking
+from footage.models.adversarial.gan import Gan
 from footage.training.health import judge_samples, periodicity, sample_figures
 from tests.models import tiny_config
 

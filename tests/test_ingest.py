@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.data import assembly, shards
-from footage.data.splits import assign_splits
+from footage.data.ingest import assembly, shards
+from footage.data.ingest.splits import assign_splits
 from footage.data.store import Dataset
 from footage.errors import ConfigError, DatasetError
 from tests import clips
@@ -148,7 +148,7 @@ def test_a_duplicate_is_taken_when_the_first_goes(tmp_path):
 
 
 def test_folder_of_pictures_and_a_long_clip_divided(tmp_path, monkeypatch):
-    from footage.data import intake
+    from footage.data.ingest import intake
 
     monkeypatch.setattr(intake, "CLIP_BYTES", 20 * 64 * 64 * 3)
     for i, frame in enumerate(clips.moving(70)):

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from footage.data import intake, shards, workers
+from footage.data.ingest import intake, shards, workers
 from footage.data.store import Dataset
 from footage.errors import DatasetError
 from tests import clips
@@ -199,7 +199,7 @@ def killer(folder, name):
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
         "import os, signal\n"
-        "import footage.data.intake as intake\n"
+        "import footage.data.ingest.intake as intake\n"
         "real = intake.content_digest\n"
         "def digest(source):\n"
         f"    if source.path.name == {name!r}:\n"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.data.parts import Recipe, read_part
-from footage.data.sources import Source
-from footage.data.workers import answer, part_job
+from footage.data.ingest.parts import Recipe, read_part
+from footage.data.ingest.sources import Source
+from footage.data.ingest.workers import answer, part_job
 from tests import clips
 from tests.ingesting import ingest
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from footage.features.base import Frames
-from footage.features.random import RandomExtractor
-from footage.ladder import (
+from footage.evaluation.features.base import Frames
+from footage.evaluation.features.random import RandomExtractor
+from footage.evaluation.ladder import (
     DROPPED,
     arrow_of_time,
     climb,

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from footage.config import ClipConfig, Config, ConvLstmConfig, CriticConfig, GanConfig, LearnConfig, TaskConfig
 from footage.errors import ConfigError
-from footage.methods.base import Batch, PlainEngine
-from footage.methods.learner import LOWEST, rate
-from footage.methods.predict import Predict
+from footage.models.base import Batch, PlainEngine
+from footage.models.predictors.predict import Predict
+from footage.models.supervised import LOWEST, rate
 
 CONFIG = Config(
     method="predict",

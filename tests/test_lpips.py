@@ -13,15 +13,15 @@ import torchmetrics
 from torch import Tensor, nn
 from torchmetrics.functional.image import lpips as reference
 
-from footage import api
+from footage import commands
 from footage.errors import ConfigError, ModelError
-from footage.features.catalogue import extractors
-from footage.features.lpips import ALEXNET, VGG16, Lpips, Perceptual, Trunk
-from footage.features.official import OFFICIAL, together
-from footage.features.weights import convert, load_perceptual
-from footage.figures import Evaluation, read
+from footage.evaluation.features.catalogue import extractors
+from footage.evaluation.features.lpips import ALEXNET, VGG16, Lpips, Perceptual, Trunk
+from footage.evaluation.features.official import OFFICIAL, together
+from footage.evaluation.features.weights import convert, load_perceptual
+from footage.evaluation.report.meanings import curve_meaning, meaning
+from footage.evaluation.results import Evaluation, read
 from footage.files import file_digest
-from footage.report.meanings import curve_meaning, meaning
 from tests.models import save_tiny_model
 
 TRUNKS = {"lpips-alex": ALEXNET, "lpips-vgg": VGG16}
@@ -232,7 +232,7 @@ def test_trunks_have_as_many_numbers_as_published(trunk: Trunk, count: int) -> N
 
 
 def evaluated(model: Path, **choices: object) -> Evaluation:
-    return api.evaluate(model, "shapes", clips=6, resamples=2, quiet=True, **choices)  # type: ignore[arg-type]
+    return commands.evaluate(model, "shapes", clips=6, resamples=2, quiet=True, **choices)  # type: ignore[arg-type]
 
 
 def test_it_stands_beside_psnr_over_the_horizon_where_there_are_weights(tmp_path: Path, alex: Path) -> None:

@@ -9,18 +9,20 @@ import pytest
 import torch
 from rich.console import Console
 
-from footage import api, figures
+from footage import commands
 from footage.config import ClipConfig
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError
-from footage.fidelity import best, frame_figures, measure_fidelity, plain_answer
-from footage.figures import Evaluation, Figure
-from footage.measurement import METRICS, table
-from footage.measurement.opening import check_model
+from footage.evaluation import results
+from footage.evaluation.engine import METRICS
+from footage.evaluation.fidelity import best, frame_figures, measure_fidelity, plain_answer
+from footage.evaluation.opening import check_model
+from footage.evaluation.results import Evaluation, Figure
+from footage.evaluation.table import table
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8
 from footage.metrics.fidelity import psnr
-from footage.model import Model
-from footage.sample import from_uint8
 from tests.models import save_tiny_model
 
 CLIP = ClipConfig(frames=8, height=32, width=32)
@@ -33,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(folder: Path, preset: str, samples: int = 1, metrics: str | None = None, **knobs: object) -> Evaluation:
     save_tiny_model(folder, preset=preset, labels=(), **knobs)
-    return api.evaluate(folder, "shapes", clips=6, samples=samples, metrics=metrics, resamples=2, quiet=True)
+    return commands.evaluate(folder, "shapes", clips=6, samples=samples, metrics=metrics, resamples=2, quiet=True)
 
 
 def said(found: Evaluation) -> str:
@@ -93,25 +95,25 @@ def test_translations_stand_beside_their_source(tmp_path: Path) -> None:
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", preset="simvp-64", task__past=3)
     with pytest.raises(ConfigError, match="clips is 1"):
-        api.evaluate(tmp_path / "m", "shapes", clips=1, quiet=True)
+        commands.evaluate(tmp_path / "m", "shapes", clips=1, quiet=True)
     with pytest.raises(ConfigError, match="knows clips of 8 frames, 9 were asked for"):
-        api.evaluate(tmp_path / "m", "shapes", clips=4, frames=9, quiet=True)
+        commands.evaluate(tmp_path / "m", "shapes", clips=4, frames=9, quiet=True)
     with pytest.raises(ConfigError, match="one future only"):
-        api.evaluate(tmp_path / "m", "shapes", clips=4, samples=2, quiet=True)
+        commands.evaluate(tmp_path / "m", "shapes", clips=4, samples=2, quiet=True)
     with pytest.raises(ConfigError, match="real clips behind it"):
-        api.evaluate("shapes", tmp_path / "m", clips=4, quiet=True)
+        commands.evaluate("shapes", tmp_path / "m", clips=4, quiet=True)
     with pytest.raises(ConfigError, match=r'no metric "fdv".*did you mean "fvd"'):
-        api.evaluate(tmp_path / "m", "shapes", metrics="fdv", quiet=True)
+        commands.evaluate(tmp_path / "m", "shapes", metrics="fdv", quiet=True)
     with pytest.raises(ConfigError, match=r"no protocol"):
-        api.evaluate(tmp_path / "m", "shapes", protocol="fvd", quiet=True)
+        commands.evaluate(tmp_path / "m", "shapes", protocol="fvd", quiet=True)
     with pytest.raises(DatasetError, match="does not exist"):
-        api.evaluate(tmp_path / "m", tmp_path / "nothing", quiet=True)
+        commands.evaluate(tmp_path / "m", tmp_path / "nothing", quiet=True)
     with pytest.raises(ConfigError, match=r"ends in \.json"):
-        api.evaluate(tmp_path / "m", "shapes", to=tmp_path / "f.html", quiet=True)
+        commands.evaluate(tmp_path / "m", "shapes", to=tmp_path / "f.html", quiet=True)
     long = save_tiny_model(tmp_path / "long", preset="simvp-64", task__past=3, clip__frames=80)
     assert long.config.clip.frames == 80
     with pytest.raises(DatasetError, match="no clip of 80 frames"):
-        api.evaluate(tmp_path / "long", "shapes", clips=4, quiet=True)
+        commands.evaluate(tmp_path / "long", "shapes", clips=4, quiet=True)
 
 
 class Guided:
@@ -164,8 +166,8 @@ def test_one_answer_is_not_given_several_times(tmp_path: Path) -> None:
 
 def test_every_figure_says_where_it_comes_from(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", labels=("circle", "square"))
-    found = api.evaluate(tmp_path / "m", "shapes", clips=16, to=tmp_path / "f.json", quiet=True, resamples=4)
-    assert figures.read(tmp_path / "f.json") == found
+    found = commands.evaluate(tmp_path / "m", "shapes", clips=16, to=tmp_path / "f.json", quiet=True, resamples=4)
+    assert results.read(tmp_path / "f.json") == found
     assert {f.metric for f in found.figures} == {"fvd", "kvd", "prdc", "motion", "pictures", "diversity"}
     known = {network.name: network for network in found.networks}
     for one in found.figures:
@@ -195,21 +197,21 @@ def test_figures_that_are_damaged_are_refused(tmp_path: Path) -> None:
     for content, words in (("{", "cannot be read"), ("{}", "holds no figures"), ('{"schema": 99}', "format 99")):
         path.write_text(content)
         with pytest.raises(DatasetError, match=words):
-            figures.read(path)
+            results.read(path)
     with pytest.raises(DatasetError, match="cannot be read"):
-        figures.read(tmp_path / "none.json")
+        results.read(tmp_path / "none.json")
 
 
 def test_labels_of_the_classes_are_heeded(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", labels=("circle", "square"))
-    found = api.evaluate(tmp_path / "m", "shapes", clips=16, metrics="diversity", quiet=True, resamples=2)
+    found = commands.evaluate(tmp_path / "m", "shapes", clips=16, metrics="diversity", quiet=True, resamples=2)
     within = figure(found, "variety_within_labels")
     assert "circle" in within.note and within.tier == "C" and within.value is not None
 
 
 def test_long_videos_are_followed_over_time(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", preset="stream-64", labels=())
-    found = api.evaluate(tmp_path / "m", "shapes", clips=16, metrics="windows", windows=3, quiet=True, resamples=2)
+    found = commands.evaluate(tmp_path / "m", "shapes", clips=16, metrics="windows", windows=3, quiet=True, resamples=2)
     (distance, motion) = found.curves
     assert distance.x == pytest.approx((0, 8 / 12.5, 16 / 12.5)) and distance.label.startswith("RFD-rand")
     assert {one.name for one in motion.lines} == {"made", "real"}
@@ -218,5 +220,5 @@ def test_long_videos_are_followed_over_time(tmp_path: Path) -> None:
 
 
 def test_the_help_names_every_metric() -> None:
-    assert all(name in (api.evaluate.__doc__ or "") for name in METRICS)
+    assert all(name in (commands.evaluate.__doc__ or "") for name in METRICS)
     json.dumps({name: metric.about for name, metric in METRICS.items()})

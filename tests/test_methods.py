@@ -17,15 +17,15 @@ from footage.config import (
     RecurrentConfig,
     StreamConfig,
 )
+from footage.config.presets import PRESETS, preset, tiny
 from footage.config.tasks import guides, takes_labels
 from footage.errors import ConfigError
-from footage.losses import LOSSES
-from footage.methods import METHODS, Method
-from footage.methods.adversary import Scene
-from footage.methods.base import Batch, PlainEngine, Wish
-from footage.methods.gan import Gan
-from footage.methods.panel import Panel
-from footage.presets import PRESETS, preset, tiny
+from footage.models.adversarial.critic_loss import Scene
+from footage.models.adversarial.critics import Panel
+from footage.models.adversarial.gan import Gan
+from footage.models.adversarial.losses import LOSSES
+from footage.models.base import Batch, Method, PlainEngine, Wish
+from footage.models.methods import METHODS
 
 
 def make(config: Config, labels: int) -> Gan:

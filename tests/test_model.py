@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from footage.errors import ConfigError
-from footage.methods.base import Sampler, Wish
-from footage.methods.samplers import overlap
-from footage.model import Model
-from footage.sample import draw_label, from_uint8, one_video, stream, to_uint8, videos
-from footage.video.encode import read_metadata
+from footage.generation.model import Model
+from footage.generation.rollout import draw_label, from_uint8, one_video, stream, to_uint8, videos
+from footage.media.encode import read_metadata
+from footage.models.base import Sampler, Wish
+from footage.models.generators.samplers import overlap
 from tests.models import save_tiny_model, tiny_config
 
 

@@ -6,13 +6,13 @@ import torch
 from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig, StreamConfig
 from footage.config.tasks import unlimited
 from footage.errors import ConfigError
-from footage.nets.blocks import plan
-from footage.nets.conv3d import Conv3dGenerator
-from footage.nets.critics import make_critic
-from footage.nets.mlp import MlpGenerator
-from footage.nets.recurrent import RecurrentGenerator
-from footage.nets.stream import StreamGenerator, smooth, start_enlarging
-from footage.nets.views import look, pick
+from footage.models.adversarial.discriminators.critic import make_critic
+from footage.models.adversarial.discriminators.views import look, pick
+from footage.models.generators.conv3d import Conv3dGenerator
+from footage.models.generators.mlp import MlpGenerator
+from footage.models.generators.recurrent import RecurrentGenerator
+from footage.models.generators.stream.network import StreamGenerator, smooth, start_enlarging
+from footage.models.layers import plan
 
 CRITICS = {
     "clip": CriticConfig(),
@@ -222,7 +222,7 @@ def test_generator_begins_without_a_grid_or_flicker() -> None:
 
 @pytest.mark.parametrize("name", ["two_stream", "embed_motion"])
 def test_flow_is_that_of_the_clip_and_not_of_what_it_was_made_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from footage.flow import horn_schunck
+    from footage.models.flow import horn_schunck
 
     seen: list[torch.Tensor] = []
     module = "trunks" if name == "two_stream" else "embed_motion"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from footage.overlap import ahead
+from footage.generation.prefetch import ahead
 
 
 def test_items_come_in_order_and_whole() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from footage.penalties import (
+from footage.models.adversarial.penalties import (
     avoid_period,
     clip_weights_,
     critic_gradient,

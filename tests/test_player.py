@@ -21,7 +21,7 @@ from PIL import Image
 
 import footage
 from footage.errors import ConfigError
-from footage.player import Frame, Page, Producer, _Handler, blocks, watch
+from footage.generation.player import Frame, Page, Producer, _Handler, blocks, watch
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run

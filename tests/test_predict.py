@@ -24,13 +24,13 @@ from footage.config import (
     TaskConfig,
     TrainConfig,
 )
+from footage.config.presets import preset
 from footage.errors import ConfigError
-from footage.methods.base import Batch, PlainEngine
-from footage.methods.predict import PREDICTORS, FutureSampler, Predict
-from footage.nets.predictor import Predictor
-from footage.nets.svg import Svg, divergence
-from footage.nets.transport import fetch
-from footage.presets import preset
+from footage.models.base import Batch, PlainEngine
+from footage.models.predictors.predict import PREDICTORS, FutureSampler, Predict
+from footage.models.predictors.predictor import Predictor
+from footage.models.predictors.svg import Svg, divergence
+from footage.models.predictors.transport import fetch
 from footage.training.health import judge_samples, sample_figures
 
 PAST, FUTURE = 4, 3

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import footage
-from footage import cli
-from footage.methods.base import Streams
-from footage.model import PRETRAINED, model_folder, pretrained
-from footage.video.encode import read_metadata
+from footage.commands import main as cli
+from footage.generation.model import PRETRAINED, model_folder, pretrained
+from footage.media.encode import read_metadata
+from footage.models.base import Streams
 
 LIMIT = 2 * 2**20
 """Most bytes of a model."""

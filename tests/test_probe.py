@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 import footage
-from footage import probe
-from footage.comparison import Comparison, Limit
 from footage.errors import ConfigError, FootageError
-from footage.probe import chosen, trials
-from footage.training.run import RunFolder, read_config
+from footage.training import probe
+from footage.training.comparison import Comparison, Limit
+from footage.training.probe import chosen, trials
+from footage.training.run_folder import RunFolder, read_config
 from tests.models import tiny_config
 
 

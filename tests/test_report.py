@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage import api
+from footage import commands
 from footage.config import TrainConfig
 from footage.errors import ConfigError, DatasetError, TrainingError
-from footage.figures import (
+from footage.evaluation.protocols import PROTOCOLS
+from footage.evaluation.report import content, meanings, plots
+from footage.evaluation.report.content import Entry, Report
+from footage.evaluation.report.document import write_report
+from footage.evaluation.report.samples import grid, poster, write_samples
+from footage.evaluation.results import (
     Curve,
     Evaluation,
     Figure,
@@ -31,11 +36,6 @@ from footage.figures import (
     Work,
     write,
 )
-from footage.protocols import PROTOCOLS
-from footage.report import content, meanings, plots
-from footage.report.content import Entry, Report
-from footage.report.document import write_report
-from footage.report.samples import grid, poster, write_samples
 from tests.models import save_tiny_model, tiny_config
 from tests.test_train import QUICK
 
@@ -311,17 +311,17 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
         save_tiny_model(tmp_path / f"m{seed}", seed=seed)
     common = dict(clips=8, resamples=2, metrics="fvd,motion,memorisation", cache=Path("none"), quiet=True)
     report = tmp_path / "out" / "one.html"
-    found = api.evaluate(tmp_path / "m0", "shapes", report=report, **common)  # type: ignore[arg-type]
+    found = commands.evaluate(tmp_path / "m0", "shapes", report=report, **common)  # type: ignore[arg-type]
     page = Page(report)
     assert page.tags.count("video") == 2 and page.tags.count("img") > 0 and "RFD-rand" in page.text
     assert content.read(report.with_suffix(".json")).main.evaluation == found
     both = tmp_path / "both" / "two.html"
-    api.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]
+    commands.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]
     page = Page(both)
     assert "Side by side" in page.text and page.tags.count("video") == 3 and page.tags.count("img") > 1
     assert "are not comparable" not in page.text
     again = tmp_path / "three.html"
-    api.evaluate(both.with_suffix(".json"), report=again, quiet=True)
+    commands.evaluate(both.with_suffix(".json"), report=again, quiet=True)
     assert Page(again).tags.count("video") == 3
     for wrong, words in (
         (dict(made=None), "nothing is given"),
@@ -332,15 +332,15 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
         (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "a.html", to=tmp_path / "a.json"), "itself"),
     ):
         with pytest.raises(ConfigError, match=words):
-            api.evaluate(**wrong, quiet=True)  # type: ignore[arg-type]
+            commands.evaluate(**wrong, quiet=True)  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="is no run"):
-        api.evaluate(tmp_path / "m0", "shapes", all=True, quiet=True)
+        commands.evaluate(tmp_path / "m0", "shapes", all=True, quiet=True)
 
 
 def test_every_model_of_a_run(tmp_path: Path) -> None:
     config = tiny_config(**QUICK, train__snapshot_clips=8)
-    run = api.train("shapes", config, out=tmp_path / "run", clips=20, quiet=True)
-    found = api.evaluate(run.path, "shapes", all=True, clips=8, resamples=2, metrics="motion", quiet=True)
+    run = commands.train("shapes", config, out=tmp_path / "run", clips=20, quiet=True)
+    found = commands.evaluate(run.path, "shapes", all=True, clips=8, resamples=2, metrics="motion", quiet=True)
     report = content.read(run.path / "report.json")
     assert [entry.evaluation.made.clips_seen for entry in report.entries] == [8, 16, 20]
     assert report.main.evaluation == found and report.kind == "training"
@@ -349,7 +349,7 @@ def test_every_model_of_a_run(tmp_path: Path) -> None:
 
 
 def test_pages_need_no_torch() -> None:
-    code = "import sys, footage.report.document, footage.audit; assert 'torch' not in sys.modules"
+    code = "import sys, footage.evaluation.report.document, footage.data.audit; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.flow import horn_schunck
 from footage.metrics import rhythm, tracks
+from footage.models.flow import horn_schunck
 
 
 def wave(period: float, frames: int = 32, side: int = 16) -> Tensor:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from footage.errors import ModelError
-from footage.features import sandbox
-from footage.features.base import About
-from footage.features.catalogue import extractors
-from footage.features.official import OFFICIAL
-from footage.features.script import ScriptExtractor
+from footage.evaluation.features import sandbox
+from footage.evaluation.features.base import About
+from footage.evaluation.features.catalogue import extractors
+from footage.evaluation.features.official import OFFICIAL
+from footage.evaluation.features.script import ScriptExtractor
 from footage.files import file_digest
 
 ABOUT = About("i3d", "A", "0" * 64, 3, "clip", ("a", "b", "c"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from footage.data.scenes import REACH, CutDetector
+from footage.data.ingest.scenes import REACH, CutDetector
 from tests import clips
 
 

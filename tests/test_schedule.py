@@ -7,9 +7,9 @@ import torch
 from torch.optim import Adam
 
 from footage.config import GanConfig
-from footage.methods.base import Batch, PlainEngine
-from footage.methods.gan import Gan
-from footage.methods.schedule import anneal, penalty_part
+from footage.models.adversarial.gan import Gan
+from footage.models.adversarial.schedule import anneal, penalty_part
+from footage.models.base import Batch, PlainEngine
 from tests.models import tiny_config
 
 

@@ -10,15 +10,15 @@ import torch
 from rich.console import Console
 
 import footage
-from footage.checkpoint import load_model, read_info, read_state
 from footage.config import TrainConfig
 from footage.data.clips import BuiltInClips, Loader
 from footage.data.pairs import open_source
 from footage.errors import ConfigError
 from footage.files import read_lines
 from footage.metrics.frechet import frechet, gaussian
+from footage.models.checkpoint import load_model, read_info, read_state
 from footage.training import loop, start
-from footage.training.run import RunFolder
+from footage.training.run_folder import RunFolder
 from footage.training.selection import SEED, Choice, Selection
 from footage.training.snapshots import snapshots
 from tests.models import tiny_config

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from footage.data.signatures import BLOCK, MOMENTS, find_duplicates, moments, pool, signature
+from footage.media.signatures import BLOCK, MOMENTS, find_duplicates, moments, pool, signature
 from tests import clips
 
 

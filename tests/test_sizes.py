@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from footage.errors import ConfigError, MediaError
-from footage.video.sizes import Size, plan_way, wanted
+from footage.media.sizes import Size, plan_way, wanted
 
 SHOWN = Size(180, 320)
 

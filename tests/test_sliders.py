@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from footage import latents
-from footage.cli import main
+from footage.commands.main import main
 from footage.config.tasks import slider_count
 from footage.errors import ConfigError
-from footage.methods import METHODS
-from footage.methods.base import Course, Generates, Wish
-from footage.methods.directions import directions, shifts
-from footage.methods.samplers import draw
-from footage.methods.streaming import StreamSampler
-from footage.model import Model
-from footage.nets.blocks import Generator
-from footage.nets.stream import StreamGenerator
-from footage.video.encode import read_metadata
+from footage.generation.model import Model
+from footage.media.encode import read_metadata
+from footage.models import latents
+from footage.models.base import Course, Generates, Wish
+from footage.models.generators.directions import directions, shifts
+from footage.models.generators.samplers import draw
+from footage.models.generators.stream.network import StreamGenerator
+from footage.models.generators.stream.sampler import StreamSampler
+from footage.models.layers import Generator
+from footage.models.methods import METHODS
 from tests.models import save_tiny_model, tiny_config
 from tests.streams import save_tiny_stream, tiny_stream
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from footage.data import sources
-from footage.data.sources import scan
+from footage.data.ingest import sources
+from footage.data.ingest.sources import scan
 from footage.errors import ConfigError, DatasetError
 
 

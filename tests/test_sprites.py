@@ -9,9 +9,9 @@ from torch import Tensor
 
 from footage.config import ClipConfig, Config, LearnConfig, SpritesConfig, TaskConfig, TrainConfig
 from footage.errors import ConfigError
-from footage.methods.base import Batch, PlainEngine
-from footage.methods.predict import Predict
-from footage.nets.sprites import Found, Sprites, cut_out, masses
+from footage.models.base import Batch, PlainEngine
+from footage.models.predictors.predict import Predict
+from footage.models.predictors.sprites import Found, Sprites, cut_out, masses
 
 PAST, FUTURE, SIZE = 6, 4, 24
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from footage.errors import ConfigError
-from footage.methods import streaming
-from footage.methods.base import Course, Generates, Streams, Wish
-from footage.methods.samplers import between, draw, more
-from footage.methods.streaming import DRIFT, StreamSampler, times, turned, window
-from footage.methods.streaming import _Videos as Videos
-from footage.nets import noise_path
-from footage.nets.noise_path import Floats
-from footage.sample import one_video, stream, videos
+from footage.generation.rollout import one_video, stream, videos
+from footage.models.base import Course, Generates, Streams, Wish
+from footage.models.generators.samplers import between, draw, more
+from footage.models.generators.stream import noise_path
+from footage.models.generators.stream import sampler as streaming
+from footage.models.generators.stream.noise_path import Floats
+from footage.models.generators.stream.sampler import DRIFT, StreamSampler, times, turned, window
+from footage.models.generators.stream.sampler import _Videos as Videos
 from tests.models import save_tiny_model
 from tests.streams import tiny_stream
 
@@ -275,7 +275,7 @@ def test_times_are_the_same_however_they_are_reached() -> None:
 
 
 def test_other_models_do_not_stream(tmp_path: Path) -> None:
-    from footage.model import Model
+    from footage.generation.model import Model
 
     save_tiny_model(tmp_path, preset="recurrent-32")
     assert not isinstance(Model(tmp_path).sampler, Streams)

@@ -12,11 +12,11 @@ import pytest
 import footage
 from footage import Timing
 from footage.errors import ConfigError
-from footage.methods.base import Course
-from footage.methods.streaming import TICK
-from footage.model import Model
-from footage.timing import MOST_FRAMES, course_of
-from footage.video.encode import read_metadata
+from footage.generation.model import Model
+from footage.generation.timing import MOST_FRAMES, course_of
+from footage.media.encode import read_metadata
+from footage.models.base import Course
+from footage.models.generators.stream.sampler import TICK
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run

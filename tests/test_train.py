@@ -14,16 +14,16 @@ import torch
 from rich.console import Console
 
 import footage
-from footage.checkpoint import load_model, read_state
 from footage.config import Config, TrainConfig
 from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
-from footage.methods.base import Wish
+from footage.models.base import Wish
+from footage.models.checkpoint import load_model, read_state
 from footage.training import fit, loop, start
 from footage.training.arithmetic import clip_flops
 from footage.training.fit import Place
-from footage.training.run import RunFolder
+from footage.training.run_folder import RunFolder
 from tests.models import tiny_config
 
 QUICK: dict[str, object] = {"train__batch_size": 4, "clip__frames": 4, "train__save_minutes": 1e-9}
@@ -290,7 +290,7 @@ def test_train_takes_the_name_of_a_preset() -> None:
 
 
 def test_terminal_without_a_terminal(tmp_path: Path) -> None:
-    from footage.methods.base import Sign
+    from footage.models.base import Sign
     from footage.training.report import Terminal
 
     with open(tmp_path / "log", "w") as handle:
@@ -305,7 +305,7 @@ def test_terminal_without_a_terminal(tmp_path: Path) -> None:
 
 
 def config_of(run: Path) -> Config:
-    from footage.training.run import read_config
+    from footage.training.run_folder import read_config
 
     stored = read_config(RunFolder(run))
     assert stored is not None

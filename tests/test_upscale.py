@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from footage.config import CriticConfig, DegradeConfig, UpscaleConfig, UpscalerConfig
+from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
-from footage.methods.base import Batch, Converts, Enlarges, PlainEngine
-from footage.methods.degrade import CLEAN, Damage, degrade, draw, shrunk
-from footage.methods.tiles import tiled
-from footage.methods.upscale import Upscale, UpscaleSampler
-from footage.nets.upscaler import Upscaler, enlarged, whole_windows
-from footage.presets import override, preset, tiny
+from footage.models.base import Batch, Converts, Enlarges, PlainEngine
+from footage.models.upscalers.degrade import CLEAN, Damage, degrade, draw, shrunk
+from footage.models.upscalers.tiles import tiled
+from footage.models.upscalers.upscale import Upscale, UpscaleSampler
+from footage.models.upscalers.upscaler import Upscaler, enlarged, whole_windows
 from tests.models import tiny_config
 
 
@@ -265,7 +265,7 @@ def test_ends_of_clips_are_repeated_as_in_use() -> None:
 
 
 def test_feature_matching_is_the_mean_difference_of_features() -> None:
-    from footage.methods.adversary import feature_difference
+    from footage.models.adversarial.critic_loss import feature_difference
 
     made, real = [torch.ones(2, 3), torch.zeros(4)], [torch.zeros(2, 3), torch.full((4,), 3.0)]
     assert float(feature_difference(made, real)) == pytest.approx(2.0)

@@ -15,15 +15,15 @@ import pytest
 import torch
 
 import footage
-from footage import upscaling
-from footage.checkpoint import load_model
 from footage.errors import ConfigError, MediaError
-from footage.methods.base import Enlarges
-from footage.upscaling import Outcome, Working, upscale
-from footage.video import parts
-from footage.video.choices import Encoding
-from footage.video.encode import read_metadata
-from footage.video.originals import open_original
+from footage.generation import upscaling
+from footage.generation.upscaling import Outcome, Working, upscale
+from footage.media import parts
+from footage.media.choices import Encoding
+from footage.media.encode import read_metadata
+from footage.media.originals import open_original
+from footage.models.base import Enlarges
+from footage.models.checkpoint import load_model
 from tests.clips import corrupt, moving, rotate, write
 from tests.models import save_tiny_model
 

@@ -9,13 +9,13 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from footage.config import ClipConfig, Config, CriticConfig, KlConfig, LearnConfig, VaeConfig
+from footage.config.presets import PRESETS, override, preset, tiny
 from footage.errors import ConfigError
-from footage.likelihood import gaussian_nll, standard_kl, with_free_bits
-from footage.methods import METHODS
-from footage.methods.base import Batch, Converts, Encodes, Generates, PlainEngine, Wish
-from footage.methods.vae import VaeSampler, VideoVae
 from footage.metrics.fidelity import clip_psnr
-from footage.presets import PRESETS, override, preset, tiny
+from footage.models.autoencoders.likelihood import gaussian_nll, standard_kl, with_free_bits
+from footage.models.autoencoders.video_vae import VaeSampler, VideoVae
+from footage.models.base import Batch, Converts, Encodes, Generates, PlainEngine, Wish
+from footage.models.methods import METHODS
 
 SMALL = Config(
     method="vae",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.api import (
+    from footage.commands import (
         compare,
         convert_evaluator,
         embed,
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
         translate,
         upscale,
     )
-    from footage.clip import Clip
+    from footage.commands.demonstration import demo
     from footage.config import Config, IngestConfig
+    from footage.config.presets import PRESETS, preset
     from footage.data.store import Dataset
-    from footage.demonstration import demo
-    from footage.durations import Timing
     from footage.errors import FootageError
+    from footage.generation.clip import Clip
+    from footage.generation.model import Model
     from footage.library.library import Library
-    from footage.model import Model
-    from footage.presets import PRESETS, preset
+    from footage.models.durations import Timing
 
 _HOMES = {
     **dict.fromkeys(
@@ -66,17 +66,17 @@ _HOMES = {
             "translate",
             "upscale",
         ),
-        "footage.api",
+        "footage.commands",
     ),
     **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
     "Dataset": "footage.data.store",
-    "demo": "footage.demonstration",
-    "Timing": "footage.durations",
+    "demo": "footage.commands.demonstration",
+    "Timing": "footage.models.durations",
     "FootageError": "footage.errors",
-    "Clip": "footage.clip",
+    "Clip": "footage.generation.clip",
     "Library": "footage.library.library",
-    "Model": "footage.model",
-    **dict.fromkeys(("PRESETS", "preset"), "footage.presets"),
+    "Model": "footage.generation.model",
+    **dict.fromkeys(("PRESETS", "preset"), "footage.config.presets"),
 }
 
 __all__ = [

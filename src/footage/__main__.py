@@ -1,6 +1,6 @@
 """`python -m footage` is the command `footage`."""
 
-from footage.cli import main
+from footage.commands.main import main
 
 if __name__ == "__main__":
     main()

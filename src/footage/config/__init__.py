@@ -82,7 +82,7 @@ class Config:
     preset: str = "custom"
     """Named configuration that all other values default to; `footage models` lists them."""
     method: Literal["gan", "vae", "predict", "translate", "upscale"] = "gan"
-    """The way of training: a key of `footage.methods.METHODS`."""
+    """The way of training: a key of `footage.models.methods.METHODS`."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """The shape of the clips."""
     net: NetConfig = field(default_factory=Conv3dConfig)

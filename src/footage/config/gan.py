@@ -148,7 +148,7 @@ class CriticConfig:
     """One critic: its network, what it sees of a clip, and how much it counts."""
 
     net: Literal["conv", "mlp", "embed_motion", "two_stream"] = "conv"
-    """Its network; `footage.nets.critics` has them all."""
+    """Its network; `footage.models.adversarial.discriminators.critic` has them all."""
     sees: Literal["clip", "frames", "sparse", "difference"] = "clip"
     """The clip; single frames; a few frames far apart as one picture; or the change from frame to frame."""
     frames: int = 2

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from footage.data.parts import Recipe
+from footage.data.ingest.parts import Recipe
 from footage.data.store import Frames, Split
 from footage.data.synthetic import moving_digits
-from footage.video.pictures import fit_frames
-from footage.video.probe import UnusableMedia
+from footage.media.pictures import fit_frames
+from footage.media.probe import UnusableMedia
 
 TRAINING_IMAGES = 0.8
 """The first part of the IDX images makes the training clips, the rest the held-out ones."""

@@ -19,7 +19,7 @@ from footage.data.store import ClipRow, Dataset, Frames, Split
 from footage.data.synthetic import SHAPES, draw_factors, drawn_digits, moving_digits, render_shapes
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
-from footage.video.probe import UnusableMedia
+from footage.media.probe import UnusableMedia
 
 Labels = npt.NDArray[np.int64]
 

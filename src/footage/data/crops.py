@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from footage.config import ClipConfig
 from footage.data.clips import Span
-from footage.data.sources import scan
+from footage.data.ingest.sources import scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
-from footage.video.probe import UnusableMedia
-from footage.video.windows import measure_length, read_window
+from footage.media.probe import UnusableMedia
+from footage.media.windows import measure_length, read_window
 
 HELDOUT = 0.2
 """The last part of each video, which is never trained on."""

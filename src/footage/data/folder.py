@@ -13,15 +13,15 @@ import numpy as np
 
 from footage import files
 from footage.data.clips import Span
-from footage.data.sources import Source, scan
+from footage.data.ingest.sources import Source, scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError, MediaError
-from footage.video.decode import Decoder
-from footage.video.geometry import Fit
-from footage.video.length import measure_length
-from footage.video.pictures import PictureDecoder
-from footage.video.probe import UnusableMedia
-from footage.video.reading import Footage
+from footage.media.decode import Decoder
+from footage.media.geometry import Fit
+from footage.media.length import measure_length
+from footage.media.pictures import PictureDecoder
+from footage.media.probe import UnusableMedia
+from footage.media.reading import Footage
 
 PICTURES_FPS = 25.0
 """Rate of numbered pictures, which say nothing of it."""

@@ -17,9 +17,9 @@ from footage.library import edits, intake, look
 from footage.library.entries import LONGEST_TEXT, Entry, plain
 from footage.library.holding import Holding
 from footage.library.intake import Origin
-from footage.video.encode import read_metadata, write_clip
-from footage.video.glimpse import Glimpse, glimpse
-from footage.video.reading import Footage
+from footage.media.encode import read_metadata, write_clip
+from footage.media.glimpse import Glimpse, glimpse
+from footage.media.reading import Footage
 
 FRAMES_FPS = 25.0
 """Rate that a folder of pictures is taken in at."""

@@ -12,8 +12,8 @@ from typing import Any
 from footage import files
 from footage.library.entries import LONGEST_TEXT, plain
 from footage.library.vault import DiskFull, Vault
-from footage.video.encode import read_metadata
-from footage.video.glimpse import Glimpse
+from footage.media.encode import read_metadata
+from footage.media.glimpse import Glimpse
 
 THUMBNAIL_QUALITY = 82
 """WebP quality of thumbnails and previews."""
@@ -44,7 +44,7 @@ class Origin:
 
 
 def origin(path: Path) -> Origin:
-    """Read what `footage.video.encode.write_clip` wrote into a file."""
+    """Read what `footage.media.encode.write_clip` wrote into a file."""
     found: dict[str, Any] = {}
     with contextlib.suppress(Exception):  # whatever a foreign file holds, it only lacks metadata then
         found = read_metadata(path)

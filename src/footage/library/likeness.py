@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from footage.data.signatures import LENGTH, Signature, find_duplicates, moments, signature
 from footage.errors import LibraryError, MediaError
 from footage.library import intake, look, search
 from footage.library.entries import Entry
 from footage.library.holding import CHOSEN, Holding
 from footage.library.search import Filters, Query
-from footage.video.glimpse import glimpse
+from footage.media.glimpse import glimpse
+from footage.media.signatures import LENGTH, Signature, find_duplicates, moments, signature
 
 Vector = npt.NDArray[np.float32]
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from footage.data.signatures import pool
-from footage.video.glimpse import Glimpse
+from footage.media.glimpse import Glimpse
+from footage.media.signatures import pool
 
 Vector = npt.NDArray[np.float32]
 Values = npt.NDArray[np.floating[Any]]

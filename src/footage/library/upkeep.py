@@ -18,7 +18,7 @@ from footage.library.adding import Known
 from footage.library.entries import Entry
 from footage.library.holding import Holding
 from footage.library.vault import PICTURES, STALE, SUFFIXES
-from footage.video.glimpse import glimpse
+from footage.media.glimpse import glimpse
 
 BATCH = 200
 """Clips that are looked at, or removed, at once."""

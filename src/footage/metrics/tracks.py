@@ -1,7 +1,7 @@
 """Velocities and accelerations of points that go along with the optical flow, as histograms: the idea of FVMD.
 
 Liu et al. 2024 (Fréchet Video Motion Distance) track points with a trained network; here they follow a flow
-(B, 2, T - 1, h, w) in pixels of its own grid, as `footage.flow` gives it.
+(B, 2, T - 1, h, w) in pixels of its own grid, as `footage.models.flow` gives it.
 """
 
 from __future__ import annotations

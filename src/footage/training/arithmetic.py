@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from footage.config import Config
-from footage.methods.base import PlainEngine
+from footage.models.base import PlainEngine
 from footage.training.fit import Place, fake_batch, fresh_method
 
 

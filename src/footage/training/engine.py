@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class FabricEngine:
-    """See `footage.methods.base.Engine`.
+    """See `footage.models.base.Engine`.
 
     Args:
         fabric: whose networks and optimisers the step uses.

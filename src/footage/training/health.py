@@ -1,13 +1,13 @@
-"""Figures of samples beside real clips, which `footage.signs` judges."""
+"""Figures of samples beside real clips, which `footage.models.signs` judges."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from footage.metrics.motion import contrast, diversity, motion_energy, sticking
-from footage.penalties import motion_autocorrelation
-from footage.signs import WARM_UP as WARM_UP
-from footage.signs import judge_samples as judge_samples
+from footage.models.adversarial.penalties import motion_autocorrelation
+from footage.models.signs import WARM_UP as WARM_UP
+from footage.models.signs import judge_samples as judge_samples
 
 
 def periodicity(clips: Tensor) -> float:

@@ -22,21 +22,22 @@ from rich.console import Console
 from torch import Tensor
 from torch.optim import Optimizer
 
-from footage import checkpoint, files
+from footage import files
 from footage.config import Config
 from footage.data.clips import ClipSource, Labels, Loader
 from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
-from footage.methods import METHODS
-from footage.methods.base import Batch, Method
-from footage.sample import from_uint8, to_uint8
+from footage.generation.rollout import from_uint8, to_uint8
+from footage.models import checkpoint
+from footage.models.base import Batch, Method
+from footage.models.methods import METHODS
 from footage.training.engine import FabricEngine
 from footage.training.fit import Place, find_place, memory_is_full
 from footage.training.health import WARM_UP, judge_samples, sample_figures
 from footage.training.interrupt import Interrupt
 from footage.training.meters import Clock, Means
 from footage.training.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
-from footage.training.run import DataNote, RunFolder, write_config
+from footage.training.run_folder import DataNote, RunFolder, write_config
 from footage.training.selection import Choice, Selection
 from footage.training.snapshots import drop_beyond, snapshot_folder
 

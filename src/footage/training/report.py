@@ -17,10 +17,10 @@ import numpy.typing as npt
 from rich.console import Console
 
 from footage import files
-from footage.methods.base import Sign
-from footage.training.run import RunFolder
-from footage.video.encode import chunked, write_clip
-from footage.video.sheet import contact_sheet, save_picture, strip, tile
+from footage.media.encode import chunked, write_clip
+from footage.media.sheet import contact_sheet, save_picture, strip, tile
+from footage.models.base import Sign
+from footage.training.run_folder import RunFolder
 
 Frames = npt.NDArray[np.uint8]
 

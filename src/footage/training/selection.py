@@ -17,17 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from footage import checkpoint, files
+from footage import files
 from footage.config import Config
 from footage.data.clips import Loader
 from footage.data.store import Frames
 from footage.errors import ConfigError, ModelError
-from footage.features import catalogue
-from footage.features.base import Extractor
-from footage.methods.base import Generates, Sampler
+from footage.evaluation.features import catalogue
+from footage.evaluation.features.base import Extractor
+from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.metrics.frechet import frechet, gaussian
 from footage.metrics.kernel import kernel_distance
-from footage.sample import draw_label, from_uint8, to_uint8, videos
+from footage.models import checkpoint
+from footage.models.base import Generates, Sampler
 
 BATCH = 16
 """Clips that are made or read at once."""

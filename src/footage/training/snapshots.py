@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from footage import checkpoint
-from footage.checkpoint import ModelInfo
 from footage.errors import ModelError
-from footage.training.run import RunFolder
+from footage.models import checkpoint
+from footage.models.checkpoint import ModelInfo
+from footage.training.run_folder import RunFolder
 
 
 def snapshot_folder(folder: RunFolder, clips_seen: int) -> Path:

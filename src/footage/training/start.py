@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from footage import checkpoint, files
+from footage import files
 from footage.config import Config
 from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
 from footage.errors import ConfigError, TrainingError
+from footage.models import checkpoint
 from footage.training import loop
 from footage.training.fit import Needs, Place, find_place, measure, memory_free, resolved
-from footage.training.run import DataNote, RunFolder, resume
+from footage.training.run_folder import DataNote, RunFolder, resume
 from footage.training.selection import Choice, Selection
 
 DEFAULT_CLIPS = 200_000

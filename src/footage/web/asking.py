@@ -10,10 +10,10 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from footage.errors import LibraryError
-from footage.latents import MOST
 from footage.library.entries import Origin, Verdict
 from footage.library.library import Chosen
 from footage.library.search import Filters, Query
+from footage.models.latents import MOST
 
 Number = Annotated[int, Field(ge=1, lt=2**63)]
 """Number of a clip, an album or a job."""

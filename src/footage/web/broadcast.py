@@ -27,7 +27,7 @@ import numpy.typing as npt
 from footage.errors import FootageError
 
 if TYPE_CHECKING:
-    from footage.model import Model
+    from footage.generation.model import Model
 
 Frame = npt.NDArray[np.uint8]
 
@@ -119,8 +119,8 @@ class Broadcast:
         """Return the frames of what is asked for; a model that streams goes on at the time where it was."""
         from dataclasses import replace
 
-        from footage.durations import Timing
-        from footage.methods.base import Streams
+        from footage.models.base import Streams
+        from footage.models.durations import Timing
 
         timing, streams = Timing(**asked["motion"]), isinstance(self.model.sampler, Streams)
         if streams:
@@ -192,7 +192,7 @@ def main(arguments: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         from footage.config import TrainConfig
-        from footage.model import Model
+        from footage.generation.model import Model
         from footage.training.fit import find_place
 
         model = Model(Path(arguments[0]), find_place(TrainConfig()).device)

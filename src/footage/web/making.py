@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from footage import latents
 from footage.errors import ConfigError
 from footage.library.jobs import Job, State
+from footage.models import latents
 from footage.web.asking import Between, Generate, Place
 from footage.web.shelf import ModelEntry
 from footage.web.studio import Studio, found

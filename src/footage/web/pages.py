@@ -11,10 +11,11 @@ import jinja2
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from footage import __version__, durations, latents
+from footage import __version__
 from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, Entry
 from footage.library.search import SORTS
+from footage.models import durations, latents
 from footage.web import curves, words
 from footage.web.asking import Asked, Number, Place
 from footage.web.clips import PAGE

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
-from footage.signs import WARM_UP, judge_samples
+from footage.models.signs import WARM_UP, judge_samples
 from footage.web import curves
 from footage.web.guard import DOCUMENT_POLICY
 from footage.web.shelf import ReportEntry, RunEntry, ordinary, rows

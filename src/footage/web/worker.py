@@ -22,8 +22,8 @@ from footage.library.library import Library
 from footage.web.shelf import Shelf
 
 if TYPE_CHECKING:
-    from footage.clip import Clip
-    from footage.model import Model
+    from footage.generation.clip import Clip
+    from footage.generation.model import Model
 
 LOOKED = 0.4
 """Seconds between two looks at the queue."""
@@ -136,7 +136,7 @@ class Worker:
 
     def between(self, job: Job) -> dict[str, Any]:
         """Make clips on the way from one clip to another, and file them."""
-        from footage.methods.base import Encodes
+        from footage.models.base import Encodes
 
         asked, model = job.request, self._model(job)
         ends = [self._library.get(asked[side]) for side in ("a", "b")]
@@ -162,7 +162,7 @@ class Worker:
     def _model(self, job: Job) -> Model:
         """Return the model that a job names; the last one stays loaded."""
         from footage.config import TrainConfig
-        from footage.model import Model
+        from footage.generation.model import Model
         from footage.training.fit import find_place
 
         path = self._shelf.model(job.request["model"])
@@ -227,7 +227,7 @@ def card(model: Model) -> Any:
 
 
 def _timing(motion: dict[str, Any]) -> Any:
-    from footage.durations import Timing
+    from footage.models.durations import Timing
 
     return Timing(**motion)
 

@@ -1,0 +1,91 @@
+"""Verbs about models: load one, list them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from footage.commands.terminal import make_console
+from footage.config.presets import PRESETS
+from footage.errors import ModelError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from footage.generation.model import Model
+
+
+def load(model: Path | str, device: str = "auto") -> Model:
+    """Load a model folder; nothing in it can run code.
+
+    Args:
+        model: a model folder, a run, or the name of a model that comes with footage.
+        device: where to compute; `auto` takes the best there is.
+
+    Raises:
+        ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
+    """
+    from footage.config import TrainConfig
+    from footage.generation.model import Model
+    from footage.training.fit import find_place
+
+    place = find_place(TrainConfig(device=device))  # type: ignore[arg-type]
+    return Model(model, place.device)
+
+
+def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
+    """List the presets, the models that come with footage, and those in a folder, with what each can do.
+
+    Args:
+        folder: where to look for models, with all its subfolders.
+        quiet: print nothing.
+
+    Returns:
+        The model folders.
+    """
+    from rich.table import Table
+
+    from footage.generation.model import model_folder, pretrained
+
+    console = make_console(quiet)
+    table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
+    for name, entry in PRESETS.items():
+        table.add_row(name, entry.about)
+    console.print(table)
+    shipped = {name: model_folder(name) for name in pretrained()}
+    console.print(_table("models that come with footage", shipped))
+    found = sorted(path.parent for path in Path(folder).rglob("model.json"))
+    nothing = f"no models in {folder}; train one with: footage train DATA"
+    console.print(_table(f"models in {folder}", {str(path): path for path in found}) if found else nothing)
+    return found
+
+
+def _table(title: str, found: Mapping[str, Path]) -> Table:
+    from rich.table import Column, Table
+
+    model, columns = Column("model", overflow="fold"), ("for: footage …", "clips", "labels", "sliders", "trained on")
+    table = Table(model, *columns, title=title, title_justify="left")
+    for name, path in found.items():
+        table.add_row(name, *_describe(path))
+    return table
+
+
+def _describe(path: Path) -> tuple[str, str, str, str, str]:
+    """Say what the model in a folder can do and makes, or why it is refused."""
+    from footage.config.tasks import USES, slider_count
+    from footage.models.checkpoint import read_info
+
+    try:
+        info = read_info(path)
+    except ModelError as error:
+        return "", "", "", "", f"refused: {error}"
+    clip = info.config.clip
+    makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
+    return (
+        ", ".join(USES[info.config.method].verbs),
+        makes,
+        ", ".join(info.labels) or "–",
+        f"{slider_count(info.config.method, vars(info.config.net)) or '–'}",
+        f"{info.dataset}, {info.clips_seen:,} clips",
+    )

@@ -1,0 +1,188 @@
+"""Verbs about training: train a model, compare several."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from footage.commands.terminal import make_console
+from footage.config import Config, to_json
+from footage.config.presets import preset
+from footage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footage.training.comparison import Comparison
+    from footage.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk."""
+
+    path: Path
+    """The run folder."""
+    interrupted: bool = False
+    """Whether it was stopped by the user and not by its budget."""
+
+    @property
+    def model(self) -> Path:
+        """The model folder inside it."""
+        return self.path / "model"
+
+
+def train(
+    data: str,
+    config: Config | str = "stream-64",
+    *,
+    guide: str | None = None,
+    out: Path | None = None,
+    minutes: float | None = None,
+    clips: int | None = None,
+    begin_with: Path | None = None,
+    probe: bool = False,
+    evaluate_every: int | None = None,
+    evaluate_clips: int = 256,
+    evaluate_metric: Literal["frechet", "kernel"] = "frechet",
+    evaluator: Path | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train a model. The same command again goes on where it stopped; more minutes or clips extend an ended run.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3, or
+            MNIST's images (an IDX file) for Moving MNIST. For upscalers also a folder of videos of any size, or one
+            video: crops are taken from them as they are.
+        config: a complete configuration, or the name of a preset.
+        guide: the data set that a translator is given, clips of the same names as those of `data`: label maps, say.
+        out: the run folder; left out, runs/DATA-PRESET.
+        minutes: minutes to train, over the whole life of the run.
+        clips: training clips to see, over the whole life of the run; 200,000 when nothing is said.
+        begin_with: a model of the same networks, or its run, whose weights a new run begins with: an upscaler with
+            critics learns faster from one without.
+        probe: first try four times and a quarter of the penalties R1 and R2, for 5% of the run each, beside the run
+            folder, and train with the largest that learns; a run of a GAN that has begun keeps what was found.
+        evaluate_every: training clips after which the model is measured beside held-out clips, again and again; the
+            best is kept in the folder best of the run. Its figure has chosen it: report another, of fresh samples. The
+            time is not counted as minutes of training.
+        evaluate_clips: clips that are made for each measurement, and windows of held-out clips.
+        evaluate_metric: Fréchet distance of features, or the kernel distance, which few clips do not bias.
+        evaluator: a feature network that `footage evaluator train` has made, for these measurements; left out, random
+            ones (RFD-rand).
+        dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
+        quiet: print nothing.
+    """
+    for name, value in (("minutes", minutes), ("clips", clips)):
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{name} is {value}", "give more than 0")
+    console = make_console(quiet)
+    from footage.generation.model import model_folder
+    from footage.training import start
+    from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
+    from footage.training.selection import Choice
+
+    choice = None
+    if evaluate_every is not None:
+        choice = Choice(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
+    chosen = preset(config) if isinstance(config, str) else config
+    folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
+    probing = probe and not folder.config.exists()
+    if probe:
+        _check_probe(chosen, clips, minutes)
+        chosen = with_found_penalties(folder, chosen)
+    with console.status("looking at the data and the machine"):
+        plan = start.prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
+    if probe:
+        resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
+    console.print(plan.table())
+    if probing:
+        console.print(f"probe    R1 and R2, in {_beside(folder)}, before the run", highlight=False)
+    if dry_run:
+        console.print_json(json.dumps(to_json(plan.config)))
+        return Run(folder.path)
+    if probing:
+        found, stopped = _probed(data, chosen, folder, clips, minutes, console)
+        if stopped:
+            return Run(folder.path, True)
+        plan = replace(plan, config=replace(plan.config, gan=found.gan))
+    console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
+    known = None if begin_with is None else model_folder(begin_with)
+    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console, begin_with=known, choice=choice)
+    return Run(folder.path, stopped)
+
+
+def _check_probe(config: Config, clips: int | None, minutes: float | None) -> None:
+    """Refuse a probe of a configuration without penalties, and of a run whose length is not known before.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    from footage.training.probe import trials
+
+    trials(config)
+    if clips is not None and minutes is not None:
+        raise ConfigError(
+            f"minutes is {minutes:g} and clips is {clips}, and a trial is a part of one of them",
+            "give --probe with --minutes or --clips alone",
+        )
+
+
+def _beside(folder: RunFolder) -> Path:
+    """Return the folder of the trials of a run."""
+    return folder.path.with_name(f"{folder.path.name}-probe")
+
+
+def _probed(
+    data: str, config: Config, folder: RunFolder, clips: int | None, minutes: float | None, console: Console
+) -> tuple[Config, bool]:
+    """Return the configuration with the penalties that a probe has found, and whether it was stopped."""
+    from footage.training.comparison import Limit
+    from footage.training.probe import probe
+    from footage.training.start import DEFAULT_CLIPS
+
+    limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
+    return probe(data, config, _beside(folder), limit=limit, console=console)
+
+
+def compare(
+    data: str,
+    *,
+    presets: str,
+    guide: str | None = None,
+    minutes: float | None = None,
+    clips: int | None = None,
+    flops: float | None = None,
+    seed: int = 0,
+    samples: int = 256,
+    out: Path = Path("compare"),
+    quiet: bool = False,
+) -> Comparison:
+    """Train presets on the same data for the same time, measure them side by side: a table and a picture.
+
+    The same command again goes on where it stopped; what is trained is not trained again.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3.
+        presets: names of presets, with commas between them.
+        guide: the data set that translators of pairs are given, such as spade-64; see `train`.
+        minutes: minutes to train each; 10 when no limit is given.
+        clips: or training clips that each sees.
+        flops: or floating-point operations that each spends, such as 1e15.
+        seed: seed of all of them.
+        samples: clips of each that are generated and measured.
+        out: folder for everything: comparison.md, comparison.png, comparison.json, and a run for each preset.
+        quiet: print nothing.
+    """
+    configs = [preset(name) for name in presets.replace(",", " ").split()]
+    from footage.training.comparison import MINUTES, Limit
+    from footage.training.comparison import compare as compare_configs
+
+    limit = Limit(MINUTES if minutes is None and clips is None and flops is None else minutes, clips, flops)
+    console = make_console(quiet)
+    return compare_configs(
+        data, configs, Path(out), limit=limit, seed=seed, samples=samples, console=console, guide=guide
+    )

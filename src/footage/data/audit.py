@@ -1,0 +1,270 @@
+"""The audit of a dataset: what is in it, what was left out and why, and what a model could be trained from it."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from footage import files
+from footage.data.store import ClipRow, Dataset, Rejection
+from footage.pages.page import data_uri, escaped, head, table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+NAMED = 5
+"""Files named for each reason on the terminal; the page names them all, up to `page.LISTED`."""
+RARE = 0.25
+"""A label with less than this part of the clips of the median label is called rare."""
+SHEET = (6, 5)
+"""Clips on the sample sheet, and frames of each."""
+CELL = 128
+"""Frames on the sample sheet are at most this wide and high, in pixels."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The facts of an audit, ready to be shown."""
+
+    summary: list[tuple[str, str]]
+    """What the dataset is: (what, value)."""
+    labels: list[tuple[str, int, int, str]]
+    """(label, clips for training, clips held out, remark)."""
+    rejected: list[tuple[str, list[Rejection]]]
+    """(reason, what was left out for it), the most frequent first."""
+    faults: list[tuple[str, str]]
+    """(source, what is wrong with it) of sources that were used in part."""
+    cuts: list[tuple[str, str]]
+    """(source, when its scenes change) of sources with several scenes."""
+    recommendation: list[tuple[str, str]]
+    """What could be trained from it: (what, value)."""
+
+
+def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> Audit:
+    """Collect the facts about a dataset.
+
+    Args:
+        dataset: the dataset.
+        recommendation: what could be trained from it, as rows of (what, value), or None.
+    """
+    reasons: dict[str, list[Rejection]] = {}
+    for rejection in dataset.rejections:
+        reasons.setdefault(rejection.reason, []).append(rejection)
+    faults = []
+    for source in dataset.sources:
+        said = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
+        said += ["ends before its declared length"] if source.truncated else []
+        if said and source.clips:
+            words = f" ({source.problem})" if source.problem else ""
+            faults.append((source.source, ", ".join(said) + words + f"; {source.clips} clips were kept"))
+    return Audit(
+        summary=_summary(dataset),
+        labels=_labels(dataset.rows),
+        rejected=sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])),
+        faults=faults,
+        cuts=[(s.source, _times(s.cuts)) for s in dataset.sources if s.cuts],
+        recommendation=list((recommendation or {}).items()),
+    )
+
+
+def _summary(dataset: Dataset) -> list[tuple[str, str]]:
+    info, rows = dataset.info, dataset.rows
+    lengths = [row.frames for row in rows]
+    colour = "grey" if info.channels == 1 else "RGB"
+    sources = dataset.sources
+    used = sum(source.clips > 0 for source in sources) if sources else len({row.source for row in rows})
+    summary = [
+        ("clips", f"{len(rows):,} from {used:,} of {len(sources) or used:,} sources"),
+        ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
+        ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps"),
+    ]
+    if lengths:
+        middle = int(np.median(lengths))
+        summary.append(("clip length", f"{min(lengths)} to {max(lengths)} frames, half have at least {middle}"))
+    for name, split in (("for training", "train"), ("held out", "heldout")):
+        part = [row for row in rows if row.split == split]
+        seconds = sum(row.frames for row in part) / info.fps
+        count = len({row.source for row in part})
+        summary.append((name, f"{len(part):,} clips from {count:,} sources, {_duration(seconds)}"))
+    sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
+    rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
+    if sizes:
+        summary.append(("source sizes", _counted(sizes)))
+    if rates:
+        summary.append(("source fps", _counted(rates)))
+    ignored = info.settings.get("ignored")
+    if isinstance(ignored, dict) and ignored:
+        summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
+    return summary
+
+
+def _times(cuts: Sequence[float]) -> str:
+    listed = ", ".join(f"{time:.2f}" for time in cuts[:50])
+    return f"{len(cuts)}, at {listed} s" + (" …" if len(cuts) > 50 else "")
+
+
+def _counted(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{key} ({count:,})" for key, count in counts.most_common(6))
+    return shown + (f" and {len(counts) - 6} more" if len(counts) > 6 else "")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+
+
+def _labels(rows: Sequence[ClipRow]) -> list[tuple[str, int, int, str]]:
+    train = Counter(row.label for row in rows if row.split == "train")
+    held = Counter(row.label for row in rows if row.split == "heldout")
+    names = sorted({name for name in {*train, *held} if name is not None})
+    if not names:
+        return []
+    middle = float(np.median([train[name] + held[name] for name in names]))
+    listed = []
+    for name in names:
+        count = train[name] + held[name]
+        remark = "rare: add clips, or leave it out" if count < RARE * middle else ""
+        remark = "held out only: a model cannot learn it" if not train[name] else remark
+        remark = "one clip" if count == 1 and not remark else remark
+        listed.append((name, train[name], held[name], remark))
+    if None in train or None in held:
+        listed.append(("(no label)", train[None], held[None], "not used to train with labels"))
+    return listed
+
+
+def _where(rejection: Rejection) -> str:
+    if rejection.start is None or rejection.end is None:
+        return rejection.source
+    return f"{rejection.source} {rejection.start:.2f}–{rejection.end:.2f} s"
+
+
+def audit_text(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> Group:
+    """Return the audit for the terminal, to be printed with rich.
+
+    Args:
+        dataset: the dataset.
+        recommendation: what could be trained from it, as rows of (what, value), or None.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = audit(dataset, recommendation)
+
+    def grid(rows: Sequence[tuple[str, str]]) -> Table:
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        for what, value in rows:
+            table.add_row(Text(what, style="cyan"), Text(value))
+        return table
+
+    shown: list[Text | Table] = [Text(dataset.info.name, style="bold"), grid(facts.summary)]
+    if facts.labels:
+        table = Table("label", "training", "held out", "", title="Labels", title_justify="left", box=None)
+        for label, train, held, remark in facts.labels[:40]:
+            table.add_row(Text(label), f"{train:,}", f"{held:,}", Text(remark, style="yellow"))
+        if len(facts.labels) > 40:
+            table.add_row(f"and {len(facts.labels) - 40} more", "", "", "")
+        shown += [Text(), table]
+    if facts.rejected:
+        shown += [Text(), Text(f"Left out ({sum(len(group) for _, group in facts.rejected):,})", style="bold")]
+        for reason, group in facts.rejected:
+            shown.append(Text(f"{reason}: {len(group):,}", style="yellow"))
+            shown += [Text(f"    {_where(r)}: {r.detail}") for r in group[:NAMED]]
+            if len(group) > NAMED:
+                shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
+    if facts.faults:
+        shown += [Text(), Text(f"Used in part ({len(facts.faults):,})", style="bold")]
+        shown += [Text(f"    {source}: {fault}") for source, fault in facts.faults[:NAMED]]
+        if len(facts.faults) > NAMED:
+            shown.append(Text(f"    and {len(facts.faults) - NAMED:,} more (audit.html)"))
+    if facts.cuts:
+        shown += [Text(), Text(f"Scene cuts ({len(facts.cuts):,} sources)", style="bold")]
+        shown += [Text(f"    {source}: {times}") for source, times in facts.cuts[:NAMED]]
+        if len(facts.cuts) > NAMED:
+            shown.append(Text(f"    and {len(facts.cuts) - NAMED:,} more (audit.html)"))
+    if facts.recommendation:
+        shown += [Text(), Text("What to train from it", style="bold"), grid(facts.recommendation)]
+    return Group(*shown)
+
+
+def sample_sheet(dataset: Dataset, clips: int = SHEET[0], moments: int = SHEET[1]) -> bytes:
+    """Return a PNG with some clips, one a row, each at equal steps through its length.
+
+    The clips are spread evenly over the dataset.
+
+    Args:
+        dataset: the dataset.
+        clips: rows of the sheet, at most.
+        moments: frames of each clip.
+    """
+    from PIL import Image
+
+    info = dataset.info
+    scale = min(CELL / info.width, CELL / info.height)
+    width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
+    count = min(clips, len(dataset.rows))
+    chosen = [dataset.rows[i] for i in (np.arange(count) * len(dataset.rows) // max(count, 1)).tolist()]
+    gap = 4
+    sheet = Image.new("RGB", (moments * (width + gap) + gap, max(count, 1) * (height + gap) + gap), (128, 128, 128))
+    smooth = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC
+    for y, row in enumerate(chosen):
+        for x in range(moments):
+            frame = dataset.read(row, int((x + 0.5) * row.frames / moments), 1)[0]  # (1, H, W, C) → (H, W, C)
+            image = Image.fromarray(np.asarray(frame[:, :, 0] if info.channels == 1 else frame)).convert("RGB")
+            sheet.paste(image.resize((width, height), smooth), (gap + x * (width + gap), gap + y * (height + gap)))
+    out = io.BytesIO()
+    sheet.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def write_audit(dataset: Dataset, path: Path | str, recommendation: Mapping[str, str] | None = None) -> Path:
+    """Write the audit as one HTML page that needs nothing else: no network, no scripts.
+
+    Args:
+        dataset: the dataset.
+        path: where to write it.
+        recommendation: what could be trained from it, as rows of (what, value), or None.
+
+    Returns:
+        `path`.
+    """
+    path = Path(path)
+    files.write_text(path, "\n".join(_page(dataset, audit(dataset, recommendation))))
+    return path
+
+
+def _page(dataset: Dataset, facts: Audit) -> Iterator[str]:
+    yield from head(f"{dataset.info.name} – audit")
+    yield f"<h1>{escaped(dataset.info.name)}</h1>"
+    yield from table((), facts.summary)
+    if facts.recommendation:
+        yield "<h2>What to train from it</h2>"
+        yield from table((), facts.recommendation)
+    if dataset.rows:
+        sheet = data_uri("image/png", sample_sheet(dataset))
+        yield "<h2>Samples</h2>"
+        yield f'<p><img alt="frames of some clips, one clip a row" src="{sheet}"></p>'
+    if facts.labels:
+        yield "<h2>Labels</h2>"
+        yield from table(("label", "training", "held out", ""), facts.labels)
+    if facts.rejected:
+        yield f"<h2>Left out ({sum(len(group) for _, group in facts.rejected):,})</h2>"
+        for reason, group in facts.rejected:
+            yield f"<details open><summary>{escaped(reason)}: {len(group):,}</summary>"
+            yield from table(("what", "why"), [(_where(r), r.detail) for r in group])
+            yield "</details>"
+    if facts.faults:
+        yield f"<h2>Used in part ({len(facts.faults):,})</h2>"
+        yield from table(("source", "fault"), facts.faults)
+    if facts.cuts:
+        yield f"<h2>Scene cuts ({len(facts.cuts):,} sources)</h2>"
+        yield from table(("source", "cuts"), facts.cuts)
+    made = escaped(f"{dataset.info.made_by}; content {dataset.info.content_hash[:16]}")
+    yield f"<p><small>{made}</small></p></body></html>"

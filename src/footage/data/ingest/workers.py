@@ -1,0 +1,206 @@
+"""Worker processes that decode. A worker that a file kills takes nothing down with it.
+
+Each worker is `python -m footage.data.ingest.workers`, fed with one JSON line a job and answering with one.
+Unlike a process pool this does not import the user's `__main__` again, names the job that killed a
+worker, and ends by itself when its parent is killed, since its input then ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from footage.data.ingest.intake import make_part
+from footage.data.ingest.parts import Recipe
+from footage.data.ingest.sources import Source
+from footage.errors import DatasetError
+from footage.files import DISK_FAULTS
+from footage.media.probe import probe_fps
+
+ATTEMPTS = 2
+"""How often a job that kills its worker is tried, since the cause may lie elsewhere (memory, a signal)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something for a worker to do."""
+
+    name: str
+    """What the user knows it by."""
+    request: dict[str, Any]
+    """See `answer`."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a job."""
+
+    job: Job
+    """The job."""
+    reply: dict[str, Any]
+    """`frames` or `fps` on success; `failed` in words; `disk` when the disk cannot be written to."""
+
+
+def part_job(source: Source, recipe: Recipe, part: Path) -> Job:
+    """Return the job of decoding a source into a part."""
+    described = {**asdict(source), "path": os.fsencode(source.path).hex()}
+    described["pictures"] = [os.fsencode(name).hex() for name in source.pictures]
+    return Job(source.name, {"source": described, "recipe": asdict(recipe), "part": os.fsencode(part).hex()})
+
+
+def fps_job(paths: Iterable[Path]) -> Job:
+    """Return the job of finding out the rates of some files."""
+    return Job("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do a job in this process."""
+    try:
+        if "probe" in request:
+            return {"fps": [probe_fps(_path(name)) for name in request["probe"]]}
+        pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in request["source"]["pictures"])
+        source = Source(**{**request["source"], "path": _path(request["source"]["path"]), "pictures": pictures})
+        return {"frames": make_part(source, Recipe(**request["recipe"]), _path(request["part"])).frames}
+    except OSError as error:
+        kind = "disk" if error.errno in DISK_FAULTS else "failed"
+        return {kind: error.strerror or str(error)}
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _path(name: str) -> Path:
+    return Path(os.fsdecode(bytes.fromhex(name)))
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parents[3])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "footage.data.ingest.workers",
+            ],  # -P: nothing in the current folder is imported
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the reply, or None when the process has died."""
+        assert self.process.stdin and self.process.stdout
+        with contextlib.suppress(OSError, ValueError):
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+            if line.endswith(b"\n"):
+                reply: dict[str, Any] = json.loads(line)
+                return reply
+        return None
+
+    def stop(self) -> int:
+        """End the process; return its exit status."""
+        self.process.kill()
+        with contextlib.suppress(OSError):
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe:
+                    pipe.close()
+        return self.process.wait()
+
+
+def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
+    """Do the jobs in `workers` processes, or in this one for 0; yield the answers as they come.
+
+    When the caller stops iterating, the processes are ended; the parts in work are removed or left as
+    partial files, which the next ingest removes.
+    """
+    if workers == 0:
+        for job in jobs:
+            yield Answer(job, answer(job.request))
+        return
+    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    stop = threading.Event()
+    running: dict[int, _Worker] = {}
+    threads = [
+        threading.Thread(target=_serve, args=(number, waiting, done, stop, running), daemon=True)
+        for number in range(min(workers, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in jobs:
+            reply = done.get()
+            if not isinstance(reply, Answer):
+                raise DatasetError(
+                    "a worker process could not be started", "close other programs, or give --workers 1 or --workers 0"
+                ) from reply
+            yield reply
+    finally:
+        stop.set()
+        for worker in list(running.values()):
+            worker.process.kill()
+        for thread in threads:
+            thread.join(timeout=10)
+
+
+def _serve(
+    number: int,
+    waiting: queue.SimpleQueue[Job],
+    done: queue.SimpleQueue[Answer | Exception],
+    stop: threading.Event,
+    running: dict[int, _Worker],
+) -> None:
+    """Feed one worker, replacing it when it dies, until there is no more to do."""
+    worker: _Worker | None = None
+    try:
+        while not stop.is_set():
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            reply: dict[str, Any] | None = None
+            status = 0
+            for _ in range(ATTEMPTS):
+                worker = worker or running.setdefault(number, _Worker())
+                reply = worker.ask(job.request)
+                if reply is not None or stop.is_set():
+                    break
+                status = running.pop(number).stop()
+                worker = None
+            done.put(Answer(job, reply or {"failed": f"the decoder crashed on it (exit status {status})"}))
+    except Exception as error:
+        done.put(error)
+    finally:
+        if worker is not None:
+            running.pop(number, None)
+            worker.stop()
+
+
+def main() -> None:
+    """Answer requests on standard input until it ends. Whatever else is printed goes to standard error."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    for line in sys.stdin.buffer:
+        replies.write(json.dumps(answer(json.loads(line))).encode() + b"\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()

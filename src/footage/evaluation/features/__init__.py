@@ -1,0 +1,1 @@
+"""Frozen feature networks: what turns clips into the vectors that distances are taken of."""

@@ -1,0 +1,96 @@
+"""Tier C: random (2+1)D convolutions, which need no weights from anywhere.
+
+A Fréchet distance of these features is called RFD-rand. It is no FVD and not comparable with one: it serves to rank
+models of one data set beside each other, and to notice when something breaks. `benchmarks/features.py` shows which
+corruptions of real clips it ranks by their strength, and which it does not see.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from footage.evaluation.features.base import About, Frames, tensors_digest, to_rgb
+
+SEEDS = (0, 1, 2, 3, 4)
+"""Seeds of the networks that a figure is averaged over."""
+WIDTHS = (16, 32, 48)
+"""Channels of the stages; each halves the frames' size, all but the first halve the number of frames."""
+BIAS = 0.3
+"""Standard deviation of the biases, so that channels bend at different levels of brightness."""
+LEAST = (2, 8, 8)
+"""Least frames, height and width of a clip."""
+
+
+class RandomFeatures(nn.Module):
+    """Features of clips from convolutions that nobody trained, the same for the same seed on every machine.
+
+    A stage is a 3×3 convolution in space, ReLU, a convolution over 3 frames in time, ReLU, started so that the variance
+    stays as it is (He et al. 2015). Every other filter in time has mean zero: it answers to change alone, without
+    which random features hardly see motion (docs/LOG.md). The filters are not symmetric in time. After each stage the
+    mean and the standard deviation of each channel over time and space are features.
+
+    Args:
+        channels: 1 for grey, which is taken as RGB with three equal channels, or 3.
+        seed: of the filters.
+    """
+
+    def __init__(self, channels: int = 3, seed: int = 0) -> None:
+        super().__init__()
+        assert channels in (1, 3), f"channels is {channels}, not 1 or 3"
+        self.channels, self.size = channels, 2 * sum(WIDTHS)
+        rng = torch.Generator().manual_seed(seed)
+        inside = 3
+        for number, width in enumerate(WIDTHS):
+            space = torch.randn(width, inside, 3, 3, generator=rng) * (2 / (inside * 9)) ** 0.5
+            time = torch.randn(width, width, 3, generator=rng) * (2 / (width * 3)) ** 0.5
+            # Of three independent values less their mean, two thirds of the variance are left.
+            time[::2] = (time[::2] - time[::2].mean(dim=2, keepdim=True)) * 1.5**0.5
+            bias = torch.randn(2, width, generator=rng) * BIAS
+            bias[1, ::2] = 0.0  # no answer without change
+            self.register_buffer(f"space{number}", space)
+            self.register_buffer(f"time{number}", time[..., None, None].contiguous())  # O I 3 -> O I 3 1 1
+            self.register_buffer(f"bias{number}", bias)
+            inside = width
+
+    @torch.no_grad()
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return features (B, D) of clips (B, C, T, H, W) in [-1, 1], T at least 2, H and W at least 8."""
+        assert clips.ndim == 5 and clips.shape[1] == self.channels, f"clips are {tuple(clips.shape)}"
+        assert all(n >= least for n, least in zip(clips.shape[2:], LEAST, strict=True)), f"{tuple(clips.shape)}"
+        x, found = clips.float().expand(-1, 3, -1, -1, -1), []
+        for number in range(len(WIDTHS)):
+            space, time, bias = (getattr(self, f"{name}{number}") for name in ("space", "time", "bias"))
+            x = x.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
+            x = F.relu(F.conv2d(x, space, bias[0], stride=2, padding=1))
+            x = x.view(len(clips), -1, *x.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
+            x = F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate")  # a still stays still at its ends
+            x = F.relu(F.conv3d(x, time, bias[1], stride=(2 if number else 1, 1, 1)))
+            found += [x.mean(dim=(2, 3, 4)), x.std(dim=(2, 3, 4), unbiased=False)]
+        return torch.cat(found, dim=1)
+
+
+class RandomExtractor:
+    """The random network of one seed as an `Extractor`.
+
+    Args:
+        channels: of the clips, 1 or 3.
+        seed: of the filters.
+        device: where it runs.
+    """
+
+    def __init__(self, channels: int = 3, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.net, self.device = RandomFeatures(channels, seed).to(device), device
+        digest = tensors_digest(self.net.named_buffers())
+        self.about = About(f"random-{seed}", "C", digest, self.net.size, "clip", None, LEAST)
+
+    def features(self, frames: Frames) -> Tensor:
+        """Return features (B, D) of clips uint8 (B, T, H, W, C)."""
+        clips = to_rgb(frames, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
+        found: Tensor = self.net(clips)
+        return found.cpu()
+
+    def logits(self, frames: Frames) -> Tensor | None:
+        """Return None: there are no classes."""
+        return None

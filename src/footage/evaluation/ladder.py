@@ -1,0 +1,272 @@
+"""The corruption ladder: real clips, spoiled step by step, that a measure of quality has to rank before it counts.
+
+Clips are compared with other real clips: as they are (the floor), then blurred, noisy, frozen, shuffled, stuttering,
+backwards or without a class, each at five strengths. The figures of a corruption rise when none falls below the one
+before it, the floor included, by more than chance explains, and the last is above the floor by more than that. What
+chance explains is found by drawing the clips anew, the same ones for both figures (paired bootstrap; Efron & Tibshirani
+1993, chapter 13). A figure that cannot be drawn anew has to rise with every step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from footage.evaluation.features.base import Extractor, Frames
+from footage.evaluation.features.random import SEEDS, RandomExtractor
+from footage.metrics.corruptions import CORRUPTIONS, PARTS, drop
+from footage.metrics.frechet import Gaussian, frechet
+
+BATCH = 16
+"""Clips that a network sees at once."""
+DROPPED = "dropped class"
+"""The corruption that needs labels."""
+REQUIRED = ("blur", "noise", "freeze", "shuffle", "stutter", DROPPED)
+"""What every proxy has to rank; `reverse` too, where the clips show which way time goes."""
+FEWEST = 8
+"""Clips that a class must have on the ladder for its loss to be required."""
+ARROW = 0.65
+"""With this accuracy of a linear probe or more, clips show which way time goes."""
+RIDGE = 1e-2
+"""Penalty of that probe, as a part of the features' mean variance."""
+
+RESAMPLES = 40
+"""How often the clips are drawn anew."""
+FALLS = 0.95
+"""A figure falls, or rises, when it does so in this part of the draws."""
+
+Measure = Callable[[Frames], Sequence[float]]
+"""The figure of clips uint8 (N, T, H, W, C) beside real ones, the more, the worse; then that of each draw of them."""
+Measures = Callable[[Frames], dict[str, Sequence[float]]]
+"""Several of them, by name."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What became of one corruption."""
+
+    corruption: str
+    """Its name."""
+    strengths: tuple[float, ...]
+    """How strong it was, weakest first."""
+    figures: tuple[float, ...]
+    """The figure at each strength."""
+    rises: bool
+    """Whether none falls by more than chance explains, and the last is above the floor."""
+    strictly: bool
+    """Whether each is above the one before it, the first above the floor."""
+    required: bool
+    """Whether a proxy that does not rank it is refused."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What the ladder came to."""
+
+    floor: float
+    """The figure of clips as they are."""
+    rungs: tuple[Rung, ...]
+    """One for each corruption."""
+    clips: int
+    """Clips on each side."""
+    arrow: float
+    """Accuracy of a linear probe that tells forwards from backwards; .5 is guessing."""
+    note: str = ""
+    """Where the clips are from."""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What has to rise and does not, in words."""
+        return tuple(
+            f"{rung.corruption} is not ranked: {' '.join(f'{x:.4g}' for x in (self.floor, *rung.figures))}"
+            for rung in self.rungs
+            if rung.required and not rung.rises
+        )
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that has to rise does."""
+        return bool(self.rungs) and not self.failures
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        value = {**asdict(self), "failures": list(self.failures), "passed": self.passed}
+        value["rungs"] = [{**asdict(r), "strengths": list(r.strengths), "figures": list(r.figures)} for r in self.rungs]
+        return value
+
+
+def _features(extractor: Extractor, clips: Frames) -> Tensor:
+    """Return the features (N, D) of clips uint8 (N, T, H, W, C)."""
+    return torch.cat([extractor.features(clips[n : n + BATCH]) for n in range(0, len(clips), BATCH)])
+
+
+def _gaussian(features: Tensor) -> Gaussian:
+    return Gaussian(features.shape[1]).add(features)
+
+
+def distance_from(extractor: Extractor, reference: Frames, resamples: int = RESAMPLES) -> Measure:
+    """Return what gives the Fréchet distance of clips to a reference in an extractor's features, and of draws of them.
+
+    Args:
+        extractor: the network.
+        reference: real clips, uint8 (N, T, H, W, C).
+        resamples: how often clips are drawn anew; the draws are the same for all clips of one number.
+    """
+    known = _gaussian(_features(extractor, reference))
+
+    def measure(clips: Frames) -> list[float]:
+        features, rng = _features(extractor, clips), torch.Generator().manual_seed(len(clips))
+        draws = (torch.randint(len(features), (len(features),), generator=rng) for _ in range(resamples))
+        return [frechet(_gaussian(rows), known) for rows in (features, *(features[draw] for draw in draws))]
+
+    return measure
+
+
+def mean_distance_from(extractors: Sequence[Extractor], reference: Frames, resamples: int = RESAMPLES) -> Measure:
+    """Return what gives the mean of the Fréchet distances in several networks, each over its own reference."""
+    each = [distance_from(extractor, reference, resamples) for extractor in extractors]
+    return lambda clips: [sum(found) / len(each) for found in zip(*(measure(clips) for measure in each), strict=True)]
+
+
+def to_clips(frames: Frames) -> Tensor:
+    """Turn uint8 (N, T, H, W, C) into (N, C, T, H, W) in [-1, 1]."""
+    return torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def to_frames(clips: Tensor) -> Frames:
+    """Turn (N, C, T, H, W) in [-1, 1] into uint8 (N, T, H, W, C)."""
+    levels = ((clips + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    frames: Frames = levels.permute(0, 2, 3, 4, 1).contiguous().numpy()
+    return frames
+
+
+def spoiled(frames: Frames, labels: Sequence[int], seed: int = 0) -> Iterator[tuple[str, float, Frames]]:
+    """Yield corruption, strength and spoiled clips, one at a time.
+
+    Args:
+        frames: real clips, uint8 (N, T, H, W, C).
+        labels: their classes, -1 for none.
+        seed: of the random draws, the same for every strength.
+    """
+    clips = to_clips(frames)
+    for name, (corrupt, strengths) in CORRUPTIONS.items():
+        for strength in strengths:
+            yield name, strength, to_frames(corrupt(clips, strength, torch.Generator().manual_seed(seed)))
+    known = sorted({label for label in labels if label >= 0})
+    if len(known) > 1:
+        gone = max(known, key=lambda label: (list(labels).count(label), -label))
+        for part in PARTS:
+            yield DROPPED, part, to_frames(drop(clips, labels, part, torch.Generator().manual_seed(seed), gone=gone))
+
+
+def arrow_of_time(reference: Frames, fresh: Frames) -> float:
+    """Return how often a linear probe tells clips from the same clips played backwards; .5 is guessing.
+
+    Ridge regression on the features of the random networks: fitted on the clips of `reference` and their reverse,
+    tried on `fresh` and theirs, (N, T, H, W, C) each.
+    """
+    nets = [RandomExtractor(reference.shape[-1], seed) for seed in SEEDS]
+
+    def both(clips: Frames) -> tuple[Tensor, Tensor]:
+        ways = [clips, clips[:, ::-1]]
+        found = [
+            torch.cat(
+                [torch.cat([net.features(way[n : n + BATCH]) for net in nets], 1) for n in range(0, len(way), BATCH)]
+            )
+            for way in ways
+        ]
+        return torch.cat(found).double(), torch.cat([torch.ones(len(clips)), -torch.ones(len(clips))]).double()
+
+    x, y = both(reference)
+    unit = x.std(dim=0).clamp(min=1e-9)
+    x, middle = x / unit, (x / unit).mean(dim=0)
+    gram = (x - middle) @ (x - middle).T  # fewer clips than features: the dual form
+    weights = (x - middle).T @ torch.linalg.solve(gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram)), y)
+    x, y = both(fresh)
+    return float((((x / unit - middle) @ weights).sign() == y).double().mean())
+
+
+def climb(
+    measure: Measure,
+    fresh: Frames,
+    labels: Sequence[int],
+    *,
+    arrow: float = 0.5,
+    seed: int = 0,
+    note: str = "",
+    show: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Ladder:
+    """Let a measure climb the ladder.
+
+    Args:
+        measure: the figure of clips beside a reference that it knows.
+        fresh: real clips that the reference has not, uint8 (N, T, H, W, C).
+        labels: their classes, -1 for none.
+        arrow: see `arrow_of_time`.
+        seed: of the random draws.
+        note: where the clips are from.
+        show: is told what is done, how much of it, and of how much.
+    """
+
+    def alone(frames: Frames) -> dict[str, Sequence[float]]:
+        return {"": measure(frames)}
+
+    return climb_together(alone, fresh, labels, arrow=arrow, seed=seed, note=note, show=show)[""]
+
+
+def climb_together(
+    measures: Measures,
+    fresh: Frames,
+    labels: Sequence[int],
+    *,
+    arrow: float = 0.5,
+    seed: int = 0,
+    note: str = "",
+    show: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, Ladder]:
+    """Let several measures climb with the same clips, which are spoiled once; see `climb`."""
+    floors = measures(fresh)
+    rungs: dict[str, list[Rung]] = {name: [] for name in floors}
+    total = len(CORRUPTIONS) + (len({label for label in labels if label >= 0}) > 1)
+    groups = itertools.groupby(spoiled(fresh, labels, seed), key=lambda item: item[0])
+    for done, (corruption, group) in enumerate(groups, 1):
+        found = [(strength, measures(clips)) for _, strength, clips in group]
+        strengths, required = tuple(strength for strength, _ in found), _required(corruption, labels, arrow)
+        for name, floor in floors.items():
+            steps = [floor, *(values[name] for _, values in found)]
+            figures = tuple(step[0] for step in steps[1:])
+            rungs[name].append(Rung(corruption, strengths, figures, rises(steps), strictly_rises(steps), required))
+        show("the ladder", done, total)
+    return {name: Ladder(floor[0], tuple(rungs[name]), len(fresh), arrow, note) for name, floor in floors.items()}
+
+
+def strictly_rises(steps: Sequence[Sequence[float]]) -> bool:
+    """Whether each figure is above the one before it; a step is a figure, and that of each draw."""
+    return all(weak[0] < strong[0] for weak, strong in itertools.pairwise(steps))
+
+
+def rises(steps: Sequence[Sequence[float]]) -> bool:
+    """Whether no figure falls by more than chance explains, and the last is above the first by more than that."""
+    if len(steps[0]) < 2:
+        return strictly_rises(steps)
+
+    def often(below: Sequence[float], above: Sequence[float]) -> bool:
+        draws = [small < large for small, large in zip(below[1:], above[1:], strict=True)]
+        return below[0] < above[0] and sum(draws) >= FALLS * len(draws)
+
+    falls = any(often(after, before) for before, after in itertools.pairwise(steps))
+    return not falls and often(steps[0], steps[-1])
+
+
+def _required(name: str, labels: Sequence[int], arrow: float) -> bool:
+    """Whether a proxy has to rank a corruption of such clips."""
+    if name == DROPPED:
+        counts = np.unique([label for label in labels if label >= 0], return_counts=True)[1]
+        return bool(len(counts) > 1 and counts.min() >= FEWEST)
+    return arrow >= ARROW if name == "reverse" else name in REQUIRED

@@ -1,0 +1,344 @@
+"""Whether clips repeat those that a model learned from: nearest neighbours, beside those of unseen real clips.
+
+Distances are between windows: of small copies of their pixels, and of features in units of their deviation. All
+training windows are looked through in pixels; features are then taken of those that are nearest to anything, and of
+some others. The ratio d(made, training) / (median of d(held-out, training)) is 1 for clips that are as far from the
+training clips as unseen real ones are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from footage.data.clips import ClipSource, Labels, Span
+from footage.data.store import Frames
+from footage.evaluation.describe import SMALL, Clock, Described, Reader, describe, readers
+from footage.evaluation.evidence import Group, groups_of
+from footage.evaluation.features.base import Extractor
+from footage.evaluation.protocols import Protocol
+from footage.evaluation.results import Interval, Memorisation, Pair, Space, Tier
+from footage.evaluation.sides import Clips, Read, Shape
+from footage.evaluation.store import Store
+from footage.evaluation.windows import Window, draw
+from footage.metrics.manifold import nearest
+from footage.metrics.resampling import LEVEL, share_interval
+from footage.metrics.rows import Rows, blocks
+
+REPEATED = 0.5
+"""Ratio below which a clip counts as repeated."""
+WORST = 20
+"""Pairs that are shown."""
+SHORTLIST = 4
+"""Training windows, nearest in pixels to a clip, whose features are taken."""
+OTHERS = 512
+"""Training windows at random whose features are taken too, at most; 4 for each clip."""
+MOST_MADE = 2048
+"""Clips that are looked at."""
+LOOK = 32
+"""Training windows that are looked through for each clip, between LEAST and MOST in all."""
+LEAST, MOST = 256, 50_000
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Nearest training windows in one space."""
+
+    name: str
+    """`pixels`, or the title of the networks."""
+    tier: Tier
+    """How far the networks can be trusted."""
+    networks: tuple[str, ...]
+    """Their names."""
+    ratios: Tensor
+    """Ratio of each clip, (N,)."""
+    ratios_real: Tensor
+    """Ratio of each held-out clip, (M,)."""
+    numbers: Tensor
+    """The nearest training window of each clip, (N,)."""
+    usual: float
+    """The distance that ratios are of."""
+
+
+def others_of(made: int) -> int:
+    """Return of how many training windows at random features are taken, for a number of clips."""
+    return min(OTHERS, 4 * made)
+
+
+class Joined:
+    """Vectors of several networks side by side, each column in units of a deviation.
+
+    Args:
+        parts: vectors (N, D_i).
+        scales: deviations (D_i,).
+    """
+
+    def __init__(self, parts: Sequence[Rows], scales: Sequence[npt.NDArray[np.float64]]) -> None:
+        self._parts, self._scales = parts, scales
+        self.shape = (parts[0].shape[0], sum(part.shape[1] for part in parts))
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any]:
+        """Return some successive rows."""
+        found = [rows[part] / scale for rows, scale in zip(self._parts, self._scales, strict=True)]
+        return np.concatenate(found, axis=1)
+
+
+def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
+    """Return the least number of frames from one training window to the next, so that there are at most `most`.
+
+    It is a quarter of a window's reach at most, however many there are then.
+    """
+    largest = max(1, reach // 4)
+    for pace in range(1, largest):
+        if sum(len(range(0, span.frames - reach + 1, pace)) for span in spans) <= most:
+            return pace
+    return largest
+
+
+def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: int) -> tuple[list[Window], int]:
+    """Return windows at every `pace`-th frame, at most `most`, and how many there are.
+
+    Each clip gives one before any gives a second one.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E3]))
+    found: list[tuple[int, float, Window]] = []
+    for span in spans:
+        starts = range(0, span.frames - reach + 1, pace)
+        for rank, number in enumerate(rng.permutation(len(starts)).tolist()):
+            found.append((rank, rng.random(), Window(span, starts[number])))
+    chosen = sorted(found, key=lambda entry: entry[:2])[:most]
+    return [window for _, _, window in chosen], len(found)
+
+
+def _deviation(rows: Rows) -> npt.NDArray[np.float64]:
+    total, squares = torch.zeros(rows.shape[1]).double(), torch.zeros(rows.shape[1]).double()
+    for _, block in blocks(rows):
+        total += block.sum(dim=0)
+        squares += block.square().sum(dim=0)
+    variance = squares / rows.shape[0] - (total / rows.shape[0]).square()
+    return np.asarray(variance.clamp(min=0).sqrt().clamp(min=1e-6).numpy())
+
+
+def _groups(clips: Clips, rows: Labels) -> Tensor:
+    return torch.tensor([clips.group(int(row)) for row in rows], dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is compared with what."""
+
+    made: Described
+    """What was made."""
+    training: Described
+    """Training windows, by their small copies."""
+    heldout: Described
+    """Held-out windows, or training windows that are compared with other clips only."""
+    within: bool
+    """Whether `heldout` are training windows."""
+
+    def neighbours(self, made: Rows, heldout: Rows, training: Rows, numbers: Labels, k: int) -> tuple[Tensor, ...]:
+        """Return distances and numbers of both sides' nearest among some training windows."""
+        groups = None
+        if self.within:
+            own = _groups(self.heldout.clips, np.arange(self.heldout.count))
+            groups = (own, _groups(self.training.clips, numbers))
+        k = min(k, training.shape[0])
+        return *nearest(made, training, k), *nearest(heldout, training, k, groups=groups)
+
+
+def search(
+    made: Described,
+    source: ClipSource,
+    spans: Sequence[Span],
+    heldout: Sequence[Span],
+    nets: Sequence[Extractor],
+    *,
+    protocol: Protocol,
+    shape: Shape,
+    stride: int,
+    given: int,
+    seed: int,
+    store: Store,
+    clock: Clock,
+    say: Callable[[str], None],
+) -> tuple[Memorisation, list[Neighbours], Read] | None:
+    """Look for training windows in what was made.
+
+    Args:
+        made: what was made, with its features.
+        source: where the training clips are.
+        spans: the training clips.
+        heldout: clips that were not trained on; without any, training windows are compared with those of other clips.
+        nets: the networks whose features are compared.
+        protocol: how held-out windows are drawn.
+        shape: of the windows.
+        stride: every which frame is taken.
+        given: frames at the beginning of each window that are left out.
+        seed: of all choices.
+        store: where vectors are kept.
+        clock: counts the time.
+        say: told what is being done.
+
+    Returns:
+        What was found, without pairs and pictures; the spaces; the training windows. None where unseen clips are
+        copies of training clips, or there are too few of them, so that there is nothing to compare with.
+    """
+    made = made.chosen(np.arange(min(made.count, MOST_MADE)))
+    reach = (shape.frames - 1) * stride + 1
+    most = min(max(LOOK * made.count, LEAST), MOST)
+    pace = pace_of(spans, reach, most)
+    windows, there = every_window(spans, reach, pace, most, seed)
+    if len({window.span.index for window in windows}) < 2:
+        return None
+    training = Read(source, windows, shape, stride=stride, given=given)
+    wanted = readers(nets, training)
+    small = [reader for reader in wanted if reader.name == SMALL]
+    features = [reader for reader in wanted if reader.name in {net.about.name for net in nets}]
+    say("looking through the training clips")
+    known = describe(training, small, store, clock)
+    within = not heldout
+    unseen = draw(heldout, protocol, made.count, seed, stride) if heldout else windows[: made.count]
+    say("looking at unseen clips")
+    held = describe(Read(source, unseen, shape, stride=stride, given=given), [*small, *features], store, clock)
+    task = Search(made, known, held, within)
+    spaces = _spaces(task, training, features, [net.about for net in nets], store, clock, seed)
+    if not spaces:
+        return None
+    what = "training windows, each beside those of other clips" if within else "held-out windows"
+    how = (
+        f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, which "
+        f"begin {pace} frame{'s' if pace > 1 else ''} apart; features of the {SHORTLIST} nearest in pixels "
+        f"to each, and of {others_of(made.count)} more"
+    )
+    copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
+    named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
+    found = Memorisation(
+        how, len(windows), there, held.count, made.count, tuple(_summary(s) for s in spaces), (), named
+    )
+    return found, spaces, training
+
+
+def _spaces(
+    task: Search,
+    training: Read,
+    features: Sequence[Reader],
+    nets: Sequence[Any],
+    store: Store,
+    clock: Clock,
+    seed: int,
+) -> list[Neighbours]:
+    """Return the nearest training windows in pixels, and in each kind of features."""
+    every = np.arange(training.count)
+    made, known, held = (side.rows[SMALL] for side in (task.made, task.training, task.heldout))
+    gaps, numbers, gaps_real, numbers_real = task.neighbours(made, held, known, every, SHORTLIST)
+    found: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
+    listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
+    extra = rng.permutation(training.count)[: others_of(task.made.count)]
+    short = np.union1d(listed[listed >= 0], extra)
+    chosen = Read(
+        training.source,
+        [training.windows[int(row)] for row in short],
+        training.shape.longer(training.given),
+        stride=training.stride,
+        given=training.given,
+    )
+    if features:
+        near = describe(chosen, features, store, clock)
+        for group in (group for group in groups_of(nets) if group.of == "clip"):
+            found.append(_in_features(task, group, near, short))
+    return [space for space in found if space is not None]
+
+
+def _in_features(task: Search, group: Group, near: Described, short: Labels) -> Neighbours | None:
+    scales = [_deviation(near.rows[name]) for name in group.names]
+    made, held, training = (
+        Joined([side.rows[name] for name in group.names], scales) for side in (task.made, task.heldout, near)
+    )
+    gaps, numbers, gaps_real, _ = task.neighbours(made, held, training, short, 1)
+    return _neighbours(group.title, group.tier, group.names, gaps, torch.from_numpy(short)[numbers], gaps_real)
+
+
+def _neighbours(
+    name: str, tier: Tier, networks: tuple[str, ...], gaps: Tensor, numbers: Tensor, gaps_real: Tensor
+) -> Neighbours | None:
+    real = gaps_real[:, 0]
+    real = real[torch.isfinite(real)]
+    usual = float(real.median()) if len(real) else 0.0
+    if usual <= 0:
+        return None
+    return Neighbours(name, tier, networks, gaps[:, 0] / usual, real / usual, numbers[:, 0], usual)
+
+
+def _summary(space: Neighbours) -> Space:
+    below = (space.ratios < REPEATED).double()
+    low, high = share_interval(int(below.sum()), len(below))
+    places = torch.linspace(0, 1, 101, dtype=torch.float64)
+    return Space(
+        name=space.name,
+        tier=space.tier,
+        networks=space.networks,
+        median=float(space.ratios.median()),
+        low=float(space.ratios.quantile(0.05)),
+        least=float(space.ratios.min()),
+        below=float(below.mean()),
+        below_real=float((space.ratios_real < REPEATED).double().mean()),
+        interval=Interval(low, high, LEVEL, "Wilson's interval of a share"),
+        usual=space.usual,
+        ratios=tuple(space.ratios.quantile(places).tolist()),
+        ratios_real=tuple(space.ratios_real.quantile(places).tolist()),
+    )
+
+
+def worst_pairs(
+    made: Clips, spaces: Sequence[Neighbours], training: Read, count: int = WORST
+) -> list[tuple[Pair, Frames, Frames]]:
+    """Return the pairs with the least ratios in any space, worst first, with the frames of both, uint8 (T, H, W, C).
+
+    Of the training clip, the window is shown that is nearest in pixels, wherever it begins.
+    """
+    best: dict[int, tuple[float, Neighbours]] = {}
+    for space in spaces:
+        for row in space.ratios.argsort()[:count].tolist():
+            ratio = float(space.ratios[row])
+            if row not in best or ratio < best[row][0]:
+                best[row] = (ratio, space)
+    found = []
+    for row, (ratio, space) in sorted(best.items(), key=lambda entry: entry[1][0])[:count]:
+        clip = made.clip(row)
+        number = int(space.numbers[row])
+        window, start, gap = nearest_start(clip, training, number)
+        name, begin = made.named(row)
+        pair = Pair(name, begin, training.named(number)[0], start, space.name, ratio, gap)
+        found.append((pair, clip, window))
+    return found
+
+
+def nearest_start(clip: Frames, training: Read, number: int) -> tuple[Frames, int, float]:
+    """Return the window of a training clip that is nearest in pixels, its first frame, and how far it is off.
+
+    Windows within half a window's reach of the one with that number are tried; the last value is the mean absolute
+    difference of pixels.
+    """
+    window = training.windows[number]
+    reach = (training.shape.frames + training.given - 1) * training.stride + 1
+    last = window.span.frames - reach
+    starts = range(max(0, window.start - reach // 2), min(last, window.start + reach // 2) + 1)
+    shape = training.shape.longer(training.given)
+    tried = Read(
+        training.source, [Window(window.span, s) for s in starts], shape, stride=training.stride, given=training.given
+    )
+    best: tuple[Frames, int, float] | None = None
+    for rows, clips in tried.batches(range(tried.count)):
+        for row, other in zip(rows.tolist(), clips, strict=True):
+            gap = float(np.abs(clip.astype(np.int16) - other).mean())
+            if best is None or gap < best[2]:
+                best = (other, starts[row], gap)
+    assert best is not None
+    return best

@@ -1,0 +1,347 @@
+"""The result of an evaluation, and its file figures.json: every figure with all that it takes to trust it.
+
+`Evaluation` is the whole. `to_json` and `read` are inverse to each other. Nothing here computes: a page about the
+figures can be made from the file alone.
+
+    figures.json           an Evaluation
+    figures-pairs/         where clips may repeat their training data: a PNG for each of the worst pairs, the frames of
+                           what was made above those of the training window that is nearest
+    figures-pairs.png      all of them on one sheet
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from footage import files
+from footage.config import from_json
+from footage.errors import ConfigError, DatasetError
+from footage.evaluation.protocols import Protocol
+
+SCHEMA = 1
+"""Version of figures.json. A higher number than ours is refused."""
+Tier = Literal["A", "B", "C", "D"]
+"""A: official weights; B: a network trained on such clips; C: random networks; D: closed form, without a network."""
+Better = Literal["lower", "higher", "one", "real"]
+"""Which value is best: the lowest, the highest, the one nearest to 1, or the one nearest to that of real clips."""
+Kind = Literal["model", "dataset", "built-in", "folder"]
+"""What a side is."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A feature network that figures come from."""
+
+    name: str
+    """Its name, such as `i3d` or `random-0`."""
+    tier: Tier
+    """How far it can be trusted, see `Tier`."""
+    digest: str
+    """SHA-256 of its weights, or of what else defines it."""
+    size: int
+    """Length of a feature vector."""
+    of: Literal["clip", "frame", "pair"]
+    """Whether it describes whole clips, or single frames, or compares pairs of frames."""
+    classes: int = 0
+    """Number of classes that it tells apart; 0 for none."""
+    note: str = ""
+    """What stands beside each of its figures, such as `hash not pinned`."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+    level: float
+    """How often such intervals hold the value, such as .95."""
+    how: str
+    """How it was found."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The same figure of real clips beside other real clips: what a perfect model would have."""
+
+    value: float
+    """The figure."""
+    clips: tuple[int, int]
+    """Windows on both sides of it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number, with everything that belongs to it."""
+
+    metric: str
+    """Key of `footage.measurement.METRICS` that it belongs to, such as `fvd`, `prdc` or `motion`."""
+    name: str
+    """What it measures, an identifier, such as `frechet`, `precision` or `motion_ratio`."""
+    label: str
+    """What it is printed as, such as `FVD16`, `FVD-self[people, 1a2b3c4d]` or `RFD-rand`."""
+    value: float | None
+    """The number; None where the real clips do not allow one."""
+    better: Better
+    """Which value is best."""
+    tier: Tier
+    """Lowest tier of what it comes from."""
+    networks: tuple[str, ...]
+    """Names of the networks; empty for closed forms."""
+    by_network: tuple[float, ...]
+    """The figure by each of them; `value` is the mean."""
+    interval: Interval | None
+    """Confidence interval over the choice of clips."""
+    floor: Floor | None
+    """Real against real; None where there is nothing to compare, or the figure is of one side alone."""
+    clips: tuple[int, int]
+    """Clips that were made, and real ones; 0 real ones where they play no part."""
+    seeds: tuple[int, ...]
+    """Seed of each repeat."""
+    repeats: tuple[float, ...]
+    """The figure of each repeat; `value` is the mean. One for most protocols."""
+    real: float | None = None
+    """The same quantity of the real clips by themselves, where there is such a thing."""
+    plain: float | None = None
+    """The same figure of the plainest answer there is, where clips are made out of others."""
+    note: str = ""
+    """What else must be known."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure that depends on something: time, a lag, the frame of a prediction."""
+
+    metric: str
+    """As in `Figure`."""
+    name: str
+    """What it measures, an identifier, such as `psnr`, `window_frechet` or `autocorrelation`."""
+    label: str
+    """Title."""
+    axis: str
+    """What runs along the x-axis, with its unit."""
+    unit: str
+    """What runs along the y-axis; may be empty."""
+    x: tuple[float, ...]
+    """Places on the x-axis."""
+    lines: tuple[Line, ...]
+    """What is drawn over them."""
+    tier: Tier
+    """As in `Figure`."""
+    clips: tuple[int, int]
+    """As in `Figure`."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a curve."""
+
+    name: str
+    """`made`, `real`, `floor`, `plain` (the plainest answer there is) or `best` (of several tries)."""
+    y: tuple[float | None, ...]
+    """Values; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two things that are compared."""
+
+    given: str
+    """What was asked for."""
+    kind: Kind
+    """What it is."""
+    name: str
+    """What to call it."""
+    digest: str
+    """Identifies its content: weights, or clips."""
+    split: str
+    """Which of its clips: `train`, `heldout` or `all`; empty for a model."""
+    available: int
+    """Clips that are long enough; 0 for a model, which has as many as are asked for."""
+    windows: int
+    """Windows that were measured."""
+    frames: int
+    """Frames of each."""
+    height: int
+    """Height of the frames that were measured, in pixels."""
+    width: int
+    """Width."""
+    channels: int
+    """1 for grey, 3 for RGB."""
+    fps: float
+    """Frames a second."""
+    labels: tuple[str, ...]
+    """Names of the classes; may be empty."""
+    too_short: int = 0
+    """Clips that were left out because they are too short."""
+    resized: str = ""
+    """What was done to the frames, where they had another size."""
+    trained_on: str = ""
+    """Content hash of the data set that a model learned from."""
+    clips_seen: int = 0
+    """Training clips that a model has seen."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Nearest neighbours in one space: d(made, training) / median of d(held-out, training)."""
+
+    name: str
+    """`pixels`, or the name of the networks."""
+    tier: Tier
+    """As in `Figure`."""
+    networks: tuple[str, ...]
+    """As in `Figure`."""
+    median: float
+    """Median of the ratio over what was made: 1 for clips as far from the training clips as unseen real ones."""
+    low: float
+    """Its 5% quantile."""
+    least: float
+    """Its least value."""
+    below: float
+    """Part of what was made with a ratio below .5."""
+    below_real: float
+    """The same part of the held-out clips: what is to be expected without any copying."""
+    interval: Interval
+    """Of `below`."""
+    usual: float
+    """The median distance of held-out clips that a ratio is taken of."""
+    ratios: tuple[float, ...]
+    """Quantiles of the ratio at 0, 1, … 100%."""
+    ratios_real: tuple[float, ...]
+    """The same of the held-out clips."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clip that was made, and the training window that is nearest to it."""
+
+    made: str
+    """File of the clip, or `seed 17`."""
+    made_start: int
+    """First frame of the window within it."""
+    real: str
+    """Name of the training clip."""
+    real_start: int
+    """First frame of the window within it."""
+    space: str
+    """Name of the `Space` in which they are near."""
+    ratio: float
+    """Their distance over the usual one."""
+    pixels: float
+    """Mean absolute difference of their pixels, of 255 levels."""
+    picture: str = ""
+    """Path of a PNG relative to figures.json: the frames of what was made above those of the training window."""
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Whether clips repeat those that a model learned from."""
+
+    how: str
+    """What was compared with what."""
+    training: int
+    """Training windows that were looked through."""
+    training_there: int
+    """Training windows that there are."""
+    heldout: int
+    """Held-out windows."""
+    made: int
+    """Clips that were made."""
+    spaces: tuple[Space, ...]
+    """Pixels, and each kind of features."""
+    pairs: tuple[Pair, ...]
+    """The worst pairs, worst first, at most 20."""
+    copies: tuple[str, ...]
+    """Clips that were made with a ratio below .5 in any space, as in `Pair.made`: to be left out, or looked at."""
+    sheet: str = ""
+    """Path of a PNG with all pairs, relative to figures.json."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step took."""
+
+    step: str
+    """What was done."""
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was found: the content of figures.json."""
+
+    made: Side
+    """What is judged."""
+    real: Side
+    """What it is judged by."""
+    protocol: Protocol
+    """How, in full, with what was asked for in place of what it says by itself."""
+    seed: int
+    """Of everything random."""
+    networks: tuple[Network, ...]
+    """The networks that were used."""
+    floor: str
+    """Which real clips the floor compares."""
+    figures: tuple[Figure, ...]
+    """The figures, the most telling first."""
+    curves: tuple[Curve, ...]
+    """What depends on time, lag or frame."""
+    memorisation: Memorisation | None
+    """Nearest neighbours; None where it was not asked for, or there is nothing to compare with."""
+    warnings: tuple[str, ...]
+    """What a reader has to know before believing the figures, each with its remedy."""
+    work: tuple[Work, ...]
+    """Where the time went."""
+    device: str
+    """Where it was computed, and with how many threads."""
+    made_by: str
+    """Program and version."""
+    schema: int = SCHEMA
+    """Version of the format."""
+
+    def figure(self, name: str) -> Figure:
+        """Return the first figure of a name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for figure in self.figures:
+            if figure.name == name:
+                return figure
+        raise ConfigError(f'no figure "{name}" was measured', "ask for its metric with --metrics")
+
+
+def to_json(found: Evaluation) -> dict[str, Any]:
+    """Turn an evaluation into plain JSON values."""
+    value: dict[str, Any] = json.loads(json.dumps(asdict(found)))  # tuples become lists
+    return value
+
+
+def write(path: Path, found: Evaluation) -> None:
+    """Write figures.json, atomically."""
+    files.write_json(path, to_json(found))
+
+
+def read(path: Path) -> Evaluation:
+    """Read figures.json.
+
+    Raises:
+        DatasetError: it is missing, not such a file, or of a newer format.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error})", "make it again with footage evaluate --to") from None
+    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
+        raise DatasetError(f"{path} has format {value['schema']}, known is {SCHEMA}", "upgrade footage")
+    try:
+        return from_json(Evaluation, value, path.name)
+    except (ConfigError, TypeError) as error:
+        raise DatasetError(f"{path} holds no figures ({error})", "make it again with footage evaluate --to") from None

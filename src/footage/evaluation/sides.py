@@ -1,0 +1,260 @@
+"""The clips of one side of an evaluation, whatever they come from: read, generated, or made out of others.
+
+A set of clips has a fixed order. Any row can be had again by its number; batches come in whatever order is quickest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+
+from footage import __version__, files
+from footage.data.clips import ClipSource, Labels
+from footage.data.folder import ClipFolder
+from footage.data.store import Frames
+from footage.evaluation.windows import Window
+from footage.generation.model import Model
+from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
+from footage.media.geometry import Fit
+from footage.media.pictures import fit_frames
+from footage.models.base import Generates
+
+BATCH = 16
+"""Clips that are read or made at once."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all clips that are compared have in common."""
+
+    frames: int
+    """Frames of a window."""
+    height: int
+    """Height in pixels."""
+    width: int
+    """Width in pixels."""
+    channels: int
+    """1 or 3."""
+    fit: Fit = "crop"
+    """How frames of another shape are fitted in."""
+
+    def longer(self, frames: int) -> Shape:
+        """Return the same with more frames."""
+        return replace(self, frames=self.frames + frames)
+
+    def fitted(self, clip: Frames) -> Frames:
+        """Return a clip (T, H, W, C) with frames of this size."""
+        return fit_frames(clip, height=self.height, width=self.width, channels=self.channels, fit=self.fit)
+
+
+class Clips(Protocol):
+    """A set of clips in a fixed order."""
+
+    digest: str
+    """Identifies every pixel of it."""
+    count: int
+    """How many there are."""
+    shape: Shape
+    """What they are like."""
+    labels: Labels
+    """Class of each, (N,), or -1."""
+
+    part: int
+    """Clips that have to be read together; 1 for any number."""
+
+    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
+        """Yield row numbers (B,) and clips uint8 (B, T, H, W, C), until each of `rows` has come once."""
+
+    def clip(self, row: int) -> Frames:
+        """Return one clip, uint8 (T, H, W, C)."""
+
+    def named(self, row: int) -> tuple[str, int]:
+        """Return the name of a clip and the first frame of its window."""
+
+    def group(self, row: int) -> int:
+        """Return a number that windows of the same clip share, and no others."""
+
+
+class Read:
+    """Windows of the clips of a source.
+
+    Args:
+        source: where to read.
+        windows: which.
+        shape: what they are to be like.
+        stride: every which frame is taken.
+        given: frames at the beginning of each window that are left out.
+    """
+
+    part = 1
+
+    def __init__(
+        self, source: ClipSource, windows: Sequence[Window], shape: Shape, *, stride: int = 1, given: int = 0
+    ) -> None:
+        self.source, self.windows, self.stride, self.given = source, windows, stride, given
+        self.shape = replace(shape, frames=shape.frames - given)
+        self.count = len(windows)
+        self.labels = np.array([window.span.label for window in windows], dtype=np.int64)
+        flat = (number for window in windows for number in (window.span.index, window.start))
+        places = np.fromiter(flat, dtype=np.int64, count=2 * len(windows))
+        self.digest = files.json_digest(
+            [
+                source.content_hash,
+                hashlib.sha256(places.tobytes()).hexdigest(),
+                [*vars(shape).values()],
+                [stride, given, source.guides],
+            ]
+        )
+        self._reach = (shape.frames - 1) * stride + 1
+
+    def whole(self, rows: range) -> Iterator[tuple[int, Frames]]:
+        """Yield row numbers and windows as they stand in the source, guides included, clip by clip."""
+        order = sorted(rows, key=lambda row: (self.windows[row].span.index, self.windows[row].start))
+        for index, group in groupby(order, key=lambda row: self.windows[row].span.index):
+            inside = list(group)
+            starts = [self.windows[row].start for row in inside]
+            if isinstance(self.source, ClipFolder):
+                read = self.source.windows(index, starts, self._reach)
+            else:
+                read = (self.source.read(index, start, self._reach) for start in starts)
+            for row, clip in zip(inside, read, strict=True):
+                yield row, clip[:: self.stride]
+
+    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
+        """Yield row numbers and clips, see `Clips`."""
+        numbers, clips = list[int](), list[Frames]()
+        for row, clip in self.whole(rows):
+            numbers.append(row)
+            clips.append(self._shaped(clip))
+            if len(clips) == BATCH:
+                yield np.array(numbers), np.stack(clips)
+                numbers, clips = [], []
+        if clips:
+            yield np.array(numbers), np.stack(clips)
+
+    def _shaped(self, clip: Frames) -> Frames:
+        channels = self.source.shape[2] - self.source.guides
+        return self.shape.fitted(np.ascontiguousarray(clip[self.given :, ..., :channels]))
+
+    def clip(self, row: int) -> Frames:
+        """Return one clip."""
+        return self._shaped(next(self.whole(range(row, row + 1)))[1])
+
+    def named(self, row: int) -> tuple[str, int]:
+        """Return the name of a clip and the first frame of its window."""
+        window = self.windows[row]
+        return window.span.name or f"{self.source.name} {window.span.index}", window.start
+
+    def group(self, row: int) -> int:
+        """Return the number of the clip within its source."""
+        return self.windows[row].span.index
+
+
+class Made:
+    """Clips that a model makes from seeds: row i has seed `seed` + i.
+
+    Classes are drawn as often as the training data have them, as `Model.generate` does.
+
+    Args:
+        model: one that makes clips from nothing.
+        count: how many.
+        shape: what they are to be like.
+        seed: of the first.
+        stride: every which frame is taken.
+    """
+
+    part = 1
+
+    def __init__(self, model: Model, count: int, shape: Shape, *, seed: int = 0, stride: int = 1) -> None:
+        self.model, self.count, self.shape, self.seed, self.stride = model, count, shape, seed, stride
+        info = model.info
+        drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
+        self.labels = np.array(drawn, dtype=np.int64)
+        self.digest = files.json_digest(
+            [
+                info.weights_sha256,
+                [seed, stride, *vars(shape).values()],
+                [str(model.sampler.device.type), __version__, BATCH],
+            ]
+        )
+
+    def chunks(self, rows: range, frames: int) -> Iterator[Frames]:
+        """Yield chunks (B, T, H, W, C) of the videos of some rows."""
+        assert isinstance(self.model.sampler, Generates)
+        labels = [int(self.labels[row]) for row in rows] if self.model.info.labels else None
+        return videos(self.model.sampler, [self.seed + row for row in rows], labels, frames)
+
+    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
+        """Yield row numbers and clips, see `Clips`."""
+        for first in range(rows.start, rows.stop, BATCH):
+            part = range(first, min(first + BATCH, rows.stop))
+            clips = np.concatenate(list(self.chunks(part, (self.shape.frames - 1) * self.stride + 1)), axis=1)
+            yield np.array(part), np.stack([self.shape.fitted(clip[:: self.stride]) for clip in clips])
+
+    def clip(self, row: int) -> Frames:
+        """Return one clip."""
+        ((_, (clip,)),) = self.batches(range(row, row + 1))
+        return np.asarray(clip)
+
+    def named(self, row: int) -> tuple[str, int]:
+        """Return the seed."""
+        return f"seed {self.seed + row}", 0
+
+    def group(self, row: int) -> int:
+        """Return the row: each is a clip of its own."""
+        return row
+
+
+class Answered:
+    """What a model makes of clips that it is given: what follows them, or another one instead.
+
+    Frames that the model was given are left out.
+
+    Args:
+        model: one that predicts or converts.
+        asked: the windows that it is given, of the length that it knows; `given` 0.
+        shape: what the clips are to be like.
+    """
+
+    part = 1
+
+    def __init__(self, model: Model, asked: Read, shape: Shape) -> None:
+        self.model, self.asked, self.count, self.labels = model, asked, asked.count, asked.labels
+        self.given = model.sampler.given
+        self.shape = replace(shape, frames=shape.frames - self.given)
+        device = str(model.sampler.device.type)
+        self.digest = files.json_digest([model.info.weights_sha256, asked.digest, self.given, device, __version__])
+
+    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
+        """Yield row numbers and clips, see `Clips`."""
+        numbers, waiting = list[int](), list[Frames]()
+        for row, clip in self.asked.whole(rows):
+            numbers.append(row)
+            waiting.append(clip)
+            if len(waiting) == BATCH:
+                yield np.array(numbers), self._answers(waiting)
+                numbers, waiting = [], []
+        if waiting:
+            yield np.array(numbers), self._answers(waiting)
+
+    def _answers(self, clips: list[Frames]) -> Frames:
+        shown = self.model.sampler.preview(from_uint8(np.stack(clips)), None)
+        return to_uint8(next(iter(shown.values())))[:, self.given :]
+
+    def clip(self, row: int) -> Frames:
+        """Return one clip."""
+        ((_, (clip,)),) = self.batches(range(row, row + 1))
+        return np.asarray(clip)
+
+    def named(self, row: int) -> tuple[str, int]:
+        """Return the name of the clip that the model was given."""
+        return self.asked.named(row)
+
+    def group(self, row: int) -> int:
+        """Return the number of the clip that the model was given."""
+        return self.asked.group(row)

@@ -1,0 +1,70 @@
+"""A clip that a model makes: it saves itself and, in a notebook, shows itself."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.errors import MediaError
+from footage.media.encode import write_clip
+from footage.media.sheet import save_picture
+
+Frames = npt.NDArray[np.uint8]
+
+PICTURES = (".png",)
+"""Endings that stand for a single picture."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip that is made when it is looked at: it holds no frames, so that a library of any size fits in memory."""
+
+    make: Callable[[], Iterator[Frames]]
+    """Starts the clip over: yields chunks uint8 (T, H, W, C)."""
+    frames: int | None
+    """Number of frames; None where it is that of a video that has not been read yet."""
+    fps: float
+    """Frames in a second."""
+    metadata: dict[str, Any]
+    """Model, seed, label and version, as they stand inside a saved file."""
+
+    def chunks(self) -> Iterator[Frames]:
+        """Yield the clip from the beginning in chunks uint8 (T, H, W, C), in constant memory."""
+        return self.make()
+
+    def array(self) -> Frames:
+        """Return the whole clip, uint8 (T, H, W, C)."""
+        return np.concatenate(list(self.make()))
+
+    def save(self, path: Path | str) -> Path:
+        """Write the clip; the suffix decides: .mp4, .webm, .gif, or none for a folder of PNG frames.
+
+        A clip of a single frame may be a picture: .png.
+
+        Raises:
+            MediaError: an unknown suffix, or a full disk.
+        """
+        path = Path(path)
+        if path.suffix.lower() in PICTURES:
+            frames = [frame for chunk in itertools.islice(self.make(), 2) for frame in chunk]
+            if len(frames) != 1:
+                raise MediaError(f'"{path.name}" is a picture, and the clip has several frames', "give an .mp4 file")
+            save_picture(path, np.broadcast_to(frames[0], (*frames[0].shape[:2], 3)))
+        else:
+            write_clip(path, self.make(), fps=self.fps, metadata=self.metadata)
+        return path
+
+    def _repr_html_(self) -> str:
+        """Show the clip as a looping video in a notebook."""
+        with tempfile.TemporaryDirectory() as folder:
+            content = base64.b64encode(self.save(Path(folder) / "clip.mp4").read_bytes()).decode()
+        title = ", ".join(f"{key} {value}" for key, value in self.metadata.items() if key in ("seed", "label"))
+        return f'<video title="{title}" controls loop autoplay muted src="data:video/mp4;base64,{content}"></video>'

@@ -1,0 +1,294 @@
+"""Clips out of clips: what follows one, what one is turned into, what lies between two. Memory is constant."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from footage import __version__
+from footage.config import ClipConfig
+from footage.config.tasks import guides
+from footage.errors import ConfigError, MediaError
+from footage.generation.clip import Clip
+from footage.generation.rollout import SEED_LIMIT, from_uint8, to_uint8
+from footage.media.geometry import Fit
+from footage.media.reading import Footage
+from footage.media.sheet import tile
+from footage.models.base import Converts, Encodes, Predicts
+from footage.models.checkpoint import ModelInfo
+
+Frames = npt.NDArray[np.uint8]
+Pair = Callable[[Tensor, Tensor], None]
+"""Is shown what was given and what was made of it, frame for frame: (1, C, t, H, W) each."""
+
+MOST_PAST = 2_000
+"""Frames of a clip that may stand before its prediction: they are held in memory."""
+UNIT = 8
+"""Own sizes of clips are cut down to multiples of this."""
+
+
+def provenance(info: ModelInfo, given: Footage, seed: int) -> dict[str, Any]:
+    """Return what stands inside a file about how it was made."""
+    return {
+        "made_with": f"footage {__version__}",
+        "model": info.name,
+        "weights_sha256": info.weights_sha256,
+        "seed": seed,
+        "source": given.path.name,
+    }
+
+
+def read_window(given: Footage, clip: ClipConfig, fps: float) -> Tensor:
+    """Return the first frames of a clip, as many as a model was trained on, (1, C, T, H, W).
+
+    Raises:
+        MediaError: it has fewer.
+    """
+    found: list[Frames] = []
+    for chunk in given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=fps):
+        found.append(chunk)
+        if sum(map(len, found)) >= clip.frames:
+            break
+    frames = np.concatenate(found)[: clip.frames]
+    _enough(given, len(frames), clip.frames, fps)
+    return from_uint8(frames[None])
+
+
+def _enough(given: Footage, frames: int, needed: int, fps: float) -> None:
+    if frames >= needed:
+        return
+    what = (
+        "is a picture, and a clip is needed"
+        if given.is_picture
+        else f"has {frames} frame{'' if frames == 1 else 's'} at {fps:g} a second"
+    )
+    raise MediaError(f'"{given.path}" {what}: the model looks at {needed}', "give a longer clip")
+
+
+def predict(
+    sampler: Predicts,
+    info: ModelInfo,
+    given: Footage,
+    *,
+    frames: int,
+    samples: int,
+    seed: int,
+    past: int | None,
+    fit: Fit,
+) -> Clip:
+    """Continue a clip from its end, in one or several ways.
+
+    Args:
+        sampler: of the model.
+        info: what the model is.
+        given: the clip.
+        frames: how many to predict.
+        samples: futures, side by side.
+        seed: of the first; the next has the next.
+        past: frames of the clip that stand before its futures; None for those that the model looks at.
+        fit: how a picture of another shape is fitted in.
+
+    Raises:
+        ConfigError: a number is out of range, or several futures of a model that knows one.
+        MediaError: the clip cannot be read, or is too short.
+    """
+    if not 1 <= samples <= 400:
+        raise ConfigError(f"samples is {samples}", "give 1 to 400")
+    seeds = _seeds(seed, samples)
+    if samples > 1 and sampler.certain:
+        raise ConfigError(f"samples is {samples}, and {info.name} knows one future only", "give --samples 1")
+    shown = sampler.past if past is None else past
+    if not 0 <= shown <= MOST_PAST:
+        raise ConfigError(f"past is {shown}", f"give 0 to {MOST_PAST}")
+    clip, kept = sampler.clip, deque[Frames](maxlen=max(sampler.past, shown))
+    for chunk in given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps, fit=fit):
+        kept.extend(frame.copy() for frame in chunk[-(kept.maxlen or 0) :])
+    _enough(given, len(kept), sampler.past, info.fps)
+    window = np.stack(list(kept))
+    before = window[len(window) - min(shown, len(window)) :]
+
+    def make() -> Iterator[Frames]:
+        if len(before):
+            yield tile([before] * samples)
+        start = from_uint8(np.repeat(window[None, -sampler.past :], samples, axis=0), sampler.device)
+        left = frames
+        for chunk in sampler.futures(start, seeds):
+            made = to_uint8(chunk[:, :, :left])
+            yield tile(list(made))
+            left -= made.shape[1]
+            if left <= 0:
+                return
+
+    about = provenance(info, given, seed) | {"past_frames": len(before), "predicted_frames": frames}
+    return Clip(make, len(before) + frames, info.fps, about | ({"samples": samples} if samples > 1 else {}))
+
+
+def _seeds(seed: int, count: int = 1) -> list[int]:
+    """Return successive seeds as a source of random numbers takes them.
+
+    Raises:
+        ConfigError: the first is below 0.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}", "give at least 0")
+    return [number % SEED_LIMIT for number in range(seed, seed + count)]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a clip is turned into another."""
+
+    frames: int | None = None
+    """Length of a clip that is made from a picture; None for the model's own."""
+    own_size: bool = False
+    """Keep the size of what is given, as far as it is a multiple of 8, instead of the model's."""
+    as_is: bool = False
+    """It already is what the model is given, such as edges, and need not be made so; of pairs it always is."""
+    beside: bool = False
+    """Show what was given on the left."""
+    seed: int = 0
+    """Of everything random."""
+    fit: Fit = "letterbox"
+    """How a picture of another shape is fitted in."""
+
+
+def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion, watch: Pair | None = None) -> Clip:
+    """Turn a picture or a clip of any length into another, chunk by chunk.
+
+    Args:
+        sampler: of the model.
+        info: what the model is.
+        given: the picture or clip.
+        how: the options.
+        watch: is shown every frame that was given, beside what was made of it.
+
+    Raises:
+        ConfigError: a number is out of range.
+        MediaError: it cannot be read.
+    """
+    if guides(info.config.method, info.config.task):
+        how = replace(how, as_is=True)
+    (seed,), animates = _seeds(how.seed), sampler.source.frames == 1
+    if how.frames is not None and not animates:
+        raise ConfigError(f"frames is {how.frames}, and {info.name} makes as many as it is given", "leave it out")
+    length = (how.frames or sampler.clip.frames) if animates else None
+    channels = sampler.source.channels if how.as_is else sampler.clip.channels
+    height, width = sampler.clip.height, sampler.clip.width
+    if how.own_size:
+        height, width = (max(2 * UNIT, side // UNIT * UNIT) for side in given.size())
+
+    def tensors() -> Iterator[Tensor]:
+        for chunk in given.chunks(height=height, width=width, channels=channels, fps=info.fps, fit=how.fit):
+            yield from_uint8((chunk[:1] if animates else chunk)[None], sampler.device)
+            if animates:
+                return
+
+    def make() -> Iterator[Frames]:
+        for before, after in _aligned(sampler, tensors(), replace(how, seed=seed), length):
+            if watch is not None:
+                watch(before, after)
+            made = to_uint8(after)[0]
+            yield tile([to_uint8(before)[0], made], columns=2) if how.beside else made
+
+    return Clip(make, length, info.fps, provenance(info, given, how.seed))
+
+
+def _aligned(
+    sampler: Converts, tensors: Iterator[Tensor], how: Conversion, length: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what was given and what was made of it, frame for frame; a picture is given again and again."""
+    waiting: deque[Tensor] = deque()
+
+    def sources() -> Iterator[Tensor]:
+        for chunk in tensors:
+            waiting.append(chunk)
+            yield chunk if how.as_is else sampler.sources(chunk)
+
+    done = 0
+    for made in sampler.convert(sources(), how.seed):
+        if length is not None:
+            after = made[:, :, : length - done]
+            done += after.shape[2]
+            before = waiting[0].expand(-1, -1, after.shape[2], -1, -1)
+            yield _alike(before, after), after
+            if done >= length:
+                return
+            continue
+        held = torch.cat(list(waiting), dim=2)
+        waiting.clear()
+        count = made.shape[2]
+        if held.shape[2] > count:
+            waiting.append(held[:, :, count:])
+        yield _alike(held[:, :, :count], made), made
+
+
+def _alike(before: Tensor, after: Tensor) -> Tensor:
+    """Give what was given as many channels as what was made of it."""
+    if before.shape[1] == after.shape[1]:
+        return before
+    return before.mean(dim=1, keepdim=True).expand(-1, after.shape[1], -1, -1, -1)
+
+
+def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps: int) -> list[Clip]:
+    """Return clips on the way from one clip to another, in a model's latent space, both ends included.
+
+    Each is made when it is looked at.
+
+    Raises:
+        ConfigError: there are fewer than two steps.
+        MediaError: a clip cannot be read, or is too short.
+    """
+    if not 2 <= steps <= 1000:
+        raise ConfigError(f"steps is {steps}", "give 2 to 1000")
+    first, last = (read_window(given, sampler.clip, info.fps) for given in (a, b))
+    about = provenance(info, a, 0) | {"to_source": b.path.name}
+
+    def clip_at(number: int) -> Clip:
+        def make() -> Iterator[Frames]:
+            for made in sampler.interpolate(first, last, [number / (steps - 1)]):
+                yield to_uint8(made[None])[0]
+
+        return Clip(make, first.shape[2], info.fps, about | {"step": number})
+
+    return [clip_at(number) for number in range(steps)]
+
+
+def embed(sampler: Encodes, info: ModelInfo, given: Footage) -> npt.NDArray[np.float32]:
+    """Return a clip's place in a model's latent space, (D,): the mean over its windows of the model's length.
+
+    Raises:
+        MediaError: it cannot be read, or is too short.
+    """
+    clip = sampler.clip
+    total: Tensor | None = None
+    count, frames = 0, 0
+    for window in _windows(
+        given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps), clip.frames
+    ):
+        frames += len(window)
+        if len(window) == clip.frames:
+            code = sampler.embed(from_uint8(window[None], sampler.device))[0].float().cpu()
+            total, count = code if total is None else total + code, count + 1
+    _enough(given, frames, clip.frames, info.fps)
+    assert total is not None
+    return (total / count).numpy()
+
+
+def _windows(chunks: Iterable[Frames], length: int) -> Iterator[Frames]:
+    """Cut a stream of frames into windows of a length; the last may be shorter."""
+    held: list[Frames] = []
+    for chunk in chunks:
+        held.append(chunk)
+        while sum(map(len, held)) >= length:
+            frames = np.concatenate(held)
+            yield frames[:length]
+            held = [frames[length:]]
+    if held and len(rest := np.concatenate(held)):
+        yield rest

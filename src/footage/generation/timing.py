@@ -1,0 +1,120 @@
+"""From what a user asks of time to the course of a video through a model's time."""
+
+from __future__ import annotations
+
+from footage.errors import ConfigError
+from footage.generation.rollout import SEED_LIMIT
+from footage.models.base import Course, Generates, Streams
+from footage.models.durations import Duration, Timing, factor, seconds
+from footage.models.generators.stream.sampler import loop_frames
+
+MOST_FRAMES = 2**33
+"""Times below this many frames are exact: in float64 they are whole ticks of 2^-20 (`methods.streaming.TICK`)."""
+MOST_SLOW = 1000.0
+"""How much slower, or faster, than normal a video can be asked for."""
+MOST_RATE = 2.0**20
+"""Most frames of the model from one frame of the video to the next, and the inverse of the fewest."""
+
+
+def course_of(timing: Timing, fps: float, *, played: float | None = None, between: bool = False) -> Course:
+    """Return the course of a video through a model's time.
+
+    Args:
+        timing: what is asked for.
+        fps: frames a second that the model was trained on.
+        played: frames a second of the video, whose motion is as fast at any; None for those of the training.
+        between: whether motion, too, goes from one seed to another.
+
+    Raises:
+        ConfigError: a value cannot be read, or is out of range.
+    """
+
+    def frames(duration: Duration | None, name: str) -> float:
+        found = 0.0 if duration is None else seconds(duration, name) * fps
+        if found >= MOST_FRAMES:
+            raise ConfigError(f'{name} is "{duration}"', f"give less than {MOST_FRAMES / fps / 3600:,.0f}h")
+        return found
+
+    slow = 1.0 if timing.slow is None else factor(timing.slow, "slow")
+    if not 1 / MOST_SLOW <= slow <= MOST_SLOW:
+        raise ConfigError(f'slow is "{timing.slow}"', f"give {1 / MOST_SLOW:g}x to {MOST_SLOW:g}x")
+    played = fps if played is None else played
+    low, high = fps / slow / MOST_RATE, fps / slow * MOST_RATE
+    if not low <= played <= high:
+        raise ConfigError(f"fps is {played}", f"give {low:.2g} to {high:.2g}")
+    course = Course(
+        start=frames(timing.seek, "seek"),
+        rate=fps / played / slow,
+        loop=frames(timing.loop, "loop"),
+        motion_seed=None if timing.motion_seed is None else timing.motion_seed % SEED_LIMIT,
+        strength=timing.strength,
+        truncation=timing.truncation,
+        drift=frames(timing.drift, "drift"),
+        between=between,
+    )
+    if timing.motion_seed is not None and timing.motion_seed < 0:
+        raise ConfigError(f"motion_seed is {timing.motion_seed}", "give at least 0")
+    for duration, name, least in ((timing.loop, "loop", 2.0), (timing.drift, "drift", 1.0)):
+        if duration is not None and frames(duration, name) < least:
+            remedy = f"give at least {least / fps:.2g}s, {least:g} frame{'' if least == 1 else 's'}, or leave it out"
+            raise ConfigError(f'{name} is "{duration}"', remedy)
+    return course
+
+
+def length_of(course: Course, *, frames: int | None, duration: Duration | None, fps: float, known: int) -> int:
+    """Return how many frames a video is to have.
+
+    Args:
+        course: its course.
+        frames: what was asked for, in frames.
+        duration: what was asked for, as it plays.
+        fps: frames a second when it is played.
+        known: frames of the clips that the model was trained on.
+
+    Raises:
+        ConfigError: both were asked for, or less than a frame, or more than can be timed.
+    """
+    if duration is not None:
+        if frames is not None:
+            raise ConfigError(f'frames is {frames}, and seconds is "{duration}"', "leave one of the two out")
+        found = seconds(duration, "seconds") * fps
+        if found < MOST_FRAMES and round(found) < 1:
+            raise ConfigError(f'seconds is "{duration}"', f"give at least {1 / fps:.2g}s, one frame")
+        length = MOST_FRAMES if found >= MOST_FRAMES else round(found)
+    elif frames is not None:
+        length = frames
+    else:
+        length = loop_frames(course) if course.loop else known
+    _check_end(course, length)
+    return length
+
+
+def _check_end(course: Course, length: int) -> None:
+    """Refuse a video of which not all frames can be counted and timed.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if length >= MOST_FRAMES:
+        raise ConfigError(f"the video has {length:,} frames or more", f"ask for fewer than {MOST_FRAMES:,}")
+    end = course.start + length * course.rate
+    if not course.loop and end >= MOST_FRAMES:
+        raise ConfigError(
+            f"the video ends at frame {end:,.0f} of the model's time",
+            f"ask for less or seek less far: it is timed up to frame {MOST_FRAMES:,}",
+        )
+
+
+def refuse(sampler: Generates, name: str, timing: Timing, *, between: bool = False) -> None:
+    """Refuse what only models that stream can do, of a model that cannot.
+
+    Raises:
+        ConfigError: it was asked for.
+    """
+    given = [*timing.given(), *(["between"] if between else [])]
+    if given and not isinstance(sampler, Streams):
+        flags = " and ".join(f"--{flag.replace('_', '-')}" for flag in given)
+        raise ConfigError(
+            f"{flags} {'is' if len(given) == 1 else 'are'} asked for, and frames of {name} are no function of time",
+            f"leave {'it' if len(given) == 1 else 'them'} out, or train a model that streams with --preset stream-64",
+        )

@@ -1,0 +1,294 @@
+"""Videos made larger: frames pass through an upscaler as often as is needed, chunk by chunk, in constant memory.
+
+Reading, enlarging and packing go on at the same time, each in a thread, with a few chunks waiting between them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from footage import __version__, files
+from footage.errors import ConfigError
+from footage.generation.clip import Clip
+from footage.generation.prefetch import ahead
+from footage.media.choices import PLAIN, Encoding
+from footage.media.geometry import Fit
+from footage.media.originals import Damage, Original
+from footage.media.parts import PART, Parts, Work
+from footage.media.sizes import Size, Way, plan_way, wanted
+from footage.models.base import Enlarges
+from footage.models.checkpoint import ModelInfo
+
+Pixels = npt.NDArray[Any]
+"""uint8, or uint16 where a video has more than 8 bits."""
+
+TILE = 512
+"""Longest side of what is enlarged at once, in pixels of the small frames."""
+LEAST_TILE = 32
+"""A smaller tile is mostly margin."""
+AREA, MOST_FRAMES = 2**18, 8
+"""Pixels, and frames, that wait together between two stages, at most."""
+
+
+@dataclass(frozen=True)
+class Working:
+    """How the arithmetic is done; the result is the same but for rounding."""
+
+    tile: int = TILE
+    """Longest side of what is enlarged at once, in pixels of the small frames."""
+    bf16: bool = False
+    """Whether convolutions are made in that precision."""
+
+    def __post_init__(self) -> None:
+        """Refuse tiles that are nearly all margin."""
+        if self.tile < LEAST_TILE:
+            raise ConfigError(f"tile is {self.tile}", f"give {LEAST_TILE} or more")
+
+
+@dataclass
+class Outcome:
+    """How a video was made larger."""
+
+    size: Size
+    """Its size now."""
+    frames: int
+    """How many there are."""
+    resumed: int
+    """How many of them had been made before."""
+    damage: Damage = field(default_factory=Damage)
+    """What was damaged in the source."""
+
+
+def enlarge(sampler: Enlarges, way: Way, chunks: Iterable[Tensor], working: Working) -> Iterator[Tensor]:
+    """Yield a video on its way to a larger size, (1, C, T, H, W) in [-1, 1], as many frames as there are.
+
+    Args:
+        sampler: of the upscaler.
+        way: from the one size to the other.
+        chunks: the video, (1, C, T, h, w) in [-1, 1].
+        working: how the arithmetic is done.
+    """
+    large = chunks
+    for shrink in way.shrinks:
+        small = _singly(_sized(large, shrink))
+        large = sampler.stream(small, working.tile, working.bf16)
+    for chunk in _sized(large, way.picture):
+        yield _framed(chunk, way.frame)
+
+
+def _sized(chunks: Iterable[Tensor], size: Size) -> Iterator[Tensor]:
+    """Bring frames (1, C, T, h, w) to a size, by the bicubic kernel."""
+    for chunk in chunks:
+        if chunk.shape[3:] == (size.height, size.width):
+            yield chunk
+            continue
+        with torch.inference_mode():
+            frames = chunk[0].transpose(0, 1)  # T C h w
+            frames = interpolate(frames, (size.height, size.width), mode="bicubic", antialias=True)
+            made = frames.clamp(-1, 1).transpose(0, 1).unsqueeze(0)  # 1 C T H W
+        yield made
+
+
+def _singly(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield frames one by one: the same bits come out, however a video is cut, and wherever it is taken up again."""
+    for chunk in chunks:
+        for number in range(chunk.shape[2]):
+            yield chunk[:, :, number : number + 1]
+
+
+def _framed(chunk: Tensor, size: Size) -> Tensor:
+    """Cut off what sticks out of a frame, and fill up with black what is missing."""
+    down, right = size.height - chunk.shape[3], size.width - chunk.shape[4]
+    if not down and not right:
+        return chunk
+    edges = (right // 2, right - right // 2, down // 2, down - down // 2)
+    return pad(chunk, edges, value=-1.0)  # what is below 0 is cut off
+
+
+def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
+    """Turn frames (T, H, W, C), uint8 or uint16, into (1, C, T, H, W) in [-1, 1]."""
+    half = np.iinfo(pixels.dtype).max / 2
+    plain = torch.from_numpy(pixels.astype(np.int32) if pixels.dtype == np.uint16 else pixels).to(device)
+    return plain.float().div_(half).sub_(1).permute(3, 0, 1, 2).contiguous().unsqueeze(0)
+
+
+def to_pixels(chunk: Tensor, deep: bool) -> Pixels:
+    """Turn (1, C, T, H, W) in [-1, 1] into frames (T, H, W, C), uint8, or uint16 where they are `deep`."""
+    most = 65_535 if deep else 255
+    levels = chunk[0].add(1).mul_(most / 2).round_().clamp_(0, most)
+    levels = levels.to(torch.int32 if deep else torch.uint8).permute(1, 2, 3, 0).contiguous()  # T H W C
+    made: Pixels = levels.cpu().numpy()
+    return made.astype(np.uint16) if deep else made
+
+
+def enlarged_clip(
+    sampler: Enlarges, info: ModelInfo, clip: Clip, source: Size, frame: Size, fit: Fit, working: Working
+) -> Clip:
+    """Return a clip of a larger size: its frames are made, enlarged and taken at the same time.
+
+    Args:
+        sampler: of the upscaler.
+        info: what the upscaler is.
+        clip: the clip.
+        source: the size of its frames.
+        frame: the size that is wanted.
+        fit: how a picture of another shape is fitted in.
+        working: how the arithmetic is done.
+
+    Raises:
+        MediaError: the clip is as large already, or far too small.
+    """
+    way = plan_way(source, source, frame, sampler.scale, fit)
+
+    def make() -> Iterator[Pixels]:
+        return ahead(_made(sampler, way, clip.chunks(), working, deep=False), name="upscaler")
+
+    about = {"upscaler": info.name, "upscaler_sha256": info.weights_sha256, "size": [frame.width, frame.height]}
+    return replace(clip, make=make, metadata=clip.metadata | about)
+
+
+def _coloured(chunk: Tensor, channels: int) -> Tensor:
+    """Give frames (1, C, T, h, w) as many channels as the upscaler knows."""
+    if chunk.shape[1] == channels:
+        return chunk
+    return chunk.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1, -1)
+
+
+def upscale(
+    sampler: Enlarges,
+    info: ModelInfo,
+    original: Original,
+    to: Path,
+    *,
+    size: str | None = None,
+    fit: Fit = "letterbox",
+    encoding: Encoding = PLAIN,
+    working: Working | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
+
+    Args:
+        sampler: of the upscaler.
+        info: what the upscaler is.
+        original: the video.
+        to: the file, or a folder for frames.
+        size: such as `1280x720`, `720p` or `2x`; None for as many times as large as the upscaler makes it.
+        fit: how a picture of another shape is fitted in.
+        encoding: how it is packed.
+        working: how the arithmetic is done.
+        watch: is told how many frames are done.
+
+    Raises:
+        MediaError: it cannot be read, or is as large already, or the disk is full.
+        ConfigError: the size cannot be read, or codec and file do not go together.
+    """
+    frame = wanted(size, original.shown, sampler.scale)
+    way = plan_way(original.stored, original.shown, frame, sampler.scale, fit)
+    channels, deep = sampler.clip.channels, original.deep and to.suffix not in ("", ".png")
+    if to.suffix.lower() == ".png" and original.frames != 1:
+        raise ConfigError(
+            f'"{to.name}" is a picture, and the clip has several frames', "give an .mp4 file, or a folder"
+        )
+    parts = Parts(_work(info, original, to, way, deep, encoding))
+    done = parts.done * PART
+    outcome = Outcome(frame, 0, done)
+    stamps: deque[int] = deque()
+    before = min(done, sampler.past * way.passes)  # what a window needs of the frames that are done
+    source = _chunks(original, channels, outcome.damage, done - before, stamps)
+    made = ahead(_made(sampler, way, source, working or Working(), deep), name="upscaler")
+
+    def shown() -> Iterator[tuple[Pixels, int]]:
+        for number, picture in enumerate(picture for chunk in made for picture in chunk):
+            stamp = stamps.popleft()
+            if number >= before:
+                yield picture, stamp
+                if watch is not None:
+                    watch(done - before + number + 1)
+
+    try:
+        parts.write(shown())
+    finally:
+        made.close()
+    outcome.frames = parts.finish(original.path if original.has_audio else None, original.start)
+    return outcome
+
+
+def _work(info: ModelInfo, original: Original, to: Path, way: Way, deep: bool, encoding: Encoding) -> Work:
+    """Return what is written, and all that it depends on."""
+    return Work(
+        to,
+        (way.frame.height, way.frame.width),
+        original.rate,
+        original.base,
+        original.colour,
+        deep,
+        encoding,
+        _provenance(info, original, way.frame),
+        {
+            "source": _mark(original.path),
+            "way": [[step.height, step.width] for step in (*way.shrinks, way.picture)],
+            "weights": info.weights_sha256,
+            "version": __version__,
+        },
+    )
+
+
+def _made(sampler: Enlarges, way: Way, chunks: Iterable[Pixels], working: Working, deep: bool) -> Iterator[Pixels]:
+    """Yield a video's enlarged frames, (T, H, W, C); a thread reads them beforehand."""
+    read = ahead(chunks, name="reading")
+    channels = sampler.clip.channels
+    try:
+        tensors = (_coloured(to_tensor(chunk, sampler.device), channels) for chunk in read)
+        for chunk in enlarge(sampler, way, tensors, working):
+            yield to_pixels(chunk, deep)
+    finally:
+        read.close()
+
+
+def _chunks(original: Original, channels: int, damage: Damage, first: int, stamps: deque[int]) -> Iterator[Pixels]:
+    """Yield the frames of a video, a few at a time, from number `first` on; put their times into `stamps`."""
+    waiting: list[Pixels] = []
+    few = max(1, min(MOST_FRAMES, AREA // (original.stored.height * original.stored.width)))
+    for picture in original.pictures(channels, damage, first):
+        stamps.append(picture.stamp)
+        waiting.append(picture.pixels)
+        if len(waiting) == few:
+            yield np.stack(waiting)
+            waiting = []
+    if waiting:
+        yield np.stack(waiting)
+
+
+def _mark(path: Path) -> list[Any]:
+    """Tell a file from another, or from itself at another time."""
+    found = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [str(path.resolve()), files.json_digest([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in found])]
+
+
+def _provenance(info: ModelInfo, original: Original, frame: Size) -> dict[str, Any]:
+    """Return what stands inside the file about how it was made."""
+    return {
+        "made_with": f"footage {__version__}",
+        "upscaler": info.name,
+        "upscaler_sha256": info.weights_sha256,
+        "source": original.path.name,
+        "size": [frame.width, frame.height],
+    }
+
+
+def in_words(damage: Damage) -> str:
+    """Say how much of a video is damaged, and when that is shown."""
+    times = ", ".join(f"{int(at // 60)}:{at % 60:05.2f}" for at in damage.times)
+    later = " and later" if damage.frames > len(damage.times) else ""
+    return f"{damage.frames:,} frame{'' if damage.frames == 1 else 's'}, at {times}{later} ({damage.problem})"

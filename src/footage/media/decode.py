@@ -1,0 +1,239 @@
+"""Decoding: any file that FFmpeg reads becomes uint8 frames of one size at one constant rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.media import geometry
+from footage.media.frames import FrameReader
+from footage.media.geometry import Fit
+from footage.media.probe import (
+    MAX_ASPECT,
+    UnusableMedia,
+    VideoInfo,
+    describe,
+    displayed_size,
+    open_video,
+    pixel_aspect,
+    quarter_turn,
+)
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+CHUNK = 32
+"""Frames in a chunk."""
+EARLY = 0.45
+"""A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
+LONGEST_HOLD = 30.0
+"""A longer gap between two frames, in seconds, is a fault of the timestamps and is closed."""
+RGB, GREY = "rgb24", "gray"
+
+
+@dataclass(frozen=True)
+class DecodedChunk:
+    """A few frames in a row."""
+
+    frames: npt.NDArray[np.uint8]
+    """Pixels (T, H, W, C)."""
+    times: npt.NDArray[np.float64]
+    """When each frame is shown, in seconds from the first (T,): multiples of 1 / fps."""
+    damaged: npt.NDArray[np.bool_]
+    """Whether each frame was decoded from damaged data (T,)."""
+
+
+class Decoder:
+    """An iterator over the chunks of a file; memory does not grow with its length.
+
+    Frames are put on a constant rate by their timestamps: at each tick stands the frame that is on
+    the screen then, so the duration is kept where the rate varies. A damaged packet is skipped, and
+    what depends on it, up to the next key frame, is marked.
+
+    Args:
+        path: a file that FFmpeg reads.
+        height: height of the result, in pixels.
+        width: width of the result, in pixels.
+        channels: 1 for grey, 3 for RGB (full range).
+        fps: ticks in a second.
+        fit: one of `geometry.FITS`.
+
+    Raises:
+        UnusableMedia: from the iteration, when the file cannot be opened or gives no frame.
+    """
+
+    def __init__(self, path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> None:
+        self.path = Path(path)
+        self.target = (height, width)
+        self.channels = channels
+        self.fps = fps
+        self.fit = fit
+        self.info: VideoInfo | None = None
+        """What the file is; known when the first chunk has come."""
+        self.reader = FrameReader()
+        self.truncated = False
+        """Whether the file ended before the length that it declares; known at the end."""
+
+    @property
+    def damaged(self) -> int:
+        """Frames and packets of the source that were damaged, so far."""
+        return self.reader.damaged
+
+    @property
+    def problem(self) -> str:
+        """FFmpeg's words for the first fault that was met."""
+        return self.reader.problem
+
+    def __iter__(self) -> Iterator[DecodedChunk]:
+        ticks = _Ticks(self.fps)
+        with open_video(self.path) as (container, stream):
+            own_length = bool(stream.duration)
+            stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
+            scale = Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
+            for frame, damaged in self.reader.frames(container, stream):
+                if self.info is None:
+                    self.info = describe(container, stream, quarter_turn(frame))
+                yield from ticks.show(scale(frame), frame.time, self.info.fps, damaged)
+            yield from ticks.end()
+        if self.info is None:
+            raise UnusableMedia("zero frames", self.problem or "no packet holds a picture")
+        # A container's length may be that of a longer sound track; only the stream's own counts beside one.
+        declared = self.info.duration if own_length or not self.info.has_audio else None
+        self.truncated = declared is not None and ticks.seconds < declared - max(0.5, 0.05 * declared)
+
+
+def exact(kernel: Any) -> Any:
+    """Return a kernel of FFmpeg's with its most exact arithmetic."""
+    from av.video.reformatter import Interpolation
+
+    return kernel | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+class Scaler:
+    """Make the wanted picture out of a decoded frame: (H, W, C), full range.
+
+    It is uint8 unless a format is given; then it also is exact: FFmpeg's quicker way is a level too dark.
+    """
+
+    def __init__(
+        self, target: tuple[int, int], channels: int, fit: Fit, aspect: float, format: str | None = None
+    ) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.target, self.fit, self.aspect = target, fit, aspect
+        self.exact = format is not None
+        self.format = format or (RGB if channels == 3 else GREY)
+        self.reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
+        self.plans: dict[tuple[int, int, int], geometry.Plan] = {}
+
+    def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
+        """Return the picture."""
+        from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+        plan = self._plan(frame)
+        shrinks = plan.width * plan.height < frame.width * frame.height
+        options: dict[str, Any] = {}
+        name = frame.format.name
+        if "rgb" not in name and "bgr" not in name and not name.startswith(("pal8", "gbr")):
+            full = name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+            options["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
+            options["dst_color_range"] = ColorRange.JPEG
+            if frame.colorspace in (0, 2, 3):  # unknown
+                large = is_large(frame.height, frame.width)
+                options["src_colorspace"] = Colorspace.ITU709 if large else Colorspace.ITU601
+        kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
+        small = self.reformatter.reformat(
+            frame,
+            width=plan.width,
+            height=plan.height,
+            format=self.format,
+            interpolation=exact(kernel) if self.exact else kernel,
+            threads=1,
+            **options,
+        )
+        picture = np.asarray(small.to_ndarray())
+        if picture.ndim == 2:
+            picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
+        return plan.finish(picture)
+
+    def _plan(self, frame: VideoFrame) -> geometry.Plan:
+        key = (frame.width, frame.height, quarter_turn(frame))
+        if key not in self.plans:
+            shown = displayed_size(frame.width, frame.height, self.aspect, key[2])
+            if not 1 / MAX_ASPECT <= shown[0] / shown[1] <= MAX_ASPECT:
+                raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
+            self.plans[key] = geometry.plan(shown, key[2], self.target, self.fit)
+        return self.plans[key]
+
+
+def is_large(height: int, width: int) -> bool:
+    """Whether players take the colour matrix of HDTV for pictures that do not tell theirs."""
+    return width > 1024 or height > 576
+
+
+class _Ticks:
+    """Put pictures with times on a constant rate: at each tick stands the one on the screen then."""
+
+    def __init__(self, fps: float) -> None:
+        self.fps = fps
+        self.tick = 0
+        self.held: tuple[npt.NDArray[np.uint8], bool] | None = None
+        self.time = 0.0  # of the held picture, in seconds from the first
+        self.offset = 0.0  # what to add to a timestamp of the file
+        self.hold = 1 / fps  # how long a picture lasts that no other follows
+        self.waiting: list[tuple[npt.NDArray[np.uint8], bool]] = []
+
+    @property
+    def seconds(self) -> float:
+        """How long the pictures so far last, in seconds."""
+        return self.time + self.hold
+
+    def show(
+        self, picture: npt.NDArray[np.uint8], time: float | None, source_fps: float | None, damaged: bool
+    ) -> Iterator[DecodedChunk]:
+        """Take the next picture; yield the chunks that it completes."""
+        if source_fps:
+            self.hold = 1 / source_fps
+        if self.held is None:
+            self.offset = -(time or 0.0)
+        else:
+            shown = self.time + self.hold if time is None else time + self.offset
+            if shown - self.time > LONGEST_HOLD:
+                self.offset -= shown - self.time - self.hold
+                shown = self.time + self.hold
+            self.time = shown if shown > self.time else self.time + self.hold  # clocks do not run backwards
+            yield from self._fill(self.time * self.fps - EARLY)
+        self.held = (picture, damaged)
+
+    def end(self) -> Iterator[DecodedChunk]:
+        """Show the last picture for as long as it lasts, and yield what is left."""
+        if self.held is not None:
+            yield from self._fill(max(self.seconds * self.fps - 0.5, 0.5))
+        if self.waiting:
+            yield self._chunk()
+
+    def _fill(self, until: float) -> Iterator[DecodedChunk]:
+        """Stand the held picture at each tick before `until`."""
+        assert self.held is not None
+        while self.tick < until:
+            self.waiting.append(self.held)
+            self.tick += 1
+            if len(self.waiting) == CHUNK:
+                yield self._chunk()
+
+    def _chunk(self) -> DecodedChunk:
+        frames = np.stack([picture for picture, _ in self.waiting])  # T × (H, W, C) → (T, H, W, C)
+        damaged = np.array([flag for _, flag in self.waiting])
+        times = np.arange(self.tick - len(self.waiting), self.tick) / self.fps
+        self.waiting = []
+        return DecodedChunk(frames, times, damaged)
+
+
+def decode(path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> Decoder:
+    """Return an iterator over the chunks of a file; see `Decoder`."""
+    return Decoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)

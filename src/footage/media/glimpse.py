@@ -1,0 +1,186 @@
+"""A few small pictures out of a clip of any length, for thumbnails, previews and what clips are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.media.decode import Decoder
+from footage.media.pictures import SUFFIXES, PictureDecoder
+from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe, quarter_turn
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+Frames = npt.NDArray[np.uint8]
+
+MOMENTS = 24
+"""Moments that are looked at."""
+SIDE = 192
+"""Pixels of the longer side of a picture, at most."""
+WHOLE = 900
+"""Clips up to this many frames are decoded from first to last; longer ones at their moments only."""
+PIXELS = 1e9
+"""The same for the pixels of all frames: 480 frames of 1920×1080."""
+HELD = 256
+"""Frames that are held of a clip that is decoded from first to last, about."""
+REACH = 48
+"""Frames that are decoded from a key frame on to come to a moment, at most."""
+FASTEST = 240.0
+"""Frames in a second, at most: some recorders write a clock's rate there."""
+USUAL = 25.0
+"""Frames in a second where the file does not say."""
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What a clip is, and some of its frames."""
+
+    info: VideoInfo
+    """What the file says of itself."""
+    frames: int
+    """Number of frames: counted, or of a long clip told by the file."""
+    fps: float
+    """Frames in a second; 0 for a single picture."""
+    pictures: Frames
+    """At moments evenly spread from the first frame to the last, uint8 (M, H, W, 3), of at most `SIDE` pixels."""
+    following: Frames
+    """The frame after each of them (M, H, W, 3); after the last one, itself."""
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.fps if self.fps else 0.0
+
+
+def glimpse(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Glimpse:
+    """Look at a video or a picture in constant memory, and in a time that does not grow with its length.
+
+    Args:
+        path: a file.
+        moments: pictures wanted, at most.
+        side: pixels of their longer side, at most.
+
+    Raises:
+        UnusableMedia: no frame can be had from it.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return _of_picture(path, side)
+    info = probe(path)
+    fps = min(info.fps or USUAL, FASTEST)
+    length = round(info.duration * fps) if info.duration else info.frames
+    size = _size(info.height, info.width, side)
+    if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):
+        shown, after = _sought(path, [t / fps for t in _spread(length, moments)], size)
+        return Glimpse(info, length, fps, shown, after)
+    thinned = _Thinned(HELD)
+    for chunk in Decoder(path, height=size[0], width=size[1], channels=3, fps=fps, fit="stretch"):
+        thinned.add(chunk.frames)
+    return Glimpse(info, thinned.seen, fps, *thinned.pick(moments))
+
+
+def _of_picture(path: Path, side: int) -> Glimpse:
+    """Look at a single picture: a clip of one frame."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            turned = ImageOps.exif_transpose(opened)
+            assert turned is not None
+            height, width, kind = turned.height, turned.width, opened.format or "picture"
+    except Exception as error:  # Pillow raises many kinds for damaged pictures
+        raise UnusableMedia("damaged", str(error) or type(error).__name__) from None
+    rows, columns = _size(height, width, side)
+    decoder = PictureDecoder([path], height=rows, width=columns, channels=3, fps=1.0, fit="stretch")
+    shown = next(iter(decoder)).frames
+    info = VideoInfo(width, height, None, None, kind.lower(), "", 0, False, 1)
+    return Glimpse(info, 1, 0.0, shown, shown)
+
+
+def _size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Return (height, width) of the small picture; small clips are not enlarged."""
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _spread(length: int, moments: int) -> list[int]:
+    """Return which frames are looked at: evenly from the first to the last."""
+    return [int(t) for t in np.linspace(0, length - 1, min(moments, length)).round()]
+
+
+class _Thinned:
+    """Some frames of a video that passes by, each with the one after it, evenly spread, however long it gets.
+
+    Args:
+        most: frames that are kept, about.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.stride, self.seen = most, 1, 0
+        self.kept: dict[int, Frames] = {}
+
+    def add(self, chunk: Frames) -> None:
+        """Take the next frames (T, H, W, C)."""
+        for frame in chunk:
+            if self.seen % self.stride <= 1:
+                self.kept[self.seen] = frame
+            self.seen += 1
+            while len(self.kept) > 2 * self.most:
+                self.stride *= 2
+                self.kept = {t: f for t, f in self.kept.items() if t % self.stride <= 1}
+
+    def pick(self, moments: int) -> tuple[Frames, Frames]:
+        """Return the frames at moments, and those after them, (M, H, W, C) both."""
+        times = [t - t % self.stride for t in _spread(self.seen, moments)]
+        shown = [self.kept[t] for t in times]
+        after = [self.kept.get(t + 1, self.kept[t]) for t in times]
+        return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
+
+
+def _sought(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Frames, Frames]:
+    """Decode two frames at each time, or, where key frames are further apart than `REACH`, before it."""
+    import av
+
+    shown: list[Frames] = []
+    after: list[Frames] = []
+    with open_video(path) as (container, stream):
+        stream.thread_count = 1
+        start = stream.start_time or 0
+        for time in times:
+            assert stream.time_base is not None
+            try:
+                container.seek(start + int(time / stream.time_base), stream=stream, backward=True)
+                pair = _pair(container.decode(stream), start * float(stream.time_base) + time, size)
+            except (av.error.FFmpegError, OSError, ValueError, LookupError):
+                continue  # damage at one moment costs no others
+            if pair:
+                shown.append(pair[0])
+                after.append(pair[-1])
+    if not shown:
+        raise UnusableMedia("zero frames", "no moment of it can be decoded")
+    return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
+
+
+def _pair(frames: Iterator[VideoFrame], time: float, size: tuple[int, int]) -> list[Frames]:
+    """Return the frame that is shown at a time, or the last within reach, and the one after it."""
+    last: VideoFrame | None = None
+    for number, frame in enumerate(frames):
+        if last is not None and (number >= REACH or (frame.time or 0.0) > time + 1e-6):
+            return [_small(last, size), _small(frame, size)]
+        last = frame
+    return [] if last is None else [_small(last, size)]
+
+
+def _small(frame: VideoFrame, size: tuple[int, int]) -> Frames:
+    """Return a frame as uint8 (H, W, 3), turned as it is displayed."""
+    from av.video.reformatter import Interpolation
+
+    turn = quarter_turn(frame)
+    height, width = size if turn in (0, 180) else size[::-1]
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation=Interpolation.AREA)
+    return np.ascontiguousarray(np.rot90(small.to_ndarray(), -turn // 90))

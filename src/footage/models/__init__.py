@@ -1,0 +1,1 @@
+"""Models: architectures, the methods that train them, and what they share."""

@@ -1,0 +1,159 @@
+"""One critic's side of adversarial training: what it is shown, its loss with the penalties, and what it teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from footage.config import ClipConfig, Config, CriticConfig
+from footage.config.tasks import conditions
+from footage.models.adversarial import penalties
+from footage.models.adversarial.discriminators.views import Seen, look, pick
+from footage.models.adversarial.losses import LOSSES
+from footage.models.base import Batch
+
+
+@dataclass
+class Scene:
+    """What a critic sees in one step, of real and of fake clips, in the same places."""
+
+    real: Seen
+    """Of the real clips."""
+    fake: Seen
+    """Of the fakes, with their way back to the generator."""
+    labels: Tensor | None
+    """(N,), those of real and fake alike."""
+
+
+class Adversary:
+    """A critic among others; its network is handed in at each call.
+
+    Args:
+        name: its name in the log.
+        critic: its configuration.
+        config: the whole configuration.
+        clip: shape of what is judged; of translators, with the channels of what clips were made from.
+    """
+
+    def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:
+        self.name, self.critic, self.gan, self.clip = name, critic, config.gan, clip
+        self.loss = LOSSES[config.gan.loss]
+        self.beside = conditions(config.clip, config.net, config.task)
+
+    def scene(self, batch: Batch, reals: Tensor, fakes: Tensor) -> Scene:
+        """Choose what to look at, the same of real and fake clips."""
+        picks = pick(self.critic, self.clip, batch.total, batch.rng)
+        if picks is not None:
+            picks = batch.part(picks).to(reals.device)
+        real, fake = look(self.critic, reals, picks), look(self.critic, fakes, picks)
+        labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each)
+        return Scene(real, fake, labels)
+
+    def learn(self, net: nn.Module, scene: Scene, batch: Batch, strength: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the critic's loss, with `strength` times the penalties, and what to log; there is one pass."""
+        gan, penalised = self.gan, strength > 0
+        exact = penalised and not gan.sigma
+        reals = scene.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))
+        fakes = scene.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
+        verdict = net(torch.cat([reals, fakes]), _twice(scene.labels), _twice(scene.real.gaps))  # 2N ...
+        real, fake = verdict.logits.float().chunk(2)
+        loss = self.loss.critic(real, fake)
+        log = {"loss": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
+        if verdict.classes is not None and scene.labels is not None:
+            named = cross_entropy(verdict.classes.float()[: len(reals)], scene.labels)
+            loss, log["labels"] = loss + named, named.detach()
+        if penalised:
+            for name, (weight, value) in self._penalties(net, scene, batch, reals, fakes, real, fake).items():
+                loss, log[name] = loss + strength * weight * value, value.detach()
+        return loss, {f"{self.name}_{key}": value for key, value in log.items()}
+
+    def _penalties(
+        self, net: nn.Module, scene: Scene, batch: Batch, reals: Tensor, fakes: Tensor, real: Tensor, fake: Tensor
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Return the penalties of this step by name: weight, value."""
+        gan = self.gan
+        found: dict[str, tuple[float, Tensor]] = {}
+        if reals.requires_grad:
+            gradient = self._gradient(real, reals)
+            if gan.r1 and not gan.sigma:
+                found["r1"] = (gan.r1 / 2, penalties.zero_centred(gradient))
+            if gan.temporal:
+                found["temporal"] = (gan.temporal / 2, penalties.temporal(gradient))
+        if fakes.requires_grad:
+            found["r2"] = (gan.r2 / 2, penalties.zero_centred(self._gradient(fake, fakes)))
+        for name, weight, inputs in (("r1", gan.r1, reals), ("r2", gan.r2, fakes)):
+            if gan.sigma and weight:
+                found[name] = (weight / 2, self._finite_difference(net, scene, batch, inputs.detach()))
+        if gan.gradient_penalty:
+            alpha = batch.uniform().repeat_interleave(scene.real.each)
+            mixed = penalties.interpolate(reals.detach(), fakes.detach(), alpha).requires_grad_(True)
+            logits = net(mixed, scene.labels, scene.real.gaps).logits.float()
+            slope = penalties.one_centred(self._gradient(logits, mixed))
+            found["gradient_penalty"] = (gan.gradient_penalty, slope)
+        return found
+
+    def _gradient(self, logits: Tensor, inputs: Tensor) -> Tensor:
+        """Return the gradient that is penalised: with respect to the clip, and not to what it was made from."""
+        return self._of_clip(penalties.critic_gradient(logits, inputs))
+
+    def _of_clip(self, values: Tensor) -> Tensor:
+        """Return values of what is seen, (N, k (C + Cs), ...), 0 in the channels Cs of what a clip was made from."""
+        if not self.beside:
+            return values
+        every = self.clip.channels  # C + Cs; k groups of them where k frames are one picture
+        given = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
+        return values.masked_fill(given.view(-1, *[1] * (values.ndim - 2)), 0.0)
+
+    def _finite_difference(self, net: nn.Module, scene: Scene, batch: Batch, inputs: Tensor) -> Tensor:
+        """Return the finite-difference form of a zero-centred penalty; in float32, where small differences survive."""
+        noise = self._of_clip(batch.normal(scene.real.each, *inputs.shape[1:]).flatten(0, 1))
+        with torch.autocast(inputs.device.type, enabled=False):
+            both = torch.cat([inputs, inputs + self.gan.sigma * noise])
+            here, there = net(both, _twice(scene.labels), _twice(scene.real.gaps)).logits.chunk(2)
+            return penalties.finite_difference(here, there, self.gan.sigma)
+
+    def teach(self, net: nn.Module, scene: Scene) -> Tensor:
+        """Return what the generator is to minimise; the critic's weights are to be frozen."""
+        verdict = net(scene.fake.inputs, scene.labels, scene.fake.gaps)
+        fake = verdict.logits.float()
+        real = fake.detach()  # most losses do not look at it
+        matched: Tensor | float = 0.0
+        if self.loss.paired or self.gan.matching:
+            with torch.no_grad():
+                truth = net(scene.real.inputs, scene.labels, scene.real.gaps)
+            real = truth.logits.float()
+            if self.gan.matching:
+                matched = self.gan.matching * feature_difference(verdict.features, truth.features)
+        loss = self.loss.generator(real, fake) + matched
+        if verdict.classes is not None and scene.labels is not None:
+            loss = loss + cross_entropy(verdict.classes.float(), scene.labels)
+        return self.critic.weight * loss
+
+    @torch.no_grad()
+    def heldout_gap(self, net: nn.Module, scene: Scene, batch: Batch, heldout: Tensor) -> dict[str, Tensor]:
+        """Return how much more real the critic finds training clips than held-out ones, (B, C, T, H, W), in logits.
+
+        Beside the gap between real and fake it tells how much is known by heart (Karras et al. 2020, ADA, eq. 1).
+        """
+        assert batch.heldout is not None
+        unseen = Batch(heldout, batch.heldout[1], torch.Generator().manual_seed(0), len(heldout))
+        shown = self.scene(unseen, heldout, heldout)
+        train = net(scene.real.inputs, scene.labels, scene.real.gaps).logits.mean(dtype=torch.float32)
+        new = net(shown.real.inputs, shown.labels, shown.real.gaps).logits.mean(dtype=torch.float32)
+        return {f"{self.name}_heldout_gap": train - new}
+
+
+# sum_i |D_i(made) - D_i(real)|_1 / N_i over the layers i, here their mean: Wang et al. 2018, eq. 4.
+def feature_difference(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Return how far a critic's features of what was made lie from those of what it should be, stage by stage."""
+    assert made, "this critic does not tell its features"
+    gaps = [(a.float() - b.float()).abs().mean() for a, b in zip(made, real, strict=True)]
+    return torch.stack(gaps).mean()
+
+
+def _twice(value: Tensor | None) -> Tensor | None:
+    return None if value is None else torch.cat([value, value])

@@ -1,0 +1,161 @@
+"""The critics of a method: whose turn it is, what they learn, and what they teach together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer, RMSprop
+
+from footage.config import ClipConfig, Config
+from footage.config.tasks import conditions
+from footage.models.adversarial import augment, penalties
+from footage.models.adversarial.critic_loss import Adversary, Scene
+from footage.models.adversarial.discriminators.critic import make_critic
+from footage.models.adversarial.schedule import penalty_part
+from footage.models.base import Batch, Engine, Sign
+
+WON = 8.0
+"""Gap between the mean logits of real and fake clips above which a critic has won: it tells them apart by e^8."""
+LOGISTIC = ("minimax", "non-saturating", "relativistic")
+"""Losses whose logits are logarithms of odds."""
+LEARNED, APART = 0.8, 2.0
+"""A critic knows the training clips by heart when the held-out gap is more than `LEARNED` of that between real and fake
+clips, and the latter is at least `APART`: below, it is mostly noise."""
+
+
+def critic_names(config: Config) -> list[str]:
+    """Return a name for each critic, from its network or what it sees; a number tells apart those of one name."""
+    plain: list[str] = [critic.sees if critic.net == "conv" else critic.net for critic in config.critics]
+    plain = [name + ("_patch" if critic.patch else "") for name, critic in zip(plain, config.critics, strict=True)]
+    return [name if plain.count(name) == 1 else f"{name}{plain[:i].count(name) + 1}" for i, name in enumerate(plain)]
+
+
+class Panel:
+    """All critics of a configuration, each with its own optimiser, weight and schedule.
+
+    Penalties are lazy, at every n-th of a critic's updates (Karras et al. 2020, appendix B, but the rates and betas
+    stay). The networks stand in a method's `nets`, under the names of `nets` here, where the loop may wrap them.
+
+    Args:
+        config: the whole configuration.
+        labels: number of labels; 0 for an unconditional model.
+        clip: shape of what is judged.
+        width: channels of critics that have no width of their own.
+        judges: what is judged, where a method has several panels; a part of the critics' names.
+    """
+
+    def __init__(self, config: Config, labels: int, clip: ClipConfig, width: int, judges: str = "") -> None:
+        self.config = config
+        self.beside = conditions(config.clip, config.net, config.task)
+        self.nets: dict[str, nn.Module] = {}
+        self.adversaries: dict[str, Adversary] = {}
+        for name, critic in zip(critic_names(config), config.critics, strict=True):
+            name = f"{judges}_{name}" if judges else name
+            self.nets[f"critic_{name}"] = make_critic(critic, clip, critic.width or width, labels, self.beside)
+            self.adversaries[f"critic_{name}"] = Adversary(name, critic, config, clip)
+        self.round = max((critic.steps for critic in config.critics), default=1)
+
+    @property
+    def names(self) -> list[str]:
+        """The critics' names in the log."""
+        return [adversary.name for adversary in self.adversaries.values()]
+
+    @property
+    def cycle(self) -> int:
+        """Steps in which everything happens that happens now and then."""
+        return self.round * self.config.gan.penalty_every if self.adversaries else 1
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The critics' learning rates, by the names of `nets`."""
+        return {name: a.critic.lr or self.config.gan.critic_lr for name, a in self.adversaries.items()}
+
+    def build_optimizers(self, nets: Mapping[str, nn.Module]) -> dict[str, Optimizer]:
+        """Make an optimiser for each critic, as they now stand in a method's `nets`."""
+        return {name: gan_optimizer(self.config, nets[name], rate) for name, rate in self.rates.items()}
+
+    def left(self, number: int) -> int:
+        """Return how many steps there are, after step `number`, to the end of the round, when the generator learns.
+
+        A round has as many steps as the most diligent critic makes; one with k updates makes them in its last k.
+        """
+        return self.round - 1 - number % self.round
+
+    def learn(
+        self,
+        nets: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Optimizer],
+        batch: Batch,
+        shown: tuple[Tensor, Tensor],
+        clips_seen: int,
+        engine: Engine,
+    ) -> tuple[dict[str, Scene], dict[str, Tensor]]:
+        """Update the critics whose turn it is, by real clips and fakes; return what they saw, and what to log."""
+        config = self.config
+        number = clips_seen // batch.total
+        left = self.left(number)
+        chance = augment.probability(config.augment, clips_seen)
+        reals, fakes = (self.augmented(clips, batch, chance) for clips in shown)
+        log: dict[str, Tensor] = {}
+        scenes: dict[str, Scene] = {}
+        for name, adversary in self.adversaries.items():
+            steps = adversary.critic.steps
+            if left >= steps:
+                continue
+            scenes[name] = adversary.scene(batch, reals, fakes)
+            updates = number // self.round * steps + steps - 1 - left  # this critic's own, so far
+            penalised = updates % config.gan.penalty_every == 0
+            strength = config.gan.penalty_every * penalty_part(config.gan, clips_seen) if penalised else 0.0
+            loss, said = adversary.learn(nets[name], scenes[name], batch, strength)
+            optimizers[name].zero_grad(set_to_none=True)
+            engine.backward(loss)
+            optimizers[name].step()
+            if config.gan.clip_weights:
+                penalties.clip_weights_(nets[name], config.gan.clip_weights)
+            log |= said
+        return scenes, log
+
+    def augmented(self, clips: Tensor, batch: Batch, chance: float) -> Tensor:
+        """Change clips at random, each in its own way; reals and fakes have the same chances."""
+        if chance == 0:
+            return clips
+        drawn = augment.draw(self.config.augment, chance, batch.total, batch.rng)
+        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips, self.beside)
+
+    def teach(self, bare: Mapping[str, nn.Module], scenes: Mapping[str, Scene]) -> Tensor:
+        """Return what the generator is to minimise; the critics' weights are to be frozen."""
+        losses = [self.adversaries[name].teach(bare[name], scene) for name, scene in scenes.items()]
+        return torch.stack(losses).sum()
+
+    def heldout_gaps(
+        self, bare: Mapping[str, nn.Module], scenes: Mapping[str, Scene], batch: Batch, heldout: Tensor
+    ) -> dict[str, Tensor]:
+        """Return how much more real each critic finds training clips than held-out ones."""
+        log: dict[str, Tensor] = {}
+        for name, scene in scenes.items():
+            log |= self.adversaries[name].heldout_gap(bare[name], scene, batch, heldout)
+        return log
+
+    def judge(self, row: Mapping[str, float]) -> list[Sign]:
+        """Tell when a critic separates real from fake clips so well that the generator learns nothing, or overfits."""
+        signs = []
+        for name in self.names:
+            gap = row.get(f"{name}_real", 0.0) - row.get(f"{name}_fake", 0.0)
+            if gap >= WON and self.config.gan.loss in LOGISTIC:
+                text = f"the critic of {name} has won (its logits for real and fake lie {gap:.1f} apart)"
+                signs.append(Sign("critic won", text))
+            known = row.get(f"{name}_heldout_gap", 0.0)
+            if gap >= APART and known >= LEARNED * gap:
+                text = f"the critic of {name} knows the training clips by heart (held-out gap {known:.1f} of {gap:.1f})"
+                signs.append(Sign("learned by heart", text))
+        return signs
+
+
+def gan_optimizer(config: Config, net: nn.Module, rate: float) -> Optimizer:
+    """Make the optimiser of a network that learns from critics, or is one."""
+    gan = config.gan
+    if gan.optimizer == "adam":
+        return Adam(net.parameters(), rate, betas=(gan.beta1, gan.beta2), fused=True)
+    return RMSprop(net.parameters(), rate, alpha=gan.beta2, foreach=True)

@@ -1,0 +1,162 @@
+"""Generative adversarial training: any generator against any number of critics.
+
+The loss, its penalties and the augmentation are common to all critics. The fakes' labels are those of the real clips
+beside them, hence the data's marginal. Fakes are made once a step, for every critic and for the generator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from footage.config import Config
+from footage.models.adversarial import augment, penalties
+from footage.models.adversarial.critic_loss import Scene
+from footage.models.adversarial.critics import Panel, gan_optimizer
+from footage.models.adversarial.schedule import anneal
+from footage.models.base import Batch, Engine, Sampler, Sign
+from footage.models.ema import MovingAverage
+from footage.models.generators.conv3d import Conv3dGenerator
+from footage.models.generators.mlp import MlpGenerator
+from footage.models.generators.recurrent import RecurrentGenerator
+from footage.models.generators.samplers import FixedSampler, RollingSampler
+from footage.models.generators.stream.network import StreamGenerator
+from footage.models.generators.stream.sampler import StreamSampler
+from footage.models.layers import Generator, Made, learn_levels
+
+GENERATORS: dict[str, type[Generator]] = {
+    "mlp": MlpGenerator,
+    "conv3d": Conv3dGenerator,
+    "recurrent": RecurrentGenerator,
+    "stream": StreamGenerator,
+}
+"""Every generator, by the `kind` of its configuration."""
+
+
+class Gan:
+    """A generator and its critics; see `footage.models.base.Method`.
+
+    Args:
+        config: the whole configuration.
+        labels: number of labels; 0 for an unconditional model.
+    """
+
+    remedies: Mapping[str, str] = {
+        "critic won": "a penalty (--gan.r1), or ten times as much of it, half of --gan.critic-lr, or more clips",
+        "learned by heart": "--augment.probability 0.3, a larger --gan.r1, or more clips",
+        "grey": "a lower --gan.lr, or start again with another --train.seed",
+        "frozen": "train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
+        "collapsed": "a larger --train.batch-size, ten times --gan.r1, or a lower --gan.lr",
+        "periodic": "--gan.periodicity avoid, or train longer",
+        "sticking": "--augment.probability 0.3 with --augment.translation, or train longer",
+        "diverged": "lower --gan.lr and --gan.critic-lr, or give --train.precision fp32",
+    }
+
+    def __init__(self, config: Config, labels: int) -> None:
+        self.config = config
+        nets = self.sampling_nets(config, labels)
+        self.averages = {name: MovingAverage(net, config.gan.ema) for name, net in nets.items()}
+        generator = nets["generator"]
+        assert isinstance(generator, Generator)
+        self.shapes = generator.noise(config.clip.frames)
+        self.panel = Panel(config, labels, config.clip, config.net.width)
+        self.nets = nn.ModuleDict(nets | self.panel.nets)
+        self.optimizers: dict[str, Optimizer] = {}
+        self.cycle = self.panel.cycle
+        names = self.panel.names
+        self.curves: Mapping[str, tuple[str, ...]] = {
+            "Losses": ("generator_loss", *(f"{name}_loss" for name in names)),
+            "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
+            "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
+        }
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
+        learn_levels(batches, self.nets, *(average.module for average in self.averages.values()))
+
+    def build_optimizers(self) -> None:
+        """Make an optimiser for each network."""
+        self.optimizers["generator"] = gan_optimizer(self.config, self.nets["generator"], self.config.gan.lr)
+        self.optimizers |= self.panel.build_optimizers(dict(self.nets))
+
+    def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
+        """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes."""
+        rates = {"generator": self.config.gan.lr} | self.panel.rates
+        anneal(self.config.gan, ((self.optimizers[name], rate) for name, rate in rates.items()), clips_seen)
+        last = self.panel.left(clips_seen // batch.total) == 0
+        made = self._make(batch, learning=last)
+        shown = (batch.clips, made.clips)
+        scenes, log = self.panel.learn(dict(self.nets), self.optimizers, batch, shown, clips_seen, engine)
+        if last:
+            chance = augment.probability(self.config.augment, clips_seen)
+            heldout = None if batch.heldout is None else self.panel.augmented(batch.heldout[0], batch, chance)
+            log |= self._generator_step(batch, scenes, made, heldout, engine)
+            done = batch.total * self.panel.round
+            self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
+        return log
+
+    def _make(self, batch: Batch, learning: bool) -> Made:
+        """Make as many fakes as there are real clips, with their labels."""
+        shapes = self.shapes
+        noise = {name: batch.normal(*shape) for name, shape in shapes.items()}
+        with torch.set_grad_enabled(learning):
+            made: Made = self.nets["generator"](noise, batch.labels)
+        return made
+
+    def _generator_step(
+        self, batch: Batch, scenes: Mapping[str, Scene], made: Made, heldout: Tensor | None, engine: Engine
+    ) -> dict[str, Tensor]:
+        log: dict[str, Tensor] = {}
+        with contextlib.ExitStack() as frozen:
+            bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in scenes}
+            loss = made.penalty + self._periodicity(batch.clips, made.clips, engine) + self.panel.teach(bare, scenes)
+            self._update("generator", loss, engine)
+            if heldout is not None:
+                log = self.panel.heldout_gaps(bare, scenes, batch, heldout)
+        return log | {"generator_loss": loss.detach()}
+
+    def _periodicity(self, reals: Tensor, fakes: Tensor, engine: Engine) -> Tensor | float:
+        """Return the weighted penalty on motion that repeats itself, or does not close its loop."""
+        gan = self.config.gan
+        if gan.periodicity == "none":
+            return 0.0
+        if gan.periodicity == "loop":
+            return gan.periodicity_weight * penalties.loop(fakes.float(), gan.period)
+        real = engine.mean(penalties.motion_autocorrelation(reals).mean(dim=0))
+        mine = penalties.motion_autocorrelation(fakes.float()).mean(dim=0)
+        whole = engine.mean(mine) + mine - mine.detach()  # the mean over all processes, with this one's gradient
+        return gan.periodicity_weight * penalties.avoid_period(whole, real)
+
+    def _update(self, name: str, loss: Tensor, engine: Engine) -> None:
+        self.optimizers[name].zero_grad(set_to_none=True)
+        engine.backward(loss)
+        self.optimizers[name].step()
+
+    def judge(self, row: Mapping[str, float]) -> list[Sign]:
+        """Tell when a critic has won, or knows the training clips by heart."""
+        return self.panel.judge(row)
+
+    def sampler(self) -> Sampler:
+        """Return a sampler of the averaged generator."""
+        return self.sampler_of(self.config, {name: average.module for name, average in self.averages.items()})
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build the generator, untrained."""
+        kind: Callable[..., Generator] = GENERATORS[config.net.kind]
+        return {"generator": kind(config.clip, config.net, labels)}
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the generator."""
+        generator = nets["generator"]
+        if isinstance(generator, RecurrentGenerator):
+            return RollingSampler(config.clip, generator)
+        if isinstance(generator, StreamGenerator):
+            return StreamSampler(config.clip, generator)
+        assert isinstance(generator, Generator)
+        return FixedSampler(config.clip, generator)

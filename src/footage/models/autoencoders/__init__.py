@@ -1,0 +1,1 @@
+"""Networks that code clips and decode them again."""

@@ -1,0 +1,233 @@
+"""Video VAE: clips are coded so that they can be decoded again, and codes drawn at random give new clips.
+
+The evidence lower bound is maximised, E_q log p(x|z) - beta KL(q(z|x) || N(0, 1)), both parts summed over a clip. For
+the optimiser, both are then divided by the number of values in a clip, which leaves beta's meaning alone.
+
+Two hybrids. With critics, some judge what is reconstructed, and others, of their own, what is decoded from the prior
+(VAE-GAN as in SAVP, Lee et al. 2018). Or a GAN learns the distribution of the codes, beside the VAE: its critics judge
+latent volumes, and teach the VAE nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool3d
+
+from footage.config import ClipConfig, Config, VaeConfig
+from footage.config.tasks import VAE_TIME, latent_clip
+from footage.metrics.fidelity import clip_psnr
+from footage.models.autoencoders.latent import LatentGenerator
+from footage.models.autoencoders.likelihood import gaussian_nll, standard_kl, with_free_bits
+from footage.models.autoencoders.vae import Coded, Vae
+from footage.models.base import Batch, Sampler, Wish
+from footage.models.causal import Memory
+from footage.models.generators.directions import shifts
+from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, walk
+from footage.models.layers import learn_levels
+from footage.models.supervised import Learner, Lesson
+
+POOLED = (2, 2, 2)
+"""Frames, height and width that latent means are averaged down to in an embedding."""
+
+
+class VideoVae(Learner):
+    """A VAE, critics where there are any, and a prior of its own where one is asked for; see `base.Method`."""
+
+    adversarial = ("prior",)
+
+    def __init__(self, config: Config, labels: int) -> None:
+        super().__init__(config, labels)
+        vae = self.nets["generator"]
+        assert isinstance(vae, Vae)
+        self.shape = vae.shape
+        own = {
+            "Negative log-likelihood of a clip, nats": ("nll", "heldout_nll"),
+            "Divergence of a clip's code from the prior, nats": ("kl", "heldout_kl"),
+            "Reconstruction, peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
+        }
+        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
+
+    @classmethod
+    def judges_of(cls, config: Config) -> tuple[str, ...]:
+        """Return what is judged: latent volumes, or clips that are decoded from posterior and prior, or nothing."""
+        if _learns_prior(config):
+            return ("latent",)
+        return ("posterior", "prior") if config.critics else ()
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell all networks that see pixels the levels of real clips, (B, C, T, H, W) each."""
+        blind = {"prior", *(self.panels["latent"].nets if "latent" in self.panels else ())}
+        nets = [net for name, net in self.nets.items() if name not in blind]
+        averages = [average.module for name, average in self.averages.items() if name not in blind]
+        learn_levels(batches, *nets, *averages)
+
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Code clips and decode them; where there is somebody to judge them, make new clips or codes too."""
+        clips, config = batch.clips, self.config
+        noise = batch.normal(*self.shape)
+        drawn = batch.normal(*self.shape) if judged and "prior" in self.panels else None
+        coded: Coded = self.nets["generator"](clips, noise, drawn)
+        nll = gaussian_nll(clips, coded.clips, coded.output_log_variance).mean()
+        divergence = standard_kl(coded.mean, coded.log_variance)  # B c
+        paid = with_free_bits(divergence, config.kl.free_bits, math.prod(self.shape[1:])).mean()
+        ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
+        loss = (nll + config.kl.beta * ramp * paid) / math.prod(clips.shape[1:])
+        log = {
+            "nll": nll.detach(),
+            "kl": divergence.detach().sum(dim=1).mean(),
+            "psnr": clip_psnr(coded.clips.detach(), clips).mean(),
+        }
+        shown_to = {}
+        if judged and "posterior" in self.panels:
+            shown_to["posterior"] = (clips, coded.clips)
+        if coded.sample is not None:
+            shown_to["prior"] = (clips, coded.sample)
+        if judged and "latent" in self.panels:
+            made = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
+            shown_to["latent"] = (coded.mean.detach(), made.clips.to(clips.dtype))
+        return Lesson(loss, log, shown_to)
+
+    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+        """Return held-out clips; none for critics of latent volumes, which the VAE itself has made."""
+        return None if judged == "latent" else super().heldout_clips(batch, judged)
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build the VAE, and the generator of its codes where one is asked for, untrained."""
+        net = _net(config)
+        nets: dict[str, nn.Module] = {"generator": Vae(config.clip, net)}
+        if _learns_prior(config):
+            nets["prior"] = LatentGenerator(latent_clip(config.clip, net), net, labels)
+        return nets
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the VAE and, where there is one, the generator of its codes."""
+        vae, prior = nets["generator"], nets.get("prior")
+        assert isinstance(vae, Vae) and (prior is None or isinstance(prior, LatentGenerator))
+        return VaeSampler(config.clip, vae, prior)
+
+
+def _net(config: Config) -> VaeConfig:
+    assert isinstance(config.net, VaeConfig)
+    return config.net
+
+
+def _learns_prior(config: Config) -> bool:
+    return _net(config).prior == "gan"
+
+
+class VaeSampler:
+    """New clips, and clips coded and decoded: see `Generates`, `Converts` and `Encodes` in `footage.models.base`.
+
+    From independent codes, videos roll on for ever, four frames a segment; a prior of its own gives whole clips. Both
+    run in constant memory.
+    """
+
+    given = 0
+
+    def __init__(self, clip: ClipConfig, vae: Vae, prior: LatentGenerator | None) -> None:
+        self.clip = self.source = clip
+        self.vae, self.prior = vae.eval(), None if prior is None else prior.eval()
+        self.endless = prior is None
+        self.hop = VAE_TIME if prior is None else clip.frames - overlap(clip.frames)
+        self.classes = 0 if prior is None else classes(prior)
+        self.sliders = 0 if prior is None else prior.size
+        self.device = next(vae.parameters()).device
+
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield segments (B, C, T, H, W) for ever; see `footage.models.base.Generates`."""
+        return self._rolling(wishes) if self.prior is None else self._walking(wishes, self.prior)
+
+    def _rolling(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield four frames at a time: the decoder remembers, and each latent frame is drawn when it is needed.
+
+        Where a wish says into what, the draws go over from those of the one seed to those of the other.
+        """
+        channels, _, height, width = self.vae.shape
+        rngs = [draws_of(wish.seed) for wish in wishes]
+        ends = [draws_of(wish.seed if wish.to_seed is None else wish.to_seed) for wish in wishes]
+        ways = torch.tensor([max(1, wish.frames - VAE_TIME) for wish in wishes])
+        goes = torch.tensor([wish.to_seed is not None for wish in wishes])
+        memory: Memory = {}
+        done = 0
+        while True:
+            place = torch.where(goes, (done / ways).clamp(max=1), 0.0).view(-1, 1, 1, 1, 1)
+            start, end = (more(source, channels, 1, height, width) for source in (rngs, ends))  # B c 1 h w
+            yield self._decoded(between(start, end, place), memory)
+            done += VAE_TIME
+
+    def _walking(self, wishes: Sequence[Wish], prior: LatentGenerator) -> Iterator[Tensor]:
+        """Yield whole clips, each from the next codes of a walk."""
+        shift = shifts(prior, wishes, prior.size)
+        for z, label in walk(wishes, prior.size, hop=self.hop, length=self.clip.frames):
+            with torch.inference_mode():
+                made = prior({"z": (z + shift).to(self.device)}, None if label is None else label.to(self.device)).clips
+            yield self._decoded(made)
+
+    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+        """Code and decode a video, chunks (B, C, t, H, W), of any lengths; nothing is random in it."""
+        coding: Memory = {}
+        decoding: Memory = {}
+        for frames, kept in _in_fours(chunks):
+            yield self._decoded(self._coded(frames, coding), decoding)[:, :, :kept]
+
+    def sources(self, clips: Tensor) -> Tensor:
+        """Return the clips: they are their own source."""
+        return clips
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """Return the latent means of clips (B, C, T, H, W), averaged over octants: (B, 8 c)."""
+        return adaptive_avg_pool3d(self._coded(_filled(clips)), POOLED).flatten(1).clone()  # B c 2 2 2 -> B (8 c)
+
+    def interpolate(self, a: Tensor, b: Tensor, places: Iterable[float]) -> Iterator[Tensor]:
+        """Yield (C, T, H, W) between the means of two clips (1, C, T, H, W); see `base.Encodes`."""
+        first, last = self._coded(_filled(a)), self._coded(_filled(b))
+        for place in places:
+            yield self._decoded(torch.lerp(first, last, place))[0, :, : a.shape[2]]
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Show real clips (B, C, T, H, W) decoded again, and new ones; see `footage.models.base.Sampler`."""
+        length = reals.shape[2]
+        made: list[Tensor] = []
+        for segment in self.segments(previewed(len(reals), labels, self.classes)):
+            made.append(segment)
+            if sum(part.shape[2] for part in made) >= length:
+                break
+        again = self._decoded(self._coded(_filled(reals)))[:, :, :length]
+        return {"reconstruction": again, "sample": torch.cat(made, dim=2)[:, :, :length], "real": reals}
+
+    @torch.inference_mode()
+    def _coded(self, clips: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the latent means of clips whose length is a multiple of 4."""
+        return self.vae.encode(clips.to(self.device), memory)[0]
+
+    @torch.inference_mode()
+    def _decoded(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the clips of latent volumes, in [-1, 1]."""
+        return self.vae.decode(latents.to(self.device), memory).float().clamp(-1, 1)
+
+
+def _filled(frames: Tensor) -> Tensor:
+    """Repeat the last frame until the length of (B, C, T, H, W) is a multiple of 4."""
+    return torch.cat([frames, frames[:, :, -1:].expand(-1, -1, -frames.shape[2] % VAE_TIME, -1, -1)], dim=2)
+
+
+def _in_fours(chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, int]]:
+    """Cut a video anew, into four frames at a time, however it comes; the last are filled up.
+
+    Yields:
+        (B, C, 4, H, W), and how many of these frames are the video's.
+    """
+    rest: Tensor | None = None
+    for chunk in chunks:
+        rest = chunk if rest is None else torch.cat([rest, chunk], dim=2)
+        while rest.shape[2] >= VAE_TIME:
+            yield rest[:, :, :VAE_TIME], VAE_TIME
+            rest = rest[:, :, VAE_TIME:]
+    if rest is not None and rest.shape[2]:
+        yield _filled(rest), rest.shape[2]

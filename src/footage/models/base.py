@@ -1,0 +1,315 @@
+"""The contract of a training method: networks, one training step, a sampler.
+
+The training loop and the samplers know a method through this file alone. `backward` and `frozen` are handed in by an
+`Engine`, so that methods never import the training library, and tests pass `PlainEngine`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from footage.config import ClipConfig, Config
+from footage.config.checks import require
+from footage.models.ema import MovingAverage
+from footage.models.signs import Sign as Sign
+
+
+@dataclass
+class Batch:
+    """What one training step gets."""
+
+    clips: Tensor
+    """Real clips, (B, C, T, H, W), float in [-1, 1], on the training device."""
+    labels: Tensor | None
+    """Class of each clip, (B,), int64, or None for an unconditional model."""
+    rng: torch.Generator
+    """Source of every random draw of the step, on the CPU and the same in every process: each draws for the whole
+    batch and takes its part, so that neither the device nor the number of processes changes anything."""
+    total: int
+    """Clips in this step over all processes."""
+    first: int = 0
+    """Place of the first of `clips` among them."""
+    heldout: tuple[Tensor, Tensor | None] | None = None
+    """Now and then, clips and labels that are never trained on, as many as `clips`."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw standard normal numbers for each clip, (B, *shape), on the clips' device."""
+        return self.part(torch.randn(self.total, *shape, generator=self.rng)).to(self.clips.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers from 0 to 1 for each clip, (B, *shape), on the clips' device."""
+        return self.part(torch.rand(self.total, *shape, generator=self.rng)).to(self.clips.device)
+
+    def part(self, whole: Tensor) -> Tensor:
+        """Take this process's part of what was drawn for the whole batch, (total, ...) -> (B, ...)."""
+        return whole[self.first : self.first + len(self.clips)]
+
+
+class Engine(Protocol):
+    """What the loop lends to a training step."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar."""
+
+    def frozen(self, net: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
+        """Give the bare network; within the block its weights get no gradients, and no process waits for any."""
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over all processes, without gradient."""
+
+
+class PlainEngine:
+    """The engine of a single process without a training library."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def frozen(self, net: nn.Module) -> Iterator[nn.Module]:
+        """Switch the weights' gradients off within the block."""
+        net.requires_grad_(False)
+        try:
+            yield net
+        finally:
+            net.requires_grad_(True)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the value: there is one process."""
+        return value.detach()
+
+
+@dataclass(frozen=True)
+class Course:
+    """The way of a video through a model's time, which is counted in frames as the model was trained on them.
+
+    Only models that are `Streams` can take another way than the plain one.
+    """
+
+    start: float = 0.0
+    """Where in the model's time the video begins."""
+    rate: float = 1.0
+    """Frames of the model's time from one frame of the video to the next; 0.25 is four times slower."""
+    loop: float = 0.0
+    """Time after which motion comes back to where it was and begins again, for ever; 0 for none."""
+    motion_seed: int | None = None
+    """Seed of the motion; None for that of the content."""
+    strength: float = 1.0
+    """What motion's noise is multiplied by."""
+    truncation: float = 1.0
+    """What the content code is multiplied by."""
+    drift: float = 0.0
+    """Time constant with which content wanders; 0 for content that stays."""
+    between: bool = False
+    """Whether motion, too, ends as that of `Wish.to_seed` begins, so that its first frame is the video's last."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("start", self.start), ("loop", self.loop), ("drift", self.drift)):
+            require(0 <= value < math.inf, name, value, "give at least 0")
+        require(0 < self.rate < math.inf, "rate", self.rate, "give a number above 0")
+        for name, value in (("strength", self.strength), ("truncation", self.truncation)):
+            require(0 <= value < math.inf, name, value, "give at least 0; 1 is as trained")
+        require(self.motion_seed is None or self.motion_seed >= 0, "motion_seed", self.motion_seed, "give at least 0")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one video is to show."""
+
+    seed: int
+    """Everything random in it follows from this number."""
+    label: tuple[float, ...] | None = None
+    """Weight of each label; one of them 1 for a single label; None for an unconditional model."""
+    to_seed: int | None = None
+    """Seed whose content it changes into; None to stay."""
+    to_label: tuple[float, ...] | None = None
+    """Labels that it changes into; None to stay."""
+    frames: int = 0
+    """Frames over which it changes."""
+    sliders: tuple[tuple[int, float], ...] = ()
+    """Numbers of latent sliders and how far each is moved, in standard deviations; see `methods.directions`."""
+    course: Course = Course()
+    """Its way through the model's time."""
+
+
+class Sampler(Protocol):
+    """A trained model, ready to give clips. It holds the averaged weights only.
+
+    What it gives them from is told by what else it is: a `Generates`, a `Predicts`, a `Converts`, or several of them.
+    """
+
+    clip: ClipConfig
+    """Shape of the clips that it was trained on."""
+    device: torch.device
+    """Where it computes."""
+    given: int
+    """Frames at the beginning of what `preview` shows that are real, and are not to be judged; 0 for most."""
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Show what the model does, for real clips (B, C, T, H, W) and their labels (B,).
+
+        Returns:
+            What stands beside each other on a sheet, by name, (B, C, T, H, W) in [-1, 1] each. The first is what the
+            model has made, and is to be judged; the i-th of generated clips has seed i.
+        """
+
+
+@runtime_checkable
+class Generates(Sampler, Protocol):
+    """A model that makes clips from nothing but a seed and a label."""
+
+    endless: bool
+    """Whether successive segments continue one another without a seam."""
+    hop: int
+    """Frames from the beginning of a segment to that of the next."""
+    classes: int
+    """Number of labels that it knows; 0 for an unconditional model."""
+    sliders: int
+    """Number of latent sliders, the one that changes most first; 0 where no code stays for a whole clip."""
+
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each wish.
+
+        A row depends on its own wish only. Where `endless` is false, each segment is a clip by itself, and the next
+        one is its neighbour in latent space.
+        """
+
+
+@runtime_checkable
+class Streams(Generates, Protocol):
+    """A model whose frames are a function of time: it can begin anywhere, go at any rate, and come back in a loop."""
+
+    shot: int
+    """Frames of the model's time after which another shot begins; 0 for motion that goes on for ever."""
+
+    def segments(self, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
+        """Yield segments as `Generates` does, of `chunk` frames each, and with regard to each wish's `course`."""
+
+
+@runtime_checkable
+class Predicts(Sampler, Protocol):
+    """A model that continues clips."""
+
+    past: int
+    """Frames that it is given."""
+    certain: bool
+    """Whether there is one future only; else each seed gives another."""
+
+    def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """Yield the frames that follow `past`, (B, C, P, H, W), for ever, in chunks (B, C, t, H, W) in [-1, 1].
+
+        Row i depends on the i-th past and the i-th seed only. Memory is constant.
+        """
+
+
+@runtime_checkable
+class Converts(Sampler, Protocol):
+    """A model that turns a picture or a clip into another: a translator, or an autoencoder."""
+
+    source: ClipConfig
+    """Shape of what it is given; frames is 1 for a picture, out of which a whole clip is made."""
+
+    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+        """Turn a video, chunks (1, C, t, H, W) in [-1, 1], into another, chunk by chunk, in constant memory.
+
+        The result does not depend on how the video is cut into chunks. From a picture (1, C, 1, H, W), frames are made
+        for ever, or as many as are asked for.
+        """
+
+    def sources(self, clips: Tensor) -> Tensor:
+        """Return what the model is given in training, for clips (B, C, T, H, W) as they stand in the data."""
+
+
+@runtime_checkable
+class Enlarges(Converts, Protocol):
+    """A model that makes the frames of a video larger, whatever their size."""
+
+    scale: int
+    """How many times as high and wide they become."""
+    past: int
+    """Frames before the one that is enlarged that are looked at."""
+
+    def enlarge(self, windows: Tensor, tile: int = ..., bf16: bool = ...) -> Tensor:
+        """Enlarge the frames of (B, C, T, h, w) that have a whole window: (B, C, t, s h, s w) in [-1, 1]."""
+
+    def stream(self, chunks: Iterable[Tensor], tile: int = ..., bf16: bool = ...) -> Iterator[Tensor]:
+        """Yield a video's enlarged frames, as many as there are, for chunks (B, C, t, h, w) in [-1, 1].
+
+        The result does not depend on how the video is cut into chunks.
+
+        Args:
+            chunks: the video.
+            tile: longest side of what is enlarged at once, in pixels of the small frames.
+            bf16: whether the convolutions are made in that precision.
+        """
+
+
+@runtime_checkable
+class Encodes(Sampler, Protocol):
+    """A model that has a code for every clip."""
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """Return a short vector for each clip (B, C, T, H, W): (B, D). Clips that look alike have vectors alike."""
+
+    def interpolate(self, a: Tensor, b: Tensor, places: Iterable[float]) -> Iterator[Tensor]:
+        """Yield clips (C, T, H, W) in [-1, 1] on the straight line between the codes of two clips, one at a time.
+
+        Args:
+            a: the first, (1, C, T, H, W), as its code is decoded.
+            b: the last, the same shape.
+            places: of the clips on the line, from 0, the first, to 1, the last.
+        """
+
+
+class Method(Protocol):
+    """A way to train. One object holds the networks and their optimisers; `step` is one update of them."""
+
+    nets: nn.ModuleDict
+    """Everything that is trained. The loop may replace entries by wrapped ones before `build_optimizers`."""
+    averages: dict[str, MovingAverage]
+    """Averaged networks: what sampling needs, by the names of `sampling_nets`."""
+    optimizers: dict[str, Optimizer]
+    """Filled by `build_optimizers`. The loop may replace entries by wrapped ones."""
+    remedies: Mapping[str, str]
+    """What usually helps against a sign, by its kind; `diverged` among them."""
+    cycle: int
+    """Steps in which everything happens that happens now and then."""
+    curves: Mapping[str, tuple[str, ...]]
+    """What to plot: title -> names of logged figures."""
+
+    def __init__(self, config: Config, labels: int) -> None:
+        """Make the networks of a configuration, for a number of labels; 0 for an unconditional model."""
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Look at some real clips, batches of (B, C, T, H, W), before the first step of a new run."""
+
+    def judge(self, row: Mapping[str, float]) -> list[Sign]:
+        """Look for signs of trouble in the mean logged figures of the last few hundred clips."""
+
+    def build_optimizers(self) -> None:
+        """Make the optimisers of the networks as they now stand in `nets`."""
+
+    def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
+        """Make one update from one batch, `clips_seen` clips into the run; return what to log, detached scalars.
+
+        `clips_seen` counts the clips of all processes before this step.
+        """
+
+    def sampler(self) -> Sampler:
+        """Return a sampler of the averaged weights as they are now."""
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build, untrained, only the networks that a sampler needs."""
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the networks of `sampling_nets`, in their present state."""

@@ -1,0 +1,281 @@
+"""Models and resumable states on disk. Nothing that is loaded can run code.
+
+A model folder is what a user shares: `model.json` (what it is), `weights-….safetensors` (averaged), `README.md`.
+A state file is what resuming needs: networks, averages, optimisers, counters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from footage import __version__, files
+from footage.config import Config, from_json, to_json
+from footage.config.tasks import USES, slider_count
+from footage.errors import ConfigError, ModelError
+from footage.models.base import Method, Sampler
+from footage.models.methods import METHODS
+
+SCHEMA = 1
+"""Version of the model folder. A higher number than ours is refused."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is: the content of `model.json`, apart from its digest."""
+
+    name: str
+    """Name of the model."""
+    config: Config
+    """The complete configuration that it was trained with."""
+    labels: tuple[str, ...]
+    """Its classes; empty for an unconditional model."""
+    label_shares: tuple[float, ...]
+    """How often each class stands in the training clips; sums to 1."""
+    fps: float
+    """Frames in a second of its clips."""
+    dataset: str
+    """Name of the data set that it learned from."""
+    dataset_hash: str
+    """Content hash of that data set."""
+    clips_seen: int
+    """Training clips that it has seen."""
+    weights: str = ""
+    """File name of the weights."""
+    weights_sha256: str = ""
+    """SHA-256 of that file."""
+    made_by: str = f"footage {__version__}"
+    """Program and version that wrote it."""
+    schema: int = SCHEMA
+    """Version of the format."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Free to use; ignored by footage."""
+
+
+def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
+    """Write a model folder, so that at every moment `model.json` names weights that are there and whole."""
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, average in method.averages.items()
+        for key, value in average.module.state_dict().items()
+    }
+    return write_model(folder, info, tensors)
+
+
+def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) -> ModelInfo:
+    """Write a model folder from its tensors by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = serialize(dict(tensors))
+    digest = hashlib.sha256(content).hexdigest()
+    final = folder / f"weights-{digest[:12]}.safetensors"
+    files.write_bytes(final, content)
+    info = ModelInfo(**{**vars(info), "weights": final.name, "weights_sha256": digest})
+    value = {**asdict(info), "config": to_json(info.config), "labels": list(info.labels)}
+    value["label_shares"] = list(info.label_shares)
+    files.write_json(folder / "model.json", {**value, "digest": files.json_digest(value)})
+    files.write_text(folder / "README.md", _card(info))
+    for other in folder.glob("weights*.safetensors"):
+        if other != final:
+            other.unlink()
+    return info
+
+
+def _card(info: ModelInfo) -> str:
+    clip, use = info.config.clip, USES[info.config.method]
+    colours = "RGB" if clip.channels == 3 else "grey"
+    labels = ", ".join(info.labels) or "none: the model is unconditional"
+    count = slider_count(info.config.method, vars(info.config.net))
+    sliders = (
+        f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
+    )
+    return f"""# {info.name}
+
+{use.what}, made with {info.made_by}.
+
+| | |
+|---|---|
+| preset | {info.config.preset} |
+| clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
+| labels | {labels} |{sliders}
+| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
+| clips seen | {info.clips_seen:,} |
+| weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
+
+Use it with `footage {use.verbs[0]} {use.example}`.
+The folder holds JSON and safetensors only: loading it runs no code.
+What it makes resembles what it was trained on; check the rights to that before you publish.
+"""
+
+
+def read_info(folder: Path | str) -> ModelInfo:
+    """Read and check `model.json`.
+
+    Raises:
+        ModelError: it is missing, not JSON, altered, or of a newer version.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f'"{folder}" is not a model (it has no model.json)',
+            'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models',
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+        raise ModelError(f"{path} does not describe a model", "fetch the model again")
+    if value["schema"] > SCHEMA:
+        made_by = f"{value.get('made_by', 'a newer footage')}"
+        raise ModelError(
+            f"{path} has format {value['schema']} (made by {made_by}), this is footage {__version__} "
+            f"and reads up to format {SCHEMA}",
+            "upgrade footage",
+        )
+    digest = value.pop("digest", None)
+    if digest != files.json_digest(value):
+        raise ModelError(f"{path} was altered after it was written (its digest differs)", "fetch the model again")
+    try:
+        config = from_json(Config, value.pop("config"))
+        labels, shares = tuple(value.pop("labels")), tuple(value.pop("label_shares"))
+        return ModelInfo(config=config, labels=labels, label_shares=shares, **value)
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} does not describe a model ({error})", "fetch the model again") from None
+
+
+def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Sampler, ModelInfo]:
+    """Load a model folder: check every hash, name and shape, then build its sampler on `device`.
+
+    Raises:
+        ModelError: something is missing, damaged, tampered with or of a newer version.
+    """
+    info = read_info(folder)
+    path = Path(folder) / info.weights
+    tensors = _read_weights(Path(folder), info)
+    method = METHODS[info.config.method]
+    nets = method.sampling_nets(info.config, len(info.labels))
+    expected = {f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()}
+    for key in sorted(set(expected) ^ set(tensors)):
+        raise ModelError(f'{path} {"lacks" if key in expected else "also holds"} "{key}"', "fetch the model again")
+    for key, value in expected.items():
+        if tensors[key].shape != value.shape:
+            raise ModelError(
+                f"{path}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}", "fetch it again"
+            )
+    for name, net in nets.items():
+        net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
+        net.to(device).eval().requires_grad_(False)
+    return method.sampler_of(info.config, nets), info
+
+
+def _read_weights(folder: Path, info: ModelInfo) -> dict[str, Tensor]:
+    """Read a model's tensors by name, and check that they are the ones that it names."""
+    path = folder / info.weights
+    if path.parent != folder or path.suffix != ".safetensors":
+        raise ModelError(f'weights are named "{info.weights}", which is not a file of the folder', "fetch it again")
+    if not path.is_file():
+        raise ModelError(f"{path} is missing", "fetch the model again")
+    if files.file_digest(path) != info.weights_sha256:
+        raise ModelError(f"{path} is not the file that model.json names (its SHA-256 differs)", "fetch the model again")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+
+
+def begin_with(folder: Path | str, method: Method) -> None:
+    """Put a trained model's weights into a method that is to go on from them: into its networks and their averages.
+
+    A network may have parts that the model lacks: they begin as they are in a new one.
+
+    Raises:
+        ModelError: the model is damaged, or has other networks.
+    """
+    info = read_info(folder)
+    tensors = _read_weights(Path(folder), info)
+    for name, average in method.averages.items():
+        state = average.module.state_dict()
+        theirs = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        remedy = f"give a model like {info.config.preset} with the same --net"
+        if not theirs:
+            raise ModelError(f"{folder} has no {name}", remedy)
+        for key, found in theirs.items():
+            value = state.get(key)
+            if value is None or found.shape != value.shape:
+                what = "nothing" if value is None else f"{tuple(value.shape)}"
+                raise ModelError(f"{folder} has {tuple(found.shape)} for {name}.{key}, {what} is needed", remedy)
+        for net in (average.module, method.nets[name]):
+            net.load_state_dict({**net.state_dict(), **theirs})
+
+
+def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) -> None:
+    """Write what resuming needs, atomically: one file, whole or not there."""
+    state = {
+        "nets": {name: net.state_dict() for name, net in method.nets.items()},
+        "averages": {name: average.module.state_dict() for name, average in method.averages.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
+        "progress": dict(progress),
+        "version": __version__,
+    }
+    with files.replacing(path) as temporary, open(temporary, "wb") as handle:
+        try:
+            torch.save(state, handle)  # through a file object: it passes on the system's own error
+        except RuntimeError as error:  # where it fails again while it closes the file
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a resumable state onto the CPU. Only tensors and plain values are accepted.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: state[key] for key in ("nets", "averages", "optimizers", "progress")}
+    except Exception as error:  # torch.load raises many kinds for damaged files
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path | str, error: Exception) -> ModelError:
+    what = f"{path} cannot be resumed from ({type(error).__name__}: {str(error)[:200]})"
+    return ModelError(what, "remove the run folder to begin again, or give another --out")
+
+
+def restore_nets(state: Mapping[str, Any], method: Method) -> None:
+    """Put saved weights into a method's networks and averages.
+
+    Raises:
+        ModelError: they belong to other networks.
+    """
+    try:
+        for name, net in method.nets.items():
+            net.load_state_dict(state["nets"][name])
+        for name, average in method.averages.items():
+            average.module.load_state_dict(state["averages"][name])
+    except (KeyError, RuntimeError) as error:
+        raise _unusable("the saved state", error) from error
+
+
+def restore_optimizers(state: Mapping[str, Any], method: Method) -> None:
+    """Put saved moments into a method's optimisers; rates and decays stay those of the present configuration."""
+    for name, optimizer in method.optimizers.items():
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        try:
+            optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, ValueError) as error:
+            raise _unusable("the saved state", error) from error
+        for group, setting in zip(optimizer.param_groups, settings, strict=True):
+            group.update(setting)

@@ -1,0 +1,1 @@
+"""Networks that make clips from noise, and their samplers."""

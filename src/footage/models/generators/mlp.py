@@ -1,0 +1,92 @@
+"""The fully connected generator and critic (Goodfellow et al. 2014): the baseline that everything is compared with."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from footage.config import ClipConfig, MlpConfig
+from footage.errors import ConfigError
+from footage.models.layers import LEAK, Generator, LabelTable, Levels, Made, Noise, with_label
+
+MOST_WEIGHTS = 100_000_000
+"""Weights of one layer beyond which it is refused: the last layer has a weight for each unit and each voxel."""
+
+
+def _volume(clip: ClipConfig, width: int) -> int:
+    """Return the voxels of a clip, or refuse it."""
+    voxels = clip.channels * clip.frames * clip.height * clip.width
+    if voxels * 4 * width > MOST_WEIGHTS:
+        raise ConfigError(
+            f"a fully connected layer for {clip.frames} frames of {clip.width}×{clip.height} has "
+            f"{voxels * 4 * width:,} weights",
+            "give fewer frames, a smaller size, a smaller --net.width, or the preset conv3d-64",
+        )
+    return voxels
+
+
+class MlpGenerator(Generator):
+    """z (B, latent), label -> clip (B, C, T, H, W): latent - w - 2w - 4w - voxels, leaky rectifiers between.
+
+    Args:
+        clip: shape of the clips.
+        net: sizes of the network.
+        labels: number of labels; 0 for an unconditional generator.
+
+    Raises:
+        ConfigError: the last layer would be too large.
+    """
+
+    def __init__(self, clip: ClipConfig, net: MlpConfig, labels: int) -> None:
+        super().__init__()
+        self.latent = net.latent
+        self.shape = (clip.channels, clip.frames, clip.height, clip.width)
+        self.levels = Levels(clip.channels)
+        self.table = LabelTable(labels, net.label) if labels else None
+        sizes = [net.latent + (net.label if labels else 0), net.width, 2 * net.width, 4 * net.width]
+        sizes.append(_volume(clip, net.width))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one clip's noise."""
+        return {"z": (self.latent,)}
+
+    def entries(self) -> list[Tensor]:
+        """Return the weights by which z enters."""
+        first = self.layers[0].weight
+        assert isinstance(first, Tensor)
+        return [first[:, : self.latent]]
+
+    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+        """Return the clips of the latent codes."""
+        x = with_label(noise["z"], self.table, label)
+        for layer in list(self.layers)[:-1]:
+            x = leaky_relu(layer(x), LEAK)
+        clips = self.levels.pixels(self.layers[-1](x).unflatten(1, self.shape))  # B C T H W
+        return Made(clips, clips.new_zeros(()))
+
+
+class MlpTrunk(nn.Module):
+    """Clip (B, C, T, H, W) -> features (B, width): voxels - 4w - 2w - w, the generator's mirror image.
+
+    Args:
+        clip: shape of the clips.
+        width: units of the last layer.
+    """
+
+    volume: tuple[int, ...] = ()
+
+    def __init__(self, clip: ClipConfig, width: int) -> None:
+        super().__init__()
+        self.size = width
+        sizes = [_volume(clip, width), 4 * width, 2 * width, width]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        x = x.flatten(1)  # B (C T H W)
+        for layer in self.layers:
+            x = leaky_relu(layer(x), LEAK)
+        return x

@@ -1,0 +1,193 @@
+"""Samplers of adversarial generators: of fixed length, walking through latent space, and rolling on for ever."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from footage.config import ClipConfig
+from footage.models.base import Wish
+from footage.models.generators.directions import shifts
+from footage.models.generators.recurrent import RecurrentGenerator
+from footage.models.layers import Generator
+
+WALK = 0.8
+"""Correlation of the latent codes of two successive segments of a roll-out."""
+KIND = 2**64 - 1
+"""What tells these draws of a large seed from others that NumPy makes of it."""
+
+Draws = Callable[..., Tensor]
+"""Gives its next standard normal numbers, of the shape that is asked for."""
+
+
+def overlap(frames: int) -> int:
+    """Frames over which two neighbouring segments of `frames` are blended: a quarter."""
+    return max(1, frames // 4)
+
+
+def between(start: Tensor, end: Tensor, place: Tensor) -> Tensor:
+    """Return the codes at places 0 to 1 of the way; they stay standard normal: cos(a) start + sin(a) end.
+
+    Between two codes that are the same there is no way to go.
+    """
+    angle = place * math.pi / 2
+    same = (start == end).all(-1, keepdim=True)
+    return torch.where(same, start, torch.cos(angle) * start + torch.sin(angle) * end)
+
+
+def draws_of(seed: int) -> Draws:
+    """Return a source of random numbers for a seed below 2^63."""
+    if seed < 2**32:  # torch's source on the CPU forgets all but 32 bits of its seed
+        return partial(torch.randn, generator=torch.Generator().manual_seed(seed))
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, KIND], dtype=np.uint64)))
+    return lambda *shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+def draw(seeds: Sequence[int], *shape: int) -> tuple[list[Draws], Tensor]:
+    """Return a source of random numbers for each seed, and its first draw, (B, *shape)."""
+    sources = [draws_of(seed) for seed in seeds]
+    return sources, more(sources, *shape)
+
+
+def more(sources: Sequence[Draws], *shape: int) -> Tensor:
+    """Return the next standard normal numbers of each source, (B, *shape)."""
+    return torch.stack([source(*shape) for source in sources])
+
+
+def labels_on_the_way(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:
+    """Return the weights over labels at places (B, 1) or (B, T, 1) of the way."""
+    if wishes[0].label is None:
+        return lambda place: None
+    start = torch.tensor([wish.label for wish in wishes])  # B K
+    end = torch.tensor([wish.to_label or wish.label for wish in wishes])
+
+    def at(place: Tensor) -> Tensor:
+        a, b = (start, end) if place.ndim == 2 else (start.unsqueeze(1), end.unsqueeze(1))  # B K or B 1 K
+        return a * (1 - place) + b * place
+
+    return at
+
+
+def walk(wishes: Sequence[Wish], size: int, *, hop: int, length: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield codes (B, size) and weights over labels (B, K) of successive clips, for ever.
+
+    The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a wish says into what, they
+    go straight there, by its last clip.
+
+    Args:
+        wishes: one row for each.
+        size: length of a code.
+        hop: frames from the beginning of a clip to that of the next.
+        length: frames of a clip.
+    """
+    rngs, walking = draw([wish.seed for wish in wishes], size)
+    start = walking
+    _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], size)
+    goes = torch.tensor([[wish.to_seed is not None] for wish in wishes])
+    labels = labels_on_the_way(wishes)
+    ways = [max(1, wish.frames - length) for wish in wishes]
+    number = 0
+    while True:
+        place = torch.tensor([[min(1.0, number * hop / way)] for way in ways])
+        yield torch.where(goes, between(start, end, place), walking), labels(place)
+        walking = WALK * walking + (1 - WALK**2) ** 0.5 * more(rngs, size)
+        number += 1
+
+
+def previewed(number: int, labels: Tensor | None, classes: int) -> list[Wish]:
+    """Return the wishes of a preview: seeds 0, 1, 2 and so on, with the labels (B,) of the real clips beside them."""
+    shares = [None] * number if labels is None else one_hot(labels, classes).double().tolist()
+    return [Wish(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
+
+
+def classes(generator: Generator) -> int:
+    """Return the number of labels that a generator knows."""
+    return 0 if generator.table is None else len(generator.table.weight)
+
+
+class _SeedSampler(ABC):
+    """What all samplers share that make clips from seeds."""
+
+    clip: ClipConfig
+    classes: int
+    given = 0
+
+    @abstractmethod
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield segments; see `footage.models.base.Generates`."""
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
+        return {"sample": next(self.segments(previewed(len(reals), labels, self.classes)))}
+
+
+class FixedSampler(_SeedSampler):
+    """Clips from a generator of fixed length; see `footage.models.base.Generates`."""
+
+    endless = False
+
+    def __init__(self, clip: ClipConfig, generator: Generator) -> None:
+        self.clip = clip
+        self.hop = clip.frames - overlap(clip.frames)
+        self.generator = generator.eval()
+        self.classes = classes(generator)
+        (self.sliders,) = generator.noise(clip.frames)["z"]
+        self.device = next(generator.parameters()).device
+
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield (B, C, T, H, W) for ever, each from the next codes of a walk."""
+        shift = shifts(self.generator, wishes, self.sliders)
+        for z, label in walk(wishes, self.sliders, hop=self.hop, length=self.clip.frames):
+            with torch.inference_mode():
+                noise = {"z": (z + shift).to(self.device)}
+                clips = self.generator(noise, None if label is None else label.to(self.device)).clips
+                clips = clips.float().clamp(-1, 1)
+            yield clips  # outside of the block: it would hold for the caller too
+
+
+class RollingSampler(_SeedSampler):
+    """Videos without end from a recurrent generator, in constant memory; see `footage.models.base.Generates`."""
+
+    endless = True
+
+    def __init__(self, clip: ClipConfig, generator: RecurrentGenerator) -> None:
+        self.clip = clip
+        self.hop = clip.frames
+        self.generator = generator.eval()
+        self.classes = classes(generator)
+        (self.sliders,) = generator.noise(1)["content"]
+        self.device = next(generator.parameters()).device
+
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield (B, C, T, H, W) for ever: the cell's state goes on from one to the next, with fresh noise."""
+        shapes, frames = self.generator.noise(self.clip.frames), self.clip.frames
+        rngs, start = draw([wish.seed for wish in wishes], *shapes["content"])
+        _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
+        goes = torch.tensor([wish.to_seed is not None for wish in wishes])[:, None, None]
+        labels = labels_on_the_way(wishes)
+        shift = shifts(self.generator, wishes, self.sliders).unsqueeze(1)  # B 1 c
+        state = self.generator.begin(more(rngs, *shapes["start"]).to(self.device))
+        done = 0
+        while True:
+            steps = torch.arange(done, done + frames).expand(len(wishes), frames)
+            ways = torch.tensor([max(1, wish.frames - 1) for wish in wishes])
+            place = (steps / ways[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
+            content = torch.where(goes, between(start[:, None], end[:, None], place), start[:, None])
+            label, motion = labels(place), more(rngs, *shapes["motion"])
+            with torch.inference_mode():
+                clips, state = self.generator.roll(
+                    (content + shift).to(self.device),
+                    motion.to(self.device),
+                    None if label is None else label.to(self.device),
+                    state,
+                )
+                clips = clips.float().clamp(-1, 1)
+            yield clips  # outside of the block: it would hold for the caller too
+            done += frames

@@ -1,0 +1,277 @@
+"""The sampler of the stream generator: videos that begin anywhere, at any rate, in loops, from one seed to another.
+
+A frame is made from numbers that are functions of the seed and of time
+(`footage.models.generators.stream.noise_path`), in float64: so it
+is the same whether the frames before it were made or not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from footage.config import ClipConfig
+from footage.errors import ConfigError
+from footage.models.base import Course, Wish
+from footage.models.generators.directions import shifts
+from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed
+from footage.models.generators.stream.network import Painted, StreamGenerator
+from footage.models.generators.stream.noise_path import Bridge, Floats, Path
+
+Numbers = npt.NDArray[np.int64]
+"""Frames of a video, counted from its first."""
+
+TICK = 2.0**-20
+"""Times are multiples of this, in frames, so that every sum that leads to a time gives the same one."""
+DRIFT = 2**63
+"""The kind of the paths on which content wanders; those of motion are the numbers of their shots."""
+
+
+def times(course: Course, numbers: Numbers) -> Floats:
+    """Return the model's time at frames of a video, (N,); in a loop, the time since its beginning."""
+    if course.loop:
+        length = loop_frames(course)
+        return _ticked((numbers % length).astype(np.float64) * (course.loop / length))
+    return _ticked(course.start + numbers.astype(np.float64) * course.rate)
+
+
+def loop_frames(course: Course) -> int:
+    """Return how many frames of a video are one round of its loop."""
+    return max(1, round(course.loop / course.rate))
+
+
+def _ticked(found: Floats) -> Floats:
+    ticked: Floats = np.round(found / TICK) * TICK
+    return ticked
+
+
+def window(shot: int, frames: int, seed: int) -> Course:
+    """Return a course that begins as training clips of `frames` frames do: anywhere in a shot."""
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, DRIFT + 1], dtype=np.uint64)))
+    return Course(start=float(rng.integers(max(1, shot - frames + 1)))) if shot else Course()
+
+
+def check(wish: Wish, shot: int) -> None:
+    """Refuse a wish whose parts do not go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    course, changes = wish.course, wish.to_seed is not None or wish.to_label is not None
+    if course.between:
+        if wish.to_seed is None:
+            raise ConfigError("between is asked for, and there is no seed to end with", "give to_seed")
+        if wish.frames < 2:
+            raise ConfigError(f"frames is {wish.frames}, and between needs two ends", "give at least 2")
+    for given, name in ((course.between, "between"), (bool(course.loop), "loop")):
+        if given and shot:
+            remedy = f"leave {name} out, or train with --net.shot 0 on clips that go on"
+            raise ConfigError(f"{name} is asked for, and the model's shots end after {shot} frames", remedy)
+    for first, second, says in (
+        (course.loop, changes or course.between, "a loop comes back, and a video that changes does not"),
+        (course.drift, wish.to_seed is not None, "content wanders by itself, or changes into that of another seed"),
+        (course.between, course.start, "motion between two seeds begins where the first one begins"),
+        (course.between, course.motion_seed is not None, "motion between two seeds is that of these seeds"),
+    ):
+        if first and second:
+            raise ConfigError(says, "leave one of the two out")
+
+
+class _Motion:
+    """The motion of one video: the noise bank's numbers at its frames.
+
+    Args:
+        rates: of the noise bank.
+        turns: of the noise bank, (K,), radians a frame.
+        wish: the video.
+        shot: frames of a shot; 0 for motion that goes on for ever.
+    """
+
+    def __init__(self, rates: tuple[float, ...], turns: Floats, wish: Wish, shot: int) -> None:
+        self.course, self.rates, self.turns, self.shot = wish.course, rates, turns, shot
+        self.seed = wish.seed if wish.course.motion_seed is None else wish.course.motion_seed
+        self.path, self.number = Path(rates, self.seed), 0
+        self.bridge: Bridge | None = None
+        course = self.course
+        if course.loop:
+            self.begin = float(_ticked(np.array([course.start]))[0])
+            state = self.path.states(np.array([self.begin]))[0]
+            self.bridge = Bridge(self.path, state, state, course.loop, self.begin)
+        elif course.between:
+            assert wish.to_seed is not None
+            self.after, span = Path(rates, wish.to_seed), float(_ticked(np.array([(wish.frames - 1) * course.rate]))[0])
+            first, last = (path.states(np.zeros(1))[0] for path in (self.path, self.after))
+            self.bridge = Bridge(
+                self.path, first, turned(last.swapaxes(1, 2), -turns[:, None] * span).swapaxes(1, 2), span
+            )
+
+    def at(self, numbers: Numbers) -> Floats:
+        """Return the numbers at frames of the video, (N, 2 K)."""
+        when, course = times(self.course, numbers), self.course
+        if course.loop:
+            assert self.bridge is not None
+            whole = np.round(self.turns * course.loop / (2 * math.pi)) * (2 * math.pi / course.loop)
+            found = turned(self.bridge.states(when)[..., 0], self.begin * self.turns + when[:, None] * whole)
+        elif course.between:
+            found = self._between(when)
+        elif self.shot:
+            found = self._shots(when)
+        else:
+            found = turned(self.path.states(when)[..., 0], when[:, None] * self.turns)
+        return found.reshape(len(numbers), -1) * course.strength  # N K 2 -> N 2K
+
+    def _between(self, when: Floats) -> Floats:
+        """Return the bridge's numbers, (N, K, 2), and from its end on those of the second seed."""
+        assert self.bridge is not None
+        found = np.empty((len(when), len(self.rates), 2))
+        there = when >= self.bridge.frames
+        since = when[there] - self.bridge.frames
+        found[~there] = turned(self.bridge.states(when[~there])[..., 0], when[~there, None] * self.turns)
+        found[there] = turned(self.after.states(since)[..., 0], since[:, None] * self.turns)
+        return found
+
+    def _shots(self, when: Floats) -> Floats:
+        """Return the numbers of successive shots, (N, K, 2), each with a path of its own."""
+        found = np.empty((len(when), len(self.rates), 2))
+        shots = (when // self.shot).astype(np.int64)
+        for number in np.unique(shots).tolist():
+            if number != self.number:
+                self.path, self.number = Path(self.rates, self.seed, kind=number), number
+            here = shots == number
+            since = when[here] - number * self.shot
+            found[here] = turned(self.path.states(since)[..., 0], since[:, None] * self.turns)
+        return found
+
+
+def turned(values: Floats, angles: Floats) -> Floats:
+    """Turn pairs of numbers (..., 2) by angles (...)."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    a, b = values[..., 0], values[..., 1]
+    return np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+
+class _Drift:
+    """Content that wanders: at frame 0 of the model's time it is the seed's, and its distribution stays.
+
+    Args:
+        begin: the seed's content, (c,).
+        wish: the video.
+    """
+
+    def __init__(self, begin: Tensor, wish: Wish) -> None:
+        self.course = wish.course
+        rates = (math.sqrt(3) / self.course.drift,)
+        path = Path(rates, wish.seed, len(begin), DRIFT, begin.double().numpy()[None])
+        self.path: Path | Bridge = path
+        if self.course.loop:
+            start = float(_ticked(np.array([self.course.start]))[0])
+            state = path.states(np.array([start]))[0]
+            self.path = Bridge(path, state, state, self.course.loop, start)
+
+    def at(self, numbers: Numbers) -> Tensor:
+        """Return the content at frames of the video, (N, c)."""
+        return torch.from_numpy(self.path.states(times(self.course, numbers))[:, 0, :, 0]).float()
+
+
+class _Frames(NamedTuple):
+    """What some frames of several videos are made from."""
+
+    content: Tensor
+    """(B, T, c)."""
+    motion: Tensor
+    """(B, T, 2 K)."""
+    label: Tensor | None
+    """Weights over labels, (B, T, L)."""
+    clock: Tensor | None
+    """Time in the shot, (B, T)."""
+
+
+class _Videos:
+    """Several videos, one for each wish: what their frames are made from, wherever one looks."""
+
+    def __init__(self, generator: StreamGenerator, wishes: Sequence[Wish], shot: int) -> None:
+        self.wishes, self.shot = wishes, shot
+        size = generator.noise(1)["content"]
+        self.shift = shifts(generator, wishes, *size)  # B c
+        _, self.start = draw([wish.seed for wish in wishes], *size)  # B c
+        _, self.end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *size)
+        self.labels = labels_on_the_way(wishes)
+        changes = ((wish.to_seed, wish.to_label, wish.course.drift or None) for wish in wishes)
+        self.still = all(part is None for change in changes for part in change)
+        turns = generator.bank.turns.detach().double().cpu().numpy()
+        self.motions = [_Motion(generator.bank.rates, turns, wish, shot) for wish in wishes]
+        self.drifts = [
+            _Drift(z, wish) if wish.course.drift else None for z, wish in zip(self.start, wishes, strict=True)
+        ]
+
+    def at(self, numbers: Numbers) -> _Frames:
+        """Return what frames of the videos are made from."""
+        ways = torch.tensor([max(1, wish.frames - 1) for wish in self.wishes], dtype=torch.float64)
+        place = (torch.from_numpy(numbers) / ways[:, None]).clamp(max=1).float().unsqueeze(2)  # B T 1
+        motion = torch.from_numpy(np.stack([motion.at(numbers) for motion in self.motions])).float()
+        clock = None
+        if self.shot:
+            whens = np.stack([times(wish.course, numbers) for wish in self.wishes])
+            clock = torch.from_numpy(whens % self.shot).float()
+        content = torch.stack([self._content(row, place[row], numbers) for row in range(len(self.wishes))])
+        return _Frames(content, motion, self.labels(place), clock)
+
+    def _content(self, row: int, place: Tensor, numbers: Numbers) -> Tensor:
+        """Return the content of one video at places (T, 1) of its way, (T, c)."""
+        wish, drift = self.wishes[row], self.drifts[row]
+        if drift is not None:
+            found = drift.at(numbers)
+        elif wish.to_seed is not None:
+            found = torch.where(place < 1, between(self.start[row], self.end[row], place), self.end[row])
+        else:
+            found = self.start[row].expand(len(numbers), -1)
+        return found * wish.course.truncation + self.shift[row]
+
+
+class StreamSampler:
+    """Videos without end, from any time on; see `footage.models.base.Streams`."""
+
+    endless = True
+    given = 0
+
+    def __init__(self, clip: ClipConfig, generator: StreamGenerator) -> None:
+        self.clip = clip
+        self.hop = clip.frames
+        self.generator = generator.eval()
+        self.classes = classes(generator)
+        self.sliders = generator.net.content
+        self.shot = generator.net.shot
+        self.device = next(generator.parameters()).device
+
+    def segments(self, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
+        """Yield (B, C, T, H, W) for ever, of `chunk` frames each; None for as many as in a training clip."""
+        for wish in wishes:
+            check(wish, self.shot)
+        videos, count, done = _Videos(self.generator, wishes, self.shot), chunk or self.hop, 0
+        painted: Painted | None = None
+        while True:
+            content, motion, label, clock = (
+                None if part is None else part.to(self.device) for part in videos.at(np.arange(done, done + count))
+            )
+            assert content is not None and motion is not None
+            with torch.inference_mode():
+                if videos.still:  # content and label stay: what they decide is made once
+                    content, label = content[:, 0], None if label is None else label[:, 0]
+                if painted is None or not videos.still:
+                    painted = self.generator.paint(content, label, count)
+                clips = self.generator.animate(painted, motion, label, clock).float().clamp(-1, 1)
+            yield clips  # outside of the block: it would hold for the caller too
+            done += count
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
+        wishes = previewed(len(reals), labels, self.classes)
+        wishes = [replace(wish, course=window(self.shot, self.clip.frames, wish.seed)) for wish in wishes]
+        return {"sample": next(self.segments(wishes))}

@@ -1,0 +1,150 @@
+"""The recurrent predictor: ConvLSTM (Shi et al. 2015, NeurIPS, eq. 3), one network for past and future.
+
+    i, f, o = sigmoid of (W * [x_t, h_{t-1}]),  g = tanh of it,  c_t = f ⊙ c_{t-1} + i ⊙ g,  h_t = o ⊙ tanh(c_t)
+
+where * is a convolution. Layers stand on each other, and a 1×1 convolution of all their h_t gives frame t + 1. Frames
+enter and leave as patches, a channel for each pixel (section 4.1 there). As in PredRNN (Wang et al. 2017), forecaster
+and encoder are the same network: after the past it is fed its own frames, or, early in training, true ones now and then
+(scheduled sampling, Bengio et al. 2015). With `surprise` the first layer's gates are also told how each true frame
+differs from what was predicted, as in predictive coding (Lotter et al. 2017): how fast things move, to less than a
+pixel, shows there. Ours: no connections from cell to gates, whose weights belong to one place each and so to one size
+of picture; forget gates begin open (bias 1).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
+
+from footage.config import ClipConfig, ConvLstmConfig, TaskConfig
+from footage.models.layers import Levels, Noise
+from footage.models.predictors.predictor import Predicted, Predictor, State
+from footage.models.predictors.transport import Transport
+
+
+class ConvLstmCell(nn.Module):
+    """One layer: x (B, enter, H, W), h and c (B, width, H, W) -> the next h and c.
+
+    Args:
+        enter: channels of x.
+        width: channels of h and c.
+        kernel: size of the convolution, odd.
+    """
+
+    def __init__(self, enter: int, width: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(enter + width, 4 * width, kernel, padding=kernel // 2)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.conv.bias[width : 2 * width] = 1  # type: ignore[index]
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return h and c after x, and what else the gates are told, (B, 4 width, H, W); c keeps its precision."""
+        gates = self.conv(torch.cat([x.to(h.dtype), h], dim=1))
+        if beside is not None:
+            gates = gates + beside
+        admit, keep, give, new = gates.chunk(4, dim=1)  # B width H W each
+        c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
+        return torch.sigmoid(give) * torch.tanh(c.to(give.dtype)), c
+
+
+class ConvLstm(Predictor):
+    """Past (B, C, P, H, W) -> one frame after the other, without end.
+
+    Args:
+        clip: shape of past and future together; neither length nor size is built into the weights.
+        net: sizes of the network.
+        task: how many frames are past.
+    """
+
+    def __init__(self, clip: ClipConfig, net: ConvLstmConfig, task: TaskConfig) -> None:
+        super().__init__()
+        self.past, self.patch, self.width = task.past, net.patch, net.width
+        self.levels = Levels(clip.channels)
+        pixels = clip.channels * net.patch**2
+        enters = [pixels, *[net.width] * net.layers]
+        self.cells = nn.ModuleList(ConvLstmCell(a, b, net.kernel) for a, b in pairwise(enters))
+        self.leave = nn.Conv2d(net.layers * net.width, pixels, 1)
+        features = net.layers * net.width
+        self.transport = Transport(features, net.patch, net.copies, net.reach) if net.copies else None
+        self.notice = nn.Conv2d(pixels, 4 * net.width, 3, padding=1, bias=False) if net.surprise else None
+        if self.notice is not None:
+            nn.init.zeros_(self.notice.weight)
+
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
+        """Predict what follows the first P frames; where `shown` says so, from the true frame before."""
+        first = 0 if rehearse else self.past - 1
+        state, made = self._empty(clips[:, :, 0]), []
+        for number in range(clips.shape[2] - 1):
+            told = number < self.past
+            if told:
+                state = self._tell(state, clips[:, :, number], known=number > 0)
+            elif shown is not None:
+                seen = shown[:, number - self.past].view(-1, 1, 1, 1)
+                state = self._tell(state, torch.where(seen, clips[:, :, number], state[0]))
+                told = True
+            frame, state = self._step(state, told=told, asked=number >= first)
+            if number >= first:
+                made.append(frame.unsqueeze(2))
+        rehearsed, future = torch.cat(made, dim=2).tensor_split((self.past - 1 - first,), dim=2)
+        return Predicted(future, None, rehearsed if rehearsed.shape[2] else None)
+
+    def begin(self, past: Tensor) -> State:
+        """Return the last frame of the past and its surprise, and h and c of each layer after those before it."""
+        state = self._empty(past[:, :, 0])
+        for number in range(self.past - 1):
+            state = self._tell(state, past[:, :, number], known=number > 0)
+            _, state = self._step(state, told=True, asked=False)
+        return self._tell(state, past[:, :, self.past - 1], known=self.past > 1)
+
+    def _empty(self, frame: Tensor) -> State:
+        """Return the state before anything was seen but a first frame (B, C, H, W)."""
+        size = [-(-side // self.patch) for side in frame.shape[2:]]
+        zeros = frame.new_zeros(len(frame), self.width, *size)
+        return (frame, torch.zeros_like(frame), *[zeros] * (2 * len(self.cells)))
+
+    def _tell(self, state: State, frame: Tensor, *, known: bool = True) -> State:
+        """Put a true frame in the place of what was predicted, where something was, and its surprise beside it."""
+        return (frame, (frame - state[0]) if known else torch.zeros_like(frame), *state[2:])
+
+    def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
+        """Predict the next frame; it is fed back within [-1, 1], so that no error grows without bound."""
+        frame, state = self._step(state, told=True, asked=True)
+        return frame.unsqueeze(2), state
+
+    def _step(self, state: State, *, told: bool, asked: bool) -> tuple[Tensor, State]:
+        """Take a frame in, and predict the next one, (B, C, H, W): as a number among others where none asks for it."""
+        frame, surprise, *memory = state
+        memory = self._take(frame, surprise if told else None, memory)
+        if asked or self.notice is not None:
+            with torch.set_grad_enabled(asked and torch.is_grad_enabled()):
+                frame = self._predict(frame, memory)
+        return frame, (frame.clamp(-1, 1), torch.zeros_like(frame), *memory)
+
+    def _predict(self, frame: Tensor, memory: list[Tensor]) -> Tensor:
+        height, width = frame.shape[2:]
+        features = torch.cat(memory[::2], dim=1)  # B (layers width) h w
+        numbers = pixel_shuffle(self.leave(features), self.patch)[:, :, :height, :width]  # B C H W
+        painted = self.levels.pixels(numbers.to(frame.dtype))
+        return painted if self.transport is None else self.transport(features, frame, painted)
+
+    def _take(self, frame: Tensor, surprise: Tensor | None, memory: list[Tensor]) -> list[Tensor]:
+        """Return h and c of each layer after a frame (B, C, H, W)."""
+        x, after = self._patches(self.levels(frame)), list[Tensor]()
+        noticed = None
+        if self.notice is not None and surprise is not None:
+            noticed = self.notice(self._patches(surprise / self.levels.sd.view(-1, 1, 1)))
+        for number, cell in enumerate(self.cells):
+            x, c = cell(x, *memory[2 * number : 2 * number + 2], noticed)
+            noticed = None  # it is the first layer's
+            after += [x, c]
+        return after
+
+    def _patches(self, numbers: Tensor) -> Tensor:
+        """Return patches (B, C p², h, w) of a picture (B, C, H, W), its edges repeated where it ends within one."""
+        height, width = numbers.shape[2:]
+        padded = pad(numbers, (0, -width % self.patch, 0, -height % self.patch), mode="replicate")
+        return pixel_unshuffle(padded, self.patch).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,118 @@
+"""Prediction: a network continues clips; it learns by what really followed, and from critics where there are any.
+
+With critics, they see the whole clip, past and future: real, or with the future that was predicted (sharp futures;
+Mathieu et al. 2016). The stochastic network draws, in training, from the posterior, which has seen the true future,
+and pays for how far that lies from its prior (Denton and Fergus 2018, eq. 3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from footage.config import ClipConfig, Config
+from footage.models.base import Batch, Sampler
+from footage.models.generators.samplers import draws_of, more
+from footage.models.predictors.convlstm import ConvLstm
+from footage.models.predictors.predictor import Predicted, Predictor
+from footage.models.predictors.simvp import SimVp
+from footage.models.predictors.sprites import Sprites
+from footage.models.predictors.svg import Svg
+from footage.models.supervised import Learner, Lesson
+
+PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "sprites": Sprites, "svg": Svg}
+"""Every predictor, by the `kind` of its configuration."""
+
+
+class Predict(Learner):
+    """A predictor, and critics where there are any; see `footage.models.base.Method`."""
+
+    def __init__(self, config: Config, labels: int) -> None:
+        super().__init__(config, labels)
+        predictor = self.nets["generator"]
+        assert isinstance(predictor, Predictor)
+        self.shapes = predictor.noise(config.clip.frames)
+        # What is drawn from the posterior has seen the future: its error is none of prediction.
+        self.figure = "posterior_mse" if self.shapes else "frame_mse"
+        own = {"Squared error of a frame, pixels in [0, 1], summed": (self.figure, f"heldout_{self.figure}")}
+        if self.shapes:
+            own["Divergence of the posterior from the prior, nats in a clip"] = ("kl", "heldout_kl")
+        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
+
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Predict the future of each clip."""
+        config, past = self.config, self.config.task.past
+        noise = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
+        helped = config.task.truth and torch.is_grad_enabled()  # not where held-out clips are looked at
+        chance = max(0.0, 1 - clips_seen / config.task.truth) if helped else 0.0
+        shown = batch.uniform(config.clip.frames - past) < chance if chance else None
+        rehearse = clips_seen < config.task.rehearsal and torch.is_grad_enabled()
+        made: Predicted = self.nets["generator"](batch.clips, noise, shown, rehearse)
+        real = batch.clips[:, :, past:]
+        loss = self.difference(made.future, real)
+        if made.rehearsed is not None:
+            loss = loss + self.difference(made.rehearsed, batch.clips[:, :, 1:past])
+        loss = config.learn.weight * (loss if made.cost is None else loss + made.cost)
+        squares = (made.future.detach().to(real.dtype) - real).square()
+        log = {self.figure: squares.mean() / 4 * math.prod(real.shape[1:]) / real.shape[2]}
+        if made.cost is not None:
+            log["cost"] = made.cost.detach()
+        if made.divergence is not None:
+            kl = made.divergence.mean()
+            ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
+            loss, log["kl"] = loss + config.kl.beta * ramp * kl, kl.detach()
+        shown_to = {}
+        if config.critics and judged:
+            shown_to[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], made.future.to(real.dtype)], dim=2))
+        return Lesson(loss, log, shown_to)
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build the predictor, untrained."""
+        kind: Callable[..., Predictor] = PREDICTORS[config.net.kind]
+        return {"generator": kind(config.clip, config.net, config.task)}
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the predictor."""
+        predictor = nets["generator"]
+        assert isinstance(predictor, Predictor)
+        return FutureSampler(config.clip, predictor)
+
+
+class FutureSampler:
+    """Futures of clips, without end, in constant memory; see `footage.models.base.Predicts`."""
+
+    def __init__(self, clip: ClipConfig, predictor: Predictor) -> None:
+        self.clip, self.predictor = clip, predictor.eval()
+        self.past = self.given = predictor.past
+        self.certain = not predictor.noise(clip.frames)
+        self.device = next(predictor.parameters()).device
+
+    def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """Yield what follows `past`, (B, C, P, H, W), for ever; see `footage.models.base.Predicts`."""
+        assert past.shape[2] == self.past, f"{past.shape[2]} frames are given, not {self.past}"
+        rngs = [draws_of(seed) for seed in seeds]
+        shapes = list(self.predictor.noise(1).values())  # (1, n): a row for each frame
+        with torch.inference_mode():
+            state = self.predictor.begin(past.to(self.device))
+        while True:
+            noise = more(rngs, *shapes[0]).squeeze(1).to(self.device) if shapes else None  # B n
+            with torch.inference_mode():
+                frames, state = self.predictor.advance(state, noise)
+                frames = frames.float().clamp(-1, 1)
+            yield frames  # outside of the block: it would hold for the caller too
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Continue real clips (B, C, T, H, W) from their beginning; see `footage.models.base.Sampler`."""
+        past = reals[:, :, : self.past]
+        made, length = [past.to(self.device)], self.past
+        for frames in self.futures(past, range(len(reals))):
+            made.append(frames)
+            length += frames.shape[2]
+            if length >= reals.shape[2]:
+                break
+        return {"predicted": torch.cat(made, dim=2)[:, :, : reals.shape[2]], "real": reals}

@@ -1,0 +1,222 @@
+"""Learning by example: what the methods share that know what they should have made; critics may help.
+
+One update: the network makes what it is asked for, the critics learn on it, then the network learns from the examples
+and from the critics' verdicts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from footage.config import Config
+from footage.config.tasks import judged_clip
+from footage.models.adversarial import augment
+from footage.models.adversarial.critics import Panel, gan_optimizer
+from footage.models.base import Batch, Engine, Sampler, Sign
+from footage.models.ema import MovingAverage
+from footage.models.layers import learn_levels
+
+LOWEST = 0.01
+"""Part of the learning rate that is left at the end of its fall."""
+
+SMOOTH = 1e-2
+"""Differences well below this count by their squares in Charbonnier's loss."""
+
+DIFFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mse": lambda gap: gap.square().mean(),
+    "l1": lambda gap: gap.abs().mean(),
+    # sqrt(d^2 + e^2): Charbonnier et al. 1994; less e, so that no difference costs nothing.
+    "charbonnier": lambda gap: (gap.square() + SMOOTH**2).sqrt().mean() - SMOOTH,
+}
+"""What differences come to, by the name that `learn.loss` gives."""
+
+
+@dataclass
+class Lesson:
+    """What a network made in one step, and what it came to."""
+
+    loss: Tensor
+    """What it is to minimise, without the critics' verdicts."""
+    log: dict[str, Tensor]
+    """What to log, detached."""
+    judged: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Real clips and fakes, with their way back to the network, by what the critics' panels judge."""
+
+
+class Learner(ABC):
+    """A method that learns by example; see `footage.models.base.Method`.
+
+    Args:
+        config: the whole configuration.
+        labels: number of labels; 0 for an unconditional model.
+    """
+
+    judges: tuple[str, ...] = ("",)
+    """What is judged where there are critics: a panel for each, with critics of its own."""
+    adversarial: tuple[str, ...] = ()
+    """Networks that learn from critics alone, by the adversarial optimiser."""
+    remedies: Mapping[str, str] = {
+        "critic won": "a larger --gan.r1, half of --gan.critic-lr, or more clips",
+        "learned by heart": "--augment.probability 0.3, a larger --gan.r1, or more clips",
+        "grey": "a lower --learn.lr, or start again with another --train.seed",
+        "frozen": "train longer, or add a critic that sees the clip",
+        "collapsed": "train longer, or a larger --train.batch-size",
+        "periodic": "train longer, or more clips",
+        "sticking": "train longer, or add a critic that sees the clip",
+        "diverged": "lower --learn.lr, give --learn.clip-gradient 1, or --train.precision fp32",
+    }
+
+    def __init__(self, config: Config, labels: int) -> None:
+        self.config, self.labels = config, labels
+        nets = self.sampling_nets(config, labels)
+        self.averages = {name: MovingAverage(net, config.learn.ema) for name, net in nets.items()}
+        clip = judged_clip(config.clip, config.net, config.task)
+        judges = self.judges_of(config)
+        self.panels = {judged: Panel(config, labels, clip, config.net.width, judged) for judged in judges}
+        for panel in self.panels.values():
+            nets |= panel.nets
+        self.nets = nn.ModuleDict(nets)
+        self.optimizers: dict[str, Optimizer] = {}
+        self.cycle = max((panel.cycle for panel in self.panels.values()), default=1)
+        names = [name for panel in self.panels.values() for name in panel.names]
+        self.curves: Mapping[str, tuple[str, ...]] = {
+            "Losses": ("loss", *(f"{name}_loss" for name in names)),
+            "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
+            "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
+        }
+
+    @classmethod
+    def judges_of(cls, config: Config) -> tuple[str, ...]:
+        """Return what is judged in a configuration: `judges`, unless that depends on it."""
+        return cls.judges
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
+        channels = self.config.clip.channels
+        nets = (*self.nets.values(), *(average.module for average in self.averages.values()))
+        learn_levels((clips[:, :channels] for clips in batches), *nets)
+
+    def build_optimizers(self) -> None:
+        """Make an optimiser for each network."""
+        learn = self.config.learn
+        for name in self.averages:
+            self.optimizers[name] = (
+                gan_optimizer(self.config, self.nets[name], self.config.gan.lr)
+                if name in self.adversarial
+                else Adam(self.nets[name].parameters(), learn.lr, betas=(learn.beta1, learn.beta2), fused=True)
+            )
+        for panel in self.panels.values():
+            self.optimizers |= panel.build_optimizers(dict(self.nets))
+
+    @abstractmethod
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Make what is asked for, from one batch; one pass through each of `nets` that takes part.
+
+        Args:
+            batch: the clips.
+            clips_seen: how many came before.
+            judged: whether critics are there to judge; else nothing need be made for them.
+        """
+
+    def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
+        """Update the critics, then everything else."""
+        nets = dict(self.nets)
+        lesson = self.lesson(batch, clips_seen, judged=clips_seen >= self.config.learn.critics_after)
+        self._set_rates(clips_seen)
+        loss, log = lesson.loss, dict(lesson.log)
+        with contextlib.ExitStack() as frozen:
+            for judged, shown in lesson.judged.items():
+                panel = self.panels[judged]
+                scenes, said = panel.learn(nets, self.optimizers, batch, shown, clips_seen, engine)
+                bare = {name: frozen.enter_context(engine.frozen(nets[name])) for name in scenes}
+                if scenes:
+                    loss = loss + panel.teach(bare, scenes)
+                    heldout = self.heldout_clips(batch, judged)
+                    if heldout is not None:
+                        chance = augment.probability(self.config.augment, clips_seen)
+                        said |= panel.heldout_gaps(bare, scenes, batch, panel.augmented(heldout, batch, chance))
+                log |= said
+            self._update(loss, engine)
+            log |= self._examined(batch, clips_seen)
+        for name, average in self.averages.items():
+            average.update(self.nets[name], clips_seen + batch.total, batch.total)
+        return log | {"loss": loss.detach()}
+
+    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+        """Return held-out clips for a panel's critics to look at, where there are any in this step."""
+        return None if batch.heldout is None else batch.heldout[0][:, : self.config.clip.channels]
+
+    @torch.no_grad()
+    def _examined(self, batch: Batch, clips_seen: int) -> dict[str, Tensor]:
+        """Return what the lesson comes to on held-out clips, where there are any in this step."""
+        if batch.heldout is None:
+            return {}
+        clips, labels = batch.heldout
+        unseen = Batch(clips, labels, torch.Generator().manual_seed(0), len(clips))
+        return {f"heldout_{key}": value for key, value in self.lesson(unseen, clips_seen, judged=False).log.items()}
+
+    def _set_rates(self, clips_seen: int) -> None:
+        """Give all optimisers, the critics' too, their rate: the balance between them does not shift."""
+        learn, gan = self.config.learn, self.config.gan
+        rates = {name: gan.lr if name in self.adversarial else learn.lr for name in self.averages}
+        for panel in self.panels.values():
+            rates |= panel.rates
+        for name, most in rates.items():
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)
+
+    def _update(self, loss: Tensor, engine: Engine) -> None:
+        learn = self.config.learn
+        for name in self.averages:
+            self.optimizers[name].zero_grad(set_to_none=True)
+        engine.backward(loss)
+        for name in self.averages:
+            if learn.clip_gradient and name not in self.adversarial:
+                nn.utils.clip_grad_norm_(self.nets[name].parameters(), learn.clip_gradient)
+            self.optimizers[name].step()
+
+    def difference(self, made: Tensor, real: Tensor) -> Tensor:
+        """Return the mean difference of clips, as `learn.loss` says."""
+        gap = made.to(real.dtype) - real
+        return DIFFERENCES[self.config.learn.loss](gap)
+
+    def judge(self, row: Mapping[str, float]) -> list[Sign]:
+        """Tell when a critic has won, or knows the training clips by heart."""
+        return [sign for panel in self.panels.values() for sign in panel.judge(row)]
+
+    def sampler(self) -> Sampler:
+        """Return a sampler of the averaged networks."""
+        return self.sampler_of(self.config, {name: average.module for name, average in self.averages.items()})
+
+    @classmethod
+    @abstractmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build, untrained, only the networks that a sampler needs."""
+
+    @classmethod
+    @abstractmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the networks of `sampling_nets`, in their present state."""
+
+
+def rate(clips_seen: int, warm_up: int, decay: int) -> float:
+    """Return the part of the learning rate that holds: a linear rise, then half a cosine down to `LOWEST`.
+
+    Args:
+        clips_seen: so far.
+        warm_up: when the rise ends; 0 for none.
+        decay: when the fall ends; 0 for none.
+    """
+    rising = min(1.0, (clips_seen + 1) / warm_up) if warm_up else 1.0
+    if not decay:
+        return rising
+    way = min(1.0, max(0, clips_seen - warm_up) / (decay - warm_up))
+    return rising * (LOWEST + (1 - LOWEST) * 0.5 * (1 + math.cos(math.pi * way)))

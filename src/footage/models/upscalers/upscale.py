@@ -1,0 +1,198 @@
+"""Upscaling: frames of low resolution become those of high resolution, each out of a short window around it.
+
+It learns by how far its frames lie from the true ones, which the low-resolution ones were made from; by what they come
+to when they are shrunk again; and, for detail that looks real, from critics and their features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import EllipsisType
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from footage.config import Config
+from footage.config.tasks import unlimited
+from footage.metrics.fidelity import clip_psnr
+from footage.models.base import Batch, Sampler
+from footage.models.layers import channel_levels, set_levels
+from footage.models.supervised import Learner, Lesson
+from footage.models.upscalers.degrade import CLEAN, degrade, draw, shrunk
+from footage.models.upscalers.tiles import tiled
+from footage.models.upscalers.upscaler import Upscaler, enlarged, whole_windows
+
+SHIFT = 8
+"""What critics see ends short of the clip by a part of its size, one in so many, and begins at random places."""
+TILE = 512
+"""Longest side of what is enlarged at once, in pixels of the small frames."""
+
+
+class Upscale(Learner):
+    """An upscaler, and critics where there are any; see `footage.models.base.Method`."""
+
+    def __init__(self, config: Config, labels: int) -> None:
+        super().__init__(config, labels)
+        assert config.net.kind == "upscaler"
+        self.net = config.net
+        own = {
+            "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
+            "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr", "bicubic_psnr", "heldout_bicubic_psnr"),
+            "What is left of the source, absolute error": ("consistency", "heldout_consistency"),
+        }
+        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell the critics the levels of real clips and of their detail; the upscaler needs none."""
+        mean, sd = channel_levels(self.shown(clips) for clips in batches)
+        set_levels(mean, sd, *(self.nets[name] for panel in self.panels.values() for name in panel.nets))
+
+    def shown(self, clips: Tensor) -> Tensor:
+        """Return what critics see of clips, (B, C, T, H, W) -> (B, 2 C, T, H, W): them, and what shrinking loses.
+
+        That is all that an upscaler adds, and little beside the rest: critics that have to find it learn slowly.
+        """
+        scale = self.net.scale
+        kept = _pictures(clips, lambda frames: enlarged(shrunk(frames, scale), scale))
+        return torch.cat([clips, clips - kept], dim=1)
+
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Shrink and spoil each clip, and enlarge what is left of it."""
+        config, net = self.config, self.net
+        last = batch.clips.shape[2] - net.future
+        real = batch.clips[:, :, net.past : last]
+        damages = draw(config.upscale.degrade, batch)
+        clip = config.clip
+        small = (clip.channels, clip.frames, clip.height // net.scale, clip.width // net.scale)
+        drawn = batch.normal(*small)  # whether it is needed or not: what follows is not to depend on it
+        noise = drawn if any(damage.noise for damage in damages) else None
+        with torch.no_grad():
+            given = degrade(batch.clips, net.scale, config.upscale.degrade, damages, noise)
+            given = _cut_ends(given, batch.uniform(2) < config.upscale.ends, net.past, net.future)
+            base = _pictures(given[:, :, net.past : last], lambda frames: enlarged(frames, net.scale))
+        made: Tensor = self.nets["generator"](given).to(real.dtype)
+        consistency = (_small(made, net.scale) - _small(real, net.scale)).abs().mean()
+        loss = config.learn.weight * self.difference(made, real) + config.upscale.consistency * consistency
+        shown = made.detach()
+        log = {
+            "l1": (shown - real).abs().mean(),
+            "psnr": clip_psnr(shown, real).mean(),
+            "bicubic_psnr": clip_psnr(base, real).mean(),
+            "consistency": consistency.detach(),
+        }
+        if config.upscale.stability:
+            changes = (made.diff(dim=2) - real.diff(dim=2)).abs().mean()
+            loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
+        lesson = Lesson(loss, log)
+        if config.critics and judged:
+            window = self._window(batch)
+            lesson.judged[""] = (self.shown(real)[window], self.shown(made)[window])
+        return lesson
+
+    def _window(self, batch: Batch) -> tuple[EllipsisType | slice, ...]:
+        """Return the part of this step's clips, (B, C, T, H, W), that critics see; the same of all.
+
+        Their strides and the upscaler's pixel shuffle have the same period. Always in step with it, critics teach each
+        of its phases something else, and edges become dotted lines. Critics of the whole, whose size is built in, see
+        the whole.
+        """
+        clip = self.config.clip
+        if not all(critic.patch for critic in self.config.critics):
+            return (...,)
+        spare = [side // SHIFT for side in (clip.height, clip.width)]
+        y, x = (int(torch.randint(most + 1, (), generator=batch.rng)) for most in spare)
+        return ..., slice(y, y + clip.height - spare[0]), slice(x, x + clip.width - spare[1])
+
+    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+        """Return held-out clips for the critics to look at, where there are any."""
+        if batch.heldout is None:
+            return None
+        return self.shown(batch.heldout[0][:, :, self.net.past : batch.heldout[0].shape[2] - self.net.future])
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build the upscaler, untrained."""
+        assert config.net.kind == "upscaler"
+        return {"generator": Upscaler(config.clip.channels, config.net)}
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the upscaler."""
+        net = nets["generator"]
+        assert isinstance(net, Upscaler)
+        return UpscaleSampler(config, net)
+
+
+def _pictures(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change each frame of clips (B, C, T, h, w)."""
+    frames = change(clips.transpose(1, 2).flatten(0, 1))  # (B T) C H W
+    return rearrange(frames, "(b t) c h w -> b c t h w", b=len(clips))
+
+
+def _small(clips: Tensor, scale: int) -> Tensor:
+    """Shrink clips (B, C, T, H, W) by the bicubic kernel."""
+    return _pictures(clips, lambda frames: shrunk(frames, scale))
+
+
+def _cut_ends(given: Tensor, cut: Tensor, past: int, future: int) -> Tensor:
+    """Let some clips begin with their first whole window, and some end with their last: (B, 2) of both."""
+    given = given.clone()
+    if past:
+        given[:, :, :past] = torch.where(_wide(cut[:, 0]), given[:, :, past : past + 1], given[:, :, :past])
+    if future:
+        end = given.shape[2] - future
+        given[:, :, end:] = torch.where(_wide(cut[:, 1]), given[:, :, end - 1 : end], given[:, :, end:])
+    return given
+
+
+def _wide(flags: Tensor) -> Tensor:
+    return flags.view(-1, 1, 1, 1, 1)
+
+
+class UpscaleSampler:
+    """Videos of any size, enlarged in constant memory; see `footage.models.base.Enlarges`."""
+
+    given = 0
+
+    def __init__(self, config: Config, net: Upscaler) -> None:
+        self.config, self.clip, self.net = config, config.clip, net.eval()
+        self.scale, self.past, self.reach = net.scale, net.past, net.reach
+        clip = config.clip
+        self.source = unlimited(clip.frames, clip.height // net.scale, clip.width // net.scale, clip.channels)
+        self.device = next(net.parameters()).device
+
+    def sources(self, clips: Tensor) -> Tensor:
+        """Return clips (B, C, T, H, W) shrunk by the bicubic kernel; see `footage.models.base.Converts`."""
+        return degrade(clips, self.scale, self.config.upscale.degrade, [CLEAN] * len(clips), None)
+
+    def enlarge(self, windows: Tensor, tile: int = TILE, bf16: bool = False) -> Tensor:
+        """Enlarge the frames that have a whole window; see `footage.models.base.Enlarges`."""
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            made = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
+            return made.float().clamp_(-1, 1)
+
+    def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
+        """Yield a video's enlarged frames; see `footage.models.base.Converts`. There is nothing random."""
+        return self.stream(chunks)
+
+    def stream(self, chunks: Iterable[Tensor], tile: int = TILE, bf16: bool = False) -> Iterator[Tensor]:
+        """Yield a video's enlarged frames; see `footage.models.base.Enlarges`."""
+        net = self.net
+        held: Tensor | None = None
+        for chunk in chunks:
+            held = whole_windows(chunk, net.past, 0) if held is None else torch.cat([held, chunk], dim=2)
+            if held.shape[2] >= net.window:
+                yield self.enlarge(held, tile, bf16)
+                held = held[:, :, held.shape[2] - net.window + 1 :].clone()
+        if held is not None and net.future:
+            rest = whole_windows(held, 0, net.future)
+            if rest.shape[2] >= net.window:
+                yield self.enlarge(rest, tile, bf16)
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Enlarge real clips that were shrunk; see `footage.models.base.Sampler`."""
+        source = self.sources(reals)
+        made = self.enlarge(whole_windows(source, self.net.past, self.net.future))
+        plain = _pictures(source, lambda frames: enlarged(frames, self.scale)).clamp(-1, 1)
+        return {"upscaled": made, "bicubic": plain, "real": reals}

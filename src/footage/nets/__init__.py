@@ -1,1 +1,0 @@
-"""Networks only, one architecture a file."""
