@@ -227,7 +227,7 @@ def test_flow_is_that_of_the_clip_and_not_of_what_it_was_made_from(name: str, mo
     seen: list[torch.Tensor] = []
     module = "trunks" if name == "two_stream" else "embed_motion"
     taken = lambda x: seen.append(x) or horn_schunck(x)  # type: ignore[func-returns-value]  # noqa: E731
-    monkeypatch.setattr(f"footage.nets.{module}.horn_schunck", taken)
+    monkeypatch.setattr(f"footage.models.adversarial.discriminators.{module}.horn_schunck", taken)
     shown = torch.randn(2, 4, 8, 16, 16)
     clip = unlimited(8, 16, 16, 4)
     for beside in (0, 1):
