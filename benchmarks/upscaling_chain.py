@@ -34,9 +34,9 @@ from footage.media.sizes import Size, plan_way
 from footage.media.windows import read_window
 from footage.models.base import Enlarges
 from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.device import has_bf16
 from footage.models.methods import METHODS
-from footage.models.precision import has_bf16
-from footage.models.upscalers.upscaler import Upscaler
+from footage.models.upscalers.network import Upscaler
 from footage.training.arithmetic import FlopCount
 
 FRAME = Size(720, 1280)

@@ -6,11 +6,10 @@ import torch
 from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig, StreamConfig
 from footage.config.tasks import unlimited
 from footage.errors import ConfigError
-from footage.models.adversarial.discriminators.critic import make_critic
-from footage.models.adversarial.discriminators.views import look, pick
-from footage.models.generators.conv3d import Conv3dGenerator
-from footage.models.generators.mlp import MlpGenerator
-from footage.models.generators.recurrent import RecurrentGenerator
+from footage.models.adversarial.discriminators import look, make_critic, pick
+from footage.models.generators.conv3d.network import Conv3dGenerator
+from footage.models.generators.mlp.network import MlpGenerator
+from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.generators.stream.network import StreamGenerator, smooth, start_enlarging
 from footage.models.layers import plan
 

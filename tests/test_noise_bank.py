@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from footage.models.generators.stream.noise_bank import NoiseBank, covariance
-from footage.models.generators.stream.noise_path import BLOCK, Bridge, Floats, Path, spread, transition
+from footage.models.generators.stream.noise import (
+    BLOCK,
+    Bridge,
+    Floats,
+    NoiseBank,
+    Path,
+    covariance,
+    spread,
+    transition,
+)
 
 RATES = tuple((math.sqrt(3) / np.array([2.0, 12.0, 300.0])).tolist())
 MANY = 2500

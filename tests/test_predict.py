@@ -27,10 +27,10 @@ from footage.config import (
 from footage.config.presets import preset
 from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
+from footage.models.predictors.convlstm.network import fetch
 from footage.models.predictors.predict import PREDICTORS, FutureSampler, Predict
 from footage.models.predictors.predictor import Predictor
-from footage.models.predictors.svg import Svg, divergence
-from footage.models.predictors.transport import fetch
+from footage.models.predictors.svg.network import Svg, divergence
 from footage.training.health import judge_samples, sample_figures
 
 PAST, FUTURE = 4, 3

@@ -7,8 +7,8 @@ import torch
 from torch.optim import Adam
 
 from footage.config import GanConfig
+from footage.models.adversarial.critics import anneal, penalty_part
 from footage.models.adversarial.gan import Gan
-from footage.models.adversarial.schedule import anneal, penalty_part
 from footage.models.base import Batch, PlainEngine
 from tests.models import tiny_config
 

@@ -19,8 +19,7 @@ from footage.generation.model import Model
 from footage.media.encode import read_metadata
 from footage.models import latents
 from footage.models.base import Course, Generates, Wish
-from footage.models.generators.directions import directions, shifts
-from footage.models.generators.samplers import draw
+from footage.models.generators.samplers import directions, draw, shifts
 from footage.models.generators.stream.network import StreamGenerator
 from footage.models.generators.stream.sampler import StreamSampler
 from footage.models.layers import Generator

@@ -11,7 +11,7 @@ from footage.config import ClipConfig, Config, LearnConfig, SpritesConfig, TaskC
 from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
 from footage.models.predictors.predict import Predict
-from footage.models.predictors.sprites import Found, Sprites, cut_out, masses
+from footage.models.predictors.sprites.network import Found, Sprites, cut_out, masses
 
 PAST, FUTURE, SIZE = 6, 4, 24
 

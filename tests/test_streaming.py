@@ -14,9 +14,9 @@ from footage.errors import ConfigError
 from footage.generation.rollout import one_video, stream, videos
 from footage.models.base import Course, Generates, Streams, Wish
 from footage.models.generators.samplers import between, draw, more
-from footage.models.generators.stream import noise_path
+from footage.models.generators.stream import noise as noise_path
 from footage.models.generators.stream import sampler as streaming
-from footage.models.generators.stream.noise_path import Floats
+from footage.models.generators.stream.noise import Floats
 from footage.models.generators.stream.sampler import DRIFT, StreamSampler, times, turned, window
 from footage.models.generators.stream.sampler import _Videos as Videos
 from tests.models import save_tiny_model

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from footage.config import ClipConfig, Config, CriticConfig, TaskConfig, TranslatorConfig
-from footage.config.learn import SOURCES
 from footage.config.presets import preset, tiny
+from footage.config.sections import SOURCES
 from footage.config.tasks import source_clip
 from footage.data.clips import Span
 from footage.data.pairs import PairedClips, open_source
@@ -20,11 +20,9 @@ from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.generation.rollout import from_uint8
 from footage.models.base import Batch, Converts, PlainEngine
-from footage.models.causal import Memory
-from footage.models.translators.animator import Animator
-from footage.models.translators.derive import derive
-from footage.models.translators.translate import Translate
-from footage.models.translators.translator import Translator
+from footage.models.layers import Memory
+from footage.models.translators.network import Animator, Translator
+from footage.models.translators.translate import Translate, derive
 from footage.training import start
 from footage.training.fit import Place, measure
 from footage.training.run_folder import DataNote, RunFolder, resume, write_config
@@ -182,7 +180,7 @@ def test_animator_goes_on_for_ever_and_seeds_differ() -> None:
 
 
 def test_animator_can_move_what_it_is_given() -> None:
-    from footage.models.translators.animator import warp
+    from footage.models.translators.network import warp
 
     picture = noise(1, 1, 8, 8)
     still = torch.zeros(2, 2, 8, 8)
@@ -240,7 +238,7 @@ def test_critics_see_the_source(source: str) -> None:
     shuffled = torch.cat([seen[:, :3], seen[:, 3:].flip(0)], dim=1)
     picks = torch.tensor([[0, 3, 7]] * 2)
     for name, adversary in method.panels[""].adversaries.items():
-        from footage.models.adversarial.discriminators.views import look
+        from footage.models.adversarial.discriminators import look
 
         one, two = (look(adversary.critic, x, picks if adversary.critic.timeless else None) for x in (seen, shuffled))
         critic = method.nets[name]

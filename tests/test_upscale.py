@@ -11,9 +11,8 @@ from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
 from footage.models.base import Batch, Converts, Enlarges, PlainEngine
 from footage.models.upscalers.degrade import CLEAN, Damage, degrade, draw, shrunk
-from footage.models.upscalers.tiles import tiled
-from footage.models.upscalers.upscale import Upscale, UpscaleSampler
-from footage.models.upscalers.upscaler import Upscaler, enlarged, whole_windows
+from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
+from footage.models.upscalers.upscale import Upscale, UpscaleSampler, tiled
 from tests.models import tiny_config
 
 

@@ -12,8 +12,7 @@ from footage.config import ClipConfig, Config, CriticConfig, KlConfig, LearnConf
 from footage.config.presets import PRESETS, override, preset, tiny
 from footage.errors import ConfigError
 from footage.metrics.fidelity import clip_psnr
-from footage.models.autoencoders.likelihood import gaussian_nll, standard_kl, with_free_bits
-from footage.models.autoencoders.video_vae import VaeSampler, VideoVae
+from footage.models.autoencoders.vae import VaeSampler, VideoVae, gaussian_nll, standard_kl, with_free_bits
 from footage.models.base import Batch, Converts, Encodes, Generates, PlainEngine, Wish
 from footage.models.methods import METHODS
 

@@ -47,7 +47,7 @@ def upscale(
     from footage.generation.upscaling import upscale as enlarge_video
     from footage.media.originals import open_original
     from footage.models.base import Enlarges
-    from footage.models.precision import has_bf16
+    from footage.models.device import has_bf16
 
     console, clip = make_console(quiet), Path(clip)
     target = Path(f"{clip.stem}-upscaled.mp4") if to is None else Path(to)

@@ -11,10 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from footage.config.checks import require
-from footage.config.data import ClipConfig, IngestConfig
-from footage.config.gan import AugmentConfig, CriticConfig, GanConfig, check_together
-from footage.config.learn import KlConfig, LearnConfig, TaskConfig
 from footage.config.nets import (
     Conv3dConfig,
     ConvLstmConfig,
@@ -31,9 +27,22 @@ from footage.config.nets import (
     UpscalerConfig,
     VaeConfig,
 )
+from footage.config.sections import (
+    AugmentConfig,
+    ClipConfig,
+    CriticConfig,
+    DegradeConfig,
+    GanConfig,
+    IngestConfig,
+    KlConfig,
+    LearnConfig,
+    TaskConfig,
+    TrainConfig,
+    UpscaleConfig,
+    check_together,
+)
+from footage.config.strict import require
 from footage.config.tasks import check_knobs, check_method, judged_clip
-from footage.config.train import TrainConfig
-from footage.config.upscale import DegradeConfig, UpscaleConfig
 from footage.errors import ConfigError, nearest
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from footage.config.checks import require, require_named
+from footage.config.strict import require, require_named
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from footage.config.data import ClipConfig
-from footage.config.gan import CriticConfig
-from footage.config.learn import KlConfig, LearnConfig, TaskConfig
 from footage.config.nets import (
     GeneratorConfig,
     NetConfig,
@@ -20,6 +17,7 @@ from footage.config.nets import (
     UpscalerConfig,
     VaeConfig,
 )
+from footage.config.sections import ClipConfig, CriticConfig, KlConfig, LearnConfig, TaskConfig
 from footage.errors import ConfigError
 
 if typing.TYPE_CHECKING:

@@ -35,10 +35,10 @@ from footage.models.base import (
     Wish,
 )
 from footage.models.checkpoint import ModelInfo, load_model
+from footage.models.device import has_bf16
 from footage.models.durations import PLAIN, Duration, Timing
 from footage.models.generators.stream.sampler import check
 from footage.models.latents import Sliders, read
-from footage.models.precision import has_bf16
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """Models that come with footage, a folder each."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage.config import ClipConfig, Config
-from footage.config.checks import require
+from footage.config.strict import require
 from footage.models.ema import MovingAverage
 from footage.models.signs import Sign as Sign
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from footage.models.adversarial.gan import Gan
-from footage.models.autoencoders.video_vae import VideoVae
+from footage.models.autoencoders.vae import VideoVae
 from footage.models.base import Method
 from footage.models.predictors.predict import Predict
 from footage.models.translators.translate import Translate

@@ -15,8 +15,8 @@ from footage.config import Config, TrainConfig
 from footage.config.tasks import guides
 from footage.errors import TrainingError
 from footage.models.base import Batch, Method, PlainEngine
+from footage.models.device import has_bf16
 from footage.models.methods import METHODS
-from footage.models.precision import has_bf16
 
 WORKSPACE = 2.3
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""

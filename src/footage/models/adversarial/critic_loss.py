@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from footage.config import ClipConfig, Config, CriticConfig
 from footage.config.tasks import conditions
 from footage.models.adversarial import penalties
-from footage.models.adversarial.discriminators.views import Seen, look, pick
+from footage.models.adversarial.discriminators import Seen, look, pick
 from footage.models.adversarial.losses import LOSSES
 from footage.models.base import Batch
 

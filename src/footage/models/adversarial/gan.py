@@ -16,13 +16,12 @@ from torch.optim import Optimizer
 from footage.config import Config
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import Scene
-from footage.models.adversarial.critics import Panel, gan_optimizer
-from footage.models.adversarial.schedule import anneal
+from footage.models.adversarial.critics import Panel, anneal, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
 from footage.models.ema import MovingAverage
-from footage.models.generators.conv3d import Conv3dGenerator
-from footage.models.generators.mlp import MlpGenerator
-from footage.models.generators.recurrent import RecurrentGenerator
+from footage.models.generators.conv3d.network import Conv3dGenerator
+from footage.models.generators.mlp.network import MlpGenerator
+from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.generators.samplers import FixedSampler, RollingSampler
 from footage.models.generators.stream.network import StreamGenerator
 from footage.models.generators.stream.sampler import StreamSampler

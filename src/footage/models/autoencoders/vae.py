@@ -1,190 +1,284 @@
-"""The causal (2+1)D video VAE: clips to latent volumes and back, four times shorter and eight times smaller.
+"""The evidence lower bound, part by part: pure functions, the equation and its source above each. All are in nats.
 
-A frame's future changes nothing in its code, so that videos are encoded and decoded chunk by chunk, in constant memory,
-exactly as at once. Pixels enter as 4×4 patches and leave as 2×2 patches, which makes a step several times as fast.
-Features lie in memory with their channels last: frames are then a view of a clip, and nothing is copied between
-convolutions over space and over time.
+Sums run over a whole sample and never turn into means on the way: a mean over pixels beside a sum over latent numbers
+would multiply the weight of the divergence by the number of pixels, so that it meant something else at every size.
+
+Video VAE: clips are coded so that they can be decoded again, and codes drawn at random give new clips.
+
+The evidence lower bound is maximised, E_q log p(x|z) - beta KL(q(z|x) || N(0, 1)), both parts summed over a clip. For
+the optimiser, both are then divided by the number of values in a clip, which leaves beta's meaning alone.
+
+Two hybrids. With critics, some judge what is reconstructed, and others, of their own, what is decoded from the prior
+(VAE-GAN as in SAVP, Lee et al. 2018). Or a GAN learns the distribution of the codes, beside the VAE: its critics judge
+latent volumes, and teach the VAE nothing.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import adaptive_avg_pool3d
 
-from footage.config import ClipConfig, VaeConfig
-from footage.config.tasks import latent_clip
-from footage.models.causal import CausalBlock, FeatureNorm, Memory, SpaceConv, TimeConv
-from footage.models.layers import Levels
-
-ENTER, LEAVE = 4, 2
-"""Side of the patches that pixels enter and leave as."""
-DEEP = 3
-"""Blocks at the latent volume's size, in encoder and decoder each."""
-LOW, HIGH = -15.0, 5.0
-"""Limits of the logarithm of a latent number's variance."""
-START = -4.0
-"""Where that begins: codes that are mostly noise at first would teach the decoder to overlook them."""
-OUTPUT_START = -3.0
-"""Where the logarithm of the output's variance begins: near what the mean clip leaves, so that pixels count at once."""
-FLOOR = -10.0
-"""Lowest logarithm of the output's variance: less than a grey level of 256."""
-GAIN = 10.0
-"""The output's log-variance learns this much faster than weights: Adam moves each by its rate, and it has far to go."""
+from footage.config import ClipConfig, Config, VaeConfig
+from footage.config.tasks import VAE_TIME, latent_clip
+from footage.metrics.fidelity import clip_psnr
+from footage.models.autoencoders.network import Coded, LatentGenerator, Vae
+from footage.models.base import Batch, Sampler, Wish
+from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, shifts, walk
+from footage.models.layers import Memory, learn_levels
+from footage.models.supervised import Learner, Lesson
 
 
-class Coded(NamedTuple):
-    """What the VAE gives in training."""
-
-    mean: Tensor
-    """Means of the latent numbers, (B, c, T / 4, H / 8, W / 8)."""
-    log_variance: Tensor
-    """Logarithms of their variances, the same shape."""
-    clips: Tensor
-    """What a draw of them is decoded to, (B, C, T, H, W), around [-1, 1]."""
-    output_log_variance: Tensor
-    """Logarithm of the variance of pixels around that, (C,)."""
-    sample: Tensor | None
-    """What latent numbers from the prior are decoded to, (B, C, T, H, W); None where there were none."""
-
-
-def into_patches(clips: Tensor, side: int) -> Tensor:
-    """Turn pixels into the channels of patches: (B, C, T, H, W) -> (B, C side², T, H / side, W / side)."""
-    patches = rearrange(clips, "b c t (h p) (w q) -> b t h w (c p q)", p=side, q=side)
-    return patches.movedim(4, 1)  # B c T h w, channels last in memory
-
-
-def out_of_patches(patches: Tensor, side: int) -> Tensor:
-    """Turn channels into pixels: (B, C side², T, H, W) -> (B, C, T, H side, W side)."""
-    clips = rearrange(patches, "b (c p q) t h w -> b t (h p) (w q) c", p=side, q=side)
-    return clips.movedim(4, 1)  # B C T H W, channels last in memory
-
-
-def twice(x: Tensor) -> Tensor:
-    """Show every frame twice: (B, C, T, H, W) -> (B, C, 2 T, H, W)."""
-    return x.movedim(1, 4).repeat_interleave(2, dim=1).movedim(4, 1)
-
-
-class Encoder(nn.Module):
-    """Numbers (B, C, T, H, W) -> mean and log-variance, (B, 2 c, T / 4, H / 8, W / 8).
+# -log N(x; m, s^2) = sum over the sample of ((x - m)^2 / s^2 + log s^2 + log 2 pi) / 2: Kingma and Welling 2014,
+# appendix C.2; s^2 learned, common to all places of a channel: Rybkin et al. 2021 (sigma-VAE), section 4.
+def gaussian_nll(values: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each sample, summed over it.
 
     Args:
-        pixels: channels C of the clips.
-        latent: channels c of the latent volume.
-        width: channels at full size, if there were any; a quarter of the size has twice, an eighth four times as many.
+        values: what was seen, (B, C, ...).
+        mean: the same shape.
+        log_variance: logarithm of the variance of each channel, (C,).
+
+    Returns:
+        (B,), nats.
     """
-
-    def __init__(self, pixels: int, latent: int, width: int) -> None:
-        super().__init__()
-        middle, inner = 2 * width, 4 * width
-        self.enter = SpaceConv(pixels * ENTER**2, middle)
-        self.halve1 = TimeConv(middle, middle, 4, stride=2)
-        self.block = CausalBlock(middle)
-        self.down = SpaceConv(middle, inner, 4, stride=2)
-        self.halve2 = TimeConv(inner, inner, 4, stride=2)
-        self.blocks = nn.ModuleList(CausalBlock(inner) for _ in range(DEEP))
-        self.norm = FeatureNorm(inner)
-        self.leave = SpaceConv(inner, 2 * latent)
-        bias = self.leave.conv.bias
-        assert bias is not None
-        nn.init.zeros_(bias)
-        nn.init.constant_(bias[latent:], START)
-
-    def forward(self, numbers: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return mean and log-variance; with a memory, of a video that goes on. T is a multiple of 4."""
-        x = self.enter(into_patches(numbers, ENTER))  # B 2w T H/4 W/4
-        x = self.halve1(silu(x), memory)  # B 2w T/2 H/4 W/4
-        x = self.down(self.block(x, memory))  # B 4w T/2 H/8 W/8
-        x = self.halve2(silu(x), memory)  # B 4w T/4 H/8 W/8
-        for block in self.blocks:
-            x = block(x, memory)
-        return self.leave(silu(self.norm(x)))  # type: ignore[no-any-return]
+    squares = (values - mean).square().flatten(2).sum(dim=2)  # B C
+    places = math.prod(values.shape[2:])
+    return (squares * torch.exp(-log_variance) + places * (log_variance + math.log(2 * math.pi))).sum(dim=1) / 2
 
 
-class Decoder(nn.Module):
-    """Latent volume (B, c, t, h, w) -> numbers (B, C, 4 t, 8 h, 8 w); the encoder's mirror image.
+# KL(N(m, s^2) || N(0, 1)) = sum of (m^2 + s^2 - 1 - log s^2) / 2: Kingma and Welling 2014, appendix B.
+def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the divergence of diagonal normal distributions from the standard one, summed over each channel's places.
 
     Args:
-        pixels: channels C of the clips.
-        latent: channels c of the latent volume.
-        width: see `Encoder`.
+        mean: (B, C, ...).
+        log_variance: the same shape.
+
+    Returns:
+        (B, C), nats.
     """
-
-    def __init__(self, pixels: int, latent: int, width: int) -> None:
-        super().__init__()
-        middle, inner = 2 * width, 4 * width
-        self.enter = SpaceConv(latent, inner)
-        self.blocks = nn.ModuleList(CausalBlock(inner) for _ in range(DEEP))
-        self.double1 = TimeConv(inner, inner)
-        self.up1 = SpaceConv(inner, 4 * middle)
-        self.block = CausalBlock(middle)
-        self.double2 = TimeConv(middle, middle)
-        self.norm = FeatureNorm(middle)
-        self.up2 = SpaceConv(middle, 4 * width)
-        self.leave = SpaceConv(width, pixels * LEAVE**2)
-
-    def forward(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the numbers; with a memory, of a video that goes on."""
-        x = self.enter(latents)  # B 4w t h w
-        for block in self.blocks:
-            x = block(x, memory)
-        x = self.double1(twice(x), memory)  # B 4w 2t h w
-        x = out_of_patches(self.up1(silu(x)), 2)  # B 2w 2t 2h 2w
-        x = self.double2(twice(self.block(x, memory)), memory)  # B 2w 4t 2h 2w
-        x = out_of_patches(self.up2(silu(self.norm(x))), 2)  # B w 4t 4h 4w
-        return out_of_patches(self.leave(silu(x)), LEAVE)  # B C 4t 8h 8w
+    divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
+    return divergence.flatten(2).sum(dim=2)
 
 
-class Vae(nn.Module):
-    """Clips (B, C, T, H, W) in [-1, 1] <-> latent volumes (B, c, T / 4, H / 8, W / 8).
+# sum over channels of max(lambda, KL of the channel): Kingma et al. 2016 (IAF), section 3.3, lambda being `free` times
+# the channel's places. There KL is the mean over a batch; here it is each sample's own, so that samples stay apart.
+def with_free_bits(divergence: Tensor, free: float, places: int) -> Tensor:
+    """Return what each sample pays for its divergence, when each channel has some for nothing.
 
     Args:
-        clip: shape of the clips.
-        net: sizes of the network.
+        divergence: of each channel, summed over its places, (B, C), nats.
+        free: nats for each place of each channel that cost nothing.
+        places: number of places.
+
+    Returns:
+        (B,), nats.
+    """
+    return divergence.clamp(min=free * places).sum(dim=1)
+
+
+POOLED = (2, 2, 2)
+"""Frames, height and width that latent means are averaged down to in an embedding."""
+
+
+class VideoVae(Learner):
+    """A VAE, critics where there are any, and a prior of its own where one is asked for; see `base.Method`."""
+
+    adversarial = ("prior",)
+
+    def __init__(self, config: Config, labels: int) -> None:
+        super().__init__(config, labels)
+        vae = self.nets["generator"]
+        assert isinstance(vae, Vae)
+        self.shape = vae.shape
+        own = {
+            "Negative log-likelihood of a clip, nats": ("nll", "heldout_nll"),
+            "Divergence of a clip's code from the prior, nats": ("kl", "heldout_kl"),
+            "Reconstruction, peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
+        }
+        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
+
+    @classmethod
+    def judges_of(cls, config: Config) -> tuple[str, ...]:
+        """Return what is judged: latent volumes, or clips that are decoded from posterior and prior, or nothing."""
+        if _learns_prior(config):
+            return ("latent",)
+        return ("posterior", "prior") if config.critics else ()
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell all networks that see pixels the levels of real clips, (B, C, T, H, W) each."""
+        blind = {"prior", *(self.panels["latent"].nets if "latent" in self.panels else ())}
+        nets = [net for name, net in self.nets.items() if name not in blind]
+        averages = [average.module for name, average in self.averages.items() if name not in blind]
+        learn_levels(batches, *nets, *averages)
+
+    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+        """Code clips and decode them; where there is somebody to judge them, make new clips or codes too."""
+        clips, config = batch.clips, self.config
+        noise = batch.normal(*self.shape)
+        drawn = batch.normal(*self.shape) if judged and "prior" in self.panels else None
+        coded: Coded = self.nets["generator"](clips, noise, drawn)
+        nll = gaussian_nll(clips, coded.clips, coded.output_log_variance).mean()
+        divergence = standard_kl(coded.mean, coded.log_variance)  # B c
+        paid = with_free_bits(divergence, config.kl.free_bits, math.prod(self.shape[1:])).mean()
+        ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
+        loss = (nll + config.kl.beta * ramp * paid) / math.prod(clips.shape[1:])
+        log = {
+            "nll": nll.detach(),
+            "kl": divergence.detach().sum(dim=1).mean(),
+            "psnr": clip_psnr(coded.clips.detach(), clips).mean(),
+        }
+        shown_to = {}
+        if judged and "posterior" in self.panels:
+            shown_to["posterior"] = (clips, coded.clips)
+        if coded.sample is not None:
+            shown_to["prior"] = (clips, coded.sample)
+        if judged and "latent" in self.panels:
+            made = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
+            shown_to["latent"] = (coded.mean.detach(), made.clips.to(clips.dtype))
+        return Lesson(loss, log, shown_to)
+
+    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+        """Return held-out clips; none for critics of latent volumes, which the VAE itself has made."""
+        return None if judged == "latent" else super().heldout_clips(batch, judged)
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        """Build the VAE, and the generator of its codes where one is asked for, untrained."""
+        net = _net(config)
+        nets: dict[str, nn.Module] = {"generator": Vae(config.clip, net)}
+        if _learns_prior(config):
+            nets["prior"] = LatentGenerator(latent_clip(config.clip, net), net, labels)
+        return nets
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        """Make a sampler of the VAE and, where there is one, the generator of its codes."""
+        vae, prior = nets["generator"], nets.get("prior")
+        assert isinstance(vae, Vae) and (prior is None or isinstance(prior, LatentGenerator))
+        return VaeSampler(config.clip, vae, prior)
+
+
+def _net(config: Config) -> VaeConfig:
+    assert isinstance(config.net, VaeConfig)
+    return config.net
+
+
+def _learns_prior(config: Config) -> bool:
+    return _net(config).prior == "gan"
+
+
+class VaeSampler:
+    """New clips, and clips coded and decoded: see `Generates`, `Converts` and `Encodes` in `footage.models.base`.
+
+    From independent codes, videos roll on for ever, four frames a segment; a prior of its own gives whole clips. Both
+    run in constant memory.
     """
 
-    def __init__(self, clip: ClipConfig, net: VaeConfig) -> None:
-        super().__init__()
-        volume = latent_clip(clip, net)
-        self.shape = (volume.channels, volume.frames, volume.height, volume.width)
-        self.levels = Levels(clip.channels)
-        self.encoder = Encoder(clip.channels, net.latent, net.width)
-        self.decoder = Decoder(clip.channels, net.latent, net.width)
-        self.noise = nn.Parameter(torch.full((clip.channels,), OUTPUT_START / GAIN))
+    given = 0
 
-    @property
-    def output_log_variance(self) -> Tensor:
-        """Logarithm of the variance of pixels in [-1, 1] around what is decoded, (C,), in nats.
+    def __init__(self, clip: ClipConfig, vae: Vae, prior: LatentGenerator | None) -> None:
+        self.clip = self.source = clip
+        self.vae, self.prior = vae.eval(), None if prior is None else prior.eval()
+        self.endless = prior is None
+        self.hop = VAE_TIME if prior is None else clip.frames - overlap(clip.frames)
+        self.classes = 0 if prior is None else classes(prior)
+        self.sliders = 0 if prior is None else prior.size
+        self.device = next(vae.parameters()).device
 
-        Softly bounded below, as sigma-VAE does it (Rybkin et al. 2021): on clips without noise it would fall for ever.
+    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield segments (B, C, T, H, W) for ever; see `footage.models.base.Generates`."""
+        return self._rolling(wishes) if self.prior is None else self._walking(wishes, self.prior)
+
+    def _rolling(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+        """Yield four frames at a time: the decoder remembers, and each latent frame is drawn when it is needed.
+
+        Where a wish says into what, the draws go over from those of the one seed to those of the other.
         """
-        return FLOOR + softplus(GAIN * self.noise - FLOOR)
+        channels, _, height, width = self.vae.shape
+        rngs = [draws_of(wish.seed) for wish in wishes]
+        ends = [draws_of(wish.seed if wish.to_seed is None else wish.to_seed) for wish in wishes]
+        ways = torch.tensor([max(1, wish.frames - VAE_TIME) for wish in wishes])
+        goes = torch.tensor([wish.to_seed is not None for wish in wishes])
+        memory: Memory = {}
+        done = 0
+        while True:
+            place = torch.where(goes, (done / ways).clamp(max=1), 0.0).view(-1, 1, 1, 1, 1)
+            start, end = (more(source, channels, 1, height, width) for source in (rngs, ends))  # B c 1 h w
+            yield self._decoded(between(start, end, place), memory)
+            done += VAE_TIME
 
-    def forward(self, clips: Tensor, noise: Tensor, prior: Tensor | None = None) -> Coded:
-        """Encode, draw and decode.
+    def _walking(self, wishes: Sequence[Wish], prior: LatentGenerator) -> Iterator[Tensor]:
+        """Yield whole clips, each from the next codes of a walk."""
+        shift = shifts(prior, wishes, prior.size)
+        for z, label in walk(wishes, prior.size, hop=self.hop, length=self.clip.frames):
+            with torch.inference_mode():
+                made = prior({"z": (z + shift).to(self.device)}, None if label is None else label.to(self.device)).clips
+            yield self._decoded(made)
 
-        Args:
-            clips: (B, C, T, H, W) in [-1, 1].
-            noise: standard normal numbers for the draw, of the latent volumes' shape.
-            prior: latent volumes to be decoded as well, (B, c, T / 4, H / 8, W / 8); None for none.
-        """
-        mean, log_variance = self.encode(clips)
-        latents = mean + torch.exp(log_variance / 2) * noise
-        if prior is None:
-            return Coded(mean, log_variance, self.decode(latents), self.output_log_variance, None)
-        made, sample = self.decode(torch.cat([latents, prior])).chunk(2)
-        return Coded(mean, log_variance, made, self.output_log_variance, sample)
+    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+        """Code and decode a video, chunks (B, C, t, H, W), of any lengths; nothing is random in it."""
+        coding: Memory = {}
+        decoding: Memory = {}
+        for frames, kept in _in_fours(chunks):
+            yield self._decoded(self._coded(frames, coding), decoding)[:, :, :kept]
 
-    def encode(self, clips: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
-        """Return means and log-variances of the latent numbers of clips; with a memory, of a video that goes on."""
-        both: Tensor = self.encoder(self.levels(clips), memory)  # B 2c t h w
-        mean, log_variance = both.to(clips.dtype).chunk(2, dim=1)
-        return mean, log_variance.clamp(LOW, HIGH)
+    def sources(self, clips: Tensor) -> Tensor:
+        """Return the clips: they are their own source."""
+        return clips
 
-    def decode(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the clips of latent volumes, around [-1, 1]; with a memory, of a video that goes on."""
-        numbers: Tensor = self.decoder(latents, memory)
-        return self.levels.pixels(numbers.to(latents.dtype))
+    def embed(self, clips: Tensor) -> Tensor:
+        """Return the latent means of clips (B, C, T, H, W), averaged over octants: (B, 8 c)."""
+        return adaptive_avg_pool3d(self._coded(_filled(clips)), POOLED).flatten(1).clone()  # B c 2 2 2 -> B (8 c)
+
+    def interpolate(self, a: Tensor, b: Tensor, places: Iterable[float]) -> Iterator[Tensor]:
+        """Yield (C, T, H, W) between the means of two clips (1, C, T, H, W); see `base.Encodes`."""
+        first, last = self._coded(_filled(a)), self._coded(_filled(b))
+        for place in places:
+            yield self._decoded(torch.lerp(first, last, place))[0, :, : a.shape[2]]
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Show real clips (B, C, T, H, W) decoded again, and new ones; see `footage.models.base.Sampler`."""
+        length = reals.shape[2]
+        made: list[Tensor] = []
+        for segment in self.segments(previewed(len(reals), labels, self.classes)):
+            made.append(segment)
+            if sum(part.shape[2] for part in made) >= length:
+                break
+        again = self._decoded(self._coded(_filled(reals)))[:, :, :length]
+        return {"reconstruction": again, "sample": torch.cat(made, dim=2)[:, :, :length], "real": reals}
+
+    @torch.inference_mode()
+    def _coded(self, clips: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the latent means of clips whose length is a multiple of 4."""
+        return self.vae.encode(clips.to(self.device), memory)[0]
+
+    @torch.inference_mode()
+    def _decoded(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the clips of latent volumes, in [-1, 1]."""
+        return self.vae.decode(latents.to(self.device), memory).float().clamp(-1, 1)
+
+
+def _filled(frames: Tensor) -> Tensor:
+    """Repeat the last frame until the length of (B, C, T, H, W) is a multiple of 4."""
+    return torch.cat([frames, frames[:, :, -1:].expand(-1, -1, -frames.shape[2] % VAE_TIME, -1, -1)], dim=2)
+
+
+def _in_fours(chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, int]]:
+    """Cut a video anew, into four frames at a time, however it comes; the last are filled up.
+
+    Yields:
+        (B, C, 4, H, W), and how many of these frames are the video's.
+    """
+    rest: Tensor | None = None
+    for chunk in chunks:
+        rest = chunk if rest is None else torch.cat([rest, chunk], dim=2)
+        while rest.shape[2] >= VAE_TIME:
+            yield rest[:, :, :VAE_TIME], VAE_TIME
+            rest = rest[:, :, VAE_TIME:]
+    if rest is not None and rest.shape[2]:
+        yield _filled(rest), rest.shape[2]

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from footage.config import ClipConfig, Config
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
-from footage.models.predictors.convlstm import ConvLstm
+from footage.models.predictors.convlstm.network import ConvLstm
 from footage.models.predictors.predictor import Predicted, Predictor
-from footage.models.predictors.simvp import SimVp
-from footage.models.predictors.sprites import Sprites
-from footage.models.predictors.svg import Svg
+from footage.models.predictors.simvp.network import SimVp
+from footage.models.predictors.sprites.network import Sprites
+from footage.models.predictors.svg.network import Svg
 from footage.models.supervised import Learner, Lesson
 
 PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "sprites": Sprites, "svg": Svg}

@@ -1,4 +1,6 @@
-"""Upscaling: frames of low resolution become those of high resolution, each out of a short window around it.
+"""Pictures that are too large to be worked on at once: in tiles, each with as much around it as it depends on.
+
+Upscaling: frames of low resolution become those of high resolution, each out of a short window around it.
 
 It learns by how far its frames lie from the true ones, which the low-resolution ones were made from; by what they come
 to when they are shrunk again; and, for detail that looks real, from critics and their features.
@@ -20,8 +22,43 @@ from footage.models.base import Batch, Sampler
 from footage.models.layers import channel_levels, set_levels
 from footage.models.supervised import Learner, Lesson
 from footage.models.upscalers.degrade import CLEAN, degrade, draw, shrunk
-from footage.models.upscalers.tiles import tiled
-from footage.models.upscalers.upscaler import Upscaler, enlarged, whole_windows
+from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
+
+
+def tiled(enlarge: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, reach: int, scale: int) -> Tensor:
+    """Enlarge frames tile by tile: the same as at once, for what lies within reach is there; at the edges, nothing is.
+
+    Args:
+        enlarge: frames (B, C, T, h, w) -> (B, C, t, s h, s w).
+        frames: of any size.
+        tile: height and width of a tile, in pixels of the small frames.
+        reach: how far away something can change a pixel, in pixels of the small frames.
+        scale: how many times as large they become, s.
+    """
+    height, width = frames.shape[3:]
+    if height <= tile and width <= tile:
+        return enlarge(frames)
+    whole: Tensor | None = None
+    for (above, left), rows, columns in _boxes(height, width, tile, reach):
+        made = enlarge(frames[..., rows, columns])
+        high, wide = min(tile, height - above), min(tile, width - left)
+        down, right = (above - rows.start) * scale, (left - columns.start) * scale
+        inner = made[..., down : down + high * scale, right : right + wide * scale]
+        if whole is None:
+            whole = torch.empty((*made.shape[:3], height * scale, width * scale), dtype=made.dtype, device=made.device)
+        place = (slice(above * scale, (above + high) * scale), slice(left * scale, (left + wide) * scale))
+        whole[(..., *place)] = inner
+    assert whole is not None
+    return whole
+
+
+def _boxes(height: int, width: int, tile: int, reach: int) -> Iterator[tuple[tuple[int, int], slice, slice]]:
+    """Yield the corner of each tile, and the rows and columns that it depends on."""
+    for above in range(0, height, tile):
+        rows = slice(max(0, above - reach), min(height, above + tile + reach))
+        for left in range(0, width, tile):
+            yield (above, left), rows, slice(max(0, left - reach), min(width, left + tile + reach))
+
 
 SHIFT = 8
 """What critics see ends short of the clip by a part of its size, one in so many, and begins at random places."""

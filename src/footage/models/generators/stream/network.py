@@ -1,7 +1,7 @@
 """The flagship generator: a function of a content code and of stationary noise in time, frame by frame.
 
 Frame t is made from the content z, which stays, and from the noise bank at t
-(`footage.models.generators.stream.noise_bank`), which is the
+(`footage.models.generators.stream.noise`), which is the
 same process for ever: nothing is carried from frame to frame. So a video has no length and no seams, any frame can be
 made without those before it, and time runs at any rate.
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, leaky_relu, pad, pixel_shuffle
 
 from footage.config import ClipConfig, StreamConfig
-from footage.models.generators.stream.noise_bank import NoiseBank
+from footage.models.generators.stream.noise import NoiseBank
 from footage.models.layers import (
     LEAK,
     Generator,

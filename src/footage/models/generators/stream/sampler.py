@@ -1,7 +1,7 @@
 """The sampler of the stream generator: videos that begin anywhere, at any rate, in loops, from one seed to another.
 
 A frame is made from numbers that are functions of the seed and of time
-(`footage.models.generators.stream.noise_path`), in float64: so it
+(`footage.models.generators.stream.noise`), in float64: so it
 is the same whether the frames before it were made or not.
 """
 
@@ -20,10 +20,9 @@ from torch import Tensor
 from footage.config import ClipConfig
 from footage.errors import ConfigError
 from footage.models.base import Course, Wish
-from footage.models.generators.directions import shifts
-from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed
+from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
-from footage.models.generators.stream.noise_path import Bridge, Floats, Path
+from footage.models.generators.stream.noise import Bridge, Floats, Path
 
 Numbers = npt.NDArray[np.int64]
 """Frames of a video, counted from its first."""

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, pad, pixel_shuffle, pixel_unshuffle, silu
 
 from footage.config import ClipConfig, SimVpConfig, TaskConfig
-from footage.models.causal import FeatureNorm
-from footage.models.layers import Levels, Noise
+from footage.models.layers import FeatureNorm, Levels, Noise
 from footage.models.predictors.predictor import Predicted, Predictor, State
 
 PATCH = 2

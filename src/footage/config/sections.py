@@ -1,0 +1,509 @@
+"""Knobs of the data: how videos become a data set, and the shape of the clips.
+
+Knobs of the training loop, whatever the method.
+
+Knobs of training by example: the reconstruction loss and its optimiser, latent variables, what is asked for.
+
+Knobs of upscaling: what is asked of an enlarged clip, and how its low-resolution input is spoilt in training.
+
+Knobs of adversarial training: loss, penalties, critics, augmentation; and which of them go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from footage.config.strict import require, require_named
+from footage.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How videos become a data set."""
+
+    height: int = 64
+    """Height of the clips, in pixels."""
+    width: int = 64
+    """Width of the clips, in pixels."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for RGB."""
+    fps: float | None = None
+    """Frames in a second; None for the rate of the existing data set, or the most frequent among the sources."""
+    fit: Literal["crop", "letterbox", "stretch"] = "crop"
+    """How a picture of another shape is fitted in."""
+    labels: str = "folder"
+    """`folder` (the first folder below a source), `none`, or the path of a CSV or JSON table."""
+    min_frames: int = 16
+    """Shorter clips are left out."""
+    heldout: float = 0.1
+    """Part of the sources that is never trained on."""
+    cuts: bool = True
+    """Divide at scene cuts."""
+    keep_static: bool = False
+    """Keep clips in which nothing moves."""
+    keep_duplicates: bool = False
+    """Keep clips that repeat an earlier one."""
+    digits: int = 2
+    """Digits in a clip made from IDX images, 1 to 3; with 1 it is also the label."""
+    sequences: int = 2000
+    """Training clips made from an IDX file; a quarter as many are held out, from other images."""
+    sequence_frames: int = 20
+    """Frames in a clip made from IDX images."""
+    seed: int = 0
+    """Seed of the clips made from IDX images."""
+    workers: int | None = None
+    """Processes; None for one for each core, 0 to decode in this process."""
+    name: str | None = None
+    """Name of the data set; None for that of its folder."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be ingested."""
+        require(self.channels in (1, 3), "channels", self.channels, "give 1 for grey or 3 for RGB")
+        fits = ("crop", "letterbox", "stretch")
+        require(self.fit in fits, "fit", self.fit, nearest(str(self.fit), fits))
+        for knob, low, high in (
+            ("height", 8, 2048),
+            ("width", 8, 2048),
+            ("fps", 0.1, 1000),
+            ("min_frames", 1, 100_000),
+            ("heldout", 0, 0.9),
+            ("digits", 1, 3),
+            ("sequences", 1, 10_000_000),
+            ("sequence_frames", self.min_frames, 100_000),
+            ("workers", 0, 1024),
+        ):
+            value = getattr(self, knob)
+            ok = value is None or low <= value <= high  # NaN fails too
+            require(ok, knob, value, f"give {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """The shape of the clips that a model is trained on and makes."""
+
+    frames: int = 16
+    """Number of frames, T."""
+    height: int = 64
+    """Height in pixels, H."""
+    width: int = 64
+    """Width in pixels, W."""
+    channels: int = 3
+    """1 for grey, 3 for RGB."""
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that no network can make."""
+        require(2 <= self.frames <= 4096, "clip.frames", self.frames, "give 2 to 4096 frames")
+        require(8 <= self.height <= 4096, "clip.height", self.height, "give 8 to 4096 pixels")
+        require(8 <= self.width <= 4096, "clip.width", self.width, "give 8 to 4096 pixels")
+        require(self.channels in (1, 3), "clip.channels", self.channels, "give 1 for grey or 3 for RGB")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop, whatever the method."""
+
+    batch_size: int | None = None
+    """Clips in a step; None finds one that fits the memory."""
+    seed: int = 0
+    """Seed of the weights, the order of the clips and every random draw."""
+    labels: Literal["auto", "yes", "no"] = "auto"
+    """Condition on labels: `auto` does when every training clip has one and there are at least two."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the networks; `auto` takes bf16 where the device is faster with it."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; `auto` takes the best there is."""
+    save_minutes: float = 1.0
+    """Minutes between two saves of the resumable state."""
+    sample_clips: int = 10_000
+    """Clips seen between two sample sheets."""
+    snapshot_clips: int | None = None
+    """Clips seen between two models that are kept in snapshots/, for `footage evaluate RUN --all`; None keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes, intervals and names that cannot work."""
+        require_named(self, "train", "labels", "precision", "device")
+        size = self.batch_size
+        require(size is None or 1 <= size <= 65_536, "train.batch_size", size, "give 1 to 65536, or leave it out")
+        require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
+        require(self.save_minutes > 0, "train.save_minutes", self.save_minutes, "give more than 0")
+        require(self.sample_clips >= 1, "train.sample_clips", self.sample_clips, "give at least 1")
+        kept = self.snapshot_clips
+        require(kept is None or kept >= 1, "train.snapshot_clips", kept, "give at least 1, or leave it out")
+
+
+SOURCES = ("edges", "grey", "lowres", "blur", "first-frame", "pairs")
+"""What translators may be given."""
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """Learning from examples: the loss between what is made and what should be, and the optimiser (Adam)."""
+
+    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    """Squared or absolute difference, or one that is absolute, but for the smallest (Charbonnier et al. 1994)."""
+    weight: float = 1.0
+    """Weight of that difference beside the critics' verdicts, where there are critics; 100 is usual (pix2pix)."""
+    critics_after: int = 0
+    """Clips seen before the critics begin: until then only the examples teach, and what would at first be told apart at
+    a glance is not judged."""
+    lr: float = 1e-3
+    """Largest learning rate."""
+    warm_up: int = 1_000
+    """Clips seen until the rate is reached, linearly."""
+    decay: int = 200_000
+    """Clips seen until all rates, the critics' too, have fallen, by a cosine, to a hundredth, where they stay; 0 for
+    never. As many as are to be seen gives the best end."""
+    beta1: float = 0.9
+    """Adam's first moment decay."""
+    beta2: float = 0.99
+    """Adam's second moment decay."""
+    clip_gradient: float = 0.0
+    """Largest norm of the gradient; 0 for no limit."""
+    ema: float = 2_000.0
+    """Half-life of the moving average of the weights, in clips seen."""
+
+    def __post_init__(self) -> None:
+        """Refuse names, rates and weights that cannot train."""
+        require_named(self, "learn", "loss")
+        require(0 < self.lr < 1, "learn.lr", self.lr, "give a rate above 0 and below 1, such as 1e-3")
+        for knob in ("beta1", "beta2"):
+            value = getattr(self, knob)
+            require(0 <= value < 1, f"learn.{knob}", value, "give 0 or more and less than 1")
+        for knob in ("critics_after", "warm_up", "decay", "clip_gradient", "ema"):
+            value = getattr(self, knob)
+            require(value >= 0, f"learn.{knob}", value, "give 0 or more")
+        ok = not self.decay or self.decay > self.warm_up
+        require(ok, "learn.decay", self.decay, f"give 0, or more than learn.warm_up, {self.warm_up}")
+        require(self.weight > 0, "learn.weight", self.weight, "give more than 0")
+
+
+@dataclass(frozen=True)
+class KlConfig:
+    """Latent variables: how much the Kullback-Leibler divergence from their prior counts."""
+
+    beta: float = 1.0
+    """Weight of the divergence, both parts being sums over a clip, in nats: 1 is the evidence lower bound."""
+    ramp: int = 5_000
+    """Clips seen until that weight is reached, linearly."""
+    free_bits: float = 0.0
+    """Divergence of each latent channel, in nats for each latent place, below which it costs nothing
+    (Kingma et al. 2016, section 3.3)."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative weights."""
+        for knob in ("beta", "ramp", "free_bits"):
+            value = getattr(self, knob)
+            require(value >= 0, f"kl.{knob}", value, "give 0 or more")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked for: frames to be continued, or pictures to be translated."""
+
+    past: int = 10
+    """Frames that a predictor is given; the others of `clip.frames` it is to predict."""
+    truth: int = 0
+    """Clips seen while a recurrent predictor is shown true frames instead of its own, ever less often
+    (scheduled sampling, Bengio et al. 2015)."""
+    rehearsal: int = 20_000
+    """Clips seen while a predictor that makes the past on its way, each frame from the true ones before, is scored on
+    it as well; later only the future counts, and a step takes less."""
+    source: Literal["edges", "grey", "lowres", "blur", "first-frame", "pairs"] = "edges"
+    """What a translator is given: made from the clip itself, or the clip of the same name in another data set."""
+    source_channels: int = 3
+    """Channels of that other data set; found when training begins."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be asked for."""
+        require_named(self, "task", "source")
+        require(self.past >= 1, "task.past", self.past, "give at least 1 frame")
+        for knob in ("truth", "rehearsal"):
+            require(getattr(self, knob) >= 0, f"task.{knob}", getattr(self, knob), "give 0, or a number of clips")
+        require(self.source_channels in (1, 3), "task.source_channels", self.source_channels, "give 1 or 3")
+
+
+@dataclass(frozen=True)
+class DegradeConfig:
+    """How clips become the low-resolution ones that an upscaler is given in training."""
+
+    probability: float = 0.5
+    """Part of the clips that are spoilt as real ones are; the others are shrunk by the bicubic kernel and no more."""
+    blur: float = 1.0
+    """Largest standard deviation of a blur before shrinking, in pixels of the small picture."""
+    noise: float = 0.02
+    """Largest standard deviation of noise, as a part of the range from black to white."""
+    crf_low: int = 18
+    """Least loss of H.264, as its constant rate factor."""
+    crf_high: int = 36
+    """Greatest loss of H.264."""
+    jpeg_low: int = 40
+    """Least quality of JPEG, from 1 to 95."""
+    jpeg_high: int = 95
+    """Greatest quality of JPEG."""
+
+    def __post_init__(self) -> None:
+        """Refuse parts, spreads and qualities that there are not."""
+        require(0 <= self.probability <= 1, "upscale.degrade.probability", self.probability, "give 0 to 1")
+        for knob, most in (("blur", 8.0), ("noise", 0.5)):
+            value = getattr(self, knob)
+            require(0 <= value <= most, f"upscale.degrade.{knob}", value, f"give 0 to {most:g}")
+        for kind, least, most in (("crf", 0, 51), ("jpeg", 1, 95)):
+            low, high = getattr(self, f"{kind}_low"), getattr(self, f"{kind}_high")
+            ok = least <= low <= high <= most
+            require(ok, f"upscale.degrade.{kind}_low and _high", (low, high), f"give {least} to {most}, in order")
+
+
+@dataclass(frozen=True)
+class UpscaleConfig:
+    """What is asked of an enlarged clip, beside the difference from the true one."""
+
+    consistency: float = 10.0
+    """Weight of |down(made) - down(real)|: shrunk again, a clip is what it was made from."""
+    stability: float = 0.0
+    """Weight of the difference between the changes from frame to frame, made and real: without it, invented detail may
+    flicker."""
+    ends: float = 0.1
+    """How often the frames before a clip, and as often those after it, are not there, as where a video begins or
+    ends."""
+    degrade: DegradeConfig = field(default_factory=DegradeConfig)
+    """How the input is made."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative weights, and what is no probability."""
+        for knob in ("consistency", "stability"):
+            value = getattr(self, knob)
+            require(value >= 0, f"upscale.{knob}", value, "give 0 or more")
+        require(0 <= self.ends <= 1, "upscale.ends", self.ends, "give 0 to 1")
+
+
+LossName = Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "relativistic"]
+
+EARLY_BETA2 = 0.9
+"""Adam's second moment decay at the beginning of a burn-in."""
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """Adversarial training: loss, optimisers, penalties. The penalties hold for every critic."""
+
+    loss: LossName = "non-saturating"
+    """The adversarial loss."""
+    lr: float = 2e-4
+    """Learning rate of the generator."""
+    critic_lr: float = 2e-4
+    """Learning rate of the critics, unless one has its own."""
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """Optimiser of all networks."""
+    beta1: float = 0.0
+    """Adam's first moment decay."""
+    beta2: float = 0.99
+    """Adam's second moment decay; RMSprop's decay."""
+    r1: float = 2.0
+    """Weight gamma of the R1 penalty, gamma / 2 E|grad D(x)|^2 on real clips; 0 for none."""
+    r2: float = 0.0
+    """Weight gamma of the R2 penalty, the same on fake clips; 0 for none."""
+    sigma: float = 0.0
+    """0 for the exact R1 and R2; else the noise's standard deviation of their finite-difference form."""
+    gradient_penalty: float = 0.0
+    """Weight lambda of the WGAN-GP penalty, lambda E(|grad D| - 1)^2 between real and fake; 10 is usual."""
+    temporal: float = 0.0
+    """Weight gamma of the temporal gradient penalty on real clips, with respect to the change between frames."""
+    clip_weights: float = 0.0
+    """Limit that critics' weights are clipped to (Wasserstein without a penalty; 0.01 is usual); 0 for none."""
+    penalty_every: int = 4
+    """Penalties are applied at every n-th step, n times as strong (lazy regularisation, StyleGAN2)."""
+    matching: float = 0.0
+    """Weight of feature matching in the loss of what is made: the mean absolute difference between the critics'
+    features of it and of the real clip that it should be (Wang et al. 2018, eq. 4)."""
+    periodicity: Literal["none", "avoid", "loop"] = "none"
+    """Motion that repeats itself: `avoid` more of it than real clips have, or ask for a `loop` of `period` frames."""
+    period: int = 8
+    """Frames of a loop."""
+    periodicity_weight: float = 1.0
+    """Weight of that in the generator's loss."""
+    burn_in: int = 0
+    """Clips seen over which rates and penalties fall to a quarter, and beta2 rises from 0.9 to its value, by half a
+    cosine (after R3GAN; scale it to the run: a third to all of its clips); 0 for none."""
+    ema: float = 5_000.0
+    """Half-life of the moving average of the generator's weights, in clips seen."""
+
+    def __post_init__(self) -> None:
+        """Refuse names, rates and weights that cannot train."""
+        require_named(self, "gan", "loss", "optimizer", "periodicity")
+        for knob in ("lr", "critic_lr"):
+            value = getattr(self, knob)
+            require(0 < value < 1, f"gan.{knob}", value, "give a rate above 0 and below 1, such as 2e-4")
+        for knob in ("beta1", "beta2"):
+            value = getattr(self, knob)
+            require(0 <= value < 1, f"gan.{knob}", value, "give 0 or more and less than 1")
+        for knob in (
+            "r1",
+            "r2",
+            "sigma",
+            "gradient_penalty",
+            "temporal",
+            "clip_weights",
+            "matching",
+            "periodicity_weight",
+        ):
+            value = getattr(self, knob)
+            require(value >= 0, f"gan.{knob}", value, "give 0 or more")
+        require(self.penalty_every >= 1, "gan.penalty_every", self.penalty_every, "give at least 1")
+        require(self.period >= 1, "gan.period", self.period, "give at least 1 frame")
+        require(self.burn_in >= 0, "gan.burn_in", self.burn_in, "give 0 for none, or a number of clips")
+        require(
+            not self.burn_in or (self.beta2 >= EARLY_BETA2 and self.optimizer == "adam"),
+            "gan.burn_in",
+            self.burn_in,
+            f"Adam's beta2 rises with it from {EARLY_BETA2}: give --gan.optimizer adam, a --gan.beta2 above that, or 0",
+        )
+        require(self.ema >= 0, "gan.ema", self.ema, "give 0 for no averaging, or a number of clips")
+        self._check_penalties()
+
+    def _check_penalties(self) -> None:
+        """Refuse penalties that are not defined together, or with this loss."""
+        held = self.r1 or self.r2 or self.gradient_penalty or self.clip_weights
+        require(
+            self.loss != "wasserstein" or held > 0,
+            "gan.loss",
+            self.loss,
+            "its critic has no bound by itself: give --gan.gradient-penalty 10 (or r1, r2), or --gan.clip-weights 0.01",
+        )
+        require(
+            not self.clip_weights or self.loss == "wasserstein",
+            "gan.clip_weights",
+            self.clip_weights,
+            f"clipping bounds the slope of a Wasserstein critic; with the loss {self.loss} it is not defined: give 0",
+        )
+        require(
+            not self.sigma or self.r1 + self.r2 > 0,
+            "gan.sigma",
+            self.sigma,
+            "finite differences stand for R1 and R2, and both are off: give --gan.r1, or sigma 0",
+        )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Changes made alike to real and generated clips before the critic sees them."""
+
+    probability: float = 0.0
+    """Probability of each kind of change, once the ramp is over; 0 for none."""
+    ramp: int = 0
+    """Clips seen until the probability is reached, linearly; 0 to begin with it."""
+    translation: bool = True
+    """Move the picture by up to an eighth of each side."""
+    colour: bool = True
+    """Change brightness, contrast and saturation."""
+    cutout: bool = True
+    """Hide a rectangle of half of each side."""
+    flip: bool = False
+    """Exchange left and right; only where the data are symmetric."""
+    stretch: bool = True
+    """Slow time down, to half at most."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the generator would learn to imitate."""
+        value = self.probability
+        require(0 <= value < 1, "augment.probability", value, "give 0 or more and less than 1, such as 0.3")
+        require(self.ramp >= 0, "augment.ramp", self.ramp, "give 0, or a number of clips")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """One critic: its network, what it sees of a clip, and how much it counts."""
+
+    net: Literal["conv", "mlp", "embed_motion", "two_stream"] = "conv"
+    """Its network; `footage.models.adversarial.discriminators` has them all."""
+    sees: Literal["clip", "frames", "sparse", "difference"] = "clip"
+    """The clip; single frames; a few frames far apart as one picture; or the change from frame to frame."""
+    frames: int = 2
+    """Frames of each clip that it sees, for `frames` and `sparse`."""
+    shrink: int = 1
+    """Pictures are averaged down by this factor first (DVD-GAN's temporal critic: 2)."""
+    patch: bool = False
+    """Judge overlapping patches instead of the whole."""
+    time: Literal["halve", "valid"] = "halve"
+    """How time shrinks on the way, for what has time: by strides of 2, or by kernels without padding (MoCoGAN)."""
+    motion: Literal["flow", "encoder"] = "flow"
+    """Where `embed_motion` takes the motion from: optical flow, or an encoder of its embedding network's features."""
+    labels: Literal["projection", "classify"] = "projection"
+    """Where clips have labels: judge by projection on the label's embedding, or name the label beside judging."""
+    width: int | None = None
+    """Channels (units, for mlp) of its outermost stage; None for the generator's."""
+    weight: float = 1.0
+    """Weight of its verdict in the generator's loss."""
+    lr: float | None = None
+    """Its learning rate; None for gan.critic_lr."""
+    steps: int = 1
+    """Its updates for each update of the generator."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one, and settings that the network does not have."""
+        where = "critics.N"
+        require_named(self, where, "net", "sees", "time", "motion", "labels")
+        for knob, most in (("frames", 4096), ("shrink", 64), ("steps", 100)):
+            value = getattr(self, knob)
+            require(1 <= value <= most, f"{where}.{knob}", value, f"give 1 to {most}")
+        require(self.width is None or 1 <= self.width <= 8192, f"{where}.width", self.width, "give 1 to 8192")
+        require(self.lr is None or 0 < self.lr < 1, f"{where}.lr", self.lr, "give a rate above 0 and below 1")
+        require(self.weight > 0, f"{where}.weight", self.weight, "give more than 0, or leave the critic out")
+        ok = self.time == "halve" or (self.net == "conv" and not self.timeless)
+        require(ok, f"{where}.time", self.time, f"{self.net} of {self.sees} has no such time: give halve")
+        if self.net != "conv":
+            require(not self.patch, f"{where}.patch", self.patch, f"{self.net} judges the whole: only conv has patches")
+            ok = self.sees == "clip"
+            require(ok, f"{where}.sees", self.sees, f"{self.net} sees the clip: only conv sees parts of it")
+
+    @property
+    def timeless(self) -> bool:
+        """Whether what it sees has no axis of time."""
+        return self.sees in ("frames", "sparse")
+
+
+def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipConfig) -> None:
+    """Refuse what is not defined for this loss, these critics and this clip.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    for number, critic in enumerate(critics):
+        where = f"critics.{number}"
+        if critic.patch and gan.loss == "relativistic":
+            raise ConfigError(
+                f"{where}.patch is on and gan.loss is relativistic: a patch of a real clip has no fake partner to be "
+                "compared with",
+                f"give --{where}.no-patch, or another loss",
+            )
+        for knob in ("height", "width"):
+            side = getattr(clip, knob)
+            if side % critic.shrink or (critic.shrink > 1 and side // critic.shrink < 8):
+                raise ConfigError(
+                    f"{where}.shrink is {critic.shrink}, clip.{knob} is {side}",
+                    f"give a divisor of {side} that leaves at least 8 pixels",
+                )
+        if critic.timeless and critic.frames > clip.frames:
+            raise ConfigError(f"{where}.frames is {critic.frames}, clips have {clip.frames}", "give no more than that")
+        if gan.matching and critic.net != "conv":
+            raise ConfigError(
+                f"gan.matching is {gan.matching:g}, and {where}.net is {critic.net}: only conv tells its features",
+                f"give --gan.matching 0, or --{where}.net conv",
+            )
+    if gan.temporal and any(critic.timeless or critic.sees == "difference" for critic in critics):
+        number = next(i for i, c in enumerate(critics) if c.timeless or c.sees == "difference")
+        raise ConfigError(
+            f"gan.temporal is {gan.temporal:g}, but critic {number} sees {critics[number].sees}: the penalty is on the "
+            "change from frame to frame, which this critic does not get as a part of a clip",
+            "give --gan.temporal 0, or critics that see the clip",
+        )
+    if gan.periodicity == "loop" and gan.period >= clip.frames:
+        raise ConfigError(
+            f"gan.period is {gan.period}, a clip of {clip.frames} frames never comes back to its beginning",
+            f"give --gan.period {clip.frames - 1} or less",
+        )
+    if gan.periodicity == "avoid" and clip.frames < 6:
+        raise ConfigError(
+            f"clip.frames is {clip.frames}: too short to see motion repeat itself", "give 6, or periodicity none"
+        )
