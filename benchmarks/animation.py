@@ -18,7 +18,7 @@ import torch
 from footage.data.store import Dataset, Frames
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8, to_uint8
-from footage.media.sheet import contact_sheet, save_picture, strip
+from footage.media.sheets import contact_sheet, save_picture, strip
 from footage.metrics.motion import motion_energy
 from footage.models.base import Converts
 

@@ -26,8 +26,8 @@ from footage.library.adding import Known
 from footage.library.intake import Origin
 from footage.library.library import Library
 from footage.library.search import Filters
-from footage.media.glimpse import Glimpse
 from footage.media.probe import VideoInfo
+from footage.media.thumbnails import Thumbnails
 
 WORDS = (
     *("red", "blue", "green", "slow", "fast", "wide", "close", "night", "rain"),
@@ -55,7 +55,7 @@ def fill(folder: Path, rows: int) -> None:
                 origin = Origin("footage 0" if made else "", model, weights if made else None, number, label, "", {})
                 side, fps = rng.choice((64, 128, 256, 720)), rng.choice((12.0, 25.0, 30.0))
                 info = VideoInfo(side, side, fps, None, "h264", "yuv420p", 0, False, None)
-                seen = Glimpse(info, rng.randrange(16, 400), fps, blank, blank)
+                seen = Thumbnails(info, rng.randrange(16, 400), fps, blank, blank)
                 words = " ".join(rng.choices(WORDS, k=6)) + " " + rng.choice(CHINESE)
                 known = Known(
                     title=f"{label or 'take'}-{number:06d}",

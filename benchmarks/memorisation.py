@@ -25,7 +25,7 @@ from footage.data.store import Split
 from footage.evaluation.statistics import BATCH, fakes, feature_nets
 from footage.generation.model import Model
 from footage.generation.rollout import Frames, from_uint8
-from footage.media.sheet import contact_sheet, save_picture, strip
+from footage.media.sheets import contact_sheet, save_picture, strip
 
 REPEATED = 0.5
 """Ratio below which a clip counts as repeated."""

@@ -21,7 +21,7 @@ from footage.data.clips import ClipSource, open_clips
 from footage.evaluation.fidelity import FrameMeans, best, follow, frame_figures
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8, to_uint8
-from footage.media.sheet import contact_sheet, save_picture
+from footage.media.sheets import contact_sheet, save_picture
 from footage.models.base import Predicts
 from footage.models.checkpoint import read_state
 from footage.training.report import read_rows

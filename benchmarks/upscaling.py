@@ -22,8 +22,8 @@ from torch.nn.functional import grid_sample, interpolate
 from footage.data.crops import VideoCrops
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8, to_uint8
-from footage.media.compression import h264
-from footage.media.windows import read_window
+from footage.media.decode import read_window
+from footage.media.encode import h264
 from footage.metrics.fidelity import psnr, sharpness, ssim
 from footage.models.base import Enlarges
 from footage.models.flow import horn_schunck

@@ -28,10 +28,11 @@ from torch import Tensor
 import footage
 from footage.generation.model import Model
 from footage.generation.upscaling import Pixels, Working, enlarge, to_pixels, to_tensor
-from footage.media.choices import PLAIN
-from footage.media.codecs import Colour, Packer
-from footage.media.sizes import Size, plan_way
-from footage.media.windows import read_window
+from footage.media.decode import read_window
+from footage.media.encode import StreamEncoder
+from footage.media.encoding import DEFAULT_ENCODING
+from footage.media.geometry import Size, plan_enlargement
+from footage.media.probe import Colour
 from footage.models.base import Enlarges
 from footage.models.checkpoint import ModelInfo, save_model
 from footage.models.device import has_bf16
@@ -74,8 +75,8 @@ def packed(pictures: Pixels) -> None:
     import av
 
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file, av.open(file.name, "w") as container:
-        packer = Packer(
-            container, "libx264", "h264", PLAIN.crf, size=pictures.shape[1:3], base=Fraction(1, 25),
+        packer = StreamEncoder(
+            container, "libx264", "h264", DEFAULT_ENCODING.crf, size=pictures.shape[1:3], base=Fraction(1, 25),
             rate=Fraction(25), colour=Colour(),
         )  # fmt: skip
         packer.stream.codec_context.thread_count = 1  # its own threads' time would not be seen
@@ -91,7 +92,7 @@ def stages(base: Callable[[], Pixels], upscaler: Model, device: str) -> None:
     working = Working(bf16=has_bf16(device))
     small = base()
     frames, source = len(small), Size(*small.shape[1:3])
-    way = plan_way(source, source, FRAME, sampler.scale, "crop")
+    way = plan_enlargement(source, source, FRAME, sampler.scale, "crop")
     given = to_tensor(small, sampler.device)
     large = np.concatenate([to_pixels(chunk, False) for chunk in enlarge(sampler, way, [given], working)])
 

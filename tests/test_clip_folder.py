@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage.data.folder import PICTURES_FPS, ClipFolder
+from footage.data.clip_folder import PICTURES_FPS, ClipFolder
 from footage.errors import DatasetError
-from footage.media.length import measure_length
+from footage.media.probe import count_frames
 from tests.clips import cut_off, moving, write, write_audio
 from tests.folders import shapes, write_pictures
 
@@ -33,7 +33,7 @@ def test_pictures_are_read_as_they_are(tmp_path: Path) -> None:
 def test_videos_are_counted_and_read(tmp_path: Path) -> None:
     write(tmp_path / "v" / "a.mp4", moving(41, seed=1))
     write(tmp_path / "v" / "b.mkv", moving(33, seed=2))
-    length = measure_length(tmp_path / "v" / "a.mp4")
+    length = count_frames(tmp_path / "v" / "a.mp4")
     assert (length.frames, length.height, length.width) == (41, 64, 64) and length.fps == pytest.approx(25)
     folder = ClipFolder(tmp_path / "v")
     assert [span.frames for span in folder.spans("train")] == [41, 33] and folder.rated

@@ -16,7 +16,7 @@ import footage
 from footage.commands import main as cli
 from footage.config import Config
 from footage.errors import ConfigError, TrainingError
-from footage.media.sheet import gallery
+from footage.media.sheets import gallery
 from footage.training import arithmetic, comparison, loop, start
 from footage.training.comparison import Comparison, Limit, compare, prepare
 from footage.training.fit import Place

@@ -19,7 +19,7 @@ from footage.generation.conversion import Conversion
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
 from footage.media.encode import read_metadata
-from footage.media.reading import Footage
+from footage.media.reader import Footage
 from tests import clips
 from tests.models import save_tiny_model
 

@@ -7,11 +7,11 @@ import pytest
 
 from footage.config import ClipConfig
 from footage.data import crops as module
-from footage.data.clips import Draws, Loader
+from footage.data.clips import DrawsClips, Loader
 from footage.data.crops import CROPS, VideoCrops, is_footage
 from footage.data.pairs import open_source
 from footage.errors import DatasetError
-from footage.media.windows import measure_length, read_window
+from footage.media.decode import declared_length, read_window
 from tests.clips import corrupt, moving, rotate, write
 
 CLIP = ClipConfig(frames=4, height=16, width=24)
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_videos_of_any_size_and_rate(folder: Path) -> None:
     source = VideoCrops(folder, CLIP)
-    assert isinstance(source, Draws) and source.shape == (16, 24, 3) and source.name == folder.name
+    assert isinstance(source, DrawsClips) and source.shape == (16, 24, 3) and source.name == folder.name
     assert [(span.name.split("/")[-1], span.frames) for span in source.spans("train")] == [
         ("high.mkv", 24),
         ("wide.mp4", 32),
@@ -115,7 +115,7 @@ def test_upright_and_without_a_length(tmp_path: Path) -> None:
     assert read_window(turned, 0.0, 2)[0].shape == (2, 48, 32, 3)
     assert read_window(turned, 0.0, 2, channels=1)[0].shape == (2, 48, 32, 1)
     raw = write(tmp_path / "raw.h264", moving(12, (32, 48)))
-    assert measure_length(raw)[1] == 12
+    assert declared_length(raw)[1] == 12
 
 
 def test_damaged_places_are_left_for_others(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from footage.media.decode import CHUNK, decode
 from footage.media.geometry import FITS
-from footage.media.pictures import PictureDecoder, fit_frames, natural_key
 from footage.media.probe import UnusableMedia, probe
+from footage.media.reader import PictureDecoder, fit_frames, natural_key
 from tests import clips
 
 

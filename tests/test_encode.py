@@ -11,7 +11,7 @@ from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import MediaError
 from footage.media import encode
 from footage.media.encode import chunked, read_metadata, write_clip
-from footage.media.sheet import Picker, contact_sheet, save_picture, strip, tile
+from footage.media.sheets import FramePicker, contact_sheet, save_picture, strip, tile
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
 
@@ -115,7 +115,7 @@ def test_file_of_others_has_no_metadata(tmp_path: Path) -> None:
 
 def test_picker_takes_first_and_last(tmp_path: Path) -> None:
     made = clip(30)
-    picker = Picker(30, 4)
+    picker = FramePicker(30, 4)
     assert sum(len(chunk) for chunk in picker.watch(chunked(made, 7))) == 30
     np.testing.assert_array_equal(picker.strip(), made[[0, 10, 19, 29]])
     assert strip(made[:3], 8).shape[0] == 3

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.data.ingest import assembly, shards
-from footage.data.ingest.splits import assign_splits
+from footage.data.ingest import pipeline, shards
+from footage.data.ingest.pipeline import assign_splits
 from footage.data.store import Dataset
 from footage.errors import ConfigError, DatasetError
 from tests import clips
@@ -67,7 +67,7 @@ def test_the_number_of_workers_changes_nothing(folder, tmp_path):
 def test_a_second_run_decodes_nothing(folder, tmp_path, monkeypatch):
     first = ingest([folder], tmp_path / "d", workers=0)
     shard = (tmp_path / "d/shard-00000.npy").stat()
-    monkeypatch.setattr(assembly, "part_job", None)
+    monkeypatch.setattr(pipeline, "part_job", None)
     again = ingest([folder], tmp_path / "d", workers=0)
     assert (again.decoded, again.reused) == (0, 12)
     assert tables(first.dataset) == tables(again.dataset)
@@ -292,7 +292,7 @@ def test_killed_between_the_steps(folder, tmp_path, monkeypatch, after):
     class Killed(BaseException):
         pass
 
-    real = getattr(assembly, after)
+    real = getattr(pipeline, after)
     calls = []
 
     def die(*args, **kwargs):
@@ -302,7 +302,7 @@ def test_killed_between_the_steps(folder, tmp_path, monkeypatch, after):
             raise Killed
         return result
 
-    monkeypatch.setattr(assembly, after, die)
+    monkeypatch.setattr(pipeline, after, die)
     with pytest.raises(Killed):
         ingest([folder], tmp_path / "d", workers=0)
     monkeypatch.undo()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.data.ingest.parts import Recipe, read_part
+from footage.data.ingest.shards import DecodeOptions, read_part
 from footage.data.ingest.sources import Source
 from footage.data.ingest.workers import answer, part_job
 from tests import clips
 from tests.ingesting import ingest
 
-RECIPE = Recipe(32, 32, 3, 25.0, "crop", 8, True, False, 0.1, 2, 4, 20, 0)
+RECIPE = DecodeOptions(32, 32, 3, 25.0, "crop", 8, True, False, 0.1, 2, 4, 20, 0)
 KINDS = [
     ("a.mp4", {}),
     ("b.mp4", {"container_options": {"movflags": "faststart"}}),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from footage.data.ingest.scenes import REACH, CutDetector
+from footage.data.ingest.intake import CUT_REACH, CutDetector
 from tests import clips
 
 
@@ -81,4 +81,4 @@ def test_memory_does_not_grow():
     frames = np.stack(clips.moving(32))
     for _ in range(50):
         detector.add(frames)
-    assert len(detector._steps) <= 32 + 2 * REACH
+    assert len(detector._steps) <= 32 + 2 * CUT_REACH

@@ -18,10 +18,10 @@ import footage
 from footage.errors import ConfigError, MediaError
 from footage.generation import upscaling
 from footage.generation.upscaling import Outcome, Working, upscale
-from footage.media import parts
-from footage.media.choices import Encoding
+from footage.media import segments
 from footage.media.encode import read_metadata
-from footage.media.originals import open_original
+from footage.media.encoding import EncodingOptions
+from footage.media.reader import open_original
 from footage.models.base import Enlarges
 from footage.models.checkpoint import load_model
 from tests.clips import corrupt, moving, rotate, write
@@ -120,11 +120,11 @@ def test_sound_that_begins_later_does_so_again(model: Path, tmp_path: Path) -> N
 def test_colours_stay(model: Path, tmp_path: Path) -> None:
     plain = [np.full((32, 32, 3), colour, np.uint8) for colour in ((230, 20, 40), (16, 200, 60), (255, 255, 255))]
     full = write(tmp_path / "full.mp4", plain, pix_fmt="yuvj420p", options={"crf": "4"})
-    run(model, full, tmp_path / "large.mp4", encoding=Encoding(crf=4))
+    run(model, full, tmp_path / "large.mp4", encoding=EncodingOptions(crf=4))
     with av.open(str(tmp_path / "large.mp4")) as container:
         assert container.streams.video[0].codec_context.color_range == 2, "all 256 levels"
     limited = write(tmp_path / "limited.mp4", plain, options={"crf": "4"})
-    run(model, limited, tmp_path / "large2.mp4", encoding=Encoding(crf=4))
+    run(model, limited, tmp_path / "large2.mp4", encoding=EncodingOptions(crf=4))
     with av.open(str(tmp_path / "large2.mp4")) as container:
         context = container.streams.video[0].codec_context
         assert context.color_range == 1 and context.colorspace == 6, "BT.601, and told so"
@@ -196,11 +196,11 @@ def test_what_is_large_already_and_other_mistakes(model: Path, tmp_path: Path) -
     with pytest.raises(MediaError, match=r'"large.avi" is no file for videos: give one of .mp4'):
         run(model, clip, tmp_path / "large.avi")
     with pytest.raises(ConfigError, match=r"codec is prores, and .mp4 files do not hold it: give a file of .mov or"):
-        run(model, clip, tmp_path / "large.mp4", encoding=Encoding(codec="prores"))
+        run(model, clip, tmp_path / "large.mp4", encoding=EncodingOptions(codec="prores"))
     with pytest.raises(MediaError, match=r"hardware is vaapi: this FFmpeg has no h264_vaapi|hardware is vaapi"):
-        run(model, clip, tmp_path / "large.mp4", encoding=Encoding(hardware="vaapi"))
+        run(model, clip, tmp_path / "large.mp4", encoding=EncodingOptions(hardware="vaapi"))
     with pytest.raises(ConfigError, match=r"crf is 70: give 0 to 51"):
-        Encoding(codec="h264", crf=70)
+        EncodingOptions(codec="h264", crf=70)
     with pytest.raises(ConfigError, match=r"tile is 8: give 32 or more"):
         Working(tile=8)
     (tmp_path / "mine").mkdir()
@@ -225,7 +225,7 @@ def test_damage_in_the_middle_is_told_and_got_over(model: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["large.mp4", "frames"])
 def test_work_that_was_stopped_goes_on(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(parts, "PART", 8)
+    monkeypatch.setattr(segments, "PART", 8)
     monkeypatch.setattr(upscaling, "PART", 8)
     clip = with_sound(tmp_path / "clip.mp4", frames=30)
     (tmp_path / "whole").mkdir()
@@ -258,7 +258,7 @@ def pictures(path: Path) -> Iterator[np.ndarray]:
 
 
 def test_parts_of_other_work_are_not_taken(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART", 4)
+    monkeypatch.setattr(segments, "PART", 4)
     monkeypatch.setattr(upscaling, "PART", 4)
     clip = write(tmp_path / "clip.mp4", moving(12, (32, 32)))
 
@@ -273,23 +273,23 @@ def test_parts_of_other_work_are_not_taken(model: Path, tmp_path: Path, monkeypa
 
 
 def test_a_full_disk_loses_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART", 4)
+    monkeypatch.setattr(segments, "PART", 4)
     monkeypatch.setattr(upscaling, "PART", 4)
     clip = write(tmp_path / "clip.mp4", moving(12, (32, 32)))
     (tmp_path / "large.mp4").write_text("what was there before")
-    real, count = parts.Packer.write, [0]
+    real, count = segments.Packer.write, [0]
 
-    def full(self: parts.Packer, picture: Any, stamp: int) -> None:
+    def full(self: segments.Packer, picture: Any, stamp: int) -> None:
         count[0] += 1
         if count[0] > 6:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(self, picture, stamp)
 
-    monkeypatch.setattr(parts.Packer, "write", full)
+    monkeypatch.setattr(segments.Packer, "write", full)
     with pytest.raises(MediaError, match=r"the disk is full, .* what is done is kept in .*: free some space and give"):
         run(model, clip, tmp_path / "large.mp4")
     assert (tmp_path / "large.mp4").read_text() == "what was there before"
-    monkeypatch.setattr(parts.Packer, "write", real)
+    monkeypatch.setattr(segments.Packer, "write", real)
     outcome = run(model, clip, tmp_path / "large.mp4")
     assert outcome.resumed == 4 and outcome.frames == 12
 
@@ -306,7 +306,7 @@ def test_a_full_disk_loses_nothing(model: Path, tmp_path: Path, monkeypatch: pyt
 )
 def test_encoders(model: Path, tmp_path: Path, name: str, codec: Any, found: str, format: str) -> None:
     clip = write(tmp_path / "clip.mp4", moving(6, (64, 64)))
-    run(model, clip, tmp_path / name, encoding=Encoding(codec=codec))
+    run(model, clip, tmp_path / name, encoding=EncodingOptions(codec=codec))
     with av.open(str(tmp_path / name)) as container:
         context = container.streams.video[0].codec_context
         assert context.name == found and context.pix_fmt == format
@@ -319,13 +319,13 @@ def test_encoders(model: Path, tmp_path: Path, name: str, codec: Any, found: str
 def test_a_smaller_crf_is_a_larger_file(model: Path, tmp_path: Path) -> None:
     clip = write(tmp_path / "clip.mp4", moving(6, (64, 64)))
     for crf in (10, 40):
-        run(model, clip, tmp_path / f"{crf}.mp4", encoding=Encoding(crf=crf))
+        run(model, clip, tmp_path / f"{crf}.mp4", encoding=EncodingOptions(crf=crf))
     assert (tmp_path / "10.mp4").stat().st_size > 2 * (tmp_path / "40.mp4").stat().st_size
 
 
 def test_hardware_where_there_is_none_is_the_processor(model: Path, tmp_path: Path) -> None:
     clip = write(tmp_path / "clip.mp4", moving(4, (64, 64)))
-    assert run(model, clip, tmp_path / "a.mp4", encoding=Encoding(hardware="auto")).frames == 4
+    assert run(model, clip, tmp_path / "a.mp4", encoding=EncodingOptions(hardware="auto")).frames == 4
 
 
 def test_a_generator_and_an_upscaler_in_a_chain(model: Path, tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_generator_and_an_upscaler_in_a_chain(model: Path, tmp_path: Path) -> 
     assert made[:, :, :15].max() < 30, "bars"
     inner = made[:, :, 16:112].reshape(9, 32, 3, 32, 3, 3).mean(axis=(2, 4))
     assert np.abs(inner - small).mean() < 5
-    footage.generate(base, tmp_path / "packed", format="mov", encoding=Encoding(codec="prores"), **how)
+    footage.generate(base, tmp_path / "packed", format="mov", encoding=EncodingOptions(codec="prores"), **how)
     with pytest.raises(ConfigError, match=r'size is "2x", and nothing makes the clips larger: give --upscale'):
         footage.generate(base, tmp_path / "x", size="2x", **how)
     with pytest.raises(ConfigError, match=r"makes no clips larger: it makes clips from seeds: use footage generate"):

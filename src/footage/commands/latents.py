@@ -50,7 +50,7 @@ def sliders(
     Returns:
         The file written.
     """
-    from footage.media.sheet import save_picture, table
+    from footage.media.sheets import save_picture, table
 
     console = make_console(quiet)
     loaded = load(model, device)

@@ -11,8 +11,8 @@ from footage.commands.filing import file_into, place
 from footage.commands.loading import load
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError
-from footage.media.choices import PLAIN as USUAL
-from footage.media.choices import Encoding
+from footage.media.encoding import DEFAULT_ENCODING as USUAL
+from footage.media.encoding import EncodingOptions
 from footage.models.durations import PLAIN, Duration, Timing
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def generate(
     size: str | None = None,
     fit: Fit = "letterbox",
     format: Format = "mp4",
-    encoding: Encoding = USUAL,
+    encoding: EncodingOptions = USUAL,
     library: Path | None = None,
     device: Device = "auto",
     quiet: bool = False,
@@ -349,11 +349,11 @@ def _write_all(
     to: Path,
     format: Format,
     console: Console,
-    encoding: Encoding | None = None,
+    encoding: EncodingOptions | None = None,
 ) -> list[Path]:
     """Write clips of known length and a contact sheet of the first ones into a folder."""
     from footage.media.encode import write_clip
-    from footage.media.sheet import Picker, contact_sheet, save_picture
+    from footage.media.sheets import FramePicker, contact_sheet, save_picture
 
     written: list[Path] = []
     strips: list[Any] = []
@@ -361,7 +361,7 @@ def _write_all(
     for clip in clips:
         path = _path(to, name(clip), format)
         assert clip.frames is not None
-        picker = Picker(clip.frames)
+        picker = FramePicker(clip.frames)
         write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=encoding)
         written.append(path)
         if len(strips) < SHEET_CLIPS:

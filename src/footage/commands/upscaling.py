@@ -7,7 +7,7 @@ from pathlib import Path
 from footage.commands.loading import load
 from footage.commands.making import Device, Fit, spare
 from footage.commands.terminal import make_console
-from footage.media.choices import PLAIN, Encoding
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 
 
 def upscale(
@@ -17,7 +17,7 @@ def upscale(
     to: Path | None = None,
     size: str | None = None,
     fit: Fit = "letterbox",
-    encoding: Encoding = PLAIN,
+    encoding: EncodingOptions = DEFAULT_ENCODING,
     tile: int = 512,
     device: Device = "auto",
     quiet: bool = False,
@@ -45,7 +45,7 @@ def upscale(
     from footage.commands.terminal import phases
     from footage.generation.upscaling import Working, in_words
     from footage.generation.upscaling import upscale as enlarge_video
-    from footage.media.originals import open_original
+    from footage.media.reader import open_original
     from footage.models.base import Enlarges
     from footage.models.device import has_bf16
 

@@ -14,9 +14,16 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config import ClipConfig
-from footage.data.arrays import TRAINING_IMAGES, read_idx
 from footage.data.store import ClipRow, Dataset, Frames, Split
-from footage.data.synthetic import SHAPES, draw_factors, drawn_digits, moving_digits, render_shapes
+from footage.data.synthetic import (
+    SHAPES,
+    TRAINING_IMAGES,
+    draw_factors,
+    drawn_digits,
+    moving_digits,
+    read_idx,
+    render_shapes,
+)
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
 from footage.media.probe import UnusableMedia
@@ -62,7 +69,7 @@ class ClipSource(Protocol):
 
 
 @runtime_checkable
-class Draws(Protocol):
+class DrawsClips(Protocol):
     """A source that chooses training clips itself, such as one that takes several crops where it has decoded."""
 
     def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
@@ -230,7 +237,7 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
 
 
 @dataclass(frozen=True)
-class _Unit:
+class _Segment:
     """A stretch of a clip in which windows begin; units of one length make long clips count for more."""
 
     span: Span
@@ -282,7 +289,7 @@ class Loader:
             )
         self._order: tuple[int, Labels] = (-1, np.empty(0, dtype=np.int64))
 
-    def _unit(self, number: int) -> _Unit:
+    def _unit(self, number: int) -> _Segment:
         """Return the unit of the `number`-th clip seen since the run began."""
         epoch, place = divmod(number, len(self.units))
         if self._order[0] != epoch:
@@ -296,7 +303,7 @@ class Loader:
         labels = np.empty(self.local, dtype=np.int64)
         for row in range(self.local):
             number = clips_seen + self.rank * self.local + row
-            if isinstance(self.source, Draws):
+            if isinstance(self.source, DrawsClips):
                 clips[row], labels[row] = self.source.draw(self.split, number, self.seed, self.frames), -1
                 continue
             unit = self._unit(number)
@@ -320,7 +327,7 @@ class Loader:
                     future.cancel()
 
 
-def _units(span: Span, frames: int) -> Iterator[_Unit]:
+def _units(span: Span, frames: int) -> Iterator[_Segment]:
     """Cut a clip's possible starts into stretches of about `frames`; none where the clip is too short."""
     starts = span.frames - frames + 1
     if starts < 1:
@@ -328,4 +335,4 @@ def _units(span: Span, frames: int) -> Iterator[_Unit]:
     count = max(1, round(starts / frames))
     edges = [starts * i // count for i in range(count + 1)]
     for first, last in itertools.pairwise(edges):
-        yield _Unit(span, first, last - first)
+        yield _Segment(span, first, last - first)

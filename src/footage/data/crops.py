@@ -21,8 +21,8 @@ from footage.data.ingest.sources import scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
+from footage.media.decode import declared_length, read_window
 from footage.media.probe import UnusableMedia
-from footage.media.windows import measure_length, read_window
 
 HELDOUT = 0.2
 """The last part of each video, which is never trained on."""
@@ -82,7 +82,7 @@ class VideoCrops:
             if source.kind != "video":
                 continue
             try:
-                info, frames, fps = measure_length(source.path)
+                info, frames, fps = declared_length(source.path)
             except UnusableMedia as error:
                 self.left_out[source.name] = str(error)
                 continue

@@ -1,21 +1,27 @@
 """Built-in data sets, drawn when asked for: every clip is a function of (seed, index) alone.
 
 `shapes`: one coloured shape on black, moving straight and bouncing off the edges, with known factors.
-`digits`: moving digits as in Moving MNIST (Srivastava et al. 2015), from drawn digits or from given images.
+`digits`: moving digits as in Moving MNIST (Srivastava et al. 2015), from drawn digits or from MNIST's IDX files.
 """
 
 from __future__ import annotations
 
 import colorsys
 import functools
+import gzip
 import itertools
 import math
+import re
+import struct
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from footage.data.store import Frames
+from footage.media.probe import UnusableMedia
 
 Floats = npt.NDArray[np.float64]
 
@@ -208,3 +214,42 @@ def moving_digits(
             patch = clip[t, top : top + DIGIT, left : left + DIGIT, 0]
             np.maximum(patch, image, out=patch)
     return clip, tuple(int(labels[i]) for i in chosen)
+
+
+TRAINING_IMAGES = 0.8
+"""The first part of the IDX images makes the training clips, the rest the held-out ones."""
+MAX_IDX_BYTES = 2**31
+"""A larger IDX file is refused."""
+
+
+def read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the array of an IDX file of unsigned bytes, compressed with gzip or not.
+
+    Raises:
+        UnusableMedia: the file is not such a file, or is cut off.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as handle:
+            head = handle.read(4)
+            if len(head) < 4 or head[:3] != b"\0\0\x08" or not 1 <= head[3] <= 3:
+                raise UnusableMedia("not an IDX file", f"it begins with {head.hex() or 'nothing'}")
+            shape = struct.unpack(f">{head[3]}I", handle.read(4 * head[3]))
+            size = int(np.prod(shape, dtype=np.float64))
+            if size > MAX_IDX_BYTES:
+                raise UnusableMedia("damaged", f"its header says {shape}")
+            content = handle.read(size)
+    except (OSError, EOFError, struct.error, zlib.error) as error:
+        raise UnusableMedia("damaged", str(error) or type(error).__name__) from None
+    if len(content) != size:
+        raise UnusableMedia("damaged", f"{len(content)} of {size} bytes are there")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def labels_beside(images: Path) -> Path | None:
+    """Return the file of labels that belongs to a file of IDX images, or None."""
+    name = re.sub(r"images([-.])idx3", r"labels\1idx1", images.name).removesuffix(".gz")
+    for candidate in (images.with_name(name), images.with_name(name + ".gz")):
+        if candidate.is_file():
+            return candidate
+    return None

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from footage.config import ClipConfig
 from footage.config.tasks import guides
+from footage.data.clip_folder import ClipFolder
 from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
 from footage.data.crops import is_footage
-from footage.data.folder import ClipFolder
 from footage.data.pairs import open_source
 from footage.data.store import Dataset, Split
 from footage.errors import ConfigError, DatasetError

@@ -10,7 +10,7 @@ import numpy as np
 
 from footage.data.store import Frames
 from footage.evaluation.results import Memorisation, Pair
-from footage.media.sheet import contact_sheet, save_picture, strip
+from footage.media.sheets import contact_sheet, save_picture, strip
 
 SHOWN = 8
 """Frames of each clip on the sheet."""

@@ -14,14 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from footage import __version__, files
+from footage.data.clip_folder import ClipFolder
 from footage.data.clips import ClipSource, Labels
-from footage.data.folder import ClipFolder
 from footage.data.store import Frames
 from footage.evaluation.windows import Window
 from footage.generation.model import Model
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
-from footage.media.pictures import fit_frames
+from footage.media.reader import fit_frames
 from footage.models.base import Generates
 
 BATCH = 16

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from footage.errors import MediaError
 from footage.media.encode import write_clip
-from footage.media.sheet import save_picture
+from footage.media.sheets import save_picture
 
 Frames = npt.NDArray[np.uint8]
 

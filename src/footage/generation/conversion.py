@@ -19,8 +19,8 @@ from footage.errors import ConfigError, MediaError
 from footage.generation.clip import Clip
 from footage.generation.rollout import SEED_LIMIT, from_uint8, to_uint8
 from footage.media.geometry import Fit
-from footage.media.reading import Footage
-from footage.media.sheet import tile
+from footage.media.reader import Footage
+from footage.media.sheets import tile
 from footage.models.base import Converts, Encodes, Predicts
 from footage.models.checkpoint import ModelInfo
 

@@ -20,9 +20,8 @@ from footage.generation.conversion import Conversion, Pair
 from footage.generation.rollout import draw_label, endless_frames, one_video
 from footage.generation.timing import course_of, length_of, refuse
 from footage.generation.upscaling import Working, enlarged_clip
-from footage.media.geometry import Fit
-from footage.media.reading import Footage
-from footage.media.sizes import Size, wanted
+from footage.media.geometry import Fit, Size, parse_size
+from footage.media.reader import Footage
 from footage.models.base import (
     Converts,
     Course,
@@ -340,7 +339,7 @@ class Model:
         if not isinstance(self.sampler, Enlarges):
             raise self.unable("makes no clips larger")
         source = Size(shape.height, shape.width)
-        frame = wanted(size, source, self.sampler.scale)
+        frame = parse_size(size, source, self.sampler.scale)
         working = Working(bf16=has_bf16(self.sampler.device.type))
         return enlarged_clip(self.sampler, self.info, clip, source, frame, fit, working)
 

@@ -21,11 +21,10 @@ from footage import __version__, files
 from footage.errors import ConfigError
 from footage.generation.clip import Clip
 from footage.generation.prefetch import ahead
-from footage.media.choices import PLAIN, Encoding
-from footage.media.geometry import Fit
-from footage.media.originals import Damage, Original
-from footage.media.parts import PART, Parts, Work
-from footage.media.sizes import Size, Way, plan_way, wanted
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
+from footage.media.geometry import EnlargementPlan, Fit, Size, parse_size, plan_enlargement
+from footage.media.reader import DamageLog, Original
+from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget
 from footage.models.base import Enlarges
 from footage.models.checkpoint import ModelInfo
 
@@ -65,11 +64,11 @@ class Outcome:
     """How many there are."""
     resumed: int
     """How many of them had been made before."""
-    damage: Damage = field(default_factory=Damage)
+    damage: DamageLog = field(default_factory=DamageLog)
     """What was damaged in the source."""
 
 
-def enlarge(sampler: Enlarges, way: Way, chunks: Iterable[Tensor], working: Working) -> Iterator[Tensor]:
+def enlarge(sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Tensor], working: Working) -> Iterator[Tensor]:
     """Yield a video on its way to a larger size, (1, C, T, H, W) in [-1, 1], as many frames as there are.
 
     Args:
@@ -148,7 +147,7 @@ def enlarged_clip(
     Raises:
         MediaError: the clip is as large already, or far too small.
     """
-    way = plan_way(source, source, frame, sampler.scale, fit)
+    way = plan_enlargement(source, source, frame, sampler.scale, fit)
 
     def make() -> Iterator[Pixels]:
         return ahead(_made(sampler, way, clip.chunks(), working, deep=False), name="upscaler")
@@ -172,7 +171,7 @@ def upscale(
     *,
     size: str | None = None,
     fit: Fit = "letterbox",
-    encoding: Encoding = PLAIN,
+    encoding: EncodingOptions = DEFAULT_ENCODING,
     working: Working | None = None,
     watch: Callable[[int], None] | None = None,
 ) -> Outcome:
@@ -193,15 +192,15 @@ def upscale(
         MediaError: it cannot be read, or is as large already, or the disk is full.
         ConfigError: the size cannot be read, or codec and file do not go together.
     """
-    frame = wanted(size, original.shown, sampler.scale)
-    way = plan_way(original.stored, original.shown, frame, sampler.scale, fit)
+    frame = parse_size(size, original.shown, sampler.scale)
+    way = plan_enlargement(original.stored, original.shown, frame, sampler.scale, fit)
     channels, deep = sampler.clip.channels, original.deep and to.suffix not in ("", ".png")
     if to.suffix.lower() == ".png" and original.frames != 1:
         raise ConfigError(
             f'"{to.name}" is a picture, and the clip has several frames', "give an .mp4 file, or a folder"
         )
-    parts = Parts(_work(info, original, to, way, deep, encoding))
-    done = parts.done * PART
+    parts = SegmentWriter(_work(info, original, to, way, deep, encoding))
+    done = parts.done * SEGMENT_FRAMES
     outcome = Outcome(frame, 0, done)
     stamps: deque[int] = deque()
     before = min(done, sampler.past * way.passes)  # what a window needs of the frames that are done
@@ -224,9 +223,11 @@ def upscale(
     return outcome
 
 
-def _work(info: ModelInfo, original: Original, to: Path, way: Way, deep: bool, encoding: Encoding) -> Work:
+def _work(
+    info: ModelInfo, original: Original, to: Path, way: EnlargementPlan, deep: bool, encoding: EncodingOptions
+) -> VideoTarget:
     """Return what is written, and all that it depends on."""
-    return Work(
+    return VideoTarget(
         to,
         (way.frame.height, way.frame.width),
         original.rate,
@@ -244,7 +245,9 @@ def _work(info: ModelInfo, original: Original, to: Path, way: Way, deep: bool, e
     )
 
 
-def _made(sampler: Enlarges, way: Way, chunks: Iterable[Pixels], working: Working, deep: bool) -> Iterator[Pixels]:
+def _made(
+    sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Pixels], working: Working, deep: bool
+) -> Iterator[Pixels]:
     """Yield a video's enlarged frames, (T, H, W, C); a thread reads them beforehand."""
     read = ahead(chunks, name="reading")
     channels = sampler.clip.channels
@@ -256,7 +259,7 @@ def _made(sampler: Enlarges, way: Way, chunks: Iterable[Pixels], working: Workin
         read.close()
 
 
-def _chunks(original: Original, channels: int, damage: Damage, first: int, stamps: deque[int]) -> Iterator[Pixels]:
+def _chunks(original: Original, channels: int, damage: DamageLog, first: int, stamps: deque[int]) -> Iterator[Pixels]:
     """Yield the frames of a video, a few at a time, from number `first` on; put their times into `stamps`."""
     waiting: list[Pixels] = []
     few = max(1, min(MOST_FRAMES, AREA // (original.stored.height * original.stored.width)))
@@ -287,7 +290,7 @@ def _provenance(info: ModelInfo, original: Original, frame: Size) -> dict[str, A
     }
 
 
-def in_words(damage: Damage) -> str:
+def in_words(damage: DamageLog) -> str:
     """Say how much of a video is damaged, and when that is shown."""
     times = ", ".join(f"{int(at // 60)}:{at % 60:05.2f}" for at in damage.times)
     later = " and later" if damage.frames > len(damage.times) else ""

@@ -18,8 +18,8 @@ from footage.library.entries import LONGEST_TEXT, Entry, plain
 from footage.library.holding import Holding
 from footage.library.intake import Origin
 from footage.media.encode import read_metadata, write_clip
-from footage.media.glimpse import Glimpse, glimpse
-from footage.media.reading import Footage
+from footage.media.reader import Footage
+from footage.media.thumbnails import Thumbnails, read_thumbnails
 
 FRAMES_FPS = 25.0
 """Rate that a folder of pictures is taken in at."""
@@ -179,7 +179,7 @@ def _returned(holding: Holding, connection: sqlite3.Connection, clip: int) -> En
 def _file(holding: Holding, digest: str, suffix: str, stored: Path, known: Known) -> tuple[Entry, bool] | None:
     """Look at a stored file and make its row; None where another process has removed the file meanwhile."""
     try:
-        seen = glimpse(stored)
+        seen = read_thumbnails(stored)
         intake.draw(holding.vault, digest, seen)
     except MediaError:
         discard(holding, digest, suffix)
@@ -195,7 +195,7 @@ def _file(holding: Holding, digest: str, suffix: str, stored: Path, known: Known
 
 
 def _enter(
-    holding: Holding, digest: str, suffix: str, stored: Path, known: Known, seen: Glimpse
+    holding: Holding, digest: str, suffix: str, stored: Path, known: Known, seen: Thumbnails
 ) -> tuple[Entry, bool] | None:
     """Make the row of a file that was looked at."""
     origin = intake.origin(stored) if known.made is None else intake.origin_of(known.made)
@@ -221,7 +221,7 @@ def discard(holding: Holding, digest: str, suffix: str) -> None:
 
 
 def _insert(
-    connection: sqlite3.Connection, digest: str, suffix: str, size: int, seen: Glimpse, origin: Origin, known: Known
+    connection: sqlite3.Connection, digest: str, suffix: str, size: int, seen: Thumbnails, origin: Origin, known: Known
 ) -> int:
     """Make a clip's rows; return its number."""
     now = time.time()

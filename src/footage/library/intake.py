@@ -13,7 +13,7 @@ from footage import files
 from footage.library.entries import LONGEST_TEXT, plain
 from footage.library.vault import DiskFull, Vault
 from footage.media.encode import read_metadata
-from footage.media.glimpse import Glimpse
+from footage.media.thumbnails import Thumbnails
 
 THUMBNAIL_QUALITY = 82
 """WebP quality of thumbnails and previews."""
@@ -70,7 +70,7 @@ def origin_of(found: Mapping[str, Any]) -> Origin:
     )
 
 
-def draw(vault: Vault, digest: str, seen: Glimpse) -> None:
+def draw(vault: Vault, digest: str, seen: Thumbnails) -> None:
     """Write a clip's thumbnail and animated preview."""
     from PIL import Image
 

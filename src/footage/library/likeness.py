@@ -14,8 +14,8 @@ from footage.library import intake, look, search
 from footage.library.entries import Entry
 from footage.library.holding import CHOSEN, Holding
 from footage.library.search import Filters, Query
-from footage.media.glimpse import glimpse
 from footage.media.signatures import LENGTH, Signature, find_duplicates, moments, signature
+from footage.media.thumbnails import read_thumbnails
 
 Vector = npt.NDArray[np.float32]
 
@@ -83,7 +83,7 @@ def duplicates(holding: Holding, filters: Filters) -> list[list[Entry]]:
     shapes: dict[tuple[int, ...], list[tuple[Entry, Signature]]] = {}
     for entry in entries:
         with contextlib.suppress(MediaError):  # its file is gone
-            pictures = glimpse(holding.vault.path(entry.digest, entry.suffix), side=SIGHT).pictures
+            pictures = read_thumbnails(holding.vault.path(entry.digest, entry.suffix), side=SIGHT).pictures
             mark = signature(pictures[moments(len(pictures))])
             shapes.setdefault(mark.shape, []).append((entry, mark))
     found: dict[int, list[Entry]] = {}
@@ -103,7 +103,7 @@ def picture(holding: Holding, entry: Entry, *, moving: bool) -> Path:
         stored = holding.vault.path(entry.digest, entry.suffix)
         if not holding.vault.inside(stored):
             raise LibraryError(f"the file of clip {entry.id} is gone ({stored})", "see: footage library verify")
-        intake.draw(holding.vault, entry.digest, glimpse(stored))
+        intake.draw(holding.vault, entry.digest, read_thumbnails(stored))
     return path
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from footage.media.glimpse import Glimpse
 from footage.media.signatures import pool
+from footage.media.thumbnails import Thumbnails
 
 Vector = npt.NDArray[np.float32]
 Values = npt.NDArray[np.floating[Any]]
@@ -44,7 +44,7 @@ WIDTH = BINS**3 + 3 * PLACES**2 + TURNS * PLACES**2 + PLACES**2 + 2 * TURNS
 """Numbers in a vector."""
 
 
-def look(seen: Glimpse) -> Vector:
+def look(seen: Thumbnails) -> Vector:
     """Return the vector of a clip, float32 (WIDTH,), of length 1."""
     step = max(1, len(seen.pictures) // MOMENTS)
     frames = seen.pictures[step // 2 :: step], seen.following[step // 2 :: step]

@@ -18,7 +18,7 @@ from footage.library.adding import Known
 from footage.library.entries import Entry
 from footage.library.holding import Holding
 from footage.library.vault import PICTURES, STALE, SUFFIXES
-from footage.media.glimpse import glimpse
+from footage.media.thumbnails import read_thumbnails
 
 BATCH = 200
 """Clips that are looked at, or removed, at once."""
@@ -154,7 +154,7 @@ def _verify_pictures(holding: Holding, entry: Entry, seen: _Found, *, repair: bo
         seen.vectors.append(entry.id)
     if not repair or (drawn and placed):
         return
-    known = glimpse(holding.vault.path(entry.digest, entry.suffix))
+    known = read_thumbnails(holding.vault.path(entry.digest, entry.suffix))
     if not drawn:
         for path in _pictures(holding, entry):
             if path.is_symlink():

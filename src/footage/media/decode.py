@@ -1,4 +1,8 @@
-"""Decoding: any file that FFmpeg reads becomes uint8 frames of one size at one constant rate."""
+"""Decoding: any file that FFmpeg reads becomes uint8 frames of one size at one constant rate.
+
+`FrameReader` decodes and marks damage, `Scaler` converts size and colours, `VideoDecoder` puts frames on a constant
+rate, `read_window` takes a few frames from anywhere in a file.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.media import geometry
-from footage.media.frames import FrameReader
 from footage.media.geometry import Fit
 from footage.media.probe import (
     MAX_ASPECT,
@@ -19,13 +22,73 @@ from footage.media.probe import (
     VideoInfo,
     describe,
     displayed_size,
+    is_large,
     open_video,
     pixel_aspect,
+    plain_reason,
     quarter_turn,
 )
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+class FrameReader:
+    """Decodes a stream; a damaged packet is skipped, and what depends on it is marked, up to the next key frame."""
+
+    def __init__(self) -> None:
+        self.damaged = 0
+        """Frames and packets that were damaged, so far."""
+        self.problem = ""
+        """FFmpeg's words for the first fault that was met."""
+
+    def frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
+        """Yield the frames with whether each is damaged; damage lasts until a sound key frame."""
+        import av
+
+        spoiled = False
+        with av.logging.Capture(local=False) as messages:
+            for packet in self._packets(container, stream):
+                messages.clear()
+                try:
+                    frames: list[VideoFrame] = list(stream.decode(packet))
+                except av.error.EOFError:
+                    return
+                except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
+                    self._note(plain_reason(error))
+                    spoiled = True
+                    continue
+                faults = [text for level, _, text in messages if level <= av.logging.ERROR]
+                if faults:
+                    self._note(faults[0].strip())
+                for frame in frames:
+                    if frame.is_corrupt and not faults:
+                        self._note("a frame is marked as corrupt")
+                    broken = bool(faults) or bool(frame.is_corrupt)
+                    spoiled = broken or (spoiled and not frame.key_frame)
+                    yield frame, spoiled
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets of a stream, then the empty one that flushes the decoder. A read error ends the file."""
+        import av
+
+        packets = container.demux(stream)
+        while True:
+            try:
+                yield next(packets)
+            except StopIteration:
+                return
+            except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
+                self._note(plain_reason(error))
+                return
+
+    def _note(self, problem: str) -> None:
+        self.damaged += 1
+        self.problem = self.problem or problem
+
 
 CHUNK = 32
 """Frames in a chunk."""
@@ -48,7 +111,7 @@ class DecodedChunk:
     """Whether each frame was decoded from damaged data (T,)."""
 
 
-class Decoder:
+class VideoDecoder:
     """An iterator over the chunks of a file; memory does not grow with its length.
 
     Frames are put on a constant rate by their timestamps: at each tick stands the frame that is on
@@ -90,7 +153,7 @@ class Decoder:
         return self.reader.problem
 
     def __iter__(self) -> Iterator[DecodedChunk]:
-        ticks = _Ticks(self.fps)
+        ticks = _ConstantRate(self.fps)
         with open_video(self.path) as (container, stream):
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
@@ -129,7 +192,7 @@ class Scaler:
         self.exact = format is not None
         self.format = format or (RGB if channels == 3 else GREY)
         self.reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
-        self.plans: dict[tuple[int, int, int], geometry.Plan] = {}
+        self.plans: dict[tuple[int, int, int], geometry.ResizePlan] = {}
 
     def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
         """Return the picture."""
@@ -161,22 +224,17 @@ class Scaler:
             picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
         return plan.finish(picture)
 
-    def _plan(self, frame: VideoFrame) -> geometry.Plan:
+    def _plan(self, frame: VideoFrame) -> geometry.ResizePlan:
         key = (frame.width, frame.height, quarter_turn(frame))
         if key not in self.plans:
             shown = displayed_size(frame.width, frame.height, self.aspect, key[2])
             if not 1 / MAX_ASPECT <= shown[0] / shown[1] <= MAX_ASPECT:
                 raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
-            self.plans[key] = geometry.plan(shown, key[2], self.target, self.fit)
+            self.plans[key] = geometry.plan_resize(shown, key[2], self.target, self.fit)
         return self.plans[key]
 
 
-def is_large(height: int, width: int) -> bool:
-    """Whether players take the colour matrix of HDTV for pictures that do not tell theirs."""
-    return width > 1024 or height > 576
-
-
-class _Ticks:
+class _ConstantRate:
     """Put pictures with times on a constant rate: at each tick stands the one on the screen then."""
 
     def __init__(self, fps: float) -> None:
@@ -234,6 +292,79 @@ class _Ticks:
         return DecodedChunk(frames, times, damaged)
 
 
-def decode(path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> Decoder:
+def decode(path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> VideoDecoder:
     """Return an iterator over the chunks of a file; see `Decoder`."""
-    return Decoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
+    return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
+
+
+Frames = npt.NDArray[np.uint8]
+
+
+def declared_length(path: Path | str) -> tuple[VideoInfo, int, float]:
+    """Return what a file is, the number of its frames, and how many there are in a second.
+
+    Where the container does not tell, its packets are counted, without decoding.
+
+    Raises:
+        UnusableMedia: no frame can be had from it.
+    """
+    with open_video(path) as (container, stream):
+        info = None
+        for frame, _ in FrameReader().frames(container, stream):
+            info = describe(container, stream, quarter_turn(frame))
+            break
+    if info is None:
+        raise UnusableMedia("zero frames", "no packet holds a picture")
+    fps = info.fps or 25.0
+    if info.frames:
+        return info, info.frames, fps
+    if info.duration:
+        return info, max(1, round(info.duration * fps)), fps
+    with open_video(path) as (container, stream):
+        return info, sum(packet.size > 0 for packet in container.demux(stream)), fps
+
+
+def read_window(path: Path | str, seconds: float, count: int, channels: int = 3) -> tuple[Frames, bool]:
+    """Return `count` frames from a time on, uint8 (T, H, W, C), upright, and whether they are whole.
+
+    They are not, where there are fewer, of which the last stands for the others, or some are damaged.
+
+    Args:
+        path: a file that FFmpeg reads.
+        seconds: since its first frame.
+        count: of the frames.
+        channels: 1 for grey, 3 for RGB.
+
+    Raises:
+        UnusableMedia: the file cannot be opened, or gives no frame at all.
+    """
+    found: list[Frames] = []
+    whole = True
+    with open_video(path) as (container, stream):
+        stream.thread_count = 1
+        begin = _start(stream) + seconds
+        if seconds > 0 and stream.time_base:
+            container.seek(int(begin / stream.time_base), stream=stream)
+        scale: Scaler | None = None
+        for frame, damaged in FrameReader().frames(container, stream):
+            if frame.time is not None and frame.time < begin - 1e-3:
+                continue
+            if scale is None:
+                turned = quarter_turn(frame) in (90, 270)
+                size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+                scale = Scaler(size, channels, "stretch", 1.0)
+            found.append(scale(frame))
+            whole = whole and not damaged
+            if len(found) == count:
+                break
+    if not found:
+        if seconds > 0:
+            return read_window(path, 0.0, count, channels)[0], False
+        raise UnusableMedia("zero frames", "no packet holds a picture")
+    missing = count - len(found)
+    return np.stack(found + found[-1:] * missing), whole and not missing
+
+
+def _start(stream: VideoStream) -> float:
+    """Return the time of the first frame, in seconds."""
+    return float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0

@@ -1,12 +1,16 @@
-"""How a picture of any size and shape becomes one of the wanted size."""
+"""Sizes: as people write them (1280x720, 720p, 2x), and how a picture of one size and shape becomes one of another."""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from footage.errors import ConfigError, MediaError
 
 Fit = Literal["crop", "letterbox", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "letterbox", "stretch")
@@ -14,7 +18,7 @@ FITS: tuple[Fit, ...] = ("crop", "letterbox", "stretch")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResizePlan:
     """Scale the stored picture to (width, height), turn it, then crop or pad it to the target."""
 
     width: int
@@ -41,7 +45,7 @@ class Plan:
         return np.ascontiguousarray(picture)
 
 
-def plan(displayed: tuple[float, float], turn: int, target: tuple[int, int], fit: Fit) -> Plan:
+def plan_resize(displayed: tuple[float, float], turn: int, target: tuple[int, int], fit: Fit) -> ResizePlan:
     """Plan the way from a picture to the target.
 
     Args:
@@ -57,4 +61,122 @@ def plan(displayed: tuple[float, float], turn: int, target: tuple[int, int], fit
         width, height = (max(1, round(side * scale)) for side in displayed)
         # Rounding must not leave a line of the target uncovered, nor overfill it.
         width, height = (choose(width, target[1]), choose(height, target[0])) if fit == "crop" else (width, height)
-    return Plan(*((height, width) if turn in (90, 270) else (width, height)), turn=turn, target=target)
+    return ResizePlan(*((height, width) if turn in (90, 270) else (width, height)), turn=turn, target=target)
+
+
+MOST_PASSES = 3
+"""How often a picture is enlarged one time after the other, at most."""
+BICUBIC = 1.5
+"""How much of the way is left to the bicubic kernel, at most, rather than to another enlargement."""
+MOST_SIDE = 16_384
+"""Longest side of a picture that is written, in pixels."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Height and width of a picture, in pixels."""
+
+    height: int
+    """Its height."""
+    width: int
+    """Its width."""
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}"
+
+
+@dataclass(frozen=True)
+class EnlargementPlan:
+    """How a picture of one size becomes one of another: enlarged once or several times, then brought to the size."""
+
+    shrinks: tuple[Size, ...]
+    """What a picture is brought to before each enlargement; the first is its own size."""
+    picture: Size
+    """What the enlarged picture is brought to at last."""
+    frame: Size
+    """The size asked for: what sticks out is cut off, and what is missing is black."""
+    scale: int
+    """How many times as high and wide each enlargement makes it."""
+
+    @property
+    def passes(self) -> int:
+        """How often it is enlarged."""
+        return len(self.shrinks)
+
+
+def parse_size(text: str | None, shown: Size, scale: int) -> Size:
+    """Return the size that is meant.
+
+    Args:
+        text: `1280x720` (width and height), `720p` (the height, the width following), `2x` (so many times as large);
+            None for `scale` times as large.
+        shown: the picture as it is displayed, in square pixels.
+        scale: of the upscaler.
+
+    Raises:
+        ConfigError: it cannot be read, or is out of range.
+    """
+    factor = float(scale)
+    found: Size | None = None
+    if text is not None:
+        plain = text.strip().lower().replace("×", "x")
+        if match := re.fullmatch(r"(\d+)x(\d+)", plain):
+            found = Size(int(match[2]), int(match[1]))
+        elif match := re.fullmatch(r"(\d+)p", plain):
+            high = int(match[1])
+            found = Size(high, _even(high * shown.width / shown.height))
+        elif match := re.fullmatch(r"(\d+(?:\.\d*)?)x", plain):
+            factor = float(match[1])
+        else:
+            raise ConfigError(f'size is "{text}"', "give a size such as 1280x720, 720p or 2x")
+    if found is None:
+        found = Size(round(shown.height * factor), round(shown.width * factor))
+    for side in (found.height, found.width):
+        if not 16 <= side <= MOST_SIDE:
+            raise ConfigError(f"size is {found}", f"give sides of 16 to {MOST_SIDE} pixels")
+    return found
+
+
+def plan_enlargement(stored: Size, shown: Size, frame: Size, scale: int, fit: Fit) -> EnlargementPlan:
+    """Plan the way of a picture to a larger size.
+
+    Before the last of several enlargements, it is shrunk to what that one needs; before the only one it is not, so that
+    no detail is lost.
+
+    Args:
+        stored: the picture as it is stored, upright.
+        shown: the same in square pixels.
+        frame: the size that it is to have.
+        scale: of the upscaler.
+        fit: how a picture of another shape is fitted in.
+
+    Raises:
+        MediaError: it is as large already, or far too small.
+    """
+    ratios = (frame.height / shown.height, frame.width / shown.width)
+    factor = max(ratios) if fit == "crop" else min(ratios)
+    picture = frame if fit == "stretch" else Size(round(shown.height * factor), round(shown.width * factor))
+    grows = max(picture.height / stored.height, picture.width / stored.width)
+    if grows <= 1:
+        raise MediaError(
+            f"the clip is {shown} already, and {frame} was asked for",
+            "give a larger --size, such as 2x, or leave it be",
+        )
+    passes = max(1, math.ceil(math.log(grows / BICUBIC) / math.log(scale) - 1e-6))
+    if passes > MOST_PASSES:
+        raise MediaError(
+            f"from {shown} to {frame} is {grows:.0f} times as large, {MOST_PASSES} enlargements make "
+            f"{scale**MOST_PASSES * BICUBIC:.0f} times",
+            "give a smaller --size",
+        )
+    shrinks = [stored]
+    for number in range(1, passes):
+        least = scale ** (passes - number)
+        have = Size(shrinks[-1].height * scale, shrinks[-1].width * scale)
+        need = Size(math.ceil(picture.height / least), math.ceil(picture.width / least))
+        shrinks.append(Size(min(have.height, need.height), min(have.width, need.width)))
+    return EnlargementPlan(tuple(shrinks), picture, frame, scale)
+
+
+def _even(value: float) -> int:
+    return max(2, 2 * round(value / 2))

@@ -1,4 +1,7 @@
-"""What a media file is, found out without decoding it."""
+"""What a media file is: which of its streams is the video, its size, rate, length, rotation and colours.
+
+Nothing is decoded, but for a first frame, which alone tells the rotation.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,31 @@ FOREIGN = frozenset({"hls", "dash", "concat", "concatf", "tty", "lavfi", "sdp", 
 
 MAX_ASPECT = 30.0
 """A picture more than this many times as wide as high (or the reverse) is refused."""
+MATRIX_601, MATRIX_709 = 6, 1
+"""Colour matrices by their numbers in ITU-T H.273."""
+UNKNOWN = (0, 2, 3)
+"""Numbers there that say nothing."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How the numbers in a file stand for colours, by their numbers in ITU-T H.273."""
+
+    matrix: int = 2
+    """From luma and chroma to red, green and blue; 2 for unknown."""
+    full: bool = False
+    """Whether all 256 levels are used."""
+    primaries: int = 2
+    """Which red, green and blue; 2 for unknown."""
+    transfer: int = 2
+    """From numbers to light; 2 for unknown."""
+
+    def settled(self, height: int, width: int) -> Colour:
+        """Return the same with a known matrix, that of HDTV for large pictures."""
+        if self.matrix not in UNKNOWN:
+            return self
+        matrix = MATRIX_709 if is_large(height, width) else MATRIX_601
+        return Colour(matrix, self.full, self.primaries, self.transfer)
 
 
 class UnusableMedia(MediaError):
@@ -119,6 +147,11 @@ def displayed_size(width: int, height: int, pixel_aspect: float, turn: int) -> t
     return (height, wide) if turn in (90, 270) else (wide, height)
 
 
+def is_large(height: int, width: int) -> bool:
+    """Whether players take the colour matrix of HDTV for pictures that do not tell theirs."""
+    return width > 1024 or height > 576
+
+
 def pixel_aspect(stream: VideoStream) -> float:
     """Return the width of a pixel over its height; 1 where it is not given or absurd."""
     ratio = stream.sample_aspect_ratio
@@ -158,6 +191,14 @@ def describe(container: InputContainer, stream: VideoStream, turn: int) -> Video
     )
 
 
+def colour_of(frame: VideoFrame) -> Colour:
+    """Return how the numbers of a decoded frame stand for colours."""
+    from av.video.reformatter import ColorRange
+
+    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    return Colour(int(frame.colorspace), full, int(frame.color_primaries), int(frame.color_trc))
+
+
 def probe(path: Path | str) -> VideoInfo:
     """Describe the first video stream of a file. Decodes one frame, for the rotation.
 
@@ -183,3 +224,47 @@ def probe_fps(path: Path | str) -> float | None:
             return stream_fps(stream)
     except UnusableMedia:
         return None
+
+
+@dataclass(frozen=True)
+class FrameCount:
+    """What a look through a video's packets tells."""
+
+    frames: int
+    """Pictures in it."""
+    fps: float | None
+    """Average frames a second, or None where it cannot be found out."""
+    height: int
+    """Height as displayed, in pixels."""
+    width: int
+    """Width as displayed, in pixels."""
+
+
+def count_frames(path: Path | str) -> FrameCount:
+    """Count the pictures of a file's first video stream. Decodes one, for the rotation.
+
+    Raises:
+        UnusableMedia: the file is empty, unreadable, not a media file, without a video stream or without frames.
+    """
+    import av
+
+    count, low, high, info = 0, math.inf, -math.inf, None
+    with open_video(path) as (container, stream):
+        stream.thread_count = 1
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    count += 1
+                    if packet.pts is not None and packet.time_base is not None:
+                        time = float(packet.pts * packet.time_base)
+                        low, high = min(low, time), max(high, time)
+                if info is None:
+                    for frame in stream.decode(packet):
+                        info = info or describe(container, stream, quarter_turn(frame))
+        except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
+            if info is None:
+                raise UnusableMedia("zero frames", plain_reason(error)) from None
+    if info is None or not count:
+        raise UnusableMedia("zero frames", "no packet holds a picture")
+    fps = info.fps or ((count - 1) / (high - low) if high > low else None)
+    return FrameCount(count, fps, info.height, info.width)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from footage import files
 from footage.media.encode import chunked, write_clip
-from footage.media.sheet import contact_sheet, save_picture, strip, tile
+from footage.media.sheets import contact_sheet, save_picture, strip, tile
 from footage.models.base import Sign
 from footage.training.run_folder import RunFolder
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from footage.data.store import Frames
-from footage.media.sheet import gallery, save_picture, strip
+from footage.media.sheets import gallery, save_picture, strip
 
 Row = Mapping[str, Any]
 

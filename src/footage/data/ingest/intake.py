@@ -1,26 +1,182 @@
-"""A source becomes its part: decoded, divided into clips, measured. This is what a worker process does."""
+"""A source becomes its part: decoded, divided at hard cuts, measured. This is what a worker process does.
+
+Arrays come divided into clips: the Moving MNIST `.npy` file, and moving digits made from MNIST's IDX images.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
 from footage import files
-from footage.data.arrays import ArrayClip, idx_clips, labels_beside, npy_clips
-from footage.data.ingest.parts import Clip, PartRecord, Recipe, finish_part, read_frames
-from footage.data.ingest.scenes import CutDetector
+from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, finish_part, read_frames
 from footage.data.ingest.sources import Source
-from footage.data.store import Rejection
-from footage.media.decode import Decoder
-from footage.media.pictures import PictureDecoder
+from footage.data.store import Frames, Rejection, Split
+from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
+from footage.media.decode import VideoDecoder
 from footage.media.probe import UnusableMedia
+from footage.media.reader import PictureDecoder, fit_frames
 from footage.media.signatures import GRID, Signature, moments, pool, signature
+
+CUT_GRID = 16
+"""Frames are compared as GRID × GRID cells, which forgives noise and small motion."""
+CUT_REACH = 5
+"""How many steps to each side a cut must stand out from."""
+CLEAR = (15.0, 1.7)
+"""A step of this many grey levels, this many times the largest around it, is a cut."""
+FAINT = (6.0, 2.3)
+"""The same between pictures that are alike, or within black bars."""
+DARK = (2.0, 6.0, 0.5)
+"""The same between dark pictures, which must also correlate less than the last figure."""
+
+
+class CutDetector:
+    """Find hard cuts in a stream of frames, in constant memory.
+
+    The step between two neighbouring frames is the mean difference of their cells, in grey levels.
+    At a cut a single step stands out from those around it; motion, a passing lorry or a flash make
+    several large steps in a row. Dissolves and fades are not found.
+    """
+
+    def __init__(self) -> None:
+        self._last: npt.NDArray[np.float32] | None = None
+        self._steps: list[tuple[float, float]] = []  # (size, correlation) of the steps not yet dropped
+        self._first = 1  # frame that the first of these steps leads to
+        self._next = 1  # frame that is to be judged next
+        self._seen = 0
+
+    def add(self, frames: npt.NDArray[np.uint8]) -> list[int]:
+        """Take the next frames (T, H, W, C); return the first frames of scenes, now certain, counted from 0."""
+        cells = pool(frames, CUT_GRID)
+        cells = cells.reshape(len(cells), -1)  # (T, g, g, C) → (T, g·g·C)
+        for cell in cells:
+            if self._last is not None:
+                self._steps.append((float(np.abs(cell - self._last).mean()), _correlation(cell, self._last)))
+            self._last = cell
+        self._seen += len(frames)
+        return self._judge(self._seen - CUT_REACH)
+
+    def finish(self) -> list[int]:
+        """Return the cuts among the last frames."""
+        return self._judge(self._seen)
+
+    def _judge(self, end: int) -> list[int]:
+        cuts = []
+        while self._next < end:
+            at = self._next - self._first
+            size, correlation = self._steps[at]
+            around = [s for s, _ in self._steps[max(0, at - CUT_REACH) : at] + self._steps[at + 1 : at + 1 + CUT_REACH]]
+            ratio = size / (max(around, default=0.0) + 0.5)
+            if (
+                (size >= CLEAR[0] and ratio >= CLEAR[1])
+                or (size >= FAINT[0] and ratio >= FAINT[1])
+                or (size >= DARK[0] and ratio >= DARK[1] and correlation < DARK[2])
+            ):
+                cuts.append(self._next)
+            self._next += 1
+        drop = max(0, self._next - CUT_REACH - self._first)
+        self._steps = self._steps[drop:]
+        self._first += drop
+        return cuts
+
+
+def _correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Return the correlation of two pictures, 0 where one is flat."""
+    a, b = a - a.mean(), b - b.mean()
+    return float((a @ b) / (np.sqrt((a @ a) * (b @ b)) + 1e-3))
+
+
+HELDOUT_CLIPS = 4
+"""One held-out clip is made for this many training clips."""
+
+
+@dataclass(frozen=True)
+class ArrayClip:
+    """A clip of an array, of the wanted size."""
+
+    frames: Frames
+    """Pixels (T, H, W, C)."""
+    split: Split
+    """The side of the split that it belongs to."""
+    label: str | None
+    """Class, or None."""
+    caption: str | None
+    """Caption, or None."""
+
+
+def idx_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
+    """Make clips of bouncing digits from an IDX file, for training and held-out from different images.
+
+    Raises:
+        UnusableMedia: the file, or its labels, cannot be used.
+    """
+    images = read_idx(path)
+    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) < 10:
+        raise UnusableMedia("not digits", f"the images are {images.shape}, expected (at least 10, 28, 28)")
+    beside = labels_beside(path)
+    classes = read_idx(beside).astype(np.int64) if beside else np.full(len(images), -1)
+    if classes.shape != images.shape[:1]:
+        raise UnusableMedia("damaged", f"{len(images)} images have {classes.shape} labels")
+    middle = int(len(images) * TRAINING_IMAGES)
+    held = max(1, recipe.sequences // HELDOUT_CLIPS) if recipe.heldout > 0 else 0
+    sides: list[tuple[Split, slice, int]] = [
+        ("train", slice(0, middle), recipe.sequences),
+        ("heldout", slice(middle, None), held),
+    ]
+    for side, (split, part, count) in enumerate(sides):
+        for index in range(count):
+            frames, shown = moving_digits(
+                images[part],
+                classes[part],
+                seed=recipe.seed + side,
+                index=index,
+                digits=recipe.digits,
+                frames=recipe.clip_frames,
+                size=max(64, recipe.height, recipe.width),
+            )
+            known = beside is not None
+            label = str(shown[0]) if known and len(shown) == 1 else None
+            caption = " ".join(str(digit) for digit in shown) if known and len(shown) > 1 else None
+            yield ArrayClip(_fitted(frames, recipe), split, label, caption)
+
+
+def npy_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
+    """Yield the clips of a `.npy` file: (20, N, 64, 64) as Moving MNIST, or (N, T, H, W) or (N, T, H, W, C).
+
+    The last clips are held out. The file is memory-mapped.
+
+    Raises:
+        UnusableMedia: the file is not such an array of uint8.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
+        raise UnusableMedia("damaged", f"not an array without objects: {str(error)[:200]}") from None
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (4, 5) or not array.size:
+        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise UnusableMedia("not clips", f"the array is {what}, expected uint8 (N, T, H, W) or (N, T, H, W, C)")
+    if array.ndim == 4 and array.shape[0] == 20 and array.shape[2:] == (64, 64):
+        array = array.swapaxes(0, 1)  # Moving MNIST: (T, N, H, W) → (N, T, H, W)
+    if array.ndim == 4:
+        array = array[..., None]  # (N, T, H, W) → (N, T, H, W, 1)
+    if array.shape[-1] not in (1, 3):
+        raise UnusableMedia("not clips", f"the array has {array.shape[-1]} channels, expected 1 or 3")
+    held = min(len(array) - 1, round(len(array) * recipe.heldout))
+    for i, clip in enumerate(array):
+        split: Split = "heldout" if i >= len(array) - held else "train"
+        yield ArrayClip(_fitted(np.ascontiguousarray(clip), recipe), split, None, None)
+
+
+def _fitted(frames: Frames, recipe: DecodeOptions) -> Frames:
+    return fit_frames(frames, height=recipe.height, width=recipe.width, channels=recipe.channels, fit=recipe.fit)
+
 
 CLIP_BYTES = 128 * 2**20
 """A longer scene is divided into clips of at most this size."""
@@ -40,7 +196,7 @@ def content_digest(source: Source) -> str:
     return digests[0] if len(digests) == 1 else files.json_digest(digests)
 
 
-def make_part(source: Source, recipe: Recipe, path: Path) -> PartRecord:
+def make_part(source: Source, recipe: DecodeOptions, path: Path) -> PartRecord:
     """Decode a source and write its part to `path`. What is wrong with the source is in the record, not raised.
 
     Raises:
@@ -68,16 +224,16 @@ def make_part(source: Source, recipe: Recipe, path: Path) -> PartRecord:
 
 
 def _take_video(
-    source: Source, recipe: Recipe, handle: IO[bytes], record: PartRecord, signatures: list[Signature]
+    source: Source, recipe: DecodeOptions, handle: IO[bytes], record: PartRecord, signatures: list[Signature]
 ) -> None:
     """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes."""
     options = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    decoder: Decoder | PictureDecoder
+    decoder: VideoDecoder | PictureDecoder
     if source.kind == "pictures":
         paths = [source.path / name for name in source.pictures]
         decoder = PictureDecoder(paths, **options, fps=recipe.fps, fit=recipe.fit)
     else:
-        decoder = Decoder(source.path, **options, fps=recipe.fps, fit=recipe.fit)
+        decoder = VideoDecoder(source.path, **options, fps=recipe.fps, fit=recipe.fit)
     detector = CutDetector()
     borders = [0]
     damage: list[tuple[int, int]] = []
@@ -128,7 +284,7 @@ def _spans(
 
 def _measure(
     source: Source,
-    recipe: Recipe,
+    recipe: DecodeOptions,
     handle: IO[bytes],
     record: PartRecord,
     signatures: list[Signature],
@@ -161,12 +317,12 @@ def _measure(
         detail = f"nothing changes by more than {motion:.1f} of 255 levels"
         record.rejections.append(Rejection(source.name, "static", detail, start_s, end_s))
         return
-    record.clips.append(Clip(start_s, end_s, first, end - first, digest.hexdigest()))
+    record.clips.append(PartClip(start_s, end_s, first, end - first, digest.hexdigest()))
     signatures.append(signature(np.stack(chosen)))  # MOMENTS × (H, W, C) → (MOMENTS, H, W, C)
 
 
 def _take_clips(
-    source: Source, recipe: Recipe, handle: IO[bytes], record: PartRecord, signatures: list[Signature]
+    source: Source, recipe: DecodeOptions, handle: IO[bytes], record: PartRecord, signatures: list[Signature]
 ) -> None:
     """Write the clips of an array, which come divided and, from IDX files, without duplicates."""
     record.comparable = source.kind == "array"

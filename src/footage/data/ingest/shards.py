@@ -1,8 +1,14 @@
-"""Packing the clips of all sources into a few large shards, and remembering what is packed where."""
+"""Frames on disk while an ingest runs: the part of each source, the shards of all, and the state between runs.
+
+A part is written by a worker process and is whole or not there. Its layout: the frames, the signatures of the clips, a
+JSON record (`PartRecord`), and the length of the record in 8 bytes. The clips of all parts are packed into a few large
+shards; the state remembers what is packed where.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import re
@@ -15,8 +21,175 @@ from typing import IO, Any
 import numpy as np
 
 from footage import files
-from footage.data.ingest.parts import PartRecord, Recipe, read_frames
-from footage.media.signatures import Signature
+from footage.data.store import Frames, Rejection
+from footage.errors import DatasetError
+from footage.media.geometry import Fit
+from footage.media.signatures import GRID, MOMENTS, Signature
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """The options that the pixels and spans of a part depend on."""
+
+    height: int
+    """Height of the frames, in pixels."""
+    width: int
+    """Width of the frames, in pixels."""
+    channels: int
+    """1 for grey, 3 for RGB."""
+    fps: float
+    """Frames in a second."""
+    fit: Fit
+    """One of `geometry.FITS`."""
+    min_frames: int
+    """Shorter clips are left out."""
+    cuts: bool
+    """Whether to divide at scene cuts."""
+    keep_static: bool
+    """Whether to keep clips in which nothing moves."""
+    heldout: float
+    """Part of an array that is held out."""
+    digits: int
+    """Digits in a clip made from IDX images."""
+    sequences: int
+    """Clips made from the IDX images of a file: this many for training, a quarter of it held out."""
+    clip_frames: int
+    """Frames in a clip made from IDX images."""
+    seed: int
+    """Seed of the clips made from IDX images."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a frame: (H, W, C)."""
+        return (self.height, self.width, self.channels)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of a frame, in bytes."""
+        return self.height * self.width * self.channels
+
+    @property
+    def signature_shape(self) -> tuple[int, int, int, int]:
+        """Shape of a clip's signature: (MOMENTS, g, g', C)."""
+        return (MOMENTS, min(GRID, self.height), min(GRID, self.width), self.channels)
+
+
+@dataclass
+class PartClip:
+    """A span of a source that can become a clip."""
+
+    start: float
+    """Where it begins in the source, in seconds."""
+    end: float
+    """Where it ends, in seconds."""
+    first: int
+    """Its first frame within the part."""
+    frames: int
+    """Number of frames."""
+    digest: str
+    """SHA-256 of its pixels."""
+    split: str | None = None
+    """`train` or `heldout` where the source prescribes it."""
+    label: str | None = None
+    """Class where the source prescribes it."""
+    caption: str | None = None
+    """Caption where the source prescribes it."""
+
+
+@dataclass
+class PartRecord:
+    """What was found out about one source."""
+
+    content: str = ""
+    """SHA-256 of the source's bytes."""
+    clips: list[PartClip] = field(default_factory=list)
+    """The spans that can become clips."""
+    rejections: list[Rejection] = field(default_factory=list)
+    """The spans that cannot, or the whole source."""
+    frames: int = 0
+    """Frames in the part."""
+    damaged: int = 0
+    """Damaged frames and packets of the source."""
+    truncated: bool = False
+    """Whether the source ends before the length that it declares."""
+    problem: str = ""
+    """The first fault, in the decoder's words."""
+    cuts: list[float] = field(default_factory=list)
+    """When a new scene begins, in seconds: the cuts that were found."""
+    info: dict[str, Any] | None = None
+    """The source's `VideoInfo`, or None."""
+    comparable: bool = True
+    """Whether the clips are compared with others to find near-duplicates."""
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> PartRecord:
+        """Rebuild a record from JSON."""
+        clips = [PartClip(**clip) for clip in value["clips"]]
+        rejections = [Rejection(**rejection) for rejection in value["rejections"]]
+        return PartRecord(**{**value, "clips": clips, "rejections": rejections})
+
+
+def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signature], recipe: DecodeOptions) -> None:
+    """Write what follows the frames. `handle` holds at least `record.frames` frames from its beginning on."""
+    handle.truncate(record.frames * recipe.frame_bytes)
+    handle.seek(0, 2)
+    for mark in signatures:
+        handle.write(mark.tobytes())
+    text = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8")
+    handle.write(text + len(text).to_bytes(8, "little"))
+    handle.flush()
+
+
+def read_part(path: Path, recipe: DecodeOptions, verify: bool = False) -> tuple[PartRecord, list[Signature]]:
+    """Return the record and the signatures of a part; with `verify`, check the pixels against their digests.
+
+    Raises:
+        DatasetError: the part is damaged.
+    """
+    shape = recipe.signature_shape
+    size = int(np.prod(shape))
+    try:
+        with open(path, "rb") as handle:
+            end = handle.seek(-8, 2)
+            length = int.from_bytes(handle.read(8), "little")
+            handle.seek(end - length)
+            record = PartRecord.from_json(json.loads(handle.read(length)))
+            handle.seek(record.frames * recipe.frame_bytes)
+            block = handle.read(len(record.clips) * size)
+            for clip in record.clips if verify else ():
+                digest = hashlib.sha256()
+                for frames in read_frames(handle, 0, clip.first, clip.frames, recipe.shape):
+                    digest.update(frames.data)
+                if digest.hexdigest() != clip.digest:
+                    raise ValueError(f"the clip at {clip.start} s is not what was written")
+        marks = np.frombuffer(block, dtype=np.uint8).reshape(len(record.clips), *shape)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is damaged ({error})", "remove it and run the same ingest command again") from None
+    return record, list(marks)
+
+
+def read_frames(
+    handle: IO[bytes], begin: int, first: int, frames: int, shape: tuple[int, int, int]
+) -> Iterator[Frames]:
+    """Yield `frames` frames from number `first` on as chunks uint8 (T, H, W, C) of a few MB.
+
+    Args:
+        handle: a file in which frames stand one after another.
+        begin: the byte at which frame 0 stands.
+        first: the first frame to read.
+        frames: how many to read.
+        shape: (H, W, C) of a frame.
+    """
+    size = int(np.prod(shape))
+    step = max(1, 4 * 2**20 // size)
+    handle.seek(begin + first * size)
+    for done in range(0, frames, step):
+        count = min(step, frames - done)
+        block = handle.read(count * size)
+        if len(block) != count * size:
+            raise DatasetError(f"{handle.name} ends early", "run the same ingest command again")
+        yield np.frombuffer(block, dtype=np.uint8).reshape(count, *shape)  # bytes → (T, H, W, C)
+
 
 SHARD_BYTES = 128 * 2**20
 """A shard is closed when the next clip would make it larger than this."""
@@ -24,7 +197,7 @@ STATE = "state.npz"
 
 
 @dataclass
-class Holding:
+class SourceState:
     """What a dataset holds of one source."""
 
     stamp: list[list[int]]
@@ -44,16 +217,16 @@ class Holding:
 
 
 @dataclass
-class State:
+class IngestState:
     """What an earlier ingest left in the folder."""
 
     heldout: float
     """The held-out part that the splits were assigned with."""
-    holdings: dict[str, Holding]
+    holdings: dict[str, SourceState]
     """The sources by name."""
 
 
-def save_state(path: Path, state: State, recipe: Recipe) -> None:
+def save_state(path: Path, state: IngestState, recipe: DecodeOptions) -> None:
     """Write the state as one file, atomically."""
     rows = []
     marks: list[Signature] = []
@@ -68,26 +241,26 @@ def save_state(path: Path, state: State, recipe: Recipe) -> None:
         np.savez(handle, signatures=block, sources=np.frombuffer(text, dtype=np.uint8))
 
 
-def load_state(path: Path) -> State | None:
+def load_state(path: Path) -> IngestState | None:
     """Read the state; None where there is none or it cannot be used, which costs a new decoding only."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             marks = list(stored["signatures"])
             value: dict[str, Any] = json.loads(stored["sources"].tobytes())
-        state = State(value["heldout"], {})
+        state = IngestState(value["heldout"], {})
         at = 0
         for row in value["sources"]:
             record = PartRecord.from_json(row["record"])
             own = marks[at : at + len(record.clips)]
             at += len(own)
             places = [(place[0], place[1]) if place else None for place in row["places"]]
-            state.holdings[row["name"]] = Holding(row["stamp"], row["recipe"], record, own, row["split"], places)
+            state.holdings[row["name"]] = SourceState(row["stamp"], row["recipe"], record, own, row["split"], places)
     except Exception:  # NumPy's header parser lets through whatever Python's own raises
         return None
     return state
 
 
-def shard_frames(path: Path, recipe: Recipe) -> int | None:
+def shard_frames(path: Path, recipe: DecodeOptions) -> int | None:
     """Return the number of frames in a shard, or None when it is missing, cut off or of another shape."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -100,7 +273,9 @@ Wanted = tuple[str, int]
 """A clip to pack: name of the source, index among the clips of its record."""
 
 
-def pack(folder: Path, wanted: Sequence[Wanted], holdings: dict[str, Holding], recipe: Recipe) -> Iterator[int]:
+def pack(
+    folder: Path, wanted: Sequence[Wanted], holdings: dict[str, SourceState], recipe: DecodeOptions
+) -> Iterator[int]:
     """Bring the wanted clips into shards; yield how many are done, now and then.
 
     A shard of an earlier ingest stays when all of it is still wanted and it is not small. What
@@ -144,7 +319,7 @@ def _number(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _groups(queue: Sequence[Wanted], holdings: dict[str, Holding], recipe: Recipe) -> Iterator[list[Wanted]]:
+def _groups(queue: Sequence[Wanted], holdings: dict[str, SourceState], recipe: DecodeOptions) -> Iterator[list[Wanted]]:
     """Divide clips, in order, into shards."""
     group: list[Wanted] = []
     size = 0
@@ -163,8 +338,8 @@ def _write_shard(
     folder: Path,
     path: Path,
     group: Sequence[Wanted],
-    holdings: dict[str, Holding],
-    recipe: Recipe,
+    holdings: dict[str, SourceState],
+    recipe: DecodeOptions,
     new_places: dict[Wanted, tuple[str, int]],
 ) -> None:
     """Write one shard, a few MB at a time."""

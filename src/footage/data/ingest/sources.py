@@ -1,20 +1,136 @@
-"""What there is to ingest: videos, folders of numbered pictures, IDX files and arrays, found in files and folders."""
+"""What there is to ingest: videos, folders of numbered pictures, IDX files and arrays, with their labels.
+
+Labels come from folders, or from a table that the user wrote, CSV or JSON; captions from that or from `.txt` files.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from footage.data.ingest.labels import LabelTable
 from footage.data.store import Rejection
 from footage.errors import ConfigError, DatasetError
-from footage.media.pictures import SUFFIXES as PICTURES
-from footage.media.pictures import natural_key
+from footage.media.reader import PICTURE_SUFFIXES as PICTURES
+from footage.media.reader import natural_key
+
+REMEDY = (
+    "a label table is a .csv with the columns file,label[,caption], or a .json with a list of such objects "
+    "or an object {file: label}"
+)
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What a table says about one file."""
+
+    file: str
+    """Name as written in the table: a relative path or a file name."""
+    label: str | None
+    """Class, or None where the table leaves it empty."""
+    caption: str | None
+    """Free text, or None."""
+
+
+class LabelFile:
+    """A table read from a file.
+
+    Args:
+        path: a `.csv` or `.json` file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not such a table, or names a file twice with different labels.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: dict[str, LabelRow] = {}
+        for entry in _read(path):
+            if self.entries.setdefault(entry.file, entry) != entry:
+                raise ConfigError(f'{path} has two different rows for "{entry.file}"', "keep one of them")
+
+    def match(self, candidates: dict[str, Iterable[str]]) -> tuple[dict[str, LabelRow], list[str]]:
+        """Find the row of each source.
+
+        Args:
+            candidates: for each source, the names that a row may use for it, the most exact first.
+
+        Returns:
+            the row for each source that has one, and the names of the rows that match no source.
+
+        Raises:
+            ConfigError: a row fits several sources equally well.
+        """
+        owners: dict[str, dict[int, set[str]]] = {}
+        for source, names in candidates.items():
+            for exactness, name in enumerate(names):
+                owners.setdefault(_plain(name), {}).setdefault(exactness, set()).add(source)
+        found: dict[str, tuple[int, LabelRow]] = {}
+        unused = []
+        for entry in self.entries.values():
+            places = owners.get(_plain(entry.file))
+            if not places:
+                unused.append(entry.file)
+                continue
+            exactness = min(places)
+            if len(places[exactness]) > 1:
+                examples = " and ".join(sorted(places[exactness])[:2])
+                raise ConfigError(
+                    f'"{entry.file}" in {self.path} fits {len(places[exactness])} files, such as {examples}',
+                    "write the path relative to the folder that is ingested",
+                )
+            (source,) = places[exactness]
+            if source not in found or exactness < found[source][0]:
+                found[source] = (exactness, entry)
+        return {source: entry for source, (_, entry) in found.items()}, unused
+
+
+def _plain(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _read(path: Path) -> list[LabelRow]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'the label table "{path}" cannot be read ({error})', REMEDY) from None
+    if path.suffix.lower() == ".json":
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f'the label table "{path}" is not JSON ({error})', REMEDY) from None
+        rows = [{"file": k, "label": v} for k, v in value.items()] if isinstance(value, dict) else value
+    else:
+        dialect = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
+        try:
+            rows = list(csv.DictReader(io.StringIO(text), delimiter=dialect))
+        except csv.Error as error:
+            raise ConfigError(f'the label table "{path}" is not CSV ({error})', REMEDY) from None
+    if not isinstance(rows, list) or not rows:
+        raise ConfigError(f'the label table "{path}" has no rows', REMEDY)
+    return [_entry(row, number, path) for number, row in enumerate(rows, start=1)]
+
+
+def _entry(row: Any, number: int, path: Path) -> LabelRow:
+    if not isinstance(row, dict) or not isinstance(row.get("file"), str) or not row["file"].strip():
+        raise ConfigError(f'row {number} of the label table "{path}" names no file: {row!r:.100}', REMEDY)
+    if "label" not in row and "caption" not in row:
+        raise ConfigError(f'row {number} of the label table "{path}" has no label: {row!r:.100}', REMEDY)
+    texts = []
+    for key in ("label", "caption"):
+        value = row.get(key)
+        if not isinstance(value, (str, int, float, type(None))):
+            raise ConfigError(f'row {number} of the label table "{path}" has the {key} {value!r:.100}', REMEDY)
+        texts.append(str(value).strip() or None if value is not None else None)
+    return LabelRow(row["file"].strip(), *texts)
+
 
 _ENDINGS = """
 mp4 m4v mov qt mkv webm avi gif mpg mpeg m2v m2ts mts ts vob wmv asf flv f4v 3gp 3g2 ogv ogg mxf divx dv y4m nut
@@ -49,7 +165,7 @@ class Source:
 
 
 @dataclass
-class Scan:
+class SourceScan:
     """What a scan found."""
 
     sources: list[Source] = field(default_factory=list)
@@ -60,7 +176,7 @@ class Scan:
     """How many files of other kinds there are, by ending."""
 
 
-def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out: Path | None = None) -> Scan:
+def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out: Path | None = None) -> SourceScan:
     """Find the sources in files and folders, recursively and in a fixed order.
 
     Hidden files are passed over, links are followed once, and files of other kinds are counted.
@@ -74,7 +190,7 @@ def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out:
         DatasetError: one of the inputs does not exist.
         ConfigError: the table cannot be used.
     """
-    found = Scan()
+    found = SourceScan()
     candidates: dict[str, list[str]] = {}
     roots = [Path(os.path.abspath(path)) for path in inputs]
     for root, given in zip(roots, inputs, strict=True):
@@ -103,11 +219,11 @@ def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out:
             relative = "/".join(inner)
             candidates[source.name] = [source.name, relative or source.name, source.path.name, source.path.stem]
     if labels not in ("folder", "none"):
-        _apply(LabelTable(Path(labels)), candidates, found)
+        _apply(LabelFile(Path(labels)), candidates, found)
     return found
 
 
-def _apply(table: LabelTable, candidates: dict[str, list[str]], found: Scan) -> None:
+def _apply(table: LabelFile, candidates: dict[str, list[str]], found: SourceScan) -> None:
     """Give the sources the labels of a table; report the rows that fit none."""
     entries, unused = table.match({name: tuple(names) for name, names in candidates.items()})
     for i, source in enumerate(found.sources):
@@ -138,7 +254,7 @@ def _utf8(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _walk(folder: Path, shown: str, found: Scan, above: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, shown: str, found: SourceScan, above: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
     """Yield the files below a folder with their names, in natural order. A folder inside itself is not entered."""
     try:
         status = folder.stat()
@@ -170,7 +286,7 @@ def _walk(folder: Path, shown: str, found: Scan, above: set[tuple[int, int]]) ->
         yield from _walk(path, name, found, here)
 
 
-def _sources(files: Iterator[tuple[Path, str]], found: Scan) -> Iterator[Source]:
+def _sources(files: Iterator[tuple[Path, str]], found: SourceScan) -> Iterator[Source]:
     """Sort files into sources; collect the pictures of a folder into sequences."""
     pictures: dict[tuple[Path, str, str], list[tuple[str, str]]] = {}
     for path, name in files:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from footage.data.ingest.intake import make_part
-from footage.data.ingest.parts import Recipe
+from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
 from footage.errors import DatasetError
 from footage.files import DISK_FAULTS
@@ -31,7 +31,7 @@ ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerJob:
     """Something for a worker to do."""
 
     name: str
@@ -41,25 +41,25 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerReply:
     """What came of a job."""
 
-    job: Job
+    job: WorkerJob
     """The job."""
     reply: dict[str, Any]
     """`frames` or `fps` on success; `failed` in words; `disk` when the disk cannot be written to."""
 
 
-def part_job(source: Source, recipe: Recipe, part: Path) -> Job:
+def part_job(source: Source, recipe: DecodeOptions, part: Path) -> WorkerJob:
     """Return the job of decoding a source into a part."""
     described = {**asdict(source), "path": os.fsencode(source.path).hex()}
     described["pictures"] = [os.fsencode(name).hex() for name in source.pictures]
-    return Job(source.name, {"source": described, "recipe": asdict(recipe), "part": os.fsencode(part).hex()})
+    return WorkerJob(source.name, {"source": described, "recipe": asdict(recipe), "part": os.fsencode(part).hex()})
 
 
-def fps_job(paths: Iterable[Path]) -> Job:
+def fps_job(paths: Iterable[Path]) -> WorkerJob:
     """Return the job of finding out the rates of some files."""
-    return Job("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
+    return WorkerJob("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"fps": [probe_fps(_path(name)) for name in request["probe"]]}
         pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in request["source"]["pictures"])
         source = Source(**{**request["source"], "path": _path(request["source"]["path"]), "pictures": pictures})
-        return {"frames": make_part(source, Recipe(**request["recipe"]), _path(request["part"])).frames}
+        return {"frames": make_part(source, DecodeOptions(**request["recipe"]), _path(request["part"])).frames}
     except OSError as error:
         kind = "disk" if error.errno in DISK_FAULTS else "failed"
         return {kind: error.strerror or str(error)}
@@ -122,7 +122,7 @@ class _Worker:
         return self.process.wait()
 
 
-def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
+def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerReply, None, None]:
     """Do the jobs in `workers` processes, or in this one for 0; yield the answers as they come.
 
     When the caller stops iterating, the processes are ended; the parts in work are removed or left as
@@ -130,10 +130,10 @@ def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
     """
     if workers == 0:
         for job in jobs:
-            yield Answer(job, answer(job.request))
+            yield WorkerReply(job, answer(job.request))
         return
-    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[WorkerJob] = queue.SimpleQueue()
+    done: queue.SimpleQueue[WorkerReply | Exception] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
     stop = threading.Event()
@@ -147,7 +147,7 @@ def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
     try:
         for _ in jobs:
             reply = done.get()
-            if not isinstance(reply, Answer):
+            if not isinstance(reply, WorkerReply):
                 raise DatasetError(
                     "a worker process could not be started", "close other programs, or give --workers 1 or --workers 0"
                 ) from reply
@@ -162,8 +162,8 @@ def run_jobs(jobs: list[Job], workers: int) -> Generator[Answer, None, None]:
 
 def _serve(
     number: int,
-    waiting: queue.SimpleQueue[Job],
-    done: queue.SimpleQueue[Answer | Exception],
+    waiting: queue.SimpleQueue[WorkerJob],
+    done: queue.SimpleQueue[WorkerReply | Exception],
     stop: threading.Event,
     running: dict[int, _Worker],
 ) -> None:
@@ -184,7 +184,7 @@ def _serve(
                     break
                 status = running.pop(number).stop()
                 worker = None
-            done.put(Answer(job, reply or {"failed": f"the decoder crashed on it (exit status {status})"}))
+            done.put(WorkerReply(job, reply or {"failed": f"the decoder crashed on it (exit status {status})"}))
     except Exception as error:
         done.put(error)
     finally:

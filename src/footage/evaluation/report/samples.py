@@ -11,8 +11,8 @@ import numpy as np
 from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
 from footage.media.probe import probe
-from footage.media.reading import Footage
-from footage.media.sheet import tile
+from footage.media.reader import Footage
+from footage.media.sheets import tile
 
 SHOWN = 12
 """Clips of a side that are shown."""

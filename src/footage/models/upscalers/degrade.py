@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from footage.config import DegradeConfig
-from footage.media import compression
+from footage.media import encode
 from footage.models.base import Batch
 
 KERNELS = ("bicubic", "bilinear", "area")
@@ -132,10 +132,10 @@ def _packed(clip: Tensor, config: DegradeConfig, damage: Damage) -> Tensor:
     frames = rearrange(levels, "c t h w -> t h w c").numpy()
     colours = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames
     if damage.habit == "h264":
-        left = compression.h264(colours, round(config.crf_low + damage.quality * (config.crf_high - config.crf_low)))
+        left = encode.h264(colours, round(config.crf_low + damage.quality * (config.crf_high - config.crf_low)))
     else:
         quality = config.jpeg_high - damage.quality * (config.jpeg_high - config.jpeg_low)
-        left = compression.jpeg(colours, round(quality))
+        left = encode.jpeg(colours, round(quality))
     found = torch.from_numpy(left[..., : frames.shape[3]].copy()).to(clip)
     return rearrange(found, "t h w c -> c t h w").div(127.5).sub(1)
 

@@ -1,7 +1,8 @@
-"""A long video that is written in parts, so that work that was stopped goes on: what is whole is never made again.
+"""A long video that is written in segments, so that work that was stopped goes on: what is whole is never made again.
 
-The parts lie in a hidden folder beside the file. Each is a video by itself, or frames as PNG, with a note that is
-written when it is whole. At the end they are joined without being packed again, and the sound is put beside them.
+The segments lie in a hidden folder beside the file. Each is a video by itself, or frames as PNG, with a note that is
+written when it is whole. At the end they are joined without being encoded again, and another file's sound is put
+beside them.
 """
 
 from __future__ import annotations
@@ -15,26 +16,30 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError
-from footage.media.choices import Encoding
-from footage.media.codecs import Colour, Packer, codec_for, encoder_for
-from footage.media.joining import join
+from footage.media.encode import StreamEncoder, codec_for, encoder_for
+from footage.media.encoding import EncodingOptions
+from footage.media.probe import Colour, open_video
 
-PART = 96
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.packet import Packet
+
+SEGMENT_FRAMES = 96
 """Frames in a part."""
 
-Shown = tuple[npt.NDArray[Any], int]
+StampedPicture = tuple[npt.NDArray[Any], int]
 """A picture, uint8 or uint16 (H, W, C), and when it is shown, in units of the video's base."""
 
 
 @dataclass(frozen=True)
-class Work:
+class VideoTarget:
     """What is written, and from what: parts belong together where all of this is the same."""
 
     to: Path
@@ -49,7 +54,7 @@ class Work:
     """How numbers stand for colours."""
     deep: bool
     """Whether pictures have more than 8 bits."""
-    encoding: Encoding
+    encoding: EncodingOptions
     """How it is packed."""
     metadata: dict[str, Any]
     """Put into the file as JSON, in its comment."""
@@ -74,13 +79,13 @@ class Work:
             "colour": vars(self.colour),
             "encoding": vars(self.encoding),
             "pictures": self.pictures,
-            "part": PART,
+            "part": SEGMENT_FRAMES,
             **self.made_from,
         }
         return dict(json.loads(json.dumps(value)))
 
 
-class Parts:
+class SegmentWriter:
     """The parts of a video that is being written.
 
     Args:
@@ -91,7 +96,7 @@ class Parts:
         ConfigError: codec and file do not go together.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: VideoTarget) -> None:
         self.work = work
         self.codec = self.name = ""
         if work.pictures:
@@ -123,7 +128,7 @@ class Parts:
             count += 1
         return count
 
-    def write(self, pictures: Iterable[Shown]) -> None:
+    def write(self, pictures: Iterable[StampedPicture]) -> None:
         """Write the pictures that follow those of the parts that are there, part by part.
 
         Raises:
@@ -138,19 +143,19 @@ class Parts:
                 files.write_json(self._note(number), {"frames": count, "first": first})
             number += 1
 
-    def _write_part(self, number: int, pictures: Iterator[Shown]) -> tuple[int, int]:
+    def _write_part(self, number: int, pictures: Iterator[StampedPicture]) -> tuple[int, int]:
         """Write one part; return how many pictures it has, and when the first is shown."""
         begun = next(pictures, None)
         if begun is None:
             return 0, 0
         first = begun[1]
         if self.work.pictures:
-            return _write_frames(self.frames, number * PART, _limited(begun, pictures)), first
+            return _write_frames(self.frames, number * SEGMENT_FRAMES, _limited(begun, pictures)), first
         import av
 
         work, count = self.work, 0
         with files.replacing(self._file(number)) as temporary, av.open(str(temporary), "w") as container:
-            packer = Packer(
+            packer = StreamEncoder(
                 container,
                 self.name,
                 self.codec,
@@ -188,19 +193,19 @@ class Parts:
             else:
                 parts = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
                 with files.replacing(work.to) as temporary:
-                    join(parts, temporary, work.base, work.metadata, sound, start)
+                    join_segments(parts, temporary, work.base, work.metadata, sound, start)
         shutil.rmtree(work.folder, ignore_errors=True)
         return count
 
 
-def _limited(begun: Shown, pictures: Iterator[Shown]) -> Iterator[Shown]:
+def _limited(begun: StampedPicture, pictures: Iterator[StampedPicture]) -> Iterator[StampedPicture]:
     """Yield the pictures of one part, of which one has been taken."""
     yield begun
-    for _, shown in zip(range(PART - 1), pictures, strict=False):
+    for _, shown in zip(range(SEGMENT_FRAMES - 1), pictures, strict=False):
         yield shown
 
 
-def _write_frames(folder: Path, first: int, pictures: Iterable[Shown]) -> int:
+def _write_frames(folder: Path, first: int, pictures: Iterable[StampedPicture]) -> int:
     from PIL import Image
 
     count = 0
@@ -212,7 +217,7 @@ def _write_frames(folder: Path, first: int, pictures: Iterable[Shown]) -> int:
     return count
 
 
-def _take(frames: Path, work: Work, count: int) -> None:
+def _take(frames: Path, work: VideoTarget, count: int) -> None:
     """Move finished frames to their place."""
     for number, path in enumerate(sorted(frames.glob("*.png"))):
         if number >= count:  # of a part that was stopped
@@ -243,7 +248,7 @@ def _read(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _disk(work: Work) -> Iterator[None]:
+def _disk(work: VideoTarget) -> Iterator[None]:
     """Turn a full disk into advice."""
     try:
         yield
@@ -254,3 +259,139 @@ def _disk(work: Work) -> Iterator[None]:
                 "free some space and give the same command again: it goes on from there",
             ) from error
         raise
+
+
+MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
+"""FFmpeg's names of the containers, by the ending."""
+COPIED_AUDIO = {
+    "mp4": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus"),
+    "mov": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"),
+    "mkv": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus", "vorbis", "pcm_s16le", "dca"),
+    "webm": ("opus", "libopus", "vorbis"),
+}
+"""Sound that is taken as it is, by the ending: what players of such files know."""
+AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "libopus"}
+"""What sound is packed as where the container does not take it as it is."""
+LEAD = 0.5
+"""Seconds that the sound is written ahead of the pictures."""
+
+
+def join_segments(
+    parts: list[tuple[Path, int]],
+    to: Path,
+    base: Fraction,
+    metadata: dict[str, Any],
+    sound: Path | None,
+    start: Fraction,
+) -> None:
+    """Write one file out of parts, in constant memory.
+
+    Args:
+        parts: files, each with the time of its first frame in units of `base`.
+        to: the file.
+        base: unit of the time stamps, in seconds.
+        metadata: put into the file as JSON, in its comment.
+        sound: the file whose sound is taken, or None.
+        start: the time in that file when the first part begins, in seconds.
+    """
+    import av
+
+    kind = to.suffix.lower().lstrip(".")
+    options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+    with av.open(str(to), "w", format=MUXERS[kind], options=options) as container, av.open(str(parts[0][0])) as first:
+        container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
+        video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
+        video.time_base = base
+        heard = _sound(container, kind, sound, start) if sound is not None else iter(())
+        waiting = next(heard, None)
+        last: int | None = None
+        for path, offset in parts:
+            for packet in _packets(path, base, offset):
+                assert packet.dts is not None and packet.pts is not None
+                if last is not None and packet.dts <= last:
+                    packet.dts = last + 1  # where one part's first frames stand close behind another's last
+                last = packet.dts
+                packet.stream = video
+                while waiting is not None and waiting[0] <= float(packet.dts * base) + LEAD:
+                    container.mux(waiting[1])
+                    waiting = next(heard, None)
+                container.mux(packet)
+        while waiting is not None:
+            container.mux(waiting[1])
+            waiting = next(heard, None)
+
+
+def _packets(path: Path, base: Fraction, offset: int) -> Iterator[Packet[Any]]:
+    """Yield the packets of a part, their times in units of `base`."""
+    import av
+
+    with av.open(str(path)) as part:
+        stream = part.streams.video[0]
+        for packet in part.demux(stream):
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
+                continue  # the empty one at the end
+            ratio = packet.time_base / base
+            packet.pts, packet.dts = round(packet.pts * ratio) + offset, round(packet.dts * ratio) + offset
+            if packet.duration:
+                packet.duration = round(packet.duration * ratio)
+            packet.time_base = base
+            yield packet
+
+
+def _sound(
+    container: OutputContainer, kind: str, path: Path, start: Fraction
+) -> Iterator[tuple[float, list[Packet[Any]]]]:
+    """Yield the packets of all sound of a file, with their times in seconds; as they are, where the container can."""
+    with open_video(path) as (given, _):
+        streams = list(given.streams.audio)
+        made: dict[int, Any] = {}
+        for stream in streams:
+            if stream.codec_context.name in COPIED_AUDIO[kind]:
+                made[stream.index] = container.add_stream_from_template(stream, opaque=True)
+            else:
+                made[stream.index] = container.add_stream(AUDIO_ENCODERS[kind], rate=48_000)
+        if not streams:
+            return
+        yield from _heard(given, streams, made, start)
+
+
+def _heard(given: Any, streams: list[Any], made: dict[int, Any], start: Fraction) -> Iterator[tuple[float, list[Any]]]:
+    import av
+
+    packets = given.demux(*streams)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.error.FFmpegError, ValueError, OSError):
+            return  # what is left of the sound cannot be read
+        if packet is None:
+            return
+        out = made[packet.stream.index]
+        if out.codec_context is None or not out.codec_context.is_encoder:
+            if packet.dts is None:
+                continue
+            shift = round(start / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = out
+            yield float(packet.dts * packet.time_base), [packet]
+            continue
+        yield from _packed_again(packet, out, start)
+
+
+def _packed_again(packet: Any, out: Any, start: Fraction) -> Iterator[tuple[float, list[Any]]]:
+    """Unpack sound and pack it again."""
+    import av
+
+    try:
+        frames = packet.decode()
+    except (av.error.FFmpegError, ValueError):
+        return  # a damaged packet
+    ready = []
+    for frame in frames:
+        if frame.pts is not None:
+            frame.pts -= round(start / frame.time_base)
+        ready += out.encode(frame)
+    if packet.dts is None:  # the end
+        ready += out.encode(None)
+    if ready:
+        yield float((ready[0].dts or 0) * ready[0].time_base), ready

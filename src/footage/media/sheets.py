@@ -23,12 +23,12 @@ MARGIN = 4
 
 def strip(clip: Frames, frames: int = 8) -> Frames:
     """Pick `frames` frames, evenly spaced from first to last, of a clip (T, H, W, C)."""
-    picker = Picker(len(clip), frames)
+    picker = FramePicker(len(clip), frames)
     list(picker.watch([clip]))
     return picker.strip()
 
 
-class Picker:
+class FramePicker:
     """Picks the frames of a strip from a video that passes by, keeping no others.
 
     Args:

@@ -1,4 +1,4 @@
-"""How videos are packed: what may be chosen. The commands' help looks at it, so it imports nothing heavy."""
+"""The options of an encoder: codec, quality, hardware. The commands' help needs it, so it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}
 
 
 @dataclass(frozen=True)
-class Encoding:
+class EncodingOptions:
     """How a video is packed."""
 
     codec: Codec = "auto"
@@ -41,5 +41,5 @@ class Encoding:
             raise ConfigError(f"crf is {self.crf}, and prores has one quality", "leave --crf out")
 
 
-PLAIN = Encoding()
+DEFAULT_ENCODING = EncodingOptions()
 """What suits the file, as good as the eye can tell, by the processor."""

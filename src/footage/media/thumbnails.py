@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from footage.media.decode import Decoder
-from footage.media.pictures import SUFFIXES, PictureDecoder
+from footage.media.decode import VideoDecoder
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe, quarter_turn
+from footage.media.reader import PICTURE_SUFFIXES, PictureDecoder
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -38,7 +38,7 @@ USUAL = 25.0
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class Thumbnails:
     """What a clip is, and some of its frames."""
 
     info: VideoInfo
@@ -58,7 +58,7 @@ class Glimpse:
         return self.frames / self.fps if self.fps else 0.0
 
 
-def glimpse(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Glimpse:
+def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thumbnails:
     """Look at a video or a picture in constant memory, and in a time that does not grow with its length.
 
     Args:
@@ -69,7 +69,7 @@ def glimpse(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Glimpse:
     Raises:
         UnusableMedia: no frame can be had from it.
     """
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in PICTURE_SUFFIXES:
         return _of_picture(path, side)
     info = probe(path)
     fps = min(info.fps or USUAL, FASTEST)
@@ -77,14 +77,14 @@ def glimpse(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Glimpse:
     size = _size(info.height, info.width, side)
     if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):
         shown, after = _sought(path, [t / fps for t in _spread(length, moments)], size)
-        return Glimpse(info, length, fps, shown, after)
-    thinned = _Thinned(HELD)
-    for chunk in Decoder(path, height=size[0], width=size[1], channels=3, fps=fps, fit="stretch"):
+        return Thumbnails(info, length, fps, shown, after)
+    thinned = FrameThinner(HELD)
+    for chunk in VideoDecoder(path, height=size[0], width=size[1], channels=3, fps=fps, fit="stretch"):
         thinned.add(chunk.frames)
-    return Glimpse(info, thinned.seen, fps, *thinned.pick(moments))
+    return Thumbnails(info, thinned.seen, fps, *thinned.pick(moments))
 
 
-def _of_picture(path: Path, side: int) -> Glimpse:
+def _of_picture(path: Path, side: int) -> Thumbnails:
     """Look at a single picture: a clip of one frame."""
     from PIL import Image, ImageOps
 
@@ -99,7 +99,7 @@ def _of_picture(path: Path, side: int) -> Glimpse:
     decoder = PictureDecoder([path], height=rows, width=columns, channels=3, fps=1.0, fit="stretch")
     shown = next(iter(decoder)).frames
     info = VideoInfo(width, height, None, None, kind.lower(), "", 0, False, 1)
-    return Glimpse(info, 1, 0.0, shown, shown)
+    return Thumbnails(info, 1, 0.0, shown, shown)
 
 
 def _size(height: int, width: int, side: int) -> tuple[int, int]:
@@ -113,7 +113,7 @@ def _spread(length: int, moments: int) -> list[int]:
     return [int(t) for t in np.linspace(0, length - 1, min(moments, length)).round()]
 
 
-class _Thinned:
+class FrameThinner:
     """Some frames of a video that passes by, each with the one after it, evenly spread, however long it gets.
 
     Args:

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage.media import glimpse as module
-from footage.media.glimpse import glimpse
+from footage.media import thumbnails as module
 from footage.media.probe import UnusableMedia
+from footage.media.thumbnails import read_thumbnails
 from tests.clips import moving, write
 
 
 def test_a_short_clip_is_seen_from_first_to_last(tmp_path: Path) -> None:
     frames = moving(50, (40, 80))
-    seen = glimpse(write(tmp_path / "a.mp4", frames, options={"crf": "1"}), moments=5)
+    seen = read_thumbnails(write(tmp_path / "a.mp4", frames, options={"crf": "1"}), moments=5)
     assert (seen.frames, seen.fps, seen.seconds) == (50, 25, 2) and seen.info.codec == "h264"
     assert seen.pictures.shape == seen.following.shape == (5, 40, 80, 3)
     assert _places(frames, seen.pictures) == [0, 12, 24, 37, 49]
@@ -27,29 +27,29 @@ def _places(frames: list[np.ndarray], pictures: np.ndarray) -> list[int]:
 
 
 def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:
-    seen = glimpse(write(tmp_path / "a.mp4", moving(3, (64, 256))), side=128)
+    seen = read_thumbnails(write(tmp_path / "a.mp4", moving(3, (64, 256))), side=128)
     assert seen.pictures.shape == (3, 32, 128, 3)
-    assert glimpse(write(tmp_path / "b.mp4", moving(3, (16, 16)))).pictures.shape == (3, 16, 16, 3)
+    assert read_thumbnails(write(tmp_path / "b.mp4", moving(3, (16, 16)))).pictures.shape == (3, 16, 16, 3)
 
 
 def test_a_long_clip_is_seen_at_its_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.mp4", moving(120), options={"g": "30", "crf": "1"})
-    whole = glimpse(path, moments=6)
+    whole = read_thumbnails(path, moments=6)
     monkeypatch.setattr(module, "WHOLE", 50)
-    seen = glimpse(path, moments=6)
+    seen = read_thumbnails(path, moments=6)
     assert seen.frames == 120 and seen.pictures.shape == whole.pictures.shape
     assert _places(moving(120), seen.pictures) == [0, 24, 48, 71, 95, 119]
     assert _places(moving(120), seen.following) == [1, 25, 49, 72, 96, 119]
     monkeypatch.setattr(module, "REACH", 10)  # key frames are further apart than that
-    near = glimpse(path, moments=6)
+    near = read_thumbnails(path, moments=6)
     assert _places(moving(120), near.pictures) == [0, 9, 39, 69, 95, 99]
     monkeypatch.setattr(module, "WHOLE", 500)
     monkeypatch.setattr(module, "PIXELS", 120 * 64 * 64 - 1)
-    assert (glimpse(path, moments=6).pictures == near.pictures).all()
+    assert (read_thumbnails(path, moments=6).pictures == near.pictures).all()
 
 
 def test_memory_does_not_grow_with_a_clip_that_does_not_say_how_long_it_is() -> None:
-    thinned = module._Thinned(10)
+    thinned = module.FrameThinner(10)
     for first in range(0, 1000, 32):
         thinned.add(
             np.arange(first, first + 32).astype(np.int64)[:, None, None, None].repeat(3, axis=3).astype(np.uint8)
@@ -65,4 +65,4 @@ def test_memory_does_not_grow_with_a_clip_that_does_not_say_how_long_it_is() -> 
 def test_what_cannot_be_seen_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"nothing at all" * 20)
     with pytest.raises(UnusableMedia):
-        glimpse(tmp_path / name)
+        read_thumbnails(tmp_path / name)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from footage.errors import MediaError
-from footage.media.reading import Footage
+from footage.media.reader import Footage
 from tests import clips
 
 

@@ -16,12 +16,10 @@ from footage.data.clips import Span
 from footage.data.ingest.sources import Source, scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError, MediaError
-from footage.media.decode import Decoder
+from footage.media.decode import VideoDecoder
 from footage.media.geometry import Fit
-from footage.media.length import measure_length
-from footage.media.pictures import PictureDecoder
-from footage.media.probe import UnusableMedia
-from footage.media.reading import Footage
+from footage.media.probe import UnusableMedia, count_frames
+from footage.media.reader import Footage, PictureDecoder
 
 PICTURES_FPS = 25.0
 """Rate of numbered pictures, which say nothing of it."""
@@ -30,7 +28,7 @@ ALIKE = 0.01
 
 
 @dataclass(frozen=True)
-class _Known:
+class _ClipFile:
     """A source and what was found out about it."""
 
     source: Source
@@ -90,15 +88,15 @@ class ClipFolder:
             [[known.source.name, _digests(known.source), known.source.label] for known in self.clips]
         )
 
-    def _look(self, source: Source) -> _Known | None:
+    def _look(self, source: Source) -> _ClipFile | None:
         """Find out about one source; note and leave out what cannot be read."""
         try:
             if source.kind == "video":
-                length = measure_length(source.path)
-                return _Known(source, length.frames, length.fps, (length.height, length.width))
+                length = count_frames(source.path)
+                return _ClipFile(source, length.frames, length.fps, (length.height, length.width))
             if source.kind == "pictures":
                 size = Footage(source.path / source.pictures[0]).size()
-                return _Known(source, len(source.pictures), None, size)
+                return _ClipFile(source, len(source.pictures), None, size)
             self.problems.append(f"{source.name}: an array, ingest it first")
         except MediaError as error:
             self.problems.append(f"{source.name}: {error.problem}")
@@ -132,7 +130,7 @@ class ClipFolder:
         """Decode at another size from now on."""
         self.size, self.shape = (height, width), (height, width, channels)
 
-    def _frames(self, known: _Known) -> int:
+    def _frames(self, known: _ClipFile) -> int:
         if known.fps is None or abs(known.fps - self.fps) <= ALIKE * self.fps:
             return known.frames
         return max(1, int(known.frames / known.fps * self.fps + 1e-6))
@@ -179,16 +177,16 @@ class ClipFolder:
                 raise DatasetError(f"{name} has {count} frames, {frames} are needed", "leave it out, or give --frames")
             yield np.stack(held[-frames:])
 
-    def _chunks(self, known: _Known) -> Iterator[Frames]:
+    def _chunks(self, known: _ClipFile) -> Iterator[Frames]:
         height, width, channels = self.shape
         source = known.source
-        decoder: Decoder | PictureDecoder
+        decoder: VideoDecoder | PictureDecoder
         if source.kind == "pictures":
             paths = [source.path / name for name in source.pictures]
             decoder = PictureDecoder(paths, height=height, width=width, channels=channels, fps=self.fps, fit=self.fit)
         else:
             rate = self.fps if known.fps is None or abs(known.fps - self.fps) > ALIKE * self.fps else known.fps
-            decoder = Decoder(source.path, height=height, width=width, channels=channels, fps=rate, fit=self.fit)
+            decoder = VideoDecoder(source.path, height=height, width=width, channels=channels, fps=rate, fit=self.fit)
         try:
             for chunk in decoder:
                 yield chunk.frames

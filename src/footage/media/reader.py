@@ -1,0 +1,386 @@
+"""Whatever a person has, a video, a picture or a folder of numbered pictures, read frame by frame.
+
+`Footage` reads it at a size and rate that are asked for, `Original` at its own, with its times and colours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.errors import MediaError
+from footage.media import geometry
+from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Scaler, VideoDecoder
+from footage.media.geometry import Fit, Size
+from footage.media.probe import (
+    MAX_ASPECT,
+    Colour,
+    UnusableMedia,
+    VideoInfo,
+    colour_of,
+    describe,
+    displayed_size,
+    open_video,
+    pixel_aspect,
+    probe,
+    quarter_turn,
+)
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+    from PIL import Image
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+"""Endings of the pictures that a folder of frames may hold."""
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Return a key that sorts names as people do: `img2` before `img10`."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p], name
+
+
+class PictureDecoder:
+    """An iterator over the chunks of a sequence of pictures, one a tick. A broken one is left out and counted.
+
+    Args:
+        paths: the pictures, in order.
+        height: height of the result, in pixels.
+        width: width of the result, in pixels.
+        channels: 1 for grey, 3 for RGB.
+        fps: ticks in a second.
+        fit: one of `geometry.FITS`.
+
+    Raises:
+        UnusableMedia: from the iteration, when no picture can be read.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, height: int, width: int, channels: int, fps: float, fit: Fit) -> None:
+        self.paths = list(paths)
+        self.target = (height, width)
+        self.channels = channels
+        self.fps = fps
+        self.fit = fit
+        self.info: VideoInfo | None = None
+        """What the pictures are; known when the first chunk has come."""
+        self.damaged = 0
+        """Pictures that could not be read, so far."""
+        self.truncated = False
+        """Always False: a sequence of pictures declares no length."""
+        self.problem = ""
+        """The first fault that was met, in words."""
+
+    def __iter__(self) -> Iterator[DecodedChunk]:
+        ready: list[tuple[npt.NDArray[np.uint8], bool]] = []
+        tick = 0
+        last: npt.NDArray[np.uint8] | None = None
+        for path in self.paths:
+            picture = self._read(path)
+            if picture is None and last is None:
+                continue
+            broken = picture is None
+            last = last if picture is None else picture
+            assert last is not None
+            ready.append((last, broken))
+            if len(ready) == CHUNK:
+                tick += len(ready)
+                yield self._chunk(ready, tick)
+                ready = []
+        if ready:
+            yield self._chunk(ready, tick + len(ready))
+        if last is None:
+            raise UnusableMedia("zero frames", self.problem or "no picture")
+
+    def _chunk(self, ready: list[tuple[npt.NDArray[np.uint8], bool]], end: int) -> DecodedChunk:
+        frames = np.stack([picture for picture, _ in ready])  # T × (H, W, C) → (T, H, W, C)
+        times = np.arange(end - len(ready), end) / self.fps
+        return DecodedChunk(frames, times, np.array([broken for _, broken in ready]))
+
+    def _read(self, path: Path) -> npt.NDArray[np.uint8] | None:
+        """Return one picture of the target size, uint8 (H, W, C), or None where it cannot be read."""
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(path) as opened:
+                image = ImageOps.exif_transpose(opened)
+                assert image is not None
+                if image.mode.startswith("I") or image.mode == "F":
+                    image = _eight_bits(image)
+                image = image.convert("RGB" if self.channels == 3 else "L")
+        except Exception as error:  # Pillow raises many kinds for damaged pictures; one costs no others
+            self.damaged += 1
+            self.problem = self.problem or f"{path.name}: {error or type(error).__name__}"
+            return None
+        if self.info is None:
+            count = len(self.paths)
+            self.info = VideoInfo(image.width, image.height, None, None, "pictures", image.mode, 0, False, count)
+        return _fitted(image, self.target, self.fit)
+
+
+def fit_frames(
+    frames: npt.NDArray[np.uint8], *, height: int, width: int, channels: int, fit: Fit
+) -> npt.NDArray[np.uint8]:
+    """Return frames, uint8 (T, H, W, C) with C of 1 or 3, as (T, height, width, channels)."""
+    from PIL import Image
+
+    if frames.shape[-1] != channels:
+        mode = "RGB" if channels == 3 else "L"
+        pictures = [Image.fromarray(f[:, :, 0] if channels == 3 else f).convert(mode) for f in frames]
+        # grey ↔ RGB: (H, W, 1) ↔ (H, W, 3)
+        frames = np.stack([np.asarray(p, dtype=np.uint8).reshape(*frames.shape[1:3], channels) for p in pictures])
+    if frames.shape[1:3] == (height, width):
+        return frames
+    images = [Image.fromarray(f[:, :, 0] if channels == 1 else f) for f in frames]
+    return np.stack([_fitted(image, (height, width), fit) for image in images])
+
+
+def _fitted(image: Image.Image, target: tuple[int, int], fit: Fit) -> npt.NDArray[np.uint8]:
+    """Return a picture as uint8 (H, W, C) of the target size."""
+    from PIL import Image
+
+    if not 1 / MAX_ASPECT <= image.width / image.height <= MAX_ASPECT:
+        raise UnusableMedia("unusable shape", f"{image.width}×{image.height} pixels")
+    plan = geometry.plan_resize(image.size, 0, target, fit)
+    shrinks = plan.width < image.width
+    small = image.resize((plan.width, plan.height), Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
+    picture = np.asarray(small, dtype=np.uint8)
+    if picture.ndim == 2:
+        picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
+    return plan.finish(picture)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey picture of 16 or 32 bits as one of 8; a plain conversion would clip it."""
+    from PIL import Image
+
+    values = np.asarray(image, dtype=np.float64)
+    top = 65535.0 if values.max(initial=0) > 255 else 255.0
+    return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A video, a picture, or a folder of numbered pictures; it is read when it is asked for, chunk by chunk."""
+
+    path: Path
+    """The file or folder."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is not there.
+
+        Raises:
+            MediaError: there is no such file, or the folder holds no pictures.
+        """
+        if not self.path.exists():
+            raise MediaError(f'"{self.path}" does not exist', "give a video, a picture, or a folder of pictures")
+        if self.path.is_dir() and not self.pictures:
+            raise MediaError(f'"{self.path}" holds no pictures', "give a video, a picture, or a folder of pictures")
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures in order; empty for a video."""
+        if self.path.is_dir():
+            found = [path for path in self.path.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+            return sorted(found, key=lambda path: natural_key(path.name))
+        return [self.path] if self.path.suffix.lower() in PICTURE_SUFFIXES else []
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a single picture."""
+        return len(self.pictures) == 1
+
+    def size(self) -> tuple[int, int]:
+        """Return height and width as displayed, in pixels.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        if pictures := self.pictures:
+            from PIL import Image, ImageOps
+
+            try:
+                with Image.open(pictures[0]) as opened:
+                    turned = ImageOps.exif_transpose(opened)
+                    assert turned is not None
+                    return turned.height, turned.width
+            except OSError as error:
+                raise MediaError(f'"{pictures[0]}" cannot be read ({error})', "save it again as PNG") from None
+        info = probe(self.path)
+        return info.height, info.width
+
+    def chunks(self, *, height: int, width: int, channels: int, fps: float, fit: Fit = "letterbox") -> Iterator[Frames]:
+        """Yield its frames, uint8 (T, H, W, C), in constant memory.
+
+        Args:
+            height: of the result, in pixels.
+            width: of the result, in pixels.
+            channels: 1 for grey, 3 for RGB.
+            fps: frames in a second; pictures stand for one frame each.
+            fit: how a picture of another shape is fitted in.
+
+        Raises:
+            MediaError: from the iteration, where no frame can be had from it.
+        """
+        how = {"height": height, "width": width, "channels": channels}
+        pictures = self.pictures
+        decoder: VideoDecoder | PictureDecoder
+        if pictures:
+            decoder = PictureDecoder(pictures, **how, fps=fps, fit=fit)
+        else:
+            decoder = VideoDecoder(self.path, **how, fps=fps, fit=fit)
+        for chunk in decoder:
+            yield chunk.frames
+
+
+PICTURES_RATE = 25
+"""Frames a second of a folder of pictures."""
+MOST_TIMES = 8
+"""Most damage that is told of by its time."""
+
+
+@dataclass
+class DamageLog:
+    """What was damaged in a video."""
+
+    frames: int = 0
+    """Frames that were not decoded as they should be."""
+    times: list[float] = field(default_factory=list)
+    """When the first of them are shown, in seconds."""
+    problem: str = ""
+    """FFmpeg's words for the first fault."""
+
+    def note(self, seconds: float) -> None:
+        """Take a frame down."""
+        self.frames += 1
+        if len(self.times) < MOST_TIMES:
+            self.times.append(seconds)
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A frame of a video."""
+
+    pixels: npt.NDArray[Any]
+    """uint8, or uint16 where the video has more than 8 bits: (H, W, C), upright."""
+    stamp: int
+    """When it is shown, in units of the video's `base`, from its first frame on."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """A video, a picture or a folder of pictures, read at its own size."""
+
+    path: Path
+    """The file, or folder."""
+    stored: Size
+    """The upright picture, as it is stored."""
+    shown: Size
+    """The same in square pixels."""
+    rate: Fraction
+    """Frames in a second, on average."""
+    base: Fraction
+    """Unit of the time stamps, in seconds."""
+    frames: int | None
+    """How many frames there are, as far as that is known."""
+    colour: Colour
+    """How its numbers stand for colours."""
+    deep: bool
+    """Whether it has more than 8 bits."""
+    has_audio: bool
+    """Whether it has sound."""
+    start: Fraction
+    """The time of its first frame, in seconds, by which the sound stands beside it."""
+
+    def pictures(self, channels: int, damage: DamageLog, first: int = 0) -> Iterator[TimedFrame]:
+        """Yield the frames from number `first` on, in constant memory.
+
+        A damaged packet is left out: the frame before stands longer. What was decoded from damaged data is taken as it
+        is. Both are noted.
+
+        Args:
+            channels: 1 for grey, 3 for RGB.
+            damage: where that is noted.
+            first: frames that are read and not given.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        given = Footage(self.path)
+        if given.pictures:
+            size = {"height": self.stored.height, "width": self.stored.width}
+            chunks = PictureDecoder(given.pictures, **size, channels=channels, fps=PICTURES_RATE, fit="letterbox")
+            for number, pixels in enumerate(pixels for chunk in chunks for pixels in chunk.frames):
+                if number >= first:
+                    yield TimedFrame(pixels, number)
+            return
+        kind = ("gray16le" if self.deep else "gray") if channels == 1 else ("rgb48le" if self.deep else "rgb24")
+        scale = Scaler((self.stored.height, self.stored.width), channels, "stretch", 1.0, kind)
+        reader = FrameReader()
+        with open_video(self.path) as (container, stream):
+            last = -1
+            packets, told = 0, 0
+            for number, (frame, spoiled) in enumerate(reader.frames(container, stream)):
+                last = max(last + 1, self._stamp(frame, last))
+                if spoiled or reader.damaged > told:
+                    damage.note(float(last * self.base))
+                    told = reader.damaged
+                packets += 1
+                if number >= first:
+                    yield TimedFrame(scale(frame), last)
+        damage.problem = reader.problem
+        if reader.damaged > told:  # at the very end
+            damage.note(float(last * self.base))
+        if not packets:
+            raise MediaError(f'"{self.path}" has no frame that can be read', reader.problem or "give another file")
+
+    def _stamp(self, frame: VideoFrame, last: int) -> int:
+        """Return when a frame is shown; where it does not say, after the one before."""
+        if frame.pts is None or frame.time_base is None:
+            return last + max(1, round(1 / (self.rate * self.base)))
+        return round((frame.pts * frame.time_base - self.start) / self.base)
+
+
+def open_original(path: Path | str) -> Original:
+    """Find out what a video, a picture or a folder of pictures is.
+
+    Raises:
+        MediaError: it does not exist, or no frame can be had from it.
+    """
+    given = Footage(Path(path))
+    if pictures := given.pictures:
+        size = Size(*given.size())
+        rate = Fraction(PICTURES_RATE)
+        return Original(given.path, size, size, rate, 1 / rate, len(pictures), Colour(), False, False, Fraction(0))
+    with open_video(given.path) as (container, stream):
+        for frame, _ in FrameReader().frames(container, stream):
+            turn = quarter_turn(frame)
+            info = describe(container, stream, turn)
+            high, wide = (frame.width, frame.height) if turn in (90, 270) else (frame.height, frame.width)
+            shown = displayed_size(frame.width, frame.height, pixel_aspect(stream), turn)
+            rate = Fraction(stream.average_rate or stream.guessed_rate or PICTURES_RATE)
+            frames = info.frames or (round(info.duration * rate) if info.duration else None)
+            base = stream.time_base or 1 / rate
+            start = (frame.pts or 0) * base
+            return Original(
+                given.path,
+                Size(high, wide),
+                Size(round(shown[1]), round(shown[0])),
+                rate,
+                base,
+                frames,
+                colour_of(frame),
+                frame.format.components[0].bits > 8,
+                info.has_audio,
+                Fraction(start),
+            )
+    raise MediaError(f'"{path}" has no frame that can be read', "give another file")
