@@ -22,7 +22,7 @@ from footage.data.store import Frames
 from footage.media.encode import write_clip
 from footage.models.checkpoint import ModelInfo, save_model
 from footage.models.methods import METHODS
-from footage.training.arithmetic import peak_gib
+from footage.training.cost import peak_gib
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--seconds", type=int, default=300, help="length of the long clip")

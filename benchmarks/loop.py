@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import footage
-from footage.training import loop, start
+from footage.training import plan as start
+from footage.training import trainer
 from footage.training.run_folder import RunFolder
 
 
@@ -24,10 +25,10 @@ def shares(data: str, preset: str, minutes: float, folder: Path) -> dict[str, fl
     """Train and return the shares of the loop's time; saving and sampling as in any run."""
     console = Console(quiet=True)
     plan = start.prepare(data, footage.preset(preset), timed=False)
-    training = loop.Training(
-        plan.config, plan.source, RunFolder(folder), plan.note, loop.Budget(None, minutes), console
+    training = trainer.Trainer(
+        plan.config, plan.source, RunFolder(folder), plan.note, trainer.Budget(None, minutes), console
     )
-    return loop.run(training).shares
+    return trainer.run(training).shares
 
 
 def dataset(folder: Path) -> str:

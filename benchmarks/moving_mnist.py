@@ -24,7 +24,7 @@ from footage.generation.rollout import from_uint8, to_uint8
 from footage.media.sheets import contact_sheet, save_picture
 from footage.models.base import Predicts
 from footage.models.checkpoint import read_state
-from footage.training.report import read_rows
+from footage.training.run_log import read_rows
 
 BATCH = 50
 """Sequences at once."""

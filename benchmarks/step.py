@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from footage.config.presets import preset
 from footage.models.base import PlainEngine
 from footage.models.methods import METHODS
-from footage.training.fit import Place, fake_batch, find_place
+from footage.training.cost import Place, fake_batch, find_place
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 

@@ -38,7 +38,7 @@ from footage.models.checkpoint import ModelInfo, save_model
 from footage.models.device import has_bf16
 from footage.models.methods import METHODS
 from footage.models.upscalers.network import Upscaler
-from footage.training.arithmetic import FlopCount
+from footage.training.cost import FlopCount
 
 FRAME = Size(720, 1280)
 SOURCE = (180, 320)
@@ -144,7 +144,7 @@ def speed(device: str) -> None:
 def memory(base: Path, upscaler: Path, long: int) -> None:
     """Print the peak memory of a long video and of one a tenth as long: medians of three."""
     code = (
-        "import sys, footage\nfrom pathlib import Path\nfrom footage.training.arithmetic import peak_gib\n"
+        "import sys, footage\nfrom pathlib import Path\nfrom footage.training.cost import peak_gib\n"
         "footage.generate(Path(sys.argv[1]), Path(sys.argv[3]), count=1, frames=int(sys.argv[4]), device='cpu',"
         " upscale=Path(sys.argv[2]), size='1280x720', fit='crop', quiet=True)\n"
         "print(peak_gib('cpu') * 1024)"

@@ -12,7 +12,7 @@ from footage.config import ConfigError, IngestConfig
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import DatasetError, FootageError
 from footage.media.encode import chunked, read_metadata, write_clip
-from footage.training.advice import recommend
+from footage.training.plan import recommend
 from tests.models import tiny_config
 
 SMALL = IngestConfig(height=32, width=32, min_frames=8, workers=0, heldout=0)

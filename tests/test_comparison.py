@@ -17,9 +17,10 @@ from footage.commands import main as cli
 from footage.config import Config
 from footage.errors import ConfigError, TrainingError
 from footage.media.sheets import gallery
-from footage.training import arithmetic, comparison, loop, start
+from footage.training import comparison, cost, trainer
+from footage.training import plan as start
 from footage.training.comparison import Comparison, Limit, compare, prepare
-from footage.training.fit import Place
+from footage.training.cost import Place
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.models import tiny_config
@@ -43,7 +44,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = start.begin
 
-    def noted(plan: start.Plan, *arguments: Any, **options: Any) -> bool:
+    def noted(plan: start.TrainingPlan, *arguments: Any, **options: Any) -> bool:
         names.append(plan.config.preset)
         return original(plan, *arguments, **options)
 
@@ -89,16 +90,16 @@ def test_two_presets_side_by_side_and_once_more(tmp_path: Path, begun: list[str]
 def test_one_that_diverges_does_not_stop_the_others(
     tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = loop.Training.step
+    step = trainer.Trainer.step
 
-    def poisoned(training: loop.Training, *arguments: Any) -> dict[str, torch.Tensor]:
+    def poisoned(training: trainer.Trainer, *arguments: Any) -> dict[str, torch.Tensor]:
         log = step(training, *arguments)
         if training.config.preset == "narrow":
             with torch.no_grad():
                 next(training.method.nets["generator"].parameters()).fill_(float("nan"))
         return log
 
-    monkeypatch.setattr(loop.Training, "step", poisoned)
+    monkeypatch.setattr(trainer.Trainer, "step", poisoned)
     found = run(tmp_path / "out")
     assert found.models[0]["status"] == "diverged at 8 clips" and found.models[0]["figures"] is None
     assert found.models[1]["status"] == "done" and found.models[1]["figures"]["motion_ratio"] > 0
@@ -112,7 +113,7 @@ def test_one_that_diverges_does_not_stop_the_others(
 def test_a_failure_is_told_and_tried_again(tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     noted = start.begin
 
-    def failing(plan: start.Plan, *arguments: Any, **options: Any) -> bool:
+    def failing(plan: start.TrainingPlan, *arguments: Any, **options: Any) -> bool:
         if plan.config.preset == "narrow" and not begun:
             begun.append("failed")
             raise TrainingError("the memory does not suffice", "give a smaller --train.batch-size")
@@ -194,13 +195,13 @@ def test_operations_are_counted_with_gradients_of_gradients(kind: type[nn.Conv3d
     dimensions = 3 if kind is nn.Conv3d else 2
     net, x = kind(3, 5, 3, padding=1), torch.randn(2, 3, *[4] * dimensions, requires_grad=True)
     forward = 2 * 2 * 5 * 3 * 3**dimensions * 4**dimensions  # multiply and add; 2 clips, 5 x 3 filters, 4^n places
-    with arithmetic.FlopCount() as plain:
+    with cost.FlopCount() as plain:
         net(x.detach())
     assert plain.total == forward
-    with arithmetic.FlopCount() as backward:
+    with cost.FlopCount() as backward:
         net(x).sum().backward()
     assert backward.total == 3 * forward, "forward, the gradient by the weights, the gradient by the input"
-    with arithmetic.FlopCount() as penalty:
+    with cost.FlopCount() as penalty:
         (gradient,) = torch.autograd.grad(net(x).tanh().sum(), x, create_graph=True)
         gradient.square().sum().backward()
     # Two for the gradient, two for its own gradients (by weights and by tanh'), two for those through the first pass.
@@ -209,17 +210,17 @@ def test_operations_are_counted_with_gradients_of_gradients(kind: type[nn.Conv3d
 
 def test_operations_of_a_whole_step_count_the_lazy_penalty() -> None:
     place = Place("cpu", bf16=False)
-    with_penalty, without = (arithmetic.clip_flops(tiny_config(gan__r1=r1), 0, place) for r1 in (1.0, 0.0))
+    with_penalty, without = (cost.clip_flops(tiny_config(gan__r1=r1), 0, place) for r1 in (1.0, 0.0))
     assert 1.1 * without < with_penalty < 2 * without
 
 
 def test_memory_is_the_peak_of_its_time() -> None:
-    arithmetic.forget_peak("cpu")
-    before = arithmetic.peak_gib("cpu")
+    cost.forget_peak("cpu")
+    before = cost.peak_gib("cpu")
     held = np.ones(2**25)  # 256 MiB
     held[0] = 2
     del held
-    assert 0.2 < arithmetic.peak_gib("cpu") - before < 0.4, "after it was given back"
+    assert 0.2 < cost.peak_gib("cpu") - before < 0.4, "after it was given back"
     assert comparison.MINUTES == 10
 
 

@@ -33,7 +33,7 @@ from footage.config.presets import PRESETS, tiny
 from footage.config.tasks import guides, takes_labels
 from footage.models.base import Batch
 from footage.models.methods import METHODS
-from footage.training.engine import FabricEngine
+from footage.training.trainer import FabricEngine
 
 STILL = {"lr": 1e-12, "critic_lr": 1e-12, "penalty_every": 1}  # the critics' update must not reach the generator
 ALL = {"r1": 1.0, "r2": 1.0, "gradient_penalty": 10.0, **STILL}

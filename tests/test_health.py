@@ -4,7 +4,7 @@ import torch
 
 from footage.metrics.motion import contrast, diversity, motion_energy, sticking
 from footage.models.adversarial.gan import Gan
-from footage.training.health import judge_samples, periodicity, sample_figures
+from footage.training.diagnostics import judge_samples, periodicity, sample_figures
 from tests.models import tiny_config
 
 

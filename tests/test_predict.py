@@ -31,7 +31,7 @@ from footage.models.predictors.convlstm.network import fetch
 from footage.models.predictors.predict import PREDICTORS, FutureSampler, Predict
 from footage.models.predictors.predictor import Predictor
 from footage.models.predictors.svg.network import Svg, divergence
-from footage.training.health import judge_samples, sample_figures
+from footage.training.diagnostics import judge_samples, sample_figures
 
 PAST, FUTURE = 4, 3
 NETS: dict[str, NetConfig] = {

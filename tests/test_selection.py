@@ -17,17 +17,17 @@ from footage.errors import ConfigError
 from footage.files import read_lines
 from footage.metrics.frechet import frechet, gaussian
 from footage.models.checkpoint import load_model, read_info, read_state
-from footage.training import loop, start
-from footage.training.run_folder import RunFolder
-from footage.training.selection import SEED, Choice, Selection
-from footage.training.snapshots import snapshots
+from footage.training import plan as start
+from footage.training import trainer
+from footage.training.run_folder import RunFolder, snapshots
+from footage.training.selection import SEED, BestModel, SelectionOptions
 from tests.models import tiny_config
 from tests.test_train import CONFIG, QUICK, same
 
-CHOICE = Choice(every=16, clips=24)
+CHOICE = SelectionOptions(every=16, clips=24)
 
 
-def train(path: Path, clips: int, choice: Choice | None = CHOICE, config: footage.Config = CONFIG) -> str:
+def train(path: Path, clips: int, choice: SelectionOptions | None = CHOICE, config: footage.Config = CONFIG) -> str:
     console = Console(file=io.StringIO(), width=200)
     plan = start.prepare("shapes", config, timed=False)
     start.begin(plan, RunFolder(path), clips=clips, minutes=None, console=console, choice=choice)
@@ -62,7 +62,7 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path: Path) -> None:
     sampler, info = load_model(tmp_path / "run" / "best")
     source = open_source("shapes", CONFIG.clip)
     loaders = [Loader(source, split, frames=4, batch_size=4, seed=0) for split in ("train", "heldout")]
-    selection = Selection(CHOICE, CONFIG, *loaders, info.label_shares, tmp_path / "run" / "best")
+    selection = BestModel(CHOICE, CONFIG, *loaders, info.label_shares, tmp_path / "run" / "best")
     assert selection.measure(sampler, 0) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
     real = np.concatenate([selection.heldout.batch(first)[0] for first in (0, 16)])[:24]
     made = np.concatenate(list(selection._made(sampler)))
@@ -86,7 +86,7 @@ def test_a_worse_model_does_not_take_the_place_of_the_best(tmp_path: Path) -> No
     ]
     assert kept.extra["chosen"]["value"] == pytest.approx(min(rows), rel=1e-5)
     # Another way of choosing is not comparable: the first figure of the new kind is taken.
-    train(tmp_path / "run", 48, Choice(every=16, clips=16, metric="kernel"))
+    train(tmp_path / "run", 48, SelectionOptions(every=16, clips=16, metric="kernel"))
     assert read_info(best).extra["chosen"]["metric"] == "kernel" and read_info(best).extra["chosen"]["seed"] == SEED
     assert value > 0
 
@@ -95,7 +95,7 @@ def test_a_worse_model_does_not_take_the_place_of_the_best(tmp_path: Path) -> No
 def test_every_kind_of_model_can_be_chosen(tmp_path: Path, preset: str) -> None:
     past = {"task__past": 2} if preset == "svg-64" else {}
     config = tiny_config(preset, **QUICK, **past)
-    train(tmp_path / "run", 8, Choice(every=8, clips=8, metric="kernel"), config)
+    train(tmp_path / "run", 8, SelectionOptions(every=8, clips=8, metric="kernel"), config)
     assert read_info(tmp_path / "run" / "best").clips_seen == 8
 
 
@@ -103,16 +103,16 @@ def test_without_heldout_clips_it_is_refused_before_anything_begins(tmp_path: Pa
     source = BuiltInClips("shapes", height=32, width=32, channels=3)
     loader = Loader(source, "train", frames=4, batch_size=4, seed=0)
     with pytest.raises(ConfigError, match="no held-out clips"):
-        Selection(CHOICE, CONFIG, loader, None, (), tmp_path)
+        BestModel(CHOICE, CONFIG, loader, None, (), tmp_path)
     for wrong in ({"every": 0}, {"every": 10, "clips": 2}):
         with pytest.raises(ConfigError, match="at least"):
-            Choice(**wrong)
+            SelectionOptions(**wrong)
 
 
 def test_a_model_that_is_no_longer_finite_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, bad = loop.Training.step, [True]
+    step, bad = trainer.Trainer.step, [True]
 
-    def poisoned(training: loop.Training, *arguments: object) -> dict[str, torch.Tensor]:
+    def poisoned(training: trainer.Trainer, *arguments: object) -> dict[str, torch.Tensor]:
         log = step(training, *arguments)  # type: ignore[arg-type]
         if training.progress.clips_seen == 12 and bad:
             bad.clear()
@@ -120,7 +120,7 @@ def test_a_model_that_is_no_longer_finite_is_not_chosen(tmp_path: Path, monkeypa
                 next(iter(training.method.averages["generator"].module.parameters())).fill_(float("nan"))
         return log
 
-    monkeypatch.setattr(loop.Training, "step", poisoned)
+    monkeypatch.setattr(trainer.Trainer, "step", poisoned)
     assert "no longer finite" in train(tmp_path / "run", 16)
     tensors = read_state(tmp_path / "run" / "state" / "last.pt")["averages"]["generator"].values()
     assert all(bool(torch.isfinite(value).all()) for value in tensors)

@@ -20,9 +20,8 @@ from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
 from footage.models.base import Wish
 from footage.models.checkpoint import load_model, read_state
-from footage.training import fit, loop, start
-from footage.training.arithmetic import clip_flops
-from footage.training.fit import Place
+from footage.training import cost, plan, trainer
+from footage.training.cost import Place, clip_flops
 from footage.training.run_folder import RunFolder
 from tests.models import tiny_config
 
@@ -128,9 +127,9 @@ class Poisoned:
     """Makes one weight of the generator not a number once `after` clips have been seen."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int, times: int) -> None:
-        self.times, step = times, loop.Training.step
+        self.times, step = times, trainer.Trainer.step
 
-        def poisoned(training: loop.Training, *arguments: object) -> dict[str, torch.Tensor]:
+        def poisoned(training: trainer.Trainer, *arguments: object) -> dict[str, torch.Tensor]:
             log = step(training, *arguments)  # type: ignore[arg-type]
             if training.progress.clips_seen >= after and self.times > 0:
                 self.times -= 1
@@ -138,7 +137,7 @@ class Poisoned:
                     next(iter(training.method.nets["generator"].parameters())).fill_(float("nan"))
             return log
 
-        monkeypatch.setattr(loop.Training, "step", poisoned)
+        monkeypatch.setattr(trainer.Trainer, "step", poisoned)
 
 
 def test_not_finite_goes_back_to_the_last_good_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +203,7 @@ def test_sizes_that_differ_name_both_remedies(tmp_path: Path) -> None:
         name, shape, labels, guides = "mine", (48, 80, 3), (), 0
 
     with pytest.raises(ConfigError, match=r"frames of 80×48.*--clip.width 80 --clip.height 48"):
-        start.match(CONFIG, Source())  # type: ignore[arg-type]
+        plan.match(CONFIG, Source())  # type: ignore[arg-type]
 
 
 def test_budget_must_be_positive() -> None:
@@ -214,20 +213,20 @@ def test_budget_must_be_positive() -> None:
 
 def test_batch_size_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(train__batch_size=None)
-    needs = fit.Needs({}, fixed_bytes=100, clip_bytes=10, step_seconds=0, timed_batch=0)
-    place = fit.Place("cpu", False)
+    needs = cost.Needs({}, fixed_bytes=100, clip_bytes=10, step_seconds=0, timed_batch=0)
+    place = cost.Place("cpu", False)
     for free, size in ((10**6, 8), (150, 4), (110, 1)):
-        monkeypatch.setattr(fit, "memory_free", lambda device, free=free: free)
-        assert fit.fit_batch(config, needs, place) == size
-    monkeypatch.setattr(fit, "memory_free", lambda device: 105)
+        monkeypatch.setattr(cost, "memory_free", lambda device, free=free: free)
+        assert cost.fit_batch(config, needs, place) == size
+    monkeypatch.setattr(cost, "memory_free", lambda device: 105)
     with pytest.raises(TrainingError, match=r"lower --clip.height"):
-        fit.fit_batch(config, needs, place)
-    assert fit.fit_batch(tiny_config(train__batch_size=64), needs, place) == 64
+        cost.fit_batch(config, needs, place)
+    assert cost.fit_batch(tiny_config(train__batch_size=64), needs, place) == 64
 
 
 def test_measured_memory_is_of_the_right_size() -> None:
-    small = fit.measure(tiny_config(), 0, fit.Place("cpu", False))
-    double = fit.measure(tiny_config(clip__height=64), 0, fit.Place("cpu", False))
+    small = cost.measure(tiny_config(), 0, cost.Place("cpu", False))
+    double = cost.measure(tiny_config(clip__height=64), 0, cost.Place("cpu", False))
     assert 1.6 < double.clip_bytes / small.clip_bytes < 2.4
     assert small.bytes(8) - small.bytes(4) == 4 * small.clip_bytes
 
@@ -246,19 +245,19 @@ def test_missing_device_is_named() -> None:
     if missing == "mps" and torch.backends.mps.is_available():
         missing = "cuda"
     with pytest.raises(TrainingError, match=f'no device "{missing}"'):
-        fit.find_place(TrainConfig(device=missing))  # type: ignore[arg-type]
+        cost.find_place(TrainConfig(device=missing))  # type: ignore[arg-type]
 
 
 def test_step_seeds_differ_in_every_part() -> None:
-    seeds = {loop.step_seed(s, c, a) for s in range(3) for c in range(0, 64, 16) for a in range(3)}
+    seeds = {trainer.step_seed(s, c, a) for s in range(3) for c in range(0, 64, 16) for a in range(3)}
     assert len(seeds) == 3 * 4 * 3 and all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_out_of_memory_becomes_advice() -> None:
     full = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: 10 bytes")
-    advice = loop.advice(full, Path("run"))
+    advice = trainer.advice(full, Path("run"))
     assert advice and "--train.batch-size" in str(advice)
-    assert loop.advice(RuntimeError("an illegal memory access was encountered"), Path("run")) is None
+    assert trainer.advice(RuntimeError("an illegal memory access was encountered"), Path("run")) is None
 
 
 def test_full_disk_keeps_the_last_state(tmp_path: Path) -> None:
@@ -291,7 +290,7 @@ def test_train_takes_the_name_of_a_preset() -> None:
 
 def test_terminal_without_a_terminal(tmp_path: Path) -> None:
     from footage.models.base import Sign
-    from footage.training.report import Terminal
+    from footage.training.run_log import Terminal
 
     with open(tmp_path / "log", "w") as handle:
         terminal = Terminal(Console(file=handle), 100, "clips")
@@ -323,8 +322,8 @@ def test_damaged_config_is_named(tmp_path: Path) -> None:
 def test_found_batch_size_is_kept_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, batch_size=None))
     sizes = []
-    for free, clips in ((2**40, 16), (fit.LIBRARIES + 2**26, 32)):
-        monkeypatch.setattr(fit, "memory_free", lambda device, free=free: free)
+    for free, clips in ((2**40, 16), (cost.LIBRARIES + 2**26, 32)):
+        monkeypatch.setattr(cost, "memory_free", lambda device, free=free: free)
         run = footage.train("shapes", config, out=tmp_path / "run", clips=clips, quiet=True)
         sizes.append(config_of(run.path).train.batch_size)
     assert sizes == [8, 8]
@@ -334,14 +333,14 @@ def test_ctrl_c_on_a_broken_run_keeps_the_good_state(tmp_path: Path, monkeypatch
     run = footage.train("shapes", CONFIG, out=tmp_path / "run", clips=8, quiet=True)
     patient = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, save_minutes=60.0))
     Poisoned(monkeypatch, after=12, times=1)
-    step = loop.Training.step
+    step = trainer.Trainer.step
 
-    def interrupted(training: loop.Training, *arguments: object) -> dict[str, torch.Tensor]:
+    def interrupted(training: trainer.Trainer, *arguments: object) -> dict[str, torch.Tensor]:
         if training.progress.clips_seen >= 16:
             os.kill(os.getpid(), signal.SIGINT)
         return step(training, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop.Training, "step", interrupted)
+    monkeypatch.setattr(trainer.Trainer, "step", interrupted)
     stopped = footage.train("shapes", patient, out=run.path, clips=400, quiet=True)
     assert stopped.interrupted
     assert read_state(run.path / "state" / "last.pt")["progress"]["clips_seen"] == 8
@@ -364,7 +363,7 @@ def test_only_labels_that_can_be_learned_are_taken() -> None:
         def spans(self, split: str) -> list[Span]:
             return [Span(0, 20, 0), Span(1, 3, 2), Span(2, 20, 3)] if split == "train" else [Span(3, 20, 1)]
 
-    _, labels = start.match(CONFIG, Source())  # type: ignore[arg-type]
+    _, labels = plan.match(CONFIG, Source())  # type: ignore[arg-type]
     assert labels == ("long", "too")
 
 

@@ -23,8 +23,8 @@ from footage.models.base import Batch, Converts, PlainEngine
 from footage.models.layers import Memory
 from footage.models.translators.network import Animator, Translator
 from footage.models.translators.translate import Translate, derive
-from footage.training import start
-from footage.training.fit import Place, measure
+from footage.training import plan
+from footage.training.cost import Place, measure
 from footage.training.run_folder import DataNote, RunFolder, resume, write_config
 from tests.clips import moving, write
 from tests.ingesting import ingest
@@ -319,9 +319,9 @@ class Named:
         spans = [Span(i, frames, -1, name) for i, (name, frames) in enumerate(self.clips.items())]
         return spans if split == "train" else []
 
-    def read(self, index: int, start: int, frames: int) -> Frames:
-        assert start + frames <= list(self.clips.values())[index]
-        return np.full((frames, *self.shape), 10 * index + start, dtype=np.uint8)
+    def read(self, index: int, plan: int, frames: int) -> Frames:
+        assert plan + frames <= list(self.clips.values())[index]
+        return np.full((frames, *self.shape), 10 * index + plan, dtype=np.uint8)
 
 
 def test_pairs_go_by_name_and_have_the_shorter_length() -> None:
@@ -367,15 +367,15 @@ def test_pairs_are_matched_with_the_preset() -> None:
     target = Named("photos", {"a@0.00": 20})
     pairs = PairedClips(target, Named("maps", {"a@0.00": 20}, shape=(16, 16, 1)))
     spade = dataclasses.replace(tiny(preset("spade-64")), clip=dataclasses.replace(CLIP, channels=1))
-    config, _ = start.match(spade, pairs)
+    config, _ = plan.match(spade, pairs)
     assert config.clip.channels == 3 and config.task.source_channels == 1
     assert measure(config, 0, Place("cpu", False)).clip_bytes > 0
     with pytest.raises(ConfigError, match="--guide DATASET"):
-        start.match(spade, target)
+        plan.match(spade, target)
     with pytest.raises(ConfigError, match=r"edges.*--task.source pairs"):
-        start.match(config_for("edges"), pairs)
+        plan.match(config_for("edges"), pairs)
     with pytest.raises(ConfigError, match=r"leave --guide out"):
-        start.match(dataclasses.replace(tiny(preset("conv3d-32")), clip=CLIP), pairs)
+        plan.match(dataclasses.replace(tiny(preset("conv3d-32")), clip=CLIP), pairs)
 
 
 def test_another_guide_does_not_take_over_a_run(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
     write_audit(dataset, page, None)
     recommendation = None
     if advise:
-        from footage.training.advice import recommend
+        from footage.training.plan import recommend
 
         with console.status("measuring what could be trained from it"):
             recommendation = recommend(dataset, dataset.folder)

@@ -173,7 +173,7 @@ class _Task:
 
 def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> str:
     from footage.config import TrainConfig
-    from footage.training.fit import find_place
+    from footage.training.cost import find_place
 
     return find_place(TrainConfig(device=name)).device
 

@@ -28,7 +28,7 @@ def load(model: Path | str, device: str = "auto") -> Model:
     """
     from footage.config import TrainConfig
     from footage.generation.model import Model
-    from footage.training.fit import find_place
+    from footage.training.cost import find_place
 
     place = find_place(TrainConfig(device=device))  # type: ignore[arg-type]
     return Model(model, place.device)

@@ -59,8 +59,7 @@ def wanted(
     if not every:
         return ("compared" if len(jobs) > 1 else "one"), jobs, report
     from footage.errors import TrainingError
-    from footage.training.run_folder import RunFolder
-    from footage.training.snapshots import snapshots
+    from footage.training.run_folder import RunFolder, snapshots
 
     folder = RunFolder(Path(jobs[0]))
     if not folder.config.exists():

@@ -81,13 +81,13 @@ def train(
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
     from footage.generation.model import model_folder
-    from footage.training import start
+    from footage.training import plan as start
     from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
-    from footage.training.selection import Choice
+    from footage.training.selection import SelectionOptions
 
     choice = None
     if evaluate_every is not None:
-        choice = Choice(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
+        choice = SelectionOptions(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
     chosen = preset(config) if isinstance(config, str) else config
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
     probing = probe and not folder.config.exists()
@@ -141,8 +141,8 @@ def _probed(
 ) -> tuple[Config, bool]:
     """Return the configuration with the penalties that a probe has found, and whether it was stopped."""
     from footage.training.comparison import Limit
+    from footage.training.plan import DEFAULT_CLIPS
     from footage.training.probe import probe
-    from footage.training.start import DEFAULT_CLIPS
 
     limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
     return probe(data, config, _beside(folder), limit=limit, console=console)

@@ -6,6 +6,8 @@ samples/        sheets and previews of fixed seeds through the training;  curves
 model/          what a user shares
 best/           the best model by a figure, where one was asked for; snapshots/ models on the way, likewise
 state/          what resuming needs
+
+Models that a run keeps on its way: snapshots/000016000 is the model after 16,000 clips, a model folder as any.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +24,9 @@ from typing import Any
 
 from footage import files
 from footage.config import Config, differences, from_json, to_json
-from footage.errors import ConfigError, TrainingError
+from footage.errors import ConfigError, ModelError, TrainingError
+from footage.models import checkpoint
+from footage.models.checkpoint import ModelInfo
 
 FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "train.seed")
 """Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
@@ -63,7 +68,7 @@ class RunFolder:
 
     @property
     def snapshots(self) -> Path:
-        """Model folders by clips seen, see `footage.training.snapshots`."""
+        """Model folders by clips seen, see `footage.training.run_folder`."""
         return self.path / "snapshots"
 
     @property
@@ -180,3 +185,31 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
     if old_note.content_hash != note.content_hash:
         lines.append(f"data: {old_note.name} has other content than before")
     return lines
+
+
+def snapshot_folder(folder: RunFolder, clips_seen: int) -> Path:
+    """Return where the model after a number of clips is kept."""
+    return folder.snapshots / f"{clips_seen:09d}"
+
+
+def snapshots(folder: RunFolder) -> list[tuple[Path, ModelInfo]]:
+    """Return every model of a run, each once, in the order of the clips seen.
+
+    They are those in snapshots/, the best one and the last one. What a killed process left half written has no
+    model.json and is passed over.
+    """
+    found: dict[str, tuple[Path, ModelInfo]] = {}
+    for path in [*sorted(folder.snapshots.glob("*")), folder.best, folder.model]:
+        try:
+            info = checkpoint.read_info(path)
+        except ModelError:
+            continue
+        found.setdefault(info.weights_sha256, (path, info))
+    return sorted(found.values(), key=lambda item: item[1].clips_seen)
+
+
+def drop_beyond(folder: RunFolder, clips_seen: int) -> None:
+    """Remove the models of a part of the run that is trained again."""
+    for path in folder.snapshots.glob("*"):
+        if path.name.isdigit() and int(path.name) > clips_seen:
+            shutil.rmtree(path, ignore_errors=True)

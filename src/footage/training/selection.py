@@ -43,7 +43,7 @@ Features = list[npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectionOptions:
     """How the best model of a run is chosen."""
 
     every: int
@@ -62,7 +62,7 @@ class Choice:
                 raise ConfigError(f"{name} is {value}", f"give at least {least}")
 
 
-class Selection:
+class BestModel:
     """Measures a model beside held-out clips, and knows the best figure so far.
 
     Args:
@@ -81,7 +81,7 @@ class Selection:
 
     def __init__(
         self,
-        choice: Choice,
+        choice: SelectionOptions,
         config: Config,
         loader: Loader,
         heldout: Loader | None,

@@ -193,7 +193,7 @@ def main(arguments: list[str]) -> None:
     try:
         from footage.config import TrainConfig
         from footage.generation.model import Model
-        from footage.training.fit import find_place
+        from footage.training.cost import find_place
 
         model = Model(Path(arguments[0]), find_place(TrainConfig()).device)
         broadcast = Broadcast(model, asked)

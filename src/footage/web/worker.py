@@ -163,7 +163,7 @@ class Worker:
         """Return the model that a job names; the last one stays loaded."""
         from footage.config import TrainConfig
         from footage.generation.model import Model
-        from footage.training.fit import find_place
+        from footage.training.cost import find_place
 
         path = self._shelf.model(job.request["model"])
         if path is None:

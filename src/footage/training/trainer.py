@@ -1,4 +1,8 @@
-"""The training loop on Lightning Fabric: it feeds a method, saves, samples, watches and stops.
+"""What the loop lends to a training step, on Lightning Fabric: one process or several.
+
+Ctrl-C and a polite kill, taken between two steps.
+
+The training loop on Lightning Fabric: it feeds a method, saves, samples, watches and stops.
 
 Everything that a step depends on follows from the saved state and the clips seen, so a killed run that is started again
 by the same command gives, on the same device, bit for bit the weights of one that was never interrupted.
@@ -8,18 +12,22 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage import files
@@ -31,15 +39,81 @@ from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import checkpoint
 from footage.models.base import Batch, Method
 from footage.models.methods import METHODS
-from footage.training.engine import FabricEngine
-from footage.training.fit import Place, find_place, memory_is_full
-from footage.training.health import WARM_UP, judge_samples, sample_figures
-from footage.training.interrupt import Interrupt
-from footage.training.meters import Clock, Means
-from footage.training.report import MetricsLog, Terminal, memory_used, plot_curves, write_samples
-from footage.training.run_folder import DataNote, RunFolder, write_config
-from footage.training.selection import Choice, Selection
-from footage.training.snapshots import drop_beyond, snapshot_folder
+from footage.training.cost import Place, find_place, memory_is_full
+from footage.training.diagnostics import WARM_UP, judge_samples, sample_figures
+from footage.training.run_folder import DataNote, RunFolder, drop_beyond, snapshot_folder, write_config
+from footage.training.run_log import (
+    LoopClock,
+    MetricsLog,
+    RunningMeans,
+    Terminal,
+    memory_used,
+    plot_curves,
+    write_samples,
+)
+from footage.training.selection import BestModel, SelectionOptions
+
+
+class FabricEngine:
+    """See `footage.models.base.Engine`.
+
+    Args:
+        fabric: whose networks and optimisers the step uses.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar; with several processes, their mean."""
+        self.fabric.backward(loss)
+
+    @contextlib.contextmanager
+    def frozen(self, net: nn.Module) -> Iterator[nn.Module]:
+        """Give the network inside a distributed wrapper, which would wait for gradients of its weights.
+
+        Networks that are divided among processes (FSDP) have no inside that works alone: not supported.
+        """
+        bare = net.module if isinstance(net, _FabricModule) else net
+        bare.requires_grad_(False)
+        try:
+            yield bare
+        finally:
+            bare.requires_grad_(True)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over all processes, without gradient."""
+        if self.fabric.world_size == 1:
+            return value.detach()
+        mean = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+        assert isinstance(mean, torch.Tensor)
+        return mean
+
+
+class Interrupt:
+    """Turns Ctrl-C and a polite kill into a flag, so that the loop ends between two steps. A second Ctrl-C is final."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interrupt:
+        """Take the signals over, in the main thread; elsewhere they are not ours."""
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *exception: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
 
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
@@ -74,7 +148,7 @@ class Progress:
 
 
 @dataclass
-class Outcome:
+class TrainingOutcome:
     """How a call of `train` ended."""
 
     progress: Progress
@@ -82,7 +156,7 @@ class Outcome:
     reason: str
     """`done`, `interrupted` or `diverged`."""
     shares: dict[str, float] = field(default_factory=dict)
-    """Shares of the loop's time: see `footage.training.meters.Clock.shares`."""
+    """Shares of the loop's time: see `footage.training.run_log.Clock.shares`."""
 
 
 def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
@@ -93,7 +167,7 @@ def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
     return (mixed ^ (mixed >> 31)) % 2**63
 
 
-class Training:
+class Trainer:
     """One run: its parts, and the verbs that the loop is made of.
 
     Args:
@@ -116,7 +190,7 @@ class Training:
         budget: Budget,
         console: Console,
         begin_with: Path | None = None,
-        choice: Choice | None = None,
+        choice: SelectionOptions | None = None,
     ) -> None:
         assert config.train.batch_size is not None, "the batch size is found before the loop begins"
         self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
@@ -132,7 +206,7 @@ class Training:
         self.heldout = self._heldout()
         self.place: Place = find_place(config.train)
         about = (config, self.loader, self.heldout, self.label_shares, folder.best, self.place.device)
-        self.selection = Selection(choice, *about) if choice else None
+        self.selection = BestModel(choice, *about) if choice else None
         self.fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -275,7 +349,7 @@ class Training:
         return time.perf_counter() - since
 
 
-def run(training: Training) -> Outcome:
+def run(training: Trainer) -> TrainingOutcome:
     """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
     progress, budget = training.progress, training.budget
     reals = torch.cat(list(first_clips(training.heldout or training.loader, SAMPLES)))[:SAMPLES]
@@ -284,7 +358,7 @@ def run(training: Training) -> Outcome:
     total = budget.clips if budget.minutes is None else budget.minutes * 60
     assert total is not None, "a budget has clips or minutes"
     terminal = Terminal(training.console, total, "clips" if budget.minutes is None else "seconds")
-    clock = Clock()
+    clock = LoopClock()
     if not training.folder.state.exists():
         training.save_state()  # something to go back to
     with contextlib.closing(log), Interrupt() as interrupt, terminal:
@@ -305,21 +379,21 @@ def run(training: Training) -> Outcome:
             training.choose(terminal, log)
             if training.progress.clips_seen != training.sampled:
                 training.sample(terminal, log, reals)
-    return Outcome(training.progress, reason, clock.shares())
+    return TrainingOutcome(training.progress, reason, clock.shares())
 
 
 def _stretch(
-    training: Training,
+    training: Trainer,
     log: MetricsLog,
     terminal: Terminal,
     interrupt: Interrupt,
-    clock: Clock,
+    clock: LoopClock,
     reals: Tensor,
 ) -> str:
     """Train until something ends the stretch: `done`, `interrupted` or `not finite`."""
     engine = FabricEngine(training.fabric)
     progress, config = training.progress, training.config
-    means = Means(training.batch_size)
+    means = RunningMeans(training.batch_size)
     next_save = progress.seconds + config.train.save_minutes * 60
     batches = training.loader.batches(progress.clips_seen)
     clock.restart()

@@ -1,4 +1,4 @@
-"""From a request to a run: data and preset are matched, everything left open is found, then the loop begins."""
+"""Plan of a training: data and preset matched, batch size found; and a preset recommended for a data set."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from rich.text import Text
 
 from footage import files
 from footage.config import Config
+from footage.config.presets import PRESETS
 from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
-from footage.errors import ConfigError, TrainingError
+from footage.data.store import Dataset
+from footage.errors import ConfigError, FootageError, TrainingError
 from footage.models import checkpoint
-from footage.training import loop
-from footage.training.fit import Needs, Place, find_place, measure, memory_free, resolved
+from footage.training import trainer
+from footage.training.cost import Needs, Place, find_place, measure, memory_free, resolved
 from footage.training.run_folder import DataNote, RunFolder, resume
-from footage.training.selection import Choice, Selection
+from footage.training.selection import BestModel, SelectionOptions
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
@@ -32,7 +34,7 @@ LEFT_OUT = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A training that is ready to begin."""
 
     config: Config
@@ -156,7 +158,7 @@ def _guided(config: Config, source: ClipSource) -> Config:
     return dataclasses.replace(config, task=dataclasses.replace(config.task, source_channels=source.guides))
 
 
-def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str | None = None) -> Plan:
+def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str | None = None) -> TrainingPlan:
     """Resolve a request without beginning anything.
 
     Args:
@@ -178,18 +180,18 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     beside = None if guide is None else str(Path(guide).resolve())
     note = DataNote(where, source.name, source.content_hash, labels, beside)
     usable = len({unit.span.index for unit in loader.units})
-    return Plan(config, source, note, place, needs, usable, len(spans))
+    return TrainingPlan(config, source, note, place, needs, usable, len(spans))
 
 
 def begin(
-    plan: Plan,
+    plan: TrainingPlan,
     folder: RunFolder,
     *,
     clips: int | None,
     minutes: float | None,
     console: Console,
     begin_with: Path | None = None,
-    choice: Choice | None = None,
+    choice: SelectionOptions | None = None,
 ) -> bool:
     """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
 
@@ -206,23 +208,23 @@ def begin(
         changes = resume(folder, plan.config, plan.note)
         for place in (folder.path, folder.samples, folder.model, folder.state.parent):
             files.remove_partial(place)
-        budget = loop.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
+        budget = trainer.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
         try:
-            training = loop.Training(plan.config, plan.source, folder, plan.note, budget, console, begin_with, choice)
+            training = trainer.Trainer(plan.config, plan.source, folder, plan.note, budget, console, begin_with, choice)
             if training.progress.clips_seen:
                 console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
             for line in changes:
                 console.print("changed:", style="yellow", end=" ")
                 console.print(line, highlight=False)
-            outcome = loop.run(training)
+            outcome = trainer.run(training)
         except (RuntimeError, OSError) as error:
-            advice = loop.advice(error, folder.path)
+            advice = trainer.advice(error, folder.path)
             raise advice if advice else error from error
     _farewell(folder, training, outcome, console)
     return outcome.reason == "interrupted"
 
 
-def _farewell(folder: RunFolder, training: loop.Training, outcome: loop.Outcome, console: Console) -> None:
+def _farewell(folder: RunFolder, training: trainer.Trainer, outcome: trainer.TrainingOutcome, console: Console) -> None:
     """Say how a run ended and how to go on."""
     progress = outcome.progress
     where = shlex.quote(str(folder.path))
@@ -246,7 +248,7 @@ def _farewell(folder: RunFolder, training: loop.Training, outcome: loop.Outcome,
         _tell_best(training.selection, training.note.data, where, console)
 
 
-def _tell_best(selection: Selection, data: str, where: str, console: Console) -> None:
+def _tell_best(selection: BestModel, data: str, where: str, console: Console) -> None:
     """Say which model was the best, and that its figure is not the one to report."""
     if selection.seconds:
         console.print(f"{selection.seconds / 60:.1f} minutes of measuring are not counted above", highlight=False)
@@ -259,3 +261,49 @@ def _tell_best(selection: Selection, data: str, where: str, console: Console) ->
         f"For a figure to report take fresh samples: footage evaluate {where}/best {shlex.quote(data)}",
         highlight=False,
     )
+
+
+PLENTY = 100_000
+"""Training clips after which a small model shows what it can do."""
+
+FIRST_PRESETS = ("stream-64", "stream-32")
+"""Presets to begin with."""
+
+
+def choose_preset(dataset: Dataset) -> tuple[Config, str]:
+    """Return the configuration that suits a data set's frames, and the options that say so on the command line."""
+    info = dataset.info
+    configs = [PRESETS[name].config for name in FIRST_PRESETS]
+    exact = [c for c in configs if (c.clip.height, c.clip.width) == (info.height, info.width)]
+    config = exact[0] if exact else configs[0]
+    options = f"--preset {config.preset}"
+    clip = dataclasses.replace(config.clip, channels=info.channels)
+    if not exact:
+        clip = dataclasses.replace(clip, height=info.height, width=info.width)
+        options += f" --clip.height {info.height} --clip.width {info.width}"
+    longest = max((row.frames for row in dataset.split("train")), default=clip.frames)
+    if longest < clip.frames:
+        frames = max(2, 1 << (longest.bit_length() - 1))
+        clip = dataclasses.replace(clip, frames=frames)
+        options += f" --clip.frames {frames}"
+    return dataclasses.replace(config, clip=clip), options
+
+
+def recommend(dataset: Dataset, folder: Path) -> dict[str, str]:
+    """Measure the recommended training and describe it, a line for each fact; where none is possible, why."""
+    config, options = choose_preset(dataset)
+    try:
+        plan = prepare(folder, config, timed=True)
+    except FootageError as error:
+        return {"training": f"not possible as it is: {error}"}
+    rate = plan.clips_per_second()
+    return {
+        "command": f"footage train {shlex.quote(str(folder))} {options}",
+        "preset": f"{config.preset}: {PRESETS[config.preset].about}",
+        "usable clips": f"{plan.usable:,} of {plan.total:,} training clips have {config.clip.frames} frames or more",
+        "conditioned on": ", ".join(plan.note.labels) or "nothing (no labels)",
+        "device": f"{plan.place.device}, {plan.place.precision}",
+        "batch size": str(plan.batch_size),
+        "memory": f"about {plan.memory_gib():.1f} GiB",
+        "time": f"about {PLENTY / rate / 60:,.0f} minutes for {PLENTY:,} clips ({rate:.1f} clips/s measured here)",
+    }
