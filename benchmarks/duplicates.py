@@ -19,9 +19,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from footage.library.likeness import NEAR
-from footage.library.look import WIDTH
-from footage.library.neighbours import near
+from footage.library.similarity import APPEARANCE_WIDTH, NEAR_DUPLICATE, have_neighbour
 from footage.media.signatures import LENGTH
 
 Vector = npt.NDArray[np.float32]
@@ -35,7 +33,7 @@ def all_with_all(matrix: Vector) -> npt.NDArray[np.bool_]:
     for first in range(0, len(matrix), BLOCK):
         rows = matrix[first : first + BLOCK]
         for before in range(0, first + 1, BLOCK):
-            alike = rows @ matrix[before : before + BLOCK].T >= NEAR
+            alike = rows @ matrix[before : before + BLOCK].T >= NEAR_DUPLICATE
             if first == before:
                 np.fill_diagonal(alike, False)
             found[first : first + len(alike)] |= alike.any(axis=1)
@@ -51,13 +49,13 @@ def unit(values: npt.NDArray[Any]) -> Vector:
 def sets(clips: int) -> Iterator[tuple[str, Vector]]:
     """Yield names and vectors (N, WIDTH), some of them twice."""
     rng = np.random.default_rng(0)
-    falling = np.arange(1, WIDTH + 1) ** -0.5  # as the spectrum of pictures
-    groups = unit(rng.standard_normal((2000, WIDTH)) * falling)[rng.integers(0, 2000, clips)]
-    kinds = unit(rng.standard_normal((6, WIDTH)))[rng.integers(0, 6, clips)]
+    falling = np.arange(1, APPEARANCE_WIDTH + 1) ** -0.5  # as the spectrum of pictures
+    groups = unit(rng.standard_normal((2000, APPEARANCE_WIDTH)) * falling)[rng.integers(0, 2000, clips)]
+    kinds = unit(rng.standard_normal((6, APPEARANCE_WIDTH)))[rng.integers(0, 6, clips)]
     made = {
-        "nothing alike": rng.standard_normal((clips, WIDTH)),
-        "2,000 groups": groups + 0.35 * unit(rng.standard_normal((clips, WIDTH)) * falling),
-        "six kinds": kinds + 0.2 * unit(rng.standard_normal((clips, WIDTH))),
+        "nothing alike": rng.standard_normal((clips, APPEARANCE_WIDTH)),
+        "2,000 groups": groups + 0.35 * unit(rng.standard_normal((clips, APPEARANCE_WIDTH)) * falling),
+        "six kinds": kinds + 0.2 * unit(rng.standard_normal((clips, APPEARANCE_WIDTH))),
     }
     for name, values in made.items():
         vectors = unit(values)
@@ -87,7 +85,7 @@ def main() -> None:
         whole, many = timed(lambda vectors=vectors: all_with_all(vectors))  # type: ignore[misc]
         for kind, sizes in lengths.items():
             ids = np.arange(count)
-            own, found = timed(lambda v=vectors, s=sizes, ids=ids: near(v, ids, NEAR, s, LENGTH))  # type: ignore[misc]
+            own, found = timed(lambda v=vectors, s=sizes, ids=ids: have_neighbour(v, ids, NEAR_DUPLICATE, s, LENGTH))  # type: ignore[misc]
             table.add_row(name, kind, f"{whole:.1f}", f"{own:.1f}", f"{whole / own:.1f}", f"{found:,} of {many:,}")
     Console(width=120).print(table)
 

@@ -21,11 +21,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from footage.library import adding, look
-from footage.library.adding import Known
-from footage.library.intake import Origin
+from footage.library import additions, similarity
+from footage.library.additions import ClipDetails, GenerationMetadata
 from footage.library.library import Library
-from footage.library.search import Filters
+from footage.library.query import Filters
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
 
@@ -45,19 +44,21 @@ def fill(folder: Path, rows: int) -> None:
     rng, numbers = random.Random(0), np.random.default_rng(0)
     blank = np.zeros((1, 8, 8, 3), dtype=np.uint8)
     library = Library(folder)
-    holding = library._holding
+    storage = library._storage
     for first in range(0, rows, 5000):
-        with holding.database.write() as connection:
+        with storage.database.write() as connection:
             for number in range(first, min(rows, first + 5000)):
                 made = rng.random() < 0.7
                 weights = hashlib.sha256(rng.choice(MODELS).encode()).hexdigest()
                 model, label = (rng.choice(MODELS), rng.choice(LABELS)) if made else (None, None)
-                origin = Origin("footage 0" if made else "", model, weights if made else None, number, label, "", {})
+                origin = GenerationMetadata(
+                    "footage 0" if made else "", model, weights if made else None, number, label, "", {}
+                )
                 side, fps = rng.choice((64, 128, 256, 720)), rng.choice((12.0, 25.0, 30.0))
                 info = VideoInfo(side, side, fps, None, "h264", "yuv420p", 0, False, None)
                 seen = Thumbnails(info, rng.randrange(16, 400), fps, blank, blank)
                 words = " ".join(rng.choices(WORDS, k=6)) + " " + rng.choice(CHINESE)
-                known = Known(
+                known = ClipDetails(
                     title=f"{label or 'take'}-{number:06d}",
                     prompt=words,
                     source=f"/footage/{rng.randrange(1000)}/clip {number}.mp4",
@@ -67,15 +68,15 @@ def fill(folder: Path, rows: int) -> None:
                     metrics={"motion": rng.random()},
                 )
                 digest = hashlib.sha256(f"{number}".encode()).hexdigest()
-                adding._insert(connection, digest, "mp4", rng.randrange(10_000, 900_000), seen, origin, known)
-    vectors = holding.vectors(look.KIND)
+                additions._insert(connection, digest, "mp4", rng.randrange(10_000, 900_000), seen, origin, known)
+    vectors = storage.vectors(similarity.APPEARANCE)
     vectors.path.parent.mkdir(exist_ok=True)
     with open(vectors.path, "wb") as out:
         out.write(np.zeros(vectors.width, "<f4").tobytes())
         for first in range(0, rows, 5000):
             block = numbers.normal(size=(min(rows, first + 5000) - first, vectors.width))
             out.write((block / np.linalg.norm(block, axis=1, keepdims=True)).astype("<f4").tobytes())
-    with holding.database.write() as connection:
+    with storage.database.write() as connection:
         connection.execute("ANALYZE")
     library.close()
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from footage.files import file_digest
 from footage.library.library import Library
-from footage.library.search import Filters
+from footage.library.query import Filters
 from footage.media.encode import write_clip
 
 State = dict[str, Any]
@@ -157,7 +157,7 @@ def check(folder: Path, allowed: dict[str, list[Any]], known: dict[str, State]) 
                 known[digest] = now
         for bin in (False, True):
             for entry in library.query(Filters(bin=bin), limit=1000).entries:
-                path = library._holding.vault.path(entry.digest, entry.suffix)
+                path = library._storage.file_store.path(entry.digest, entry.suffix)
                 if not path.is_file() or file_digest(path) != entry.digest:
                     wrong.append(f"clip {entry.id} is listed and its file is not whole")
                 if entry.digest not in allowed:

@@ -9,12 +9,12 @@ import pytest
 
 import footage
 from footage.errors import LibraryError, MediaError
-from footage.library.adding import Known, Parent
+from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
-from footage.library.origins import ModelCard
-from footage.library.search import SORTS, Filters, Query
+from footage.library.provenance import ModelCard
+from footage.library.query import SORTS, Filters, Query
 from tests.clips import moving, write
-from tests.shelves import WEIGHTS, filled, save_clip
+from tests.libraries import WEIGHTS, filled, save_clip
 
 
 def test_needs_no_torch() -> None:
@@ -26,7 +26,7 @@ def test_needs_no_torch() -> None:
 def test_a_generated_clip_is_described(tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     made = save_clip(tmp_path / "a.mp4", frames=9, seed=7, label="dog", truncation=0.5)
-    entry = library.add(made, Known(tags=("b", "a", "a"), prompt="a dog\nruns"))
+    entry = library.add(made, ClipDetails(tags=("b", "a", "a"), prompt="a dog\nruns"))
     assert (entry.origin, entry.model, entry.weights, entry.seed) == ("generated", "tiny", WEIGHTS, 7)
     assert (entry.label, entry.settings, entry.title) == ("dog", {"truncation": 0.5}, "a")
     assert (entry.width, entry.height, entry.fps, entry.frames, entry.codec) == (32, 32, 12, 9, "h264")
@@ -169,7 +169,7 @@ def test_words_find_what_holds_them(tmp_path: Path, text: str, clips: list[int])
     prompts = ("穿红衣服的人", "人在街上走, rain", "night Rain at the STRAẞE", "Fire 100%")
     for number, prompt in enumerate(prompts):
         path = save_clip(tmp_path / f"{number}.mp4", number)
-        library.add(path, Known(title=str(number), prompt=prompt, source=""))
+        library.add(path, ClipDetails(title=str(number), prompt=prompt, source=""))
     assert sorted(e.id for e in library.query(text=text).entries) == clips
     assert library.count(text=text) == len(clips)
     assert sorted(library.ids(Query(text=text))) == clips
@@ -197,8 +197,8 @@ def test_common_words_are_found_as_rare_ones_are(tmp_path: Path, monkeypatch: py
         for text in ("night", "n", "ni cat")
         for sort in SORTS
     ]
-    monkeypatch.setattr("footage.library.words.COMMON", 1)
-    monkeypatch.setattr("footage.library.words.BEGINNINGS", 0)
+    monkeypatch.setattr("footage.library.query.COMMON", 1)
+    monkeypatch.setattr("footage.library.query.BEGINNINGS", 0)
     common = [
         [e.id for e in library.query(text=text, sort=sort).entries]
         for text in ("night", "n", "ni cat")
@@ -214,7 +214,7 @@ def test_provenance_leads_back_to_the_data_set(tmp_path: Path) -> None:
     library.register(ModelCard(WEIGHTS, "tiny", "/models/tiny", "conv3d-32", "holidays", "cd" * 32, 100))
     library.register(ModelCard(WEIGHTS, "tiny"))
     made_from = Parent(parent.digest, "a.mp4"), Parent("ef" * 32, "lost.mp4", "end")
-    child = library.add(save_clip(tmp_path / "child.mp4", 9), Known(parents=made_from))
+    child = library.add(save_clip(tmp_path / "child.mp4", 9), ClipDetails(parents=made_from))
     found = library.provenance(child.id)
     assert found.model is None
     inner = {r.relation: r for r in found.parents}

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from footage.errors import LibraryError
-from footage.library.database import Database
 from footage.library.library import Library
-from footage.library.schema import MIGRATIONS
-from footage.library.search import Filters, Query
-from tests.shelves import filled
+from footage.library.query import Filters, Query
+from footage.library.storage import MIGRATIONS, Database
+from tests.libraries import filled
 
 
 def test_undo_and_redo_go_back_and_forth(tmp_path: Path) -> None:

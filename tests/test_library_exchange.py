@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from footage.errors import LibraryError, MediaError
-from footage.library.adding import Known, Parent
-from footage.library.exporting import Export, file_name
+from footage.library.additions import ClipDetails, Parent
+from footage.library.import_export import ExportOptions, file_name
 from footage.library.library import Library
-from footage.library.origins import ModelCard
+from footage.library.provenance import ModelCard
 from tests.clips import moving, write
-from tests.shelves import WEIGHTS, filled, save_clip
+from tests.libraries import WEIGHTS, filled, save_clip
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -40,7 +40,7 @@ def test_hostile_captions_are_kept_as_text_and_do_no_harm(tmp_path: Path, number
     text = HOSTILE[number]
     library = Library(tmp_path / "library")
     path = save_clip(tmp_path / "a.mp4", seed=3, label=text.encode("utf-8", "replace").decode(), prompt="x")
-    entry = library.add(path, Known(title=text, prompt=text, notes=text, tags=(text,), source=text))
+    entry = library.add(path, ClipDetails(title=text, prompt=text, notes=text, tags=(text,), source=text))
     for value in (entry.title, entry.prompt, entry.notes, entry.source, *entry.tags, entry.label or ""):
         value.encode("utf-8")
         assert not set(value) & set("\x00\x1b\u202e")
@@ -69,7 +69,7 @@ def test_file_names_fit_every_system() -> None:
 def test_clips_of_one_title_get_names_of_their_own(tmp_path: Path) -> None:
     library = Library(tmp_path / "library")
     for number, title in enumerate(("a", "A", "a-2", "a", "a-2")):
-        library.add(save_clip(tmp_path / f"{number}.mp4", number), Known(title=title))
+        library.add(save_clip(tmp_path / f"{number}.mp4", number), ClipDetails(title=title))
     written = library.export([1, 2, 3, 4, 5], tmp_path / "out")
     names = [path.name.casefold() for path in written[:-2]]
     assert len(names) == 5 == len(set(names))
@@ -83,8 +83,10 @@ def test_an_export_brings_everything_into_another_library(tmp_path: Path) -> Non
     library.bulk([1, 2], {"stars": 4, "verdict": "keep", "notes": "二\nlines"}, tag=["a", "红"])
     library.set_metrics(1, {"motion": 0.5})
     library.albums.put(library.albums.create("best").id, [2, 1])
-    made = library.add(save_clip(tmp_path / "d.mp4", 8), Known(parents=(Parent(library.get(1).digest, "clip 0.mp4"),)))
-    library.export([1, 2, 3, made.id], tmp_path / "x.zip", Export(names="digest"))
+    made = library.add(
+        save_clip(tmp_path / "d.mp4", 8), ClipDetails(parents=(Parent(library.get(1).digest, "clip 0.mp4"),))
+    )
+    library.export([1, 2, 3, made.id], tmp_path / "x.zip", ExportOptions(names="digest"))
     other = Library(tmp_path / "other")
     found = other.unpack(tmp_path / "x.zip")
     assert len(found.added) == 4 and found.refused == ()
@@ -126,8 +128,8 @@ def test_export_to_a_folder_a_table_and_again(tmp_path: Path) -> None:
 def test_edit_lists_are_read_by_the_library_that_cutting_programs_use(tmp_path: Path, suffix: str) -> None:
     otio = pytest.importorskip("opentimelineio")
     library = filled(tmp_path, 2)
-    library.add(write(tmp_path / "fast.mp4", moving(50), fps=25), Known(title="<b>&quot;夜</b>"))
-    written = library.export([3, 1, 2], tmp_path / f"cut{suffix}", Export(fps=25))
+    library.add(write(tmp_path / "fast.mp4", moving(50), fps=25), ClipDetails(title="<b>&quot;夜</b>"))
+    written = library.export([3, 1, 2], tmp_path / f"cut{suffix}", ExportOptions(fps=25))
     assert [path.parent.name for path in written[1:]] == ["cut-media"] * 3
     options = {"rate": 25} if suffix == ".edl" else {}
     found = otio.adapters.read_from_file(str(written[0]), **options)
@@ -138,7 +140,7 @@ def test_edit_lists_are_read_by_the_library_that_cutting_programs_use(tmp_path: 
         assert [c.name for c in clips] == ["<b>&quot;夜</b>", "clip 0", "clip 1"]
         for clip, path in zip(clips, written[1:], strict=True):
             assert clip.media_reference.target_url == path.resolve().as_uri()
-    alone = library.export([1], tmp_path / f"alone{suffix}", Export(media="none"))
+    alone = library.export([1], tmp_path / f"alone{suffix}", ExportOptions(media="none"))
     assert len(alone) == 1 and library.path(1).name in alone[0].read_text()
 
 
@@ -279,7 +281,7 @@ def test_no_reference_leads_out_of_the_library(tmp_path: Path, name: str) -> Non
             ask(name)
     for digest, suffix in ((name, "mp4"), ("0" * 64, name)):
         with pytest.raises(LibraryError):
-            library._holding.vault.path(digest, suffix)
+            library._storage.file_store.path(digest, suffix)
 
 
 def test_a_database_that_was_tampered_with_cannot_name_other_files(tmp_path: Path) -> None:

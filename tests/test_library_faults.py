@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from footage.errors import FootageError, LibraryError, MediaError
-from footage.library import database
-from footage.library.database import Database
+from footage.library import storage
 from footage.library.library import Library
-from footage.library.schema import APPLICATION, MIGRATIONS
-from tests.shelves import filled, save_clip
+from footage.library.storage import APPLICATION, MIGRATIONS, Database
+from tests.libraries import filled, save_clip
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "library_faults.py"
 
@@ -62,7 +61,7 @@ def test_two_processes_make_the_same_library_at_once(tmp_path: Path) -> None:
 
 
 def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "WAIT", 0.1)
+    monkeypatch.setattr(storage, "WAIT", 0.1)
     library = filled(tmp_path, 1)
     library.close()
     with library._database.write(), pytest.raises(LibraryError, match="another program has been writing"):
@@ -136,7 +135,7 @@ def test_a_clip_is_never_listed_before_its_file_is_whole(tmp_path: Path, monkeyp
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for place in ("footage.library.vault.os.replace", "footage.library.vault.os.fsync", "PIL.Image.Image.save"):
+    for place in ("footage.library.storage.os.replace", "footage.library.storage.os.fsync", "PIL.Image.Image.save"):
         with monkeypatch.context() as patched:
             patched.setattr(place, fail)
             with pytest.raises(FootageError, match="disk is full"):

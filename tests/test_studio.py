@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import footage.web
-from footage.library.adding import Known
+from footage.library.additions import ClipDetails
 from footage.library.library import Library
 from footage.web.broadcast import Broadcast
 from footage.web.guard import Bucket, Keys, is_loopback
@@ -37,7 +37,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def studio(tmp_path: Path, sources: list[Path]) -> Iterator[Studio]:
     library = Library(tmp_path / "library")
     for number, path in enumerate(sources):
-        library.add(path, Known(label="walk" if number % 2 else "run", tags=("first",) if number < 3 else ()))
+        library.add(path, ClipDetails(label="walk" if number % 2 else "run", tags=("first",) if number < 3 else ()))
     (tmp_path / "models").mkdir()
     made = Studio(library, Shelf(tmp_path / "models"), Keys())
     yield made

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from footage.library.adding import Known
+from footage.library.additions import ClipDetails
 from footage.library.library import Library
 from footage.web.server import Address, Server
 from tests.clips import moving, write
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for i in range(CLIPS):
             path = write(folder / "in" / f"clip {i:03}.mp4", moving(12, (32, 32), seed=i % 30 + 7 * (i // 30)))
             path.write_bytes(path.read_bytes() + b"\0\0\0\x0cfree" + i.to_bytes(4, "big"))  # another file for each
-            library.add(path, Known(label="walk" if i % 3 else "run"))
+            library.add(path, ClipDetails(label="walk" if i % 3 else "run"))
         with library._database.write() as connection:
             connection.execute("UPDATE clips SET model = 'other', origin = 'generated' WHERE id <= 20")
     save_tiny_stream(folder / "models" / "tiny", ("walk", "run"))

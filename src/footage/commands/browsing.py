@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from footage.library.albums import Album, View
-    from footage.library.edits import Step
-    from footage.library.entries import Entry
-    from footage.library.library import Chosen, Library
-    from footage.library.search import Query
+    from footage.library.edits import HistoryStep
+    from footage.library.entries import ClipEntry
+    from footage.library.library import ClipSelection, Library
+    from footage.library.query import Query
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def library(folder: Path, *, create: bool = False) -> Library:
     return Library(folder, create=create)
 
 
-def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, quiet: bool = False) -> list[Entry]:
+def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, quiet: bool = False) -> list[ClipEntry]:
     """List clips, the newest first.
 
     Args:
@@ -82,7 +82,7 @@ def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, qui
     with library(folder) as opened:
         query = query_of(opened, selection)
         total = opened.count(query.filters, query.text)
-        entries: list[Entry] = []
+        entries: list[ClipEntry] = []
         cursor: str | None = None
         while len(entries) < limit:
             page = opened.query(query.filters, query.text, query.sort, cursor, min(1000, limit - len(entries)))
@@ -99,7 +99,7 @@ def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, qui
 
 def search(
     folder: Path, words: tuple[str, ...], *, limit: int = 50, selection: Selection = ANY, quiet: bool = False
-) -> list[Entry]:
+) -> list[ClipEntry]:
     """Find clips by words, or parts of words, of title, prompt, label, model, source, tags or notes.
 
     Args:
@@ -113,7 +113,7 @@ def search(
     return list_clips(folder, limit=limit, selection=replace(selection, text=text), quiet=quiet)
 
 
-def show(folder: Path, clip: str, *, quiet: bool = False) -> Entry:
+def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
     """Show all that is known of a clip, and where it comes from.
 
     Args:
@@ -168,7 +168,7 @@ def _ancestry(found: Any, depth: int = 0) -> Iterator[str]:
 
 def similar(
     folder: Path, clip: int, *, limit: int = 20, selection: Selection = ANY, quiet: bool = False
-) -> list[tuple[Entry, float]]:
+) -> list[tuple[ClipEntry, float]]:
     """Find the clips that are most like a clip.
 
     Args:
@@ -187,7 +187,7 @@ def similar(
     return found
 
 
-def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False) -> list[list[Entry]]:
+def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False) -> list[list[ClipEntry]]:
     """Find clips that show the same footage in another size, quality or container; the best of each group comes first.
 
     Args:
@@ -204,7 +204,7 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
     return found
 
 
-def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[Step]:
+def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[HistoryStep]:
     """List the last changes, the latest first.
 
     Args:
@@ -251,11 +251,11 @@ def export(
     Returns:
         The files written.
     """
-    from footage.library.exporting import Export
+    from footage.library.import_export import ExportOptions
 
     with library(folder) as opened:
         numbers = opened.ids(chosen(opened, clips, selection))
-        written = opened.export(numbers, to, Export(names, "copy" if copy else "none", fps))
+        written = opened.export(numbers, to, ExportOptions(names, "copy" if copy else "none", fps))
         gone = sum(entry.missing for entry in opened.entries(numbers))
     console = make_console(quiet)
     console.print(f"{len(numbers):,} clips: {to}", highlight=False, markup=False)
@@ -348,7 +348,7 @@ def query_of(opened: Library, selection: Selection) -> Query:
     Raises:
         LibraryError: there is no such album or view, or no such order.
     """
-    from footage.library.search import Query
+    from footage.library.query import Query
 
     found = opened.views.get(selection.view).query if selection.view is not None else Query()
     given = {name: getattr(selection, name) for name in ("model", "label", "verdict", "origin")}
@@ -365,7 +365,7 @@ def query_of(opened: Library, selection: Selection) -> Query:
     return Query(filters, f"{found.text} {selection.text}".strip(), selection.sort or found.sort)
 
 
-def chosen(opened: Library, clips: tuple[int, ...], selection: Selection) -> Chosen:
+def chosen(opened: Library, clips: tuple[int, ...], selection: Selection) -> ClipSelection:
     """Return the clips that are meant, by number or by selection.
 
     Raises:
@@ -381,7 +381,7 @@ def chosen(opened: Library, clips: tuple[int, ...], selection: Selection) -> Cho
     return query_of(opened, selection)
 
 
-def _show_table(console: Console, entries: list[Entry], first: list[str] | None = None) -> None:
+def _show_table(console: Console, entries: list[ClipEntry], first: list[str] | None = None) -> None:
     """Print clips as a table, with a first column of one's own."""
     from rich.table import Table
     from rich.text import Text

@@ -15,9 +15,9 @@ from footage.errors import ConfigError, MediaError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from footage.library.edits import Step
-    from footage.library.entries import Entry
-    from footage.library.upkeep import Collected, Verification
+    from footage.library.edits import HistoryStep
+    from footage.library.entries import ClipEntry
+    from footage.library.maintenance import CollectionReport, VerificationReport
 
 
 def add(
@@ -27,7 +27,7 @@ def add(
     tag: tuple[str, ...] = (),
     prompt: str | None = None,
     quiet: bool = False,
-) -> list[Entry]:
+) -> list[ClipEntry]:
     """Take clips into a library, which is made where it is missing. The same content is taken in once only.
 
     Args:
@@ -41,18 +41,18 @@ def add(
         The clips that are new.
     """
     from footage.commands.terminal import tracked
-    from footage.library.adding import Known
-    from footage.library.vault import DiskFull
+    from footage.library.additions import ClipDetails
+    from footage.library.storage import DiskFull
 
     console = make_console(quiet)
     for source in sources:
         if not source.exists():
             raise MediaError(f'"{source}" does not exist', "give a video, a picture, a folder or a zip file")
     found = [path for source in sources for path in _media(source)]
-    new: list[Entry] = []
+    new: list[ClipEntry] = []
     same = refused = 0
     with library(folder, create=True) as opened:
-        known = Known(tags=tag, prompt=prompt)
+        known = ClipDetails(tags=tag, prompt=prompt)
         for path in tracked(found, len(found), "adding", console):
             try:
                 if path.suffix.lower() == ".zip":
@@ -84,7 +84,7 @@ def _refused(console: Console, name: str, reason: str) -> int:
 
 def _media(source: Path) -> Iterator[Path]:
     """Yield the clips that a path means: itself, or, of a folder, those inside; numbered pictures are one clip."""
-    from footage.library.vault import PICTURES, SUFFIXES
+    from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
     if not source.is_dir():
         yield source
@@ -98,7 +98,7 @@ def _media(source: Path) -> Iterator[Path]:
     for path, suffix in zip(inside, suffixes, strict=True):
         if path.is_dir() and not path.is_symlink():
             yield from _media(path)
-        elif suffix in SUFFIXES | PICTURES | {"zip"} and path.name != "sheet.png":
+        elif suffix in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"} and path.name != "sheet.png":
             yield path
 
 
@@ -246,7 +246,7 @@ def purge(folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False
     return count
 
 
-def undo(folder: Path, *, quiet: bool = False) -> Step | None:
+def undo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
     """Undo the last change.
 
     Args:
@@ -257,7 +257,7 @@ def undo(folder: Path, *, quiet: bool = False) -> Step | None:
         return _stepped(opened.undo(), "undone", quiet)
 
 
-def redo(folder: Path, *, quiet: bool = False) -> Step | None:
+def redo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
     """Do again what was undone last.
 
     Args:
@@ -268,7 +268,7 @@ def redo(folder: Path, *, quiet: bool = False) -> Step | None:
         return _stepped(opened.redo(), "done again", quiet)
 
 
-def _stepped(step: Step | None, word: str, quiet: bool) -> Step | None:
+def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | None:
     said = "there is nothing to do" if step is None else f"{word}: {step.what}, {step.clips:,} clips"
     make_console(quiet).print(said, highlight=False, markup=False)
     return step
@@ -297,7 +297,7 @@ def embed_clips(folder: Path, model: Path, *, device: Device = "auto", quiet: bo
     return count
 
 
-def verify(folder: Path, *, repair: bool = True, quick: bool = False, quiet: bool = False) -> Verification:
+def verify(folder: Path, *, repair: bool = True, quick: bool = False, quiet: bool = False) -> VerificationReport:
     """Compare a library's tables with its files, and repair what can be repaired.
 
     Clips whose files are gone are marked as missing; files that no clip names become clips; thumbnails, previews and
@@ -334,7 +334,7 @@ FINDINGS = {
 """What `verify` says of what it finds."""
 
 
-def gc(folder: Path, *, bin_days: float | None = None, quiet: bool = False) -> Collected:
+def gc(folder: Path, *, bin_days: float | None = None, quiet: bool = False) -> CollectionReport:
     """Remove files that no clip needs, and give space back.
 
     Args:

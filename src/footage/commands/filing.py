@@ -56,9 +56,9 @@ def file_into(
     if library is None:
         return list(written)
     from footage import files
-    from footage.library.adding import Known, Parent
+    from footage.library.additions import ClipDetails, Parent
     from footage.library.library import Library
-    from footage.library.origins import ModelCard
+    from footage.library.provenance import ModelCard
     from footage.media.encode import read_metadata
 
     info = loaded.info
@@ -81,7 +81,7 @@ def file_into(
         opened.register(card)
         for path in written:
             fps = read_metadata(path).get("fps", info.fps) if path.is_dir() else None
-            known = Known(source=source, parents=from_files, fps=fps, made=None if made is None else dict(made))
+            known = ClipDetails(source=source, parents=from_files, fps=fps, made=None if made is None else dict(made))
             stored.append(opened.path(opened.add(path, known).id))
     console.print(f"{len(stored):,} filed in {library}", highlight=False)
     return stored

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from footage.errors import LibraryError, nearest
 from footage.library import edits
-from footage.library.database import Database
+from footage.library.edits import Change, put, state
 from footage.library.entries import LONGEST_TEXT, plain
-from footage.library.named import Change, put, state
-from footage.library.search import Query
+from footage.library.query import Query
+from footage.library.storage import Database
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from footage.errors import LibraryError, nearest
 from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched
-from footage.library.named import Change, put, same, state
 
 EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
 """Columns that a person may change; tags, albums and the bin are changed likewise."""
@@ -26,7 +26,7 @@ REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
-class Step:
+class HistoryStep:
     """An entry of the history."""
 
     id: int
@@ -119,7 +119,7 @@ def record(
     return entry
 
 
-def turn(connection: sqlite3.Connection, *, back: bool) -> Step | None:
+def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
     """Undo the last step that is not undone, or redo the last that is; return it, or None where there is none.
 
     A value that was changed otherwise since then stays as it is.
@@ -144,7 +144,7 @@ def turn(connection: sqlite3.Connection, *, back: bool) -> Step | None:
             changed.append((clip, field, "", ""))
     _touch(connection, changed)
     connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), found["id"]))
-    return Step(found["id"], found["time"], found["what"], back, len({row[0] for row in changed}))
+    return HistoryStep(found["id"], found["time"], found["what"], back, len({row[0] for row in changed}))
 
 
 def _same(now: Any, then: Any) -> bool:
@@ -154,14 +154,14 @@ def _same(now: Any, then: Any) -> bool:
     return bool(now == then)
 
 
-def steps(connection: sqlite3.Connection, limit: int) -> list[Step]:
+def steps(connection: sqlite3.Connection, limit: int) -> list[HistoryStep]:
     """Return the last steps, the latest first."""
     rows = connection.execute(
         "SELECT h.*, (SELECT count(DISTINCT clip) FROM changes WHERE entry = h.id) AS clips "
         "FROM history h ORDER BY id DESC LIMIT ?",
         (limit,),
     )
-    return [Step(row["id"], row["time"], row["what"], bool(row["undone"]), row["clips"]) for row in rows]
+    return [HistoryStep(row["id"], row["time"], row["what"], bool(row["undone"]), row["clips"]) for row in rows]
 
 
 def index(connection: sqlite3.Connection, clips: Iterable[int]) -> None:
@@ -244,3 +244,64 @@ def describe(changes: Mapping[str, Any], more: Sequence[str], less: Sequence[str
     said = [f"{field} {value if isinstance(value, int) else repr(value)[:40]}" for field, value in changes.items()]
     said += [f"tag {tag}" for tag in more] + [f"untag {tag}" for tag in less]
     return ", ".join(said) or "nothing"
+
+
+Kind = Literal["album", "about", "view"]
+"""An album with its clips; its name and notes alone; a saved view."""
+Change = tuple[Kind, str, Any, Any]
+"""Kind, number of the album or name of the view, state before, state after; None where there is none."""
+
+
+def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
+    """Return what an album or a view is, as plain values; None where there is none."""
+    if kind == "view":
+        row = connection.execute("SELECT query, made FROM views WHERE name = ?", (key,)).fetchone()
+        return None if row is None else {"query": json.loads(row["query"]), "made": row["made"]}
+    row = connection.execute("SELECT name, notes, made FROM albums WHERE id = ?", (int(key),)).fetchone()
+    if row is None:
+        return None
+    about = {"name": row["name"], "notes": row["notes"]}
+    if kind == "about":
+        return about
+    inside = connection.execute("SELECT clip, position FROM album_clips WHERE album = ? ORDER BY position", (int(key),))
+    return {**about, "made": row["made"], "clips": [list(clip) for clip in inside]}
+
+
+def same(kind: Kind, now: Any, then: Any) -> bool:
+    """Whether an album or a view still is what a step left behind; of an album that was empty, whether it is."""
+    if now is None or then is None:
+        return now is then
+    if kind == "view":
+        return bool(now["query"] == then["query"])
+    return bool(then["clips"] or not now["clips"]) if kind == "album" else bool(now == then)
+
+
+def put(connection: sqlite3.Connection, kind: Kind, key: str, wanted: Any) -> None:
+    """Let an album or a view be as it was; None for none. Clips that are gone stay away; a name that is taken grows."""
+    if kind == "view":
+        connection.execute("DELETE FROM views WHERE name = ?", (key,))
+        if wanted is not None:
+            text = json.dumps(wanted["query"], ensure_ascii=False)
+            connection.execute("INSERT INTO views VALUES (?, ?, ?)", (key, text, wanted["made"]))
+    elif wanted is None:
+        connection.execute("DELETE FROM albums WHERE id = ?", (int(key),))
+    elif kind == "about":
+        values = (_free(connection, wanted["name"], int(key)), wanted["notes"], int(key))
+        connection.execute("UPDATE albums SET name = ?, notes = ? WHERE id = ?", values)
+    else:
+        name = _free(connection, wanted["name"], int(key))
+        connection.execute(
+            "INSERT INTO albums (id, name, notes, made) VALUES (?, ?, ?, ?)",
+            (int(key), name, wanted["notes"], wanted["made"]),
+        )
+        connection.executemany(
+            "INSERT INTO album_clips SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM clips WHERE id = ?2)",
+            [(int(key), clip, position) for clip, position in wanted["clips"]],
+        )
+
+
+def _free(connection: sqlite3.Connection, name: str, album: int) -> str:
+    """Return a name that no other album has: the wanted one, or it with a number behind."""
+    taken = {row[0] for row in connection.execute("SELECT name FROM albums WHERE id <> ?", (album,))}
+    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)

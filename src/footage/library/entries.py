@@ -22,7 +22,7 @@ LONGEST_TEXT = 20_000
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClipEntry:
     """A clip of the library."""
 
     id: int
@@ -99,17 +99,17 @@ COLUMNS = """
 """What is selected from `clips AS c` to make an `Entry`."""
 
 
-def entry(row: sqlite3.Row) -> Entry:
+def clip_entry(row: sqlite3.Row) -> ClipEntry:
     """Make an entry of a row that begins with `COLUMNS`."""
     values = {name: row[name] for name in _FIELDS}
     for key in ("settings", "metrics"):
         values[key] = json.loads(values[key])
     values["tags"] = tuple(json.loads(values["tags"]))
     values["audio"], values["missing"] = bool(values["audio"]), bool(values["missing"])
-    return Entry(**values)
+    return ClipEntry(**values)
 
 
-_FIELDS = tuple(item.name for item in dataclasses.fields(Entry))
+_FIELDS = tuple(item.name for item in dataclasses.fields(ClipEntry))
 
 
 def plain(text: Any, longest: int = LONGEST_TITLE, *, lines: bool = False) -> str:

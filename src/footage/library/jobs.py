@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from footage.errors import LibraryError
-from footage.library.database import Database
 from footage.library.entries import LONGEST_TEXT, plain
+from footage.library.storage import Database
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 """Where a job stands."""
@@ -20,7 +20,7 @@ LOST = 60.0
 
 
 @dataclass(frozen=True)
-class Job:
+class BackgroundJob:
     """Something to do."""
 
     id: int
@@ -50,14 +50,14 @@ class Job:
 _FIELDS = "id, kind, request, state, progress, message, result, cancel, made, started, ended"
 
 
-def _job(row: sqlite3.Row) -> Job:
+def _job(row: sqlite3.Row) -> BackgroundJob:
     values = {name: row[name] for name in _FIELDS.split(", ")}
     values |= {
         "request": json.loads(row["request"]),
         "result": json.loads(row["result"]),
         "cancel": bool(row["cancel"]),
     }
-    return Job(**values)
+    return BackgroundJob(**values)
 
 
 class Jobs:
@@ -66,7 +66,7 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def submit(self, kind: str, request: dict[str, Any], most: int | None = None) -> Job:
+    def submit(self, kind: str, request: dict[str, Any], most: int | None = None) -> BackgroundJob:
         """Put a job at the end of the queue.
 
         Args:
@@ -87,7 +87,7 @@ class Jobs:
             ).fetchone()
         return _job(row)
 
-    def claim(self, worker: str, kinds: Sequence[str] | None = None) -> Job | None:
+    def claim(self, worker: str, kinds: Sequence[str] | None = None) -> BackgroundJob | None:
         """Take the job that has waited longest; no two workers get the same one. None where none waits.
 
         Args:
@@ -114,7 +114,7 @@ class Jobs:
             ).fetchone()
         return row is not None and not row["cancel"]
 
-    def finish(self, job: int, result: Any = None, *, error: str | None = None) -> Job:
+    def finish(self, job: int, result: Any = None, *, error: str | None = None) -> BackgroundJob:
         """End a running job: done, failed with an error, or, where that was asked for, cancelled."""
         with self._database.write() as connection:
             connection.execute(
@@ -131,7 +131,7 @@ class Jobs:
             )
         return self.get(job)
 
-    def cancel(self, job: int) -> Job:
+    def cancel(self, job: int) -> BackgroundJob:
         """Give a waiting job up at once; ask the worker of a running one to."""
         with self._database.write() as connection:
             connection.execute(
@@ -152,7 +152,7 @@ class Jobs:
             )
             return cursor.rowcount
 
-    def get(self, job: int) -> Job:
+    def get(self, job: int) -> BackgroundJob:
         """Return a job.
 
         Raises:
@@ -164,7 +164,7 @@ class Jobs:
             raise LibraryError(f"there is no job {job}", "see the list of jobs")
         return _job(row)
 
-    def all(self, state: State | None = None, limit: int = 100) -> list[Job]:
+    def all(self, state: State | None = None, limit: int = 100) -> list[BackgroundJob]:
         """Return the jobs, the newest first."""
         with self._database.read() as connection:
             rows = connection.execute(

@@ -12,21 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import LibraryError
-from footage.library import adding, edits, likeness, origins, search
-from footage.library.adding import Known
+from footage.library import additions, edits, similarity
+from footage.library import provenance as origins
+from footage.library import query as search
+from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Views
-from footage.library.edits import Step
-from footage.library.entries import Entry
-from footage.library.exporting import Export, export
-from footage.library.holding import CHOSEN, Holding
+from footage.library.edits import HistoryStep
+from footage.library.entries import ClipEntry
+from footage.library.import_export import ExportOptions, UnpackedZip, export, unpack
 from footage.library.jobs import Jobs
-from footage.library.origins import ModelCard, Provenance
+from footage.library.maintenance import CollectionReport, VerificationReport, collect, verify
+from footage.library.provenance import ModelCard, Provenance
+from footage.library.query import ClipPage, Filters, Query
 from footage.library.ratings import Ratings
-from footage.library.search import Filters, Page, Query
-from footage.library.upkeep import Collected, Verification, collect, verify
-from footage.library.zips import Unpacked, unpack
+from footage.library.storage import Storage
 
-Chosen = Sequence[int] | Filters | Query
+ClipSelection = Sequence[int] | Filters | Query
 """Which clips are meant: numbers, or all that filters or a query find."""
 
 
@@ -46,8 +47,8 @@ class Library:
 
     def __init__(self, folder: Path | str, *, create: bool = True) -> None:
         self.folder = Path(folder)
-        self._holding = Holding(self.folder, create=create)
-        self._database = self._holding.database
+        self._storage = Storage(self.folder, create=create)
+        self._database = self._storage.database
         self.albums = Albums(self._database)
         """Named choices of clips."""
         self.views = Views(self._database)
@@ -71,7 +72,7 @@ class Library:
 
     # Taking in
 
-    def add(self, path: Path | str, known: Known | None = None, *, most_bytes: int | None = None) -> Entry:
+    def add(self, path: Path | str, known: ClipDetails | None = None, *, most_bytes: int | None = None) -> ClipEntry:
         """Take a clip in: its file is copied, looked at and described. The same content is taken in once only.
 
         What footage wrote into the file (model, seed, label, settings) is read. A clip that lies in the bin comes back.
@@ -85,14 +86,16 @@ class Library:
             MediaError: it cannot be read or holds no frame, or the disk is full; the library is as before.
             LibraryError: its ending is not one of clips, or a value is not allowed.
         """
-        return adding.add(self._holding, Path(path), known or Known(), most_bytes)[0]
+        return additions.add(self._storage, Path(path), known or ClipDetails(), most_bytes)[0]
 
-    def add_new(self, path: Path | str, known: Known | None = None, *, most_bytes: int | None = None) -> Entry | None:
+    def add_new(
+        self, path: Path | str, known: ClipDetails | None = None, *, most_bytes: int | None = None
+    ) -> ClipEntry | None:
         """Take a clip in as `add` does; return None where its content was there already."""
-        entry, new = adding.add(self._holding, Path(path), known or Known(), most_bytes)
+        entry, new = additions.add(self._storage, Path(path), known or ClipDetails(), most_bytes)
         return entry if new else None
 
-    def unpack(self, path: Path | str, *, most_bytes: int = 64 * 2**30, most_files: int = 100_000) -> Unpacked:
+    def unpack(self, path: Path | str, *, most_bytes: int = 64 * 2**30, most_files: int = 100_000) -> UnpackedZip:
         """Take in what a zip file holds: clips, and what an export of a library says of them.
 
         Names inside the file are only ever titles: nothing is written outside the library.
@@ -105,23 +108,23 @@ class Library:
         Raises:
             MediaError: it is no zip file, or holds more than that.
         """
-        return unpack(self._holding, Path(path), most_bytes, most_files)
+        return unpack(self._storage, Path(path), most_bytes, most_files)
 
     # Finding
 
-    def get(self, clip: int | str) -> Entry:
+    def get(self, clip: int | str) -> ClipEntry:
         """Return a clip by its number, its digest, or 8 or more characters of that; also from the bin.
 
         Raises:
             LibraryError: there is none.
         """
         with self._database.read() as connection:
-            return self._holding.entry(connection, clip)
+            return self._storage.entry(connection, clip)
 
-    def entries(self, clips: Iterable[int]) -> list[Entry]:
+    def entries(self, clips: Iterable[int]) -> list[ClipEntry]:
         """Return clips by their numbers, in this order; those that are not there are left out."""
         with self._database.read() as connection:
-            return self._holding.entries(connection, clips)
+            return self._storage.entries(connection, clips)
 
     def query(
         self,
@@ -130,7 +133,7 @@ class Library:
         sort: str = "newest",
         cursor: str | None = None,
         limit: int = 60,
-    ) -> Page:
+    ) -> ClipPage:
         """Return a page of clips.
 
         Args:
@@ -145,7 +148,7 @@ class Library:
         """
         with self._database.read() as connection:
             clips, following = search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
-            return Page(self._holding.entries(connection, clips), following)
+            return ClipPage(self._storage.entries(connection, clips), following)
 
     def count(self, filters: Filters | None = None, text: str = "") -> int:
         """Return how many clips there are, of those that filters and words find."""
@@ -174,7 +177,7 @@ class Library:
         if unknown := [clip for clip in wanted if clip not in known]:
             raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
 
-    def ids(self, chosen: Chosen) -> list[int]:
+    def ids(self, chosen: ClipSelection) -> list[int]:
         """Return the numbers of the clips that are meant, in order."""
         if not isinstance(chosen, Filters | Query):
             return list(dict.fromkeys(chosen))
@@ -188,7 +191,7 @@ class Library:
         filters: Filters | None = None,
         limit: int = 60,
         kind: str | None = None,
-    ) -> list[tuple[Entry, float]]:
+    ) -> list[tuple[ClipEntry, float]]:
         """Return the clips that are most like a clip, or a vector, the most alike first.
 
         Args:
@@ -203,11 +206,11 @@ class Library:
         Raises:
             LibraryError: the clip has no vector of this kind, or there is no such kind.
         """
-        return likeness.similar(self._holding, to, filters, limit, kind)
+        return similarity.similar(self._storage, to, filters, limit, kind)
 
-    def duplicates(self, filters: Filters | None = None) -> list[list[Entry]]:
+    def duplicates(self, filters: Filters | None = None) -> list[list[ClipEntry]]:
         """Return groups of clips that show the same footage in another size, quality or container, the best first."""
-        return likeness.duplicates(self._holding, filters or Filters())
+        return similarity.duplicates(self._storage, filters or Filters())
 
     # Files
 
@@ -218,22 +221,22 @@ class Library:
             LibraryError: there is no such clip, or its file is gone or not an ordinary file of the library.
         """
         entry = self.get(clip)
-        path = self._holding.vault.path(entry.digest, entry.suffix)
-        if not self._holding.vault.inside(path):
+        path = self._storage.file_store.path(entry.digest, entry.suffix)
+        if not self._storage.file_store.inside(path):
             raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")
         return path
 
     def thumbnail(self, clip: int | str) -> Path:
         """Return a clip's thumbnail, a WebP picture; it is made again where it is missing."""
-        return likeness.picture(self._holding, self.get(clip), moving=False)
+        return self._storage.picture(self.get(clip), moving=False)
 
     def preview(self, clip: int | str) -> Path:
         """Return a clip's animated preview, a WebP picture; it is made again where it is missing."""
-        return likeness.picture(self._holding, self.get(clip), moving=True)
+        return self._storage.picture(self.get(clip), moving=True)
 
     # Changing
 
-    def update(self, clip: int, **changes: Any) -> Entry:
+    def update(self, clip: int, **changes: Any) -> ClipEntry:
         """Change a clip: title, prompt, label, stars, verdict, notes, tags (all of them). Can be undone.
 
         Raises:
@@ -244,7 +247,7 @@ class Library:
 
     def bulk(
         self,
-        chosen: Chosen,
+        chosen: ClipSelection,
         changes: Mapping[str, Any] | None = None,
         *,
         tag: Sequence[str] = (),
@@ -272,46 +275,46 @@ class Library:
             edits.apply(connection, said, rows)
         return len(clips)
 
-    def set_metrics(self, clip: int, metrics: Mapping[str, float]) -> Entry:
+    def set_metrics(self, clip: int, metrics: Mapping[str, float]) -> ClipEntry:
         """Add figures to a clip, in place of those of the same names."""
-        known = adding.figures(metrics)
+        known = additions.figures(metrics)
         with self._database.write() as connection:
-            entry = self._holding.entry(connection, clip)
+            entry = self._storage.entry(connection, clip)
             merged = json.dumps({**entry.metrics, **known}, ensure_ascii=False)
             connection.execute("UPDATE clips SET metrics = ?, changed = ? WHERE id = ?", (merged, time.time(), clip))
         return self.get(clip)
 
-    def remove(self, chosen: Chosen) -> int:
+    def remove(self, chosen: ClipSelection) -> int:
         """Put clips into the bin; return how many. Can be undone."""
         now = time.time()
         return self._move(chosen, now, "into the bin")
 
-    def restore(self, chosen: Chosen) -> int:
+    def restore(self, chosen: ClipSelection) -> int:
         """Take clips out of the bin; return how many. Can be undone."""
         return self._move(chosen, None, "out of the bin")
 
-    def _move(self, chosen: Chosen, deleted: float | None, what: str) -> int:
+    def _move(self, chosen: ClipSelection, deleted: float | None, what: str) -> int:
         ids = self.ids(chosen)
         with self._database.write() as connection:
-            clips = [e.id for e in self._holding.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
+            clips = [e.id for e in self._storage.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
             edits.apply(connection, what, [(clip, "deleted", deleted) for clip in clips])
         return len(clips)
 
-    def purge(self, chosen: Chosen | None = None) -> int:
+    def purge(self, chosen: ClipSelection | None = None) -> int:
         """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone."""
-        return collect(self._holding, chosen=None if chosen is None else self.ids(chosen), purge=True).purged
+        return collect(self._storage, chosen=None if chosen is None else self.ids(chosen), purge=True).purged
 
-    def undo(self) -> Step | None:
+    def undo(self) -> HistoryStep | None:
         """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay."""
         with self._database.write() as connection:
             return edits.turn(connection, back=True)
 
-    def redo(self) -> Step | None:
+    def redo(self) -> HistoryStep | None:
         """Do again what was undone last; return it, or None where there is none."""
         with self._database.write() as connection:
             return edits.turn(connection, back=False)
 
-    def history(self, limit: int = 50) -> list[Step]:
+    def history(self, limit: int = 50) -> list[HistoryStep]:
         """Return the last steps, the latest first."""
         with self._database.read() as connection:
             return edits.steps(connection, limit)
@@ -328,7 +331,7 @@ class Library:
 
     def provenance(self, clip: int | str) -> Provenance:
         """Return where a clip comes from: its model, that one's data set, and what it was made from, recursively."""
-        return origins.provenance(self._holding, self.get(clip))
+        return origins.provenance(self._storage, self.get(clip))
 
     # Embeddings
 
@@ -351,17 +354,15 @@ class Library:
         Returns:
             How many clips were embedded.
         """
-        return likeness.embed(self._holding, kind, embedding, about, progress)
+        return similarity.embed(self._storage, kind, embedding, about, progress)
 
     def choose_embedding(self, kind: str) -> None:
         """Measure likeness by this kind of embedding from now on; `look-1` is the one that needs no model."""
-        self._holding.vectors(kind)
-        with self._database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CHOSEN, kind))
+        self._storage.choose_embedding(kind)
 
     # Giving out, keeping whole
 
-    def export(self, chosen: Chosen, to: Path | str, how: Export | None = None) -> list[Path]:
+    def export(self, chosen: ClipSelection, to: Path | str, how: ExportOptions | None = None) -> list[Path]:
         """Write clips out: a folder or a zip file with tables, or an edit list; see `Export`.
 
         Args:
@@ -376,21 +377,21 @@ class Library:
             LibraryError: an unknown ending, a folder that holds something else, or a library for edit lists that is
                 not installed.
         """
-        return export(self._holding, self.ids(chosen), Path(to), how or Export())
+        return export(self._storage, self.ids(chosen), Path(to), how or ExportOptions())
 
-    def verify(self, *, repair: bool = True, quick: bool = False) -> Verification:
+    def verify(self, *, repair: bool = True, quick: bool = False) -> VerificationReport:
         """Compare the tables with the files.
 
         Args:
             repair: mark what is missing, adopt orphans, make pictures and vectors again.
             quick: look at the sizes of files only and not at their content.
         """
-        return verify(self._holding, repair=repair, quick=quick)
+        return verify(self._storage, repair=repair, quick=quick)
 
-    def gc(self, *, bin_days: float | None = None) -> Collected:
+    def gc(self, *, bin_days: float | None = None) -> CollectionReport:
         """Remove files that no clip needs, and give space back.
 
         Args:
             bin_days: also remove what has lain in the bin for longer than this; None leaves the bin alone.
         """
-        return collect(self._holding, purge=bin_days is not None, older=(bin_days or 0) * 86400, sweep=True)
+        return collect(self._storage, purge=bin_days is not None, older=(bin_days or 0) * 86400, sweep=True)

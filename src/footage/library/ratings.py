@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from footage.errors import LibraryError
-from footage.library.database import Database
 from footage.library.entries import plain
+from footage.library.storage import Database
 
-Choice = Literal["a", "b", "tie"]
+RatingChoice = Literal["a", "b", "tie"]
 """The better clip, or neither."""
 QUESTIONS = ("fidelity", "motion")
 """What is asked, each by itself."""
@@ -32,7 +32,7 @@ class Rating:
     """Number of the one clip."""
     b: int
     """Number of the other."""
-    choice: Choice
+    choice: RatingChoice
     """Which is better."""
     rater: str
     """Who answered; may be empty."""
@@ -44,7 +44,7 @@ class Ratings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, campaign: str, question: str, a: int, b: int, choice: Choice, rater: str = "") -> Rating:
+    def add(self, campaign: str, question: str, a: int, b: int, choice: RatingChoice, rater: str = "") -> Rating:
         """Record an answer.
 
         Raises:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footage.errors import LibraryError
 from footage.library.entries import Origin, Verdict
-from footage.library.library import Chosen
-from footage.library.search import Filters, Query
+from footage.library.library import ClipSelection
+from footage.library.query import Filters, Query
 from footage.models.latents import MOST
 
 Number = Annotated[int, Field(ge=1, lt=2**63)]
@@ -144,7 +144,7 @@ class Choice(Form):
     ids: list[Number] | None = Field(default=None, max_length=MOST_CHOSEN)
     query: Asked | None = None
 
-    def chosen(self) -> Chosen:
+    def chosen(self) -> ClipSelection:
         """Return it as the library takes it.
 
         Raises:

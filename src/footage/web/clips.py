@@ -14,10 +14,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse
 
-from footage.library.edits import Step
-from footage.library.entries import Entry, plain
-from footage.library.exporting import Export
-from footage.library.vault import PICTURES, SUFFIXES
+from footage.library.edits import HistoryStep
+from footage.library.entries import ClipEntry, plain
+from footage.library.import_export import ExportOptions
+from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from footage.web.asking import Asked, Bulk, Changes, Choice, Number, Place, Wanted
 from footage.web.studio import Studio, found
 
@@ -54,7 +54,7 @@ class Listing(Asked):
 class Found:
     """A page of clips."""
 
-    clips: list[Entry]
+    clips: list[ClipEntry]
     """The clips."""
     cursor: str | None
     """What to give for the next page; null at the end."""
@@ -64,7 +64,7 @@ class Found:
 class Like:
     """A clip, and how much it is like another."""
 
-    clip: Entry
+    clip: ClipEntry
     """The clip."""
     likeness: float
     """Cosine of their embeddings, -1 to 1."""
@@ -114,11 +114,11 @@ class Clips:
         query = asked.query()
         return self._library.facets(query.filters, query.text)
 
-    def one(self, clip: Place) -> Entry:
+    def one(self, clip: Place) -> ClipEntry:
         """Return a clip."""
         return self._studio.entry(clip)
 
-    def change(self, clip: Place, changes: Changes) -> Entry:
+    def change(self, clip: Place, changes: Changes) -> ClipEntry:
         """Change a clip; can be undone."""
         self._studio.entry(clip)
         return self._library.update(clip, **changes.given())
@@ -140,15 +140,15 @@ class Clips:
         """Remove clips that lie in the bin for good. This cannot be undone."""
         return Changed(self._library.purge(wanted.chosen()))
 
-    def undo(self) -> Step | None:
+    def undo(self) -> HistoryStep | None:
         """Undo the last step; null where there is none."""
         return self._library.undo()
 
-    def redo(self) -> Step | None:
+    def redo(self) -> HistoryStep | None:
         """Do again what was undone last; null where there is nothing."""
         return self._library.redo()
 
-    def history(self, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[Step]:
+    def history(self, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[HistoryStep]:
         """Return the last steps, the latest first."""
         return self._library.history(limit)
 
@@ -157,7 +157,7 @@ class Clips:
         self._studio.entry(clip)
         return [Like(entry, likeness) for entry, likeness in self._library.similar(clip, limit=limit)]
 
-    def duplicates(self) -> list[list[Entry]]:
+    def duplicates(self) -> list[list[ClipEntry]]:
         """Return groups of clips that show the same footage, the best first."""
         return self._library.duplicates()
 
@@ -185,7 +185,7 @@ class Clips:
         listed = wanted.format in ("otio", "fcpxml", "xml", "edl")
         target = place / (f"footage.{wanted.format}" if not listed else f"cut/footage.{wanted.format}")
         target.parent.mkdir(exist_ok=True)
-        written = self._library.export(wanted.chosen(), target, Export(names=wanted.names, fps=wanted.fps))
+        written = self._library.export(wanted.chosen(), target, ExportOptions(names=wanted.names, fps=wanted.fps))
         if listed:
             target = _packed(place / f"footage-{wanted.format}.zip", written, target.parent)
         word = self._studio.outbox.put(target)
@@ -204,7 +204,7 @@ class Clips:
         It is decoded in a process of its own with limits of time and memory before the library has it.
         """
         limits, suffix = self._studio.limits, Path(name).suffix.lower().removeprefix(".")
-        if suffix not in SUFFIXES | PICTURES | {"zip"}:
+        if suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"}:
             raise HTTPException(415, f'".{plain(suffix)}" is no ending of a clip')
         if int(request.headers.get("content-length") or 0) > limits.upload:
             raise HTTPException(413, f"the file has more than {limits.upload:,} bytes")

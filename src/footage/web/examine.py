@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from footage.errors import FootageError, MediaError
-from footage.library.adding import Known
+from footage.library.additions import ClipDetails
 from footage.library.library import Library
 
 LONGEST_SIDE = 8192
@@ -64,7 +64,7 @@ def take(library: Path, path: Path, title: str, most: int, unpacked: int) -> dic
             found = opened.unpack(path, most_bytes=unpacked)
             return {"added": list(found.added), "known": list(found.known), "refused": list(found.refused)}
         check(path)
-        known = Known(title=title, source="uploaded")
+        known = ClipDetails(title=title, source="uploaded")
         entry = opened.add_new(path, known, most_bytes=most)
         if entry is not None:
             return {"added": [entry.id], "known": [], "refused": []}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from footage.errors import ConfigError
-from footage.library.jobs import Job, State
+from footage.library.jobs import BackgroundJob, State
 from footage.models import latents
 from footage.web.asking import Between, Generate, Place
 from footage.web.shelf import ModelEntry
@@ -24,16 +24,18 @@ class Making:
         """Return the models that can be used."""
         return self._studio.shelf.models()
 
-    def jobs(self, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Job]:
+    def jobs(
+        self, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> list[BackgroundJob]:
         """Return the jobs, the newest first."""
         self._studio.workshop.tend()
         return self._jobs.all(state, limit)
 
-    def job(self, job: Place) -> Job:
+    def job(self, job: Place) -> BackgroundJob:
         """Return a job."""
         return found(lambda: self._jobs.get(job))
 
-    def generate(self, asked: Generate) -> Job:
+    def generate(self, asked: Generate) -> BackgroundJob:
         """Queue clips to be generated; they are filed in the library."""
         model, limits = self.named(asked.model, "generate"), self._studio.limits
         latents.read(asked.sliders, model.sliders, model.name)  # complains now
@@ -47,7 +49,7 @@ class Making:
             )
         return self._queue("generate", asked.model_dump())
 
-    def between(self, asked: Between) -> Job:
+    def between(self, asked: Between) -> BackgroundJob:
         """Queue clips that lie between two clips of the library."""
         model = self.named(asked.model, "generate")
         ends = [self._studio.entry(clip) for clip in (asked.a, asked.b)]
@@ -60,11 +62,11 @@ class Making:
             return self._queue("between", asked.model_dump())
         return self._queue("between", {**asked.model_dump(), "seconds": asked.seconds or 4.0})
 
-    def verify(self) -> Job:
+    def verify(self) -> BackgroundJob:
         """Queue a comparison of the library's tables with its files; what can be repaired is."""
         return self._queue("verify", {})
 
-    def cancel(self, job: Place) -> Job:
+    def cancel(self, job: Place) -> BackgroundJob:
         """Give a job up: at once while it waits, else when its worker hears of it."""
         found(lambda: self._jobs.get(job))
         return self._jobs.cancel(job)
@@ -86,7 +88,7 @@ class Making:
                 return entry
         raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
 
-    def _queue(self, kind: str, request: dict[str, Any]) -> Job:
+    def _queue(self, kind: str, request: dict[str, Any]) -> BackgroundJob:
         job = self._jobs.submit(kind, request, self._studio.limits.queue)
         self._studio.workshop.wake()
         return job

@@ -13,9 +13,9 @@ from fastapi import APIRouter, HTTPException, Path
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from footage.errors import LibraryError
-from footage.library.entries import Entry, plain
+from footage.library.entries import ClipEntry, plain
+from footage.library.query import Filters
 from footage.library.ratings import QUESTIONS, Rating
-from footage.library.search import Filters
 from footage.metrics.preference import bradley_terry
 from footage.web.asking import Answer, NewPair, Place
 from footage.web.clips import sent
@@ -196,7 +196,7 @@ class Opinions:
                     met[names] += 1
         return met
 
-    def _drawn(self, maker: str) -> Entry:
+    def _drawn(self, maker: str) -> ClipEntry:
         """Draw a clip of a model."""
         wanted = Filters(origin=IMPORTED) if maker == IMPORTED else Filters(model=maker)
         clips = self._library.ids(wanted)
@@ -228,7 +228,7 @@ class Opinions:
         return router
 
 
-def _maker(entry: Entry) -> str:
+def _maker(entry: ClipEntry) -> str:
     return entry.model or IMPORTED
 
 

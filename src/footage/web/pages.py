@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from footage import __version__
 from footage.errors import FootageError, LibraryError
-from footage.library.entries import VERDICTS, Entry
-from footage.library.search import SORTS
+from footage.library.entries import VERDICTS, ClipEntry
+from footage.library.query import SORTS
 from footage.models import durations, latents
 from footage.web import curves, words
 from footage.web.asking import Asked, Number, Place
@@ -37,14 +37,14 @@ JOBS = 50
 """Jobs that are listed."""
 
 
-def kind(entry: Entry) -> str:
+def kind(entry: ClipEntry) -> str:
     """Return how a browser shows a clip: `video`, `image`, or `preview` where it cannot."""
     if entry.codec in VIDEOS and entry.suffix in CONTAINERS:
         return "video"
     return "image" if entry.suffix in STILLS else "preview"
 
 
-def again(entry: Entry) -> str:
+def again(entry: ClipEntry) -> str:
     """Return what the form for generating is to hold to make a clip again, as the parameters of its address."""
     values: dict[str, object] = {"model": entry.model, "seed": entry.seed or 0}
     if entry.label:

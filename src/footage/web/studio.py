@@ -16,7 +16,7 @@ from typing import TypeVar
 from fastapi import HTTPException
 
 from footage.errors import LibraryError
-from footage.library.entries import Entry
+from footage.library.entries import ClipEntry
 from footage.library.library import Library
 from footage.web.guard import Keys
 from footage.web.limits import Limits
@@ -125,7 +125,7 @@ class Studio:
         self.pairs = Pairs(self.limits.pairs)
         self.workshop = Workshop(library, shelf.folder)
 
-    def entry(self, clip: int) -> Entry:
+    def entry(self, clip: int) -> ClipEntry:
         """Return a clip.
 
         Raises:

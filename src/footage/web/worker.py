@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage.errors import FootageError, LibraryError
-from footage.library.adding import Known, Parent
-from footage.library.jobs import Job
+from footage.library.additions import ClipDetails, Parent
+from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.web.shelf import Shelf
 
@@ -87,7 +87,7 @@ class Worker:
     def __init__(self, library: Library, shelf: Shelf) -> None:
         self._library, self._shelf = library, shelf
         self._loaded: tuple[Path, str, Model] | None = None
-        self.kinds: dict[str, Callable[[Job], dict[str, Any]]] = {
+        self.kinds: dict[str, Callable[[BackgroundJob], dict[str, Any]]] = {
             "generate": self.generate,
             "between": self.between,
             "verify": self.verify,
@@ -105,7 +105,7 @@ class Worker:
             self.do(job)
             last = time.monotonic()
 
-    def do(self, job: Job) -> Job:
+    def do(self, job: BackgroundJob) -> BackgroundJob:
         """Do a job, and say how it ended."""
         jobs = self._library.jobs
         try:
@@ -119,7 +119,7 @@ class Worker:
         except Exception as error:  # one job must not end the others
             return jobs.finish(job.id, error=f"{type(error).__name__}: {error}")
 
-    def generate(self, job: Job) -> dict[str, Any]:
+    def generate(self, job: BackgroundJob) -> dict[str, Any]:
         """Generate clips and file them."""
         asked, model = job.request, self._model(job)
         clips = model.generate(
@@ -132,9 +132,9 @@ class Worker:
             sliders=asked.get("sliders"),
             timing=_timing(asked["motion"]),
         )
-        return self._file(job, model, clips, asked["count"], Known(tags=tuple(asked["tags"])))
+        return self._file(job, model, clips, asked["count"], ClipDetails(tags=tuple(asked["tags"])))
 
-    def between(self, job: Job) -> dict[str, Any]:
+    def between(self, job: BackgroundJob) -> dict[str, Any]:
         """Make clips on the way from one clip to another, and file them."""
         from footage.models.base import Encodes
 
@@ -142,7 +142,7 @@ class Worker:
         ends = [self._library.get(asked[side]) for side in ("a", "b")]
         named = zip(ends, ("begin", "end"), strict=True)
         parents = tuple(Parent(entry.digest, entry.title, relation) for entry, relation in named)
-        known = Known(parents=parents)
+        known = ClipDetails(parents=parents)
         if isinstance(model.sampler, Encodes):
             paths = [self._library.path(entry.id) for entry in ends]
             made = model.interpolate(paths[0], paths[1], max(2, asked["steps"]))
@@ -153,13 +153,13 @@ class Worker:
         clips = model.generate(1, seconds=asked["seconds"], between=(seeds[0], seeds[1]))
         return self._file(job, model, clips, 1, known)
 
-    def verify(self, job: Job) -> dict[str, Any]:
+    def verify(self, job: BackgroundJob) -> dict[str, Any]:
         """Compare the library's tables with its files, and repair what can be."""
         self._say(job, 0.0, "")
         found = self._library.verify()
         return {name: len(value) if isinstance(value, tuple) else value for name, value in vars(found).items()}
 
-    def _model(self, job: Job) -> Model:
+    def _model(self, job: BackgroundJob) -> Model:
         """Return the model that a job names; the last one stays loaded."""
         from footage.config import TrainConfig
         from footage.generation.model import Model
@@ -175,11 +175,13 @@ class Worker:
             self._loaded = path, stamp, Model(path, find_place(TrainConfig()).device)
         return self._loaded[2]
 
-    def _say(self, job: Job, share: float, message: str) -> None:
+    def _say(self, job: BackgroundJob, share: float, message: str) -> None:
         if not self._library.jobs.report(job.id, share, message):
             raise Cancelled
 
-    def _file(self, job: Job, model: Model, clips: Iterator[Clip], count: int, known: Known) -> dict[str, Any]:
+    def _file(
+        self, job: BackgroundJob, model: Model, clips: Iterator[Clip], count: int, known: ClipDetails
+    ) -> dict[str, Any]:
         """Write clips, file them, and say meanwhile how far it is."""
         from dataclasses import replace
 
@@ -195,7 +197,7 @@ class Worker:
                 path.unlink()
         return {"clips": made}
 
-    def _watched(self, job: Job, clip: Clip, number: int, count: int) -> Callable[[], Iterator[Any]]:
+    def _watched(self, job: BackgroundJob, clip: Clip, number: int, count: int) -> Callable[[], Iterator[Any]]:
         """Return a clip's chunks that say how far they are, and end when the job is given up."""
 
         def chunks() -> Iterator[Any]:
@@ -212,7 +214,7 @@ class Worker:
 
 def card(model: Model) -> Any:
     """Return what the library is to remember of a model."""
-    from footage.library.origins import ModelCard
+    from footage.library.provenance import ModelCard
 
     info = model.info
     return ModelCard(

@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from footage.library import neighbours
-from footage.library.neighbours import near
-from footage.library.vectors import Vectors
+from footage.library import similarity
+from footage.library.similarity import Vectors, have_neighbour
 
 ALLOWED = (0.25, 0.05)
 
@@ -44,12 +43,12 @@ def made(kind: str, count: int, width: int) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize("lengths", ["same", "vary"])
 @pytest.mark.parametrize("width", [12, 120])
 def test_it_finds_what_all_cosines_find(kind: str, lengths: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", 64)
-    monkeypatch.setattr(neighbours, "PAIRS", 50)
+    monkeypatch.setattr(similarity, "BLOCK", 64)
+    monkeypatch.setattr(similarity, "PAIRS", 50)
     vectors = made(kind, 700, width)
     rng = np.random.default_rng(5)
     sizes = rng.uniform(0.5, 30, len(vectors)) if lengths == "vary" else np.full(len(vectors), 4.0)
-    found = near(vectors, np.arange(len(vectors)), 0.93, sizes, ALLOWED)
+    found = have_neighbour(vectors, np.arange(len(vectors)), 0.93, sizes, ALLOWED)
     certain, possible = (expected(vectors, 0.93 + slack, sizes) for slack in (1e-6, -1e-6))  # float32 rounds
     assert (found >= certain).all() and (found <= possible).all()
     assert kind != "groups" or 0 < found.mean() < 1
@@ -58,8 +57,8 @@ def test_it_finds_what_all_cosines_find(kind: str, lengths: str, width: int, mon
 def test_few_clips_have_no_neighbour() -> None:
     vectors = made("groups", 8, 12)
     for count in (0, 1):
-        assert not near(vectors, np.arange(count), 0.93, np.ones(count), ALLOWED).any()
-    assert near(vectors[[0, 0]], np.arange(2), 0.93, np.ones(2), ALLOWED).all()
+        assert not have_neighbour(vectors, np.arange(count), 0.93, np.ones(count), ALLOWED).any()
+    assert have_neighbour(vectors[[0, 0]], np.arange(2), 0.93, np.ones(2), ALLOWED).all()
 
 
 def test_some_of_the_clips_in_any_order(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -1,4 +1,9 @@
-"""Finding clips: filters, words, order and pages, as SQL."""
+"""Which clips are asked for: filters, words, order and pages, as SQL.
+
+Words are looked up in an index of trigrams (SQLite's FTS5), which finds any part of a text that has three characters or
+more. Shorter words, which are whole words in Chinese, are found as the beginnings of trigrams: every text ends in two
+line breaks, so that each of its characters begins one.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from footage.errors import LibraryError, nearest
-from footage.library import words
-from footage.library.entries import VERDICTS, Entry
+from footage.library.entries import VERDICTS, ClipEntry, fold
 
 SORTS: dict[str, tuple[str, str]] = {
     "newest": ("c.id", "DESC"),
@@ -193,10 +197,10 @@ def _frozen(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Page:
+class ClipPage:
     """Some entries in a row."""
 
-    entries: list[Entry]
+    entries: list[ClipEntry]
     """The entries."""
     cursor: str | None
     """What to give to `Library.query` for the next page, or None at the end."""
@@ -272,7 +276,7 @@ def _order(sort: str) -> tuple[str, str, list[Any]]:
 def matching(connection: sqlite3.Connection, query: Query, *, all_at_once: bool = True) -> Conditions:
     """Return a query as SQL conditions on `clips AS c`, and their values; see `words.conditions`."""
     said, values = conditions(query.filters, indexed=query.sort == "stars")
-    more, given = words.conditions(connection, query.text, all_at_once=all_at_once)
+    more, given = text_conditions(connection, query.text, all_at_once=all_at_once)
     return [*said, *more], [*values, *given]
 
 
@@ -302,7 +306,7 @@ def select(
 
 def count(connection: sqlite3.Connection, query: Query) -> int:
     """Return how many clips a query finds."""
-    sought = words.seek(connection, query.text)
+    sought = seek(connection, query.text)
     if query.filters == Filters() and sought.match and not sought.rest:
         binned = "SELECT id FROM clips WHERE deleted IS NOT NULL"
         asked = f"SELECT count(*) FROM words WHERE words MATCH ? AND rowid NOT IN ({binned})"
@@ -354,3 +358,85 @@ def _read_cursor(cursor: str, sort: str) -> tuple[Any, int]:
     except (ValueError, TypeError, RecursionError):
         pass
     raise LibraryError("the cursor is not one of this query", "begin again without a cursor")
+
+
+TRIGRAM = 3
+"""Characters of what the index holds."""
+COMMON = 2000
+"""Matches from which on words are looked for clip by clip, in the wanted order, instead of all at once."""
+BEGINNINGS = 400
+"""A short word that begins more trigrams than this is looked for clip by clip."""
+
+
+@dataclass(frozen=True)
+class TextMatch:
+    """Words, as they are looked for."""
+
+    match: str
+    """What the index is asked for; empty for nothing."""
+    rest: tuple[str, ...]
+    """Words that the index is not asked for: they are looked for in the texts."""
+    words: tuple[str, ...]
+    """All words."""
+    nowhere: bool
+    """Whether one of them stands in no text."""
+
+
+def split(text: str) -> list[str]:
+    """Cut what was searched for into folded words; what stands in double quotes stays together."""
+    parts = fold(text).split('"')
+    found = [word for number, part in enumerate(parts) for word in ([part.strip()] if number % 2 else part.split())]
+    return list(dict.fromkeys(word for word in found if word))
+
+
+def seek(connection: sqlite3.Connection, text: str) -> TextMatch:
+    """Return words as the index can be asked for them."""
+    words = split(text)
+    asked: list[str] = []
+    rest: list[str] = []
+    for word in words:
+        terms = [word] if len(word) >= TRIGRAM else _beginning(connection, word)
+        if not terms:
+            return TextMatch("", (), tuple(words), nowhere=True)
+        if len(terms) > BEGINNINGS:
+            rest.append(word)
+        else:
+            asked.append("(" + " OR ".join(_quoted(term) for term in terms) + ")")
+    return TextMatch(" AND ".join(asked), tuple(rest), tuple(words), nowhere=False)
+
+
+def _beginning(connection: sqlite3.Connection, word: str) -> list[str]:
+    """Return the trigrams that begin with a short word; one more than `BEGINNINGS` at most."""
+    rows = connection.execute(
+        "SELECT term FROM trigrams WHERE term >= ? AND term < ? LIMIT ?", (word, word + "\U0010ffff", BEGINNINGS + 1)
+    )
+    return [row["term"] for row in rows]
+
+
+def _quoted(term: str) -> str:
+    return '"' + term.replace('"', '""') + '"'
+
+
+def text_conditions(connection: sqlite3.Connection, text: str, *, all_at_once: bool) -> tuple[list[str], list[Any]]:
+    """Return words as SQL conditions on `clips AS c`, and their values.
+
+    Args:
+        connection: to the library.
+        text: what was searched for.
+        all_at_once: all matches are wanted, and not the first ones in an order.
+    """
+    sought = seek(connection, text)
+    if sought.nowhere:
+        return ["0"], []
+    said: list[str] = []
+    values: list[Any] = []
+    walked = sought.words
+    if sought.match:
+        few = "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)"
+        if all_at_once or connection.execute(few, (sought.match, COMMON)).fetchone()[0] < COMMON:
+            said, values = ["c.id IN (SELECT rowid FROM words WHERE words MATCH ?)"], [sought.match]
+            walked = sought.rest
+    if walked:
+        holds = " AND ".join("instr(t.body, ?) > 0" for _ in walked)
+        said.append(f"EXISTS (SELECT 1 FROM texts t WHERE t.clip = c.id AND {holds})")
+    return said, [*values, *walked]

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from footage.library.database import Database
-from footage.library.entries import LONGEST_TEXT, Entry, plain
-from footage.library.holding import Holding
+from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
+from footage.library.storage import Database, Storage
 
 DEEPEST = 20
 """Generations of parents that are followed."""
@@ -40,7 +39,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class Relation:
+class Ancestor:
     """A clip, or a file that is not in the library, that stands in relation to another."""
 
     relation: str
@@ -57,13 +56,13 @@ class Relation:
 class Provenance:
     """Where a clip comes from."""
 
-    entry: Entry
+    entry: ClipEntry
     """The clip."""
     model: ModelCard | None
     """The model that made it, with the data set that it learned from; None where none did."""
-    parents: tuple[Relation, ...]
+    parents: tuple[Ancestor, ...]
     """What it was made from."""
-    children: tuple[Entry, ...]
+    children: tuple[ClipEntry, ...]
     """The clips of the library that were made from it."""
 
 
@@ -112,22 +111,22 @@ def _card(row: sqlite3.Row) -> ModelCard:
     return ModelCard(**{**values, "details": json.loads(row["details"])})
 
 
-def provenance(holding: Holding, entry: Entry, deep: int = DEEPEST) -> Provenance:
+def provenance(storage: Storage, entry: ClipEntry, deep: int = DEEPEST) -> Provenance:
     """Return where a clip comes from; see `Library.provenance`."""
-    with holding.database.read() as connection:
+    with storage.database.read() as connection:
         row = connection.execute(f"SELECT {_COLUMNS} FROM models WHERE digest = ?", (entry.weights,)).fetchone()
         named = connection.execute(
             "SELECT p.relation, p.digest, p.name, c.id FROM parents p LEFT JOIN clips c ON c.digest = p.digest "
             "WHERE p.clip = ? ORDER BY p.relation, p.digest",
             (entry.id,),
         ).fetchall()
-        above = {found.id: found for found in holding.entries(connection, [r["id"] for r in named if r["id"]])}
+        above = {found.id: found for found in storage.entries(connection, [r["id"] for r in named if r["id"]])}
         below = connection.execute("SELECT DISTINCT clip FROM parents WHERE digest = ? ORDER BY clip", (entry.digest,))
-        children = holding.entries(connection, [found[0] for found in below])
+        children = storage.entries(connection, [found[0] for found in below])
     relations = []
     for parent in named:
         found = above.get(parent["id"]) if deep > 0 and parent["id"] != entry.id else None
-        further = None if found is None else provenance(holding, found, deep - 1)
-        relations.append(Relation(parent["relation"], parent["digest"], parent["name"], further))
+        further = None if found is None else provenance(storage, found, deep - 1)
+        relations.append(Ancestor(parent["relation"], parent["digest"], parent["name"], further))
     model = None if row is None else _card(row)
     return Provenance(entry, model, tuple(relations), tuple(c for c in children if c.id != entry.id))

@@ -13,11 +13,10 @@ import numpy as np
 
 from footage import files
 from footage.errors import FootageError
-from footage.library import adding, edits, intake, look
-from footage.library.adding import Known
-from footage.library.entries import Entry
-from footage.library.holding import Holding
-from footage.library.vault import PICTURES, STALE, SUFFIXES
+from footage.library import additions, edits, similarity
+from footage.library.additions import ClipDetails
+from footage.library.entries import ClipEntry
+from footage.library.storage import PICTURE_SUFFIXES, STALE, VIDEO_SUFFIXES, Storage
 from footage.media.thumbnails import read_thumbnails
 
 BATCH = 200
@@ -27,7 +26,7 @@ ASIDE = "aside"
 
 
 @dataclass(frozen=True)
-class Verification:
+class VerificationReport:
     """What was found, and what became of it. Clips are given by their numbers, files by their paths in the library."""
 
     clips: int
@@ -59,7 +58,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectionReport:
     """What was removed."""
 
     purged: int
@@ -85,68 +84,68 @@ class _Found:
     unfound: list[int] = field(default_factory=list)
 
 
-def verify(holding: Holding, *, repair: bool, quick: bool) -> Verification:
+def verify(storage: Storage, *, repair: bool, quick: bool) -> VerificationReport:
     """Compare the tables with the files; see `Library.verify`."""
-    faults = holding.database.faults()
+    faults = storage.database.faults()
     if faults and repair:
-        with holding.database.write() as connection:
+        with storage.database.write() as connection:
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             connection.execute("REINDEX")
     seen = _Found()
-    for entry in _all(holding):
+    for entry in _all(storage):
         seen.clips += 1
-        if _verify_file(holding, entry, seen, repair=repair, quick=quick):
-            _verify_pictures(holding, entry, seen, repair=repair)
-    with holding.database.read() as connection:
+        if _verify_file(storage, entry, seen, repair=repair, quick=quick):
+            _verify_pictures(storage, entry, seen, repair=repair)
+    with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE id NOT IN (SELECT clip FROM texts)").fetchall()
     seen.unfound = [row["id"] for row in rows]
     if repair and seen.unfound:
-        with holding.database.write() as connection:
+        with storage.database.write() as connection:
             edits.index(connection, seen.unfound)
-    _verify_orphans(holding, seen, repair=repair)
+    _verify_orphans(storage, seen, repair=repair)
     lists = {name: tuple(value) for name, value in vars(seen).items() if name != "clips"}
-    return Verification(clips=seen.clips, faults=tuple(faults), **lists)
+    return VerificationReport(clips=seen.clips, faults=tuple(faults), **lists)
 
 
-def _all(holding: Holding) -> Iterator[Entry]:
+def _all(storage: Storage) -> Iterator[ClipEntry]:
     """Yield every clip, those of the bin too, a few at a time."""
     last = 0
     while True:
-        with holding.database.read() as connection:
+        with storage.database.read() as connection:
             rows = connection.execute("SELECT id FROM clips WHERE id > ? ORDER BY id LIMIT ?", (last, BATCH)).fetchall()
-            entries = holding.entries(connection, [row["id"] for row in rows])
+            entries = storage.entries(connection, [row["id"] for row in rows])
         if not entries:
             return
         yield from entries
         last = entries[-1].id
 
 
-def _verify_file(holding: Holding, entry: Entry, seen: _Found, *, repair: bool, quick: bool) -> bool:
+def _verify_file(storage: Storage, entry: ClipEntry, seen: _Found, *, repair: bool, quick: bool) -> bool:
     """Look at a clip's file; return whether it is there and what was added."""
-    path = holding.vault.path(entry.digest, entry.suffix)
-    there = holding.vault.inside(path)
+    path = storage.file_store.path(entry.digest, entry.suffix)
+    there = storage.file_store.inside(path)
     sound = there and path.stat().st_size == entry.bytes and (quick or files.file_digest(path) == entry.digest)
     if not there:
         seen.missing.append(entry.id)
         if repair and path.is_symlink():
-            _set_aside(holding, path)
+            _set_aside(storage, path)
     elif not sound:
         seen.changed.append(entry.id)
     elif entry.missing:
         seen.found.append(entry.id)
     if repair and entry.missing == sound:
-        with holding.database.write() as connection:
+        with storage.database.write() as connection:
             connection.execute("UPDATE clips SET missing = ? WHERE id = ?", (int(not sound), entry.id))
     if repair and there and not sound:
         with contextlib.suppress(FileNotFoundError):
-            _adopt(holding, path, f"{entry.title} (changed)", seen)
+            _adopt(storage, path, f"{entry.title} (changed)", seen)
     return sound
 
 
-def _verify_pictures(holding: Holding, entry: Entry, seen: _Found, *, repair: bool) -> None:
+def _verify_pictures(storage: Storage, entry: ClipEntry, seen: _Found, *, repair: bool) -> None:
     """Look at the pictures and the vector of a clip whose file is sound."""
-    drawn = all(_is_webp(holding, path) for path in _pictures(holding, entry))
-    vectors = holding.vectors(look.KIND)
+    drawn = all(_is_webp(storage, path) for path in _pictures(storage, entry))
+    vectors = storage.vectors(similarity.APPEARANCE)
     placed = not vectors.lacking([entry.id])
     if not drawn:
         seen.pictures.append(entry.id)
@@ -154,24 +153,24 @@ def _verify_pictures(holding: Holding, entry: Entry, seen: _Found, *, repair: bo
         seen.vectors.append(entry.id)
     if not repair or (drawn and placed):
         return
-    known = read_thumbnails(holding.vault.path(entry.digest, entry.suffix))
+    known = read_thumbnails(storage.file_store.path(entry.digest, entry.suffix))
     if not drawn:
-        for path in _pictures(holding, entry):
+        for path in _pictures(storage, entry):
             if path.is_symlink():
                 path.unlink()
-        intake.draw(holding.vault, entry.digest, known)
+        storage.file_store.draw(entry.digest, known)
     if not placed:
-        with holding.database.write():
-            vectors.put({entry.id: look.look(known)})
+        with storage.database.write():
+            vectors.put({entry.id: similarity.appearance(known)})
 
 
-def _pictures(holding: Holding, entry: Entry) -> tuple[Path, Path]:
-    return holding.vault.thumbnail(entry.digest), holding.vault.preview(entry.digest)
+def _pictures(storage: Storage, entry: ClipEntry) -> tuple[Path, Path]:
+    return storage.file_store.thumbnail(entry.digest), storage.file_store.preview(entry.digest)
 
 
-def _is_webp(holding: Holding, path: Path) -> bool:
+def _is_webp(storage: Storage, path: Path) -> bool:
     """Whether a file is there and as long as its header says (RIFF container, Google's WebP specification)."""
-    if not holding.vault.inside(path):
+    if not storage.file_store.inside(path):
         return False
     with open(path, "rb") as handle:
         head = handle.read(12)
@@ -179,27 +178,27 @@ def _is_webp(holding: Holding, path: Path) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP" and size == path.stat().st_size
 
 
-def _verify_orphans(holding: Holding, seen: _Found, *, repair: bool) -> None:
+def _verify_orphans(storage: Storage, seen: _Found, *, repair: bool) -> None:
     """Look for files that no clip names; make clips of those that can be one."""
-    with holding.database.read() as connection:
+    with storage.database.read() as connection:
         named = {(row["digest"], row["suffix"]) for row in connection.execute("SELECT digest, suffix FROM clips")}
-    lost = [path for digest, suffix, path in holding.vault.stored() if (digest, suffix) not in named]
-    for path in [*lost, *holding.vault.strangers()]:
-        seen.orphans.append(path.relative_to(holding.folder).as_posix())
+    lost = [path for digest, suffix, path in storage.file_store.stored() if (digest, suffix) not in named]
+    for path in [*lost, *storage.file_store.strangers()]:
+        seen.orphans.append(path.relative_to(storage.folder).as_posix())
         if repair:
             with contextlib.suppress(FileNotFoundError):
-                _adopt(holding, path, path.stem, seen)
+                _adopt(storage, path, path.stem, seen)
 
 
-def _adopt(holding: Holding, path: Path, title: str, seen: _Found) -> None:
+def _adopt(storage: Storage, path: Path, title: str, seen: _Found) -> None:
     """Make a clip of a file that lies in the library under a name that is not its own; else put it aside."""
     suffix = path.suffix.lower().removeprefix(".")
-    moved = _set_aside(holding, path)
-    if moved.is_symlink() or not moved.is_file() or suffix not in SUFFIXES | PICTURES:
+    moved = _set_aside(storage, path)
+    if moved.is_symlink() or not moved.is_file() or suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
         return
     try:
         short = title[:12] if len(title) == 64 else title
-        entry, new = adding.add(holding, moved, Known(title=f"found {short}", source=""))
+        entry, new = additions.add(storage, moved, ClipDetails(title=f"found {short}", source=""))
     except FootageError:
         return
     if new:
@@ -207,9 +206,9 @@ def _adopt(holding: Holding, path: Path, title: str, seen: _Found) -> None:
     moved.unlink()
 
 
-def _set_aside(holding: Holding, path: Path) -> Path:
+def _set_aside(storage: Storage, path: Path) -> Path:
     """Move something out of the way, whatever it is; return where it is now."""
-    aside = holding.folder / ASIDE
+    aside = storage.folder / ASIDE
     aside.mkdir(exist_ok=True)
     target = aside / path.name
     number = 1
@@ -221,58 +220,58 @@ def _set_aside(holding: Holding, path: Path) -> Path:
 
 
 def collect(
-    holding: Holding,
+    storage: Storage,
     *,
     chosen: Sequence[int] | None = None,
     purge: bool = False,
     older: float = 0.0,
     sweep: bool = False,
-) -> Collected:
+) -> CollectionReport:
     """Remove clips of the bin for good, and, to sweep, files that no clip needs; see `Library.gc`."""
-    purged = _purge(holding, chosen, time.time() - older) if purge else 0
+    purged = _purge(storage, chosen, time.time() - older) if purge else 0
     if not sweep:
-        return Collected(purged, 0, 0)
-    count, size = holding.vault.sweep(), 0
+        return CollectionReport(purged, 0, 0)
+    count, size = storage.file_store.sweep(), 0
     old = time.time() - STALE
-    for digest, suffix, path in holding.vault.stored():
+    for digest, suffix, path in storage.file_store.stored():
         if path.lstat().st_mtime < old:
-            with holding.database.write() as connection:  # nobody adds a clip meanwhile
+            with storage.database.write() as connection:  # nobody adds a clip meanwhile
                 row = connection.execute("SELECT suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
                 if row is None or row["suffix"] != suffix:
                     size += path.lstat().st_size
                     count += 1
                     path.unlink()
-    with holding.database.read() as connection:
+    with storage.database.read() as connection:
         named = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
-    for digest, path in holding.vault.drawn():
+    for digest, path in storage.file_store.drawn():
         if digest not in named and path.lstat().st_mtime < old:
             size += path.lstat().st_size
             count += 1
             path.unlink(missing_ok=True)
-    holding.database.maintain()
-    return Collected(purged, count, size)
+    storage.database.maintain()
+    return CollectionReport(purged, count, size)
 
 
-def _purge(holding: Holding, chosen: Sequence[int] | None, before: float) -> int:
+def _purge(storage: Storage, chosen: Sequence[int] | None, before: float) -> int:
     """Remove clips that lie in the bin since before a time: file, pictures, vectors, rows."""
-    with holding.database.read() as connection:
+    with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE deleted IS NOT NULL AND deleted <= ?", (before,))
         wanted = None if chosen is None else set(chosen)
         binned = [row["id"] for row in rows if wanted is None or row["id"] in wanted]
-        kinds = [look.KIND, *(row["kind"] for row in connection.execute("SELECT kind FROM embeddings"))]
+        kinds = [similarity.APPEARANCE, *(row["kind"] for row in connection.execute("SELECT kind FROM embeddings"))]
     purged = 0
     for first in range(0, len(binned), BATCH):
-        with holding.database.write() as connection:
-            entries = holding.entries(connection, binned[first : first + BATCH])
+        with storage.database.write() as connection:
+            entries = storage.entries(connection, binned[first : first + BATCH])
             gone = [entry for entry in entries if entry.deleted is not None]  # none came back meanwhile
             for kind in kinds:
-                vectors = holding.vectors(kind)
+                vectors = storage.vectors(kind)
                 there = len(vectors.matrix())
                 zeros = np.zeros(vectors.width, dtype=np.float32)
                 vectors.put({entry.id: zeros for entry in gone if entry.id < there})
             for entry in gone:
                 # The file first: a clip of the bin without its file does no harm, a file without its clip comes back.
-                holding.vault.remove(entry.digest, entry.suffix)
+                storage.file_store.remove(entry.digest, entry.suffix)
                 connection.execute("DELETE FROM clips WHERE id = ?", (entry.id,))
             connection.execute(
                 "DELETE FROM history WHERE id NOT IN (SELECT entry FROM changes) "

@@ -1,9 +1,10 @@
-"""Taking clips into the library: first the file, whole and flushed; then, in one transaction, what is known of it."""
+"""Taking clips into a library: first the file, whole and flushed; then, in one transaction, what is known of it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,9 @@ from typing import IO, Any
 
 from footage import files
 from footage.errors import LibraryError, MediaError
-from footage.library import edits, intake, look
-from footage.library.entries import LONGEST_TEXT, Entry, plain
-from footage.library.holding import Holding
-from footage.library.intake import Origin
+from footage.library import edits, similarity
+from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
+from footage.library.storage import Storage
 from footage.media.encode import read_metadata, write_clip
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
@@ -40,7 +40,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Known:
+class ClipDetails:
     """What is known of a clip beside what its file says; what is given here goes before that."""
 
     title: str | None = None
@@ -71,66 +71,66 @@ class Known:
     """What is to be taken for the metadata in the file; None to read that."""
 
 
-def add(holding: Holding, path: Path, known: Known, most: int | None = None) -> tuple[Entry, bool]:
+def add(storage: Storage, path: Path, known: ClipDetails, most: int | None = None) -> tuple[ClipEntry, bool]:
     """Take a file into the library; see `Library.add`. Return its entry, and whether it is new."""
     known = _checked(known)
     if path.is_dir():
-        return _add_folder(holding, path, known)
+        return _add_folder(storage, path, known)
     suffix = path.suffix.lower().removeprefix(".")
     try:
         if (size := path.stat().st_size) > (most or size):
             raise MediaError(f'"{path}" has {size:,} bytes, more than {most:,}', "give a smaller one")
-        if (found := _there(holding, files.file_digest(path))) is not None:
+        if (found := _there(storage, files.file_digest(path))) is not None:
             return found, False
-        return take(holding, lambda: open(path, "rb"), suffix, _named(path, known), most)
+        return take(storage, lambda: open(path, "rb"), suffix, _named(path, known), most)
     except OSError as error:
         raise MediaError(f'"{path}" cannot be read ({error.strerror or error})', "give a video or a picture") from error
 
 
 def take(
-    holding: Holding, opener: Callable[[], IO[bytes]], suffix: str, known: Known, most: int | None = None
-) -> tuple[Entry, bool]:
+    storage: Storage, opener: Callable[[], IO[bytes]], suffix: str, known: ClipDetails, most: int | None = None
+) -> tuple[ClipEntry, bool]:
     """Take in what a stream holds, which `opener` begins; `known` has title and source."""
     known = _checked(known)
     for _ in range(ATTEMPTS):
         with opener() as opened:
-            digest, stored = holding.vault.put(opened, suffix, most)
-        entry = _file(holding, digest, suffix, stored, known)
+            digest, stored = storage.file_store.put(opened, suffix, most)
+        entry = _file(storage, digest, suffix, stored, known)
         if entry is not None:
             return entry
     raise LibraryError(f'"{known.title}" was removed from the library while it was added', "add it again")
 
 
-def _add_folder(holding: Holding, path: Path, known: Known) -> tuple[Entry, bool]:
+def _add_folder(storage: Storage, path: Path, known: ClipDetails) -> tuple[ClipEntry, bool]:
     """Take a folder of pictures in as one video."""
     pictures = Footage(path)
     height, width = pictures.size()
     fps = known.fps or FRAMES_FPS
-    scratch = holding.vault.scratch("mp4")
+    scratch = storage.file_store.scratch("mp4")
     try:
         metadata = read_metadata(path)
         chunks = pictures.chunks(height=height, width=width, channels=3, fps=fps)
         write_clip(scratch, chunks, fps=fps, metadata=metadata)
-        return add(holding, scratch, _named(path, known))
+        return add(storage, scratch, _named(path, known))
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _named(path: Path, known: Known) -> Known:
+def _named(path: Path, known: ClipDetails) -> ClipDetails:
     """Fill in what the path says."""
     title = plain(path.stem) if known.title is None else known.title
     source = plain(str(path.absolute()), LONGEST_TEXT) if known.source is None else known.source
-    return Known(**{**vars(known), "title": title or "untitled", "source": source})
+    return ClipDetails(**{**vars(known), "title": title or "untitled", "source": source})
 
 
-def _checked(known: Known) -> Known:
+def _checked(known: ClipDetails) -> ClipDetails:
     """Refuse what the tables would refuse, and make texts plain."""
     texts = {
         name: edits.checked(name, value) for name in ("title", "prompt", "label") if (value := getattr(known, name))
     }
     rest = {name: edits.checked(name, getattr(known, name)) for name in ("notes", "tags", "stars", "verdict")}
     source = None if known.source is None else plain(known.source, LONGEST_TEXT)
-    return Known(
+    return ClipDetails(
         **{
             **vars(known),
             **texts,
@@ -156,72 +156,80 @@ def figures(metrics: Mapping[str, float]) -> dict[str, float]:
     return dict(metrics)
 
 
-def _there(holding: Holding, digest: str) -> Entry | None:
+def _there(storage: Storage, digest: str) -> ClipEntry | None:
     """Return the clip of this content whose file is there; it comes back from the bin."""
-    with holding.database.read() as connection:
+    with storage.database.read() as connection:
         row = connection.execute("SELECT id, deleted FROM clips WHERE digest = ?", (digest,)).fetchone()
-        found = None if row is None else holding.entry(connection, row["id"])
-    if found is None or not holding.vault.inside(holding.vault.path(found.digest, found.suffix)):
+        found = None if row is None else storage.entry(connection, row["id"])
+    if found is None or not storage.file_store.inside(storage.file_store.path(found.digest, found.suffix)):
         return None
     if found.deleted is None and not found.missing:
         return found
-    with holding.database.write() as connection:
-        return _returned(holding, connection, found.id)
+    with storage.database.write() as connection:
+        return _returned(storage, connection, found.id)
 
 
-def _returned(holding: Holding, connection: sqlite3.Connection, clip: int) -> Entry:
+def _returned(storage: Storage, connection: sqlite3.Connection, clip: int) -> ClipEntry:
     """Bring a clip back whose file was added again."""
     connection.execute("UPDATE clips SET missing = 0 WHERE id = ?", (clip,))
     edits.apply(connection, "added again", [(clip, "deleted", None)])
-    return holding.entry(connection, clip)
+    return storage.entry(connection, clip)
 
 
-def _file(holding: Holding, digest: str, suffix: str, stored: Path, known: Known) -> tuple[Entry, bool] | None:
+def _file(
+    storage: Storage, digest: str, suffix: str, stored: Path, known: ClipDetails
+) -> tuple[ClipEntry, bool] | None:
     """Look at a stored file and make its row; None where another process has removed the file meanwhile."""
     try:
         seen = read_thumbnails(stored)
-        intake.draw(holding.vault, digest, seen)
+        storage.file_store.draw(digest, seen)
     except MediaError:
-        discard(holding, digest, suffix)
+        discard(storage, digest, suffix)
         raise
     except FileNotFoundError:
         return None
     try:
-        return _enter(holding, digest, suffix, stored, known, seen)
+        return _enter(storage, digest, suffix, stored, known, seen)
     except LibraryError:
         with contextlib.suppress(LibraryError):  # the disk is full, maybe; an orphan does no harm
-            discard(holding, digest, suffix)
+            discard(storage, digest, suffix)
         raise
 
 
 def _enter(
-    holding: Holding, digest: str, suffix: str, stored: Path, known: Known, seen: Thumbnails
-) -> tuple[Entry, bool] | None:
+    storage: Storage, digest: str, suffix: str, stored: Path, known: ClipDetails, seen: Thumbnails
+) -> tuple[ClipEntry, bool] | None:
     """Make the row of a file that was looked at."""
-    origin = intake.origin(stored) if known.made is None else intake.origin_of(known.made)
-    vectors, vector = holding.vectors(look.KIND), look.look(seen)
-    with holding.database.write() as connection:
-        if not holding.vault.inside(stored):
+    origin = read_generation_metadata(stored) if known.made is None else generation_metadata(known.made)
+    vectors, vector = storage.vectors(similarity.APPEARANCE), similarity.appearance(seen)
+    with storage.database.write() as connection:
+        if not storage.file_store.inside(stored):
             return None
         row = connection.execute("SELECT id, suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
         if row is not None:  # another was quicker, or the file had been missing
             if row["suffix"] != suffix:
-                stored.replace(holding.vault.path(digest, row["suffix"]))
-            return _returned(holding, connection, row["id"]), False
+                stored.replace(storage.file_store.path(digest, row["suffix"]))
+            return _returned(storage, connection, row["id"]), False
         number = _insert(connection, digest, suffix, stored.stat().st_size, seen, origin, known)
         vectors.put({number: vector})
-        return holding.entry(connection, number), True
+        return storage.entry(connection, number), True
 
 
-def discard(holding: Holding, digest: str, suffix: str) -> None:
+def discard(storage: Storage, digest: str, suffix: str) -> None:
     """Remove a stored file that no row names."""
-    with holding.database.write() as connection:
+    with storage.database.write() as connection:
         if connection.execute("SELECT 1 FROM clips WHERE digest = ?", (digest,)).fetchone() is None:
-            holding.vault.remove(digest, suffix)
+            storage.file_store.remove(digest, suffix)
 
 
 def _insert(
-    connection: sqlite3.Connection, digest: str, suffix: str, size: int, seen: Thumbnails, origin: Origin, known: Known
+    connection: sqlite3.Connection,
+    digest: str,
+    suffix: str,
+    size: int,
+    seen: Thumbnails,
+    origin: GenerationMetadata,
+    known: ClipDetails,
 ) -> int:
     """Make a clip's rows; return its number."""
     now = time.time()
@@ -274,3 +282,54 @@ def relate(connection: sqlite3.Connection, clip: int, parents: Sequence[Parent])
 def _json(value: dict[str, Any]) -> str:
     """Return plain values as JSON that SQLite reads: no NaN, nothing that is not JSON."""
     return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda _: None), ensure_ascii=False)
+
+
+OWN = {"model", "weights_sha256", "seed", "label", "made_with", "prompt"}
+"""What stands in a file's metadata and has a column of its own; the rest is settings."""
+
+
+@dataclass(frozen=True)
+class GenerationMetadata:
+    """What a file says of how it was made; empty for one that footage did not write."""
+
+    made_with: str
+    """Program and version; empty for a foreign file."""
+    model: str | None
+    """Name of the model."""
+    weights: str | None
+    """SHA-256 of its weights."""
+    seed: int | None
+    """Seed."""
+    label: str | None
+    """Class or mixture."""
+    prompt: str
+    """Caption."""
+    settings: dict[str, Any]
+    """Everything else that it was made with."""
+
+
+def read_generation_metadata(path: Path) -> GenerationMetadata:
+    """Read what `footage.media.encode.write_clip` wrote into a file."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(Exception):  # whatever a foreign file holds, it only lacks metadata then
+        found = read_metadata(path)
+    return generation_metadata(found)
+
+
+def generation_metadata(found: Mapping[str, Any]) -> GenerationMetadata:
+    """Read metadata that may come from anybody: wrong types are left out, text is made plain."""
+    made_with = found.get("made_with")
+    if not (isinstance(made_with, str) and made_with.startswith("footage ")):
+        return GenerationMetadata("", None, None, None, None, "", {})
+    seed = found.get("seed")
+    weights = found.get("weights_sha256")
+    whole = isinstance(seed, int) and not isinstance(seed, bool) and -(2**63) <= seed < 2**63
+    return GenerationMetadata(
+        plain(made_with),
+        plain(found["model"]) if isinstance(found.get("model"), str) else None,
+        weights if isinstance(weights, str) and re.fullmatch(r"[0-9a-f]{64}", weights) else None,
+        seed if whole else None,
+        plain(found["label"]) if isinstance(found.get("label"), str) else None,
+        plain(found.get("prompt", ""), LONGEST_TEXT, lines=True),
+        {plain(key): value for key, value in found.items() if key not in OWN or (key == "seed" and not whole)},
+    )

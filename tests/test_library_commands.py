@@ -11,10 +11,10 @@ import pytest
 from footage import commands
 from footage.commands import main as cli
 from footage.library.library import Library
-from footage.library.search import Filters
+from footage.library.query import Filters
 from tests.clips import moving, write
+from tests.libraries import filled, save_clip
 from tests.models import save_tiny_model
-from tests.shelves import filled, save_clip
 
 
 def run(*words: object) -> int:

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from footage.library.library import Library
-from footage.library.search import Filters
-from tests.shelves import filled, save_clip
+from footage.library.query import Filters
+from tests.libraries import filled, save_clip
 
 
 def _age(library: Library) -> None:
@@ -55,7 +55,7 @@ def test_orphans_are_adopted_and_strangers_put_aside(tmp_path: Path) -> None:
     library = filled(tmp_path, 1)
     orphan = save_clip(tmp_path / "orphan.mp4", 5, seed=12)
     with open(orphan, "rb") as opened:
-        library._holding.vault.put(opened, "mp4")
+        library._storage.file_store.put(opened, "mp4")
     shutil.copy(save_clip(tmp_path / "named.mp4", 6), library.folder / "files" / "holiday.mp4")
     (library.folder / "files" / "notes.txt").write_text("mine")
     (library.folder / "files" / "00").mkdir(exist_ok=True)
@@ -72,13 +72,13 @@ def test_pictures_vectors_and_words_are_made_again(tmp_path: Path) -> None:
     library = filled(tmp_path, 4)
     library.thumbnail(1).unlink()
     library.preview(2).write_bytes(library.preview(2).read_bytes()[:100])
-    before = library._holding.vectors().get(3)
-    library._holding.vectors().path.unlink()
+    before = library._storage.vectors().get(3)
+    library._storage.vectors().path.unlink()
     with library._database.write() as connection:
         connection.execute("DELETE FROM texts WHERE clip = 4")
     seen = library.verify()
     assert seen.pictures == (1, 2) and seen.vectors == (1, 2, 3, 4) and seen.unfound == (4,)
-    after = library._holding.vectors().get(3)
+    after = library._storage.vectors().get(3)
     assert before is not None and after is not None and (before == after).all()
     assert library.verify().sound and library.count(text="clip") == 4
     shutil.rmtree(library.folder / "pictures")
@@ -104,7 +104,7 @@ def test_the_bin_is_emptied_for_good(tmp_path: Path) -> None:
     assert library.purge([4]) == 0 and library.count() == 2  # not in the bin
     assert library.purge([1]) == 1 and not any(path.exists() for path in paths)
     assert library.purge() == 1 and library.count(Filters(bin=True)) == 0
-    assert library.ratings.all() == [] and library._holding.vectors().get(1) is None
+    assert library.ratings.all() == [] and library._storage.vectors().get(1) is None
     assert library.verify().sound and [e.id for e, _ in library.similar(3)] == [4]
     while library.undo():
         pass  # what is gone stays gone, and nothing fails
@@ -118,10 +118,10 @@ def test_gc_removes_what_no_clip_needs_and_no_more(tmp_path: Path) -> None:
     library = filled(tmp_path, 3)
     library.remove([1])
     with open(save_clip(tmp_path / "orphan.mp4", 5), "rb") as opened:
-        digest, path = library._holding.vault.put(opened, "mp4")
-    half = library._holding.vault.scratch("mp4")
+        digest, path = library._storage.file_store.put(opened, "mp4")
+    half = library._storage.file_store.scratch("mp4")
     half.write_bytes(b"half")
-    drawing = library._holding.vault.thumbnail("0" * 64)
+    drawing = library._storage.file_store.thumbnail("0" * 64)
     drawing.parent.mkdir(exist_ok=True)
     drawing.write_bytes(b"x")
     assert library.gc().files == 0 and half.exists()  # somebody may be at work on them

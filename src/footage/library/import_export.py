@@ -1,0 +1,516 @@
+"""Giving clips out as folders, zip files, tables and edit lists; taking zip files in, from anywhere."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import io
+import json
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal, TextIO, cast
+
+from footage import __version__, files
+from footage.errors import LibraryError, MediaError, nearest
+from footage.library import additions, edits, provenance
+from footage.library.additions import ClipDetails, Parent
+from footage.library.albums import Albums
+from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
+from footage.library.provenance import ModelCard
+from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES, DiskFull, Storage
+
+TABLE, SHEET = "library.json", "clips.csv"
+"""What lies beside exported clips: everything that is known of them, and the same for a spreadsheet."""
+FORMAT = "footage library export"
+"""First value of the table."""
+SCHEMA = 1
+"""Version of the table. A higher number than ours is refused."""
+BATCH = 500
+"""Clips that are looked up at once."""
+LONGEST_NAME = 80
+"""Characters of a file's name."""
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+"""Names that Windows keeps to itself."""
+
+Named = tuple[ClipEntry, str, Path]
+"""A clip, the name of its copy (empty where its file is gone), and its file."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How clips are written out."""
+
+    names: Literal["title", "digest"] = "title"
+    """What files are named after."""
+    media: Literal["copy", "none"] = "copy"
+    """Whether an edit list gets copies of the clips in a folder beside it, or points into the library."""
+    fps: float | None = None
+    """Rate of an edit list's timeline; None for that of most of its clips."""
+
+
+def export(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
+    """Write clips out; see `Library.export`."""
+    suffix = to.suffix.lower()
+    if not clips:
+        raise LibraryError("no clip is chosen", "choose some: footage library search")
+    writers: dict[str, Callable[[], list[Path]]] = {
+        "": lambda: _folder(storage, clips, to, how),
+        ".zip": lambda: _zip(storage, clips, to, how),
+        ".csv": lambda: _alone(to, lambda out: _write_sheet(out, _named(storage, clips, how), storage), "utf-8-sig"),
+        ".json": lambda: _alone(to, lambda out: _write_table(out, _named(storage, clips, how), storage), "utf-8"),
+        **{ending: lambda: _edit_list(storage, clips, to, how) for ending in ADAPTERS},
+    }
+    if suffix not in writers or (to.is_dir() and suffix):
+        raise LibraryError(
+            f'"{to.name}" has no ending that clips are exported as', nearest(suffix, filter(None, writers))
+        )
+    try:
+        return writers[suffix]()
+    except OSError as error:
+        if error.errno in files.DISK_FAULTS:
+            raise LibraryError(
+                f'the disk is full, "{to}" was not written', "free some space and do it again"
+            ) from error
+        raise
+
+
+def _named(storage: Storage, clips: Sequence[int], how: ExportOptions) -> Iterator[Named]:
+    """Yield the clips, each with a name that no other one has, upper and lower case being the same."""
+    taken: dict[str, int] = {}
+    for first in range(0, len(clips), BATCH):
+        with storage.database.read() as connection:
+            entries = storage.entries(connection, clips[first : first + BATCH])
+        for entry in entries:
+            stored = storage.file_store.path(entry.digest, entry.suffix)
+            if not storage.file_store.inside(stored):
+                yield entry, "", stored
+                continue
+            stem = entry.digest if how.names == "digest" else file_name(entry.title)
+            key = stem.casefold()
+            taken[key] = taken.get(key, 0) + 1
+            numbered = stem if taken[key] == 1 else f"{stem}-{taken[key]}"
+            while taken[key] > 1 and numbered.casefold() in taken:
+                taken[key] += 1
+                numbered = f"{stem}-{taken[key]}"
+            taken.setdefault(numbered.casefold(), 1)
+            yield entry, f"{numbered}.{entry.suffix}", stored
+
+
+def file_name(title: str) -> str:
+    """Return a title as a file's name that every system takes, without an ending."""
+    name = re.sub(r"[^\w.(), -]+", "_", title).strip(" ._-")[:LONGEST_NAME].rstrip(" .")
+    while len(name.encode()) > 2 * LONGEST_NAME:
+        name = name[:-1]
+    return f"_{name}" if not name or RESERVED.fullmatch(name) else name
+
+
+def _folder(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
+    """Copy clips into a folder, with tables."""
+    _own(to)
+    written: list[Path] = []
+    for _, name, stored in _named(storage, clips, how):
+        if name:
+            written.append(_copied(stored, to / name))
+    _alone(to / SHEET, lambda out: _write_sheet(out, _named(storage, clips, how), storage), "utf-8-sig")
+    _alone(to / TABLE, lambda out: _write_table(out, _named(storage, clips, how), storage), "utf-8")
+    return [*written, to / SHEET, to / TABLE]
+
+
+def _own(to: Path) -> None:
+    """Refuse a folder that holds something else than an export."""
+    if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / TABLE).is_file())):
+        raise LibraryError(f'"{to}" holds something else than an export', "give a new folder")
+    to.mkdir(parents=True, exist_ok=True)
+
+
+def _copied(stored: Path, to: Path) -> Path:
+    with files.replacing(to) as temporary:
+        shutil.copyfile(stored, temporary)
+    return to
+
+
+def _zip(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
+    """Write clips and tables into a zip file; they are packed already, so that they are only stored."""
+    with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
+        for _, name, stored in _named(storage, clips, how):
+            if name:
+                packed.write(stored, name)
+        for table, write, encoding in ((SHEET, _write_sheet, "utf-8-sig"), (TABLE, _write_table, "utf-8")):
+            info = zipfile.ZipInfo(table)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            raw = packed.open(info, "w", force_zip64=True)
+            with raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as out:
+                write(out, _named(storage, clips, how), storage)
+    return [to]
+
+
+def _alone(to: Path, write: Callable[[TextIO], None], encoding: str) -> list[Path]:
+    """Write a text file atomically."""
+    with files.replacing(to) as temporary, open(temporary, "w", encoding=encoding, newline="") as out:
+        write(out)
+    return [to]
+
+
+def _write_table(out: TextIO, named: Iterator[Named], storage: Storage) -> None:
+    """Write everything that is known of clips as JSON, a clip a line."""
+    head = {"format": FORMAT, "schema": SCHEMA, "made_by": f"footage {__version__}"}
+    out.write(json.dumps(head)[:-1] + ', "clips": [')
+    for number, (entry, name, _) in enumerate(named):
+        out.write((",\n" if number else "\n") + json.dumps(_row(storage, entry, name), ensure_ascii=False))
+    out.write("\n]}\n")
+
+
+def _row(storage: Storage, entry: ClipEntry, name: str) -> dict[str, Any]:
+    """Return everything that is known of a clip as plain values."""
+    with storage.database.read() as connection:
+        albums = connection.execute(
+            "SELECT b.name FROM album_clips a JOIN albums b ON b.id = a.album WHERE a.clip = ? ORDER BY b.name",
+            (entry.id,),
+        ).fetchall()
+        parents = connection.execute(
+            "SELECT digest, relation, name FROM parents WHERE clip = ? ORDER BY digest, relation", (entry.id,)
+        ).fetchall()
+        model = connection.execute(
+            "SELECT digest, name, preset, dataset, dataset_digest, clips_seen FROM models WHERE digest = ?",
+            (entry.weights,),
+        ).fetchone()
+    return {
+        "file": name or None,
+        **dataclasses.asdict(entry),
+        "albums": [row["name"] for row in albums],
+        "parents": [dict(row) for row in parents],
+        "model_card": None if model is None else dict(model),
+    }
+
+
+COLUMNS = (
+    *(
+        "id",
+        "file",
+        "title",
+        "origin",
+        "model",
+        "label",
+        "seed",
+        "prompt",
+        "source",
+        "tags",
+        "stars",
+        "verdict",
+        "notes",
+    ),
+    *("width", "height", "fps", "frames", "seconds", "codec", "bytes", "digest", "settings", "metrics"),
+)
+"""Columns of the spreadsheet."""
+
+
+def _write_sheet(out: TextIO, named: Iterator[Named], storage: Storage) -> None:
+    """Write clips as CSV."""
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for entry, name, _ in named:
+        values = {**dataclasses.asdict(entry), "file": name, "tags": ", ".join(entry.tags)}
+        values |= {key: json.dumps(values[key], ensure_ascii=False) for key in ("settings", "metrics")}
+        writer.writerow([_cell(values[column]) for column in COLUMNS])
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@") else value
+
+
+def _edit_list(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
+    """Write clips one after another on a timeline that cutting programs open."""
+    available()
+    media = to.with_name(f"{to.stem}-media")
+    written: list[Path] = []
+    shots: list[Shot] = []
+    for entry, name, stored in _named(storage, clips, how):
+        if not name:
+            continue
+        if how.media == "copy":
+            media.mkdir(parents=True, exist_ok=True)
+            stored = _copied(stored, media / name)
+            written.append(stored)
+        shots.append(Shot(entry, stored.resolve()))
+    text = edit_list(to.stem, shots, to.suffix.lower(), how.fps)
+    files.write_text(to, text)
+    return [to, *written]
+
+
+ADAPTERS = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}
+"""OpenTimelineIO's adapter for each ending: its own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
+TIMECODES = (24.0, 25.0, 30.0, 50.0, 60.0)
+"""Rates of timelines that count in timecode: a multiple of the clips' own where there is one, else the nearest."""
+STILL_FPS = 25.0
+"""Rate of a timeline that holds pictures only."""
+STILL_SECONDS = 4.0
+"""How long a picture stands."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A clip on the timeline."""
+
+    entry: ClipEntry
+    """The clip."""
+    path: Path
+    """Its file, absolute."""
+
+
+def available() -> Any:
+    """Return the module of OpenTimelineIO.
+
+    Raises:
+        LibraryError: it is not installed.
+    """
+    try:
+        import opentimelineio
+    except (ImportError, OSError, RuntimeError) as error:
+        raise LibraryError(
+            f"edit lists need OpenTimelineIO ({error})", 'install it: pip install "footage[timeline]"'
+        ) from None
+    return opentimelineio
+
+
+def edit_list(name: str, shots: Sequence[Shot], suffix: str, fps: float | None = None) -> str:
+    """Return clips one after another as an edit list.
+
+    Args:
+        name: of the timeline.
+        shots: the clips.
+        suffix: one of `ADAPTERS`.
+        fps: the timeline's rate; None for that of most clips.
+
+    Raises:
+        LibraryError: there are no clips, or OpenTimelineIO or its adapter is not installed or cannot write them.
+    """
+    otio = available()
+    if not shots:
+        raise LibraryError("the files of all these clips are gone", "see: footage library verify")
+    rates = collections.Counter(shot.entry.fps for shot in shots if shot.entry.fps > 0)
+    rate = fps or (rates.most_common(1)[0][0] if rates else STILL_FPS)
+    if suffix in (".edl", ".xml"):  # they count in the frames of a timecode
+        rate = next((usual for usual in TIMECODES if usual % rate == 0), None) or min(
+            TIMECODES, key=lambda usual: abs(usual - rate)
+        )
+    found = otio.schema.Timeline(name=name)
+    track = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video)
+    found.tracks.append(track)
+    for shot in shots:
+        track.append(_clip(otio, shot, rate))
+    if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
+        found, inner = otio.schema.SerializableCollection(name), found
+        found.append(inner)
+    try:
+        return str(otio.adapters.write_to_string(found, adapter_name=ADAPTERS[suffix]))
+    except (otio.exceptions.OTIOError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = f"OpenTimelineIO cannot write {suffix} ({type(error).__name__}: {error})"
+        raise LibraryError(problem, 'try .otio, or install the adapters: pip install "footage[timeline]"') from error
+
+
+def _clip(otio: Any, shot: Shot, rate: float) -> Any:
+    """Return a clip of the timeline: all of it, at the timeline's rate."""
+    entry = shot.entry
+    seconds = entry.seconds or STILL_SECONDS
+    length = otio.opentime.TimeRange(
+        otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(max(1, round(seconds * rate)), rate)
+    )
+    media = otio.schema.ExternalReference(target_url=shot.path.as_uri(), available_range=length)
+    media.name = shot.path.name
+    known = {
+        "id": entry.id,
+        "digest": entry.digest,
+        "model": entry.model or "",
+        "label": entry.label or "",
+        "seed": -1 if entry.seed is None else entry.seed,
+        "stars": entry.stars,
+        "verdict": entry.verdict,
+        "tags": list(entry.tags),
+        "notes": entry.notes,
+    }
+    return otio.schema.Clip(name=entry.title, media_reference=media, source_range=length, metadata={"footage": known})
+
+
+LARGEST_TABLE = 512 * 2**20
+"""Bytes of the table of an export, at most."""
+
+
+@dataclass(frozen=True)
+class UnpackedZip:
+    """What came of a zip file."""
+
+    added: tuple[int, ...]
+    """Clips that are new."""
+    known: tuple[int, ...]
+    """Clips that were there already."""
+    refused: tuple[tuple[str, str], ...]
+    """Files of it that were not taken in, with the reason."""
+
+
+def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> UnpackedZip:
+    """Take in what a zip file holds; see `Library.unpack`."""
+    try:
+        packed = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise MediaError(f'"{path}" is no zip file ({error})', "give a zip file, or clips") from None
+    with packed:
+        inside = packed.infolist()
+        if len(inside) > most_files:
+            raise MediaError(f'"{path}" holds {len(inside):,} files, more than {most_files:,}', "divide it")
+        table = _table(packed)
+        added: list[int] = []
+        known: list[int] = []
+        refused: list[tuple[str, str]] = []
+        budget = _Budget(most_bytes)
+        for info in inside:
+            name = info.filename
+            if info.is_dir() or name in (TABLE, SHEET) or name.startswith("__MACOSX/"):
+                continue
+            try:
+                _sound(info)
+                about = _known(path, name, table.get(name, {}))
+                suffix = PurePosixPath(name).suffix.lower()[1:]
+                entry, new = additions.take(storage, partial(_begin, packed, info, budget), suffix, about)
+            except DiskFull:
+                raise
+            except TooLarge:
+                raise MediaError(f'"{path}" unpacks to more than {most_bytes:,} bytes', "divide it") from None
+            except _FAULTS as error:
+                refused.append((plain(name, LONGEST_TEXT), plain(str(error), LONGEST_TEXT)))
+                continue
+            (added if new else known).append(entry.id)
+            if new:
+                _relate(storage, entry.id, table.get(name, {}))
+    return UnpackedZip(tuple(added), tuple(known), tuple(refused))
+
+
+class TooLarge(MediaError):
+    """More is unpacked than was allowed."""
+
+
+_FAULTS = (MediaError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What reading a damaged or hostile file of a zip raises."""
+
+
+def _sound(info: zipfile.ZipInfo) -> None:
+    """Refuse what is no ordinary clip of a zip."""
+    name, kind = info.filename, info.external_attr >> 16
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
+        raise MediaError("its name leads out of the folder", "pack it again")
+    if stat.S_IFMT(kind) not in (0, stat.S_IFREG):
+        raise MediaError("it is a link, or no ordinary file", "pack it again")
+    if info.flag_bits & 1:
+        raise MediaError("it is encrypted", "pack it again without a password")
+    if PurePosixPath(name).suffix.lower()[1:] not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
+        raise MediaError("it has no ending of a clip", "")
+
+
+@dataclass
+class _Budget:
+    """Bytes that may still be unpacked."""
+
+    left: int
+
+
+class _Counted(io.RawIOBase):
+    """A file inside a zip that is read up to a number of bytes, whatever it says of its size."""
+
+    def __init__(self, source: IO[bytes], budget: _Budget) -> None:
+        self.source, self.budget = source, budget
+
+    def read(self, size: int = -1) -> bytes:
+        """Read some bytes."""
+        block = self.source.read(size)
+        self.budget.left -= len(block)
+        if self.budget.left < 0:
+            raise TooLarge("more bytes than were allowed", "divide it")
+        return block
+
+    def close(self) -> None:
+        """End reading."""
+        self.source.close()
+        super().close()
+
+
+def _begin(packed: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> IO[bytes]:
+    """Begin to read a file inside a zip."""
+    return cast(IO[bytes], _Counted(packed.open(info), budget))
+
+
+def _table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
+    """Return what an export says of its clips, by file name; empty for another zip."""
+    try:
+        with packed.open(TABLE) as raw:
+            value = json.loads(raw.read(LARGEST_TABLE))
+    except (KeyError, ValueError, RecursionError, *_FAULTS):
+        return {}
+    if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("clips"), list):
+        return {}
+    if not isinstance(value.get("schema"), int) or value["schema"] > SCHEMA:
+        raise MediaError(f"its table has format {value.get('schema')}, this footage reads {SCHEMA}", "upgrade footage")
+    return {row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)}
+
+
+def _known(path: Path, name: str, row: Mapping[str, Any]) -> ClipDetails:
+    """Return what is known of a file: what the table says, as far as it is of the right kind."""
+    known: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
+    for field, kind in _KINDS.items():
+        value: Any = row.get(field)
+        fits = type(value) is kind
+        if not fits:
+            continue
+        try:
+            if field == "metrics":
+                additions.figures(value)
+            elif field != "settings" and field != "source":
+                edits.checked(field, value)
+        except (LibraryError, TypeError):
+            continue
+        known[field] = tuple(value) if field == "tags" else value
+    return ClipDetails(**known)
+
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("title", "prompt", "source", "label", "notes", "verdict"), str),
+    "tags": list,
+    "stars": int,
+    "metrics": dict,
+    "settings": dict,
+}
+
+
+def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:
+    """Put a clip into its albums, and remember its parents and its model."""
+    albums, parents, card = row.get("albums"), row.get("parents"), row.get("model_card")
+    for name in albums if isinstance(albums, list) else ():
+        title = plain(name)
+        if title:
+            shelf = Albums(storage.database)
+            found = next((album for album in shelf.all() if album.name == title), None) or shelf.create(title)
+            shelf.put(found.id, [clip])
+    fitting = [
+        Parent(p["digest"], str(p.get("name", "")), str(p.get("relation", "source")))
+        for p in (parents if isinstance(parents, list) else ())
+        if isinstance(p, dict) and provenance.is_digest(p.get("digest"))
+    ]
+    with storage.database.write() as connection:
+        additions.relate(connection, clip, fitting)
+    if isinstance(card, dict) and provenance.is_digest(card.get("digest")):
+        texts = {key: card[key] for key in ("preset", "dataset", "dataset_digest") if isinstance(card.get(key), str)}
+        seen = card.get("clips_seen")
+        count = seen if isinstance(seen, int) and 0 <= seen < 2**63 else None
+        provenance.register(
+            storage.database, ModelCard(card["digest"], str(card.get("name", "")), clips_seen=count, **texts)
+        )

@@ -1,0 +1,499 @@
+"""Which clips are alike: an appearance embedding, vectors on disk, near neighbours, copies.
+
+The appearance embedding is in closed form and needs no network, so that every library measures likeness by itself. It
+has four parts, each of length 1 before it is weighted; likeness is the cosine of two vectors.
+
+colour   a histogram of RGB with linear interpolation between bins (Swain and Ballard, Color indexing, 1991)
+layout   the mean picture on a coarse grid, brightness and two opponent colours
+texture  histograms of gradient directions on a grid (Dalal and Triggs, Histograms of oriented gradients, 2005)
+motion   how much each place changes, and histograms of the normal flow -It ∇I / |∇I|² (Horn and Schunck,
+         Determining optical flow, 1981, equation 2) by direction and speed
+
+Histograms are compared by Hellinger's kernel: their square roots (Arandjelović and Zisserman, 2012).
+
+`have_neighbour` tells exactly which of many vectors have another one near them, without comparing all of them in full.
+Vectors of length 1 are turned so that their first numbers hold most of them (principal axes without centring). With a
+the first numbers of a vector and b the others, a cosine is a·a' + b·b' and at most a·a' + |b||b'| (Cauchy and Schwarz):
+a product of short vectors (a, |b|). Pairs for which this bound is too small cannot be near; the others are compared in
+full. Vectors that have a neighbour already are not compared with each other any more, and clips of other lengths never.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footage import files
+from footage.errors import LibraryError, MediaError
+from footage.library import query
+from footage.library.entries import ClipEntry
+from footage.library.query import Filters, Query
+from footage.media.signatures import LENGTH, Signature, find_duplicates, moments, pool, signature
+from footage.media.thumbnails import Thumbnails, read_thumbnails
+
+if TYPE_CHECKING:
+    from footage.library.storage import Storage
+
+Vector = npt.NDArray[np.float32]
+Values = npt.NDArray[np.floating[Any]]
+
+APPEARANCE = "look-1"
+"""Name of these vectors; another when their meaning changes."""
+BINS = 4
+"""Bins of each colour."""
+COMMONPLACE = 0.03
+"""Weight of the commonest colour; that which is furthest from it weighs 1 more."""
+CELLS = 4
+"""Cells along each side of the grids."""
+DIRECTIONS = 8
+"""Directions."""
+FINE_CELLS = 32
+"""Cells along each side of the pictures that all is taken from."""
+PICTURES = 12
+"""Pictures that are looked at, at most."""
+WEIGHTS = {"colour": 0.35, "layout": 0.25, "texture": 0.2, "motion": 0.2}
+"""Share of each part in the likeness."""
+APPEARANCE_WIDTH = BINS**3 + 3 * CELLS**2 + DIRECTIONS * CELLS**2 + CELLS**2 + 2 * DIRECTIONS
+"""Numbers in a vector."""
+
+
+def appearance(seen: Thumbnails) -> Vector:
+    """Return the vector of a clip, float32 (WIDTH,), of length 1."""
+    step = max(1, len(seen.pictures) // PICTURES)
+    frames = seen.pictures[step // 2 :: step], seen.following[step // 2 :: step]
+    small, after = (pool(chosen, FINE_CELLS) / 255 for chosen in frames)  # → (M, g, g', 3)
+    parts = {
+        "colour": _colour(small),
+        "layout": _layout(small),
+        "texture": _texture(small),
+        "motion": _motion(small, after),
+    }
+    vector = np.concatenate([np.sqrt(WEIGHTS[name]) * _unit(part) for name, part in parts.items()])
+    return np.asarray(_unit(vector), dtype=np.float32)
+
+
+def _unit(values: Values) -> Values:
+    """Scale to length 1; what is empty counts as even."""
+    flat = np.asarray(values, dtype=np.float32).ravel()
+    length = float(np.linalg.norm(flat))
+    return flat / length if length > 1e-8 else np.full(len(flat), 1 / np.sqrt(len(flat)), dtype=np.float32)
+
+
+def _colour(small: Values) -> Values:
+    """Return the root of the histogram of colours (BINS³,) of pictures (M, g, g', 3)."""
+    colours = small.reshape(-1, 3)
+    # What stands out counts more than what is everywhere, so that a wall does not drown who walks past it.
+    weight = COMMONPLACE + np.abs(colours - np.median(colours, axis=0)).max(axis=1)
+    place = colours * (BINS - 1)
+    low = np.minimum(place.astype(int), BINS - 2)
+    part = place - low
+    histogram = np.zeros(BINS**3, dtype=np.float32)
+    for corner in range(8):  # each colour is shared among the 8 bins around it
+        offset = np.array([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
+        share = np.where(offset, part, 1 - part).prod(axis=1)
+        index = (low + offset) @ np.array([BINS**2, BINS, 1])
+        histogram += np.bincount(index, weights=share * weight, minlength=BINS**3).astype(np.float32)
+    return np.sqrt(histogram)
+
+
+def _layout(small: Values) -> Values:
+    """Return the mean picture on a grid in opponent colours (3·PLACES²,), brightness about the middle grey."""
+    mean = _grid(small.mean(axis=0), CELLS)  # (M, g, g', 3) → (p, p', 3)
+    red, green, blue = np.moveaxis(mean, -1, 0)
+    opponent = np.stack([(red + green + blue) / 3 - 0.5, (red - green) / 2, (red + green - 2 * blue) / 4])
+    return _padded(opponent, 3 * CELLS**2)
+
+
+def _texture(small: Values) -> Values:
+    """Return the roots of histograms of gradient directions, without sign, on a grid (TURNS·PLACES²,)."""
+    grey = small.mean(axis=-1)
+    down, right = _slopes(grey)
+    strength = np.hypot(down, right)
+    turn = np.arctan2(down, right) % np.pi / np.pi * DIRECTIONS
+    return np.sqrt(_padded(_grid(_spread(turn, strength).mean(axis=0), CELLS), DIRECTIONS * CELLS**2))
+
+
+def _motion(small: Values, after: Values) -> Values:
+    """Return how much each place changes (PLACES²,), and the normal flow by direction, slow and fast (2·TURNS,)."""
+    before, then = small.mean(axis=-1), after.mean(axis=-1)
+    change = then - before
+    down, right = _slopes((before + then) / 2)
+    steep = down**2 + right**2
+    speed = -change / (steep + 1e-3)
+    y, x = speed * down, speed * right  # cells a frame
+    turn = np.arctan2(y, x) % (2 * np.pi) / (2 * np.pi) * DIRECTIONS
+    moved = np.hypot(y, x)
+    sure = np.sqrt(steep)
+    slow, fast = (_spread(turn, sure * moved * near).mean(axis=(0, 1, 2)) for near in (moved < 0.25, moved >= 0.25))
+    places = _padded(_grid(np.abs(change).mean(axis=0)[..., None], CELLS), CELLS**2)
+    # A little evenness: clips that stand still are alike, whatever their noise.
+    still = 1e-3
+    return np.concatenate([np.sqrt(places + still), 4 * np.sqrt(np.concatenate([slow, fast]) + still)])
+
+
+def _slopes(grey: Values) -> tuple[Values, Values]:
+    """Return the differences downwards and to the right of pictures (M, g, g')."""
+    padded = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    return (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2, (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
+
+
+def _spread(turn: Values, strength: Values) -> Values:
+    """Share strengths (M, g, g') among the two nearest of TURNS directions: (M, g, g', TURNS)."""
+    away = np.abs(turn[..., None] - np.arange(DIRECTIONS))  # (M, g, g') → (M, g, g', TURNS)
+    return np.asarray(np.maximum(0, 1 - np.minimum(away, DIRECTIONS - away)) * strength[..., None])
+
+
+def _grid(picture: Values, cells: int) -> Values:
+    """Average a picture (g, g', C) over at most cells × cells places."""
+    rows, columns = (np.array_split(np.arange(size), min(cells, size)) for size in picture.shape[:2])
+    return np.array([[picture[np.ix_(r, c)].mean(axis=(0, 1)) for c in columns] for r in rows], dtype=np.float32)
+
+
+def _padded(values: Values, width: int) -> Values:
+    """Return numbers as a vector of fixed width: tiny pictures have fewer places."""
+    flat = np.asarray(values, dtype=np.float32).ravel()
+    return np.pad(flat, (0, width - len(flat)))
+
+
+Numbers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+BLOCK = 1024
+"""Vectors that are compared with as many others at once."""
+SAMPLE = 4096
+"""Vectors that the axes are found from."""
+KEPT_AXES = (16, 32, 64, 96)
+"""Numbers of a vector that may be kept; else all are."""
+WASTED = 0.0005
+"""Share of pairs that the bound may let pass without need, for a number to be kept."""
+ROUNDING = 1e-4
+"""What rounding may take from a bound."""
+SPARSE = 0.02
+"""Share of pairs up to which each is compared by itself."""
+PAIRS = 1 << 15
+"""Pairs that are compared by themselves at once."""
+
+
+class NeighbourSearch:
+    """Vectors in the order of their clips' lengths, and which of them have a neighbour.
+
+    Args:
+        matrix: all vectors, (M, width), of length 1 or 0.
+        rows: those that count, (N,), in order of length.
+        reach: for each of them, the place of the first clip that is too long to be like it, (N,).
+        least: cosine from which on two are near.
+    """
+
+    def __init__(self, matrix: Vector, rows: Numbers, reach: Numbers, least: float) -> None:
+        self._matrix, self._rows, self._reach, self._least = matrix, rows, reach, least
+        self.short = self._sketch()
+        self.found: Mask = np.zeros(len(rows), dtype=bool)
+
+    def compare(self) -> None:
+        """Find all that have a neighbour."""
+        count = len(self._rows)
+        for first in range(0, count, BLOCK):
+            rows = np.arange(first, min(first + BLOCK, count))
+            for begin in range(first, int(self._reach[rows[-1]]), BLOCK):
+                columns = np.arange(begin, min(begin + BLOCK, count))
+                known = self.found[rows]
+                self._look(rows[~known], columns)
+                self._look(rows[known], columns[~self.found[columns]])
+
+    def _look(self, rows: Numbers, columns: Numbers) -> None:
+        """Compare clips at some places with those at others that come after them."""
+        if not len(rows) or not len(columns):
+            return
+        near = self.short[rows] @ self.short[columns].T >= self._least - ROUNDING  # (n, m)
+        if columns[0] <= rows[-1]:
+            near &= columns > rows[:, None]
+        if columns[-1] >= self._reach[rows[0]]:
+            near &= columns < self._reach[rows][:, None]
+        many = np.count_nonzero(near)
+        if many > SPARSE * near.size:
+            near &= self._full(rows) @ self._full(columns).T >= self._least
+            self.found[rows[near.any(axis=1)]] = True
+            self.found[columns[near.any(axis=0)]] = True
+        elif many:
+            above, beside = np.divmod(np.flatnonzero(near), len(columns))  # ten times as fast as nonzero of rows
+            for begin in range(0, many, PAIRS):
+                part = slice(begin, begin + PAIRS)
+                i, j = rows[above[part]], columns[beside[part]]
+                cosines = np.einsum("nk,nk->n", self._full(i), self._full(j))
+                self.found[i[cosines >= self._least]] = True
+                self.found[j[cosines >= self._least]] = True
+
+    def _full(self, places: Numbers) -> Vector:
+        return np.asarray(self._matrix[self._rows[places]], dtype=np.float32)
+
+    def _sketch(self) -> Vector:
+        """Return short vectors (N, k + 1), whose products are no less than the cosines."""
+        count = len(self._rows)
+        chosen = np.arange(0, count, max(1, count // SAMPLE))
+        sample = self._full(np.random.Generator(np.random.Philox(key=[0, 0])).permutation(chosen))
+        _, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
+        axes = np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)  # the largest first
+        a, b = sample[: len(sample) // 2][:512], sample[len(sample) // 2 :][:512]
+        truly = (a @ b.T >= self._least).mean() if len(a) else 0.0
+        for kept in (*(k for k in KEPT_AXES if k < sample.shape[1]), sample.shape[1]):
+            turned = axes[:, :kept]
+            passed = (_short(a, turned) @ _short(b, turned).T >= self._least - ROUNDING).mean() if len(a) else 0.0
+            if passed - truly <= WASTED:
+                break
+        parts = [_short(self._full(np.arange(i, min(i + BLOCK, count))), turned) for i in range(0, count, BLOCK)]
+        return np.concatenate(parts)
+
+
+def _short(vectors: Vector, axes: Vector) -> Vector:
+    """Return the first numbers along the axes, and the length of the rest: (N, width), (width, k) -> (N, k + 1)."""
+    first = vectors @ axes
+    rest = np.einsum("nk,nk->n", vectors, vectors) - np.einsum("nk,nk->n", first, first)
+    return np.concatenate([first, np.sqrt(np.maximum(rest, 0))[:, None]], axis=1)
+
+
+def have_neighbour(
+    matrix: Vector, ids: Numbers, least: float, lengths: npt.NDArray[np.float64], allowed: tuple[float, float]
+) -> Mask:
+    """Return which clips are near another one of about their length, (N,).
+
+    Args:
+        matrix: all vectors, (M, width), of length 1, or zeros for none.
+        ids: rows of the clips, (N,).
+        least: cosine from which on two are near.
+        lengths: of the clips, (N,).
+        allowed: by how much lengths may differ, and by which part of the longer one.
+    """
+    found = np.zeros(len(ids), dtype=bool)
+    if len(ids) < 2:
+        return found
+    order = np.argsort(lengths, kind="stable")
+    ends = (lengths[order] + allowed[0]) / (1 - allowed[1])
+    crowd = NeighbourSearch(matrix, ids[order], np.searchsorted(lengths[order], ends * (1 + 1e-9), side="right"), least)
+    crowd.compare()
+    found[order] = crowd.found
+    return found
+
+
+ROWS_AT_ONCE = 8192
+"""Rows that are compared at once."""
+
+
+class Vectors:
+    """The vectors of one kind as a matrix in a file: row `id` is that of clip `id`, of length 1, or zeros for none.
+
+    The file is read through memory mapping, so that a search touches no more memory than it needs, and is shared by all
+    processes. It can be made again from the clips.
+
+    Args:
+        folder: where the file lies.
+        kind: name of the embedding.
+        width: numbers in a vector.
+    """
+
+    def __init__(self, folder: Path, kind: str, width: int) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", kind):
+            raise LibraryError(f'an embedding is named "{kind}"', "use small letters, digits and hyphens")
+        self.path, self.kind, self.width = folder / f"{kind}.f32", kind, width
+        self._matrix: npt.NDArray[np.float32] = np.zeros((0, width), np.float32)
+        self._lock = threading.Lock()
+
+    def put(self, rows: dict[int, Vector]) -> None:
+        """Write the vectors of clips, by number, scaled to length 1, and flush them to disk.
+
+        Raises:
+            LibraryError: a vector has another width or is not finite, or the disk is full.
+        """
+        for number, vector in rows.items():
+            if vector.shape != (self.width,) or not np.isfinite(vector).all():
+                raise LibraryError(f"the vector of clip {number} is {vector.shape}", f"give ({self.width},), finite")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                for number, vector in rows.items():
+                    length = float(np.linalg.norm(vector))
+                    row = np.asarray(vector / length if length else vector, dtype="<f4").tobytes()
+                    os.lseek(handle, number * self.width * 4, os.SEEK_SET)
+                    if os.write(handle, row) != len(row):
+                        raise OSError(*FULL)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            if error.errno in files.DISK_FAULTS:
+                raise LibraryError(f'the disk is full, "{self.path}" was not written', "free some space") from error
+            raise
+
+    def get(self, number: int) -> Vector | None:
+        """Return a clip's vector, (width,), or None where there is none."""
+        matrix = self.matrix()
+        if not 0 <= number < len(matrix) or not matrix[number].any():
+            return None
+        return np.array(matrix[number])
+
+    def matrix(self) -> npt.NDArray[np.float32]:
+        """Return all rows, (N, width), mapped into memory."""
+        with self._lock:
+            try:
+                count = self.path.stat().st_size // (4 * self.width)
+            except FileNotFoundError:
+                count = 0
+            if count != len(self._matrix):
+                shape = (count, self.width)
+                self._matrix = np.memmap(self.path, "<f4", "r", shape=shape) if count else np.zeros(shape, np.float32)
+            return self._matrix
+
+    def likeness(self, vector: Vector) -> npt.NDArray[np.float32]:
+        """Return the cosine of each row with a vector, (N,); -1 where there is none."""
+        length = float(np.linalg.norm(vector))
+        cosines = self.matrix() @ np.asarray(vector / (length or 1.0), dtype=np.float32)
+        # A row of zeros gives exactly 0, which a real one gives as good as never.
+        cosines[cosines == 0] = -1
+        return np.asarray(cosines, dtype=np.float32)
+
+    def lacking(self, ids: Sequence[int]) -> list[int]:
+        """Return which of some clips have no vector."""
+        matrix = self.matrix()
+        found: list[int] = []
+        for first in range(0, len(ids), ROWS_AT_ONCE):
+            part = np.asarray(ids[first : first + ROWS_AT_ONCE], dtype=np.int64)
+            here = part < len(matrix)
+            there = np.zeros(len(part), dtype=bool)
+            there[here] = np.abs(np.linalg.norm(matrix[part[here]], axis=1) - 1) < 1e-3
+            found += part[~there].tolist()
+        return found
+
+    def close(
+        self, ids: Sequence[int], least: float, lengths: Sequence[float], allowed: tuple[float, float]
+    ) -> list[int]:
+        """Return the clips, of some, that are at least this much like another of them that is about as long.
+
+        Args:
+            ids: the clips.
+            least: the cosine.
+            lengths: of each clip.
+            allowed: by how much lengths may differ, and by which part of the longer one.
+        """
+        matrix = self.matrix()
+        rows, sizes = np.asarray(ids, dtype=np.int64), np.asarray(lengths, dtype=np.float64)
+        here = rows < len(matrix)
+        rows, sizes = rows[here], sizes[here]
+        return sorted(rows[have_neighbour(matrix, rows, least, sizes, allowed)].tolist())
+
+
+FULL = (28, "No space left on device")
+"""What a write that stops short means."""
+
+
+NEAR_DUPLICATE = 0.93
+"""Clips that are less alike are not compared any further. Copies of half the size at CRF 23 have more than this."""
+COMPARED_SIDE = 96
+"""Pixels of the longer side of the frames that copies are compared by."""
+
+
+def similar(
+    storage: Storage, to: int | Vector, filters: Filters | None, limit: int, kind: str | None
+) -> list[tuple[ClipEntry, float]]:
+    """Return the clips that are most like a clip or a vector; see `Library.similar`."""
+    vectors = storage.vectors(kind)
+    vector = vectors.get(to) if isinstance(to, int) else np.asarray(to, dtype=np.float32)
+    if vector is None:
+        raise LibraryError(f"clip {to} has no embedding of the kind {vectors.kind}", "see: footage library verify")
+    if vector.shape != (vectors.width,):
+        raise LibraryError(f"the vector is {vector.shape}", f"give ({vectors.width},)")
+    cosines = vectors.likeness(vector)
+    if isinstance(to, int):
+        cosines[to] = -1
+    with storage.database.read() as connection:
+        if filters is not None and filters != Filters():
+            allowed = np.asarray(query.numbers(connection, Query(filters, sort="oldest")), dtype=np.int64)
+            mask = np.zeros(len(cosines), dtype=bool)
+            mask[allowed[allowed < len(cosines)]] = True
+            cosines[~mask] = -1
+        found: list[tuple[ClipEntry, float]] = []
+        wanted = limit + 16
+        while True:  # some of the nearest may lie in the bin, or be gone
+            nearest = _largest(cosines, wanted)
+            entries = {entry.id: entry for entry in storage.entries(connection, nearest)}
+            binned = filters is not None and filters.bin
+            shown = [entries[i] for i in nearest if i in entries and (entries[i].deleted is not None) == binned]
+            found = [(entry, float(cosines[entry.id])) for entry in shown[:limit]]
+            if len(found) == limit or wanted >= len(cosines):
+                return found
+            wanted *= 8
+
+
+def _largest(cosines: Vector, count: int) -> list[int]:
+    """Return the places of the largest values above -1, the largest first."""
+    count = min(count, len(cosines))
+    if not count:
+        return []
+    top = np.argpartition(-cosines, count - 1)[:count]
+    top = top[np.lexsort((top, -cosines[top]))]
+    return [int(i) for i in top if cosines[i] > -1]
+
+
+def duplicates(storage: Storage, filters: Filters) -> list[list[ClipEntry]]:
+    """Return groups of near-duplicates; see `Library.duplicates`.
+
+    Vectors and lengths pick the clips that come into question; these are compared by what moves in them, and where.
+    """
+    with storage.database.read() as connection:
+        clips = query.numbers(connection, Query(filters, sort="oldest"))
+        lengths = dict(connection.execute("SELECT id, seconds FROM clips").fetchall())
+    near = storage.vectors(APPEARANCE).close(clips, NEAR_DUPLICATE, [lengths[clip] for clip in clips], LENGTH)
+    with storage.database.read() as connection:
+        entries = storage.entries(connection, near)
+    # The best first: kept ones, by stars, size of picture and of file.
+    entries.sort(key=lambda e: (e.verdict != "keep", -e.stars, -e.width * e.height, -e.bytes, e.id))
+    shapes: dict[tuple[int, ...], list[tuple[ClipEntry, Signature]]] = {}
+    for entry in entries:
+        with contextlib.suppress(MediaError):  # its file is gone
+            pictures = read_thumbnails(storage.file_store.path(entry.digest, entry.suffix), side=COMPARED_SIDE).pictures
+            mark = signature(pictures[moments(len(pictures))])
+            shapes.setdefault(mark.shape, []).append((entry, mark))
+    found: dict[int, list[ClipEntry]] = {}
+    for members in shapes.values():
+        for pair in find_duplicates(np.stack([m for _, m in members]), [e.seconds for e, _ in members]):
+            kept = members[pair.of][0]
+            found.setdefault(kept.id, [kept]).append(members[pair.clip][0])
+    return list(found.values())
+
+
+def embed(
+    storage: Storage,
+    kind: str,
+    embedding: Callable[[Path], Vector],
+    about: str,
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Give each clip that lacks it an embedding; see `Library.embed`."""
+    if kind == APPEARANCE:
+        raise LibraryError(f'"{kind}" is the embedding that needs no model', "give another name")
+    with storage.database.read() as connection:
+        clips = query.numbers(connection, Query(Filters(missing=False), sort="oldest"))
+        known = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
+    lacking = clips if known is None else storage.vectors(kind).lacking(clips)
+    for number, clip in enumerate(lacking):
+        with storage.database.read() as connection:
+            entry = storage.entry(connection, clip)
+        vector = np.asarray(embedding(storage.file_store.path(entry.digest, entry.suffix)), dtype=np.float32).ravel()
+        if number == 0:
+            with storage.database.write() as connection:
+                connection.execute("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)", (kind, len(vector), about))
+        with storage.database.write() as connection:
+            if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
+                storage.vectors(kind).put({clip: vector})
+        if progress is not None:
+            progress(number + 1, len(lacking))
+    if lacking or known is not None:
+        storage.choose_embedding(kind)
+    return len(lacking)

@@ -1,0 +1,698 @@
+"""The folder of a library: its SQLite database, its files, its embeddings.
+
+library.sqlite             the tables: write-ahead log, immediate transactions, ordered migrations
+files/3f/3fa9….mp4         a clip, named by the SHA-256 of its content; whole, and never changed
+pictures/3f/3fa9….webp     its thumbnail
+pictures/3f/3fa9…-moving.webp   its animated preview
+embeddings/look-1.f32      the vectors of all clips; see `similarity`
+partial/                   what is being written
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from footage import files
+from footage.errors import LibraryError, MediaError
+from footage.library import similarity
+from footage.library.entries import COLUMNS, ClipEntry, clip_entry
+from footage.library.similarity import Vectors
+from footage.media.thumbnails import Thumbnails, read_thumbnails
+
+APPLICATION = 0x666F6F74
+"""SQLite's `application_id` of a library: "foot" in ASCII."""
+
+_FIRST = (
+    """
+    CREATE TABLE models (
+        digest TEXT PRIMARY KEY,          -- SHA-256 of the weights
+        name TEXT NOT NULL,
+        folder TEXT,                      -- where it lay when it was last used
+        preset TEXT,
+        dataset TEXT,
+        dataset_digest TEXT,              -- content hash of the data set
+        clips_seen INTEGER,
+        details TEXT NOT NULL DEFAULT '{}'
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE clips (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: also the row of the embeddings
+        digest TEXT NOT NULL UNIQUE CHECK (length(digest) = 64 AND digest NOT GLOB '*[^0-9a-f]*'),
+        suffix TEXT NOT NULL CHECK (length(suffix) BETWEEN 1 AND 5 AND suffix NOT GLOB '*[^0-9a-z]*'),
+        origin TEXT NOT NULL CHECK (origin IN ('generated', 'imported')),
+        title TEXT NOT NULL,
+        prompt TEXT NOT NULL DEFAULT '',
+        source TEXT NOT NULL DEFAULT '',
+        label TEXT,
+        model TEXT,
+        weights TEXT,                     -- digest in models
+        seed INTEGER,
+        settings TEXT NOT NULL DEFAULT '{}',
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        fps REAL NOT NULL,
+        frames INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        codec TEXT NOT NULL,
+        audio INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL,
+        metrics TEXT NOT NULL DEFAULT '{}',
+        stars INTEGER NOT NULL DEFAULT 0 CHECK (stars BETWEEN 0 AND 5),
+        verdict TEXT NOT NULL DEFAULT 'undecided' CHECK (verdict IN ('keep', 'reject', 'undecided')),
+        notes TEXT NOT NULL DEFAULT '',
+        added REAL NOT NULL,              -- seconds since 1970
+        changed REAL NOT NULL,
+        deleted REAL,                     -- when it went into the bin
+        missing INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    "CREATE INDEX clips_live ON clips (deleted, id)",
+    "CREATE INDEX clips_facets ON clips (deleted, origin, model, label, verdict, stars, codec)",
+    "CREATE INDEX clips_stars ON clips (deleted, stars, id)",
+    "CREATE INDEX clips_verdict ON clips (deleted, verdict, id)",
+    "CREATE INDEX clips_model ON clips (deleted, model, id)",
+    "CREATE INDEX clips_label ON clips (deleted, label, id)",
+    "CREATE INDEX clips_title ON clips (deleted, title COLLATE NOCASE, id)",
+    "CREATE INDEX clips_seconds ON clips (deleted, seconds, id)",
+    "CREATE INDEX clips_bytes ON clips (deleted, bytes, id)",
+    "CREATE INDEX clips_seed ON clips (deleted, coalesce(seed, 9223372036854775807), id)",
+    "CREATE INDEX clips_changed ON clips (deleted, changed, id)",
+    """
+    CREATE TABLE tags (
+        clip INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        tag TEXT NOT NULL,
+        PRIMARY KEY (clip, tag)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX tags_tag ON tags (tag, clip)",
+    """
+    CREATE TABLE parents (
+        clip INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        digest TEXT NOT NULL,             -- of the file that the clip was made from, in the library or not
+        relation TEXT NOT NULL,
+        name TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (clip, digest, relation)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX parents_digest ON parents (digest)",
+    """
+    CREATE TABLE albums (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        notes TEXT NOT NULL DEFAULT '',
+        made REAL NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE album_clips (
+        album INTEGER NOT NULL REFERENCES albums (id) ON DELETE CASCADE,
+        clip INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (album, clip)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX album_clips_clip ON album_clips (clip)",
+    "CREATE TABLE views (name TEXT PRIMARY KEY, query TEXT NOT NULL, made REAL NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        time REAL NOT NULL,
+        what TEXT NOT NULL,
+        undone INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    """
+    CREATE TABLE changes (
+        entry INTEGER NOT NULL REFERENCES history (id) ON DELETE CASCADE,
+        clip INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        field TEXT NOT NULL,
+        before TEXT NOT NULL,             -- JSON
+        after TEXT NOT NULL,              -- JSON
+        PRIMARY KEY (entry, clip, field)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX changes_clip ON changes (clip)",
+    """
+    CREATE TABLE ratings (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        time REAL NOT NULL,
+        campaign TEXT NOT NULL,
+        question TEXT NOT NULL,
+        a INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        b INTEGER NOT NULL REFERENCES clips (id) ON DELETE CASCADE,
+        choice TEXT NOT NULL CHECK (choice IN ('a', 'b', 'tie')),
+        rater TEXT NOT NULL DEFAULT '',
+        CHECK (a <> b)
+    )
+    """,
+    "CREATE INDEX ratings_campaign ON ratings (campaign, question)",
+    "CREATE INDEX ratings_a ON ratings (a)",
+    "CREATE INDEX ratings_b ON ratings (b)",
+    """
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        request TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+        progress REAL NOT NULL DEFAULT 0,
+        message TEXT NOT NULL DEFAULT '',
+        result TEXT NOT NULL DEFAULT 'null',
+        cancel INTEGER NOT NULL DEFAULT 0,
+        worker TEXT NOT NULL DEFAULT '',
+        made REAL NOT NULL,
+        started REAL,
+        heard REAL,                       -- when the worker last said something
+        ended REAL
+    )
+    """,
+    "CREATE INDEX jobs_state ON jobs (state, id)",
+    "CREATE TABLE embeddings (kind TEXT PRIMARY KEY, width INTEGER NOT NULL, about TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    # What is searched: a clip's words in one folded text. Trigrams find parts of words, and Chinese.
+    "CREATE TABLE texts (clip INTEGER PRIMARY KEY REFERENCES clips (id) ON DELETE CASCADE, body TEXT NOT NULL)",
+    "CREATE VIRTUAL TABLE words USING fts5(body, content='texts', content_rowid='clip', tokenize='trigram')",
+    "CREATE VIRTUAL TABLE trigrams USING fts5vocab(words, 'row')",
+    """
+    CREATE TRIGGER texts_added AFTER INSERT ON texts BEGIN
+        INSERT INTO words (rowid, body) VALUES (new.clip, new.body);
+    END
+    """,
+    """
+    CREATE TRIGGER texts_removed AFTER DELETE ON texts BEGIN
+        INSERT INTO words (words, rowid, body) VALUES ('delete', old.clip, old.body);
+    END
+    """,
+    """
+    CREATE TRIGGER texts_changed AFTER UPDATE ON texts BEGIN
+        INSERT INTO words (words, rowid, body) VALUES ('delete', old.clip, old.body);
+        INSERT INTO words (rowid, body) VALUES (new.clip, new.body);
+    END
+    """,
+)
+
+_SECOND = (
+    # What a step of the history did to albums and views as wholes, as JSON; null where there was, or is, none.
+    """
+    CREATE TABLE named_changes (
+        entry INTEGER NOT NULL REFERENCES history (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('album', 'about', 'view')),
+        key TEXT NOT NULL,                -- number of the album, name of the view
+        before TEXT NOT NULL,
+        after TEXT NOT NULL,
+        PRIMARY KEY (entry, kind, key)
+    ) WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+"""The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
+
+
+WAIT = 30.0
+"""Seconds that a writer waits for another."""
+IDLE = 8
+"""Connections that are kept for the next reader."""
+DISK_FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE"})
+"""SQLite's names for a disk that cannot take what is written to it."""
+DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CORRUPT_VTAB", "SQLITE_IOERR_SHORT_READ"})
+"""SQLite's names for a file that is not a sound database."""
+
+
+class Database:
+    """A database file that threads and processes share. Connections are borrowed, one for each transaction.
+
+    Args:
+        path: the file; it is made where it is missing and its folder is there.
+        migrations: the steps that lead to its tables.
+
+    Raises:
+        LibraryError: the file is no library, is damaged, or was made by a newer version.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+        self.path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._migrations = migrations
+        with self._reported():
+            self._prepare()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that sees one state of the database for the whole block."""
+        with self._reported(), self._borrowed() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that alone writes until the block ends; then all is kept, or, on an exception, nothing.
+
+        When the block has ended without an exception, what was written survives a killed process and a power cut.
+        """
+        with self._reported(), self._borrowed() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def maintain(self) -> None:
+        """Give space of what was removed back to the disk, and renew what the planner knows of the tables."""
+        with self._reported(), self._borrowed() as connection:
+            connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+            connection.execute("VACUUM")
+            connection.execute("ANALYZE")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the file itself, in SQLite's words; empty when it is sound."""
+        with self._reported(), self._borrowed() as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+            broken = [
+                f"{row[0]} {row[1]} points to no {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")
+            ]
+            try:
+                connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+            except sqlite3.DatabaseError as error:
+                broken.append(f"the index of words: {error}")
+        return ([] if found == ["ok"] else found) + broken
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA mmap_size = 268435456")
+        return connection
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._process != os.getpid():  # SQLite's connections must not be used across a fork
+                self._idle, self._process = [], os.getpid()
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._open()
+        try:
+            yield connection
+        except sqlite3.Error:
+            connection.close()
+            raise
+        except BaseException:
+            self._return(connection)
+            raise
+        else:
+            self._return(connection)
+
+    def _return(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if len(self._idle) < IDLE and self._process == os.getpid() and not connection.in_transaction:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _prepare(self) -> None:
+        """Take the steps that the file has not taken yet."""
+        newest = len(self._migrations)
+        with self._borrowed() as connection:
+            version = self._version(connection)
+            if version == newest:
+                return
+            _log_ahead(connection)
+            if version:
+                self._back_up(connection, version)
+        with self.write() as connection:  # again, alone: another process may have been quicker
+            for number in range(self._version(connection), newest):
+                for statement in self._migrations[number]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """Return how many steps the file has taken; refuse another program's file and a newer version's."""
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        if application != APPLICATION and (application or version or tables):
+            raise LibraryError(f'"{self.path}" is a database of another program', "give the folder of a library")
+        newest = len(self._migrations)
+        if version > newest:
+            problem = f'"{self.path}" has format {version}, this footage reads up to {newest}'
+            raise LibraryError(problem, "upgrade footage")
+        return version
+
+    def _back_up(self, connection: sqlite3.Connection, version: int) -> None:
+        """Keep the database as it was before it is migrated."""
+        kept = self.path.with_name(f"{self.path.stem}-format-{version}.sqlite")
+        if not kept.exists():
+            with files.replacing(kept) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
+                connection.backup(copy)
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Say in the user's words what SQLite reports."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "") or ""
+            raise _explained(self.path, name, error) from error
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite does not wait here by itself when another process does the same."""
+    until = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY") or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _explained(path: Path, name: str, error: sqlite3.Error) -> LibraryError:
+    if name in DISK_FULL:
+        return LibraryError(f'the disk is full, "{path}" was not changed', "free some space and do it again")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return LibraryError(f'another program has been writing to "{path}" for {WAIT:g} s', "try again when it is done")
+    if name in DAMAGED:
+        return LibraryError(f'"{path}" is damaged or no database ({error})', "put a copy of it back")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return LibraryError(f'"{path}" cannot be written ({error})', "see who owns the folder")
+    return LibraryError(f'"{path}": {error}', "see: footage library verify")
+
+
+VIDEO_SUFFIXES = frozenset({"mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "mpg", "mpeg", "ts", "wmv", "flv", "ogv"})
+"""Endings of the videos that are taken in."""
+PICTURE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"})
+"""Endings of the pictures that are taken in, as clips of one frame."""
+THUMBNAIL_QUALITY = 82
+"""WebP quality of thumbnails and previews."""
+PREVIEW_SECONDS = 2.4
+"""Length of an animated preview, at most."""
+COPIED_BYTES = 2**20
+"""Bytes copied at once."""
+STALE = 3600.0
+"""Seconds after which something half written is taken for abandoned."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_STORED = re.compile(r"([0-9a-f]{64})\.([0-9a-z]{1,5})")
+
+
+class DiskFull(MediaError):
+    """The disk is full: the clip was not added, and no other will be."""
+
+
+class FileStore:
+    """The files of a library. No path that it gives or takes leaves the library's folder.
+
+    Args:
+        folder: the library's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files, self.pictures, self.partial = (folder / name for name in ("files", "pictures", "partial"))
+
+    def path(self, digest: str, suffix: str) -> Path:
+        """Return where a clip's file stands, or would stand.
+
+        Raises:
+            LibraryError: these are no digest and suffix.
+        """
+        if not _DIGEST.fullmatch(digest) or not _STORED.fullmatch(f"{digest}.{suffix}"):
+            raise LibraryError(f'"{digest}.{suffix}" is no file of a library', "see: footage library verify")
+        return self.files / digest[:2] / f"{digest}.{suffix}"
+
+    def thumbnail(self, digest: str) -> Path:
+        """Return where a clip's thumbnail stands."""
+        return self._picture(digest, ".webp")
+
+    def preview(self, digest: str) -> Path:
+        """Return where a clip's animated preview stands."""
+        return self._picture(digest, "-moving.webp")
+
+    def _picture(self, digest: str, ending: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise LibraryError(f'"{digest}" is no digest', "see: footage library verify")
+        return self.pictures / digest[:2] / f"{digest}{ending}"
+
+    def inside(self, path: Path) -> bool:
+        """Whether a path is an ordinary file that lies in the library and is reached without symbolic links."""
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return False
+            return path.resolve(strict=True) == self.folder.resolve() / path.relative_to(self.folder)
+        except (OSError, ValueError):
+            return False
+
+    def put(self, source: IO[bytes], suffix: str, most: int | None = None) -> tuple[str, Path]:
+        """Copy a file into the library; return its digest and where it stands now.
+
+        Args:
+            source: opened for reading.
+            suffix: ending of the name, without the dot.
+            most: bytes at which it is refused.
+
+        Raises:
+            LibraryError: a suffix that is not taken in.
+            MediaError: too many bytes, or a full disk; the library is as before.
+        """
+        if suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
+            raise LibraryError(
+                f'".{suffix}" is no ending of a clip',
+                f"known are {', '.join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))}",
+            )
+        temporary = self.scratch(suffix)
+        digest, size = hashlib.sha256(), 0
+        try:
+            with open(temporary, "wb") as copy:
+                while block := source.read(COPIED_BYTES):
+                    size += len(block)
+                    if most is not None and size > most:
+                        raise MediaError(f"a file has more than {most:,} bytes", "give a smaller one")
+                    digest.update(block)
+                    copy.write(block)
+                copy.flush()
+                os.fsync(copy.fileno())
+            final = self.path(digest.hexdigest(), suffix)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, final)
+            _settle(final.parent)
+        except OSError as error:
+            if error.errno in files.DISK_FAULTS:
+                raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        return digest.hexdigest(), final
+
+    def draw(self, digest: str, seen: Thumbnails) -> None:
+        """Write a clip's thumbnail and animated preview."""
+        from PIL import Image
+
+        pictures = [Image.fromarray(frame) for frame in seen.pictures]
+        step = max(40, round(1000 * min(seen.seconds, PREVIEW_SECONDS) / len(pictures)))
+        animation = {"save_all": True, "append_images": pictures[1:], "duration": step, "loop": 0}
+        middle = pictures[len(pictures) // 2]
+        try:
+            for path, picture, options in (
+                (self.thumbnail(digest), middle, {}),
+                (self.preview(digest), pictures[0], animation if len(pictures) > 1 else {}),
+            ):
+                with files.replacing(path, durable=False) as temporary:
+                    picture.save(temporary, format="WEBP", quality=THUMBNAIL_QUALITY, method=2, **options)
+        except OSError as error:
+            if error.errno in files.DISK_FAULTS:
+                raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
+            raise
+
+    def scratch(self, suffix: str) -> Path:
+        """Return a path for something that is being written."""
+        self.partial.mkdir(parents=True, exist_ok=True)
+        return self.partial / f"{secrets.token_hex(8)}.{suffix}"
+
+    def stored(self) -> Iterator[tuple[str, str, Path]]:
+        """Yield digest, suffix and path of each file that is named as a clip's, whatever it holds."""
+        for path in sorted(self.files.glob("*/*")):
+            match = _STORED.fullmatch(path.name)
+            if match and path.parent.name == match[1][:2]:
+                yield match[1], match[2], path
+
+    def strangers(self) -> Iterator[Path]:
+        """Yield what lies among the clips' files and is not named as one."""
+        for path in sorted(self.files.rglob("*")):
+            match = _STORED.fullmatch(path.name)
+            named = match and path.parent.name == match[1][:2] and path.parent.parent == self.files
+            if not named and (path.is_symlink() or not path.is_dir()):
+                yield path
+
+    def drawn(self) -> Iterator[tuple[str, Path]]:
+        """Yield digest and path of each picture."""
+        for path in sorted(self.pictures.glob("*/*.webp")):
+            yield path.name.split(".")[0].removesuffix("-moving"), path
+
+    def remove(self, digest: str, suffix: str) -> None:
+        """Remove a clip's file and its pictures."""
+        for path in (self.path(digest, suffix), self.thumbnail(digest), self.preview(digest)):
+            path.unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove what was left half written by processes that died; return how many files."""
+        old = [path for path in self.partial.glob("*") if time.time() - path.lstat().st_mtime > STALE]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+
+def _settle(folder: Path) -> None:
+    """Flush a folder's table of names to disk, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+DATABASE = "library.sqlite"
+"""The database's file."""
+CHOSEN = "embedding"
+"""Setting: the kind of embedding that likeness is measured by."""
+
+
+class Storage:
+    """The parts of a library.
+
+    Args:
+        folder: the library's folder.
+        create: make it where it is missing.
+
+    Raises:
+        LibraryError: there is no library, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path, *, create: bool) -> None:
+        self.folder = folder
+        if not (folder / DATABASE).is_file():
+            if not create:
+                raise LibraryError(f'"{folder}" holds no library', "make one: footage library add FOLDER CLIPS")
+            if folder.exists() and not folder.is_dir():
+                raise LibraryError(f'"{folder}" is a file', "give a folder for the library")
+            folder.mkdir(parents=True, exist_ok=True)
+        self.database = Database(folder / DATABASE)
+        self.file_store = FileStore(folder)
+        self._vectors: dict[str, Vectors] = {}
+        self._lock = threading.Lock()
+
+    def vectors(self, kind: str | None = None) -> Vectors:
+        """Return the embeddings of a kind; None for the chosen one.
+
+        Raises:
+            LibraryError: there are none of this kind.
+        """
+        if kind is None:
+            with self.database.read() as connection:
+                row = connection.execute("SELECT value FROM settings WHERE name = ?", (CHOSEN,)).fetchone()
+            kind = similarity.APPEARANCE if row is None else str(row["value"])
+        with self._lock:
+            if kind not in self._vectors:
+                self._vectors[kind] = Vectors(self.folder / "embeddings", kind, self._width(kind))
+            return self._vectors[kind]
+
+    def choose_embedding(self, kind: str) -> None:
+        """Measure likeness by this kind of embedding from now on.
+
+        Raises:
+            LibraryError: there are none of this kind.
+        """
+        self.vectors(kind)
+        with self.database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CHOSEN, kind))
+
+    def _width(self, kind: str) -> int:
+        if kind == similarity.APPEARANCE:
+            return similarity.APPEARANCE_WIDTH
+        with self.database.read() as connection:
+            row = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
+            known = [found[0] for found in connection.execute("SELECT kind FROM embeddings")]
+        if row is None:
+            raise LibraryError(
+                f'there is no embedding "{kind}"', f"known are {', '.join([similarity.APPEARANCE, *known])}"
+            )
+        return int(row["width"])
+
+    def entry(self, connection: sqlite3.Connection, clip: int | str) -> ClipEntry:
+        """Return a clip by its number, its digest, or the beginning of its digest (8 characters or more).
+
+        Raises:
+            LibraryError: there is none, or more than one.
+        """
+        if isinstance(clip, str) and not clip.isdigit():
+            condition, value = "c.digest GLOB ? || '*'", "".join(c for c in clip.lower() if c in "0123456789abcdef")
+            if len(value) != len(clip) or len(value) < 8:
+                raise LibraryError(
+                    f'there is no clip "{clip}"', "give its number, or 8 or more characters of its digest"
+                )
+            rows = connection.execute(f"SELECT {COLUMNS} FROM clips c WHERE {condition} LIMIT 2", (value,)).fetchall()
+        else:
+            number = int(clip)
+            within = -(2**63) <= number < 2**63
+            rows = connection.execute(
+                f"SELECT {COLUMNS} FROM clips c WHERE c.id = ?", (number if within else 0,)
+            ).fetchall()
+        if len(rows) != 1:
+            raise LibraryError(
+                f'there is no clip "{clip}"' if not rows else f'"{clip}" begins several', "see: footage library list"
+            )
+        return clip_entry(rows[0])
+
+    def entries(self, connection: sqlite3.Connection, clips: Iterable[int]) -> list[ClipEntry]:
+        """Return clips by their numbers, in this order; those that are not there are left out."""
+        order = list(clips)
+        found: dict[int, ClipEntry] = {}
+        for first in range(0, len(order), 500):
+            part = order[first : first + 500]
+            marks = ", ".join("?" for _ in part)
+            for row in connection.execute(f"SELECT {COLUMNS} FROM clips c WHERE c.id IN ({marks})", part):
+                found[row["id"]] = clip_entry(row)
+        return [found[number] for number in order if number in found]
+
+    def picture(self, entry: ClipEntry, *, moving: bool) -> Path:
+        """Return a clip's thumbnail or preview, made again where it is missing."""
+        path = (self.file_store.preview if moving else self.file_store.thumbnail)(entry.digest)
+        if not self.file_store.inside(path):
+            if path.is_symlink():
+                path.unlink()
+            stored = self.file_store.path(entry.digest, entry.suffix)
+            if not self.file_store.inside(stored):
+                raise LibraryError(f"the file of clip {entry.id} is gone ({stored})", "see: footage library verify")
+            self.file_store.draw(entry.digest, read_thumbnails(stored))
+        return path
