@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
+import typing
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Shape:
         return fit_frames(clip, height=self.height, width=self.width, channels=self.channels, fit=self.fit)
 
 
-class Clips(Protocol):
+class Clips(typing.Protocol):
     """A set of clips in a fixed order."""
 
     digest: str
