@@ -25,8 +25,8 @@ import torch
 
 from footage import commands
 from footage.evaluation.features import catalogue
-from footage.evaluation.features.random import SEEDS
-from footage.metrics.frechet import frechet, gaussian
+from footage.evaluation.features.catalogue import SEEDS
+from footage.metrics.distances import frechet, gaussian
 
 LENGTH = 2048
 """Features of Inception-v3."""

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.data.clips import Loader, open_clips
-from footage.evaluation.features.random import SEEDS, RandomFeatures
+from footage.evaluation.features.catalogue import SEEDS, RandomFeatures
+from footage.evaluation.features.ladder import CORRUPTIONS
 from footage.generation.rollout import from_uint8
-from footage.metrics.corruptions import CORRUPTIONS
-from footage.metrics.frechet import Gaussian, frechet
+from footage.metrics.distances import Gaussian, frechet
 
 BATCH = 16
 """Clips that are taken in at once."""

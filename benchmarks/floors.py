@@ -27,10 +27,10 @@ from footage.config import ClipConfig
 from footage.data.clips import open_clips
 from footage.data.store import Frames
 from footage.errors import FootageError
-from footage.evaluation.opening import spans_of
+from footage.evaluation.clip_sets import draw_windows
+from footage.evaluation.inputs import spans_of
 from footage.evaluation.protocols import protocol
 from footage.evaluation.results import Evaluation
-from footage.evaluation.windows import draw
 
 RATE = 25
 """Frames a second of the files."""
@@ -42,7 +42,7 @@ def windows(data: str, frames: int, clips: int) -> list[Frames]:
     source = open_clips(data, ClipConfig(frames=frames))
     spans, _ = spans_of(source, "all", frames)
     how = protocol("styleganv-fvd16", frames=frames, clips=clips)
-    return [np.array(source.read(w.span.index, w.start, frames)) for w in draw(spans, how, clips, 0)]
+    return [np.array(source.read(w.span.index, w.start, frames)) for w in draw_windows(spans, how, clips, 0)]
 
 
 def write_lossless(folder: Path, clips: list[Frames]) -> Path:

@@ -5,9 +5,8 @@ python benchmarks/ladder.py DATA [--evaluator FILE] [--tiers BDC] [--clips 96] [
 Clips that a trained network did not learn from are divided in two halves, file by file: one is the reference, the other
 is spoiled, step by step. A cell is the figure over the floor, that of the other half as it is. Tier B's part is read
 from the network's own file: the ladder that it climbed when it was trained. `yes` is a figure that rises from the floor
-on with every step, `within chance` one whose falls chance explains (tiers B and C, see `footage.evaluation.ladder`).
-DATA is
-divided as `footage evaluator train` does it with its own defaults.
+on with every step, `within chance` one whose falls chance explains (tiers B and C, see
+`footage.evaluation.features.ladder`). DATA is divided as `footage evaluator train` does it with its own defaults.
 """
 
 from __future__ import annotations
@@ -23,12 +22,9 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.data.clips import open_clips
-from footage.evaluation.evaluator.division import divide
-from footage.evaluation.evaluator.training import halves, windows
-from footage.evaluation.features.base import Frames
-from footage.evaluation.features.learned import read_made
-from footage.evaluation.features.random import SEEDS, RandomExtractor
-from footage.evaluation.ladder import (
+from footage.evaluation.features import Frames
+from footage.evaluation.features.catalogue import SEEDS, RandomExtractor
+from footage.evaluation.features.ladder import (
     Ladder,
     Measures,
     arrow_of_time,
@@ -37,11 +33,20 @@ from footage.evaluation.ladder import (
     mean_distance_from,
     to_clips,
 )
-from footage.metrics.fidelity import sharpness, ssim
-from footage.metrics.frechet import Gaussian, frechet
-from footage.metrics.motion import diversity, motion_distance, motion_energies, spectrum_distance, temporal_power
-from footage.metrics.rhythm import flicker
-from footage.metrics.tracks import histogram_distance, histograms
+from footage.evaluation.features.learned import divide, read_learned
+from footage.evaluation.features.learned_training import halves, windows
+from footage.metrics.distances import Gaussian, frechet
+from footage.metrics.image_quality import sharpness, ssim
+from footage.metrics.motion import (
+    diversity,
+    flicker,
+    histogram_distance,
+    histograms,
+    motion_distance,
+    motion_energies,
+    spectrum_distance,
+    temporal_power,
+)
 from footage.models.flow import horn_schunck
 
 BATCH = 16
@@ -129,7 +134,7 @@ def main() -> None:
     print(f"{source.name}: {len(fresh)} windows against {len(reference)}; forwards is told from backwards {arrow:.0%}")
     print("| tier | figure | corruption | figure over floor at five strengths | ranked |\n|---|---|---|---|---|")
     if options.evaluator and "B" in options.tiers:
-        made = read_made(options.evaluator)
+        made = read_learned(options.evaluator)
         print("\n".join(rows("B", f"FVD-self[{made.name}, {made.weights_sha256[:12]}]", made.ladder)), flush=True)
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
         ("D", lambda: climb_together(closed_forms(reference), fresh, labels, arrow=arrow)),

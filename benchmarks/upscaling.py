@@ -24,7 +24,7 @@ from footage.generation.model import Model
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.media.decode import read_window
 from footage.media.encode import h264
-from footage.metrics.fidelity import psnr, sharpness, ssim
+from footage.metrics.image_quality import psnr, sharpness, ssim
 from footage.models.base import Enlarges
 from footage.models.flow import horn_schunck
 from footage.models.upscalers.degrade import shrunk

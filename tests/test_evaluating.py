@@ -11,10 +11,10 @@ import torch
 from footage import commands
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError, ModelError
-from footage.evaluation import engine, results
-from footage.evaluation.evidence import Group, label_of
-from footage.evaluation.features.base import About
-from footage.evaluation.networks import names_in
+from footage.evaluation import results, run
+from footage.evaluation.features import NetworkInfo
+from footage.evaluation.features.catalogue import names_in
+from footage.evaluation.figure_inputs import NetworkGroup, label_of
 from footage.evaluation.results import Evaluation
 from tests.clips import moving, write
 from tests.folders import shapes, write_pictures
@@ -142,7 +142,7 @@ class Sorter:
     """A network of frames that knows how bright they are: logits say dark or bright, features where."""
 
     def __init__(self, tier: str = "B") -> None:
-        self.about = About("sorter", tier, "ab" * 32, 4, "frame", ("dark", "bright"))  # type: ignore[arg-type]
+        self.about = NetworkInfo("sorter", tier, "ab" * 32, 4, "frame", ("dark", "bright"))  # type: ignore[arg-type]
 
     def features(self, frames: Frames) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).flatten(0, 1).float() / 255
@@ -162,7 +162,7 @@ def test_networks_with_classes_give_scores_and_accuracy(tmp_path: Path, monkeypa
             clips.append(rng.integers(150 * bright, 100 + 150 * bright, (8, 32, 32, 3), dtype=np.uint8))
             names.append(f"{'dark' if bright == (number < wrong) else 'bright'}/{number}")
         write_pictures(tmp_path / side, clips, names)
-    monkeypatch.setattr(engine, "networks", lambda *_: [Sorter()])
+    monkeypatch.setattr(run, "networks", lambda *_: [Sorter()])
     found = evaluate(tmp_path / "made", tmp_path / "real", clips=12, metrics="is,accuracy,fid,kid")
     accuracy = found.figure("label_accuracy")
     assert accuracy.value == pytest.approx(9 / 12) and accuracy.real == 1 and accuracy.interval
@@ -173,8 +173,8 @@ def test_networks_with_classes_give_scores_and_accuracy(tmp_path: Path, monkeypa
 
 
 def test_only_official_weights_are_called_fvd() -> None:
-    def group(name: str, tier: str, of: str = "clip") -> Group:
-        return Group((About(name, tier, "12345678" * 8, 4, of, None),))  # type: ignore[arg-type]
+    def group(name: str, tier: str, of: str = "clip") -> NetworkGroup:
+        return NetworkGroup((NetworkInfo(name, tier, "12345678" * 8, 4, of, None),))  # type: ignore[arg-type]
 
     assert label_of("frechet", group("i3d", "A"), 16, 1) == "FVD16"
     assert label_of("frechet", group("i3d", "A"), 16, 8) == "FVD128-subsample8"

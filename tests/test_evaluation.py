@@ -8,7 +8,7 @@ import torch
 
 from footage.data.clips import Span
 from footage.data.store import Frames, Split
-from footage.evaluation.features.random import SEEDS
+from footage.evaluation.features.catalogue import SEEDS
 from footage.evaluation.statistics import (
     ClipStatistics,
     compare,

@@ -11,14 +11,20 @@ import torch
 from footage.data.clips import ClipSource, Span
 from footage.data.store import Frames, Split
 from footage.errors import ConfigError, DatasetError, ModelError
-from footage.evaluation import plan
-from footage.evaluation.evaluator import training
-from footage.evaluation.evaluator.division import divide, file_of, left_over
-from footage.evaluation.evaluator.tasks import Heads, Recipe, choose, draw, loss_of
+from footage.evaluation import inputs
+from footage.evaluation.features import learned_training
 from footage.evaluation.features.catalogue import extractors
-from footage.evaluation.features.learned import ClipNet, Made, load_learned, write_made
-from footage.evaluation.opening import Opened
-from footage.evaluation.plan import Chosen
+from footage.evaluation.features.learned import (
+    ClipNet,
+    LearnedNetwork,
+    divide,
+    file_of,
+    left_over,
+    load_learned,
+    write_learned,
+)
+from footage.evaluation.features.learned_training import FeatureTraining, Heads, choose, draw, loss_of
+from footage.evaluation.inputs import EvaluationInput, InputClips
 
 
 class Clips:
@@ -62,8 +68,8 @@ def test_files_are_divided_label_by_label_and_never_torn() -> None:
         divide(Clips(3, 1), 0.5)
 
 
-def recipe(*tasks: str, clips: int = 32, speeds: tuple[int, ...] = (1,)) -> Recipe:
-    return Recipe(tasks, speeds, 6, clips, 0)  # type: ignore[arg-type]
+def recipe(*tasks: str, clips: int = 32, speeds: tuple[int, ...] = (1,)) -> FeatureTraining:
+    return FeatureTraining(tasks, speeds, 6, clips, 0)  # type: ignore[arg-type]
 
 
 def test_tasks_are_chosen_by_what_the_clips_allow() -> None:
@@ -103,7 +109,7 @@ def test_the_contrastive_loss_is_nt_xent_by_hand() -> None:
     batch = draw(source, source.spans("train"), wanted, 0, 3)
     with torch.no_grad():
         codes = torch.nn.functional.normalize(
-            heads["contrastive"](net.pooled(net.maps(training.to_rgb(batch.frames)))), dim=1
+            heads["contrastive"](net.pooled(net.maps(learned_training.to_rgb(batch.frames)))), dim=1
         )
         expected = 0.0
         for i in range(6):
@@ -116,19 +122,19 @@ def test_the_contrastive_loss_is_nt_xent_by_hand() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in (("WIDTHS", (8, 8, 16)), ("BATCH", 8), ("TRIED", 32), ("CLIMBING", 16)):
-        monkeypatch.setattr(training, name, value)
+        monkeypatch.setattr(learned_training, name, value)
     yield
 
 
-def write_ladder(path: Path, made: Made, passed: bool) -> None:
+def write_ladder(path: Path, made: LearnedNetwork, passed: bool) -> None:
     """Let a network pass its ladder, or fail."""
     value = {**made.ladder, "passed": passed, "failures": [] if passed else ["stutter is not ranked: 1 2 1"]}
-    write_made(path.with_suffix(".json"), training.replace(made, ladder=value))
+    write_learned(path.with_suffix(".json"), learned_training.replace(made, ladder=value))
 
 
-def altered_files_are_refused(path: Path, made: Made) -> None:
+def altered_files_are_refused(path: Path, made: LearnedNetwork) -> None:
     idle = {"labels": {**made.accuracy["labels"], "accuracy": made.accuracy["labels"]["guessing"] + 0.05}}
-    write_made(path.with_suffix(".json"), training.replace(made, accuracy=idle))
+    write_learned(path.with_suffix(".json"), learned_training.replace(made, accuracy=idle))
     with pytest.raises(ModelError, match=r"learned nothing: labels \d+% \(guessing \d+%\)"):
         load_learned(path)
     write_ladder(path, made, True)
@@ -152,7 +158,7 @@ def altered_files_are_refused(path: Path, made: Made) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tmp_path: Path) -> None:
     source = Clips(24, 2)
-    path, made = training.train_evaluator(source, tmp_path / "net", frames=6, clips=160)
+    path, made = learned_training.train_evaluator(source, tmp_path / "net", frames=6, clips=160)
     assert path.name == f"net-{made.weights_sha256[:12]}.safetensors" == made.weights
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, path.with_suffix(".json").name])
     assert made.accuracy["labels"]["accuracy"] > 0.8 > made.accuracy["labels"]["guessing"]
@@ -160,17 +166,17 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tm
     assert set(made.sources) == {file_of(span) for span in own}
     assert left_over(source, source.spans("train"), made) == [s for s in source.spans("train") if s in others]
     warnings: list[str] = []
-    side = Chosen(Opened("x", "dataset"), "train", 1, source, tuple(source.spans("train")), ())
-    rest = plan._unlearned(side, made, warnings)
+    side = InputClips(EvaluationInput("x", "dataset"), "train", 1, source, tuple(source.spans("train")), ())
+    rest = inputs._unlearned(side, made, warnings)
     assert rest.spans and {file_of(span) for span in rest.spans}.isdisjoint(made.sources)
     assert f"{len(own)} clips that {made.name} learned from are left out" in warnings[0]
     with pytest.raises(DatasetError, match="learned from all clips"):
-        plan._unlearned(replace(side, spans=tuple(own)), made, warnings)
+        inputs._unlearned(replace(side, spans=tuple(own)), made, warnings)
     other = Clips(24, 2)
     other.content_hash = "0" * 64
     assert left_over(other, other.spans("train"), made) == other.spans("train"), "another data set"
     assert len(made.ladder["rungs"]) == 7 and made.ladder["clips"] > 0
-    again, same = training.train_evaluator(source, tmp_path / "again" / "net", frames=6, clips=160)
+    again, same = learned_training.train_evaluator(source, tmp_path / "again" / "net", frames=6, clips=160)
     assert again.read_bytes() == path.read_bytes() and same == made
 
     write_ladder(path, made, False)
@@ -181,7 +187,7 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tm
     assert [e.about.tier for e in found] == ["B", "C", "C", "C", "C", "C"]
     about = found[0].about
     assert (about.digest, about.classes, about.of) == (made.weights_sha256, ("a", "b"), "clip")
-    frames, truth = training.windows(source, own, 6, 100, 0)
+    frames, truth = learned_training.windows(source, own, 6, 100, 0)
     features, logits = found[0].features(frames), found[0].logits(frames)
     assert features.shape == (len(frames), about.size) and logits is not None
     assert float((logits.argmax(1) == torch.tensor(truth)).double().mean()) > 0.7
@@ -191,19 +197,19 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tm
 
 @pytest.mark.usefixtures("small")
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "KEEP", 4)
+    monkeypatch.setattr(learned_training, "KEEP", 4)
     source = Clips(24, 0)
-    whole, _ = training.train_evaluator(source, tmp_path / "a" / "net", frames=6, clips=80)
+    whole, _ = learned_training.train_evaluator(source, tmp_path / "a" / "net", frames=6, clips=80)
 
     def killing(what: str, done: int, total: int) -> None:
         if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train_evaluator(source, tmp_path / "b" / "net", frames=6, clips=80, show=killing)
+        learned_training.train_evaluator(source, tmp_path / "b" / "net", frames=6, clips=80, show=killing)
     (state,) = (tmp_path / "b").iterdir()
     seen: list[int] = []
-    parts, made = training.train_evaluator(
+    parts, made = learned_training.train_evaluator(
         source, tmp_path / "b" / "net", frames=6, clips=80, show=lambda what, done, total: seen.append(done)
     )
     assert seen[0] == 5 and not state.exists()

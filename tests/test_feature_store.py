@@ -8,31 +8,35 @@ import pytest
 from footage import commands
 from footage.data.clips import BuiltInClips
 from footage.errors import ConfigError
-from footage.evaluation.closed import Columns, closed_form, glance, small_copies
-from footage.evaluation.describe import CLOSED, Clock, describe, readers
+from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows, halve_clips
+from footage.evaluation.feature_cache import (
+    PIXEL_FEATURES,
+    FeatureCache,
+    StepSeconds,
+    extract_features,
+    feature_readers,
+)
 from footage.evaluation.features.catalogue import extractors
+from footage.evaluation.pixel_features import PixelColumns, glance, pixel_features, small_copies
 from footage.evaluation.protocols import PROTOCOLS, protocol
 from footage.evaluation.results import Evaluation
-from footage.evaluation.sides import Read, Shape
-from footage.evaluation.store import Store
-from footage.evaluation.windows import draw, halves
 from tests.folders import shapes, write_pictures
 
 NETS = extractors()[:2]
 SHAPES = BuiltInClips("shapes", height=16, width=16, channels=3)
 
 
-def clips(count: int, seed: int = 0) -> Read:
+def clips(count: int, seed: int = 0) -> RealClips:
     how = protocol("styleganv-fvd16", frames=4, clips=count)
-    return Read(SHAPES, draw(SHAPES.spans("train"), how, count, seed), Shape(4, 16, 16, 3))
+    return RealClips(SHAPES, draw_windows(SHAPES.spans("train"), how, count, seed), ClipShape(4, 16, 16, 3))
 
 
 def test_features_in_parts_are_those_of_each_clip(tmp_path: Path) -> None:
     some = clips(40)
-    with Store(tmp_path / "c") as store:
-        found = describe(some, readers(NETS, some), store, Clock())
+    with FeatureCache(tmp_path / "c") as store:
+        found = extract_features(some, feature_readers(NETS, some), store, StepSeconds())
         rows = found.rows["random-0"]
-        assert rows.shape == (40, 192) and found.rows[CLOSED].shape == (40, Columns(4).size)
+        assert rows.shape == (40, 192) and found.rows[PIXEL_FEATURES].shape == (40, PixelColumns(4).size)
         one = NETS[0].features(some.clip(23)[None]).numpy()
         assert rows[23:24] == pytest.approx(one, rel=1e-4, abs=1e-5)
         assert np.array_equal(np.concatenate([rows[0:7], rows[7:40]]), rows[0:40])
@@ -42,24 +46,24 @@ def test_features_in_parts_are_those_of_each_clip(tmp_path: Path) -> None:
 
 def test_a_hit_is_bit_equal_and_reads_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some = clips(20)
-    wanted = readers(NETS, some)
-    with Store(tmp_path / "c") as store:
-        first = {name: rows[0:20] for name, rows in describe(some, wanted, store, Clock()).rows.items()}
-    monkeypatch.setattr(Read, "batches", lambda *_: pytest.fail("a clip was read"))
-    with Store(tmp_path / "c") as store:
-        again = describe(clips(20), wanted, store, Clock())
+    wanted = feature_readers(NETS, some)
+    with FeatureCache(tmp_path / "c") as store:
+        first = {name: rows[0:20] for name, rows in extract_features(some, wanted, store, StepSeconds()).rows.items()}
+    monkeypatch.setattr(RealClips, "batches", lambda *_: pytest.fail("a clip was read"))
+    with FeatureCache(tmp_path / "c") as store:
+        again = extract_features(clips(20), wanted, store, StepSeconds())
         assert all(np.array_equal(first[name], rows[0:20]) for name, rows in again.rows.items())
-    with Store(tmp_path / "c") as store, pytest.raises(pytest.fail.Exception, match="a clip was read"):
-        describe(clips(20, seed=1), wanted, store, Clock())
+    with FeatureCache(tmp_path / "c") as store, pytest.raises(pytest.fail.Exception, match="a clip was read"):
+        extract_features(clips(20, seed=1), wanted, store, StepSeconds())
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_a_damaged_part_alone_is_made_again(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("footage.evaluation.describe.ROWS", 64)  # parts of 16 clips
+    monkeypatch.setattr("footage.evaluation.feature_cache.ROWS", 64)  # parts of 16 clips
     some = clips(40)
-    wanted = [reader for reader in readers(NETS, some) if reader.name == "random-1"]
-    with Store(tmp_path / "c") as store:
-        first = describe(some, wanted, store, Clock()).rows["random-1"][0:40]
+    wanted = [reader for reader in feature_readers(NETS, some) if reader.name == "random-1"]
+    with FeatureCache(tmp_path / "c") as store:
+        first = extract_features(some, wanted, store, StepSeconds()).rows["random-1"][0:40]
     parts = sorted((tmp_path / "c").rglob("part-*.bin"))
     assert len(parts) == 3
     content = bytearray(parts[1].read_bytes())
@@ -69,31 +73,31 @@ def test_a_damaged_part_alone_is_made_again(tmp_path: Path, damage: str, monkeyp
     else:
         parts[1].write_bytes(content[:-5] if damage == "cut" else content)
     seen: list[range] = []
-    plain = Read.batches
+    plain = RealClips.batches
 
-    def watched(self: Read, rows: range) -> object:
+    def watched(self: RealClips, rows: range) -> object:
         seen.append(rows)
         return plain(self, rows)
 
-    monkeypatch.setattr(Read, "batches", watched)
-    with Store(tmp_path / "c") as store:
-        again = describe(some, wanted, store, Clock())
+    monkeypatch.setattr(RealClips, "batches", watched)
+    with FeatureCache(tmp_path / "c") as store:
+        again = extract_features(some, wanted, store, StepSeconds())
         assert np.array_equal(again.rows["random-1"][0:40], first) and seen == [range(16, 32)]
 
 
 def test_a_cache_that_is_full_loses_what_was_not_used(tmp_path: Path) -> None:
     some, other = clips(16), clips(16, seed=3)
     for one in (some, other):
-        with Store(tmp_path) as store:
-            describe(one, readers(NETS[:1], one), store, Clock())
-    with Store(tmp_path) as store:
-        describe(some, readers(NETS[:1], some), store, Clock())
+        with FeatureCache(tmp_path) as store:
+            extract_features(one, feature_readers(NETS[:1], one), store, StepSeconds())
+    with FeatureCache(tmp_path) as store:
+        extract_features(some, feature_readers(NETS[:1], some), store, StepSeconds())
         store.trim(most=0)
         assert {path.name for path in tmp_path.iterdir()} == store.used and len(store.used) == 4
 
 
 def test_without_a_cache_nothing_stays() -> None:
-    with Store(None) as store:
+    with FeatureCache(None) as store:
         folder = store.folder
         assert folder.is_dir()
     assert not folder.exists()
@@ -101,7 +105,7 @@ def test_without_a_cache_nothing_stays() -> None:
 
 def test_features_that_are_not_finite_name_the_clip(tmp_path: Path) -> None:
     some = clips(20)
-    (reader, *_) = readers(NETS, some)
+    (reader, *_) = feature_readers(NETS, some)
 
     def broken(frames: np.ndarray) -> np.ndarray:
         found = reader.read(frames).copy()
@@ -110,10 +114,10 @@ def test_features_that_are_not_finite_name_the_clip(tmp_path: Path) -> None:
 
     spoiled = type(reader)(**{**vars(reader), "read": broken})
     with (
-        Store(tmp_path) as store,
+        FeatureCache(tmp_path) as store,
         pytest.raises(ConfigError, match=r"random-0 gives what is not finite for shapes \d+"),
     ):
-        describe(some, [spoiled], store, Clock())
+        extract_features(some, [spoiled], store, StepSeconds())
 
 
 def test_small_copies_are_averages() -> None:
@@ -121,23 +125,23 @@ def test_small_copies_are_averages() -> None:
     found = small_copies(frames).reshape(2, 4, 8, 16, 3)
     wanted = frames[:, [0, 3, 5, 8]].reshape(2, 4, 8, 4, 16, 4, 3).mean(axis=(3, 5))
     assert np.abs(found - wanted).max() <= 0.5 + 1e-6
-    assert closed_form(frames).shape == (2, Columns(9).size)
-    assert np.isfinite(closed_form(np.zeros((1, 2, 8, 8, 1), np.uint8))).all(), "stills of one colour, two frames"
+    assert pixel_features(frames).shape == (2, PixelColumns(9).size)
+    assert np.isfinite(pixel_features(np.zeros((1, 2, 8, 8, 1), np.uint8))).all(), "stills of one colour, two frames"
 
 
 def test_windows_follow_the_protocol() -> None:
     spans = SHAPES.spans("train")[:30]
-    one = draw(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 0)
+    one = draw_windows(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 0)
     assert len(one) == 30 == len({window.span.index for window in one})
     assert all(0 <= window.start <= 64 - 25 for window in one) and len({window.start for window in one}) > 5
     assert (
         one
-        == draw(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 0)
-        != draw(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 1)
+        == draw_windows(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 0)
+        != draw_windows(spans, protocol("styleganv-fvd128-subsample8", frames=4), 100, 1)
     )
-    many = draw(spans[:3], protocol("footage", frames=16), 50, 0)
+    many = draw_windows(spans[:3], protocol("footage", frames=16), 50, 0)
     assert len(many) == 50 and len(set(many[:9])) == 9, "three stretches of each come before any comes again"
-    a, b = halves(spans, 0)
+    a, b = halve_clips(spans, 0)
     assert not set(a) & set(b) and set(a) | set(b) == set(spans)
 
 

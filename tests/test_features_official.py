@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from footage.errors import ConfigError, ModelError
 from footage.evaluation.features import c3d, i3d, inception, vit
 from footage.evaluation.features.catalogue import extractors
-from footage.evaluation.features.official import OFFICIAL
-from footage.evaluation.features.weights import convert, load_official
+from footage.evaluation.features.official import OFFICIAL, convert, load_official
 from footage.files import file_digest
 
 
@@ -43,7 +42,7 @@ def loops(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 @pytest.mark.parametrize(("kernel", "stride", "shape"), [(3, 1, (2, 3, 4)), (3, 2, (4, 5, 2)), (7, 2, (3, 4, 6))])
 def test_i3d_unit_is_the_layer_equation(kernel: int, stride: int, shape: tuple[int, int, int]) -> None:
-    unit, x = randomise(i3d.Unit(2, 3, kernel, stride)), torch.rand(1, 2, *shape) - 0.5
+    unit, x = randomise(i3d.ConvUnit3d(2, 3, kernel, stride)), torch.rand(1, 2, *shape) - 0.5
     norm = unit.bn
     scale = (norm.weight / (norm.running_var + 1e-3).sqrt()).view(-1, 1, 1, 1)
     expected = loops(x[0], unit.conv3d.weight.detach(), stride) - norm.running_mean.view(-1, 1, 1, 1)
@@ -133,7 +132,7 @@ def test_c3d_prepares_clips_as_published_and_pools_what_sticks_out() -> None:
     assert features.shape == (1, 4) and logits.shape == (1, 3), "7 × 7 places become 4 × 4"
 
 
-TINY = vit.Shape(1, 12, 2, 8, 2, 4, "added", 4, 3)
+TINY = vit.TransformerShape(1, 12, 2, 8, 2, 4, "added", 4, 3)
 
 
 def attention(block: vit.Block, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from footage.metrics.fidelity import absolute_errors, psnr, sharpness, squared_errors, ssim
+from footage.metrics.image_quality import absolute_errors, psnr, sharpness, squared_errors, ssim
 
 
 def pair(channels: int, noise: float, size: tuple[int, int] = (32, 40)) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from footage.evaluation.features.base import Frames
-from footage.evaluation.features.random import RandomExtractor
-from footage.evaluation.ladder import (
+from footage.evaluation.features import Frames
+from footage.evaluation.features.catalogue import RandomExtractor
+from footage.evaluation.features.ladder import (
+    CORRUPTIONS,
     DROPPED,
     arrow_of_time,
     climb,
     distance_from,
+    drop,
     mean_distance_from,
     rises,
     spoiled,
@@ -18,7 +20,6 @@ from footage.evaluation.ladder import (
     to_clips,
     to_frames,
 )
-from footage.metrics.corruptions import CORRUPTIONS, drop
 
 
 def clips(count: int, seed: int, arrow: bool = False) -> Frames:

@@ -17,8 +17,7 @@ from footage import commands
 from footage.errors import ConfigError, ModelError
 from footage.evaluation.features.catalogue import extractors
 from footage.evaluation.features.lpips import ALEXNET, VGG16, Lpips, Perceptual, Trunk
-from footage.evaluation.features.official import OFFICIAL, together
-from footage.evaluation.features.weights import convert, load_perceptual
+from footage.evaluation.features.official import OFFICIAL, convert, load_perceptual, together
 from footage.evaluation.report.meanings import curve_meaning, meaning
 from footage.evaluation.results import Evaluation, read
 from footage.files import file_digest

@@ -15,14 +15,13 @@ from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError
 from footage.evaluation import results
-from footage.evaluation.engine import METRICS
 from footage.evaluation.fidelity import best, frame_figures, measure_fidelity, plain_answer
-from footage.evaluation.opening import check_model
-from footage.evaluation.results import Evaluation, Figure
-from footage.evaluation.table import table
+from footage.evaluation.inputs import check_model
+from footage.evaluation.results import Evaluation, Figure, table
+from footage.evaluation.run import METRICS
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
-from footage.metrics.fidelity import psnr
+from footage.metrics.image_quality import psnr
 from tests.models import save_tiny_model
 
 CLIP = ClipConfig(frames=8, height=32, width=32)

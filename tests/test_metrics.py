@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from footage.errors import ConfigError
-from footage.metrics.frechet import Gaussian, frechet
+from footage.metrics.distances import Gaussian, frechet
 from footage.metrics.motion import (
     motion_distance,
     motion_energies,

@@ -15,12 +15,20 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import poly_mmd
 
 from footage.errors import ConfigError
-from footage.metrics.frechet import Gaussian, frechet, gaussian
-from footage.metrics.inception import accuracy, inception_score
-from footage.metrics.kernel import kernel_distance
-from footage.metrics.manifold import manifold, nearest
-from footage.metrics.resampling import centred, counts, mean_interval, share_interval
-from footage.metrics.rows import BLOCK, Chosen, blocks
+from footage.metrics.bootstrap import centred, counts, mean_interval, share_interval
+from footage.metrics.distances import (
+    BLOCK,
+    Gaussian,
+    SelectedRows,
+    accuracy,
+    blocks,
+    frechet,
+    gaussian,
+    inception_score,
+    kernel_distance,
+    manifold,
+    nearest,
+)
 
 
 def drawn(count: int, size: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -150,7 +158,7 @@ def test_neighbours_in_blocks_and_groups() -> None:
 def test_rows_are_chosen_in_any_order() -> None:
     rows = drawn(3 * BLOCK, 2, 16)
     order = np.random.default_rng(0).permutation(len(rows))[: BLOCK + 5]
-    chosen = Chosen(rows, order)
+    chosen = SelectedRows(rows, order)
     assert np.array_equal(np.concatenate([block.numpy() for _, block in blocks(chosen)]), rows[order])
     assert chosen[0:0].shape == (0, 2)
 

@@ -29,11 +29,11 @@ from footage.evaluation.results import (
     Interval,
     Line,
     Memorisation,
+    NearestPair,
     Network,
-    Pair,
     Side,
     Space,
-    Work,
+    WorkStep,
     write,
 )
 from tests.models import save_tiny_model, tiny_config
@@ -66,7 +66,7 @@ def evaluation(value: float = 0.6, name: str = "tiny", seen: int = 1000, **more:
     real = Side("clips", "dataset", "my clips", "e" * 64, "heldout", 300, 120, 16, 64, 48, 3, 25.0, ("walk",), 4)
     ratios = tuple(np.linspace(0.3, 1.4, 101).tolist())
     space = Space("pixels", "D", (), 0.9, 0.4, 0.3, 0.11, 0.01, Interval(0.05, 0.2, 0.95, "x"), 3.0, ratios, ratios)
-    pair = Pair("seed 3", 0, HOSTILE, 5, "pixels", 0.31, 2.5, "report-pairs/00.png")
+    pair = NearestPair("seed 3", 0, HOSTILE, 5, "pixels", 0.31, 2.5, "report-pairs/00.png")
     known = dict(
         made=made,
         real=real,
@@ -108,7 +108,7 @@ def evaluation(value: float = 0.6, name: str = "tiny", seen: int = 1000, **more:
         ),
         memorisation=Memorisation("windows", 900, 1000, 60, 128, (space,), (pair,), (HOSTILE,)),
         warnings=(f"too few clips of {HOSTILE}",),
-        work=(Work("network random-0", 3.25),),
+        work=(WorkStep("network random-0", 3.25),),
         device="cpu, 1 threads",
         made_by="footage test",
     )

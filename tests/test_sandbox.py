@@ -10,14 +10,12 @@ import pytest
 import torch
 
 from footage.errors import ModelError
-from footage.evaluation.features import sandbox
-from footage.evaluation.features.base import About
+from footage.evaluation.features import NetworkInfo, sandbox
 from footage.evaluation.features.catalogue import extractors
-from footage.evaluation.features.official import OFFICIAL
-from footage.evaluation.features.script import ScriptExtractor
+from footage.evaluation.features.official import OFFICIAL, ScriptExtractor
 from footage.files import file_digest
 
-ABOUT = About("i3d", "A", "0" * 64, 3, "clip", ("a", "b", "c"))
+ABOUT = NetworkInfo("i3d", "A", "0" * 64, 3, "clip", ("a", "b", "c"))
 
 
 class Honest(torch.nn.Module):

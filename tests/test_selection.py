@@ -15,7 +15,7 @@ from footage.data.clips import BuiltInClips, Loader
 from footage.data.pairs import open_source
 from footage.errors import ConfigError
 from footage.files import read_lines
-from footage.metrics.frechet import frechet, gaussian
+from footage.metrics.distances import frechet, gaussian
 from footage.models.checkpoint import load_model, read_info, read_state
 from footage.training import plan as start
 from footage.training import trainer

@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from footage.config import ClipConfig, Config, CriticConfig, KlConfig, LearnConfig, VaeConfig
 from footage.config.presets import PRESETS, override, preset, tiny
 from footage.errors import ConfigError
-from footage.metrics.fidelity import clip_psnr
+from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.vae import VaeSampler, VideoVae, gaussian_nll, standard_kl, with_free_bits
 from footage.models.base import Batch, Converts, Encodes, Generates, PlainEngine, Wish
 from footage.models.methods import METHODS

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from footage.commands import reporting
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError
-from footage.evaluation.protocols import Protocol, protocol
+from footage.evaluation.protocols import EvaluationOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from footage.evaluation.plan import Options
     from footage.evaluation.report.content import Kind
     from footage.evaluation.results import Evaluation
-
-NO_CACHE = "none"
-"""What `cache` is where nothing is to be kept."""
 
 
 def evaluate(
@@ -103,28 +98,31 @@ def evaluate(
         DatasetError: there are no clips, or none that are long enough.
         ModelError: a model is damaged.
     """
-    chosen = _protocol(protocol, clips=clips, frames=frames, fps=fps, repeats=repeats, size=size)
     if to is not None and Path(to).suffix != ".json":
         raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
-    kind, jobs, report = reporting.wanted(made, real, every=all, compare=compare, report=report, to=to)
-    from footage.evaluation.plan import Options
-
-    options = Options(
-        metrics=_names(metrics),
-        seed=seed,
-        split=split,
-        resamples=resamples,
+    options = EvaluationOptions(
+        metrics=metrics,
+        protocol=protocol,
+        clips=clips,
+        frames=frames,
+        fps=fps,
+        size=size,
+        fit=fit,
+        repeats=repeats,
         samples=samples,
+        split=split,
         windows=windows,
-        networks=_names(networks),
+        networks=networks,
         weights=weights,
         evaluator=evaluator,
+        resamples=resamples,
         guide=guide,
-        fit=fit,
-        device=_device(device),
-        cache=_cache(cache),
+        seed=seed,
+        cache=cache,
     )
-    return _Task(real, chosen, options, make_console(quiet)).run(kind, jobs, report, to)
+    kind, jobs, report = reporting.wanted(made, real, every=all, compare=compare, report=report, to=to)
+    options = replace(options, device=_device(device))
+    return _Task(real, options, make_console(quiet)).run(kind, jobs, report, to)
 
 
 @dataclass(frozen=True)
@@ -133,27 +131,25 @@ class _Task:
 
     real: str | Path | None
     """What it is judged by; None where all was measured before."""
-    protocol: Protocol
-    """How."""
-    options: Options
-    """What else was asked for."""
+    options: EvaluationOptions
+    """What was asked for."""
     console: Console
     """Where it is told."""
 
     def measured(self, job: str | Path, beside: Path | None) -> Evaluation:
         """Measure something and tell what was found; pictures are put beside a .json file."""
-        from footage.evaluation.engine import measure
+        from footage.evaluation.run import measure
 
         assert self.real is not None, "what is measured anew has something to be measured by"
         with self.console.status("measuring") as status:
-            found = measure(job, self.real, self.protocol, self.options, to=beside, say=status.update)
+            found = measure(job, self.real, self.options, to=beside, say=status.update)
         _tell(found, self.console)
         return found
 
     def drawn(self, job: str | Path, beside: Path) -> tuple[str, str]:
         """Write videos of something beside a .json file, and return their names."""
         assert self.real is not None, "what is measured anew has something to be measured by"
-        return reporting.videos(job, self.real, self.protocol, self.options, beside)
+        return reporting.videos(job, self.real, self.options, beside)
 
     def run(self, kind: Kind, jobs: Sequence[str | Path], report: Path | None, to: Path | None) -> Evaluation:
         """Measure all, write what is to be written, and return the figures that the verb returns."""
@@ -171,41 +167,18 @@ class _Task:
         return found
 
 
-def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> str:
+def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> Literal["auto", "cpu", "cuda", "mps"]:
     from footage.config import TrainConfig
     from footage.training.cost import find_place
 
-    return find_place(TrainConfig(device=name)).device
-
-
-def _cache(folder: Path | None) -> Path | None:
-    from footage.evaluation.store import default_folder
-
-    return None if str(folder) == NO_CACHE else Path(folder or default_folder())
+    return cast(Literal["auto", "cpu", "cuda", "mps"], find_place(TrainConfig(device=name)).device)
 
 
 def _tell(found: Evaluation, console: Console) -> None:
     """Print figures and warnings."""
-    from footage.evaluation.table import table
+    from footage.evaluation.results import table
 
     console.print(table(found))
     for warning in found.warnings:
         console.print("warning", style="bold yellow", end=": ")
         console.print(warning, highlight=False, markup=False)
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple((text or "").replace(",", " ").split())
-
-
-def _protocol(name: str, *, clips: int | None, size: str | None, **changes: float | None) -> Protocol:
-    """Return the protocol with what was asked for in place of its own values."""
-    if clips is not None and clips < 2:
-        raise ConfigError(f"clips is {clips}", "give at least 2; a few hundred for figures worth reading")
-    height = width = None
-    if size is not None:
-        matched = re.fullmatch(r"(\d+)[x×](\d+)", size.strip())
-        if matched is None:
-            raise ConfigError(f'size is "{size}"', "give width and height, such as 64x64")
-        width, height = (int(part) for part in matched.groups())
-    return protocol(name, clips=clips, height=height, width=width, **changes)

@@ -11,7 +11,7 @@ from footage.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from footage.evaluation.features.learned import Made
+    from footage.evaluation.features.learned import LearnedNetwork
 
 
 def train_evaluator(
@@ -53,8 +53,8 @@ def train_evaluator(
     from footage.commands.terminal import phases
     from footage.config import ClipConfig
     from footage.data.clips import open_clips
-    from footage.evaluation.evaluator.training import train_evaluator as train
     from footage.evaluation.features.learned import LEAST
+    from footage.evaluation.features.learned_training import train_evaluator as train
 
     console = make_console(quiet)
     source = open_clips(dataset, ClipConfig(frames=frames))
@@ -83,7 +83,7 @@ def train_evaluator(
     return path
 
 
-def _learned(made: Made) -> Table:
+def _learned(made: LearnedNetwork) -> Table:
     """Lay out what a network learned."""
     from rich.table import Table
 
@@ -93,7 +93,7 @@ def _learned(made: Made) -> Table:
     return table
 
 
-def _climbed(made: Made) -> Table:
+def _climbed(made: LearnedNetwork) -> Table:
     """Lay out what a network's ladder came to."""
     from rich.table import Table
 
@@ -129,7 +129,7 @@ def convert_evaluator(
     Returns:
         The .safetensors file.
     """
-    from footage.evaluation.features.weights import convert
+    from footage.evaluation.features.official import convert
 
     path = convert(Path(file), network, Path(to), sha256)
     make_console(quiet).print(f"network  {path}   (for: footage evaluate … --weights {path})", highlight=False)

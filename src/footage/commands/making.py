@@ -245,7 +245,7 @@ def reconstruct(
         The file written.
     """
     from footage.generation.conversion import Conversion
-    from footage.metrics.fidelity import psnr
+    from footage.metrics.image_quality import psnr
 
     console, to = make_console(quiet), _target(clip, to, "reconstructed")
     loaded = load(model, device)

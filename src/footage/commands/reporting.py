@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from footage import __version__
 from footage.errors import ConfigError
-from footage.evaluation.protocols import Protocol
 
 if TYPE_CHECKING:
     from footage.data.store import Frames
-    from footage.evaluation.plan import Options
+    from footage.evaluation.protocols import EvaluationOptions
     from footage.evaluation.report.content import Entry, Kind
     from footage.evaluation.results import Evaluation
 
@@ -109,15 +108,15 @@ def write(kind: Kind, jobs: Sequence[Job], report: Path, measure: Measure, draw:
     return shown.main.evaluation
 
 
-def videos(made: Job, real: Job, protocol: Protocol, options: Options, beside: Path) -> tuple[str, str]:
+def videos(made: Job, real: Job, options: EvaluationOptions, beside: Path) -> tuple[str, str]:
     """Write the first clips of both sides as looping videos beside a .json file; return their names.
 
     Real clips beside answers are those that the model was given, one by one; the others are drawn as for the figures.
     """
-    from footage.evaluation.plan import plan
+    from footage.evaluation.inputs import plan_evaluation
     from footage.evaluation.report.samples import SHOWN, write_samples
 
-    settled = plan(made, real, protocol, replace(options, windows=0))
+    settled = plan_evaluation(made, real, replace(options, windows=0))
     names = []
     for what, side in zip(("made", "real"), settled.clips(options.seed), strict=True):
         shown: dict[int, Frames] = {}

@@ -3,11 +3,14 @@
 Beside every figure stands that of the plainest answer there is: the last frame that was given, again and again; or the
 source itself. Of a model that knows many futures, both the mean over them and the best of each clip are given
 (Denton and Fergus 2018, section 4): the best alone grows with the number of tries.
+
+What a model makes of clips that it is given, beside the truth, as figures and curves over the horizon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +18,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from footage.data.clips import ClipSource, Span
+from footage.evaluation.features.lpips import Perceptual
+from footage.evaluation.results import Better, Curve, Figure, Line, Tier
 from footage.evaluation.statistics import ClipStatistics, compare, feature_nets, real_windows
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8, to_uint8
-from footage.metrics.fidelity import absolute_errors, psnr, squared_errors, ssim
+from footage.metrics.image_quality import absolute_errors, psnr, squared_errors, ssim
 from footage.models.base import Converts, Predicts
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -189,3 +194,98 @@ def measure_fidelity(
         "samples": samples,
         "frames": len(next(iter(mine.sums.values()))),
     }
+
+
+@dataclass(frozen=True)
+class FrameFigure:
+    """A figure of single frames."""
+
+    name: str
+    """An identifier."""
+    label: str
+    """What it is printed as."""
+    better: Better
+    """Which value is best."""
+    tier: Tier = "D"
+    """As in `footage.evaluation.results.Figure`."""
+    networks: tuple[str, ...] = ()
+    """Name of the network; empty for none."""
+    note: str = ""
+    """What else must be known."""
+
+
+KINDS = (
+    FrameFigure("mse", "squared error, summed over a frame", "lower"),
+    FrameFigure("mae", "absolute error, summed over a frame", "lower"),
+    FrameFigure("psnr", "PSNR, dB", "higher"),
+    FrameFigure("ssim", "SSIM", "higher"),
+)
+"""Figures that need no network."""
+LPIPS = {"lpips-alex": ("lpips", "LPIPS (AlexNet)"), "lpips-vgg": ("lpips_vgg", "LPIPS (VGG-16)")}
+"""Figures of networks that compare pairs of frames: the network's name -> the figure's name and label."""
+
+
+def fidelity(
+    model: Model,
+    source: ClipSource,
+    spans: list[Span],
+    *,
+    count: int,
+    samples: int,
+    seed: int,
+    nets: Sequence[Perceptual] = (),
+) -> tuple[list[Figure], list[Curve]]:
+    """Measure predictions, translations or reconstructions beside the truth.
+
+    See `footage.evaluation.fidelity.measure_fidelity`.
+
+    `plain` of a figure is that of the plainest answer there is; of several tries the best one has a figure of its own.
+
+    Raises:
+        ConfigError: the frames are too small for one of the networks `nets`.
+    """
+    kinds = list(KINDS)
+    for net in nets:
+        name, label = LPIPS[net.about.name]
+        notes = [text for text in (net.about.note, net.caution(*source.shape[:2])) if text]
+        kinds.append(FrameFigure(name, label, "lower", "A", (net.about.name,), "; ".join(notes)))
+    more = {LPIPS[net.about.name][0]: net for net in nets}
+    found = measure_fidelity(model, source, spans, count=count, samples=samples, seed=seed, more=more)
+    figures, clips = [], (found["clips"], found["clips"])
+    for kind in kinds:
+        plain = found["plain"][kind.name] if "plain" in found else None
+        figures.append(_figure(kind, kind.name, kind.label, found["model"][kind.name], clips, seed, plain))
+        if "best" in found:
+            name, label = f"best_{kind.name}", f"{kind.label}, best of {found['samples']}"
+            figures.append(_figure(kind, name, label, found["best"][kind.name], clips, seed, None))
+    return figures, [_curve(found, kind, clips) for kind in kinds]
+
+
+def _figure(
+    kind: FrameFigure, name: str, label: str, value: float, clips: tuple[int, int], seed: int, plain: float | None
+) -> Figure:
+    return Figure(
+        metric="fidelity",
+        name=name,
+        label=label,
+        value=value,
+        better=kind.better,
+        tier=kind.tier,
+        networks=kind.networks,
+        by_network=(value,) if kind.networks else (),
+        interval=None,
+        floor=None,
+        clips=clips,
+        seeds=(seed,),
+        repeats=(value,),
+        plain=plain,
+        note=kind.note,
+    )
+
+
+def _curve(found: dict[str, Any], kind: FrameFigure, clips: tuple[int, int]) -> Curve:
+    lines = [Line("made", tuple(found["by_frame"][kind.name]))]
+    if "plain_by_frame" in found:
+        lines.append(Line("plain", tuple(found["plain_by_frame"][kind.name])))
+    x = tuple(float(number) for number in range(1, found["frames"] + 1))
+    return Curve("fidelity", kind.name, kind.label, "frame", "", x, tuple(lines), kind.tier, clips)

@@ -4,12 +4,15 @@ Distances are between windows: of small copies of their pixels, and of features 
 training windows are looked through in pixels; features are then taken of those that are nearest to anything, and of
 some others. The ratio d(made, training) / (median of d(held-out, training)) is 1 for clips that are as far from the
 training clips as unseen real ones are.
+
+Pictures of the pairs of clips that are nearest to each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,17 +22,23 @@ from torch import Tensor
 
 from footage.data.clips import ClipSource, Labels, Span
 from footage.data.store import Frames
-from footage.evaluation.describe import SMALL, Clock, Described, Reader, describe, readers
-from footage.evaluation.evidence import Group, groups_of
-from footage.evaluation.features.base import Extractor
+from footage.evaluation.clip_sets import ClipSet, ClipShape, RealClips, Window, draw_windows
+from footage.evaluation.feature_cache import (
+    SMALL_COPIES,
+    ClipFeatures,
+    FeatureCache,
+    FeatureReader,
+    StepSeconds,
+    extract_features,
+    feature_readers,
+)
+from footage.evaluation.features import Extractor
+from footage.evaluation.figure_inputs import NetworkGroup, network_groups
 from footage.evaluation.protocols import Protocol
-from footage.evaluation.results import Interval, Memorisation, Pair, Space, Tier
-from footage.evaluation.sides import Clips, Read, Shape
-from footage.evaluation.store import Store
-from footage.evaluation.windows import Window, draw
-from footage.metrics.manifold import nearest
-from footage.metrics.resampling import LEVEL, share_interval
-from footage.metrics.rows import Rows, blocks
+from footage.evaluation.results import Interval, Memorisation, NearestPair, Space, Tier
+from footage.media.sheets import contact_sheet, save_picture, strip
+from footage.metrics.bootstrap import LEVEL, share_interval
+from footage.metrics.distances import Rows, blocks, nearest
 
 REPEATED = 0.5
 """Ratio below which a clip counts as repeated."""
@@ -71,7 +80,7 @@ def others_of(made: int) -> int:
     return min(OTHERS, 4 * made)
 
 
-class Joined:
+class JoinedRows:
     """Vectors of several networks side by side, each column in units of a deviation.
 
     Args:
@@ -125,19 +134,19 @@ def _deviation(rows: Rows) -> npt.NDArray[np.float64]:
     return np.asarray(variance.clamp(min=0).sqrt().clamp(min=1e-6).numpy())
 
 
-def _groups(clips: Clips, rows: Labels) -> Tensor:
+def _groups(clips: ClipSet, rows: Labels) -> Tensor:
     return torch.tensor([clips.group(int(row)) for row in rows], dtype=torch.int64)
 
 
 @dataclass(frozen=True)
-class Search:
+class NeighbourSearch:
     """What is compared with what."""
 
-    made: Described
+    made: ClipFeatures
     """What was made."""
-    training: Described
+    training: ClipFeatures
     """Training windows, by their small copies."""
-    heldout: Described
+    heldout: ClipFeatures
     """Held-out windows, or training windows that are compared with other clips only."""
     within: bool
     """Whether `heldout` are training windows."""
@@ -153,21 +162,21 @@ class Search:
 
 
 def search(
-    made: Described,
+    made: ClipFeatures,
     source: ClipSource,
     spans: Sequence[Span],
     heldout: Sequence[Span],
     nets: Sequence[Extractor],
     *,
     protocol: Protocol,
-    shape: Shape,
+    shape: ClipShape,
     stride: int,
     given: int,
     seed: int,
-    store: Store,
-    clock: Clock,
+    store: FeatureCache,
+    clock: StepSeconds,
     say: Callable[[str], None],
-) -> tuple[Memorisation, list[Neighbours], Read] | None:
+) -> tuple[Memorisation, list[Neighbours], RealClips] | None:
     """Look for training windows in what was made.
 
     Args:
@@ -196,17 +205,19 @@ def search(
     windows, there = every_window(spans, reach, pace, most, seed)
     if len({window.span.index for window in windows}) < 2:
         return None
-    training = Read(source, windows, shape, stride=stride, given=given)
-    wanted = readers(nets, training)
-    small = [reader for reader in wanted if reader.name == SMALL]
+    training = RealClips(source, windows, shape, stride=stride, given=given)
+    wanted = feature_readers(nets, training)
+    small = [reader for reader in wanted if reader.name == SMALL_COPIES]
     features = [reader for reader in wanted if reader.name in {net.about.name for net in nets}]
     say("looking through the training clips")
-    known = describe(training, small, store, clock)
+    known = extract_features(training, small, store, clock)
     within = not heldout
-    unseen = draw(heldout, protocol, made.count, seed, stride) if heldout else windows[: made.count]
+    unseen = draw_windows(heldout, protocol, made.count, seed, stride) if heldout else windows[: made.count]
     say("looking at unseen clips")
-    held = describe(Read(source, unseen, shape, stride=stride, given=given), [*small, *features], store, clock)
-    task = Search(made, known, held, within)
+    held = extract_features(
+        RealClips(source, unseen, shape, stride=stride, given=given), [*small, *features], store, clock
+    )
+    task = NeighbourSearch(made, known, held, within)
     spaces = _spaces(task, training, features, [net.about for net in nets], store, clock, seed)
     if not spaces:
         return None
@@ -225,24 +236,24 @@ def search(
 
 
 def _spaces(
-    task: Search,
-    training: Read,
-    features: Sequence[Reader],
+    task: NeighbourSearch,
+    training: RealClips,
+    features: Sequence[FeatureReader],
     nets: Sequence[Any],
-    store: Store,
-    clock: Clock,
+    store: FeatureCache,
+    clock: StepSeconds,
     seed: int,
 ) -> list[Neighbours]:
     """Return the nearest training windows in pixels, and in each kind of features."""
     every = np.arange(training.count)
-    made, known, held = (side.rows[SMALL] for side in (task.made, task.training, task.heldout))
+    made, known, held = (side.rows[SMALL_COPIES] for side in (task.made, task.training, task.heldout))
     gaps, numbers, gaps_real, numbers_real = task.neighbours(made, held, known, every, SHORTLIST)
     found: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
     listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
     extra = rng.permutation(training.count)[: others_of(task.made.count)]
     short = np.union1d(listed[listed >= 0], extra)
-    chosen = Read(
+    chosen = RealClips(
         training.source,
         [training.windows[int(row)] for row in short],
         training.shape.longer(training.given),
@@ -250,16 +261,16 @@ def _spaces(
         given=training.given,
     )
     if features:
-        near = describe(chosen, features, store, clock)
-        for group in (group for group in groups_of(nets) if group.of == "clip"):
+        near = extract_features(chosen, features, store, clock)
+        for group in (group for group in network_groups(nets) if group.of == "clip"):
             found.append(_in_features(task, group, near, short))
     return [space for space in found if space is not None]
 
 
-def _in_features(task: Search, group: Group, near: Described, short: Labels) -> Neighbours | None:
+def _in_features(task: NeighbourSearch, group: NetworkGroup, near: ClipFeatures, short: Labels) -> Neighbours | None:
     scales = [_deviation(near.rows[name]) for name in group.names]
     made, held, training = (
-        Joined([side.rows[name] for name in group.names], scales) for side in (task.made, task.heldout, near)
+        JoinedRows([side.rows[name] for name in group.names], scales) for side in (task.made, task.heldout, near)
     )
     gaps, numbers, gaps_real, _ = task.neighbours(made, held, training, short, 1)
     return _neighbours(group.title, group.tier, group.names, gaps, torch.from_numpy(short)[numbers], gaps_real)
@@ -297,8 +308,8 @@ def _summary(space: Neighbours) -> Space:
 
 
 def worst_pairs(
-    made: Clips, spaces: Sequence[Neighbours], training: Read, count: int = WORST
-) -> list[tuple[Pair, Frames, Frames]]:
+    made: ClipSet, spaces: Sequence[Neighbours], training: RealClips, count: int = WORST
+) -> list[tuple[NearestPair, Frames, Frames]]:
     """Return the pairs with the least ratios in any space, worst first, with the frames of both, uint8 (T, H, W, C).
 
     Of the training clip, the window is shown that is nearest in pixels, wherever it begins.
@@ -315,12 +326,12 @@ def worst_pairs(
         number = int(space.numbers[row])
         window, start, gap = nearest_start(clip, training, number)
         name, begin = made.named(row)
-        pair = Pair(name, begin, training.named(number)[0], start, space.name, ratio, gap)
+        pair = NearestPair(name, begin, training.named(number)[0], start, space.name, ratio, gap)
         found.append((pair, clip, window))
     return found
 
 
-def nearest_start(clip: Frames, training: Read, number: int) -> tuple[Frames, int, float]:
+def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frames, int, float]:
     """Return the window of a training clip that is nearest in pixels, its first frame, and how far it is off.
 
     Windows within half a window's reach of the one with that number are tried; the last value is the mean absolute
@@ -331,7 +342,7 @@ def nearest_start(clip: Frames, training: Read, number: int) -> tuple[Frames, in
     last = window.span.frames - reach
     starts = range(max(0, window.start - reach // 2), min(last, window.start + reach // 2) + 1)
     shape = training.shape.longer(training.given)
-    tried = Read(
+    tried = RealClips(
         training.source, [Window(window.span, s) for s in starts], shape, stride=training.stride, given=training.given
     )
     best: tuple[Frames, int, float] | None = None
@@ -342,3 +353,35 @@ def nearest_start(clip: Frames, training: Read, number: int) -> tuple[Frames, in
                 best = (other, starts[row], gap)
     assert best is not None
     return best
+
+
+SHOWN = 8
+"""Frames of each clip on the sheet."""
+
+
+def save_pairs(
+    found: Memorisation, pairs: Sequence[tuple[NearestPair, Frames, Frames]], to: Path | None
+) -> Memorisation:
+    """Put the pairs into what was found; write a picture of each, and a sheet of all.
+
+    Args:
+        found: without pairs.
+        pairs: each with the frames of what was made and of the training window, uint8 (T, H, W, C).
+        to: the figures.json beside which the pictures are put; None to write none.
+    """
+    if to is None or not pairs:
+        return replace(found, pairs=tuple(pair for pair, _, _ in pairs))
+    kept: list[NearestPair] = []
+    rows: list[Frames] = []
+    captions: list[str] = []
+    for number, (pair, made, real) in enumerate(pairs):
+        name = f"{to.stem}-pairs/{number:02d}.png"
+        above, below = (np.concatenate(list(clip), axis=1) for clip in (made, real))  # T H W C -> H TW C
+        picture = np.concatenate([above, below], axis=0)
+        save_picture(to.parent / name, np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))))
+        kept.append(replace(pair, picture=name))
+        rows += [strip(made, SHOWN), strip(real, SHOWN)]
+        captions += [f"{pair.ratio:.2f} {pair.made}", f"{pair.real}, frame {pair.real_start}"]
+    sheet = f"{to.stem}-pairs.png"
+    save_picture(to.parent / sheet, contact_sheet(rows, captions, columns=2))
+    return replace(found, pairs=tuple(kept), sheet=sheet)

@@ -1,11 +1,15 @@
-"""How an evaluation is done: counts, lengths and choices that make a figure comparable with another one."""
+"""How an evaluation is done: protocols, which make figures comparable, and everything that can be asked of one."""
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from footage.errors import ConfigError, nearest
+from footage.media.geometry import Fit
 
 Start = Literal["random", "first", "middle"]
 """Where in a clip a window begins."""
@@ -88,3 +92,105 @@ def protocol(name: str, **changes: object) -> Protocol:
     if set(given) - {"metrics", "repeats"} and name != "footage":
         given["name"] = f"{name}, changed"
     return Protocol(**{**known, **given})
+
+
+NO_CACHE = "none"
+"""The name of a cache folder that stands for keeping nothing."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Everything that can be asked of an evaluation, beside the two things that are compared.
+
+    The flags of `footage evaluate`, its arguments in Python and their help texts are these fields.
+    """
+
+    metrics: str | None = None
+    """families of figures with commas between them: fvd, kvd, fid, kid, is, prdc, accuracy, motion, pictures,
+    diversity, fidelity, memorisation, windows; left out, all that can be measured but windows."""
+    protocol: str = "footage"
+    """footage, styleganv-fvd16, styleganv-fvd128, styleganv-fvd128-subsample8, is-2048, is-10000 or fid-50k."""
+    clips: int | None = None
+    """clips on each side, instead of the protocol's number."""
+    frames: int | None = None
+    """their length; left out, the protocol's, else the model's, else 16."""
+    fps: float | None = None
+    """their rate; left out, their own."""
+    size: str | None = None
+    """their size, such as 64x64; left out, the model's, else their own."""
+    fit: Fit = "crop"
+    """how frames of another shape are fitted in."""
+    repeats: int | None = None
+    """how often all is drawn anew."""
+    samples: int = 1
+    """futures, or translations, of each clip, where a model knows more than one."""
+    split: Literal["heldout", "train", "all"] | None = None
+    """clips that were held out, those that were trained on, or all; left out, the training clips beside what
+    generates, held-out clips for what is given clips, else all."""
+    windows: int = 0
+    """windows of long videos to follow over time."""
+    networks: str | None = None
+    """names of feature networks with commas between them; left out, those that there are weights of, else random
+    ones."""
+    weights: Path | None = None
+    """the file of an official network, or a folder with those of several; with those of LPIPS, answers are compared
+    with the truth by it too."""
+    evaluator: Path | None = None
+    """the file of a network that `footage evaluator train` made."""
+    resamples: int = 100
+    """how often clips are drawn anew for confidence intervals; 0 for none."""
+    guide: str | None = None
+    """the data set that a translator between two was given."""
+    seed: int = 0
+    """of the choice of windows, and of everything random."""
+    cache: Path | None = None
+    """folder for features, so that they are computed once; `none` to keep nothing. Left out, the user's cache."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to compute."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range, and protocols that do not exist."""
+        if self.clips is not None and self.clips < 2:
+            raise ConfigError(f"clips is {self.clips}", "give at least 2; a few hundred for figures worth reading")
+        for name, least in (("seed", 0), ("resamples", 0), ("samples", 1), ("windows", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigError(f"{name} is {value}", f"give at least {least}")
+        self.full_protocol()
+
+    def full_protocol(self) -> Protocol:
+        """Return the protocol, with what was asked for in place of its own values.
+
+        Raises:
+            ConfigError: there is no such protocol, or a value is out of range.
+        """
+        height = width = None
+        if self.size is not None:
+            matched = re.fullmatch(r"(\d+)[x×](\d+)", self.size.strip())
+            if matched is None:
+                raise ConfigError(f'size is "{self.size}"', "give width and height, such as 64x64")
+            width, height = (int(part) for part in matched.groups())
+        changes = {name: getattr(self, name) for name in ("clips", "frames", "fps", "repeats")}
+        return protocol(self.protocol, height=height, width=width, **changes)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that were named; empty for all that can be measured."""
+        return _names(self.metrics)
+
+    @property
+    def network_names(self) -> tuple[str, ...]:
+        """The feature networks that were named; empty for those that there are."""
+        return _names(self.networks)
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Where features are kept: the folder that was given, else the user's; None for nowhere."""
+        if self.cache is not None:
+            return None if str(self.cache) == NO_CACHE else Path(self.cache)
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        return (Path(base) if base else Path.home() / ".cache") / "footage" / "features"
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple((text or "").replace(",", " ").split())

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from footage.data.clips import ClipSource, Labels, Loader, Span
 from footage.data.store import Frames, Split
-from footage.evaluation.features.random import SEEDS, RandomFeatures
+from footage.evaluation.features.catalogue import SEEDS, RandomFeatures
 from footage.generation.model import Model
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
-from footage.metrics.fidelity import sharpness
-from footage.metrics.frechet import Gaussian, frechet
+from footage.metrics.distances import Gaussian, frechet
+from footage.metrics.image_quality import sharpness
 from footage.metrics.motion import contrast, motion_distance, motion_energies, spectrum_distance, temporal_power
 from footage.models.base import Generates
 
@@ -81,7 +81,7 @@ class ClipStatistics:
 
     @property
     def sharpness(self) -> float:
-        """The mean length of the gradient over space, see `metrics.fidelity.sharpness`."""
+        """The mean length of the gradient over space, see `metrics.image_quality.sharpness`."""
         return self._sharpness / self.count
 
     @property

@@ -1,15 +1,25 @@
 """How much clips move, and how much they differ: closed-form figures of plain pixels.
 
 Clips are (B, C, T, H, W) in [-1, 1]; an energy is in units of that range, a frame; sums are taken in float64.
+
+Time within clips: what comes again, what flickers, what breaks, and how long content stays.
+
+Clips are (B, C, T, H, W) in [-1, 1]; figures are float64, on the CPU, one or several for each clip.
+
+Velocities and accelerations of points that go along with the optical flow, as histograms: the idea of FVMD.
+
+Liu et al. 2024 (Fréchet Video Motion Distance) track points with a trained network; here they follow a flow
+(B, 2, T - 1, h, w) in pixels of its own grid, as `footage.models.flow` gives it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool3d
+from torch.nn.functional import avg_pool3d, grid_sample
 
 
 def motion_energies(clips: Tensor) -> Tensor:
@@ -114,3 +124,200 @@ def sticking(clips: Tensor) -> float:
     fine = clips - avg_pool3d(clips, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)
     whole = float(fine.abs().mean(dtype=torch.float64))
     return float(fine.mean(dim=2).abs().mean(dtype=torch.float64)) / whole if whole else 0.0
+
+
+STILL = 1e-9
+"""Mean squares below which a clip counts as still."""
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Return the inner products of frames (B, T, D), (B, T, T), float64."""
+    return torch.bmm(rows, rows.transpose(1, 2)).double().cpu()
+
+
+def _over_lags(table: Tensor) -> Tensor:
+    """Return the means of the diagonals of (B, T, T), from lag 0 to T - 1, (B, T)."""
+    length = table.shape[1]
+    return torch.stack([table.diagonal(lag, 1, 2).mean(dim=1) for lag in range(length)], dim=1)
+
+
+def autocorrelation(clips: Tensor) -> Tensor:
+    """Return the autocorrelation of the pixels' changes over time, (B, T): lag 0 is 1, or 0 for stills.
+
+        a(l) = mean_t <d_t, d_{t+l}> / mean_t <d_t, d_t>,   d = x - (mean over t of x)
+
+    The mean is over T - l pairs, so that a clip that repeats itself has 1 at its period, give or take its ends.
+    """
+    frames = clips.transpose(1, 2).flatten(2)  # B C T H W -> B T CHW
+    moving = frames - frames.mean(dim=1, keepdim=True)
+    found = _over_lags(_gram(moving))
+    power = found[:, :1]
+    still = power <= STILL * moving.shape[2]
+    return torch.where(still, torch.zeros_like(found), found / power.clamp(min=1e-300))
+
+
+def periodicity(correlation: Tensor) -> Tensor:
+    """Return how clearly clips repeat themselves, from their autocorrelation (B, T): (B,), 0 to 1.
+
+    The highest value at a lag of at most half the clip, after the first lag at which the autocorrelation has fallen to
+    0 or below: motion that goes one way only never comes back up. Cutler and Davis 2000 find periods in the same table
+    of similarities.
+    """
+    half = correlation.shape[1] // 2
+    part = correlation[:, : half + 1]
+    fallen = (part <= 0).cumsum(dim=1) > 0
+    best = torch.where(fallen, part, torch.zeros_like(part)).amax(dim=1)
+    return best.clamp(0, 1)
+
+
+def resemblance(clips: Tensor) -> Tensor:
+    """Return how much frames resemble those some frames later, (B, T), by lag: the mean correlation of their pixels.
+
+    Each frame is taken less its mean and in units of its deviation; frames of one plain colour resemble each other (1).
+    """
+    frames = clips.transpose(1, 2).flatten(2)  # B C T H W -> B T CHW
+    shape = frames - frames.mean(dim=2, keepdim=True)
+    size = shape.square().sum(dim=2, keepdim=True).sqrt()
+    plain = size <= (STILL * shape.shape[2]) ** 0.5
+    unit = torch.where(plain, torch.full_like(shape, shape.shape[2] ** -0.5), shape / size.clamp(min=1e-30))
+    return _over_lags(_gram(unit))
+
+
+def half_life(curve: Tensor) -> float | None:
+    """Return the lag at which a mean resemblance (T,) has fallen to .5, between frames; None if it never does.
+
+    That is half way: 0 is what frames have that do not resemble each other.
+    """
+    below = (curve <= 0.5).nonzero().flatten()
+    if not len(below):
+        return None
+    lag = int(below[0])
+    if lag == 0:
+        return 0.0
+    before, after = float(curve[lag - 1]), float(curve[lag])
+    return lag - 1 + (before - 0.5) / (before - after)
+
+
+def flicker(clips: Tensor) -> Tensor:
+    """Return how far frames are off the mean of the two beside them, (B,), in units of [-1, 1].
+
+        mean |x_t - (x_{t-1} + x_{t+1}) / 2|
+
+    Steady motion of soft pictures has little of it; frames that disagree with their neighbours have much. 0 for fewer
+    than three frames.
+    """
+    if clips.shape[2] < 3:
+        return torch.zeros(len(clips), dtype=torch.float64)
+    off = clips[:, :, 1:-1] - (clips[:, :, 2:] + clips[:, :, :-2]) / 2
+    return off.abs().mean(dim=(1, 2, 3, 4), dtype=torch.float64).cpu()
+
+
+def steps(clips: Tensor) -> Tensor:
+    """Return the mean absolute difference of each two successive frames, (B, T - 1)."""
+    change = (clips[:, :, 1:] - clips[:, :, :-1]).abs()
+    return change.mean(dim=(1, 3, 4), dtype=torch.float64).cpu()  # B C T-1 H W -> B T-1
+
+
+def seam_error(clips: Tensor) -> Tensor:
+    """Return how much larger the step from the last frame back to the first is than the others, (B,); 1 in a loop.
+
+    0 for stills, which are loops too.
+    """
+    back = (clips[:, :, 0] - clips[:, :, -1]).abs().mean(dim=(1, 2, 3), dtype=torch.float64).cpu()
+    usual = steps(clips).mean(dim=1)
+    return torch.where(usual > STILL, back / usual.clamp(min=1e-300), torch.zeros_like(back))
+
+
+def jump(clips: Tensor) -> Tensor:
+    """Return the largest step over the median one, (B,): far above that of real clips where segments are badly joined.
+
+    0 for clips more than half of whose frames stand still.
+    """
+    found = steps(clips)
+    usual = found.median(dim=1).values
+    return torch.where(usual > STILL, found.amax(dim=1) / usual.clamp(min=1e-300), torch.zeros_like(usual))
+
+
+POINTS = 8
+"""Points along each side at the beginning."""
+CELLS = 2
+"""Cells along each side, by where a point began, that have histograms of their own."""
+ANGLES = 8
+"""Directions."""
+EDGES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Limits between classes of length, in pixels of the flow's grid a frame."""
+DIRECTIONS = 2 * CELLS * CELLS * ANGLES
+"""Length of `directions`."""
+LENGTHS = 2 * (len(EDGES) + 1)
+"""Length of `lengths`."""
+
+
+def follow(flow: Tensor, points: int = POINTS) -> tuple[Tensor, Tensor]:
+    """Let points that begin on a grid go along with a flow; at the edges they stop.
+
+    Args:
+        flow: displacements (x, y) in pixels, (B, 2, T - 1, h, w).
+        points: along each side.
+
+    Returns:
+        Velocities (B, T - 1, N, 2) and accelerations (B, T - 2, N, 2), N = points^2, row by row.
+    """
+    batch, _, count, height, width = flow.shape
+    down = (torch.arange(points, dtype=flow.dtype) + 0.5) * (height / points) - 0.5
+    across = (torch.arange(points, dtype=flow.dtype) + 0.5) * (width / points) - 0.5
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    places = torch.stack([x.flatten(), y.flatten()], dim=1).expand(batch, -1, -1).to(flow.device)  # B N 2
+    limit = torch.tensor([width - 1, height - 1], dtype=flow.dtype, device=flow.device)
+    velocities = []
+    for t in range(count):
+        where = (places / limit.clamp(min=1) * 2 - 1).unsqueeze(2)  # B N 1 2, in [-1, 1]
+        moved = grid_sample(flow[:, :, t], where, mode="bilinear", padding_mode="border", align_corners=True)
+        ahead = torch.minimum((places + moved.squeeze(3).transpose(1, 2)).clamp(min=0), limit)  # B 2 N 1 -> B N 2
+        velocities.append(ahead - places)
+        places = ahead
+    velocity = torch.stack(velocities, dim=1)
+    return velocity, velocity[:, 1:] - velocity[:, :-1]
+
+
+def _directions(vectors: Tensor) -> Tensor:
+    """Return the lengths of vectors (B, t, N, 2), summed by cell and direction over those of N and t, a frame."""
+    batch, count, number, _ = vectors.shape
+    side = math.isqrt(number)
+    length = vectors.norm(dim=3).double()
+    angle = torch.atan2(vectors[..., 1], vectors[..., 0]) / (2 * math.pi) % 1
+    sector = (angle * ANGLES).round().long() % ANGLES
+    index = torch.arange(number, device=vectors.device)
+    cell = (index // side * CELLS // side) * CELLS + index % side * CELLS // side
+    found = torch.zeros(batch, CELLS * CELLS * ANGLES, dtype=torch.float64, device=vectors.device)
+    found.scatter_add_(1, (cell * ANGLES + sector).flatten(1), length.flatten(1))
+    return found / max(1, count)
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """Return which share of vectors (B, t, N, 2) has a length in each class, (B, len(EDGES) + 1)."""
+    limits = torch.tensor(EDGES, dtype=vectors.dtype, device=vectors.device)
+    classes = torch.bucketize(vectors.norm(dim=3).contiguous(), limits, right=True).flatten(1)
+    found = torch.zeros(len(vectors), len(EDGES) + 1, dtype=torch.float64, device=vectors.device)
+    found.scatter_add_(1, classes, torch.ones_like(classes, dtype=torch.float64))
+    return found / max(1, classes.shape[1])
+
+
+def histograms(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Describe the motion of clips by their flow (B, 2, T - 1, h, w), T at least 3.
+
+    Returns:
+        `directions`, (B, DIRECTIONS): for velocity, then acceleration, for each cell and direction the sum of the
+        lengths, a frame; and `lengths`, (B, LENGTHS): for velocity, then acceleration, the share of each class of
+        length. On the CPU, float64.
+    """
+    velocity, acceleration = follow(flow)
+    directions = torch.cat([_directions(velocity), _directions(acceleration)], dim=1)
+    return directions.cpu(), torch.cat([_lengths(velocity), _lengths(acceleration)], dim=1).cpu()
+
+
+def histogram_distance(made: Tensor, real: Tensor) -> float:
+    """Return by how many classes mass has to be moved to turn one mean histogram (K,) into the other: 0 to K - 1.
+
+    The 1-Wasserstein distance with classes at equal distances; the classes of `lengths` double from one to the next.
+    """
+    return float((made.cumsum(0) - real.cumsum(0)).abs().sum())

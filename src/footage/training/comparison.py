@@ -23,7 +23,7 @@ from footage.config.tasks import guides
 from footage.data.store import Frames
 from footage.errors import ConfigError, FootageError
 from footage.evaluation import statistics as evaluation
-from footage.evaluation.features.random import SEEDS
+from footage.evaluation.features.catalogue import SEEDS
 from footage.generation.model import Model
 from footage.media.sheets import gallery, save_picture, strip
 from footage.models import checkpoint

@@ -22,11 +22,9 @@ from footage.config import Config
 from footage.data.clips import Loader
 from footage.data.store import Frames
 from footage.errors import ConfigError, ModelError
-from footage.evaluation.features import catalogue
-from footage.evaluation.features.base import Extractor
+from footage.evaluation.features import Extractor, catalogue
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
-from footage.metrics.frechet import frechet, gaussian
-from footage.metrics.kernel import kernel_distance
+from footage.metrics.distances import frechet, gaussian, kernel_distance
 from footage.models import checkpoint
 from footage.models.base import Generates, Sampler
 

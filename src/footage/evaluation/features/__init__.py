@@ -1,1 +1,117 @@
-"""Frozen feature networks: what turns clips into the vectors that distances are taken of."""
+"""What a frozen feature network is to those who measure with it: the contract, and what all of them share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from footage.errors import ConfigError
+
+Frames = npt.NDArray[np.uint8]
+Tier = Literal["A", "B", "C"]
+Unit = Literal["clip", "frame", "pair"]
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """What a figure has to say about the network whose features it was made of."""
+
+    name: str
+    """Short name, such as `i3d` or `random-0`."""
+    tier: Tier
+    """A: official weights; B: trained by `footage evaluator train`; C: random filters."""
+    digest: str
+    """SHA-256 of the weights, in hexadecimal."""
+    size: int
+    """Length D of a feature vector."""
+    of: Unit
+    """Whether there is one vector for each clip or one for each frame; `pair` for a distance of two frames."""
+    classes: tuple[str, ...] | None
+    """What its logits are about, in their order; None where it has none."""
+    least: tuple[int, int, int] = (1, 1, 1)
+    """Least frames, height and width of a clip."""
+    frames: int | None = None
+    """Frames that clips must have; None for any number from the least on."""
+    note: str = ""
+    """What stands beside each of its figures, such as `hash not pinned`; may be empty."""
+
+
+class Extractor(Protocol):
+    """A frozen feature network, ready for use."""
+
+    about: NetworkInfo
+    """What it is."""
+
+    def features(self, frames: Frames) -> Tensor:
+        """Return the features of clips uint8 (B, T, H, W, C), C 1 or 3: (N, D), float32, on the CPU.
+
+        N is B for a network of clips, B T for one of frames, clip after clip.
+        """
+
+    def logits(self, frames: Frames) -> Tensor | None:
+        """Return the classes' logits (N, K), float32, on the CPU, or None where there are no classes."""
+
+
+def to_rgb(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
+    """Turn clips uint8 (B, T, H, W, C) into RGB (B, 3, T, H, W), float, still in [0, 255]."""
+    assert frames.ndim == 5 and frames.shape[-1] in (1, 3), f"frames are {frames.shape}, not (B, T, H, W, 1 or 3)"
+    moved = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
+    return moved.float().permute(0, 4, 1, 2, 3).expand(-1, 3, -1, -1, -1).contiguous()  # B T H W C -> B 3 T H W
+
+
+def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the SHA-256 of named tensors: of names, shapes and values, in the order of the names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        found.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def check_frames(about: NetworkInfo, frames: Frames) -> None:
+    """Refuse clips uint8 (B, T, H, W, C) that a network cannot see.
+
+    Raises:
+        ConfigError: they are too short or too small, or not of the one length that it takes.
+    """
+    shape = frames.shape[1:4]
+    if about.frames is not None and shape[0] != about.frames:
+        raise ConfigError(f"clips have {shape[0]} frames, {about.name} takes {about.frames}", f"give {about.frames}")
+    if any(n < least for n, least in zip(shape, about.least, strict=True)):
+        least = " × ".join(map(str, about.least))
+        raise ConfigError(f"clips are {' × '.join(map(str, shape))}, {about.name} needs {least}", "give larger clips")
+
+
+class FrozenExtractor:
+    """An extractor around a network that is called with clips and gives features, and perhaps logits.
+
+    Args:
+        net: takes RGB clips (B, 3, T, H, W) in [0, 255] and returns features (N, D) and logits (N, K) or None.
+        about: what it is.
+        device: where it runs.
+    """
+
+    def __init__(self, net: nn.Module, about: NetworkInfo, device: torch.device | str = "cpu") -> None:
+        self.about, self.device = about, device
+        self._net = net.to(device).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def _run(self, frames: Frames) -> tuple[Tensor, Tensor | None]:
+        check_frames(self.about, frames)
+        features, logits = self._net(to_rgb(frames, self.device))
+        return features.float().cpu(), None if logits is None else logits.float().cpu()
+
+    def features(self, frames: Frames) -> Tensor:
+        """Return features (N, D), see `Extractor.features`."""
+        return self._run(frames)[0]
+
+    def logits(self, frames: Frames) -> Tensor | None:
+        """Return logits (N, K) or None, see `Extractor.logits`."""
+        return self._run(frames)[1] if self.about.classes is not None else None

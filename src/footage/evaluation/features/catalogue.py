@@ -1,4 +1,13 @@
-"""The feature networks by name."""
+"""Tier C: random (2+1)D convolutions, which need no weights from anywhere.
+
+A Fréchet distance of these features is called RFD-rand. It is no FVD and not comparable with one: it serves to rank
+models of one data set beside each other, and to notice when something breaks. `benchmarks/features.py` shows which
+corruptions of real clips it ranks by their strength, and which it does not see.
+
+The feature networks by name.
+
+Which networks an evaluation uses: those that were asked for, else those that there are weights of.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +15,99 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from footage.errors import ConfigError, nearest
-from footage.evaluation.features.base import Extractor
+from footage.evaluation.features import Extractor, Frames, NetworkInfo, tensors_digest, to_rgb
 from footage.evaluation.features.learned import load_learned
-from footage.evaluation.features.official import OFFICIAL
-from footage.evaluation.features.random import SEEDS, RandomExtractor
-from footage.evaluation.features.weights import load_official
+from footage.evaluation.features.lpips import Perceptual
+from footage.evaluation.features.official import OFFICIAL, load_official, load_perceptual
+from footage.evaluation.protocols import EvaluationOptions
+from footage.evaluation.results import Network
+
+SEEDS = (0, 1, 2, 3, 4)
+"""Seeds of the networks that a figure is averaged over."""
+WIDTHS = (16, 32, 48)
+"""Channels of the stages; each halves the frames' size, all but the first halve the number of frames."""
+BIAS = 0.3
+"""Standard deviation of the biases, so that channels bend at different levels of brightness."""
+LEAST = (2, 8, 8)
+"""Least frames, height and width of a clip."""
+
+
+class RandomFeatures(nn.Module):
+    """Features of clips from convolutions that nobody trained, the same for the same seed on every machine.
+
+    A stage is a 3×3 convolution in space, ReLU, a convolution over 3 frames in time, ReLU, started so that the variance
+    stays as it is (He et al. 2015). Every other filter in time has mean zero: it answers to change alone, without
+    which random features hardly see motion (docs/LOG.md). The filters are not symmetric in time. After each stage the
+    mean and the standard deviation of each channel over time and space are features.
+
+    Args:
+        channels: 1 for grey, which is taken as RGB with three equal channels, or 3.
+        seed: of the filters.
+    """
+
+    def __init__(self, channels: int = 3, seed: int = 0) -> None:
+        super().__init__()
+        assert channels in (1, 3), f"channels is {channels}, not 1 or 3"
+        self.channels, self.size = channels, 2 * sum(WIDTHS)
+        rng = torch.Generator().manual_seed(seed)
+        inside = 3
+        for number, width in enumerate(WIDTHS):
+            space = torch.randn(width, inside, 3, 3, generator=rng) * (2 / (inside * 9)) ** 0.5
+            time = torch.randn(width, width, 3, generator=rng) * (2 / (width * 3)) ** 0.5
+            # Of three independent values less their mean, two thirds of the variance are left.
+            time[::2] = (time[::2] - time[::2].mean(dim=2, keepdim=True)) * 1.5**0.5
+            bias = torch.randn(2, width, generator=rng) * BIAS
+            bias[1, ::2] = 0.0  # no answer without change
+            self.register_buffer(f"space{number}", space)
+            self.register_buffer(f"time{number}", time[..., None, None].contiguous())  # O I 3 -> O I 3 1 1
+            self.register_buffer(f"bias{number}", bias)
+            inside = width
+
+    @torch.no_grad()
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return features (B, D) of clips (B, C, T, H, W) in [-1, 1], T at least 2, H and W at least 8."""
+        assert clips.ndim == 5 and clips.shape[1] == self.channels, f"clips are {tuple(clips.shape)}"
+        assert all(n >= least for n, least in zip(clips.shape[2:], LEAST, strict=True)), f"{tuple(clips.shape)}"
+        x, found = clips.float().expand(-1, 3, -1, -1, -1), []
+        for number in range(len(WIDTHS)):
+            space, time, bias = (getattr(self, f"{name}{number}") for name in ("space", "time", "bias"))
+            x = x.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
+            x = F.relu(F.conv2d(x, space, bias[0], stride=2, padding=1))
+            x = x.view(len(clips), -1, *x.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
+            x = F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate")  # a still stays still at its ends
+            x = F.relu(F.conv3d(x, time, bias[1], stride=(2 if number else 1, 1, 1)))
+            found += [x.mean(dim=(2, 3, 4)), x.std(dim=(2, 3, 4), unbiased=False)]
+        return torch.cat(found, dim=1)
+
+
+class RandomExtractor:
+    """The random network of one seed as an `Extractor`.
+
+    Args:
+        channels: of the clips, 1 or 3.
+        seed: of the filters.
+        device: where it runs.
+    """
+
+    def __init__(self, channels: int = 3, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.net, self.device = RandomFeatures(channels, seed).to(device), device
+        digest = tensors_digest(self.net.named_buffers())
+        self.about = NetworkInfo(f"random-{seed}", "C", digest, self.net.size, "clip", None, LEAST)
+
+    def features(self, frames: Frames) -> Tensor:
+        """Return features (B, D) of clips uint8 (B, T, H, W, C)."""
+        clips = to_rgb(frames, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
+        found: Tensor = self.net(clips)
+        return found.cpu()
+
+    def logits(self, frames: Frames) -> Tensor | None:
+        """Return None: there are no classes."""
+        return None
+
 
 RANDOM, LEARNED = "random", "learned"
 """The names of all random networks together, and of the one that `--evaluator` gives."""
@@ -61,3 +156,82 @@ def extractors(
         else:
             raise ConfigError(f'feature network "{name}" is not known', nearest(name, [RANDOM, LEARNED, *OFFICIAL]))
     return found
+
+
+def networks(options: EvaluationOptions, channels: int) -> list[Extractor]:
+    """Return the feature networks.
+
+    Args:
+        options: names and files, as they were asked for. Without names, the official networks that `weights` holds and
+            the learned one of `evaluator`; the random ones where there is neither.
+        channels: of the clips.
+
+    Raises:
+        ConfigError: a name is not known, or a file of weights does not tell which network it is for.
+        ModelError: a file is missing, another one than it should be, or damaged.
+    """
+    names = tuple(name for name in _names(options) if not _compares(name))
+    found = extractors(
+        names or (RANDOM,),
+        channels,
+        weights=options.weights,
+        evaluator=options.evaluator,
+        device=torch.device(options.device),
+    )
+    twice = [net.about.name for net in found]
+    if len(set(twice)) < len(twice):
+        raise ConfigError(f"networks are {', '.join(names)}, and one comes twice", "name each once")
+    return found
+
+
+def comparing(options: EvaluationOptions) -> tuple[str, ...]:
+    """Return the names of the networks that compare answers with the truth, frame by frame."""
+    return tuple(dict.fromkeys(name for name in _names(options) if _compares(name)))
+
+
+def perceptual(options: EvaluationOptions) -> list[Perceptual]:
+    """Return the networks that compare answers with the truth; there are none without weights.
+
+    Raises:
+        ConfigError: a file of weights does not tell which network it is for.
+        ModelError: a file is missing, another one than it should be, or damaged.
+    """
+    device = torch.device(options.device)
+    return [load_perceptual(name, options.weights, device=device) for name in comparing(options)]
+
+
+def _names(options: EvaluationOptions) -> tuple[str, ...]:
+    return options.network_names or (
+        *(() if options.weights is None else names_in(options.weights)),
+        *(() if options.evaluator is None else (LEARNED,)),
+    )
+
+
+def _compares(name: str) -> bool:
+    return name in OFFICIAL and OFFICIAL[name].of == "pair"
+
+
+def names_in(weights: Path) -> tuple[str, ...]:
+    """Return the official networks that a file, or the files of a folder, are for, by the files' names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    there = sorted(weights.iterdir()) if weights.is_dir() else [weights]
+    found = []
+    for path in there:
+        fitting = [name for name, entry in OFFICIAL.items() if path.name == entry.file]
+        if path.suffix == ".safetensors":
+            fitting = sorted((name for name in OFFICIAL if path.name.startswith(f"{name}-")), key=len)
+        found += fitting[-1:]
+    if not found:
+        raise ConfigError(
+            f'the name of "{weights}" does not tell which network its weights are for',
+            f"give --networks with one of {', '.join(OFFICIAL)}",
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def network_of(about: NetworkInfo) -> Network:
+    """Describe a network for figures.json."""
+    return Network(about.name, about.tier, about.digest, about.size, about.of, len(about.classes or ()), about.note)

@@ -46,7 +46,7 @@ def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], value: float =
     return F.pad(x, pads, value=value)
 
 
-class Unit(nn.Module):
+class ConvUnit3d(nn.Module):
     """A convolution with SAME padding, batch normalisation and ReLU.
 
     Args:
@@ -79,10 +79,10 @@ class Mixed(nn.Module):
     def __init__(self, inside: int, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
         plain, less_a, a, less_b, b, after = widths
-        self.b0 = Unit(inside, plain)
-        self.b1a, self.b1b = Unit(inside, less_a), Unit(less_a, a, 3)
-        self.b2a, self.b2b = Unit(inside, less_b), Unit(less_b, b, 3)
-        self.b3b = Unit(inside, after)
+        self.b0 = ConvUnit3d(inside, plain)
+        self.b1a, self.b1b = ConvUnit3d(inside, less_a), ConvUnit3d(less_a, a, 3)
+        self.b2a, self.b2b = ConvUnit3d(inside, less_b), ConvUnit3d(less_b, b, 3)
+        self.b3b = ConvUnit3d(inside, after)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the four ways' channels one after another."""
@@ -108,9 +108,9 @@ class I3D(nn.Module):
 
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
-        self.Conv3d_1a_7x7 = Unit(3, 64, 7, 2)
-        self.Conv3d_2b_1x1 = Unit(64, 64)
-        self.Conv3d_2c_3x3 = Unit(64, 192, 3)
+        self.Conv3d_1a_7x7 = ConvUnit3d(3, 64, 7, 2)
+        self.Conv3d_2b_1x1 = ConvUnit3d(64, 64)
+        self.Conv3d_2c_3x3 = ConvUnit3d(64, 192, 3)
         for name, (inside, widths) in MIXED.items():
             self.add_module(name, Mixed(inside, widths))
         self.logits = Head(1024, classes)

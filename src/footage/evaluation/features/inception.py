@@ -20,7 +20,7 @@ EPSILON = 1e-3
 """Of batch normalisation."""
 
 
-class Unit(nn.Module):
+class ConvUnit2d(nn.Module):
     """A convolution, batch normalisation and ReLU."""
 
     def __init__(
@@ -41,14 +41,14 @@ class Unit(nn.Module):
         return found
 
 
-class Row(Unit):
+class Row(ConvUnit2d):
     """A convolution over 7 places of a row."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__(inside, outside, (1, 7), padding=(0, 3))
 
 
-class Column(Unit):
+class Column(ConvUnit2d):
     """A convolution over 7 places of a column."""
 
     def __init__(self, inside: int, outside: int) -> None:
@@ -65,11 +65,11 @@ class Fives(nn.Module):
 
     def __init__(self, inside: int, after: int) -> None:
         super().__init__()
-        self.branch1x1 = Unit(inside, 64, 1)
-        self.branch5x5_1, self.branch5x5_2 = Unit(inside, 48, 1), Unit(48, 64, 5, padding=2)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = Unit(inside, 64, 1), Unit(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Unit(96, 96, 3, padding=1)
-        self.branch_pool = Unit(inside, after, 1)
+        self.branch1x1 = ConvUnit2d(inside, 64, 1)
+        self.branch5x5_1, self.branch5x5_2 = ConvUnit2d(inside, 48, 1), ConvUnit2d(48, 64, 5, padding=2)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = ConvUnit2d(inside, 64, 1), ConvUnit2d(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvUnit2d(96, 96, 3, padding=1)
+        self.branch_pool = ConvUnit2d(inside, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the four ways' channels one after another."""
@@ -83,9 +83,9 @@ class ToSixes(nn.Module):
 
     def __init__(self, inside: int) -> None:
         super().__init__()
-        self.branch3x3 = Unit(inside, 384, 3, stride=2)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = Unit(inside, 64, 1), Unit(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Unit(96, 96, 3, stride=2)
+        self.branch3x3 = ConvUnit2d(inside, 384, 3, stride=2)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = ConvUnit2d(inside, 64, 1), ConvUnit2d(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvUnit2d(96, 96, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the three ways' channels one after another."""
@@ -99,13 +99,13 @@ class Sixes(nn.Module):
     def __init__(self, inside: int, width: int) -> None:
         super().__init__()
 
-        self.branch1x1 = Unit(inside, 192, 1)
-        self.branch7x7_1, self.branch7x7_2 = Unit(inside, width, 1), Row(width, width)
+        self.branch1x1 = ConvUnit2d(inside, 192, 1)
+        self.branch7x7_1, self.branch7x7_2 = ConvUnit2d(inside, width, 1), Row(width, width)
         self.branch7x7_3 = Column(width, 192)
-        self.branch7x7dbl_1, self.branch7x7dbl_2 = Unit(inside, width, 1), Column(width, width)
+        self.branch7x7dbl_1, self.branch7x7dbl_2 = ConvUnit2d(inside, width, 1), Column(width, width)
         self.branch7x7dbl_3, self.branch7x7dbl_4 = Row(width, width), Column(width, width)
         self.branch7x7dbl_5 = Row(width, 192)
-        self.branch_pool = Unit(inside, 192, 1)
+        self.branch_pool = ConvUnit2d(inside, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the four ways' channels one after another."""
@@ -120,11 +120,11 @@ class ToSevens(nn.Module):
 
     def __init__(self, inside: int) -> None:
         super().__init__()
-        self.branch3x3_1, self.branch3x3_2 = Unit(inside, 192, 1), Unit(192, 320, 3, stride=2)
-        self.branch7x7x3_1 = Unit(inside, 192, 1)
+        self.branch3x3_1, self.branch3x3_2 = ConvUnit2d(inside, 192, 1), ConvUnit2d(192, 320, 3, stride=2)
+        self.branch7x7x3_1 = ConvUnit2d(inside, 192, 1)
         self.branch7x7x3_2 = Row(192, 192)
         self.branch7x7x3_3 = Column(192, 192)
-        self.branch7x7x3_4 = Unit(192, 192, 3, stride=2)
+        self.branch7x7x3_4 = ConvUnit2d(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the three ways' channels one after another."""
@@ -143,14 +143,14 @@ class Sevens(nn.Module):
     def __init__(self, inside: int, greatest: bool) -> None:
         super().__init__()
         self.greatest = greatest
-        self.branch1x1 = Unit(inside, 320, 1)
-        self.branch3x3_1 = Unit(inside, 384, 1)
-        self.branch3x3_2a = Unit(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3_2b = Unit(384, 384, (3, 1), padding=(1, 0))
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = Unit(inside, 448, 1), Unit(448, 384, 3, padding=1)
-        self.branch3x3dbl_3a = Unit(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3dbl_3b = Unit(384, 384, (3, 1), padding=(1, 0))
-        self.branch_pool = Unit(inside, 192, 1)
+        self.branch1x1 = ConvUnit2d(inside, 320, 1)
+        self.branch3x3_1 = ConvUnit2d(inside, 384, 1)
+        self.branch3x3_2a = ConvUnit2d(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3_2b = ConvUnit2d(384, 384, (3, 1), padding=(1, 0))
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = ConvUnit2d(inside, 448, 1), ConvUnit2d(448, 384, 3, padding=1)
+        self.branch3x3dbl_3a = ConvUnit2d(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3dbl_3b = ConvUnit2d(384, 384, (3, 1), padding=(1, 0))
+        self.branch_pool = ConvUnit2d(inside, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the ways' channels one after another."""
@@ -182,9 +182,9 @@ class Inception(nn.Module):
 
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3, self.Conv2d_2a_3x3 = Unit(3, 32, 3, stride=2), Unit(32, 32, 3)
-        self.Conv2d_2b_3x3 = Unit(32, 64, 3, padding=1)
-        self.Conv2d_3b_1x1, self.Conv2d_4a_3x3 = Unit(64, 80, 1), Unit(80, 192, 3)
+        self.Conv2d_1a_3x3, self.Conv2d_2a_3x3 = ConvUnit2d(3, 32, 3, stride=2), ConvUnit2d(32, 32, 3)
+        self.Conv2d_2b_3x3 = ConvUnit2d(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1, self.Conv2d_4a_3x3 = ConvUnit2d(64, 80, 1), ConvUnit2d(80, 192, 3)
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = Fives(192, 32), Fives(256, 64), Fives(288, 64)
         self.Mixed_6a = ToSixes(288)
         self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = (

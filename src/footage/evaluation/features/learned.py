@@ -2,11 +2,18 @@
 
 `footage.evaluator` trains it and lets it climb the corruption ladder. Its file is safetensors, with a JSON file beside
 it that says how it was made and what the ladder came to; a network that has not passed is refused.
+
+Which clips a feature network of tier B learns from: some files of a data set, which evaluation then leaves out.
+
+The files of the training split are divided label by label, in the order of a hash of their names. The first part is the
+network's. All else is what its accuracy is measured on, what it climbs the ladder with, and what evaluation reads.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from footage import files
-from footage.errors import ModelError
-from footage.evaluation.features.base import About, Frozen
+from footage.data.clips import ClipSource, Span
+from footage.errors import DatasetError, ModelError
+from footage.evaluation.features import FrozenExtractor, NetworkInfo
 
 SCHEMA = 1
 """Version of the JSON file. A higher number than ours is refused."""
@@ -32,7 +40,7 @@ SPREAD = 1e-3
 """A feature's deviation is taken to be at least this part of the largest one."""
 
 
-class Stage(nn.Module):
+class FeatureStage(nn.Module):
     """A 3×3 convolution that halves the frames, then one over 3 frames in time (Tran et al. 2018, section 3.5).
 
     Each is followed by batch normalisation and ReLU. Clips go on in time as they begin and end, so that a still stays
@@ -75,7 +83,7 @@ class ClipNet(nn.Module):
         super().__init__()
         self.side, self.learned, self.size = side, sum(widths[-2:]), widths[-1] + 3 * widths[0]
         pairs = zip((3, *widths), widths, strict=False)
-        self.stages = nn.ModuleList([Stage(a, b, 2 if number else 1) for number, (a, b) in enumerate(pairs)])
+        self.stages = nn.ModuleList([FeatureStage(a, b, 2 if number else 1) for number, (a, b) in enumerate(pairs)])
         self.head = nn.Linear(self.learned, classes) if classes else None
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("deviation", torch.ones(self.size))
@@ -129,7 +137,7 @@ class ClipNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Made:
+class LearnedNetwork:
     """How a learned network was made: the content of its JSON file, apart from the digest."""
 
     name: str
@@ -157,7 +165,7 @@ class Made:
     accuracy: dict[str, dict[str, float]]
     """For each task its accuracy on other clips, that of guessing, and the number of clips."""
     ladder: dict[str, Any]
-    """What the corruption ladder came to; see `footage.evaluation.ladder.Ladder`."""
+    """What the corruption ladder came to; see `footage.evaluation.features.ladder.Ladder`."""
     weights: str = ""
     """File name of the weights."""
     weights_sha256: str = ""
@@ -179,13 +187,13 @@ class Made:
         return (*idle, *self.ladder.get("failures", ("it has not climbed the ladder",)))
 
 
-def write_made(path: Path, made: Made) -> None:
+def write_learned(path: Path, made: LearnedNetwork) -> None:
     """Write the JSON file, with a digest of its content."""
     value = asdict(made)
     files.write_json(path, {**value, "digest": files.json_digest(value)})
 
 
-def read_made(path: Path) -> Made:
+def read_learned(path: Path) -> LearnedNetwork:
     """Read and check the JSON file of a learned network.
 
     Args:
@@ -210,7 +218,7 @@ def read_made(path: Path) -> Made:
         raise ModelError(f"{table} was altered after it was written (its digest differs)", "train the network again")
     try:
         known: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return Made(**known)
+        return LearnedNetwork(**known)
     except TypeError as error:
         raise ModelError(f"{table} does not describe a feature network ({error})", "train the network again") from None
 
@@ -226,7 +234,7 @@ def load_learned(path: Path | str, device: torch.device | str = "cpu", unproven:
     Raises:
         ModelError: a file is missing, damaged or altered, or the network has not passed.
     """
-    made = read_made(Path(path))
+    made = read_learned(Path(path))
     if made.failures and not unproven:
         raise ModelError(
             f"{Path(path).name} has not proven itself ({'; '.join(made.failures)})",
@@ -249,7 +257,7 @@ def load_learned(path: Path | str, device: torch.device | str = "cpu", unproven:
     return LearnedExtractor(net, made, device)
 
 
-class LearnedExtractor(Frozen):
+class LearnedExtractor(FrozenExtractor):
     """A learned network as an `Extractor`.
 
     Args:
@@ -258,7 +266,55 @@ class LearnedExtractor(Frozen):
         device: where it runs.
     """
 
-    def __init__(self, net: ClipNet, made: Made, device: torch.device | str = "cpu") -> None:
+    def __init__(self, net: ClipNet, made: LearnedNetwork, device: torch.device | str = "cpu") -> None:
         self.made = made
-        about = About(made.name, "B", made.weights_sha256, net.size, "clip", made.labels or None, LEAST)
+        about = NetworkInfo(made.name, "B", made.weights_sha256, net.size, "clip", made.labels or None, LEAST)
         super().__init__(net, about, device)
+
+
+def file_of(span: Span) -> str:
+    """Return what a clip was cut from: its name up to the time, or its number where it is drawn."""
+    return span.name.rpartition("@")[0] or span.name or f"#{span.index}"
+
+
+def divide(source: ClipSource, share: float, seed: int = 0) -> tuple[list[Span], list[Span]]:
+    """Divide clips by the file that they were cut from.
+
+    Args:
+        source: the data set.
+        share: the part of the training split's files that the network learns from, label by label.
+        seed: of the order.
+
+    Returns:
+        The clips that the network learns from, and all others, of both splits.
+
+    Raises:
+        DatasetError: there are too few files.
+    """
+    groups: dict[int, dict[str, list[Span]]] = defaultdict(lambda: defaultdict(list))
+    train = source.spans("train")
+    for span in train:
+        groups[span.label][file_of(span)].append(span)
+    own: list[Span] = []
+    for found in groups.values():
+        order = sorted(found, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
+        for name in order[: min(max(1, round(len(order) * share)), len(order) - 1)]:
+            own += found[name]
+    taken = {file_of(span) for span in own}
+    others = [span for span in (*train, *source.spans("heldout")) if file_of(span) not in taken]
+    if len(taken) < 2 or len({file_of(span) for span in others}) < 4:
+        raise DatasetError(
+            f"{source.name} has too few files to train on some and to evaluate on others", "ingest more files"
+        )
+    return own, others
+
+
+def left_over(source: ClipSource, spans: Sequence[Span], made: LearnedNetwork) -> list[Span]:
+    """Return those of some clips that a network did not learn from: what may be evaluated with it.
+
+    Clips of another data set are all of them; names are compared where the content hash is the same.
+    """
+    if source.content_hash != made.dataset_hash:
+        return list(spans)
+    taken = set(made.sources)
+    return [span for span in spans if file_of(span) not in taken]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from footage.errors import ConfigError
-from footage.evaluation.features.base import About
+from footage.evaluation.features import NetworkInfo
 
 MEAN, DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Of ImageNet's pixels in [-1, 1]: those that are taken away, and divided by."""
@@ -31,7 +31,7 @@ PART = 16
 
 
 @dataclass(frozen=True)
-class Unit:
+class TrunkUnit:
     """A convolution with ReLU."""
 
     number: int
@@ -56,7 +56,7 @@ class Unit:
 class Trunk:
     """A network of convolutions whose maps are compared."""
 
-    units: tuple[Unit, ...]
+    units: tuple[TrunkUnit, ...]
     """Its convolutions."""
     pooling: int
     """Height and width of the windows that are pooled, every second place."""
@@ -69,30 +69,30 @@ class Trunk:
 
 ALEXNET = Trunk(
     (
-        Unit(0, 3, 64, 11, 4, 2, compared=True),
-        Unit(3, 64, 192, 5, 1, 2, pooled=True, compared=True),
-        Unit(6, 192, 384, pooled=True, compared=True),
-        Unit(8, 384, 256, compared=True),
-        Unit(10, 256, 256, compared=True),
+        TrunkUnit(0, 3, 64, 11, 4, 2, compared=True),
+        TrunkUnit(3, 64, 192, 5, 1, 2, pooled=True, compared=True),
+        TrunkUnit(6, 192, 384, pooled=True, compared=True),
+        TrunkUnit(8, 384, 256, compared=True),
+        TrunkUnit(10, 256, 256, compared=True),
     ),
     pooling=3,
 )
 """AlexNet's convolutions: frames have to be 31×31 at least, so that something is left to be pooled."""
 VGG16 = Trunk(
     (
-        Unit(0, 3, 64),
-        Unit(2, 64, 64, compared=True),
-        Unit(5, 64, 128, pooled=True),
-        Unit(7, 128, 128, compared=True),
-        Unit(10, 128, 256, pooled=True),
-        Unit(12, 256, 256),
-        Unit(14, 256, 256, compared=True),
-        Unit(17, 256, 512, pooled=True),
-        Unit(19, 512, 512),
-        Unit(21, 512, 512, compared=True),
-        Unit(24, 512, 512, pooled=True),
-        Unit(26, 512, 512),
-        Unit(28, 512, 512, compared=True),
+        TrunkUnit(0, 3, 64),
+        TrunkUnit(2, 64, 64, compared=True),
+        TrunkUnit(5, 64, 128, pooled=True),
+        TrunkUnit(7, 128, 128, compared=True),
+        TrunkUnit(10, 128, 256, pooled=True),
+        TrunkUnit(12, 256, 256),
+        TrunkUnit(14, 256, 256, compared=True),
+        TrunkUnit(17, 256, 512, pooled=True),
+        TrunkUnit(19, 512, 512),
+        TrunkUnit(21, 512, 512, compared=True),
+        TrunkUnit(24, 512, 512, pooled=True),
+        TrunkUnit(26, 512, 512),
+        TrunkUnit(28, 512, 512, compared=True),
     ),
     pooling=2,
 )
@@ -147,7 +147,7 @@ class Perceptual:
         device: where it runs.
     """
 
-    def __init__(self, net: nn.Module, about: About, device: torch.device | str = "cpu") -> None:
+    def __init__(self, net: nn.Module, about: NetworkInfo, device: torch.device | str = "cpu") -> None:
         self.about, self._device = about, device
         self._net = net.to(device).eval().requires_grad_(False)
 

@@ -21,7 +21,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
-class Shape:
+class TransformerShape:
     """Sizes and ways of a transformer."""
 
     depth: int
@@ -48,9 +48,9 @@ class Shape:
     """Mean and deviation of pixels in [0, 1], which are taken away and divided by."""
 
 
-VIDEOMAE = Shape(40, 1408, 16, 6144, 14, 224, "added", 16, 174)
+VIDEOMAE = TransformerShape(40, 1408, 16, 6144, 14, 224, "added", 16, 174)
 """VideoMAE V2's ViT-g, fine-tuned on Something-Something V2 (Wang et al. 2023); pixels in [0, 1]."""
-VJEPA = Shape(24, 1024, 16, 4096, 16, 256, "turned", None, 0, unit=IMAGENET)
+VJEPA = TransformerShape(24, 1024, 16, 4096, 16, 256, "turned", None, 0, unit=IMAGENET)
 """V-JEPA 2's ViT-L (Assran et al. 2025)."""
 
 
@@ -78,7 +78,7 @@ def turned(x: Tensor, places: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention, then a perceptron, each on normalised tokens and added to them."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
         self.heads = shape.heads
         self.norm1, self.norm2 = nn.LayerNorm(shape.width, EPSILON), nn.LayerNorm(shape.width, EPSILON)
@@ -110,7 +110,7 @@ class VideoTransformer(nn.Module):
         shape: its sizes and ways.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
         self.shape = shape
         size = (shape.tube, shape.patch, shape.patch)

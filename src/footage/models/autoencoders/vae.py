@@ -24,7 +24,7 @@ from torch.nn.functional import adaptive_avg_pool3d
 
 from footage.config import ClipConfig, Config, VaeConfig
 from footage.config.tasks import VAE_TIME, latent_clip
-from footage.metrics.fidelity import clip_psnr
+from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.network import Coded, LatentGenerator, Vae
 from footage.models.base import Batch, Sampler, Wish
 from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, shifts, walk

@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from footage.config import Config
 from footage.config.tasks import source_clip
-from footage.metrics.fidelity import clip_psnr
+from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
 from footage.models.layers import Memory, channel_levels, set_levels

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from footage.config import Config
 from footage.config.tasks import unlimited
-from footage.metrics.fidelity import clip_psnr
+from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.layers import channel_levels, set_levels
 from footage.models.supervised import Learner, Lesson

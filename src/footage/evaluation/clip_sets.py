@@ -1,4 +1,6 @@
-"""The clips of one side of an evaluation, whatever they come from: read, generated, or made out of others.
+"""Which windows of which clips are measured: a function of protocol and seed.
+
+The clips of one side of an evaluation, whatever they come from: read, generated, or made out of others.
 
 A set of clips has a fixed order. Any row can be had again by its number; batches come in whatever order is quickest.
 """
@@ -6,30 +8,89 @@ A set of clips has a fixed order. Any row can be had again by its number; batche
 from __future__ import annotations
 
 import hashlib
+import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-import typing
 
 import numpy as np
 
 from footage import __version__, files
 from footage.data.clip_folder import ClipFolder
-from footage.data.clips import ClipSource, Labels
+from footage.data.clips import ClipSource, Labels, Span
 from footage.data.store import Frames
-from footage.evaluation.windows import Window
+from footage.evaluation.protocols import Protocol
 from footage.generation.model import Model
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
 from footage.media.reader import fit_frames
 from footage.models.base import Generates
 
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a clip."""
+
+    span: Span
+    """The clip."""
+    start: int
+    """Its first frame within the clip."""
+
+
+def draw_windows(
+    spans: Sequence[Span], protocol: Protocol, count: int, seed: int, stride: int | None = None
+) -> list[Window]:
+    """Draw windows in random order.
+
+    With one window a clip there are as many as there are clips, at most. Of stretches there are always `count`: each
+    comes once before any comes again, with another start.
+
+    Args:
+        spans: the clips, all long enough.
+        protocol: where windows begin, and how many a clip gives; its number of frames must be known.
+        count: how many.
+        seed: of order and starts.
+        stride: every which frame counts, where it is not the protocol's number.
+    """
+    assert protocol.frames is not None
+    reach = (protocol.frames - 1) * (stride or protocol.stride) + 1
+    units = [(span, 0, span.frames - reach + 1) for span in spans]  # a clip, its first start, how many there are
+    if protocol.windows == "stretches":
+        units = [unit for span in spans for unit in stretches(span, reach)]
+    if not units:
+        return []
+    found: list[Window] = []
+    epochs = 1 if protocol.windows == "one" else -(-count // len(units))
+    for epoch in range(epochs):
+        rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, 0xC11B5]))
+        for number in rng.permutation(len(units))[: count - len(found)]:
+            span, first, starts = units[int(number)]
+            at = {"random": int(rng.integers(starts)), "first": 0, "middle": starts // 2}[protocol.start]
+            found.append(Window(span, first + at))
+    return found
+
+
+def stretches(span: Span, reach: int) -> list[tuple[Span, int, int]]:
+    """Divide the starts of a clip's windows of `reach` frames into about as many parts as windows fit in."""
+    starts = span.frames - reach + 1
+    parts = max(1, round(starts / reach))
+    edges = [starts * part // parts for part in range(parts + 1)]
+    return [(span, edges[part], edges[part + 1] - edges[part]) for part in range(parts)]
+
+
+def halve_clips(spans: Sequence[Span], seed: int) -> tuple[list[Span], list[Span]]:
+    """Divide clips into two sets without a common clip, label by label."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0xF1002]))
+    order = sorted(zip(rng.permutation(len(spans)).tolist(), spans, strict=True), key=lambda x: (x[1].label, x[0]))
+    return [span for _, span in order[::2]], [span for _, span in order[1::2]]
+
+
 BATCH = 16
 """Clips that are read or made at once."""
 
 
 @dataclass(frozen=True)
-class Shape:
+class ClipShape:
     """What all clips that are compared have in common."""
 
     frames: int
@@ -43,7 +104,7 @@ class Shape:
     fit: Fit = "crop"
     """How frames of another shape are fitted in."""
 
-    def longer(self, frames: int) -> Shape:
+    def longer(self, frames: int) -> ClipShape:
         """Return the same with more frames."""
         return replace(self, frames=self.frames + frames)
 
@@ -52,14 +113,14 @@ class Shape:
         return fit_frames(clip, height=self.height, width=self.width, channels=self.channels, fit=self.fit)
 
 
-class Clips(typing.Protocol):
+class ClipSet(typing.Protocol):
     """A set of clips in a fixed order."""
 
     digest: str
     """Identifies every pixel of it."""
     count: int
     """How many there are."""
-    shape: Shape
+    shape: ClipShape
     """What they are like."""
     labels: Labels
     """Class of each, (N,), or -1."""
@@ -80,7 +141,7 @@ class Clips(typing.Protocol):
         """Return a number that windows of the same clip share, and no others."""
 
 
-class Read:
+class RealClips:
     """Windows of the clips of a source.
 
     Args:
@@ -94,7 +155,7 @@ class Read:
     part = 1
 
     def __init__(
-        self, source: ClipSource, windows: Sequence[Window], shape: Shape, *, stride: int = 1, given: int = 0
+        self, source: ClipSource, windows: Sequence[Window], shape: ClipShape, *, stride: int = 1, given: int = 0
     ) -> None:
         self.source, self.windows, self.stride, self.given = source, windows, stride, given
         self.shape = replace(shape, frames=shape.frames - given)
@@ -155,7 +216,7 @@ class Read:
         return self.windows[row].span.index
 
 
-class Made:
+class GeneratedClips:
     """Clips that a model makes from seeds: row i has seed `seed` + i.
 
     Classes are drawn as often as the training data have them, as `Model.generate` does.
@@ -170,7 +231,7 @@ class Made:
 
     part = 1
 
-    def __init__(self, model: Model, count: int, shape: Shape, *, seed: int = 0, stride: int = 1) -> None:
+    def __init__(self, model: Model, count: int, shape: ClipShape, *, seed: int = 0, stride: int = 1) -> None:
         self.model, self.count, self.shape, self.seed, self.stride = model, count, shape, seed, stride
         info = model.info
         drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
@@ -210,7 +271,7 @@ class Made:
         return row
 
 
-class Answered:
+class AnsweredClips:
     """What a model makes of clips that it is given: what follows them, or another one instead.
 
     Frames that the model was given are left out.
@@ -223,7 +284,7 @@ class Answered:
 
     part = 1
 
-    def __init__(self, model: Model, asked: Read, shape: Shape) -> None:
+    def __init__(self, model: Model, asked: RealClips, shape: ClipShape) -> None:
         self.model, self.asked, self.count, self.labels = model, asked, asked.count, asked.labels
         self.given = model.sampler.given
         self.shape = replace(shape, frames=shape.frames - self.given)

@@ -1,26 +1,168 @@
-"""How a feature network of tier B is trained, tried on other clips, and let climb the corruption ladder."""
+"""What a feature network of tier B learns: labels where there are any, and what clips tell about themselves.
+
+A task is a head on the features and a cross-entropy. Nothing here is a corruption of the ladder but playing backwards,
+which is what the arrow of time is about.
+
+How a feature network of tier B is trained, tried on other clips, and let climb the corruption ladder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from footage import __version__, files
 from footage.data.clips import ClipSource, Span
-from footage.evaluation.evaluator.division import divide, file_of
-from footage.evaluation.evaluator.tasks import Heads, Recipe, Task, choose, draw, loss_of
-from footage.evaluation.features.base import Frames, to_rgb
-from footage.evaluation.features.learned import ClipNet, LearnedExtractor, Made, write_made
-from footage.evaluation.ladder import Ladder, arrow_of_time, climb, distance_from
+from footage.errors import ConfigError
+from footage.evaluation.features import Frames, to_rgb
+from footage.evaluation.features.ladder import Ladder, arrow_of_time, climb, distance_from
+from footage.evaluation.features.learned import (
+    ClipNet,
+    LearnedExtractor,
+    LearnedNetwork,
+    divide,
+    file_of,
+    write_learned,
+)
+
+Task = Literal["labels", "speed", "arrow", "contrastive"]
+TASKS: tuple[Task, ...] = get_args(Task)
+"""Labels: name the class. Speed: how fast the clip is played. Arrow: which way time goes. Contrastive: which two
+windows are of one clip (Chen et al. 2020)."""
+SPEEDS = (1, 2, 4)
+"""Every n-th frame is shown; those that most clips are long enough for."""
+TEMPERATURE = 0.1
+"""Of the contrastive loss."""
+PROJECTION = 64
+"""Length of the vectors that the contrastive loss compares."""
+SHIFT = 1 / 16
+"""Clips are moved by up to this part of their size."""
+PLAIN = 0.5
+"""Part of the clips that are shown forwards at their own speed, where there are labels: only they tell their class."""
+
+
+@dataclass(frozen=True)
+class FeatureTraining:
+    """What is trained, and on what."""
+
+    tasks: tuple[Task, ...]
+    """What the network learns."""
+    speeds: tuple[int, ...]
+    """Speeds that it tells apart."""
+    frames: int
+    """Frames of a clip."""
+    clips: int
+    """Clips that it sees."""
+    seed: int
+    """Of weights and draws."""
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """What a step learns from."""
+
+    frames: Frames
+    """Clips, uint8 (B, T, H, W, C); for the contrastive task twice as many: the second half are other windows."""
+    labels: Tensor
+    """Their classes (B,), or -1."""
+    speeds: Tensor
+    """Index into the recipe's speeds (B,)."""
+    backwards: Tensor
+    """1 for clips that are played backwards (B,)."""
+
+
+def choose(
+    source: ClipSource, own: Sequence[Span], tasks: Sequence[Task], frames: int
+) -> tuple[tuple[Task, ...], tuple[int, ...]]:
+    """Return the tasks, those that were asked for or the usual ones, and the speeds that the clips allow.
+
+    Raises:
+        ConfigError: a task cannot be had from these clips.
+    """
+    labels = len({span.label for span in own if span.label >= 0})
+    usual: tuple[Task, ...] = ("labels",) if labels > 1 else ("speed", "arrow", "contrastive")
+    chosen = tuple(tasks) or usual
+    if "labels" in chosen and labels < 2:
+        raise ConfigError(f"{source.name} has {labels} labels", "leave labels out of --tasks")
+    long = [speed for speed in SPEEDS if sum(span.frames >= frames * speed for span in own) > len(own) / 2]
+    if not long:
+        longest = max(span.frames for span in own)
+        raise ConfigError(f"most clips are shorter than {frames} frames", f"give --frames {longest} or fewer")
+    if "speed" in chosen and len(long) < 2:
+        if tasks:
+            raise ConfigError(f"most clips are shorter than {2 * frames} frames", "leave speed out of --tasks")
+        chosen = tuple(task for task in chosen if task != "speed")
+    return chosen, tuple(long) if "speed" in chosen else (1,)
+
+
+def draw(source: ClipSource, spans: Sequence[Span], recipe: FeatureTraining, first: int, count: int) -> TaskBatch:
+    """Draw clips `first` to `first + count` of the training, each a function of its number."""
+    rows: list[Frames] = []
+    pairs: list[Frames] = []
+    labels, speeds, ways = [], [], []
+    for number in range(first, first + count):
+        rng = np.random.Generator(np.random.Philox(key=[recipe.seed, number]))
+        span = spans[int(rng.integers(len(spans)))]
+        plain = "labels" in recipe.tasks and rng.random() < PLAIN
+        fitting = [n for n, s in enumerate(recipe.speeds) if span.frames >= recipe.frames * s]
+        speed = 0 if plain else fitting[int(rng.integers(len(fitting)))]
+        back = bool("arrow" in recipe.tasks and not plain and rng.integers(2))
+        for kept in (rows, pairs) if "contrastive" in recipe.tasks else (rows,):
+            kept.append(window(source, span, recipe, recipe.speeds[speed], back, rng))
+        labels.append(span.label if not back and recipe.speeds[speed] == 1 else -1)
+        speeds.append(speed)
+        ways.append(int(back))
+    return TaskBatch(np.stack(rows + pairs), torch.tensor(labels), torch.tensor(speeds), torch.tensor(ways))
+
+
+def window(
+    source: ClipSource, span: Span, recipe: FeatureTraining, speed: int, back: bool, rng: np.random.Generator
+) -> Frames:
+    """Return a random window of a clip at a speed, moved by some pixels, uint8 (T, H, W, C)."""
+    length = (recipe.frames - 1) * speed + 1
+    clip = source.read(span.index, int(rng.integers(span.frames - length + 1)), length)[::speed]
+    for axis in (1, 2):
+        most = int(clip.shape[axis] * SHIFT)
+        places = np.arange(clip.shape[axis]) + int(rng.integers(-most, most + 1))
+        clip = np.take(clip, places.clip(0, clip.shape[axis] - 1), axis=axis)  # beyond the edge as at the edge
+    return clip[::-1] if back else clip
+
+
+class Heads(nn.ModuleDict):
+    """What is put on the features for each task but `labels`, which has the network's own head."""
+
+    def __init__(self, size: int, recipe: FeatureTraining) -> None:
+        widths = {"speed": len(recipe.speeds), "arrow": 2, "contrastive": PROJECTION}
+        super().__init__({task: nn.Linear(size, widths[task]) for task in recipe.tasks if task != "labels"})
+
+
+def loss_of(net: ClipNet, heads: Heads, batch: TaskBatch, recipe: FeatureTraining) -> Tensor:
+    """Return the sum of the losses: cross-entropies; the contrastive one is NT-Xent (Chen et al. 2020, eq. 1)."""
+    pooled = net.pooled(net.maps(to_rgb(batch.frames)))
+    count = len(batch.labels)
+    total = pooled.new_zeros(())
+    if net.head is not None and bool((batch.labels >= 0).any()):
+        total = total + F.cross_entropy(net.head(pooled[:count]), batch.labels, ignore_index=-1)
+    for task, answers in (("speed", batch.speeds), ("arrow", batch.backwards)):
+        if task in heads:
+            total = total + F.cross_entropy(heads[task](pooled[:count]), answers)
+    if "contrastive" in heads:
+        codes = F.normalize(heads["contrastive"](pooled), dim=1)
+        likeness = codes @ codes.T / TEMPERATURE
+        likeness = likeness.masked_fill(torch.eye(2 * count, dtype=torch.bool), -torch.inf)
+        total = total + F.cross_entropy(likeness, torch.arange(2 * count).roll(count))
+    return total
+
 
 WIDTHS = (16, 32, 64, 128)
 """Channels of the stages."""
@@ -43,7 +185,9 @@ Show = Callable[[str, int, int], None]
 """Is told what is done, how much of it, and of how much."""
 
 
-def fit(source: ClipSource, own: Sequence[Span], recipe: Recipe, state: Path, show: Show) -> tuple[ClipNet, Heads]:
+def fit(
+    source: ClipSource, own: Sequence[Span], recipe: FeatureTraining, state: Path, show: Show
+) -> tuple[ClipNet, Heads]:
     """Train the network; what is needed to go on is kept at `state`, so that a killed training goes on.
 
     Args:
@@ -76,14 +220,14 @@ def fit(source: ClipSource, own: Sequence[Span], recipe: Recipe, state: Path, sh
     return net.eval(), heads.eval()
 
 
-def _keep(state: Path, recipe: Recipe, both: nn.Module, optimizer: torch.optim.Optimizer, done: int) -> None:
+def _keep(state: Path, recipe: FeatureTraining, both: nn.Module, optimizer: torch.optim.Optimizer, done: int) -> None:
     """Write the resumable state."""
     value = {"recipe": repr(recipe), "done": done, "nets": both.state_dict(), "optimizer": optimizer.state_dict()}
     with files.replacing(state, durable=False) as temporary:
         torch.save(value, temporary)
 
 
-def _restored(state: Path, recipe: Recipe, both: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _restored(state: Path, recipe: FeatureTraining, both: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Put a resumable state back; return the steps that it has made, 0 where it is of another training or damaged."""
     try:
         value: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
@@ -104,7 +248,7 @@ def _each(frames: Frames, made: Callable[[Tensor], Tensor]) -> Tensor:
 
 @torch.no_grad()
 def accuracies(
-    net: ClipNet, heads: Heads, source: ClipSource, others: Sequence[Span], recipe: Recipe
+    net: ClipNet, heads: Heads, source: ClipSource, others: Sequence[Span], recipe: FeatureTraining
 ) -> dict[str, dict[str, float]]:
     """Measure each task on clips that the network did not learn from.
 
@@ -161,7 +305,7 @@ def halves(others: Sequence[Span], seed: int) -> tuple[list[Span], list[Span]]:
 
 
 def prove(
-    extractor: LearnedExtractor, source: ClipSource, others: Sequence[Span], recipe: Recipe, show: Show
+    extractor: LearnedExtractor, source: ClipSource, others: Sequence[Span], recipe: FeatureTraining, show: Show
 ) -> Ladder:
     """Let a network climb the corruption ladder with clips that it did not learn from."""
     one, two = halves([span for span in others if span.frames >= recipe.frames], recipe.seed)
@@ -184,7 +328,7 @@ def train_evaluator(
     share: float = 0.5,
     seed: int = 0,
     show: Show = lambda what, done, total: None,
-) -> tuple[Path, Made]:
+) -> tuple[Path, LearnedNetwork]:
     """Train a feature network on some files of a data set, and write it with what the ladder came to.
 
     The same call again goes on where a killed one stopped.
@@ -205,7 +349,7 @@ def train_evaluator(
     own, others = divide(source, share, seed)
     chosen, speeds = choose(source, own, tasks, frames)
     own = [span for span in own if span.frames >= frames]
-    recipe = Recipe(chosen, speeds, frames, clips, seed)
+    recipe = FeatureTraining(chosen, speeds, frames, clips, seed)
     state = to.with_name(f".{to.stem}.state")
     net, heads = fit(source, own, recipe, state, show)
     real, _ = windows(source, own, frames, TRIED, seed)
@@ -213,7 +357,7 @@ def train_evaluator(
     content = serialize({key: value.contiguous() for key, value in net.state_dict().items()})
     digest = files.bytes_digest(content)
     path = to.with_name(f"{to.stem}-{digest[:12]}.safetensors")
-    made = Made(
+    made = LearnedNetwork(
         name=to.stem,
         dataset_hash=source.content_hash,
         widths=WIDTHS,
@@ -233,6 +377,6 @@ def train_evaluator(
     )
     made = replace(made, ladder=prove(LearnedExtractor(net, made), source, others, recipe, show).as_json())
     files.write_bytes(path, content)
-    write_made(path.with_suffix(".json"), made)
+    write_learned(path.with_suffix(".json"), made)
     state.unlink(missing_ok=True)
     return path, made

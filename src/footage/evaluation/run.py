@@ -1,4 +1,7 @@
-"""An evaluation from beginning to end: clips, features, figures, neighbours, warnings."""
+"""An evaluation from beginning to end: clips, features, figures, neighbours, warnings.
+
+What makes figures say less than they seem to: looked for, and said with its remedy.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,36 @@ import torch
 from footage import __version__
 from footage.data.clips import Labels, Span
 from footage.errors import ConfigError, nearest
-from footage.evaluation import distances, diversity, motion
-from footage.evaluation.answers import fidelity
-from footage.evaluation.cautions import cautions, copied
-from footage.evaluation.describe import Clock, Described, describe, readers
-from footage.evaluation.draws import Draws
-from footage.evaluation.evidence import Evidence
-from footage.evaluation.features.base import About, Extractor
+from footage.evaluation import figures as distances
+from footage.evaluation import figures as diversity
+from footage.evaluation import figures as motion
+from footage.evaluation.clip_sets import ClipSet, GeneratedClips, RealClips
+from footage.evaluation.feature_cache import (
+    GLANCE,
+    ClipFeatures,
+    FeatureCache,
+    StepSeconds,
+    extract_features,
+    feature_readers,
+)
+from footage.evaluation.features import Extractor, NetworkInfo
+from footage.evaluation.features.catalogue import comparing, network_of, networks, perceptual
 from footage.evaluation.features.lpips import Perceptual
-from footage.evaluation.floor import floor_of
-from footage.evaluation.horizon import VIDEOS, Long, follow, over_time
-from footage.evaluation.memorisation import search, worst_pairs
-from footage.evaluation.networks import comparing, network_of, networks, perceptual
-from footage.evaluation.pairs import save_pairs
-from footage.evaluation.plan import Options, Plan, answering, plan, side_of
-from footage.evaluation.protocols import Protocol
-from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, Work
-from footage.evaluation.sides import Clips, Made, Read
-from footage.evaluation.store import Store
+from footage.evaluation.fidelity import fidelity
+from footage.evaluation.figure_inputs import Bootstrap, FigureInputs, floor_of, network_groups
+from footage.evaluation.figures import VIDEOS, LongVideos, over_time, successive_windows
+from footage.evaluation.inputs import (
+    EvaluationPlan,
+    answering,
+    plan_evaluation,
+    side_of,
+)
+from footage.evaluation.memorisation import save_pairs, search, worst_pairs
+from footage.evaluation.protocols import EvaluationOptions
+from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
+from footage.metrics.distances import blocks
 
-Measure = Callable[[Evidence], tuple[list[Figure], list[Curve]]]
+Measure = Callable[[FigureInputs], tuple[list[Figure], list[Curve]]]
 
 
 @dataclass(frozen=True)
@@ -76,8 +89,7 @@ Say = Callable[[str], None]
 def measure(
     made: str | Path,
     real: str | Path,
-    protocol: Protocol,
-    options: Options,
+    options: EvaluationOptions,
     *,
     to: Path | None = None,
     say: Say = lambda _: None,
@@ -87,8 +99,7 @@ def measure(
     Args:
         made: what is judged: a model, a run, a dataset, a built-in data set, or a folder of clips.
         real: what it is judged by, any of the same.
-        protocol: how.
-        options: what else was asked for.
+        options: what is asked for.
         to: the figures.json that is going to be written, beside which the pictures of pairs are put; None for none.
         say: told what is being done.
 
@@ -97,20 +108,20 @@ def measure(
         DatasetError: there are no clips, or none that are long enough.
         ModelError: a model is damaged.
     """
-    asked = wanted_metrics(protocol, options)
+    asked = wanted_metrics(options)
     say("looking at both sides")
-    settled = plan(made, real, protocol, options)
+    settled = plan_evaluation(made, real, options)
     task = _Task(settled, options, asked, to, say)
     return task.run()
 
 
-def wanted_metrics(protocol: Protocol, options: Options) -> tuple[str, ...]:
+def wanted_metrics(options: EvaluationOptions) -> tuple[str, ...]:
     """Return the metrics that were asked for by name; none for all that there can be.
 
     Raises:
         ConfigError: one is not known.
     """
-    asked = options.metrics or protocol.metrics
+    asked = options.metric_names or options.full_protocol().metrics
     for name in asked:
         if name not in METRICS:
             raise ConfigError(f'there is no metric "{name}"', nearest(name, METRICS))
@@ -120,9 +131,16 @@ def wanted_metrics(protocol: Protocol, options: Options) -> tuple[str, ...]:
 class _Task:
     """One evaluation under way."""
 
-    def __init__(self, plan: Plan, options: Options, asked: tuple[str, ...], to: Path | None, say: Say) -> None:
+    def __init__(
+        self,
+        plan: EvaluationPlan,
+        options: EvaluationOptions,
+        asked: tuple[str, ...],
+        to: Path | None,
+        say: Say,
+    ) -> None:
         self.plan, self.options, self.asked, self.to, self.say = plan, options, asked, to, say
-        self.clock, self.warnings = Clock(), list(plan.warnings)
+        self.clock, self.warnings = StepSeconds(), list(plan.warnings)
         self.figures: list[Figure] = []
         self.curves: list[Curve] = []
         self.floor_how = "none"
@@ -150,7 +168,7 @@ class _Task:
         if self.answering is not None and self.wants("fidelity"):
             self._fidelity()
         memorisation = None
-        with Store(self.options.cache) as store:
+        with FeatureCache(self.options.cache_folder) as store:
             if self.moves and self.nets:
                 memorisation = self._measure(store)
         for name in self.asked:
@@ -169,7 +187,7 @@ class _Task:
             curves=tuple(self.curves),
             memorisation=memorisation,
             warnings=tuple(dict.fromkeys(self.warnings)),
-            work=tuple(Work(step, seconds) for step, seconds in self.clock.seconds.items()),
+            work=tuple(WorkStep(step, seconds) for step, seconds in self.clock.seconds.items()),
             device=f"{self.options.device}, {torch.get_num_threads()} threads",
             made_by=f"footage {__version__}, PyTorch {torch.__version__}",
         )
@@ -197,24 +215,24 @@ class _Task:
         self.figures += figures
         self.curves += curves
 
-    def _sorts(self, about: About) -> bool:
+    def _sorts(self, about: NetworkInfo) -> bool:
         """Whether the logits of a network are needed: for a score that was asked for, or is usual; for accuracy."""
         classes = set(about.classes or ())
         scored = self.wants("is") and ("is" in self.asked or about.tier == "B" or about.name in SCORERS)
         return scored or (self.wants("accuracy") and classes >= set(self.plan.made.labels) > set())
 
-    def _described(self, clips: Clips, store: Store, what: str) -> Described:
+    def _described(self, clips: ClipSet, store: FeatureCache, what: str) -> ClipFeatures:
         logits = [net.about.name for net in self.nets if self._sorts(net.about)]
         closed = any(self.wants(name) for name, metric in METRICS.items() if metric.needs in CLOSED_FORMS)
-        wanted = readers(self.nets, clips, logits=logits, closed=closed)
+        wanted = feature_readers(self.nets, clips, logits=logits, closed=closed)
 
         def progress(done: int, count: int) -> None:
             self.say(f"{what}: {done:,} of {count:,}")
 
         self.say(what)
-        return describe(clips, wanted, store, self.clock, progress)
+        return extract_features(clips, wanted, store, self.clock, progress)
 
-    def _evidence(self, store: Store, repeat: int, clips: tuple[Clips, Clips]) -> Evidence:
+    def _evidence(self, store: FeatureCache, repeat: int, clips: tuple[ClipSet, ClipSet]) -> FigureInputs:
         """Describe both sides, and in the first repeat those of the floor."""
         plan, seed = self.plan, self.options.seed + repeat
         made = self._described(clips[0], store, "clips that are judged")
@@ -231,9 +249,9 @@ class _Task:
                 lambda other: self._described(other, store, "real clips for the floor"),
             )
         resamples = self.options.resamples if plan.protocol.repeats == 1 or repeat == 0 else 0
-        draws = [Draws.of(side.count, resamples, seed, number) for number, side in enumerate((made, real))]
+        draws = [Bootstrap.of(side.count, resamples, seed, number) for number, side in enumerate((made, real))]
         rate = plan.made.fps / plan.made.stride
-        return Evidence(
+        return FigureInputs(
             made=made,
             real=real,
             floor=floor,
@@ -248,7 +266,7 @@ class _Task:
             seed=seed,
         )
 
-    def _measure(self, store: Store) -> Memorisation | None:
+    def _measure(self, store: FeatureCache) -> Memorisation | None:
         """Compute all figures of evidence, repeat by repeat; then what needs more clips."""
         first = self._evidence(store, 0, self.clips)
         self.warnings += cautions(first, self.plan, self.asked)
@@ -262,7 +280,7 @@ class _Task:
             self._windows(first, store)
         return self._memorisation(first, store) if self.wants("memorisation") else None
 
-    def _figures(self, found: Evidence, metrics: Mapping[str, Metric], *, curves: bool = True) -> list[Figure]:
+    def _figures(self, found: FigureInputs, metrics: Mapping[str, Metric], *, curves: bool = True) -> list[Figure]:
         figures: list[Figure] = []
         for name, metric in metrics.items():
             if metric.measure is not None and self.wants(name):
@@ -275,17 +293,23 @@ class _Task:
                     self.curves += drawn
         return figures
 
-    def _windows(self, found: Evidence, store: Store) -> None:
+    def _windows(self, found: FigureInputs, store: FeatureCache) -> None:
         """Follow long videos over time."""
         plan, windows = self.plan, self.options.windows or 8
-        sides: dict[str, tuple[Described, Labels] | None] = {}
-        for name, side, clips in (("made", plan.made, self.clips[0]), ("real", plan.real, self.clips[1])):
+        sides: dict[str, tuple[ClipFeatures, Labels] | None] = {}
+        for name, side, clips in (
+            ("made", plan.made, self.clips[0]),
+            ("real", plan.real, self.clips[1]),
+        ):
             sides[name] = None
-            if isinstance(clips, Made):
+            if isinstance(clips, GeneratedClips):
                 count = min(VIDEOS, max(16, plan.protocol.clips))
-                long = Long(clips.model, count, windows, plan.shape, seed=self.options.seed, stride=side.stride)
+                long = LongVideos(clips.model, count, windows, plan.shape, seed=self.options.seed, stride=side.stride)
                 sides[name] = (self._described(long, store, "long videos"), long.position)
-            elif isinstance(clips, Read) and (followed := follow(clips, side.spans, windows)) is not None:
+            elif (
+                isinstance(clips, RealClips)
+                and (followed := successive_windows(clips, side.spans, windows)) is not None
+            ):
                 sides[name] = (self._described(followed[0], store, "long clips"), followed[1])
         if any(side is not None for side in sides.values()):
             self.curves += over_time(found, sides, windows)
@@ -294,7 +318,7 @@ class _Task:
                 f"no clip is long enough for {windows} windows of {plan.shape.frames} frames", "give fewer --windows"
             )
 
-    def _memorisation(self, found: Evidence, store: Store) -> Memorisation | None:
+    def _memorisation(self, found: FigureInputs, store: FeatureCache) -> Memorisation | None:
         """Look for training clips in what was made."""
         side, made = self.plan.real, self.plan.made
         if side.source is None:
@@ -391,3 +415,59 @@ def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
             )
         )
     return found
+
+
+NOISE = 2
+"""Levels of 255 by which pixels of a clip may differ that is still of one plain colour, or a still."""
+SUSPECT = 0.05
+"""Part of the clips that are nearer to training clips than unseen ones are, above which a warning says so."""
+
+
+def cautions(found: FigureInputs, plan: EvaluationPlan, asked: tuple[str, ...]) -> list[str]:
+    """Return warnings about figures of these clips.
+
+    Args:
+        found: both sides.
+        plan: what they are.
+        asked: metrics that were asked for by name; none for all.
+    """
+    warnings = []
+    for group in network_groups(found.nets):
+        metric, what = ("fvd", "clips") if group.of == "clip" else ("fid", "frames")
+        rows = min(side.rows[group.names[0]].shape[0] for side in (found.made, found.real))
+        if rows <= group.size and (metric in asked or not asked):
+            frames = 1 if group.of == "clip" else found.frames
+            warnings.append(
+                f"{rows} {what} are too few for the {group.size} features of {group.title}: the Fréchet distance "
+                f"comes out too large; give --clips {group.size // frames + 1} or more, or read the kernel distance"
+            )
+    if "fvd" in asked and not any(net.tier == "A" for net in found.nets):
+        warnings.append(
+            "fvd was asked for without the weights of an official network: what stands in its place is no FVD, and "
+            "not comparable with one; give --weights FILE"
+        )
+    for side, given in ((found.made, plan.made.opened.given), (found.real, plan.real.opened.given)):
+        levels = torch.cat([block for _, block in blocks(side.rows[GLANCE])])
+        plain = levels[:, 0] <= NOISE
+        still = (levels[:, 1] <= NOISE) & ~plain
+        for which, words in ((plain, "of one plain colour throughout"), (still, "stills: nothing moves in them")):
+            rows_of = which.nonzero().flatten().tolist()
+            if rows_of:
+                named = _names(side, rows_of)
+                warnings.append(f"{len(rows_of)} of {side.count} clips of {given} are {words} ({named}): look at them")
+    return warnings
+
+
+def _names(side: ClipFeatures, rows: list[int]) -> str:
+    names = list(dict.fromkeys(side.clips.named(row)[0] for row in rows))
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def copied(found: Memorisation) -> list[str]:
+    """Return a warning for each space in which more clips repeat training clips than unseen ones seem to."""
+    return [
+        f"{space.below:.0%} of the clips are less than half as far from a training clip as unseen clips are, in "
+        f"{space.name} ({space.below_real:.0%} of the unseen ones): look at the pairs, and leave out the copies"
+        for space in found.spaces
+        if space.below - space.below_real > SUSPECT
+    ]

@@ -14,10 +14,19 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 from footage import files
 from footage.data.store import Frames
 from footage.generation.rollout import from_uint8
-from footage.metrics.fidelity import sharpness
-from footage.metrics.motion import motion_energies
-from footage.metrics.rhythm import autocorrelation, flicker, jump, periodicity, resemblance, seam_error
-from footage.metrics.tracks import DIRECTIONS, LENGTHS, histograms
+from footage.metrics.image_quality import sharpness
+from footage.metrics.motion import (
+    DIRECTIONS,
+    LENGTHS,
+    autocorrelation,
+    flicker,
+    histograms,
+    jump,
+    motion_energies,
+    periodicity,
+    resemblance,
+    seam_error,
+)
 from footage.models.flow import horn_schunck
 
 VERSION = 1
@@ -31,7 +40,7 @@ SHOTS = 4
 
 
 @dataclass(frozen=True)
-class Columns:
+class PixelColumns:
     """Where in the vector of a clip of some frames each figure stands."""
 
     frames: int
@@ -97,7 +106,7 @@ def reduced(clips: Tensor, side: int = SIDE) -> Tensor:
     return flat.view(*clips.shape[:3], *flat.shape[2:])
 
 
-def closed_form(frames: Frames) -> npt.NDArray[np.float64]:
+def pixel_features(frames: Frames) -> npt.NDArray[np.float64]:
     """Return the vectors (B, D) of clips uint8 (B, T, H, W, C), T at least 2; see `Columns`."""
     clips = from_uint8(frames)
     small = reduced(clips)
@@ -120,7 +129,7 @@ def closed_form(frames: Frames) -> npt.NDArray[np.float64]:
         "directions": directions,
         "lengths": lengths,
     }
-    columns = Columns(clips.shape[2])
+    columns = PixelColumns(clips.shape[2])
     parts = [found[name].double().view(len(clips), size) for name, size in columns.sizes.items()]
     return torch.cat(parts, dim=1).numpy()
 

@@ -1,0 +1,396 @@
+"""Vectors on disk, part by part: memory does not grow with their number, and what was computed once is kept.
+
+    KEY/part-00000.bin …   some clips each, the last one fewer: their rows, and behind them the SHA-256 of these
+
+KEY is the digest of the clips' content, of the network, and of all choices between them. A part that is damaged, cut
+off or missing is made again; the others are taken as they are, bit for bit, so that a killed evaluation goes on.
+
+Clips pass by once, and everything that is to be known of them is written down: features, logits, closed forms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from footage import files
+from footage.data.clips import Labels
+from footage.data.store import Frames
+from footage.errors import ConfigError
+from footage.evaluation.clip_sets import BATCH, ClipSet
+from footage.evaluation.features import Extractor, NetworkInfo
+from footage.evaluation.pixel_features import (
+    VERSION,
+    PixelColumns,
+    glance,
+    pixel_features,
+    small_copies,
+    small_shape,
+)
+from footage.metrics.distances import Rows, SelectedRows
+
+MOST_BYTES = 4 * 2**30
+"""A cache that is larger loses what was not used for longest."""
+_DIGEST = 32
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Vectors (N, D) in files, read as they are asked for; see `footage.metrics.distances.Rows`."""
+
+    folder: Path
+    """Where the parts are."""
+    clips: int
+    """How many clips they describe."""
+    each: int
+    """Rows of a clip: 1, or its number of frames."""
+    part: int
+    """Clips in a part, but for the last one."""
+    size: int
+    """D."""
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+    """Kind of the values."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return self.clips * self.each, self.size
+
+    @property
+    def parts(self) -> list[range]:
+        """The clips of each part."""
+        return [range(first, min(first + self.part, self.clips)) for first in range(0, self.clips, self.part)]
+
+    def path(self, part: int) -> Path:
+        """Return the file of a part."""
+        return self.folder / f"part-{part:05d}.bin"
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+        return self.size * self.dtype.itemsize
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any]:
+        """Return some successive rows."""
+        first, last, step = part.indices(self.shape[0])
+        assert step == 1, "rows are read one after the other"
+        found = np.empty((max(0, last - first), self.size), dtype=self.dtype)
+        done, rows = first, self.part * self.each
+        while done < last:
+            number, inside = divmod(done, rows)
+            count = min(last - done, rows - inside)
+            with open(self.path(number), "rb") as handle:
+                handle.seek(inside * self.row_bytes)
+                read = handle.readinto(found[done - first : done - first + count].data.cast("B"))
+            assert read == count * self.row_bytes, f"{self.path(number)} is cut off"
+            done += count
+        return found
+
+    def whole(self, part: int) -> bool:
+        """Whether the file of a part is there and undamaged."""
+        try:
+            size = len(self.parts[part]) * self.each * self.row_bytes
+            with open(self.path(part), "rb") as handle:
+                if os.fstat(handle.fileno()).st_size != size + _DIGEST:
+                    return False
+                digest = hashlib.sha256()
+                while size:
+                    chunk = handle.read(min(size, 2**20))
+                    digest.update(chunk)
+                    size -= len(chunk)
+                return handle.read() == digest.digest()
+        except OSError:
+            return False
+
+    def write(self, part: int, values: npt.NDArray[Any]) -> None:
+        """Write a part, atomically: values (rows, D)."""
+        wanted = (len(self.parts[part]) * self.each, self.size)
+        assert values.shape == wanted and values.dtype == self.dtype, f"{values.shape} {values.dtype}, not {wanted}"
+        content = np.ascontiguousarray(values)
+        with files.replacing(self.path(part), durable=False) as temporary, open(temporary, "wb") as handle:
+            handle.write(content.data.cast("B"))
+            handle.write(hashlib.sha256(content.data.cast("B")).digest())
+
+
+class FeatureCache:
+    """The folder of all stored vectors.
+
+    Args:
+        folder: where to keep them from one evaluation to the next; None for a folder that goes when it is closed.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.kept = folder is not None
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                self.kept = False
+        self.folder = folder if folder is not None and self.kept else Path(tempfile.mkdtemp(prefix="footage-"))
+        self.used: set[str] = set()
+
+    def __enter__(self) -> FeatureCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.kept:
+            self.trim()
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def entry(
+        self, key: str, clips: int, each: int, part: int, size: int, dtype: npt.DTypeLike = np.float32
+    ) -> StoredRows:
+        """Return the vectors of a key, some or all of whose parts may have to be written."""
+        folder = self.folder / key
+        folder.mkdir(parents=True, exist_ok=True)
+        self.used.add(key)
+        files.remove_partial(folder)
+        os.utime(folder)
+        return StoredRows(folder, clips, each, part, size, np.dtype(dtype))
+
+    def trim(self, most: int = MOST_BYTES) -> None:
+        """Remove what was not used for longest, until the rest is small enough; never what this evaluation uses."""
+        entries = sorted(self._entries(), key=lambda entry: entry[0])
+        total = sum(size for _, size, _ in entries)
+        for _, size, folder in entries:
+            if total <= most:
+                return
+            if folder.name not in self.used:
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= size
+
+    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+        for folder in self.folder.iterdir():
+            with contextlib.suppress(OSError):
+                if folder.is_dir():
+                    yield folder.stat().st_mtime, sum(path.stat().st_size for path in folder.iterdir()), folder
+
+
+ROWS = 4096
+"""Frames that a part describes, at most."""
+PIXEL_FEATURES, SMALL_COPIES, GLANCE = "closed forms", "small copies", "glance"
+"""Names of what needs no network."""
+
+
+@dataclass(frozen=True)
+class FeatureReader:
+    """Something that makes vectors of clips."""
+
+    name: str
+    """What its vectors are called."""
+    digest: str
+    """Identifies how it does it."""
+    of: str
+    """`clip` or `frame`: what it gives a vector for."""
+    size: int
+    """Length of a vector."""
+    dtype: npt.DTypeLike
+    """Kind of its values."""
+    read: Callable[[Frames], npt.NDArray[Any]]
+    """Clips uint8 (B, T, H, W, C) -> (N, size)."""
+    step: str
+    """What its time is counted as."""
+
+
+def feature_readers(
+    nets: Sequence[Extractor], clips: ClipSet, *, logits: Collection[str] = (), closed: bool = True
+) -> list[FeatureReader]:
+    """Return what is to be read of clips: the features of networks, their logits, the closed forms, small copies.
+
+    Args:
+        nets: the networks.
+        clips: the clips.
+        logits: names of the networks whose logits are to be read too.
+        closed: whether closed forms and small copies are.
+
+    Raises:
+        ConfigError: the clips are too small or too short for a network.
+    """
+    shape, found = clips.shape, list[FeatureReader]()
+    for net in nets:
+        about = net.about
+        _check_least(about, clips)
+        found.append(
+            FeatureReader(
+                about.name, about.digest, about.of, about.size, np.float32, _features(net), f"network {about.name}"
+            )
+        )
+        if about.name in logits and about.classes:
+            name, size = logits_name(about.name), len(about.classes)
+            found.append(
+                FeatureReader(
+                    name, f"{about.digest} logits", about.of, size, np.float32, _logits(net), f"network {about.name}"
+                )
+            )
+    columns = PixelColumns(shape.frames)
+    small = int(np.prod(small_shape(shape.frames, shape.height, shape.width, shape.channels)))
+    found.append(FeatureReader(GLANCE, f"{VERSION}", "clip", 2, np.float64, glance, GLANCE))
+    if closed:
+        found.append(
+            FeatureReader(
+                PIXEL_FEATURES, columns.digest, "clip", columns.size, np.float64, pixel_features, PIXEL_FEATURES
+            )
+        )
+        found.append(FeatureReader(SMALL_COPIES, f"{VERSION}", "clip", small, np.uint8, small_copies, PIXEL_FEATURES))
+    return found
+
+
+def logits_name(net: str) -> str:
+    """Return what the logits of a network are called."""
+    return f"{net} logits"
+
+
+def _features(net: Extractor) -> Callable[[Frames], npt.NDArray[Any]]:
+    return lambda frames: net.features(frames).numpy()
+
+
+def _logits(net: Extractor) -> Callable[[Frames], npt.NDArray[Any]]:
+    def read(frames: Frames) -> npt.NDArray[Any]:
+        found = net.logits(frames)
+        assert found is not None, f"{net.about.name} has classes and no logits"
+        return found.numpy()
+
+    return read
+
+
+def _check_least(about: NetworkInfo, clips: ClipSet) -> None:
+    shape = clips.shape
+    have = (shape.frames, shape.height, shape.width)
+    if any(n < least for n, least in zip(have, about.least, strict=True)):
+        frames, height, width = about.least
+        raise ConfigError(
+            f"clips are {shape.frames} frames of {shape.width}×{shape.height}, {about.name} needs at least "
+            f"{frames} of {width}×{height}",
+            "give more --frames or a larger --size, or another network",
+        )
+    if about.frames not in (None, shape.frames):
+        raise ConfigError(
+            f"clips have {shape.frames} frames, {about.name} takes {about.frames}", f"give --frames {about.frames}"
+        )
+
+
+@dataclass
+class StepSeconds:
+    """Where the time goes."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds by step."""
+
+    def add(self, step: str, since: float) -> float:
+        """Count the time since a moment for a step; return the present one."""
+        now = time.perf_counter()
+        self.seconds[step] = self.seconds.get(step, 0.0) + now - since
+        return now
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """What is known of a set of clips."""
+
+    clips: ClipSet
+    """The clips."""
+    rows: dict[str, Rows]
+    """Vectors by name: those of the networks, CLOSED and SMALL."""
+    each: dict[str, int]
+    """Rows of a clip, by name."""
+    labels: Labels
+    """Class of each clip, (N,), or -1."""
+
+    @property
+    def count(self) -> int:
+        """Clips."""
+        return len(self.labels)
+
+    def chosen(self, numbers: Labels) -> ClipFeatures:
+        """Return what is known of some of the clips."""
+        rows: dict[str, Rows] = {}
+        for name, known in self.rows.items():
+            each = self.each[name]
+            every = (numbers[:, None] * each + np.arange(each)).reshape(-1)
+            rows[name] = SelectedRows(known, every)
+        return ClipFeatures(self.clips, rows, self.each, self.labels[numbers])
+
+
+def extract_features(
+    clips: ClipSet,
+    wanted: Sequence[FeatureReader],
+    store: FeatureCache,
+    clock: StepSeconds,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ClipFeatures:
+    """Read what is not in the store yet, and return everything that is wanted of the clips.
+
+    Args:
+        clips: which.
+        wanted: what is to be known.
+        store: where it is kept.
+        clock: counts the time.
+        on_progress: called with the clips that are done and their number.
+
+    Raises:
+        ConfigError: a network gives what is not finite; the clip is named.
+    """
+    frames = clips.shape.frames
+    size = max(BATCH, ROWS // frames // BATCH * BATCH)
+    size = max(1, size // clips.part) * clips.part
+    entries: dict[str, StoredRows] = {}
+    for reader in wanted:
+        key = files.json_digest([clips.digest, reader.digest, reader.name, torch.__version__])
+        each = frames if reader.of == "frame" else 1
+        entries[reader.name] = store.entry(key, clips.count, each, size, reader.size, reader.dtype)
+    parts = [range(first, min(first + size, clips.count)) for first in range(0, clips.count, size)]
+    for number, rows in enumerate(parts):
+        since = time.perf_counter()
+        missing = [reader for reader in wanted if not entries[reader.name].whole(number)]
+        clock.add("stored features", since)
+        if missing:
+            _read_part(clips, rows, missing, entries, number, clock)
+        if on_progress is not None:
+            on_progress(rows.stop, clips.count)
+    each_of = {name: entry.each for name, entry in entries.items()}
+    return ClipFeatures(clips, dict(entries), each_of, clips.labels)
+
+
+def _read_part(
+    clips: ClipSet,
+    rows: range,
+    missing: list[FeatureReader],
+    entries: dict[str, StoredRows],
+    number: int,
+    clock: StepSeconds,
+) -> None:
+    """Let the clips of a part pass by, and write what was missing."""
+    found = {
+        reader.name: np.empty((len(rows), entries[reader.name].each, reader.size), dtype=reader.dtype)
+        for reader in missing
+    }
+    since = time.perf_counter()
+    for numbers, frames in clips.batches(rows):
+        since = clock.add("clips", since)
+        for reader in missing:
+            values = reader.read(frames).reshape(len(numbers), -1, reader.size)
+            if not np.isfinite(values).all():
+                bad = numbers[~np.isfinite(values).all(axis=(1, 2))][0]
+                name, start = clips.named(int(bad))
+                raise ConfigError(
+                    f"{reader.name} gives what is not finite for {name}, from frame {start} on",
+                    "look at that clip and leave it out, or give other weights",
+                )
+            found[reader.name][numbers - rows.start] = values
+            since = clock.add(reader.step, since)
+    for reader in missing:
+        entries[reader.name].write(number, found[reader.name].reshape(-1, reader.size))
+    clock.add("stored features", since)

@@ -1,0 +1,329 @@
+"""The clips drawn anew, the same way for every figure: what confidence intervals are made of.
+
+What a figure is computed from: both sides, described, the floor's two sides, and how clips are drawn anew.
+
+Real clips beside other real clips: what a perfect model would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from footage.data.clips import Span
+from footage.evaluation.clip_sets import (
+    ClipSet,
+    GeneratedClips,
+    RealClips,
+    Window,
+    draw_windows,
+    halve_clips,
+    stretches,
+)
+from footage.evaluation.feature_cache import ClipFeatures
+from footage.evaluation.features import NetworkInfo
+from footage.evaluation.protocols import Protocol
+from footage.evaluation.results import Better, Figure, Floor, Interval, Tier
+from footage.metrics.bootstrap import LEVEL, centred, counts
+from footage.metrics.distances import Gaussian, Rows, blocks, gaussian
+
+HOW = "clips of both sides drawn anew {} times with replacement; quantiles of the figure around their mean"
+"""How an interval was found."""
+HOW_ONE = "clips drawn anew {} times with replacement; quantiles of the figure around their mean"
+"""The same, for figures of one side."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How often each clip of a set is drawn, draw by draw."""
+
+    weights: npt.NDArray[np.uint8]
+    """(R, N); each row sums to N."""
+
+    @classmethod
+    def of(cls, clips: int, number: int, seed: int, side: int) -> Bootstrap:
+        """Draw `clips` clips `number` times; sides are told apart, networks are not."""
+        weights = np.empty((number, clips), dtype=np.uint8)
+        for draw in range(number):
+            weights[draw] = counts(clips, draw, seed, side)
+        return cls(weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def gaussian(self, rows: Rows, draw: int, each: int = 1) -> Gaussian:
+        """Return mean and covariance of the rows of a draw; a clip has `each` rows."""
+        return gaussian(rows, torch.from_numpy(np.repeat(self.weights[draw], each)))
+
+    def means(self, rows: Rows, columns: slice = slice(None), square: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the mean of some columns (C,), of a row a clip, and that of each draw (R, C), float64.
+
+        Args:
+            rows: (N, D).
+            columns: which.
+            square: of the values' squares.
+        """
+        whole, drawn = torch.zeros(0), torch.zeros(0)
+        for first, block in blocks(rows):
+            values = block[:, columns].square() if square else block[:, columns]
+            weights = torch.from_numpy(self.weights[:, first : first + len(block)]).double()
+            if first == 0:
+                whole, drawn = values.sum(dim=0), weights @ values
+            else:
+                whole, drawn = whole + values.sum(dim=0), drawn + weights @ values
+        return whole / rows.shape[0], drawn / rows.shape[0]
+
+
+def interval(value: float, drawn: Sequence[float], how: str = HOW) -> Interval | None:
+    """Return the interval of a value from its draws; None where there are too few, or one is not finite."""
+    if len(drawn) < 2 or not np.isfinite([value, *drawn]).all():
+        return None
+    return Interval(*centred(value, drawn), LEVEL, how.format(len(drawn)))
+
+
+def of_means(
+    function: Callable[[Tensor, Tensor], float | None],
+    made: tuple[Tensor, Tensor],
+    real: tuple[Tensor, Tensor],
+) -> tuple[float | None, Interval | None]:
+    """Return a function of both sides' means, and its interval; see `Draws.means`."""
+    value = function(made[0], real[0])
+    drawn = [function(a, b) for a, b in zip(made[1], real[1], strict=True)]
+    known = [one for one in drawn if one is not None]
+    return value, None if value is None or len(known) < len(drawn) else interval(value, known)
+
+
+@dataclass(frozen=True)
+class NetworkGroup:
+    """Networks that one figure is the mean over: one, or random ones of several seeds."""
+
+    members: tuple[NetworkInfo, ...]
+    """The networks."""
+
+    @property
+    def tier(self) -> Tier:
+        """How far they can be trusted."""
+        return self.members[0].tier
+
+    @property
+    def of(self) -> str:
+        """`clip` or `frame`."""
+        return self.members[0].of
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(about.name for about in self.members)
+
+    @property
+    def size(self) -> int:
+        """Length of a feature vector."""
+        return self.members[0].size
+
+    @property
+    def note(self) -> str:
+        """What stands beside each figure."""
+        return self.members[0].note
+
+    @property
+    def title(self) -> str:
+        """What to call them in a table."""
+        return "random features" if self.tier == "C" else self.members[0].name
+
+
+def network_groups(nets: Sequence[NetworkInfo]) -> list[NetworkGroup]:
+    """Put the random networks together; each other one stands by itself."""
+    found = [NetworkGroup((net,)) for net in nets if net.tier != "C"]
+    for of in ("clip", "frame"):
+        if rand := tuple(net for net in nets if net.tier == "C" and net.of == of):
+            found.append(NetworkGroup(rand))
+    return found
+
+
+OFFICIAL = {
+    ("frechet", "i3d"): "FVD{length}",
+    ("frechet", "inception"): "FID",
+    ("kernel", "i3d"): "KVD{length}",
+    ("kernel", "inception"): "KID",
+    ("inception_score", "c3d"): "IS",
+    ("inception_score", "inception"): "IS of frames",
+}
+"""Names that figures have in papers; for the official networks alone."""
+SHORT = {"frechet": "FD", "kernel": "KD", "inception_score": "IS"}
+"""Names of the same figures with other networks: FD-videomae."""
+SELF = {"frechet": ("FVD-self", "FID-self"), "kernel": ("KVD-self", "KID-self"), "inception_score": ("IS-self",) * 2}
+"""Names with a network of tier B, of clips and of frames."""
+RANDOM = {"frechet": "RFD-rand", "kernel": "RKD-rand"}
+"""Names with random networks."""
+
+
+def label_of(name: str, group: NetworkGroup, frames: int, stride: int) -> str:
+    """Return what a figure is printed as. `FVD` by itself never stands for anything but the official network's.
+
+    Args:
+        name: of the figure, such as `frechet` or `precision`.
+        group: the networks.
+        frames: of a clip.
+        stride: every which frame of the video these are.
+    """
+    about = group.members[0]
+    if group.tier == "A":
+        length = f"{frames}" if stride == 1 else f"{frames * stride}-subsample{stride}"
+        if (name, about.name) in OFFICIAL:
+            return OFFICIAL[name, about.name].format(length=length)
+        return f"{SHORT[name]}-{about.name}" if name in SHORT else f"{name} [{about.name}]"
+    if group.tier == "B":
+        behind = f"[{about.name}, {about.digest[:8]}]"
+        return f"{SELF[name][group.of == 'frame']}{behind}" if name in SELF else f"{name}-self{behind}"
+    return RANDOM.get(name, f"{name}-rand")
+
+
+@dataclass(frozen=True)
+class FigureInputs:
+    """Everything that figures of one repeat are computed from."""
+
+    made: ClipFeatures
+    """What is judged."""
+    real: ClipFeatures
+    """What it is judged by."""
+    floor: tuple[ClipFeatures, ClipFeatures] | None
+    """Real clips in the place of both; None where there are too few."""
+    nets: tuple[NetworkInfo, ...]
+    """The networks."""
+    made_draws: Bootstrap
+    """How the clips of `made` are drawn anew."""
+    real_draws: Bootstrap
+    """How those of `real` are."""
+    frames: int
+    """Frames of a clip."""
+    stride: int
+    """Every which frame of the video these are."""
+    fps: float
+    """Frames of a clip that pass in a second."""
+    made_labels: tuple[str, ...]
+    """Names of the classes of `made`."""
+    real_labels: tuple[str, ...]
+    """Names of the classes of `real`."""
+    seed: int
+    """Of the clips, and of everything random."""
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Clips of both sides."""
+        return self.made.count, self.real.count
+
+    @property
+    def resamples(self) -> int:
+        """How often clips are drawn anew."""
+        return len(self.made_draws)
+
+    def figure(
+        self,
+        metric: str,
+        name: str,
+        label: str,
+        value: float | None,
+        *,
+        better: Better,
+        floor: float | None = None,
+        group: NetworkGroup | None = None,
+        by_network: Sequence[float] = (),
+        interval: Interval | None = None,
+        real: float | None = None,
+        note: str = "",
+    ) -> Figure:
+        """Put a figure together; the floor's counts, the seed and the networks are filled in."""
+        floor_found = None
+        if floor is not None and self.floor is not None:
+            floor_found = Floor(floor, (self.floor[0].count, self.floor[1].count))
+        notes = [text for text in (note, group.note if group else "") if text]
+        return Figure(
+            metric=metric,
+            name=name,
+            label=label,
+            value=value,
+            better=better,
+            tier=group.tier if group else "D",
+            networks=group.names if group else (),
+            by_network=tuple(by_network),
+            interval=interval,
+            floor=floor_found,
+            clips=self.counts,
+            seeds=(self.seed,),
+            repeats=() if value is None else (value,),
+            real=real,
+            note="; ".join(notes),
+        )
+
+
+FloorFeatures = tuple[tuple[ClipFeatures, ClipFeatures] | None, str]
+"""The two sides, and in words what they are."""
+
+
+def floor_of(
+    real: ClipFeatures,
+    spans: Sequence[Span],
+    heldout: Sequence[Span],
+    protocol: Protocol,
+    seed: int,
+    described: Callable[[ClipSet], ClipFeatures],
+) -> FloorFeatures:
+    """Describe the floor's two sides.
+
+    Of a model, other seeds. Of clips: held-out ones against those that are the reference, where there are enough; else
+    other clips of the same split; else the clips are divided in two halves, label by label, and no clip is in both.
+
+    Args:
+        real: the reference.
+        spans: the clips that it was drawn from.
+        heldout: clips that were held out, where it was drawn from training clips.
+        protocol: how windows are drawn; its number of frames is known.
+        seed: of the draws.
+        described: describes clips.
+    """
+    clips, count = real.clips, real.count
+    if isinstance(clips, GeneratedClips):
+        other = GeneratedClips(clips.model, count, clips.shape, seed=clips.seed + 2**31, stride=clips.stride)
+        return (described(other), real), f"{count} clips of other seeds against {count}"
+    if not isinstance(clips, RealClips):
+        return None, "none"
+    reach = (clips.shape.frames + clips.given - 1) * clips.stride + 1
+
+    def read(windows: Sequence[Window]) -> RealClips:
+        shape = clips.shape.longer(clips.given)
+        return RealClips(clips.source, windows, shape, stride=clips.stride, given=clips.given)
+
+    def room(some: Sequence[Span]) -> int:
+        return len(some) if protocol.windows == "one" else sum(len(stretches(span, reach)) for span in some)
+
+    if heldout and room(heldout) >= count:
+        windows = draw_windows(heldout, protocol, count, seed, clips.stride)
+        return (described(read(windows)), real), f"{count} windows of held-out clips against {count} of training clips"
+    if protocol.windows == "one" and len(spans) >= 2 * count:
+        windows = draw_windows(spans, protocol, 2 * count, seed, clips.stride)[count:]
+        return (described(read(windows)), real), f"{count} windows of other clips against {count}"
+    if protocol.windows == "one":
+        return _halved(real)
+    if len(spans) < 2:
+        return None, "none: there is only one clip"
+    one, two = (read(draw_windows(half, protocol, count, seed, clips.stride)) for half in halve_clips(spans, seed))
+    how = f"{count} windows of one half of the clips against {count} of the other, there being too few"
+    return (described(one), described(two)), how
+
+
+def _halved(real: ClipFeatures) -> FloorFeatures:
+    """Divide the windows, one of each clip, in two halves."""
+    if real.count < 4:
+        return None, f"none: there are only {real.count} clips"
+    order = np.argsort(real.labels, kind="stable")
+    one, two = order[::2], order[1::2]
+    how = (
+        f"{len(one)} clips against the {len(two)} others, there being too few: with fewer clips distances come out "
+        "larger, so that the floor is too high"
+    )
+    return (real.chosen(np.sort(one)), real.chosen(np.sort(two))), how

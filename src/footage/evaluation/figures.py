@@ -1,0 +1,774 @@
+"""Figures of features: Fréchet and kernel distance, precision, recall, density, coverage, Inception Score, accuracy.
+
+How much clips differ from each other: in pixels and in features, over all and within each class.
+
+Figures of motion and pictures in closed form: ratios, distances of distributions, and curves over time.
+
+Long videos, window by window: does what is made stay as good as it begins?
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from footage import __version__, files
+from footage.data.clips import Labels, Span
+from footage.data.store import Frames
+from footage.evaluation.clip_sets import BATCH, ClipShape, GeneratedClips, RealClips, Window
+from footage.evaluation.feature_cache import PIXEL_FEATURES, SMALL_COPIES, ClipFeatures, logits_name
+from footage.evaluation.figure_inputs import (
+    HOW,
+    HOW_ONE,
+    Bootstrap,
+    FigureInputs,
+    NetworkGroup,
+    interval,
+    label_of,
+    network_groups,
+    of_means,
+)
+from footage.evaluation.pixel_features import PixelColumns, small_shape
+from footage.evaluation.results import Better, Curve, Figure, Interval, Line
+from footage.generation.model import Model
+from footage.generation.rollout import from_uint8
+from footage.metrics.bootstrap import LEVEL, mean_interval
+from footage.metrics.distances import (
+    DENSITY_K,
+    SPLITS,
+    KernelDistance,
+    Rows,
+    SelectedRows,
+    accuracy,
+    blocks,
+    frechet,
+    gaussian,
+    inception_score,
+    kernel_distance,
+    manifold,
+)
+from footage.metrics.image_quality import SSIM_WINDOW, ssim
+from footage.metrics.motion import EDGES, LENGTHS, half_life, histogram_distance, motion_distance, spectrum_distance
+
+LARGE = 1024
+"""Length of features from which Fréchet distances are resampled less often: their roots take seconds."""
+FEW = 20
+"""How often they are then."""
+T_NINE = 2.262
+"""Quantile of Student's distribution with SPLITS - 1 degrees of freedom, for intervals of 95%."""
+NAMES = {"precision": "made", "density": "made", "recall": "real", "coverage": "real"}
+"""Figures of the manifold, and the side whose clips they are means over."""
+
+
+def over_networks(group: NetworkGroup, measure: Callable[[str], float]) -> list[float]:
+    """Return a figure by each network of a group."""
+    return [measure(name) for name in group.names]
+
+
+def frechet_figure(found: FigureInputs, group: NetworkGroup, metric: str) -> Figure:
+    """Return the Fréchet distance of the two sides by a group of networks."""
+
+    def distance(pair: tuple[ClipFeatures, ClipFeatures], name: str) -> float:
+        return frechet(*(gaussian(side.rows[name]) for side in pair))
+
+    values = over_networks(group, lambda name: distance((found.made, found.real), name))
+    floors = over_networks(group, lambda name: distance(found.floor, name)) if found.floor else []  # type: ignore[arg-type]
+    drawn = []
+    for draw in range(min(found.resamples, FEW) if group.size > LARGE else found.resamples):
+        one = []
+        for name in group.names:
+            made = found.made_draws.gaussian(found.made.rows[name], draw, found.made.each[name])
+            real = found.real_draws.gaussian(found.real.rows[name], draw, found.real.each[name])
+            one.append(frechet(made, real))
+        drawn.append(statistics.mean(one))
+    value = statistics.mean(values)
+    return found.figure(
+        metric,
+        "frechet",
+        label_of("frechet", group, found.frames, found.stride),
+        value,
+        better="lower",
+        floor=statistics.mean(floors) if floors else None,
+        group=group,
+        by_network=values,
+        interval=interval(value, drawn),
+    )
+
+
+def _frechet(found: FigureInputs, metric: str, of: str) -> list[Figure]:
+    return [frechet_figure(found, group, metric) for group in network_groups(found.nets) if group.of == of]
+
+
+def fvd(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return the Fréchet distances of networks that describe whole clips."""
+    return _frechet(found, "fvd", "clip"), []
+
+
+def fid(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return the Fréchet distances of networks that describe single frames."""
+    return _frechet(found, "fid", "frame"), []
+
+
+def _kernel(found: FigureInputs, metric: str, of: str) -> list[Figure]:
+    figures = []
+    for group in (group for group in network_groups(found.nets) if group.of == of):
+        parts: list[KernelDistance] = []
+        for name in group.names:
+            whole = kernel_distance(found.made.rows[name], found.real.rows[name])
+            sides = []
+            for added, side in ((whole.first, found.made), (whole.second, found.real)):
+                sides.append(added.view(-1, side.each[name]).mean(dim=1))  # one value a clip
+            parts.append(KernelDistance(whole.value, *sides))
+        floors = []
+        if found.floor:
+            floors = [kernel_distance(*(side.rows[name] for side in found.floor)).value for name in group.names]
+        values = [part.value for part in parts]
+        means = [torch.stack([getattr(part, side) for part in parts]).mean(dim=0) for side in ("first", "second")]
+        low, high = mean_interval(means, seed=found.seed, scale=2.0, resamples=max(2, found.resamples))
+        how = f"clips of both sides drawn anew {found.resamples} times, the distance linearised in them"
+        figures.append(
+            found.figure(
+                metric,
+                "kernel",
+                label_of("kernel", group, found.frames, found.stride),
+                statistics.mean(values),
+                better="lower",
+                floor=statistics.mean(floors) if floors else None,
+                group=group,
+                by_network=values,
+                interval=Interval(low, high, LEVEL, how) if found.resamples > 1 else None,
+            )
+        )
+    return figures
+
+
+def kvd(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return the kernel distances of networks that describe whole clips."""
+    return _kernel(found, "kvd", "clip"), []
+
+
+def kid(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return the kernel distances of networks that describe single frames."""
+    return _kernel(found, "kid", "frame"), []
+
+
+def prdc(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return precision, recall, density and coverage of networks that describe whole clips."""
+    figures: list[Figure] = []
+    enough = min(found.counts) > DENSITY_K
+    for group in (group for group in network_groups(found.nets) if group.of == "clip" and enough):
+        parts = [manifold(found.made.rows[name], found.real.rows[name]) for name in group.names]
+        floors = []
+        if found.floor and min(side.count for side in found.floor) > DENSITY_K:
+            floors = [manifold(*(side.rows[name] for side in found.floor)) for name in group.names]
+        for name, side in NAMES.items():
+            by_clip = torch.stack([getattr(part, name) for part in parts])  # network, clip
+            low, high = mean_interval([by_clip.mean(dim=0)], seed=found.seed, resamples=max(2, found.resamples))
+            how = f"clips of the {side} side drawn anew {found.resamples} times, the neighbourhoods held fast"
+            values = by_clip.mean(dim=1).tolist()
+            figures.append(
+                found.figure(
+                    "prdc",
+                    name,
+                    label_of(name, group, found.frames, found.stride),
+                    statistics.mean(values),
+                    better="one" if name == "density" else "higher",
+                    floor=statistics.mean(float(getattr(floor, name).mean()) for floor in floors) if floors else None,
+                    group=group,
+                    by_network=values,
+                    interval=Interval(low, high, LEVEL, how) if found.resamples > 1 else None,
+                )
+            )
+    return figures, []
+
+
+def _score(side: ClipFeatures, name: str) -> list[float]:
+    return inception_score(side.rows[name])
+
+
+def inception(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return the Inception Score by each network that tells classes apart."""
+    figures: list[Figure] = []
+    for group in network_groups(found.nets):
+        name = logits_name(group.names[0])
+        if name not in found.made.rows or min(found.counts) < SPLITS:
+            continue
+        parts = _score(found.made, name)
+        mean, real = statistics.mean(parts), statistics.mean(_score(found.real, name))
+        reach = T_NINE * statistics.stdev(parts) / SPLITS**0.5
+        how = f"Student's distribution over the {SPLITS} splits"
+        figures.append(
+            found.figure(
+                "is",
+                "inception_score",
+                label_of("inception_score", group, found.frames, found.stride),
+                mean,
+                better="higher",
+                group=group,
+                by_network=[mean],
+                interval=Interval(mean - reach, mean + reach, LEVEL, how),
+                real=real,
+                note=f"mean of {SPLITS} splits, {statistics.stdev(parts):.3g} standard deviation between them",
+            )
+        )
+    return figures, []
+
+
+def label_accuracy(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return how many clips that were made show the class that was asked for, by networks that know all classes."""
+    figures: list[Figure] = []
+    for group in network_groups(found.nets):
+        about = group.members[0]
+        name = logits_name(about.name)
+        if name not in found.made.rows or not found.made_labels or not about.classes:
+            continue
+        if not set(found.made_labels) <= set(about.classes) or int(found.made.labels.min()) < 0:
+            continue
+        by_side: list[Tensor | None] = []
+        for side, labels in ((found.made, found.made_labels), (found.real, found.real_labels)):
+            if not set(labels) <= set(about.classes) or not labels or int(side.labels.min()) < 0:
+                by_side.append(None)
+                continue
+            place = np.array([about.classes.index(label) for label in labels])
+            wanted = torch.from_numpy(np.repeat(place[side.labels], side.each[name]))
+            by_side.append(accuracy(side.rows[name], wanted).view(-1, side.each[name]).mean(dim=1))
+        made, real = by_side
+        assert made is not None
+        drawn = [float(torch.from_numpy(w).double() @ made) / len(made) for w in found.made_draws.weights]
+        value = float(made.mean())
+        figures.append(
+            found.figure(
+                "accuracy",
+                "label_accuracy",
+                f"label accuracy [{about.name}]",
+                value,
+                better="higher",
+                group=group,
+                by_network=[value],
+                interval=interval(value, drawn, HOW_ONE),
+                real=None if real is None else float(real.mean()),
+            )
+        )
+    return figures, []
+
+
+PAIRS = 128
+"""Pairs of clips whose structural similarity is taken."""
+ALIKE = 1e-9
+"""Spread of real clips below which no ratio to it is given."""
+
+
+def spread(mean: Tensor, square: Tensor) -> float:
+    """Return the root of the summed variances, from means and means of squares (D,): the deviation between clips."""
+    return math.sqrt(float((square - mean.square()).clamp(min=0).sum()))
+
+
+def _spreads(rows: Rows, draws: Bootstrap | None = None) -> tuple[Tensor, Tensor]:
+    """Return mean and mean square of the vectors less their first one, (2 D,), and those of each draw (R, 2 D)."""
+    count, size = rows.shape
+    weights = np.empty((0, count), dtype=np.uint8) if draws is None else draws.weights
+    start = torch.from_numpy(np.asarray(rows[0:1], dtype=np.float64))
+    whole = torch.zeros(2 * size, dtype=torch.float64)
+    drawn = torch.zeros(len(weights), 2 * size, dtype=torch.float64)
+    for first, block in blocks(rows):
+        moved = block - start
+        both = torch.cat([moved, moved.square()], dim=1)
+        whole += both.sum(dim=0)
+        drawn += torch.from_numpy(weights[:, first : first + len(block)]).double() @ both
+    return whole / count, drawn / count
+
+
+def _ratio_of_spreads(made: Tensor, real: Tensor) -> float | None:
+    size = len(made) // 2
+    known = spread(real[:size], real[size:])
+    return spread(made[:size], made[size:]) / known if known > ALIKE else None
+
+
+def _spread_ratio(found: FigureInputs, name: str) -> tuple[float | None, list[float | None], float | None]:
+    """Return the ratio of spreads in one space, that of each draw, and that of the floor."""
+    made, real = _spreads(found.made.rows[name], found.made_draws), _spreads(found.real.rows[name], found.real_draws)
+    drawn = [_ratio_of_spreads(a, b) for a, b in zip(made[1], real[1], strict=True)]
+    floor = _ratio_of_spreads(*(_spreads(side.rows[name])[0] for side in found.floor)) if found.floor else None
+    return _ratio_of_spreads(made[0], real[0]), drawn, floor
+
+
+def _within_labels(found: FigureInputs, name: str) -> dict[str, float]:
+    """Return the ratio of spreads within each class that both sides have two clips of."""
+    ratios = {}
+    for place, label in enumerate(found.made_labels):
+        if label not in found.real_labels:
+            continue
+        sides = ((found.made, place), (found.real, found.real_labels.index(label)))
+        rows = [SelectedRows(side.rows[name], np.flatnonzero(side.labels == number)) for side, number in sides]
+        if min(part.shape[0] for part in rows) < 2:
+            continue
+        ratio = _ratio_of_spreads(*(_spreads(part)[0] for part in rows))
+        if ratio is not None:
+            ratios[label] = ratio
+    return ratios
+
+
+def _similar(side: ClipFeatures, shape: tuple[int, int, int, int], seed: int) -> Tensor:
+    """Return 1 - SSIM of random pairs of small copies, (PAIRS,)."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0xBA125]))
+    first = rng.integers(side.count, size=PAIRS)
+    second = (first + 1 + rng.integers(side.count - 1, size=PAIRS)) % side.count
+    found = []
+    for start in range(0, PAIRS, 64):
+        clips = []
+        for numbers in (first[start : start + 64], second[start : start + 64]):
+            copies: Frames = SelectedRows(side.rows[SMALL_COPIES], numbers)[:]
+            clips.append(from_uint8(copies.reshape(len(numbers), *shape)))
+        found.append(1 - ssim(*clips).mean(dim=1))
+    return torch.cat(found)
+
+
+def diversity(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return how much the clips differ from each other, beside real ones; 1 is as much."""
+    figures = []
+    if min(found.counts) < 2:
+        return [], []
+    ratio, drawn, floor = _spread_ratio(found, SMALL_COPIES)
+    figures.append(_variety_figure(found, "variety", "variety of pixels, made : real", ratio, drawn, floor))
+    shape = found.made.clips.shape
+    small = small_shape(shape.frames, shape.height, shape.width, shape.channels)
+    if min(small[1:3]) > SSIM_WINDOW // 2:
+        figures.append(_ssim_figure(found, small))
+    for group in (group for group in network_groups(found.nets) if group.of == "clip"):
+        parts = [_spread_ratio(found, name) for name in group.names]
+        values = [part[0] for part in parts if part[0] is not None]
+        floors = [part[2] for part in parts if part[2] is not None]
+        by_draw = [
+            statistics.mean(known) if len(known := [x for x in one if x is not None]) == len(parts) else None
+            for one in zip(*(part[1] for part in parts), strict=True)
+        ]
+        label = label_of("variety", group, found.frames, found.stride)
+        if len(values) < len(parts):
+            continue
+        figure = _variety_figure(
+            found,
+            "variety",
+            label,
+            statistics.mean(values),
+            by_draw,
+            statistics.mean(floors) if floors else None,
+            group=group,
+            by_network=values,
+        )
+        figures.append(figure)
+        by_label = [_within_labels(found, name) for name in group.names]
+        common = [label for label in by_label[0] if all(label in one for one in by_label)]
+        if common:
+            within = {label: statistics.mean(one[label] for one in by_label) for label in common}
+            figures.append(
+                found.figure(
+                    "diversity",
+                    "variety_within_labels",
+                    label_of("variety within labels", group, found.frames, found.stride),
+                    statistics.mean(within.values()),
+                    better="one",
+                    group=group,
+                    by_network=[statistics.mean(one[label] for label in common) for one in by_label],
+                    note=", ".join(f"{label} {value:.2f}" for label, value in within.items()),
+                )
+            )
+    return figures, []
+
+
+def _variety_figure(
+    found: FigureInputs,
+    name: str,
+    label: str,
+    value: float | None,
+    drawn: list[float | None],
+    floor: float | None,
+    **more: object,
+) -> Figure:
+    known = [one for one in drawn if one is not None]
+    spread_of = interval(value, known, HOW) if value is not None and len(known) == len(drawn) else None
+    return found.figure("diversity", name, label, value, better="one", floor=floor, interval=spread_of, **more)  # type: ignore[arg-type]
+
+
+def _ssim_figure(found: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
+    """Return how dissimilar pairs of clips are by SSIM, made : real."""
+    sides = [_similar(side, small, found.seed) for side in (found.made, found.real)]
+    draws = [Bootstrap.of(PAIRS, found.resamples, found.seed, number) for number in range(2)]
+    means = []
+    for values, draw in zip(sides, draws, strict=True):
+        weights = torch.from_numpy(draw.weights).double()
+        means.append((values.mean().view(1), (weights @ values / PAIRS).view(-1, 1)))
+
+    def ratio(made: Tensor, real: Tensor) -> float | None:
+        return float(made[0] / real[0]) if float(real[0]) > ALIKE else None
+
+    value, spread_of = of_means(ratio, *means)
+    floor = None
+    if found.floor and min(side.count for side in found.floor) > 1:
+        floor = ratio(*(_similar(side, small, found.seed).mean().view(1) for side in found.floor))
+    return found.figure(
+        "diversity",
+        "ssim_diversity",
+        "1 - SSIM of pairs, made : real",
+        value,
+        better="one",
+        floor=floor,
+        interval=spread_of,
+        note=f"{PAIRS} random pairs of clips, reduced to {small[2]}×{small[1]}",
+    )
+
+
+STILL = 1e-6
+"""Figures of real clips below which no ratio to them is given."""
+RATIOS = {
+    "motion_ratio": ("energy", "motion, made : real"),
+    "flicker_ratio": ("flicker", "flicker, made : real"),
+    "sharpness_ratio": ("sharpness", "sharpness, made : real"),
+    "contrast_ratio": ("contrast", "contrast, made : real"),
+}
+"""Ratios of means: name -> column and label."""
+LEVELS = {
+    "periodicity": ("periodicity", "periodicity index"),
+    "seam": ("seam", "seam, last to first frame"),
+    "jump": ("jump", "largest : median step"),
+}
+"""Means that stand beside those of the real clips: name -> column and label."""
+
+
+class _ColumnRows:
+    """Some columns of vectors."""
+
+    def __init__(self, rows: Rows, columns: slice) -> None:
+        self._rows, self._columns = rows, columns
+        self.shape = (rows.shape[0], columns.stop - columns.start)
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any]:
+        return self._rows[part][:, self._columns]
+
+
+def column(side: ClipFeatures, place: slice) -> Tensor:
+    """Return one figure of each clip, (N,)."""
+    return torch.cat([block[:, place.start] for _, block in blocks(side.rows[PIXEL_FEATURES])])
+
+
+def _ratio(made: Tensor, real: Tensor) -> float | None:
+    return float(made[0] / real[0]) if float(real[0]) > STILL else None
+
+
+def _means(rows: Rows) -> Tensor:
+    """Return the mean vector, (D,)."""
+    total = torch.zeros(rows.shape[1], dtype=torch.float64)
+    for _, block in blocks(rows):
+        total += block.sum(dim=0)
+    return total / rows.shape[0]
+
+
+class ColumnMeans:
+    """Means of all closed forms on all sides, with their draws, read once."""
+
+    def __init__(self, found: FigureInputs) -> None:
+        self.found, self.columns = found, PixelColumns(found.frames)
+        self.made = found.made_draws.means(found.made.rows[PIXEL_FEATURES])
+        self.real = found.real_draws.means(found.real.rows[PIXEL_FEATURES])
+        self.floor = [_means(side.rows[PIXEL_FEATURES]) for side in found.floor or ()]
+
+    def figure(
+        self,
+        metric: str,
+        name: str,
+        label: str,
+        columns: str,
+        function: Callable[[Tensor, Tensor], float | None],
+        better: Better,
+        note: str = "",
+    ) -> Figure:
+        """Return a figure that is a function of both sides' means of some columns."""
+        place = self.columns.place(columns)
+        sides = [(mean[place], drawn[:, place]) for mean, drawn in (self.made, self.real)]
+        value, spread = of_means(function, *sides)
+        floor = function(*(mean[place] for mean in self.floor)) if self.floor else None
+        return self.found.figure(metric, name, label, value, better=better, floor=floor, interval=spread, note=note)
+
+    def level(self, name: str, label: str, columns: str, function: Callable[[Tensor], float | None]) -> Figure:
+        """Return a figure of what was made, beside the same of the real clips."""
+        place = self.columns.place(columns)
+        mean, drawn = self.made[0][place], self.made[1][:, place]
+        value = function(mean)
+        known = [one for one in map(function, drawn) if one is not None]
+        spread = None if value is None or len(known) < len(drawn) else interval(value, known, HOW_ONE)
+        real = function(self.real[0][place])
+        return self.found.figure("motion", name, label, value, better="real", interval=spread, real=real)
+
+    def curve(self, name: str, label: str, axis: str, unit: str, columns: slice, x: list[float], scale: bool) -> Curve:
+        """Return the mean of some columns of both sides as a curve; with `scale`, as shares of their sum."""
+        lines = []
+        for side, mean in (("made", self.made[0][columns]), ("real", self.real[0][columns])):
+            whole = float(mean.sum()) if scale else 1.0
+            lines.append(Line(side, tuple((mean / whole if whole else mean).tolist())))
+        return Curve("motion", name, label, axis, unit, tuple(x), tuple(lines), "D", self.found.counts)
+
+
+def motion(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return the figures of motion, and what they look like over time, frequency and speed."""
+    means = ColumnMeans(found)
+    figures = [_ratio_of(means, "motion", "motion_ratio"), _energies(found), _spectrum(means)]
+    half = LENGTHS // 2
+    for name, part in (("velocity", slice(0, half)), ("acceleration", slice(half, LENGTHS))):
+        figures.append(
+            means.figure(
+                "motion",
+                f"{name}_distance",
+                f"distance of {name} histograms",
+                "lengths",
+                lambda made, real, part=part: histogram_distance(made[part], real[part]),  # type: ignore[misc]
+                "lower",
+                "in classes, each twice as long as the one before; lengths along tracks of the optical flow",
+            )
+        )
+    figures += [_tracks(found), _ratio_of(means, "motion", "flicker_ratio")]
+    for name, (columns, label) in LEVELS.items():
+        figures.append(means.level(name, label, columns, lambda mean: float(mean[0])))
+
+    def seconds(curve: Tensor) -> float | None:
+        lag = half_life(curve)
+        return None if lag is None else lag / found.fps
+
+    figures.append(means.level("half_life", "content half-life, s", "resemblance", seconds))
+    return figures, _curves(means)
+
+
+def pictures(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+    """Return figures of single frames: how sharp they are, and how much contrast they have."""
+    means = ColumnMeans(found)
+    return [_ratio_of(means, "pictures", name) for name in ("sharpness_ratio", "contrast_ratio")], []
+
+
+def _ratio_of(means: ColumnMeans, metric: str, name: str) -> Figure:
+    columns, label = RATIOS[name]
+    return means.figure(metric, name, label, columns, _ratio, "one")
+
+
+def _energies(found: FigureInputs) -> Figure:
+    """Return the Wasserstein distance of the clips' motion energies, as a part of the real mean."""
+    place = PixelColumns(found.frames).place("energy")
+    made, real = column(found.made, place), column(found.real, place)
+    label = "distance of motion energies"
+    if float(real.mean()) <= STILL:
+        return found.figure("motion", "motion_distance", label, None, better="lower", note="real clips are stills")
+    drawn = []
+    for a, b in zip(found.made_draws.weights, found.real_draws.weights, strict=True):
+        again = [values.repeat_interleave(torch.from_numpy(w).long()) for values, w in ((made, a), (real, b))]
+        drawn.append(motion_distance(*again))
+    floor = motion_distance(*(column(side, place) for side in found.floor)) if found.floor else None
+    value = motion_distance(made, real)
+    return found.figure(
+        "motion", "motion_distance", label, value, better="lower", floor=floor, interval=interval(value, drawn)
+    )
+
+
+def _spectrum(means: ColumnMeans) -> Figure:
+    label = "distance of temporal spectra"
+    return means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
+
+
+def _tracks(found: FigureInputs) -> Figure:
+    """Return the Fréchet distance of the direction histograms of tracks: FVMD's idea with optical flow."""
+    place = PixelColumns(found.frames).place("directions")
+
+    def distance(pair: tuple[ClipFeatures, ClipFeatures]) -> float:
+        return frechet(*(gaussian(_ColumnRows(side.rows[PIXEL_FEATURES], place)) for side in pair))
+
+    drawn = []
+    for draw in range(found.resamples):
+        made = found.made_draws.gaussian(_ColumnRows(found.made.rows[PIXEL_FEATURES], place), draw)
+        drawn.append(
+            frechet(made, found.real_draws.gaussian(_ColumnRows(found.real.rows[PIXEL_FEATURES], place), draw))
+        )
+    value = distance((found.made, found.real))
+    return found.figure(
+        "motion",
+        "track_distance",
+        "Fréchet distance of tracks",
+        value,
+        better="lower",
+        floor=distance(found.floor) if found.floor else None,
+        interval=interval(value, drawn),
+        note="velocity and acceleration along tracks of the optical flow, by place and direction; the idea of FVMD",
+    )
+
+
+def _curves(means: ColumnMeans) -> list[Curve]:
+    found, columns = means.found, means.columns
+    lags = [lag / found.fps for lag in range(found.frames)]
+    duration = found.frames / found.fps
+    cycles = [number / duration for number in range(1, found.frames // 2 + 1)]
+    speeds = [0.0, *EDGES]
+    first = columns.place("lengths").start
+    half = first + LENGTHS // 2
+    speed = "pixels a frame, at a side of at most 32 pixels (lower limit of the class)"
+    return [
+        means.curve(
+            "autocorrelation", "Autocorrelation of motion", "lag, s", "", columns.place("autocorrelation"), lags, False
+        ),
+        means.curve(
+            "resemblance", "How long content stays", "lag, s", "correlation", columns.place("resemblance"), lags, False
+        ),
+        means.curve(
+            "spectrum", "Temporal spectrum", "frequency, Hz", "share of power", columns.place("power"), cycles, True
+        ),
+        means.curve("velocities", "Velocities", speed, "share", slice(first, half), speeds, True),
+        means.curve("accelerations", "Accelerations", speed, "share", slice(half, first + LENGTHS), speeds, True),
+    ]
+
+
+VIDEOS = 128
+"""Videos that are followed, at most."""
+
+
+class LongVideos:
+    """Videos of several windows that a model makes; row (g W + p) BATCH + v is window p of video v of batch g.
+
+    No more than a window of a batch is held.
+
+    Args:
+        model: one that makes clips from nothing.
+        videos: how many.
+        windows: in each, W.
+        shape: of a window.
+        seed: of the first video.
+        stride: every which frame is taken.
+    """
+
+    def __init__(
+        self, model: Model, videos: int, windows: int, shape: ClipShape, *, seed: int = 0, stride: int = 1
+    ) -> None:
+        self.each, self.shape = windows, shape
+        self.part = BATCH * windows
+        self._videos = GeneratedClips(model, -(-videos // BATCH) * BATCH, shape, seed=seed, stride=stride)
+        self.count = self._videos.count * windows
+        numbers = np.arange(self.count)
+        self._video = numbers // self.part * BATCH + numbers % BATCH
+        self.position = numbers // BATCH % windows
+        self.labels = self._videos.labels[self._video]
+        self.digest = files.json_digest([self._videos.digest, windows, "long", __version__])
+
+    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
+        """Yield row numbers and clips; rows must be whole batches of videos."""
+        assert rows.start % self.part == 0 and len(rows) % self.part == 0, f"{rows} are not whole batches"
+        stride = self._videos.stride
+        reach = self.shape.frames * stride
+        for first in range(rows.start, rows.stop, self.part):
+            batch = range(first // self.each, first // self.each + BATCH)
+            held: Frames | None = None
+            place = 0
+            for chunk in self._videos.chunks(batch, reach * self.each):
+                held = chunk if held is None else np.concatenate([held, chunk], axis=1)
+                while place < self.each and held.shape[1] >= reach:
+                    window = held[:, :reach:stride]
+                    numbers = first + place * BATCH + np.arange(BATCH)
+                    yield numbers, np.stack([self.shape.fitted(clip) for clip in window])
+                    held = held[:, reach:]
+                    place += 1
+
+    def clip(self, row: int) -> Frames:
+        """Return one window."""
+        first = row // self.part * self.part
+        for numbers, clips in self.batches(range(first, first + self.part)):
+            if row in numbers:
+                return np.asarray(clips[row - int(numbers[0])])
+        raise IndexError(row)
+
+    def named(self, row: int) -> tuple[str, int]:
+        """Return the seed, and the first frame of the window."""
+        reach = self.shape.frames * self._videos.stride
+        return f"seed {self._videos.seed + int(self._video[row])}", int(self.position[row]) * reach
+
+    def group(self, row: int) -> int:
+        """Return the number of the video."""
+        return int(self._video[row])
+
+
+def successive_windows(read: RealClips, spans: Sequence[Span], windows: int) -> tuple[RealClips, Labels] | None:
+    """Return successive windows of the clips of a source that are long enough, and the position of each.
+
+    Args:
+        read: windows of the source, for shape and stride.
+        spans: its clips.
+        windows: in each clip.
+    """
+    reach = (read.shape.frames + read.given) * read.stride
+    long = [span for span in spans if span.frames >= reach * windows][:VIDEOS]
+    if len(long) < 2:
+        return None
+    every = [Window(span, place * reach) for span in long for place in range(windows)]
+    shape = read.shape.longer(read.given)
+    found = RealClips(read.source, every, shape, stride=read.stride, given=read.given)
+    return found, np.arange(len(every)) % windows
+
+
+def over_time(found: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] | None], windows: int) -> list[Curve]:
+    """Return the Fréchet distance of each window of long videos from real clips, and its motion.
+
+    Args:
+        found: the real clips, and the networks.
+        sides: `made` and `real`: windows of long videos with their positions.
+        windows: how many each video has.
+    """
+    seconds = tuple(place * found.frames / found.fps for place in range(windows))
+    curves = []
+    count = next(len(side[1]) // windows for side in sides.values() if side is not None)
+    for group in (group for group in network_groups(found.nets) if group.of == "clip"):
+        lines = []
+        for name, side in sides.items():
+            if side is not None:
+                values = [_distance(found, group, side[0].chosen(np.flatnonzero(side[1] == p))) for p in range(windows)]
+                lines.append(Line(name, tuple(values)))
+        label = f"{label_of('frechet', group, found.frames, found.stride)} of each window"
+        curves.append(
+            Curve(
+                "windows",
+                "window_frechet",
+                label,
+                "begin of the window, s",
+                "",
+                seconds,
+                tuple(lines),
+                group.tier,
+                (count, found.real.count),
+            )
+        )
+    place = PixelColumns(found.frames).place("energy")
+    usual = float(column(found.real, place).mean())
+    if usual > STILL:
+        lines = []
+        for name, side in sides.items():
+            if side is not None:
+                energies = column(side[0], place)
+                means = [float(energies[np.flatnonzero(side[1] == p)].mean()) / usual for p in range(windows)]
+                lines.append(Line(name, tuple(means)))
+        label = "Motion of each window, made : real"
+        curves.append(
+            Curve(
+                "windows",
+                "window_motion",
+                label,
+                "begin of the window, s",
+                "",
+                seconds,
+                tuple(lines),
+                "D",
+                (count, found.real.count),
+            )
+        )
+    return curves
+
+
+def _distance(found: FigureInputs, group: NetworkGroup, window: ClipFeatures) -> float:
+    parts = [frechet(gaussian(window.rows[name]), gaussian(found.real.rows[name])) for name in group.names]
+    return statistics.mean(parts)

@@ -1,0 +1,494 @@
+"""What the two things are that are to be compared, and how their clips are brought to one size and rate.
+
+Which clips stand on both sides of an evaluation, settled before anything is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from footage.config import ClipConfig
+from footage.config.tasks import guides
+from footage.data.clip_folder import ClipFolder
+from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
+from footage.data.crops import is_footage
+from footage.data.pairs import open_source
+from footage.data.store import Dataset, Split
+from footage.errors import ConfigError, DatasetError
+from footage.evaluation.clip_sets import (
+    AnsweredClips,
+    ClipSet,
+    ClipShape,
+    GeneratedClips,
+    RealClips,
+    draw_windows,
+    halve_clips,
+)
+from footage.evaluation.features.learned import LearnedNetwork as Learned
+from footage.evaluation.features.learned import left_over, read_learned
+from footage.evaluation.protocols import EvaluationOptions, Protocol
+from footage.evaluation.results import Kind, Side
+from footage.generation.model import Model, model_folder
+from footage.media.geometry import Fit
+from footage.models.base import Converts, Generates, Predicts
+
+FRAMES = 16
+"""Frames of a window where neither protocol nor model says."""
+SIDE = 64
+"""Height and width where everything is drawn at any size."""
+SPLITS: tuple[Split, ...] = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """One side, looked at, before its clips are chosen."""
+
+    given: str
+    """What was asked for."""
+    kind: Kind
+    """What it is."""
+    model: Model | None = None
+    """The model, where it is one."""
+    folder: ClipFolder | None = None
+    """The clips of a folder."""
+    dataset: DatasetClips | None = None
+    """The clips of a dataset."""
+    crops: bool = False
+    """Whether clips are crops of videos as they are, as upscalers are trained on."""
+
+    @property
+    def natural(self) -> tuple[int, int, int] | None:
+        """Height, width and channels by itself; None for what is drawn at any size."""
+        if self.model is not None:
+            clip = self.model.info.config.clip
+            return clip.height, clip.width, clip.channels
+        if self.folder is not None:
+            return self.folder.shape
+        return None if self.dataset is None else self.dataset.shape
+
+    def source(self, shape: ClipShape, guide: str | None = None) -> ClipSource:
+        """Return the clips, decoded or drawn at a size where they can be."""
+        if self.folder is not None:
+            self.folder.at(shape.height, shape.width, shape.channels)
+            return self.folder
+        if self.dataset is not None and guide is None:
+            return self.dataset
+        clip = ClipConfig(shape.frames, shape.height, shape.width, shape.channels)
+        if self.given == "shapes" and shape.channels == 1:
+            clip = replace(clip, channels=3)
+        return open_source(self.given, clip, guide, crops=self.crops)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is a model that makes clips out of others only."""
+        return self.model is not None and not isinstance(self.model.sampler, Generates)
+
+
+def open_input(
+    given: str | Path, *, protocol: Protocol, channels: int | None, fit: Fit, device: str, crops: bool = False
+) -> EvaluationInput:
+    """Find out what something is: a model or run, a dataset, a built-in data set, or a folder of clips.
+
+    Args:
+        given: its path or name.
+        protocol: size and rate, where they were asked for.
+        channels: 1 or 3 for videos, where something says.
+        fit: how frames of another shape are fitted in.
+        device: where a model computes.
+        crops: take crops of videos as they are, where a folder holds videos.
+
+    Raises:
+        DatasetError: there is no such thing, or no clip in it.
+        ModelError: the model is damaged.
+    """
+    path, text = Path(given), str(given)
+    if (model_folder(path) / "model.json").exists():
+        return EvaluationInput(text, "model", model=Model(path, device))
+    if (path / "dataset.json").exists():
+        return EvaluationInput(text, "dataset", dataset=DatasetClips(Dataset(path)))
+    if text in BUILT_IN or (path.is_file() and "idx3" in path.name):
+        return EvaluationInput(text, "built-in")
+    if not path.exists():
+        raise DatasetError(
+            f'"{given}" does not exist', "give a model, a run, a dataset, a folder of clips, or " + ", ".join(BUILT_IN)
+        )
+    if path.is_dir() and (path / "config.json").exists() and (path / "metrics.jsonl").exists():
+        raise DatasetError(f'the run "{given}" has no model yet', "train it for longer first")
+    if crops and is_footage(path):
+        return EvaluationInput(text, "folder", crops=True)
+    return EvaluationInput(
+        text,
+        "folder",
+        folder=ClipFolder(
+            path, height=protocol.height, width=protocol.width, channels=channels or 3, fps=protocol.fps, fit=fit
+        ),
+    )
+
+
+def common_shape(made: EvaluationInput, real: EvaluationInput, protocol: Protocol, fit: Fit) -> ClipShape:
+    """Return what all clips are to be like.
+
+    The protocol's size comes first, then that of a model, then that which both sides have.
+
+    Raises:
+        ConfigError: the sides have different sizes and none was asked for, or a model cannot make that many frames.
+    """
+    models = [side.model for side in (made, real) if side.model is not None]
+    frames = protocol.frames or (models[0].info.config.clip.frames if models else FRAMES)
+    if made.answers and made.model is not None:
+        known = made.model.info.config.clip.frames
+        if frames != known or protocol.stride != 1:
+            raise ConfigError(
+                f"{made.model.info.name} knows clips of {known} frames, {frames} were asked for",
+                "leave --frames and --protocol out",
+            )
+    naturals = [side.natural for side in (made, real) if side.natural is not None]
+    grey = any(natural[2] == 1 for natural in naturals)
+    channels = models[0].info.config.clip.channels if models else 1 if grey else 3
+    if protocol.height is not None and protocol.width is not None:
+        return ClipShape(frames, protocol.height, protocol.width, channels, fit)
+    if models:
+        clip = models[0].info.config.clip
+        return ClipShape(frames, clip.height, clip.width, channels, fit)
+    if not naturals:
+        return ClipShape(frames, SIDE, SIDE, channels, fit)
+    if len({natural[:2] for natural in naturals}) > 1:
+        (height, width, _), (high, wide, _) = naturals
+        small = min(naturals)
+        raise ConfigError(
+            f"{made.given} has frames of {width}×{height}, {real.given} of {wide}×{high}",
+            f"give --size, such as --size {small[1]}x{small[0]}, to resize both",
+        )
+    return ClipShape(frames, *naturals[0][:2], channels, fit)
+
+
+def stride_of(fps: float, protocol: Protocol, name: str) -> int:
+    """Return every which frame of a source gives the rate that was asked for, times the protocol's stride.
+
+    Raises:
+        ConfigError: the rates do not go together.
+    """
+    if protocol.fps is None:
+        return protocol.stride
+    ratio = fps / protocol.fps
+    if ratio < 0.99 or abs(ratio - round(ratio)) > 0.01 * ratio:
+        rates = ", ".join(f"{fps / n:g}" for n in (1, 2, 3, 4))
+        raise ConfigError(
+            f"{name} has {fps:g} frames a second, {protocol.fps:g} were asked for", f"give --fps {rates} or so"
+        )
+    return protocol.stride * round(ratio)
+
+
+def spans_of(source: ClipSource, split: str, reach: int) -> tuple[list[Span], int]:
+    """Return the clips of a split that are long enough, and how many are not.
+
+    Raises:
+        DatasetError: none is.
+    """
+    every = [span for name in SPLITS if split in (name, "all") for span in source.spans(name)]
+    found = [span for span in every if span.frames >= reach]
+    if not found:
+        longest = max((span.frames for span in every), default=0)
+        if not every:
+            raise DatasetError(f'{source.name} has no clip in split "{split}"', "give another --split")
+        raise DatasetError(
+            f"{source.name}: the longest clip has {longest} frames, a window needs {reach} "
+            f'(no clip of {reach} frames in split "{split}")',
+            f"give --frames {max(2, longest)} or fewer",
+        )
+    return found, len(every) - len(found)
+
+
+def check_model(model: Model, source: ClipSource, samples: int) -> None:
+    """Refuse clips that are not the kind that a model is given, and tries that would all be the same.
+
+    Raises:
+        ConfigError: size or guide differ, or a model that has one answer is asked for more.
+    """
+    config, sampler, name = model.info.config, model.sampler, model.info.name
+    clip, wanted = config.clip, guides(config.method, config.task)
+    if source.guides != wanted:
+        there = _channels(source.guides)
+        if not source.guides:
+            what, remedy = "there is none", "give --guide DATASET"
+        elif not wanted:
+            what, remedy = f"{source.name} has one of {there}", "leave --guide out"
+        else:
+            what = f"that of {source.name} has {there}"
+            remedy = f"give --guide DATASET with clips that were ingested with --channels {wanted}"
+        learned = f"{name} learned from a guide of {_channels(wanted)}" if wanted else f"{name} takes no guide"
+        raise ConfigError(f"{learned}, and {what}", remedy)
+    height, width, channels = source.shape
+    if (height, width, channels - wanted) != (clip.height, clip.width, clip.channels) and given_clips(model):
+        raise ConfigError(
+            f"{source.name} has frames of {width}×{height} with {_channels(channels - wanted)}, "
+            f"{name} knows {clip.width}×{clip.height} with {clip.channels}",
+            "ingest the clips again for it",
+        )
+    if samples > 1 and isinstance(sampler, Predicts) and sampler.certain:
+        raise ConfigError(f"samples is {samples}, and {name} knows one future only", "give --samples 1")
+    if samples > 1 and isinstance(sampler, Converts) and sampler.source.frames != 1:
+        raise ConfigError(f"samples is {samples}, and {name} has one answer to each clip only", "give --samples 1")
+    if samples > 1 and not given_clips(model):
+        raise ConfigError(f"samples is {samples}, and {name} is given no clips to answer", "give --samples 1")
+
+
+def given_clips(model: Model) -> bool:
+    """Whether a model is given clips, perhaps beside making some from nothing."""
+    return isinstance(model.sampler, Predicts | Converts)
+
+
+def _channels(number: int) -> str:
+    return f"{number} channel{'' if number == 1 else 's'}"
+
+
+Part = Literal["train", "heldout", "all"]
+"""Which clips of a data set."""
+ALIKE = 0.01
+"""Rates that differ by less, as a part of them, are taken for the same."""
+
+
+@dataclass(frozen=True)
+class InputClips:
+    """One side with its clips."""
+
+    opened: EvaluationInput
+    """What it is."""
+    split: str
+    """Which of its clips; empty for a model."""
+    stride: int
+    """Every which frame is taken."""
+    source: ClipSource | None = None
+    """Where its clips are read; None for a model."""
+    spans: tuple[Span, ...] = ()
+    """Its clips that are long enough."""
+    heldout: tuple[Span, ...] = ()
+    """Clips of the same source that were held out, where `spans` are training clips."""
+    too_short: int = 0
+    """Clips that are too short."""
+
+    @property
+    def fps(self) -> float:
+        """Frames of the source that pass in a second."""
+        if self.opened.model is not None:
+            return self.opened.model.info.fps
+        assert self.source is not None
+        return self.source.fps
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes."""
+        if self.opened.model is not None:
+            return self.opened.model.info.labels
+        return () if self.source is None else tuple(self.source.labels)
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """Both sides, and what they have in common."""
+
+    made: InputClips
+    """What is judged."""
+    real: InputClips
+    """What it is judged by."""
+    protocol: Protocol
+    """How, its number of frames and its size filled in."""
+    shape: ClipShape
+    """What all clips are like."""
+    warnings: tuple[str, ...]
+    """What is to be known about the clips."""
+
+    @property
+    def given(self) -> int:
+        """Frames at the beginning of each clip that count for nothing."""
+        model = self.made.opened.model
+        return model.sampler.given if model is not None and self.made.opened.answers else 0
+
+    def clips(self, seed: int, repeat: int = 0) -> tuple[ClipSet, ClipSet]:
+        """Return both sides' clips of a repeat."""
+        count = self.protocol.clips
+        real = self._clips(self.real, seed, repeat, count)
+        model = self.made.opened.model
+        if model is not None and self.made.opened.answers:
+            assert isinstance(real, RealClips)
+            whole = RealClips(real.source, real.windows, self.shape)
+            return AnsweredClips(model, whole, self.shape), real
+        return self._clips(self.made, seed, repeat, count), real
+
+    def _clips(self, side: InputClips, seed: int, repeat: int, count: int) -> ClipSet:
+        if side.opened.model is not None:
+            first = seed + repeat * count
+            return GeneratedClips(side.opened.model, count, self.shape, seed=first, stride=side.stride)
+        assert side.source is not None
+        windows = draw_windows(side.spans, self.protocol, count, seed + repeat, side.stride)
+        return RealClips(side.source, windows, self.shape, stride=side.stride, given=self.given)
+
+
+def plan_evaluation(made: str | Path, real: str | Path, options: EvaluationOptions) -> EvaluationPlan:
+    """Settle what is compared.
+
+    Of a data set beside a model, training clips are the reference, and held-out ones are given to models that answer
+    clips; of two data sets, all clips count. The same data set on both sides is divided in two halves.
+
+    Raises:
+        ConfigError: sizes, rates or lengths do not go together.
+        DatasetError: there are no clips, or none that are long enough.
+        ModelError: a model is damaged.
+    """
+    protocol = options.full_protocol()
+    first = open_input(made, protocol=protocol, channels=None, fit=options.fit, device=options.device)
+    known = first.natural if first.kind == "model" else None
+    channels = None if known is None else known[2]
+    # A folder's clips may be of any size where a model has one.
+    sized = protocol if known is None or protocol.height else replace(protocol, height=known[0], width=known[1])
+    crops = first.model is not None and first.model.info.config.method == "upscale"
+    second = open_input(real, protocol=sized, channels=channels, fit=options.fit, device=options.device, crops=crops)
+    if second.answers:
+        raise ConfigError(
+            f"{real} is a model that makes clips out of others", "give it as what is judged, and real clips behind it"
+        )
+    shape = common_shape(first, second, protocol, options.fit)
+    answers = first.answers
+    held = answers and second.folder is None  # a folder holds nothing out
+    wanted = options.split or ("heldout" if held else "train" if first.kind == "model" else "all")
+    sides = [
+        _input_clips(first, "" if first.kind == "model" else options.split or "all", shape, protocol, None),
+        _input_clips(second, "" if second.kind == "model" else wanted, shape, protocol, options.guide),
+    ]
+    if first.model is not None and sides[1].source is not None:
+        check_model(first.model, sides[1].source, options.samples)
+    warnings: list[str] = []
+    if options.evaluator is not None:
+        sides = [_unlearned(side, read_learned(options.evaluator), warnings) for side in sides]
+    sides = _apart(sides, options.seed, warnings)
+    full = replace(protocol, frames=shape.frames, height=shape.height, width=shape.width)
+    _warn(sides, full, warnings)
+    return EvaluationPlan(sides[0], sides[1], full, shape, tuple(warnings))
+
+
+def _input_clips(
+    opened: EvaluationInput, split: str, shape: ClipShape, protocol: Protocol, guide: str | None
+) -> InputClips:
+    """Choose the clips of one side."""
+    if opened.model is not None:
+        model = opened.model
+        return InputClips(opened, "", 1 if opened.answers else stride_of(model.info.fps, protocol, model.info.name))
+    source = opened.source(shape, guide)
+    if opened.folder is not None and split != "heldout":
+        split = "all"
+    stride = stride_of(source.fps, protocol, source.name)
+    reach = (shape.frames - 1) * stride + 1
+    spans, short = spans_of(source, split, reach)
+    heldout = [s for s in source.spans("heldout") if s.frames >= reach] if split == "train" else []
+    return InputClips(opened, split, stride, source, tuple(spans), tuple(heldout), short)
+
+
+def _unlearned(side: InputClips, made: Learned, warnings: list[str]) -> InputClips:
+    """Leave out the clips that a learned network was trained on: it knows them better than what is made."""
+    if side.source is None:
+        return side
+    spans, heldout = (tuple(left_over(side.source, some, made)) for some in (side.spans, side.heldout))
+    if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
+        warnings.append(
+            f"{side.opened.given}: {gone} clips that {made.name} learned from are left out; to look for copies of them "
+            "too, measure memorisation without --evaluator"
+        )
+    if not spans:
+        raise DatasetError(f"{made.name} learned from all clips of {side.opened.given}", "give other clips")
+    return replace(side, spans=spans, heldout=heldout)
+
+
+def _apart(sides: list[InputClips], seed: int, warnings: list[str]) -> list[InputClips]:
+    """Divide the clips where both sides have the same ones."""
+    made, real = sides
+    if made.source is None or real.source is None or made.source.content_hash != real.source.content_hash:
+        return sides
+    if not {span.index for span in made.spans} & {span.index for span in real.spans}:
+        return sides
+    common = [span for span in made.spans if span in set(real.spans)]
+    if len(common) < 2:
+        raise ConfigError(f"{made.opened.given} and {real.opened.given} are the same clip", "give other clips")
+    warnings.append(
+        f"{made.opened.given} and {real.opened.given} are the same clips: two halves of them are compared, without a "
+        "common clip, which gives the floor and nothing else"
+    )
+    one, two = halve_clips(common, seed)
+    return [replace(made, spans=tuple(one), heldout=()), replace(real, spans=tuple(two), heldout=())]
+
+
+def _warn(sides: list[InputClips], protocol: Protocol, warnings: list[str]) -> None:
+    """Say what was done to the clips, and what is missing."""
+    made, real = sides
+    rates = [side.fps / side.stride for side in sides]
+    if not made.opened.answers and abs(rates[0] - rates[1]) > ALIKE * max(rates):
+        warnings.append(
+            f"{made.opened.given} has {rates[0]:g} frames a second, {real.opened.given} {rates[1]:g}: motion is "
+            "compared at different speeds; give --fps to put both on one rate"
+        )
+    for side in sides:
+        name = side.opened.given
+        if text := resized(side, protocol):
+            warnings.append(f"{name}: {text}")
+        if side.too_short:
+            warnings.append(f"{name}: {side.too_short} clips shorter than {protocol.frames} frames were left out")
+        folder = side.opened.folder
+        if folder is not None:
+            shown = "; ".join(folder.problems[:3])
+            if folder.problems:
+                warnings.append(f"{name}: {len(folder.problems)} files were left out ({shown})")
+            if not folder.rated and protocol.fps is None:
+                warnings.append(f"{name}: pictures have no rate, {folder.fps:g} a second are assumed; give --fps")
+        if side.source is not None and len(side.spans) < protocol.clips:
+            if protocol.windows == "one":
+                text = f"only {len(side.spans)} are compared, and the figures are no longer those of the protocol"
+            else:
+                text = f"{protocol.clips} windows are cut from them, which are not independent"
+            warnings.append(
+                f"{name} has {len(side.spans)} clips, {protocol.clips} were asked for: {text}; give more clips, or "
+                f"--clips {len(side.spans)}"
+            )
+
+
+def resized(side: InputClips, protocol: Protocol) -> str:
+    """Return what is done to the frames of a side, empty for nothing."""
+    folder, natural = side.opened.folder, side.opened.natural
+    sizes = {known.size for known in folder.clips} if folder is not None else {natural[:2]} if natural else set()
+    if not sizes or sizes == {(protocol.height, protocol.width)}:
+        return ""
+    was = f"{len(sizes)} sizes" if len(sizes) > 1 else "×".join(f"{n}" for n in reversed(next(iter(sizes))))
+    return f"frames are resized from {was} to {protocol.width}×{protocol.height}"
+
+
+def side_of(side: InputClips, clips: ClipSet, protocol: Protocol) -> Side:
+    """Describe a side for figures.json."""
+    model = side.opened.model
+    digest = model.info.weights_sha256 if model is not None else side.source.content_hash if side.source else ""
+    name = model.info.name if model is not None else side.source.name if side.source else ""
+    shape = clips.shape
+    return Side(
+        given=side.opened.given,
+        kind=side.opened.kind,
+        name=name,
+        digest=digest,
+        split=side.split,
+        available=len(side.spans),
+        windows=clips.count,
+        frames=shape.frames,
+        height=shape.height,
+        width=shape.width,
+        channels=shape.channels,
+        fps=side.fps / side.stride,
+        labels=side.labels,
+        too_short=side.too_short,
+        resized=resized(side, protocol),
+        trained_on=model.info.dataset_hash if model is not None else "",
+        clips_seen=model.info.clips_seen if model is not None else 0,
+    )
+
+
+def answering(made: InputClips) -> Model | None:
+    """Return the model that is given clips, where the made side is one."""
+    model = made.opened.model
+    return model if model is not None and given_clips(model) else None
