@@ -24,36 +24,37 @@ import torch
 from footage.data.clips import open_clips
 from footage.evaluation.statistics import BATCH, ClipStatistics, compare, feature_nets, reference
 from footage.generation.model import Model
-from footage.generation.rollout import Frames, draw_label, one_hot, stream, wished
-from footage.models.base import Course, Streams, Wish
+from footage.generation.rollout import Frames, draw_label, one_hot, render, stream
+from footage.models.base import Streams
+from footage.models.requests import TimeMapping, VideoRequest
 
 STARTS = (0, 4_096, 100_000)
 """Frames that windows begin at."""
 PEAK = """
 import re, sys, torch
 from pathlib import Path
-from footage.models.base import Wish
+from footage.models.requests import VideoRequest
 from footage.generation.model import Model
 from footage.generation.rollout import one_hot, wished
 torch.set_num_threads(1)
 model = Model(Path(sys.argv[1]))
-wish = Wish(0, one_hot(0, len(model.labels)) if model.labels else None)
-count = sum(chunk.shape[1] for chunk in wished(model.generator, [wish], int(sys.argv[2])))
+request = VideoRequest(0, one_hot(0, len(model.labels)) if model.labels else None)
+count = sum(chunk.shape[1] for chunk in wished(model.generator, [request], int(sys.argv[2])))
 assert count == int(sys.argv[2])
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 1024)
 """
 
 
-def wish_of(model: Model, seed: int, course: Course | None = None) -> Wish:
-    """Return the wish for a seed, with a label as often as the training data have it."""
+def request_of(model: Model, seed: int, mapping: TimeMapping | None = None) -> VideoRequest:
+    """Return the request for a seed, with a label as often as the training data have it."""
     label = draw_label(model.info.label_shares, seed) if model.labels else None
     named = None if label is None else one_hot(label, len(model.labels))
-    return Wish(seed, named, course=course or Course())
+    return VideoRequest(seed, named, time=mapping or TimeMapping())
 
 
 def rate(model: Model, chunk: int | None, frames: int = 480) -> float:
     """Return frames a second of one video."""
-    made = stream(model.generator, [wish_of(model, 0)], chunk)
+    made = stream(model.generator, [request_of(model, 0)], chunk)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for _ in range(3):
             next(made)
@@ -73,10 +74,10 @@ def seams(model: Model, frames: int = 256) -> tuple[float, float]:
     """Return the largest differences from frames that are made at once, of streamed and of sought ones, parts of 1."""
     sampler = model.sampler
     assert isinstance(sampler, Streams)
-    whole = next(sampler.segments([wish_of(model, 1)], frames))
-    streamed = sampler.segments([wish_of(model, 1)], 16)
+    whole = next(sampler.segments([request_of(model, 1)], frames))
+    streamed = sampler.segments([request_of(model, 1)], 16)
     parts = torch.cat([next(streamed) for _ in range(frames // 16)], dim=2)
-    sought = next(sampler.segments([wish_of(model, 1, Course(start=float(frames - 16)))], 16))
+    sought = next(sampler.segments([request_of(model, 1, TimeMapping(start=float(frames - 16)))], 16))
     return float((whole - parts).abs().max() / 2), float((whole[:, :, -16:] - sought).abs().max() / 2)
 
 
@@ -84,8 +85,8 @@ def windows(model: Model, start: int, seeds: range) -> Iterator[Frames]:
     """Yield clips of a model that begin at a frame of its videos, uint8 (B, T, H, W, C)."""
     for first in range(seeds.start, seeds.stop, BATCH):
         some = range(first, min(first + BATCH, seeds.stop))
-        wishes = [wish_of(model, seed, Course(start=float(start))) for seed in some]
-        yield np.concatenate(list(wished(model.generator, wishes, model.info.config.clip.frames)), axis=1)
+        requests = [request_of(model, seed, TimeMapping(start=float(start))) for seed in some]
+        yield np.concatenate(list(render(model.generator, requests, model.info.config.clip.frames)), axis=1)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from footage import files
 from footage.errors import ModelError
-from footage.models.base import Batch, PlainEngine, Wish
+from footage.models.base import Batch, PlainEngine
 from footage.models.checkpoint import (
     begin_with,
     load_model,
@@ -23,9 +23,10 @@ from footage.models.checkpoint import (
     write_model,
 )
 from footage.models.methods import METHODS
+from footage.models.requests import VideoRequest
 from tests.models import save_tiny_model, tiny_config
 
-WISH = Wish(1, (1.0, 0.0))
+REQUEST = VideoRequest(1, (1.0, 0.0))
 
 
 def edit(folder: Path, change: dict[str, object], *, sign: bool) -> None:
@@ -44,7 +45,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded == info == read_info(tmp_path)
     assert sampler.clip == info.config.clip
     again, _ = load_model(tmp_path)
-    torch.testing.assert_close(next(sampler.segments([WISH])), next(again.segments([WISH])), rtol=0, atol=0)
+    torch.testing.assert_close(next(sampler.segments([REQUEST])), next(again.segments([REQUEST])), rtol=0, atol=0)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(["README.md", "model.json", info.weights])
     assert "walk" in (tmp_path / "README.md").read_text()
@@ -138,7 +139,7 @@ def test_loading_never_runs_code(tmp_path: Path) -> None:
 
 def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tiny_model(tmp_path, seed=0)
-    before = next(load_model(tmp_path)[0].segments([WISH]))
+    before = next(load_model(tmp_path)[0].segments([REQUEST]))
 
     def full(*_: object) -> None:
         raise OSError(28, "no space left on device")
@@ -148,7 +149,7 @@ def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pyte
             patch.setattr(target, full)
             with pytest.raises(OSError, match="no space"):
                 save_tiny_model(tmp_path, seed=1)
-        torch.testing.assert_close(next(load_model(tmp_path)[0].segments([WISH])), before, rtol=0, atol=0)
+        torch.testing.assert_close(next(load_model(tmp_path)[0].segments([REQUEST])), before, rtol=0, atol=0)
 
 
 def test_state_round_trip(tmp_path: Path) -> None:

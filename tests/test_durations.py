@@ -5,7 +5,7 @@ import math
 import pytest
 
 from footage.errors import ConfigError
-from footage.models.durations import Timing, factor, seconds
+from footage.models.requests import Timing, parse_duration, parse_factor
 
 
 @pytest.mark.parametrize(
@@ -31,29 +31,29 @@ from footage.models.durations import Timing, factor, seconds
     ],
 )
 def test_durations(text: str | float, value: float) -> None:
-    assert seconds(text, "seek") == value
+    assert parse_duration(text, "seek") == value
 
 
 @pytest.mark.parametrize("text", ["", "s", "-4", "4x", "1:2:3:4", "1:75", "ten", "nan", "inf", "1e3", "4 s 5"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ConfigError, match=r"seek is .*: give a duration such as 4s, 90, 10:00"):
-        seconds(text, "seek")
+        parse_duration(text, "seek")
 
 
 @pytest.mark.parametrize("number", [-1, -1e-9, float("nan"), float("inf")])
 def test_numbers_out_of_range(number: float) -> None:
     with pytest.raises(ConfigError, match=r"seek is .*: give a duration such as 4s"):
-        seconds(number, "seek")
+        parse_duration(number, "seek")
     with pytest.raises(ConfigError, match=r"slow is .*: give a factor above 0"):
-        factor(number, "slow")
+        parse_factor(number, "slow")
 
 
 def test_factors() -> None:
-    assert factor(1e-5, "slow") == 1e-5
-    assert [factor(text, "slow") for text in ("4x", "4", 4, "0.5X", "2.5 x")] == [4, 4, 4, 0.5, 2.5]
+    assert parse_factor(1e-5, "slow") == 1e-5
+    assert [parse_factor(text, "slow") for text in ("4x", "4", 4, "0.5X", "2.5 x")] == [4, 4, 4, 0.5, 2.5]
     for text in ("", "x", "0x", "-2", "4s", "nan"):
         with pytest.raises(ConfigError, match=r"slow is .*: give a factor above 0, such as 4x"):
-            factor(text, "slow")
+            parse_factor(text, "slow")
 
 
 def test_what_was_asked_for() -> None:

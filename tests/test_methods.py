@@ -24,7 +24,7 @@ from footage.models.adversarial.critic_loss import Scene
 from footage.models.adversarial.critics import Panel
 from footage.models.adversarial.gan import Gan
 from footage.models.adversarial.losses import LOSSES
-from footage.models.base import Batch, Method, PlainEngine, Wish
+from footage.models.base import Batch, Method, PlainEngine, VideoRequest
 from footage.models.methods import METHODS
 
 
@@ -257,7 +257,7 @@ def test_gan_learns_a_constant_colour() -> None:
     for number in range(150):
         clips = torch.full((8, 3, 4, 8, 8), 0.6)
         method.step(Batch(clips, None, torch.Generator().manual_seed(number), 8), number * 8, PlainEngine())
-    made = next(method.sampler().segments([Wish(seed) for seed in range(16)]))
+    made = next(method.sampler().segments([VideoRequest(seed) for seed in range(16)]))
     assert abs(float(made.mean()) - 0.6) < 0.15
 
 

@@ -12,8 +12,9 @@ from footage.errors import ConfigError
 from footage.generation.model import Model
 from footage.generation.rollout import draw_label, from_uint8, one_video, stream, to_uint8, videos
 from footage.media.encode import read_metadata
-from footage.models.base import Sampler, Wish
+from footage.models.base import Sampler
 from footage.models.generators.samplers import overlap
+from footage.models.requests import VideoRequest
 from tests.models import save_tiny_model, tiny_config
 
 
@@ -62,11 +63,11 @@ def test_joints_are_no_jumps() -> None:
         clip = tiny_config().clip
         endless, hop, device = False, 6, torch.device("cpu")
 
-        def segments(self, wishes: object) -> object:
+        def segments(self, requests: object) -> object:
             for level in (0.0, 1.0, 0.0, 1.0):
                 yield torch.full((1, 3, 8, 4, 4), level)
 
-    chunks = list(stream(Ramp(), [Wish(0)]))  # type: ignore[arg-type]
+    chunks = list(stream(Ramp(), [VideoRequest(0)]))  # type: ignore[arg-type]
     levels = torch.cat(chunks, dim=2)[0, 0, :, 0, 0]
     assert len(levels) == 4 * 6, "segments share a quarter of their frames"
     assert levels.diff().abs().max() < 0.6, "hard cuts would be 1"
@@ -78,15 +79,15 @@ def test_memory_does_not_grow_with_length(kind: str, request: pytest.FixtureRequ
     alive: list[weakref.ref[torch.Tensor]] = []
     segments = model.sampler.segments
 
-    def watched(wishes: Sequence[Wish]) -> Iterator[torch.Tensor]:
-        for segment in segments(wishes):
+    def watched(requests: Sequence[VideoRequest]) -> Iterator[torch.Tensor]:
+        for segment in segments(requests):
             alive.append(weakref.ref(segment))
             yield segment
             del segment
 
     model.sampler.segments = watched  # type: ignore[method-assign]
     most, total = 0, 0
-    for chunk in one_video(model.sampler, Wish(0, (1.0, 0.0)), 1000):
+    for chunk in one_video(model.sampler, VideoRequest(0, (1.0, 0.0)), 1000):
         total += len(chunk)
         most = max(most, sum(reference() is not None for reference in alive))
     assert total == 1000 and len(alive) >= 125
@@ -134,7 +135,7 @@ def test_sampler_walk_stays_standard_normal(model: Model) -> None:
     sampler: Sampler = model.sampler
     seen: list[torch.Tensor] = []
     sampler.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]["z"]))  # type: ignore[attr-defined]
-    segments = sampler.segments([Wish(seed, (1.0, 0.0)) for seed in range(64)])
+    segments = sampler.segments([VideoRequest(seed, (1.0, 0.0)) for seed in range(64)])
     for _ in range(6):
         next(segments)
     late = seen[-1]
@@ -189,5 +190,5 @@ def test_change_needs_room(model: Model) -> None:
 
 def test_videos_of_a_batch_are_those_of_each_seed(rolling: Model) -> None:
     both = np.concatenate(list(videos(rolling.sampler, [4, 5], [0, 1], 20)), axis=1)
-    alone = np.concatenate(list(one_video(rolling.sampler, Wish(5, (0.0, 1.0)), 20)))
+    alone = np.concatenate(list(one_video(rolling.sampler, VideoRequest(5, (0.0, 1.0)), 20)))
     assert np.abs(both[1].astype(int) - alone).max() <= 1

@@ -17,13 +17,13 @@ from footage.config.tasks import slider_count
 from footage.errors import ConfigError
 from footage.generation.model import Model
 from footage.media.encode import read_metadata
-from footage.models import latents
-from footage.models.base import Course, Generates, Wish
+from footage.models.base import Generates
 from footage.models.generators.samplers import directions, draw, shifts
 from footage.models.generators.stream.network import StreamGenerator
 from footage.models.generators.stream.sampler import StreamSampler
 from footage.models.layers import Generator
 from footage.models.methods import METHODS
+from footage.models.requests import TimeMapping, VideoRequest, read_sliders, write_sliders
 from tests.models import save_tiny_model, tiny_config
 from tests.streams import save_tiny_stream, tiny_stream
 
@@ -54,8 +54,8 @@ def generator_of(sampler: Generates) -> Generator:
     return found
 
 
-def made(sampler: Generates, *wishes: Wish, chunks: int = 1) -> Tensor:
-    segments = sampler.segments(wishes)
+def made(sampler: Generates, *requests: VideoRequest, chunks: int = 1) -> Tensor:
+    segments = sampler.segments(requests)
     return torch.cat([next(segments) for _ in range(chunks)], dim=2)
 
 
@@ -124,10 +124,10 @@ def test_the_entries_of_a_stream_are_the_mean_slope_of_what_its_style_decides() 
 def test_sliders_move_the_clip_of_their_own_wish(preset: str) -> None:
     sampler = sampler_of(preset, **KINDS[preset])
     label = (1.0, 0.0) if sampler.classes else None
-    plain, moved = Wish(3, label), Wish(3, label, sliders=MOVED)
+    plain, moved = VideoRequest(3, label), VideoRequest(3, label, sliders=MOVED)
     both = made(sampler, plain, moved)
-    for row, wish in zip(both, (plain, moved), strict=True):
-        assert torch.allclose(row, made(sampler, wish)[0], atol=1e-5)
+    for row, request in zip(both, (plain, moved), strict=True):
+        assert torch.allclose(row, made(sampler, request)[0], atol=1e-5)
     assert not torch.allclose(both[0], both[1], atol=1e-3)
     size = generator_of(sampler).noise(8).get("content", generator_of(sampler).noise(8).get("z"))
     assert size is not None
@@ -150,8 +150,8 @@ def test_predictors_have_none() -> None:
     assert slider_count(config.method, vars(config.net)) == 0
 
 
-def stretch(sampler: StreamSampler, wish: Wish, frames: int, chunk: int) -> Tensor:
-    segments, found = sampler.segments([wish], chunk), []
+def stretch(sampler: StreamSampler, request: VideoRequest, frames: int, chunk: int) -> Tensor:
+    segments, found = sampler.segments([request], chunk), []
     while sum(part.shape[2] for part in found) < frames:
         found.append(next(segments))
     return torch.cat(found, dim=2)[:, :, :frames]
@@ -159,29 +159,29 @@ def stretch(sampler: StreamSampler, wish: Wish, frames: int, chunk: int) -> Tens
 
 def test_streamed_sought_slow_and_looped_it_is_the_same() -> None:
     sampler = tiny_stream()
-    wish = Wish(5, sliders=MOVED)
-    whole = stretch(sampler, wish, 24, 24)
-    assert torch.allclose(whole, stretch(sampler, wish, 24, 5), atol=1e-5)
-    sought = stretch(sampler, replace(wish, course=Course(start=10.0)), 14, 14)
+    request = VideoRequest(5, sliders=MOVED)
+    whole = stretch(sampler, request, 24, 24)
+    assert torch.allclose(whole, stretch(sampler, request, 24, 5), atol=1e-5)
+    sought = stretch(sampler, replace(request, time=TimeMapping(start=10.0)), 14, 14)
     assert torch.allclose(whole[:, :, 10:], sought, atol=1e-5)
-    slow = stretch(sampler, replace(wish, course=Course(rate=0.5)), 47, 8)
+    slow = stretch(sampler, replace(request, time=TimeMapping(rate=0.5)), 47, 8)
     assert torch.allclose(whole, slow[:, :, ::2], atol=1e-5)
-    loop = stretch(sampler, replace(wish, course=Course(loop=8.0)), 16, 16)
+    loop = stretch(sampler, replace(request, time=TimeMapping(loop=8.0)), 16, 16)
     assert torch.allclose(loop[:, :, :8], loop[:, :, 8:], atol=1e-5)
 
 
 def test_sliders_stay_whatever_else_happens_to_content() -> None:
     sampler = tiny_stream()
-    mean = Wish(5, course=Course(truncation=0.0))
+    mean = VideoRequest(5, time=TimeMapping(truncation=0.0))
     moved = replace(mean, sliders=MOVED)
     assert not torch.allclose(made(sampler, mean), made(sampler, moved), atol=1e-3), "they act upon the mean too"
-    other = made(sampler, replace(moved, seed=6, course=replace(moved.course, motion_seed=5)))
+    other = made(sampler, replace(moved, seed=6, time=replace(moved.time, motion_seed=5)))
     assert torch.allclose(made(sampler, moved), other, atol=1e-6), "of what the seed has nothing is left"
-    way = Wish(5, to_seed=9, frames=16, sliders=MOVED)
+    way = VideoRequest(5, to_seed=9, frames=16, sliders=MOVED)
     between = stretch(sampler, way, 17, 17)
-    end = stretch(sampler, Wish(9, sliders=MOVED, course=Course(motion_seed=5)), 17, 17)
+    end = stretch(sampler, VideoRequest(9, sliders=MOVED, time=TimeMapping(motion_seed=5)), 17, 17)
     assert torch.allclose(between[:, :, 16], end[:, :, 16], atol=1e-5)
-    assert torch.allclose(between[:, :, 0], stretch(sampler, Wish(5, sliders=MOVED), 1, 1)[:, :, 0], atol=1e-5)
+    assert torch.allclose(between[:, :, 0], stretch(sampler, VideoRequest(5, sliders=MOVED), 1, 1)[:, :, 0], atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +233,8 @@ def test_a_model_without_a_code_that_stays_has_none(tmp_path: Path) -> None:
 
 def test_they_are_written_as_they_are_read() -> None:
     values = {1: 2.0, 3: -1.25, 12: 0.1}
-    assert latents.write(values) == "1=2,3=-1.25,12=0.1" and latents.read(latents.write(values), 12, "m") == values
-    assert latents.read(" 2 = 1 ，3=-5,", 3, "m") == {2: 1.0, 3: -5.0}
+    assert write_sliders(values) == "1=2,3=-1.25,12=0.1" and read_sliders(write_sliders(values), 12, "m") == values
+    assert read_sliders(" 2 = 1 ，3=-5,", 3, "m") == {2: 1.0, 3: -5.0}
 
 
 def test_the_command_line(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

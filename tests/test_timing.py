@@ -13,10 +13,10 @@ import footage
 from footage import Timing
 from footage.errors import ConfigError
 from footage.generation.model import Model
-from footage.generation.timing import MOST_FRAMES, course_of
+from footage.generation.timing import MOST_FRAMES, time_mapping
 from footage.media.encode import read_metadata
-from footage.models.base import Course
 from footage.models.generators.stream.sampler import TICK
+from footage.models.requests import TimeMapping
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
@@ -39,9 +39,9 @@ def drawn(model: Model, seed: int) -> str:
 
 def test_a_course_is_counted_in_frames_of_the_model() -> None:
     asked = Timing(loop="4s", slow="4x", seek="10:00", motion_seed=2**63 + 5, strength=0.5, truncation=0.7, drift=20)
-    wanted = Course(600 * 12.5, 0.25, 50, 5, 0.5, 0.7, 250, True)
-    assert course_of(asked, 12.5, between=True) == wanted
-    assert course_of(Timing(), 12.5) == Course()
+    wanted = TimeMapping(600 * 12.5, 0.25, 50, 5, 0.5, 0.7, 250, True)
+    assert time_mapping(asked, 12.5, between=True) == wanted
+    assert time_mapping(Timing(), 12.5) == TimeMapping()
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_a_course_is_counted_in_frames_of_the_model() -> None:
 )
 def test_what_cannot_be(timing: Timing, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        course_of(timing, 12.5)
+        time_mapping(timing, 12.5)
 
 
 def test_a_course_is_as_fast_at_any_rate() -> None:
-    assert course_of(Timing(loop="4s", slow="4x"), 12.5, played=25) == Course(rate=0.125, loop=50)
+    assert time_mapping(Timing(loop="4s", slow="4x"), 12.5, played=25) == TimeMapping(rate=0.125, loop=50)
     for played in (1e-9, 1e300):
         with pytest.raises(ConfigError, match=r"fps is .*: give 1.2e-05 to 1.3e\+07"):
-            course_of(Timing(), 12.5, played=played)
+            time_mapping(Timing(), 12.5, played=played)
 
 
 def test_what_cannot_be_timed_is_refused(model: Model) -> None:

@@ -18,7 +18,7 @@ from footage.config import Config, TrainConfig
 from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
-from footage.models.base import Wish
+from footage.models.base import VideoRequest
 from footage.models.checkpoint import load_model, read_state
 from footage.training import cost, plan, trainer
 from footage.training.cost import Place, clip_flops
@@ -154,7 +154,7 @@ def test_divergence_without_end_stops_with_the_last_good_model(tmp_path: Path, m
         footage.train("shapes", CONFIG, out=tmp_path / "run", clips=400, quiet=True)
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
     sampler, info = load_model(tmp_path / "run" / "model")
-    assert info.clips_seen <= 24 and torch.isfinite(next(sampler.segments([Wish(0, (1.0, 0.0, 0.0))]))).all()
+    assert info.clips_seen <= 24 and torch.isfinite(next(sampler.segments([VideoRequest(0, (1.0, 0.0, 0.0))]))).all()
 
 
 def test_what_a_run_cannot_take_is_refused(tmp_path: Path) -> None:

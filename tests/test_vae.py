@@ -13,8 +13,9 @@ from footage.config.presets import PRESETS, override, preset, tiny
 from footage.errors import ConfigError
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.vae import VaeSampler, VideoVae, gaussian_nll, standard_kl, with_free_bits
-from footage.models.base import Batch, Converts, Encodes, Generates, PlainEngine, Wish
+from footage.models.base import Batch, Converts, Encodes, Generates, PlainEngine
 from footage.models.methods import METHODS
+from footage.models.requests import VideoRequest
 
 SMALL = Config(
     method="vae",
@@ -172,21 +173,22 @@ def test_conversion_is_the_same_however_the_video_is_cut(cuts: tuple[int, ...]) 
 def test_samples_roll_on_as_if_decoded_at_once() -> None:
     sampler = sampler_of(make(SMALL))
     assert isinstance(sampler, Generates) and sampler.endless and sampler.classes == 0
-    wishes = [Wish(3), Wish(4)]
-    segments = sampler.segments(wishes)
+    requests = [VideoRequest(3), VideoRequest(4)]
+    segments = sampler.segments(requests)
     video = torch.cat([next(segments) for _ in range(5)], dim=2)
     assert video.shape == (2, 3, 20, 16, 16) and sampler.hop == 4
     rng = torch.Generator().manual_seed(3)
     latents = torch.cat([torch.randn(1, 4, 1, 2, 2, generator=rng) for _ in range(5)], dim=2)
     torch.testing.assert_close(video[:1], sampler.vae.decode(latents).clamp(-1, 1), atol=1e-5, rtol=0)
-    alone = sampler.segments([Wish(4)])
+    alone = sampler.segments([VideoRequest(4)])
     torch.testing.assert_close(next(alone), video[1:, :, :4], atol=1e-5, rtol=0)
 
 
 def test_samples_change_into_those_of_another_seed() -> None:
     sampler = sampler_of(make(SMALL))
     going, one, other = (
-        sampler.segments([wish]) for wish in (Wish(3, to_seed=4, frames=16), Wish(3, frames=16), Wish(4))
+        sampler.segments([request])
+        for request in (VideoRequest(3, to_seed=4, frames=16), VideoRequest(3, frames=16), VideoRequest(4))
     )
     pairs = [(next(going), next(one), next(other)) for _ in range(16)]
     torch.testing.assert_close(pairs[0][0], pairs[0][1])
@@ -198,12 +200,12 @@ def test_prior_of_its_own_gives_whole_clips_with_labels() -> None:
     method = make(LATENT, 3)
     sampler = sampler_of(method)
     assert isinstance(sampler, Generates) and not sampler.endless and sampler.classes == 3 and sampler.hop == 6
-    wishes = [Wish(0, (1.0, 0.0, 0.0)), Wish(1, (0.0, 1.0, 0.0)), Wish(0, (0.0, 1.0, 0.0))]
-    segments = sampler.segments(wishes)
+    requests = [VideoRequest(0, (1.0, 0.0, 0.0)), VideoRequest(1, (0.0, 1.0, 0.0)), VideoRequest(0, (0.0, 1.0, 0.0))]
+    segments = sampler.segments(requests)
     first, second = next(segments), next(segments)
     assert first.shape == (3, 3, 8, 16, 16) and not torch.equal(first, second)
     assert not torch.allclose(first[0], first[2]), "the label is heard"
-    torch.testing.assert_close(next(sampler.segments(wishes[1:2])), first[1:2], atol=1e-5, rtol=0)
+    torch.testing.assert_close(next(sampler.segments(requests[1:2])), first[1:2], atol=1e-5, rtol=0)
     shown = sampler.preview(noise_clips(2), torch.tensor([0, 1]))
     assert list(shown) == ["reconstruction", "sample", "real"]
     torch.testing.assert_close(shown["sample"], first[:2], atol=1e-5, rtol=0)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from footage.generation.clip import Clip
     from footage.generation.model import Model
     from footage.library.library import Library
-    from footage.models.durations import Timing
+    from footage.models.requests import Timing
 
 _HOMES = {
     **dict.fromkeys(
@@ -71,7 +71,7 @@ _HOMES = {
     **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
     "Dataset": "footage.data.store",
     "demo": "footage.commands.demonstration",
-    "Timing": "footage.models.durations",
+    "Timing": "footage.models.requests",
     "FootageError": "footage.errors",
     "Clip": "footage.generation.clip",
     "Library": "footage.library.library",

@@ -10,7 +10,7 @@ from footage.commands.loading import load
 from footage.commands.making import Device
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError
-from footage.models.durations import PLAIN, Timing
+from footage.models.requests import PLAIN, Timing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from footage.commands.terminal import make_console
 from footage.errors import ConfigError
 from footage.media.encoding import DEFAULT_ENCODING as USUAL
 from footage.media.encoding import EncodingOptions
-from footage.models.durations import PLAIN, Duration, Timing
+from footage.models.requests import PLAIN, Duration, Timing
 
 if TYPE_CHECKING:
     from rich.console import Console

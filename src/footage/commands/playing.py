@@ -11,8 +11,7 @@ from footage.commands.loading import load
 from footage.commands.making import Device
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError
-from footage.models import durations
-from footage.models.durations import PLAIN, Duration, Timing
+from footage.models.requests import PLAIN, Duration, Timing, parse_duration
 
 if TYPE_CHECKING:
     from footage.generation.player import Performance
@@ -75,7 +74,7 @@ def play(
     for name, value, low, high in (("fps", fps, 0.01, MOST_FPS), ("port", port, 0, 65535), ("scale", scale, 1, 64)):
         if value is not None and not low <= value <= high:
             raise ConfigError(f"{name} is {value}", f"give {low:g} to {high:g}")
-    limit = None if seconds is None else durations.seconds(seconds, "seconds")
+    limit = None if seconds is None else parse_duration(seconds, "seconds")
     loaded = load(model, device)
 
     at_once = (1 if isinstance(loaded.generator, Streams) else None) if chunk is None else chunk

@@ -18,26 +18,23 @@ from footage.generation import conversion
 from footage.generation.clip import Clip
 from footage.generation.conversion import Conversion, Pair
 from footage.generation.rollout import draw_label, endless_frames, one_video
-from footage.generation.timing import course_of, length_of, refuse
+from footage.generation.timing import length_of, refuse, time_mapping
 from footage.generation.upscaling import Working, enlarged_clip
 from footage.media.geometry import Fit, Size, parse_size
 from footage.media.reader import Footage
 from footage.models.base import (
     Converts,
-    Course,
     Encodes,
     Enlarges,
     Generates,
     Predicts,
     Sampler,
     Streams,
-    Wish,
 )
 from footage.models.checkpoint import ModelInfo, load_model
 from footage.models.device import has_bf16
-from footage.models.durations import PLAIN, Duration, Timing
 from footage.models.generators.stream.sampler import check
-from footage.models.latents import Sliders, read
+from footage.models.requests import PLAIN, Duration, Sliders, TimeMapping, Timing, VideoRequest, read_sliders
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """Models that come with footage, a folder each."""
@@ -135,7 +132,7 @@ class Model:
         self._check(count=(count, 1), frames=(frames, 1), fps=(fps, 1e-3), seed=(seed, 0), to_seed=(to_seed, 0))
         known, generator = self.info.config.clip.frames, self.generator
         refuse(generator, self.info.name, timing, between=between is not None)
-        course = self._course(timing, fps, between=between is not None)
+        mapping = self._mapping(timing, fps, between=between is not None)
         length = self.length(frames, seconds, fps, timing)
         if not (to_label is None and to_seed is None) and not generator.endless and length <= known:
             raise ConfigError(
@@ -144,13 +141,13 @@ class Model:
             )
         ends = [None if text is None else self.mixture(text) for text in (label, to_label)]  # complains now
         moved = self.moved(sliders)
-        wish = Wish(seed, ends[0], to_seed, ends[1], length, tuple(moved.items()), course)
+        request = VideoRequest(seed, ends[0], to_seed, ends[1], length, tuple(moved.items()), mapping)
         if isinstance(generator, Streams):
-            check(wish, generator.shot)
+            check(request, generator.shot)
         asked = {"label": label, "to_label": to_label, "fps": fps, **timing.given()}
         if moved:
             asked["sliders"] = {str(number): value for number, value in moved.items()}
-        return (self._clip(wish, i, asked, fps) for i in range(count))
+        return (self._clip(request, i, asked, fps) for i in range(count))
 
     def length(
         self,
@@ -164,13 +161,13 @@ class Model:
         Raises:
             ConfigError: both a number of frames and of seconds, or less than a frame, or more than can be timed.
         """
-        course, rate = self._course(timing, fps), self.info.fps if fps is None else fps
-        return length_of(course, frames=frames, duration=seconds, fps=rate, known=self.info.config.clip.frames)
+        mapping, rate = self._mapping(timing, fps), self.info.fps if fps is None else fps
+        return length_of(mapping, frames=frames, duration=seconds, fps=rate, known=self.info.config.clip.frames)
 
-    def _course(self, timing: Timing, fps: float | None, *, between: bool = False) -> Course:
-        """Return the course of a video of `fps` frames a second, which models that stream alone regard."""
+    def _mapping(self, timing: Timing, fps: float | None, *, between: bool = False) -> TimeMapping:
+        """Return the mapping of a video of `fps` frames a second, which models that stream alone regard."""
         played = fps if isinstance(self.sampler, Streams) else None
-        return course_of(timing, self.info.fps, played=played, between=between)
+        return time_mapping(timing, self.info.fps, played=played, between=between)
 
     def stream(
         self,
@@ -208,12 +205,12 @@ class Model:
                 f"chunk is {chunk}, and {self.info.name} makes as many frames at once as it was trained on",
                 "leave --chunk out, or train a model that streams with --preset stream-64",
             )
-        course = self._course(timing, fps)
+        mapping = self._mapping(timing, fps)
         shares = self.mixture(self._label(label, seed)) if self.labels or label else None
-        wish = Wish(seed, shares, sliders=tuple(self.moved(sliders).items()), course=course)
+        request = VideoRequest(seed, shares, sliders=tuple(self.moved(sliders).items()), time=mapping)
         if isinstance(generator, Streams):
-            check(wish, generator.shot)
-        return endless_frames(generator, wish, chunk)
+            check(request, generator.shot)
+        return endless_frames(generator, request, chunk)
 
     def _check(self, **numbers: tuple[float | None, float]) -> None:
         """Refuse numbers below what is the least; each is given with it.
@@ -231,7 +228,7 @@ class Model:
         Raises:
             ConfigError: it cannot be read, or the model has no such slider, or a value is out of range.
         """
-        return read({} if sliders is None else sliders, self.generator.sliders, self.info.name)
+        return read_sliders({} if sliders is None else sliders, self.generator.sliders, self.info.name)
 
     def _label(self, label: str | None, seed: int) -> str:
         """Return the label that was asked for; where there is none, one that is drawn by the seed."""
@@ -260,27 +257,31 @@ class Model:
         total = sum(weights.values())
         return tuple(weight / total for weight in weights.values())
 
-    def _clip(self, wish: Wish, number: int, asked: dict[str, Any], fps: float | None) -> Clip:
-        """Return the clip that is `number` after a wished one, with what was asked for in its metadata."""
-        wish = replace(wish, seed=wish.seed + number, to_seed=None if wish.to_seed is None else wish.to_seed + number)
+    def _clip(self, request: VideoRequest, number: int, asked: dict[str, Any], fps: float | None) -> Clip:
+        """Return the clip that is `number` after a requested one, with what was asked for in its metadata."""
+        request = replace(
+            request, seed=request.seed + number, to_seed=None if request.to_seed is None else request.to_seed + number
+        )
         if self.labels:
             label, to_label = asked["label"], asked["to_label"]
-            if label is None and to_label is None and wish.course.between:
-                assert wish.to_seed is not None
-                to_label = self._label(None, wish.to_seed)  # it ends as that seed begins, label included
-            label = self._label(label, wish.seed)
+            if label is None and to_label is None and request.time.between:
+                assert request.to_seed is not None
+                to_label = self._label(None, request.to_seed)  # it ends as that seed begins, label included
+            label = self._label(label, request.seed)
             asked = asked | {"label": label, "to_label": None if to_label == label else to_label}
             ends = [None if text is None else self.mixture(text) for text in (label, to_label)]
-            wish = replace(wish, label=ends[0], to_label=ends[1])
-        other = {"between": [wish.seed, wish.to_seed]} if wish.course.between else {"to_seed": wish.to_seed}
+            request = replace(request, label=ends[0], to_label=ends[1])
+        other = {"between": [request.seed, request.to_seed]} if request.time.between else {"to_seed": request.to_seed}
         metadata = {
             "made_with": f"footage {__version__}",
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
-            "seed": wish.seed,
+            "seed": request.seed,
             **{name: value for name, value in (asked | other).items() if value is not None},
         }
-        return Clip(lambda: one_video(self.generator, wish, wish.frames), wish.frames, fps or self.info.fps, metadata)
+        return Clip(
+            lambda: one_video(self.generator, request, request.frames), request.frames, fps or self.info.fps, metadata
+        )
 
     def predict(
         self,

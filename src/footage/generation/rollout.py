@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.models.base import Generates, Streams, Wish
+from footage.models.base import Generates, Streams
 from footage.models.generators.stream.sampler import window
+from footage.models.requests import VideoRequest
 
 Frames = npt.NDArray[np.uint8]
 
@@ -43,22 +44,22 @@ AT_ONCE = 16 * 64 * 64
 """Pixels, of all videos, that a model that streams makes at once: more takes memory, and gains 4% at most."""
 
 
-def _bounded(wish: Wish) -> Wish:
-    """Return a wish with seeds as sources of random numbers take them."""
-    to_seed = None if wish.to_seed is None else wish.to_seed % SEED_LIMIT
-    return replace(wish, seed=wish.seed % SEED_LIMIT, to_seed=to_seed)
+def _bounded(request: VideoRequest) -> VideoRequest:
+    """Return a request with seeds as sources of random numbers take them."""
+    to_seed = None if request.to_seed is None else request.to_seed % SEED_LIMIT
+    return replace(request, seed=request.seed % SEED_LIMIT, to_seed=to_seed)
 
 
-def stream(sampler: Generates, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
-    """Yield one video for each wish, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
+def stream(sampler: Generates, requests: Sequence[VideoRequest], chunk: int | None = None) -> Iterator[Tensor]:
+    """Yield one video for each request, for ever, in chunks (B, C, T, H, W) in [-1, 1], in constant memory.
 
     `chunk` is how many frames a model that streams is to make at once; None for as many as it was trained on.
 
     The segments of an endless sampler follow each other as they are. Those of a fixed length are blended over
     `overlap` frames with weights cos^2 and sin^2, while their latent codes walk from one to the next.
     """
-    wishes = [_bounded(wish) for wish in wishes]
-    segments = sampler.segments(wishes, chunk) if isinstance(sampler, Streams) else sampler.segments(wishes)
+    requests = [_bounded(request) for request in requests]
+    segments = sampler.segments(requests, chunk) if isinstance(sampler, Streams) else sampler.segments(requests)
     if sampler.endless:
         yield from segments
         return
@@ -74,20 +75,20 @@ def stream(sampler: Generates, wishes: Sequence[Wish], chunk: int | None = None)
         yield segment[:, :, :-shared]
 
 
-def wished(sampler: Generates, wishes: Sequence[Wish], frames: int) -> Iterator[Frames]:
-    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each wish.
+def render(sampler: Generates, requests: Sequence[VideoRequest], frames: int) -> Iterator[Frames]:
+    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each request.
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
     """
-    wishes = [_bounded(replace(wish, frames=frames)) for wish in wishes]
+    requests = [_bounded(replace(request, frames=frames)) for request in requests]
     if not sampler.endless and frames <= sampler.clip.frames:
-        segment = next(sampler.segments(wishes))
+        segment = next(sampler.segments(requests))
         yield to_uint8(segment[:, :, :frames])
         return
     left, chunk_frames = frames, None
     if isinstance(sampler, Streams):  # of no more use than what is wanted, and no faster than what caches hold
-        chunk_frames = max(1, min(frames, AT_ONCE // (sampler.clip.height * sampler.clip.width * len(wishes))))
-    for chunk in stream(sampler, wishes, chunk_frames):
+        chunk_frames = max(1, min(frames, AT_ONCE // (sampler.clip.height * sampler.clip.width * len(requests))))
+    for chunk in stream(sampler, requests, chunk_frames):
         yield to_uint8(chunk[:, :, :left])
         left -= chunk.shape[2]
         if left <= 0:
@@ -105,19 +106,21 @@ def videos(sampler: Generates, seeds: Sequence[int], labels: Sequence[int] | Non
     Of a model of shots they are windows that begin anywhere in a shot, as training clips do.
     """
     named = [None] * len(seeds) if labels is None else [one_hot(label, sampler.classes) for label in labels]
-    wishes = [Wish(seed, label) for seed, label in zip(seeds, named, strict=True)]
+    requests = [VideoRequest(seed, label) for seed, label in zip(seeds, named, strict=True)]
     if isinstance(sampler, Streams):  # what is compared with windows of real clips begins as they do
-        wishes = [replace(wish, course=window(sampler.shot, frames, wish.seed % SEED_LIMIT)) for wish in wishes]
-    return wished(sampler, wishes, frames)
+        requests = [
+            replace(request, time=window(sampler.shot, frames, request.seed % SEED_LIMIT)) for request in requests
+        ]
+    return render(sampler, requests, frames)
 
 
-def one_video(sampler: Generates, wish: Wish, frames: int) -> Iterator[Frames]:
+def one_video(sampler: Generates, request: VideoRequest, frames: int) -> Iterator[Frames]:
     """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments."""
-    for chunk in wished(sampler, [wish], frames):
+    for chunk in render(sampler, [request], frames):
         yield chunk[0]
 
 
-def endless_frames(sampler: Generates, wish: Wish, chunk: int | None = None) -> Iterator[Frames]:
+def endless_frames(sampler: Generates, request: VideoRequest, chunk: int | None = None) -> Iterator[Frames]:
     """Yield the frames of one video for ever, uint8 (H, W, C) each; for `chunk` see `stream`."""
-    for made in stream(sampler, [wish], chunk):
+    for made in stream(sampler, [request], chunk):
         yield from to_uint8(made)[0]

@@ -7,7 +7,6 @@ The training loop and the samplers know a method through this file alone. `backw
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage.config import ClipConfig, Config
-from footage.config.strict import require
 from footage.models.ema import MovingAverage
+from footage.models.requests import VideoRequest
 from footage.models.signs import Sign as Sign
 
 
@@ -87,59 +86,6 @@ class PlainEngine:
         return value.detach()
 
 
-@dataclass(frozen=True)
-class Course:
-    """The way of a video through a model's time, which is counted in frames as the model was trained on them.
-
-    Only models that are `Streams` can take another way than the plain one.
-    """
-
-    start: float = 0.0
-    """Where in the model's time the video begins."""
-    rate: float = 1.0
-    """Frames of the model's time from one frame of the video to the next; 0.25 is four times slower."""
-    loop: float = 0.0
-    """Time after which motion comes back to where it was and begins again, for ever; 0 for none."""
-    motion_seed: int | None = None
-    """Seed of the motion; None for that of the content."""
-    strength: float = 1.0
-    """What motion's noise is multiplied by."""
-    truncation: float = 1.0
-    """What the content code is multiplied by."""
-    drift: float = 0.0
-    """Time constant with which content wanders; 0 for content that stays."""
-    between: bool = False
-    """Whether motion, too, ends as that of `Wish.to_seed` begins, so that its first frame is the video's last."""
-
-    def __post_init__(self) -> None:
-        for name, value in (("start", self.start), ("loop", self.loop), ("drift", self.drift)):
-            require(0 <= value < math.inf, name, value, "give at least 0")
-        require(0 < self.rate < math.inf, "rate", self.rate, "give a number above 0")
-        for name, value in (("strength", self.strength), ("truncation", self.truncation)):
-            require(0 <= value < math.inf, name, value, "give at least 0; 1 is as trained")
-        require(self.motion_seed is None or self.motion_seed >= 0, "motion_seed", self.motion_seed, "give at least 0")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What one video is to show."""
-
-    seed: int
-    """Everything random in it follows from this number."""
-    label: tuple[float, ...] | None = None
-    """Weight of each label; one of them 1 for a single label; None for an unconditional model."""
-    to_seed: int | None = None
-    """Seed whose content it changes into; None to stay."""
-    to_label: tuple[float, ...] | None = None
-    """Labels that it changes into; None to stay."""
-    frames: int = 0
-    """Frames over which it changes."""
-    sliders: tuple[tuple[int, float], ...] = ()
-    """Numbers of latent sliders and how far each is moved, in standard deviations; see `methods.directions`."""
-    course: Course = Course()
-    """Its way through the model's time."""
-
-
 class Sampler(Protocol):
     """A trained model, ready to give clips. It holds the averaged weights only.
 
@@ -175,10 +121,10 @@ class Generates(Sampler, Protocol):
     sliders: int
     """Number of latent sliders, the one that changes most first; 0 where no code stays for a whole clip."""
 
-    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
-        """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each wish.
+    def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
+        """Yield segments (B, C, T, H, W) in [-1, 1] for ever, one row for each request.
 
-        A row depends on its own wish only. Where `endless` is false, each segment is a clip by itself, and the next
+        A row depends on its own request only. Where `endless` is false, each segment is a clip by itself, and the next
         one is its neighbour in latent space.
         """
 
@@ -190,8 +136,8 @@ class Streams(Generates, Protocol):
     shot: int
     """Frames of the model's time after which another shot begins; 0 for motion that goes on for ever."""
 
-    def segments(self, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
-        """Yield segments as `Generates` does, of `chunk` frames each, and with regard to each wish's `course`."""
+    def segments(self, requests: Sequence[VideoRequest], chunk: int | None = None) -> Iterator[Tensor]:
+        """Yield segments as `Generates` does, of `chunk` frames each, and with regard to each request's `time`."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from footage.errors import LibraryError
 from footage.library.entries import Origin, Verdict
 from footage.library.library import ClipSelection
 from footage.library.query import Filters, Query
-from footage.models.latents import MOST
+from footage.models.requests import SLIDER_LIMIT
 
 Number = Annotated[int, Field(ge=1, lt=2**63)]
 """Number of a clip, an album or a job."""
@@ -25,7 +25,7 @@ Word = Annotated[str, Field(max_length=200)]
 """A name, a label or a tag."""
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 """A time or a length."""
-Moves = Annotated[float, Field(ge=-MOST, le=MOST)]
+Moves = Annotated[float, Field(ge=-SLIDER_LIMIT, le=SLIDER_LIMIT)]
 """How far a latent slider is moved, in standard deviations."""
 MOST_CHOSEN = 200_000
 """Clips that may be named one by one."""

@@ -120,7 +120,7 @@ class Broadcast:
         from dataclasses import replace
 
         from footage.models.base import Streams
-        from footage.models.durations import Timing
+        from footage.models.requests import Timing
 
         timing, streams = Timing(**asked["motion"]), isinstance(self.model.sampler, Streams)
         if streams:

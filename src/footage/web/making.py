@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob, State
-from footage.models import latents
+from footage.models.requests import read_sliders
 from footage.web.asking import Between, Generate, Place
 from footage.web.shelf import ModelEntry
 from footage.web.studio import Studio, found
@@ -38,7 +38,7 @@ class Making:
     def generate(self, asked: Generate) -> BackgroundJob:
         """Queue clips to be generated; they are filed in the library."""
         model, limits = self.named(asked.model, "generate"), self._studio.limits
-        latents.read(asked.sliders, model.sliders, model.name)  # complains now
+        read_sliders(asked.sliders, model.sliders, model.name)  # complains now
         frames = model.frames if asked.seconds is None else round(asked.seconds * model.fps)
         frames = round(max(frames, frames * (asked.motion.slow or 1.0)))
         if asked.count > limits.job_clips:

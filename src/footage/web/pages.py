@@ -15,7 +15,7 @@ from footage import __version__
 from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.query import SORTS
-from footage.models import durations, latents
+from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.web import curves, words
 from footage.web.asking import Asked, Number, Place
 from footage.web.clips import PAGE
@@ -60,10 +60,10 @@ def again(entry: ClipEntry) -> str:
 AGAIN: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(("to_seed", "motion_seed"), int),
     **dict.fromkeys(("truncation", "strength"), float),
-    "slow": lambda value: f"{durations.factor(value, 'slow'):g}",
-    "loop": lambda value: f"{durations.seconds(value, 'loop'):g}",
-    "drift": lambda value: f"{durations.seconds(value, 'drift'):g}",
-    "sliders": lambda values: latents.write({int(number): float(value) for number, value in values.items()}),
+    "slow": lambda value: f"{parse_factor(value, 'slow'):g}",
+    "loop": lambda value: f"{parse_duration(value, 'loop'):g}",
+    "drift": lambda value: f"{parse_duration(value, 'drift'):g}",
+    "sliders": lambda values: write_sliders({int(number): float(value) for number, value in values.items()}),
 }
 """Settings of a clip that the form for generating holds, and how they are written in its address."""
 

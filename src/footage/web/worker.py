@@ -229,7 +229,7 @@ def card(model: Model) -> Any:
 
 
 def _timing(motion: dict[str, Any]) -> Any:
-    from footage.models.durations import Timing
+    from footage.models.requests import Timing
 
     return Timing(**motion)
 

@@ -26,9 +26,10 @@ from footage.config import ClipConfig, Config, VaeConfig
 from footage.config.tasks import VAE_TIME, latent_clip
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.network import Coded, LatentGenerator, Vae
-from footage.models.base import Batch, Sampler, Wish
+from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, shifts, walk
 from footage.models.layers import Memory, learn_levels
+from footage.models.requests import VideoRequest
 from footage.models.supervised import Learner, Lesson
 
 
@@ -190,20 +191,20 @@ class VaeSampler:
         self.sliders = 0 if prior is None else prior.size
         self.device = next(vae.parameters()).device
 
-    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+    def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield segments (B, C, T, H, W) for ever; see `footage.models.base.Generates`."""
-        return self._rolling(wishes) if self.prior is None else self._walking(wishes, self.prior)
+        return self._rolling(requests) if self.prior is None else self._walking(requests, self.prior)
 
-    def _rolling(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+    def _rolling(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield four frames at a time: the decoder remembers, and each latent frame is drawn when it is needed.
 
-        Where a wish says into what, the draws go over from those of the one seed to those of the other.
+        Where a request says into what, the draws go over from those of the one seed to those of the other.
         """
         channels, _, height, width = self.vae.shape
-        rngs = [draws_of(wish.seed) for wish in wishes]
-        ends = [draws_of(wish.seed if wish.to_seed is None else wish.to_seed) for wish in wishes]
-        ways = torch.tensor([max(1, wish.frames - VAE_TIME) for wish in wishes])
-        goes = torch.tensor([wish.to_seed is not None for wish in wishes])
+        rngs = [draws_of(request.seed) for request in requests]
+        ends = [draws_of(request.seed if request.to_seed is None else request.to_seed) for request in requests]
+        ways = torch.tensor([max(1, request.frames - VAE_TIME) for request in requests])
+        goes = torch.tensor([request.to_seed is not None for request in requests])
         memory: Memory = {}
         done = 0
         while True:
@@ -212,10 +213,10 @@ class VaeSampler:
             yield self._decoded(between(start, end, place), memory)
             done += VAE_TIME
 
-    def _walking(self, wishes: Sequence[Wish], prior: LatentGenerator) -> Iterator[Tensor]:
+    def _walking(self, requests: Sequence[VideoRequest], prior: LatentGenerator) -> Iterator[Tensor]:
         """Yield whole clips, each from the next codes of a walk."""
-        shift = shifts(prior, wishes, prior.size)
-        for z, label in walk(wishes, prior.size, hop=self.hop, length=self.clip.frames):
+        shift = shifts(prior, requests, prior.size)
+        for z, label in walk(requests, prior.size, hop=self.hop, length=self.clip.frames):
             with torch.inference_mode():
                 made = prior({"z": (z + shift).to(self.device)}, None if label is None else label.to(self.device)).clips
             yield self._decoded(made)

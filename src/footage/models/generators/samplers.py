@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from footage.config import ClipConfig
-from footage.models.base import Wish
 from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.layers import Generator
+from footage.models.requests import VideoRequest
 
 WALK = 0.8
 """Correlation of the latent codes of two successive segments of a roll-out."""
@@ -68,12 +68,12 @@ def more(sources: Sequence[Draws], *shape: int) -> Tensor:
     return torch.stack([source(*shape) for source in sources])
 
 
-def labels_on_the_way(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | None]:
+def labels_on_the_way(requests: Sequence[VideoRequest]) -> Callable[[Tensor], Tensor | None]:
     """Return the weights over labels at places (B, 1) or (B, T, 1) of the way."""
-    if wishes[0].label is None:
+    if requests[0].label is None:
         return lambda place: None
-    start = torch.tensor([wish.label for wish in wishes])  # B K
-    end = torch.tensor([wish.to_label or wish.label for wish in wishes])
+    start = torch.tensor([request.label for request in requests])  # B K
+    end = torch.tensor([request.to_label or request.label for request in requests])
 
     def at(place: Tensor) -> Tensor:
         a, b = (start, end) if place.ndim == 2 else (start.unsqueeze(1), end.unsqueeze(1))  # B K or B 1 K
@@ -82,24 +82,26 @@ def labels_on_the_way(wishes: Sequence[Wish]) -> Callable[[Tensor], Tensor | Non
     return at
 
 
-def walk(wishes: Sequence[Wish], size: int, *, hop: int, length: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+def walk(
+    requests: Sequence[VideoRequest], size: int, *, hop: int, length: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield codes (B, size) and weights over labels (B, K) of successive clips, for ever.
 
-    The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a wish says into what, they
+    The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a request says into what, they
     go straight there, by its last clip.
 
     Args:
-        wishes: one row for each.
+        requests: one row for each.
         size: length of a code.
         hop: frames from the beginning of a clip to that of the next.
         length: frames of a clip.
     """
-    rngs, walking = draw([wish.seed for wish in wishes], size)
+    rngs, walking = draw([request.seed for request in requests], size)
     start = walking
-    _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], size)
-    goes = torch.tensor([[wish.to_seed is not None] for wish in wishes])
-    labels = labels_on_the_way(wishes)
-    ways = [max(1, wish.frames - length) for wish in wishes]
+    _, end = draw([request.seed if request.to_seed is None else request.to_seed for request in requests], size)
+    goes = torch.tensor([[request.to_seed is not None] for request in requests])
+    labels = labels_on_the_way(requests)
+    ways = [max(1, request.frames - length) for request in requests]
     number = 0
     while True:
         place = torch.tensor([[min(1.0, number * hop / way)] for way in ways])
@@ -108,10 +110,10 @@ def walk(wishes: Sequence[Wish], size: int, *, hop: int, length: int) -> Iterato
         number += 1
 
 
-def previewed(number: int, labels: Tensor | None, classes: int) -> list[Wish]:
-    """Return the wishes of a preview: seeds 0, 1, 2 and so on, with the labels (B,) of the real clips beside them."""
+def previewed(number: int, labels: Tensor | None, classes: int) -> list[VideoRequest]:
+    """Return the requests of a preview: seeds 0, 1, 2 and so on, with the labels (B,) of the real clips beside them."""
     shares = [None] * number if labels is None else one_hot(labels, classes).double().tolist()
-    return [Wish(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
+    return [VideoRequest(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
 
 
 def classes(generator: Generator) -> int:
@@ -127,7 +129,7 @@ class _SeedSampler(ABC):
     given = 0
 
     @abstractmethod
-    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+    def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield segments; see `footage.models.base.Generates`."""
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
@@ -148,10 +150,10 @@ class FixedSampler(_SeedSampler):
         (self.sliders,) = generator.noise(clip.frames)["z"]
         self.device = next(generator.parameters()).device
 
-    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+    def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever, each from the next codes of a walk."""
-        shift = shifts(self.generator, wishes, self.sliders)
-        for z, label in walk(wishes, self.sliders, hop=self.hop, length=self.clip.frames):
+        shift = shifts(self.generator, requests, self.sliders)
+        for z, label in walk(requests, self.sliders, hop=self.hop, length=self.clip.frames):
             with torch.inference_mode():
                 noise = {"z": (z + shift).to(self.device)}
                 clips = self.generator(noise, None if label is None else label.to(self.device)).clips
@@ -172,19 +174,21 @@ class RollingSampler(_SeedSampler):
         (self.sliders,) = generator.noise(1)["content"]
         self.device = next(generator.parameters()).device
 
-    def segments(self, wishes: Sequence[Wish]) -> Iterator[Tensor]:
+    def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever: the cell's state goes on from one to the next, with fresh noise."""
         shapes, frames = self.generator.noise(self.clip.frames), self.clip.frames
-        rngs, start = draw([wish.seed for wish in wishes], *shapes["content"])
-        _, end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *shapes["content"])
-        goes = torch.tensor([wish.to_seed is not None for wish in wishes])[:, None, None]
-        labels = labels_on_the_way(wishes)
-        shift = shifts(self.generator, wishes, self.sliders).unsqueeze(1)  # B 1 c
+        rngs, start = draw([request.seed for request in requests], *shapes["content"])
+        _, end = draw(
+            [request.seed if request.to_seed is None else request.to_seed for request in requests], *shapes["content"]
+        )
+        goes = torch.tensor([request.to_seed is not None for request in requests])[:, None, None]
+        labels = labels_on_the_way(requests)
+        shift = shifts(self.generator, requests, self.sliders).unsqueeze(1)  # B 1 c
         state = self.generator.begin(more(rngs, *shapes["start"]).to(self.device))
         done = 0
         while True:
-            steps = torch.arange(done, done + frames).expand(len(wishes), frames)
-            ways = torch.tensor([max(1, wish.frames - 1) for wish in wishes])
+            steps = torch.arange(done, done + frames).expand(len(requests), frames)
+            ways = torch.tensor([max(1, request.frames - 1) for request in requests])
             place = (steps / ways[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
             content = torch.where(goes, between(start[:, None], end[:, None], place), start[:, None])
             label, motion = labels(place), more(rngs, *shapes["motion"])
@@ -214,14 +218,14 @@ def directions(entries: Sequence[Tensor]) -> Tensor:
     return fixed.float()
 
 
-def shifts(generator: Generator, wishes: Sequence[Wish], size: int) -> Tensor:
-    """Return what is added to the code of each wish, (B, size)."""
-    moved = torch.zeros(len(wishes), size)
-    if not any(wish.sliders for wish in wishes):
+def shifts(generator: Generator, requests: Sequence[VideoRequest], size: int) -> Tensor:
+    """Return what is added to the code of each request, (B, size)."""
+    moved = torch.zeros(len(requests), size)
+    if not any(request.sliders for request in requests):
         return moved
     with torch.no_grad():
         rows = directions(generator.entries())
-    for wish, shift in zip(wishes, moved, strict=True):
-        for number, value in wish.sliders:
+    for request, shift in zip(requests, moved, strict=True):
+        for number, value in request.sliders:
             shift += value * rows[number - 1]
     return moved

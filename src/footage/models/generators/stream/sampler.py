@@ -19,10 +19,10 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.errors import ConfigError
-from footage.models.base import Course, Wish
 from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
 from footage.models.generators.stream.noise import Bridge, Floats, Path
+from footage.models.requests import TimeMapping, VideoRequest
 
 Numbers = npt.NDArray[np.int64]
 """Frames of a video, counted from its first."""
@@ -33,17 +33,17 @@ DRIFT = 2**63
 """The kind of the paths on which content wanders; those of motion are the numbers of their shots."""
 
 
-def times(course: Course, numbers: Numbers) -> Floats:
+def times(mapping: TimeMapping, numbers: Numbers) -> Floats:
     """Return the model's time at frames of a video, (N,); in a loop, the time since its beginning."""
-    if course.loop:
-        length = loop_frames(course)
-        return _ticked((numbers % length).astype(np.float64) * (course.loop / length))
-    return _ticked(course.start + numbers.astype(np.float64) * course.rate)
+    if mapping.loop:
+        length = loop_frames(mapping)
+        return _ticked((numbers % length).astype(np.float64) * (mapping.loop / length))
+    return _ticked(mapping.start + numbers.astype(np.float64) * mapping.rate)
 
 
-def loop_frames(course: Course) -> int:
+def loop_frames(mapping: TimeMapping) -> int:
     """Return how many frames of a video are one round of its loop."""
-    return max(1, round(course.loop / course.rate))
+    return max(1, round(mapping.loop / mapping.rate))
 
 
 def _ticked(found: Floats) -> Floats:
@@ -51,33 +51,33 @@ def _ticked(found: Floats) -> Floats:
     return ticked
 
 
-def window(shot: int, frames: int, seed: int) -> Course:
-    """Return a course that begins as training clips of `frames` frames do: anywhere in a shot."""
+def window(shot: int, frames: int, seed: int) -> TimeMapping:
+    """Return a mapping that begins as training clips of `frames` frames do: anywhere in a shot."""
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, DRIFT + 1], dtype=np.uint64)))
-    return Course(start=float(rng.integers(max(1, shot - frames + 1)))) if shot else Course()
+    return TimeMapping(start=float(rng.integers(max(1, shot - frames + 1)))) if shot else TimeMapping()
 
 
-def check(wish: Wish, shot: int) -> None:
-    """Refuse a wish whose parts do not go together.
+def check(request: VideoRequest, shot: int) -> None:
+    """Refuse a request whose parts do not go together.
 
     Raises:
         ConfigError: they do not.
     """
-    course, changes = wish.course, wish.to_seed is not None or wish.to_label is not None
-    if course.between:
-        if wish.to_seed is None:
+    mapping, changes = request.time, request.to_seed is not None or request.to_label is not None
+    if mapping.between:
+        if request.to_seed is None:
             raise ConfigError("between is asked for, and there is no seed to end with", "give to_seed")
-        if wish.frames < 2:
-            raise ConfigError(f"frames is {wish.frames}, and between needs two ends", "give at least 2")
-    for given, name in ((course.between, "between"), (bool(course.loop), "loop")):
+        if request.frames < 2:
+            raise ConfigError(f"frames is {request.frames}, and between needs two ends", "give at least 2")
+    for given, name in ((mapping.between, "between"), (bool(mapping.loop), "loop")):
         if given and shot:
             remedy = f"leave {name} out, or train with --net.shot 0 on clips that go on"
             raise ConfigError(f"{name} is asked for, and the model's shots end after {shot} frames", remedy)
     for first, second, says in (
-        (course.loop, changes or course.between, "a loop comes back, and a video that changes does not"),
-        (course.drift, wish.to_seed is not None, "content wanders by itself, or changes into that of another seed"),
-        (course.between, course.start, "motion between two seeds begins where the first one begins"),
-        (course.between, course.motion_seed is not None, "motion between two seeds is that of these seeds"),
+        (mapping.loop, changes or mapping.between, "a loop comes back, and a video that changes does not"),
+        (mapping.drift, request.to_seed is not None, "content wanders by itself, or changes into that of another seed"),
+        (mapping.between, mapping.start, "motion between two seeds begins where the first one begins"),
+        (mapping.between, mapping.motion_seed is not None, "motion between two seeds is that of these seeds"),
     ):
         if first and second:
             raise ConfigError(says, "leave one of the two out")
@@ -89,23 +89,26 @@ class _Motion:
     Args:
         rates: of the noise bank.
         turns: of the noise bank, (K,), radians a frame.
-        wish: the video.
+        request: the video.
         shot: frames of a shot; 0 for motion that goes on for ever.
     """
 
-    def __init__(self, rates: tuple[float, ...], turns: Floats, wish: Wish, shot: int) -> None:
-        self.course, self.rates, self.turns, self.shot = wish.course, rates, turns, shot
-        self.seed = wish.seed if wish.course.motion_seed is None else wish.course.motion_seed
+    def __init__(self, rates: tuple[float, ...], turns: Floats, request: VideoRequest, shot: int) -> None:
+        self.time, self.rates, self.turns, self.shot = request.time, rates, turns, shot
+        self.seed = request.seed if request.time.motion_seed is None else request.time.motion_seed
         self.path, self.number = Path(rates, self.seed), 0
         self.bridge: Bridge | None = None
-        course = self.course
-        if course.loop:
-            self.begin = float(_ticked(np.array([course.start]))[0])
+        mapping = self.time
+        if mapping.loop:
+            self.begin = float(_ticked(np.array([mapping.start]))[0])
             state = self.path.states(np.array([self.begin]))[0]
-            self.bridge = Bridge(self.path, state, state, course.loop, self.begin)
-        elif course.between:
-            assert wish.to_seed is not None
-            self.after, span = Path(rates, wish.to_seed), float(_ticked(np.array([(wish.frames - 1) * course.rate]))[0])
+            self.bridge = Bridge(self.path, state, state, mapping.loop, self.begin)
+        elif mapping.between:
+            assert request.to_seed is not None
+            self.after, span = (
+                Path(rates, request.to_seed),
+                float(_ticked(np.array([(request.frames - 1) * mapping.rate]))[0]),
+            )
             first, last = (path.states(np.zeros(1))[0] for path in (self.path, self.after))
             self.bridge = Bridge(
                 self.path, first, turned(last.swapaxes(1, 2), -turns[:, None] * span).swapaxes(1, 2), span
@@ -113,18 +116,18 @@ class _Motion:
 
     def at(self, numbers: Numbers) -> Floats:
         """Return the numbers at frames of the video, (N, 2 K)."""
-        when, course = times(self.course, numbers), self.course
-        if course.loop:
+        when, mapping = times(self.time, numbers), self.time
+        if mapping.loop:
             assert self.bridge is not None
-            whole = np.round(self.turns * course.loop / (2 * math.pi)) * (2 * math.pi / course.loop)
+            whole = np.round(self.turns * mapping.loop / (2 * math.pi)) * (2 * math.pi / mapping.loop)
             found = turned(self.bridge.states(when)[..., 0], self.begin * self.turns + when[:, None] * whole)
-        elif course.between:
+        elif mapping.between:
             found = self._between(when)
         elif self.shot:
             found = self._shots(when)
         else:
             found = turned(self.path.states(when)[..., 0], when[:, None] * self.turns)
-        return found.reshape(len(numbers), -1) * course.strength  # N K 2 -> N 2K
+        return found.reshape(len(numbers), -1) * mapping.strength  # N K 2 -> N 2K
 
     def _between(self, when: Floats) -> Floats:
         """Return the bridge's numbers, (N, K, 2), and from its end on those of the second seed."""
@@ -161,22 +164,22 @@ class _Drift:
 
     Args:
         begin: the seed's content, (c,).
-        wish: the video.
+        request: the video.
     """
 
-    def __init__(self, begin: Tensor, wish: Wish) -> None:
-        self.course = wish.course
-        rates = (math.sqrt(3) / self.course.drift,)
-        path = Path(rates, wish.seed, len(begin), DRIFT, begin.double().numpy()[None])
+    def __init__(self, begin: Tensor, request: VideoRequest) -> None:
+        self.time = request.time
+        rates = (math.sqrt(3) / self.time.drift,)
+        path = Path(rates, request.seed, len(begin), DRIFT, begin.double().numpy()[None])
         self.path: Path | Bridge = path
-        if self.course.loop:
-            start = float(_ticked(np.array([self.course.start]))[0])
+        if self.time.loop:
+            start = float(_ticked(np.array([self.time.start]))[0])
             state = path.states(np.array([start]))[0]
-            self.path = Bridge(path, state, state, self.course.loop, start)
+            self.path = Bridge(path, state, state, self.time.loop, start)
 
     def at(self, numbers: Numbers) -> Tensor:
         """Return the content at frames of the video, (N, c)."""
-        return torch.from_numpy(self.path.states(times(self.course, numbers))[:, 0, :, 0]).float()
+        return torch.from_numpy(self.path.states(times(self.time, numbers))[:, 0, :, 0]).float()
 
 
 class _Frames(NamedTuple):
@@ -193,45 +196,47 @@ class _Frames(NamedTuple):
 
 
 class _Videos:
-    """Several videos, one for each wish: what their frames are made from, wherever one looks."""
+    """Several videos, one for each request: what their frames are made from, wherever one looks."""
 
-    def __init__(self, generator: StreamGenerator, wishes: Sequence[Wish], shot: int) -> None:
-        self.wishes, self.shot = wishes, shot
+    def __init__(self, generator: StreamGenerator, requests: Sequence[VideoRequest], shot: int) -> None:
+        self.requests, self.shot = requests, shot
         size = generator.noise(1)["content"]
-        self.shift = shifts(generator, wishes, *size)  # B c
-        _, self.start = draw([wish.seed for wish in wishes], *size)  # B c
-        _, self.end = draw([wish.seed if wish.to_seed is None else wish.to_seed for wish in wishes], *size)
-        self.labels = labels_on_the_way(wishes)
-        changes = ((wish.to_seed, wish.to_label, wish.course.drift or None) for wish in wishes)
+        self.shift = shifts(generator, requests, *size)  # B c
+        _, self.start = draw([request.seed for request in requests], *size)  # B c
+        _, self.end = draw(
+            [request.seed if request.to_seed is None else request.to_seed for request in requests], *size
+        )
+        self.labels = labels_on_the_way(requests)
+        changes = ((request.to_seed, request.to_label, request.time.drift or None) for request in requests)
         self.still = all(part is None for change in changes for part in change)
         turns = generator.bank.turns.detach().double().cpu().numpy()
-        self.motions = [_Motion(generator.bank.rates, turns, wish, shot) for wish in wishes]
+        self.motions = [_Motion(generator.bank.rates, turns, request, shot) for request in requests]
         self.drifts = [
-            _Drift(z, wish) if wish.course.drift else None for z, wish in zip(self.start, wishes, strict=True)
+            _Drift(z, request) if request.time.drift else None for z, request in zip(self.start, requests, strict=True)
         ]
 
     def at(self, numbers: Numbers) -> _Frames:
         """Return what frames of the videos are made from."""
-        ways = torch.tensor([max(1, wish.frames - 1) for wish in self.wishes], dtype=torch.float64)
+        ways = torch.tensor([max(1, request.frames - 1) for request in self.requests], dtype=torch.float64)
         place = (torch.from_numpy(numbers) / ways[:, None]).clamp(max=1).float().unsqueeze(2)  # B T 1
         motion = torch.from_numpy(np.stack([motion.at(numbers) for motion in self.motions])).float()
         clock = None
         if self.shot:
-            whens = np.stack([times(wish.course, numbers) for wish in self.wishes])
+            whens = np.stack([times(request.time, numbers) for request in self.requests])
             clock = torch.from_numpy(whens % self.shot).float()
-        content = torch.stack([self._content(row, place[row], numbers) for row in range(len(self.wishes))])
+        content = torch.stack([self._content(row, place[row], numbers) for row in range(len(self.requests))])
         return _Frames(content, motion, self.labels(place), clock)
 
     def _content(self, row: int, place: Tensor, numbers: Numbers) -> Tensor:
         """Return the content of one video at places (T, 1) of its way, (T, c)."""
-        wish, drift = self.wishes[row], self.drifts[row]
+        request, drift = self.requests[row], self.drifts[row]
         if drift is not None:
             found = drift.at(numbers)
-        elif wish.to_seed is not None:
+        elif request.to_seed is not None:
             found = torch.where(place < 1, between(self.start[row], self.end[row], place), self.end[row])
         else:
             found = self.start[row].expand(len(numbers), -1)
-        return found * wish.course.truncation + self.shift[row]
+        return found * request.time.truncation + self.shift[row]
 
 
 class StreamSampler:
@@ -249,11 +254,11 @@ class StreamSampler:
         self.shot = generator.net.shot
         self.device = next(generator.parameters()).device
 
-    def segments(self, wishes: Sequence[Wish], chunk: int | None = None) -> Iterator[Tensor]:
+    def segments(self, requests: Sequence[VideoRequest], chunk: int | None = None) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever, of `chunk` frames each; None for as many as in a training clip."""
-        for wish in wishes:
-            check(wish, self.shot)
-        videos, count, done = _Videos(self.generator, wishes, self.shot), chunk or self.hop, 0
+        for request in requests:
+            check(request, self.shot)
+        videos, count, done = _Videos(self.generator, requests, self.shot), chunk or self.hop, 0
         painted: Painted | None = None
         while True:
             content, motion, label, clock = (
@@ -271,6 +276,6 @@ class StreamSampler:
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
-        wishes = previewed(len(reals), labels, self.classes)
-        wishes = [replace(wish, course=window(self.shot, self.clip.frames, wish.seed)) for wish in wishes]
-        return {"sample": next(self.segments(wishes))}
+        requests = previewed(len(reals), labels, self.classes)
+        requests = [replace(request, time=window(self.shot, self.clip.frames, request.seed)) for request in requests]
+        return {"sample": next(self.segments(requests))}
