@@ -33,11 +33,10 @@ from rich.table import Table
 
 from footage.library.library import Library
 from footage.media.encode import chunked, write_clip
-from footage.web.guard import Keys
-from footage.web.limits import Limits
-from footage.web.server import Address, Server, application
-from footage.web.shelf import Shelf
-from footage.web.studio import Studio
+from footage.studio.app import Address, Server, application
+from footage.studio.catalog import Catalog
+from footage.studio.security import Keys, Limits
+from footage.studio.state import Studio
 
 WANTED = {"first page": 300.0, "text search": 100.0, "similarity": 200.0, "triage": 50.0}
 """Milliseconds that a request may take at the server, 95 times of 100, asked one after another."""
@@ -215,8 +214,8 @@ def fuzz(folder: Path, examples: int) -> list[str]:
     from hypothesis import given as tried
     from starlette.testclient import TestClient
 
-    studio = Studio(Library(folder), Shelf(folder), Keys(), Limits(changes=1e9, queue=3))
-    studio.workshop.close()
+    studio = Studio(Library(folder), Catalog(folder), Keys(), Limits(changes=1e9, queue=3))
+    studio.worker.close()
     app = application(studio)
     client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     client.headers["x-csrf-token"] = studio.keys.csrf

@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-import footage.web
+import footage.studio
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
-from footage.web.broadcast import Broadcast
-from footage.web.guard import Bucket, Keys, is_loopback
-from footage.web.limits import Limits
-from footage.web.server import application
-from footage.web.shelf import Shelf
-from footage.web.studio import Studio
-from footage.web.words import LANGUAGES, preferred
+from footage.studio.app import application
+from footage.studio.catalog import Catalog
+from footage.studio.locales import LANGUAGES, preferred, read_locale
+from footage.studio.security import Bucket, Keys, Limits, is_loopback
+from footage.studio.state import Studio
+from footage.studio.stream_process import LiveStream
 from tests.clips import moving, write
 
 BASE = "http://127.0.0.1"
@@ -39,7 +38,7 @@ def studio(tmp_path: Path, sources: list[Path]) -> Iterator[Studio]:
     for number, path in enumerate(sources):
         library.add(path, ClipDetails(label="walk" if number % 2 else "run", tags=("first",) if number < 3 else ()))
     (tmp_path / "models").mkdir()
-    made = Studio(library, Shelf(tmp_path / "models"), Keys())
+    made = Studio(library, Catalog(tmp_path / "models"), Keys())
     yield made
     made.close()
 
@@ -139,11 +138,12 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
     "path", ["/nowhere", "/clip/99", "/clip/abc", "/parts/none", "/reports/view?name=x", "/static/x.js"]
 )
 def test_an_unknown_address_is_a_page_for_people_and_json_for_programs(client: TestClient, path: str) -> None:
-    for language, words in LANGUAGES.items():
+    for language in LANGUAGES:
+        texts = read_locale(language).texts
         answer = client.get(path, headers=BROWSER | {"accept-language": language})
         assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/html")
-        assert words["not_found"] in answer.text and f'<html lang="{language}">' in answer.text
-        assert 'href="/"' in answer.text and words["home"] in answer.text
+        assert texts["not_found"] in answer.text and f'<html lang="{language}">' in answer.text
+        assert 'href="/"' in answer.text and texts["home"] in answer.text
         assert "script-src 'self'" in answer.headers["content-security-policy"]
     answer = client.get(path, headers={"accept": "application/json"})
     assert answer.status_code in (404, 422) and answer.headers["content-type"] == "application/json"
@@ -155,7 +155,9 @@ def test_programs_are_answered_in_json(client: TestClient) -> None:
         assert answer.status_code == 404 and answer.json()["problem"]
     assert client.post("/nowhere", headers=BROWSER).json()["problem"] == "Not Found"
     shown = client.get("/?stars=1&sort=odd%3Cb%3E", headers=BROWSER)
-    assert shown.status_code == 400 and LANGUAGES["en"]["not_shown"] in shown.text and "odd&lt;b&gt;" in shown.text
+    assert (
+        shown.status_code == 400 and read_locale("en").texts["not_shown"] in shown.text and "odd&lt;b&gt;" in shown.text
+    )
     assert client.get("/?sort=odd").json()["remedy"]
 
 
@@ -195,9 +197,10 @@ def test_hostile_texts_are_shown_as_texts(client: TestClient) -> None:
 
 
 def test_languages(client: TestClient) -> None:
-    assert LANGUAGES["en"].keys() == LANGUAGES["zh-CN"].keys()
-    for name, text in LANGUAGES["en"].items():
-        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", LANGUAGES["zh-CN"][name])), name
+    english, chinese = (read_locale(language).texts for language in LANGUAGES)
+    assert english.keys() == chinese.keys()
+    for name, text in english.items():
+        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", chinese[name])), name
     assert "素材库" in client.get("/", headers={"accept-language": "zh-TW,zh;q=0.9,en;q=0.5"}).text
     assert preferred("", "fr, en;q=0.3, zh;q=0.1") == "en" and preferred("zh-CN", "en") == "zh-CN"
     answer = client.get("/language/zh-CN", headers={"referer": "http://evil.example//x"}, follow_redirects=False)
@@ -206,24 +209,24 @@ def test_languages(client: TestClient) -> None:
 
 
 def test_every_text_that_is_used_is_there() -> None:
-    folder = Path(footage.web.__file__).parent
+    folder = Path(footage.studio.__file__).parent
     used: set[str] = set()
     for path in [*folder.glob("templates/*.html"), *folder.glob("static/*.js")]:
         if path.name != "htmx.min.js":
             used |= set(re.findall(r"""\bt\("(\w*[a-z])["]""", path.read_text()))
-    assert len(used) > 100 and used <= LANGUAGES["en"].keys()
+    assert len(used) > 100 and used <= read_locale("en").texts.keys()
 
 
 def test_the_vendored_library_is_what_it_was() -> None:
     import hashlib
 
-    folder = Path(footage.web.__file__).parent / "static"
+    folder = Path(footage.studio.__file__).parent / "static"
     digest = hashlib.sha256((folder / "htmx.min.js").read_bytes()).hexdigest()
     assert digest in (folder / "VENDORED.md").read_text() and (folder / "htmx.LICENSE").is_file()
 
 
 def test_the_server_needs_no_torch() -> None:
-    code = "import sys; import footage.web.server, footage.web.examine; sys.exit('torch' in sys.modules)"
+    code = "import sys; import footage.studio.app, footage.studio.upload_check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
@@ -264,7 +267,7 @@ def test_wrong_tokens_and_clients_are_counted() -> None:
 
 
 def test_limits_of_jobs(client: TestClient, studio: Studio) -> None:
-    studio.workshop.close()  # no worker: what is queued stays
+    studio.worker.close()  # no worker: what is queued stays
     asked = {"model": "stream-shapes", "count": 2, "seconds": 1}
     job = client.post("/api/jobs/generate", json=asked).json()
     assert job["state"] == "queued" and client.get(f"/api/jobs/{job['id']}").json()["request"]["count"] == 2
@@ -278,15 +281,15 @@ def test_limits_of_jobs(client: TestClient, studio: Studio) -> None:
     assert client.post("/api/jobs/verify").status_code == 400, "the queue is full"
 
 
-def test_a_broadcast_refuses_what_cannot_be_and_goes_on() -> None:
-    broadcast = Broadcast.__new__(Broadcast)
-    broadcast.number, broadcast.problem, broadcast.asked = 0, "", {"seed": 1}
-    stream = iter(())
-    assert broadcast._turn({"nonsense": 1}, stream, 0.0) is stream and broadcast.problem and broadcast.number == 1
+def test_a_stream_refuses_what_cannot_be_and_goes_on() -> None:
+    stream = LiveStream.__new__(LiveStream)
+    stream.number, stream.problem, stream.request = 0, "", {"seed": 1}
+    frames = iter(())
+    assert stream.change({"nonsense": 1}, frames, 0.0) is frames and stream.problem and stream.number == 1
 
 
 def test_no_file_is_too_long() -> None:
-    for path in Path(footage.web.__file__).parent.glob("*.py"):
+    for path in Path(footage.studio.__file__).parent.rglob("*.py"):
         text = path.read_text()
         assert text.count("\n") <= 400, path
         for node in ast.walk(ast.parse(text)):

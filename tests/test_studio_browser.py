@@ -12,7 +12,7 @@ import pytest
 
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
-from footage.web.server import Address, Server
+from footage.studio.app import Address, Server
 from tests.clips import moving, write
 from tests.streams import save_tiny_stream
 

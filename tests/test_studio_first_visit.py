@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from footage.web.server import Address, Server
+from footage.studio.app import Address, Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

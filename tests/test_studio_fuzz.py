@@ -23,17 +23,16 @@ def test_no_request_is_a_fault_of_the_server(tmp_path: Path) -> None:
     from starlette.testclient import TestClient
 
     from footage.library.library import Library
-    from footage.web.guard import Keys
-    from footage.web.limits import Limits
-    from footage.web.server import application
-    from footage.web.shelf import Shelf
-    from footage.web.studio import Studio
+    from footage.studio.app import application
+    from footage.studio.catalog import Catalog
+    from footage.studio.security import Keys, Limits
+    from footage.studio.state import Studio
 
     library = Library(tmp_path / "library")
     library.add(write(tmp_path / "one.mp4", moving(8)))
     library.add(write(tmp_path / "two.mp4", moving(8, seed=1)))
-    studio = Studio(library, Shelf(tmp_path), Keys(), Limits(changes=1e6, queue=3))
-    studio.workshop.close()
+    studio = Studio(library, Catalog(tmp_path), Keys(), Limits(changes=1e6, queue=3))
+    studio.worker.close()
     app = application(studio)
     client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     client.headers["x-csrf-token"] = studio.keys.csrf

@@ -12,12 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from footage.library.library import Library
-from footage.web.clips import Clips
-from footage.web.guard import Keys
-from footage.web.limits import Limits
-from footage.web.server import application
-from footage.web.shelf import Shelf
-from footage.web.studio import Studio
+from footage.studio.app import application
+from footage.studio.catalog import Catalog
+from footage.studio.routes.clips import upload_clips
+from footage.studio.security import Keys, Limits
+from footage.studio.state import Studio
 from tests.clips import moving, write
 
 BASE = "http://127.0.0.1"
@@ -29,7 +28,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     library.add(write(tmp_path / "one.mp4", moving(8)))
     (tmp_path / "models" / "run" / "samples").mkdir(parents=True)
     made = Studio(
-        library, Shelf(tmp_path / "models"), Keys(), Limits(upload=3_000_000, check_seconds=20, changes=1.0, burst=80)
+        library, Catalog(tmp_path / "models"), Keys(), Limits(upload=3_000_000, check_seconds=20, changes=1.0, burst=80)
     )
     yield made
     made.close()
@@ -87,7 +86,7 @@ def test_other_sites_cannot_show_or_read_what_is_here(studio: Studio) -> None:
 
 def test_beyond_this_machine_a_token_is_asked_for(tmp_path: Path) -> None:
     keys = Keys("the token", tries=3)
-    studio = Studio(Library(tmp_path / "library"), Shelf(tmp_path), keys)
+    studio = Studio(Library(tmp_path / "library"), Catalog(tmp_path), keys)
     client = TestClient(application(studio, ("studio.example",), addresses=True), base_url="http://192.168.1.5")
     try:
         assert client.get("/", headers={"accept": "text/html"}, follow_redirects=False).headers["location"] == "/enter"
@@ -111,13 +110,13 @@ def test_beyond_this_machine_a_token_is_asked_for(tmp_path: Path) -> None:
         studio.close()
 
 
-def test_no_path_leaves_the_library_or_the_shelf(studio: Studio, tmp_path: Path) -> None:
+def test_no_path_leaves_the_library_or_the_catalog(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     client = open_client(studio)
     for path in (
-        "/static/../server.py",
-        "/static/%2e%2e/server.py",
-        "/static/..%2fserver.py",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
         "/static/%00",
         "/api/clips/..%2f..%2fsecret.txt/file",
         "/api/exports/../../secret.txt",
@@ -155,7 +154,7 @@ def test_links_out_of_the_library_are_not_followed(studio: Studio, tmp_path: Pat
 
 def test_reports_run_nothing(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "models" / "audit.html").write_text("<script>alert(1)</script>")
-    studio.shelf._seen = (-1e9, {})
+    studio.catalog._seen = (-1e9, {})
     answer = open_client(studio).get("/api/reports/file", params={"name": "./audit.html"})
     assert answer.status_code == 200
     policy = answer.headers["content-security-policy"]
@@ -187,7 +186,7 @@ def test_uploads_are_decoded_before_they_are_taken(studio: Studio, tmp_path: Pat
     chunks = (b"\0" * 500_000 for _ in range(8))  # without a length in its header
     assert client.post("/api/uploads?name=big.mp4", content=chunks).status_code == 413
     assert studio.library.count() == count
-    assert not list((studio.outbox._folder).iterdir()), "nothing is left behind"
+    assert not list((studio.exports._folder).iterdir()), "nothing is left behind"
 
 
 def test_a_zip_file_writes_nothing_outside(studio: Studio, tmp_path: Path) -> None:
@@ -211,7 +210,7 @@ def test_decoding_has_limits_of_time_and_memory(
     object.__setattr__(studio.limits, "check_memory", 3 * 2**30)
     object.__setattr__(studio.limits, "check_seconds", 0)
     assert client.post("/api/uploads?name=a.mp4", content=good).status_code == 422
-    assert studio.library.count() == 1 and Clips.upload.__doc__
+    assert studio.library.count() == 1 and upload_clips.__doc__
 
 
 def test_bodies_and_changes_have_limits(studio: Studio) -> None:

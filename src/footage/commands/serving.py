@@ -34,7 +34,7 @@ def serve(
     """
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
         raise ConfigError("the studio is not installed", "pip install 'footage[studio]'")
-    from footage.web.server import Address, Server
+    from footage.studio.app import Address, Server
 
     server = Server(Path(library), Path(models), Address(host, port, names, token))
     console = make_console(quiet and server.token is None)

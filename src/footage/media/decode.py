@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from footage.errors import MediaError
 from footage.media import geometry
 from footage.media.geometry import Fit
 from footage.media.probe import (
@@ -368,3 +369,33 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
 def _start(stream: VideoStream) -> float:
     """Return the time of the first frame, in seconds."""
     return float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+
+
+def decode_whole(path: Path, longest_side: int) -> int:
+    """Decode a whole file that nobody vouches for; return how many frames it has.
+
+    Args:
+        path: the file.
+        longest_side: pixels of a side beyond which a picture is refused.
+
+    Raises:
+        MediaError: it cannot be decoded, holds no frame, or its picture is too large.
+    """
+    import av
+
+    count = 0
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            for stream in container.streams.video[:1]:
+                if max(stream.width or 0, stream.height or 0) > longest_side:
+                    raise MediaError(f"the picture is {stream.width}×{stream.height}", f"give at most {longest_side}")
+                for frame in container.decode(stream):
+                    if max(frame.width, frame.height) > longest_side:
+                        raise MediaError(f"a frame is {frame.width}×{frame.height}", f"give at most {longest_side}")
+                    count += 1
+    except (av.error.FFmpegError, ValueError) as error:
+        if not count:
+            raise MediaError(f"the file cannot be decoded ({error})", "give a video or a picture") from None
+    if not count:
+        raise MediaError("the file holds no frame", "give a video or a picture")
+    return count

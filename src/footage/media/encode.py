@@ -1,7 +1,7 @@
 """Writing clips: mp4, webm, gif and folders of PNG frames, chunk by chunk, with metadata inside every file.
 
 Small pictures are encoded so that they stay clean, large ones as `EncodingOptions` say (`StreamEncoder`); `h264` and
-`jpeg` return what a lossy codec leaves of frames.
+`jpeg` return what a lossy codec leaves of frames; `FragmentedMp4` is live video.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,13 @@ CRF = {"h264": 18, "hevc": 20, "av1": 28, "vp9": 24}
 """Quality when nothing is said; less is better, and each codec has a scale of its own."""
 LIMITED, FULL = 1, 2
 """Colour ranges, as FFmpeg counts them."""
+
+LIVE_CLOCK = 90_000
+"""Ticks of a live video's clock in a second."""
+LIVE_SIDE = 384
+"""Pixels of the longer side, about, that a live video is enlarged to: 4:2:0 would blur the colours of small frames."""
+KEY_FRAME_SECONDS = 2.0
+"""Seconds between two frames of a live video that stand for themselves."""
 
 
 def codec_for(encoding: EncodingOptions, path: Path) -> str:
@@ -509,3 +516,55 @@ def _base() -> Any:
     from fractions import Fraction
 
     return Fraction(1, 25)
+
+
+class UnbufferedPipe:
+    """A pipe as PyAV writes to it: it cannot be sought, and holds nothing back."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+
+    def write(self, content: bytes) -> int:
+        """Write, and let it go at once."""
+        self._pipe.write(content)
+        self._pipe.flush()
+        return len(content)
+
+
+class FragmentedMp4:
+    """Live video, written to a pipe as its frames come: H.264, each frame a fragment, for Media Source in a browser.
+
+    Args:
+        pipe: where to.
+        height: of the frames.
+        width: of the frames.
+    """
+
+    def __init__(self, pipe: IO[bytes], height: int, width: int) -> None:
+        import av
+
+        self.scale = max(1, LIVE_SIDE // max(height, width))
+        if (height * self.scale) % 2 or (width * self.scale) % 2:
+            self.scale *= 2
+        movflags = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
+        self._container = av.open(UnbufferedPipe(pipe), "w", format="mp4", options=movflags)
+        options = {"preset": "veryfast", "tune": "zerolatency", "crf": "18", "profile": "high", "threads": "1"}
+        self._stream: Any = self._container.add_stream("libx264", rate=30, options=options)
+        self._stream.height, self._stream.width = height * self.scale, width * self.scale
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, LIVE_CLOCK)
+        self._stream.codec_context.gop_size = 10_000  # frames that stand for themselves are asked for by time
+        self._last, self._keyed = -1, -KEY_FRAME_SECONDS
+
+    def write(self, frame: Frames, when: float) -> None:
+        """Write a frame (H, W, C) that is to be shown at a time in seconds."""
+        import av
+
+        rgb = np.broadcast_to(frame, (*frame.shape[:2], 3))
+        large = np.ascontiguousarray(rgb.repeat(self.scale, axis=0).repeat(self.scale, axis=1))
+        picture = av.VideoFrame.from_ndarray(large, format="rgb24")
+        picture.pts = self._last = max(self._last + 1, round(when * LIVE_CLOCK))
+        picture.time_base = Fraction(1, LIVE_CLOCK)
+        if when - self._keyed >= KEY_FRAME_SECONDS:
+            picture.pict_type, self._keyed = av.video.frame.PictureType.I, when
+        self._container.mux(self._stream.encode(picture))

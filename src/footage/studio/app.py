@@ -1,0 +1,251 @@
+"""Application and server of the studio: all routes, the guard before them, and what runs while it is served."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.resources
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from footage import __version__
+from footage.errors import ConfigError, FootageError
+from footage.library.library import Library
+from footage.studio.catalog import Catalog
+from footage.studio.routes import albums, clips, jobs, live, pages, ratings, trainings
+from footage.studio.security import LOOPBACK, Guard, Keys, Limits, is_loopback
+from footage.studio.state import Studio
+
+ROUTERS = (
+    clips.router,
+    albums.router,
+    albums.session_router,
+    jobs.router,
+    ratings.router,
+    trainings.router,
+    live.router,
+    pages.router,
+)
+"""All routes, in the order in which they are tried."""
+TENDED = 5.0
+"""Seconds between two looks at jobs that nobody works on."""
+ABOUT = """Every action of the studio. What changes something needs the header X-CSRF-Token, which GET /api/session
+gives, or, where the server asks for a token, `Authorization: Bearer TOKEN`."""
+
+
+class StaticAssets(StaticFiles):
+    """Files that come with footage; their addresses change with the version."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """Return a file that the browser may keep for a while."""
+        response = super().file_response(*arguments, **options)
+        response.headers["cache-control"] = "private, max-age=3600"
+        return response
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return a file; a name that cannot be one is not found."""
+        try:
+            return await super().get_response(path, scope)
+        except (ValueError, OSError):
+            raise HTTPException(404) from None
+
+
+def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool = False) -> FastAPI:
+    """Return the application, guarded.
+
+    Args:
+        studio: what it shows.
+        names: host names that it goes by.
+        addresses: whether it may also be called by any of its addresses.
+    """
+    streams = live.LiveStreams(studio)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async def tend() -> None:
+            while True:
+                with contextlib.suppress(FootageError):
+                    await asyncio.to_thread(studio.worker.tend)
+                await asyncio.sleep(TENDED)
+
+        tending = asyncio.create_task(tend())
+        try:
+            yield
+        finally:
+            tending.cancel()
+            await streams.close()
+            await asyncio.to_thread(studio.close)
+
+    app = FastAPI(
+        title="footage studio",
+        version=__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        exception_handlers=ERROR_HANDLERS,
+    )
+    app.state.studio, app.state.streams = studio, streams
+    for router in ROUTERS:
+        app.include_router(router)
+    static = str(importlib.resources.files("footage.studio").joinpath("static"))
+    app.mount("/static", StaticAssets(directory=static), name="static")
+    app.add_middleware(Guard, keys=studio.keys, names=names, addresses=addresses, limits=studio.limits)
+    return app
+
+
+def wants_page(request: Request) -> bool:
+    """Whether somebody looks at a page in a browser, and no program asks the interface."""
+    accepted = request.headers.get("accept", "")
+    return request.method in ("GET", "HEAD") and "text/html" in accepted and not request.url.path.startswith("/api/")
+
+
+def error_response(request: Request, status: int, problem: str, remedy: str = "", headers: Any = None) -> Response:
+    """Return what is answered to an error: a page, in words, to who looks at one; JSON to who asks the interface."""
+    if wants_page(request):
+        return pages.error_page(request, status, problem, remedy)
+    return JSONResponse({"problem": problem, "remedy": remedy}, status, headers=headers)
+
+
+async def answer_footage_error(request: Request, error: FootageError) -> Response:
+    """Answer a mistake that footage names: it is the user's, or the disk is full."""
+    status = 507 if "disk is full" in error.problem else 400
+    return await asyncio.to_thread(error_response, request, status, error.problem, error.remedy)
+
+
+async def answer_unicode_error(request: Request, _: UnicodeError) -> Response:
+    """Answer a request that holds half of a surrogate pair."""
+    return await asyncio.to_thread(error_response, request, 400, "the request holds text that is no Unicode")
+
+
+async def answer_http_error(request: Request, error: HTTPException) -> Response:
+    """Answer what a route refused; its detail is a text, or problem and remedy."""
+    detail: Any = error.detail
+    reason = detail if isinstance(detail, dict) else {"problem": str(detail), "remedy": ""}
+    return await asyncio.to_thread(
+        error_response, request, error.status_code, reason["problem"], reason["remedy"], error.headers
+    )
+
+
+async def answer_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    """Answer a request whose values do not fit: there is no such page, or a list of what does not fit."""
+    if wants_page(request):
+        return await asyncio.to_thread(error_response, request, 404, "")
+    return await request_validation_exception_handler(request, error)
+
+
+ERROR_HANDLERS: dict[Any, Callable[..., Any]] = {
+    FootageError: answer_footage_error,
+    UnicodeError: answer_unicode_error,
+    HTTPException: answer_http_error,
+    RequestValidationError: answer_invalid_request,
+}
+"""Answers to errors: a user's mistake is never a fault of the server."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where and how a studio is served."""
+
+    host: str = "127.0.0.1"
+    """Address to bind to."""
+    port: int = 8000
+    """Port; 0 for any that is free."""
+    names: tuple[str, ...] = ()
+    """Further host names that it goes by."""
+    token: bool = False
+    """Ask for a token on this machine too; beyond it one is always asked for."""
+
+    def url(self, port: int) -> str:
+        """Return the address to open in a browser on this machine, with the port that was bound to."""
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    def bind(self) -> socket.socket:
+        """Return a socket that is bound.
+
+        Raises:
+            ConfigError: there is no such port, or it is not free.
+        """
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port is {self.port}", "give 0 to 65535")
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        # The protocol is named so that asyncio switches off Nagle's delay, which cost 40 ms on every short answer.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+        except (OSError, UnicodeError) as error:
+            listener.close()
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{self.host}:{self.port} cannot be served: {reason}", "give another --port") from None
+        return listener
+
+
+class Server:
+    """A studio that is served.
+
+    Args:
+        library: the library's folder; it is made where it is missing.
+        models: folder in which models, runs and reports are found.
+        address: where.
+        limits: how much may be asked.
+
+    Raises:
+        ConfigError: the port is not free.
+        LibraryError: the library cannot be opened.
+    """
+
+    def __init__(self, library: Path, models: Path, address: Address, limits: Limits | None = None) -> None:
+        beyond = not is_loopback(address.host)
+        self.token = secrets.token_urlsafe(24) if beyond or address.token else None
+        """What is asked for, to be shown once; None where nothing is."""
+        limits = limits or Limits()
+        self._socket = address.bind()
+        self.address = address.url(self._socket.getsockname()[1])
+        """Where it is."""
+        self.studio = Studio(Library(library), Catalog(models), Keys(self.token, limits.tries), limits)
+        names = (*LOOPBACK, *address.names, *([address.host, socket.gethostname()] if beyond else []))
+        app = application(self.studio, names, addresses=beyond)
+        config = uvicorn.Config(
+            app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=2, ws="none"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def entrance(self) -> str:
+        """The address to open first; the token stands behind #, which browsers send to nobody."""
+        return self.address if self.token is None else f"{self.address}enter#{self.token}"
+
+    def run(self) -> None:
+        """Serve until Ctrl-C is pressed."""
+        self._server.run(sockets=[self._socket])
+
+    def start(self) -> None:
+        """Serve in a thread; return when it answers."""
+        self._thread = threading.Thread(target=self.run, name="studio", daemon=True)
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            threading.Event().wait(0.01)
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(15)

@@ -1,0 +1,302 @@
+"""Interface to clips: finding, looking, changing, taking in, giving out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import FileResponse
+
+from footage.library.edits import HistoryStep
+from footage.library.entries import ClipEntry, plain
+from footage.library.import_export import ExportOptions
+from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from footage.studio.schemas import (
+    BulkForm,
+    ChangesForm,
+    ClipPageForm,
+    ClipQueryForm,
+    ExportForm,
+    PathId,
+    SelectionForm,
+)
+from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
+
+LASTING = {"cache-control": "private, max-age=31536000, immutable"}
+"""Headers of what never changes: files are named by their content."""
+MEDIA_TYPES = {
+    **{
+        "mp4": "video/mp4",
+        "m4v": "video/mp4",
+        "mov": "video/quicktime",
+        "webm": "video/webm",
+        "mkv": "video/x-matroska",
+    },
+    **{"avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg", "ts": "video/mp2t", "ogv": "video/ogg"},
+    **{"gif": "image/gif", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"},
+    **{"bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff"},
+}
+"""Media types of clips by their endings; others are given as plain bytes."""
+EDIT_LISTS = ("otio", "fcpxml", "xml", "edl")
+"""Formats of exports that cutting programs open."""
+
+router = APIRouter(prefix="/api", tags=["clips"])
+
+
+@dataclass(frozen=True)
+class ClipPage:
+    """Clips of one page of a query."""
+
+    clips: list[ClipEntry]
+    """The clips."""
+    cursor: str | None
+    """What to give for the next page; null at the end."""
+
+
+@dataclass(frozen=True)
+class SimilarClip:
+    """Clip, and how much it is like another."""
+
+    clip: ClipEntry
+    """The clip."""
+    likeness: float
+    """Cosine of their embeddings, -1 to 1."""
+
+
+@dataclass(frozen=True)
+class ClipCount:
+    """How many clips were meant."""
+
+    clips: int
+    """That many; all of them are now as was asked."""
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """Export that can be fetched."""
+
+    url: str
+    """Where."""
+    name: str
+    """Name of the file."""
+    bytes: int
+    """Its size."""
+
+
+@router.get("/clips")
+def list_clips(form: Annotated[ClipPageForm, Query()], library: CurrentLibrary) -> ClipPage:
+    """Find clips by words and filters, a page at a time; or get them by their numbers with `ids`."""
+    if form.ids:
+        return ClipPage(library.entries(form.ids), None)
+    query = form.query()
+    page = library.query(query.filters, query.text, query.sort, form.cursor, form.limit)
+    return ClipPage(page.entries, page.cursor)
+
+
+@router.get("/clips/ids")
+def list_clip_ids(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> list[int]:
+    """Return the numbers of all clips that a query finds, in order."""
+    return library.ids(form.query())
+
+
+@router.get("/clips/facets")
+def count_facets(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> dict[str, list[tuple[Any, int]]]:
+    """Return the values that the found clips have, with how often, commonest first."""
+    query = form.query()
+    return library.facets(query.filters, query.text)
+
+
+@router.get("/duplicates")
+def list_duplicates(library: CurrentLibrary) -> list[list[ClipEntry]]:
+    """Return groups of clips that show the same footage, the best first."""
+    return library.duplicates()
+
+
+@router.post("/clips/bulk")
+def change_clips(form: BulkForm, library: CurrentLibrary) -> ClipCount:
+    """Change many clips in one step, which is undone in one."""
+    return ClipCount(library.bulk(form.chosen(), form.changes.values(), tag=form.tag, untag=form.untag))
+
+
+@router.post("/clips/bin")
+def remove_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
+    """Put clips into the bin; can be undone."""
+    return ClipCount(library.remove(form.chosen()))
+
+
+@router.post("/clips/restore")
+def restore_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
+    """Take clips out of the bin; can be undone."""
+    return ClipCount(library.restore(form.chosen()))
+
+
+@router.post("/clips/purge")
+def purge_clips(form: SelectionForm, library: CurrentLibrary) -> ClipCount:
+    """Remove clips that lie in the bin for good. This cannot be undone."""
+    return ClipCount(library.purge(form.chosen()))
+
+
+@router.get("/clips/{clip}")
+def get_clip(clip: PathId, studio: CurrentStudio) -> ClipEntry:
+    """Return a clip with all that is known of it."""
+    return studio.entry(clip)
+
+
+@router.patch("/clips/{clip}")
+def change_clip(clip: PathId, changes: ChangesForm, studio: CurrentStudio) -> ClipEntry:
+    """Change a clip; can be undone."""
+    studio.entry(clip)
+    return studio.library.update(clip, **changes.values())
+
+
+@router.get("/clips/{clip}/similar")
+def list_similar_clips(
+    clip: PathId, studio: CurrentStudio, limit: Annotated[int, Query(ge=1, le=500)] = 60
+) -> list[SimilarClip]:
+    """Return the clips that are most like a clip, the most alike first."""
+    studio.entry(clip)
+    return [SimilarClip(entry, likeness) for entry, likeness in studio.library.similar(clip, limit=limit)]
+
+
+@router.get("/clips/{clip}/provenance")
+def get_provenance(clip: PathId, library: CurrentLibrary) -> dict[str, Any]:
+    """Return where a clip comes from: model, data set, what it was made from, and what was made from it."""
+    return asdict(or_404(lambda: library.provenance(clip)))
+
+
+@router.get("/clips/{clip}/file")
+def get_clip_file(clip: PathId, studio: CurrentStudio, download: bool = False) -> FileResponse:
+    """Return a clip's file; parts of it by the header Range."""
+    entry = studio.entry(clip)
+    path = or_404(lambda: studio.library.path(clip))
+    return clip_response(path, entry.suffix, f"{entry.title or entry.id}.{entry.suffix}" if download else None)
+
+
+@router.get("/clips/{clip}/thumbnail")
+def get_thumbnail(clip: PathId, library: CurrentLibrary) -> FileResponse:
+    """Return a clip's picture."""
+    return FileResponse(or_404(lambda: library.thumbnail(clip)), media_type="image/webp", headers=LASTING)
+
+
+@router.get("/clips/{clip}/preview")
+def get_preview(clip: PathId, library: CurrentLibrary) -> FileResponse:
+    """Return a clip's moving picture."""
+    return FileResponse(or_404(lambda: library.preview(clip)), media_type="image/webp", headers=LASTING)
+
+
+@router.post("/undo")
+def undo(library: CurrentLibrary) -> HistoryStep | None:
+    """Undo the last step; null where there is none."""
+    return library.undo()
+
+
+@router.post("/redo")
+def redo(library: CurrentLibrary) -> HistoryStep | None:
+    """Do again what was undone last; null where there is nothing."""
+    return library.redo()
+
+
+@router.get("/history")
+def list_history(library: CurrentLibrary, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[HistoryStep]:
+    """Return the last steps, the latest first."""
+    return library.history(limit)
+
+
+@router.post("/exports")
+def export_clips(form: ExportForm, studio: CurrentStudio) -> ExportFile:
+    """Write clips as a zip file, a table, or an edit list that cutting programs open (with the clips, zipped)."""
+    folder = studio.exports.new_folder()
+    is_edit_list = form.format in EDIT_LISTS
+    target = folder / (f"cut/footage.{form.format}" if is_edit_list else f"footage.{form.format}")
+    target.parent.mkdir(exist_ok=True)
+    written = studio.library.export(form.chosen(), target, ExportOptions(names=form.names, fps=form.fps))
+    if is_edit_list:
+        inside, target = target.parent, folder / f"footage-{form.format}.zip"
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for path in written:
+                archive.write(path, path.relative_to(inside))
+    key = studio.exports.put(target)
+    return ExportFile(f"/api/exports/{key}", target.name, target.stat().st_size)
+
+
+@router.get("/exports/{word}")
+def get_export(word: str, studio: CurrentStudio) -> FileResponse:
+    """Return an export that was written before."""
+    path = studio.exports.get(word)
+    if path is None or not path.is_file():
+        raise HTTPException(404, "this export is no longer kept: export again")
+    return FileResponse(path, filename=path.name, media_type="application/octet-stream")
+
+
+UPLOAD_BODY = {
+    "requestBody": {
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "required": True,
+    }
+}
+"""Body of an upload, as OpenAPI describes it."""
+
+
+@router.post("/uploads", openapi_extra=UPLOAD_BODY)
+async def upload_clips(
+    request: Request, name: Annotated[str, Query(max_length=300)], studio: CurrentStudio
+) -> dict[str, Any]:
+    """Take in the clip, or the zip file of clips, that is the body of the request.
+
+    It is decoded in a process of its own with limits of time and memory before the library has it.
+    """
+    limits, suffix = studio.limits, Path(name).suffix.lower().removeprefix(".")
+    if suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"}:
+        raise HTTPException(415, f'".{plain(suffix)}" is no ending of a clip')
+    if int(request.headers.get("content-length") or 0) > limits.upload:
+        raise HTTPException(413, f"the file has more than {limits.upload:,} bytes")
+    folder = studio.exports.new_folder()
+    path = folder / f"upload.{suffix}"
+    command = [sys.executable, "-m", "footage.studio.upload_check", str(studio.library.folder), str(path)]
+    command.append(plain(Path(name).stem) or "untitled")
+    command += [str(value) for value in (limits.check_seconds, limits.check_memory, limits.upload, limits.unpacked)]
+    try:
+        with open(path, "wb") as out:
+            async for block in request.stream():
+                await asyncio.to_thread(out.write, block)
+        async with studio.upload_checks:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            )
+            try:
+                output, _ = await asyncio.wait_for(process.communicate(), limits.check_seconds + 10)
+                outcome: dict[str, Any] = json.loads(output)
+            except (TimeoutError, ValueError):
+                problem = "the file took too much time or memory to decode, and was refused"
+                raise HTTPException(422, problem) from None
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+    finally:
+        path.unlink(missing_ok=True)
+        folder.rmdir()
+    if "problem" in outcome:
+        raise HTTPException(422, outcome)
+    return outcome
+
+
+def clip_response(path: Path, suffix: str, name: str | None = None) -> FileResponse:
+    """Return a clip's file; what a browser might take for a page is only ever downloaded.
+
+    Args:
+        path: the file.
+        suffix: its ending, which decides the media type.
+        name: what a download is called; None to look at it.
+    """
+    headers = {**LASTING, "content-security-policy": "sandbox; default-src 'none'"}
+    if name is not None:
+        headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(name, safe='')}"
+    return FileResponse(path, media_type=MEDIA_TYPES.get(suffix, "application/octet-stream"), headers=headers)

@@ -1,0 +1,100 @@
+"""Interface to models and jobs: what can be made, what is being made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from footage.errors import ConfigError
+from footage.library.jobs import BackgroundJob, State
+from footage.models.requests import read_sliders
+from footage.studio.catalog import ModelEntry
+from footage.studio.schemas import GenerateForm, InterpolateForm, PathId
+from footage.studio.state import CurrentLibrary, CurrentStudio, Studio, or_404
+
+BETWEEN_SECONDS = 4.0
+"""Length of what a streaming model makes between two clips, where none is given."""
+
+router = APIRouter(prefix="/api", tags=["models and jobs"])
+
+
+@router.get("/models")
+def list_models(studio: CurrentStudio) -> list[ModelEntry]:
+    """Return the models that can be used."""
+    return studio.catalog.models()
+
+
+@router.get("/jobs")
+def list_jobs(
+    studio: CurrentStudio, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[BackgroundJob]:
+    """Return the jobs, the newest first."""
+    studio.worker.tend()
+    return studio.library.jobs.all(state, limit)
+
+
+@router.post("/jobs/generate")
+def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue clips to be generated; they are filed in the library."""
+    model, limits = studio.catalog.usable_model(form.model, "generate"), studio.limits
+    read_sliders(form.sliders, model.sliders, model.name)  # complains now
+    frames = model.frames if form.seconds is None else round(form.seconds * model.fps)
+    frames = round(max(frames, frames * (form.motion.slow or 1.0)))
+    if form.count > limits.job_clips:
+        raise ConfigError(f"count is {form.count}", f"give at most {limits.job_clips}")
+    if form.count * max(1, frames) > limits.job_frames:
+        raise ConfigError(
+            f"{form.count * frames:,} frames are asked for", f"give fewer or shorter clips: {limits.job_frames:,}"
+        )
+    return submit_job(studio, "generate", form.model_dump())
+
+
+@router.post("/jobs/between")
+def interpolate_clips(form: InterpolateForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue clips that lie between two clips of the library."""
+    model = studio.catalog.usable_model(form.model, "generate")
+    ends = [studio.entry(clip) for clip in (form.a, form.b)]
+    if "interpolate" in model.verbs:
+        return submit_job(studio, "between", form.model_dump())
+    if not (model.streams and all(entry.weights == model.weights and entry.seed is not None for entry in ends)):
+        raise ConfigError(
+            f"{form.model} has no way between these clips", "choose a VAE, or the stream model that made both"
+        )
+    return submit_job(studio, "between", {**form.model_dump(), "seconds": form.seconds or BETWEEN_SECONDS})
+
+
+@router.post("/jobs/verify")
+def verify_library(studio: CurrentStudio) -> BackgroundJob:
+    """Queue a comparison of the library's tables with its files; what can be repaired is."""
+    return submit_job(studio, "verify", {})
+
+
+@router.post("/jobs/clear")
+def clear_jobs(library: CurrentLibrary) -> dict[str, int]:
+    """Forget the jobs that have ended."""
+    return {"cleared": library.jobs.clear()}
+
+
+@router.get("/jobs/{job}")
+def get_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
+    """Return a job with its progress and its result."""
+    return or_404(lambda: library.jobs.get(job))
+
+
+@router.post("/jobs/{job}/cancel")
+def cancel_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
+    """Give a job up: at once while it waits, else when its worker hears of it."""
+    or_404(lambda: library.jobs.get(job))
+    return library.jobs.cancel(job)
+
+
+def submit_job(studio: Studio, kind: str, request: dict[str, Any]) -> BackgroundJob:
+    """Put a job into the queue and wake the worker.
+
+    Raises:
+        LibraryError: the queue is full.
+    """
+    job = studio.library.jobs.submit(kind, request, studio.limits.queue)
+    studio.worker.wake()
+    return job

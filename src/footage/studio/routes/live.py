@@ -1,0 +1,248 @@
+"""Interface to live streams: a process makes each, and one connection carries it to the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import StreamingResponse
+
+from footage.errors import ConfigError
+from footage.studio.catalog import Catalog, ModelEntry
+from footage.studio.schemas import LiveForm, LiveStartForm
+from footage.studio.state import Studio
+
+BLOCK = 64 * 1024
+"""Bytes that are passed on at once."""
+ABANDONED = 20.0
+"""Seconds after which a stream that nobody watches is ended."""
+
+
+@dataclass(frozen=True)
+class LiveEntry:
+    """Stream that is made now."""
+
+    id: str
+    """Its name."""
+    model: str
+    """Who makes it."""
+    state: str
+    """`loading`, `streaming` or `ended`."""
+    frames: int
+    """Frames that were made."""
+    rate: float
+    """Frames a second."""
+    change: int
+    """How many changes have been taken up."""
+    problem: str
+    """Why it ended, or why the last change was refused; empty when all is well."""
+    seed: int
+    """Seed that was asked for last."""
+    label: str | None
+    """Label that was asked for last."""
+
+
+class StreamProcess:
+    """One `footage.studio.stream_process`, and what it reports.
+
+    Args:
+        id: how it is asked for.
+        model: the model's name.
+        process: the process.
+        request: the values that it streams.
+    """
+
+    def __init__(self, id: str, model: str, process: asyncio.subprocess.Process, request: dict[str, Any]) -> None:
+        self.id, self.model, self.request = id, model, request
+        self.watched, self.touched = False, time.monotonic()
+        self._process = process
+        self._status: dict[str, Any] = {}
+        self._listening = asyncio.create_task(self._read_status())
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self._process.returncode is not None
+
+    def entry(self) -> LiveEntry:
+        """Return how it goes."""
+        status = self._status
+        return LiveEntry(
+            id=self.id,
+            model=self.model,
+            state="ended" if self.ended or status.get("ended") else "streaming" if status.get("frames") else "loading",
+            frames=int(status.get("frames", 0)),
+            rate=float(status.get("rate", 0.0)),
+            change=int(status.get("change", 0)),
+            problem=str(status.get("problem", "")),
+            seed=self.request["seed"],
+            label=self.request["label"],
+        )
+
+    async def send(self, request: dict[str, Any]) -> None:
+        """Tell the process what to stream."""
+        self.request, self.touched = request, time.monotonic()
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(ConnectionError):
+            pipe.write(json.dumps(request).encode() + b"\n")
+            await pipe.drain()
+
+    async def video(self) -> AsyncIterator[bytes]:
+        """Yield the video; it ends with whoever watches."""
+        assert self._process.stdout is not None
+        try:
+            while block := await self._process.stdout.read(BLOCK):
+                yield block
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Kill the process and wait until it is gone."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+        self._listening.cancel()
+
+    async def _read_status(self) -> None:
+        assert self._process.stderr is not None
+        while line := await self._process.stderr.readline():
+            with contextlib.suppress(ValueError):
+                status = json.loads(line)
+                self._status = status if isinstance(status, dict) else self._status
+
+
+class LiveStreams:
+    """Streams that are on, by their names.
+
+    Args:
+        studio: whose models.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._streams: dict[str, StreamProcess] = {}
+        self._starting = asyncio.Lock()
+
+    async def start(self, form: LiveStartForm) -> StreamProcess:
+        """Start a process and tell it what to stream.
+
+        Raises:
+            ConfigError: there is no such model.
+            HTTPException: there are as many streams as may be.
+        """
+        models = await asyncio.to_thread(streaming_models, self._studio.catalog)
+        if all(entry.name != form.model for entry in models):
+            raise ConfigError(f'there is no model "{form.model}" that streams', "see GET /api/models")
+        folder = self._studio.catalog.model(form.model)
+        async with self._starting:
+            await self.sweep()
+            if len(self._streams) >= self._studio.limits.streams:
+                raise HTTPException(429, f"{len(self._streams)} streams are on already: end one")
+            command = [sys.executable, "-m", "footage.studio.stream_process", str(folder)]
+            pipe = asyncio.subprocess.PIPE
+            process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+            request = form.model_dump(exclude={"model"})
+            stream = StreamProcess(secrets.token_urlsafe(12), form.model, process, request)
+            self._streams[stream.id] = stream
+        await stream.send(request)
+        return stream
+
+    def get(self, live: str) -> StreamProcess:
+        """Return a stream by its name.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        if live not in self._streams:
+            raise HTTPException(404, "there is no such stream, or it has ended: start another")
+        return self._streams[live]
+
+    async def end(self, live: str) -> None:
+        """End a stream and forget it."""
+        await self.get(live).end()
+        self._streams.pop(live, None)
+
+    async def sweep(self) -> list[StreamProcess]:
+        """Forget what is over, and end what nobody has come to watch; return what is left."""
+        for name, stream in list(self._streams.items()):
+            if not stream.watched and time.monotonic() - stream.touched > ABANDONED:
+                await stream.end()
+            if stream.ended:
+                self._streams.pop(name, None)
+        return list(self._streams.values())
+
+    async def close(self) -> None:
+        """End all streams."""
+        for stream in list(self._streams.values()):
+            await stream.end()
+        self._streams.clear()
+
+
+def streaming_models(catalog: Catalog) -> list[ModelEntry]:
+    """Return the models that can be watched live: those that generate."""
+    return [model for model in catalog.models() if "generate" in model.verbs]
+
+
+async def current_streams(request: Request) -> LiveStreams:
+    """Return the streams of the server that answers a request."""
+    return cast(LiveStreams, request.app.state.streams)
+
+
+CurrentStreams = Annotated[LiveStreams, Depends(current_streams)]
+
+router = APIRouter(prefix="/api", tags=["live"])
+
+
+@router.get("/live")
+async def list_streams(streams: CurrentStreams) -> list[LiveEntry]:
+    """Return the streams that are on."""
+    return [stream.entry() for stream in await streams.sweep()]
+
+
+@router.post("/live")
+async def start_stream(form: LiveStartForm, streams: CurrentStreams) -> LiveEntry:
+    """Begin to stream a model; watch it at /api/live/ID/video."""
+    return (await streams.start(form)).entry()
+
+
+@router.get("/live/{live}")
+async def get_stream(live: str, streams: CurrentStreams) -> LiveEntry:
+    """Return how a stream goes."""
+    stream = streams.get(live)
+    stream.touched = time.monotonic()
+    return stream.entry()
+
+
+@router.patch("/live/{live}")
+async def change_stream(live: str, form: LiveForm, streams: CurrentStreams) -> LiveEntry:
+    """Let a stream go on with other values; it does so with its next frame."""
+    stream = streams.get(live)
+    await stream.send(form.model_dump())
+    return stream.entry()
+
+
+@router.delete("/live/{live}")
+async def end_stream(live: str, streams: CurrentStreams) -> dict[str, str]:
+    """End a stream and its process."""
+    await streams.end(live)
+    return {"ended": live}
+
+
+@router.get("/live/{live}/video")
+async def watch_stream(live: str, streams: CurrentStreams) -> StreamingResponse:
+    """Return the video as it is made: fragmented MP4 for Media Source. It can be watched once."""
+    stream = streams.get(live)
+    if stream.watched:
+        raise HTTPException(409, "this stream is watched already: start another")
+    stream.watched = True
+    return StreamingResponse(stream.video(), media_type="video/mp4")

@@ -1,0 +1,366 @@
+"""Pages and parts of pages, rendered here by templates; every action on them goes through the interface."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import jinja2
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from footage import __version__
+from footage.errors import FootageError, LibraryError
+from footage.library.entries import VERDICTS, ClipEntry
+from footage.library.query import SORTS
+from footage.models.requests import parse_duration, parse_factor, write_sliders
+from footage.studio import curves, locales
+from footage.studio.routes import jobs, live, ratings, trainings
+from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
+from footage.studio.state import CurrentStudio, Studio
+
+VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
+"""Codecs that browsers play as videos, in containers that they read."""
+CONTAINERS = ("mp4", "m4v", "mov", "webm")
+"""Those containers."""
+STILLS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
+"""Endings that browsers show as pictures."""
+DRAWN = 500
+"""Cards that are drawn at once."""
+JOBS = 50
+"""Jobs that are listed."""
+
+
+def clip_kind(entry: ClipEntry) -> str:
+    """Return how a browser shows a clip: `video`, `image`, or `preview` where it cannot."""
+    if entry.codec in VIDEOS and entry.suffix in CONTAINERS:
+        return "video"
+    return "image" if entry.suffix in STILLS else "preview"
+
+
+def generate_parameters(entry: ClipEntry) -> str:
+    """Return what the form for generating is to hold to make a clip again, as the parameters of its address."""
+    values: dict[str, object] = {"model": entry.model, "seed": entry.seed or 0}
+    if entry.label:
+        values["label"] = entry.label
+    values |= {"count": 1, "seconds": f"{entry.seconds:g}"}
+    for name, written in SETTINGS.items():
+        with contextlib.suppress(FootageError, TypeError, ValueError, AttributeError):
+            if (value := entry.settings.get(name)) is not None:
+                values[name] = written(value)
+    return urlencode(values)
+
+
+SETTINGS: dict[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("to_seed", "motion_seed"), int),
+    **dict.fromkeys(("truncation", "strength"), float),
+    "slow": lambda value: f"{parse_factor(value, 'slow'):g}",
+    "loop": lambda value: f"{parse_duration(value, 'loop'):g}",
+    "drift": lambda value: f"{parse_duration(value, 'drift'):g}",
+    "sliders": lambda values: write_sliders({int(number): float(value) for number, value in values.items()}),
+}
+"""Settings of a clip that the form for generating holds, and how they are written in its address."""
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Return the templates, which escape everything that is filled in."""
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("footage.studio", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(duration=locales.duration, size=locales.size, day=locales.day)
+    templates.filters.update(kind=clip_kind, again=generate_parameters)
+    return templates
+
+
+class PageRenderer:
+    """Renders templates for one request, in the language of who asks.
+
+    Args:
+        request: the request.
+        studio: what is shown.
+    """
+
+    def __init__(self, request: Request, studio: Studio) -> None:
+        self._studio = studio
+        chosen, accepted = request.cookies.get(locales.COOKIE, ""), request.headers.get("accept-language", "")
+        self.locale = locales.read_locale(locales.preferred(chosen, accepted))
+
+    def __call__(self, template: str, place: str, **values: Any) -> HTMLResponse:
+        """Return a page or a part of one.
+
+        Args:
+            template: name of the template.
+            place: which entry of the navigation it belongs to; empty for parts of pages.
+            values: what the template fills in.
+        """
+        text = (
+            environment()
+            .get_template(template)
+            .render(
+                t=self.locale,
+                place=place,
+                languages={code: locales.read_locale(code) for code in locales.LANGUAGES},
+                verdicts=VERDICTS,
+                csrf="" if place == "enter" else self._studio.keys.csrf,
+                version=__version__,
+                folder=self._studio.catalog.folder,
+                **values,
+            )
+        )
+        return HTMLResponse(text, headers={"vary": "cookie, accept-language"})
+
+
+async def page_renderer(request: Request, studio: CurrentStudio) -> PageRenderer:
+    """Return what renders the answer to a request."""
+    return PageRenderer(request, studio)
+
+
+Page = Annotated[PageRenderer, Depends(page_renderer)]
+router = APIRouter(include_in_schema=False)
+
+# Looking through the library
+
+
+def query_of(request: Request) -> ClipQueryForm:
+    """Read the query in a page's address."""
+    return ClipQueryForm.lenient(request.query_params.multi_items())
+
+
+def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
+    """Return what the grid of a query fills in: its first page, its total and its address."""
+    query, parameters = form.query(), form.parameters()
+    page = studio.library.query(query.filters, query.text, query.sort, None, PAGE)
+    total = len(page.entries) if page.cursor is None else studio.library.count(query.filters, query.text)
+    return {
+        "query": form,
+        "clips": page.entries,
+        "total": total,
+        "address": urlencode(parameters),
+        "sorts": tuple(SORTS),
+        "filtered": {name for name, _ in parameters} - {"sort", "bin"} != set(),
+    }
+
+
+@router.get("/")
+def show_library(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show the library: filters, search, the grid."""
+    form = query_of(request)
+    return page("library.html", "bin" if form.bin else "library", **first_results(studio, form))
+
+
+@router.get("/parts/clips")
+def show_results(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show the grid's first clips, for a query."""
+    return page("results.html", "", **first_results(studio, query_of(request)))
+
+
+@router.get("/parts/facets")
+def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show what the found clips can be filtered by."""
+    form, library = query_of(request), studio.library
+    query = form.query()
+    views = [(view.name, urlencode(ClipQueryForm.of(view.query).parameters())) for view in library.views.all()]
+    facets = library.facets(query.filters, query.text, 12)
+    return page("facets.html", "", query=form, facets=facets, albums=library.albums.all(), views=views)
+
+
+@router.get("/parts/cards")
+def show_cards(ids: Annotated[list[Id], Query(max_length=DRAWN)], studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show some clips as cards of the grid."""
+    return page("cards.html", "", clips=studio.library.entries(ids))
+
+
+@router.get("/clip/{clip}")
+def show_clip(clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a clip: player, what is known of it, and its relations."""
+    entry, library = studio.entry(clip), studio.library
+    try:
+        similar = [like for like, _ in library.similar(clip, limit=12)]
+    except LibraryError:
+        similar = []
+    return page(
+        "clip.html",
+        "library" if entry.deleted is None else "bin",
+        clip=entry,
+        albums=library.albums.of(clip),
+        provenance=library.provenance(clip),
+        similar=similar,
+    )
+
+
+@router.get("/compare")
+def show_comparison(
+    studio: CurrentStudio,
+    page: Page,
+    ids: Annotated[list[Id], Query(max_length=4)] = [],  # noqa: B006
+) -> HTMLResponse:
+    """Show clips side by side, playing together."""
+    return page("compare.html", "compare", clips=studio.library.entries(ids))
+
+
+@router.get("/duplicates")
+def show_duplicates(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show groups of clips that have the same footage."""
+    return page("duplicates.html", "library", groups=studio.library.duplicates())
+
+
+# Generating
+
+
+@router.get("/generate")
+def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a form for what is to be generated, and the jobs."""
+    models = [model for model in studio.catalog.models() if {"generate", "interpolate"} & set(model.verbs)]
+    values, listed = dict(request.query_params), jobs.list_jobs(studio, limit=JOBS)
+    return page("generate.html", "generate", models=models, values=values, jobs=listed)
+
+
+@router.get("/parts/jobs")
+def show_jobs(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show the jobs."""
+    return page("jobs.html", "", jobs=jobs.list_jobs(studio, limit=JOBS))
+
+
+@router.get("/activity")
+def show_activity(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show all jobs and the last steps."""
+    listed, steps = jobs.list_jobs(studio, limit=JOBS), studio.library.history(100)
+    return page("activity.html", "activity", steps=steps, jobs=listed)
+
+
+@router.get("/live")
+def show_live(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a model that streams."""
+    models, values = live.streaming_models(studio.catalog), dict(request.query_params)
+    return page("live.html", "live", models=models, values=values)
+
+
+# Judging
+
+
+@router.get("/rate")
+def show_campaigns(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show comparisons, and a form for a new one."""
+    campaigns, makers = ratings.list_campaigns(studio.library), ratings.list_makers(studio.library)
+    return page("rate.html", "rate", campaigns=campaigns, makers=makers)
+
+
+@router.get("/rate/{campaign}")
+def show_pair(request: Request, campaign: str, page: Page) -> HTMLResponse:
+    """Show two clips of whose models nothing is told."""
+    return page("rating.html", "rate", campaign=campaign, models=request.query_params.getlist("model"))
+
+
+@router.get("/rate/{campaign}/results")
+def show_standings(campaign: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show what a comparison came to."""
+    report = ratings.get_campaign_report(campaign, studio.library)
+    return page("standings.html", "rate", campaign=campaign, report=report)
+
+
+# Training
+
+
+@router.get("/training")
+def show_runs(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show the training runs."""
+    return page("training.html", "training", runs=studio.catalog.runs())
+
+
+def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
+    """Return what the templates about a run fill in: curves, samples and signs.
+
+    Raises:
+        HTTPException: there is no such run.
+    """
+    figures = trainings.get_run_figures(name, studio)
+    groups = curves.grouped(figures["figures"])
+    samples = figures["samples"]
+    return {
+        "name": name,
+        "run": next((run for run in studio.catalog.runs() if run.name == name), None),
+        "curves": [
+            (page.locale.term(group), list(lines), curves.picture(lines, page.locale.term(group)))
+            for group, lines in groups.items()
+        ],
+        "samples": samples,
+        "latest": max((sample.rsplit(".", 1)[0] for sample in samples), default=None),
+        "signs": figures["signs"],
+    }
+
+
+@router.get("/training/run")
+def show_run(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a training run."""
+    return page("run.html", "training", **run_values(studio, page, name))
+
+
+@router.get("/parts/run")
+def show_run_curves(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a training run's curves, samples and signs, again and again."""
+    return page("curves.html", "", **run_values(studio, page, name))
+
+
+@router.get("/reports")
+def show_reports(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show audits and reports."""
+    return page("reports.html", "reports", reports=studio.catalog.reports())
+
+
+@router.get("/reports/view")
+def show_report(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a report inside a frame that can run nothing, or as text with its picture."""
+    path = studio.catalog.report(name)
+    if path is None:
+        raise HTTPException(404, "there is no such report")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".md" else None
+    picture = path.with_suffix(".png").name
+    shown = text is not None and studio.catalog.report_picture(name, picture) is not None
+    return page("report.html", "reports", name=name, text=text, picture=picture if shown else None)
+
+
+# Coming in
+
+
+@router.get("/enter")
+def show_entrance(page: Page) -> HTMLResponse:
+    """Show a form for the token."""
+    return page("enter.html", "enter")
+
+
+@router.get("/language/{code}", response_model=None)
+def choose_language(request: Request, code: str) -> Response:
+    """Choose a language, and go back."""
+    if code not in locales.LANGUAGES:
+        raise HTTPException(404, "there is no such language")
+    came = urlsplit(request.headers.get("referer", ""))
+    place = came.path if came.netloc == request.headers.get("host") and came.path.startswith("/") else "/"
+    back = quote("/" + place.lstrip("/")) + (f"?{came.query}" if came.query and place == came.path else "")
+    response = RedirectResponse(back, 303)
+    response.set_cookie(locales.COOKIE, code, max_age=31_536_000, samesite="strict", httponly=True)
+    return response
+
+
+@router.get("/favicon.ico", response_model=None)
+def get_icon() -> Response:
+    """Lead to the studio's icon."""
+    return RedirectResponse("/static/icon.svg", 308)
+
+
+def error_page(request: Request, status: int, problem: str, remedy: str) -> HTMLResponse:
+    """Return a page in place of one that there is not, or that cannot be shown: why, and the way back."""
+    page = PageRenderer(request, request.app.state.studio)
+    place = "not_found" if status == 404 else "not_shown"
+    response = page(
+        "missing.html", place, status=status, problem="" if problem == "Not Found" else problem, remedy=remedy
+    )
+    response.status_code = status
+    return response

@@ -1,0 +1,87 @@
+"""Interface to training runs, data-set audits and reports, as the catalog finds them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+
+from footage.models.signs import WARM_UP, judge_samples
+from footage.studio import curves
+from footage.studio.catalog import ReportEntry, RunEntry, metric_rows, ordinary_files
+from footage.studio.security import DOCUMENT_POLICY
+from footage.studio.state import CurrentStudio
+
+EntryName = Annotated[str, Query(max_length=1000)]
+FileName = Annotated[str, Query(max_length=200)]
+SAMPLES = {".mp4": "video/mp4", ".png": "image/png"}
+"""Endings of a run's samples, and their media types."""
+
+router = APIRouter(prefix="/api", tags=["training and reports"])
+
+
+@router.get("/runs")
+def list_runs(studio: CurrentStudio) -> list[RunEntry]:
+    """Return the training runs, the latest first."""
+    return studio.catalog.runs()
+
+
+@router.get("/runs/figures")
+def get_run_figures(run: EntryName, studio: CurrentStudio) -> dict[str, Any]:
+    """Return a run's figures, each over the clips seen, its samples, and the signs that something goes wrong."""
+    folder = studio.catalog.run(run)
+    if folder is None:
+        raise HTTPException(404, "there is no such run")
+    rows = metric_rows(folder / "metrics.jsonl")
+    names = sorted(path.name for path in ordinary_files(folder / "samples") if path.suffix in SAMPLES)
+    return {"figures": curves.series(rows), "samples": names, "signs": last_signs(rows)}
+
+
+@router.get("/runs/sample")
+def get_run_sample(run: EntryName, name: FileName, studio: CurrentStudio) -> FileResponse:
+    """Return a sheet or a preview of a run."""
+    folder = studio.catalog.run(run)
+    for path in [] if folder is None else ordinary_files(folder / "samples"):
+        if path.name == name and path.suffix in SAMPLES:
+            return FileResponse(path, media_type=SAMPLES[path.suffix])
+    raise HTTPException(404, "there is no such sample")
+
+
+@router.get("/reports")
+def list_reports(studio: CurrentStudio) -> list[ReportEntry]:
+    """Return audits of data sets and reports, the latest first."""
+    return studio.catalog.reports()
+
+
+@router.get("/reports/file")
+def get_report_file(name: EntryName, studio: CurrentStudio) -> Response:
+    """Return a report as it was written; it can run no script."""
+    path = studio.catalog.report(name)
+    if path is None or not path.is_file():
+        raise HTTPException(404, "there is no such report")
+    if path.suffix == ".html":
+        headers = {"content-security-policy": DOCUMENT_POLICY}
+        return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
+    return PlainTextResponse(path.read_text(encoding="utf-8", errors="replace"))
+
+
+@router.get("/reports/picture")
+def get_report_picture(report: EntryName, name: FileName, studio: CurrentStudio) -> FileResponse:
+    """Return a picture that stands beside a report."""
+    path = studio.catalog.report_picture(report, name)
+    if path is None:
+        raise HTTPException(404, "there is no such picture")
+    return FileResponse(path, headers={"content-security-policy": "sandbox; default-src 'none'"})
+
+
+def last_signs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the signs of trouble in a run's samples, as its training would report them: the last of each kind."""
+    signs: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        figures = {name: value for name, value in row.items() if name.endswith(("_ratio", "_excess"))}
+        figures = {name: value for name, value in figures.items() if isinstance(value, int | float)}
+        if figures and isinstance(row.get("clips"), int | float):
+            kinds = judge_samples(figures) if row["clips"] >= WARM_UP else []
+            signs = {sign.kind: {"kind": sign.kind, "text": sign.text, "clips": row["clips"]} for sign in kinds}
+    return list(signs.values())

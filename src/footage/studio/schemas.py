@@ -1,0 +1,280 @@
+"""Schemas of the requests, each field with its bounds. What the interface answers is described beside its routes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from footage.errors import LibraryError
+from footage.library.entries import Origin, Verdict
+from footage.library.library import ClipSelection
+from footage.library.query import Filters
+from footage.library.query import Query as LibraryQuery
+from footage.models.requests import SLIDER_LIMIT
+
+Id = Annotated[int, Field(ge=1, lt=2**63)]
+"""Number of a clip, an album or a job."""
+PathId = Annotated[int, Path(ge=1, lt=2**63)]
+"""The same in an address."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""Seed of a generator; half of 64 bits, which is what the database holds."""
+Name = Annotated[str, Field(max_length=200)]
+"""Name, label or tag."""
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+"""Time since 1970, or length."""
+SliderPosition = Annotated[float, Field(ge=-SLIDER_LIMIT, le=SLIDER_LIMIT)]
+"""How far a latent slider is moved, in standard deviations."""
+Sliders = Annotated[dict[Annotated[int, Field(ge=1, le=10_000)], SliderPosition], Field(max_length=200)]
+"""Positions of latent sliders by their numbers."""
+MOST_CHOSEN = 200_000
+"""Clips that may be named one by one."""
+PAGE = 60
+"""Clips of a page."""
+
+
+class StrictForm(BaseModel):
+    """Base of the schemas: fields that are not declared are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClipQueryForm(StrictForm):
+    """Query for clips: words, an order and filters. `metric` is NAME:LEAST:MOST; a bound may be empty."""
+
+    text: str = Field(default="", max_length=500)
+    sort: str = Field(default="newest", max_length=100)
+    origin: Origin | None = None
+    model: Name | None = None
+    weights: Name | None = None
+    dataset: Name | None = None
+    label: Name | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    tag: list[Name] = Field(default=[], max_length=50)
+    without: list[Name] = Field(default=[], max_length=50)
+    min_stars: int = Field(default=0, ge=0, le=5)
+    max_stars: int = Field(default=5, ge=0, le=5)
+    verdict: Verdict | None = None
+    album: Id | None = None
+    codec: Name | None = None
+    min_seconds: Seconds | None = None
+    max_seconds: Seconds | None = None
+    min_side: Id | None = None
+    max_side: Id | None = None
+    since: Seconds | None = None
+    until: Seconds | None = None
+    parent: Id | None = None
+    missing: bool | None = None
+    bin: bool = False
+    metric: list[Name] = Field(default=[], max_length=20)
+
+    def query(self) -> LibraryQuery:
+        """Return it as the library's query.
+
+        Raises:
+            LibraryError: a metric cannot be read, or a value is not known.
+        """
+        rest = self.model_dump(include=ClipQueryForm.model_fields.keys() - {"text", "sort", "tag", "without", "metric"})
+        metrics = tuple(map(read_metric_bounds, self.metric))
+        filters = Filters(tags=tuple(self.tag), without=tuple(self.without), metrics=metrics, **rest)
+        return LibraryQuery(filters, self.text, self.sort)
+
+    @staticmethod
+    def of(query: LibraryQuery) -> ClipQueryForm:
+        """Return the form of a query, such as a saved view's."""
+        filters = query.to_json()["filters"]
+        values = {{"tags": "tag"}.get(name, name): filters[name] for name in filters.keys() - {"metrics", "ids"}}
+        metric = [
+            ":".join([name, *("" if x is None else f"{x:g}" for x in ends)]) for name, *ends in query.filters.metrics
+        ]
+        return ClipQueryForm(text=query.text, sort=query.sort, metric=metric, **values)
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return what is asked for as the parameters of an address; what has its default is left out."""
+        parameters: list[tuple[str, str]] = []
+        for name, value in self.model_dump(exclude_defaults=True, exclude_none=True).items():
+            for item in value if isinstance(value, list) else [value]:
+                parameters.append((name, str(item).lower() if isinstance(item, bool) else str(item)))
+        return parameters
+
+    @staticmethod
+    def lenient(parameters: Sequence[tuple[str, str]]) -> ClipQueryForm:
+        """Read an address that a person may have written: empty and unknown parameters are left out.
+
+        Raises:
+            LibraryError: a value is not allowed.
+        """
+        values: dict[str, Any] = {}
+        for name, value in parameters:
+            field = ClipQueryForm.model_fields.get(name)
+            if field is None or not value.strip():
+                continue
+            if isinstance(field.default, list):
+                values.setdefault(name, []).append(value)
+            else:
+                values[name] = value
+        try:
+            return ClipQueryForm(**values)
+        except ValueError as error:
+            problems: list[dict[str, Any]] = getattr(error, "errors", list)()
+            lines = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems]
+            remedy = lines[0] if lines else "begin again from the library's page"
+            raise LibraryError("the address holds a value that is not allowed", remedy) from None
+
+
+class ClipPageForm(ClipQueryForm):
+    """Query, and which page of it; or the numbers of clips."""
+
+    cursor: str | None = None
+    limit: int = PAGE
+    ids: Annotated[list[Id], Query(max_length=1000)] = []
+
+
+def read_metric_bounds(text: str) -> tuple[str, float | None, float | None]:
+    """Read NAME:LEAST:MOST.
+
+    Raises:
+        LibraryError: there is no name, or a bound is no finite number.
+    """
+    name, *ends = text.rsplit(":", 2)
+    try:
+        low, high = (float(end) if end else None for end in ends)
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not name or any(end is not None and not math.isfinite(end) for end in (low, high)):
+        raise LibraryError(f'metric is "{text}"', "give NAME:LEAST:MOST, such as motion:0.1:")
+    return name, low, high
+
+
+class SelectionForm(StrictForm):
+    """Which clips are meant: their numbers, or all that a query finds."""
+
+    ids: list[Id] | None = Field(default=None, max_length=MOST_CHOSEN)
+    query: ClipQueryForm | None = None
+
+    def chosen(self) -> ClipSelection:
+        """Return it as the library takes it.
+
+        Raises:
+            LibraryError: neither is given, or both.
+        """
+        if (self.ids is None) == (self.query is None):
+            raise LibraryError("no clip is chosen", "give ids, or a query")
+        return self.ids if self.ids is not None else self.query.query()  # type: ignore[union-attr]
+
+
+class ChangesForm(StrictForm):
+    """New values of a clip; what is left out stays."""
+
+    title: str | None = Field(default=None, max_length=1000)
+    prompt: str | None = Field(default=None, max_length=20_000)
+    label: Name | None = None
+    stars: int | None = Field(default=None, ge=0, le=5)
+    verdict: Verdict | None = None
+    notes: str | None = Field(default=None, max_length=20_000)
+    tags: list[Name] | None = Field(default=None, max_length=200)
+
+    def values(self) -> dict[str, Any]:
+        """Return what is to be changed. Of all fields, a label alone can be taken away with null."""
+        values = self.model_dump(exclude_unset=True)
+        return {name: value for name, value in values.items() if value is not None or name == "label"}
+
+
+class BulkForm(SelectionForm):
+    """Changes to many clips at once, which are undone in one step."""
+
+    changes: ChangesForm = ChangesForm()
+    tag: list[Name] = Field(default=[], max_length=50)
+    untag: list[Name] = Field(default=[], max_length=50)
+
+
+class AlbumForm(StrictForm):
+    """Name and notes of an album."""
+
+    name: Name
+    notes: str = Field(default="", max_length=20_000)
+
+
+class ExportForm(SelectionForm):
+    """Clips to export, and the format: a zip file, a table, or an edit list for cutting programs."""
+
+    format: Literal["zip", "csv", "json", "otio", "fcpxml", "xml", "edl"] = "zip"
+    names: Literal["title", "digest"] = "title"
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+
+
+class TimingForm(StrictForm):
+    """Course of a streaming model's video through time; see `footage.Timing`."""
+
+    loop: Annotated[float, Field(gt=0, le=3600)] | None = None
+    slow: Annotated[float, Field(gt=0, le=1000)] | None = None
+    seek: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    motion_seed: Seed | None = None
+    strength: float = Field(default=1.0, ge=0, le=10)
+    truncation: float = Field(default=1.0, ge=0, le=10)
+    drift: Annotated[float, Field(gt=0, le=1e6)] | None = None
+
+
+class GenerateForm(StrictForm):
+    """Clips to generate. `to_label` and `to_seed` are what a streaming model changes into until the end."""
+
+    model: Name
+    count: int = Field(default=4, ge=1)
+    seed: Seed = 0
+    seconds: Annotated[float, Field(gt=0, le=86400)] | None = None
+    label: str | None = Field(default=None, max_length=500)
+    to_label: str | None = Field(default=None, max_length=500)
+    to_seed: Seed | None = None
+    tags: list[Name] = Field(default=[], max_length=50)
+    sliders: Sliders = {}
+    motion: TimingForm = TimingForm()
+
+
+class InterpolateForm(StrictForm):
+    """Clips that lie between two clips: by a VAE's latent space, or by the seeds of a model that streams."""
+
+    model: Name
+    a: Id
+    b: Id
+    steps: int = Field(default=5, ge=1, le=64)
+    seconds: Annotated[float, Field(gt=0, le=600)] | None = None
+
+
+class LiveForm(StrictForm):
+    """Values that a live stream has, or is to go over to."""
+
+    seed: Seed = 0
+    label: str | None = Field(default=None, max_length=500)
+    fps: Annotated[float, Field(ge=1, le=60)] | None = None
+    sliders: Sliders = {}
+    motion: TimingForm = TimingForm()
+
+
+class LiveStartForm(LiveForm):
+    """Model that is to stream, and its first values."""
+
+    model: Name
+
+
+class PairForm(StrictForm):
+    """Comparison that a blind pair is drawn for. Models are left out where it has begun."""
+
+    campaign: Name
+    models: list[Name] = Field(default=[], max_length=20)
+
+
+class PreferenceForm(StrictForm):
+    """Which of two clips is better, in one respect."""
+
+    question: Literal["fidelity", "motion"]
+    choice: Literal["a", "b", "tie"]
+    rater: Name = ""
+
+
+class TokenForm(StrictForm):
+    """The token that the server showed when it started."""
+
+    token: str = Field(max_length=200)

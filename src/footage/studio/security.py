@@ -1,0 +1,308 @@
+"""Guard between the network and the studio: who may ask, from which page, how much and how often.
+
+Host names are checked against DNS rebinding; what changes something must come from the studio's own page (Origin, Fetch
+Metadata and a token in a header) or carry the bearer's token; every answer has a strict content security policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "footage_session"
+"""Name of the cookie of who has given the token."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+ENTRANCE = "/api/session"
+"""Where the token is given, by who cannot have the header yet."""
+OPEN = ("/static/", "/enter", ENTRANCE, "/favicon.ico")
+"""What is answered without the token."""
+SESSIONS = 1000
+"""People who are remembered."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine for itself."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "manifest-src 'self'"
+)
+"""Content security policy of the studio's own pages: no inline script or style, nothing from elsewhere."""
+DOCUMENT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; media-src data: 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+)
+"""That of a report that is looked at inside a page: it runs no script and belongs to no origin."""
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+"""Other headers of every answer."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much anybody may ask of one server."""
+
+    body: int = 4 * 2**20
+    """Bytes of a request that is no upload."""
+    upload: int = 2 * 2**30
+    """Bytes of an upload."""
+    unpacked: int = 16 * 2**30
+    """Bytes that an uploaded zip file may unpack to."""
+    check_seconds: int = 120
+    """Time in which an upload must have been decoded."""
+    check_memory: int = 3 * 2**30
+    """Bytes of memory that decoding an upload may take."""
+    queue: int = 50
+    """Jobs that may wait and run."""
+    job_clips: int = 1000
+    """Clips of one job."""
+    job_frames: int = 200_000
+    """Frames of one job, over all its clips."""
+    streams: int = 4
+    """Models that stream at the same time."""
+    changes: float = 50.0
+    """Requests a second that change something, for one client, in the long run."""
+    burst: int = 400
+    """How many of them may come at once."""
+    pairs: int = 2000
+    """Blind pairs that wait for an answer."""
+    exports: int = 20
+    """Exports that are kept to be fetched."""
+    tries: int = 10
+    """Wrong tokens in a minute after which none is looked at."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address that is bound to can be reached from this machine only."""
+    if host in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def digest(text: str) -> bytes:
+    """Return what is kept in place of a secret."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+class Keys:
+    """The secrets of one server, kept as digests.
+
+    Args:
+        token: what beyond loopback has to be given; None where nobody is asked.
+        tries: wrong tokens in a minute after which none is looked at.
+    """
+
+    def __init__(self, token: str | None = None, tries: int = 10) -> None:
+        self.csrf = secrets.token_urlsafe(32)
+        """What the studio's own pages send with every change."""
+        self._token = None if token is None else digest(token)
+        self._sessions: OrderedDict[bytes, None] = OrderedDict()
+        self._wrong: list[float] = []
+        self._tries = tries
+        self._lock = threading.Lock()
+
+    @property
+    def asked(self) -> bool:
+        """Whether a token has to be given."""
+        return self._token is not None
+
+    def fits(self, token: str) -> bool:
+        """Whether this is the token; takes the same time for any."""
+        return self._token is not None and hmac.compare_digest(self._token, digest(token))
+
+    def enter(self, token: str) -> str | None:
+        """Return a new session for the token, None for a wrong one.
+
+        Raises:
+            HTTPException: there were too many wrong ones.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._wrong = [then for then in self._wrong if now - then < 60]
+            if len(self._wrong) >= self._tries:
+                raise HTTPException(429, "too many wrong tokens: wait a minute")
+            if not self.fits(token):
+                self._wrong.append(now)
+                return None
+            session = secrets.token_urlsafe(32)
+            self._sessions[digest(session)] = None
+            while len(self._sessions) > SESSIONS:
+                self._sessions.popitem(last=False)
+            return session
+
+    def knows(self, session: str) -> bool:
+        """Whether a session was given out; sessions are looked up by digest, which tells nothing by its time."""
+        with self._lock:
+            return bool(session) and digest(session) in self._sessions
+
+    def same_page(self, token: str) -> bool:
+        """Whether this is what the studio's own pages send."""
+        return hmac.compare_digest(digest(self.csrf), digest(token))
+
+
+class Bucket:
+    """Counts what clients do: `rate` a second in the long run, `burst` at once."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate, self._burst = rate, float(burst)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, client: str) -> bool:
+        """Whether a client may do one thing more."""
+        now = time.monotonic()
+        with self._lock:
+            left, then = self._left.pop(client, (self._burst, now))
+            left = min(self._burst, left + (now - then) * self._rate)
+            self._left[client] = (max(0.0, left - 1), now)
+            while len(self._left) > SESSIONS:
+                self._left.popitem(last=False)
+        return left >= 1
+
+
+class Guard:
+    """The middleware that every request passes.
+
+    Args:
+        app: what is guarded.
+        keys: the secrets.
+        names: host names that this server goes by.
+        addresses: whether it may also be called by its addresses; a rebound name never is one.
+        limits: how much may be asked.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys, names: Iterable[str], addresses: bool, limits: Limits) -> None:
+        self._app, self._keys, self._limits = app, keys, limits
+        self._names = {name.lower().rstrip(".") for name in names}
+        self._addresses = addresses
+        self._bucket = Bucket(limits.changes, limits.burst)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        refusal = self.refusal(scope)
+        sender = with_headers(send)
+        if refusal is not None:
+            await refusal(scope, receive, sender)
+            return
+        upload = scope["method"] == "POST" and scope["path"] == "/api/uploads"
+        most = self._limits.upload if upload else self._limits.body
+        await self._app(scope, bounded(receive, most), sender)
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """Return what a request is refused with; None where it may pass."""
+        headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
+        if not self.serves(headers.get("host", "")):
+            return refuse(421, "this host name is not served here", "start with --names NAME to allow it")
+        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        trusted = bool(bearer) and self._keys.fits(bearer)
+        if bearer and self._keys.asked and not trusted:
+            return refuse(401, "the token is wrong", "it was shown when the server started")
+        if self._keys.asked and not trusted and not path.startswith(OPEN):
+            cookies = cookie_parser(headers.get("cookie", ""))
+            if not self._keys.knows(cookies.get(COOKIE, "")):
+                if method == "GET" and "text/html" in headers.get("accept", ""):
+                    return RedirectResponse("/enter", 303)
+                return refuse(401, "a token is required", "open /enter, or send: Authorization: Bearer TOKEN")
+        if method in SAFE:
+            foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+            if foreign and headers.get("sec-fetch-mode") != "navigate":
+                return refuse(403, "another site asks for this", "open the studio itself")
+            return None
+        if not self._bucket.take((scope.get("client") or ("?",))[0]):
+            return refuse(429, "too many changes at once", "wait a moment")
+        return None if trusted else self.forgery(headers, path)
+
+    def forgery(self, headers: Headers, path: str) -> Response | None:
+        """Return what a change is refused with that does not come from the studio's own page."""
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin is not None:
+            try:
+                same = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+            except ValueError:
+                same = False
+            if not same:
+                return refuse(403, "another site asks for this", "use the studio's own page")
+        if site not in (None, "same-origin", "none"):
+            return refuse(403, "another site asks for this", "use the studio's own page")
+        if path != ENTRANCE and not self._keys.same_page(headers.get("x-csrf-token", "")):
+            return refuse(
+                403, "the header X-CSRF-Token is missing or stale", "load the page again, or GET /api/session"
+            )
+        return None
+
+    def serves(self, host: str) -> bool:
+        """Whether this server goes by a host name; DNS rebinding gives it others."""
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            urlsplit(f"//{host}").port  # noqa: B018 - a port that is none raises
+        except ValueError:
+            return False
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._addresses
+
+
+def refuse(status: int, problem: str, remedy: str) -> JSONResponse:
+    """Return a refusal as every error of the interface looks."""
+    return JSONResponse({"problem": problem, "remedy": remedy}, status)
+
+
+def with_headers(send: Send) -> Send:
+    """Return a sender that adds the headers which every answer has."""
+
+    async def sender(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("content-security-policy", POLICY)
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return sender
+
+
+def bounded(receive: Receive, most: int) -> Receive:
+    """Return a receiver that refuses a body when it becomes too large, whatever its header says."""
+    taken = 0
+
+    async def receiver() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > most:
+                raise HTTPException(413, f"the request has more than {most:,} bytes")
+        return message
+
+    return receiver

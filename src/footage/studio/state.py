@@ -1,0 +1,217 @@
+"""State of one running studio: its library, its catalog of models, its worker, and what waits to be fetched or rated.
+
+Routes take it as `CurrentStudio`, or the library alone as `CurrentLibrary`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeVar, cast
+
+from fastapi import Depends, HTTPException, Request
+
+from footage.errors import LibraryError
+from footage.library.entries import ClipEntry
+from footage.library.library import Library
+from footage.studio.catalog import Catalog
+from footage.studio.security import Keys, Limits
+
+T = TypeVar("T")
+
+UPLOAD_CHECKS = 2
+"""Uploads that are decoded at the same time."""
+
+
+class ExportFolder:
+    """Exports that wait to be fetched, in a folder that is gone when the server ends.
+
+    Args:
+        most: how many are kept; the oldest goes first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="footage-exports-"))
+        self._most = most
+        self._ready: OrderedDict[str, Path] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def new_folder(self) -> Path:
+        """Return a new folder to write an export, or an upload, into."""
+        folder = self._folder / secrets.token_urlsafe(16)
+        folder.mkdir()
+        return folder
+
+    def put(self, path: Path) -> str:
+        """Keep a file of such a folder; return the key that it is fetched by."""
+        with self._lock:
+            self._ready[path.parent.name] = path
+            while len(self._ready) > self._most:
+                _, old = self._ready.popitem(last=False)
+                shutil.rmtree(old.parent, ignore_errors=True)
+        return path.parent.name
+
+    def get(self, key: str) -> Path | None:
+        """Return a file that is kept."""
+        with self._lock:
+            return self._ready.get(key)
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class WaitingPair:
+    """Two clips that wait to be compared by somebody who is not told what they are."""
+
+    campaign: str
+    a: int
+    b: int
+    drawn: float = field(default_factory=time.monotonic)
+
+
+class WaitingPairs:
+    """Blind pairs that wait for an answer, by keys that tell nothing.
+
+    Args:
+        most: how many wait; the oldest is forgotten first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: OrderedDict[str, WaitingPair] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, pair: WaitingPair) -> str:
+        """Keep a pair; return its key."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._waiting[key] = pair
+            while len(self._waiting) > self._most:
+                self._waiting.popitem(last=False)
+        return key
+
+    def get(self, key: str) -> WaitingPair:
+        """Return a pair.
+
+        Raises:
+            HTTPException: it is not known, or no longer.
+        """
+        with self._lock:
+            pair = self._waiting.get(key)
+        if pair is None:
+            raise HTTPException(404, "this pair is no longer asked about: take another")
+        return pair
+
+
+class WorkerProcess:
+    """Keeps `footage.studio.worker` going while there are jobs.
+
+    Args:
+        library: whose jobs.
+        models: folder of the models.
+    """
+
+    def __init__(self, library: Library, models: Path) -> None:
+        self._library, self._models = library, models
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def wake(self) -> None:
+        """Start a worker where none is going."""
+        with self._lock:
+            if self._closed or (self._process is not None and self._process.poll() is None):
+                return
+            command = [sys.executable, "-m", "footage.studio.worker", str(self._library.folder), str(self._models)]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def tend(self) -> None:
+        """Put back what dead workers had begun, and wake one where something waits."""
+        self._library.jobs.revive()
+        if self._library.jobs.all("queued", 1):
+            self.wake()
+
+    def close(self) -> None:
+        """End the worker; what it was doing is begun again by the next one."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                if self._process.stdin is not None:
+                    self._process.stdin.close()
+
+
+class Studio:
+    """One server's share of a library.
+
+    Args:
+        library: the library.
+        catalog: where models, runs and reports are found.
+        keys: the server's secrets.
+        limits: how much may be asked.
+    """
+
+    def __init__(self, library: Library, catalog: Catalog, keys: Keys, limits: Limits | None = None) -> None:
+        self.library, self.catalog, self.keys = library, catalog, keys
+        self.limits = limits or Limits()
+        self.exports = ExportFolder(self.limits.exports)
+        self.pairs = WaitingPairs(self.limits.pairs)
+        self.worker = WorkerProcess(library, catalog.folder)
+        self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
+
+    def entry(self, clip: int) -> ClipEntry:
+        """Return a clip.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        return or_404(lambda: self.library.get(clip))
+
+    def close(self) -> None:
+        """End what is running, and remove what was for this server only."""
+        self.worker.close()
+        self.exports.close()
+        self.library.close()
+
+
+def or_404(look_up: Callable[[], T]) -> T:
+    """Return what the library has.
+
+    Raises:
+        HTTPException: it has no such thing.
+    """
+    try:
+        return look_up()
+    except LibraryError as error:
+        raise HTTPException(404, {"problem": error.problem, "remedy": error.remedy}) from error
+
+
+async def current_studio(request: Request) -> Studio:
+    """Return the studio that serves a request. A coroutine, for others are handed to a thread."""
+    return cast(Studio, request.app.state.studio)
+
+
+CurrentStudio = Annotated[Studio, Depends(current_studio)]
+"""The studio, as routes take it."""
+
+
+async def current_library(studio: CurrentStudio) -> Library:
+    """Return the library of the studio that serves a request."""
+    return studio.library
+
+
+CurrentLibrary = Annotated[Library, Depends(current_library)]
+"""The library, as routes take it."""

@@ -1,0 +1,206 @@
+"""Jobs, worked off one after another by a process of their own, which ends when it has been idle or its server is gone.
+
+python -m footage.studio.worker LIBRARY MODELS
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from footage.errors import FootageError, LibraryError
+from footage.library.additions import ClipDetails, Parent
+from footage.library.jobs import BackgroundJob
+from footage.library.library import Library
+from footage.library.provenance import ModelCard
+from footage.studio.catalog import Catalog
+
+if TYPE_CHECKING:
+    from footage.generation.clip import Clip
+    from footage.generation.model import Model
+
+POLLED = 0.4
+"""Seconds between two looks at the queue."""
+IDLE = 300.0
+"""Seconds without a job after which the process ends."""
+REPORTED = 0.25
+"""Seconds between two reports of a job's progress."""
+
+
+class Cancelled(Exception):
+    """Raised in a job that somebody asked to give up."""
+
+
+class Worker:
+    """Runs the jobs of a library, one after another.
+
+    Args:
+        library: where they are queued and where clips are filed.
+        catalog: where models are found.
+    """
+
+    def __init__(self, library: Library, catalog: Catalog) -> None:
+        self._library, self._catalog = library, catalog
+        self._loaded: tuple[Path, str, Model] | None = None
+        self.kinds: dict[str, Callable[[BackgroundJob], dict[str, Any]]] = {
+            "generate": self.generate,
+            "between": self.between,
+            "verify": self.verify,
+        }
+        """What it can do, by the job's kind."""
+
+    def run(self, idle: float = IDLE) -> None:
+        """Run jobs until there was none for a while."""
+        name, last = f"worker {os.getpid()}", time.monotonic()
+        while time.monotonic() - last < idle:
+            job = self._library.jobs.claim(name, list(self.kinds))
+            if job is None:
+                time.sleep(POLLED)
+                continue
+            self.do(job)
+            last = time.monotonic()
+
+    def do(self, job: BackgroundJob) -> BackgroundJob:
+        """Run a job, and record how it ended."""
+        jobs = self._library.jobs
+        try:
+            return jobs.finish(job.id, self.kinds[job.kind](job))
+        except Cancelled:
+            return jobs.finish(job.id)
+        except FootageError as error:
+            return jobs.finish(job.id, error=str(error))
+        except MemoryError:
+            return jobs.finish(job.id, error="there is not enough memory: ask for fewer or shorter clips")
+        except Exception as error:  # one job must not end the others
+            return jobs.finish(job.id, error=f"{type(error).__name__}: {error}")
+
+    def generate(self, job: BackgroundJob) -> dict[str, Any]:
+        """Generate clips and file them."""
+        from footage.models.requests import Timing
+
+        request, model = job.request, self._model(job)
+        clips = model.generate(
+            request["count"],
+            seconds=request["seconds"],
+            label=request["label"],
+            to_label=request["to_label"],
+            seed=request["seed"],
+            to_seed=request["to_seed"],
+            sliders=request.get("sliders"),
+            timing=Timing(**request["motion"]),
+        )
+        return self._file(job, model, clips, request["count"], ClipDetails(tags=tuple(request["tags"])))
+
+    def between(self, job: BackgroundJob) -> dict[str, Any]:
+        """Make clips on the way from one clip to another, and file them."""
+        from footage.models.base import Encodes
+
+        request, model = job.request, self._model(job)
+        ends = [self._library.get(request[side]) for side in ("a", "b")]
+        relations = zip(ends, ("begin", "end"), strict=True)
+        known = ClipDetails(parents=tuple(Parent(entry.digest, entry.title, relation) for entry, relation in relations))
+        if isinstance(model.sampler, Encodes):
+            first, last = (self._library.path(entry.id) for entry in ends)
+            steps = model.interpolate(first, last, max(2, request["steps"]))
+            return self._file(job, model, iter(steps), len(steps), known)
+        seeds = [entry.seed for entry in ends if entry.weights == model.info.weights_sha256]
+        if len(seeds) != 2 or seeds[0] is None or seeds[1] is None:
+            raise LibraryError(f"clips {request['a']} and {request['b']} have no seeds of this model", "choose another")
+        clips = model.generate(1, seconds=request["seconds"], between=(seeds[0], seeds[1]))
+        return self._file(job, model, clips, 1, known)
+
+    def verify(self, job: BackgroundJob) -> dict[str, Any]:
+        """Compare the library's tables with its files, and repair what can be."""
+        self._report(job, 0.0, "")
+        verification = vars(self._library.verify())
+        return {name: len(value) if isinstance(value, tuple) else value for name, value in verification.items()}
+
+    def _model(self, job: BackgroundJob) -> Model:
+        """Return the model that a job names; the last one stays loaded."""
+        from footage.config import TrainConfig
+        from footage.generation.model import Model
+        from footage.training.cost import find_place
+
+        path = self._catalog.model(job.request["model"])
+        if path is None:
+            raise LibraryError(f'there is no model "{job.request["model"]}"', "see the list of models")
+        stamp = str((path / "model.json").stat().st_mtime_ns)
+        if self._loaded is None or self._loaded[:2] != (path, stamp):
+            self._report(job, 0.0, "")
+            self._loaded = None
+            self._loaded = path, stamp, Model(path, find_place(TrainConfig()).device)
+        return self._loaded[2]
+
+    def _report(self, job: BackgroundJob, share: float, message: str) -> None:
+        if not self._library.jobs.report(job.id, share, message):
+            raise Cancelled
+
+    def _file(
+        self, job: BackgroundJob, model: Model, clips: Iterator[Clip], count: int, known: ClipDetails
+    ) -> dict[str, Any]:
+        """Write clips, file them, and report meanwhile how far it is; return their numbers."""
+        self._library.register(model_card(model))
+        numbers: list[int] = []
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+            for number, clip in enumerate(clips):
+                self._report(job, number / count, f"{number} / {count}")
+
+                def chunks(clip: Clip = clip, number: int = number) -> Iterator[Any]:
+                    """Yield the clip's chunks; raise `Cancelled` when the job is given up."""
+                    frames, last = 0, time.monotonic()
+                    for chunk in clip.make():
+                        yield chunk
+                        frames += len(chunk)
+                        if time.monotonic() - last > REPORTED:
+                            last = time.monotonic()
+                            share = (number + frames / (clip.frames or frames)) / count
+                            self._report(job, share, f"{number} / {count}")
+
+                path = replace(clip, make=chunks).save(Path(folder) / f"{model.info.name}-{job.id}-{number}.mp4")
+                title = f"{model.info.name} {clip.metadata.get('seed', '')} {clip.metadata.get('label', '')}".strip()
+                numbers.append(self._library.add(path, replace(known, title=title, source=model.info.name)).id)
+                path.unlink()
+        return {"clips": numbers}
+
+
+def model_card(model: Model) -> ModelCard:
+    """Return what the library is to remember of a model."""
+    info = model.info
+    return ModelCard(
+        digest=info.weights_sha256,
+        name=info.name,
+        folder=str(model.folder.resolve()),
+        preset=info.config.preset,
+        dataset=info.dataset,
+        dataset_digest=info.dataset_hash,
+        clips_seen=info.clips_seen,
+    )
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone: the pipe from there is closed then."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def main(arguments: list[str]) -> None:
+    """Work off a library's jobs."""
+    library, models = arguments
+    end_with_parent()
+    with Library(library, create=False) as opened:
+        Worker(opened, Catalog(Path(models))).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
