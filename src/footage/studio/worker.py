@@ -1,6 +1,6 @@
 """Jobs, worked off one after another by a process of their own, which ends when it has been idle or its server is gone.
 
-    python -m footage.studio.worker LIBRARY MODELS
+python -m footage.studio.worker LIBRARY MODELS
 """
 
 from __future__ import annotations
