@@ -28,7 +28,7 @@ import footage
 Frames = npt.NDArray[np.uint8]
 POINTS = 48
 """Pixels of a clip that are remembered."""
-UNKNOWN = "--no-such-flag"
+UNKNOWN = "-Z"
 """A flag that no command has."""
 EVERY = "train with every preset"
 """What flags.json calls the flags of `train` that no choice of a preset takes away."""

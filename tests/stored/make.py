@@ -244,7 +244,7 @@ def main(to: Path) -> None:
     library = make_library(root, root / "models")
     older(library, root / "library-1")
     (root / "figures").mkdir()
-    how = {"clips": 4, "frames": 4, "resamples": 2, "cache": Path("none"), "quiet": True}
+    how: dict[str, Any] = {"clips": 4, "frames": 4, "resamples": 2, "cache": Path("none"), "quiet": True}
     footage.evaluate(
         root / "models" / "gan", root / "data", metrics="fvd,motion,memorisation", to=root / "figures.json", **how
     )
@@ -253,7 +253,7 @@ def main(to: Path) -> None:
         shutil.copy(root / name, root / "figures" / name)
 
     to.mkdir(parents=True, exist_ok=True)
-    for name, folder in (
+    for name, packed in (
         ("data", "data"),
         ("large", "large"),
         ("runs", "kept"),
@@ -261,7 +261,7 @@ def main(to: Path) -> None:
         ("library-1", "library-1"),
         ("figures", "figures"),
     ):
-        pack(root / folder, to / f"{name}.tar.xz")
+        pack(root / packed, to / f"{name}.tar.xz")
     seen = {name: look(root / "models" / name) for name in sorted({**RUNS, **MODELS})}
     seen |= {name: look(Path(name)) for name in ("stream-digits", "stream-shapes")}
     write_json(to / "hashes.json", {"machine": machine(), **seen})
