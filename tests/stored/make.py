@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-
-import footage
 from footage.checkpoint import read_info, write_model
 from footage.cli import GROUPS, VERBS
-from footage.files import file_digest
 from footage.library.search import Filters, Query
+
+import footage
+from footage.files import file_digest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
