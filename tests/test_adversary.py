@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from footage.config import ClipConfig, Config, CriticConfig, GanConfig
 from footage.config.presets import preset, tiny
 from footage.config.tasks import judged_clip, source_clip
-from footage.models.adversarial.critics import Panel
+from footage.models.adversarial.critics import Critics
 from footage.models.adversarial.penalties import critic_gradient
 from footage.models.base import Batch
-from footage.models.layers import Verdict
+from footage.models.layers import CriticOutput
 
 CLIP = ClipConfig(frames=8, height=16, width=16)
 EXACT = GanConfig(r1=1.0, r2=1.0, gradient_penalty=10.0, penalty_every=1)
@@ -32,9 +32,9 @@ class Weighing(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(weights)
 
-    def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> Verdict:
+    def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
         weights = self.weights.repeat(x.shape[1] // len(self.weights)).view(-1, *[1] * (x.ndim - 2))
-        return Verdict((weights * x.square()).flatten(1).sum(1), None)
+        return CriticOutput((weights * x.square()).flatten(1).sum(1), None)
 
 
 def translating(view: str, gan: GanConfig, source: str = "edges") -> Config:
@@ -49,13 +49,13 @@ def noise(channels: int, seed: int) -> Tensor:
 def penalties_of(config: Config, weights: Tensor) -> dict[str, Tensor]:
     """Return what a critic with these weights pays, by the penalty's name."""
     clip = judged_clip(config.clip, config.net, config.task)
-    (adversary,) = Panel(config, 0, clip, 4).adversaries.values()
+    (critic_loss,) = Critics(config, 0, clip, 4).losses.values()
     shown = noise(clip.channels, 0), noise(clip.channels, 1)
     batch = Batch(shown[0], None, torch.Generator().manual_seed(2), 4)
     net = Weighing(weights)
-    _, log = adversary.learn(net, adversary.scene(batch, *shown), batch, 1.0)
+    _, log = critic_loss.critic_loss(net, critic_loss.views(batch, *shown), batch, 1.0)
     names = ("r1", "r2", "gradient_penalty", "temporal")
-    return {name: log[key] for name in names if (key := f"{adversary.name}_{name}") in log}
+    return {name: log[key] for name in names if (key := f"{critic_loss.name}_{name}") in log}
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -88,10 +88,10 @@ def test_steps_of_the_source_are_not_penalised() -> None:
 def test_a_gans_critics_pay_for_all_that_they_see(view: str) -> None:
     config = dataclasses.replace(tiny(preset("conv3d-32")), clip=CLIP, gan=EXACT, critics=(VIEWS[view],))
     weights = torch.tensor([0.01, -0.02, 0.03])
-    (adversary,) = Panel(config, 0, CLIP, 4).adversaries.values()
+    (critic_loss,) = Critics(config, 0, CLIP, 4).losses.values()
     real, fake = noise(3, 0), noise(3, 1)
     batch = Batch(real, None, torch.Generator().manual_seed(2), 4)
-    seen = adversary.scene(batch, real, fake).real.inputs.requires_grad_(True)
+    seen = critic_loss.views(batch, real, fake).real.inputs.requires_grad_(True)
     whole = critic_gradient(Weighing(weights)(seen).logits, seen)
     expected = whole.flatten(1).square().sum(1).mean()
     torch.testing.assert_close(penalties_of(config, weights)["r1"], expected.detach())

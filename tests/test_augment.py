@@ -9,7 +9,7 @@ from torch import Tensor
 
 from footage.config import AugmentConfig
 from footage.errors import ConfigError
-from footage.models.adversarial.augment import Changes, apply, draw, probability
+from footage.models.adversarial.augment import Augmentation, apply, draw, probability
 
 KINDS = {"stretch": "stretch", "mirror": "flip", "shift": "translation", "colour": "colour", "cutout": "cutout"}
 OFF = AugmentConfig(translation=False, colour=False, cutout=False, flip=False, stretch=False)
@@ -24,7 +24,7 @@ def clips(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, dtype=torch.double, generator=rng(seed)) * 2 - 1
 
 
-def only(kind: str, count: int, chance: float = 1.0, seed: int = 0) -> Changes:
+def only(kind: str, count: int, chance: float = 1.0, seed: int = 0) -> Augmentation:
     return draw(dataclasses.replace(OFF, **{KINDS[kind]: True}), chance, count, rng(seed))
 
 
@@ -126,7 +126,7 @@ def test_kinds_are_chosen_independently_with_the_probability() -> None:
 
 def test_nothing_to_do_returns_the_very_clips() -> None:
     x = clips(3, 3, 2, 8, 8)
-    assert draw(ALL, 0.0, 3, rng()) == Changes()
+    assert draw(ALL, 0.0, 3, rng()) == Augmentation()
     assert apply(draw(ALL, 0.0, 3, rng()), x) is x
     assert apply(draw(OFF, 1.0, 3, rng()), x) is x
 
@@ -186,14 +186,14 @@ def test_gradients_are_those_of_the_affine_map(kind: str) -> None:
     x = clips(2, 3, 3, 4, 4).requires_grad_()
     changes = only(kind, 2, seed=3)
     if kind == "shift":
-        changes = Changes(shift=torch.tensor([[0.25, -0.25], [-0.25, 0.5]]))
+        changes = Augmentation(shift=torch.tensor([[0.25, -0.25], [-0.25, 0.5]]))
     assert torch.autograd.gradcheck(lambda a: apply(changes, a), x)
     assert torch.autograd.gradgradcheck(lambda a: apply(changes, a).pow(3), x, atol=1e-4, fast_mode=True)
 
 
 def test_hidden_pixels_get_no_gradient() -> None:
     x = clips(1, 1, 2, 8, 8).requires_grad_()
-    changed = apply(Changes(cutout=torch.tensor([[0.5, 0.5, 0.5]])), x)
+    changed = apply(Augmentation(cutout=torch.tensor([[0.5, 0.5, 0.5]])), x)
     (slope,) = torch.autograd.grad(changed.sum(), x)
     hole = torch.zeros(8, 8, dtype=torch.bool)
     hole[2:6, 2:6] = True

@@ -72,7 +72,7 @@ def test_steps_are_made_at_the_rate_of_the_schedule() -> None:
         step(method, seen)
         (group,) = method.optimizers["generator"].param_groups
         assert group["lr"] == 1e-3 * rate(seen, 8, 100)
-        for name in method.panels[""].nets:
+        for name in method.critics[""].nets:
             (group,) = method.optimizers[name].param_groups
             assert group["lr"] == CONFIG.gan.critic_lr * rate(seen, 8, 100), "a rate of their own, the same fall"
 
@@ -91,8 +91,8 @@ def test_gradients_are_not_longer_than_the_limit(limit: float) -> None:
 
 def test_critics_begin_when_they_are_to() -> None:
     method = built(configured(critics_after=4))
-    critics = list(method.panels[""].nets)
-    names = method.panels[""].names
+    critics = list(method.critics[""].nets)
+    names = method.critics[""].names
     before = {name: weights(method, name) for name in critics}
     mine = weights(method, "generator")
     for seen in (0, 2):

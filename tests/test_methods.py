@@ -20,8 +20,8 @@ from footage.config import (
 from footage.config.presets import PRESETS, preset, tiny
 from footage.config.tasks import guides, takes_labels
 from footage.errors import ConfigError
-from footage.models.adversarial.critic_loss import Scene
-from footage.models.adversarial.critics import Panel
+from footage.models.adversarial.critic_loss import CriticInputs
+from footage.models.adversarial.critics import Critics
 from footage.models.adversarial.gan import Gan
 from footage.models.adversarial.losses import LOSSES
 from footage.models.base import Batch, Method, PlainEngine, VideoRequest
@@ -45,10 +45,10 @@ def batch(config: Config, labels: int, seed: int, size: int = 2, heldout: bool =
     return Batch(clips, named, rng, size, heldout=(clips.flip(0), named) if heldout else None)
 
 
-def panels_of(method: Method) -> list[Panel]:
-    """The panels of critics that are shown whole clips."""
-    panels = {"": method.panel} if isinstance(method, Gan) else method.panels
-    return [panel for name, panel in panels.items() if name != "latent"]
+def critics_of(method: Method) -> list[Critics]:
+    """The groups of critics that are shown whole clips."""
+    groups = {"": method.critics} if isinstance(method, Gan) else method.critics
+    return [critics for name, critics in groups.items() if name != "latent"]
 
 
 SMALL = Config(
@@ -148,7 +148,7 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
         log = method.step(batch(config, labels, number, heldout=True), number * 2, PlainEngine())
         assert ("generator_loss" if config.method == "gan" else "loss") in log
         assert sum(key.endswith("_heldout_gap") for key in log) == sum(
-            len(panel.adversaries) for panel in panels_of(method)
+            len(critics.losses) for critics in critics_of(method)
         )
         assert all(torch.isfinite(value) for value in log.values())
     changed = [key for key, value in method.nets.named_parameters() if not torch.equal(value, before[key])]
@@ -189,32 +189,32 @@ def test_each_critic_has_its_own_rate_and_weight() -> None:
     losses = []
     for name in ("critic_clip1", "critic_clip2"):
         method.nets[name].load_state_dict(method.nets["critic_clip1"].state_dict())
-        scene = method.panel.adversaries[name].scene(step, step.clips, step.clips)
-        losses.append(float(method.panel.adversaries[name].teach(method.nets[name], scene).detach()))
+        views = method.critics.losses[name].views(step, step.clips, step.clips)
+        losses.append(float(method.critics.losses[name].generator_loss(method.nets[name], views).detach()))
     assert losses[1] == pytest.approx(3 * losses[0])
 
 
 def test_penalties_come_at_every_nth_step_n_times_as_strong(monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(SMALL, gan=GanConfig(r1=1.0, penalty_every=2))
     method = make(config, 0)
-    adversary = method.panel.adversaries["critic_clip"]
+    critic_loss = method.critics.losses["critic_clip"]
     strengths: list[float] = []
-    original = adversary.learn
+    original = critic_loss.critic_loss
 
     def noted(
-        net: nn.Module, scene: Scene, step: Batch, strength: float
+        net: nn.Module, views: CriticInputs, step: Batch, strength: float
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         strengths.append(strength)
-        return original(net, scene, step, strength)
+        return original(net, views, step, strength)
 
-    monkeypatch.setattr(adversary, "learn", noted)
+    monkeypatch.setattr(critic_loss, "critic_loss", noted)
     logs = [method.step(batch(config, 0, number), number * 2, PlainEngine()) for number in range(4)]
     assert ["clip_r1" in log for log in logs] == [True, False, True, False]
     assert strengths == [2, 0, 2, 0]
     step = batch(config, 0, 9)
-    scene = adversary.scene(step, step.clips, step.clips)
-    with_penalty, log = adversary.learn(method.nets["critic_clip"], scene, step, 2.0)
-    without, _ = adversary.learn(method.nets["critic_clip"], scene, step, 0.0)
+    views = critic_loss.views(step, step.clips, step.clips)
+    with_penalty, log = critic_loss.critic_loss(method.nets["critic_clip"], views, step, 2.0)
+    without, _ = critic_loss.critic_loss(method.nets["critic_clip"], views, step, 0.0)
     torch.testing.assert_close(with_penalty - without, 2 * 0.5 * log["clip_r1"])
 
 
@@ -222,8 +222,8 @@ def test_generator_step_leaves_no_gradient_in_the_critics() -> None:
     method = make(SMALL, 0)
     step = batch(SMALL, 0, 0)
     made = method.nets["generator"]({"z": torch.randn(2, 8)}, None)
-    scene = method.panel.adversaries["critic_clip"].scene(step, step.clips, made.clips)
-    method._generator_step(step, {"critic_clip": scene}, made, None, PlainEngine())
+    views = method.critics.losses["critic_clip"].views(step, step.clips, made.clips)
+    method._generator_step(step, {"critic_clip": views}, made, None, PlainEngine())
     critic = method.nets["critic_clip"]
     assert all(p.grad is None for p in critic.parameters())
     assert all(p.requires_grad for p in critic.parameters())
@@ -270,13 +270,11 @@ def test_held_out_gap_tells_a_critic_that_knows_the_clips_by_heart() -> None:
     for heldout in (known, unseen):
         for number in range(150):  # fakes from noise of the same kind: only by heart can real ones be told apart
             step = Batch(known, None, torch.Generator().manual_seed(number), 4, heldout=(heldout, None))
-            scene = method.panel.adversaries["critic_clip"].scene(step, known, torch.rand_like(known) * 2 - 1)
-            loss, _ = method.panel.adversaries["critic_clip"].learn(method.nets["critic_clip"], scene, step, False)
+            views = method.critics.losses["critic_clip"].views(step, known, torch.rand_like(known) * 2 - 1)
+            loss, _ = method.critics.losses["critic_clip"].critic_loss(method.nets["critic_clip"], views, step, False)
             method._update("critic_clip", loss, PlainEngine())
         (gap,) = (
-            method.panel.adversaries["critic_clip"]
-            .heldout_gap(method.nets["critic_clip"], scene, step, heldout)
-            .values()
+            method.critics.losses["critic_clip"].heldout_gap(method.nets["critic_clip"], views, step, heldout).values()
         )
         gaps.append(float(gap))
     assert abs(gaps[0]) < 1e-3 and gaps[1] > 1
@@ -325,15 +323,15 @@ def test_every_generator_is_the_same_for_a_label_and_its_one_hot_mixture() -> No
 def test_relativistic_generator_compares_with_the_critic_as_it_is_now() -> None:
     config = dataclasses.replace(SMALL, gan=GanConfig(loss="relativistic", r1=0.0))
     method = make(config, 0)
-    adversary, net = method.panel.adversaries["critic_clip"], method.nets["critic_clip"]
+    critic_loss, net = method.critics.losses["critic_clip"], method.nets["critic_clip"]
     step = batch(config, 0, 0)
-    scene = adversary.scene(step, step.clips, step.clips.flip(0))
-    adversary.learn(net, scene, step, False)
+    views = critic_loss.views(step, step.clips, step.clips.flip(0))
+    critic_loss.critic_loss(net, views, step, False)
     with torch.no_grad():
         net.out.bias += 7.0  # common to both: what is compared does not change
         net.out.weight *= 2.0
         real, fake = (net(x).logits for x in (step.clips, step.clips.flip(0)))
-    torch.testing.assert_close(adversary.teach(net, scene), torch.nn.functional.softplus(real - fake).mean())
+    torch.testing.assert_close(critic_loss.generator_loss(net, views), torch.nn.functional.softplus(real - fake).mean())
 
 
 def test_calibration_gives_the_levels_of_the_data() -> None:

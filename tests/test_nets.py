@@ -6,12 +6,12 @@ import torch
 from footage.config import ClipConfig, Conv3dConfig, CriticConfig, MlpConfig, RecurrentConfig, StreamConfig
 from footage.config.tasks import unlimited
 from footage.errors import ConfigError
-from footage.models.adversarial.discriminators import look, make_critic, pick
+from footage.models.adversarial.discriminators import critic_view, make_critic, pick_frames
 from footage.models.generators.conv3d.network import Conv3dGenerator
 from footage.models.generators.mlp.network import MlpGenerator
 from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.generators.stream.network import StreamGenerator, smooth, start_enlarging
-from footage.models.layers import plan
+from footage.models.layers import upsampling_plan
 
 CRITICS = {
     "clip": CriticConfig(),
@@ -51,21 +51,21 @@ def test_generators_and_critics_fit_any_clip(shape: tuple[int, int, int, int], l
     noise = {name: torch.randn(2, *size) for name, size in stream.noise(frames).items()}
     assert stream(noise, label).clips.shape == clips.shape
     for name, critic in CRITICS.items():
-        seen = look(critic, clips, pick(critic, clip, 2, torch.Generator()))
+        seen = critic_view(critic, clips, pick_frames(critic, clip, 2, torch.Generator()))
         named = None if label is None else label.repeat_interleave(seen.each)
         verdict = make_critic(critic, clip, 4, labels)(seen.inputs, named, seen.gaps)
         assert len(verdict.logits) == 2 * seen.each and verdict.logits.ndim == 1 + critic.patch, name
 
 
 def test_vgan_has_the_volumes_of_the_paper() -> None:
-    shape = plan(ClipConfig(32, 64, 64, 3))
+    shape = upsampling_plan(ClipConfig(32, 64, 64, 3))
     assert shape.base == (2, 4, 4)
     assert [stage.stride for stage in shape.stages] == [(2, 2, 2)] * 4
 
 
 def test_sizes_that_do_not_halve_are_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"clip.height is 50.*give 48 or 56"):
-        plan(ClipConfig(16, 50, 64, 3))
+        upsampling_plan(ClipConfig(16, 50, 64, 3))
 
 
 def test_clips_of_a_batch_are_independent() -> None:
@@ -101,17 +101,17 @@ def test_critics_see_what_they_are_said_to() -> None:
     clips = torch.arange(8.0).view(1, 1, 8, 1, 1).expand(3, 1, 8, 16, 16)  # every pixel is the frame's number
     rng = torch.Generator().manual_seed(0)
     frames = CriticConfig(sees="frames", frames=3)
-    picks = pick(frames, clip, 3, rng)
+    picks = pick_frames(frames, clip, 3, rng)
     assert picks is not None and (picks.diff(dim=1) > 0).all() and len({tuple(row) for row in picks.tolist()}) > 1
-    seen = look(frames, clips, picks)
+    seen = critic_view(frames, clips, picks)
     assert seen.inputs.shape == (9, 1, 16, 16) and seen.each == 3
     torch.testing.assert_close(seen.inputs[:, 0, 0, 0], picks.flatten().float())
     sparse = CriticConfig(sees="sparse", frames=3)
-    seen = look(sparse, clips, picks)
+    seen = critic_view(sparse, clips, picks)
     assert seen.inputs.shape == (3, 3, 16, 16) and seen.gaps is not None
     torch.testing.assert_close(seen.inputs[:, :, 0, 0], picks.float())
     torch.testing.assert_close(seen.gaps, picks.diff(dim=1).float() / 8)
-    seen = look(CriticConfig(sees="difference", shrink=2), clips, None)
+    seen = critic_view(CriticConfig(sees="difference", shrink=2), clips, None)
     assert seen.inputs.shape == (3, 1, 7, 8, 8) and (seen.inputs == 1).all()
 
 

@@ -10,10 +10,10 @@ import torch
 
 from footage.models.generators.stream.noise import (
     BLOCK,
-    Bridge,
     Floats,
     NoiseBank,
-    Path,
+    NoiseBridge,
+    NoisePath,
     covariance,
     spread,
     transition,
@@ -40,7 +40,7 @@ def joint(rate: float, times: Floats) -> Floats:
 @pytest.mark.parametrize("start", [0.0, BLOCK - 2.0, 1e6 - 2, 12345.25])
 def test_states_have_the_covariance_of_the_process(start: float) -> None:
     times = start + np.array([0.0, 0.25, 1.0, 3.5, 7.0, 64.0, 70.0])
-    states = Path(RATES, 3, parts=MANY).states(times)  # N K parts 2
+    states = NoisePath(RATES, 3, parts=MANY).states(times)  # N K parts 2
     for number, rate in enumerate(RATES):
         flat = states[:, number].swapaxes(1, 2).reshape(2 * len(times), MANY)
         assert np.abs(flat @ flat.T / MANY - joint(rate, times)).max() < 0.11
@@ -51,7 +51,7 @@ def test_differences_of_slow_processes_are_right_too() -> None:
     """A covariance near 1 says little of a slow process: the variance of its steps is compared by its ratio."""
     for gap in (1 / 16, 1.0, 5.0):
         times = 640.0 + np.array([0.0, gap])
-        states = Path(RATES, 1, parts=MANY).states(times)
+        states = NoisePath(RATES, 1, parts=MANY).states(times)
         for number, rate in enumerate(RATES):
             ahead = np.einsum("ij,pj->pi", transition(np.array([rate]), gap)[0], states[0, number])
             new = states[1, number] - ahead
@@ -68,13 +68,13 @@ def test_huge_gaps_are_forgotten() -> None:
     rates = np.array([1.7])
     np.testing.assert_array_equal(spread(rates, 2.0**60)[0], np.eye(2))
     ends = np.ones((1, 2, 2))
-    bridge = Bridge(Path((1.7,), 3), ends, ends, 2.0**33)
+    bridge = NoiseBridge(NoisePath((1.7,), 3), ends, ends, 2.0**33)
     assert np.isfinite(bridge.states(np.array([0.0, 2.0**32, 2.0**33]))).all()
 
 
 def test_between_sixteenths_of_a_frame_the_path_is_smooth_and_near_the_process() -> None:
     times = 100 + np.arange(0, 1, 1 / 64)
-    values = Path(RATES, 5, parts=MANY).states(times)[..., 0]
+    values = NoisePath(RATES, 5, parts=MANY).states(times)[..., 0]
     gram = np.einsum("nkp,mkp->knm", values, values) / MANY
     assert np.abs(gram - covariance(np.array(RATES), times[:, None] - times)).max() < 0.11
     assert np.abs(np.diff(values, n=2, axis=0)).max() < 0.1, "no kinks at the sixteenths"
@@ -82,19 +82,19 @@ def test_between_sixteenths_of_a_frame_the_path_is_smooth_and_near_the_process()
 
 def test_a_path_is_a_function_of_seed_kind_and_time() -> None:
     times = np.concatenate([np.arange(0, 300.0), np.arange(500, 503, 1 / 3), [1e6 + 0.125, 2.0**40 + 5]])
-    path = Path(RATES, 7)
+    path = NoisePath(RATES, 7)
     whole = path.states(times)
     for number in np.random.default_rng(0).permutation(len(times))[:60]:
-        np.testing.assert_array_equal(Path(RATES, 7).states(times[number : number + 1])[0], whole[number])
+        np.testing.assert_array_equal(NoisePath(RATES, 7).states(times[number : number + 1])[0], whole[number])
         np.testing.assert_array_equal(path.states(times[number : number + 1])[0], whole[number])
-    for other in (Path(RATES, 8), Path(RATES, 7, kind=1)):
+    for other in (NoisePath(RATES, 8), NoisePath(RATES, 7, kind=1)):
         assert np.abs(other.states(times) - whole).max() > 0.5
-    begun = Path(RATES, 7, begin=np.full((3, 2), 1.5)).states(np.array([0.0, 0.25]))
+    begun = NoisePath(RATES, 7, begin=np.full((3, 2), 1.5)).states(np.array([0.0, 0.25]))
     assert (begun[0, ..., 0] == 1.5).all() and np.abs(begun[1, 2, :, 0] - 1.5).max() < 0.05
 
 
 def test_a_path_holds_one_block() -> None:
-    path = Path(RATES, 0)
+    path = NoisePath(RATES, 0)
     for start in range(0, 64 * 50, 16):
         path.states(np.arange(start, start + 16.0))
     held = [value for value in vars(path).values() if isinstance(value, np.ndarray)]
@@ -107,8 +107,8 @@ def test_a_bridge_is_distributed_as_the_process_given_its_ends(frames: float, mi
     ends = np.array([0.7, -0.4, -1.1, 0.3])  # start and end states
     drawn = np.concatenate(
         [
-            Bridge(
-                Path(RATES, seed, parts=MANY),
+            NoiseBridge(
+                NoisePath(RATES, seed, parts=MANY),
                 np.broadcast_to(ends[:2], (3, MANY, 2)),
                 np.broadcast_to(ends[2:], (3, MANY, 2)),
                 frames,
@@ -129,8 +129,8 @@ def test_a_bridge_is_distributed_as_the_process_given_its_ends(frames: float, mi
 
 @pytest.mark.parametrize("frames", [1.0, 25.0, 1000.0])
 def test_a_bridge_has_its_ends(frames: float) -> None:
-    first, last = (Path((*RATES, 1e-4), seed).states(np.zeros(1))[0] for seed in (1, 2))
-    states = Bridge(Path((*RATES, 1e-4), 3), first, last, frames).states(np.array([0.0, frames]))
+    first, last = (NoisePath((*RATES, 1e-4), seed).states(np.zeros(1))[0] for seed in (1, 2))
+    states = NoiseBridge(NoisePath((*RATES, 1e-4), 3), first, last, frames).states(np.array([0.0, frames]))
     np.testing.assert_allclose(states, [first, last], atol=1e-9)
 
 

@@ -231,7 +231,7 @@ def test_fewer_true_frames_are_shown_as_training_goes_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(net, "forward", spied)
     wide = clips.repeat(40, 1, 1, 1, 1)
     for seen in (0, 500, 1_000, 2_000):
-        method.lesson(Batch(wide, None, torch.Generator().manual_seed(0), len(wide)), seen, True)
+        method.forward_step(Batch(wide, None, torch.Generator().manual_seed(0), len(wide)), seen, True)
     assert shares[0] == 1 and shares[1] == pytest.approx(0.5, abs=0.1) and shares[2:] == [None, None]
 
 
@@ -281,14 +281,14 @@ def test_critics_judge_the_whole_clip_and_teach_beside_the_examples(kind: str) -
     method, clips = built(config), clips_of(config, 2)
     net = network(method)
     step = Batch(clips, None, torch.Generator().manual_seed(0), 2)
-    lesson = method.lesson(step, 0, True)
-    ((real, fake),) = lesson.judged.values()
+    output = method.forward_step(step, 0, True)
+    ((real, fake),) = output.judged.values()
     assert torch.equal(real, clips) and torch.equal(fake[:, :, :PAST], clips[:, :, :PAST])
     assert not torch.equal(fake[:, :, PAST:], clips[:, :, PAST:])
-    scenes, log = method.panels[""].learn(dict(method.nets), method.optimizers, step, (real, fake), 0, PlainEngine())
-    assert set(scenes) == {"critic_clip", "critic_sparse"} and {"clip_real", "sparse_fake"} <= set(log)
-    sources = {"examples": lesson.loss} | {
-        name: method.panels[""].teach(method.nets, {name: scene}) for name, scene in scenes.items()
+    views, log = method.critics[""].update(dict(method.nets), method.optimizers, step, (real, fake), 0, PlainEngine())
+    assert set(views) == {"critic_clip", "critic_sparse"} and {"clip_real", "sparse_fake"} <= set(log)
+    sources = {"examples": output.loss} | {
+        name: method.critics[""].generator_loss(method.nets, {name: view}) for name, view in views.items()
     }
     for name, loss in sources.items():
         gradients = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True, allow_unused=True)
@@ -404,7 +404,7 @@ def test_the_past_is_rehearsed_for_a_while_and_changes_nothing_of_the_future() -
     torch.testing.assert_close(with_past.future, without.future)
     assert without.rehearsed is None and with_past.rehearsed is not None
     early, late = (
-        method.lesson(Batch(clips, None, torch.Generator(), len(clips)), seen, False) for seen in (0, 20_000)
+        method.forward_step(Batch(clips, None, torch.Generator(), len(clips)), seen, False) for seen in (0, 20_000)
     )
     torch.testing.assert_close(early.log["frame_mse"], late.log["frame_mse"])
     past = method.difference(with_past.rehearsed, clips[:, :, 1:PAST])

@@ -11,7 +11,7 @@ from footage.config import ClipConfig, Config, LearnConfig, SpritesConfig, TaskC
 from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
 from footage.models.predictors.predict import Predict
-from footage.models.predictors.sprites.network import Found, Sprites, cut_out, masses
+from footage.models.predictors.sprites.network import SpriteDecomposition, Sprites, cut_out, masses
 
 PAST, FUTURE, SIZE = 6, 4, 24
 
@@ -92,7 +92,7 @@ def test_the_heavier_sprite_is_in_front_and_the_background_shows_elsewhere() -> 
         looks[:, sprite, 1] = weight
         looks[:, sprite, 2:] = weight * torch.tensor(colour).view(3, 1, 1)
     places = torch.tensor([[[[7.5, 7.5], [11.5, 7.5]]]])  # B T K 2: four rows in common
-    found = Found(places, looks, background)
+    found = SpriteDecomposition(places, looks, background)
     frame = (net._draw(found, places, torch.full_like(places, 0.01))[0, :, 0] + 1) / 2
     assert frame[:, 4:12, 4:12].movedim(0, 2).sub(torch.tensor([1.0, 0.0, 0.0])).abs().max() < 0.01
     assert frame[:, 12:16, 4:12].movedim(0, 2).sub(torch.tensor([0.0, 0.0, 1.0])).abs().max() < 0.01

@@ -61,7 +61,7 @@ def test_what_it_is(sampler: StreamSampler) -> None:
 
 def test_one_pass_over_a_window_of_the_bank_gives_the_same_frames(sampler: StreamSampler) -> None:
     """The numbers are those of `NoiseBank.turned`, and streaming is what `frames` makes of them at once."""
-    path = noise_path.Path(sampler.generator.bank.rates, 5)
+    path = noise_path.NoisePath(sampler.generator.bank.rates, 5)
     when = np.arange(30.0)
     rest = torch.from_numpy(path.states(when)[None, ..., 0])
     motion = sampler.generator.bank.turned(rest, torch.from_numpy(when)).detach().float()
@@ -98,13 +98,13 @@ def test_seeking_is_streaming_there(sampler: StreamSampler, rate: float, drift: 
 
 def test_seeking_far_needs_nothing_in_between(sampler: StreamSampler, monkeypatch: pytest.MonkeyPatch) -> None:
     draws: list[int] = []
-    plain = noise_path.Path._normal
+    plain = noise_path.NoisePath._normal
 
-    def counted(path: noise_path.Path, index: int, level: int, count: int) -> noise_path.Floats:
+    def counted(path: noise_path.NoisePath, index: int, level: int, count: int) -> noise_path.Floats:
         draws.append(count)
         return plain(path, index, level, count)
 
-    monkeypatch.setattr(noise_path.Path, "_normal", counted)
+    monkeypatch.setattr(noise_path.NoisePath, "_normal", counted)
     far = taken(sampler, VideoRequest(0, time=TimeMapping(start=1e9)), 16)
     assert sum(draws) < 400
     assert float((far - taken(sampler, VideoRequest(0), 16)).abs().max()) > 0.01
@@ -141,8 +141,10 @@ def kink(sampler: StreamSampler, request: VideoRequest, frame: int) -> float:
 
 
 def test_kinks_are_seen(sampler: StreamSampler, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Halved(noise_path.Bridge):
-        def __init__(self, path: noise_path.Path, start: Floats, end: Floats, frames: float, begin: float = 0) -> None:
+    class Halved(noise_path.NoiseBridge):
+        def __init__(
+            self, path: noise_path.NoisePath, start: Floats, end: Floats, frames: float, begin: float = 0
+        ) -> None:
             super().__init__(path, start, end * [1, 0.5], frames, begin)
 
     monkeypatch.setattr(streaming, "Bridge", Halved)

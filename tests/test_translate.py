@@ -237,10 +237,12 @@ def test_critics_see_the_source(source: str) -> None:
     assert seen.shape == (2, count, 8, 16, 16)
     shuffled = torch.cat([seen[:, :3], seen[:, 3:].flip(0)], dim=1)
     picks = torch.tensor([[0, 3, 7]] * 2)
-    for name, adversary in method.panels[""].adversaries.items():
-        from footage.models.adversarial.discriminators import look
+    for name, critic_loss in method.critics[""].losses.items():
+        from footage.models.adversarial.discriminators import critic_view
 
-        one, two = (look(adversary.critic, x, picks if adversary.critic.timeless else None) for x in (seen, shuffled))
+        one, two = (
+            critic_view(critic_loss.critic, x, picks if critic_loss.critic.timeless else None) for x in (seen, shuffled)
+        )
         critic = method.nets[name]
         assert not torch.allclose(critic(one.inputs, None, one.gaps).logits, critic(two.inputs, None, two.gaps).logits)
 

@@ -10,7 +10,7 @@ from footage.config import CriticConfig, DegradeConfig, UpscaleConfig, UpscalerC
 from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
 from footage.models.base import Batch, Converts, Enlarges, PlainEngine
-from footage.models.upscalers.degrade import CLEAN, Damage, degrade, draw, shrunk
+from footage.models.upscalers.degrade import CLEAN, Degradation, degrade, draw, shrunk
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
 from footage.models.upscalers.upscale import Upscale, UpscaleSampler, tiled
 from tests.models import tiny_config
@@ -120,15 +120,15 @@ def test_clean_input_is_the_bicubic_kernel_on_256_levels() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        Damage(kernel="area"),
-        Damage(kernel="bilinear"),
-        Damage(blur=1.0),
-        Damage(habit="chroma"),
-        Damage(habit="jpeg", quality=1.0),
-        Damage(habit="h264", quality=1.0),
+        Degradation(kernel="area"),
+        Degradation(kernel="bilinear"),
+        Degradation(blur=1.0),
+        Degradation(habit="chroma"),
+        Degradation(habit="jpeg", quality=1.0),
+        Degradation(habit="h264", quality=1.0),
     ],
 )
-def test_each_damage_does_something_and_keeps_the_clip(damage: Damage) -> None:
+def test_each_damage_does_something_and_keeps_the_clip(damage: Degradation) -> None:
     ramp = torch.linspace(-0.8, 0.8, 64).expand(1, 3, 6, 64, 64) + 0.2 * noise(1, 3, 1, 64, 64)
     clean, spoilt = (degrade(ramp, 4, DegradeConfig(), [kind], None) for kind in (CLEAN, damage))
     assert spoilt.shape == clean.shape == (1, 3, 6, 16, 16)
@@ -141,7 +141,9 @@ def test_worse_codecs_lose_more() -> None:
     clean = degrade(clips, 2, DegradeConfig(), [CLEAN], None)
     for habit in ("h264", "jpeg"):
         lost = [
-            float((degrade(clips, 2, DegradeConfig(), [Damage(habit=habit, quality=q)], None) - clean).abs().mean())
+            float(
+                (degrade(clips, 2, DegradeConfig(), [Degradation(habit=habit, quality=q)], None) - clean).abs().mean()
+            )
             for q in (0.0, 0.5, 1.0)
         ]
         assert lost[0] < lost[1] < lost[2], habit
@@ -150,7 +152,9 @@ def test_worse_codecs_lose_more() -> None:
 def test_halved_chroma_keeps_the_luma_and_loses_colour() -> None:
     clips = noise(1, 3, 1, 32, 32)
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1, 1)
-    clean, spoilt = (degrade(clips * 0.5, 2, DegradeConfig(), [kind], None) for kind in (CLEAN, Damage(habit="chroma")))
+    clean, spoilt = (
+        degrade(clips * 0.5, 2, DegradeConfig(), [kind], None) for kind in (CLEAN, Degradation(habit="chroma"))
+    )
     assert ((clean - spoilt) * weights).sum(dim=1).abs().max() < 0.02
     assert (clean - spoilt).abs().mean() > 0.05
 
@@ -167,8 +171,8 @@ def test_damage_follows_from_the_batch_whatever_the_processes() -> None:
 def test_odd_pictures_go_through_codecs() -> None:
     clips = noise(1, 3, 3, 36, 44)  # 9×11 when shrunk
     for habit in ("h264", "jpeg", "chroma"):
-        assert degrade(clips, 4, DegradeConfig(), [Damage(habit=habit)], None).shape == (1, 3, 3, 9, 11)
-    assert degrade(clips[:, :1], 4, DegradeConfig(), [Damage(habit="h264")], None).shape == (1, 1, 3, 9, 11)
+        assert degrade(clips, 4, DegradeConfig(), [Degradation(habit=habit)], None).shape == (1, 3, 3, 9, 11)
+    assert degrade(clips[:, :1], 4, DegradeConfig(), [Degradation(habit="h264")], None).shape == (1, 1, 3, 9, 11)
 
 
 # Training.
@@ -217,7 +221,7 @@ def test_critics_see_what_shrinking_loses() -> None:
 
 def test_critics_of_patches_see_the_same_part_of_real_and_made() -> None:
     made, clips = method("upscale-x4-gan"), batch(0)
-    real, fake = made.lesson(clips, 0, judged=True).judged[""]
+    real, fake = made.forward_step(clips, 0, judged=True).judged[""]
     assert real.shape == fake.shape == (2, 6, 3, 28, 28)
     parts = made.shown(clips.clips[:, :, 4:-1]).unfold(3, 28, 1).unfold(4, 28, 1)  # B C T y x 28 28
     here = (parts == real[:, :, :, None, None]).all(dim=6).all(dim=5).all(dim=2).all(dim=1).all(dim=0)
@@ -239,7 +243,7 @@ def test_critics_of_the_whole_see_it() -> None:
     config = override(tiny(preset("upscale-x4-gan")), {"clip.height": 32, "clip.width": 32})
     made = Upscale(dataclasses.replace(config, critics=(CriticConfig(width=4),)), 0)
     made.build_optimizers()
-    assert made.lesson(batch(0), 0, judged=True).judged[""][0].shape[3:] == (32, 32)
+    assert made.forward_step(batch(0), 0, judged=True).judged[""][0].shape[3:] == (32, 32)
     assert made.step(batch(0), 0, PlainEngine())
 
 

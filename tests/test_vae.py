@@ -119,10 +119,10 @@ def test_loss_is_the_bound_of_a_clip_over_its_values() -> None:
     method = make(config)
     clips = noise_clips(2)
     for seen, ramp in ((0, 0.0), (50, 0.5), (1000, 1.0)):
-        lesson = method.lesson(Batch(clips, None, torch.Generator().manual_seed(0), 2), seen, True)
-        expected = (lesson.log["nll"] + 3.0 * ramp * lesson.log["kl"]) / clips[0].numel()
-        torch.testing.assert_close(lesson.loss.detach(), expected)
-    assert not lesson.judged
+        output = method.forward_step(Batch(clips, None, torch.Generator().manual_seed(0), 2), seen, True)
+        expected = (output.log["nll"] + 3.0 * ramp * output.log["kl"]) / clips[0].numel()
+        torch.testing.assert_close(output.loss.detach(), expected)
+    assert not output.judged
 
 
 def test_latent_volume_and_its_limits() -> None:
@@ -291,9 +291,9 @@ def test_critics_of_latents_are_not_told_the_levels_of_pixels() -> None:
 
 def test_both_panels_of_the_vae_gan_learn_and_teach() -> None:
     method = make(WITH_GAN)
-    assert set(method.panels) == {"posterior", "prior"}
+    assert set(method.critics) == {"posterior", "prior"}
     assert [n for n in method.nets if n != "generator"] == [
-        f"critic_{panel}_{critic}" for panel in ("posterior", "prior") for critic in ("clip", "sparse")
+        f"critic_{critics}_{critic}" for critics in ("posterior", "prior") for critic in ("clip", "sparse")
     ]
     before = {name: state(net) for name, net in method.nets.items()}
     step = Batch(noise_clips(2), None, torch.Generator().manual_seed(0), 2, heldout=(noise_clips(2, seed=1), None))

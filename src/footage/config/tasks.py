@@ -48,7 +48,7 @@ _NEVER_WEANED = {
 
 
 @dataclass(frozen=True)
-class Use:
+class MethodUse:
     """What a model is good for."""
 
     what: str
@@ -62,23 +62,23 @@ class Use:
 
 
 USES = {
-    "gan": Use("A video generator", "makes clips from seeds", ("generate",), "FOLDER --to CLIPS --count 16"),
-    "vae": Use(
+    "gan": MethodUse("A video generator", "makes clips from seeds", ("generate",), "FOLDER --to CLIPS --count 16"),
+    "vae": MethodUse(
         "A video autoencoder",
         "packs clips into few numbers, and unpacks them",
         ("reconstruct", "interpolate", "embed", "generate"),
         "FOLDER CLIP.mp4",
     ),
-    "predict": Use(
+    "predict": MethodUse(
         "A predictor, which continues clips", "continues a clip", ("predict",), "FOLDER CLIP.mp4 --frames 50"
     ),
-    "translate": Use(
+    "translate": MethodUse(
         "A translator of pictures or clips",
         "turns a picture or a clip into another",
         ("translate",),
         "FOLDER CLIP.mp4",
     ),
-    "upscale": Use(
+    "upscale": MethodUse(
         "An upscaler, which makes clips larger and sharper",
         "makes a clip larger and sharper",
         ("upscale",),

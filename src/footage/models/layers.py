@@ -32,7 +32,7 @@ Noise = dict[str, Tensor]
 """What a generator's clips are made of: standard normal numbers by name, (B, ...) each."""
 
 
-class Made(NamedTuple):
+class GeneratorOutput(NamedTuple):
     """What a generator gives."""
 
     clips: Tensor
@@ -105,7 +105,7 @@ class Generator(nn.Module, ABC):
 
     levels: Levels
     """The data's levels."""
-    table: LabelTable | None
+    table: LabelEmbedding | None
     """Embeddings of the labels; None for an unconditional generator."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class Generator(nn.Module, ABC):
         """Return the weights of the linear maps by which the code enters that stays for a whole clip, (n, c) each."""
 
 
-class Verdict(NamedTuple):
+class CriticOutput(NamedTuple):
     """What a critic gives."""
 
     logits: Tensor
@@ -129,7 +129,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageShape:
     """One doubling: kernel, stride and padding over (time, height, width)."""
 
     kernel: tuple[int, int, int]
@@ -137,22 +137,22 @@ class Stage:
     padding: tuple[int, int, int]
 
 
-SPACE = Stage((1, 4, 4), (1, 2, 2), (0, 1, 1))
-SPACE_TIME = Stage((4, 4, 4), (2, 2, 2), (1, 1, 1))
-SPACE_VALID = Stage((4, 4, 4), (1, 2, 2), (0, 1, 1))
+SPACE = StageShape((1, 4, 4), (1, 2, 2), (0, 1, 1))
+SPACE_TIME = StageShape((4, 4, 4), (2, 2, 2), (1, 1, 1))
+SPACE_VALID = StageShape((4, 4, 4), (1, 2, 2), (0, 1, 1))
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpsamplingPlan:
     """How a clip's shape is reached from a small volume by doublings."""
 
     base: tuple[int, int, int]
     """The innermost volume: frames, height, width."""
-    stages: tuple[Stage, ...]
+    stages: tuple[StageShape, ...]
     """The doublings, from the innermost to the pixels; time is doubled in the last ones."""
 
 
-def plan(clip: ClipConfig) -> Plan:
+def upsampling_plan(clip: ClipConfig) -> UpsamplingPlan:
     """Choose the doublings for a clip: space down to 4 to 7 pixels on the short side, time down as far as it halves.
 
     Raises:
@@ -161,7 +161,7 @@ def plan(clip: ClipConfig) -> Plan:
     count = doublings(clip.height, clip.width)
     halvings = min(count, (clip.frames & -clip.frames).bit_length() - 1)
     base = (clip.frames >> halvings, clip.height >> count, clip.width >> count)
-    return Plan(base, (SPACE,) * (count - halvings) + (SPACE_TIME,) * halvings)
+    return UpsamplingPlan(base, (SPACE,) * (count - halvings) + (SPACE_TIME,) * halvings)
 
 
 def doublings(height: int, width: int) -> int:
@@ -179,9 +179,9 @@ def doublings(height: int, width: int) -> int:
     return count
 
 
-def still(shape: Plan) -> Plan:
+def frame_plan(shape: UpsamplingPlan) -> UpsamplingPlan:
     """Return the plan of a single frame of the same size."""
-    return Plan((1, *shape.base[1:]), (SPACE,) * len(shape.stages))
+    return UpsamplingPlan((1, *shape.base[1:]), (SPACE,) * len(shape.stages))
 
 
 def channels(width: int, stages: int) -> list[int]:
@@ -217,7 +217,7 @@ def start_smooth(stage: nn.ConvTranspose3d | nn.ConvTranspose2d) -> None:
             stage.bias.zero_()
 
 
-class Tower(nn.Module):
+class ConvDecoder(nn.Module):
     """Codes (B, D), style (B, S) -> volume (B, C, T, H, W): a linear layer and the doublings of a plan.
 
     A style scales the channels before each doubling, x (1 + A s): it decides what is seen, and the codes where.
@@ -230,7 +230,7 @@ class Tower(nn.Module):
         style: its length S; 0 for none.
     """
 
-    def __init__(self, codes: int, shape: Plan, width: int, out: int, style: int = 0) -> None:
+    def __init__(self, codes: int, shape: UpsamplingPlan, width: int, out: int, style: int = 0) -> None:
         super().__init__()
         widths = channels(width, len(shape.stages))
         flat = all(stage.kernel[0] == 1 for stage in shape.stages) and shape.base[0] == 1
@@ -270,7 +270,7 @@ class Tower(nn.Module):
         return x.unsqueeze(2) if self.flat else x
 
 
-class LabelTable(nn.Module):
+class LabelEmbedding(nn.Module):
     """Label (B,) int64, or weights over labels (B, K) for a mixture -> embedding (B, size).
 
     Args:
@@ -287,7 +287,7 @@ class LabelTable(nn.Module):
         return label.to(self.weight.dtype) @ self.weight if label.is_floating_point() else self.weight[label]
 
 
-def with_label(code: Tensor, table: LabelTable | None, label: Tensor | None) -> Tensor:
+def with_label(code: Tensor, table: LabelEmbedding | None, label: Tensor | None) -> Tensor:
     """Append a label's embedding to a code (B, D), where there are labels."""
     assert (label is None) == (table is None), "a label is given where and only where there are labels"
     return code if table is None else torch.cat([code, table(label)], dim=1)  # B (D + label)

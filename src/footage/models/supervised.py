@@ -19,7 +19,7 @@ from torch.optim import Adam, Optimizer
 from footage.config import Config
 from footage.config.tasks import judged_clip
 from footage.models.adversarial import augment
-from footage.models.adversarial.critics import Panel, gan_optimizer
+from footage.models.adversarial.critics import Critics, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
 from footage.models.ema import MovingAverage
 from footage.models.layers import learn_levels
@@ -40,7 +40,7 @@ DIFFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass
-class Lesson:
+class StepOutput:
     """What a network made in one step, and what it came to."""
 
     loss: Tensor
@@ -48,10 +48,10 @@ class Lesson:
     log: dict[str, Tensor]
     """What to log, detached."""
     judged: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """Real clips and fakes, with their way back to the network, by what the critics' panels judge."""
+    """Real clips and fakes, with their way back to the network, by the target that critics judge."""
 
 
-class Learner(ABC):
+class SupervisedMethod(ABC):
     """A method that learns by example; see `footage.models.base.Method`.
 
     Args:
@@ -59,8 +59,6 @@ class Learner(ABC):
         labels: number of labels; 0 for an unconditional model.
     """
 
-    judges: tuple[str, ...] = ("",)
-    """What is judged where there are critics: a panel for each, with critics of its own."""
     adversarial: tuple[str, ...] = ()
     """Networks that learn from critics alone, by the adversarial optimiser."""
     remedies: Mapping[str, str] = {
@@ -79,14 +77,14 @@ class Learner(ABC):
         nets = self.sampling_nets(config, labels)
         self.averages = {name: MovingAverage(net, config.learn.ema) for name, net in nets.items()}
         clip = judged_clip(config.clip, config.net, config.task)
-        judges = self.judges_of(config)
-        self.panels = {judged: Panel(config, labels, clip, config.net.width, judged) for judged in judges}
-        for panel in self.panels.values():
-            nets |= panel.nets
+        targets = self.critic_targets(config)
+        self.critics = {target: Critics(config, labels, clip, config.net.width, target) for target in targets}
+        for critics in self.critics.values():
+            nets |= critics.nets
         self.nets = nn.ModuleDict(nets)
         self.optimizers: dict[str, Optimizer] = {}
-        self.cycle = max((panel.cycle for panel in self.panels.values()), default=1)
-        names = [name for panel in self.panels.values() for name in panel.names]
+        self.cycle = max((critics.cycle for critics in self.critics.values()), default=1)
+        names = [name for critics in self.critics.values() for name in critics.names]
         self.curves: Mapping[str, tuple[str, ...]] = {
             "Losses": ("loss", *(f"{name}_loss" for name in names)),
             "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
@@ -94,9 +92,9 @@ class Learner(ABC):
         }
 
     @classmethod
-    def judges_of(cls, config: Config) -> tuple[str, ...]:
-        """Return what is judged in a configuration: `judges`, unless that depends on it."""
-        return cls.judges
+    def critic_targets(cls, config: Config) -> tuple[str, ...]:
+        """Return what is judged where there are critics: each target has critics of its own, named after it."""
+        return ("",)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
@@ -113,11 +111,11 @@ class Learner(ABC):
                 if name in self.adversarial
                 else Adam(self.nets[name].parameters(), learn.lr, betas=(learn.beta1, learn.beta2), fused=True)
             )
-        for panel in self.panels.values():
-            self.optimizers |= panel.build_optimizers(dict(self.nets))
+        for critics in self.critics.values():
+            self.optimizers |= critics.build_optimizers(dict(self.nets))
 
     @abstractmethod
-    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+    def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Make what is asked for, from one batch; one pass through each of `nets` that takes part.
 
         Args:
@@ -129,46 +127,48 @@ class Learner(ABC):
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         """Update the critics, then everything else."""
         nets = dict(self.nets)
-        lesson = self.lesson(batch, clips_seen, judged=clips_seen >= self.config.learn.critics_after)
+        output = self.forward_step(batch, clips_seen, judged=clips_seen >= self.config.learn.critics_after)
         self._set_rates(clips_seen)
-        loss, log = lesson.loss, dict(lesson.log)
+        loss, log = output.loss, dict(output.log)
         with contextlib.ExitStack() as frozen:
-            for judged, shown in lesson.judged.items():
-                panel = self.panels[judged]
-                scenes, said = panel.learn(nets, self.optimizers, batch, shown, clips_seen, engine)
-                bare = {name: frozen.enter_context(engine.frozen(nets[name])) for name in scenes}
-                if scenes:
-                    loss = loss + panel.teach(bare, scenes)
-                    heldout = self.heldout_clips(batch, judged)
+            for target, shown in output.judged.items():
+                critics = self.critics[target]
+                views, figures = critics.update(nets, self.optimizers, batch, shown, clips_seen, engine)
+                bare = {name: frozen.enter_context(engine.frozen(nets[name])) for name in views}
+                if views:
+                    loss = loss + critics.generator_loss(bare, views)
+                    heldout = self.heldout_clips(batch, target)
                     if heldout is not None:
                         chance = augment.probability(self.config.augment, clips_seen)
-                        said |= panel.heldout_gaps(bare, scenes, batch, panel.augmented(heldout, batch, chance))
-                log |= said
+                        figures |= critics.heldout_gaps(bare, views, batch, critics.augmented(heldout, batch, chance))
+                log |= figures
             self._update(loss, engine)
             log |= self._examined(batch, clips_seen)
         for name, average in self.averages.items():
             average.update(self.nets[name], clips_seen + batch.total, batch.total)
         return log | {"loss": loss.detach()}
 
-    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
-        """Return held-out clips for a panel's critics to look at, where there are any in this step."""
+    def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
+        """Return held-out clips for the critics of a target, where there are any in this step."""
         return None if batch.heldout is None else batch.heldout[0][:, : self.config.clip.channels]
 
     @torch.no_grad()
     def _examined(self, batch: Batch, clips_seen: int) -> dict[str, Tensor]:
-        """Return what the lesson comes to on held-out clips, where there are any in this step."""
+        """Return the logged figures of held-out clips, where there are any in this step."""
         if batch.heldout is None:
             return {}
         clips, labels = batch.heldout
         unseen = Batch(clips, labels, torch.Generator().manual_seed(0), len(clips))
-        return {f"heldout_{key}": value for key, value in self.lesson(unseen, clips_seen, judged=False).log.items()}
+        return {
+            f"heldout_{key}": value for key, value in self.forward_step(unseen, clips_seen, judged=False).log.items()
+        }
 
     def _set_rates(self, clips_seen: int) -> None:
         """Give all optimisers, the critics' too, their rate: the balance between them does not shift."""
         learn, gan = self.config.learn, self.config.gan
         rates = {name: gan.lr if name in self.adversarial else learn.lr for name in self.averages}
-        for panel in self.panels.values():
-            rates |= panel.rates
+        for critics in self.critics.values():
+            rates |= critics.rates
         for name, most in rates.items():
             for group in self.optimizers[name].param_groups:
                 group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)
@@ -190,7 +190,7 @@ class Learner(ABC):
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Tell when a critic has won, or knows the training clips by heart."""
-        return [sign for panel in self.panels.values() for sign in panel.judge(row)]
+        return [sign for critics in self.critics.values() for sign in critics.judge(row)]
 
     def sampler(self) -> Sampler:
         """Return a sampler of the averaged networks."""

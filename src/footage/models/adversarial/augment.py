@@ -29,7 +29,7 @@ HOLE = 1 / 2
 
 
 @dataclass(frozen=True)
-class Changes:
+class Augmentation:
     """What is done to each of N clips, drawn beforehand; None where no clip has the change."""
 
     stretch: Tensor | None = None
@@ -43,15 +43,15 @@ class Changes:
     cutout: Tensor | None = None
     """(N, 3): centre from above and from the left, and sides, as parts of the sides; sides 0 for no rectangle."""
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Changes:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Augmentation:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return Changes(**{name: None if value is None else change(value) for name, value in values.items()})
+        return Augmentation(**{name: None if value is None else change(value) for name, value in values.items()})
 
-    def part(self, first: int, count: int) -> Changes:
+    def part(self, first: int, count: int) -> Augmentation:
         """Return the changes of `count` clips from `first` on."""
         return self._each(lambda value: value[first : first + count])
 
-    def to(self, device: torch.device | str) -> Changes:
+    def to(self, device: torch.device | str) -> Augmentation:
         """Return the changes on a device."""
         return self._each(lambda value: value.to(device, non_blocking=True))
 
@@ -61,7 +61,7 @@ def probability(config: AugmentConfig, clips_seen: int) -> float:
     return config.probability * (min(1.0, clips_seen / config.ramp) if config.ramp else 1.0)
 
 
-def draw(config: AugmentConfig, probability: float, count: int, rng: torch.Generator) -> Changes:
+def draw(config: AugmentConfig, probability: float, count: int, rng: torch.Generator) -> Augmentation:
     """Draw the changes of `count` clips, on the CPU; 14 random values a clip, whatever comes of them.
 
     Args:
@@ -76,7 +76,7 @@ def draw(config: AugmentConfig, probability: float, count: int, rng: torch.Gener
     slower, begin, down, right, *colour, y, x = values[:, 5:].unbind(1)
     hole = torch.full_like(y, HOLE)
     spread = torch.tensor([BRIGHTNESS, CONTRAST, SATURATION])
-    return Changes(
+    return Augmentation(
         stretch=_chosen(chosen[:, 0], torch.stack([2**-slower, begin], 1), (1, 0)),
         mirror=chosen[:, 1] if chosen[:, 1].any() else None,
         shift=_chosen(chosen[:, 2], SHIFT * (2 * torch.stack([down, right], 1) - 1), (0, 0)),
@@ -90,7 +90,7 @@ def _chosen(chosen: Tensor, changed: Tensor, plain: tuple[float, ...]) -> Tensor
     return torch.where(chosen[:, None], changed, torch.tensor(plain, dtype=changed.dtype)) if chosen.any() else None
 
 
-def apply(changes: Changes, clips: Tensor, beside: int = 0) -> Tensor:
+def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
     """Change clips (B, C, T, H, W); the very same tensor where there is nothing to do.
 
     Args:

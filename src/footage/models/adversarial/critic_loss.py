@@ -12,24 +12,24 @@ from torch.nn.functional import cross_entropy
 from footage.config import ClipConfig, Config, CriticConfig
 from footage.config.tasks import conditions
 from footage.models.adversarial import penalties
-from footage.models.adversarial.discriminators import Seen, look, pick
+from footage.models.adversarial.discriminators import CriticView, critic_view, pick_frames
 from footage.models.adversarial.losses import LOSSES
 from footage.models.base import Batch
 
 
 @dataclass
-class Scene:
+class CriticInputs:
     """What a critic sees in one step, of real and of fake clips, in the same places."""
 
-    real: Seen
+    real: CriticView
     """Of the real clips."""
-    fake: Seen
+    fake: CriticView
     """Of the fakes, with their way back to the generator."""
     labels: Tensor | None
     """(N,), those of real and fake alike."""
 
 
-class Adversary:
+class CriticLoss:
     """A critic among others; its network is handed in at each call.
 
     Args:
@@ -44,35 +44,44 @@ class Adversary:
         self.loss = LOSSES[config.gan.loss]
         self.beside = conditions(config.clip, config.net, config.task)
 
-    def scene(self, batch: Batch, reals: Tensor, fakes: Tensor) -> Scene:
+    def views(self, batch: Batch, reals: Tensor, fakes: Tensor) -> CriticInputs:
         """Choose what to look at, the same of real and fake clips."""
-        picks = pick(self.critic, self.clip, batch.total, batch.rng)
+        picks = pick_frames(self.critic, self.clip, batch.total, batch.rng)
         if picks is not None:
             picks = batch.part(picks).to(reals.device)
-        real, fake = look(self.critic, reals, picks), look(self.critic, fakes, picks)
+        real, fake = critic_view(self.critic, reals, picks), critic_view(self.critic, fakes, picks)
         labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each)
-        return Scene(real, fake, labels)
+        return CriticInputs(real, fake, labels)
 
-    def learn(self, net: nn.Module, scene: Scene, batch: Batch, strength: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def critic_loss(
+        self, net: nn.Module, views: CriticInputs, batch: Batch, strength: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the critic's loss, with `strength` times the penalties, and what to log; there is one pass."""
         gan, penalised = self.gan, strength > 0
         exact = penalised and not gan.sigma
-        reals = scene.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))
-        fakes = scene.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
-        verdict = net(torch.cat([reals, fakes]), _twice(scene.labels), _twice(scene.real.gaps))  # 2N ...
-        real, fake = verdict.logits.float().chunk(2)
+        reals = views.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))
+        fakes = views.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
+        output = net(torch.cat([reals, fakes]), _twice(views.labels), _twice(views.real.gaps))  # 2N ...
+        real, fake = output.logits.float().chunk(2)
         loss = self.loss.critic(real, fake)
         log = {"loss": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
-        if verdict.classes is not None and scene.labels is not None:
-            named = cross_entropy(verdict.classes.float()[: len(reals)], scene.labels)
+        if output.classes is not None and views.labels is not None:
+            named = cross_entropy(output.classes.float()[: len(reals)], views.labels)
             loss, log["labels"] = loss + named, named.detach()
         if penalised:
-            for name, (weight, value) in self._penalties(net, scene, batch, reals, fakes, real, fake).items():
+            for name, (weight, value) in self._penalties(net, views, batch, reals, fakes, real, fake).items():
                 loss, log[name] = loss + strength * weight * value, value.detach()
         return loss, {f"{self.name}_{key}": value for key, value in log.items()}
 
     def _penalties(
-        self, net: nn.Module, scene: Scene, batch: Batch, reals: Tensor, fakes: Tensor, real: Tensor, fake: Tensor
+        self,
+        net: nn.Module,
+        views: CriticInputs,
+        batch: Batch,
+        reals: Tensor,
+        fakes: Tensor,
+        real: Tensor,
+        fake: Tensor,
     ) -> dict[str, tuple[float, Tensor]]:
         """Return the penalties of this step by name: weight, value."""
         gan = self.gan
@@ -87,11 +96,11 @@ class Adversary:
             found["r2"] = (gan.r2 / 2, penalties.zero_centred(self._gradient(fake, fakes)))
         for name, weight, inputs in (("r1", gan.r1, reals), ("r2", gan.r2, fakes)):
             if gan.sigma and weight:
-                found[name] = (weight / 2, self._finite_difference(net, scene, batch, inputs.detach()))
+                found[name] = (weight / 2, self._finite_difference(net, views, batch, inputs.detach()))
         if gan.gradient_penalty:
-            alpha = batch.uniform().repeat_interleave(scene.real.each)
+            alpha = batch.uniform().repeat_interleave(views.real.each)
             mixed = penalties.interpolate(reals.detach(), fakes.detach(), alpha).requires_grad_(True)
-            logits = net(mixed, scene.labels, scene.real.gaps).logits.float()
+            logits = net(mixed, views.labels, views.real.gaps).logits.float()
             slope = penalties.one_centred(self._gradient(logits, mixed))
             found["gradient_penalty"] = (gan.gradient_penalty, slope)
         return found
@@ -108,41 +117,41 @@ class Adversary:
         given = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
         return values.masked_fill(given.view(-1, *[1] * (values.ndim - 2)), 0.0)
 
-    def _finite_difference(self, net: nn.Module, scene: Scene, batch: Batch, inputs: Tensor) -> Tensor:
+    def _finite_difference(self, net: nn.Module, views: CriticInputs, batch: Batch, inputs: Tensor) -> Tensor:
         """Return the finite-difference form of a zero-centred penalty; in float32, where small differences survive."""
-        noise = self._of_clip(batch.normal(scene.real.each, *inputs.shape[1:]).flatten(0, 1))
+        noise = self._of_clip(batch.normal(views.real.each, *inputs.shape[1:]).flatten(0, 1))
         with torch.autocast(inputs.device.type, enabled=False):
             both = torch.cat([inputs, inputs + self.gan.sigma * noise])
-            here, there = net(both, _twice(scene.labels), _twice(scene.real.gaps)).logits.chunk(2)
+            here, there = net(both, _twice(views.labels), _twice(views.real.gaps)).logits.chunk(2)
             return penalties.finite_difference(here, there, self.gan.sigma)
 
-    def teach(self, net: nn.Module, scene: Scene) -> Tensor:
+    def generator_loss(self, net: nn.Module, views: CriticInputs) -> Tensor:
         """Return what the generator is to minimise; the critic's weights are to be frozen."""
-        verdict = net(scene.fake.inputs, scene.labels, scene.fake.gaps)
-        fake = verdict.logits.float()
+        output = net(views.fake.inputs, views.labels, views.fake.gaps)
+        fake = output.logits.float()
         real = fake.detach()  # most losses do not look at it
         matched: Tensor | float = 0.0
         if self.loss.paired or self.gan.matching:
             with torch.no_grad():
-                truth = net(scene.real.inputs, scene.labels, scene.real.gaps)
+                truth = net(views.real.inputs, views.labels, views.real.gaps)
             real = truth.logits.float()
             if self.gan.matching:
-                matched = self.gan.matching * feature_difference(verdict.features, truth.features)
+                matched = self.gan.matching * feature_difference(output.features, truth.features)
         loss = self.loss.generator(real, fake) + matched
-        if verdict.classes is not None and scene.labels is not None:
-            loss = loss + cross_entropy(verdict.classes.float(), scene.labels)
+        if output.classes is not None and views.labels is not None:
+            loss = loss + cross_entropy(output.classes.float(), views.labels)
         return self.critic.weight * loss
 
     @torch.no_grad()
-    def heldout_gap(self, net: nn.Module, scene: Scene, batch: Batch, heldout: Tensor) -> dict[str, Tensor]:
+    def heldout_gap(self, net: nn.Module, views: CriticInputs, batch: Batch, heldout: Tensor) -> dict[str, Tensor]:
         """Return how much more real the critic finds training clips than held-out ones, (B, C, T, H, W), in logits.
 
         Beside the gap between real and fake it tells how much is known by heart (Karras et al. 2020, ADA, eq. 1).
         """
         assert batch.heldout is not None
         unseen = Batch(heldout, batch.heldout[1], torch.Generator().manual_seed(0), len(heldout))
-        shown = self.scene(unseen, heldout, heldout)
-        train = net(scene.real.inputs, scene.labels, scene.real.gaps).logits.mean(dtype=torch.float32)
+        shown = self.views(unseen, heldout, heldout)
+        train = net(views.real.inputs, views.labels, views.real.gaps).logits.mean(dtype=torch.float32)
         new = net(shown.real.inputs, shown.labels, shown.real.gaps).logits.mean(dtype=torch.float32)
         return {f"{self.name}_heldout_gap": train - new}
 

@@ -16,7 +16,7 @@ from footage.config import ClipConfig, Config, GanConfig
 from footage.config.sections import EARLY_BETA2
 from footage.config.tasks import conditions
 from footage.models.adversarial import augment, penalties
-from footage.models.adversarial.critic_loss import Adversary, Scene
+from footage.models.adversarial.critic_loss import CriticInputs, CriticLoss
 from footage.models.adversarial.discriminators import make_critic
 from footage.models.base import Batch, Engine, Sign
 
@@ -36,7 +36,7 @@ def critic_names(config: Config) -> list[str]:
     return [name if plain.count(name) == 1 else f"{name}{plain[:i].count(name) + 1}" for i, name in enumerate(plain)]
 
 
-class Panel:
+class Critics:
     """All critics of a configuration, each with its own optimiser, weight and schedule.
 
     Penalties are lazy, at every n-th of a critic's updates (Karras et al. 2020, appendix B, but the rates and betas
@@ -47,34 +47,34 @@ class Panel:
         labels: number of labels; 0 for an unconditional model.
         clip: shape of what is judged.
         width: channels of critics that have no width of their own.
-        judges: what is judged, where a method has several panels; a part of the critics' names.
+        target: what is judged, where a method has several groups of critics; a part of the critics' names.
     """
 
-    def __init__(self, config: Config, labels: int, clip: ClipConfig, width: int, judges: str = "") -> None:
+    def __init__(self, config: Config, labels: int, clip: ClipConfig, width: int, target: str = "") -> None:
         self.config = config
         self.beside = conditions(config.clip, config.net, config.task)
         self.nets: dict[str, nn.Module] = {}
-        self.adversaries: dict[str, Adversary] = {}
+        self.losses: dict[str, CriticLoss] = {}
         for name, critic in zip(critic_names(config), config.critics, strict=True):
-            name = f"{judges}_{name}" if judges else name
+            name = f"{target}_{name}" if target else name
             self.nets[f"critic_{name}"] = make_critic(critic, clip, critic.width or width, labels, self.beside)
-            self.adversaries[f"critic_{name}"] = Adversary(name, critic, config, clip)
+            self.losses[f"critic_{name}"] = CriticLoss(name, critic, config, clip)
         self.round = max((critic.steps for critic in config.critics), default=1)
 
     @property
     def names(self) -> list[str]:
         """The critics' names in the log."""
-        return [adversary.name for adversary in self.adversaries.values()]
+        return [critic_loss.name for critic_loss in self.losses.values()]
 
     @property
     def cycle(self) -> int:
         """Steps in which everything happens that happens now and then."""
-        return self.round * self.config.gan.penalty_every if self.adversaries else 1
+        return self.round * self.config.gan.penalty_every if self.losses else 1
 
     @property
     def rates(self) -> dict[str, float]:
         """The critics' learning rates, by the names of `nets`."""
-        return {name: a.critic.lr or self.config.gan.critic_lr for name, a in self.adversaries.items()}
+        return {name: a.critic.lr or self.config.gan.critic_lr for name, a in self.losses.items()}
 
     def build_optimizers(self, nets: Mapping[str, nn.Module]) -> dict[str, Optimizer]:
         """Make an optimiser for each critic, as they now stand in a method's `nets`."""
@@ -87,7 +87,7 @@ class Panel:
         """
         return self.round - 1 - number % self.round
 
-    def learn(
+    def update(
         self,
         nets: Mapping[str, nn.Module],
         optimizers: Mapping[str, Optimizer],
@@ -95,7 +95,7 @@ class Panel:
         shown: tuple[Tensor, Tensor],
         clips_seen: int,
         engine: Engine,
-    ) -> tuple[dict[str, Scene], dict[str, Tensor]]:
+    ) -> tuple[dict[str, CriticInputs], dict[str, Tensor]]:
         """Update the critics whose turn it is, by real clips and fakes; return what they saw, and what to log."""
         config = self.config
         number = clips_seen // batch.total
@@ -103,23 +103,23 @@ class Panel:
         chance = augment.probability(config.augment, clips_seen)
         reals, fakes = (self.augmented(clips, batch, chance) for clips in shown)
         log: dict[str, Tensor] = {}
-        scenes: dict[str, Scene] = {}
-        for name, adversary in self.adversaries.items():
-            steps = adversary.critic.steps
+        views: dict[str, CriticInputs] = {}
+        for name, critic_loss in self.losses.items():
+            steps = critic_loss.critic.steps
             if left >= steps:
                 continue
-            scenes[name] = adversary.scene(batch, reals, fakes)
+            views[name] = critic_loss.views(batch, reals, fakes)
             updates = number // self.round * steps + steps - 1 - left  # this critic's own, so far
             penalised = updates % config.gan.penalty_every == 0
             strength = config.gan.penalty_every * penalty_part(config.gan, clips_seen) if penalised else 0.0
-            loss, said = adversary.learn(nets[name], scenes[name], batch, strength)
+            loss, figures = critic_loss.critic_loss(nets[name], views[name], batch, strength)
             optimizers[name].zero_grad(set_to_none=True)
             engine.backward(loss)
             optimizers[name].step()
             if config.gan.clip_weights:
                 penalties.clip_weights_(nets[name], config.gan.clip_weights)
-            log |= said
-        return scenes, log
+            log |= figures
+        return views, log
 
     def augmented(self, clips: Tensor, batch: Batch, chance: float) -> Tensor:
         """Change clips at random, each in its own way; reals and fakes have the same chances."""
@@ -128,18 +128,18 @@ class Panel:
         drawn = augment.draw(self.config.augment, chance, batch.total, batch.rng)
         return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips, self.beside)
 
-    def teach(self, bare: Mapping[str, nn.Module], scenes: Mapping[str, Scene]) -> Tensor:
+    def generator_loss(self, bare: Mapping[str, nn.Module], views: Mapping[str, CriticInputs]) -> Tensor:
         """Return what the generator is to minimise; the critics' weights are to be frozen."""
-        losses = [self.adversaries[name].teach(bare[name], scene) for name, scene in scenes.items()]
+        losses = [self.losses[name].generator_loss(bare[name], view) for name, view in views.items()]
         return torch.stack(losses).sum()
 
     def heldout_gaps(
-        self, bare: Mapping[str, nn.Module], scenes: Mapping[str, Scene], batch: Batch, heldout: Tensor
+        self, bare: Mapping[str, nn.Module], views: Mapping[str, CriticInputs], batch: Batch, heldout: Tensor
     ) -> dict[str, Tensor]:
         """Return how much more real each critic finds training clips than held-out ones."""
         log: dict[str, Tensor] = {}
-        for name, scene in scenes.items():
-            log |= self.adversaries[name].heldout_gap(bare[name], scene, batch, heldout)
+        for name, view in views.items():
+            log |= self.losses[name].heldout_gap(bare[name], view, batch, heldout)
         return log
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:

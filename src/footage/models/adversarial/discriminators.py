@@ -32,11 +32,20 @@ from footage.config.tasks import unlimited
 from footage.errors import ConfigError
 from footage.models.flow import horn_schunck
 from footage.models.generators.mlp.network import MlpTrunk
-from footage.models.layers import LEAK, SPACE, SPACE_TIME, SPACE_VALID, Levels, Verdict, channels, doublings
+from footage.models.layers import (
+    LEAK,
+    SPACE,
+    SPACE_TIME,
+    SPACE_VALID,
+    CriticOutput,
+    Levels,
+    channels,
+    doublings,
+)
 
 
 @dataclass(frozen=True)
-class Seen:
+class CriticView:
     """What a critic judges, N things for B clips."""
 
     inputs: Tensor
@@ -47,31 +56,31 @@ class Seen:
     """Things that are judged for each clip, in the clips' order: N / B."""
 
 
-def pick(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.Generator) -> Tensor | None:
+def pick_frames(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.Generator) -> Tensor | None:
     """Choose frames for `count` clips: (count, k) in rising order, without repetition; None where all are seen."""
     if not critic.timeless:
         return None
     return torch.rand(count, clip.frames, generator=rng).argsort(dim=1)[:, : critic.frames].sort(dim=1).values
 
 
-def look(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> Seen:
+def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> CriticView:
     """Show clips (B, C, T, H, W) to a critic, with the frames that `pick` has chosen, (B, k)."""
     frames = clips.shape[2]
     if critic.shrink > 1:
         clips = avg_pool3d(clips, (1, critic.shrink, critic.shrink))  # B C T h w
     if critic.sees == "difference":
-        return Seen(clips[:, :, 1:] - clips[:, :, :-1], None, 1)
+        return CriticView(clips[:, :, 1:] - clips[:, :, :-1], None, 1)
     if picks is None:
-        return Seen(clips, None, 1)
+        return CriticView(clips, None, 1)
     rows = torch.arange(len(clips), device=clips.device)[:, None]
     chosen = clips.transpose(1, 2)[rows, picks.to(clips.device)]  # B k C h w
     if critic.sees == "frames":
-        return Seen(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
+        return CriticView(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
     gaps = picks.diff(dim=1).to(clips) / frames
-    return Seen(rearrange(chosen, "b k c h w -> b (k c) h w"), gaps, 1)
+    return CriticView(rearrange(chosen, "b k c h w -> b (k c) h w"), gaps, 1)
 
 
-def seen_shape(critic: CriticConfig, clip: ClipConfig) -> tuple[int, int | None, int, int]:
+def view_shape(critic: CriticConfig, clip: ClipConfig) -> tuple[int, int | None, int, int]:
     """Return what a critic sees of a clip: channels, frames (None where there is no time), height, width."""
     height, width = clip.height // critic.shrink, clip.width // critic.shrink
     if critic.timeless:
@@ -251,7 +260,7 @@ class EmbedMotionCritic(nn.Module):
         self.project = nn.Embedding(labels, EMBEDDING) if labels and critic.labels == "projection" else None
         self.name = nn.Linear(EMBEDDING, labels) if labels and critic.labels == "classify" else None
 
-    def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> Verdict:
+    def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
         """Judge clips; one logit for each, (B,)."""
         level = self.levels(x)
         features, e = self.embedder(level)
@@ -261,7 +270,7 @@ class EmbedMotionCritic(nn.Module):
         if self.project is not None:
             known = known + self.project(label)
         logits = self.out(torch.cat([phi, e, m], dim=1)).squeeze(1) + (known * phi).sum(dim=1)
-        return Verdict(logits, None if self.name is None else self.name(relu(phi)))
+        return CriticOutput(logits, None if self.name is None else self.name(relu(phi)))
 
 
 def _change(features: Tensor) -> Tensor:
@@ -287,7 +296,7 @@ class Critic(nn.Module):
         super().__init__()
         self.patch = critic.patch
         self.changes = critic.sees == "difference"
-        self.levels = Levels(seen_shape(critic, clip)[0])
+        self.levels = Levels(view_shape(critic, clip)[0])
         self.trunk = _trunk(critic, clip, width, beside)
         size = self.trunk.size
         self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
@@ -296,7 +305,7 @@ class Critic(nn.Module):
         apart = critic.sees == "sparse" and critic.frames > 1
         self.apart = nn.Sequential(nn.Linear(critic.frames - 1, 64), nn.ReLU(), nn.Linear(64, size)) if apart else None
 
-    def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> Verdict:
+    def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
         """Judge N things; one logit for each (N,), or one for each patch (N, P)."""
         numbers = x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x)
         pixels = (x,) if isinstance(self.trunk, TwoStreamTrunk) else ()
@@ -314,7 +323,7 @@ class Critic(nn.Module):
             assert known is not None, "a critic that judges by labels or distances is given them"
             code = table(known)  # N c
             logits = logits + ((judged * code.unsqueeze(1)).sum(dim=2) if self.patch else (pooled * code).sum(dim=1))
-        return Verdict(logits, None if self.name is None else self.name(relu(pooled)), found)
+        return CriticOutput(logits, None if self.name is None else self.name(relu(pooled)), found)
 
 
 def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
@@ -323,7 +332,7 @@ def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> C
         return MlpTrunk(small, width)
     if critic.net == "two_stream":
         return TwoStreamTrunk(small, width, beside)
-    enter, *shape = seen_shape(critic, clip)
+    enter, *shape = view_shape(critic, clip)
     frames, high, wide = shape
     assert high is not None and wide is not None
     return ConvTrunk(enter, (frames, high, wide), width, patch=critic.patch, valid=critic.time == "valid")

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from footage.config import Config
 from footage.models.adversarial import augment, penalties
-from footage.models.adversarial.critic_loss import Scene
-from footage.models.adversarial.critics import Panel, anneal, gan_optimizer
+from footage.models.adversarial.critic_loss import CriticInputs
+from footage.models.adversarial.critics import Critics, anneal, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
 from footage.models.ema import MovingAverage
 from footage.models.generators.conv3d.network import Conv3dGenerator
@@ -25,7 +25,7 @@ from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.generators.samplers import FixedSampler, RollingSampler
 from footage.models.generators.stream.network import StreamGenerator
 from footage.models.generators.stream.sampler import StreamSampler
-from footage.models.layers import Generator, Made, learn_levels
+from footage.models.layers import Generator, GeneratorOutput, learn_levels
 
 GENERATORS: dict[str, type[Generator]] = {
     "mlp": MlpGenerator,
@@ -62,11 +62,11 @@ class Gan:
         generator = nets["generator"]
         assert isinstance(generator, Generator)
         self.shapes = generator.noise(config.clip.frames)
-        self.panel = Panel(config, labels, config.clip, config.net.width)
-        self.nets = nn.ModuleDict(nets | self.panel.nets)
+        self.critics = Critics(config, labels, config.clip, config.net.width)
+        self.nets = nn.ModuleDict(nets | self.critics.nets)
         self.optimizers: dict[str, Optimizer] = {}
-        self.cycle = self.panel.cycle
-        names = self.panel.names
+        self.cycle = self.critics.cycle
+        names = self.critics.names
         self.curves: Mapping[str, tuple[str, ...]] = {
             "Losses": ("generator_loss", *(f"{name}_loss" for name in names)),
             "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
@@ -80,42 +80,51 @@ class Gan:
     def build_optimizers(self) -> None:
         """Make an optimiser for each network."""
         self.optimizers["generator"] = gan_optimizer(self.config, self.nets["generator"], self.config.gan.lr)
-        self.optimizers |= self.panel.build_optimizers(dict(self.nets))
+        self.optimizers |= self.critics.build_optimizers(dict(self.nets))
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes."""
-        rates = {"generator": self.config.gan.lr} | self.panel.rates
+        rates = {"generator": self.config.gan.lr} | self.critics.rates
         anneal(self.config.gan, ((self.optimizers[name], rate) for name, rate in rates.items()), clips_seen)
-        last = self.panel.left(clips_seen // batch.total) == 0
+        last = self.critics.left(clips_seen // batch.total) == 0
         made = self._make(batch, learning=last)
         shown = (batch.clips, made.clips)
-        scenes, log = self.panel.learn(dict(self.nets), self.optimizers, batch, shown, clips_seen, engine)
+        views, log = self.critics.update(dict(self.nets), self.optimizers, batch, shown, clips_seen, engine)
         if last:
             chance = augment.probability(self.config.augment, clips_seen)
-            heldout = None if batch.heldout is None else self.panel.augmented(batch.heldout[0], batch, chance)
-            log |= self._generator_step(batch, scenes, made, heldout, engine)
-            done = batch.total * self.panel.round
+            heldout = None if batch.heldout is None else self.critics.augmented(batch.heldout[0], batch, chance)
+            log |= self._generator_step(batch, views, made, heldout, engine)
+            done = batch.total * self.critics.round
             self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
         return log
 
-    def _make(self, batch: Batch, learning: bool) -> Made:
+    def _make(self, batch: Batch, learning: bool) -> GeneratorOutput:
         """Make as many fakes as there are real clips, with their labels."""
         shapes = self.shapes
         noise = {name: batch.normal(*shape) for name, shape in shapes.items()}
         with torch.set_grad_enabled(learning):
-            made: Made = self.nets["generator"](noise, batch.labels)
+            made: GeneratorOutput = self.nets["generator"](noise, batch.labels)
         return made
 
     def _generator_step(
-        self, batch: Batch, scenes: Mapping[str, Scene], made: Made, heldout: Tensor | None, engine: Engine
+        self,
+        batch: Batch,
+        views: Mapping[str, CriticInputs],
+        made: GeneratorOutput,
+        heldout: Tensor | None,
+        engine: Engine,
     ) -> dict[str, Tensor]:
         log: dict[str, Tensor] = {}
         with contextlib.ExitStack() as frozen:
-            bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in scenes}
-            loss = made.penalty + self._periodicity(batch.clips, made.clips, engine) + self.panel.teach(bare, scenes)
+            bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in views}
+            loss = (
+                made.penalty
+                + self._periodicity(batch.clips, made.clips, engine)
+                + self.critics.generator_loss(bare, views)
+            )
             self._update("generator", loss, engine)
             if heldout is not None:
-                log = self.panel.heldout_gaps(bare, scenes, batch, heldout)
+                log = self.critics.heldout_gaps(bare, views, batch, heldout)
         return log | {"generator_loss": loss.detach()}
 
     def _periodicity(self, reals: Tensor, fakes: Tensor, engine: Engine) -> Tensor | float:
@@ -137,7 +146,7 @@ class Gan:
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Tell when a critic has won, or knows the training clips by heart."""
-        return self.panel.judge(row)
+        return self.critics.judge(row)
 
     def sampler(self) -> Sampler:
         """Return a sampler of the averaged generator."""

@@ -14,7 +14,7 @@ from torch.nn.functional import relu, softplus
 
 
 @dataclass(frozen=True)
-class Loss:
+class AdversarialLoss:
     """What the critic and the generator minimise."""
 
     critic: Callable[[Tensor, Tensor], Tensor]
@@ -75,11 +75,11 @@ def _relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real - fake).mean()
 
 
-LOSSES: dict[str, Loss] = {
-    "minimax": Loss(_logistic_critic, _minimax_generator, paired=False),
-    "non-saturating": Loss(_logistic_critic, _non_saturating_generator, paired=False),
-    "least-squares": Loss(_least_squares_critic, _least_squares_generator, paired=False),
-    "wasserstein": Loss(_wasserstein_critic, _linear_generator, paired=False),
-    "hinge": Loss(_hinge_critic, _linear_generator, paired=False),
-    "relativistic": Loss(_relativistic_critic, _relativistic_generator, paired=True),
+LOSSES: dict[str, AdversarialLoss] = {
+    "minimax": AdversarialLoss(_logistic_critic, _minimax_generator, paired=False),
+    "non-saturating": AdversarialLoss(_logistic_critic, _non_saturating_generator, paired=False),
+    "least-squares": AdversarialLoss(_least_squares_critic, _least_squares_generator, paired=False),
+    "wasserstein": AdversarialLoss(_wasserstein_critic, _linear_generator, paired=False),
+    "hinge": AdversarialLoss(_hinge_critic, _linear_generator, paired=False),
+    "relativistic": AdversarialLoss(_relativistic_critic, _relativistic_generator, paired=True),
 }

@@ -24,17 +24,17 @@ from footage.config import ClipConfig, VaeConfig
 from footage.config.tasks import latent_clip
 from footage.models.layers import (
     CausalBlock,
+    ConvDecoder,
     FeatureNorm,
     Generator,
-    LabelTable,
+    GeneratorOutput,
+    LabelEmbedding,
     Levels,
-    Made,
     Memory,
     Noise,
     SpaceConv,
     TimeConv,
-    Tower,
-    plan,
+    upsampling_plan,
     with_label,
 )
 
@@ -54,7 +54,7 @@ GAIN = 10.0
 """The output's log-variance learns this much faster than weights: Adam moves each by its rate, and it has far to go."""
 
 
-class Coded(NamedTuple):
+class VaeOutput(NamedTuple):
     """What the VAE gives in training."""
 
     mean: Tensor
@@ -86,7 +86,7 @@ def twice(x: Tensor) -> Tensor:
     return x.movedim(1, 4).repeat_interleave(2, dim=1).movedim(4, 1)
 
 
-class Encoder(nn.Module):
+class VaeEncoder(nn.Module):
     """Numbers (B, C, T, H, W) -> mean and log-variance, (B, 2 c, T / 4, H / 8, W / 8).
 
     Args:
@@ -122,7 +122,7 @@ class Encoder(nn.Module):
         return self.leave(silu(self.norm(x)))  # type: ignore[no-any-return]
 
 
-class Decoder(nn.Module):
+class VaeDecoder(nn.Module):
     """Latent volume (B, c, t, h, w) -> numbers (B, C, 4 t, 8 h, 8 w); the encoder's mirror image.
 
     Args:
@@ -169,8 +169,8 @@ class Vae(nn.Module):
         volume = latent_clip(clip, net)
         self.shape = (volume.channels, volume.frames, volume.height, volume.width)
         self.levels = Levels(clip.channels)
-        self.encoder = Encoder(clip.channels, net.latent, net.width)
-        self.decoder = Decoder(clip.channels, net.latent, net.width)
+        self.encoder = VaeEncoder(clip.channels, net.latent, net.width)
+        self.decoder = VaeDecoder(clip.channels, net.latent, net.width)
         self.noise = nn.Parameter(torch.full((clip.channels,), OUTPUT_START / GAIN))
 
     @property
@@ -181,7 +181,7 @@ class Vae(nn.Module):
         """
         return FLOOR + softplus(GAIN * self.noise - FLOOR)
 
-    def forward(self, clips: Tensor, noise: Tensor, prior: Tensor | None = None) -> Coded:
+    def forward(self, clips: Tensor, noise: Tensor, prior: Tensor | None = None) -> VaeOutput:
         """Encode, draw and decode.
 
         Args:
@@ -192,9 +192,9 @@ class Vae(nn.Module):
         mean, log_variance = self.encode(clips)
         latents = mean + torch.exp(log_variance / 2) * noise
         if prior is None:
-            return Coded(mean, log_variance, self.decode(latents), self.output_log_variance, None)
+            return VaeOutput(mean, log_variance, self.decode(latents), self.output_log_variance, None)
         made, sample = self.decode(torch.cat([latents, prior])).chunk(2)
-        return Coded(mean, log_variance, made, self.output_log_variance, sample)
+        return VaeOutput(mean, log_variance, made, self.output_log_variance, sample)
 
     def encode(self, clips: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
         """Return means and log-variances of the latent numbers of clips; with a memory, of a video that goes on."""
@@ -226,8 +226,8 @@ class LatentGenerator(Generator):
         codes, inner = net.noise + (net.label if labels else 0), 4 * net.width
         self.size = net.noise
         self.levels = Levels(volume.channels)  # those of the prior: 0 and 1; never of pixels
-        self.table = LabelTable(labels, net.label) if labels else None
-        self.tower = Tower(codes, plan(volume), inner, inner, codes)
+        self.table = LabelEmbedding(labels, net.label) if labels else None
+        self.tower = ConvDecoder(codes, upsampling_plan(volume), inner, inner, codes)
         self.blocks = nn.ModuleList(CausalBlock(inner) for _ in range(REFINING))
         self.norm = FeatureNorm(inner)
         self.leave = SpaceConv(inner, volume.channels)
@@ -240,11 +240,11 @@ class LatentGenerator(Generator):
         """Return the weights by which z enters: at the start, and as the style of every stage."""
         return self.tower.entries(slice(self.size), slice(self.size))
 
-    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+    def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
         """Return the volumes of the codes."""
         code = with_label(noise["z"], self.table, label)  # B (noise + label)
         x: Tensor = self.tower(code, code)  # B 4w t h w
         for block in self.blocks:
             x = block(x)
         volume: Tensor = self.leave(silu(self.norm(x)))  # B c t h w
-        return Made(volume, volume.new_zeros(()))
+        return GeneratorOutput(volume, volume.new_zeros(()))

@@ -25,12 +25,12 @@ from torch.nn.functional import adaptive_avg_pool3d
 from footage.config import ClipConfig, Config, VaeConfig
 from footage.config.tasks import VAE_TIME, latent_clip
 from footage.metrics.image_quality import clip_psnr
-from footage.models.autoencoders.network import Coded, LatentGenerator, Vae
+from footage.models.autoencoders.network import LatentGenerator, Vae, VaeOutput
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, shifts, walk
 from footage.models.layers import Memory, learn_levels
 from footage.models.requests import VideoRequest
-from footage.models.supervised import Learner, Lesson
+from footage.models.supervised import StepOutput, SupervisedMethod
 
 
 # -log N(x; m, s^2) = sum over the sample of ((x - m)^2 / s^2 + log s^2 + log 2 pi) / 2: Kingma and Welling 2014,
@@ -86,7 +86,7 @@ POOLED = (2, 2, 2)
 """Frames, height and width that latent means are averaged down to in an embedding."""
 
 
-class VideoVae(Learner):
+class VideoVae(SupervisedMethod):
     """A VAE, critics where there are any, and a prior of its own where one is asked for; see `base.Method`."""
 
     adversarial = ("prior",)
@@ -104,7 +104,7 @@ class VideoVae(Learner):
         self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
     @classmethod
-    def judges_of(cls, config: Config) -> tuple[str, ...]:
+    def critic_targets(cls, config: Config) -> tuple[str, ...]:
         """Return what is judged: latent volumes, or clips that are decoded from posterior and prior, or nothing."""
         if _learns_prior(config):
             return ("latent",)
@@ -112,17 +112,17 @@ class VideoVae(Learner):
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell all networks that see pixels the levels of real clips, (B, C, T, H, W) each."""
-        blind = {"prior", *(self.panels["latent"].nets if "latent" in self.panels else ())}
+        blind = {"prior", *(self.critics["latent"].nets if "latent" in self.critics else ())}
         nets = [net for name, net in self.nets.items() if name not in blind]
         averages = [average.module for name, average in self.averages.items() if name not in blind]
         learn_levels(batches, *nets, *averages)
 
-    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+    def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Code clips and decode them; where there is somebody to judge them, make new clips or codes too."""
         clips, config = batch.clips, self.config
         noise = batch.normal(*self.shape)
-        drawn = batch.normal(*self.shape) if judged and "prior" in self.panels else None
-        coded: Coded = self.nets["generator"](clips, noise, drawn)
+        drawn = batch.normal(*self.shape) if judged and "prior" in self.critics else None
+        coded: VaeOutput = self.nets["generator"](clips, noise, drawn)
         nll = gaussian_nll(clips, coded.clips, coded.output_log_variance).mean()
         divergence = standard_kl(coded.mean, coded.log_variance)  # B c
         paid = with_free_bits(divergence, config.kl.free_bits, math.prod(self.shape[1:])).mean()
@@ -134,18 +134,18 @@ class VideoVae(Learner):
             "psnr": clip_psnr(coded.clips.detach(), clips).mean(),
         }
         shown_to = {}
-        if judged and "posterior" in self.panels:
+        if judged and "posterior" in self.critics:
             shown_to["posterior"] = (clips, coded.clips)
         if coded.sample is not None:
             shown_to["prior"] = (clips, coded.sample)
-        if judged and "latent" in self.panels:
+        if judged and "latent" in self.critics:
             made = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
             shown_to["latent"] = (coded.mean.detach(), made.clips.to(clips.dtype))
-        return Lesson(loss, log, shown_to)
+        return StepOutput(loss, log, shown_to)
 
-    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+    def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips; none for critics of latent volumes, which the VAE itself has made."""
-        return None if judged == "latent" else super().heldout_clips(batch, judged)
+        return None if target == "latent" else super().heldout_clips(batch, target)
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:

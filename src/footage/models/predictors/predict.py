@@ -17,17 +17,17 @@ from footage.config import ClipConfig, Config
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
 from footage.models.predictors.convlstm.network import ConvLstm
-from footage.models.predictors.predictor import Predicted, Predictor
+from footage.models.predictors.predictor import Predictor, PredictorOutput
 from footage.models.predictors.simvp.network import SimVp
 from footage.models.predictors.sprites.network import Sprites
 from footage.models.predictors.svg.network import Svg
-from footage.models.supervised import Learner, Lesson
+from footage.models.supervised import StepOutput, SupervisedMethod
 
 PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "sprites": Sprites, "svg": Svg}
 """Every predictor, by the `kind` of its configuration."""
 
 
-class Predict(Learner):
+class Predict(SupervisedMethod):
     """A predictor, and critics where there are any; see `footage.models.base.Method`."""
 
     def __init__(self, config: Config, labels: int) -> None:
@@ -42,7 +42,7 @@ class Predict(Learner):
             own["Divergence of the posterior from the prior, nats in a clip"] = ("kl", "heldout_kl")
         self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
-    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+    def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Predict the future of each clip."""
         config, past = self.config, self.config.task.past
         noise = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
@@ -50,7 +50,7 @@ class Predict(Learner):
         chance = max(0.0, 1 - clips_seen / config.task.truth) if helped else 0.0
         shown = batch.uniform(config.clip.frames - past) < chance if chance else None
         rehearse = clips_seen < config.task.rehearsal and torch.is_grad_enabled()
-        made: Predicted = self.nets["generator"](batch.clips, noise, shown, rehearse)
+        made: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse)
         real = batch.clips[:, :, past:]
         loss = self.difference(made.future, real)
         if made.rehearsed is not None:
@@ -67,7 +67,7 @@ class Predict(Learner):
         shown_to = {}
         if config.critics and judged:
             shown_to[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], made.future.to(real.dtype)], dim=2))
-        return Lesson(loss, log, shown_to)
+        return StepOutput(loss, log, shown_to)
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:

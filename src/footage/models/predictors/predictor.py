@@ -13,7 +13,7 @@ State = tuple[Tensor, ...]
 """What a predictor remembers of the frames before, (B, ...) each."""
 
 
-class Predicted(NamedTuple):
+class PredictorOutput(NamedTuple):
     """What a predictor gives in training."""
 
     future: Tensor
@@ -37,7 +37,7 @@ class Predictor(nn.Module, ABC):
     """Frames that it is given, P."""
 
     @abstractmethod
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         """Predict what follows the first P frames of clips (B, C, T, H, W), one frame for each that there is.
 
         Args:

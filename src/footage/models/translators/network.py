@@ -69,7 +69,7 @@ class Upsampling(nn.Module):
         return rearrange(frames, "(b t) c h w -> b c t h w", t=x.shape[2])
 
 
-class Past(nn.Module):
+class TemporalResidual(nn.Module):
     """x + time(silu(norm(x))): what was seen before comes in; (B, C, T, H, W) -> the same. It begins as x alone.
 
     Args:
@@ -112,7 +112,7 @@ class SourceNorm(nn.Module):
         return torch.addcmul(plain + beta, plain, gamma)
 
 
-class Decoding(nn.Module):
+class DecoderStage(nn.Module):
     """A stage of the decoder: normalised, modulated, enlarged, then what is past: (B, C, T, H, W) -> twice the size.
 
     Args:
@@ -126,7 +126,7 @@ class Decoding(nn.Module):
         super().__init__()
         self.norm = SourceNorm(enter, source)
         self.up = Upsampling(enter, leave)
-        self.past = Past(leave, time) if time else None
+        self.past = TemporalResidual(leave, time) if time else None
 
     def forward(self, x: Tensor, source: Tensor | None, memory: Memory | None) -> Tensor:
         """Return the features."""
@@ -134,7 +134,7 @@ class Decoding(nn.Module):
         return x if self.past is None else self.past(x, memory)
 
 
-class Encoding(nn.Module):
+class EncoderStage(nn.Module):
     """A stage of the encoder: normalised, halved, then what is past: (B, C, T, H, W) -> half the size.
 
     Args:
@@ -148,7 +148,7 @@ class Encoding(nn.Module):
         super().__init__()
         self.norm = None if first else ChannelNorm(enter)
         self.down = SpaceConv(enter, leave, 4, 2)
-        self.past = Past(leave, time) if time else None
+        self.past = TemporalResidual(leave, time) if time else None
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
         """Return the features."""
@@ -156,7 +156,7 @@ class Encoding(nn.Module):
         return x if self.past is None else self.past(x, memory)
 
 
-class Residual(nn.Module):
+class TranslatorBlock(nn.Module):
     """x + space(silu(norm(x))), then what is past: (B, C, T, H, W) -> the same.
 
     Args:
@@ -168,7 +168,7 @@ class Residual(nn.Module):
         super().__init__()
         self.norm = ChannelNorm(channels)
         self.space = SpaceConv(channels, channels)
-        self.past = Past(channels, time)
+        self.past = TemporalResidual(channels, time)
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
         """Return the features; with a memory, of a video that goes on."""
@@ -195,10 +195,10 @@ class Translator(nn.Module):
         self.stem = SpaceConv(enter, widths[0], 7) if resnet else None
         pairs = list(zip(widths if resnet else [enter, *widths], widths[1:] if resnet else widths, strict=False))
         self.encoder = nn.ModuleList(
-            Encoding(a, b, 0 if resnet or not i else net.time, first=not resnet and i == 0)
+            EncoderStage(a, b, 0 if resnet or not i else net.time, first=not resnet and i == 0)
             for i, (a, b) in enumerate(pairs)
         )
-        self.blocks = nn.ModuleList(Residual(widths[-1], net.time) for _ in range(net.blocks if resnet else 1))
+        self.blocks = nn.ModuleList(TranslatorBlock(widths[-1], net.time) for _ in range(net.blocks if resnet else 1))
         inwards = widths[::-1]
         self.decoder = nn.ModuleList()
         for i, (a, b) in enumerate(zip(inwards, [*inwards[1:], clip.channels], strict=False)):
@@ -206,7 +206,7 @@ class Translator(nn.Module):
                 break
             both = a if resnet or i == 0 else 2 * a  # with the shortcut
             inner = not resnet and i < count - 2  # at a quarter of the size or less
-            self.decoder.append(Decoding(both, b, guide, net.time if inner else 0))
+            self.decoder.append(DecoderStage(both, b, guide, net.time if inner else 0))
         self.leave = SpaceConv(widths[0], clip.channels, 7) if resnet else None
         self.norm = SourceNorm(widths[0], guide) if resnet else None
         self.straight = SpaceConv(enter, clip.channels)  # the shortcut at full size, of the source itself
@@ -239,7 +239,7 @@ class Translator(nn.Module):
     def modulated(self) -> bool:
         """Whether the source scales and shifts the decoder's features."""
         first = self.decoder[0]
-        assert isinstance(first, Decoding)
+        assert isinstance(first, DecoderStage)
         return first.norm.look is not None
 
 
@@ -272,7 +272,7 @@ KEPT = 2.0
 """Logit of the mask at the beginning: most of a frame is the picture."""
 
 
-class Scene(NamedTuple):
+class AnimatorState(NamedTuple):
     """A picture, and how far its motion has come: all that the next frames follow from."""
 
     picture: Tensor
@@ -337,7 +337,7 @@ class Animator(nn.Module):
         self.unit = 2**count
         widths = channels(net.width, count)[::-1]  # from the outermost stage inwards
         self.encoder = nn.ModuleList(
-            Encoding(a, b, 0, first=i == 0)
+            EncoderStage(a, b, 0, first=i == 0)
             for i, (a, b) in enumerate(zip([clip.channels, *widths[:-1]], widths, strict=True))
         )
         self.cell = nn.GRU(net.motion, self.hidden, batch_first=True)
@@ -364,15 +364,15 @@ class Animator(nn.Module):
         """Return the clips from their beginning."""
         return self.advance(self.begin(picture, start), motion)[0]
 
-    def begin(self, picture: Tensor, start: Tensor) -> Scene:
+    def begin(self, picture: Tensor, start: Tensor) -> AnimatorState:
         """Encode a picture (B, C, 1, H, W); the motion begins at random, from standard normal numbers (B, hidden)."""
         x, shortcuts = fitted(self.levels(picture), self.unit), list[Tensor]()
         for encoding in self.encoder:
             x = encoding(x)
             shortcuts.append(x)
-        return Scene(picture[:, :, 0], shortcuts, start, None)
+        return AnimatorState(picture[:, :, 0], shortcuts, start, None)
 
-    def advance(self, scene: Scene, motion: Tensor) -> tuple[Tensor, Scene]:
+    def advance(self, scene: AnimatorState, motion: Tensor) -> tuple[Tensor, AnimatorState]:
         """Make the next frames (B, C, T, H, W) from fresh noise (B, T, m), and the scene after them."""
         picture = scene.picture
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
@@ -388,7 +388,7 @@ class Animator(nn.Module):
         mask = torch.sigmoid(mask)
         frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
         clips = rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
-        return clips, Scene(picture, scene.shortcuts, after[0], rest)
+        return clips, AnimatorState(picture, scene.shortcuts, after[0], rest)
 
     def _decoded(self, shortcuts: list[Tensor], code: Tensor) -> Tensor:
         """Return the decoder's output for each frame, (B T, 3 + C, H, W), for codes (B T, n)."""

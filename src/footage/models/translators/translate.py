@@ -22,7 +22,7 @@ from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
 from footage.models.layers import Memory, channel_levels, set_levels
-from footage.models.supervised import Learner, Lesson
+from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.translators.network import Animator, Translator
 
 LUMA = (0.299, 0.587, 0.114)
@@ -92,7 +92,7 @@ def repeated(source: Tensor, frames: int) -> Tensor:
     return source.expand(-1, -1, frames, -1, -1) if source.shape[2] == 1 else source
 
 
-class Translate(Learner):
+class Translate(SupervisedMethod):
     """A translator, and critics where there are any; see `footage.models.base.Method`."""
 
     def __init__(self, config: Config, labels: int) -> None:
@@ -111,7 +111,7 @@ class Translate(Learner):
         count = self.config.clip.channels
         for name, average in self.averages.items():
             set_levels(mean[:count], sd[:count], self.nets[name], average.module)
-        set_levels(mean, sd, *(self.nets[name] for panel in self.panels.values() for name in panel.nets))
+        set_levels(mean, sd, *(self.nets[name] for critics in self.critics.values() for name in critics.nets))
 
     def source(self, clips: Tensor) -> Tensor:
         """Return what is given, (B, Cs, T, H, W) or a picture (B, C, 1, H, W), of clips as they stand in the data."""
@@ -123,7 +123,7 @@ class Translate(Learner):
         beside = repeated(self.source(clips), real.shape[2])
         return torch.cat([real if made is None else made.to(real.dtype), beside.to(real.dtype)], dim=1)
 
-    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+    def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Translate the source of each clip."""
         config = self.config
         real, source = batch.clips[:, : config.clip.channels], self.source(batch.clips)
@@ -134,9 +134,9 @@ class Translate(Learner):
         shown_to = {}
         if config.critics and judged:
             shown_to[""] = (self.shown(batch.clips), self.shown(batch.clips, made))
-        return Lesson(config.learn.weight * self.difference(made, real), log, shown_to)
+        return StepOutput(config.learn.weight * self.difference(made, real), log, shown_to)
 
-    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+    def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips and their sources for the critics to look at, where there are any in this step."""
         return None if batch.heldout is None else self.shown(batch.heldout[0])
 

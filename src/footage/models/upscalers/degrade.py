@@ -26,7 +26,7 @@ HABITS = ("none", "chroma", "jpeg", "h264", "h264")
 
 
 @dataclass(frozen=True)
-class Damage:
+class Degradation:
     """How one clip is spoilt."""
 
     kernel: str = "bicubic"
@@ -41,11 +41,11 @@ class Damage:
     """From the least to the greatest loss of a codec."""
 
 
-CLEAN = Damage()
+CLEAN = Degradation()
 """Shrunk by the bicubic kernel, and no more."""
 
 
-def draw(config: DegradeConfig, batch: Batch) -> list[Damage]:
+def draw(config: DegradeConfig, batch: Batch) -> list[Degradation]:
     """Draw how each clip of a batch is spoilt, the same whatever the number of processes."""
     found = []
     for chance, kernel, blurred, blur, noisy, noise, habit, quality in batch.uniform(8).tolist():
@@ -53,7 +53,7 @@ def draw(config: DegradeConfig, batch: Batch) -> list[Damage]:
             found.append(CLEAN)
             continue
         found.append(
-            Damage(
+            Degradation(
                 kernel=KERNELS[int(kernel * len(KERNELS))],
                 blur=config.blur * blur if blurred < 0.5 else 0.0,
                 noise=2 * config.noise * noise if noisy < 0.5 else 0.0,
@@ -64,7 +64,9 @@ def draw(config: DegradeConfig, batch: Batch) -> list[Damage]:
     return found
 
 
-def degrade(clips: Tensor, scale: int, config: DegradeConfig, damages: list[Damage], noise: Tensor | None) -> Tensor:
+def degrade(
+    clips: Tensor, scale: int, config: DegradeConfig, damages: list[Degradation], noise: Tensor | None
+) -> Tensor:
     """Make low-resolution clips, (B, C, T, H, W) in [-1, 1] -> (B, C, T, H / scale, W / scale), of 256 levels.
 
     Args:
@@ -100,7 +102,7 @@ def shrunk(frames: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:
         return interpolate(frames, size, mode=kernel, antialias=True, align_corners=False)
 
 
-def _degraded(clip: Tensor, scale: int, config: DegradeConfig, damage: Damage) -> Tensor:
+def _degraded(clip: Tensor, scale: int, config: DegradeConfig, damage: Degradation) -> Tensor:
     """Blur and shrink one clip, (C, T, H, W) -> (C, T, h, w)."""
     frames = clip.transpose(0, 1)  # T C H W
     if damage.blur:
@@ -122,7 +124,7 @@ def blurred(frames: Tensor, sigma: float) -> Tensor:
     return flat.view_as(frames)
 
 
-def _packed(clip: Tensor, config: DegradeConfig, damage: Damage) -> Tensor:
+def _packed(clip: Tensor, config: DegradeConfig, damage: Degradation) -> Tensor:
     """Return what a codec leaves of a clip, (C, T, h, w) -> the same."""
     if damage.habit == "chroma":
         return halved_chroma(clip)

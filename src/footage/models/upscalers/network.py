@@ -28,7 +28,7 @@ class Upscaler(nn.Module):
         self.scale, self.past, self.future = net.scale, net.past, net.future
         self.window = net.past + 1 + net.future
         self.enter = nn.Conv2d(self.window * channels, net.width, 3, padding=1)
-        self.blocks = nn.ModuleList(Residual(net.width) for _ in range(net.blocks))
+        self.blocks = nn.ModuleList(UpscalerBlock(net.width) for _ in range(net.blocks))
         self.leave = nn.Conv2d(net.width, channels * net.scale**2, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ class Upscaler(nn.Module):
         return rearrange(made, "(b t) c h w -> b c t h w", b=batch)
 
 
-class Residual(nn.Module):
+class UpscalerBlock(nn.Module):
     """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same.
 
     Args:

@@ -20,7 +20,7 @@ from footage.config.tasks import unlimited
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.layers import channel_levels, set_levels
-from footage.models.supervised import Learner, Lesson
+from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers.degrade import CLEAN, degrade, draw, shrunk
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
 
@@ -66,7 +66,7 @@ TILE = 512
 """Longest side of what is enlarged at once, in pixels of the small frames."""
 
 
-class Upscale(Learner):
+class Upscale(SupervisedMethod):
     """An upscaler, and critics where there are any; see `footage.models.base.Method`."""
 
     def __init__(self, config: Config, labels: int) -> None:
@@ -83,7 +83,7 @@ class Upscale(Learner):
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell the critics the levels of real clips and of their detail; the upscaler needs none."""
         mean, sd = channel_levels(self.shown(clips) for clips in batches)
-        set_levels(mean, sd, *(self.nets[name] for panel in self.panels.values() for name in panel.nets))
+        set_levels(mean, sd, *(self.nets[name] for critics in self.critics.values() for name in critics.nets))
 
     def shown(self, clips: Tensor) -> Tensor:
         """Return what critics see of clips, (B, C, T, H, W) -> (B, 2 C, T, H, W): them, and what shrinking loses.
@@ -94,7 +94,7 @@ class Upscale(Learner):
         kept = _pictures(clips, lambda frames: enlarged(shrunk(frames, scale), scale))
         return torch.cat([clips, clips - kept], dim=1)
 
-    def lesson(self, batch: Batch, clips_seen: int, judged: bool) -> Lesson:
+    def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Shrink and spoil each clip, and enlarge what is left of it."""
         config, net = self.config, self.net
         last = batch.clips.shape[2] - net.future
@@ -121,11 +121,11 @@ class Upscale(Learner):
         if config.upscale.stability:
             changes = (made.diff(dim=2) - real.diff(dim=2)).abs().mean()
             loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
-        lesson = Lesson(loss, log)
+        output = StepOutput(loss, log)
         if config.critics and judged:
             window = self._window(batch)
-            lesson.judged[""] = (self.shown(real)[window], self.shown(made)[window])
-        return lesson
+            output.judged[""] = (self.shown(real)[window], self.shown(made)[window])
+        return output
 
     def _window(self, batch: Batch) -> tuple[EllipsisType | slice, ...]:
         """Return the part of this step's clips, (B, C, T, H, W), that critics see; the same of all.
@@ -141,7 +141,7 @@ class Upscale(Learner):
         y, x = (int(torch.randint(most + 1, (), generator=batch.rng)) for most in spare)
         return ..., slice(y, y + clip.height - spare[0]), slice(x, x + clip.width - spare[1])
 
-    def heldout_clips(self, batch: Batch, judged: str) -> Tensor | None:
+    def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips for the critics to look at, where there are any."""
         if batch.heldout is None:
             return None

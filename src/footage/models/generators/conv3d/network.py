@@ -12,14 +12,14 @@ from torch import Tensor
 
 from footage.config import ClipConfig, Conv3dConfig
 from footage.models.layers import (
+    ConvDecoder,
     Generator,
-    LabelTable,
+    GeneratorOutput,
+    LabelEmbedding,
     Levels,
-    Made,
     Noise,
-    Tower,
-    plan,
-    still,
+    frame_plan,
+    upsampling_plan,
     with_label,
 )
 
@@ -35,16 +35,18 @@ class Conv3dGenerator(Generator):
 
     def __init__(self, clip: ClipConfig, net: Conv3dConfig, labels: int) -> None:
         super().__init__()
-        shape = plan(clip)
+        shape = upsampling_plan(clip)
         codes = net.latent + (net.label if labels else 0)
         self.latent = net.latent
         self.sparsity = net.mask
         self.levels = Levels(clip.channels)
-        self.table = LabelTable(labels, net.label) if labels else None
+        self.table = LabelEmbedding(labels, net.label) if labels else None
         self.modulated = net.mix == "modulate"
         style = codes if self.modulated else 0
-        self.tower = Tower(codes, shape, net.width, clip.channels + (net.streams - 1), style)
-        self.background = Tower(codes, still(shape), net.width, clip.channels, style) if net.streams == 2 else None
+        self.tower = ConvDecoder(codes, shape, net.width, clip.channels + (net.streams - 1), style)
+        self.background = (
+            ConvDecoder(codes, frame_plan(shape), net.width, clip.channels, style) if net.streams == 2 else None
+        )
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one clip's noise."""
@@ -55,7 +57,7 @@ class Conv3dGenerator(Generator):
         towers, z = [self.tower, *([] if self.background is None else [self.background])], slice(self.latent)
         return [weight for tower in towers for weight in tower.entries(z, z)]
 
-    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+    def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
         """Return the clips of the latent codes; the penalty is the weighted mean of the mask."""
         z = noise["z"]
         assert z.ndim == 2 and z.shape[1] == self.latent, f"z is {tuple(z.shape)}, not (B, {self.latent})"
@@ -63,8 +65,8 @@ class Conv3dGenerator(Generator):
         style = code if self.modulated else None
         volume: Tensor = self.tower(code, style)
         if self.background is None:
-            return Made(self.levels.pixels(volume), volume.new_zeros(()))
+            return GeneratorOutput(self.levels.pixels(volume), volume.new_zeros(()))
         foreground, mask = volume[:, :-1], torch.sigmoid(volume[:, -1:])
         still_picture = self.background(code, style)  # B C 1 H W
         clips = self.levels.pixels(mask * foreground + (1 - mask) * still_picture)
-        return Made(clips, self.sparsity * mask.mean(dtype=torch.float32))
+        return GeneratorOutput(clips, self.sparsity * mask.mean(dtype=torch.float32))

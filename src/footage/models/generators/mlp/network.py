@@ -9,7 +9,15 @@ from torch.nn.functional import leaky_relu
 
 from footage.config import ClipConfig, MlpConfig
 from footage.errors import ConfigError
-from footage.models.layers import LEAK, Generator, LabelTable, Levels, Made, Noise, with_label
+from footage.models.layers import (
+    LEAK,
+    Generator,
+    GeneratorOutput,
+    LabelEmbedding,
+    Levels,
+    Noise,
+    with_label,
+)
 
 MOST_WEIGHTS = 100_000_000
 """Weights of one layer beyond which it is refused: the last layer has a weight for each unit and each voxel."""
@@ -44,7 +52,7 @@ class MlpGenerator(Generator):
         self.latent = net.latent
         self.shape = (clip.channels, clip.frames, clip.height, clip.width)
         self.levels = Levels(clip.channels)
-        self.table = LabelTable(labels, net.label) if labels else None
+        self.table = LabelEmbedding(labels, net.label) if labels else None
         sizes = [net.latent + (net.label if labels else 0), net.width, 2 * net.width, 4 * net.width]
         sizes.append(_volume(clip, net.width))
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
@@ -59,13 +67,13 @@ class MlpGenerator(Generator):
         assert isinstance(first, Tensor)
         return [first[:, : self.latent]]
 
-    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+    def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
         """Return the clips of the latent codes."""
         x = with_label(noise["z"], self.table, label)
         for layer in list(self.layers)[:-1]:
             x = leaky_relu(layer(x), LEAK)
         clips = self.levels.pixels(self.layers[-1](x).unflatten(1, self.shape))  # B C T H W
-        return Made(clips, clips.new_zeros(()))
+        return GeneratorOutput(clips, clips.new_zeros(()))
 
 
 class MlpTrunk(nn.Module):

@@ -12,7 +12,17 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, RecurrentConfig
-from footage.models.layers import Generator, LabelTable, Levels, Made, Noise, PixelNorm, Tower, plan, still
+from footage.models.layers import (
+    ConvDecoder,
+    Generator,
+    GeneratorOutput,
+    LabelEmbedding,
+    Levels,
+    Noise,
+    PixelNorm,
+    frame_plan,
+    upsampling_plan,
+)
 
 State = tuple[Tensor, ...]
 """The cell's state between two stretches of frames: (1, B, hidden) each."""
@@ -31,7 +41,7 @@ class RecurrentGenerator(Generator):
         super().__init__()
         self.net = net
         self.levels = Levels(clip.channels)
-        self.table = LabelTable(labels, net.label) if labels else None
+        self.table = LabelEmbedding(labels, net.label) if labels else None
         named = net.label if labels else 0
         cell = nn.GRU if net.cell == "gru" else nn.LSTM
         self.cell = cell(net.motion + named, net.hidden, batch_first=True)
@@ -40,7 +50,7 @@ class RecurrentGenerator(Generator):
         modulated = net.mix == "modulate"
         codes = named + net.hidden + (0 if modulated else net.content)
         style = net.content + named if modulated else 0
-        self.tower = Tower(codes, still(plan(clip)), net.width, clip.channels, style)
+        self.tower = ConvDecoder(codes, frame_plan(upsampling_plan(clip)), net.width, clip.channels, style)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one clip's noise."""
@@ -57,10 +67,10 @@ class RecurrentGenerator(Generator):
             self.tower.entries(nothing, content) if self.net.mix == "modulate" else self.tower.entries(content, nothing)
         )
 
-    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+    def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
         """Return the clips from their beginning."""
         clips, _ = self.roll(noise["content"], noise["motion"], label, self.begin(noise["start"]))
-        return Made(clips, clips.new_zeros(()))
+        return GeneratorOutput(clips, clips.new_zeros(()))
 
     def begin(self, start: Tensor) -> State:
         """Return the cell's state before the first frame: noise (B, hidden), and an empty memory for an LSTM."""

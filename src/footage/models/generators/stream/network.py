@@ -26,9 +26,9 @@ from footage.models.generators.stream.noise import NoiseBank
 from footage.models.layers import (
     LEAK,
     Generator,
-    LabelTable,
+    GeneratorOutput,
+    LabelEmbedding,
     Levels,
-    Made,
     Noise,
     PixelNorm,
     doublings,
@@ -240,7 +240,7 @@ class StreamGenerator(Generator):
         super().__init__()
         self.net, self.length, self.channels = net, clip.frames, clip.channels
         self.levels = Levels(clip.channels)
-        self.table = LabelTable(labels, net.label) if labels else None
+        self.table = LabelEmbedding(labels, net.label) if labels else None
         named = net.label if labels else 0
         self.bank = NoiseBank(net.processes, net.fastest, net.slowest)
         self.motion = two_layers(self.bank.size + named + (len(WAVES) if net.shot else 0), net.codes)
@@ -299,7 +299,7 @@ class StreamGenerator(Generator):
             parts += [detail.spots.tint, detail.scale.scale]
         return [part.weight @ style for part in parts if part.out_features]
 
-    def forward(self, noise: Noise, label: Tensor | None = None) -> Made:
+    def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
         """Return stretches of video that begin anywhere; in shots, anywhere that leaves room for a clip."""
         motion, clock = self.bank(noise["motion"]), None
         if self.net.shot:
@@ -307,7 +307,7 @@ class StreamGenerator(Generator):
             first = (torch.special.ndtr(noise["clock"]) * starts).floor().clamp(max=starts - 1)  # B 1, evenly
             clock = first + torch.arange(motion.shape[1], device=first.device)  # B T
         clips = self.frames(noise["content"], motion, label, clock)
-        return Made(clips, clips.new_zeros(()))
+        return GeneratorOutput(clips, clips.new_zeros(()))
 
     def frames(self, content: Tensor, motion: Tensor, label: Tensor | None, clock: Tensor | None) -> Tensor:
         """Make frames (B, C, T, H, W).

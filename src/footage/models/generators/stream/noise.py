@@ -150,7 +150,7 @@ def _apply(matrix: Floats, states: Floats) -> Floats:
     return applied
 
 
-class Path:
+class NoisePath:
     """One realisation of K processes of `parts` numbers each, for all times from 0 on.
 
     Args:
@@ -258,7 +258,7 @@ class Path:
         return rng.standard_normal((count, len(self.rates), self.parts, 2))
 
 
-class Bridge:
+class NoiseBridge:
     """A path that begins in one state and ends in another: a drawn one, corrected.
 
     Conditioning by kriging (Matheron; Chilès and Delfiner 2012, section 7.3): s(t) + Cov(s(t), known) Cov(known)^-1
@@ -273,7 +273,7 @@ class Bridge:
         begin: frame of the path that is frame 0 here.
     """
 
-    def __init__(self, path: Path, start: Floats, end: Floats, frames: float, begin: float = 0.0) -> None:
+    def __init__(self, path: NoisePath, start: Floats, end: Floats, frames: float, begin: float = 0.0) -> None:
         self.path, self.frames, self.begin, self._rates = path, frames, begin, np.array(path.rates)
         drawn = path.states(np.array([begin, begin + frames]))
         self._first = start - drawn[0]  # K parts 2

@@ -21,7 +21,7 @@ from footage.config import ClipConfig
 from footage.errors import ConfigError
 from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
-from footage.models.generators.stream.noise import Bridge, Floats, Path
+from footage.models.generators.stream.noise import NoiseBridge, Floats, NoisePath
 from footage.models.requests import TimeMapping, VideoRequest
 
 Numbers = npt.NDArray[np.int64]
@@ -96,21 +96,21 @@ class _Motion:
     def __init__(self, rates: tuple[float, ...], turns: Floats, request: VideoRequest, shot: int) -> None:
         self.time, self.rates, self.turns, self.shot = request.time, rates, turns, shot
         self.seed = request.seed if request.time.motion_seed is None else request.time.motion_seed
-        self.path, self.number = Path(rates, self.seed), 0
-        self.bridge: Bridge | None = None
+        self.path, self.number = NoisePath(rates, self.seed), 0
+        self.bridge: NoiseBridge | None = None
         mapping = self.time
         if mapping.loop:
             self.begin = float(_ticked(np.array([mapping.start]))[0])
             state = self.path.states(np.array([self.begin]))[0]
-            self.bridge = Bridge(self.path, state, state, mapping.loop, self.begin)
+            self.bridge = NoiseBridge(self.path, state, state, mapping.loop, self.begin)
         elif mapping.between:
             assert request.to_seed is not None
             self.after, span = (
-                Path(rates, request.to_seed),
+                NoisePath(rates, request.to_seed),
                 float(_ticked(np.array([(request.frames - 1) * mapping.rate]))[0]),
             )
             first, last = (path.states(np.zeros(1))[0] for path in (self.path, self.after))
-            self.bridge = Bridge(
+            self.bridge = NoiseBridge(
                 self.path, first, turned(last.swapaxes(1, 2), -turns[:, None] * span).swapaxes(1, 2), span
             )
 
@@ -145,7 +145,7 @@ class _Motion:
         shots = (when // self.shot).astype(np.int64)
         for number in np.unique(shots).tolist():
             if number != self.number:
-                self.path, self.number = Path(self.rates, self.seed, kind=number), number
+                self.path, self.number = NoisePath(self.rates, self.seed, kind=number), number
             here = shots == number
             since = when[here] - number * self.shot
             found[here] = turned(self.path.states(since)[..., 0], since[:, None] * self.turns)
@@ -170,12 +170,12 @@ class _Drift:
     def __init__(self, begin: Tensor, request: VideoRequest) -> None:
         self.time = request.time
         rates = (math.sqrt(3) / self.time.drift,)
-        path = Path(rates, request.seed, len(begin), DRIFT, begin.double().numpy()[None])
-        self.path: Path | Bridge = path
+        path = NoisePath(rates, request.seed, len(begin), DRIFT, begin.double().numpy()[None])
+        self.path: NoisePath | NoiseBridge = path
         if self.time.loop:
             start = float(_ticked(np.array([self.time.start]))[0])
             state = path.states(np.array([start]))[0]
-            self.path = Bridge(path, state, state, self.time.loop, start)
+            self.path = NoiseBridge(path, state, state, self.time.loop, start)
 
     def at(self, numbers: Numbers) -> Tensor:
         """Return the content at frames of the video, (N, c)."""

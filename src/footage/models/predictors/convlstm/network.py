@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate, pad, pixel_shuffle, pixel_unshuffle
 
 from footage.config import ClipConfig, ConvLstmConfig, TaskConfig
 from footage.models.layers import Levels, Noise
-from footage.models.predictors.predictor import Predicted, Predictor, State
+from footage.models.predictors.predictor import Predictor, PredictorOutput, State
 
 CENTRED = 2.0
 """Logit of a kernel's middle at the beginning, the others' being 0: most of a frame stays where it is."""
@@ -139,7 +139,7 @@ class ConvLstm(Predictor):
         if self.notice is not None:
             nn.init.zeros_(self.notice.weight)
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         """Predict what follows the first P frames; where `shown` says so, from the true frame before."""
         first = 0 if rehearse else self.past - 1
         state, made = self._empty(clips[:, :, 0]), []
@@ -155,7 +155,7 @@ class ConvLstm(Predictor):
             if number >= first:
                 made.append(frame.unsqueeze(2))
         rehearsed, future = torch.cat(made, dim=2).tensor_split((self.past - 1 - first,), dim=2)
-        return Predicted(future, None, rehearsed if rehearsed.shape[2] else None)
+        return PredictorOutput(future, None, rehearsed if rehearsed.shape[2] else None)
 
     def begin(self, past: Tensor) -> State:
         """Return the last frame of the past and its surprise, and h and c of each layer after those before it."""

@@ -14,7 +14,7 @@ from torch.nn.functional import gelu, pad, pixel_shuffle, pixel_unshuffle, silu
 
 from footage.config import ClipConfig, SimVpConfig, TaskConfig
 from footage.models.layers import FeatureNorm, Levels, Noise
-from footage.models.predictors.predictor import Predicted, Predictor, State
+from footage.models.predictors.predictor import Predictor, PredictorOutput, State
 
 PATCH = 2
 """Side of the patches that pixels enter and leave as."""
@@ -85,7 +85,7 @@ class SimVp(Predictor):
         self.refine = nn.Conv2d(2 * width, width, 3, padding=1)
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         """Predict what follows the first P frames."""
         length = clips.shape[2] - self.past
         made: list[Tensor] = []
@@ -93,7 +93,7 @@ class SimVp(Predictor):
         while len(made) * self.future < length:
             frames, state = self.advance(state, None)
             made.append(frames)
-        return Predicted(torch.cat(made, dim=2)[:, :, :length], None)
+        return PredictorOutput(torch.cat(made, dim=2)[:, :, :length], None)
 
     def begin(self, past: Tensor) -> State:
         """Return the past: there is no other memory."""

@@ -32,7 +32,7 @@ from torch.nn.functional import avg_pool2d, group_norm, mse_loss, silu
 
 from footage.config import ClipConfig, SpritesConfig, TaskConfig
 from footage.models.layers import Levels, Noise
-from footage.models.predictors.predictor import Predicted, Predictor, State
+from footage.models.predictors.predictor import Predictor, PredictorOutput, State
 
 CELL = 4
 """Pixels of a place of the grid that slots attend to."""
@@ -40,7 +40,7 @@ LOOKS = 3
 """Rounds of attention in the first frame, where nothing is known yet."""
 
 
-class Spread(nn.Module):
+class DilatedBlock(nn.Module):
     """A residual block of two 3×3 convolutions, the first dilated, on (N, width, h, w)."""
 
     def __init__(self, width: int, dilation: int) -> None:
@@ -73,7 +73,7 @@ class Follower(nn.Module):
         self.enter = nn.Conv2d(3 * channels, width, 5, stride=2, padding=2)
         self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
         self.where = nn.Conv2d(2, width, 1)
-        self.body = nn.Sequential(*(Spread(width, dilation) for dilation in (1, 2, 3)))
+        self.body = nn.Sequential(*(DilatedBlock(width, dilation) for dilation in (1, 2, 3)))
         self.leave = nn.Conv2d(width, 2 * net.features + 3, 1)
         with torch.no_grad():
             for numbers in (self.leave.weight, self.leave.bias):
@@ -142,7 +142,7 @@ SLIGHT = 1e-4
 """Weight that counts as none."""
 
 
-class Found(NamedTuple):
+class SpriteDecomposition(NamedTuple):
     """What a clip was taken apart into."""
 
     places: Tensor
@@ -212,7 +212,7 @@ class Aligner(nn.Module):
         return CELL * torch.tanh(off.to(x.dtype) / CELL)
 
 
-class Motion(nn.Module):
+class SpriteMotion(nn.Module):
     """Where sprites go on to: a GRU that is told place, velocity and shape, and has no end.
 
     Args:
@@ -260,7 +260,7 @@ class Sprites(Predictor):
         size = (clip.height, clip.width)
         self.levels = Levels(clip.channels)
         self.follow = Follower(2 * clip.channels, net, size, task.past)
-        self.motion = Motion(net.side, net.motion, size)
+        self.motion = SpriteMotion(net.side, net.motion, size)
         width, seen = net.width, 3 * (clip.channels + 1)
         self.paint = nn.Sequential(
             nn.Conv2d(seen, width, 3, padding=1), nn.SiLU(),
@@ -276,7 +276,7 @@ class Sprites(Predictor):
         self.blur = nn.Parameter(torch.tensor(math.log(2.0)))
         self.blur_aligned = nn.Parameter(torch.tensor(math.log(0.7)))
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         """Predict what follows the first P frames; it costs extra how badly clips are taken apart and followed.
 
         There is nothing to be shown on the way, and the past is put together again, not rehearsed.
@@ -296,7 +296,7 @@ class Sprites(Predictor):
         future = self._draw(found, ways[:, self.past - 1 :], torch.stack(doubts[self.past - 1 :], dim=1))
         again = self._draw(found, found.places, _doubt(self.blur_aligned).expand_as(found.places))
         cost = _gap(again, clips) + ROUGH * _gap(rough, clips) + PLACES * (ways - truth[:, 1:]).abs().mean()
-        return Predicted(future, None, None, cost)
+        return PredictorOutput(future, None, None, cost)
 
     def begin(self, past: Tensor) -> State:
         """Return what the past (B, C, P, H, W) leaves: looks, background, place and velocity (B, K, 2), memory."""
@@ -312,13 +312,15 @@ class Sprites(Predictor):
         """Move every sprite on, and draw that frame, (B, C, 1, H, W)."""
         looks, background, place, moved, memory = state
         after, doubt, memory = self.motion(place, moved, _shape(looks), memory)
-        frame = self._draw(Found(after.unsqueeze(1), looks, background), after.unsqueeze(1), doubt.unsqueeze(1))
+        frame = self._draw(
+            SpriteDecomposition(after.unsqueeze(1), looks, background), after.unsqueeze(1), doubt.unsqueeze(1)
+        )
         return frame, (looks, background, after, after - place, memory)
 
     def _idle(self, places: Tensor) -> Tensor:
         return places.new_zeros(*places.shape[:1], places.shape[2], self.motion.units)
 
-    def _take_apart(self, clips: Tensor) -> tuple[Found, Tensor]:
+    def _take_apart(self, clips: Tensor) -> tuple[SpriteDecomposition, Tensor]:
         """Find background, places and looks, where only places know what comes after the past; and a first drawing.
 
         What is drawn of the places that were found, beside what is there, shows how far off they are; looks are then
@@ -331,13 +333,13 @@ class Sprites(Predictor):
         numbers = self.levels(pixels.flatten(0, 1)).view(pixels.shape)
         places = self.follow(torch.cat([numbers, pixels - 2 * still + 1], dim=2))
         shown = torch.cat([known, (known - still).abs().mean(dim=2, keepdim=True)], dim=2)
-        found = Found(places, self._looks(shown, places), background)
+        found = SpriteDecomposition(places, self._looks(shown, places), background)
         rough = self._draw(found, places, _doubt(self.blur).expand_as(places))
         both = torch.cat([pixels, rough.detach().transpose(1, 2)], dim=2)  # B T 2C H W
         around = self._around(both, places.detach())  # B T K 2C S S
         opacity = found.looks[:, None, :, :1].detach().expand(-1, len(around[0]), -1, -1, -1, -1)
         off = self.align(torch.cat([around, opacity], dim=3).flatten(0, 2)).view(places.shape)
-        return Found(places + off, self._looks(shown, places + off), background), rough
+        return SpriteDecomposition(places + off, self._looks(shown, places + off), background), rough
 
     def _around(self, frames: Tensor, places: Tensor) -> Tensor:
         """Return what is around places (B, T, K, 2) in frames (B, T, c, H, W): (B, T, K, c, S, S)."""
@@ -368,7 +370,7 @@ class Sprites(Predictor):
         cleared: Tensor = self.clear(seen)
         return usual + cleared.to(usual.dtype)
 
-    def _draw(self, found: Found, places: Tensor, doubts: Tensor) -> Tensor:
+    def _draw(self, found: SpriteDecomposition, places: Tensor, doubts: Tensor) -> Tensor:
         """Draw sprites at places (B, T, K, 2), with doubts about them: frames (B, C, T, H, W)."""
         (height, width), length = found.background.shape[2:], places.shape[1]
         down = masses(places[..., 0].flatten(), doubts[..., 0].flatten(), height, self.side)

@@ -21,7 +21,7 @@ from torch.nn.functional import leaky_relu
 
 from footage.config import ClipConfig, SvgConfig, TaskConfig
 from footage.models.layers import LEAK, Levels, Noise, channels, doublings, start_smooth
-from footage.models.predictors.predictor import Predicted, Predictor, State
+from footage.models.predictors.predictor import Predictor, PredictorOutput, State
 
 GROUPS = 8
 """Groups of channels that are normalised together, or fewer where channels are few."""
@@ -84,7 +84,7 @@ class FrameDecoder(nn.Module):
         return x
 
 
-class Recurrent(nn.Module):
+class LstmStack(nn.Module):
     """A linear layer, LSTM layers and a linear layer: (B, T, enter) -> (B, T, leave), in full precision.
 
     Args:
@@ -132,15 +132,15 @@ class Svg(Predictor):
         widths, base = channels(net.width, count), (clip.height >> count, clip.width >> count)
         self.encoder = FrameEncoder(clip.channels, widths, base, net.code)
         self.decoder = FrameDecoder(clip.channels, widths, base, net.code)
-        self.predictor = Recurrent(net.code + net.latent, net.hidden, 2, net.code)
-        self.posterior = Recurrent(net.code, net.hidden, 1, 2 * net.latent)
-        self.prior = Recurrent(net.code, net.hidden, 1, 2 * net.latent)
+        self.predictor = LstmStack(net.code + net.latent, net.hidden, 2, net.code)
+        self.posterior = LstmStack(net.code, net.hidden, 1, 2 * net.latent)
+        self.prior = LstmStack(net.code, net.hidden, 1, 2 * net.latent)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shape of one clip's noise: a row for each frame, of which the very first is not looked at."""
         return {"z": (frames, self.latent)}
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> Predicted:
+    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         """Predict what follows the first P frames, each from the true ones before it and its own posterior's code.
 
         True frames are fed whatever `shown` says: the posterior knows them all the same.
@@ -154,7 +154,7 @@ class Svg(Predictor):
         skips = [part[:, self.past - 1].repeat_interleave(future, dim=0) for part in kept]  # (B F) c h w
         frames = self.decoder(torch.tanh(guess[:, self.past - 1 :]).flatten(0, 1), skips)  # (B F) C H W
         pixels = rearrange(self.levels.pixels(frames.to(clips.dtype)), "(b t) c h w -> b c t h w", t=future)
-        return Predicted(pixels, divergence(mean, spread, expected, allowed).sum(dim=(1, 2)))
+        return PredictorOutput(pixels, divergence(mean, spread, expected, allowed).sum(dim=(1, 2)))
 
     def begin(self, past: Tensor) -> State:
         """Return what is remembered of the past.
@@ -188,7 +188,7 @@ class Svg(Predictor):
         parts = [rearrange(part, "(b t) c h w -> b t c h w", t=clips.shape[2]) for part in kept]
         return rearrange(codes.to(clips.dtype), "(b t) d -> b t d", t=clips.shape[2]), parts
 
-    def _belief(self, net: Recurrent, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def _belief(self, net: LstmStack, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and logarithm of the variance of each frame's latent code, (B, T, z) each."""
         told, _ = net(codes, net.start(codes))
         mean, spread = told.chunk(2, dim=2)
