@@ -21,7 +21,7 @@ from footage.config import ClipConfig
 from footage.errors import ConfigError
 from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
-from footage.models.generators.stream.noise import NoiseBridge, Floats, NoisePath
+from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath
 from footage.models.requests import TimeMapping, VideoRequest
 
 Numbers = npt.NDArray[np.int64]
