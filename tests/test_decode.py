@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage.media.decode import CHUNK, decode
+from footage.media.decode import CHUNK, VideoDecoder
 from footage.media.geometry import FITS
 from footage.media.probe import UnusableMedia, probe
 from footage.media.reader import PictureDecoder, fit_frames, natural_key
@@ -14,7 +14,7 @@ from tests import clips
 
 
 def frames_of(path, height=64, width=64, channels=3, fps=25.0, fit="crop"):
-    decoder = decode(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
+    decoder = VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
     chunks = list(decoder)
     assert all(chunk.frames.dtype == np.uint8 and len(chunk.frames) <= CHUNK for chunk in chunks)
     frames = np.concatenate([chunk.frames for chunk in chunks])
@@ -146,7 +146,7 @@ def test_container_without_duration_and_frame_count(tmp_path):
 def test_damage_in_the_middle_is_marked_and_survived(tmp_path):
     path = clips.write(tmp_path / "bad.mp4", clips.moving(120), options={"g": "20", "crf": "16"})
     clips.corrupt(path, 0.4, 0.5)
-    decoder = decode(path, height=64, width=64, channels=3, fps=25, fit="crop")
+    decoder = VideoDecoder(path, height=64, width=64, channels=3, fps=25, fit="crop")
     chunks = list(decoder)
     marked = np.concatenate([chunk.damaged for chunk in chunks])
     frames = np.concatenate([chunk.frames for chunk in chunks])

@@ -225,8 +225,8 @@ def test_damage_in_the_middle_is_told_and_got_over(model: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["large.mp4", "frames"])
 def test_work_that_was_stopped_goes_on(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(segments, "PART", 8)
-    monkeypatch.setattr(upscaling, "PART", 8)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 8)
+    monkeypatch.setattr(upscaling, "SEGMENT_FRAMES", 8)
     clip = with_sound(tmp_path / "clip.mp4", frames=30)
     (tmp_path / "whole").mkdir()
     run(model, clip, tmp_path / "whole" / name)
@@ -258,8 +258,8 @@ def pictures(path: Path) -> Iterator[np.ndarray]:
 
 
 def test_parts_of_other_work_are_not_taken(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "PART", 4)
-    monkeypatch.setattr(upscaling, "PART", 4)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 4)
+    monkeypatch.setattr(upscaling, "SEGMENT_FRAMES", 4)
     clip = write(tmp_path / "clip.mp4", moving(12, (32, 32)))
 
     def stop(done: int) -> None:
@@ -273,23 +273,23 @@ def test_parts_of_other_work_are_not_taken(model: Path, tmp_path: Path, monkeypa
 
 
 def test_a_full_disk_loses_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "PART", 4)
-    monkeypatch.setattr(upscaling, "PART", 4)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 4)
+    monkeypatch.setattr(upscaling, "SEGMENT_FRAMES", 4)
     clip = write(tmp_path / "clip.mp4", moving(12, (32, 32)))
     (tmp_path / "large.mp4").write_text("what was there before")
-    real, count = segments.Packer.write, [0]
+    real, count = segments.StreamEncoder.write, [0]
 
-    def full(self: segments.Packer, picture: Any, stamp: int) -> None:
+    def full(self: segments.StreamEncoder, picture: Any, stamp: int) -> None:
         count[0] += 1
         if count[0] > 6:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(self, picture, stamp)
 
-    monkeypatch.setattr(segments.Packer, "write", full)
+    monkeypatch.setattr(segments.StreamEncoder, "write", full)
     with pytest.raises(MediaError, match=r"the disk is full, .* what is done is kept in .*: free some space and give"):
         run(model, clip, tmp_path / "large.mp4")
     assert (tmp_path / "large.mp4").read_text() == "what was there before"
-    monkeypatch.setattr(segments.Packer, "write", real)
+    monkeypatch.setattr(segments.StreamEncoder, "write", real)
     outcome = run(model, clip, tmp_path / "large.mp4")
     assert outcome.resumed == 4 and outcome.frames == 12
 

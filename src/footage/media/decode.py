@@ -28,6 +28,7 @@ from footage.media.probe import (
     pixel_aspect,
     plain_reason,
     quarter_turn,
+    upright_size,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+
+Frames = npt.NDArray[np.uint8]
+
+CHUNK = 32
+"""Frames in a chunk."""
+EARLY = 0.45
+"""A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
+LONGEST_HOLD = 30.0
+"""A longer gap between two frames, in seconds, is a fault of the timestamps and is closed."""
+RGB, GREY = "rgb24", "gray"
 
 
 class FrameReader:
@@ -91,25 +103,23 @@ class FrameReader:
         self.problem = self.problem or problem
 
 
-CHUNK = 32
-"""Frames in a chunk."""
-EARLY = 0.45
-"""A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
-LONGEST_HOLD = 30.0
-"""A longer gap between two frames, in seconds, is a fault of the timestamps and is closed."""
-RGB, GREY = "rgb24", "gray"
-
-
 @dataclass(frozen=True)
 class DecodedChunk:
     """A few frames in a row."""
 
-    frames: npt.NDArray[np.uint8]
+    frames: Frames
     """Pixels (T, H, W, C)."""
     times: npt.NDArray[np.float64]
     """When each frame is shown, in seconds from the first (T,): multiples of 1 / fps."""
     damaged: npt.NDArray[np.bool_]
     """Whether each frame was decoded from damaged data (T,)."""
+
+    @staticmethod
+    def stack(pictures: list[tuple[Frames, bool]], end: int, fps: float) -> DecodedChunk:
+        """Make a chunk of pictures (H, W, C), each with whether it is damaged, that ends before tick `end`."""
+        frames = np.stack([picture for picture, _ in pictures])  # T × (H, W, C) → (T, H, W, C)
+        times = np.arange(end - len(pictures), end) / fps
+        return DecodedChunk(frames, times, np.array([damaged for _, damaged in pictures]))
 
 
 class VideoDecoder:
@@ -161,7 +171,7 @@ class VideoDecoder:
             scale = Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
             for frame, damaged in self.reader.frames(container, stream):
                 if self.info is None:
-                    self.info = describe(container, stream, quarter_turn(frame))
+                    self.info = describe(container, stream, frame)
                 yield from ticks.show(scale(frame), frame.time, self.info.fps, damaged)
             yield from ticks.end()
         if self.info is None:
@@ -199,7 +209,14 @@ class Scaler:
         """Return the picture."""
         from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-        plan = self._plan(frame)
+        turn = quarter_turn(frame)
+        plan = self.plans.get((frame.width, frame.height, turn))
+        if plan is None:
+            shown = displayed_size(frame.width, frame.height, self.aspect, turn)
+            if not 1 / MAX_ASPECT <= shown[0] / shown[1] <= MAX_ASPECT:
+                raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
+            plan = geometry.plan_resize(shown, turn, self.target, self.fit)
+            self.plans[frame.width, frame.height, turn] = plan
         shrinks = plan.width * plan.height < frame.width * frame.height
         options: dict[str, Any] = {}
         name = frame.format.name
@@ -225,15 +242,6 @@ class Scaler:
             picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
         return plan.finish(picture)
 
-    def _plan(self, frame: VideoFrame) -> geometry.ResizePlan:
-        key = (frame.width, frame.height, quarter_turn(frame))
-        if key not in self.plans:
-            shown = displayed_size(frame.width, frame.height, self.aspect, key[2])
-            if not 1 / MAX_ASPECT <= shown[0] / shown[1] <= MAX_ASPECT:
-                raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
-            self.plans[key] = geometry.plan_resize(shown, key[2], self.target, self.fit)
-        return self.plans[key]
-
 
 class _ConstantRate:
     """Put pictures with times on a constant rate: at each tick stands the one on the screen then."""
@@ -241,11 +249,11 @@ class _ConstantRate:
     def __init__(self, fps: float) -> None:
         self.fps = fps
         self.tick = 0
-        self.held: tuple[npt.NDArray[np.uint8], bool] | None = None
+        self.held: tuple[Frames, bool] | None = None
         self.time = 0.0  # of the held picture, in seconds from the first
         self.offset = 0.0  # what to add to a timestamp of the file
         self.hold = 1 / fps  # how long a picture lasts that no other follows
-        self.waiting: list[tuple[npt.NDArray[np.uint8], bool]] = []
+        self.waiting: list[tuple[Frames, bool]] = []
 
     @property
     def seconds(self) -> float:
@@ -253,7 +261,7 @@ class _ConstantRate:
         return self.time + self.hold
 
     def show(
-        self, picture: npt.NDArray[np.uint8], time: float | None, source_fps: float | None, damaged: bool
+        self, picture: Frames, time: float | None, source_fps: float | None, damaged: bool
     ) -> Iterator[DecodedChunk]:
         """Take the next picture; yield the chunks that it completes."""
         if source_fps:
@@ -274,7 +282,7 @@ class _ConstantRate:
         if self.held is not None:
             yield from self._fill(max(self.seconds * self.fps - 0.5, 0.5))
         if self.waiting:
-            yield self._chunk()
+            yield DecodedChunk.stack(self.waiting, self.tick, self.fps)
 
     def _fill(self, until: float) -> Iterator[DecodedChunk]:
         """Stand the held picture at each tick before `until`."""
@@ -283,22 +291,8 @@ class _ConstantRate:
             self.waiting.append(self.held)
             self.tick += 1
             if len(self.waiting) == CHUNK:
-                yield self._chunk()
-
-    def _chunk(self) -> DecodedChunk:
-        frames = np.stack([picture for picture, _ in self.waiting])  # T × (H, W, C) → (T, H, W, C)
-        damaged = np.array([flag for _, flag in self.waiting])
-        times = np.arange(self.tick - len(self.waiting), self.tick) / self.fps
-        self.waiting = []
-        return DecodedChunk(frames, times, damaged)
-
-
-def decode(path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> VideoDecoder:
-    """Return an iterator over the chunks of a file; see `Decoder`."""
-    return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
-
-
-Frames = npt.NDArray[np.uint8]
+                yield DecodedChunk.stack(self.waiting, self.tick, self.fps)
+                self.waiting = []
 
 
 def declared_length(path: Path | str) -> tuple[VideoInfo, int, float]:
@@ -312,7 +306,7 @@ def declared_length(path: Path | str) -> tuple[VideoInfo, int, float]:
     with open_video(path) as (container, stream):
         info = None
         for frame, _ in FrameReader().frames(container, stream):
-            info = describe(container, stream, quarter_turn(frame))
+            info = describe(container, stream, frame)
             break
     if info is None:
         raise UnusableMedia("zero frames", "no packet holds a picture")
@@ -339,36 +333,30 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
     Raises:
         UnusableMedia: the file cannot be opened, or gives no frame at all.
     """
-    found: list[Frames] = []
+    frames: list[Frames] = []
     whole = True
     with open_video(path) as (container, stream):
         stream.thread_count = 1
-        begin = _start(stream) + seconds
+        begin = seconds
+        if stream.start_time and stream.time_base:
+            begin += float(stream.start_time * stream.time_base)
         if seconds > 0 and stream.time_base:
             container.seek(int(begin / stream.time_base), stream=stream)
         scale: Scaler | None = None
         for frame, damaged in FrameReader().frames(container, stream):
             if frame.time is not None and frame.time < begin - 1e-3:
                 continue
-            if scale is None:
-                turned = quarter_turn(frame) in (90, 270)
-                size = (frame.width, frame.height) if turned else (frame.height, frame.width)
-                scale = Scaler(size, channels, "stretch", 1.0)
-            found.append(scale(frame))
+            scale = scale or Scaler(upright_size(frame), channels, "stretch", 1.0)
+            frames.append(scale(frame))
             whole = whole and not damaged
-            if len(found) == count:
+            if len(frames) == count:
                 break
-    if not found:
+    if not frames:
         if seconds > 0:
             return read_window(path, 0.0, count, channels)[0], False
         raise UnusableMedia("zero frames", "no packet holds a picture")
-    missing = count - len(found)
-    return np.stack(found + found[-1:] * missing), whole and not missing
-
-
-def _start(stream: VideoStream) -> float:
-    """Return the time of the first frame, in seconds."""
-    return float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    missing = count - len(frames)
+    return np.stack(frames + frames[-1:] * missing), whole and not missing
 
 
 def decode_whole(path: Path, longest_side: int) -> int:

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,14 +24,18 @@ from footage import files
 from footage.errors import ConfigError, MediaError, nearest
 from footage.media.decode import exact
 from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions
-from footage.media.probe import Colour
+from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour
 
 if TYPE_CHECKING:
-    import av
     from av.container import OutputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
 
+Frames = npt.NDArray[np.uint8]
+
+FORMATS = ("mp4", "webm", "gif", "png", "mov", "mkv")
+"""What clips can be written as; `png` is a folder of numbered frames."""
+SMALL = ("mp4", "webm")
+"""What has settings of its own for small pictures."""
 CONTAINERS: dict[str, tuple[Codec, ...]] = {
     "mp4": ("h264", "hevc", "av1"),
     "mov": ("h264", "hevc", "prores"),
@@ -75,52 +80,41 @@ def codec_for(encoding: EncodingOptions, path: Path) -> str:
 
 
 def encoder_for(encoding: EncodingOptions, codec: str) -> str:
-    """Return FFmpeg's name of the encoder; hardware is tried out.
+    """Return FFmpeg's name of the encoder; hardware is tried out with a small picture.
 
     Raises:
         MediaError: the hardware that was asked for is not there.
     """
+    import av
+
     if encoding.hardware == "none":
         return SOFTWARE[codec]
     reasons = []
     for unit in HARDWARE if encoding.hardware == "auto" else (encoding.hardware,):
         name = f"{codec}_{unit}"
-        reason = _fault(name)
-        if not reason:
+        try:
+            context: Any = av.CodecContext.create(name, "w")
+        except (av.error.FFmpegError, ValueError, LookupError):
+            reasons.append(f"this FFmpeg has no {name}")
+            continue
+        try:
+            context.width, context.height, context.time_base = 320, 192, Fraction(1, 25)
+            context.pix_fmt = pixel_format(name, 192, 320, deep=False)
+            context.open()
             return name
-        reasons.append(reason)
+        except (av.error.FFmpegError, ValueError, OSError, RuntimeError) as error:
+            reasons.append(f"{name} does not work on this machine ({getattr(error, 'strerror', None) or error})")
     if encoding.hardware == "auto":
         return SOFTWARE[codec]
     raise MediaError(f"hardware is {encoding.hardware}: {reasons[0]}", "give --hardware auto, or leave it out")
 
 
-def _fault(name: str) -> str:
-    """Say why an encoder cannot be used here; nothing where it can."""
-    import av
-
-    try:
-        context: Any = av.CodecContext.create(name, "w")
-    except (av.error.FFmpegError, ValueError, LookupError):
-        return f"this FFmpeg has no {name}"
-    try:
-        context.width, context.height, context.time_base = 320, 192, Fraction(1, 25)
-        context.pix_fmt = _hardware_format(name, deep=False)
-        context.open()
-    except (av.error.FFmpegError, ValueError, OSError, RuntimeError) as error:
-        return f"{name} does not work on this machine ({getattr(error, 'strerror', None) or error})"
-    return ""
-
-
-def _hardware_format(name: str, deep: bool) -> str:
-    return ("p010le" if deep else "nv12") if name.endswith(HARDWARE) else ("yuv420p10le" if deep else "yuv420p")
-
-
 def pixel_format(name: str, height: int, width: int, deep: bool) -> str:
-    """Return how pixels are stored: chroma at half the size, where the sides are even and the codec does so."""
+    """Return how an encoder stores pixels: chroma at half the size, where the sides are even and the codec does so."""
     if name == "prores_ks":
         return "yuv422p10le"
-    if name not in SOFTWARE.values():
-        return _hardware_format(name, deep)
+    if name not in SOFTWARE.values():  # hardware
+        return "p010le" if deep else "nv12"
     full = bool(height % 2 or width % 2) and name != "libsvtav1"
     return ("yuv444p" if full else "yuv420p") + ("10le" if deep and name != "libvpx-vp9" else "")
 
@@ -197,22 +191,11 @@ class StreamEncoder:
         self.lasting = max(1, round(1 / (rate * base)))
 
     def write(self, picture: npt.NDArray[Any], stamp: int) -> None:
-        """Pack a picture, uint8 or uint16 (H, W, 1 or 3), shown from `stamp` on, in units of `base`."""
-        for packet in self.encode(picture, stamp):
-            self.container.mux(packet)
-
-    def encode(self, picture: npt.NDArray[Any], stamp: int) -> list[Packet[Any]]:
-        """Return the packets that a picture makes ready."""
-        import av
+        """Encode a picture, uint8 or uint16 (H, W, 1 or 3), shown from `stamp` on, in units of `base`."""
         from av.video.reformatter import ColorRange, Interpolation
 
-        height, width, channels = picture.shape
-        if channels == 1:
-            picture = np.broadcast_to(picture, (height, width, 3))
-        kind = "rgb48le" if picture.dtype == np.uint16 else "rgb24"
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=kind)
         frame = self.reformatter.reformat(
-            frame,
+            _frame(picture),
             format=self.stream.pix_fmt,
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.JPEG if self.colour.full else ColorRange.MPEG,
@@ -221,20 +204,85 @@ class StreamEncoder:
             threads=1,
         )
         frame.pts, frame.time_base, frame.duration = stamp, self.base, self.lasting
-        return list(self.stream.encode(frame))
+        self.container.mux(self.stream.encode(frame))
 
     def finish(self) -> None:
-        """Pack what still waits."""
-        for packet in self.stream.encode(None):
-            self.container.mux(packet)
+        """Write what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
 
 
-Frames = npt.NDArray[np.uint8]
+class CleanEncoder:
+    """The video stream of an mp4 or webm with small pictures, nearly lossless, at a constant rate."""
 
-FORMATS = ("mp4", "webm", "gif", "png", "mov", "mkv")
-"""What clips can be written as; `png` is a folder of numbered frames."""
-SMALL = ("mp4", "webm")
-"""What has settings of its own for small pictures."""
+    def __init__(self, container: OutputContainer, kind: str, *, size: tuple[int, int], rate: Fraction) -> None:
+        codec, options = {
+            # Without x264's tree of macroblocks, which decides differently from run to run.
+            "mp4": ("libx264", {"crf": "15", "preset": "medium", "x264-params": "mbtree=0"}),
+            "webm": ("libvpx-vp9", {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"}),
+        }[kind]
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = size
+        # Subsampled chroma, which every player shows, needs even sizes; odd ones keep full chroma instead of a border.
+        stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+        # What the conversion from RGB gives: BT.601, limited range; untagged, HD players would guess 709.
+        stream.codec_context.colorspace, stream.codec_context.color_range = MATRIX_601, LIMITED
+        self.container, self.stream, self.base = container, stream, 1 / rate
+
+    def write(self, picture: Frames, number: int) -> None:
+        """Encode frame `number`, uint8 (H, W, 1 or 3)."""
+        # Left to the encoder, the conversion varies from run to run by a level here and there.
+        frame = _frame(picture, number, self.base).reformat(format=self.stream.pix_fmt, threads=1)
+        self.container.mux(self.stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
+
+
+class GifEncoder:
+    """The pictures of a gif: every frame has its own 256 colours, which needs no look at the frames to come."""
+
+    def __init__(self, container: OutputContainer, *, size: tuple[int, int], rate: Fraction) -> None:
+        import av
+        import av.filter
+
+        height, width = size
+        stream: Any = container.add_stream("gif", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = height, width, "pal8"
+        self.container, self.stream, self.base = container, stream, 1 / rate
+        graph = self.palette = av.filter.Graph()
+        source = graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("rgb24", width, height), time_base=self.base
+        )
+        split, sink = graph.add("split"), graph.add("buffersink")
+        generate, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1:dither=none")
+        source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(generate, 1, 0)
+        generate.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+
+    def write(self, picture: Frames, number: int) -> None:
+        """Encode frame `number`, uint8 (H, W, 1 or 3)."""
+        self.palette.push(_frame(picture, number, self.base))
+        self.container.mux(self.stream.encode(self.palette.pull()))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
+
+
+def _frame(picture: npt.NDArray[Any], number: int | None = None, base: Fraction | None = None) -> VideoFrame:
+    """Return a picture, uint8 or uint16 (H, W, 1 or 3), as FFmpeg's frame, the `number`-th in units of `base`."""
+    import av
+
+    kind = "rgb48le" if picture.dtype == np.uint16 else "rgb24"
+    rgb = np.broadcast_to(picture, (*picture.shape[:2], 3))  # grey spreads over RGB
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format=kind)
+    if base is not None:
+        frame.pts, frame.time_base = number, base
+    return frame
 
 
 def write_clip(
@@ -252,7 +300,7 @@ def write_clip(
         chunks: uint8 (T, H, W, C) each, C = 1 or 3, all of one size.
         fps: frames in a second.
         metadata: put into the file as JSON, in its comment.
-        encoding: how large pictures are packed; None for settings that keep small ones clean.
+        encoding: how large pictures are encoded; None for settings that keep small ones clean.
 
     Raises:
         ConfigError: the file does not hold the codec that was asked for.
@@ -261,18 +309,15 @@ def write_clip(
     kind = path.suffix.lower().lstrip(".") or "png"
     if kind not in FORMATS or (kind == "png" and path.suffix):
         raise MediaError(f'"{path.name}" has no format that clips are written as', nearest(kind, FORMATS))
-    comment = json.dumps(metadata, ensure_ascii=False)
     if fps <= 0:
         raise MediaError(f"the frame rate is {fps}", "give a rate above 0, such as 25")
+    comment = json.dumps(metadata, ensure_ascii=False)
     try:
         if kind == "png":
-            _write_folder(path, chunks, comment)
+            _write_folder(path, _pictures(chunks), comment)
             return
         with files.replacing(path) as temporary:
-            if kind in CONTAINERS and (encoding is not None or kind not in SMALL):
-                _pack_file(temporary, kind, chunks, fps, comment, encoding or DEFAULT_ENCODING)
-            else:
-                _write_file(temporary, kind, chunks, fps, comment)
+            _write_video(temporary, kind, _pictures(chunks), fps, comment, encoding)
             if kind == "gif":
                 _add_gif_comment(temporary, comment)
     except OSError as error:
@@ -281,102 +326,41 @@ def write_clip(
         raise
 
 
-def _stored(array: Frames) -> Frames:
-    """Check a chunk's layout."""
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3):
-        raise MediaError(f"a chunk is {array.dtype} {array.shape}", "give uint8 (T, H, W, C) with 1 or 3 channels")
-    return array
+def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:
+    """Yield the frames (H, W, C) of chunks; refuse another layout."""
+    for chunk in chunks:
+        if chunk.dtype != np.uint8 or chunk.ndim != 4 or chunk.shape[-1] not in (1, 3):
+            raise MediaError(f"a chunk is {chunk.dtype} {chunk.shape}", "give uint8 (T, H, W, C) with 1 or 3 channels")
+        yield from chunk
 
 
-def _stream(container: av.container.OutputContainer, kind: str, rate: Fraction, height: int, width: int) -> Any:
-    """Add the video stream with settings that keep small pictures clean."""
-    codec = {"mp4": "libx264", "webm": "libvpx-vp9", "gif": "gif"}[kind]
-    options = {
-        # Without x264's tree of macroblocks, which decides differently from run to run.
-        "mp4": {"crf": "15", "preset": "medium", "x264-params": "mbtree=0"},
-        "webm": {"crf": "20", "b": "0", "cpu-used": "4", "row-mt": "1"},
-        "gif": {},
-    }[kind]
-    stream: Any = container.add_stream(codec, rate=rate, options=options)
-    stream.height, stream.width = height, width
-    # Subsampled chroma, which every player shows, needs even sizes; odd ones keep full chroma instead of a border.
-    full = height % 2 or width % 2
-    stream.pix_fmt = "pal8" if kind == "gif" else "yuv444p" if full else "yuv420p"
-    if kind != "gif":  # what the conversion from RGB gives: BT.601, limited range; untagged, HD players would guess 709
-        stream.codec_context.colorspace, stream.codec_context.color_range = 6, 1
-    return stream
-
-
-def _write_file(path: Path, kind: str, chunks: Iterable[Frames], fps: float, comment: str) -> None:
+def _write_video(
+    path: Path, kind: str, pictures: Iterable[Frames], fps: float, comment: str, encoding: EncodingOptions | None
+) -> None:
+    """Write the file; the first picture decides its size."""
     import av
 
     rate = Fraction(fps).limit_denominator(1001)
-    options = {"movflags": "+faststart"} if kind == "mp4" else {"loop": "0"} if kind == "gif" else {}
-    with av.open(str(path), "w", format=kind, options=options) as container:
-        container.metadata["comment"] = comment
-        stream: Any = None
-        palette: Any = None
-        for number, picture in enumerate(frame for chunk in chunks for frame in _stored(chunk)):
-            height, width, channels = picture.shape
-            if stream is None:
-                stream = _stream(container, kind, rate, height, width)
-                palette = _palette(height, width, rate) if kind == "gif" else None
-            rgb = np.ascontiguousarray(np.broadcast_to(picture, (height, width, 3)))
-            frame = av.VideoFrame.from_ndarray(rgb if channels == 1 else np.ascontiguousarray(picture), format="rgb24")
-            frame.pts, frame.time_base = number, 1 / rate
-            if palette is not None:
-                palette.push(frame)
-                frame = palette.pull()
-            else:
-                # Left to the encoder, the conversion varies from run to run by a level here and there.
-                frame = frame.reformat(format=stream.pix_fmt, threads=1)
-            container.mux(stream.encode(frame))
-        if stream is None:
-            raise MediaError(f'"{path.name}" would have no frames', "give at least one")
-        container.mux(stream.encode(None))
-
-
-def _pack_file(
-    path: Path, kind: str, chunks: Iterable[Frames], fps: float, comment: str, encoding: EncodingOptions
-) -> None:
-    import av
-
-    codec = codec_for(encoding, path)
-    name, rate = encoder_for(encoding, codec), Fraction(fps).limit_denominator(1001)
-    options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+    begin: Callable[..., StreamEncoder | CleanEncoder | GifEncoder]
+    if kind == "gif":
+        begin = GifEncoder
+    elif encoding is None and kind in SMALL:
+        begin = partial(CleanEncoder, kind=kind)
+    else:
+        encoding = encoding or DEFAULT_ENCODING
+        codec = codec_for(encoding, path)
+        name = encoder_for(encoding, codec)
+        begin = partial(StreamEncoder, name=name, codec=codec, crf=encoding.crf, base=1 / rate, colour=UNKNOWN_COLOUR)
+    options = {"loop": "0"} if kind == "gif" else {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
     with av.open(str(path), "w", options=options) as container:
         container.metadata["comment"] = comment
-        packer: StreamEncoder | None = None
-        for number, picture in enumerate(frame for chunk in chunks for frame in _stored(chunk)):
-            if packer is None:
-                size = (picture.shape[0], picture.shape[1])
-                packer = StreamEncoder(
-                    container, name, codec, encoding.crf, size=size, base=1 / rate, rate=rate, colour=Colour()
-                )
-            packer.write(picture, number)
-        if packer is None:
+        encoder: StreamEncoder | CleanEncoder | GifEncoder | None = None
+        for number, picture in enumerate(pictures):
+            encoder = encoder or begin(container, size=picture.shape[:2], rate=rate)
+            encoder.write(picture, number)
+        if encoder is None:
             raise MediaError(f'"{path.name}" would have no frames', "give at least one")
-        packer.finish()
-
-
-def _palette(height: int, width: int, rate: Fraction) -> Any:
-    """Make a filter that gives every frame its own 256 colours, which needs no look at the frames to come."""
-    import av
-    import av.filter
-
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=width, height=height, format=av.VideoFormat("rgb24", width, height), time_base=1 / rate
-    )
-    split, sink = graph.add("split"), graph.add("buffersink")
-    generate, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1:dither=none")
-    source.link_to(split)
-    split.link_to(use, 0, 0)
-    split.link_to(generate, 1, 0)
-    generate.link_to(use, 0, 1)
-    use.link_to(sink)
-    graph.configure()
-    return graph
+        encoder.finish()
 
 
 def _add_gif_comment(path: Path, comment: str) -> None:
@@ -391,24 +375,18 @@ def _add_gif_comment(path: Path, comment: str) -> None:
         shutil.copyfileobj(encoded, out)
 
 
-def _write_folder(path: Path, chunks: Iterable[Frames], comment: str) -> None:
-    from PIL import Image
+def _write_folder(path: Path, pictures: Iterable[Frames], comment: str) -> None:
+    """Write numbered PNG frames beside the folder, then put them in its place."""
     from PIL.PngImagePlugin import PngInfo
 
-    if path.exists() and not (path.is_dir() and all(re.fullmatch(r"\d{6,}\.png", p.name) for p in path.iterdir())):
-        raise MediaError(f'"{path}" holds something else than numbered frames', "give a new folder, or a .mp4 file")
+    check_frames_folder(path)
     text = PngInfo()
     text.add_itxt("Comment", comment)
     temporary, aside = (path.with_name(f".{path.name}-{word}{files.PARTIAL}") for word in ("new", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    count = 0
     try:
-        for picture in (frame for chunk in chunks for frame in _stored(chunk)):
-            image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else np.ascontiguousarray(picture))
-            image.save(temporary / f"{count:06d}.png", pnginfo=text)
-            count += 1
-        if not count:
+        if not save_frames(temporary, pictures, comment=text):
             raise MediaError(f'"{path.name}" would have no frames', "give at least one")
         if path.exists():
             os.replace(path, aside)
@@ -418,104 +396,49 @@ def _write_folder(path: Path, chunks: Iterable[Frames], comment: str) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def check_frames_folder(path: Path, beside: str = "") -> None:
+    """Refuse to replace a folder that holds something else than numbered frames, and a file named `beside`.
+
+    Raises:
+        MediaError: it does.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir() or not all(re.fullmatch(r"\d{6,}\.png", p.name) or p.name == beside for p in path.iterdir()):
+        raise MediaError(f'"{path}" holds something else than numbered frames', "give a new folder, or a .mp4 file")
+
+
+def save_frames(folder: Path, pictures: Iterable[npt.NDArray[Any]], first: int = 0, comment: Any = None) -> int:
+    """Write pictures, uint8 or uint16 (H, W, 1 or 3), as PNG of 8 bits, numbered from `first` on; count them."""
+    from PIL import Image
+
+    number = first
+    for number, picture in enumerate(pictures, first + 1):
+        eight = (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
+        image = Image.fromarray(eight[..., 0] if eight.shape[-1] == 1 else np.ascontiguousarray(eight))
+        image.save(folder / f"{number - 1:06d}.png", pnginfo=comment)
+    return number - first
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """Return the metadata that `write_clip` put into a file or folder; empty where there is none."""
-    text = ""
-    if path.is_dir():
-        first = next(iter(sorted(path.glob("*.png"))), None)
-        text = _png_comment(first) if first else ""
-    elif path.suffix.lower() == ".gif":
-        text = _gif_comment(path)
+    text: str | bytes = ""
+    if path.is_dir() or path.suffix.lower() == ".gif":
+        from PIL import Image
+
+        for picture in sorted(path.glob("*.png"))[:1] if path.is_dir() else [path]:
+            with Image.open(picture) as image:
+                text = image.info.get("comment") or image.info.get("Comment") or ""
     else:
         import av
 
         with av.open(str(path)) as container:
-            tags = {key.lower(): value for key, value in container.metadata.items()}
-            text = tags.get("comment", "")
+            text = {key.lower(): value for key, value in container.metadata.items()}.get("comment", "")
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _png_comment(path: Path) -> str:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return str(image.info.get("Comment", ""))
-
-
-def _gif_comment(path: Path) -> str:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        comment = image.info.get("comment", b"")
-    return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
-
-
-def chunked(clip: Frames, length: int = 32) -> Iterator[Frames]:
-    """Cut a clip (T, H, W, C) that is already in memory into chunks."""
-    for first in range(0, len(clip), length):
-        yield clip[first : first + length]
-
-
-def h264(frames: Frames, crf: int) -> Frames:
-    """Return what H.264 leaves of frames, uint8 (T, H, W, 3): prediction from frame to frame, chroma at half the size.
-
-    Args:
-        frames: of any size; odd ones are coded with their last line repeated.
-        crf: constant rate factor, 0 to 51; more is worse.
-    """
-    import av
-
-    height, width = frames.shape[1:3]
-    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    encoder: Any = av.CodecContext.create("libx264", "w")
-    encoder.height, encoder.width, encoder.pix_fmt = *even.shape[1:3], "yuv420p"
-    encoder.time_base, encoder.thread_count = _base(), 1
-    encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency", "x264-params": "log-level=none"}
-    decoder: Any = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
-    found: list[Frames] = []
-    packets = [packet for number, picture in enumerate(even) for packet in encoder.encode(_frame(picture, number))]
-    packets += encoder.encode(None)
-    for packet in (*packets, None):
-        found += [decoded.to_ndarray(format="rgb24") for decoded in decoder.decode(packet)]
-    assert len(found) == len(frames), f"{len(frames)} frames became {len(found)}"
-    return np.ascontiguousarray(np.stack(found)[:, :height, :width])
-
-
-def jpeg(frames: Frames, quality: int) -> Frames:
-    """Return what JPEG leaves of each frame, uint8 (T, H, W, 3), chroma at half the size.
-
-    Args:
-        frames: of any size.
-        quality: 1 to 95; less is worse.
-    """
-    from PIL import Image
-
-    found = []
-    for picture in frames:
-        packed = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(picture)).save(packed, "JPEG", quality=quality, subsampling=2)
-        with Image.open(packed) as opened:
-            found.append(np.asarray(opened.convert("RGB")))
-    return np.stack(found)
-
-
-def _frame(picture: Frames, number: int) -> VideoFrame:
-    import av
-
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    frame.pts, frame.time_base = number, _base()
-    return frame
-
-
-def _base() -> Any:
-    from fractions import Fraction
-
-    return Fraction(1, 25)
 
 
 class UnbufferedPipe:
@@ -568,3 +491,53 @@ class FragmentedMp4:
         if when - self._keyed >= KEY_FRAME_SECONDS:
             picture.pict_type, self._keyed = av.video.frame.PictureType.I, when
         self._container.mux(self._stream.encode(picture))
+
+
+def chunked(clip: Frames, length: int = 32) -> Iterator[Frames]:
+    """Cut a clip (T, H, W, C) that is already in memory into chunks."""
+    for first in range(0, len(clip), length):
+        yield clip[first : first + length]
+
+
+def h264(frames: Frames, crf: int) -> Frames:
+    """Return what H.264 leaves of frames, uint8 (T, H, W, 3): prediction from frame to frame, chroma at half the size.
+
+    Args:
+        frames: of any size; odd ones are coded with their last line repeated.
+        crf: constant rate factor, 0 to 51; more is worse.
+    """
+    import av
+
+    height, width = frames.shape[1:3]
+    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    encoder: Any = av.CodecContext.create("libx264", "w")
+    encoder.height, encoder.width, encoder.pix_fmt = *even.shape[1:3], "yuv420p"
+    encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
+    encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency", "x264-params": "log-level=none"}
+    decoder: Any = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    packets: list[Any] = []
+    for number, picture in enumerate(even):
+        packets += encoder.encode(_frame(picture, number, encoder.time_base))
+    packets += encoder.encode(None)
+    decoded = [frame.to_ndarray(format="rgb24") for packet in (*packets, None) for frame in decoder.decode(packet)]
+    assert len(decoded) == len(frames), f"{len(frames)} frames became {len(decoded)}"
+    return np.ascontiguousarray(np.stack(decoded)[:, :height, :width])
+
+
+def jpeg(frames: Frames, quality: int) -> Frames:
+    """Return what JPEG leaves of each frame, uint8 (T, H, W, 3), chroma at half the size.
+
+    Args:
+        frames: of any size.
+        quality: 1 to 95; less is worse.
+    """
+    from PIL import Image
+
+    decoded = []
+    for picture in frames:
+        encoded = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(picture)).save(encoded, "JPEG", quality=quality, subsampling=2)
+        with Image.open(encoded) as opened:
+            decoded.append(np.asarray(opened.convert("RGB")))
+    return np.stack(decoded)

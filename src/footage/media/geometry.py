@@ -15,6 +15,12 @@ from footage.errors import ConfigError, MediaError
 Fit = Literal["crop", "letterbox", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "letterbox", "stretch")
 """crop: cut off what sticks out, centred; letterbox: black bars; stretch: neither, the shape changes."""
+MOST_PASSES = 3
+"""How often a picture is enlarged one time after the other, at most."""
+BICUBIC = 1.5
+"""How much of the way is left to the bicubic kernel, at most, rather than to another enlargement."""
+MOST_SIDE = 16_384
+"""Longest side of a picture that is written, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,6 @@ def plan_resize(displayed: tuple[float, float], turn: int, target: tuple[int, in
     return ResizePlan(*((height, width) if turn in (90, 270) else (width, height)), turn=turn, target=target)
 
 
-MOST_PASSES = 3
-"""How often a picture is enlarged one time after the other, at most."""
-BICUBIC = 1.5
-"""How much of the way is left to the bicubic kernel, at most, rather than to another enlargement."""
-MOST_SIDE = 16_384
-"""Longest side of a picture that is written, in pixels."""
-
-
 @dataclass(frozen=True)
 class Size:
     """Height and width of a picture, in pixels."""
@@ -87,7 +85,7 @@ class Size:
 
 @dataclass(frozen=True)
 class EnlargementPlan:
-    """How a picture of one size becomes one of another: enlarged once or several times, then brought to the size."""
+    """How a picture of one size becomes a larger one: enlarged once or several times, then brought to the size."""
 
     shrinks: tuple[Size, ...]
     """What a picture is brought to before each enlargement; the first is its own size."""
@@ -116,25 +114,19 @@ def parse_size(text: str | None, shown: Size, scale: int) -> Size:
     Raises:
         ConfigError: it cannot be read, or is out of range.
     """
-    factor = float(scale)
-    found: Size | None = None
-    if text is not None:
-        plain = text.strip().lower().replace("×", "x")
-        if match := re.fullmatch(r"(\d+)x(\d+)", plain):
-            found = Size(int(match[2]), int(match[1]))
-        elif match := re.fullmatch(r"(\d+)p", plain):
-            high = int(match[1])
-            found = Size(high, _even(high * shown.width / shown.height))
-        elif match := re.fullmatch(r"(\d+(?:\.\d*)?)x", plain):
-            factor = float(match[1])
-        else:
-            raise ConfigError(f'size is "{text}"', "give a size such as 1280x720, 720p or 2x")
-    if found is None:
-        found = Size(round(shown.height * factor), round(shown.width * factor))
-    for side in (found.height, found.width):
-        if not 16 <= side <= MOST_SIDE:
-            raise ConfigError(f"size is {found}", f"give sides of 16 to {MOST_SIDE} pixels")
-    return found
+    plain = f"{scale}x" if text is None else text.strip().lower().replace("×", "x")
+    if match := re.fullmatch(r"(\d+)x(\d+)", plain):
+        size = Size(int(match[2]), int(match[1]))
+    elif match := re.fullmatch(r"(\d+)p", plain):
+        height = int(match[1])
+        size = Size(height, max(2, 2 * round(height * shown.width / shown.height / 2)))  # an even width
+    elif match := re.fullmatch(r"(\d+(?:\.\d*)?)x", plain):
+        size = Size(round(shown.height * float(match[1])), round(shown.width * float(match[1])))
+    else:
+        raise ConfigError(f'size is "{text}"', "give a size such as 1280x720, 720p or 2x")
+    if not 16 <= min(size.height, size.width) <= max(size.height, size.width) <= MOST_SIDE:
+        raise ConfigError(f"size is {size}", f"give sides of 16 to {MOST_SIDE} pixels")
+    return size
 
 
 def plan_enlargement(stored: Size, shown: Size, frame: Size, scale: int, fit: Fit) -> EnlargementPlan:
@@ -176,7 +168,3 @@ def plan_enlargement(stored: Size, shown: Size, frame: Size, scale: int, fit: Fi
         need = Size(math.ceil(picture.height / least), math.ceil(picture.width / least))
         shrinks.append(Size(min(have.height, need.height), min(have.width, need.width)))
     return EnlargementPlan(tuple(shrinks), picture, frame, scale)
-
-
-def _even(value: float) -> int:
-    return max(2, 2 * round(value / 2))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FOREIGN = frozenset({"hls", "dash", "concat", "concatf", "tty", "lavfi", "sdp", "image2", "rawvideo", "imf", "mpjpeg"})
 """Formats that are never opened: they point to other files, or make pictures out of text."""
 
+SIGNATURES = (b"ftyp", b"moov", b"mdat", b"\x1a\x45\xdf\xa3", b"RIFF", b"GIF8", b"FLV", b"OggS", b"\x00\x00\x01\xba")
+"""Bytes near the beginning of a video, by which a damaged one is told from a file of another kind."""
+
 MAX_ASPECT = 30.0
 """A picture more than this many times as wide as high (or the reverse) is refused."""
 MATRIX_601, MATRIX_709 = 6, 1
@@ -89,6 +92,10 @@ class VideoInfo:
     """Number of frames, or None where the container does not say."""
 
 
+UNKNOWN_COLOUR = Colour()
+"""Of a file that does not tell."""
+
+
 def plain_reason(error: Exception) -> str:
     """Return FFmpeg's words for an error without the path that it repeats."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -116,29 +123,37 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
         # "file:" keeps FFmpeg from taking a colon in a name for a protocol; the white list keeps it off the network.
         opened = av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
-        raise UnusableMedia(_open_reason(path), plain_reason(error)) from None
+        with open(path, "rb") as handle:
+            head = handle.read(64)
+        damaged = any(signature in head for signature in SIGNATURES)
+        raise UnusableMedia("damaged" if damaged else "not a video", plain_reason(error)) from None
     with opened as container:
         if set(container.format.name.split(",")) & FOREIGN:
             raise UnusableMedia("not a video", f"its content is of the kind {container.format.name}")
-        covers = [s for s in container.streams.video if s.disposition & s.disposition.attached_pic]
-        streams = [s for s in container.streams.video if s not in covers]
-        if not streams:
-            kinds = ", ".join(sorted({s.type for s in container.streams}))
-            raise UnusableMedia("no video stream", f"it holds {kinds} only" if kinds else "it holds no stream at all")
-        yield container, streams[0]
+        yield container, video_stream(container)
 
 
-def _open_reason(path: Path) -> str:
-    """Tell a damaged video from a file of another kind by its first bytes."""
-    with open(path, "rb") as handle:
-        head = handle.read(64)
-    signs = (b"ftyp", b"moov", b"mdat", b"\x1a\x45\xdf\xa3", b"RIFF", b"GIF8", b"FLV", b"OggS", b"\x00\x00\x01\xba")
-    return "damaged" if any(sign in head for sign in signs) else "not a video"
+def video_stream(container: InputContainer) -> VideoStream:
+    """Return the first stream of moving pictures, which a cover is not.
+
+    Raises:
+        UnusableMedia: there is none.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & stream.disposition.attached_pic:
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+    raise UnusableMedia("no video stream", f"it holds {kinds} only" if kinds else "it holds no stream at all")
 
 
 def quarter_turn(frame: VideoFrame) -> int:
     """Return how far a decoded frame must be turned clockwise for display: 0, 90, 180 or 270 degrees."""
     return round(-frame.rotation / 90) * 90 % 360
+
+
+def upright_size(frame: VideoFrame) -> tuple[int, int]:
+    """Return (height, width) of a decoded frame as it is stored, but turned for display."""
+    return (frame.width, frame.height) if quarter_turn(frame) in (90, 270) else (frame.height, frame.width)
 
 
 def displayed_size(width: int, height: int, pixel_aspect: float, turn: int) -> tuple[float, float]:
@@ -167,8 +182,9 @@ def stream_fps(stream: VideoStream) -> float | None:
     return None
 
 
-def describe(container: InputContainer, stream: VideoStream, turn: int) -> VideoInfo:
-    """Describe an open stream whose frames are to be turned by `turn` degrees."""
+def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    """Describe an open stream; one of its frames tells the rotation."""
+    turn = quarter_turn(frame)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
@@ -211,7 +227,7 @@ def probe(path: Path | str) -> VideoInfo:
         problem = "no packet holds a picture"
         try:
             for frame in container.decode(stream):
-                return describe(container, stream, quarter_turn(frame))
+                return describe(container, stream, frame)
         except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
             problem = plain_reason(error)
     raise UnusableMedia("zero frames", problem)
@@ -228,7 +244,7 @@ def probe_fps(path: Path | str) -> float | None:
 
 @dataclass(frozen=True)
 class FrameCount:
-    """What a look through a video's packets tells."""
+    """What the packets of a video tell: surer than what it declares, and quicker than decoding."""
 
     frames: int
     """Pictures in it."""
@@ -260,7 +276,7 @@ def count_frames(path: Path | str) -> FrameCount:
                         low, high = min(low, time), max(high, time)
                 if info is None:
                     for frame in stream.decode(packet):
-                        info = info or describe(container, stream, quarter_turn(frame))
+                        info = info or describe(container, stream, frame)
         except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
             if info is None:
                 raise UnusableMedia("zero frames", plain_reason(error)) from None

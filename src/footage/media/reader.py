@@ -21,6 +21,7 @@ from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Scaler, Video
 from footage.media.geometry import Fit, Size
 from footage.media.probe import (
     MAX_ASPECT,
+    UNKNOWN_COLOUR,
     Colour,
     UnusableMedia,
     VideoInfo,
@@ -31,20 +32,41 @@ from footage.media.probe import (
     pixel_aspect,
     probe,
     quarter_turn,
+    upright_size,
 )
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
     from PIL import Image
+
+Frames = npt.NDArray[np.uint8]
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """Endings of the pictures that a folder of frames may hold."""
+PICTURES_RATE = 25
+"""Frames a second of a folder of pictures."""
+MOST_TIMES = 8
+"""Most damage that is told of by its time."""
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Return a key that sorts names as people do: `img2` before `img10`."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p], name
+
+
+def upright_picture(path: Path) -> Image.Image:
+    """Read a picture, turned as its EXIF data say.
+
+    Raises:
+        Exception: Pillow raises many kinds for damaged pictures.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        upright = ImageOps.exif_transpose(opened)
+    assert upright is not None
+    upright.format = opened.format
+    return upright
 
 
 class PictureDecoder:
@@ -78,43 +100,36 @@ class PictureDecoder:
         """The first fault that was met, in words."""
 
     def __iter__(self) -> Iterator[DecodedChunk]:
-        ready: list[tuple[npt.NDArray[np.uint8], bool]] = []
+        waiting: list[tuple[Frames, bool]] = []
         tick = 0
-        last: npt.NDArray[np.uint8] | None = None
+        last: Frames | None = None
         for path in self.paths:
             picture = self._read(path)
-            if picture is None and last is None:
+            last = last if picture is None else picture  # the one before stands for a broken one
+            if last is None:
                 continue
-            broken = picture is None
-            last = last if picture is None else picture
-            assert last is not None
-            ready.append((last, broken))
-            if len(ready) == CHUNK:
-                tick += len(ready)
-                yield self._chunk(ready, tick)
-                ready = []
-        if ready:
-            yield self._chunk(ready, tick + len(ready))
+            waiting.append((last, picture is None))
+            tick += 1
+            if len(waiting) == CHUNK:
+                yield DecodedChunk.stack(waiting, tick, self.fps)
+                waiting = []
+        if waiting:
+            yield DecodedChunk.stack(waiting, tick, self.fps)
         if last is None:
             raise UnusableMedia("zero frames", self.problem or "no picture")
 
-    def _chunk(self, ready: list[tuple[npt.NDArray[np.uint8], bool]], end: int) -> DecodedChunk:
-        frames = np.stack([picture for picture, _ in ready])  # T × (H, W, C) → (T, H, W, C)
-        times = np.arange(end - len(ready), end) / self.fps
-        return DecodedChunk(frames, times, np.array([broken for _, broken in ready]))
-
-    def _read(self, path: Path) -> npt.NDArray[np.uint8] | None:
+    def _read(self, path: Path) -> Frames | None:
         """Return one picture of the target size, uint8 (H, W, C), or None where it cannot be read."""
-        from PIL import Image, ImageOps
+        from PIL import Image
 
         try:
-            with Image.open(path) as opened:
-                image = ImageOps.exif_transpose(opened)
-                assert image is not None
-                if image.mode.startswith("I") or image.mode == "F":
-                    image = _eight_bits(image)
-                image = image.convert("RGB" if self.channels == 3 else "L")
-        except Exception as error:  # Pillow raises many kinds for damaged pictures; one costs no others
+            image = upright_picture(path)
+            if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits: a plain conversion would clip them
+                values = np.asarray(image, dtype=np.float64)
+                top = 65535.0 if values.max(initial=0) > 255 else 255.0
+                image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+            image = image.convert("RGB" if self.channels == 3 else "L")
+        except Exception as error:  # one damaged picture costs no others
             self.damaged += 1
             self.problem = self.problem or f"{path.name}: {error or type(error).__name__}"
             return None
@@ -124,9 +139,16 @@ class PictureDecoder:
         return _fitted(image, self.target, self.fit)
 
 
-def fit_frames(
-    frames: npt.NDArray[np.uint8], *, height: int, width: int, channels: int, fit: Fit
-) -> npt.NDArray[np.uint8]:
+def open_decoder(
+    path: Path, pictures: Sequence[Path] = (), *, height: int, width: int, channels: int, fps: float, fit: Fit
+) -> VideoDecoder | PictureDecoder:
+    """Return the decoder of a video, or, where there are any, of a sequence of pictures."""
+    if pictures:
+        return PictureDecoder(pictures, height=height, width=width, channels=channels, fps=fps, fit=fit)
+    return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
+
+
+def fit_frames(frames: Frames, *, height: int, width: int, channels: int, fit: Fit) -> Frames:
     """Return frames, uint8 (T, H, W, C) with C of 1 or 3, as (T, height, width, channels)."""
     from PIL import Image
 
@@ -141,7 +163,7 @@ def fit_frames(
     return np.stack([_fitted(image, (height, width), fit) for image in images])
 
 
-def _fitted(image: Image.Image, target: tuple[int, int], fit: Fit) -> npt.NDArray[np.uint8]:
+def _fitted(image: Image.Image, target: tuple[int, int], fit: Fit) -> Frames:
     """Return a picture as uint8 (H, W, C) of the target size."""
     from PIL import Image
 
@@ -154,18 +176,6 @@ def _fitted(image: Image.Image, target: tuple[int, int], fit: Fit) -> npt.NDArra
     if picture.ndim == 2:
         picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
     return plan.finish(picture)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return a grey picture of 16 or 32 bits as one of 8; a plain conversion would clip it."""
-    from PIL import Image
-
-    values = np.asarray(image, dtype=np.float64)
-    top = 65535.0 if values.max(initial=0) > 255 else 255.0
-    return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-
-
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -189,10 +199,9 @@ class Footage:
     @property
     def pictures(self) -> list[Path]:
         """The pictures in order; empty for a video."""
-        if self.path.is_dir():
-            found = [path for path in self.path.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
-            return sorted(found, key=lambda path: natural_key(path.name))
-        return [self.path] if self.path.suffix.lower() in PICTURE_SUFFIXES else []
+        paths = self.path.iterdir() if self.path.is_dir() else [self.path]
+        pictures = [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES]
+        return sorted(pictures, key=lambda path: natural_key(path.name))
 
     @property
     def is_picture(self) -> bool:
@@ -206,15 +215,11 @@ class Footage:
             MediaError: it cannot be read.
         """
         if pictures := self.pictures:
-            from PIL import Image, ImageOps
-
             try:
-                with Image.open(pictures[0]) as opened:
-                    turned = ImageOps.exif_transpose(opened)
-                    assert turned is not None
-                    return turned.height, turned.width
+                first = upright_picture(pictures[0])
             except OSError as error:
                 raise MediaError(f'"{pictures[0]}" cannot be read ({error})', "save it again as PNG") from None
+            return first.height, first.width
         info = probe(self.path)
         return info.height, info.width
 
@@ -231,21 +236,10 @@ class Footage:
         Raises:
             MediaError: from the iteration, where no frame can be had from it.
         """
-        how = {"height": height, "width": width, "channels": channels}
-        pictures = self.pictures
-        decoder: VideoDecoder | PictureDecoder
-        if pictures:
-            decoder = PictureDecoder(pictures, **how, fps=fps, fit=fit)
-        else:
-            decoder = VideoDecoder(self.path, **how, fps=fps, fit=fit)
-        for chunk in decoder:
+        for chunk in open_decoder(
+            self.path, self.pictures, height=height, width=width, channels=channels, fps=fps, fit=fit
+        ):
             yield chunk.frames
-
-
-PICTURES_RATE = 25
-"""Frames a second of a folder of pictures."""
-MOST_TIMES = 8
-"""Most damage that is told of by its time."""
 
 
 @dataclass
@@ -268,7 +262,7 @@ class DamageLog:
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame of a video."""
+    """A frame of a video and its time."""
 
     pixels: npt.NDArray[Any]
     """uint8, or uint16 where the video has more than 8 bits: (H, W, C), upright."""
@@ -278,7 +272,7 @@ class TimedFrame:
 
 @dataclass(frozen=True)
 class Original:
-    """A video, a picture or a folder of pictures, read at its own size."""
+    """A video, a picture or a folder of pictures, read at its own size and rate."""
 
     path: Path
     """The file, or folder."""
@@ -292,13 +286,13 @@ class Original:
     """Unit of the time stamps, in seconds."""
     frames: int | None
     """How many frames there are, as far as that is known."""
-    colour: Colour
+    colour: Colour = UNKNOWN_COLOUR
     """How its numbers stand for colours."""
-    deep: bool
+    deep: bool = False
     """Whether it has more than 8 bits."""
-    has_audio: bool
+    has_audio: bool = False
     """Whether it has sound."""
-    start: Fraction
+    start: Fraction = Fraction(0)
     """The time of its first frame, in seconds, by which the sound stands beside it."""
 
     def pictures(self, channels: int, damage: DamageLog, first: int = 0) -> Iterator[TimedFrame]:
@@ -315,39 +309,34 @@ class Original:
         Raises:
             MediaError: it cannot be read.
         """
-        given = Footage(self.path)
-        if given.pictures:
-            size = {"height": self.stored.height, "width": self.stored.width}
-            chunks = PictureDecoder(given.pictures, **size, channels=channels, fps=PICTURES_RATE, fit="letterbox")
-            for number, pixels in enumerate(pixels for chunk in chunks for pixels in chunk.frames):
+        size, footage = (self.stored.height, self.stored.width), Footage(self.path)
+        if footage.pictures:
+            chunks = footage.chunks(height=size[0], width=size[1], channels=channels, fps=PICTURES_RATE)
+            for number, pixels in enumerate(pixels for chunk in chunks for pixels in chunk):
                 if number >= first:
                     yield TimedFrame(pixels, number)
             return
         kind = ("gray16le" if self.deep else "gray") if channels == 1 else ("rgb48le" if self.deep else "rgb24")
-        scale = Scaler((self.stored.height, self.stored.width), channels, "stretch", 1.0, kind)
+        scale = Scaler(size, channels, "stretch", 1.0, kind)
         reader = FrameReader()
         with open_video(self.path) as (container, stream):
-            last = -1
-            packets, told = 0, 0
-            for number, (frame, spoiled) in enumerate(reader.frames(container, stream)):
-                last = max(last + 1, self._stamp(frame, last))
-                if spoiled or reader.damaged > told:
+            last, noted = -1, 0
+            for number, (frame, damaged) in enumerate(reader.frames(container, stream)):
+                if frame.pts is None or frame.time_base is None:
+                    stamp = last + max(1, round(1 / (self.rate * self.base)))
+                else:
+                    stamp = round((frame.pts * frame.time_base - self.start) / self.base)
+                last = max(last + 1, stamp)
+                if damaged or reader.damaged > noted:
                     damage.note(float(last * self.base))
-                    told = reader.damaged
-                packets += 1
+                    noted = reader.damaged
                 if number >= first:
                     yield TimedFrame(scale(frame), last)
         damage.problem = reader.problem
-        if reader.damaged > told:  # at the very end
+        if reader.damaged > noted:  # at the very end
             damage.note(float(last * self.base))
-        if not packets:
+        if last < 0:
             raise MediaError(f'"{self.path}" has no frame that can be read', reader.problem or "give another file")
-
-    def _stamp(self, frame: VideoFrame, last: int) -> int:
-        """Return when a frame is shown; where it does not say, after the one before."""
-        if frame.pts is None or frame.time_base is None:
-            return last + max(1, round(1 / (self.rate * self.base)))
-        return round((frame.pts * frame.time_base - self.start) / self.base)
 
 
 def open_original(path: Path | str) -> Original:
@@ -356,31 +345,26 @@ def open_original(path: Path | str) -> Original:
     Raises:
         MediaError: it does not exist, or no frame can be had from it.
     """
-    given = Footage(Path(path))
-    if pictures := given.pictures:
-        size = Size(*given.size())
-        rate = Fraction(PICTURES_RATE)
-        return Original(given.path, size, size, rate, 1 / rate, len(pictures), Colour(), False, False, Fraction(0))
-    with open_video(given.path) as (container, stream):
+    footage = Footage(Path(path))
+    if pictures := footage.pictures:
+        size, rate = Size(*footage.size()), Fraction(PICTURES_RATE)
+        return Original(footage.path, size, size, rate, 1 / rate, len(pictures))
+    with open_video(footage.path) as (container, stream):
         for frame, _ in FrameReader().frames(container, stream):
-            turn = quarter_turn(frame)
-            info = describe(container, stream, turn)
-            high, wide = (frame.width, frame.height) if turn in (90, 270) else (frame.height, frame.width)
-            shown = displayed_size(frame.width, frame.height, pixel_aspect(stream), turn)
+            info = describe(container, stream, frame)
+            shown = displayed_size(frame.width, frame.height, pixel_aspect(stream), quarter_turn(frame))
             rate = Fraction(stream.average_rate or stream.guessed_rate or PICTURES_RATE)
-            frames = info.frames or (round(info.duration * rate) if info.duration else None)
             base = stream.time_base or 1 / rate
-            start = (frame.pts or 0) * base
             return Original(
-                given.path,
-                Size(high, wide),
-                Size(round(shown[1]), round(shown[0])),
-                rate,
-                base,
-                frames,
-                colour_of(frame),
-                frame.format.components[0].bits > 8,
-                info.has_audio,
-                Fraction(start),
+                path=footage.path,
+                stored=Size(*upright_size(frame)),
+                shown=Size(round(shown[1]), round(shown[0])),
+                rate=rate,
+                base=base,
+                frames=info.frames or (round(info.duration * rate) if info.duration else None),
+                colour=colour_of(frame),
+                deep=frame.format.components[0].bits > 8,
+                has_audio=info.has_audio,
+                start=Fraction((frame.pts or 0) * base),
             )
     raise MediaError(f'"{path}" has no frame that can be read', "give another file")

@@ -8,9 +8,9 @@ beside them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,12 +18,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError
-from footage.media.encode import StreamEncoder, codec_for, encoder_for
+from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
 from footage.media.encoding import EncodingOptions
 from footage.media.probe import Colour, open_video
 
@@ -32,7 +31,20 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 SEGMENT_FRAMES = 96
-"""Frames in a part."""
+"""Frames in a segment."""
+MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
+"""FFmpeg's names of the containers, by the ending."""
+COPIED_AUDIO = {
+    "mp4": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus"),
+    "mov": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"),
+    "mkv": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus", "vorbis", "pcm_s16le", "dca"),
+    "webm": ("opus", "libopus", "vorbis"),
+}
+"""Sound that is taken as it is, by the ending: what players of such files know."""
+AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "libopus"}
+"""What sound is encoded as where the container does not take it as it is."""
+LEAD = 0.5
+"""Seconds that the sound is written ahead of the pictures."""
 
 StampedPicture = tuple[npt.NDArray[Any], int]
 """A picture, uint8 or uint16 (H, W, C), and when it is shown, in units of the video's base."""
@@ -40,7 +52,7 @@ StampedPicture = tuple[npt.NDArray[Any], int]
 
 @dataclass(frozen=True)
 class VideoTarget:
-    """What is written, and from what: parts belong together where all of this is the same."""
+    """What is written, and from what: segments belong together where all of this is the same."""
 
     to: Path
     """The file, or, without a suffix, the folder for PNG frames; a .png for a single picture."""
@@ -55,7 +67,7 @@ class VideoTarget:
     deep: bool
     """Whether pictures have more than 8 bits."""
     encoding: EncodingOptions
-    """How it is packed."""
+    """How it is encoded."""
     metadata: dict[str, Any]
     """Put into the file as JSON, in its comment."""
     made_from: dict[str, Any]
@@ -68,11 +80,11 @@ class VideoTarget:
 
     @property
     def folder(self) -> Path:
-        """Where the parts lie."""
+        """Where the segments lie."""
         return self.to.with_name(f".{self.to.name}-parts")
 
     def key(self) -> dict[str, Any]:
-        """Return everything that parts depend on."""
+        """Return everything that segments depend on."""
         value = {
             "size": list(self.size),
             "base": str(self.base),
@@ -86,158 +98,114 @@ class VideoTarget:
 
 
 class SegmentWriter:
-    """The parts of a video that is being written.
+    """Writes a video segment by segment.
 
     Args:
-        work: what is written.
+        target: what is written.
 
     Raises:
-        MediaError: the target cannot be written, or the hardware that is to pack it is not there.
+        MediaError: the target cannot be written, or the hardware that is to encode it is not there.
         ConfigError: codec and file do not go together.
     """
 
-    def __init__(self, work: VideoTarget) -> None:
-        self.work = work
-        self.codec = self.name = ""
-        if work.pictures:
-            _check_folder(work.to)
-        else:
-            self.codec = codec_for(work.encoding, work.to)
-            self.name = encoder_for(work.encoding, self.codec)
-        self.frames = work.folder / "frames"
-        key = work.folder / "made-from.json"
-        with _disk(work):
-            if key.exists() and _read(key) != work.key():
-                shutil.rmtree(work.folder)
+    def __init__(self, target: VideoTarget) -> None:
+        self.target = target
+        self.codec = self.encoder = ""
+        if not target.pictures:
+            self.codec = codec_for(target.encoding, target.to)
+            self.encoder = encoder_for(target.encoding, self.codec)
+        elif not target.to.suffix:
+            check_frames_folder(target.to, beside="made-from.json")
+        self.frames = target.folder / "frames"
+        key = target.folder / "made-from.json"
+        with _disk_errors(target):
+            if key.exists() and _read(key) != target.key():
+                shutil.rmtree(target.folder)
             self.frames.mkdir(parents=True, exist_ok=True)
-            files.remove_partial(work.folder)
+            files.remove_partial(target.folder)
             if not key.exists():
-                files.write_json(key, work.key())
+                files.write_json(key, target.key())
 
     def _note(self, number: int) -> Path:
-        return self.work.folder / f"{number:06d}.json"
+        return self.target.folder / f"{number:06d}.json"
 
     def _file(self, number: int) -> Path:
-        return self.work.folder / f"{number:06d}.{'mov' if self.codec == 'prores' else 'mp4'}"
+        return self.target.folder / f"{number:06d}.{'mov' if self.codec == 'prores' else 'mp4'}"
 
     @property
     def done(self) -> int:
-        """How many parts there are, from the first on."""
-        count = 0
-        while self._note(count).exists():
-            count += 1
-        return count
+        """How many segments there are, from the first on."""
+        return next(number for number in itertools.count() if not self._note(number).exists())
 
     def write(self, pictures: Iterable[StampedPicture]) -> None:
-        """Write the pictures that follow those of the parts that are there, part by part.
+        """Write the pictures that follow those of the segments that are there.
 
         Raises:
             MediaError: the disk is full; what is whole stays.
         """
-        number, waiting = self.done, iter(pictures)
-        while True:
-            with _disk(self.work):
-                count, first = self._write_part(number, waiting)
-                if not count:
-                    return
-                files.write_json(self._note(number), {"frames": count, "first": first})
-            number += 1
-
-    def _write_part(self, number: int, pictures: Iterator[StampedPicture]) -> tuple[int, int]:
-        """Write one part; return how many pictures it has, and when the first is shown."""
-        begun = next(pictures, None)
-        if begun is None:
-            return 0, 0
-        first = begun[1]
-        if self.work.pictures:
-            return _write_frames(self.frames, number * SEGMENT_FRAMES, _limited(begun, pictures)), first
         import av
 
-        work, count = self.work, 0
-        with files.replacing(self._file(number)) as temporary, av.open(str(temporary), "w") as container:
-            packer = StreamEncoder(
-                container,
-                self.name,
-                self.codec,
-                work.encoding.crf,
-                size=work.size,
-                base=work.base,
-                rate=work.rate,
-                colour=work.colour,
-                deep=work.deep,
-            )
-            for picture, stamp in _limited(begun, pictures):
-                packer.write(picture, stamp - first)
-                count += 1
-            packer.finish()
-        return count, first
+        target, waiting = self.target, iter(pictures)
+        for number in itertools.count(self.done):
+            with _disk_errors(target):
+                head = next(waiting, None)
+                if head is None:
+                    return
+                first, count = head[1], 0
+                segment = itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1))
+                if target.pictures:
+                    count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
+                else:
+                    with files.replacing(self._file(number)) as temporary, av.open(str(temporary), "w") as container:
+                        encoder = StreamEncoder(
+                            container,
+                            self.encoder,
+                            self.codec,
+                            target.encoding.crf,
+                            size=target.size,
+                            base=target.base,
+                            rate=target.rate,
+                            colour=target.colour,
+                            deep=target.deep,
+                        )
+                        for picture, stamp in segment:
+                            count += 1
+                            encoder.write(picture, stamp - first)
+                        encoder.finish()
+                files.write_json(self._note(number), {"frames": count, "first": first})
 
     def finish(self, sound: Path | None, start: Fraction) -> int:
-        """Put the parts together, and the sound of a file beside them; return how many frames there are.
+        """Join the segments, put the sound of a file beside them, and return how many frames there are.
 
         Args:
             sound: a file, or None for no sound.
             start: the time of the video's first frame in that file.
 
         Raises:
-            MediaError: there are no frames, or the disk is full; the parts stay.
+            MediaError: there are no frames, or the disk is full; the segments stay.
         """
-        work = self.work
+        target = self.target
         notes = [_read(self._note(number)) for number in range(self.done)]
         count = sum(int(note["frames"]) for note in notes)
         if not count:
-            raise MediaError(f'"{work.to.name}" would have no frames', "give another video")
-        with _disk(work):
-            if work.pictures:
-                _take(self.frames, work, count)
+            raise MediaError(f'"{target.to.name}" would have no frames', "give another video")
+        with _disk_errors(target):
+            if not target.pictures:
+                segments = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
+                with files.replacing(target.to) as temporary:
+                    join_segments(segments, temporary, target.base, target.metadata, sound, start)
             else:
-                parts = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
-                with files.replacing(work.to) as temporary:
-                    join_segments(parts, temporary, work.base, work.metadata, sound, start)
-        shutil.rmtree(work.folder, ignore_errors=True)
+                for path in sorted(self.frames.glob("*.png"))[count:]:  # of a segment that was stopped
+                    path.unlink()
+                files.write_json(self.frames / "made-from.json", target.metadata)
+                if target.to.suffix:
+                    os.replace(self.frames / "000000.png", target.to)
+                else:
+                    if target.to.exists():
+                        shutil.rmtree(target.to)
+                    os.replace(self.frames, target.to)
+        shutil.rmtree(target.folder, ignore_errors=True)
         return count
-
-
-def _limited(begun: StampedPicture, pictures: Iterator[StampedPicture]) -> Iterator[StampedPicture]:
-    """Yield the pictures of one part, of which one has been taken."""
-    yield begun
-    for _, shown in zip(range(SEGMENT_FRAMES - 1), pictures, strict=False):
-        yield shown
-
-
-def _write_frames(folder: Path, first: int, pictures: Iterable[StampedPicture]) -> int:
-    from PIL import Image
-
-    count = 0
-    for number, (picture, _) in enumerate(pictures, first):
-        eight = (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
-        image = Image.fromarray(eight[..., 0] if eight.shape[-1] == 1 else np.ascontiguousarray(eight))
-        image.save(folder / f"{number:06d}.png")
-        count += 1
-    return count
-
-
-def _take(frames: Path, work: VideoTarget, count: int) -> None:
-    """Move finished frames to their place."""
-    for number, path in enumerate(sorted(frames.glob("*.png"))):
-        if number >= count:  # of a part that was stopped
-            path.unlink()
-    files.write_json(frames / "made-from.json", work.metadata)
-    if work.to.suffix:
-        os.replace(frames / "000000.png", work.to)
-        return
-    if work.to.exists():
-        shutil.rmtree(work.to)
-    os.replace(frames, work.to)
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse to replace a folder that holds something else than frames."""
-    if path.suffix or not path.exists():
-        return
-    known = re.compile(r"\d{6,}\.png|made-from\.json")
-    if not path.is_dir() or not all(known.fullmatch(found.name) for found in path.iterdir()):
-        raise MediaError(f'"{path}" holds something else than numbered frames', "give a new folder, or a .mp4 file")
 
 
 def _read(path: Path) -> Any:
@@ -248,144 +216,117 @@ def _read(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _disk(work: VideoTarget) -> Iterator[None]:
+def _disk_errors(target: VideoTarget) -> Iterator[None]:
     """Turn a full disk into advice."""
     try:
         yield
     except OSError as error:
         if error.errno in files.DISK_FAULTS:
             raise MediaError(
-                f'the disk is full, "{work.to}" is not finished; what is done is kept in "{work.folder}"',
+                f'the disk is full, "{target.to}" is not finished; what is done is kept in "{target.folder}"',
                 "free some space and give the same command again: it goes on from there",
             ) from error
         raise
 
 
-MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
-"""FFmpeg's names of the containers, by the ending."""
-COPIED_AUDIO = {
-    "mp4": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus"),
-    "mov": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"),
-    "mkv": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus", "vorbis", "pcm_s16le", "dca"),
-    "webm": ("opus", "libopus", "vorbis"),
-}
-"""Sound that is taken as it is, by the ending: what players of such files know."""
-AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "libopus"}
-"""What sound is packed as where the container does not take it as it is."""
-LEAD = 0.5
-"""Seconds that the sound is written ahead of the pictures."""
-
-
 def join_segments(
-    parts: list[tuple[Path, int]],
+    segments: list[tuple[Path, int]],
     to: Path,
     base: Fraction,
     metadata: dict[str, Any],
     sound: Path | None,
     start: Fraction,
 ) -> None:
-    """Write one file out of parts, in constant memory.
+    """Write one file out of segments, without encoding them again, in constant memory.
 
     Args:
-        parts: files, each with the time of its first frame in units of `base`.
+        segments: files, each with the time of its first frame in units of `base`.
         to: the file.
         base: unit of the time stamps, in seconds.
         metadata: put into the file as JSON, in its comment.
         sound: the file whose sound is taken, or None.
-        start: the time in that file when the first part begins, in seconds.
+        start: the time in that file when the first segment begins, in seconds.
     """
     import av
 
     kind = to.suffix.lower().lstrip(".")
     options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-    with av.open(str(to), "w", format=MUXERS[kind], options=options) as container, av.open(str(parts[0][0])) as first:
+    with (
+        av.open(str(to), "w", format=MUXERS[kind], options=options) as container,
+        av.open(str(segments[0][0])) as first,
+    ):
         container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
         video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
         video.time_base = base
-        heard = _sound(container, kind, sound, start) if sound is not None else iter(())
-        waiting = next(heard, None)
+        audio = _audio_packets(container, kind, sound, start) if sound is not None else iter(())
+        waiting = next(audio, None)
         last: int | None = None
-        for path, offset in parts:
-            for packet in _packets(path, base, offset):
-                assert packet.dts is not None and packet.pts is not None
-                if last is not None and packet.dts <= last:
-                    packet.dts = last + 1  # where one part's first frames stand close behind another's last
-                last = packet.dts
-                packet.stream = video
-                while waiting is not None and waiting[0] <= float(packet.dts * base) + LEAD:
-                    container.mux(waiting[1])
-                    waiting = next(heard, None)
-                container.mux(packet)
+        for path, offset in segments:
+            with av.open(str(path)) as segment:
+                for packet in segment.demux(segment.streams.video[0]):
+                    if packet.dts is None or packet.pts is None or packet.time_base is None:
+                        continue  # the empty one at the end
+                    ratio = packet.time_base / base
+                    packet.pts, packet.dts = round(packet.pts * ratio) + offset, round(packet.dts * ratio) + offset
+                    if packet.duration:
+                        packet.duration = round(packet.duration * ratio)
+                    packet.time_base = base
+                    if last is not None and packet.dts <= last:
+                        packet.dts = last + 1  # where a segment's first frames stand close behind another's last
+                    last = packet.dts
+                    packet.stream = video
+                    while waiting is not None and waiting[0] <= float(last * base) + LEAD:
+                        container.mux(waiting[1])
+                        waiting = next(audio, None)
+                    container.mux(packet)
         while waiting is not None:
             container.mux(waiting[1])
-            waiting = next(heard, None)
+            waiting = next(audio, None)
 
 
-def _packets(path: Path, base: Fraction, offset: int) -> Iterator[Packet[Any]]:
-    """Yield the packets of a part, their times in units of `base`."""
-    import av
-
-    with av.open(str(path)) as part:
-        stream = part.streams.video[0]
-        for packet in part.demux(stream):
-            if packet.dts is None or packet.pts is None or packet.time_base is None:
-                continue  # the empty one at the end
-            ratio = packet.time_base / base
-            packet.pts, packet.dts = round(packet.pts * ratio) + offset, round(packet.dts * ratio) + offset
-            if packet.duration:
-                packet.duration = round(packet.duration * ratio)
-            packet.time_base = base
-            yield packet
-
-
-def _sound(
+def _audio_packets(
     container: OutputContainer, kind: str, path: Path, start: Fraction
 ) -> Iterator[tuple[float, list[Packet[Any]]]]:
     """Yield the packets of all sound of a file, with their times in seconds; as they are, where the container can."""
-    with open_video(path) as (given, _):
-        streams = list(given.streams.audio)
-        made: dict[int, Any] = {}
-        for stream in streams:
-            if stream.codec_context.name in COPIED_AUDIO[kind]:
-                made[stream.index] = container.add_stream_from_template(stream, opaque=True)
-            else:
-                made[stream.index] = container.add_stream(AUDIO_ENCODERS[kind], rate=48_000)
-        if not streams:
-            return
-        yield from _heard(given, streams, made, start)
-
-
-def _heard(given: Any, streams: list[Any], made: dict[int, Any], start: Fraction) -> Iterator[tuple[float, list[Any]]]:
     import av
 
-    packets = given.demux(*streams)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.error.FFmpegError, ValueError, OSError):
-            return  # what is left of the sound cannot be read
-        if packet is None:
-            return
-        out = made[packet.stream.index]
-        if out.codec_context is None or not out.codec_context.is_encoder:
-            if packet.dts is None:
-                continue
-            shift = round(start / packet.time_base)
-            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            packet.stream = out
-            yield float(packet.dts * packet.time_base), [packet]
-            continue
-        yield from _packed_again(packet, out, start)
+    with open_video(path) as (source, _):
+        streams: dict[int, Any] = {}
+        for stream in source.streams.audio:
+            if stream.codec_context.name in COPIED_AUDIO[kind]:
+                streams[stream.index] = container.add_stream_from_template(stream, opaque=True)
+            else:
+                streams[stream.index] = container.add_stream(AUDIO_ENCODERS[kind], rate=48_000)
+        packets: Any = source.demux(*source.streams.audio) if streams else iter(())
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, ValueError, OSError):
+                return  # what is left of the sound cannot be read
+            if packet is None:
+                return
+            out = streams[packet.stream.index]
+            if out.codec_context is not None and out.codec_context.is_encoder:
+                ready = _transcoded(packet, out, start)
+            elif packet.dts is not None:
+                shift = round(start / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = out
+                ready = [packet]
+            else:
+                ready = []
+            if ready:
+                yield float((ready[0].dts or 0) * ready[0].time_base), ready
 
 
-def _packed_again(packet: Any, out: Any, start: Fraction) -> Iterator[tuple[float, list[Any]]]:
-    """Unpack sound and pack it again."""
+def _transcoded(packet: Any, out: Any, start: Fraction) -> list[Any]:
+    """Decode a packet of sound, and return the packets that encoding it makes ready; none where it is damaged."""
     import av
 
     try:
         frames = packet.decode()
     except (av.error.FFmpegError, ValueError):
-        return  # a damaged packet
+        return []
     ready = []
     for frame in frames:
         if frame.pts is not None:
@@ -393,5 +334,4 @@ def _packed_again(packet: Any, out: Any, start: Fraction) -> Iterator[tuple[floa
         ready += out.encode(frame)
     if packet.dts is None:  # the end
         ready += out.encode(None)
-    if ready:
-        yield float((ready[0].dts or 0) * ready[0].time_base), ready
+    return ready

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from footage.media.decode import VideoDecoder
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe, quarter_turn
-from footage.media.reader import PICTURE_SUFFIXES, PictureDecoder
+from footage.media.reader import PICTURE_SUFFIXES, PictureDecoder, upright_picture
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -70,42 +69,34 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
         UnusableMedia: no frame can be had from it.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return _of_picture(path, side)
+        try:
+            picture = upright_picture(path)
+        except Exception as error:  # Pillow raises many kinds for damaged pictures
+            raise UnusableMedia("damaged", str(error) or type(error).__name__) from None
+        kind = (picture.format or "picture").lower()
+        info = VideoInfo(picture.width, picture.height, None, None, kind, "", 0, False, 1)
+        height, width = _size(info, side)
+        shown = next(
+            iter(PictureDecoder([path], height=height, width=width, channels=3, fps=1.0, fit="stretch"))
+        ).frames
+        return Thumbnails(info, 1, 0.0, shown, shown)
     info = probe(path)
     fps = min(info.fps or USUAL, FASTEST)
     length = round(info.duration * fps) if info.duration else info.frames
-    size = _size(info.height, info.width, side)
+    height, width = _size(info, side)
     if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):
-        shown, after = _sought(path, [t / fps for t in _spread(length, moments)], size)
+        shown, after = _seek(path, [t / fps for t in _spread(length, moments)], (height, width))
         return Thumbnails(info, length, fps, shown, after)
-    thinned = FrameThinner(HELD)
-    for chunk in VideoDecoder(path, height=size[0], width=size[1], channels=3, fps=fps, fit="stretch"):
-        thinned.add(chunk.frames)
-    return Thumbnails(info, thinned.seen, fps, *thinned.pick(moments))
+    thinner = FrameThinner(HELD)
+    for chunk in VideoDecoder(path, height=height, width=width, channels=3, fps=fps, fit="stretch"):
+        thinner.add(chunk.frames)
+    return Thumbnails(info, thinner.seen, fps, *thinner.pick(moments))
 
 
-def _of_picture(path: Path, side: int) -> Thumbnails:
-    """Look at a single picture: a clip of one frame."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as opened:
-            turned = ImageOps.exif_transpose(opened)
-            assert turned is not None
-            height, width, kind = turned.height, turned.width, opened.format or "picture"
-    except Exception as error:  # Pillow raises many kinds for damaged pictures
-        raise UnusableMedia("damaged", str(error) or type(error).__name__) from None
-    rows, columns = _size(height, width, side)
-    decoder = PictureDecoder([path], height=rows, width=columns, channels=3, fps=1.0, fit="stretch")
-    shown = next(iter(decoder)).frames
-    info = VideoInfo(width, height, None, None, kind.lower(), "", 0, False, 1)
-    return Thumbnails(info, 1, 0.0, shown, shown)
-
-
-def _size(height: int, width: int, side: int) -> tuple[int, int]:
+def _size(info: VideoInfo, side: int) -> tuple[int, int]:
     """Return (height, width) of the small picture; small clips are not enlarged."""
-    scale = min(1.0, side / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    scale = min(1.0, side / max(info.height, info.width))
+    return max(1, round(info.height * scale)), max(1, round(info.width * scale))
 
 
 def _spread(length: int, moments: int) -> list[int]:
@@ -142,7 +133,7 @@ class FrameThinner:
         return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
 
 
-def _sought(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Frames, Frames]:
+def _seek(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Frames, Frames]:
     """Decode two frames at each time, or, where key frames are further apart than `REACH`, before it."""
     import av
 
@@ -153,27 +144,24 @@ def _sought(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Fram
         start = stream.start_time or 0
         for time in times:
             assert stream.time_base is not None
+            latest = start * float(stream.time_base) + time + 1e-6
+            pair: list[VideoFrame] = []  # the frame that is on the screen, or the last within reach; the one after it
             try:
                 container.seek(start + int(time / stream.time_base), stream=stream, backward=True)
-                pair = _pair(container.decode(stream), start * float(stream.time_base) + time, size)
+                for number, frame in enumerate(container.decode(stream)):
+                    pair = [*pair[-1:], frame]
+                    if number and (number >= REACH or (frame.time or 0.0) > latest):
+                        break
+                else:
+                    pair = pair[-1:]
+                small = [(_small(pair[0], size), _small(pair[-1], size))] if pair else []
             except (av.error.FFmpegError, OSError, ValueError, LookupError):
                 continue  # damage at one moment costs no others
-            if pair:
-                shown.append(pair[0])
-                after.append(pair[-1])
+            shown += [first for first, _ in small]
+            after += [second for _, second in small]
     if not shown:
         raise UnusableMedia("zero frames", "no moment of it can be decoded")
     return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
-
-
-def _pair(frames: Iterator[VideoFrame], time: float, size: tuple[int, int]) -> list[Frames]:
-    """Return the frame that is shown at a time, or the last within reach, and the one after it."""
-    last: VideoFrame | None = None
-    for number, frame in enumerate(frames):
-        if last is not None and (number >= REACH or (frame.time or 0.0) > time + 1e-6):
-            return [_small(last, size), _small(frame, size)]
-        last = frame
-    return [] if last is None else [_small(last, size)]
 
 
 def _small(frame: VideoFrame, size: tuple[int, int]) -> Frames:
