@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from footage import commands
+import footage
 from footage.config.presets import preset
 from footage.data.store import Frames
 from footage.media.encode import write_clip
@@ -61,9 +61,9 @@ def measure_here(verb: str, model: Path, clip: Path) -> None:
     """Run one command in this process and print its largest memory, in MiB."""
     torch.set_num_threads(1)
     if verb == "embed":
-        commands.embed(model, (clip,), clip.with_suffix(".npz"), quiet=True)
+        footage.embed(model, (clip,), clip.with_suffix(".npz"), quiet=True)
     else:
-        getattr(commands, verb)(model, clip, to=clip.with_name("made.mp4"), quiet=True)
+        getattr(footage, verb)(model, clip, to=clip.with_name("made.mp4"), quiet=True)
     print(peak_gib("cpu") * 1024)  # a process inherits the maximum that getrusage tells from its parent
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from footage import commands
+import footage
 from footage.evaluation.features import catalogue
 from footage.evaluation.features.catalogue import SEEDS
 from footage.metrics.distances import frechet, gaussian
@@ -34,7 +34,7 @@ LENGTH = 2048
 
 def share(data: str, clips: int, resamples: int, metrics: str) -> None:
     """Print how much of an evaluation's time is not spent in networks."""
-    found = commands.evaluate(
+    found = footage.evaluate(
         data, data, clips=clips, frames=16, metrics=metrics, resamples=resamples, cache=Path("none"), quiet=True
     )
     networks = sum(work.seconds for work in found.work if work.step.startswith("network"))
@@ -59,7 +59,7 @@ def peak(clips: int, metrics: str, networks: int) -> float:
 def child(clips: int, metrics: str, networks: int) -> None:
     """Evaluate small clips, and print the most memory that was held, in MiB."""
     vars(catalogue)["SEEDS"] = SEEDS[:networks]
-    commands.evaluate(
+    footage.evaluate(
         "shapes", "shapes", clips=clips, frames=4, size="8x8", metrics=metrics, cache=Path("none"), quiet=True
     )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from footage import commands
+import footage
 from footage.config import ClipConfig
 from footage.data.clips import open_clips
 from footage.data.store import Frames
@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     how = {"clips": options.clips, "frames": options.frames, "metrics": METRICS, "resamples": 0, "quiet": True}
     rows: list[tuple[str, dict[str, float | None]]] = []
-    floors = [columns(commands.evaluate(options.data, options.data, seed=seed, **how)) for seed in range(options.seeds)]
+    floors = [columns(footage.evaluate(options.data, options.data, seed=seed, **how)) for seed in range(options.seeds)]
     both = {label: [one[label] for one in floors if one[label] is not None] for label in floors[0]}
     rows.append(("two halves", {k: statistics.mean(v) if v else None for k, v in both.items()}))  # type: ignore[type-var]
     rows.append(("  ± sd", {k: statistics.stdev(v) if len(v) > 1 else None for k, v in both.items()}))  # type: ignore[type-var]
@@ -107,7 +107,7 @@ def main() -> None:
                 rows.append(
                     (
                         f"H.264 crf {crf}",
-                        columns(commands.evaluate(folder, lossless, fps=RATE, cache=Path("none"), **how)),
+                        columns(footage.evaluate(folder, lossless, fps=RATE, cache=Path("none"), **how)),
                     )
                 )
             except FootageError as error:

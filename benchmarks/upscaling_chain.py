@@ -27,7 +27,7 @@ from torch import Tensor
 
 import footage
 from footage.generation.model import Model
-from footage.generation.upscaling import Pixels, Working, enlarge, to_pixels, to_tensor
+from footage.generation.upscale import Pixels, UpscaleOptions, enlarge, to_pixels, to_tensor
 from footage.media.decode import read_window
 from footage.media.encode import StreamEncoder
 from footage.media.encoding import DEFAULT_ENCODING
@@ -89,14 +89,14 @@ def stages(base: Callable[[], Pixels], upscaler: Model, device: str) -> None:
     """Print the time of each stage, for the frames that the first one gives."""
     sampler = upscaler.sampler
     assert isinstance(sampler, Enlarges)
-    working = Working(bf16=has_bf16(device))
+    working = UpscaleOptions(bf16=has_bf16(device))
     small = base()
     frames, source = len(small), Size(*small.shape[1:3])
     way = plan_enlargement(source, source, FRAME, sampler.scale, "crop")
     given = to_tensor(small, sampler.device)
     large = np.concatenate([to_pixels(chunk, False) for chunk in enlarge(sampler, way, [given], working)])
 
-    def networks(working: Working) -> None:
+    def networks(working: UpscaleOptions) -> None:
         for _ in enlarge(sampler, way, [given], working):
             pass
 
@@ -109,7 +109,7 @@ def stages(base: Callable[[], Pixels], upscaler: Model, device: str) -> None:
         "encoder (H.264), one thread": timed(lambda: packed(large), "cpu", frames),
     }
     rows["of it, what tiles of 128 add"] = (
-        timed(lambda: networks(Working(tile=128, bf16=working.bf16)), device, frames) - rows["upscaler, in all"]
+        timed(lambda: networks(UpscaleOptions(tile=128, bf16=working.bf16)), device, frames) - rows["upscaler, in all"]
     )
     forward = rows["generator, or reading"] + rows["upscaler, in all"]
     sizes = " → ".join(str(size) for size in (*way.shrinks, way.frame))

@@ -129,7 +129,7 @@ def test_stopping_stops_the_comparison(
 ) -> None:
     monkeypatch.setattr(start, "begin", lambda *arguments, **options: True)
     assert run(tmp_path / "out").interrupted and not (tmp_path / "out" / "comparison.md").exists()
-    monkeypatch.setattr("footage.commands.training.preset", lambda name: named(name))
+    monkeypatch.setattr("footage.commands.train.preset", lambda name: named(name))
     with pytest.raises(SystemExit) as end:
         cli.main(["compare", "shapes", "--presets", "a, b", "--clips", "8", "--out", str(tmp_path / "other")])
     assert end.value.code == 130 and "run the same command again" in capsys.readouterr().out

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage import commands
+import footage
 from footage.config import ClipConfig
 from footage.errors import ConfigError, FootageError, MediaError
-from footage.generation import conversion
+from footage.generation import convert as conversion
 from footage.generation.clip import Clip
-from footage.generation.conversion import Conversion
+from footage.generation.convert import ConversionOptions
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
 from footage.media.encode import read_metadata
@@ -126,7 +126,7 @@ class Negative:
 
 
 def converted(
-    tmp_path: Path, video: Path, sampler: Negative, how: Conversion
+    tmp_path: Path, video: Path, sampler: Negative, how: ConversionOptions
 ) -> tuple[Clip, list[tuple[Tensor, Tensor]]]:
     info = save_tiny_model(tmp_path / "any")
     seen: list[tuple[Tensor, Tensor]] = []
@@ -134,27 +134,27 @@ def converted(
 
 
 def test_what_was_given_and_what_was_made_go_together(tmp_path: Path, video: Path) -> None:
-    clip, seen = converted(tmp_path, video, Negative(), Conversion(beside=True))
+    clip, seen = converted(tmp_path, video, Negative(), ConversionOptions(beside=True))
     shown = frames(clip)
     assert shown.shape[1:] == (32, 64, 3)
     left, right = shown[:, :, :32].astype(int), shown[:, :, 32:].astype(int)
     assert np.abs(right - (127.5 - (left - 127.5) * 0.5)).max() <= 1, "half as strong, and negative, frame for frame"
     assert all(a.shape == b.shape for a, b in seen) and sum(a.shape[2] for a, _ in seen) == len(shown)
-    clip, _ = converted(tmp_path, video, Negative(), Conversion(as_is=True))
+    clip, _ = converted(tmp_path, video, Negative(), ConversionOptions(as_is=True))
     assert np.abs(frames(clip).astype(int) - (255 - left)).max() <= 1
 
 
 def test_a_picture_becomes_as_many_frames_as_are_asked_for(tmp_path: Path, video: Path) -> None:
     for wanted, expected in ((None, 8), (3, 3), (23, 23)):
-        clip, seen = converted(tmp_path, video, Negative(picture=True), Conversion(frames=wanted))
+        clip, seen = converted(tmp_path, video, Negative(picture=True), ConversionOptions(frames=wanted))
         assert clip.frames == len(frames(clip)) == expected
         assert all(torch.equal(a[:, :, :1], seen[0][0][:, :, :1]) for a, _ in seen), "the first frame, again and again"
     with pytest.raises(ConfigError, match="makes as many as it is given"):
-        converted(tmp_path, video, Negative(), Conversion(frames=3))
+        converted(tmp_path, video, Negative(), ConversionOptions(frames=3))
 
 
 def test_grey_is_given_where_the_model_is_given_grey(tmp_path: Path, video: Path) -> None:
-    clip, seen = converted(tmp_path, video, Negative(channels=1), Conversion(as_is=True, beside=True))
+    clip, seen = converted(tmp_path, video, Negative(channels=1), ConversionOptions(as_is=True, beside=True))
     assert frames(clip).shape[1:] == (32, 64, 3) and seen[0][0].shape[1] == 3
 
 
@@ -163,7 +163,7 @@ def test_own_size_is_kept_up_to_eight_pixels(tmp_path: Path) -> None:
     wide = clips.write(tmp_path / "wide.mp4", clips.moving(12, (44, 78)))
     model = Model(tmp_path / "vae")
     assert frames(model.convert(wide)).shape[1:] == (32, 32, 3)
-    assert frames(model.convert(wide, Conversion(own_size=True))).shape[1:] == (40, 72, 3)
+    assert frames(model.convert(wide, ConversionOptions(own_size=True))).shape[1:] == (40, 72, 3)
 
 
 def test_interpolation_and_embedding(tmp_path: Path, video: Path) -> None:
@@ -189,31 +189,31 @@ def test_the_verbs_write_files_with_their_provenance(
     monkeypatch.chdir(tmp_path)
     save_tiny_model(tmp_path / "p", preset="simvp-64", **KNOBS)
     save_tiny_model(tmp_path / "v", preset="vae-64")
-    assert commands.predict(Path("p"), video, quiet=True) == Path("clip-predicted.mp4")
+    assert footage.predict(Path("p"), video, quiet=True) == Path("clip-predicted.mp4")
     about = read_metadata(tmp_path / "clip-predicted.mp4")
     assert about["source"] == "clip.mp4" and about["predicted_frames"] == 4 and len(about["weights_sha256"]) == 64
-    commands.reconstruct(Path("v"), video, to=tmp_path / "r.webm", beside=True, quiet=True)
-    written = commands.interpolate(Path("v"), video, video, tmp_path / "steps", steps=3, quiet=True)
+    footage.reconstruct(Path("v"), video, to=tmp_path / "r.webm", beside=True, quiet=True)
+    written = footage.interpolate(Path("v"), video, video, tmp_path / "steps", steps=3, quiet=True)
     assert [path.name for path in written] == ["step-000.mp4", "step-001.mp4", "step-002.mp4"]
     assert (tmp_path / "r.webm").exists() and (tmp_path / "steps" / "sheet.png").exists()
-    found = commands.embed(Path("v"), (video,), tmp_path / "e.npz", quiet=True)
+    found = footage.embed(Path("v"), (video,), tmp_path / "e.npz", quiet=True)
     stored = np.load(tmp_path / "e.npz", allow_pickle=False)
     assert stored["names"].tolist() == [str(video)] and np.array_equal(stored["vectors"][0], found[str(video)])
-    for verb, model in ((commands.reconstruct, "p"), (commands.translate, "v")):
+    for verb, model in ((footage.reconstruct, "p"), (footage.translate, "v")):
         with pytest.raises(ConfigError, match="use footage"):
             verb(Path(model), video, quiet=True)
     with pytest.raises(ConfigError, match="the clip itself"):
-        commands.predict(Path("p"), video, to=video, quiet=True)
+        footage.predict(Path("p"), video, to=video, quiet=True)
     with pytest.raises(ConfigError, match="give a file that ends"):
-        commands.embed(Path("v"), (video,), tmp_path / "e.txt", quiet=True)
+        footage.embed(Path("v"), (video,), tmp_path / "e.txt", quiet=True)
 
 
 def test_a_translator_of_pairs_is_given_what_it_learned_from(tmp_path: Path, video: Path) -> None:
     save_tiny_model(tmp_path / "m", preset="spade-64", task__source_channels=1)
     model = Model(tmp_path / "m")
-    plain, told = (frames(model.convert(video, how)) for how in (None, Conversion(as_is=True)))
+    plain, told = (frames(model.convert(video, how)) for how in (None, ConversionOptions(as_is=True)))
     assert plain.shape[1:] == (32, 32, 3) and np.array_equal(plain, told)
-    written = commands.translate(tmp_path / "m", video, to=tmp_path / "t.mp4", quiet=True)
+    written = footage.translate(tmp_path / "m", video, to=tmp_path / "t.mp4", quiet=True)
     assert written.exists()
 
 
@@ -223,7 +223,7 @@ def test_seeds_are_any_numbers_from_zero(tmp_path: Path, video: Path) -> None:
     predictor, animator = Model(tmp_path / "svg"), Model(tmp_path / "animate")
     for make in (
         lambda seed: predictor.predict(video, 2, seed=seed, samples=2),
-        lambda seed: animator.convert(video, Conversion(seed=seed)),
+        lambda seed: animator.convert(video, ConversionOptions(seed=seed)),
     ):
         with pytest.raises(ConfigError, match="seed is -1: give at least 0"):
             make(-1)
@@ -251,7 +251,7 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, video: Path) -> None:
     before = {path: path.read_bytes() for path in [video, *stills.iterdir()]}
     for target, words in ((stills, "lies in it"), (stills / "000003.png", "the clip itself")):
         with pytest.raises(ConfigError, match=words):
-            commands.translate(tmp_path / "t", stills / "000003.png", to=target, quiet=True)
+            footage.translate(tmp_path / "t", stills / "000003.png", to=target, quiet=True)
     steps = tmp_path / "steps"
     first, last, sheet = (steps / name for name in ("step-000.mp4", "step-002.mp4", "sheet.png"))
     clips.write(first, clips.moving(20, (32, 32)))
@@ -260,10 +260,10 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, video: Path) -> None:
     before |= {path: path.read_bytes() for path in (first, last, *(steps / "step-001").iterdir())}
     for pair, kind in (((first, video), "mp4"), ((video, last), "mp4"), ((video, steps / "step-001"), "png")):
         with pytest.raises(ConfigError, match=r"step-00.*the clip itself: give another place"):
-            commands.interpolate(tmp_path / "v", *pair, steps, steps=3, format=kind, quiet=True)  # type: ignore[arg-type]
+            footage.interpolate(tmp_path / "v", *pair, steps, steps=3, format=kind, quiet=True)  # type: ignore[arg-type]
     assert all(path.read_bytes() == content for path, content in before.items()) and not sheet.exists()
     assert len(list(steps.iterdir())) == 3
-    commands.interpolate(tmp_path / "v", first, video, steps, steps=3, format="webm", quiet=True)
+    footage.interpolate(tmp_path / "v", first, video, steps, steps=3, format="webm", quiet=True)
 
 
 def tensor_bytes() -> int:
@@ -277,7 +277,7 @@ def test_tensors_do_not_pile_up(tmp_path: Path, preset: str, every: int) -> None
     """The memory of tensors, which tracemalloc does not see; what waits to be made goes up and down a little."""
     save_tiny_model(tmp_path / "m", preset=preset)
     video = clips.write(tmp_path / "long.mp4", clips.moving(50, (32, 32)) * 24, fps=25)
-    how = Conversion(frames=600) if preset == "animate-64" else Conversion()
+    how = ConversionOptions(frames=600) if preset == "animate-64" else ConversionOptions()
     chunks = Model(tmp_path / "m").convert(video, how).chunks()
     sizes = [tensor_bytes() for number, _ in enumerate(chunks, 1) if number % every == 0]
     assert len(sizes) > 10 and max(sizes[10:]) <= max(sizes[:10]), sizes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from footage import commands
+import footage
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluation import results, run
@@ -21,7 +21,7 @@ from tests.folders import shapes, write_pictures
 
 
 def evaluate(a: Path | str, b: Path | str, **more: object) -> Evaluation:
-    return commands.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
+    return footage.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -69,5 +69,5 @@ def test_readme_commands_are_understood(command: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(cli, "_command", stand_in)
     words = command.split()[1:]
     cli.main(words)
-    verb = cli.GROUPS[words[0]][words[1]] if words[0] in cli.GROUPS else cli.VERBS[words[0]]
-    assert called == [verb.__name__]
+    home = cli.GROUPS[words[0]][words[1]] if words[0] in cli.GROUPS else cli.VERBS[words[0]]
+    assert called == [cli.verb(home).__name__]

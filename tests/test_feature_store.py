@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage import commands
+import footage
 from footage.data.clips import BuiltInClips
 from footage.errors import ConfigError
 from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows, halve_clips
@@ -164,7 +164,7 @@ def test_protocols_are_what_their_papers_say() -> None:
 
 
 def quick(a: Path | str, b: Path | str, **more: object) -> Evaluation:
-    return commands.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
+    return footage.evaluate(a, b, **{"resamples": 2, "quiet": True, "cache": Path("none"), "frames": 8, **more})  # type: ignore[arg-type]
 
 
 def test_repeats_are_means_with_their_spread(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from footage import commands
+import footage
 from footage.commands import main as cli
+from footage.commands.library import embed_clips
 from footage.library.library import Library
 from footage.library.query import Filters
 from tests.clips import moving, write
@@ -25,11 +26,11 @@ def run(*words: object) -> int:
     return 0
 
 
-@pytest.mark.parametrize("verb", commands.LIBRARY)
+@pytest.mark.parametrize("verb", cli.GROUPS["library"])
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(verb, "--help") == 0
     said = capsys.readouterr().out
-    function = commands.LIBRARY[verb]
+    function = cli.verb(cli.GROUPS["library"][verb])
     assert f"footage library {verb}" in said and (inspect.getdoc(function) or "").split()[0] in said
 
 
@@ -127,7 +128,7 @@ def test_mistakes_are_answered_in_one_line(
 def test_what_models_make_is_filed(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
     folder = tmp_path / "library"
-    filed = commands.generate(tmp_path / "model", count=2, label="run", library=folder, device="cpu", quiet=True)
+    filed = footage.generate(tmp_path / "model", count=2, label="run", library=folder, device="cpu", quiet=True)
     library = Library(folder)
     assert [library.path(n) for n in (1, 2)] == filed
     entry = library.get(1)
@@ -135,12 +136,12 @@ def test_what_models_make_is_filed(tmp_path: Path) -> None:
     model = library.provenance(1).model
     assert model is not None and (model.dataset, model.folder) == ("noise", str((tmp_path / "model").resolve()))
     assert library.count(Filters(dataset="noise")) == 2
-    written = commands.generate(
+    written = footage.generate(
         tmp_path / "model", tmp_path / "out", count=2, label="run", library=folder, device="cpu", quiet=True
     )
     assert [path.parent for path in written] == [tmp_path / "out"] * 2 and library.count() == 2
     with pytest.raises(Exception, match="give --to FOLDER, or --library FOLDER"):
-        commands.generate(tmp_path / "model", device="cpu", quiet=True)
+        footage.generate(tmp_path / "model", device="cpu", quiet=True)
 
 
 def test_what_is_made_of_clips_leads_back_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,17 +150,17 @@ def test_what_is_made_of_clips_leads_back_to_them(tmp_path: Path, monkeypatch: p
     clip = write(tmp_path / "given.mp4", moving(24, (32, 32)), fps=12)
     given = Library(folder).add(clip)
     save_tiny_model(tmp_path / "vae", preset="vae-64")
-    commands.reconstruct(tmp_path / "vae", clip, library=folder, device="cpu", quiet=True)
-    made = commands.interpolate(tmp_path / "vae", clip, clip, steps=2, library=folder, device="cpu", quiet=True)
+    footage.reconstruct(tmp_path / "vae", clip, library=folder, device="cpu", quiet=True)
+    made = footage.interpolate(tmp_path / "vae", clip, clip, steps=2, library=folder, device="cpu", quiet=True)
     save_tiny_model(tmp_path / "simvp", preset="simvp-64", task__past=4)
-    commands.predict(tmp_path / "simvp", clip, library=folder, device="cpu", quiet=True)
+    footage.predict(tmp_path / "simvp", clip, library=folder, device="cpu", quiet=True)
     library = Library(folder)
     children = library.provenance(given.id).children
     assert len(children) >= 3 and made
     for child in children:
         relations = {parent.relation for parent in library.provenance(child.id).parents}
         assert child.origin == "generated" and relations in ({"source"}, {"begin", "end"})
-    count = commands.curating.embed_clips(folder, tmp_path / "vae", device="cpu", quiet=True)
+    count = embed_clips(folder, tmp_path / "vae", device="cpu", quiet=True)
     assert count == library.count() and library.similar(given.id)
 
 
@@ -171,7 +172,7 @@ def test_a_translated_picture_is_filed_with_its_model(tmp_path: Path) -> None:
     to = tmp_path / "made.png"
     folder = tmp_path / "library"
     try:
-        commands.translate(tmp_path / "model", tmp_path / "given.png", to=to, library=folder, device="cpu", quiet=True)
+        footage.translate(tmp_path / "model", tmp_path / "given.png", to=to, library=folder, device="cpu", quiet=True)
     finally:
         shutil.rmtree(tmp_path / "model")
     entry = Library(folder).get(1)
@@ -182,6 +183,6 @@ def test_folders_of_frames_keep_their_rate(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
     folder = tmp_path / "library"
     how = {"count": 1, "format": "png", "library": folder, "device": "cpu", "quiet": True}
-    commands.generate(tmp_path / "model", **how)  # type: ignore[arg-type]
+    footage.generate(tmp_path / "model", **how)  # type: ignore[arg-type]
     entry = Library(folder).get(1)
     assert (entry.fps, entry.suffix, entry.model, entry.seed) == (12.5, "mp4", "tiny", 0)

@@ -13,7 +13,7 @@ import torchmetrics
 from torch import Tensor, nn
 from torchmetrics.functional.image import lpips as reference
 
-from footage import commands
+import footage
 from footage.errors import ConfigError, ModelError
 from footage.evaluation.features.catalogue import extractors
 from footage.evaluation.features.lpips import ALEXNET, VGG16, Lpips, Perceptual, Trunk
@@ -231,7 +231,7 @@ def test_trunks_have_as_many_numbers_as_published(trunk: Trunk, count: int) -> N
 
 
 def evaluated(model: Path, **choices: object) -> Evaluation:
-    return commands.evaluate(model, "shapes", clips=6, resamples=2, quiet=True, **choices)  # type: ignore[arg-type]
+    return footage.evaluate(model, "shapes", clips=6, resamples=2, quiet=True, **choices)  # type: ignore[arg-type]
 
 
 def test_it_stands_beside_psnr_over_the_horizon_where_there_are_weights(tmp_path: Path, alex: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from footage import commands
+import footage
 from footage.config import ClipConfig
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Frames
@@ -34,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(folder: Path, preset: str, samples: int = 1, metrics: str | None = None, **knobs: object) -> Evaluation:
     save_tiny_model(folder, preset=preset, labels=(), **knobs)
-    return commands.evaluate(folder, "shapes", clips=6, samples=samples, metrics=metrics, resamples=2, quiet=True)
+    return footage.evaluate(folder, "shapes", clips=6, samples=samples, metrics=metrics, resamples=2, quiet=True)
 
 
 def said(found: Evaluation) -> str:
@@ -94,25 +94,25 @@ def test_translations_stand_beside_their_source(tmp_path: Path) -> None:
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", preset="simvp-64", task__past=3)
     with pytest.raises(ConfigError, match="clips is 1"):
-        commands.evaluate(tmp_path / "m", "shapes", clips=1, quiet=True)
+        footage.evaluate(tmp_path / "m", "shapes", clips=1, quiet=True)
     with pytest.raises(ConfigError, match="knows clips of 8 frames, 9 were asked for"):
-        commands.evaluate(tmp_path / "m", "shapes", clips=4, frames=9, quiet=True)
+        footage.evaluate(tmp_path / "m", "shapes", clips=4, frames=9, quiet=True)
     with pytest.raises(ConfigError, match="one future only"):
-        commands.evaluate(tmp_path / "m", "shapes", clips=4, samples=2, quiet=True)
+        footage.evaluate(tmp_path / "m", "shapes", clips=4, samples=2, quiet=True)
     with pytest.raises(ConfigError, match="real clips behind it"):
-        commands.evaluate("shapes", tmp_path / "m", clips=4, quiet=True)
+        footage.evaluate("shapes", tmp_path / "m", clips=4, quiet=True)
     with pytest.raises(ConfigError, match=r'no metric "fdv".*did you mean "fvd"'):
-        commands.evaluate(tmp_path / "m", "shapes", metrics="fdv", quiet=True)
+        footage.evaluate(tmp_path / "m", "shapes", metrics="fdv", quiet=True)
     with pytest.raises(ConfigError, match=r"no protocol"):
-        commands.evaluate(tmp_path / "m", "shapes", protocol="fvd", quiet=True)
+        footage.evaluate(tmp_path / "m", "shapes", protocol="fvd", quiet=True)
     with pytest.raises(DatasetError, match="does not exist"):
-        commands.evaluate(tmp_path / "m", tmp_path / "nothing", quiet=True)
+        footage.evaluate(tmp_path / "m", tmp_path / "nothing", quiet=True)
     with pytest.raises(ConfigError, match=r"ends in \.json"):
-        commands.evaluate(tmp_path / "m", "shapes", to=tmp_path / "f.html", quiet=True)
+        footage.evaluate(tmp_path / "m", "shapes", to=tmp_path / "f.html", quiet=True)
     long = save_tiny_model(tmp_path / "long", preset="simvp-64", task__past=3, clip__frames=80)
     assert long.config.clip.frames == 80
     with pytest.raises(DatasetError, match="no clip of 80 frames"):
-        commands.evaluate(tmp_path / "long", "shapes", clips=4, quiet=True)
+        footage.evaluate(tmp_path / "long", "shapes", clips=4, quiet=True)
 
 
 class Guided:
@@ -165,7 +165,7 @@ def test_one_answer_is_not_given_several_times(tmp_path: Path) -> None:
 
 def test_every_figure_says_where_it_comes_from(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", labels=("circle", "square"))
-    found = commands.evaluate(tmp_path / "m", "shapes", clips=16, to=tmp_path / "f.json", quiet=True, resamples=4)
+    found = footage.evaluate(tmp_path / "m", "shapes", clips=16, to=tmp_path / "f.json", quiet=True, resamples=4)
     assert results.read(tmp_path / "f.json") == found
     assert {f.metric for f in found.figures} == {"fvd", "kvd", "prdc", "motion", "pictures", "diversity"}
     known = {network.name: network for network in found.networks}
@@ -203,14 +203,14 @@ def test_figures_that_are_damaged_are_refused(tmp_path: Path) -> None:
 
 def test_labels_of_the_classes_are_heeded(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", labels=("circle", "square"))
-    found = commands.evaluate(tmp_path / "m", "shapes", clips=16, metrics="diversity", quiet=True, resamples=2)
+    found = footage.evaluate(tmp_path / "m", "shapes", clips=16, metrics="diversity", quiet=True, resamples=2)
     within = figure(found, "variety_within_labels")
     assert "circle" in within.note and within.tier == "C" and within.value is not None
 
 
 def test_long_videos_are_followed_over_time(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m", preset="stream-64", labels=())
-    found = commands.evaluate(tmp_path / "m", "shapes", clips=16, metrics="windows", windows=3, quiet=True, resamples=2)
+    found = footage.evaluate(tmp_path / "m", "shapes", clips=16, metrics="windows", windows=3, quiet=True, resamples=2)
     (distance, motion) = found.curves
     assert distance.x == pytest.approx((0, 8 / 12.5, 16 / 12.5)) and distance.label.startswith("RFD-rand")
     assert {one.name for one in motion.lines} == {"made", "real"}
@@ -219,5 +219,5 @@ def test_long_videos_are_followed_over_time(tmp_path: Path) -> None:
 
 
 def test_the_help_names_every_metric() -> None:
-    assert all(name in (commands.evaluate.__doc__ or "") for name in METRICS)
+    assert all(name in (footage.evaluate.__doc__ or "") for name in METRICS)
     json.dumps({name: metric.about for name, metric in METRICS.items()})

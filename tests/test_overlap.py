@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from footage.generation.prefetch import ahead
+from footage.generation.upscale import prefetch
 
 
 def test_items_come_in_order_and_whole() -> None:
-    assert list(ahead(iter(range(50)))) == list(range(50))
-    assert list(ahead([])) == []
+    assert list(prefetch(iter(range(50)))) == list(range(50))
+    assert list(prefetch([])) == []
 
 
 def test_no_more_than_depth_wait() -> None:
@@ -22,7 +22,7 @@ def test_no_more_than_depth_wait() -> None:
             made.append(number)
             yield number
 
-    source = ahead(items(), depth=3)
+    source = prefetch(items(), depth=3)
     assert next(source) == 0
     time.sleep(0.3)
     assert len(made) <= 1 + 3 + 1  # taken, waiting, in the maker's hand
@@ -35,7 +35,7 @@ def test_errors_are_raised_where_items_are_taken() -> None:
         yield 1
         raise ValueError("no more")
 
-    source = ahead(items())
+    source = prefetch(items())
     assert next(source) == 1
     with pytest.raises(ValueError, match="no more"):
         next(source)
@@ -52,7 +52,7 @@ def test_when_the_taker_stops_the_thread_does_and_its_generator_is_closed() -> N
             closed.set()
 
     before = threading.active_count()
-    source = ahead(items())
+    source = prefetch(items())
     next(source)
     source.close()
     assert closed.is_set() and threading.active_count() == before
@@ -65,5 +65,5 @@ def test_stages_work_at_the_same_time() -> None:
             yield item
 
     begin = time.perf_counter()
-    assert list(slow(ahead(slow(ahead(slow(iter(range(15)))))))) == list(range(15))
+    assert list(slow(prefetch(slow(prefetch(slow(iter(range(15)))))))) == list(range(15))
     assert time.perf_counter() - begin < 0.7 * 3 * 15 * 0.02

@@ -21,7 +21,7 @@ from PIL import Image
 
 import footage
 from footage.errors import ConfigError
-from footage.generation.player import Frame, Page, Producer, _Handler, blocks, watch
+from footage.generation.player import Frame, FrameProducer, PlayerPage, _PlayerHandler, blocks, watch
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
@@ -43,9 +43,9 @@ def grey(seed: int, label: str | None, pause: float = 0.0) -> Iterator[Frame]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    producer = Producer(grey, fps=100, seed=50)
-    page = Page(producer, ("walk", "run"), scale=3)
+def page() -> Iterator[PlayerPage]:
+    producer = FrameProducer(grey, fps=100, seed=50)
+    page = PlayerPage(producer, ("walk", "run"), scale=3)
     producer.start()
     page.start()
     yield page
@@ -53,7 +53,7 @@ def page() -> Iterator[Page]:
     page.stop()
 
 
-def asked(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+def asked(page: PlayerPage, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
     request = urllib.request.Request(page.address + path, method=method, headers=headers)
     try:
         with NO_PROXY.open(request, timeout=10) as answer:
@@ -62,7 +62,7 @@ def asked(page: Page, path: str, method: str = "GET", **headers: str) -> tuple[i
         return error.code, error.read()
 
 
-def first_picture(page: Page) -> np.ndarray:  # type: ignore[type-arg]
+def first_picture(page: PlayerPage) -> np.ndarray:  # type: ignore[type-arg]
     with NO_PROXY.open(page.address + "stream", timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("multipart/x-mixed-replace; boundary=")
         head = [answer.readline().decode().strip() for _ in range(4)]
@@ -70,7 +70,7 @@ def first_picture(page: Page) -> np.ndarray:  # type: ignore[type-arg]
         return np.asarray(Image.open(io.BytesIO(answer.read(int(head[2].split()[1])))))
 
 
-def test_the_page_shows_the_stream_and_says_how_it_is_made(page: Page) -> None:
+def test_the_page_shows_the_stream_and_says_how_it_is_made(page: PlayerPage) -> None:
     assert page.address.startswith("http://127.0.0.1:")
     status, text = asked(page, "")
     assert status == 200 and b"/stream" in text and b"/status" in text
@@ -83,7 +83,7 @@ def test_the_page_shows_the_stream_and_says_how_it_is_made(page: Page) -> None:
     assert asked(page, "other")[0] == 404
 
 
-def test_the_page_changes_the_stream(page: Page) -> None:
+def test_the_page_changes_the_stream(page: PlayerPage) -> None:
     assert asked(page, "change?seed=200&label=walk", "POST")[0] == 200
     assert page.producer.seed == 200 and page.producer.label == "walk"
     time.sleep(0.1)
@@ -95,7 +95,7 @@ def test_the_page_changes_the_stream(page: Page) -> None:
     assert asked(page, "nothing", "POST")[0] == 404
 
 
-def test_other_sites_are_refused(page: Page) -> None:
+def test_other_sites_are_refused(page: PlayerPage) -> None:
     assert asked(page, "status", Host="evil.example")[0] == 403
     assert asked(page, "status", Host="[")[0] == 403
     assert asked(page, "status", Host="127.0.0.1:x")[0] == 200
@@ -105,11 +105,11 @@ def test_other_sites_are_refused(page: Page) -> None:
     assert page.producer.seed == 50
 
 
-def open_connection(page: Page) -> socket.socket:
+def open_connection(page: PlayerPage) -> socket.socket:
     return socket.create_connection(("127.0.0.1", int(page.address.rsplit(":")[-1].strip("/"))), timeout=10)
 
 
-def test_whoever_goes_away_is_no_error(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whoever_goes_away_is_no_error(page: PlayerPage, capsys: pytest.CaptureFixture[str]) -> None:
     with open_connection(page) as gone:
         gone.sendall(b"GET /status HTTP/1.1\r\n")
         time.sleep(0.1)
@@ -121,9 +121,9 @@ def test_whoever_goes_away_is_no_error(page: Page, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
 
 
-def test_idle_connections_are_closed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _Handler.timeout is not None and _Handler.timeout <= 10
-    monkeypatch.setattr(_Handler, "timeout", 0.1)
+def test_idle_connections_are_closed(page: PlayerPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _PlayerHandler.timeout is not None and _PlayerHandler.timeout <= 10
+    monkeypatch.setattr(_PlayerHandler, "timeout", 0.1)
     with open_connection(page) as idle:
         assert idle.recv(1) == b""
 
@@ -133,13 +133,13 @@ def test_a_busy_port_is_named() -> None:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         with pytest.raises(ConfigError, match=r"port is \d+.*--port 0"):
-            Page(Producer(grey, 10), port=busy.getsockname()[1])
+            PlayerPage(FrameProducer(grey, 10), port=busy.getsockname()[1])
 
 
 def test_frames_come_in_real_time() -> None:
-    found = watch(Producer(grey, fps=50), seconds=0.6)
+    found = watch(FrameProducer(grey, fps=50), seconds=0.6)
     assert found.frames <= 34 and found.achieved_fps < 55 and found.asked_fps == 50
-    slow = watch(Producer(lambda seed, label: grey(seed, label, pause=0.05), fps=1000), seconds=0.5)
+    slow = watch(FrameProducer(lambda seed, label: grey(seed, label, pause=0.05), fps=1000), seconds=0.5)
     assert slow.achieved_fps < 21 and slow.latency_p50_ms is not None and slow.latency_p50_ms >= 50
 
 
@@ -149,9 +149,9 @@ def test_the_time_that_a_chunk_takes_is_caught_up() -> None:
             time.sleep(0.1)
             yield from np.zeros((10, 2, 2, 1), dtype=np.uint8)
 
-    found = watch(Producer(chunks, fps=50, chunk=10), seconds=1.5)
+    found = watch(FrameProducer(chunks, fps=50, chunk=10), seconds=1.5)
     assert 45 < found.achieved_fps < 55, "10 frames are made in half the time that they are shown"
-    slow = watch(Producer(chunks, fps=200, chunk=10), seconds=0.5)
+    slow = watch(FrameProducer(chunks, fps=200, chunk=10), seconds=0.5)
     assert slow.achieved_fps < 130
 
 
@@ -163,7 +163,7 @@ def test_there_is_no_queue() -> None:
             yield np.full((2, 2, 1), number, dtype=np.uint8)
             time.sleep(0.001)
 
-    producer = Producer(counting, fps=500)
+    producer = FrameProducer(counting, fps=500)
     producer.start()
     deadline = time.monotonic() + 10
     while producer.performance().frames < 40 and time.monotonic() < deadline:
@@ -179,7 +179,7 @@ def test_what_fails_in_the_thread_is_raised() -> None:
         raise ConfigError("it broke", "mend it")
 
     with pytest.raises(ConfigError, match="it broke"):
-        watch(Producer(failing, fps=100))
+        watch(FrameProducer(failing, fps=100))
 
 
 def test_pictures_of_half_blocks() -> None:
@@ -196,13 +196,13 @@ def test_pictures_of_half_blocks() -> None:
 def test_small_terminals(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.get_terminal_size", lambda: (80, lines))
     terminal = io.StringIO()
-    watch(Producer(grey, fps=50), seconds=0.1, terminal=terminal)
+    watch(FrameProducer(grey, fps=50), seconds=0.1, terminal=terminal)
     assert "▀" in terminal.getvalue()
 
 
 def test_the_terminal_gets_its_cursor_back() -> None:
     terminal = io.StringIO()
-    watch(Producer(grey, fps=50), seconds=0.1, terminal=terminal)
+    watch(FrameProducer(grey, fps=50), seconds=0.1, terminal=terminal)
     assert "▀" in terminal.getvalue() and terminal.getvalue().endswith("\x1b[?25h\n")
 
 
@@ -210,7 +210,7 @@ def test_control_c_ends_it_and_says_how_it_went() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         threading.Timer(0.3, _thread.interrupt_main).start()
-        found = watch(Producer(grey, fps=50), seconds=60)
+        found = watch(FrameProducer(grey, fps=50), seconds=60)
     finally:
         signal.signal(signal.SIGINT, before)
     assert 1 <= found.frames < 1000 and found.latency_p99_ms is not None
@@ -240,8 +240,8 @@ def test_play_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_a_page_of_a_model(tmp_path: Path) -> None:
     model = save_tiny_stream(tmp_path, labels=("walk", "run"))
-    producer = Producer(lambda seed, label: model.stream(50, seed=seed, label=label, chunk=1), fps=50)
-    page = Page(producer, model.labels)
+    producer = FrameProducer(lambda seed, label: model.stream(50, seed=seed, label=label, chunk=1), fps=50)
+    page = PlayerPage(producer, model.labels)
     page.start()
     runner = threading.Thread(target=watch, args=(producer, 20))
     runner.start()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from footage import commands
+import footage
 from footage.config import TrainConfig
 from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.evaluation.protocols import PROTOCOLS
@@ -311,17 +311,17 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
         save_tiny_model(tmp_path / f"m{seed}", seed=seed)
     common = dict(clips=8, resamples=2, metrics="fvd,motion,memorisation", cache=Path("none"), quiet=True)
     report = tmp_path / "out" / "one.html"
-    found = commands.evaluate(tmp_path / "m0", "shapes", report=report, **common)  # type: ignore[arg-type]
+    found = footage.evaluate(tmp_path / "m0", "shapes", report=report, **common)  # type: ignore[arg-type]
     page = Page(report)
     assert page.tags.count("video") == 2 and page.tags.count("img") > 0 and "RFD-rand" in page.text
     assert content.read(report.with_suffix(".json")).main.evaluation == found
     both = tmp_path / "both" / "two.html"
-    commands.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]
+    footage.evaluate(tmp_path / "m1", "shapes", compare=(str(report.with_suffix(".json")),), report=both, **common)  # type: ignore[arg-type]
     page = Page(both)
     assert "Side by side" in page.text and page.tags.count("video") == 3 and page.tags.count("img") > 1
     assert "are not comparable" not in page.text
     again = tmp_path / "three.html"
-    commands.evaluate(both.with_suffix(".json"), report=again, quiet=True)
+    footage.evaluate(both.with_suffix(".json"), report=again, quiet=True)
     assert Page(again).tags.count("video") == 3
     for wrong, words in (
         (dict(made=None), "nothing is given"),
@@ -332,15 +332,15 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
         (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "a.html", to=tmp_path / "a.json"), "itself"),
     ):
         with pytest.raises(ConfigError, match=words):
-            commands.evaluate(**wrong, quiet=True)  # type: ignore[arg-type]
+            footage.evaluate(**wrong, quiet=True)  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="is no run"):
-        commands.evaluate(tmp_path / "m0", "shapes", all=True, quiet=True)
+        footage.evaluate(tmp_path / "m0", "shapes", all=True, quiet=True)
 
 
 def test_every_model_of_a_run(tmp_path: Path) -> None:
     config = tiny_config(**QUICK, train__snapshot_clips=8)
-    run = commands.train("shapes", config, out=tmp_path / "run", clips=20, quiet=True)
-    found = commands.evaluate(run.path, "shapes", all=True, clips=8, resamples=2, metrics="motion", quiet=True)
+    run = footage.train("shapes", config, out=tmp_path / "run", clips=20, quiet=True)
+    found = footage.evaluate(run.path, "shapes", all=True, clips=8, resamples=2, metrics="motion", quiet=True)
     report = content.read(run.path / "report.json")
     assert [entry.evaluation.made.clips_seen for entry in report.entries] == [8, 16, 20]
     assert report.main.evaluation == found and report.kind == "training"

@@ -16,8 +16,8 @@ import torch
 
 import footage
 from footage.errors import ConfigError, MediaError
-from footage.generation import upscaling
-from footage.generation.upscaling import Outcome, Working, upscale
+from footage.generation import upscale as upscaling
+from footage.generation.upscale import UpscaleOptions, UpscaleResult, upscale
 from footage.media import segments
 from footage.media.encode import read_metadata
 from footage.media.encoding import EncodingOptions
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(model: Path, clip: Path, to: Path, **how: Any) -> Outcome:
+def run(model: Path, clip: Path, to: Path, **how: Any) -> UpscaleResult:
     sampler, info = load_model(model)
     assert isinstance(sampler, Enlarges)
     return upscale(sampler, info, open_original(clip), to, **how)
@@ -202,7 +202,7 @@ def test_what_is_large_already_and_other_mistakes(model: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"crf is 70: give 0 to 51"):
         EncodingOptions(codec="h264", crf=70)
     with pytest.raises(ConfigError, match=r"tile is 8: give 32 or more"):
-        Working(tile=8)
+        UpscaleOptions(tile=8)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(MediaError, match=r"holds something else than numbered frames"):

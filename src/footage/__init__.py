@@ -12,28 +12,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.commands import (
-        compare,
-        convert_evaluator,
+    from footage.commands.data import ingest
+    from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, train_evaluator
+    from footage.commands.generate import (
         embed,
-        evaluate,
         generate,
-        ingest,
         interpolate,
-        list_evaluators,
-        load,
-        models,
-        play,
         predict,
         reconstruct,
-        serve,
         sliders,
-        train,
-        train_evaluator,
         translate,
         upscale,
     )
-    from footage.commands.demonstration import demo
+    from footage.commands.models import load, models
+    from footage.commands.play import demo, play, serve
+    from footage.commands.train import compare, train
     from footage.config import Config, IngestConfig
     from footage.config.presets import PRESETS, preset
     from footage.data.store import Dataset
@@ -44,40 +37,31 @@ if TYPE_CHECKING:
     from footage.models.requests import Timing
 
 _HOMES = {
-    **dict.fromkeys(
-        (
-            "compare",
-            "convert_evaluator",
-            "embed",
-            "evaluate",
-            "generate",
-            "ingest",
-            "interpolate",
-            "list_evaluators",
-            "load",
-            "models",
-            "play",
-            "predict",
-            "reconstruct",
-            "serve",
-            "sliders",
-            "train",
-            "train_evaluator",
-            "translate",
-            "upscale",
-        ),
-        "footage.commands",
+    "commands.data": ("ingest",),
+    "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "train_evaluator"),
+    "commands.generate": (
+        "embed",
+        "generate",
+        "interpolate",
+        "predict",
+        "reconstruct",
+        "sliders",
+        "translate",
+        "upscale",
     ),
-    **dict.fromkeys(("Config", "IngestConfig"), "footage.config"),
-    "Dataset": "footage.data.store",
-    "demo": "footage.commands.demonstration",
-    "Timing": "footage.models.requests",
-    "FootageError": "footage.errors",
-    "Clip": "footage.generation.clip",
-    "Library": "footage.library.library",
-    "Model": "footage.generation.model",
-    **dict.fromkeys(("PRESETS", "preset"), "footage.config.presets"),
+    "commands.models": ("load", "models"),
+    "commands.play": ("demo", "play", "serve"),
+    "commands.train": ("compare", "train"),
+    "config": ("Config", "IngestConfig"),
+    "config.presets": ("PRESETS", "preset"),
+    "data.store": ("Dataset",),
+    "errors": ("FootageError",),
+    "generation.clip": ("Clip",),
+    "generation.model": ("Model",),
+    "library.library": ("Library",),
+    "models.requests": ("Timing",),
 }
+"""Where public names are defined, by module."""
 
 __all__ = [
     "PRESETS",
@@ -115,6 +99,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import footage` is quick."""
-    if name not in _HOMES:
-        raise AttributeError(f'footage has no "{name}"')
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"footage.{module}"), name)
+    raise AttributeError(f'footage has no "{name}"')

@@ -1,7 +1,8 @@
-"""The command `footage`: typed dispatch over `footage.commands`; flags come from the functions' types."""
+"""The command `footage`: typed dispatch over the verbs; flags come from their types."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -11,46 +12,63 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage import commands as api
-from footage.commands.demonstration import demo
 from footage.commands.terminal import make_console
 from footage.config import Config, IngestConfig
 from footage.config.presets import preset
 from footage.errors import ConfigError, FootageError, nearest
 
-
-def evaluator() -> None:
-    """Feature networks for evaluating: train one on a data set, convert an official one, list the official ones."""
-
-
-VERBS: dict[str, Callable[..., Any]] = {
-    "demo": demo,
-    "ingest": api.ingest,
-    "audit": api.audit,
-    "train": api.train,
-    "compare": api.compare,
-    "evaluate": api.evaluate,
-    "evaluator": evaluator,
-    "generate": api.generate,
-    "play": api.play,
-    "sliders": api.sliders,
-    "predict": api.predict,
-    "translate": api.translate,
-    "upscale": api.upscale,
-    "reconstruct": api.reconstruct,
-    "interpolate": api.interpolate,
-    "embed": api.embed,
-    "models": api.models,
-    "serve": api.serve,
-    "library": api.library,
+VERBS = {
+    "demo": "play:demo",
+    "ingest": "data:ingest",
+    "audit": "data:audit",
+    "train": "train:train",
+    "compare": "train:compare",
+    "evaluate": "evaluate:evaluate",
+    "evaluator": "evaluate:evaluator",
+    "generate": "generate:generate",
+    "play": "play:play",
+    "sliders": "generate:sliders",
+    "predict": "generate:predict",
+    "translate": "generate:translate",
+    "upscale": "generate:upscale",
+    "reconstruct": "generate:reconstruct",
+    "interpolate": "generate:interpolate",
+    "embed": "generate:embed",
+    "models": "models:models",
+    "serve": "play:serve",
+    "library": "library:library",
 }
-"""Every command, by name."""
-EVALUATOR: dict[str, Callable[..., Any]] = {
-    "train": api.train_evaluator,
-    "convert": api.convert_evaluator,
-    "list": api.list_evaluators,
+"""Every command, by name: module of `footage.commands`, and function, which is imported when it is needed."""
+GROUPS = {
+    "evaluator": {
+        "train": "evaluate:train_evaluator",
+        "convert": "evaluate:convert_evaluator",
+        "list": "evaluate:list_evaluators",
+    },
+    "library": {
+        "add": "library:add",
+        "list": "library:list_clips",
+        "search": "library:search",
+        "show": "library:show",
+        "similar": "library:similar",
+        "duplicates": "library:duplicates",
+        "tag": "library:tag",
+        "rate": "library:rate",
+        "edit": "library:edit",
+        "album": "library:album",
+        "view": "library:view",
+        "export": "library:export",
+        "remove": "library:remove",
+        "restore": "library:restore",
+        "purge": "library:purge",
+        "undo": "library:undo",
+        "redo": "library:redo",
+        "history": "library:history",
+        "embed": "library:embed_clips",
+        "verify": "library:verify",
+        "gc": "library:gc",
+    },
 }
-GROUPS: dict[str, dict[str, Callable[..., Any]]] = {"evaluator": EVALUATOR, "library": api.LIBRARY}
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real"),
@@ -63,6 +81,13 @@ DESCRIPTION = "Train a video generator on your own clips; make an endless librar
 """What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
 """What `train` takes when no preset is named."""
+
+
+def verb(home: str) -> Callable[..., Any]:
+    """Return a verb by where it is defined, such as `train:compare`."""
+    module, _, name = home.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(f"footage.commands.{module}"), name)
+    return function
 
 
 def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
@@ -113,16 +138,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         group = words[0] if words and words[0] in GROUPS else ""
         verbs, words = (GROUPS[group], words[1:]) if group else (VERBS, words)
-        if words and not words[0].startswith("-") and words[0] not in verbs:
-            raise ConfigError(f'there is no command "{f"{group} {words[0]}".strip()}"', nearest(words[0], verbs))
-        commands = {name: _command(function, words) for name, function in verbs.items()}
-        result = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog=f"footage {group}".strip(),
-            description=(inspect.getdoc(VERBS[group]) or "").split("\n\n")[0] if group else DESCRIPTION,
-            args=words or ["--help"],
-            config=(tyro.conf.AvoidSubcommands,),  # the preset decides which generator's knobs there are
-        )
+        program = f"footage {group}".strip()
+        if not words or words[0].startswith("-"):
+            about = (inspect.getdoc(verb(VERBS[group])) or "").split("\n\n")[0] if group else DESCRIPTION
+            commands = {name: _command(verb(home), words) for name, home in verbs.items()}
+            tyro.extras.subcommand_cli_from_dict(commands, prog=program, description=about, args=words or ["--help"])
+        if words[0] not in verbs:
+            raise ConfigError(f'there is no command "{group} {words[0]}"'.replace('" ', '"'), nearest(words[0], verbs))
+        command = _command(verb(verbs[words[0]]), words)
+        # Of AvoidSubcommands: the preset decides which generator's knobs there are.
+        config = (tyro.conf.AvoidSubcommands,)
+        result = tyro.cli(command, prog=f"{program} {words[0]}", args=words[1:], config=config)
         if getattr(result, "interrupted", False):
             sys.exit(130)
     except FootageError as error:

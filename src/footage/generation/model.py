@@ -14,12 +14,12 @@ from footage import __version__
 from footage.config import ClipConfig
 from footage.config.tasks import USES
 from footage.errors import ConfigError, nearest
-from footage.generation import conversion
+from footage.generation import convert as conversion
 from footage.generation.clip import Clip
-from footage.generation.conversion import Conversion, Pair
+from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.rollout import draw_label, endless_frames, one_video
 from footage.generation.timing import length_of, refuse, time_mapping
-from footage.generation.upscaling import Working, enlarged_clip
+from footage.generation.upscale import UpscaleOptions, enlarged_clip
 from footage.media.geometry import Fit, Size, parse_size
 from footage.media.reader import Footage
 from footage.models.base import (
@@ -293,7 +293,7 @@ class Model:
         past: int | None = None,
         fit: Fit = "letterbox",
     ) -> Clip:
-        """Continue a clip from its end; see `footage.generation.conversion.predict`.
+        """Continue a clip from its end; see `footage.generation.convert.predict`.
 
         Args:
             clip: a video, or a folder of pictures.
@@ -312,14 +312,16 @@ class Model:
             self.sampler, self.info, Footage(Path(clip)), frames=length, samples=samples, seed=seed, past=past, fit=fit
         )
 
-    def convert(self, clip: Path | str, how: Conversion | None = None, watch: Pair | None = None) -> Clip:
+    def convert(
+        self, clip: Path | str, how: ConversionOptions | None = None, watch: FrameObserver | None = None
+    ) -> Clip:
         """Translate, or pack and unpack, a picture or a clip of any length.
 
-        See `footage.generation.conversion.convert`.
+        See `footage.generation.convert.convert`.
         """
         if not isinstance(self.sampler, Converts):
             raise self.unable("turns no clip into another")
-        how = how or Conversion()
+        how = how or ConversionOptions()
         if how.frames is not None and how.frames < 1:
             raise ConfigError(f"frames is {how.frames}", "give at least 1")
         return conversion.convert(self.sampler, self.info, Footage(Path(clip)), how, watch)
@@ -341,17 +343,17 @@ class Model:
             raise self.unable("makes no clips larger")
         source = Size(shape.height, shape.width)
         frame = parse_size(size, source, self.sampler.scale)
-        working = Working(bf16=has_bf16(self.sampler.device.type))
+        working = UpscaleOptions(bf16=has_bf16(self.sampler.device.type))
         return enlarged_clip(self.sampler, self.info, clip, source, frame, fit, working)
 
     def interpolate(self, clip: Path | str, to: Path | str, steps: int = 8) -> list[Clip]:
-        """Return clips on the way from one clip to another; see `footage.generation.conversion.interpolate`."""
+        """Return clips on the way from one clip to another; see `footage.generation.convert.interpolate`."""
         if not isinstance(self.sampler, Encodes):
             raise self.unable("has no latent space of clips")
         return conversion.interpolate(self.sampler, self.info, Footage(Path(clip)), Footage(Path(to)), steps)
 
     def embed(self, clip: Path | str) -> npt.NDArray[np.float32]:
-        """Return a clip's place in latent space, (D,); see `footage.generation.conversion.embed`."""
+        """Return a clip's place in latent space, (D,); see `footage.generation.convert.embed`."""
         if not isinstance(self.sampler, Encodes):
             raise self.unable("has no latent space of clips")
         return conversion.embed(self.sampler, self.info, Footage(Path(clip)))

@@ -38,7 +38,7 @@ QUALITY = 92
 
 
 @dataclass(frozen=True)
-class Performance:
+class StreamPerformance:
     """How a stream was made."""
 
     frames: int
@@ -57,7 +57,7 @@ class Performance:
     """Time from the start to the first frame."""
 
 
-class Producer:
+class FrameProducer:
     """Makes frames in real time, in a thread of its own.
 
     Args:
@@ -116,14 +116,16 @@ class Producer:
             self._news.wait_for(lambda: self._count > number or not self.running, timeout)
             return self._count, self._newest if self._count > number else None
 
-    def performance(self) -> Performance:
+    def performance(self) -> StreamPerformance:
         """Return how frames were made up to now."""
         with self._news:
             count, first, span = self._count, self._first, self._latest - self._begun - (self._first or 0)
             latencies = np.array(self._latencies) * 1e3
         p50, p99 = np.percentile(latencies, [50, 99]).tolist() if count else (None, None)
         rate = (count - 1) / span if count > 1 and span > 0 else 0.0
-        return Performance(count, max(0.0, span), self.fps, rate, p50, p99, None if first is None else first * 1e3)
+        return StreamPerformance(
+            count, max(0.0, span), self.fps, rate, p50, p99, None if first is None else first * 1e3
+        )
 
     def _run(self) -> None:
         due = time.perf_counter()
@@ -172,7 +174,7 @@ def blocks(frame: Frame, columns: int, lines: int) -> str:
     return "\n".join("".join(cell.format(*pair) for pair in line) + "\x1b[0m" for line in pairs)
 
 
-class Page:
+class PlayerPage:
     """A page on this computer that shows a stream, says how it is made, and changes its seed and label.
 
     Args:
@@ -185,10 +187,10 @@ class Page:
         ConfigError: the port is not free.
     """
 
-    def __init__(self, producer: Producer, labels: tuple[str, ...] = (), scale: int = 4, port: int = 0) -> None:
+    def __init__(self, producer: FrameProducer, labels: tuple[str, ...] = (), scale: int = 4, port: int = 0) -> None:
         page = self
 
-        class Handler(_Handler):
+        class Handler(_PlayerHandler):
             def __init__(self, *arguments: Any) -> None:
                 self.page = page
                 super().__init__(*arguments)
@@ -232,10 +234,10 @@ class Page:
         }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _PlayerHandler(BaseHTTPRequestHandler):
     """Answers for a page: `/`, `/stream`, `/status`, and `/change` by POST."""
 
-    page: Page
+    page: PlayerPage
     timeout = 10.0
     """Seconds that a connection may be silent, or take nothing, before it is closed."""
 
@@ -317,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + content + b"\r\n")
 
 
-def watch(producer: Producer, seconds: float | None = None, terminal: TextIO | None = None) -> Performance:
+def watch(producer: FrameProducer, seconds: float | None = None, terminal: TextIO | None = None) -> StreamPerformance:
     """Run a producer until time is up, it fails, or Ctrl-C is pressed, and show its frames in a terminal.
 
     Args:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal
 
 from footage.errors import ConfigError, MediaError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Fit = Literal["crop", "letterbox", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "letterbox", "stretch")
@@ -38,6 +38,8 @@ class ResizePlan:
 
     def finish(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Turn, crop and pad a scaled picture (H, W, C) to the target size."""
+        import numpy as np
+
         if self.turn:
             picture = np.rot90(picture, -self.turn // 90)  # 90° and 270° swap H and W
         for axis, size in enumerate(self.target):

@@ -54,14 +54,14 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
         table.add_row(name, entry.about)
     console.print(table)
     shipped = {name: model_folder(name) for name in pretrained()}
-    console.print(_table("models that come with footage", shipped))
+    console.print(_models_table("models that come with footage", shipped))
     found = sorted(path.parent for path in Path(folder).rglob("model.json"))
     nothing = f"no models in {folder}; train one with: footage train DATA"
-    console.print(_table(f"models in {folder}", {str(path): path for path in found}) if found else nothing)
+    console.print(_models_table(f"models in {folder}", {str(path): path for path in found}) if found else nothing)
     return found
 
 
-def _table(title: str, found: Mapping[str, Path]) -> Table:
+def _models_table(title: str, found: Mapping[str, Path]) -> Table:
     from rich.table import Column, Table
 
     model, columns = Column("model", overflow="fold"), ("for: footage …", "clips", "labels", "sliders", "trained on")

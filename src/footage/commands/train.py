@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A training run on disk."""
 
     path: Path
@@ -50,7 +50,7 @@ def train(
     evaluator: Path | None = None,
     dry_run: bool = False,
     quiet: bool = False,
-) -> Run:
+) -> TrainingRun:
     """Train a model. The same command again goes on where it stopped; more minutes or clips extend an ended run.
 
     Args:
@@ -103,16 +103,16 @@ def train(
         console.print(f"probe    R1 and R2, in {_beside(folder)}, before the run", highlight=False)
     if dry_run:
         console.print_json(json.dumps(to_json(plan.config)))
-        return Run(folder.path)
+        return TrainingRun(folder.path)
     if probing:
         found, stopped = _probed(data, chosen, folder, clips, minutes, console)
         if stopped:
-            return Run(folder.path, True)
+            return TrainingRun(folder.path, True)
         plan = replace(plan, config=replace(plan.config, gan=found.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
     known = None if begin_with is None else model_folder(begin_with)
     stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console, begin_with=known, choice=choice)
-    return Run(folder.path, stopped)
+    return TrainingRun(folder.path, stopped)
 
 
 def _check_probe(config: Config, clips: int | None, minutes: float | None) -> None:

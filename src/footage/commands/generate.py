@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage.commands.filing import file_into, place
-from footage.commands.loading import load
+from footage.commands.models import load
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.encoding import DEFAULT_ENCODING as USUAL
-from footage.media.encoding import EncodingOptions
+from footage.media.geometry import Fit
 from footage.models.requests import PLAIN, Duration, Timing
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from rich.console import Console
 
     from footage.generation.clip import Clip
+    from footage.generation.model import Model
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute."""
-Fit = Literal["letterbox", "crop", "stretch"]
-"""How a picture of another shape is fitted in: black bars, cut off, or neither."""
 Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
 """What clips are written as; png is a folder of frames."""
 SHEET = "sheet.png"
@@ -94,7 +98,7 @@ def generate(
     if size is not None and upscale is None:
         raise ConfigError(f'size is "{size}", and nothing makes the clips larger', "give --upscale MODEL as well")
     console = make_console(quiet)
-    with place(to, library) as folder:
+    with output_folder(to, library) as folder:
         loaded = load(model, device)
         clips = loaded.generate(
             count,
@@ -117,7 +121,7 @@ def generate(
         packed = None if upscale is None and encoding == USUAL else encoding
         said = console if to is not None else make_console(quiet=True)
         written = _write_all(tracked(clips, count, "generating", console), _seed_name, folder, format, said, packed)
-        filed = file_into(library, loaded, written, console)
+        filed = file_into_library(library, loaded, written, console)
     return filed if to is None else written
 
 
@@ -161,7 +165,7 @@ def predict(
     about = made.metadata
     what = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
     console.print(f"{what}{f', in {samples} ways' if samples > 1 else ''}: {to}", highlight=False)
-    file_into(library, loaded, [to], console, {"source": clip}, made.metadata)
+    file_into_library(library, loaded, [to], console, {"source": clip}, made.metadata)
     return to
 
 
@@ -201,18 +205,18 @@ def translate(
     Returns:
         The file written.
     """
-    from footage.generation.conversion import Conversion
+    from footage.generation.convert import ConversionOptions
 
     console, to = make_console(quiet), _target(clip, to, "translated")
     loaded = load(model, device)
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
-    how = Conversion(frames, own_size, as_is, beside, seed, fit)
+    how = ConversionOptions(frames, own_size, as_is, beside, seed, fit)
     made = loaded.convert(clip, how)
     with console.status("translating"):
         made.save(to)
     console.print(f"{clip.name} translated: {to}", highlight=False)
-    file_into(library, loaded, [to], console, {"source": clip}, made.metadata)
+    file_into_library(library, loaded, [to], console, {"source": clip}, made.metadata)
     return to
 
 
@@ -244,7 +248,7 @@ def reconstruct(
     Returns:
         The file written.
     """
-    from footage.generation.conversion import Conversion
+    from footage.generation.convert import ConversionOptions
     from footage.metrics.image_quality import psnr
 
     console, to = make_console(quiet), _target(clip, to, "reconstructed")
@@ -258,11 +262,11 @@ def reconstruct(
         values[0] += float(found.sum())
         values[1] += found.numel()
 
-    made = loaded.convert(clip, Conversion(own_size=own_size, beside=beside, fit=fit), watch)
+    made = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), watch)
     with console.status("reconstructing"):
         made.save(to)
     console.print(f"{values[1]:,.0f} frames, PSNR {values[0] / values[1]:.2f} dB: {to}", highlight=False)
-    file_into(library, loaded, [to], console, {"source": clip}, made.metadata)
+    file_into_library(library, loaded, [to], console, {"source": clip}, made.metadata)
     return to
 
 
@@ -295,37 +299,37 @@ def interpolate(
         The files written.
     """
     console = make_console(quiet)
-    with place(to, library) as folder:
+    with output_folder(to, library) as folder:
         loaded = load(model, device)
         clips = loaded.interpolate(clip, end, steps)
         for made in clips:
-            spare((clip, end), _path(folder, _step_name(made), format))
-        spare((clip, end), folder / SHEET)
+            refuse_overwriting((clip, end), _path(folder, _step_name(made), format))
+        refuse_overwriting((clip, end), folder / SHEET)
         said = console if to is not None else make_console(quiet=True)
         written = _write_all(clips, _step_name, folder, format, said)
-        filed = file_into(library, loaded, written, console, {"begin": clip, "end": end})
+        filed = file_into_library(library, loaded, written, console, {"begin": clip, "end": end})
     return filed if to is None else written
 
 
 def _target(clip: Path, to: Path | None, word: str) -> Path:
     """Return where to write, and refuse to write over the clip itself, or the folder that holds it."""
     chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
-    spare((clip,), chosen)
+    refuse_overwriting((clip,), chosen)
     return chosen
 
 
-def spare(given: Iterable[Path], target: Path) -> None:
+def refuse_overwriting(given: Iterable[Path], target: Path) -> None:
     """Refuse to write over what is read, and over a folder that holds it.
 
     Raises:
         ConfigError: that would happen.
     """
-    place = target.resolve()
+    output_folder = target.resolve()
     for clip in given:
         read = Path(clip).resolve()
-        if place == read:
+        if output_folder == read:
             raise ConfigError(f'to is "{target}", the clip itself', "give another place to write")
-        if place in read.parents:
+        if output_folder in read.parents:
             raise ConfigError(f'to is "{target}", and the clip "{clip}" lies in it', "give another place to write")
 
 
@@ -370,3 +374,249 @@ def _write_all(
     save_picture(to / SHEET, contact_sheet(strips, captions))
     console.print(f"{len(written):,} clips and {SHEET} in {to}", highlight=False)
     return written
+
+
+SLIDER_PLACES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Values that sliders are shown at."""
+
+
+def sliders(
+    model: Path,
+    to: Path | None = None,
+    *,
+    count: int = 8,
+    seed: int = 0,
+    label: str | None = None,
+    timing: Timing = PLAIN,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> Path:
+    """Show what a model's latent sliders do: a picture with a row for each, moved from -3 to 3 in one clip.
+
+    The first changes most. They are found without training (SeFa); what each means is for people to see and name.
+
+    Args:
+        model: a model folder, or a run.
+        to: the .png file to write; left out, NAME-sliders.png here.
+        count: how many sliders, from the first.
+        seed: of the clip; what is shown is the frame in its middle.
+        label: its class, or a mixture such as circle+square; left out, one as often as in the training data.
+        timing: where to look and so on, of models that stream.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The file written.
+    """
+    from footage.media.sheets import save_picture, table
+
+    console = make_console(quiet)
+    loaded = load(model, device)
+    target = Path(f"{loaded.info.name}-sliders.png") if to is None else Path(to)
+    if target.suffix.lower() != ".png":
+        raise ConfigError(f'to is "{target}"', "give a file that ends in .png")
+    if count < 1:
+        raise ConfigError(f"count is {count}", "give at least 1")
+    known = loaded.generator.sliders
+    loaded.moved({1: 0.0})  # complains of a model without any
+    count = min(count, known)
+    plain = _middle(loaded, seed, label, timing, {})
+    with console.status("generating"):
+        rows = [
+            [_middle(loaded, seed, label, timing, {number: place}) if place else plain for place in SLIDER_PLACES]
+            for number in range(1, count + 1)
+        ]
+    save_picture(
+        target,
+        table(
+            rows, [str(n) for n in range(1, count + 1)], [f"{place:+g}" if place else "0" for place in SLIDER_PLACES]
+        ),
+    )
+    console.print(f"{count} of {known} sliders of {loaded.info.name}: {target}", highlight=False)
+    return target
+
+
+def _middle(
+    loaded: Model, seed: int, label: str | None, timing: Timing, values: dict[int, float]
+) -> npt.NDArray[np.uint8]:
+    """Return the frame (H, W, C) in the middle of a clip whose sliders have these values."""
+    (clip,) = loaded.generate(1, seed=seed, label=label, sliders=values, timing=timing)
+    assert clip.frames is not None
+    frames = itertools.chain.from_iterable(clip.chunks())
+    found: npt.NDArray[np.uint8] = next(itertools.islice(frames, clip.frames // 2, None))
+    return found
+
+
+def embed(
+    model: Path, videos: tuple[Path, ...], to: Path, *, device: Device = "auto", quiet: bool = False
+) -> dict[str, Any]:
+    """Write each clip's place in a VAE's latent space: clips that look and move alike lie near each other.
+
+    Args:
+        model: a model folder, or a run.
+        videos: videos, or folders of pictures.
+        to: the .npz file to write: `names` (N,) and `vectors` (N, D), float32, for `numpy.load`.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The vector of each clip, by its path.
+    """
+    import numpy as np
+
+    from footage import files
+    from footage.commands.terminal import tracked
+
+    console, to = make_console(quiet), Path(to)
+    if to.suffix != ".npz":
+        raise ConfigError(f'to is "{to}"', "give a file that ends in .npz")
+    loaded = load(model, device)
+    found = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
+    with files.replacing(to) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, names=np.array(list(found)), vectors=np.stack(list(found.values())))
+    console.print(f"{len(found):,} clips, {len(next(iter(found.values())))} numbers each: {to}", highlight=False)
+    return found
+
+
+def upscale(
+    model: Path,
+    clip: Path,
+    *,
+    to: Path | None = None,
+    size: str | None = None,
+    fit: Fit = "letterbox",
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    tile: int = 512,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> Path:
+    """Make a clip of any length and size larger and sharper. The same command again goes on where it was stopped.
+
+    Sound, frame rate, times and colours stay as they are; rotated clips are written upright.
+
+    Args:
+        model: a model folder of an upscaler, or a run.
+        clip: a video, a picture, or a folder of pictures.
+        to: the file to write: .mp4, .mkv, .mov, .webm, .png for a picture, or a folder for frames as PNG; left out,
+            CLIP-upscaled.mp4 here.
+        size: width and height such as 1280x720, a height such as 720p, or 2x for twice as large; left out, as many
+            times as large as the model makes it.
+        fit: how a picture of another shape is fitted in, where a size is given.
+        encoding: how it is packed.
+        tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        The file written.
+    """
+    from footage.commands.terminal import phases
+    from footage.generation.upscale import UpscaleOptions, describe_damage
+    from footage.generation.upscale import upscale as enlarge_video
+    from footage.media.reader import open_original
+    from footage.models.base import Enlarges
+    from footage.models.device import has_bf16
+
+    console, clip = make_console(quiet), Path(clip)
+    target = Path(f"{clip.stem}-upscaled.mp4") if to is None else Path(to)
+    refuse_overwriting((clip,), target)
+    loaded = load(model, device)
+    if not isinstance(loaded.sampler, Enlarges):
+        raise loaded.unable("makes no clips larger")
+    working = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
+    original = open_original(clip)
+    with phases(console) as show:
+
+        def watch(done: int) -> None:
+            show("upscaling", done, max(done, original.frames or done), clip.name)
+
+        outcome = enlarge_video(
+            loaded.sampler,
+            loaded.info,
+            original,
+            target,
+            size=size,
+            fit=fit,
+            encoding=encoding,
+            working=working,
+            watch=watch,
+        )
+    again = f", {outcome.resumed:,} of them made before" if outcome.resumed else ""
+    console.print(f"{clip.name}, {original.shown}: {outcome.frames:,} frames of {outcome.size}{again}: {target}")
+    if outcome.damage.frames:
+        console.print("damaged:", style="yellow", end=" ")
+        console.print(
+            f"{clip.name}, {describe_damage(outcome.damage)}; what could be decoded was taken", highlight=False
+        )
+    return target
+
+
+@contextlib.contextmanager
+def output_folder(to: Path | None, library: Path | None) -> Iterator[Path]:
+    """Give the folder that clips are written into: the one that was asked for, else one that is gone afterwards.
+
+    Raises:
+        ConfigError: neither folder nor library was given.
+    """
+    if to is not None:
+        yield Path(to)
+    elif library is None:
+        raise ConfigError("there is no place for the clips", "give --to FOLDER, or --library FOLDER, or both")
+    else:
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+            yield Path(folder)
+
+
+def file_into_library(
+    library: Path | None,
+    loaded: Model,
+    written: Sequence[Path],
+    console: Console,
+    parents: Mapping[str, Path] | None = None,
+    made: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """File clips in a library, with the model that made them and the clips they were made from.
+
+    Args:
+        library: its folder; None files nothing.
+        loaded: the model.
+        written: the clips' files.
+        console: says what was filed.
+        parents: what they were made from, by relation, such as `source`.
+        made: what is to be taken for their metadata where their format has none.
+
+    Returns:
+        Their files in the library; without one, `written` as it is.
+    """
+    if library is None:
+        return list(written)
+    from footage import files
+    from footage.library.additions import ClipDetails, Parent
+    from footage.library.library import Library
+    from footage.library.provenance import ModelCard
+    from footage.media.encode import read_metadata
+
+    info = loaded.info
+    card = ModelCard(
+        info.weights_sha256,
+        info.name,
+        str(loaded.folder.resolve()),
+        info.config.preset,
+        info.dataset,
+        info.dataset_hash,
+        info.clips_seen,
+    )
+    given = parents or {}
+    from_files = tuple(
+        Parent(files.file_digest(path), str(path), relation) for relation, path in given.items() if path.is_file()
+    )
+    source = ", ".join(str(path.absolute()) for path in given.values()) if given else info.name
+    stored: list[Path] = []
+    with Library(library) as opened:
+        opened.register(card)
+        for path in written:
+            fps = read_metadata(path).get("fps", info.fps) if path.is_dir() else None
+            known = ClipDetails(source=source, parents=from_files, fps=fps, made=None if made is None else dict(made))
+            stored.append(opened.path(opened.add(path, known).id))
+    console.print(f"{len(stored):,} filed in {library}", highlight=False)
+    return stored

@@ -1,4 +1,4 @@
-"""Clips out of clips: what follows one, what one is turned into, what lies between two. Memory is constant."""
+"""Clips made of clips: what follows one, what one is turned into, what lies between two. Memory is constant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from footage.models.base import Converts, Encodes, Predicts
 from footage.models.checkpoint import ModelInfo
 
 Frames = npt.NDArray[np.uint8]
-Pair = Callable[[Tensor, Tensor], None]
+FrameObserver = Callable[[Tensor, Tensor], None]
 """Is shown what was given and what was made of it, frame for frame: (1, C, t, H, W) each."""
 
 MOST_PAST = 2_000
@@ -34,7 +34,7 @@ UNIT = 8
 """Own sizes of clips are cut down to multiples of this."""
 
 
-def provenance(info: ModelInfo, given: Footage, seed: int) -> dict[str, Any]:
+def conversion_metadata(info: ModelInfo, given: Footage, seed: int) -> dict[str, Any]:
     """Return what stands inside a file about how it was made."""
     return {
         "made_with": f"footage {__version__}",
@@ -126,7 +126,7 @@ def predict(
             if left <= 0:
                 return
 
-    about = provenance(info, given, seed) | {"past_frames": len(before), "predicted_frames": frames}
+    about = conversion_metadata(info, given, seed) | {"past_frames": len(before), "predicted_frames": frames}
     return Clip(make, len(before) + frames, info.fps, about | ({"samples": samples} if samples > 1 else {}))
 
 
@@ -142,7 +142,7 @@ def _seeds(seed: int, count: int = 1) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Conversion:
+class ConversionOptions:
     """How a clip is turned into another."""
 
     frames: int | None = None
@@ -159,7 +159,9 @@ class Conversion:
     """How a picture of another shape is fitted in."""
 
 
-def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion, watch: Pair | None = None) -> Clip:
+def convert(
+    sampler: Converts, info: ModelInfo, given: Footage, how: ConversionOptions, watch: FrameObserver | None = None
+) -> Clip:
     """Turn a picture or a clip of any length into another, chunk by chunk.
 
     Args:
@@ -197,11 +199,11 @@ def convert(sampler: Converts, info: ModelInfo, given: Footage, how: Conversion,
             made = to_uint8(after)[0]
             yield tile([to_uint8(before)[0], made], columns=2) if how.beside else made
 
-    return Clip(make, length, info.fps, provenance(info, given, how.seed))
+    return Clip(make, length, info.fps, conversion_metadata(info, given, how.seed))
 
 
 def _aligned(
-    sampler: Converts, tensors: Iterator[Tensor], how: Conversion, length: int | None
+    sampler: Converts, tensors: Iterator[Tensor], how: ConversionOptions, length: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what was given and what was made of it, frame for frame; a picture is given again and again."""
     waiting: deque[Tensor] = deque()
@@ -248,7 +250,7 @@ def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps
     if not 2 <= steps <= 1000:
         raise ConfigError(f"steps is {steps}", "give 2 to 1000")
     first, last = (read_window(given, sampler.clip, info.fps) for given in (a, b))
-    about = provenance(info, a, 0) | {"to_source": b.path.name}
+    about = conversion_metadata(info, a, 0) | {"to_source": b.path.name}
 
     def clip_at(number: int) -> Clip:
         def make() -> Iterator[Frames]:

@@ -1,15 +1,17 @@
-"""Videos made larger: frames pass through an upscaler as often as is needed, chunk by chunk, in constant memory.
+"""Videos made larger, chunk by chunk, in constant memory.
 
 Reading, enlarging and packing go on at the same time, each in a thread, with a few chunks waiting between them.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +22,75 @@ from torch.nn.functional import interpolate, pad
 from footage import __version__, files
 from footage.errors import ConfigError
 from footage.generation.clip import Clip
-from footage.generation.prefetch import ahead
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import EnlargementPlan, Fit, Size, parse_size, plan_enlargement
 from footage.media.reader import DamageLog, Original
 from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget
 from footage.models.base import Enlarges
 from footage.models.checkpoint import ModelInfo
+
+T = TypeVar("T")
+
+PATIENCE = 0.1
+"""Seconds after which a stage that waits looks whether it is still wanted."""
+
+
+def prefetch(items: Iterable[T], depth: int = 2, name: str = "stage") -> Generator[T, None, None]:
+    """Pass items on that a thread makes beforehand, `depth` of them at most; so memory stays bounded.
+
+    An error in the thread is raised where the items are taken. When the taker stops, the thread stops too, and a
+    generator that it runs is closed in it.
+
+    Args:
+        items: what is made; it is iterated in the thread alone.
+        depth: items that may wait.
+        name: of the thread.
+    """
+    waiting: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(done: bool, item: object) -> bool:
+        while not stop.is_set():
+            try:
+                waiting.put((done, item), timeout=PATIENCE)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        error: BaseException | None = None
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                if not put(False, item):
+                    break
+        except BaseException as raised:  # whatever it is, it belongs to the taker
+            error = raised
+        finally:
+            _close(iterator)
+            put(True, error)
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        while True:
+            done, item = waiting.get()
+            if done:
+                if isinstance(item, BaseException):
+                    raise item
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _close(iterator: object) -> None:
+    close: Callable[[], None] | None = getattr(iterator, "close", None)
+    if close is not None:
+        close()
+
 
 Pixels = npt.NDArray[Any]
 """uint8, or uint16 where a video has more than 8 bits."""
@@ -40,7 +104,7 @@ AREA, MOST_FRAMES = 2**18, 8
 
 
 @dataclass(frozen=True)
-class Working:
+class UpscaleOptions:
     """How the arithmetic is done; the result is the same but for rounding."""
 
     tile: int = TILE
@@ -55,7 +119,7 @@ class Working:
 
 
 @dataclass
-class Outcome:
+class UpscaleResult:
     """How a video was made larger."""
 
     size: Size
@@ -68,7 +132,9 @@ class Outcome:
     """What was damaged in the source."""
 
 
-def enlarge(sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Tensor], working: Working) -> Iterator[Tensor]:
+def enlarge(
+    sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Tensor], working: UpscaleOptions
+) -> Iterator[Tensor]:
     """Yield a video on its way to a larger size, (1, C, T, H, W) in [-1, 1], as many frames as there are.
 
     Args:
@@ -131,7 +197,7 @@ def to_pixels(chunk: Tensor, deep: bool) -> Pixels:
 
 
 def enlarged_clip(
-    sampler: Enlarges, info: ModelInfo, clip: Clip, source: Size, frame: Size, fit: Fit, working: Working
+    sampler: Enlarges, info: ModelInfo, clip: Clip, source: Size, frame: Size, fit: Fit, working: UpscaleOptions
 ) -> Clip:
     """Return a clip of a larger size: its frames are made, enlarged and taken at the same time.
 
@@ -150,7 +216,7 @@ def enlarged_clip(
     way = plan_enlargement(source, source, frame, sampler.scale, fit)
 
     def make() -> Iterator[Pixels]:
-        return ahead(_made(sampler, way, clip.chunks(), working, deep=False), name="upscaler")
+        return prefetch(_made(sampler, way, clip.chunks(), working, deep=False), name="upscaler")
 
     about = {"upscaler": info.name, "upscaler_sha256": info.weights_sha256, "size": [frame.width, frame.height]}
     return replace(clip, make=make, metadata=clip.metadata | about)
@@ -172,9 +238,9 @@ def upscale(
     size: str | None = None,
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
-    working: Working | None = None,
+    working: UpscaleOptions | None = None,
     watch: Callable[[int], None] | None = None,
-) -> Outcome:
+) -> UpscaleResult:
     """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
 
     Args:
@@ -201,11 +267,11 @@ def upscale(
         )
     parts = SegmentWriter(_work(info, original, to, way, deep, encoding))
     done = parts.done * SEGMENT_FRAMES
-    outcome = Outcome(frame, 0, done)
+    outcome = UpscaleResult(frame, 0, done)
     stamps: deque[int] = deque()
     before = min(done, sampler.past * way.passes)  # what a window needs of the frames that are done
     source = _chunks(original, channels, outcome.damage, done - before, stamps)
-    made = ahead(_made(sampler, way, source, working or Working(), deep), name="upscaler")
+    made = prefetch(_made(sampler, way, source, working or UpscaleOptions(), deep), name="upscaler")
 
     def shown() -> Iterator[tuple[Pixels, int]]:
         for number, picture in enumerate(picture for chunk in made for picture in chunk):
@@ -246,10 +312,10 @@ def _work(
 
 
 def _made(
-    sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Pixels], working: Working, deep: bool
+    sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Pixels], working: UpscaleOptions, deep: bool
 ) -> Iterator[Pixels]:
     """Yield a video's enlarged frames, (T, H, W, C); a thread reads them beforehand."""
-    read = ahead(chunks, name="reading")
+    read = prefetch(chunks, name="reading")
     channels = sampler.clip.channels
     try:
         tensors = (_coloured(to_tensor(chunk, sampler.device), channels) for chunk in read)
@@ -290,7 +356,7 @@ def _provenance(info: ModelInfo, original: Original, frame: Size) -> dict[str, A
     }
 
 
-def in_words(damage: DamageLog) -> str:
+def describe_damage(damage: DamageLog) -> str:
     """Say how much of a video is damaged, and when that is shown."""
     times = ", ".join(f"{int(at // 60)}:{at % 60:05.2f}" for at in damage.times)
     later = " and later" if damage.frames > len(damage.times) else ""

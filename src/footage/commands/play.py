@@ -1,0 +1,203 @@
+"""Verbs that show: a model's endless video, the studio, a first look."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from footage.commands import generate, train
+from footage.commands.generate import Device
+from footage.commands.models import load
+from footage.commands.terminal import make_console
+from footage.config.presets import preset
+from footage.errors import ConfigError
+from footage.models.requests import PLAIN, Duration, Timing, parse_duration
+
+if TYPE_CHECKING:
+    from footage.generation.player import StreamPerformance
+
+SHOWN = 512
+"""Pixels of the longer side on the page, about, where no scale is given."""
+MOST_FPS = 1000.0
+"""Frames a second that can be asked for."""
+
+
+def play(
+    model: Path,
+    *,
+    fps: float | None = None,
+    seed: int = 0,
+    label: str | None = None,
+    sliders: str | None = None,
+    seconds: Duration | None = None,
+    port: int = 0,
+    scale: int | None = None,
+    terminal: bool = False,
+    headless: bool = False,
+    chunk: int | None = None,
+    timing: Timing = PLAIN,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> StreamPerformance:
+    """Show an endless video while it is made: on a page of this computer, or in the terminal. Ctrl-C ends it.
+
+    The page says how many frames are made a second and how long each takes, and changes seed and label.
+
+    Args:
+        model: a model folder, or a run.
+        fps: frames a second; left out, those of the training data. Models that stream move as fast at any rate.
+        seed: of the video.
+        label: its class, or a mixture such as circle+square; left out, one as often as in the training data.
+        sliders: how far latent sliders are moved, such as 1=2,3=-1.5; see footage sliders.
+        seconds: end after this long; left out, go on for ever.
+        port: of the page, on 127.0.0.1; 0 for any that is free.
+        scale: pixels of the page for one of the video; left out, as fits.
+        terminal: show it in the terminal instead, as coloured half blocks.
+        headless: show nothing, and only say how fast frames are made.
+        chunk: frames that a model that streams makes at once: 1, which is meant when left out, gives the shortest wait,
+            more go faster.
+        timing: loops, slow motion, where to begin and so on, of models that stream.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        How fast frames were made.
+    """
+    from footage.generation.player import FrameProducer, PlayerPage, watch
+    from footage.models.base import Streams
+
+    console = make_console(quiet)
+    if terminal and not sys.stdout.isatty():
+        raise ConfigError("--terminal is asked for, and the output is no terminal", "leave it out, or give --headless")
+    if terminal and headless:
+        raise ConfigError("--terminal and --headless are asked for", "leave one of the two out")
+    for name, value, low, high in (("fps", fps, 0.01, MOST_FPS), ("port", port, 0, 65535), ("scale", scale, 1, 64)):
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"{name} is {value}", f"give {low:g} to {high:g}")
+    limit = None if seconds is None else parse_duration(seconds, "seconds")
+    loaded = load(model, device)
+
+    at_once = (1 if isinstance(loaded.generator, Streams) else None) if chunk is None else chunk
+
+    def source(seed: int, label: str | None) -> Iterator[Any]:
+        return loaded.stream(fps, seed=seed, label=label, sliders=sliders, timing=timing, chunk=at_once)
+
+    producer = FrameProducer(source, fps or loaded.info.fps, seed, label, chunk=at_once or loaded.generator.hop)
+    page = None
+    if not (terminal or headless):
+        clip = loaded.info.config.clip
+        page = PlayerPage(producer, loaded.labels, scale or max(1, SHOWN // max(clip.height, clip.width)), port)
+        page.start()
+        console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed", highlight=False)
+    try:
+        found = watch(producer, limit, sys.stdout if terminal else None)
+    finally:
+        if page is not None:
+            page.stop()
+    console.print(_said(found), highlight=False)
+    return found
+
+
+def _said(found: StreamPerformance) -> str:
+    if found.latency_p50_ms is None:
+        return "no frame was made"
+    return (
+        f"{found.frames:,} frames, {found.achieved_fps:.1f} a second of {found.asked_fps:g} asked for; each took "
+        f"{found.latency_p50_ms:.1f} ms (median), {found.latency_p99_ms:.1f} ms (99th percentile); "
+        f"the first came after {found.first_frame_ms:.0f} ms"
+    )
+
+
+def serve(
+    *,
+    library: Path = Path("library"),
+    models: Path = Path("."),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    names: tuple[str, ...] = (),
+    token: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Serve the studio: look through a library in the browser, judge, generate, watch live. Ctrl-C ends it.
+
+    It is for this computer only, unless another host is given; then a token is asked for, which is shown once.
+
+    Args:
+        library: the library's folder; it is made where it is missing.
+        models: folder in which models, training runs, audits and reports are found, with its subfolders.
+        host: address to bind to; 0.0.0.0 for all of this computer's.
+        port: port; 0 for any that is free.
+        names: further host names that it is called by, beside its addresses.
+        token: ask for a token on this computer too.
+        quiet: print nothing but the token.
+    """
+    if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
+        raise ConfigError("the studio is not installed", "pip install 'footage[studio]'")
+    from footage.studio.app import Address, Server
+
+    server = Server(Path(library), Path(models), Address(host, port, names, token))
+    console = make_console(quiet and server.token is None)
+    console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", highlight=False, soft_wrap=True)
+    server.run()
+
+
+READY, PRESET = "stream-shapes", "stream-32"
+"""The model that comes with footage, and what is trained."""
+FIRST, CLIPS = 4, 16
+"""Clips that are generated at the beginning, and at the end."""
+
+
+def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) -> Path:
+    """Generate with a model that comes with footage, train one on moving shapes, and say what to try next.
+
+    Args:
+        to: folder for everything.
+        minutes: minutes to train, over the whole life of the demo's run.
+        quiet: print nothing.
+
+    Returns:
+        The contact sheet; the folder, where the training was stopped.
+    """
+    console, to = make_console(quiet), Path(to)
+    console.rule("footage demo")
+    console.print(f"First, {FIRST} clips of the model {READY}, which comes with footage.\n", highlight=False)
+    generate.generate(Path(READY), to / "first", count=FIRST, seconds=4, device="cpu", quiet=quiet)
+    console.print(
+        f"\nTraining a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n",
+        highlight=False,
+    )
+    run = train.train("shapes", preset(PRESET), out=to / "run", minutes=minutes, quiet=quiet)
+    if run.interrupted:
+        return to
+    console.print()
+    generate.generate(run.path, to / "clips", count=CLIPS, device="cpu", quiet=quiet)
+    for made, name in ((to / "clips" / "sheet.png", "sheet.png"), (run.path / "curves.png", "curves.png")):
+        shutil.copyfile(made, to / name)
+    model = shlex.quote(str(run.path))
+    console.print(
+        f"""
+Where things are
+  {to}/first/        {FIRST} clips of {READY}
+  {to}/sheet.png     contact sheet: a row is a clip, time runs to the right
+  {to}/curves.png    how the training went
+  {to}/clips/        {CLIPS} clips as mp4
+  {to}/run/samples/  what the model made while it learned
+  {to}/run/model/    the model: all that `generate` needs, yours to keep
+
+What to try next
+  footage generate {model} --to more --count 100 --label circle --frames 64
+  footage generate {READY} --to film --count 1 --seconds 60
+  footage play {model}
+  footage demo --minutes 10          train the same model on
+  footage ingest MY_VIDEOS --to my-data
+  footage train my-data --minutes 30
+""",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return to / "sheet.png"
