@@ -18,10 +18,10 @@ import torch
 
 import footage
 from footage.config.presets import preset
+from footage.config.registry import METHODS
 from footage.data.store import Frames
 from footage.media.encode import write_clip
 from footage.models.checkpoint import ModelInfo, save_model
-from footage.models.methods import METHODS
 from footage.training.cost import peak_gib
 
 parser = argparse.ArgumentParser(description=__doc__)

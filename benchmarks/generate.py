@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import footage
+from footage.config.registry import METHODS
 from footage.models.checkpoint import ModelInfo, save_model
-from footage.models.methods import METHODS
 
 FRAMES_A_CLIP = 16
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from footage.config.presets import preset
+from footage.config.registry import METHODS
 from footage.models.base import PlainEngine
-from footage.models.methods import METHODS
 from footage.training.cost import Place, fake_batch, find_place
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 import footage
+from footage.config.registry import METHODS
 from footage.generation.model import Model
 from footage.generation.upscale import Pixels, UpscaleOptions, enlarge, to_pixels, to_tensor
 from footage.media.decode import read_window
@@ -36,7 +37,7 @@ from footage.media.probe import Colour
 from footage.models.base import Enlarges
 from footage.models.checkpoint import ModelInfo, save_model
 from footage.models.device import has_bf16
-from footage.models.methods import METHODS
+from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.network import Upscaler
 from footage.training.cost import FlopCount
 
@@ -125,7 +126,7 @@ def speed(device: str) -> None:
     frames = torch.rand(1, 3, 6, *SOURCE, device=device) * 2 - 1
     for name in ("upscale-x4", "upscale-x4-fast", "upscale-x2"):
         config = footage.preset(name)
-        assert config.net.kind == "upscaler"
+        assert isinstance(config.net, UpscalerConfig)
         shape = (360, 640) if config.net.scale == 2 else SOURCE
         given = torch.rand(1, 3, 6, *shape, device=device) * 2 - 1 if config.net.scale == 2 else frames
         with torch.inference_mode(False), torch.no_grad(), FlopCount() as count:  # inference mode would hide it

@@ -8,10 +8,10 @@ import sys
 import torch
 
 from footage import preset
+from footage.config.registry import METHODS
 from footage.data.clips import Loader, open_clips
 from footage.generation.rollout import from_uint8, videos
 from footage.models.base import Batch, Generates, PlainEngine
-from footage.models.methods import METHODS
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 config = preset("conv3d-32", {"net.width": 16})

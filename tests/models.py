@@ -8,9 +8,8 @@ import torch
 
 from footage.config import Config
 from footage.config.presets import PRESETS, override, tiny
-from footage.config.tasks import takes_labels
+from footage.config.registry import METHODS
 from footage.models.checkpoint import ModelInfo, save_model
-from footage.models.methods import METHODS
 
 
 def tiny_config(preset: str = "conv3d-32", /, **overrides: object) -> Config:
@@ -29,7 +28,7 @@ def save_tiny_model(
 ) -> ModelInfo:
     """Write a model folder with random weights; without labels where the model takes none."""
     config = tiny_config(preset, **overrides)
-    labels = labels if takes_labels(config) else ()
+    labels = labels if config.takes_labels else ()
     torch.manual_seed(seed)
     method = METHODS[config.method](config, len(labels))
     info = ModelInfo(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from footage.config import ClipConfig, StreamConfig
+from footage.config import ClipConfig
 from footage.generation.model import Model
+from footage.models.generators.stream import StreamConfig
 from footage.models.generators.stream.network import StreamGenerator
 from footage.models.generators.stream.sampler import StreamSampler
 from tests.models import save_tiny_model

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config, CriticConfig, GanConfig
 from footage.config.presets import preset, tiny
-from footage.config.tasks import judged_clip, source_clip
 from footage.models.adversarial.critics import Critics
 from footage.models.adversarial.penalties import critic_gradient
 from footage.models.base import Batch
 from footage.models.layers import CriticOutput
+from footage.models.translators import source_clip
 
 CLIP = ClipConfig(frames=8, height=16, width=16)
 EXACT = GanConfig(r1=1.0, r2=1.0, gradient_penalty=10.0, penalty_every=1)
@@ -48,7 +48,7 @@ def noise(channels: int, seed: int) -> Tensor:
 
 def penalties_of(config: Config, weights: Tensor) -> dict[str, Tensor]:
     """Return what a critic with these weights pays, by the penalty's name."""
-    clip = judged_clip(config.clip, config.net, config.task)
+    clip = config.judged_clip
     (critic_loss,) = Critics(config, 0, clip, 4).losses.values()
     shown = noise(clip.channels, 0), noise(clip.channels, 1)
     batch = Batch(shown[0], None, torch.Generator().manual_seed(2), 4)

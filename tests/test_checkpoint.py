@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from footage import files
+from footage.config.registry import METHODS
 from footage.errors import ModelError
 from footage.models.base import Batch, PlainEngine
 from footage.models.checkpoint import (
@@ -22,7 +23,6 @@ from footage.models.checkpoint import (
     save_state,
     write_model,
 )
-from footage.models.methods import METHODS
 from footage.models.requests import VideoRequest
 from tests.models import save_tiny_model, tiny_config
 

@@ -10,18 +10,17 @@ from footage.config import (
     Config,
     CriticConfig,
     GanConfig,
-    MlpConfig,
-    RecurrentConfig,
-    StreamConfig,
     TrainConfig,
     differences,
     from_json,
     to_json,
 )
 from footage.config.presets import PRESETS, preset, tiny
-from footage.config.tasks import EXAMPLES, KINDS, USES
+from footage.config.registry import ARCHITECTURES, METHODS, USES
 from footage.errors import ConfigError
-from footage.models.methods import METHODS
+from footage.models.generators.mlp import MlpConfig
+from footage.models.generators.recurrent import RecurrentConfig
+from footage.models.generators.stream import StreamConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -165,6 +164,6 @@ def test_tiny_keeps_the_clip() -> None:
 
 
 def test_examples_are_presets_of_their_method() -> None:
-    assert set(EXAMPLES) == set(KINDS) == set(USES)
-    for method, names in EXAMPLES.items():
-        assert names and all(PRESETS[name].config.method == method for name in names)
+    assert set(METHODS) == {net.method for net in ARCHITECTURES.values()} == set(USES)
+    for method, use in USES.items():
+        assert use.presets and all(PRESETS[name].config.method == method for name in use.presets)

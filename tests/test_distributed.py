@@ -11,28 +11,19 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from footage.config import (
-    ClipConfig,
-    Config,
-    Conv3dConfig,
-    ConvLstmConfig,
-    CriticConfig,
-    GanConfig,
-    KlConfig,
-    LearnConfig,
-    MlpConfig,
-    RecurrentConfig,
-    SimVpConfig,
-    SpritesConfig,
-    StreamConfig,
-    SvgConfig,
-    TaskConfig,
-    VaeConfig,
-)
+from footage.config import ClipConfig, Config, CriticConfig, GanConfig, KlConfig, LearnConfig, TaskConfig
 from footage.config.presets import PRESETS, tiny
-from footage.config.tasks import guides, takes_labels
+from footage.config.registry import METHODS
+from footage.models.autoencoders import VaeConfig
 from footage.models.base import Batch
-from footage.models.methods import METHODS
+from footage.models.generators.conv3d import Conv3dConfig
+from footage.models.generators.mlp import MlpConfig
+from footage.models.generators.recurrent import RecurrentConfig
+from footage.models.generators.stream import StreamConfig
+from footage.models.predictors.convlstm import ConvLstmConfig
+from footage.models.predictors.simvp import SimVpConfig
+from footage.models.predictors.sprites import SpritesConfig
+from footage.models.predictors.svg import SvgConfig
 from footage.training.trainer import FabricEngine
 
 STILL = {"lr": 1e-12, "critic_lr": 1e-12, "penalty_every": 1}  # the critics' update must not reach the generator
@@ -151,7 +142,7 @@ def gradients(name: str, fabric: Fabric) -> dict[str, torch.Tensor]:
     if name == "conv3d":
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
     torch.manual_seed(0)
-    named = takes_labels(config)
+    named = config.takes_labels
     method = METHODS[config.method](config, 2 if named else 0)
     for name, net in method.nets.items():
         method.nets[name] = fabric.setup_module(net)
@@ -160,7 +151,7 @@ def gradients(name: str, fabric: Fabric) -> dict[str, torch.Tensor]:
         method.optimizers[name] = fabric.setup_optimizers(optimizer)  # type: ignore[assignment]
     rng = torch.Generator().manual_seed(7)
     clip = config.clip
-    read = clip.channels + guides(config.method, config.task)
+    read = clip.channels + config.guides
     clips = torch.rand(4, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     count = 4 // fabric.world_size
     first = fabric.global_rank * count

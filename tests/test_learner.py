@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.config import ClipConfig, Config, ConvLstmConfig, CriticConfig, GanConfig, LearnConfig, TaskConfig
+from footage.config import ClipConfig, Config, CriticConfig, GanConfig, LearnConfig, TaskConfig
 from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
+from footage.models.predictors.convlstm import ConvLstmConfig
 from footage.models.predictors.predict import Predict
 from footage.models.supervised import LOWEST, rate
 

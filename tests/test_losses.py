@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from footage.models.adversarial.losses import LOSSES
+from footage.config.registry import LOSSES
 
 REAL, FAKE = (0.3, -2.0, 1.7, 0.0), (1.5, -0.7, -3.0, 0.4)
 

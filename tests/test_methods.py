@@ -7,25 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from footage.config import (
-    ClipConfig,
-    Config,
-    Conv3dConfig,
-    CriticConfig,
-    GanConfig,
-    MlpConfig,
-    RecurrentConfig,
-    StreamConfig,
-)
+from footage.config import ClipConfig, Config, CriticConfig, GanConfig
 from footage.config.presets import PRESETS, preset, tiny
-from footage.config.tasks import guides, takes_labels
+from footage.config.registry import LOSSES, METHODS
 from footage.errors import ConfigError
 from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics
 from footage.models.adversarial.gan import Gan
-from footage.models.adversarial.losses import LOSSES
 from footage.models.base import Batch, Method, PlainEngine, VideoRequest
-from footage.models.methods import METHODS
+from footage.models.generators.conv3d import Conv3dConfig
+from footage.models.generators.mlp import MlpConfig
+from footage.models.generators.recurrent import RecurrentConfig
+from footage.models.generators.stream import StreamConfig
 
 
 def make(config: Config, labels: int) -> Gan:
@@ -39,7 +32,7 @@ def make(config: Config, labels: int) -> Gan:
 def batch(config: Config, labels: int, seed: int, size: int = 2, heldout: bool = False) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     clip = config.clip
-    read = clip.channels + guides(config.method, config.task)
+    read = clip.channels + config.guides
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     named = torch.arange(size) % labels if labels else None
     return Batch(clips, named, rng, size, heldout=(clips.flip(0), named) if heldout else None)
@@ -139,7 +132,7 @@ def test_every_network_with_every_loss_and_penalty(name: str, loss: str) -> None
 def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) -> None:
     config = tiny(PRESETS[name].config)
     config = dataclasses.replace(config, clip=dataclasses.replace(config.clip, channels=channels))
-    labels = labels if takes_labels(config) else 0
+    labels = labels if config.takes_labels else 0
     torch.manual_seed(0)
     method = METHODS[config.method](config, labels)
     method.build_optimizers()

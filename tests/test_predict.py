@@ -12,24 +12,25 @@ from torch.distributions import Normal, kl_divergence
 from footage.config import (
     ClipConfig,
     Config,
-    ConvLstmConfig,
     CriticConfig,
     GanConfig,
     KlConfig,
     LearnConfig,
     NetConfig,
-    SimVpConfig,
-    SpritesConfig,
-    SvgConfig,
     TaskConfig,
     TrainConfig,
 )
 from footage.config.presets import preset
+from footage.config.registry import ARCHITECTURES
 from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
+from footage.models.predictors.convlstm import ConvLstmConfig
 from footage.models.predictors.convlstm.network import fetch
-from footage.models.predictors.predict import PREDICTORS, FutureSampler, Predict
+from footage.models.predictors.predict import FutureSampler, Predict
 from footage.models.predictors.predictor import Predictor
+from footage.models.predictors.simvp import SimVpConfig
+from footage.models.predictors.sprites import SpritesConfig
+from footage.models.predictors.svg import SvgConfig
 from footage.models.predictors.svg.network import Svg, divergence
 from footage.training.diagnostics import judge_samples, sample_figures
 
@@ -106,7 +107,7 @@ def taken(sampler: FutureSampler, past: Tensor, seeds: list[int], frames: int) -
 
 
 def test_every_predictor_is_tested_here() -> None:
-    assert set(NETS) == set(PREDICTORS)
+    assert set(NETS) == {kind for kind, net in ARCHITECTURES.items() if net.method == "predict"}
 
 
 @pytest.mark.parametrize("past", [1, PAST])

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from footage.commands.main import main
-from footage.config.tasks import slider_count
+from footage.config.registry import METHODS
 from footage.errors import ConfigError
 from footage.generation.model import Model
 from footage.media.encode import read_metadata
@@ -22,7 +22,6 @@ from footage.models.generators.samplers import directions, draw, shifts
 from footage.models.generators.stream.network import StreamGenerator
 from footage.models.generators.stream.sampler import StreamSampler
 from footage.models.layers import Generator
-from footage.models.methods import METHODS
 from footage.models.requests import TimeMapping, VideoRequest, read_sliders, write_sliders
 from tests.models import save_tiny_model, tiny_config
 from tests.streams import save_tiny_stream, tiny_stream
@@ -141,13 +140,13 @@ def test_sliders_move_the_clip_of_their_own_wish(preset: str) -> None:
 def test_the_configuration_knows_how_many(preset: str, count: int | None) -> None:
     config = tiny_config(preset, **KINDS.get(preset, {}))
     sampler = sampler_of(preset, **KINDS.get(preset, {}))
-    assert slider_count(config.method, vars(config.net)) == sampler.sliders
+    assert config.net.sliders == sampler.sliders
     assert sampler.sliders == count if count is not None else sampler.sliders > 2
 
 
 def test_predictors_have_none() -> None:
     config = tiny_config("simvp-64", task__past=4)
-    assert slider_count(config.method, vars(config.net)) == 0
+    assert config.net.sliders == 0
 
 
 def stretch(sampler: StreamSampler, request: VideoRequest, frames: int, chunk: int) -> Tensor:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.config import ClipConfig, Config, LearnConfig, SpritesConfig, TaskConfig, TrainConfig
+from footage.config import ClipConfig, Config, LearnConfig, TaskConfig, TrainConfig
 from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
 from footage.models.predictors.predict import Predict
+from footage.models.predictors.sprites import SpritesConfig
 from footage.models.predictors.sprites.network import SpriteDecomposition, Sprites, cut_out, masses
 
 PAST, FUTURE, SIZE = 6, 4, 24

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.config import ClipConfig, Config, CriticConfig, TaskConfig, TranslatorConfig
+from footage.config import ClipConfig, Config, CriticConfig, TaskConfig
 from footage.config.presets import preset, tiny
 from footage.config.sections import SOURCES
-from footage.config.tasks import source_clip
 from footage.data.clips import Span
 from footage.data.pairs import PairedClips, open_source
 from footage.data.store import Frames, Split
@@ -21,6 +20,7 @@ from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.generation.rollout import from_uint8
 from footage.models.base import Batch, Converts, PlainEngine
 from footage.models.layers import Memory
+from footage.models.translators import TranslatorConfig, source_clip
 from footage.models.translators.network import Animator, Translator
 from footage.models.translators.translate import Translate, derive
 from footage.training import plan

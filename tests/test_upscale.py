@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.config import CriticConfig, DegradeConfig, UpscaleConfig, UpscalerConfig
+from footage.config import CriticConfig, DegradeConfig, UpscaleConfig
 from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
 from footage.models.base import Batch, Converts, Enlarges, PlainEngine
+from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.degrade import CLEAN, Degradation, degrade, draw, shrunk
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
 from footage.models.upscalers.upscale import Upscale, UpscaleSampler, tiled

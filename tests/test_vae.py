@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from footage.config import ClipConfig, Config, CriticConfig, KlConfig, LearnConfig, VaeConfig
+from footage.config import ClipConfig, Config, CriticConfig, KlConfig, LearnConfig
 from footage.config.presets import PRESETS, override, preset, tiny
+from footage.config.registry import METHODS
 from footage.errors import ConfigError
 from footage.metrics.image_quality import clip_psnr
+from footage.models.autoencoders import VaeConfig
 from footage.models.autoencoders.vae import VaeSampler, VideoVae, gaussian_nll, standard_kl, with_free_bits
 from footage.models.base import Batch, Converts, Encodes, Generates, PlainEngine
-from footage.models.methods import METHODS
 from footage.models.requests import VideoRequest
 
 SMALL = Config(

@@ -73,7 +73,7 @@ def _models_table(title: str, found: Mapping[str, Path]) -> Table:
 
 def _describe(path: Path) -> tuple[str, str, str, str, str]:
     """Say what the model in a folder can do and makes, or why it is refused."""
-    from footage.config.tasks import USES, slider_count
+    from footage.config.registry import USES
     from footage.models.checkpoint import read_info
 
     try:
@@ -86,6 +86,6 @@ def _describe(path: Path) -> tuple[str, str, str, str, str]:
         ", ".join(USES[info.config.method].verbs),
         makes,
         ", ".join(info.labels) or "–",
-        f"{slider_count(info.config.method, vars(info.config.net)) or '–'}",
+        f"{info.config.net.sliders or '–'}",
         f"{info.dataset}, {info.clips_seen:,} clips",
     )

@@ -1,13 +1,4 @@
-"""Knobs of the data: how videos become a data set, and the shape of the clips.
-
-Knobs of the training loop, whatever the method.
-
-Knobs of training by example: the reconstruction loss and its optimiser, latent variables, what is asked for.
-
-Knobs of upscaling: what is asked of an enlarged clip, and how its low-resolution input is spoilt in training.
-
-Knobs of adversarial training: loss, penalties, critics, augmentation; and which of them go together.
-"""
+"""Sections of a configuration: clips and ingestion, training, learning by example, upscaling, adversarial training."""
 
 from __future__ import annotations
 
@@ -15,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from footage.config import registry
 from footage.config.strict import require, require_named
 from footage.errors import ConfigError, nearest
 
@@ -100,6 +92,19 @@ class ClipConfig:
         require(self.channels in (1, 3), "clip.channels", self.channels, "give 1 for grey or 3 for RGB")
 
 
+def unlimited(frames: int, height: int, width: int, channels: int) -> ClipConfig:
+    """Return the shape of what is no clip that could be trained on: the limits of one do not hold."""
+    shape = object.__new__(ClipConfig)
+    for knob, value in (("frames", frames), ("height", height), ("width", width), ("channels", channels)):
+        object.__setattr__(shape, knob, value)
+    return shape
+
+
+def halvings(height: int, width: int) -> int:
+    """Return how often a picture halves until its shorter side is 4 to 7 pixels; at least once."""
+    return max(1, (min(height, width) // 4).bit_length() - 1)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The training loop, whatever the method."""
@@ -141,7 +146,7 @@ SOURCES = ("edges", "grey", "lowres", "blur", "first-frame", "pairs")
 class LearnConfig:
     """Learning from examples: the loss between what is made and what should be, and the optimiser (Adam)."""
 
-    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    loss: registry.ReconstructionLossName = "mse"
     """Squared or absolute difference, or one that is absolute, but for the smallest (Charbonnier et al. 1994)."""
     weight: float = 1.0
     """Weight of that difference beside the critics' verdicts, where there are critics; 100 is usual (pix2pix)."""
@@ -278,8 +283,6 @@ class UpscaleConfig:
         require(0 <= self.ends <= 1, "upscale.ends", self.ends, "give 0 to 1")
 
 
-LossName = Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "relativistic"]
-
 EARLY_BETA2 = 0.9
 """Adam's second moment decay at the beginning of a burn-in."""
 
@@ -288,7 +291,7 @@ EARLY_BETA2 = 0.9
 class GanConfig:
     """Adversarial training: loss, optimisers, penalties. The penalties hold for every critic."""
 
-    loss: LossName = "non-saturating"
+    loss: registry.LossName = "non-saturating"
     """The adversarial loss."""
     lr: float = 2e-4
     """Learning rate of the generator."""
@@ -415,8 +418,8 @@ class AugmentConfig:
 class CriticConfig:
     """One critic: its network, what it sees of a clip, and how much it counts."""
 
-    net: Literal["conv", "mlp", "embed_motion", "two_stream"] = "conv"
-    """Its network; `footage.models.adversarial.discriminators` has them all."""
+    net: registry.CriticName = "conv"
+    """Its network."""
     sees: Literal["clip", "frames", "sparse", "difference"] = "clip"
     """The clip; single frames; a few frames far apart as one picture; or the change from frame to frame."""
     frames: int = 2

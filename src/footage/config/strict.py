@@ -1,10 +1,18 @@
-"""What every configuration checks itself with."""
+"""Strict JSON for configurations, and what every configuration checks itself with."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+import types
 import typing
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
 
 from footage.errors import ConfigError, nearest
+
+T = TypeVar("T")
 
 
 def require(ok: bool, knob: str, value: object, remedy: str) -> None:
@@ -19,3 +27,72 @@ def require_named(config: object, prefix: str, *knobs: str) -> None:
     for knob in knobs:
         value, known = getattr(config, knob), typing.get_args(hints[knob])
         require(value in known, f"{prefix}.{knob}", value, nearest(str(value), known))
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Turn a configuration into plain JSON values."""
+    value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists
+    return value
+
+
+def from_json(kind: type[T], value: Any, where: str = "configuration") -> T:
+    """Build a configuration from JSON values, strictly.
+
+    A knob that is missing has its default: models and runs stay readable that were saved before there was such a knob,
+    whose default therefore has to be what was done without it. The fields that a class names in `required` have none.
+    A class that has `decode` builds itself.
+
+    Raises:
+        ConfigError: a key is unknown, a section is missing, or a value has the wrong type or is not allowed.
+    """
+    if "decode" in vars(kind):
+        return kind.decode(value, where)  # type: ignore[attr-defined,no-any-return]
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} is {value!r:.80}", "give an object of named values")
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in value:
+        if key not in known:
+            raise ConfigError(f'{where} has no "{key}"', nearest(key, known))
+    for section in getattr(kind, "required", ()):
+        require(section in value, f"{where}.{section}", None, "add it, or make the file again with this version")
+    return kind(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+
+
+def _value(hint: Any, item: Any, where: str) -> Any:
+    """Check one JSON value against its annotation."""
+    if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "decode")):
+        return from_json(hint, item, where)
+    if typing.get_origin(hint) is Literal:
+        allowed = [str(a) for a in typing.get_args(hint)]
+        require(item in typing.get_args(hint), where, item, nearest(str(item), allowed))
+        return item
+    if typing.get_origin(hint) is tuple:
+        require(isinstance(item, (list, tuple)), where, item, "give a list")
+        return tuple(_value(typing.get_args(hint)[0], part, f"{where}.{i}") for i, part in enumerate(item))
+    if isinstance(hint, types.UnionType):
+        (kind,) = [a for a in typing.get_args(hint) if a is not type(None)]
+        return None if item is None else _value(kind, item, where)
+    if hint is float and isinstance(item, int) and not isinstance(item, bool):
+        item = float(item)
+    ok = isinstance(item, hint) and not (hint is int and isinstance(item, bool))
+    require(ok, where, item, f"give a value of type {hint.__name__}")
+    require(not isinstance(item, float) or math.isfinite(item), where, item, "give a finite number")
+    return item
+
+
+def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the knobs in which two configurations of one kind differ: dotted name -> (old, new)."""
+    a, b = flat(to_json(old)), flat(to_json(new))
+    return {knob: (a.get(knob), b.get(knob)) for knob in dict.fromkeys([*a, *b]) if a.get(knob) != b.get(knob)}
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten the JSON values of a configuration: dotted name of a knob -> value."""
+    if isinstance(value, dict):
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return {prefix: value}
+    return {n: v for key, item in items for n, v in flat(item, f"{prefix}.{key}" if prefix else str(key)).items()}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from footage.config import ClipConfig
-from footage.config.tasks import guides
 from footage.data.clip_folder import ClipFolder
 from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
 from footage.data.crops import is_footage
@@ -208,7 +207,7 @@ def check_model(model: Model, source: ClipSource, samples: int) -> None:
         ConfigError: size or guide differ, or a model that has one answer is asked for more.
     """
     config, sampler, name = model.info.config, model.sampler, model.info.name
-    clip, wanted = config.clip, guides(config.method, config.task)
+    clip, wanted = config.clip, config.guides
     if source.guides != wanted:
         there = _channels(source.guides)
         if not source.guides:

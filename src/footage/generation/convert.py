@@ -14,7 +14,6 @@ from torch import Tensor
 
 from footage import __version__
 from footage.config import ClipConfig
-from footage.config.tasks import guides
 from footage.errors import ConfigError, MediaError
 from footage.generation.clip import Clip
 from footage.generation.rollout import SEED_LIMIT, from_uint8, to_uint8
@@ -175,7 +174,7 @@ def convert(
         ConfigError: a number is out of range.
         MediaError: it cannot be read.
     """
-    if guides(info.config.method, info.config.task):
+    if info.config.guides:
         how = replace(how, as_is=True)
     (seed,), animates = _seeds(how.seed), sampler.source.frames == 1
     if how.frames is not None and not animates:

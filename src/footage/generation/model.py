@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from footage import __version__
 from footage.config import ClipConfig
-from footage.config.tasks import USES
+from footage.config.registry import USES
 from footage.errors import ConfigError, nearest
 from footage.generation import convert as conversion
 from footage.generation.clip import Clip

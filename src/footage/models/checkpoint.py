@@ -21,10 +21,9 @@ from torch import Tensor
 
 from footage import __version__, files
 from footage.config import Config, from_json, to_json
-from footage.config.tasks import USES, slider_count
+from footage.config.registry import METHODS, USES
 from footage.errors import ConfigError, ModelError
 from footage.models.base import Method, Sampler
-from footage.models.methods import METHODS
 
 SCHEMA = 1
 """Version of the model folder. A higher number than ours is refused."""
@@ -94,7 +93,7 @@ def _card(info: ModelInfo) -> str:
     clip, use = info.config.clip, USES[info.config.method]
     colours = "RGB" if clip.channels == 3 else "grey"
     labels = ", ".join(info.labels) or "none: the model is unconditional"
-    count = slider_count(info.config.method, vars(info.config.net))
+    count = info.config.net.sliders
     sliders = (
         f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
     )

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, silu
 
 from footage.config import ClipConfig
-from footage.config.tasks import halvings
+from footage.config.sections import halvings
 from footage.errors import ConfigError
 
 MAX_CHANNELS = 512

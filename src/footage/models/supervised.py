@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from footage.config import Config
-from footage.config.tasks import judged_clip
+from footage.config.registry import RECONSTRUCTION_LOSSES
 from footage.models.adversarial import augment
 from footage.models.adversarial.critics import Critics, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
@@ -30,13 +30,21 @@ LOWEST = 0.01
 SMOOTH = 1e-2
 """Differences well below this count by their squares in Charbonnier's loss."""
 
-DIFFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
-    "mse": lambda gap: gap.square().mean(),
-    "l1": lambda gap: gap.abs().mean(),
-    # sqrt(d^2 + e^2): Charbonnier et al. 1994; less e, so that no difference costs nothing.
-    "charbonnier": lambda gap: (gap.square() + SMOOTH**2).sqrt().mean() - SMOOTH,
-}
-"""What differences come to, by the name that `learn.loss` gives."""
+
+def mse(difference: Tensor) -> Tensor:
+    """Return the mean square."""
+    return difference.square().mean()
+
+
+def l1(difference: Tensor) -> Tensor:
+    """Return the mean absolute value."""
+    return difference.abs().mean()
+
+
+# sqrt(d^2 + e^2): Charbonnier et al. 1994; less e, so that no difference costs nothing.
+def charbonnier(difference: Tensor) -> Tensor:
+    """Return the mean of what is square near 0, and absolute far from it."""
+    return (difference.square() + SMOOTH**2).sqrt().mean() - SMOOTH
 
 
 @dataclass
@@ -76,9 +84,10 @@ class SupervisedMethod(ABC):
         self.config, self.labels = config, labels
         nets = self.sampling_nets(config, labels)
         self.averages = {name: MovingAverage(net, config.learn.ema) for name, net in nets.items()}
-        clip = judged_clip(config.clip, config.net, config.task)
         targets = self.critic_targets(config)
-        self.critics = {target: Critics(config, labels, clip, config.net.width, target) for target in targets}
+        self.critics = {
+            target: Critics(config, labels, config.judged_clip, config.net.width, target) for target in targets
+        }
         for critics in self.critics.values():
             nets |= critics.nets
         self.nets = nn.ModuleDict(nets)
@@ -186,7 +195,7 @@ class SupervisedMethod(ABC):
     def difference(self, made: Tensor, real: Tensor) -> Tensor:
         """Return the mean difference of clips, as `learn.loss` says."""
         gap = made.to(real.dtype) - real
-        return DIFFERENCES[self.config.learn.loss](gap)
+        return RECONSTRUCTION_LOSSES[self.config.learn.loss](gap)
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Tell when a critic has won, or knows the training clips by heart."""

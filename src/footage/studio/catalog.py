@@ -17,7 +17,7 @@ from typing import Any
 
 import footage
 from footage import files
-from footage.config.tasks import USES, slider_count
+from footage.config.registry import USES, NetConfig
 from footage.errors import ConfigError
 
 DEEPEST = 4
@@ -251,10 +251,10 @@ def read_model_entry(name: str, path: Path) -> ModelEntry | None:
             dataset=str(value["dataset"]),
             clips_seen=int(value["clips_seen"]),
             streams=config["net"].get("kind") == "stream",
-            sliders=slider_count(config["method"], config["net"]),
+            sliders=NetConfig.decode(config["net"], "net").sliders,
             weights=str(value["weights_sha256"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
         return None
 
 

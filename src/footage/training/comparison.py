@@ -19,7 +19,6 @@ from rich.text import Text
 
 from footage import __version__, files
 from footage.config import Config, to_json
-from footage.config.tasks import guides
 from footage.data.store import Frames
 from footage.errors import ConfigError, FootageError
 from footage.evaluation import statistics as evaluation
@@ -319,7 +318,7 @@ def prepare(data: str, configs: Sequence[Config], out: Path, seed: int, guide: s
         raise ConfigError("no preset is named", "give --presets NAME,NAME; footage models lists them")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f'preset "{twice}" is named twice', "name each once")
-    guided = [config.preset for config in configs if guides(config.method, config.task)]
+    guided = [config.preset for config in configs if config.guides]
     if guided and guide is None:
         raise ConfigError(
             f"{guided[0]} makes clips from those of another data set, and there is none",

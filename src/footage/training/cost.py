@@ -19,11 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from footage.config import Config, TrainConfig
-from footage.config.tasks import guides
+from footage.config.registry import METHODS
 from footage.errors import TrainingError
 from footage.models.base import Batch, Method, PlainEngine
 from footage.models.device import has_bf16
-from footage.models.methods import METHODS
 
 WORKSPACE = 2.3
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
@@ -116,7 +115,7 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     """Make a batch of noise of the right shape."""
     clip = config.clip
     rng = torch.Generator().manual_seed(0)
-    read = clip.channels + guides(config.method, config.task)
+    read = clip.channels + config.guides
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     chosen = torch.randint(labels, (size,), generator=rng).to(device) if labels else None
     return Batch(clips.to(device), chosen, rng, size)

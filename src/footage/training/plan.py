@@ -14,7 +14,6 @@ from rich.text import Text
 from footage import files
 from footage.config import Config
 from footage.config.presets import PRESETS
-from footage.config.tasks import takes_labels
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
@@ -123,11 +122,11 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
             f"{missing} of {len(spans)} training clips of {source.name} have no label",
             "leave out --train.labels yes, or give every clip a label and ingest again",
         )
-    if config.train.labels == "yes" and not takes_labels(config):
+    if config.train.labels == "yes" and not config.takes_labels:
         raise ConfigError(
             f"train.labels is yes, and {config.preset} takes no labels: it is given clips", "leave it out"
         )
-    wanted = config.train.labels == "auto" and takes_labels(config) and not missing and len(classes) > 1
+    wanted = config.train.labels == "auto" and config.takes_labels and not missing and len(classes) > 1
     used = config.train.labels == "yes" or wanted
     return config, tuple(name for number, name in enumerate(source.labels) if used and number in classes)
 

@@ -32,13 +32,13 @@ from torch.optim import Optimizer
 
 from footage import files
 from footage.config import Config
+from footage.config.registry import METHODS
 from footage.data.clips import ClipSource, Labels, Loader
 from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import checkpoint
 from footage.models.base import Batch, Method
-from footage.models.methods import METHODS
 from footage.training.cost import Place, find_place, memory_is_full
 from footage.training.diagnostics import WARM_UP, judge_samples, sample_figures
 from footage.training.run_folder import DataNote, RunFolder, drop_beyond, snapshot_folder, write_config

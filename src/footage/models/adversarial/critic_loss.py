@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from footage.config import ClipConfig, Config, CriticConfig
-from footage.config.tasks import conditions
+from footage.config.registry import LOSSES
 from footage.models.adversarial import penalties
 from footage.models.adversarial.discriminators import CriticView, critic_view, pick_frames
-from footage.models.adversarial.losses import LOSSES
 from footage.models.base import Batch
 
 
@@ -42,7 +41,7 @@ class CriticLoss:
     def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:
         self.name, self.critic, self.gan, self.clip = name, critic, config.gan, clip
         self.loss = LOSSES[config.gan.loss]
-        self.beside = conditions(config.clip, config.net, config.task)
+        self.beside = config.beside
 
     def views(self, batch: Batch, reals: Tensor, fakes: Tensor) -> CriticInputs:
         """Choose what to look at, the same of real and fake clips."""

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
 from footage.config import ClipConfig, Config, GanConfig
+from footage.config.registry import CRITICS
 from footage.config.sections import EARLY_BETA2
-from footage.config.tasks import conditions
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import CriticInputs, CriticLoss
-from footage.models.adversarial.discriminators import make_critic
 from footage.models.base import Batch, Engine, Sign
 
 WON = 8.0
@@ -52,12 +51,12 @@ class Critics:
 
     def __init__(self, config: Config, labels: int, clip: ClipConfig, width: int, target: str = "") -> None:
         self.config = config
-        self.beside = conditions(config.clip, config.net, config.task)
+        self.beside = config.beside
         self.nets: dict[str, nn.Module] = {}
         self.losses: dict[str, CriticLoss] = {}
         for name, critic in zip(critic_names(config), config.critics, strict=True):
             name = f"{target}_{name}" if target else name
-            self.nets[f"critic_{name}"] = make_critic(critic, clip, critic.width or width, labels, self.beside)
+            self.nets[f"critic_{name}"] = CRITICS[critic.net](critic, clip, critic.width or width, labels, self.beside)
             self.losses[f"critic_{name}"] = CriticLoss(name, critic, config, clip)
         self.round = max((critic.steps for critic in config.critics), default=1)
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool3d, leaky_relu, relu
 
 from footage.config import ClipConfig, CriticConfig
-from footage.config.tasks import unlimited
+from footage.config.sections import unlimited
 from footage.errors import ConfigError
 from footage.models.flow import horn_schunck
 from footage.models.generators.mlp.network import MlpTrunk
@@ -336,9 +336,3 @@ def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> C
     frames, high, wide = shape
     assert high is not None and wide is not None
     return ConvTrunk(enter, (frames, high, wide), width, patch=critic.patch, valid=critic.time == "valid")
-
-
-def make_critic(critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> nn.Module:
-    """Make a critic's network: all take what is seen, labels and gaps, and give a Verdict."""
-    kind = EmbedMotionCritic if critic.net == "embed_motion" else Critic
-    return kind(critic, clip, width, labels, beside)

@@ -7,33 +7,21 @@ beside them, hence the data's marginal. Fakes are made once a step, for every cr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage.config import Config
+from footage.config.registry import imported
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics, anneal, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
 from footage.models.ema import MovingAverage
-from footage.models.generators.conv3d.network import Conv3dGenerator
-from footage.models.generators.mlp.network import MlpGenerator
-from footage.models.generators.recurrent.network import RecurrentGenerator
-from footage.models.generators.samplers import FixedSampler, RollingSampler
-from footage.models.generators.stream.network import StreamGenerator
-from footage.models.generators.stream.sampler import StreamSampler
+from footage.models.generators import GeneratorConfig
 from footage.models.layers import Generator, GeneratorOutput, learn_levels
-
-GENERATORS: dict[str, type[Generator]] = {
-    "mlp": MlpGenerator,
-    "conv3d": Conv3dGenerator,
-    "recurrent": RecurrentGenerator,
-    "stream": StreamGenerator,
-}
-"""Every generator, by the `kind` of its configuration."""
 
 
 class Gan:
@@ -155,16 +143,16 @@ class Gan:
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
         """Build the generator, untrained."""
-        kind: Callable[..., Generator] = GENERATORS[config.net.kind]
-        return {"generator": kind(config.clip, config.net, labels)}
+        generator: Generator = imported(_net(config).network)(config.clip, config.net, labels)
+        return {"generator": generator}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
         """Make a sampler of the generator."""
-        generator = nets["generator"]
-        if isinstance(generator, RecurrentGenerator):
-            return RollingSampler(config.clip, generator)
-        if isinstance(generator, StreamGenerator):
-            return StreamSampler(config.clip, generator)
-        assert isinstance(generator, Generator)
-        return FixedSampler(config.clip, generator)
+        sampler: Sampler = imported(_net(config).sampler)(config.clip, nets["generator"])
+        return sampler
+
+
+def _net(config: Config) -> GeneratorConfig:
+    assert isinstance(config.net, GeneratorConfig)
+    return config.net

@@ -21,7 +21,7 @@ class AdversarialLoss:
     """(real logits, fake logits) -> scalar."""
     generator: Callable[[Tensor, Tensor], Tensor]
     """(real logits, fake logits) -> scalar; most ignore the real ones."""
-    paired: bool
+    paired: bool = False
     """Whether real i is compared with fake i, so that logits of patches may not be given."""
 
 
@@ -75,11 +75,9 @@ def _relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real - fake).mean()
 
 
-LOSSES: dict[str, AdversarialLoss] = {
-    "minimax": AdversarialLoss(_logistic_critic, _minimax_generator, paired=False),
-    "non-saturating": AdversarialLoss(_logistic_critic, _non_saturating_generator, paired=False),
-    "least-squares": AdversarialLoss(_least_squares_critic, _least_squares_generator, paired=False),
-    "wasserstein": AdversarialLoss(_wasserstein_critic, _linear_generator, paired=False),
-    "hinge": AdversarialLoss(_hinge_critic, _linear_generator, paired=False),
-    "relativistic": AdversarialLoss(_relativistic_critic, _relativistic_generator, paired=True),
-}
+MINIMAX = AdversarialLoss(_logistic_critic, _minimax_generator)
+NON_SATURATING = AdversarialLoss(_logistic_critic, _non_saturating_generator)
+LEAST_SQUARES = AdversarialLoss(_least_squares_critic, _least_squares_generator)
+WASSERSTEIN = AdversarialLoss(_wasserstein_critic, _linear_generator)
+HINGE = AdversarialLoss(_hinge_critic, _linear_generator)
+RELATIVISTIC = AdversarialLoss(_relativistic_critic, _relativistic_generator, paired=True)

@@ -1,1 +1,114 @@
-"""Networks that code clips and decode them again."""
+"""Autoencoders: the configuration of the video VAE, the shape of its codes; `network` and `vae` have the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from footage.config import ClipConfig, Config, CriticConfig, LearnConfig, TaskConfig
+from footage.config.registry import NetConfig
+from footage.config.sections import halvings, unlimited
+from footage.config.strict import require, require_named
+from footage.errors import ConfigError
+
+VAE_TIME, VAE_SPACE = 4, 8
+"""How much shorter and smaller a VAE's latent volume is than the clip."""
+
+
+@dataclass(frozen=True)
+class VaeConfig(NetConfig):
+    """The causal (2+1)D video VAE."""
+
+    method: ClassVar[str] = "vae"
+    network: ClassVar[str] = "footage.models.autoencoders.network:Vae"
+    tiny: ClassVar = {"width": 4, "latent": 4, "noise": 8, "label": 4}
+
+    kind: Literal["vae"] = "vae"
+    """Which network."""
+    latent: int = 16
+    """Channels of the latent volume (latent, T / 4, H / 8, W / 8)."""
+    width: int = 32
+    """Channels of the outermost stage; they double towards the innermost."""
+    prior: Literal["normal", "gan"] = "normal"
+    """What samples are drawn from: independent normal numbers, or a 3D-convolutional GAN in the latent space that
+    learns beside the VAE; `critics` then judge latent volumes."""
+    noise: int = 64
+    """Length of that GAN's latent code."""
+    label: int = 16
+    """Length of the label's embedding in that GAN, where there are labels."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        require_named(self, "net", "prior")
+        require(1 <= self.latent <= 1024, "net.latent", self.latent, "give 1 to 1024 channels")
+        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+        require(self.noise >= 1, "net.noise", self.noise, "give at least 1")
+        require(self.label >= 1, "net.label", self.label, "give at least 1")
+
+    @property
+    def needs_critics(self) -> bool:
+        """A prior that a GAN learns does."""
+        return self.prior == "gan"
+
+    @property
+    def takes_labels(self) -> bool:
+        """A prior that a GAN learns does."""
+        return self.prior == "gan"
+
+    @property
+    def sliders(self) -> int:
+        """The length of the latent code of a prior that a GAN learns."""
+        return self.noise if self.prior == "gan" else 0
+
+    def latent_clip(self, clip: ClipConfig) -> ClipConfig:
+        """Return the shape of the latent volume, as that of a clip with many channels."""
+        return unlimited(clip.frames // VAE_TIME, clip.height // VAE_SPACE, clip.width // VAE_SPACE, self.latent)
+
+    def judged_clip(self, clip: ClipConfig, task: TaskConfig) -> ClipConfig:
+        """Return the shape of the clip, or of the latent volume, where a GAN learns the prior."""
+        return self.latent_clip(clip) if self.prior == "gan" else clip
+
+    def check(self, config: Config) -> None:
+        """Refuse clips that are not packed evenly, critics unfit for latent volumes, and knobs of other losses."""
+        for knob, unit in (("frames", VAE_TIME), ("height", VAE_SPACE), ("width", VAE_SPACE)):
+            size = getattr(config.clip, knob)
+            if size % unit:
+                raise ConfigError(f"clip.{knob} is {size}", f"give a multiple of {unit} for a VAE")
+        if self.prior == "gan":
+            _check_latent(config.clip, config.critics)
+            remedy = "changes are made to pixels, and these critics judge latent volumes: give 0"
+            require(not config.augment.probability, "augment.probability", config.augment.probability, remedy)
+        for knob in ("loss", "weight"):
+            value, usual = getattr(config.learn, knob), getattr(LearnConfig(), knob)
+            if value != usual:
+                raise ConfigError(
+                    f"learn.{knob} is {value}, a VAE learns by the likelihood of the clip, whose scale it finds itself",
+                    f"give --learn.{knob} {usual}, or another --kl.beta",
+                )
+
+
+def _check_latent(clip: ClipConfig, critics: Sequence[CriticConfig]) -> None:
+    """Refuse clips and critics that a GAN in a VAE's latent space cannot have."""
+    count = halvings(clip.height // VAE_SPACE, clip.width // VAE_SPACE)
+    unit = 2**count * VAE_SPACE
+    for knob in ("height", "width"):
+        value = getattr(clip, knob)
+        if value % unit:
+            sizes = " or ".join(str(size) for size in (value // unit * unit, (value // unit + 1) * unit) if size)
+            times = "once" if count == 1 else f"{count} times"
+            raise ConfigError(
+                f"clip.{knob} is {value}, a GAN in the latent space halves an eighth of it {times}",
+                f"give {sizes}, or --net.prior normal",
+            )
+    for number, critic in enumerate(critics):
+        if critic.net not in ("conv", "mlp"):
+            raise ConfigError(
+                f"critics.{number}.net is {critic.net}, it looks for motion in pixels: a latent volume has none",
+                f"give --critics.{number}.net conv or mlp",
+            )
+        if critic.shrink > 1:
+            raise ConfigError(
+                f"critics.{number}.shrink is {critic.shrink}, a latent volume is small already",
+                f"give --critics.{number}.shrink 1",
+            )

@@ -20,8 +20,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
-from footage.config import ClipConfig, VaeConfig
-from footage.config.tasks import latent_clip
+from footage.config import ClipConfig
+from footage.models.autoencoders import VaeConfig
 from footage.models.layers import (
     CausalBlock,
     ConvDecoder,
@@ -166,7 +166,7 @@ class Vae(nn.Module):
 
     def __init__(self, clip: ClipConfig, net: VaeConfig) -> None:
         super().__init__()
-        volume = latent_clip(clip, net)
+        volume = net.latent_clip(clip)
         self.shape = (volume.channels, volume.frames, volume.height, volume.width)
         self.levels = Levels(clip.channels)
         self.encoder = VaeEncoder(clip.channels, net.latent, net.width)

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool3d
 
-from footage.config import ClipConfig, Config, VaeConfig
-from footage.config.tasks import VAE_TIME, latent_clip
+from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
+from footage.models.autoencoders import VAE_TIME, VaeConfig
 from footage.models.autoencoders.network import LatentGenerator, Vae, VaeOutput
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, shifts, walk
@@ -153,7 +153,7 @@ class VideoVae(SupervisedMethod):
         net = _net(config)
         nets: dict[str, nn.Module] = {"generator": Vae(config.clip, net)}
         if _learns_prior(config):
-            nets["prior"] = LatentGenerator(latent_clip(config.clip, net), net, labels)
+            nets["prior"] = LatentGenerator(net.latent_clip(config.clip), net, labels)
         return nets
 
     @classmethod

@@ -1,1 +1,41 @@
-"""Networks that make clips from noise, and their samplers."""
+"""Generators: networks that make clips from noise and, where there are any, labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from footage.config.registry import NetConfig
+from footage.config.strict import require
+
+
+class GeneratorConfig(NetConfig):
+    """Base of the generators' configurations.
+
+    The network is built as `network(clip, config, labels)` and is a `footage.models.layers.Generator`; its sampler as
+    `sampler(clip, network)`.
+    """
+
+    latent: int
+    label: int
+    method: ClassVar[str] = "gan"
+    sampler: ClassVar[str] = "footage.models.generators.samplers:FixedSampler"
+    """The sampler, "module:attribute"."""
+
+    @property
+    def needs_critics(self) -> bool:
+        """It does: there is nothing else to learn from."""
+        return True
+
+    @property
+    def takes_labels(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def sliders(self) -> int:
+        """The length of the latent code."""
+        return self.latent
+
+    def _check_sizes(self) -> None:
+        require(self.sliders >= 1, "net.latent", self.sliders, "give at least 1")
+        require(self.label >= 1, "net.label", self.label, "give at least 1")

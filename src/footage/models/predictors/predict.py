@@ -8,23 +8,17 @@ and pays for how far that lies from its prior (Denton and Fergus 2018, eq. 3).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
+from footage.config.registry import imported
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
-from footage.models.predictors.convlstm.network import ConvLstm
 from footage.models.predictors.predictor import Predictor, PredictorOutput
-from footage.models.predictors.simvp.network import SimVp
-from footage.models.predictors.sprites.network import Sprites
-from footage.models.predictors.svg.network import Svg
 from footage.models.supervised import StepOutput, SupervisedMethod
-
-PREDICTORS: dict[str, type[Predictor]] = {"convlstm": ConvLstm, "simvp": SimVp, "sprites": Sprites, "svg": Svg}
-"""Every predictor, by the `kind` of its configuration."""
 
 
 class Predict(SupervisedMethod):
@@ -72,8 +66,8 @@ class Predict(SupervisedMethod):
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
         """Build the predictor, untrained."""
-        kind: Callable[..., Predictor] = PREDICTORS[config.net.kind]
-        return {"generator": kind(config.clip, config.net, config.task)}
+        predictor: Predictor = imported(config.net.network)(config.clip, config.net, config.task)
+        return {"generator": predictor}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:

@@ -21,9 +21,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, pad, silu
 
-from footage.config import ClipConfig, TranslatorConfig
+from footage.config import ClipConfig, TaskConfig
+from footage.config.sections import halvings
 from footage.models.generators.recurrent.network import start_slow
 from footage.models.layers import Levels, Memory, PixelNorm, SpaceConv, TimeConv, channels, start_smooth
+from footage.models.translators import TranslatorConfig, source_clip
 
 GUIDE = 16
 """Hidden channels between the source and the scales and shifts that it gives."""
@@ -189,7 +191,7 @@ class Translator(nn.Module):
         self.levels = Levels(clip.channels)
         guide = enter if net.modulate else 0
         resnet = net.shape == "resnet"
-        count = RESIDUAL_STAGES if resnet else stages(clip.height, clip.width)
+        count = RESIDUAL_STAGES if resnet else halvings(clip.height, clip.width)
         self.unit = 2**count
         widths = channels(net.width, count + resnet)[::-1]  # from the outermost stage inwards
         self.stem = SpaceConv(enter, widths[0], 7) if resnet else None
@@ -241,11 +243,6 @@ class Translator(nn.Module):
         first = self.decoder[0]
         assert isinstance(first, DecoderStage)
         return first.norm.look is not None
-
-
-def stages(height: int, width: int) -> int:
-    """Return how often a U-Net halves a picture: until its shorter side is about 4 to 7 pixels."""
-    return max(1, (min(height, width) // 4).bit_length() - 1)
 
 
 def fitted(clips: Tensor, unit: int) -> Tensor:
@@ -333,7 +330,7 @@ class Animator(nn.Module):
         super().__init__()
         self.levels = Levels(clip.channels)
         self.motion, self.hidden = net.motion, 2 * net.motion
-        count = stages(clip.height, clip.width)
+        count = halvings(clip.height, clip.width)
         self.unit = 2**count
         widths = channels(net.width, count)[::-1]  # from the outermost stage inwards
         self.encoder = nn.ModuleList(
@@ -419,3 +416,10 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
         places = grid + flow.movedim(1, -1)
         frames = picture.repeat_interleave(times, dim=0)  # (B T) C H W
         return grid_sample(frames, places, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def make_translator(clip: ClipConfig, net: TranslatorConfig, task: TaskConfig) -> Translator | Animator:
+    """Make the network for what is given: a clip of a source, or a picture that is brought to life."""
+    if task.source == "first-frame":
+        return Animator(clip, net)
+    return Translator(clip, net, source_clip(clip, task).channels)

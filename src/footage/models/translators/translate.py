@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from footage.config import Config
-from footage.config.tasks import source_clip
+from footage.config.registry import imported
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
 from footage.models.layers import Memory, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
-from footage.models.translators.network import Animator, Translator
+from footage.models.translators import source_clip
+from footage.models.translators.network import Animator
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
@@ -143,11 +144,8 @@ class Translate(SupervisedMethod):
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
         """Build the translator, untrained."""
-        net = config.net
-        assert net.kind == "translator"
-        if config.task.source == "first-frame":
-            return {"generator": Animator(config.clip, net)}
-        return {"generator": Translator(config.clip, net, source_clip(config.clip, config.task).channels)}
+        translator: nn.Module = imported(config.net.network)(config.clip, config.net, config.task)
+        return {"generator": translator}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:

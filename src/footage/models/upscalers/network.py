@@ -11,8 +11,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle
 
-from footage.config import UpscalerConfig
 from footage.models.layers import LEAK
+from footage.models.upscalers import UpscalerConfig
 
 
 class Upscaler(nn.Module):

@@ -16,11 +16,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from footage.config import Config
-from footage.config.tasks import unlimited
+from footage.config.registry import imported
+from footage.config.sections import unlimited
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.layers import channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
+from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.degrade import CLEAN, degrade, draw, shrunk
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
 
@@ -71,7 +73,7 @@ class Upscale(SupervisedMethod):
 
     def __init__(self, config: Config, labels: int) -> None:
         super().__init__(config, labels)
-        assert config.net.kind == "upscaler"
+        assert isinstance(config.net, UpscalerConfig)
         self.net = config.net
         own = {
             "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
@@ -150,8 +152,8 @@ class Upscale(SupervisedMethod):
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
         """Build the upscaler, untrained."""
-        assert config.net.kind == "upscaler"
-        return {"generator": Upscaler(config.clip.channels, config.net)}
+        upscaler: nn.Module = imported(config.net.network)(config.clip.channels, config.net)
+        return {"generator": upscaler}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:

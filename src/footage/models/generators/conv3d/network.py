@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from footage.config import ClipConfig, Conv3dConfig
+from footage.config import ClipConfig
+from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.layers import (
     ConvDecoder,
     Generator,

@@ -7,8 +7,9 @@ import itertools
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from footage.config import ClipConfig, MlpConfig
+from footage.config import ClipConfig
 from footage.errors import ConfigError
+from footage.models.generators.mlp import MlpConfig
 from footage.models.layers import (
     LEAK,
     Generator,

@@ -11,7 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from footage.config import ClipConfig, RecurrentConfig
+from footage.config import ClipConfig
+from footage.models.generators.recurrent import RecurrentConfig
 from footage.models.layers import (
     ConvDecoder,
     Generator,

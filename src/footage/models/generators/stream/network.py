@@ -21,7 +21,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, leaky_relu, pad, pixel_shuffle
 
-from footage.config import ClipConfig, StreamConfig
+from footage.config import ClipConfig
+from footage.models.generators.stream import StreamConfig
 from footage.models.generators.stream.noise import NoiseBank
 from footage.models.layers import (
     LEAK,

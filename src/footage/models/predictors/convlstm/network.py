@@ -25,8 +25,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad, pixel_shuffle, pixel_unshuffle
 
-from footage.config import ClipConfig, ConvLstmConfig, TaskConfig
+from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import Levels, Noise
+from footage.models.predictors.convlstm import ConvLstmConfig
 from footage.models.predictors.predictor import Predictor, PredictorOutput, State
 
 CENTRED = 2.0

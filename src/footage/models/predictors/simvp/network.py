@@ -12,9 +12,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad, pixel_shuffle, pixel_unshuffle, silu
 
-from footage.config import ClipConfig, SimVpConfig, TaskConfig
+from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import FeatureNorm, Levels, Noise
 from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.simvp import SimVpConfig
 
 PATCH = 2
 """Side of the patches that pixels enter and leave as."""

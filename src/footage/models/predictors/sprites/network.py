@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, group_norm, mse_loss, silu
 
-from footage.config import ClipConfig, SpritesConfig, TaskConfig
+from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import Levels, Noise
 from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.sprites import SpritesConfig
 
 CELL = 4
 """Pixels of a place of the grid that slots attend to."""

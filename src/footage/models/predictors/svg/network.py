@@ -19,9 +19,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from footage.config import ClipConfig, SvgConfig, TaskConfig
+from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import LEAK, Levels, Noise, channels, doublings, start_smooth
 from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.svg import SvgConfig
 
 GROUPS = 8
 """Groups of channels that are normalised together, or fewer where channels are few."""
