@@ -18,7 +18,7 @@ from footage.errors import ConfigError, ModelError
 from footage.evaluation.features.catalogue import extractors
 from footage.evaluation.features.lpips import ALEXNET, VGG16, Lpips, Perceptual, Trunk
 from footage.evaluation.features.official import OFFICIAL, convert, load_perceptual, together
-from footage.evaluation.report.meanings import curve_meaning, meaning
+from footage.evaluation.report.page import CURVES, meaning
 from footage.evaluation.results import Evaluation, read
 from footage.files import file_digest
 from tests.models import save_tiny_model
@@ -254,7 +254,7 @@ def test_it_stands_beside_psnr_over_the_horizon_where_there_are_weights(tmp_path
     assert curve.tier == "A" and {line.name: len(line.y) for line in curve.lines} == {"made": 5, "plain": 5}
     mean = sum(value or 0 for value in curve.lines[0].y) / 5
     assert mean == pytest.approx(figure.value)
-    assert meaning(figure).endswith("Lower is better.") and curve_meaning(curve)
+    assert meaning(figure).endswith("Lower is better.") and CURVES[curve.name]
     assert any("LPIPS (AlexNet): frames of" in warning for warning in found.warnings)
     page = (tmp_path / "page.html").read_text()
     assert "LPIPS (AlexNet)" in page and network.digest in page and read(tmp_path / "f.json").networks == found.networks

@@ -17,10 +17,10 @@ import footage
 from footage.config import TrainConfig
 from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.evaluation.protocols import PROTOCOLS
-from footage.evaluation.report import content, meanings, plots
-from footage.evaluation.report.content import Entry, Report
-from footage.evaluation.report.document import write_report
-from footage.evaluation.report.samples import grid, poster, write_samples
+from footage.evaluation.report import content
+from footage.evaluation.report.content import EvaluationReport, ReportedEvaluation
+from footage.evaluation.report.page import goodness, meaning, poster, write_report
+from footage.evaluation.report.samples import grid, write_samples
 from footage.evaluation.results import (
     Curve,
     Evaluation,
@@ -36,6 +36,8 @@ from footage.evaluation.results import (
     WorkStep,
     write,
 )
+from footage.pages import plots
+from footage.pages.plots import Plot, PlotSeries
 from tests.models import save_tiny_model, tiny_config
 from tests.test_train import QUICK
 
@@ -154,8 +156,8 @@ def page(tmp_path: Path) -> Page:
     clips = [np.full((8, 20, 30, 3), 20 * n, np.uint8) for n in range(5)]
     for side in ("made", "real"):
         write_samples(tmp_path / f"report-{side}.mp4", clips, 10.0)
-    entry = Entry("tiny", evaluation(), "report-made.mp4", "report-real.mp4")
-    return Page(write_report(tmp_path / "report.html", Report("one", (entry,), "footage test")))
+    entry = ReportedEvaluation("tiny", evaluation(), "report-made.mp4", "report-real.mp4")
+    return Page(write_report(tmp_path / "report.html", EvaluationReport("one", (entry,), "footage test")))
 
 
 def test_everything_that_a_figure_needs_stands_beside_it(page: Page) -> None:
@@ -206,7 +208,11 @@ def test_the_page_needs_nothing_else_and_runs_nothing(page: Page, tmp_path: Path
 
 
 def test_report_json_is_the_report_and_figures_json_will_do(tmp_path: Path) -> None:
-    report = Report("compared", (Entry("a", evaluation()), Entry("b", evaluation(0.4), "x.mp4")), "footage test")
+    report = EvaluationReport(
+        "compared",
+        (ReportedEvaluation("a", evaluation()), ReportedEvaluation("b", evaluation(0.4), "x.mp4")),
+        "footage test",
+    )
     write_report(tmp_path / "r.html", report)
     assert content.read(tmp_path / "r.json") == report
     write(tmp_path / "figures.json", evaluation())
@@ -219,38 +225,40 @@ def test_report_json_is_the_report_and_figures_json_will_do(tmp_path: Path) -> N
     with pytest.raises(DatasetError, match="upgrade"):
         content.read(tmp_path / "new.json")
     with pytest.raises(ConfigError):
-        Report("one", (), "footage test")
+        EvaluationReport("one", (), "footage test")
 
 
 def test_a_comparison_marks_the_best_and_warns_of_what_cannot_be_compared(tmp_path: Path) -> None:
     other = evaluation(0.4, "other")
-    entries = (Entry("one", evaluation()), Entry("two", other))
-    path = write_report(tmp_path / "r.html", Report("compared", entries, "footage test"))
+    entries = (ReportedEvaluation("one", evaluation()), ReportedEvaluation("two", other))
+    path = write_report(tmp_path / "r.html", EvaluationReport("compared", entries, "footage test"))
     source = path.read_text(encoding="utf-8")
     row = re.search(r"<tr><td>RFD-rand.*?</tr>", source, re.DOTALL)
     assert row is not None and re.search(r'<td class="best">0\.4<', row.group()) and "<td>0.6<" in row.group()
     assert "are not comparable" not in source
     assert source.count("too few clips") == 1  # of both
     far = replace(other, real=replace(other.real, digest="f" * 64), made=replace(other.made, windows=64))
-    source = write_report(tmp_path / "r.html", Report("compared", (entries[0], Entry("far", far)), "t")).read_text()
+    source = write_report(
+        tmp_path / "r.html", EvaluationReport("compared", (entries[0], ReportedEvaluation("far", far)), "t")
+    ).read_text()
     assert "not comparable: different real clips, my clips eeeeeeee" in source and "clips 128 and 64" in source
     # A figure of another network is another figure, whatever it is called.
     net = replace(other, networks=(replace(other.networks[0], digest="0" * 64),))
-    rows = content.common((entries[0], Entry("net", net)))
+    rows = content.common((entries[0], ReportedEvaluation("net", net)))
     frechet = [row for key, row in rows if key[0] == "frechet"]
     assert len(frechet) == 2 and all(None in row for row in frechet)
 
 
 def test_curves_through_a_training(tmp_path: Path) -> None:
-    entries = tuple(Entry(f"{n} clips", evaluation(1 / n, seen=n)) for n in (1000, 2000, 4000))
-    page = Page(write_report(tmp_path / "r.html", Report("training", entries, "footage test")))
+    entries = tuple(ReportedEvaluation(f"{n} clips", evaluation(1 / n, seen=n)) for n in (1000, 2000, 4000))
+    page = Page(write_report(tmp_path / "r.html", EvaluationReport("training", entries, "footage test")))
     assert "Through the training" in page.text and "fresh samples" in page.text
     assert "made: 0.00025 at 4,000" in page.text.replace("2.50e-04", "0.00025")
     assert "Figures of the last model, 4000 clips" in page.text
 
 
 def test_which_figure_is_better() -> None:
-    good = meanings.goodness
+    good = goodness
     cases = {
         ("lower", 0.2, 0.3): True,
         ("higher", 0.2, 0.3): False,
@@ -261,7 +269,7 @@ def test_which_figure_is_better() -> None:
         x, y = (good(figure("x", value, better=better, real=1.5)) for value in (a, b))
         assert x is not None and y is not None and (x < y) is first, better
     assert good(figure("x", None)) is None
-    assert "several answers" in meanings.meaning(figure("best_psnr", 30.0, better="higher"))
+    assert "several answers" in meaning(figure("best_psnr", 30.0, better="higher"))
 
 
 @pytest.mark.parametrize(
@@ -275,10 +283,8 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
 
 
 def test_plots_put_values_where_they_belong() -> None:
-    line = plots.Drawn(
-        "made", (0.0, 1.0, 2.0, 3.0), (0.0, 1.0, None, 4.0), "--c0", "", (0, 0, None, 3), (1, 2, None, 5)
-    )
-    drawn = plots.lines("a <label>", "x & y", "", [line], zero=True)
+    line = PlotSeries("made", (0.0, 1.0, 2.0, 3.0), (0.0, 1.0, None, 4.0), "c0", "", (0, 0, None, 3), (1, 2, None, 5))
+    drawn = plots.line_svg(Plot("a <label>", "x & y", [line], zero=True))
     assert "a &lt;label&gt;" in drawn and "x &amp; y" in drawn and "polygon" in drawn
     circles = [tuple(map(float, found)) for found in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)]
     assert len(circles) == 3 and circles[0][0] == plots.LEFT and circles[-1][0] == plots.WIDTH - plots.RIGHT
@@ -286,13 +292,11 @@ def test_plots_put_values_where_they_belong() -> None:
     assert steps[0] > 0 and steps[1] == pytest.approx(4 * steps[0], abs=0.4)
     assert drawn.count("<polyline") == 1  # the gap parts what is left
     for values in ((), (None,), (2.0,), (1e12, 1e12)):
-        shown = plots.lines(
-            "label", "x", "", [plots.Drawn("made", tuple(map(float, range(len(values)))), values, "--c0")]
-        )
+        shown = plots.line_svg(Plot("label", "x", [PlotSeries("made", tuple(map(float, range(len(values)))), values)]))
         assert "nan" not in shown and "inf" not in shown
-    place = [float(x) for x in re.findall(r'cx="([\d.]+)"', plots.gauge(0.5, (0.2, 0.9), 0.1, 1.0))]
+    place = [float(x) for x in re.findall(r'cx="([\d.]+)"', plots.gauge_svg(0.5, (0.2, 0.9), 0.1, 1.0))]
     assert len(place) == 1 and 8 < place[0] < 292
-    assert "nan" not in plots.gauge(0.0, None, None, None)
+    assert "nan" not in plots.gauge_svg(0.0, None, None, None)
 
 
 def test_samples_are_small_even_and_apart(tmp_path: Path) -> None:
@@ -349,7 +353,8 @@ def test_every_model_of_a_run(tmp_path: Path) -> None:
 
 
 def test_pages_need_no_torch() -> None:
-    code = "import sys, footage.evaluation.report.document, footage.data.audit; assert 'torch' not in sys.modules"
+    code = "import sys, footage.evaluation.report.page, footage.data.audit\n"
+    code += "assert not {'torch', 'jinja2', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

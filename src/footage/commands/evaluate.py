@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from footage.data.store import Frames
     from footage.evaluation.features.learned import LearnedNetwork
-    from footage.evaluation.report.content import Entry, Kind
+    from footage.evaluation.report.content import Kind, ReportedEvaluation
     from footage.evaluation.results import Evaluation
 
 
@@ -260,9 +260,9 @@ def write_report_of(
     """
     from footage.evaluation import results
     from footage.evaluation.report import content
-    from footage.evaluation.report.document import write_report
+    from footage.evaluation.report.page import write_report
 
-    entries: list[Entry] = []
+    entries: list[ReportedEvaluation] = []
     for number, job in enumerate(jobs):
         if is_results_file(job):
             entries += [content.moved(e, Path(job).parent, report.parent) for e in content.read(Path(job)).entries]
@@ -271,9 +271,9 @@ def write_report_of(
         found = measure(job, beside)
         made, real = draw(job, beside)
         name = f"{found.made.clips_seen:,} clips" if kind == "training" else content.name_of(found)
-        entries.append(content.Entry(name, found, made, real))
+        entries.append(content.ReportedEvaluation(name, found, made, real))
     same = len(entries) > 1 and kind == "one"  # a report of several, shown again
-    shown = content.Report("compared" if same else kind, content.distinct(entries), f"footage {__version__}")
+    shown = content.EvaluationReport("compared" if same else kind, content.distinct(entries), f"footage {__version__}")
     write_report(report, shown)
     if to is not None:
         old, new = report.parent, Path(to).parent

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footage import files
-from footage.data.store import ClipRow, Dataset, Rejection
-from footage.pages.page import data_uri, escaped, head, table
+from footage.data.store import ClipRow, Dataset
+from footage.pages.environment import write_page
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 NAMED = 5
-"""Files named for each reason on the terminal; the page names them all, up to `page.LISTED`."""
+"""Files named for each reason on the terminal; the page names them all, up to `pages.environment.LISTED`."""
 RARE = 0.25
 """A label with less than this part of the clips of the median label is called rare."""
 SHEET = (6, 5)
@@ -36,8 +35,8 @@ class Audit:
     """What the dataset is: (what, value)."""
     labels: list[tuple[str, int, int, str]]
     """(label, clips for training, clips held out, remark)."""
-    rejected: list[tuple[str, list[Rejection]]]
-    """(reason, what was left out for it), the most frequent first."""
+    rejected: list[tuple[str, list[tuple[str, str]]]]
+    """(reason, [(what was left out for it, why)]), the most frequent first."""
     faults: list[tuple[str, str]]
     """(source, what is wrong with it) of sources that were used in part."""
     cuts: list[tuple[str, str]]
@@ -53,9 +52,10 @@ def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> 
         dataset: the dataset.
         recommendation: what could be trained from it, as rows of (what, value), or None.
     """
-    reasons: dict[str, list[Rejection]] = {}
-    for rejection in dataset.rejections:
-        reasons.setdefault(rejection.reason, []).append(rejection)
+    reasons: dict[str, list[tuple[str, str]]] = {}
+    for part in dataset.rejections:
+        times = "" if part.start is None or part.end is None else f" {part.start:.2f}–{part.end:.2f} s"
+        reasons.setdefault(part.reason, []).append((f"{part.source}{times}", part.detail))
     faults = []
     for source in dataset.sources:
         said = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
@@ -139,12 +139,6 @@ def _labels(rows: Sequence[ClipRow]) -> list[tuple[str, int, int, str]]:
     return listed
 
 
-def _where(rejection: Rejection) -> str:
-    if rejection.start is None or rejection.end is None:
-        return rejection.source
-    return f"{rejection.source} {rejection.start:.2f}–{rejection.end:.2f} s"
-
-
 def audit_text(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> Group:
     """Return the audit for the terminal, to be printed with rich.
 
@@ -176,7 +170,7 @@ def audit_text(dataset: Dataset, recommendation: Mapping[str, str] | None = None
         shown += [Text(), Text(f"Left out ({sum(len(group) for _, group in facts.rejected):,})", style="bold")]
         for reason, group in facts.rejected:
             shown.append(Text(f"{reason}: {len(group):,}", style="yellow"))
-            shown += [Text(f"    {_where(r)}: {r.detail}") for r in group[:NAMED]]
+            shown += [Text(f"    {source}: {detail}") for source, detail in group[:NAMED]]
             if len(group) > NAMED:
                 shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
     if facts.faults:
@@ -235,36 +229,5 @@ def write_audit(dataset: Dataset, path: Path | str, recommendation: Mapping[str,
     Returns:
         `path`.
     """
-    path = Path(path)
-    files.write_text(path, "\n".join(_page(dataset, audit(dataset, recommendation))))
-    return path
-
-
-def _page(dataset: Dataset, facts: Audit) -> Iterator[str]:
-    yield from head(f"{dataset.info.name} – audit")
-    yield f"<h1>{escaped(dataset.info.name)}</h1>"
-    yield from table((), facts.summary)
-    if facts.recommendation:
-        yield "<h2>What to train from it</h2>"
-        yield from table((), facts.recommendation)
-    if dataset.rows:
-        sheet = data_uri("image/png", sample_sheet(dataset))
-        yield "<h2>Samples</h2>"
-        yield f'<p><img alt="frames of some clips, one clip a row" src="{sheet}"></p>'
-    if facts.labels:
-        yield "<h2>Labels</h2>"
-        yield from table(("label", "training", "held out", ""), facts.labels)
-    if facts.rejected:
-        yield f"<h2>Left out ({sum(len(group) for _, group in facts.rejected):,})</h2>"
-        for reason, group in facts.rejected:
-            yield f"<details open><summary>{escaped(reason)}: {len(group):,}</summary>"
-            yield from table(("what", "why"), [(_where(r), r.detail) for r in group])
-            yield "</details>"
-    if facts.faults:
-        yield f"<h2>Used in part ({len(facts.faults):,})</h2>"
-        yield from table(("source", "fault"), facts.faults)
-    if facts.cuts:
-        yield f"<h2>Scene cuts ({len(facts.cuts):,} sources)</h2>"
-        yield from table(("source", "cuts"), facts.cuts)
-    made = escaped(f"{dataset.info.made_by}; content {dataset.info.content_hash[:16]}")
-    yield f"<p><small>{made}</small></p></body></html>"
+    sheet = sample_sheet(dataset) if dataset.rows else b""
+    return write_page(path, "audit.html", info=dataset.info, audit=audit(dataset, recommendation), sheet=sheet)

@@ -25,6 +25,7 @@ from footage import files
 from footage.config import from_json
 from footage.errors import ConfigError, DatasetError
 from footage.evaluation.protocols import Protocol
+from footage.pages.environment import format_figure
 
 SCHEMA = 1
 """Version of figures.json. A higher number than ours is refused."""
@@ -356,29 +357,20 @@ ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1", "real": "→ real"}
 """Which value is best."""
 
 
-def number(value: float | None) -> str:
-    """Write a figure with three digits that count; – where there is none."""
-    if value is None:
-        return "–"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 1e-3 or not value else f"{value:.2e}"
-
-
 def _reach(figure: Figure) -> str:
     if figure.interval is None:
         return ""
-    return f"{number(figure.interval.low)} … {number(figure.interval.high)}"
+    return f"{format_figure(figure.interval.low)} … {format_figure(figure.interval.high)}"
 
 
 def _beside(figure: Figure) -> str:
     """Write what stands beside a figure: the floor, the value of the real clips, or the plain answer."""
     if figure.floor is not None:
         counts = "" if figure.floor.clips == figure.clips else f" (of {figure.floor.clips[0]:,})"
-        return f"{number(figure.floor.value)}{counts}"
+        return f"{format_figure(figure.floor.value)}{counts}"
     if figure.real is not None:
-        return f"{number(figure.real)} (real)"
-    return "" if figure.plain is None else f"{number(figure.plain)} (plain answer)"
+        return f"{format_figure(figure.real)} (real)"
+    return "" if figure.plain is None else f"{format_figure(figure.plain)} (plain answer)"
 
 
 def networks(found: Evaluation, figure: Figure) -> str:
@@ -399,7 +391,7 @@ def table(found: Evaluation) -> Table:
             shown.add_section()
         metric = figure.metric
         label = Text(f"{figure.label} {ARROWS[figure.better]}")
-        shown.add_row(label, number(figure.value), _reach(figure), _beside(figure), figure.tier)
+        shown.add_row(label, format_figure(figure.value), _reach(figure), _beside(figure), figure.tier)
     if found.memorisation is not None:
         shown.add_section()
         for space in found.memorisation.spaces:

@@ -1,1 +1,1 @@
-"""Pages that need nothing else, and the plots on them."""
+"""Pages that need nothing else, and plots: one Jinja2 environment with its templates, one plotter."""

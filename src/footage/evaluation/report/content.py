@@ -22,7 +22,7 @@ Kind = Literal["one", "compared", "training"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportedEvaluation:
     """One evaluation of a report."""
 
     name: str
@@ -36,12 +36,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """The content of report.json."""
 
     kind: Kind
     """What its entries have to do with each other."""
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportedEvaluation, ...]
     """The evaluations."""
     made_by: str
     """Program and version."""
@@ -58,7 +58,7 @@ class Report:
             raise ConfigError("a report has no evaluation", "give at least one")
 
     @property
-    def main(self) -> Entry:
+    def main(self) -> ReportedEvaluation:
         """The entry that is shown in full: the last one of a run, else the first."""
         return self.entries[-1 if self.kind == "training" else 0]
 
@@ -69,13 +69,13 @@ Key = tuple[str, str, tuple[str, ...]]
 """What figures of several evaluations must share to be the same figure: name, label, digests of the networks."""
 
 
-def key_of(entry: Entry, figure: Figure) -> Key:
+def key_of(entry: ReportedEvaluation, figure: Figure) -> Key:
     """Return what tells whether figures of two evaluations are the same."""
     digests = {network.name: network.digest for network in entry.evaluation.networks}
     return figure.name, figure.label, tuple(digests.get(name, name) for name in figure.networks)
 
 
-def common(entries: Sequence[Entry]) -> list[tuple[Key, list[Figure | None]]]:
+def common(entries: Sequence[ReportedEvaluation]) -> list[tuple[Key, list[Figure | None]]]:
     """Return every figure of several evaluations once, with what each of them has of it, None for nothing."""
     found: dict[Key, list[Figure | None]] = {}
     for place, entry in enumerate(entries):
@@ -85,7 +85,7 @@ def common(entries: Sequence[Entry]) -> list[tuple[Key, list[Figure | None]]]:
     return list(found.items())
 
 
-def mismatches(entries: Sequence[Entry]) -> list[str]:
+def mismatches(entries: Sequence[ReportedEvaluation]) -> list[str]:
     """Return why evaluations must not be held against each other: other real clips, or measured in another way."""
     first, found = entries[0], []
     for other in entries[1:]:
@@ -112,13 +112,13 @@ def mismatches(entries: Sequence[Entry]) -> list[str]:
     return found
 
 
-def write(path: Path, report: Report) -> None:
+def write(path: Path, report: EvaluationReport) -> None:
     """Write report.json, atomically."""
     value = json.loads(json.dumps(asdict(report)))  # tuples become lists
     files.write_json(path, value)
 
 
-def read(path: Path) -> Report:
+def read(path: Path) -> EvaluationReport:
     """Read report.json, or a figures.json as a report of one evaluation, without videos.
 
     Raises:
@@ -131,11 +131,11 @@ def read(path: Path) -> Report:
         raise DatasetError(f"{path} cannot be read ({error})", remedy) from None
     if not isinstance(value, dict) or "entries" not in value:
         found = results.read(path)
-        return Report("one", (Entry(name_of(found), found),), found.made_by)
+        return EvaluationReport("one", (ReportedEvaluation(name_of(found), found),), found.made_by)
     if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
         raise DatasetError(f"{path} has format {value['schema']}, known is {SCHEMA}", "upgrade footage")
     try:
-        return from_json(Report, value, path.name)
+        return from_json(EvaluationReport, value, path.name)
     except (ConfigError, TypeError) as error:
         raise DatasetError(f"{path} holds no report ({error})", remedy) from None
 
@@ -146,7 +146,7 @@ def name_of(evaluation: Evaluation) -> str:
     return f"{made.name}, {made.clips_seen:,} clips" if made.clips_seen else made.name
 
 
-def moved(entry: Entry, old: Path, new: Path) -> Entry:
+def moved(entry: ReportedEvaluation, old: Path, new: Path) -> ReportedEvaluation:
     """Return an entry whose pictures and videos are named from another folder."""
 
     def path(text: str) -> str:
@@ -160,7 +160,7 @@ def moved(entry: Entry, old: Path, new: Path) -> Entry:
     return replace(entry, evaluation=evaluation, made=path(entry.made), real=path(entry.real))
 
 
-def distinct(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+def distinct(entries: Sequence[ReportedEvaluation]) -> tuple[ReportedEvaluation, ...]:
     """Return entries with a number behind names that come more than once."""
     counts: dict[str, int] = {}
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import numpy as np
 
 from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
-from footage.media.probe import probe
-from footage.media.reader import Footage
 from footage.media.sheets import tile
 
 SHOWN = 12
@@ -57,16 +54,3 @@ def write_samples(path: Path, clips: Sequence[Frames], fps: float) -> None:
     times = max(1, round(LEAST * fps / len(shown)))
     whole = np.concatenate([shown] * times)
     write_clip(path, chunked(whole), fps=fps, metadata={})
-
-
-def poster(path: Path) -> bytes:
-    """Return the first frame of a video as PNG: what stands in its place where it cannot be played."""
-    from PIL import Image
-
-    video = Footage(path)
-    height, width = video.size()
-    chunk = next(video.chunks(height=height, width=width, channels=3, fps=probe(path).fps or 25.0))
-    frame = chunk[0]  # T H W C -> H W C
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(frame)).save(out, "PNG", optimize=True)
-    return out.getvalue()
