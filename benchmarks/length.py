@@ -15,7 +15,7 @@ import numpy as np
 
 from footage.generation.model import Model
 from footage.generation.rollout import videos
-from footage.training.run_log import memory_used
+from footage.training.cost import memory_used
 
 WINDOW = 16
 """Frames in a window."""

@@ -16,19 +16,18 @@ from rich.console import Console
 from rich.table import Table
 
 import footage
-from footage.training import plan as start
-from footage.training import trainer
+from footage.training.plan import prepare
 from footage.training.run_folder import RunFolder
+from footage.training.trainer import Budget, Trainer
 
 
 def shares(data: str, preset: str, minutes: float, folder: Path) -> dict[str, float]:
     """Train and return the shares of the loop's time; saving and sampling as in any run."""
     console = Console(quiet=True)
-    plan = start.prepare(data, footage.preset(preset), timed=False)
-    training = trainer.Trainer(
-        plan.config, plan.source, RunFolder(folder), plan.note, trainer.Budget(None, minutes), console
-    )
-    return trainer.run(training).shares
+    plan = prepare(data, footage.preset(preset), timed=False)
+    trainer = Trainer(plan, RunFolder(folder), Budget(None, minutes), console)
+    trainer.run()
+    return trainer.log.clock.shares()
 
 
 def dataset(folder: Path) -> str:

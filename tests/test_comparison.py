@@ -18,9 +18,9 @@ from footage.config import Config
 from footage.errors import ConfigError, TrainingError
 from footage.media.sheets import gallery
 from footage.training import comparison, cost, trainer
-from footage.training import plan as start
-from footage.training.comparison import Comparison, Limit, compare, prepare
+from footage.training.comparison import Comparison, Limit, compare, compared_runs
 from footage.training.cost import Place
+from footage.training.plan import TrainingPlan
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.models import tiny_config
@@ -42,13 +42,13 @@ def run(out: Path, configs: list[Config] = CONFIGS, clips: int = 8, data: str = 
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The presets whose training was begun."""
     names: list[str] = []
-    original = start.begin
+    original = trainer.train
 
-    def noted(plan: start.TrainingPlan, *arguments: Any, **options: Any) -> bool:
+    def noted(plan: TrainingPlan, *arguments: Any, **options: Any) -> bool:
         names.append(plan.config.preset)
         return original(plan, *arguments, **options)
 
-    monkeypatch.setattr(start, "begin", noted)
+    monkeypatch.setattr(trainer, "train", noted)
     return names
 
 
@@ -111,15 +111,15 @@ def test_one_that_diverges_does_not_stop_the_others(
 
 
 def test_a_failure_is_told_and_tried_again(tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    noted = start.begin
+    noted = trainer.train
 
-    def failing(plan: start.TrainingPlan, *arguments: Any, **options: Any) -> bool:
+    def failing(plan: TrainingPlan, *arguments: Any, **options: Any) -> bool:
         if plan.config.preset == "narrow" and not begun:
             begun.append("failed")
             raise TrainingError("the memory does not suffice", "give a smaller --train.batch-size")
         return noted(plan, *arguments, **options)
 
-    monkeypatch.setattr(start, "begin", failing)
+    monkeypatch.setattr(trainer, "train", failing)
     assert "failed: the memory does not suffice" in run(tmp_path / "out").models[0]["status"]
     assert run(tmp_path / "out").models[0]["status"] == "done" and begun == ["failed", "wide", "narrow"]
 
@@ -127,7 +127,7 @@ def test_a_failure_is_told_and_tried_again(tmp_path: Path, begun: list[str], mon
 def test_stopping_stops_the_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(start, "begin", lambda *arguments, **options: True)
+    monkeypatch.setattr(trainer, "train", lambda *arguments, **options: True)
     assert run(tmp_path / "out").interrupted and not (tmp_path / "out" / "comparison.md").exists()
     monkeypatch.setattr("footage.commands.train.preset", lambda name: named(name))
     with pytest.raises(SystemExit) as end:
@@ -173,7 +173,7 @@ def test_translators_of_pairs_are_given_their_guide(tmp_path: Path) -> None:
 
 
 def test_a_learned_prior_is_no_critic(tmp_path: Path) -> None:
-    (entry,) = prepare("shapes", [tiny_config("vae-latent-64")], tmp_path, seed=0)
+    (entry,) = compared_runs("shapes", [tiny_config("vae-latent-64")], tmp_path, seed=0)
     weights = entry.plan.needs.parameters
     critics = [name for name in weights if name.startswith("critic_")]
     row = comparison._described(entry, Limit(clips=2))
@@ -182,7 +182,7 @@ def test_a_learned_prior_is_no_critic(tmp_path: Path) -> None:
 
 
 def test_arithmetic_as_the_limit_becomes_whole_steps(tmp_path: Path) -> None:
-    narrow, wide = prepare("shapes", CONFIGS, tmp_path, seed=0)
+    narrow, wide = compared_runs("shapes", CONFIGS, tmp_path, seed=0)
     assert narrow.clip_flops < wide.clip_flops and narrow.plan.batch_size == 2
     assert narrow.clips(Limit(flops=narrow.clip_flops * 7)) == 8
     assert narrow.clips(Limit(clips=7)) == 7 and narrow.clips(Limit(minutes=1)) is None

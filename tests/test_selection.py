@@ -17,8 +17,8 @@ from footage.errors import ConfigError
 from footage.files import read_lines
 from footage.metrics.distances import frechet, gaussian
 from footage.models.checkpoint import load_model, read_info, read_state
-from footage.training import plan as start
 from footage.training import trainer
+from footage.training.plan import prepare
 from footage.training.run_folder import RunFolder, snapshots
 from footage.training.selection import SEED, BestModel, SelectionOptions
 from tests.models import tiny_config
@@ -29,8 +29,8 @@ CHOICE = SelectionOptions(every=16, clips=24)
 
 def train(path: Path, clips: int, choice: SelectionOptions | None = CHOICE, config: footage.Config = CONFIG) -> str:
     console = Console(file=io.StringIO(), width=200)
-    plan = start.prepare("shapes", config, timed=False)
-    start.begin(plan, RunFolder(path), clips=clips, minutes=None, console=console, choice=choice)
+    plan = prepare("shapes", config, timed=False)
+    trainer.train(plan, RunFolder(path), clips=clips, minutes=None, console=console, choice=choice)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -63,15 +63,15 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path: Path) -> None:
     source = open_source("shapes", CONFIG.clip)
     loaders = [Loader(source, split, frames=4, batch_size=4, seed=0) for split in ("train", "heldout")]
     selection = BestModel(CHOICE, CONFIG, *loaders, info.label_shares, tmp_path / "run" / "best")
-    assert selection.measure(sampler, 0) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
+    assert selection.measure(sampler) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
     real = np.concatenate([selection.heldout.batch(first)[0] for first in (0, 16)])[:24]
     made = np.concatenate(list(selection._made(sampler)))
     assert made.shape == real.shape == (24, 4, 32, 32, 3)
     by_hand = [
         frechet(gaussian(net.features(made).numpy()), gaussian(net.features(real).numpy())) for net in selection.nets
     ]
-    assert selection.measure(sampler, 0) == pytest.approx(np.mean(by_hand), rel=1e-6)
-    assert 0 < selection.floor < selection.measure(sampler, 0)
+    assert selection.measure(sampler) == pytest.approx(np.mean(by_hand), rel=1e-6)
+    assert 0 < selection.floor < selection.measure(sampler)
 
 
 def test_a_worse_model_does_not_take_the_place_of_the_best(tmp_path: Path) -> None:

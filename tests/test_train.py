@@ -293,9 +293,9 @@ def test_terminal_without_a_terminal(tmp_path: Path) -> None:
     from footage.training.run_log import Terminal
 
     with open(tmp_path / "log", "w") as handle:
-        terminal = Terminal(Console(file=handle), 100, "clips")
+        terminal = Terminal(Console(file=handle))
         with terminal:
-            terminal.progress(50, "half", "cpu")
+            terminal.progress(0.5, "half", "cpu")
             for seen in (4_000, 5_000, 21_000):
                 terminal.warn([Sign("grey", "samples are grey")], {"grey": "be patient"}, seen)
     text = (tmp_path / "log").read_text()

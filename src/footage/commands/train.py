@@ -81,7 +81,8 @@ def train(
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
     from footage.generation.model import model_folder
-    from footage.training import plan as start
+    from footage.training import trainer
+    from footage.training.plan import prepare
     from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
     from footage.training.selection import SelectionOptions
 
@@ -95,7 +96,7 @@ def train(
         _check_probe(chosen, clips, minutes)
         chosen = with_found_penalties(folder, chosen)
     with console.status("looking at the data and the machine"):
-        plan = start.prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
+        plan = prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
     if probe:
         resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
     console.print(plan.table())
@@ -111,7 +112,9 @@ def train(
         plan = replace(plan, config=replace(plan.config, gan=found.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
     known = None if begin_with is None else model_folder(begin_with)
-    stopped = start.begin(plan, folder, clips=clips, minutes=minutes, console=console, begin_with=known, choice=choice)
+    stopped = trainer.train(
+        plan, folder, clips=clips, minutes=minutes, console=console, begin_with=known, choice=choice
+    )
     return TrainingRun(folder.path, stopped)
 
 

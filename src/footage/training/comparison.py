@@ -26,8 +26,8 @@ from footage.evaluation.features.catalogue import SEEDS
 from footage.generation.model import Model
 from footage.media.sheets import gallery, save_picture, strip
 from footage.models import checkpoint
-from footage.training import cost
-from footage.training import plan as start
+from footage.training import cost, trainer
+from footage.training.plan import TrainingPlan, prepare
 from footage.training.run_folder import RunFolder, resume, with_found_batch
 from footage.training.run_log import read_rows
 
@@ -219,7 +219,7 @@ class Limit:
 class ComparedRun:
     """A preset that takes part."""
 
-    plan: start.TrainingPlan
+    plan: TrainingPlan
     """Its training."""
     folder: RunFolder
     """Its run."""
@@ -294,7 +294,7 @@ def compare(
     """
     if samples < LEAST_SAMPLES:
         raise ConfigError(f"samples is {samples}", f"give at least {LEAST_SAMPLES}")
-    entries = prepare(data, configs, out, seed, guide)
+    entries = compared_runs(data, configs, out, seed, guide)
     known = {row["preset"]: row for row in _stored(out / "comparison.json").get("models", [])}
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, 1):
@@ -311,7 +311,9 @@ def compare(
     return Comparison(out, rows)
 
 
-def prepare(data: str, configs: Sequence[Config], out: Path, seed: int, guide: str | None = None) -> list[ComparedRun]:
+def compared_runs(
+    data: str, configs: Sequence[Config], out: Path, seed: int, guide: str | None = None
+) -> list[ComparedRun]:
     """Make every plan and look at every run that is there, before anything is trained."""
     names = [config.preset for config in configs]
     if not names:
@@ -331,7 +333,7 @@ def prepare(data: str, configs: Sequence[Config], out: Path, seed: int, guide: s
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
         folder = RunFolder(out / config.preset)
         beside = guide if config.preset in guided else None
-        plan = start.prepare(data, with_found_batch(folder, config), timed=False, guide=beside)
+        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=beside)
         resume(folder, plan.config, plan.note)
         count = cost.clip_flops(plan.config, len(plan.note.labels), plan.place)
         entries.append(ComparedRun(plan, folder, count))
@@ -365,7 +367,7 @@ def _train(
     cost.forget_peak(device)
     empty = cost.peak_gib(device)
     try:
-        stopped = start.begin(
+        stopped = trainer.train(
             entry.plan, entry.folder, clips=entry.clips(limit), minutes=limit.minutes, console=console
         )
         status = "interrupted" if stopped else "done"

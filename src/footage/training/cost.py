@@ -314,3 +314,20 @@ def peak_gib(device: str) -> float:
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most / 2**30 if sys.platform == "darwin" else most / 2**20  # bytes there, KiB elsewhere
+
+
+def memory_used(device: str) -> float:
+    """Return the memory that the run takes now, in GiB: of the GPU, or of this process less the files it has mapped."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        with open("/proc/self/statm", encoding="ascii") as handle:
+            resident, shared = (int(word) for word in handle.read().split()[1:3])
+    except OSError:
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / 2**30 if sys.platform == "darwin" else most / 2**20  # bytes there, KiB elsewhere
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -7,29 +7,30 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from footage import files
 from footage.config import Config
 from footage.config.presets import PRESETS
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
 from footage.data.store import Dataset
-from footage.errors import ConfigError, FootageError, TrainingError
-from footage.models import checkpoint
-from footage.training import trainer
+from footage.errors import ConfigError, FootageError
 from footage.training.cost import Needs, Place, find_place, measure, memory_free, resolved
-from footage.training.run_folder import DataNote, RunFolder, resume
-from footage.training.selection import BestModel, SelectionOptions
+from footage.training.run_folder import DataNote
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
 
 LEFT_OUT = 3
 """Videos that are left out and told of, at most."""
+
+PLENTY = 100_000
+"""Training clips after which a small model shows what it can do."""
+
+FIRST_PRESETS = ("stream-64", "stream-32")
+"""Presets to begin with."""
 
 
 @dataclass(frozen=True)
@@ -180,93 +181,6 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     note = DataNote(where, source.name, source.content_hash, labels, beside)
     usable = len({unit.span.index for unit in loader.units})
     return TrainingPlan(config, source, note, place, needs, usable, len(spans))
-
-
-def begin(
-    plan: TrainingPlan,
-    folder: RunFolder,
-    *,
-    clips: int | None,
-    minutes: float | None,
-    console: Console,
-    begin_with: Path | None = None,
-    choice: SelectionOptions | None = None,
-) -> bool:
-    """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
-
-    A new run may begin with the weights of a model folder. With `choice` the best model by a figure is kept beside the
-    last one.
-
-    Returns:
-        Whether it was stopped by the user.
-
-    Raises:
-        TrainingError: the run cannot go on; the last good state is kept.
-    """
-    with folder.lock():
-        changes = resume(folder, plan.config, plan.note)
-        for place in (folder.path, folder.samples, folder.model, folder.state.parent):
-            files.remove_partial(place)
-        budget = trainer.Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
-        try:
-            training = trainer.Trainer(plan.config, plan.source, folder, plan.note, budget, console, begin_with, choice)
-            if training.progress.clips_seen:
-                console.print(f"going on with {folder.path} at {training.progress.clips_seen:,} clips", highlight=False)
-            for line in changes:
-                console.print("changed:", style="yellow", end=" ")
-                console.print(line, highlight=False)
-            outcome = trainer.run(training)
-        except (RuntimeError, OSError) as error:
-            advice = trainer.advice(error, folder.path)
-            raise advice if advice else error from error
-    _farewell(folder, training, outcome, console)
-    return outcome.reason == "interrupted"
-
-
-def _farewell(folder: RunFolder, training: trainer.Trainer, outcome: trainer.TrainingOutcome, console: Console) -> None:
-    """Say how a run ended and how to go on."""
-    progress = outcome.progress
-    where = shlex.quote(str(folder.path))
-    if outcome.reason == "diverged":
-        raise TrainingError(
-            f"training diverged at {progress.clips_seen:,} clips and could not recover; "
-            f"the last good state is kept in {folder.path}",
-            f"give another --out, and: {training.method.remedies['diverged']}",
-        )
-    minutes = progress.seconds / 60
-    console.print(
-        f"{progress.clips_seen:,} clips in {minutes:.1f} minutes; outside the training step: "
-        f"{outcome.shares['outside']:.1%} of the time, waiting for data {outcome.shares['data']:.1%}",
-        highlight=False,
-    )
-    if outcome.reason == "interrupted":
-        console.print(f"stopped and saved in {where}: run the same command again to go on", highlight=False)
-    else:
-        console.print(f"model in {where}/model; to go on training, give more --clips or --minutes", highlight=False)
-    if training.selection is not None:
-        _tell_best(training.selection, training.note.data, where, console)
-
-
-def _tell_best(selection: BestModel, data: str, where: str, console: Console) -> None:
-    """Say which model was the best, and that its figure is not the one to report."""
-    if selection.seconds:
-        console.print(f"{selection.seconds / 60:.1f} minutes of measuring are not counted above", highlight=False)
-    if (best := selection.best_so_far()) is None:
-        return
-    seen = checkpoint.read_info(selection.best).clips_seen
-    console.print(
-        f"best model in {where}/best: {selection.name} {best['value']:.4g} at {seen:,} clips, on the "
-        f"{best['clips']} windows and seeds that it was chosen by, which flatters it.\n"
-        f"For a figure to report take fresh samples: footage evaluate {where}/best {shlex.quote(data)}",
-        highlight=False,
-    )
-
-
-PLENTY = 100_000
-"""Training clips after which a small model shows what it can do."""
-
-FIRST_PRESETS = ("stream-64", "stream-32")
-"""Presets to begin with."""
 
 
 def choose_preset(dataset: Dataset) -> tuple[Config, str]:

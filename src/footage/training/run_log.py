@@ -1,27 +1,39 @@
-"""Log of a run: figures in metrics.jsonl and TensorBoard, sheets, previews, curves, and lines on the terminal."""
+"""Log of a run: metrics.jsonl and TensorBoard, sheets, previews, curves, lines on the terminal, the loop's clock."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-import os
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from torch import Tensor
 
 from footage import files
+from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
 from footage.media.sheets import contact_sheet, save_picture, strip, tile
 from footage.models.base import Sign
+from footage.training.cost import memory_used
+from footage.training.diagnostics import WARM_UP
 from footage.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+QUIET_LINE = 30.0
+"""Seconds between progress lines where the output is no terminal."""
+LIVE_LINE = 0.2
+"""Seconds between changes of the live bar."""
+AGAIN = 5
+"""A warning comes back after so many times as many clips."""
+HELDOUT = ("heldout_frechet", "heldout_kernel")
+"""Figures that a model is chosen by, see `footage.training.selection`."""
 
 
 class LoopClock:
@@ -29,23 +41,25 @@ class LoopClock:
 
     def __init__(self) -> None:
         self.last = time.perf_counter()
-        self.spent = {"data": 0.0, "step": 0.0, "rest": 0.0}
+        self.booked = {"data": 0.0, "step": 0.0, "rest": 0.0}
+        self.seconds = 0.0
+        """Time in the loop over the whole life of the run."""
 
     def restart(self) -> None:
         """Leave out the time since the last lap."""
         self.last = time.perf_counter()
 
-    def lap(self, name: str) -> float:
-        """Book the time since the last lap under a name; return it, in seconds."""
+    def lap(self, name: str) -> None:
+        """Book the time since the last lap under a name."""
         now = time.perf_counter()
-        elapsed, self.last = now - self.last, now
-        self.spent[name] += elapsed
-        return elapsed
+        self.booked[name] += now - self.last
+        self.seconds += now - self.last
+        self.last = now
 
     def shares(self) -> dict[str, float]:
         """Return shares of the time: `data`, and `outside` (all outside the training step, data included)."""
-        total = max(1e-9, sum(self.spent.values()))
-        return {"data": self.spent["data"] / total, "outside": 1 - self.spent["step"] / total}
+        total = max(1e-9, sum(self.booked.values()))
+        return {"data": self.booked["data"] / total, "outside": 1 - self.booked["step"] / total}
 
 
 class RunningMeans:
@@ -56,12 +70,16 @@ class RunningMeans:
     """
 
     def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
+        self.batch_size, self._rate = batch_size, 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was added."""
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._clips, self._since, self._before = 0, time.perf_counter(), 0.0
+        self._clips, self._since = 0, time.perf_counter()
 
-    def add(self, log: dict[str, Tensor]) -> None:
+    def add(self, log: Mapping[str, Tensor]) -> None:
         """Add what a step logged."""
         for name, value in log.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -76,27 +94,146 @@ class RunningMeans:
     def rate(self) -> float:
         """Clips a second since the last `take`, or before it while that is only just ago."""
         elapsed = time.perf_counter() - self._since
-        if elapsed > 2.0 or not self._before:
+        if elapsed > 2.0 or not self._rate:
             return self._clips / max(elapsed, 1e-9)
-        return self._before
+        return self._rate
 
     def take(self) -> dict[str, float]:
         """Return the means, with the rate, and begin anew."""
         row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._before = self._clips / max(time.perf_counter() - self._since, 1e-9)
-        row["clips_per_second"] = self._before
-        self._sums, self._counts, self._clips, self._since = {}, {}, 0, time.perf_counter()
-        return row
+        self._rate = self._clips / max(time.perf_counter() - self._since, 1e-9)
+        self.restart()
+        return {**row, "clips_per_second": self._rate}
 
 
-Frames = npt.NDArray[np.uint8]
+class RunLog:
+    """All that a run tells while it trains: figures on disk, lines on the terminal, and where the time goes.
 
-QUIET_LINE = 30.0
-"""Seconds between progress lines where the output is no terminal."""
-HELDOUT = ("heldout_frechet", "heldout_kernel")
-"""Figures that a model is chosen by, see `footage.training.selection`."""
-LIVE_LINE = 0.2
-"""Seconds between changes of the live bar."""
+    Figures go to `metrics.jsonl` and to TensorBoard. As a context manager it shows the bar, and closes the files.
+
+    Args:
+        folder: the run.
+        console: where to speak.
+        batch_size: clips in a step.
+    """
+
+    def __init__(self, folder: RunFolder, console: Console, batch_size: int) -> None:
+        self.folder = folder
+        self.clock, self.means, self.terminal = LoopClock(), RunningMeans(batch_size), Terminal(console)
+        self._board: SummaryWriter | None = None
+        self._rows: IO[str] | None = None
+
+    def __enter__(self) -> RunLog:
+        """Show the bar."""
+        self.terminal.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take the bar away and close the files."""
+        self.terminal.__exit__()
+        self.close()
+
+    def rewind(self, clips_seen: int, seconds: float) -> None:
+        """Begin, or go on, after so many clips and seconds; rows beyond them are dropped."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.close()
+        path = self.folder.metrics
+        if path.exists():
+            files.write_lines(path, (row for row in read_rows(path) if row["clips"] <= clips_seen))
+        events = str(self.folder.path / "tensorboard")
+        self._board = SummaryWriter(events, purge_step=clips_seen + 1 if clips_seen else None)
+        self._rows = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        self.means.restart()
+        self.clock.restart()
+        self.clock.seconds = seconds
+
+    def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
+        """Add a row of figures."""
+        assert self._rows is not None and self._board is not None, "rewind opens the files"
+        rounded = {key: float(f"{value:.6g}") for key, value in row.items()}
+        self._rows.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")
+        self._rows.flush()
+        for key, value in rounded.items():
+            self._board.add_scalar(key, value, clips_seen)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of the clock and of the rate."""
+        self.clock.lap("rest")
+        yield
+        self.means.leave_out(time.perf_counter() - self.clock.last)
+        self.clock.restart()
+
+    def close(self) -> None:
+        """Write everything out."""
+        for file in (self._rows, self._board):
+            if file is not None:
+                file.close()
+        self._rows = self._board = None
+
+
+class Terminal:
+    """Progress on the terminal: a live bar with rate, ETA and memory, or a line now and then where there is none.
+
+    Args:
+        console: where to write.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console = console
+        self._warned: dict[str, int] = {}  # kind of a sign -> clips after which it is told again
+        self._next = 0.0
+        self._bar = Progress(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("·"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not console.is_terminal or console.quiet,
+        )
+        self._task = self._bar.add_task("starting", total=1.0)
+
+    def __enter__(self) -> Terminal:
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def progress(self, part: float, text: str, device: str) -> None:
+        """Show which part of the run is done; at most a few times a second."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (QUIET_LINE if self._bar.disable else LIVE_LINE)
+        text = f"{text} · {memory_used(device):.1f} GiB"
+        self._bar.update(self._task, completed=min(part, 1.0), description=text)
+        if self._bar.disable:
+            self.console.print(f"{part:4.0%}  {text}", highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(text, highlight=False)
+
+    def warn(self, signs: Sequence[Sign], remedies: Mapping[str, str], clips_seen: int) -> None:
+        """Print signs with their usual remedies, the same kind again only after `AGAIN` times as many clips."""
+        for sign in signs:
+            if clips_seen >= self._warned.get(sign.kind, WARM_UP):
+                self._warned[sign.kind] = clips_seen * AGAIN
+                self.warning(f"at {clips_seen:,} clips {sign.text}. Usual remedy: {remedies[sign.kind]}")
+
+    def warning(self, text: str) -> None:
+        """Print a warning above the bar."""
+        self.console.print("warning:", style="yellow", end=" ")
+        self.console.print(text, highlight=False)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -108,45 +245,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             if isinstance(row["clips"], int):
                 rows.append(row)
     return rows
-
-
-class MetricsLog:
-    """`metrics.jsonl` and TensorBoard events. Rows beyond the point where a run is taken up again are dropped.
-
-    Args:
-        folder: the run.
-        clips_seen: where the run begins or goes on.
-    """
-
-    def __init__(self, folder: RunFolder, clips_seen: int) -> None:
-        self.path, self._events = folder.metrics, str(folder.path / "tensorboard")
-        self._open(clips_seen)
-
-    def _open(self, clips_seen: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        if self.path.exists():
-            files.write_lines(self.path, (row for row in read_rows(self.path) if row["clips"] <= clips_seen))
-        self._board = SummaryWriter(self._events, purge_step=clips_seen + 1 if clips_seen else None)
-        self._lines = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
-
-    def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
-        """Add a row."""
-        rounded = {key: float(f"{value:.6g}") for key, value in row.items()}
-        self._lines.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")
-        self._lines.flush()
-        for key, value in rounded.items():
-            self._board.add_scalar(key, value, clips_seen)
-
-    def rewind(self, clips_seen: int) -> None:
-        """Drop the rows beyond `clips_seen`."""
-        self.close()
-        self._open(clips_seen)
-
-    def close(self) -> None:
-        """Write everything out."""
-        self._lines.close()
-        self._board.close()
 
 
 def write_samples(
@@ -195,85 +293,3 @@ def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...
             axes.legend(fontsize=8)
     with files.replacing(target) as temporary, matplotlib.rc_context({"savefig.dpi": 110}):
         figure.savefig(temporary, format="png")
-
-
-class Terminal:
-    """Progress on the terminal: a live bar with rate, ETA and memory, or a line now and then where there is none.
-
-    Args:
-        console: where to write.
-        total: what the run counts up to: clips, or seconds.
-        unit: `clips` or `seconds`.
-    """
-
-    def __init__(self, console: Console, total: float, unit: str) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self.console, self.total, self.unit = console, total, unit
-        self._said: dict[str, int] = {}
-        self._next = 0.0
-        self._bar = Progress(
-            TextColumn("{task.percentage:>3.0f}%"),
-            BarColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("·"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            disable=not console.is_terminal or console.quiet,
-        )
-        self._task = self._bar.add_task("starting", total=total)
-
-    def __enter__(self) -> Terminal:
-        """Show the bar."""
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Take the bar away."""
-        self._bar.stop()
-
-    def progress(self, done: float, text: str, device: str) -> None:
-        """Show how far the run is; at most a few times a second."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (QUIET_LINE if self._bar.disable else LIVE_LINE)
-        text = f"{text} · {memory_used(device):.1f} GiB"
-        self._bar.update(self._task, completed=min(done, self.total), description=text)
-        if self._bar.disable:
-            self.console.print(f"{done / self.total:4.0%}  {text}", highlight=False)
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self.console.print(text, highlight=False)
-
-    def warn(self, signs: Sequence[Sign], remedies: Mapping[str, str], clips_seen: int) -> None:
-        """Print signs with their usual remedies, the same kind again only after five times as many clips."""
-        for sign in signs:
-            if clips_seen >= self._said.get(sign.kind, 0):
-                self._said[sign.kind] = clips_seen * 5
-                self.warning(f"at {clips_seen:,} clips {sign.text}. Usual remedy: {remedies[sign.kind]}")
-
-    def warning(self, text: str) -> None:
-        """Print a warning above the bar."""
-        self.console.print("warning:", style="yellow", end=" ")
-        self.console.print(text, highlight=False)
-
-
-def memory_used(device: str) -> float:
-    """Return the memory that the run takes now, in GiB: of the GPU, or of this process less the files it has mapped."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**30
-    try:
-        with open("/proc/self/statm", encoding="ascii") as handle:
-            resident, shared = (int(word) for word in handle.read().split()[1:3])
-    except OSError:
-        import resource
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / 2**30 if sys.platform == "darwin" else most / 2**20  # bytes there, KiB elsewhere
-    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -101,8 +101,6 @@ class BestModel:
         )
         self.seconds = 0.0
         """What all measurements took."""
-        self.measured = -1
-        """Clips seen at the last one."""
         self._real: Features = []
         self.floor = 0.0
         """The figure of training clips in place of what is made."""
@@ -137,13 +135,8 @@ class BestModel:
             return None
         return known if isinstance(known, dict) and known.get("digest") == self.digest else None
 
-    def measure(self, sampler: Sampler, clips_seen: int) -> float:
-        """Return the figure of a model: the mean over the networks; lower is better.
-
-        Args:
-            sampler: the model.
-            clips_seen: how far the run is.
-        """
+    def measure(self, sampler: Sampler) -> float:
+        """Return the figure of a model: the mean over the networks; lower is better."""
         since = time.perf_counter()
         with torch.random.fork_rng(devices=[]):  # whatever a sampler may draw from
             if not self._real:
@@ -152,7 +145,6 @@ class BestModel:
                 shown = self._features(clips[:, given:] for clips in self._windows(self.train))
                 self.floor = self._compare(shown)
             found = self._compare(self._features(self._made(sampler)))
-        self.measured = clips_seen
         self.seconds += time.perf_counter() - since
         return found
 

@@ -1,8 +1,4 @@
-"""What the loop lends to a training step, on Lightning Fabric: one process or several.
-
-Ctrl-C and a polite kill, taken between two steps.
-
-The training loop on Lightning Fabric: it feeds a method, saves, samples, watches and stops.
+"""Training on Lightning Fabric: one loop that feeds a method, saves, samples, watches and stops.
 
 Everything that a step depends on follows from the saved state and the clips seen, so a killed run that is started again
 by the same command gives, on the same device, bit for bit the weights of one that was never interrupted.
@@ -12,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -31,31 +27,66 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage import files
-from footage.config import Config
 from footage.config.registry import METHODS
-from footage.data.clips import ClipSource, Labels, Loader
+from footage.data.clips import Labels, Loader
 from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import checkpoint
 from footage.models.base import Batch, Method
-from footage.training.cost import Place, find_place, memory_is_full
-from footage.training.diagnostics import WARM_UP, judge_samples, sample_figures
-from footage.training.run_folder import DataNote, RunFolder, drop_beyond, snapshot_folder, write_config
-from footage.training.run_log import (
-    LoopClock,
-    MetricsLog,
-    RunningMeans,
-    Terminal,
-    memory_used,
-    plot_curves,
-    write_samples,
-)
+from footage.training.cost import memory_is_full, memory_used
+from footage.training.diagnostics import judge_samples, sample_figures
+from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
+from footage.training.run_folder import RunFolder, drop_beyond, resume, snapshot_folder, write_config
+from footage.training.run_log import RunLog, plot_curves, write_samples
 from footage.training.selection import BestModel, SelectionOptions
+
+LOG_CLIPS = 500
+"""Clips seen between two rows of figures."""
+SAMPLES = 16
+"""Clips on a sample sheet; their seeds are 0, 1, 2 and so on."""
+CALIBRATION = 256
+"""Clips that a method looks at before its first step."""
+RETRIES = 2
+"""How often a run goes back to its last good state before it stops."""
+
+
+@dataclass
+class Progress:
+    """How far a run is. Saved with the state."""
+
+    clips_seen: int = 0
+    """Training clips seen."""
+    seconds: float = 0.0
+    """Time spent in the loop."""
+    attempt: int = 0
+    """How often the run went back to a good state; part of every seed."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends; extending a run is asking for more. Whichever comes first counts."""
+
+    clips: int | None = None
+    """Clips seen, over the whole life of the run."""
+    minutes: float | None = None
+    """Minutes of training, over the whole life of the run."""
+
+    def spent(self, progress: Progress) -> bool:
+        """Whether the run is at its end."""
+        by_clips = self.clips is not None and progress.clips_seen >= self.clips
+        return by_clips or (self.minutes is not None and progress.seconds >= self.minutes * 60)
+
+    def part(self, progress: Progress) -> float:
+        """Return the part of the budget that is spent: of the minutes, or of the clips where no minutes are given."""
+        if self.minutes is not None:
+            return progress.seconds / (self.minutes * 60)
+        assert self.clips is not None, "a budget has clips or minutes"
+        return progress.clips_seen / self.clips
 
 
 class FabricEngine:
-    """See `footage.models.base.Engine`.
+    """What the trainer lends to a step, for one process or several; see `footage.models.base.Engine`.
 
     Args:
         fabric: whose networks and optimisers the step uses.
@@ -94,7 +125,7 @@ class Interrupt:
     """Turns Ctrl-C and a polite kill into a flag, so that the loop ends between two steps. A second Ctrl-C is final."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def __enter__(self) -> Interrupt:
         """Take the signals over, in the main thread; elsewhere they are not ours."""
@@ -105,58 +136,14 @@ class Interrupt:
         return self
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
     def __exit__(self, *exception: object) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-LOG_CLIPS = 500
-"""Clips seen between two rows of figures."""
-SAMPLES = 16
-"""Clips on a sample sheet; their seeds are 0, 1, 2 and so on."""
-CALIBRATION = 256
-"""Clips that a method looks at before its first step."""
-RETRIES = 2
-"""How often a run goes back to its last good state before it stops."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a run ends; extending a run is asking for more. Whichever comes first counts."""
-
-    clips: int | None = None
-    """Clips seen, over the whole life of the run."""
-    minutes: float | None = None
-    """Minutes of training, over the whole life of the run."""
-
-
-@dataclass
-class Progress:
-    """How far a run is. Saved with the state."""
-
-    clips_seen: int = 0
-    """Training clips seen."""
-    seconds: float = 0.0
-    """Time spent in the loop."""
-    attempt: int = 0
-    """How often the run went back to a good state; part of every seed."""
-
-
-@dataclass
-class TrainingOutcome:
-    """How a call of `train` ended."""
-
-    progress: Progress
-    """How far the run is now."""
-    reason: str
-    """`done`, `interrupted` or `diverged`."""
-    shares: dict[str, float] = field(default_factory=dict)
-    """Shares of the loop's time: see `footage.training.run_log.Clock.shares`."""
 
 
 def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
@@ -167,14 +154,23 @@ def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
     return (mixed ^ (mixed >> 31)) % 2**63
 
 
+def first_clips(loader: Loader, count: int) -> Iterator[Tensor]:
+    """Yield the first `count` training windows or a few more, batches of (B, C, T, H, W) in [-1, 1]."""
+    for seen in range(0, count, loader.local):
+        yield from_uint8(loader.batch(seen)[0])
+
+
+def crossed(before: int, after: int, interval: int | None) -> bool:
+    """Whether a count has reached a multiple of `interval`; never where there is none."""
+    return interval is not None and before // interval != after // interval
+
+
 class Trainer:
-    """One run: its parts, and the verbs that the loop is made of.
+    """One run: its data, its method, its log, and the loop.
 
     Args:
-        config: the resolved configuration, batch size included.
-        source: where clips come from.
-        folder: the run folder.
-        note: which data it is.
+        plan: what is trained, on what, where.
+        folder: the run folder; a state in it is taken up.
         budget: when to stop.
         console: where to speak.
         begin_with: a model folder whose weights a new run begins with, or None.
@@ -183,76 +179,189 @@ class Trainer:
 
     def __init__(
         self,
-        config: Config,
-        source: ClipSource,
+        plan: TrainingPlan,
         folder: RunFolder,
-        note: DataNote,
         budget: Budget,
         console: Console,
         begin_with: Path | None = None,
         choice: SelectionOptions | None = None,
     ) -> None:
-        assert config.train.batch_size is not None, "the batch size is found before the loop begins"
-        self.config, self.source, self.folder, self.note, self.budget = config, source, folder, note, budget
-        self.console, self.progress, self.sampled = console, Progress(), 0
-        self.batch_size = config.train.batch_size
-        seed, frames = config.train.seed, config.clip.frames
-        self.loader = Loader(source, "train", frames=frames, batch_size=self.batch_size, seed=seed)
+        self.config, self.source, self.note, self.place = plan.config, plan.source, plan.note, plan.place
+        self.batch_size, self.folder, self.budget = plan.batch_size, folder, budget
+        self.progress, self.saved_at = Progress(), 0.0
+        self.sampled_at = self.measured_at = -1
+        self.log = RunLog(folder, console, self.batch_size)
+        seed, frames = self.config.train.seed, self.config.clip.frames
+        self.loader = Loader(self.source, "train", frames=frames, batch_size=self.batch_size, seed=seed)
+        self.batches = self.loader.batches(0)
         counts = Counter(unit.span.label for unit in self.loader.units)
-        places = [source.labels.index(name) for name in note.labels]
+        places = [self.source.labels.index(name) for name in self.note.labels]
         self.label_shares = tuple(counts[place] / len(self.loader.units) for place in places)
-        self.classes = np.full(len(source.labels) + 1, -1)  # number in the source -> number in the model
+        self.classes = np.full(len(self.source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
         self.heldout = self._heldout()
-        self.place: Place = find_place(config.train)
-        about = (config, self.loader, self.heldout, self.label_shares, folder.best, self.place.device)
-        self.selection = BestModel(choice, *about) if choice else None
-        self.fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
+        about = (self.config, self.loader, self.heldout, self.label_shares, folder.best, self.place.device)
+        self.best = BestModel(choice, *about) if choice else None
+        fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
+        self.engine = FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.method: Method = METHODS[config.method](config, len(note.labels))
-        state = checkpoint.read_state(folder.state) if folder.state.exists() else None
-        if state is None:
+            self.method: Method = METHODS[self.config.method](self.config, len(self.note.labels))
+        begun = folder.state.exists()
+        if not begun:
             self.method.calibrate(first_clips(self.loader, CALIBRATION))
             if begin_with is not None:
                 checkpoint.begin_with(begin_with, self.method)
-        self._restore(state)
-        write_config(folder, config, note)
+        for name, net in self.method.nets.items():
+            self.method.nets[name] = fabric.setup_module(net)
+        for average in self.method.averages.values():
+            average.module.to(fabric.device)
+        self.method.build_optimizers()
+        for name, optimizer in self.method.optimizers.items():
+            self.method.optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))
+        if begun:
+            self.restore()
+        write_config(folder, self.config, self.note)
+        if not begun:
+            self.save_state()  # something to go back to
 
     def _heldout(self) -> Loader | None:
         """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
-        size, seed, frames = self.batch_size, self.config.train.seed, self.config.clip.frames
+        seed, frames = self.config.train.seed, self.config.clip.frames
         try:
-            loader = Loader(self.source, "heldout", frames=frames, batch_size=size, seed=seed)
+            loader = Loader(self.source, "heldout", frames=frames, batch_size=self.batch_size, seed=seed)
         except DatasetError:
             return None
         if self.note.labels:
             loader.units = [unit for unit in loader.units if self.classes[unit.span.label] >= 0]
         return loader if loader.units else None
 
-    def _restore(self, state: dict[str, Any] | None) -> None:
-        """Put a saved state into the method and hand its parts to Fabric; without one, only the latter."""
-        if state is not None:
-            checkpoint.restore_nets(state, self.method)
-        for name, net in self.method.nets.items():
-            self.method.nets[name] = self.fabric.setup_module(net)
-        for average in self.method.averages.values():
-            average.module.to(self.fabric.device)
-        self.method.build_optimizers()
-        if state is not None:
-            checkpoint.restore_optimizers(state, self.method)
-            self.progress = Progress(**state["progress"])
-        for name, optimizer in self.method.optimizers.items():
-            self.method.optimizers[name] = cast(Optimizer, self.fabric.setup_optimizers(optimizer))
+    def run(self) -> str:
+        """Train until the budget is spent, a stop is asked for or no retry helps: done, interrupted, diverged."""
+        config, clock = self.config.train, self.log.clock
+        reals = torch.cat(list(first_clips(self.heldout or self.loader, SAMPLES)))[:SAMPLES]
+        with contextlib.closing(self), self.log as log, Interrupt() as interrupt:
+            self.rewind()
+            while True:
+                progress = self.progress
+                before = progress.clips_seen
+                ended = "done" if self.budget.spent(progress) else "interrupted" if interrupt.requested else ""
+                if not ended:
+                    loaded = next(self.batches)
+                    clock.lap("data")
+                    batch = self.batch(loaded)
+                    clock.lap("rest")
+                    log.means.add(self.step(batch))
+                    clock.lap("step")
+                    progress.clips_seen += self.batch_size
 
-    def save_state(self) -> None:
-        """Write the resumable state, atomically."""
-        checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
+                # What is due now; weights that are no longer finite are neither kept nor measured.
+                seen = progress.clips_seen
+                figures = log.means.take() if crossed(before, seen, LOG_CLIPS) else {}
+                save = bool(ended) or clock.seconds >= self.saved_at + config.save_minutes * 60
+                keep = crossed(before, seen, config.snapshot_clips)
+                measure = self.best is not None and crossed(before, seen, self.best.choice.every)
+                finite = all(map(math.isfinite, figures.values()))
+                if not finite or ((save or keep or measure) and not self.finite()):
+                    if interrupt.requested or not self.go_back():
+                        return "interrupted" if interrupt.requested else "diverged"  # the last good state stands
+                    continue
+
+                if figures:
+                    log.write(seen, {**figures, "memory_gib": memory_used(self.place.device)})
+                    log.terminal.warn(self.method.judge(figures), self.method.remedies, seen)
+                if crossed(before, seen, config.sample_clips):
+                    self.sample(reals)
+                if keep:
+                    self.save_model(snapshot_folder(self.folder, seen))
+                if measure:
+                    self.choose()
+                if save:
+                    self.save()
+                if ended:
+                    break
+                text = f"{seen:,} clips · {log.means.rate:.1f} clips/s"
+                log.terminal.progress(self.budget.part(progress), text, self.place.device)
+                clock.lap("rest")
+                progress.seconds = clock.seconds
+
+            if ended == "done":
+                self.choose()
+                self.sample(reals)
+        return ended
+
+    def batch(self, loaded: tuple[Frames, Labels]) -> Batch:
+        """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
+        rng, seen = torch.Generator(), self.progress.clips_seen
+        rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
+        due = self.heldout is not None and crossed(seen, seen + self.batch_size, LOG_CLIPS)
+        heldout = self._on_device(self.heldout.batch(seen)) if self.heldout and due else None
+        return Batch(*self._on_device(loaded), rng, self.batch_size, heldout=heldout)
+
+    def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
+        frames, classes = loaded
+        labels = torch.from_numpy(self.classes[classes]).to(self.place.device) if self.note.labels else None
+        return from_uint8(frames, self.place.device), labels
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Make one update."""
+        # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
+        # Its cache is off: it would go on with a critic's weights from before their update.
+        with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16, cache_enabled=False):
+            return self.method.step(batch, self.progress.clips_seen, self.engine)
+
+    def finite(self) -> bool:
+        """Whether every weight, trained or averaged, is finite."""
+        averages = (p for average in self.method.averages.values() for p in average.module.parameters())
+        weights = [p.detach() for p in self.method.nets.parameters()] + list(averages)
+        return all(math.isfinite(float(norm)) for norm in torch._foreach_norm(weights))
+
+    def sample(self, reals: Tensor) -> None:
+        """Write a sheet and a preview of the averaged model, judge them beside real clips, and plot the curves."""
+        seen, names = self.progress.clips_seen, self.note.labels
+        if seen == self.sampled_at:
+            return
+        self.sampled_at = seen
+        sampler = self.method.sampler()
+        shown = sampler.preview(reals, torch.arange(SAMPLES) % len(names) if names else None)
+        clips, captions = [], []
+        for number in range(SAMPLES // len(shown)):
+            label = f" · {names[number % len(names)]}" if names else ""
+            for kind, previews in shown.items():
+                clips.append(to_uint8(previews[number : number + 1])[0])
+                captions.append(f"{kind} {number}{label}")
+        metadata = {"run": self.folder.path.name, "clips_seen": seen}
+        write_samples(self.folder, clips, captions, seen, self.source.fps, metadata, len(shown))
+        fakes, given = next(iter(shown.values())), sampler.given
+        figures = sample_figures(fakes.cpu()[:, :, given:], reals[:, : fakes.shape[1], given:])
+        self.log.write(seen, figures)
+        self.log.terminal.warn(judge_samples(figures), self.method.remedies, seen)
+        plot_curves(self.folder.metrics, self.folder.path / "curves.png", self.method.curves)
+
+    def choose(self) -> None:
+        """Measure the averaged model beside held-out clips and keep it where it is the best; outside the budget."""
+        best, seen = self.best, self.progress.clips_seen
+        if best is None or self.measured_at == seen:
+            return
+        self.measured_at = seen
+        with self.log.paused():
+            value, known = best.measure(self.method.sampler()), best.best_so_far()
+            self.log.write(seen, {best.key: value})
+            better = known is None or value <= known["value"]
+            if better:
+                self.save_model(self.folder.best, best.note(value))
+            line = f"at {seen:,} clips {best.name} {value:.4g} beside held-out clips (real clips: {best.floor:.4g})"
+            self.log.terminal.say(line + (", the best so far" if better else ""))
 
     def save(self) -> None:
         """Write the resumable state and the model, each atomically."""
         self.save_state()
         self.save_model(self.folder.model)
+        self.saved_at = self.log.clock.seconds
+
+    def save_state(self) -> None:
+        """Write the resumable state, atomically."""
+        checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
 
     def save_model(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
         """Write the averaged model as it is now, atomically; `extra` stands in its model.json."""
@@ -269,194 +378,107 @@ class Trainer:
         )
         checkpoint.save_model(folder, info, self.method)
 
-    def sane(self) -> bool:
-        """Whether every weight, trained or averaged, is finite."""
-        averages = (p for average in self.method.averages.values() for p in average.module.parameters())
-        weights = [p.detach() for p in self.method.nets.parameters()] + list(averages)
-        return all(math.isfinite(float(norm)) for norm in torch._foreach_norm(weights))
-
-    def go_back(self, terminal: Terminal) -> bool:
-        """Return to the last good state with other random draws; False when that was tried often enough."""
-        if self.progress.attempt >= RETRIES:
-            return False
+    def restore(self) -> None:
+        """Put the saved state into networks, averages, optimisers and progress."""
         state = checkpoint.read_state(self.folder.state)
         checkpoint.restore_nets(state, self.method)
         checkpoint.restore_optimizers(state, self.method)
+        self.progress = Progress(**state["progress"])
+
+    def rewind(self) -> None:
+        """Begin where `progress` is: drop rows and models beyond it, and read clips from there on."""
+        seen, self.saved_at, self.sampled_at, self.measured_at = self.progress.clips_seen, self.progress.seconds, -1, -1
+        drop_beyond(self.folder, seen)
+        self.batches.close()
+        self.batches = self.loader.batches(seen)
+        self.log.rewind(seen, self.progress.seconds)
+
+    def go_back(self) -> bool:
+        """Return to the last good state with other random draws; False when that was tried often enough."""
         attempt, seconds = self.progress.attempt + 1, self.progress.seconds
-        self.progress = Progress(state["progress"]["clips_seen"], seconds, attempt)
-        terminal.warning(
+        if attempt > RETRIES:
+            return False
+        self.restore()
+        self.progress.seconds, self.progress.attempt = seconds, attempt
+        self.log.terminal.warning(
             f"a figure is no longer finite; going back to {self.progress.clips_seen:,} clips with other random draws "
             f"(attempt {attempt} of {RETRIES}). If it happens again: {self.method.remedies['diverged']}"
         )
+        self.rewind()
         return True
 
-    def batch(self, loaded: tuple[Frames, Labels]) -> Batch:
-        """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
-        rng = torch.Generator()
-        seen = self.progress.clips_seen
-        rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
-        due = self.heldout is not None and _crossed(seen, seen + self.batch_size, LOG_CLIPS)
-        heldout = self._on_device(self.heldout.batch(seen)) if self.heldout and due else None
-        return Batch(*self._on_device(loaded), rng, self.batch_size, heldout=heldout)
+    def close(self) -> None:
+        """Read no further."""
+        self.batches.close()
 
-    def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
-        frames, classes = loaded
-        labels = torch.from_numpy(self.classes[classes]).to(self.fabric.device) if self.note.labels else None
-        return from_uint8(frames, self.fabric.device), labels
+    def summary(self, reason: str) -> list[str]:
+        """Return what there is to say at the end: how far it is, where the time went, which model is the best."""
+        where, progress, shares = shlex.quote(str(self.folder.path)), self.progress, self.log.clock.shares()
+        lines = [
+            f"{progress.clips_seen:,} clips in {progress.seconds / 60:.1f} minutes; outside the training step: "
+            f"{shares['outside']:.1%} of the time, waiting for data {shares['data']:.1%}",
+            f"stopped and saved in {where}: run the same command again to go on"
+            if reason == "interrupted"
+            else f"model in {where}/model; to go on training, give more --clips or --minutes",
+        ]
+        if self.best is not None and self.best.seconds:
+            lines.append(f"{self.best.seconds / 60:.1f} minutes of measuring are not counted above")
+        if self.best is not None and (known := self.best.best_so_far()) is not None:
+            seen = checkpoint.read_info(self.folder.best).clips_seen
+            lines += [
+                f"best model in {where}/best: {self.best.name} {known['value']:.4g} at {seen:,} clips, on the "
+                f"{known['clips']} windows and seeds that it was chosen by, which flatters it.",
+                "For a figure to report take fresh samples: "
+                f"footage evaluate {where}/best {shlex.quote(self.note.data)}",
+            ]
+        return lines
 
-    def step(self, batch: Batch, engine: FabricEngine) -> dict[str, Tensor]:
-        """Make one update."""
-        # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
-        # Its cache is off: it would go on with a critic's weights from before their update.
-        with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16, cache_enabled=False):
-            return self.method.step(batch, self.progress.clips_seen, engine)
 
-    def sample(self, terminal: Terminal, log: MetricsLog, reals: Tensor) -> None:
-        """Write a sheet and a preview of the averaged model, and judge them beside real clips."""
-        self.sampled = self.progress.clips_seen
-        names = self.note.labels
-        labels = torch.arange(SAMPLES) % len(names) if names else None
-        sampler = self.method.sampler()
-        shown = sampler.preview(reals, labels)
-        made = next(iter(shown.values()))
-        rows, captions = [], []
-        for number in range(SAMPLES // len(shown)):
-            named = f" · {names[number % len(names)]}" if names else ""
-            for what, clips in shown.items():
-                rows.append(to_uint8(clips[number : number + 1])[0])
-                captions.append(f"{what} {number}{named}")
-        metadata = {"run": self.folder.path.name, "clips_seen": self.progress.clips_seen}
-        write_samples(self.folder, rows, captions, self.progress.clips_seen, self.source.fps, metadata, len(shown))
-        figures = sample_figures(made.cpu()[:, :, sampler.given :], reals[:, : made.shape[1], sampler.given :])
-        log.write(self.progress.clips_seen, figures)
-        if self.progress.clips_seen >= WARM_UP:
-            terminal.warn(judge_samples(figures), self.method.remedies, self.progress.clips_seen)
-        plot_curves(self.folder.metrics, self.folder.path / "curves.png", self.method.curves)
+def train(
+    plan: TrainingPlan,
+    folder: RunFolder,
+    *,
+    clips: int | None,
+    minutes: float | None,
+    console: Console,
+    begin_with: Path | None = None,
+    choice: SelectionOptions | None = None,
+) -> bool:
+    """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
 
-    def choose(self, terminal: Terminal, log: MetricsLog) -> float:
-        """Measure the averaged model beside held-out clips and keep it where it is the best; return the seconds."""
-        selection, seen, since = self.selection, self.progress.clips_seen, time.perf_counter()
-        if selection is None or selection.measured == seen:
-            return 0.0
-        value, best = selection.measure(self.method.sampler(), seen), selection.best_so_far()
-        log.write(seen, {selection.key: value})
-        if better := best is None or value <= best["value"]:
-            self.save_model(self.folder.best, selection.note(value))
-        said = (
-            f"at {seen:,} clips {selection.name} {value:.4g} beside held-out clips (real clips: {selection.floor:.4g})"
+    A new run may begin with the weights of a model folder. With `choice` the best model by a figure is kept beside the
+    last one.
+
+    Returns:
+        Whether it was stopped by the user.
+
+    Raises:
+        TrainingError: the run cannot go on; the last good state is kept.
+    """
+    with folder.lock():
+        changes = resume(folder, plan.config, plan.note)
+        for place in (folder.path, folder.samples, folder.model, folder.state.parent):
+            files.remove_partial(place)
+        budget = Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
+        try:
+            trainer = Trainer(plan, folder, budget, console, begin_with, choice)
+            if trainer.progress.clips_seen:
+                console.print(f"going on with {folder.path} at {trainer.progress.clips_seen:,} clips", highlight=False)
+            for line in changes:
+                console.print("changed:", style="yellow", end=" ")
+                console.print(line, highlight=False)
+            reason = trainer.run()
+        except (RuntimeError, OSError) as error:
+            raise advice(error, folder.path) or error from error
+    if reason == "diverged":
+        raise TrainingError(
+            f"training diverged at {trainer.progress.clips_seen:,} clips and could not recover; "
+            f"the last good state is kept in {folder.path}",
+            f"give another --out, and: {trainer.method.remedies['diverged']}",
         )
-        terminal.say(said + (", the best so far" if better else ""))
-        return time.perf_counter() - since
-
-
-def run(training: Trainer) -> TrainingOutcome:
-    """Train until the budget is spent, the user asks to stop, or the run cannot recover."""
-    progress, budget = training.progress, training.budget
-    reals = torch.cat(list(first_clips(training.heldout or training.loader, SAMPLES)))[:SAMPLES]
-    log = MetricsLog(training.folder, progress.clips_seen)
-    drop_beyond(training.folder, progress.clips_seen)
-    total = budget.clips if budget.minutes is None else budget.minutes * 60
-    assert total is not None, "a budget has clips or minutes"
-    terminal = Terminal(training.console, total, "clips" if budget.minutes is None else "seconds")
-    clock = LoopClock()
-    if not training.folder.state.exists():
-        training.save_state()  # something to go back to
-    with contextlib.closing(log), Interrupt() as interrupt, terminal:
-        while True:
-            reason = _stretch(training, log, terminal, interrupt, clock, reals)
-            if reason != "not finite":
-                training.save()
-                break
-            if interrupt.asked:
-                reason = "interrupted"  # the last good state stands
-                break
-            if not training.go_back(terminal):
-                reason = "diverged"
-                break
-            log.rewind(training.progress.clips_seen)
-            drop_beyond(training.folder, training.progress.clips_seen)
-        if reason == "done":
-            training.choose(terminal, log)
-            if training.progress.clips_seen != training.sampled:
-                training.sample(terminal, log, reals)
-    return TrainingOutcome(training.progress, reason, clock.shares())
-
-
-def _stretch(
-    training: Trainer,
-    log: MetricsLog,
-    terminal: Terminal,
-    interrupt: Interrupt,
-    clock: LoopClock,
-    reals: Tensor,
-) -> str:
-    """Train until something ends the stretch: `done`, `interrupted` or `not finite`."""
-    engine = FabricEngine(training.fabric)
-    progress, config = training.progress, training.config
-    means = RunningMeans(training.batch_size)
-    next_save = progress.seconds + config.train.save_minutes * 60
-    batches = training.loader.batches(progress.clips_seen)
-    clock.restart()
-    with contextlib.closing(batches):
-        while not _spent(progress, training.budget):
-            if interrupt.asked:
-                return "interrupted" if training.sane() else "not finite"
-            loaded = next(batches)
-            elapsed = clock.lap("data")
-            batch = training.batch(loaded)
-            elapsed += clock.lap("rest")
-            means.add(training.step(batch, engine))
-            elapsed += clock.lap("step")
-            before = progress.clips_seen
-            progress.clips_seen += training.batch_size
-            if _crossed(before, progress.clips_seen, LOG_CLIPS):
-                row = means.take()
-                if not all(math.isfinite(value) for value in row.values()):
-                    return "not finite"
-                log.write(progress.clips_seen, {**row, "memory_gib": memory_used(training.place.device)})
-                if progress.clips_seen >= WARM_UP:
-                    terminal.warn(training.method.judge(row), training.method.remedies, progress.clips_seen)
-            if _crossed(before, progress.clips_seen, config.train.sample_clips):
-                training.sample(terminal, log, reals)
-            kept, measured = config.train.snapshot_clips, training.selection
-            due = measured is not None and _crossed(before, progress.clips_seen, measured.choice.every)
-            keep = kept is not None and _crossed(before, progress.clips_seen, kept)
-            if (due or keep) and not training.sane():
-                return "not finite"
-            if keep:
-                training.save_model(snapshot_folder(training.folder, progress.clips_seen))
-            if due:
-                elapsed += clock.lap("rest")
-                means.leave_out(training.choose(terminal, log))
-                clock.restart()  # the budget is for training
-            if progress.seconds >= next_save:
-                if not training.sane():
-                    return "not finite"
-                training.save()
-                next_save = progress.seconds + config.train.save_minutes * 60
-            text = f"{progress.clips_seen:,} clips · {means.rate:.1f} clips/s"
-            terminal.progress(_done(progress, training.budget), text, training.place.device)
-            progress.seconds += elapsed + clock.lap("rest")
-    return "done" if training.sane() else "not finite"
-
-
-def first_clips(loader: Loader, count: int) -> Iterator[Tensor]:
-    """Yield the first `count` training windows or a few more, batches of (B, C, T, H, W) in [-1, 1]."""
-    for seen in range(0, count, loader.local):
-        yield from_uint8(loader.batch(seen)[0])
-
-
-def _crossed(before: int, now: int, interval: int) -> bool:
-    return before // interval != now // interval
-
-
-def _done(progress: Progress, budget: Budget) -> float:
-    return progress.seconds if budget.minutes is not None else float(progress.clips_seen)
-
-
-def _spent(progress: Progress, budget: Budget) -> bool:
-    by_clips = budget.clips is not None and progress.clips_seen >= budget.clips
-    return by_clips or (budget.minutes is not None and progress.seconds >= budget.minutes * 60)
+    for line in trainer.summary(reason):
+        console.print(line, highlight=False)
+    return reason == "interrupted"
 
 
 def advice(error: BaseException, folder: Path) -> TrainingError | None:
