@@ -24,7 +24,7 @@ from rich.table import Table
 from footage.library import additions, similarity
 from footage.library.additions import ClipDetails, GenerationMetadata
 from footage.library.library import Library
-from footage.library.query import Filters
+from footage.library.query import ClipQuery
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
 
@@ -87,15 +87,19 @@ def requests(library: Library, rows: int) -> Iterator[tuple[str, str, Callable[[
     yield (
         "page",
         "kept, 3 stars and more",
-        lambda r: library.query(Filters(verdict="keep", min_stars=r.choice((3, 4, 5)))),
+        lambda r: library.query(ClipQuery(verdict="keep", min_stars=r.choice((3, 4, 5)))),
     )
-    yield "page", "a tag", lambda r: library.query(Filters(tags=(r.choice(WORDS),)))
-    yield "page", "two tags, a model", lambda r: library.query(Filters(tags=tuple(r.sample(WORDS, 2)), model=MODELS[1]))
-    yield "page", "by stars, a label", lambda r: library.query(Filters(label=r.choice(LABELS)), sort="stars")
-    yield "page", "by title", lambda r: library.query(Filters(min_stars=r.randrange(4)), sort="title")
-    yield "page", "by a figure", lambda r: library.query(Filters(min_stars=r.randrange(4)), sort="metric:motion")
-    yield "page", "count", lambda r: library.count(Filters(min_stars=r.randrange(5)))
-    yield "page", "panel of filters", lambda r: library.facets(Filters(min_stars=r.randrange(5)))
+    yield "page", "a tag", lambda r: library.query(ClipQuery(tags=(r.choice(WORDS),)))
+    yield (
+        "page",
+        "two tags, a model",
+        lambda r: library.query(ClipQuery(tags=tuple(r.sample(WORDS, 2)), model=MODELS[1])),
+    )
+    yield "page", "by stars, a label", lambda r: library.query(ClipQuery(label=r.choice(LABELS)), sort="stars")
+    yield "page", "by title", lambda r: library.query(ClipQuery(min_stars=r.randrange(4)), sort="title")
+    yield "page", "by a figure", lambda r: library.query(ClipQuery(min_stars=r.randrange(4)), sort="metric:motion")
+    yield "page", "count", lambda r: library.count(ClipQuery(min_stars=r.randrange(5)))
+    yield "page", "panel of filters", lambda r: library.facets(ClipQuery(min_stars=r.randrange(5)))
     yield "text", "a common word", lambda r: library.query(text=r.choice(WORDS))
     yield "text", "a rare word", lambda r: library.query(text=f"{r.randrange(rows):06d}")
     yield "text", "three words", lambda r: library.query(text=" ".join(r.sample(WORDS, 3)))
@@ -110,7 +114,7 @@ def requests(library: Library, rows: int) -> Iterator[tuple[str, str, Callable[[
     yield (
         "likeness",
         "more like this, filtered",
-        lambda r: library.similar(r.randrange(1, rows), Filters(verdict="keep")),
+        lambda r: library.similar(r.randrange(1, rows), ClipQuery(verdict="keep")),
     )
     yield "change", "stars", lambda r: library.update(r.randrange(1, rows), stars=r.randrange(6))
     yield "change", "verdict", lambda r: library.update(r.randrange(1, rows), verdict=r.choice(("keep", "reject")))

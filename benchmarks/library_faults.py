@@ -26,7 +26,7 @@ import numpy as np
 
 from footage.files import file_digest
 from footage.library.library import Library
-from footage.library.query import Filters
+from footage.library.query import ClipQuery
 from footage.media.encode import write_clip
 
 State = dict[str, Any]
@@ -156,7 +156,7 @@ def check(folder: Path, allowed: dict[str, list[Any]], known: dict[str, State]) 
             if now is not None:
                 known[digest] = now
         for bin in (False, True):
-            for entry in library.query(Filters(bin=bin), limit=1000).entries:
+            for entry in library.query(ClipQuery(bin=bin), limit=1000).entries:
                 path = library._storage.file_store.path(entry.digest, entry.suffix)
                 if not path.is_file() or file_digest(path) != entry.digest:
                     wrong.append(f"clip {entry.id} is listed and its file is not whole")
@@ -180,7 +180,7 @@ def race(folder: Path, clips: Path, operations: int) -> list[str]:
         process.communicate()
     with Library(folder) as library:
         wrong = library._database.faults()
-        listed = {e.digest for bin in (False, True) for e in library.query(Filters(bin=bin), limit=1000).entries}
+        listed = {e.digest for bin in (False, True) for e in library.query(ClipQuery(bin=bin), limit=1000).entries}
         if lost := {digest for _, digest in said} - listed:
             wrong.append(f"{len(lost)} clips that were added are not there")
         tags = library.query(limit=1, sort="oldest").entries[0].tags

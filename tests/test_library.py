@@ -12,7 +12,7 @@ from footage.errors import LibraryError, MediaError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
-from footage.library.query import SORTS, Filters, Query
+from footage.library.query import SORTS, ClipQuery
 from tests.clips import moving, write
 from tests.libraries import WEIGHTS, filled, save_clip
 
@@ -93,7 +93,7 @@ def test_pages_meet_without_gap_or_repeat_in_every_order(tmp_path: Path) -> None
             if (cursor := page.cursor) is None:
                 break
         assert sorted(seen) == list(range(1, 8)), sort
-        assert seen == [entry.id for entry in library.query(sort=sort).entries] == library.ids(Query(sort=sort))
+        assert seen == [entry.id for entry in library.query(sort=sort).entries] == library.ids(ClipQuery(sort=sort))
     assert [e.id for e in library.query(sort="metric:motion").entries][:3] == [3, 2, 1]
     assert [e.id for e in library.query(sort="metric:motion:asc").entries][:3] == [1, 2, 3]
     with pytest.raises(LibraryError, match="cursor"):
@@ -115,26 +115,26 @@ def test_filters(tmp_path: Path) -> None:
     library.albums.put(album.id, [4, 2])
     library.remove([4])
     found = {
-        (1, 2, 3): Filters(model="tiny"),
-        (5,): Filters(origin="imported", min_side=33),
-        (1, 2): Filters(tags=("night", "rain")),
-        (1,): Filters(tags=("night",), without=("wide",)),
-        (2,): Filters(album=album.id),
-        (3, 5): Filters(max_stars=2),
-        (1, 2, 3, 5): Filters(without=("nothing",)),
-        (3,): Filters(metrics=(("motion", 0.4, None), ("motion", None, 0.6))),
-        (4,): Filters(bin=True),
-        (2, 3): Filters(min_seconds=7 / 12, max_seconds=8 / 12),
-        (): Filters(seed=3),
+        (1, 2, 3): ClipQuery(model="tiny"),
+        (5,): ClipQuery(origin="imported", min_side=33),
+        (1, 2): ClipQuery(tags=("night", "rain")),
+        (1,): ClipQuery(tags=("night",), without=("wide",)),
+        (2,): ClipQuery(album=album.id),
+        (3, 5): ClipQuery(max_stars=2),
+        (1, 2, 3, 5): ClipQuery(without=("nothing",)),
+        (3,): ClipQuery(metrics=(("motion", 0.4, None), ("motion", None, 0.6))),
+        (4,): ClipQuery(bin=True),
+        (2, 3): ClipQuery(min_seconds=7 / 12, max_seconds=8 / 12),
+        (): ClipQuery(seed=3),
     }
     for clips, filters in found.items():
         assert tuple(sorted(e.id for e in library.query(filters).entries)) == clips, filters
         assert library.count(filters) == len(clips)
     assert library.get(other.id).height == 64
     assert library.facets()["tags"] == [("night", 2), ("rain", 2), ("wide", 1)]
-    assert library.facets(Filters(verdict="keep"))["stars"] == [(3, 2)]
+    assert library.facets(ClipQuery(verdict="keep"))["stars"] == [(3, 2)]
     with pytest.raises(LibraryError, match='did you mean "keep"'):
-        Filters(verdict="kep")
+        ClipQuery(verdict="kep")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_words_find_what_holds_them(tmp_path: Path, text: str, clips: list[int])
         library.add(path, ClipDetails(title=str(number), prompt=prompt, source=""))
     assert sorted(e.id for e in library.query(text=text).entries) == clips
     assert library.count(text=text) == len(clips)
-    assert sorted(library.ids(Query(text=text))) == clips
+    assert sorted(library.ids(ClipQuery(text=text))) == clips
 
 
 def test_words_follow_every_change(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_words_follow_every_change(tmp_path: Path) -> None:
     library.remove([1])
     assert library.count(text="sunset") == 0 == len(library.query(text="sunset").entries)
     library.purge()
-    assert library.count(Filters(bin=True), "sunset") == 0
+    assert library.count(ClipQuery(bin=True), "sunset") == 0
 
 
 def test_common_words_are_found_as_rare_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +223,8 @@ def test_provenance_leads_back_to_the_data_set(tmp_path: Path) -> None:
     assert above is not None and above.entry == parent and above.children == (child,)
     assert above.model is not None and (above.model.dataset, above.model.dataset_digest) == ("holidays", "cd" * 32)
     assert above.model.folder == "/models/tiny" and library.models()[0].clips_seen == 100
-    assert [e.id for e in library.query(Filters(dataset="holidays")).entries] == [2, 1]
-    assert [e.id for e in library.query(Filters(parent=parent.id)).entries] == [child.id]
+    assert [e.id for e in library.query(ClipQuery(dataset="holidays")).entries] == [2, 1]
+    assert [e.id for e in library.query(ClipQuery(parent=parent.id)).entries] == [child.id]
     looped = library.add(save_clip(tmp_path / "loop.mp4", 11))
     with library._database.write() as connection:
         for clip, digest in ((looped.id, child.digest), (child.id, looped.digest), (looped.id, looped.digest)):
@@ -239,7 +239,7 @@ def test_likeness_finds_the_copy_first(tmp_path: Path) -> None:
     found = library.similar(4)
     assert found[0][0].id == copy.id and found[0][1] > 0.97 > found[1][1] + 0.02
     assert [e.id for e, _ in found] != [] and 4 not in [e.id for e, _ in found]
-    assert [e.id for e, _ in library.similar(4, Filters(origin="generated"))] == [e.id for e, _ in found[1:]]
+    assert [e.id for e, _ in library.similar(4, ClipQuery(origin="generated"))] == [e.id for e, _ in found[1:]]
     assert [[e.id for e in group] for group in library.duplicates()] == [
         sorted([4, copy.id], key=lambda i: -library.get(i).bytes)
     ]

@@ -12,7 +12,7 @@ import footage
 from footage.commands import main as cli
 from footage.commands.library import embed_clips
 from footage.library.library import Library
-from footage.library.query import Filters
+from footage.library.query import ClipQuery
 from tests.clips import moving, write
 from tests.libraries import filled, save_clip
 from tests.models import save_tiny_model
@@ -135,7 +135,7 @@ def test_what_models_make_is_filed(tmp_path: Path) -> None:
     assert (entry.model, entry.label, entry.seed, entry.origin) == ("tiny", "run", 0, "generated")
     model = library.provenance(1).model
     assert model is not None and (model.dataset, model.folder) == ("noise", str((tmp_path / "model").resolve()))
-    assert library.count(Filters(dataset="noise")) == 2
+    assert library.count(ClipQuery(dataset="noise")) == 2
     written = footage.generate(
         tmp_path / "model", tmp_path / "out", count=2, label="run", library=folder, device="cpu", quiet=True
     )

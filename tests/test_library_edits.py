@@ -9,7 +9,7 @@ import pytest
 
 from footage.errors import LibraryError
 from footage.library.library import Library
-from footage.library.query import Filters, Query
+from footage.library.query import ClipQuery
 from footage.library.storage import MIGRATIONS, Database
 from tests.libraries import filled
 
@@ -140,7 +140,7 @@ def test_what_came_back_fits_in_with_what_is_there_now(tmp_path: Path) -> None:
 
 def test_saving_and_deleting_a_view_is_undone(tmp_path: Path) -> None:
     library = filled(tmp_path, 1)
-    first, second = Query(text="a"), Query(text="b", sort="stars")
+    first, second = ClipQuery(text="a"), ClipQuery(text="b", sort="stars")
     library.views.save("mine", first)
     library.views.save("mine", second)
     library.views.delete("mine")
@@ -168,9 +168,9 @@ def test_a_library_of_the_first_format_learns_it(tmp_path: Path) -> None:
 
 def test_views_keep_queries(tmp_path: Path) -> None:
     library = filled(tmp_path, 1)
-    query = Query(Filters(tags=("a",), metrics=(("m", 0.5, None),), bin=True, ids=(1, 2)), "红 x", "metric:m")
+    query = ClipQuery(tags=("a",), metrics=(("m", 0.5, None),), bin=True, ids=(1, 2), text="红 x", sort="metric:m")
     library.views.save("mine", query)
-    assert library.views.get("mine").query == query == Query.from_json(json.loads(json.dumps(query.to_json())))
+    assert library.views.get("mine").query == query == ClipQuery.from_json(json.loads(json.dumps(query.to_json())))
     library.views.delete("mine")
     with pytest.raises(LibraryError, match="no view"):
         library.views.get("mine")
@@ -185,7 +185,7 @@ def test_views_keep_queries(tmp_path: Path) -> None:
         [],
     ):
         with pytest.raises(LibraryError):
-            Query.from_json(bad)
+            ClipQuery.from_json(bad)
 
 
 def test_ratings(tmp_path: Path) -> None:

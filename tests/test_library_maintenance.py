@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from footage.library.library import Library
-from footage.library.query import Filters
+from footage.library.query import ClipQuery
 from tests.libraries import filled, save_clip
 
 
@@ -24,7 +24,7 @@ def test_a_file_deleted_by_hand_is_marked_and_comes_back(tmp_path: Path) -> None
     seen = library.verify(repair=False)
     assert seen.missing == (2,) and not library.get(2).missing  # only looked at
     assert library.verify().missing == (2,) and library.get(2).missing and not library.get(1).missing
-    assert [e.id for e in library.query(Filters(missing=True)).entries] == [2]
+    assert [e.id for e in library.query(ClipQuery(missing=True)).entries] == [2]
     assert library.query(limit=10).entries[1].id == 2  # it is still listed, with its thumbnail
     assert library.thumbnail(2).is_file()
     path.write_bytes(content)
@@ -62,7 +62,7 @@ def test_orphans_are_adopted_and_strangers_put_aside(tmp_path: Path) -> None:
     (library.folder / "files" / "00" / ("0" * 64 + ".mp4")).write_bytes(b"no video")
     seen = library.verify()
     assert len(seen.orphans) == 4 and len(seen.adopted) == 2
-    assert library.query(text="found holiday").entries and library.count(Filters(seed=12)) == 1
+    assert library.query(text="found holiday").entries and library.count(ClipQuery(seed=12)) == 1
     aside = sorted(path.name for path in (library.folder / "aside").iterdir())
     assert aside == ["0" * 64 + ".mp4", "notes.txt"]
     assert library.verify().sound
@@ -103,7 +103,7 @@ def test_the_bin_is_emptied_for_good(tmp_path: Path) -> None:
     library.restore([3])
     assert library.purge([4]) == 0 and library.count() == 2  # not in the bin
     assert library.purge([1]) == 1 and not any(path.exists() for path in paths)
-    assert library.purge() == 1 and library.count(Filters(bin=True)) == 0
+    assert library.purge() == 1 and library.count(ClipQuery(bin=True)) == 0
     assert library.ratings.all() == [] and library._storage.vectors().get(1) is None
     assert library.verify().sound and [e.id for e, _ in library.similar(3)] == [4]
     while library.undo():
@@ -128,7 +128,7 @@ def test_gc_removes_what_no_clip_needs_and_no_more(tmp_path: Path) -> None:
     _age(library)
     done = library.gc()
     assert done.files == 3 and done.purged == 0 and not path.exists() and not half.exists() and not drawing.exists()
-    assert library.count(Filters(bin=True)) == 1 and library.verify().sound
+    assert library.count(ClipQuery(bin=True)) == 1 and library.verify().sound
     assert library.gc(bin_days=1).purged == 0 and library.gc(bin_days=0).purged == 1
     assert library.count() == 2 and library.verify().sound and digest
 

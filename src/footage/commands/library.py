@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Suppress, arg
 
 from footage.commands.generate import Device
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError, MediaError
+from footage.library.query import ClipQuery
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,41 +22,26 @@ if TYPE_CHECKING:
     from footage.library.entries import ClipEntry
     from footage.library.library import ClipSelection, Library
     from footage.library.maintenance import CollectionReport, VerificationReport
-    from footage.library.query import Query
 
 
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, kw_only=True)
+class Selection(ClipQuery):
     """Which clips are meant: those that fulfil all that is given."""
 
-    text: str = ""
-    """Words or parts of words that they hold; a phrase stands in double quotes."""
-    model: str | None = None
-    """Name of the model that made them."""
-    label: str | None = None
-    """Their class."""
-    tag: tuple[str, ...] = ()
-    """Tags that they all have."""
-    without: tuple[str, ...] = ()
-    """Tags that they do not have."""
-    stars: int = 0
-    """Fewest stars."""
-    verdict: Literal["keep", "reject", "undecided"] | None = None
-    """What was decided on them."""
-    origin: Literal["generated", "imported"] | None = None
-    """Whether footage made them."""
+    tags: Annotated[tuple[str, ...], arg(name="tag")] = ()
+    min_stars: Annotated[int, arg(name="stars")] = 0
     album: str | None = None
-    """Name of the album that they are in."""
+    metrics: Annotated[tuple[str, ...], arg(name="metric")] = ()
+    ids: Annotated[tuple[int, ...] | None, Suppress] = None
+    missing: bool = False
     view: str | None = None
     """Name of a saved view, to begin with."""
-    missing: bool = False
-    """Those whose files are gone."""
-    bin: bool = False
-    """Those in the bin."""
     everything: bool = False
     """All clips of the library."""
-    sort: str | None = None
-    """newest, oldest, stars, title, longest, shortest, largest, seed, changed, or metric:NAME."""
+    sort: str = ""
+
+    def __post_init__(self) -> None:
+        """Leave checking to `query_of`: here, no order is one too."""
 
 
 ANY = Selection()
@@ -83,11 +71,11 @@ def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, qui
     """
     with library(folder) as opened:
         query = query_of(opened, selection)
-        total = opened.count(query.filters, query.text)
+        total = opened.count(query)
         entries: list[ClipEntry] = []
         cursor: str | None = None
         while len(entries) < limit:
-            page = opened.query(query.filters, query.text, query.sort, cursor, min(1000, limit - len(entries)))
+            page = opened.query(query, cursor=cursor, limit=min(1000, limit - len(entries)))
             entries += page.entries
             cursor = page.cursor
             if cursor is None:
@@ -181,10 +169,7 @@ def similar(
         quiet: print nothing.
     """
     with library(folder) as opened:
-        query = query_of(opened, selection)
-        if query.text:
-            raise ConfigError(f'text is "{query.text}"', "leave words out where clips are compared")
-        found = opened.similar(clip, query.filters, limit)
+        found = opened.similar(clip, query_of(opened, selection), limit)
     _show_table(make_console(quiet), [entry for entry, _ in found], [f"{likeness:.3f}" for _, likeness in found])
     return found
 
@@ -199,7 +184,7 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
     """
     console = make_console(quiet)
     with library(folder) as opened, console.status("comparing"):
-        found = opened.duplicates(query_of(opened, selection).filters)
+        found = opened.duplicates(query_of(opened, selection))
     entries = [entry for group in found for entry in group]
     _show_table(console, entries, [str(number + 1) for number, group in enumerate(found) for _ in group])
     console.print(f"{len(found):,} groups of copies", highlight=False)
@@ -344,27 +329,18 @@ def view(
     return views
 
 
-def query_of(opened: Library, selection: Selection) -> Query:
-    """Return a selection as a query.
+def query_of(opened: Library, selection: Selection) -> ClipQuery:
+    """Return a selection as a query: that of its view, and what it asks for beyond that.
 
     Raises:
         LibraryError: there is no such album or view, or no such order.
     """
-    from footage.library.query import Query
-
-    found = opened.views.get(selection.view).query if selection.view is not None else Query()
-    given = {name: getattr(selection, name) for name in ("model", "label", "verdict", "origin")}
-    filters = replace(found.filters, **{name: value for name, value in given.items() if value is not None})
-    filters = replace(
-        filters,
-        tags=(*filters.tags, *selection.tag),
-        without=(*filters.without, *selection.without),
-        min_stars=max(filters.min_stars, selection.stars),
-        album=opened.albums.get(selection.album).id if selection.album is not None else filters.album,
-        missing=True if selection.missing else filters.missing,
-        bin=selection.bin or filters.bin,
-    )
-    return Query(filters, f"{found.text} {selection.text}".strip(), selection.sort or found.sort)
+    query = ClipQuery() if selection.view is None else opened.views.get(selection.view).query
+    asked = {field.name: getattr(selection, field.name) for field in fields(ClipQuery)}
+    more = {name: value for name, value in asked.items() if value != getattr(ANY, name)}
+    if selection.album is not None:
+        more["album"] = opened.albums.get(selection.album).id
+    return query.narrowed(**more)
 
 
 def chosen(opened: Library, clips: tuple[int, ...], selection: Selection) -> ClipSelection:

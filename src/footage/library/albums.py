@@ -12,7 +12,7 @@ from footage.errors import LibraryError, nearest
 from footage.library import edits
 from footage.library.edits import Change, put, state
 from footage.library.entries import LONGEST_TEXT, plain
-from footage.library.query import Query
+from footage.library.query import ClipQuery
 from footage.library.storage import Database
 
 
@@ -36,7 +36,7 @@ class View:
 
     name: str
     """Its name; no other has it."""
-    query: Query
+    query: ClipQuery
     """What it shows."""
 
 
@@ -53,7 +53,7 @@ class Albums:
         return [Album(*row) for row in rows]
 
     def get(self, album: int | str) -> Album:
-        """Return an album by its number or its name.
+        """Return an album by its number or its name; digits that are no name are a number.
 
         Raises:
             LibraryError: there is none.
@@ -62,6 +62,8 @@ class Albums:
         with self._database.read() as connection:
             row = connection.execute(f"{_ALBUMS} WHERE b.{column} = ?", (album,)).fetchone()
             names = [found[0] for found in connection.execute("SELECT name FROM albums LIMIT 200")]
+        if row is None and isinstance(album, str) and album.isdecimal() and len(album) < 19:
+            return self.get(int(album))
         if row is None:
             raise LibraryError(f'there is no album "{album}"', nearest(str(album), names))
         return Album(*row)
@@ -186,7 +188,7 @@ class Views:
         """Return the views by name."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT name, query FROM views ORDER BY name COLLATE NOCASE").fetchall()
-        return [View(row["name"], Query.from_json(json.loads(row["query"]))) for row in rows]
+        return [View(row["name"], ClipQuery.from_json(json.loads(row["query"]))) for row in rows]
 
     def get(self, name: str) -> View:
         """Return a view.
@@ -199,7 +201,7 @@ class Views:
             raise LibraryError(f'there is no view "{name}"', nearest(name, views))
         return views[name]
 
-    def save(self, name: str, query: Query) -> View:
+    def save(self, name: str, query: ClipQuery) -> View:
         """Save a query under a name, in place of what was saved there before. Can be undone."""
         chosen = _name(name)
         with self._database.write() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from footage.library.import_export import ExportOptions, UnpackedZip, export, un
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, collect, verify
 from footage.library.provenance import ModelCard, Provenance
-from footage.library.query import ClipPage, Filters, Query
+from footage.library.query import ClipPage, ClipQuery
 from footage.library.ratings import Ratings
 from footage.library.storage import Storage
 
-ClipSelection = Sequence[int] | Filters | Query
-"""Which clips are meant: numbers, or all that filters or a query find."""
+ClipSelection = Sequence[int] | ClipQuery
+"""Which clips are meant: their numbers, or all that a query finds."""
 
 
 class Library:
@@ -128,43 +129,55 @@ class Library:
 
     def query(
         self,
-        filters: Filters | None = None,
+        filters: ClipQuery | None = None,
         text: str = "",
-        sort: str = "newest",
+        sort: str | None = None,
         cursor: str | None = None,
         limit: int = 60,
     ) -> ClipPage:
         """Return a page of clips.
 
         Args:
-            filters: which clips.
+            filters: which clips; it may have words and an order too.
             text: words or parts of words that they hold, each; a phrase stands in double quotes.
-            sort: one of `search.SORTS`, or `metric:NAME`.
+            sort: one of `SORTS`, or `metric:NAME`; None for that of `filters`.
             cursor: that of the page before; None for the first page.
             limit: entries on the page, 1000 at most.
 
         Raises:
             LibraryError: an order or a cursor that is not known.
         """
+        query = self._query(filters, text, sort)
         with self._database.read() as connection:
-            clips, following = search.select(connection, Query(filters or Filters(), text, sort), cursor, limit)
+            clips, following = search.select(connection, query, cursor, limit)
             return ClipPage(self._storage.entries(connection, clips), following)
 
-    def count(self, filters: Filters | None = None, text: str = "") -> int:
+    def count(self, filters: ClipQuery | None = None, text: str = "") -> int:
         """Return how many clips there are, of those that filters and words find."""
+        query = self._query(filters, text)
         with self._database.read() as connection:
-            return search.count(connection, Query(filters or Filters(), text))
+            return search.count(connection, query)
 
     def facets(
-        self, filters: Filters | None = None, text: str = "", most: int = 50
+        self, filters: ClipQuery | None = None, text: str = "", most: int = 50
     ) -> dict[str, list[tuple[Any, int]]]:
         """Return the values that the found clips have and how often, commonest first.
 
         Returns:
             Lists of (value, count) by name: origin, model, label, verdict, stars, codec, tags.
         """
+        query = self._query(filters, text)
         with self._database.read() as connection:
-            return search.facets(connection, Query(filters or Filters(), text), most)
+            return search.facets(connection, query, most)
+
+    def _query(self, filters: ClipQuery | None, text: str = "", sort: str | None = None) -> ClipQuery:
+        """Return what is asked for as one query, with the number of its album.
+
+        Raises:
+            LibraryError: there is no such album or order.
+        """
+        query = (filters or ClipQuery()).narrowed(text=text, sort=sort)
+        return replace(query, album=self.albums.get(query.album).id) if isinstance(query.album, str) else query
 
     def check(self, clips: Iterable[int]) -> None:
         """Make sure that clips are there, in the library or the bin.
@@ -179,16 +192,16 @@ class Library:
 
     def ids(self, chosen: ClipSelection) -> list[int]:
         """Return the numbers of the clips that are meant, in order."""
-        if not isinstance(chosen, Filters | Query):
+        if not isinstance(chosen, ClipQuery):
             return list(dict.fromkeys(chosen))
-        query = chosen if isinstance(chosen, Query) else Query(chosen)
+        query = self._query(chosen)
         with self._database.read() as connection:
             return search.numbers(connection, query)
 
     def similar(
         self,
         to: int | npt.NDArray[np.float32],
-        filters: Filters | None = None,
+        filters: ClipQuery | None = None,
         limit: int = 60,
         kind: str | None = None,
     ) -> list[tuple[ClipEntry, float]]:
@@ -206,11 +219,11 @@ class Library:
         Raises:
             LibraryError: the clip has no vector of this kind, or there is no such kind.
         """
-        return similarity.similar(self._storage, to, filters, limit, kind)
+        return similarity.similar(self._storage, to, self._query(filters), limit, kind)
 
-    def duplicates(self, filters: Filters | None = None) -> list[list[ClipEntry]]:
+    def duplicates(self, filters: ClipQuery | None = None) -> list[list[ClipEntry]]:
         """Return groups of clips that show the same footage in another size, quality or container, the best first."""
-        return similarity.duplicates(self._storage, filters or Filters())
+        return similarity.duplicates(self._storage, self._query(filters))
 
     # Files
 

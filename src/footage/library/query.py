@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import json
 import math
 import sqlite3
+import types
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from footage.errors import LibraryError, nearest
-from footage.library.entries import VERDICTS, ClipEntry, fold
+from footage.library.entries import ClipEntry, Origin, Verdict, fold
 
 SORTS: dict[str, tuple[str, str]] = {
     "newest": ("c.id", "DESC"),
@@ -31,30 +33,39 @@ SORTS: dict[str, tuple[str, str]] = {
     "changed": ("c.changed", "DESC"),
 }
 """Orders of a query: expression and direction. `metric:NAME` and `metric:NAME:asc` sort by a figure."""
-ORIGINS = ("generated", "imported")
-"""Where clips come from."""
+SINGULAR = {"tags": "tag", "metrics": "metric"}
+"""Names of parameters that are repeated, in addresses and as flags."""
 MOST = 1000
 """Largest page."""
 FACETS = ("origin", "model", "label", "verdict", "stars", "codec")
 """Columns whose values are counted for a panel of filters."""
 
 
-@dataclass(frozen=True)
-class Filters:
-    """Which clips are wanted: those that fulfil all that is given."""
+@dataclass(frozen=True, kw_only=True)
+class ClipQuery:
+    """Which clips are asked for: those that fulfil all that is given, in an order.
 
-    origin: str | None = None
-    """`generated` or `imported`."""
+    Flags, Python arguments, REST parameters and saved views are this class; the docstring of a field is its help.
+
+    Raises:
+        LibraryError: a value has the wrong type, or is not one of those known.
+    """
+
+    text: str = ""
+    """Words or parts of words that they all hold, in title, prompt, label, model, source, tags or notes; a phrase
+    stands in double quotes."""
+    origin: Origin | None = None
+    """Whether footage made them."""
     model: str | None = None
-    """Name of the model."""
+    """Name of the model that made them."""
     weights: str | None = None
     """SHA-256 of the model's weights."""
     dataset: str | None = None
     """Name of the data set that the model learned from."""
     label: str | None = None
-    """Class, as it was asked for."""
+    """Their class, as it was asked for."""
     seed: int | None = None
-    """Seed."""
+    """Seed that they were made from."""
     tags: tuple[str, ...] = ()
     """Tags that they all have."""
     without: tuple[str, ...] = ()
@@ -63,16 +74,16 @@ class Filters:
     """Fewest stars."""
     max_stars: int = 5
     """Most stars."""
-    verdict: str | None = None
-    """`keep`, `reject` or `undecided`."""
-    album: int | None = None
-    """Number of the album that they are in."""
+    verdict: Verdict | None = None
+    """What was decided on them."""
+    album: int | str | None = None
+    """Number or name of the album that they are in."""
     codec: str | None = None
-    """Codec, such as `h264`."""
+    """Their codec, such as h264."""
     min_seconds: float | None = None
-    """Shortest length."""
+    """Shortest length, in seconds."""
     max_seconds: float | None = None
-    """Longest length."""
+    """Longest length, in seconds."""
     min_side: int | None = None
     """Smallest shorter side, in pixels."""
     max_side: int | None = None
@@ -81,8 +92,8 @@ class Filters:
     """Added at this time or later, in seconds since 1970."""
     until: float | None = None
     """Added before this time, in seconds since 1970."""
-    metrics: tuple[tuple[str, float | None, float | None], ...] = ()
-    """Figures with their least and greatest value, such as `("motion", 0.1, None)`."""
+    metrics: tuple[str, ...] = ()
+    """Figures with their least and greatest value, as NAME:LEAST:MOST; a bound may be empty, as in motion:0.1:."""
     parent: int | None = None
     """Number of a clip that they were made from."""
     ids: tuple[int, ...] | None = None
@@ -90,47 +101,62 @@ class Filters:
     missing: bool | None = None
     """Whether their files were found to be gone."""
     bin: bool = False
-    """Look into the bin instead of the library."""
+    """Those in the bin, instead of those in the library."""
+    sort: str = "newest"
+    """Order: newest, oldest, stars, title, longest, shortest, largest, seed, changed, or metric:NAME."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "alias_generator": lambda name: SINGULAR.get(name, name),
+        "populate_by_name": True,
+        "extra": "forbid",
+        "use_attribute_docstrings": True,
+    }
+    """How pydantic reads it from a request: the field's docstring describes the parameter."""
 
     def __post_init__(self) -> None:
-        """Refuse values that nothing can fulfil because they are misspelt.
-
-        Raises:
-            LibraryError: a value is not one of those known.
-        """
-        for name, value, known in (("verdict", self.verdict, VERDICTS), ("origin", self.origin, ORIGINS)):
-            if value is not None and value not in known:
-                raise LibraryError(f'{name} is "{value}"', nearest(value, known))
+        """Refuse what nothing can fulfil; lists become tuples, and bounds (name, least, most) text."""
+        for name, kind in _field_types().items():
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                value = tuple(map(_metric_text, value)) if name == "metrics" else tuple(value)
+                object.__setattr__(self, name, value)
+            if not _fits(kind, value):
+                choices = [str(choice) for choice in get_args(next(iter(get_args(kind)), None))]
+                remedy = nearest(str(value), choices) if choices else f"give {ClipQuery.__annotations__[name]}"
+                raise LibraryError(f"{name} is {json.dumps(value, default=repr)}", remedy)
         for name in ("min_stars", "max_stars"):
             if not 0 <= getattr(self, name) <= 5:
                 raise LibraryError(f"{name} is {getattr(self, name)}", "give 0 to 5")
+        _order(self.sort)
 
+    @property
+    def filters(self) -> ClipQuery:
+        """The same clips whatever words they hold, in the usual order."""
+        return dataclasses.replace(self, text="", sort="newest")
 
-@dataclass(frozen=True)
-class Query:
-    """Filters, words and an order: what a saved view holds."""
+    def narrowed(self, **more: Any) -> ClipQuery:
+        """Ask for more: words, tags and figures are added, of stars the greater number counts, the rest is replaced.
 
-    filters: Filters = field(default_factory=Filters)
-    """Which clips."""
-    text: str = ""
-    """Words or parts of words that they all hold, in title, prompt, label, model, source, tags or notes.
-
-    A phrase stands in double quotes."""
-    sort: str = "newest"
-    """One of `SORTS`, or `metric:NAME`."""
+        What is None is left as it is.
+        """
+        more = {name: value for name, value in more.items() if value is not None}
+        for name in ("tags", "without", "metrics"):
+            more[name] = (*getattr(self, name), *more.get(name, ()))
+        more["text"] = f"{self.text} {more.get('text', '')}".strip()
+        more["min_stars"] = max(self.min_stars, more.get("min_stars", 0))
+        return dataclasses.replace(self, **more)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: what differs from the default."""
-        given = {f.name: getattr(self.filters, f.name) for f in dataclasses.fields(Filters)}
-        default = Filters()
-        return {
-            "filters": {name: value for name, value in given.items() if value != getattr(default, name)},
-            "text": self.text,
-            "sort": self.sort,
-        }
+        """Return plain values, as saved views hold them: of filters, those that differ from the default."""
+        default = ClipQuery()
+        values = {name: getattr(self, name) for name in _field_types() if name not in ("text", "sort")}
+        filters = {name: value for name, value in values.items() if value != getattr(default, name)}
+        if self.metrics:
+            filters["metrics"] = tuple(metric_bounds(text) for text in self.metrics)
+        return {"filters": filters, "text": self.text, "sort": self.sort}
 
     @staticmethod
-    def from_json(value: Any) -> Query:
+    def from_json(value: Any) -> ClipQuery:
         """Read what `to_json` gave.
 
         Raises:
@@ -138,62 +164,61 @@ class Query:
         """
         if not isinstance(value, dict) or set(value) - {"filters", "text", "sort"}:
             raise LibraryError(f"{value!r} is no query", "give filters, text and sort")
-        filters = filters_from_json(value.get("filters", {}))
-        found = Query(filters, str(value.get("text", "")), str(value.get("sort", "newest")))
-        _order(found.sort)
-        return found
+        filters = value.get("filters", {})
+        known = _field_types().keys() - {"text", "sort"}
+        if not isinstance(filters, dict):
+            raise LibraryError(f"filters are {filters!r}", "give an object")
+        if unknown := [name for name in filters if name not in known]:
+            raise LibraryError(f'there is no filter "{unknown[0]}"', nearest(str(unknown[0]), known))
+        return ClipQuery(**filters, text=str(value.get("text", "")), sort=str(value.get("sort", "newest")))
 
 
-def filters_from_json(value: Any) -> Filters:
-    """Read filters from plain values, strictly: types are checked, lists become tuples.
+@functools.cache
+def _field_types() -> dict[str, Any]:
+    """Return the types of a query's fields."""
+    hints = get_type_hints(ClipQuery)
+    return {field.name: hints[field.name] for field in dataclasses.fields(ClipQuery)}
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value is of a field's type; numbers are finite, and SQLite can hold them."""
+    if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
+        return any(_fits(one, value) for one in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(get_args(kind)[0], item) for item in value)
+    if kind in (int, float):
+        whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        return whole or (kind is float and isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, kind)
+
+
+def metric_bounds(text: str) -> tuple[str, float | None, float | None]:
+    """Read NAME:LEAST:MOST.
 
     Raises:
-        LibraryError: a name or a value is not known.
+        LibraryError: there is no name, or a bound is not a finite number.
     """
-    known = {f.name: f for f in dataclasses.fields(Filters)}
-    if not isinstance(value, dict):
-        raise LibraryError(f"filters are {value!r}", "give an object")
-    for name, given in value.items():
-        if name not in known:
-            raise LibraryError(f'there is no filter "{name}"', nearest(str(name), known))
-        if not _fits(str(known[name].type), given):
-            raise LibraryError(f"the filter {name} is {given!r}", f"give {known[name].type}")
-    return Filters(**{name: _frozen(given) for name, given in value.items()})
+    name, *ends = text.rsplit(":", 2)
+    try:
+        low, high = (float(end) if end else None for end in ends)
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not name or any(end is not None and not math.isfinite(end) for end in (low, high)):
+        raise LibraryError(f'metric is "{text}"', "give NAME:LEAST:MOST, such as motion:0.1:")
+    return name, low, high
 
 
-def _fits(kind: str, value: Any) -> bool:
-    """Whether a plain value is of a filter's type."""
-    if value is None:
-        return "None" in kind
-    if "tuple[tuple" in kind:
-        return isinstance(value, list | tuple) and all(
-            isinstance(item, list | tuple)
-            and len(item) == 3
-            and isinstance(item[0], str)
-            and all(x is None or _number(x) for x in item[1:])
-            for item in value
-        )
-    if "tuple[str" in kind:
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    if "tuple[int" in kind:
-        return isinstance(value, list | tuple) and all(_whole(item) for item in value)
-    if "str" in kind:
-        return isinstance(value, str)
-    if "bool" in kind:
-        return isinstance(value, bool)
-    return _number(value) if "float" in kind else _whole(value)
-
-
-def _number(value: Any) -> bool:
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+def _metric_text(bounds: Any) -> str:
+    """Return the bounds of a figure, which may be text or (name, least, most), in one form."""
+    try:
+        name, low, high = metric_bounds(bounds) if isinstance(bounds, str) else bounds
+        text = ":".join([name, *("" if end is None else repr(float(end)).removesuffix(".0") for end in (low, high))])
+        metric_bounds(text)
+        return text
+    except (TypeError, ValueError):
+        raise LibraryError(f"a figure's bounds are {bounds!r}", "give NAME:LEAST:MOST, such as motion:0.1:") from None
 
 
 @dataclass(frozen=True)
@@ -212,7 +237,7 @@ Conditions = tuple[list[str], list[Any]]
 _EQUAL = ("origin", "model", "weights", "label", "seed", "verdict", "codec", "missing")
 
 
-def conditions(filters: Filters, *, indexed: bool = False) -> Conditions:
+def conditions(filters: ClipQuery, *, indexed: bool = False) -> Conditions:
     """Return filters as SQL conditions on `clips AS c`; `indexed` where the order is that of stars."""
     said: list[str] = ["c.deleted IS NOT NULL" if filters.bin else "c.deleted IS NULL"]
     values: list[Any] = []
@@ -244,7 +269,7 @@ def conditions(filters: Filters, *, indexed: bool = False) -> Conditions:
         add("c.id IN (SELECT clip FROM tags WHERE tag = ?)", tag)
     for tag in filters.without:
         add("NOT EXISTS (SELECT 1 FROM tags t WHERE t.clip = c.id AND t.tag = ?)", tag)
-    for name, low, high in filters.metrics:
+    for name, low, high in map(metric_bounds, filters.metrics):
         if low is not None:
             add("json_extract(c.metrics, ?) >= ?", _metric(name), low)
         if high is not None:
@@ -273,15 +298,15 @@ def _order(sort: str) -> tuple[str, str, list[Any]]:
     return *SORTS[sort], []
 
 
-def matching(connection: sqlite3.Connection, query: Query, *, all_at_once: bool = True) -> Conditions:
+def matching(connection: sqlite3.Connection, query: ClipQuery, *, all_at_once: bool = True) -> Conditions:
     """Return a query as SQL conditions on `clips AS c`, and their values; see `words.conditions`."""
-    said, values = conditions(query.filters, indexed=query.sort == "stars")
+    said, values = conditions(query, indexed=query.sort == "stars")
     more, given = text_conditions(connection, query.text, all_at_once=all_at_once)
     return [*said, *more], [*values, *given]
 
 
 def select(
-    connection: sqlite3.Connection, query: Query, cursor: str | None, limit: int
+    connection: sqlite3.Connection, query: ClipQuery, cursor: str | None, limit: int
 ) -> tuple[list[int], str | None]:
     """Return the numbers of a page of the clips that a query finds, and the cursor of the next page.
 
@@ -304,10 +329,10 @@ def select(
     return [row["id"] for row in shown], following
 
 
-def count(connection: sqlite3.Connection, query: Query) -> int:
+def count(connection: sqlite3.Connection, query: ClipQuery) -> int:
     """Return how many clips a query finds."""
     sought = seek(connection, query.text)
-    if query.filters == Filters() and sought.match and not sought.rest:
+    if query.filters == ClipQuery() and sought.match and not sought.rest:
         binned = "SELECT id FROM clips WHERE deleted IS NOT NULL"
         asked = f"SELECT count(*) FROM words WHERE words MATCH ? AND rowid NOT IN ({binned})"
         return int(connection.execute(asked, (sought.match,)).fetchone()[0])
@@ -315,7 +340,7 @@ def count(connection: sqlite3.Connection, query: Query) -> int:
     return int(connection.execute(f"SELECT count(*) FROM clips c WHERE {' AND '.join(said)}", values).fetchone()[0])
 
 
-def numbers(connection: sqlite3.Connection, query: Query) -> list[int]:
+def numbers(connection: sqlite3.Connection, query: ClipQuery) -> list[int]:
     """Return the numbers of all clips that a query finds, in its order."""
     expression, way, inner = _order(query.sort)
     said, values = matching(connection, query)
@@ -324,7 +349,7 @@ def numbers(connection: sqlite3.Connection, query: Query) -> list[int]:
     return [row[0] for row in found]
 
 
-def facets(connection: sqlite3.Connection, query: Query, most: int) -> dict[str, list[tuple[Any, int]]]:
+def facets(connection: sqlite3.Connection, query: ClipQuery, most: int) -> dict[str, list[tuple[Any, int]]]:
     """Return the values that the found clips have, with how often, commonest first: what a panel of filters shows."""
     said, values = matching(connection, query)
     where = " AND ".join(said)
@@ -353,7 +378,7 @@ def _cursor(sort: str, mark: Any, number: int) -> str:
 def _read_cursor(cursor: str, sort: str) -> tuple[Any, int]:
     try:
         made, mark, number = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if made == sort and (isinstance(mark, str) or _number(mark) or _whole(mark)) and _whole(number):
+        if made == sort and _fits(str | float, mark) and _fits(int, number):
             return mark, number
     except (ValueError, TypeError, RecursionError):
         pass

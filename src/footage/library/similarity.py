@@ -25,6 +25,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from footage import files
 from footage.errors import LibraryError, MediaError
 from footage.library import query
 from footage.library.entries import ClipEntry
-from footage.library.query import Filters, Query
+from footage.library.query import ClipQuery
 from footage.media.signatures import LENGTH, Signature, find_duplicates, moments, pool, signature
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
@@ -400,7 +401,7 @@ COMPARED_SIDE = 96
 
 
 def similar(
-    storage: Storage, to: int | Vector, filters: Filters | None, limit: int, kind: str | None
+    storage: Storage, to: int | Vector, filters: ClipQuery, limit: int, kind: str | None
 ) -> list[tuple[ClipEntry, float]]:
     """Return the clips that are most like a clip or a vector; see `Library.similar`."""
     vectors = storage.vectors(kind)
@@ -413,8 +414,8 @@ def similar(
     if isinstance(to, int):
         cosines[to] = -1
     with storage.database.read() as connection:
-        if filters is not None and filters != Filters():
-            allowed = np.asarray(query.numbers(connection, Query(filters, sort="oldest")), dtype=np.int64)
+        if filters != ClipQuery():
+            allowed = np.asarray(query.numbers(connection, replace(filters, sort="oldest")), dtype=np.int64)
             mask = np.zeros(len(cosines), dtype=bool)
             mask[allowed[allowed < len(cosines)]] = True
             cosines[~mask] = -1
@@ -423,8 +424,7 @@ def similar(
         while True:  # some of the nearest may lie in the bin, or be gone
             nearest = _largest(cosines, wanted)
             entries = {entry.id: entry for entry in storage.entries(connection, nearest)}
-            binned = filters is not None and filters.bin
-            shown = [entries[i] for i in nearest if i in entries and (entries[i].deleted is not None) == binned]
+            shown = [entries[i] for i in nearest if i in entries and (entries[i].deleted is not None) == filters.bin]
             found = [(entry, float(cosines[entry.id])) for entry in shown[:limit]]
             if len(found) == limit or wanted >= len(cosines):
                 return found
@@ -441,13 +441,13 @@ def _largest(cosines: Vector, count: int) -> list[int]:
     return [int(i) for i in top if cosines[i] > -1]
 
 
-def duplicates(storage: Storage, filters: Filters) -> list[list[ClipEntry]]:
+def duplicates(storage: Storage, filters: ClipQuery) -> list[list[ClipEntry]]:
     """Return groups of near-duplicates; see `Library.duplicates`.
 
     Vectors and lengths pick the clips that come into question; these are compared by what moves in them, and where.
     """
     with storage.database.read() as connection:
-        clips = query.numbers(connection, Query(filters, sort="oldest"))
+        clips = query.numbers(connection, replace(filters, sort="oldest"))
         lengths = dict(connection.execute("SELECT id, seconds FROM clips").fetchall())
     near = storage.vectors(APPEARANCE).close(clips, NEAR_DUPLICATE, [lengths[clip] for clip in clips], LENGTH)
     with storage.database.read() as connection:
@@ -479,7 +479,7 @@ def embed(
     if kind == APPEARANCE:
         raise LibraryError(f'"{kind}" is the embedding that needs no model', "give another name")
     with storage.database.read() as connection:
-        clips = query.numbers(connection, Query(Filters(missing=False), sort="oldest"))
+        clips = query.numbers(connection, ClipQuery(missing=False, sort="oldest"))
         known = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
     lacking = clips if known is None else storage.vectors(kind).lacking(clips)
     for number, clip in enumerate(lacking):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -12,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from footage.errors import LibraryError
 from footage.library.entries import Origin, Verdict
 from footage.library.library import ClipSelection
-from footage.library.query import Filters
-from footage.library.query import Query as LibraryQuery
+from footage.library.query import ClipQuery
 from footage.models.requests import SLIDER_LIMIT
 
 Id = Annotated[int, Field(ge=1, lt=2**63)]
@@ -71,26 +69,21 @@ class ClipQueryForm(StrictForm):
     bin: bool = False
     metric: list[Name] = Field(default=[], max_length=20)
 
-    def query(self) -> LibraryQuery:
+    def query(self) -> ClipQuery:
         """Return it as the library's query.
 
         Raises:
             LibraryError: a metric cannot be read, or a value is not known.
         """
-        rest = self.model_dump(include=ClipQueryForm.model_fields.keys() - {"text", "sort", "tag", "without", "metric"})
-        metrics = tuple(map(read_metric_bounds, self.metric))
-        filters = Filters(tags=tuple(self.tag), without=tuple(self.without), metrics=metrics, **rest)
-        return LibraryQuery(filters, self.text, self.sort)
+        rest = self.model_dump(include=ClipQueryForm.model_fields.keys() - {"tag", "metric"})
+        return ClipQuery(tags=tuple(self.tag), metrics=tuple(self.metric), **rest)
 
     @staticmethod
-    def of(query: LibraryQuery) -> ClipQueryForm:
+    def of(query: ClipQuery) -> ClipQueryForm:
         """Return the form of a query, such as a saved view's."""
         filters = query.to_json()["filters"]
         values = {{"tags": "tag"}.get(name, name): filters[name] for name in filters.keys() - {"metrics", "ids"}}
-        metric = [
-            ":".join([name, *("" if x is None else f"{x:g}" for x in ends)]) for name, *ends in query.filters.metrics
-        ]
-        return ClipQueryForm(text=query.text, sort=query.sort, metric=metric, **values)
+        return ClipQueryForm(text=query.text, sort=query.sort, metric=list(query.metrics), **values)
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return what is asked for as the parameters of an address; what has its default is left out."""
@@ -131,22 +124,6 @@ class ClipPageForm(ClipQueryForm):
     cursor: str | None = None
     limit: int = PAGE
     ids: Annotated[list[Id], Query(max_length=1000)] = []
-
-
-def read_metric_bounds(text: str) -> tuple[str, float | None, float | None]:
-    """Read NAME:LEAST:MOST.
-
-    Raises:
-        LibraryError: there is no name, or a bound is no finite number.
-    """
-    name, *ends = text.rsplit(":", 2)
-    try:
-        low, high = (float(end) if end else None for end in ends)
-    except ValueError:
-        low, high = math.nan, math.nan
-    if not name or any(end is not None and not math.isfinite(end) for end in (low, high)):
-        raise LibraryError(f'metric is "{text}"', "give NAME:LEAST:MOST, such as motion:0.1:")
-    return name, low, high
 
 
 class SelectionForm(StrictForm):

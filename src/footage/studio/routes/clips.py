@@ -96,7 +96,7 @@ def list_clips(form: Annotated[ClipPageForm, Query()], library: CurrentLibrary) 
     if form.ids:
         return ClipPage(library.entries(form.ids), None)
     query = form.query()
-    page = library.query(query.filters, query.text, query.sort, form.cursor, form.limit)
+    page = library.query(query, cursor=form.cursor, limit=form.limit)
     return ClipPage(page.entries, page.cursor)
 
 
@@ -110,7 +110,7 @@ def list_clip_ids(form: Annotated[ClipQueryForm, Query()], library: CurrentLibra
 def count_facets(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> dict[str, list[tuple[Any, int]]]:
     """Return the values that the found clips have, with how often, commonest first."""
     query = form.query()
-    return library.facets(query.filters, query.text)
+    return library.facets(query)
 
 
 @router.get("/duplicates")

@@ -137,8 +137,8 @@ def query_of(request: Request) -> ClipQueryForm:
 def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
     """Return what the grid of a query fills in: its first page, its total and its address."""
     query, parameters = form.query(), form.parameters()
-    page = studio.library.query(query.filters, query.text, query.sort, None, PAGE)
-    total = len(page.entries) if page.cursor is None else studio.library.count(query.filters, query.text)
+    page = studio.library.query(query, limit=PAGE)
+    total = len(page.entries) if page.cursor is None else studio.library.count(query)
     return {
         "query": form,
         "clips": page.entries,
@@ -168,7 +168,7 @@ def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResp
     form, library = query_of(request), studio.library
     query = form.query()
     views = [(view.name, urlencode(ClipQueryForm.of(view.query).parameters())) for view in library.views.all()]
-    facets = library.facets(query.filters, query.text, 12)
+    facets = library.facets(query, most=12)
     return page("facets.html", "", query=form, facets=facets, albums=library.albums.all(), views=views)
 
 

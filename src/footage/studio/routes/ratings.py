@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from footage.errors import LibraryError
 from footage.library.entries import ClipEntry, plain
 from footage.library.library import Library
-from footage.library.query import Filters
+from footage.library.query import ClipQuery
 from footage.library.ratings import QUESTIONS, Rating
 from footage.metrics.preference import bradley_terry
 from footage.studio.routes.clips import clip_response
@@ -230,7 +230,7 @@ def draw_clip(library: Library, model: str, rng: random.Random) -> ClipEntry:
     Raises:
         LibraryError: it has none.
     """
-    clips = library.ids(Filters(origin=IMPORTED) if model == IMPORTED else Filters(model=model))
+    clips = library.ids(ClipQuery(origin="imported") if model == IMPORTED else ClipQuery(model=model))
     for clip in rng.sample(clips, min(len(clips), DRAWS)):
         entry = library.get(clip)
         if entry.codec in SHOWABLE and not entry.missing:
