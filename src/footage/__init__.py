@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from footage.generation.clip import Clip
     from footage.generation.model import Model
     from footage.library.library import Library
+    from footage.library.query import ClipQuery
     from footage.models.requests import Timing
 
 _HOMES = {
@@ -59,6 +60,7 @@ _HOMES = {
     "generation.clip": ("Clip",),
     "generation.model": ("Model",),
     "library.library": ("Library",),
+    "library.query": ("ClipQuery",),
     "models.requests": ("Timing",),
 }
 """Where public names are defined, by module."""
@@ -66,6 +68,7 @@ _HOMES = {
 __all__ = [
     "PRESETS",
     "Clip",
+    "ClipQuery",
     "Config",
     "Dataset",
     "FootageError",

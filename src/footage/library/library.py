@@ -24,7 +24,7 @@ from footage.library.import_export import ExportOptions, UnpackedZip, export, un
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, collect, verify
 from footage.library.provenance import ModelCard, Provenance
-from footage.library.query import ClipPage, ClipQuery
+from footage.library.query import ClipQuery, EntryPage
 from footage.library.ratings import Ratings
 from footage.library.storage import Storage
 
@@ -134,7 +134,7 @@ class Library:
         sort: str | None = None,
         cursor: str | None = None,
         limit: int = 60,
-    ) -> ClipPage:
+    ) -> EntryPage:
         """Return a page of clips.
 
         Args:
@@ -150,7 +150,7 @@ class Library:
         query = self._query(filters, text, sort)
         with self._database.read() as connection:
             clips, following = search.select(connection, query, cursor, limit)
-            return ClipPage(self._storage.entries(connection, clips), following)
+            return EntryPage(self._storage.entries(connection, clips), following)
 
     def count(self, filters: ClipQuery | None = None, text: str = "") -> int:
         """Return how many clips there are, of those that filters and words find."""

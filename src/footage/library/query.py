@@ -222,7 +222,7 @@ def _metric_text(bounds: Any) -> str:
 
 
 @dataclass(frozen=True)
-class ClipPage:
+class EntryPage:
     """Some entries in a row."""
 
     entries: list[ClipEntry]

@@ -109,8 +109,7 @@ def list_clip_ids(form: Annotated[ClipQueryForm, Query()], library: CurrentLibra
 @router.get("/clips/facets")
 def count_facets(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> dict[str, list[tuple[Any, int]]]:
     """Return the values that the found clips have, with how often, commonest first."""
-    query = form.query()
-    return library.facets(query)
+    return library.facets(form.query())
 
 
 @router.get("/duplicates")
