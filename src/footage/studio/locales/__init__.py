@@ -1,7 +1,8 @@
 """Locales of the studio: the texts of its pages by language, in JSON files that a translator can edit.
 
-A file has two parts. `texts` holds the texts of pages and scripts by their names. `messages` holds what the rest of
-footage says in English, errors and steps of the history, each with its translation. `{…}` is filled in, in either.
+A file has three parts. `texts` holds the texts of pages and scripts by their names. `messages` holds what the rest of
+footage says in English, errors above all, and `history` how it calls the steps that can be undone, each with its
+translation. `{…}` is filled in, in all of them; `{word}` of a message stands for one word.
 """
 
 from __future__ import annotations
@@ -31,34 +32,46 @@ class Locale:
     texts: Mapping[str, str]
     """Texts by their names."""
     messages: Mapping[str, str]
-    """Translations of English messages; `{…}` stands for any text."""
+    """Translations of English messages."""
+    history: Mapping[str, str]
+    """Translations of the English names of steps that can be undone."""
 
     def __call__(self, name: str, **values: object) -> str:
         """Return a text."""
         text = self.texts[name]
         return text.format(**values) if values else text
 
-    def term(self, name: str) -> str:
-        """Return the text for a name that footage gives, such as a setting's; the name itself where there is none."""
-        return self.texts.get(name, name)
+    def term(self, name: str, kind: str = "") -> str:
+        """Return the text for a name that footage gives; the name itself where there is none.
+
+        Args:
+            name: such as a setting's.
+            kind: what it is the name of, where the same name has another text elsewhere.
+        """
+        return self.texts.get(f"{kind}_{name}", self.texts.get(name, name))
 
     def message(self, english: str) -> str:
-        """Return an English message of footage in this language; as it is where no translation is known.
+        """Return a message of footage in this language; as it is where no translation is known.
 
         Args:
             english: a problem, a remedy, or both with a colon between.
         """
-        for pattern, translation in message_patterns(self.language):
-            if match := pattern.fullmatch(english):
-                return translation.format(**match.groupdict())
+        if (text := translation(self.language, "messages", english)) is not None:
+            return text
         problem, colon, remedy = english.partition(": ")
         while colon:
-            parts = self.message(problem), self.message(remedy)
-            if parts[0] != problem and parts[1] != remedy:
-                return self("message_remedy", problem=parts[0], remedy=parts[1])
+            if (text := translation(self.language, "messages", problem)) is not None:
+                return self("message_remedy", problem=text, remedy=self.message(remedy))
             more, colon, remedy = remedy.partition(": ")
             problem = f"{problem}: {more}"
         return english
+
+    def step(self, english: str) -> str:
+        """Return the name of a step of the history in this language: one change, or several with commas between."""
+        parts = [translation(self.language, "history", part) for part in english.split(", ")]
+        if len(parts) > 1 and all(parts):
+            return self("comma").join(filter(None, parts))
+        return translation(self.language, "history", english) or english
 
 
 @functools.cache
@@ -69,17 +82,26 @@ def read_locale(language: str) -> Locale:
 
 
 @functools.cache
-def message_patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
-    """Return a language's messages as regular expressions with their translations, the most exact first."""
-    messages = read_locale(language).messages
-    exact_first = sorted(messages, key=lambda message: -len(PLACEHOLDER.sub("", message)))
-    return [
-        (
-            re.compile(PLACEHOLDER.sub(r"(?P<\1>.+?)", re.sub(r"([^\w{} ])", r"\\\1", message)), re.DOTALL),
-            messages[message],
-        )
-        for message in exact_first
-    ]
+def patterns(language: str, part: str) -> list[tuple[re.Pattern[str], str]]:
+    """Return a part of a language's file as regular expressions with their translations, the most exact first."""
+    texts: Mapping[str, str] = getattr(read_locale(language), part)
+    compiled = []
+    for english in sorted(texts, key=lambda english: -len(PLACEHOLDER.sub("", english))):
+        literals = PLACEHOLDER.split(english)  # literals, with the names of placeholders between
+        groups = [rf"(?P<{name}>{'[^ ]+' if name == 'word' else '.+?'})" for name in literals[1::2]]
+        parts = [re.escape(literals[0])]
+        for group, literal in zip(groups, literals[2::2], strict=True):
+            parts += [group, re.escape(literal)]
+        compiled.append((re.compile("".join(parts), re.DOTALL), texts[english]))
+    return compiled
+
+
+def translation(language: str, part: str, english: str) -> str | None:
+    """Return the translation of an English text, by the patterns of a part of a language's file."""
+    for pattern, text in patterns(language, part):
+        if match := pattern.fullmatch(english):
+            return text.format(**match.groupdict())
+    return None
 
 
 def preferred(chosen: str, accepted: str) -> str:

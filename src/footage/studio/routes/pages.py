@@ -288,7 +288,7 @@ def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
         "name": name,
         "run": next((run for run in studio.catalog.runs() if run.name == name), None),
         "curves": [
-            (page.locale.term(group), list(lines), curves.picture(lines, page.locale.term(group)))
+            (title := page.locale.message(page.locale.term(group)), list(lines), curves.picture(lines, title))
             for group, lines in groups.items()
         ],
         "samples": samples,

@@ -1,10 +1,55 @@
-// What every page has: words, requests, messages, dialogs, keys for help and undo.
+// What every page has: texts, requests, messages, dialogs, keys for help and undo.
 
-const words = JSON.parse(document.getElementById("words").textContent);
+const { texts, messages, history } = JSON.parse(document.getElementById("texts").textContent);
 const csrf = document.querySelector("meta[name=csrf]").content;
 
 export function t(name, values = {}) {
-  return (words[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+  return (texts[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+}
+
+// The patterns of English texts with their translations, the most exact first; what `{…}` stands for is filled in.
+function patterns(translations) {
+  const exact = (english) => english.replace(/\{\w+\}/g, "").length;
+  return Object.entries(translations).sort(([a], [b]) => exact(b) - exact(a)).map(([english, text]) => {
+    const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>${part === "word" ? "[^ ]+" : ".+?"})` : part.replace(/[^\w ]/g, "\\$&")));
+    return [new RegExp(`^${parts.join("")}$`, "s"), text];
+  });
+}
+
+const compiled = {};
+
+function translation(part, english) {
+  compiled[part] ??= patterns({ messages, history }[part]);
+  for (const [pattern, text] of compiled[part]) {
+    const match = pattern.exec(english);
+    if (match) return text.replace(/\{(\w+)\}/g, (whole, key) => match.groups?.[key] ?? whole);
+  }
+  return null;
+}
+
+// What the interface says in English, a problem, a remedy or both with a colon between, in the language of the page; as it
+// is where no translation is known.
+export function message(english) {
+  const whole = translation("messages", english);
+  if (whole !== null) return whole;
+  for (let colon = english.indexOf(": "); colon >= 0; colon = english.indexOf(": ", colon + 1)) {
+    const problem = translation("messages", english.slice(0, colon));
+    if (problem !== null) return t("message_remedy", { problem, remedy: message(english.slice(colon + 2)) });
+  }
+  return english;
+}
+
+// The name of a step that can be undone: one change, or several with commas between.
+export function step(english) {
+  const parts = english.split(", ").map((part) => translation("history", part));
+  return parts.every(Boolean) ? parts.join(t("comma")) : translation("history", english) ?? english;
+}
+
+// Why the interface refused: problem and remedy, or what does not fit, field by field.
+function reason(answer, status) {
+  if (answer?.problem) return answer.remedy ? t("message_remedy", { problem: message(answer.problem), remedy: message(answer.remedy) }) : message(answer.problem);
+  if (!Array.isArray(answer?.detail)) return `${status}`;
+  return answer.detail.map((field) => t("message_remedy", { problem: field.loc?.slice(1).map((name) => message(t(`${name}`))).join("."), remedy: message(field.msg) })).join("; ");
 }
 
 export function toast(text, bad = false, undoable = false) {
@@ -33,14 +78,13 @@ export async function api(method, path, body, options = {}) {
     if (error.name !== "AbortError") toast(t("lost"), true);
     throw error;
   }
-  const said = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
+  const content = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
   if (!answer.ok) {
-    const detail = Array.isArray(said?.detail) ? said.detail.map((d) => `${d.loc?.slice(1).join(".")}: ${d.msg}`).join("; ") : "";
-    const text = said?.problem ? said.problem + (said.remedy ? `: ${said.remedy}` : "") : detail || `${answer.status}`;
+    const text = reason(content, answer.status);
     if (!options.quiet) toast(text, true);
     throw Object.assign(new Error(text), { status: answer.status });
   }
-  return said;
+  return content;
 }
 
 // Ask a question; the answer is a text, or true, or null when it is given up.
@@ -82,9 +126,9 @@ export function judged(event, now) {
 }
 
 export async function undo(redo = false) {
-  const step = await api("POST", redo ? "/api/redo" : "/api/undo");
-  toast(step ? t(redo ? "redone" : "undone", { what: step.what }) : t("nothing_to_undo"));
-  if (step) document.body.dispatchEvent(new CustomEvent("undone"));
+  const undone = await api("POST", redo ? "/api/redo" : "/api/undo");
+  toast(undone ? t(redo ? "redone" : "undone", { what: step(undone.what) }) : t("nothing_to_undo"));
+  if (undone) document.body.dispatchEvent(new CustomEvent("undone"));
 }
 
 export async function intoAlbum(ids, query) {

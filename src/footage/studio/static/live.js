@@ -1,6 +1,6 @@
 // An endless video: fragments of MP4 come over one connection and go into a Media Source, which is kept short.
 
-import { api, t } from "./app.js";
+import { api, message, t } from "./app.js";
 import { prepare, wish, written } from "./controls.js";
 
 const BEHIND = 0.6; // seconds that the picture may lag behind what has come
@@ -65,7 +65,7 @@ function keepUp(buffer) {
 async function tell(mine) {
   try {
     const entry = await api("GET", `/api/live/${mine.entry.id}`, undefined, { quiet: true });
-    state.textContent = entry.problem || (entry.state === "loading" ? t("live_loading") : entry.state === "ended" ? t("live_ended") : t("live_rate", { rate: entry.rate.toFixed(1) }));
+    state.textContent = entry.problem ? message(entry.problem) : (entry.state === "loading" ? t("live_loading") : entry.state === "ended" ? t("live_ended") : t("live_rate", { rate: entry.rate.toFixed(1) }));
     state.dataset.change = entry.change;
   } catch { state.textContent = t("live_ended"); }
 }

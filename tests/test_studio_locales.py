@@ -1,0 +1,358 @@
+"""The studio's languages: in the Chinese one no text of any page is left in English."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jinja2
+import pytest
+from starlette.testclient import TestClient
+
+import footage
+from footage.library.additions import ClipDetails, Parent
+from footage.library.library import Library
+from footage.library.provenance import ModelCard
+from footage.studio.app import application
+from footage.studio.catalog import Catalog
+from footage.studio.locales import LANGUAGES, Locale, read_locale
+from footage.studio.routes import pages
+from footage.studio.security import Keys
+from footage.studio.state import Studio
+from tests.clips import moving, write
+from tests.libraries import save_clip
+from tests.streams import save_tiny_stream
+
+PACKAGE = Path(footage.__file__).parent
+TEMPLATES, SCRIPTS = PACKAGE / "studio" / "templates", PACKAGE / "studio" / "static"
+CHINESE = {"accept-language": "zh-CN", "accept": "text/html"}
+ALLOWED = {
+    *("footage", "CSV", "JSON", "OpenTimelineIO", "Premiere", "CMX", "otio", "VAE", "SHA", "Unicode", "KL"),
+    *("kB", "MB", "GB", "GiB", "Del", "Ctrl"),
+}
+"""Latin words that a page in Chinese may show: the product, formats, units, keys."""
+NAMES = re.compile(
+    r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|\b(fps|4s|4x)\b"
+    r"|stream-(shapes|digits)( — (shapes|digits))?|spring-models|Final Cut( Pro)?|Media Source"
+    r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
+    r"|GET /api/models|/enter\b|--names NAME|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, ]+"
+)
+"""Digests, codecs, file names; what is to be typed as it stands: commands, addresses, values; programs and models."""
+SHOWN = ("title", "aria-label", "placeholder", "alt")
+"""Attributes that people read or hear."""
+HIDDEN = ("script", "style")
+
+
+class ShownTexts(HTMLParser):
+    """Collects what people read or hear of a page; texts in another language, marked as such, are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self._open: list[tuple[str, bool]] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        foreign = tag != "html" and "lang" in values
+        if not foreign:
+            self.texts += [values[name] or "" for name in SHOWN if name in values]
+            if tag == "input" and values.get("type") in ("button", "submit"):
+                self.texts.append(values.get("value") or "")
+        if tag not in ("meta", "link", "input", "img"):
+            self._open.append((tag, foreign or tag in HIDDEN))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not any(hidden for _, hidden in self._open):
+            self.texts.append(data)
+
+
+def latin_words(text: str) -> list[str]:
+    """Return the Latin words of a text that a Chinese reader should not meet; digests are none."""
+    return [word for word in re.findall(r"[A-Za-z]{2,}", NAMES.sub("", text)) if word not in ALLOWED]
+
+
+def english_in(page: str) -> list[str]:
+    """Return the Latin words that a page shows."""
+    parser = ShownTexts()
+    parser.feed(page)
+    return [f"{word}: {text.strip()}" for text in parser.texts for word in latin_words(text)]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Everything that pages show, with names and texts of the user's that have no Latin letter in them."""
+    folder = tmp_path_factory.mktemp("工作室")
+    library = Library(folder / "素材")
+    digest = "ab" * 32
+    settings = {"loop": 2, "slow": 2.0, "seek": 1, "motion_seed": 3, "strength": 1.5, "truncation": 0.5, "drift": 2}
+    settings |= {"to_seed": 5, "between": [1, 2], "to_label": "跑", "sliders": {"1": 2.0}, "size": [64, 64], "fps": 12}
+    for number in range(6):
+        path = write(folder / f"片段 {number}.mp4", moving(12, seed=number))
+        library.add(path, ClipDetails(label="走", tags=("甲",), settings=settings if not number else {}))
+    library.register(ModelCard(digest, "模型", str(folder), "预设", "数据", "cd" * 32, 12_000))
+    first = library.get(1)
+    parents = [Parent(first.digest, first.title, relation) for relation in ("source", "begin", "end")]
+    library.add(save_clip(folder / "孩子.gif", 9), ClipDetails(parents=(*parents, Parent("ef" * 32, "别处", "source"))))
+    library.add(write(folder / "原片.avi", moving(8, seed=11)), ClipDetails(title="原片", prompt="提示", source="来处"))
+    with library._database.write() as connection:
+        connection.execute("UPDATE clips SET model = '模型', weights = ?, origin = 'generated', seed = 7", (digest,))
+        connection.execute("UPDATE clips SET model = '另一', weights = NULL WHERE id = 2")
+        connection.execute("UPDATE clips SET model = NULL, origin = 'imported' WHERE id IN (3, 4)")
+        connection.execute("UPDATE clips SET missing = 1 WHERE id = 5")
+        connection.execute("UPDATE clips SET codec = 'h264'")
+    # every kind of step
+    library.update(1, title="片段", notes="备注", prompt="提示", label="走", stars=3, verdict="keep", tags=["甲"])
+    library.update(1, label=None)
+    library.bulk([2, 3], {"stars": 4, "verdict": "reject"}, tag=["乙", "丙"], untag=["甲"])
+    library.bulk([2], {"verdict": "undecided"})
+    album = library.albums.create("相册").id
+    library.albums.put(album, [1, 2])
+    library.albums.order(album, [2, 1])
+    library.albums.take(album, [2])
+    library.albums.rename(album, "新名")
+    library.albums.create("旧")
+    library.albums.delete(library.albums.get("旧").id)
+    library.views.save("视图", library_query(library))
+    library.views.save("旧视图", library_query(library))
+    library.views.delete("旧视图")
+    library.remove([6])
+    library.remove([4])
+    library.restore([4])
+    # every kind and state of job
+    jobs = library.jobs
+    request = {"model": "模型", "seed": 3, "count": 2}
+    for state in ("done", "failed", "cancelled"):
+        job = jobs.submit("generate", request)
+        jobs.claim("工人")
+        result = {"clips": [1, 2]} if state == "done" else None
+        error = 'there is no model "模型": see the list of models' if state == "failed" else None
+        jobs.cancel(job.id) if state == "cancelled" else None
+        jobs.finish(job.id, result, error=error)
+    checked = jobs.submit("verify", {})
+    jobs.claim("工人")
+    jobs.finish(checked.id, {name: len(v) if isinstance(v, tuple) else v for name, v in vars(library.verify()).items()})
+    jobs.submit("between", request)
+    jobs.claim("工人")
+    jobs.submit("generate", request)
+    for question in ("fidelity", "motion"):
+        library.ratings.add("评比", question, 1, 2, "a", "评者")
+        library.ratings.add("评比", question, 1, 3, "tie", "评者")
+    # models, runs and reports
+    models = folder / "模型"
+    save_tiny_stream(models / "流", ("走", "跑"))
+    card = json.loads((models / "流" / "model.json").read_text())
+    (models / "流" / "model.json").write_text(json.dumps(card | {"dataset": "数据"}))
+    save_run(models / "训练")
+    (models / "比较").mkdir()
+    (models / "比较" / "comparison.md").write_text("# 比较")
+    (models / "比较" / "comparison.png").write_bytes(b"")
+    (models / "audit.html").write_text("")
+    (models / "report.html").write_text("")
+    made = Studio(library, Catalog(models), Keys())
+    made.worker.close()
+    yield made
+    made.close()
+
+
+def library_query(library: Library) -> object:
+    from footage.studio.schemas import ClipQueryForm
+
+    return ClipQueryForm(text="片", tag=["甲"]).query()
+
+
+def save_run(folder: Path) -> None:
+    """Write a run with every figure that training logs, and with every sign that something goes wrong."""
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"config": {"preset": "预设"}, "data": {"name": "数据"}}))
+    (folder / "samples" / "00001.png").write_bytes(b"")
+    (folder / "samples" / "00001.mp4").write_bytes(b"")
+    names = "generator_loss loss cost kl clips_per_second memory_gib contrast_ratio motion_ratio diversity_ratio "
+    names += "periodicity_excess sticking_excess"
+    critic = ["loss", "real", "fake", "labels", "r1", "r2", "temporal", "gradient_penalty", "heldout_gap"]
+    row = dict.fromkeys([*names.split(), *(f"甲_{name}" for name in critic)], 1.0)
+    signs = {"motion_ratio": 0.1, "diversity_ratio": 0.1, "periodicity_excess": 0.9, "sticking_excess": 0.9}
+    rows = [row | {"clips": 5_000}, row | signs | {"clips": 9_000}]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+
+
+ADDRESSES = (
+    *("/", "/?bin=true", "/?album=1", "/?text=无", "/?sort=怪", "/?stars=1&min_stars=9", "/?metric=x", "/?tag=甲"),
+    *(
+        "/parts/clips",
+        "/parts/clips?bin=true",
+        "/parts/clips?bin=true&text=无",
+        "/parts/facets",
+        "/parts/facets?bin=true",
+    ),
+    *(
+        "/parts/cards?ids=1&ids=2&ids=3&ids=5",
+        "/clip/1",
+        "/clip/2",
+        "/clip/3",
+        "/clip/5",
+        "/clip/6",
+        "/clip/7",
+        "/clip/8",
+    ),
+    *("/clip/99", "/compare", "/compare?ids=1&ids=2&ids=7", "/duplicates", "/generate", "/generate?model=流&seed=3"),
+    *(
+        "/parts/jobs",
+        "/activity",
+        "/live",
+        "/live?model=流",
+        "/rate",
+        "/rate/评比",
+        "/rate/评比/results",
+        "/rate/无/results",
+    ),
+    *("/training", "/training/run?name=训练", "/parts/run?name=训练", "/training/run?name=无", "/reports"),
+    *("/reports/view?name=比较/comparison.md", "/reports/view?name=./audit.html", "/reports/view?name=无", "/enter"),
+    *("/nowhere", "/language/xx"),
+)
+
+
+def test_no_text_of_any_page_is_left_in_english(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: set[str] = set()
+    pages.environment.cache_clear()
+    loaded = jinja2.PackageLoader.get_source
+    monkeypatch.setattr(
+        jinja2.PackageLoader, "get_source", lambda self, env, name: rendered.add(name) or loaded(self, env, name)
+    )
+    folder = str(studio.library.folder.parent)  # the user's
+    client = TestClient(application(studio), base_url="http://127.0.0.1")
+    left = {address: english_in(client.get(address, headers=CHINESE).text.replace(folder, "")) for address in ADDRESSES}
+    empty = Studio(Library(studio.library.folder.parent / "空"), Catalog(studio.library.folder.parent / "无"), Keys())
+    empty.worker.close()
+    nothing = TestClient(application(empty), base_url="http://127.0.0.1")
+    for address in ADDRESSES:
+        left[f"{address} of nothing"] = english_in(nothing.get(address, headers=CHINESE).text.replace(folder, ""))
+    empty.close()
+    for address, words in left.items():
+        assert not words, address
+    assert rendered == {path.name for path in TEMPLATES.glob("*.html")}, "a template was not rendered"
+
+
+def test_a_planted_text_is_seen() -> None:
+    assert english_in('<p title="Good morning">早上好</p>') and english_in("<p>早上 morning</p>")
+    assert english_in('<html lang="zh-CN"><button aria-label="Close">×</button>')
+    assert not english_in('<p>早上好 footage</p><script>const word = "text";</script><a lang="en">English</a>')
+
+
+def test_no_branch_of_a_template_holds_a_text() -> None:
+    for path in TEMPLATES.glob("*.html"):
+        source = re.sub(r"\{% block body_class %\}.*?\{% endblock %\}", "", path.read_text())
+        source = re.sub(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", "", source, flags=re.DOTALL)
+        assert not english_in(source), path.name
+
+
+def test_no_script_holds_a_text() -> None:
+    """Sentences, and words that are shown, come from the locale."""
+    shown = re.compile(
+        r"""(?:textContent\s*[=:]|placeholder\s*[=:]|\btitle\s*=|alt:|toast\(|ask\(|aria-label",)\s*["'`]([^"'`]+)"""
+    )
+    for path in SCRIPTS.glob("*.js"):
+        if path.name == "htmx.min.js":
+            continue
+        code = re.sub(r"(?m)(^|\s)//.*$", "", path.read_text())
+        literals = re.findall(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`', code)
+        sentences = [
+            text for pair in literals for text in pair if re.search(r"^[A-Z][a-z]+ [a-z]+|[a-z]{2,}[.!?] ?$", text)
+        ]
+        assert not sentences, f"{path.name}: {sentences}"
+        literal = [text for text in shown.findall(code) if latin_words(re.sub(r"\$\{.*?\}", "", text))]
+        assert not literal, f"{path.name}: {literal}"
+
+
+def test_every_translation_is_chinese_and_fills_in_the_same() -> None:
+    english, chinese = (read_locale(language) for language in LANGUAGES)
+    assert english.texts.keys() == chinese.texts.keys() and not english.messages and not english.history
+    filled = re.compile(r"\{(\w+)\}")
+    pairs = [(name, text, chinese.texts[name]) for name, text in english.texts.items()]
+    pairs += [(text, text, translation) for text, translation in (*chinese.messages.items(), *chinese.history.items())]
+    for name, text, translation in pairs:
+        assert not latin_words(filled.sub("", translation)), name
+        assert sorted(filled.findall(text)) == sorted(filled.findall(translation)), name
+
+
+CALLS = ("ConfigError", "MediaError", "UnusableMedia", "LibraryError", "HTTPException", "refuse", "error_response")
+REACHED = ("studio", "library", "media/probe.py", "media/decode.py", "models/requests.py")
+"""What a request to the studio goes through."""
+LEFT_OUT = {
+    "{}:{} cannot be served: {}": "on the command line, before there is a page",
+    "give another --port": "likewise",
+    '"{}": {}': "a fault of the disk, in the system's words",
+    "give {}": "of a view's file that was edited by hand",
+    "{} is {}": "likewise; the studio's form has refused it before",
+    '{} is "{}"': "likewise",
+}
+
+
+def messages_of(path: Path) -> Iterator[str]:
+    """Yield the errors that a module raises, as templates with {} for what is filled in."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
+            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and argument.value:
+                    yield argument.value
+                elif isinstance(argument, ast.JoinedStr):
+                    yield "".join(v.value if isinstance(v, ast.Constant) else "{}" for v in argument.values)  # type: ignore[misc]
+
+
+def test_every_error_has_a_translation() -> None:
+    chinese = read_locale("zh-CN")
+    paths = [
+        path
+        for name in REACHED
+        for path in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
+    ]
+    messages = {message for path in paths for message in messages_of(path)} - LEFT_OUT.keys()
+    assert len(messages) > 120
+    unknown = {message for message in messages if latin_words(translated(chinese, message))}
+    assert not unknown
+
+
+def translated(locale: Locale, template: str) -> str:
+    """Return the translation of a message with something filled in."""
+    return locale.message(template.replace("{}", "7"))
+
+
+def test_what_does_not_fit_is_said_in_chinese(studio: Studio) -> None:
+    chinese = read_locale("zh-CN")
+    client = TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
+    bad = [{"model": "x" * 201}, {"model": 1}, {}, {"model": "x", "count": 0}, {"model": "x", "count": "n"}]
+    bad += [
+        {"model": "x", "seed": 2**63},
+        {"model": "x", "seconds": 0},
+        {"model": "x", "seconds": 1e9},
+        {"model": "x", "z": 1},
+    ]
+    bad += [
+        {"model": "x", "tags": ["x"] * 51},
+        {"model": "x", "tags": 1},
+        {"model": "x", "sliders": 1},
+        {"model": "x", "count": 1.5},
+    ]
+    bad += [{"model": "x", "motion": 3}, {"model": "x", "motion": {"drift": "x"}}]
+    seen = set()
+    for values in bad:
+        for field in client.post("/api/jobs/generate", json=values).json()["detail"]:
+            seen.add(field["type"])
+            assert not latin_words(chinese.message(field["msg"])), field
+    assert len(seen) > 9
+
+
+def test_problems_and_remedies_are_translated_together() -> None:
+    chinese = read_locale("zh-CN")
+    assert chinese.message('there is no view "a: b": did you mean "c" or "d"?') == "没有视图“a: b”：您是指“c”或“d”吗？"
+    assert chinese.message("nobody has translated this: really") == "nobody has translated this: really"
+    assert chinese.step("stars 4, verdict 'keep', tag 好") == "4 星，保留，加标签 好"
+    assert read_locale("en").message("there is no clip 3: see: x") == "there is no clip 3: see: x"
+    assert read_locale("en").step("tag good") == "tag good"
