@@ -373,3 +373,24 @@ def test_every_page_fits_and_has_names(browser: Browser, server: Server, size: s
     assert page.locator("nav").inner_text().count("生成") == 1
     assert not errors
     context.close()
+
+
+def test_what_scripts_say_is_chinese_in_the_chinese_studio(browser: Browser, server: Server) -> None:
+    from playwright.sync_api import expect
+
+    context = browser.new_context(viewport=SIZES["desktop"], base_url=server.address, locale="zh-CN")
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    ask = "values => import('/static/app.js').then(app => app.api('POST', '/api/jobs/generate', values).catch(() => null))"
+    try:
+        opened(page)
+        page.keyboard.press("4")
+        page.wait_for_selector(".card.current[data-stars='4']")
+        page.keyboard.press("Control+z")
+        expect(page.locator(".toast").last).to_have_text("已撤销：4 星")
+        page.evaluate(ask, {"model": "无"})
+        expect(page.locator(".toast").last).to_have_text("没有模型“无”：请查看 GET /api/models")
+        page.evaluate(ask, {"model": "无", "count": 0})
+        expect(page.locator(".toast").last).to_have_text("数量：应不小于 1")
+    finally:
+        context.close()
