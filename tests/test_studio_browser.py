@@ -381,7 +381,8 @@ def test_what_scripts_say_is_chinese_in_the_chinese_studio(browser: Browser, ser
     context = browser.new_context(viewport=SIZES["desktop"], base_url=server.address, locale="zh-CN")
     page = context.new_page()
     page.set_default_timeout(15_000)
-    ask = "values => import('/static/app.js').then(app => app.api('POST', '/api/jobs/generate', values).catch(() => null))"
+    ask = """values => import('/static/app.js')
+        .then(app => app.api('POST', '/api/jobs/generate', values).catch(() => null))"""
     try:
         opened(page)
         page.keyboard.press("4")

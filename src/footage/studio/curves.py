@@ -30,23 +30,23 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 def series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """Return each figure of a run's rows over the clips seen; what is no finite number is left out."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    figures: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         clips = row.get("clips")
         if not _number(clips):
             continue
         for name, value in row.items():
             if name != "clips" and _number(value):
-                found.setdefault(name, []).append((float(clips), float(value)))  # type: ignore[arg-type]
-    return found
+                figures.setdefault(name, []).append((float(clips), float(value)))  # type: ignore[arg-type]
+    return figures
 
 
-def grouped(found: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
+def grouped(figures: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
     """Return figures by what is drawn together; others by themselves, under their own names."""
     groups: dict[str, dict[str, Points]] = {}
-    for name in sorted(found):
+    for name in sorted(figures):
         group = next((g for g, ends in GROUPS.items() if name.endswith(ends)), name)
-        groups.setdefault(group, {})[name] = found[name]
+        groups.setdefault(group, {})[name] = figures[name]
     order = [*GROUPS, *sorted(groups)]
     return {name: groups[name] for name in dict.fromkeys(order) if name in groups}
 
@@ -61,15 +61,15 @@ def picture(curves: Mapping[str, Points], title: str) -> str:
     points = [point for curve in curves.values() for point in curve]
     right = max(1.0, max(x for x, _ in points))
     low, high = value_range(points)
-    said = [
+    parts = [
         f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">',
         *(_line(y, low, high) for y in _steps(low, high)),
         *(_mark(x, right) for x in _steps(0, right, 5) if x <= right),
     ]
     for number, curve in enumerate(curves.values()):
         path = " ".join(f"{_x(x, right):.1f},{_y(y, low, high):.1f}" for x, y in thin(curve))
-        said.append(f'<polyline class="c{number % 8}" points="{path}"/>')
-    return "".join([*said, "</svg>"])
+        parts.append(f'<polyline class="c{number % 8}" points="{path}"/>')
+    return "".join([*parts, "</svg>"])
 
 
 def _number(value: Any) -> bool:

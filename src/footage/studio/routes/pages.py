@@ -18,7 +18,7 @@ from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.query import SORTS
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.studio import curves, locales
-from footage.studio.routes import jobs, live, ratings, trainings
+from footage.studio.routes import albums, jobs, live, ratings, trainings
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import CurrentStudio, Studio
 
@@ -169,7 +169,7 @@ def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResp
     query = form.query()
     views = [(view.name, urlencode(ClipQueryForm.of(view.query).parameters())) for view in library.views.all()]
     facets = library.facets(query, most=12)
-    return page("facets.html", "", query=form, facets=facets, albums=library.albums.all(), views=views)
+    return page("facets.html", "", query=form, facets=facets, albums=albums.list_albums(library), views=views)
 
 
 @router.get("/parts/cards")

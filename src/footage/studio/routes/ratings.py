@@ -6,7 +6,7 @@ import csv
 import io
 import random
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Path
@@ -23,7 +23,7 @@ from footage.studio.schemas import PairForm, PathId, PreferenceForm
 from footage.studio.state import CurrentLibrary, CurrentStudio, WaitingPair, or_404
 
 CampaignName = Annotated[str, Path(min_length=1, max_length=200)]
-IMPORTED = "imported"
+IMPORTED: Final = "imported"
 """What clips that no model made count as: real footage, most often."""
 IMAGES = ("gif", "webp", "png", "mjpeg")
 """Codecs that browsers show as pictures."""
@@ -230,7 +230,7 @@ def draw_clip(library: Library, model: str, rng: random.Random) -> ClipEntry:
     Raises:
         LibraryError: it has none.
     """
-    clips = library.ids(ClipQuery(origin="imported") if model == IMPORTED else ClipQuery(model=model))
+    clips = library.ids(ClipQuery(origin=IMPORTED) if model == IMPORTED else ClipQuery(model=model))
     for clip in rng.sample(clips, min(len(clips), DRAWS)):
         entry = library.get(clip)
         if entry.codec in SHOWABLE and not entry.missing:
