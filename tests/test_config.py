@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ from footage.config import (
     to_json,
 )
 from footage.config.presets import PRESETS, preset, tiny
-from footage.config.registry import ARCHITECTURES, METHODS, USES
+from footage.config.registry import ARCHITECTURES, CRITICS, METHODS, USES, Registry
 from footage.errors import ConfigError
 from footage.models.generators.mlp import MlpConfig
 from footage.models.generators.recurrent import RecurrentConfig
@@ -167,3 +170,22 @@ def test_examples_are_presets_of_their_method() -> None:
     assert set(METHODS) == {net.method for net in ARCHITECTURES.values()} == set(USES)
     for method, use in USES.items():
         assert use.presets and all(PRESETS[name].config.method == method for name in use.presets)
+
+
+def test_configurations_of_all_architectures_know_no_torch() -> None:
+    code = (
+        "import sys; from footage.config import presets, registry; kinds = list(registry.ARCHITECTURES.values());"
+        "assert len(kinds) == len(registry.ARCHITECTURES) and not {'torch', 'numpy', 'tyro'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_registries_import_what_is_looked_up_alone() -> None:
+    assert list(CRITICS) == ["conv", "mlp", "embed_motion", "two_stream"] and len(METHODS) == 5
+    table: Registry[Any] = Registry({"there": "footage.errors:ConfigError", "broken": "footage.nowhere:Thing"})
+    assert "broken" in table and table["there"] is ConfigError
+    with pytest.raises(ModuleNotFoundError):
+        table["broken"]
+    table["own"] = ConfigError
+    del table["broken"]
+    assert dict(table) == {"there": ConfigError, "own": ConfigError}

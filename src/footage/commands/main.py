@@ -104,7 +104,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
             hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
-            default = default if kind is IngestConfig else preset(_named_preset(arguments))
+            default = default if kind is IngestConfig else _default_config(arguments)
             hint = Annotated[kind, arg(name="")]
         if item.name in ("timing", "selection", "encoding"):
             hint = Annotated[hint, arg(name="")]
@@ -119,14 +119,20 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
     return command
 
 
-def _named_preset(arguments: Sequence[str]) -> str:
-    """Return the preset that the command line names; its values are the defaults of all other flags."""
+def _flag(arguments: Sequence[str], flag: str) -> str | None:
+    """Return what a flag is given, before the flags are parsed: others depend on it."""
     for number, word in enumerate(arguments):
-        if word == "--preset" and number + 1 < len(arguments):
+        if word == flag and number + 1 < len(arguments):
             return arguments[number + 1]
-        if word.startswith("--preset="):
+        if word.startswith(f"{flag}="):
             return word.partition("=")[2]
-    return DEFAULT_PRESET
+    return None
+
+
+def _default_config(arguments: Sequence[str]) -> Config:
+    """Return the configuration that the command line names; its network has the flags that there are."""
+    named = {knob: value for knob in ("method", "net.kind") if (value := _flag(arguments, f"--{knob}"))}
+    return preset(_flag(arguments, "--preset") or DEFAULT_PRESET, named)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
