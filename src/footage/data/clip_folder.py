@@ -16,10 +16,9 @@ from footage.data.clips import Span
 from footage.data.ingest.sources import Source, scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError, MediaError
-from footage.media.decode import VideoDecoder
 from footage.media.geometry import Fit
 from footage.media.probe import UnusableMedia, count_frames
-from footage.media.reader import Footage, PictureDecoder
+from footage.media.reader import Footage, open_decoder
 
 PICTURES_FPS = 25.0
 """Rate of numbered pictures, which say nothing of it."""
@@ -29,7 +28,7 @@ ALIKE = 0.01
 
 @dataclass(frozen=True)
 class _ClipFile:
-    """A source and what was found out about it."""
+    """A source, its length, rate and size."""
 
     source: Source
     frames: int
@@ -68,82 +67,56 @@ class ClipFolder:
     ) -> None:
         self.folder, self.fit = Path(folder), fit
         self.name = self.folder.name or str(self.folder.resolve().name)
-        found = scan([self.folder])
-        self.problems: list[str] = [f"{r.source}: {r.reason}, {r.detail}" for r in found.rejections]
+        listing = scan([self.folder])
+        self.problems: list[str] = [f"{r.source}: {r.reason}, {r.detail}" for r in listing.rejections]
         """Files that were left out, and why."""
-        self.clips = [known for source in found.sources if (known := self._look(source)) is not None]
+        self.clips: list[_ClipFile] = []
+        for source in listing.sources:
+            try:
+                if source.kind == "video":
+                    count = count_frames(source.path)
+                    self.clips.append(_ClipFile(source, count.frames, count.fps, (count.height, count.width)))
+                elif source.kind == "pictures":
+                    size = Footage(source.picture_paths[0]).size()
+                    self.clips.append(_ClipFile(source, len(source.pictures), None, size))
+                else:
+                    self.problems.append(f"{source.name}: an array, ingest it first")
+            except MediaError as error:
+                self.problems.append(f"{source.name}: {error.problem}")
         if not self.clips:
             why = f" ({self.problems[0]})" if self.problems else ""
             raise DatasetError(
                 f'"{folder}" holds no clips{why}', "give a folder of videos, or of folders of numbered pictures"
             )
-        self.rated = any(known.fps for known in self.clips)
+        self.rated = any(clip.fps for clip in self.clips)
         """Whether any clip says what its rate is."""
-        self.fps = fps or self._common_rate()
-        self.size = self._common_size() if height is None or width is None else (height, width)
+        self.fps = fps or common_rate(self.clips)
+        self.size = common_size(self.clips) if height is None or width is None else (height, width)
         self.shape = (*self.size, channels)
-        labels = sorted({known.source.label for known in self.clips if known.source.label is not None})
+        labels = sorted({clip.source.label for clip in self.clips if clip.source.label is not None})
         self.labels = tuple(labels) if len(labels) > 1 else ()
-        self.content_hash = files.json_digest(
-            [[known.source.name, _digests(known.source), known.source.label] for known in self.clips]
-        )
-
-    def _look(self, source: Source) -> _ClipFile | None:
-        """Find out about one source; note and leave out what cannot be read."""
-        try:
-            if source.kind == "video":
-                length = count_frames(source.path)
-                return _ClipFile(source, length.frames, length.fps, (length.height, length.width))
-            if source.kind == "pictures":
-                size = Footage(source.path / source.pictures[0]).size()
-                return _ClipFile(source, len(source.pictures), None, size)
-            self.problems.append(f"{source.name}: an array, ingest it first")
-        except MediaError as error:
-            self.problems.append(f"{source.name}: {error.problem}")
-        return None
-
-    def _common_rate(self) -> float:
-        rated = [known for known in self.clips if known.fps]
-        if not rated:
-            return PICTURES_FPS
-        low, high = (choose(rated, key=lambda known: known.fps or 0.0) for choose in (min, max))
-        assert low.fps and high.fps
-        if high.fps - low.fps > ALIKE * high.fps:
-            raise DatasetError(
-                f"{low.source.name} has {low.fps:g} frames a second, {high.source.name} {high.fps:g}",
-                "give --fps to put all on one rate",
-            )
-        return high.fps
-
-    def _common_size(self) -> tuple[int, int]:
-        first = self.clips[0]
-        for known in self.clips:
-            if known.size != first.size:
-                (h, w), (high, wide) = first.size, known.size
-                raise DatasetError(
-                    f"{first.source.name} is {w}×{h}, {known.source.name} {wide}×{high}",
-                    f"give --size, such as --size {w}x{h}, to resize all",
-                )
-        return first.size
+        contents = []
+        for source in (clip.source for clip in self.clips):
+            digests = [files.file_digest(path) for path in source.files]
+            contents.append([source.name, digests, source.label])
+        self.content_hash = files.json_digest(contents)
 
     def at(self, height: int, width: int, channels: int) -> None:
         """Decode at another size from now on."""
         self.size, self.shape = (height, width), (height, width, channels)
 
-    def _frames(self, known: _ClipFile) -> int:
-        if known.fps is None or abs(known.fps - self.fps) <= ALIKE * self.fps:
-            return known.frames
-        return max(1, int(known.frames / known.fps * self.fps + 1e-6))
-
     def spans(self, split: Split) -> list[Span]:
         """Return the clips; none are held out."""
         if split != "train":
             return []
-        places = {label: number for number, label in enumerate(self.labels)}
-        return [
-            Span(number, self._frames(known), places.get(known.source.label or "", -1), known.source.name)
-            for number, known in enumerate(self.clips)
-        ]
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        spans = []
+        for index, clip in enumerate(self.clips):
+            frames = clip.frames
+            if clip.fps is not None and abs(clip.fps - self.fps) > ALIKE * self.fps:
+                frames = max(1, int(clip.frames / clip.fps * self.fps + 1e-6))
+            spans.append(Span(index, frames, numbers.get(clip.source.label or "", -1), clip.source.name))
+        return spans
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C); everything before it is decoded too."""
@@ -158,43 +131,71 @@ class ClipFolder:
         Raises:
             DatasetError: it has too few frames.
         """
+        clip = self.clips[index]
+        rate = clip.fps if clip.fps is not None and abs(clip.fps - self.fps) <= ALIKE * self.fps else self.fps
+        height, width, channels = self.shape
+        decoder = open_decoder(
+            clip.source.path,
+            clip.source.picture_paths,
+            height=height,
+            width=width,
+            channels=channels,
+            fps=rate,
+            fit=self.fit,
+        )
         held: list[Frames] = []
         first, waiting = 0, list(starts)
-        for chunk in self._chunks(self.clips[index]):
-            held += list(chunk)
-            while waiting and first + len(held) >= waiting[0] + frames:
-                begin = waiting.pop(0) - first
-                yield np.stack(held[begin : begin + frames])
-            if not waiting:
-                return
-            gone = min(waiting[0] - first, max(0, len(held) - frames))
-            if gone > 0:
-                del held[:gone]
-                first += gone
-        for _ in waiting:
-            if len(held) < frames:
-                name, count = self.clips[index].source.name, first + len(held)
-                raise DatasetError(f"{name} has {count} frames, {frames} are needed", "leave it out, or give --frames")
-            yield np.stack(held[-frames:])
-
-    def _chunks(self, known: _ClipFile) -> Iterator[Frames]:
-        height, width, channels = self.shape
-        source = known.source
-        decoder: VideoDecoder | PictureDecoder
-        if source.kind == "pictures":
-            paths = [source.path / name for name in source.pictures]
-            decoder = PictureDecoder(paths, height=height, width=width, channels=channels, fps=self.fps, fit=self.fit)
-        else:
-            rate = self.fps if known.fps is None or abs(known.fps - self.fps) > ALIKE * self.fps else known.fps
-            decoder = VideoDecoder(source.path, height=height, width=width, channels=channels, fps=rate, fit=self.fit)
         try:
             for chunk in decoder:
-                yield chunk.frames
+                held += list(chunk.frames)
+                while waiting and first + len(held) >= waiting[0] + frames:
+                    begin = waiting.pop(0) - first
+                    yield np.stack(held[begin : begin + frames])
+                if not waiting:
+                    return
+                gone = min(waiting[0] - first, max(0, len(held) - frames))
+                if gone > 0:
+                    del held[:gone]
+                    first += gone
         except UnusableMedia as error:
-            raise DatasetError(f"{source.name} cannot be read ({error.problem})", "leave it out") from None
+            raise DatasetError(f"{clip.source.name} cannot be read ({error.problem})", "leave it out") from None
+        if waiting and len(held) < frames:
+            count = first + len(held)
+            raise DatasetError(
+                f"{clip.source.name} has {count} frames, {frames} are needed", "leave it out, or give --frames"
+            )
+        for _ in waiting:
+            yield np.stack(held[-frames:])
 
 
-def _digests(source: Source) -> list[str]:
-    if source.kind == "pictures":
-        return [files.file_digest(source.path / name) for name in source.pictures]
-    return [files.file_digest(source.path)]
+def common_rate(clips: Sequence[_ClipFile]) -> float:
+    """Return the rate of all clips that tell theirs.
+
+    Raises:
+        DatasetError: they differ.
+    """
+    rated = [(clip.fps, clip.source.name) for clip in clips if clip.fps]
+    if not rated:
+        return PICTURES_FPS
+    (slow, slowest), (fast, fastest) = min(rated), max(rated)
+    if fast - slow > ALIKE * fast:
+        raise DatasetError(
+            f"{slowest} has {slow:g} frames a second, {fastest} {fast:g}", "give --fps to put all on one rate"
+        )
+    return fast
+
+
+def common_size(clips: Sequence[_ClipFile]) -> tuple[int, int]:
+    """Return the height and width of all clips.
+
+    Raises:
+        DatasetError: they differ.
+    """
+    (height, width), name = clips[0].size, clips[0].source.name
+    for clip in clips:
+        if clip.size != (height, width):
+            raise DatasetError(
+                f"{name} is {width}×{height}, {clip.source.name} {clip.size[1]}×{clip.size[0]}",
+                f"give --size, such as --size {width}x{height}, to resize all",
+            )
+    return height, width

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config import ClipConfig
-from footage.data.store import ClipRow, Dataset, Frames, Split
+from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import (
     SHAPES,
     TRAINING_IMAGES,
@@ -89,23 +89,19 @@ class DatasetClips:
 
     def spans(self, split: Split) -> list[Span]:
         """Return the clips of one split."""
-        place = {label: number for number, label in enumerate(self.labels)}
-        return [
-            Span(number, row.frames, -1 if row.label is None else place[row.label], _name(row))
-            for number, row in enumerate(self.dataset.rows)
-            if row.split == split
-        ]
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        spans = []
+        for index, row in enumerate(self.dataset.rows):
+            if row.split == split:
+                path = PurePosixPath(row.source)
+                below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
+                name = f"{below.with_suffix('')}@{row.start:.2f}"
+                spans.append(Span(index, row.frames, -1 if row.label is None else numbers[row.label], name))
+        return spans
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C), memory-mapped."""
         return self.dataset.read(self.dataset.rows[index], start, frames)
-
-
-def _name(row: ClipRow) -> str:
-    """Return a clip's name: the path of its file below the folder that was given, without suffix, and its time."""
-    path = PurePosixPath(row.source)
-    below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
-    return f"{below.with_suffix('')}@{row.start:.2f}"
 
 
 class MovingDigits:
@@ -194,15 +190,15 @@ class BuiltInClips:
         """Return the clips of one split."""
         if split not in self._spans:
             first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
-            self._spans[split] = [Span(i, self.FRAMES, self._label(i)) for i in range(first, first + count)]
+            spans = self._spans[split] = []
+            for index in range(first, first + count):
+                label = -1
+                if self.name == "shapes":
+                    label = SHAPES.index(draw_factors(self.seed, index).shape)
+                elif self.labels:
+                    label = self._digits(index, 0, 0)[1][0]
+                spans.append(Span(index, self.FRAMES, label))
         return self._spans[split]
-
-    def _label(self, index: int) -> int:
-        if self.name == "shapes":
-            return SHAPES.index(draw_factors(self.seed, index).shape)
-        if not self.labels:
-            return -1
-        return self._digits(index, 0, 0)[1][0]
 
     def _digits(self, index: int, start: int, frames: int) -> tuple[Frames, tuple[int, ...]]:
         images, labels = drawn_digits()
@@ -237,8 +233,8 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
 
 
 @dataclass(frozen=True)
-class _Segment:
-    """A stretch of a clip in which windows begin; units of one length make long clips count for more."""
+class _StartRange:
+    """A stretch of a clip, about a window long, in which windows begin: long clips have more and count for more."""
 
     span: Span
     first: int
@@ -277,25 +273,24 @@ class Loader:
         self.source, self.split, self.frames, self.seed, self.rank = source, split, frames, seed, rank
         self.batch_size, self.local = batch_size, batch_size // world
         spans = source.spans(split)
-        self.units = [unit for span in spans for unit in _units(span, frames)]
-        if not self.units:
-            longest = max((span.frames for span in spans), default=0)
-            what = f"the longest clip is {longest} frames" if spans else f'there is no clip in split "{split}"'
+        self.units: list[_StartRange] = []
+        for span in spans:
+            starts = span.frames - frames + 1  # none where the clip is too short
+            count = max(1, round(starts / frames)) if starts > 0 else 0
+            edges = [starts * i // count for i in range(count + 1)] if count else []
+            self.units += [_StartRange(span, first, last - first) for first, last in itertools.pairwise(edges)]
+        if not spans:
             raise DatasetError(
-                f"{source.name}: {what}, training needs {frames}",
-                f"give --clip.frames {max(2, longest)} or fewer, or ingest longer clips"
-                if spans
-                else "ingest more sources, or lower --heldout",
+                f'{source.name}: there is no clip in split "{split}", training needs {frames}',
+                "ingest more sources, or lower --heldout",
+            )
+        if not self.units:
+            longest = max(span.frames for span in spans)
+            raise DatasetError(
+                f"{source.name}: the longest clip is {longest} frames, training needs {frames}",
+                f"give --clip.frames {max(2, longest)} or fewer, or ingest longer clips",
             )
         self._order: tuple[int, Labels] = (-1, np.empty(0, dtype=np.int64))
-
-    def _unit(self, number: int) -> _Segment:
-        """Return the unit of the `number`-th clip seen since the run began."""
-        epoch, place = divmod(number, len(self.units))
-        if self._order[0] != epoch:
-            rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
-            self._order = (epoch, rng.permutation(len(self.units)))
-        return self.units[int(self._order[1][place])]
 
     def batch(self, clips_seen: int) -> tuple[Frames, Labels]:
         """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,)."""
@@ -306,7 +301,11 @@ class Loader:
             if isinstance(self.source, DrawsClips):
                 clips[row], labels[row] = self.source.draw(self.split, number, self.seed, self.frames), -1
                 continue
-            unit = self._unit(number)
+            epoch, place = divmod(number, len(self.units))
+            if self._order[0] != epoch:
+                rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
+                self._order = (epoch, rng.permutation(len(self.units)))
+            unit = self.units[int(self._order[1][place])]
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
             start = unit.first + int(rng.integers(unit.starts))
             clips[row] = self.source.read(unit.span.index, start, self.frames)
@@ -325,14 +324,3 @@ class Loader:
             finally:
                 for future in waiting:
                     future.cancel()
-
-
-def _units(span: Span, frames: int) -> Iterator[_Segment]:
-    """Cut a clip's possible starts into stretches of about `frames`; none where the clip is too short."""
-    starts = span.frames - frames + 1
-    if starts < 1:
-        return
-    count = max(1, round(starts / frames))
-    edges = [starts * i // count for i in range(count + 1)]
-    for first, last in itertools.pairwise(edges):
-        yield _Segment(span, first, last - first)

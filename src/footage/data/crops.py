@@ -7,7 +7,7 @@ neighbours in a batch come from different places.
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from footage.data.clips import Span
 from footage.data.ingest.sources import scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
-from footage.files import json_digest
+from footage.files import bytes_digest, json_digest
 from footage.media.decode import declared_length, read_window
 from footage.media.probe import UnusableMedia
 
@@ -36,8 +36,6 @@ TRIES = 4
 """Places of a visit that are tried where frames are damaged."""
 HEAD = 2**20
 """Bytes at a file's beginning that tell it from others."""
-
-Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class VideoCrops:
         self.name = Path(data).resolve().name
         self.left_out: dict[str, str] = {}
         self._stretches: dict[Split, list[Stretch]] = {"train": [], "heldout": []}
-        rates, marks = [], []
+        rates, contents = [], []
         for source in scan([Path(data)], "none").sources:
             if source.kind != "video":
                 continue
@@ -95,23 +93,22 @@ class VideoCrops:
                     stretch = Stretch(source.path, source.name, first, count, fps)
                     self._stretches[split].append(stretch)  # type: ignore[index]
             rates.append(fps)
-            marks.append([source.name, source.path.stat().st_size, _head(source.path)])
+            with open(source.path, "rb") as handle:
+                head = bytes_digest(handle.read(HEAD))
+            contents.append([source.name, source.path.stat().st_size, head])
         if not self._stretches["train"]:
-            raise DatasetError(f"{data}: {self._nothing(clip)}", "give larger or longer videos, or smaller --clip")
+            reason = f"no video has the {clip.frames} frames of a clip"
+            for name, fault in itertools.islice(self.left_out.items(), 1):
+                reason = f"no video gives crops of {clip.width}×{clip.height}; {name}: {fault}"
+            raise DatasetError(f"{data}: {reason}", "give larger or longer videos, or smaller --clip")
         self.fps = max(set(rates), key=rates.count)
-        self.content_hash = json_digest([marks, self.shape])
+        self.content_hash = json_digest([contents, self.shape])
         self._held: dict[Split, OrderedDict[tuple[int, int], Frames]] = {
             "train": OrderedDict(),
             "heldout": OrderedDict(),
         }
         self._units: dict[tuple[Split, int], list[tuple[Stretch, int, int]]] = {}
         self._order: dict[Split, tuple[tuple[int, int], npt.NDArray[np.int64]]] = {}
-
-    def _nothing(self, clip: ClipConfig) -> str:
-        if not self.left_out:
-            return f"no video has the {clip.frames} frames of a clip"
-        name, reason = next(iter(self.left_out.items()))
-        return f"no video gives crops of {clip.width}×{clip.height}; {name}: {reason}"
 
     def stretches(self, split: Split) -> list[Stretch]:
         """Return the parts of the videos that belong to one split."""
@@ -126,9 +123,9 @@ class VideoCrops:
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return the middle of some frames of a video, uint8 (T, H, W, C)."""
         stretch = self._stretches["heldout" if index % 2 else "train"][index // 2]
-        found, _ = read_window(stretch.path, (stretch.first + start) / stretch.fps, frames, self.shape[2])
-        top, left = ((have - want) // 2 for have, want in zip(found.shape[1:3], self.shape, strict=False))
-        return found[:, top : top + self.shape[0], left : left + self.shape[1]]
+        window, _ = read_window(stretch.path, (stretch.first + start) / stretch.fps, frames, self.shape[2])
+        top, left = ((have - want) // 2 for have, want in zip(window.shape[1:3], self.shape, strict=False))
+        return window[:, top : top + self.shape[0], left : left + self.shape[1]]
 
     def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
         """Return the `number`-th clip of a run, uint8 (T, H, W, C): a function of these arguments alone."""
@@ -141,34 +138,18 @@ class VideoCrops:
             turn, place = divmod(number, visits)
             turn += place * CROPS // visits  # places go on to their next visits one after the other
         visit = turn // CROPS * visits + place
-        clip: Frames = self._visited(split, seed, visit, frames, visits)[turn % CROPS]
-        return clip
-
-    def _visited(self, split: Split, seed: int, visit: int, frames: int, most: int) -> Frames:
-        """Return the crops of a visit, (CROPS, T, H, W, C), decoded or from those that are held."""
         # Only the loader's thread asks for training clips, only the loop for those held out: there is no lock.
         held, key = self._held[split], (seed, visit)
         if key not in held:
             held[key] = self._visit(split, seed, visit, frames)
-            while len(held) > most:
+            while len(held) > visits:
                 held.popitem(last=False)
         held.move_to_end(key)
-        return held[key]
+        clip: Frames = held[key][turn % CROPS]
+        return clip
 
     def _visit(self, split: Split, seed: int, visit: int, frames: int) -> Frames:
-        """Decode some frames at a random place, and take crops from them."""
-        side = split == "heldout"
-        stretch, first, starts = self._unit(split, seed, visit, frames)
-        rng = np.random.Generator(np.random.Philox(key=[seed, visit], counter=[0, 0, side, 2]))
-        for _ in range(TRIES):
-            start = stretch.first + first + int(rng.integers(starts))
-            found, whole = read_window(stretch.path, start / stretch.fps, frames, self.shape[2])
-            if whole:
-                break
-        return np.stack([self._crop(found, rng) for _ in range(CROPS)])
-
-    def _unit(self, split: Split, seed: int, visit: int, frames: int) -> tuple[Stretch, int, int]:
-        """Return where a visit takes place: part of a video, first frame in it, and how many may be the start."""
+        """Decode some frames at a random place, and take crops from them, (CROPS, T, H, W, C)."""
         units = self._units.get((split, frames))
         if units is None:
             units = self._units[split, frames] = [
@@ -180,28 +161,34 @@ class VideoCrops:
         if self._order.get(split, ((-1, -1), None))[0] != (seed, epoch):
             rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, split == "heldout", 3]))
             self._order[split] = ((seed, epoch), rng.permutation(len(units)))
-        return units[int(self._order[split][1][place])]
-
-    def _crop(self, frames: Frames, rng: Rng) -> Frames:
-        """Take a crop at random, the one with more detail of two places; half of them are mirrored."""
-        height, width, _ = self.shape
-        places = [
-            tuple(int(rng.integers(have - want + 1)) for have, want in zip(frames.shape[1:3], self.shape, strict=False))
-            for _ in range(2)
-        ]
-        crops = [frames[:, top : top + height, left : left + width] for top, left in places]
-        chosen: Frames = crops[int(np.argmax([_detail(crop[len(crop) // 2]) for crop in crops]))]
-        return chosen[:, :, ::-1] if rng.random() < 0.5 else chosen
+        # Part of a video, first frame in it, and how many may be the start.
+        stretch, first, starts = units[int(self._order[split][1][place])]
+        rng = np.random.Generator(np.random.Philox(key=[seed, visit], counter=[0, 0, split == "heldout", 2]))
+        for _ in range(TRIES):
+            start = stretch.first + first + int(rng.integers(starts))
+            window, whole = read_window(stretch.path, start / stretch.fps, frames, self.shape[2])
+            if whole:
+                break
+        return np.stack([detailed_crop(window, self.shape, rng) for _ in range(CROPS)])
 
 
-def _detail(picture: Frames) -> float:
-    """Return the mean difference between neighbours in a picture (H, W, C)."""
-    return float(np.abs(np.diff(picture.astype(np.int16), axis=1)).mean())
+def detailed_crop(frames: Frames, shape: tuple[int, int, int], rng: np.random.Generator) -> Frames:
+    """Take a crop of (height, width, …) at random, the one with more detail of two places; half of them are mirrored.
 
-
-def _head(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.sha256(handle.read(HEAD)).hexdigest()
+    Args:
+        frames: (T, H, W, C).
+        shape: height and width of the crop come first.
+        rng: decides.
+    """
+    crops, details = [], []
+    for _ in range(2):
+        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frames.shape[1:3], shape, strict=False))
+        crop = frames[:, top : top + shape[0], left : left + shape[1]]
+        crops.append(crop)
+        # The mean difference between neighbours in the middle picture, (H, W, C).
+        details.append(float(np.abs(np.diff(crop[len(crop) // 2].astype(np.int16), axis=1)).mean()))
+    chosen: Frames = crops[int(np.argmax(details))]
+    return chosen[:, :, ::-1] if rng.random() < 0.5 else chosen
 
 
 def is_footage(data: Path | str) -> bool:

@@ -32,28 +32,47 @@ class PairedClips:
     """
 
     def __init__(self, target: ClipSource, source: ClipSource) -> None:
-        _check_alike(target, source)
+        (height, width, channels), (source_height, source_width, self.guides) = target.shape, source.shape
+        if (height, width) != (source_height, source_width):
+            raise DatasetError(
+                f"{source.name} has frames of {source_width}×{source_height}, {target.name} of {width}×{height}",
+                f"ingest {source.name} again with --width {width} --height {height}",
+            )
+        if abs(target.fps - source.fps) > 1e-3 * target.fps:
+            raise DatasetError(
+                f"{source.name} has {source.fps:g} frames in a second, {target.name} {target.fps:g}",
+                f"ingest {source.name} again with --fps {target.fps:g}",
+            )
         for side in (target, source):
-            _check_names(side)
+            if side.guides:
+                raise DatasetError(f"{side.name} is a pair already", "give two plain data sets")
+        targets, partners = _spans_by_name(target), _spans_by_name(source)
         self.target, self.source = target, source
         self.name, self.fps, self.labels = f"{target.name} from {source.name}", target.fps, target.labels
         self.content_hash = json_digest([target.content_hash, source.content_hash])
-        height, width, channels = target.shape
-        self.guides = source.shape[2]
         self.shape = (height, width, channels + self.guides)
-        partners = {span.name: span for split in SPLITS for span in source.spans(split) if span.name}
         self._spans: dict[Split, list[Span]] = {}
         self._partner: dict[int, int] = {}  # number in the target -> number in the source
         for split in SPLITS:
-            spans = self._spans[split] = []
+            self._spans[split] = []
             for span in target.spans(split):
-                partner = partners.get(span.name)
-                if partner is not None:
+                if partner := partners.get(span.name):
                     frames = min(span.frames, partner.frames)
-                    spans.append(Span(span.index, frames, span.label, span.name))
+                    self._spans[split].append(Span(span.index, frames, span.label, span.name))
                     self._partner[span.index] = partner.index
         if not self._partner:
-            _refuse(target, source)
+            for side, names in ((target, targets), (source, partners)):
+                if not names:
+                    raise DatasetError(
+                        f"the clips of {side.name} come from no files, and have no names to be matched",
+                        "give a dataset folder",
+                    )
+            raise DatasetError(
+                f'no clip of {target.name} has a partner in {source.name}: one is named "{min(targets)}", the other '
+                f'"{min(partners)}" (path @ seconds)',
+                "give both folders' files the same names, and ingest both with --no-cuts, --keep-static and "
+                "--keep-duplicates",
+            )
 
     def spans(self, split: Split) -> list[Span]:
         """Return the pairs of one split."""
@@ -61,8 +80,8 @@ class PairedClips:
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a pair, uint8 (T, H, W, C + Cs)."""
-        made, given = self.target.read(index, start, frames), self.source.read(self._partner[index], start, frames)
-        return np.concatenate([made, given], axis=-1)
+        target, source = self.target.read(index, start, frames), self.source.read(self._partner[index], start, frames)
+        return np.concatenate([target, source], axis=-1)
 
 
 def open_source(
@@ -76,53 +95,17 @@ def open_source(
     return source if guide is None else PairedClips(source, open_clips(guide, clip))
 
 
-def _check_alike(target: ClipSource, source: ClipSource) -> None:
-    """Refuse sources whose frames do not lie upon each other."""
-    (height, width, _), (high, wide, _) = target.shape, source.shape
-    if (height, width) != (high, wide):
-        raise DatasetError(
-            f"{source.name} has frames of {wide}×{high}, {target.name} of {width}×{height}",
-            f"ingest {source.name} again with --width {width} --height {height}",
-        )
-    if abs(target.fps - source.fps) > 1e-3 * target.fps:
-        raise DatasetError(
-            f"{source.name} has {source.fps:g} frames in a second, {target.name} {target.fps:g}",
-            f"ingest {source.name} again with --fps {target.fps:g}",
-        )
-    for side in (target, source):
-        if side.guides:
-            raise DatasetError(f"{side.name} is a pair already", "give two plain data sets")
-
-
-def _check_names(side: ClipSource) -> None:
-    """Refuse a source in which a name does not tell which clip is meant."""
-    found: dict[str, int] = {}
+def _spans_by_name(side: ClipSource) -> dict[str, Span]:
+    """Return the clips that have names; refuse a source in which a name does not tell which clip is meant."""
+    spans: dict[str, Span] = {}
     for span in (span for split in SPLITS for span in side.spans(split) if span.name):
-        other = found.setdefault(span.name, span.index)
-        if other != span.index:
-            rows = (
-                [side.dataset.rows[number] for number in (other, span.index)] if isinstance(side, DatasetClips) else []
-            )
-            both = " and ".join(sorted(row.source for row in rows))
+        other = spans.setdefault(span.name, span)
+        if other.index != span.index:
+            rows = side.dataset.rows if isinstance(side, DatasetClips) else []
+            both = " and ".join(sorted(rows[number].source for number in (other.index, span.index) if rows))
             raise DatasetError(
                 f'two clips of {side.name} are named "{span.name}" (path @ seconds)' + (f", of {both}" if both else ""),
                 "give each file a path of its own below its folder, suffix aside, the same in both data sets, and "
                 "ingest again",
             )
-
-
-def _refuse(target: ClipSource, source: ClipSource) -> None:
-    """Say that there is no pair, with an example of each side."""
-    examples = []
-    for side in (target, source):
-        names = [span.name for split in SPLITS for span in side.spans(split)]
-        if not any(names):
-            raise DatasetError(
-                f"the clips of {side.name} come from no files, and have no names to be matched", "give a dataset folder"
-            )
-        examples.append(min(name for name in names if name))
-    raise DatasetError(
-        f'no clip of {target.name} has a partner in {source.name}: one is named "{examples[0]}", the other '
-        f'"{examples[1]}" (path @ seconds)',
-        "give both folders' files the same names, and ingest both with --no-cuts, --keep-static and --keep-duplicates",
-    )
+    return spans

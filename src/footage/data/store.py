@@ -219,22 +219,19 @@ class Dataset:
         count = row.frames - start if frames is None else frames
         if start < 0 or count < 0 or start + count > row.frames:
             raise DatasetError(f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for")
-        first = row.offset + start
-        return self._shard(row.shard)[first : first + count]
-
-    def _shard(self, name: str) -> Frames:
-        if name not in self._shards:
-            path = self.folder / name
+        if row.shard not in self._shards:
+            path = self.folder / row.shard
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
             except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
                 raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
             expected = (self.info.height, self.info.width, self.info.channels)
-            needed = max(row.offset + row.frames for row in self.rows if row.shard == name)
+            needed = max(other.offset + other.frames for other in self.rows if other.shard == row.shard)
             if array.dtype != np.uint8 or array.shape[1:] != expected or len(array) < needed:
                 raise DatasetError(
                     f"{path} holds {array.dtype} {array.shape}, expected uint8 (≥ {needed}, *{expected})",
                     "run the same ingest command again",
                 )
-            self._shards[name] = array
-        return self._shards[name]
+            self._shards[row.shard] = array
+        first = row.offset + start
+        return self._shards[row.shard][first : first + count]

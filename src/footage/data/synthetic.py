@@ -35,6 +35,10 @@ DIRECTIONS = 8
 """Number of directions in which a clip can begin."""
 DIGIT = 28
 """Side of a digit's image, in pixels."""
+TRAINING_IMAGES = 0.8
+"""The first part of the IDX images makes the training clips, the rest the held-out ones."""
+MAX_IDX_BYTES = 2**31
+"""A larger IDX file is refused."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,6 @@ def bounce(position: Floats, room: float) -> Floats:
     return np.where(folded > room, 2 * room - folded, folded)
 
 
-def _distance(shape: str, y: Floats, x: Floats, half: float) -> Floats:
-    """Signed distance to a shape's edge, negative inside; all shapes have the area of a square of half-side `half`."""
-    if shape == "square":
-        return np.maximum(np.abs(y), np.abs(x)) - half
-    if shape == "circle":
-        return np.hypot(y, x) - 2 * half / math.sqrt(math.pi)
-    inradius = 2 * half / math.sqrt(3 * math.sqrt(3))
-    return np.maximum(y, math.sqrt(3) / 2 * np.abs(x) - y / 2) - inradius
-
-
 def render_shapes(factors: Factors, *, start: int, frames: int, height: int, width: int) -> Frames:
     """Draw frames `start` to `start + frames` of a clip: uint8 (T, H, W, 3), edges smoothed over one pixel."""
     short = min(height, width)
@@ -108,7 +102,16 @@ def render_shapes(factors: Factors, *, start: int, frames: int, height: int, wid
     steps = np.arange(side)
     offset_y = (tops - centres[0])[:, None] + steps  # T side
     offset_x = (lefts - centres[1])[:, None] + steps
-    inside = 0.5 - _distance(factors.shape, offset_y[:, :, None], offset_x[:, None, :], half)  # T side side
+    y, x = offset_y[:, :, None], offset_x[:, None, :]
+    # Signed distance to the edge, negative inside: T side side. All shapes have the area of a square of side 2 `half`.
+    if factors.shape == "square":
+        distance = np.maximum(np.abs(y), np.abs(x)) - half
+    elif factors.shape == "circle":
+        distance = np.hypot(y, x) - 2 * half / math.sqrt(math.pi)
+    else:
+        inradius = 2 * half / math.sqrt(3 * math.sqrt(3))
+        distance = np.maximum(y, math.sqrt(3) / 2 * np.abs(x) - y / 2) - inradius
+    inside = 0.5 - distance
     levels = np.rint(np.clip(inside, 0, 1) * 255).astype(np.uint8)
     patches = levels[..., None] * channels  # T side side 3
     edge = 2  # the empty border of a patch may reach this far out of the picture
@@ -214,12 +217,6 @@ def moving_digits(
             patch = clip[t, top : top + DIGIT, left : left + DIGIT, 0]
             np.maximum(patch, image, out=patch)
     return clip, tuple(int(labels[i]) for i in chosen)
-
-
-TRAINING_IMAGES = 0.8
-"""The first part of the IDX images makes the training clips, the rest the held-out ones."""
-MAX_IDX_BYTES = 2**31
-"""A larger IDX file is refused."""
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:

@@ -33,7 +33,6 @@ from footage.media.probe import (
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -63,8 +62,16 @@ class FrameReader:
         import av
 
         spoiled = False
+        packets = container.demux(stream)
         with av.logging.Capture(local=False) as messages:
-            for packet in self._packets(container, stream):
+            while True:
+                try:
+                    packet = next(packets)  # the last one is empty and flushes the decoder
+                except StopIteration:
+                    return
+                except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
+                    self._note(plain_reason(error))  # an error of reading ends the file
+                    return
                 messages.clear()
                 try:
                     frames: list[VideoFrame] = list(stream.decode(packet))
@@ -83,20 +90,6 @@ class FrameReader:
                     broken = bool(faults) or bool(frame.is_corrupt)
                     spoiled = broken or (spoiled and not frame.key_frame)
                     yield frame, spoiled
-
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-        """Yield the packets of a stream, then the empty one that flushes the decoder. A read error ends the file."""
-        import av
-
-        packets = container.demux(stream)
-        while True:
-            try:
-                yield next(packets)
-            except StopIteration:
-                return
-            except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                self._note(plain_reason(error))
-                return
 
     def _note(self, problem: str) -> None:
         self.damaged += 1

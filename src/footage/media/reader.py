@@ -100,15 +100,32 @@ class PictureDecoder:
         """The first fault that was met, in words."""
 
     def __iter__(self) -> Iterator[DecodedChunk]:
+        from PIL import Image
+
         waiting: list[tuple[Frames, bool]] = []
         tick = 0
         last: Frames | None = None
         for path in self.paths:
-            picture = self._read(path)
-            last = last if picture is None else picture  # the one before stands for a broken one
-            if last is None:
-                continue
-            waiting.append((last, picture is None))
+            try:
+                image = upright_picture(path)
+                if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits: a plain conversion would clip them
+                    values = np.asarray(image, dtype=np.float64)
+                    top = 65535.0 if values.max(initial=0) > 255 else 255.0
+                    image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+                image = image.convert("RGB" if self.channels == 3 else "L")
+            except Exception as error:  # one damaged picture costs no others
+                self.damaged += 1
+                self.problem = self.problem or f"{path.name}: {error or type(error).__name__}"
+                if last is None:
+                    continue
+                waiting.append((last, True))
+            else:
+                count = len(self.paths)
+                self.info = self.info or VideoInfo(
+                    image.width, image.height, None, None, "pictures", image.mode, 0, False, count
+                )
+                last = _fitted(image, self.target, self.fit)
+                waiting.append((last, False))
             tick += 1
             if len(waiting) == CHUNK:
                 yield DecodedChunk.stack(waiting, tick, self.fps)
@@ -117,26 +134,6 @@ class PictureDecoder:
             yield DecodedChunk.stack(waiting, tick, self.fps)
         if last is None:
             raise UnusableMedia("zero frames", self.problem or "no picture")
-
-    def _read(self, path: Path) -> Frames | None:
-        """Return one picture of the target size, uint8 (H, W, C), or None where it cannot be read."""
-        from PIL import Image
-
-        try:
-            image = upright_picture(path)
-            if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits: a plain conversion would clip them
-                values = np.asarray(image, dtype=np.float64)
-                top = 65535.0 if values.max(initial=0) > 255 else 255.0
-                image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-            image = image.convert("RGB" if self.channels == 3 else "L")
-        except Exception as error:  # one damaged picture costs no others
-            self.damaged += 1
-            self.problem = self.problem or f"{path.name}: {error or type(error).__name__}"
-            return None
-        if self.info is None:
-            count = len(self.paths)
-            self.info = VideoInfo(image.width, image.height, None, None, "pictures", image.mode, 0, False, count)
-        return _fitted(image, self.target, self.fit)
 
 
 def open_decoder(

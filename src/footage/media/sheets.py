@@ -84,10 +84,16 @@ def contact_sheet(
         if captions:
             draw.text((left, top), captions[number][: cell[1] // 6], fill=(200, 200, 205))
         for t, frame in enumerate(clip):
-            rgb = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
-            picture = Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(picture, (left + t * (width + 1), top + text))
+            sheet.paste(_enlarged(frame, height, width), (left + t * (width + 1), top + text))
     return np.asarray(sheet)
+
+
+def _enlarged(frame: Frames, height: int, width: int) -> Image.Image:
+    """Return a frame (H, W, C), grey or RGB, enlarged without smoothing."""
+    from PIL import Image
+
+    rgb = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
+    return Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
 
 
 def gallery(groups: Sequence[tuple[str, str, Sequence[Frames]]], *, columns: int = 2, side: int = 64) -> Frames:
@@ -114,7 +120,12 @@ def gallery(groups: Sequence[tuple[str, str, Sequence[Frames]]], *, columns: int
         for first in range(0, len(strips), columns):
             left = gap
             for clip in strips[first : first + columns]:
-                row = _row(clip, side)
+                length, height, width, _ = clip.shape
+                scale = max(1, side // min(height, width))
+                framed = np.full((length, height * scale, width * scale + 1, 3), 24, dtype=np.uint8)  # a pixel apart
+                # T H W C -> T sH sW C; grey spreads over RGB
+                framed[:, :, :-1] = clip.repeat(scale, axis=1).repeat(scale, axis=2)
+                row = Image.fromarray(np.concatenate(list(framed), axis=1)[:, :-1])  # -> sH T(sW + 1) C
                 pasted.append((left, top, row))
                 left += row.width + gap
             right, top = max(right, left), top + pasted[-1][2].height + MARGIN
@@ -131,17 +142,6 @@ def gallery(groups: Sequence[tuple[str, str, Sequence[Frames]]], *, columns: int
     for left, y, row in pasted:
         sheet.paste(row, (left, y))
     return np.asarray(sheet)
-
-
-def _row(clip: Frames, side: int) -> Image.Image:
-    """Put the frames of a strip (T, H, W, C) beside each other, a pixel apart."""
-    from PIL import Image
-
-    length, height, width, _ = clip.shape
-    scale = max(1, side // min(height, width))
-    framed = np.full((length, height * scale, width * scale + 1, 3), 24, dtype=np.uint8)
-    framed[:, :, :-1] = clip.repeat(scale, axis=1).repeat(scale, axis=2)  # T H W C -> T sH sW C; grey spreads over RGB
-    return Image.fromarray(np.concatenate(list(framed), axis=1)[:, :-1])  # -> sH T(sW + 1) C
 
 
 def table(rows: Sequence[Sequence[Frames]], names: Sequence[str], heads: Sequence[str], *, side: int = 96) -> Frames:
@@ -171,9 +171,7 @@ def table(rows: Sequence[Sequence[Frames]], names: Sequence[str], heads: Sequenc
         top = head + number * (height + MARGIN)
         draw.text((left // 2, top + height // 2), name, font=font, fill=(240, 240, 245), anchor="mm")
         for column, picture in enumerate(row):
-            rgb = np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
-            enlarged = Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(enlarged, (left + column * (width + MARGIN), top))
+            sheet.paste(_enlarged(picture, height, width), (left + column * (width + MARGIN), top))
     return np.asarray(sheet)
 
 

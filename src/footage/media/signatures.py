@@ -93,24 +93,27 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
     for start in range(0, count, BLOCK):
         motion = _motion(signatures[start : start + BLOCK])
         allowed[start : start + BLOCK] = np.maximum(ALIKE * (motion**2).reshape(len(motion), -1).mean(axis=1), NOISE)
-        blocks.append(_coarse(motion))
+        cells = (_cells(size, COARSE) for size in motion.shape[2:4])
+        # Weighted so that the mean square of what is averaged in blocks stays a bound of the whole's.
+        rows, columns = (m / np.sqrt(m.sum(axis=1, keepdims=True) * m.shape[1] / len(m)) for m in cells)
+        small = np.einsum("ah,nmhwc,bw->nmabc", rows, motion, columns, optimize=True)
+        blocks.append(np.asarray(small.reshape(len(motion), -1), dtype=np.float32))  # (n, M, a, b, C) → (n, K)
     coarse = np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float32)
     squares = np.einsum("nk,nk->n", coarse, coarse)
     kept_of: dict[int, int] = {}
     for start in range(0, count, BLOCK):
-        rows = slice(start, start + BLOCK)
+        later = slice(start, start + BLOCK)
         for before in range(0, start + 1, BLOCK):
-            columns = slice(before, before + BLOCK)
-            sums = squares[rows, None] + squares[None, columns]  # (n, m)
-            distance = (sums - 2 * (coarse[rows] @ coarse[columns].T)) / coarse.shape[1]
-            limit = np.minimum(allowed[rows, None], allowed[None, columns])
+            earlier = slice(before, before + BLOCK)
+            sums = squares[later, None] + squares[None, earlier]  # (n, m)
+            distance = (sums - 2 * (coarse[later] @ coarse[earlier].T)) / coarse.shape[1]
+            limit = np.minimum(allowed[later, None], allowed[None, earlier])
             close = distance <= limit + 1e-5 * sums / coarse.shape[1]  # float32 rounds
-            longer = np.maximum(lengths[rows, None], lengths[None, columns])
-            close &= np.abs(lengths[rows, None] - lengths[None, columns]) <= LENGTH[0] + LENGTH[1] * longer
+            longer = np.maximum(lengths[later, None], lengths[None, earlier])
+            close &= np.abs(lengths[later, None] - lengths[None, earlier]) <= LENGTH[0] + LENGTH[1] * longer
             if before == start:
                 close = np.tril(close, -1)  # those before a clip
-            later, earlier = np.nonzero(close)
-            for i, j in zip((later + start).tolist(), (earlier + before).tolist(), strict=True):
+            for i, j in (np.argwhere(close) + np.array([start, before])).tolist():
                 if i not in kept_of and j not in kept_of:
                     limit_ij = float(min(allowed[i], allowed[j]))
                     if _same(signatures[i], signatures[j], limit_ij):
@@ -122,15 +125,6 @@ def _motion(signatures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return what changes within clips (n, M, g, g', C): the signatures less each clip's mean picture."""
     values = signatures.astype(np.float32)
     return np.asarray(values - values.mean(axis=1, keepdims=True), dtype=np.float32)
-
-
-def _coarse(motion: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Average the cells of (n, M, g, g', C) in blocks and flatten: (n, K), weighted to keep the mean square a bound."""
-    count, _, height, width, _ = motion.shape
-    rows, columns = _cells(height, COARSE), _cells(width, COARSE)
-    rows, columns = (m / np.sqrt(m.sum(axis=1, keepdims=True) * m.shape[1] / len(m)) for m in (rows, columns))
-    small = np.einsum("ah,nmhwc,bw->nmabc", rows, motion, columns, optimize=True)
-    return np.asarray(small.reshape(count, -1), dtype=np.float32)
 
 
 def _same(a: Signature, b: Signature, limit: float) -> bool:

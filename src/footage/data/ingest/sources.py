@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from footage.data.store import Rejection
+from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError
 from footage.media.reader import PICTURE_SUFFIXES as PICTURES
 from footage.media.reader import natural_key
@@ -162,6 +163,17 @@ class Source:
     """Free text, or None."""
     pictures: tuple[str, ...] = ()
     """File names of the pictures, in order; empty for the other kinds."""
+
+    @property
+    def picture_paths(self) -> list[Path]:
+        """Paths of the pictures, in order; empty for the other kinds."""
+        return [self.path / name for name in self.pictures]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold its content; beside IDX images, those of their labels."""
+        beside = labels_beside(self.path) if self.kind == "idx" else None
+        return self.picture_paths or [self.path, *([beside] if beside else [])]
 
 
 @dataclass
