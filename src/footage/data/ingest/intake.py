@@ -20,9 +20,8 @@ from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, fini
 from footage.data.ingest.sources import Source
 from footage.data.store import Frames, Rejection, Split
 from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
-from footage.media.decode import VideoDecoder
 from footage.media.probe import UnusableMedia
-from footage.media.reader import PictureDecoder, fit_frames
+from footage.media.reader import fit_frames, open_decoder
 from footage.media.signatures import GRID, Signature, moments, pool, signature
 
 CUT_GRID = 16
@@ -35,6 +34,12 @@ FAINT = (6.0, 2.3)
 """The same between pictures that are alike, or within black bars."""
 DARK = (2.0, 6.0, 0.5)
 """The same between dark pictures, which must also correlate less than the last figure."""
+HELDOUT_CLIPS = 4
+"""One held-out clip is made for this many training clips."""
+CLIP_BYTES = 128 * 2**20
+"""A longer scene is divided into clips of at most this size."""
+STILL = 5.0
+"""A clip in which no cell of the picture changes by more than this many grey levels is static."""
 
 
 class CutDetector:
@@ -58,7 +63,9 @@ class CutDetector:
         cells = cells.reshape(len(cells), -1)  # (T, g, g, C) → (T, g·g·C)
         for cell in cells:
             if self._last is not None:
-                self._steps.append((float(np.abs(cell - self._last).mean()), _correlation(cell, self._last)))
+                a, b = cell - cell.mean(), self._last - self._last.mean()
+                correlation = float((a @ b) / (np.sqrt((a @ a) * (b @ b)) + 1e-3))  # 0 where one is flat
+                self._steps.append((float(np.abs(cell - self._last).mean()), correlation))
             self._last = cell
         self._seen += len(frames)
         return self._judge(self._seen - CUT_REACH)
@@ -87,16 +94,6 @@ class CutDetector:
         return cuts
 
 
-def _correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Return the correlation of two pictures, 0 where one is flat."""
-    a, b = a - a.mean(), b - b.mean()
-    return float((a @ b) / (np.sqrt((a @ a) * (b @ b)) + 1e-3))
-
-
-HELDOUT_CLIPS = 4
-"""One held-out clip is made for this many training clips."""
-
-
 @dataclass(frozen=True)
 class ArrayClip:
     """A clip of an array, of the wanted size."""
@@ -111,7 +108,7 @@ class ArrayClip:
     """Caption, or None."""
 
 
-def idx_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
+def idx_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
     """Make clips of bouncing digits from an IDX file, for training and held-out from different images.
 
     Raises:
@@ -125,9 +122,9 @@ def idx_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
     if classes.shape != images.shape[:1]:
         raise UnusableMedia("damaged", f"{len(images)} images have {classes.shape} labels")
     middle = int(len(images) * TRAINING_IMAGES)
-    held = max(1, recipe.sequences // HELDOUT_CLIPS) if recipe.heldout > 0 else 0
+    held = max(1, options.sequences // HELDOUT_CLIPS) if options.heldout > 0 else 0
     sides: list[tuple[Split, slice, int]] = [
-        ("train", slice(0, middle), recipe.sequences),
+        ("train", slice(0, middle), options.sequences),
         ("heldout", slice(middle, None), held),
     ]
     for side, (split, part, count) in enumerate(sides):
@@ -135,19 +132,19 @@ def idx_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
             frames, shown = moving_digits(
                 images[part],
                 classes[part],
-                seed=recipe.seed + side,
+                seed=options.seed + side,
                 index=index,
-                digits=recipe.digits,
-                frames=recipe.clip_frames,
-                size=max(64, recipe.height, recipe.width),
+                digits=options.digits,
+                frames=options.clip_frames,
+                size=max(64, options.height, options.width),
             )
             known = beside is not None
             label = str(shown[0]) if known and len(shown) == 1 else None
             caption = " ".join(str(digit) for digit in shown) if known and len(shown) > 1 else None
-            yield ArrayClip(_fitted(frames, recipe), split, label, caption)
+            yield ArrayClip(_fitted(frames, options), split, label, caption)
 
 
-def npy_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
+def npy_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
     """Yield the clips of a `.npy` file: (20, N, 64, 64) as Moving MNIST, or (N, T, H, W) or (N, T, H, W, C).
 
     The last clips are held out. The file is memory-mapped.
@@ -168,20 +165,14 @@ def npy_clips(path: Path, recipe: DecodeOptions) -> Iterator[ArrayClip]:
         array = array[..., None]  # (N, T, H, W) → (N, T, H, W, 1)
     if array.shape[-1] not in (1, 3):
         raise UnusableMedia("not clips", f"the array has {array.shape[-1]} channels, expected 1 or 3")
-    held = min(len(array) - 1, round(len(array) * recipe.heldout))
+    held = min(len(array) - 1, round(len(array) * options.heldout))
     for i, clip in enumerate(array):
         split: Split = "heldout" if i >= len(array) - held else "train"
-        yield ArrayClip(_fitted(np.ascontiguousarray(clip), recipe), split, None, None)
+        yield ArrayClip(_fitted(np.ascontiguousarray(clip), options), split, None, None)
 
 
-def _fitted(frames: Frames, recipe: DecodeOptions) -> Frames:
-    return fit_frames(frames, height=recipe.height, width=recipe.width, channels=recipe.channels, fit=recipe.fit)
-
-
-CLIP_BYTES = 128 * 2**20
-"""A longer scene is divided into clips of at most this size."""
-STILL = 5.0
-"""A clip in which no cell of the picture changes by more than this many grey levels is static."""
+def _fitted(frames: Frames, options: DecodeOptions) -> Frames:
+    return fit_frames(frames, height=options.height, width=options.width, channels=options.channels, fit=options.fit)
 
 
 def content_digest(source: Source) -> str:
@@ -190,26 +181,25 @@ def content_digest(source: Source) -> str:
     Raises:
         OSError: they cannot be read.
     """
-    paths = [source.path / name for name in source.pictures] or [source.path]
-    beside = labels_beside(source.path) if source.kind == "idx" else None
-    digests = [files.file_digest(path) for path in [*paths, *([beside] if beside else [])]]
+    digests = [files.file_digest(path) for path in source.files]
     return digests[0] if len(digests) == 1 else files.json_digest(digests)
 
 
-def make_part(source: Source, recipe: DecodeOptions, path: Path) -> PartRecord:
+def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
     """Decode a source and write its part to `path`. What is wrong with the source is in the record, not raised.
 
     Raises:
         OSError: the part cannot be written.
     """
-    record = PartRecord()
-    signatures: list[Signature] = []
     with files.replacing(path, durable=False) as temporary, open(temporary, "w+b") as handle:
+        part = PartBuilder(source, options, handle)
         rejection = None
         try:
-            record.content = content_digest(source)
-            take = _take_clips if source.kind in ("idx", "array") else _take_video
-            take(source, recipe, handle, record, signatures)
+            part.record.content = content_digest(source)
+            if source.kind in ("idx", "array"):
+                part.add_array()
+            else:
+                part.add_video()
         except UnusableMedia as error:
             rejection = Rejection(source.name, error.reason, error.detail)
         except OSError as error:
@@ -217,124 +207,129 @@ def make_part(source: Source, recipe: DecodeOptions, path: Path) -> PartRecord:
                 raise
             rejection = Rejection(source.name, "unreadable", error.strerror or str(error))
         if rejection is not None:  # the source as a whole is of no use
-            record.clips, record.frames, record.rejections = [], 0, [rejection]
-            signatures.clear()
-        finish_part(handle, record, signatures, recipe)
-    return record
+            part.record.clips, part.record.frames, part.record.rejections = [], 0, [rejection]
+            part.signatures.clear()
+        finish_part(handle, part.record, part.signatures, options)
+    return part.record
 
 
-def _take_video(
-    source: Source, recipe: DecodeOptions, handle: IO[bytes], record: PartRecord, signatures: list[Signature]
-) -> None:
-    """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes."""
-    options = {"height": recipe.height, "width": recipe.width, "channels": recipe.channels}
-    decoder: VideoDecoder | PictureDecoder
-    if source.kind == "pictures":
-        paths = [source.path / name for name in source.pictures]
-        decoder = PictureDecoder(paths, **options, fps=recipe.fps, fit=recipe.fit)
-    else:
-        decoder = VideoDecoder(source.path, **options, fps=recipe.fps, fit=recipe.fit)
-    detector = CutDetector()
-    borders = [0]
-    damage: list[tuple[int, int]] = []
-    for chunk in decoder:
-        handle.write(chunk.frames.data)
-        borders += detector.add(chunk.frames) if recipe.cuts else []
-        for at in (np.flatnonzero(chunk.damaged) + record.frames).tolist():
-            if damage and damage[-1][1] == at:
-                damage[-1] = (damage[-1][0], at + 1)
-            else:
-                damage.append((at, at + 1))
-        record.frames += len(chunk.frames)
-    borders += detector.finish() if recipe.cuts else []
-    record.cuts = [border / recipe.fps for border in borders[1:]]
-    record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
-    record.info = asdict(decoder.info) if decoder.info else None
-    record.rejections += [
-        Rejection(source.name, "damaged", record.problem or "marked as damaged", a / recipe.fps, b / recipe.fps)
-        for a, b in damage
-    ]
-    if decoder.truncated and record.info:
-        detail = f"the file ends early; it declares {record.info['duration']:.2f} s"
-        ends = (record.frames / recipe.fps, record.info["duration"])
-        record.rejections.append(Rejection(source.name, "truncated", detail, *ends))
-    longest = max(recipe.min_frames, CLIP_BYTES // recipe.frame_bytes)
-    for first, end in _spans(borders, damage, record.frames, longest, recipe.min_frames):
-        _measure(source, recipe, handle, record, signatures, first, end)
+class PartBuilder:
+    """Puts the frames of a source on disk, and divides and measures them.
+
+    Args:
+        source: the source.
+        options: how it is decoded.
+        handle: an empty file, open for reading and writing.
+    """
+
+    def __init__(self, source: Source, options: DecodeOptions, handle: IO[bytes]) -> None:
+        self.source, self.options, self.handle = source, options, handle
+        self.record = PartRecord()
+        self.signatures: list[Signature] = []
+
+    def add_video(self) -> None:
+        """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes.
+
+        Raises:
+            UnusableMedia: no frame can be had from it.
+        """
+        source, options, record = self.source, self.options, self.record
+        decoder = open_decoder(
+            source.path,
+            source.picture_paths,
+            height=options.height,
+            width=options.width,
+            channels=options.channels,
+            fps=options.fps,
+            fit=options.fit,
+        )
+        detector = CutDetector()
+        borders = [0]
+        damage: list[tuple[int, int]] = []
+        for chunk in decoder:
+            self.handle.write(chunk.frames.data)
+            borders += detector.add(chunk.frames) if options.cuts else []
+            for at in (np.flatnonzero(chunk.damaged) + record.frames).tolist():
+                if damage and damage[-1][1] == at:
+                    damage[-1] = (damage[-1][0], at + 1)
+                else:
+                    damage.append((at, at + 1))
+            record.frames += len(chunk.frames)
+        borders += detector.finish() if options.cuts else []
+        record.cuts = [border / options.fps for border in borders[1:]]
+        record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
+        record.info = asdict(decoder.info) if decoder.info else None
+        for first, end in damage:
+            self._reject("damaged", record.problem or "marked as damaged", first / options.fps, end / options.fps)
+        if decoder.truncated and record.info:
+            declared = record.info["duration"]
+            detail = f"the file ends early; it declares {declared:.2f} s"
+            self._reject("truncated", detail, record.frames / options.fps, declared)
+        longest = max(options.min_frames, CLIP_BYTES // options.frame_bytes)
+        for first, end in _scenes(borders, damage, record.frames, longest, options.min_frames):
+            self.measure(first, end)
+
+    def add_array(self) -> None:
+        """Write the clips of an array, which come divided and, from IDX files, without duplicates.
+
+        Raises:
+            UnusableMedia: the array holds no clip, or cannot be read.
+        """
+        record = self.record
+        record.comparable = self.source.kind == "array"
+        for clip in (idx_clips if self.source.kind == "idx" else npy_clips)(self.source.path, self.options):
+            self.handle.write(clip.frames.data)
+            first, record.frames = record.frames, record.frames + len(clip.frames)
+            measured = self.measure(first, record.frames)
+            self.handle.seek(0, 2)
+            if measured is not None:
+                measured.split, measured.label, measured.caption = clip.split, clip.label, clip.caption
+        if not record.frames:
+            raise UnusableMedia("zero frames", "the array holds no clip")
+
+    def measure(self, first: int, end: int) -> PartClip | None:
+        """Read a span back from disk; make a clip of it, or say why not."""
+        options = self.options
+        start_s, end_s = first / options.fps, end / options.fps
+        if end - first < options.min_frames:
+            detail = f"{end - first} frames at {options.fps:g} fps, at least {options.min_frames} are needed"
+            self._reject("too short", detail, start_s, end_s)
+            return None
+        digest = hashlib.sha256()
+        chosen: list[Frames] = []
+        extremes: list[npt.NDArray[np.float32]] = []  # the least and the greatest value of each cell, (g, g', C)
+        at = 0
+        for block in read_frames(self.handle, 0, first, end - first, options.shape):
+            digest.update(block.data)
+            chosen += [block[moment - at] for moment in moments(end - first) if at <= moment < at + len(block)]
+            cells = np.concatenate([pool(block, GRID), *(extreme[None] for extreme in extremes)])  # (T + 2, g, g', C)
+            extremes = [cells.min(axis=0), cells.max(axis=0)]
+            at += len(block)
+        motion = float((extremes[1] - extremes[0]).max())
+        if motion < STILL and not options.keep_static:
+            self._reject("static", f"nothing changes by more than {motion:.1f} of 255 levels", start_s, end_s)
+            return None
+        clip = PartClip(start_s, end_s, first, end - first, digest.hexdigest())
+        self.record.clips.append(clip)
+        self.signatures.append(signature(np.stack(chosen)))  # MOMENTS × (H, W, C) → (MOMENTS, H, W, C)
+        return clip
+
+    def _reject(self, reason: str, detail: str, start: float, end: float) -> None:
+        self.record.rejections.append(Rejection(self.source.name, reason, detail, start, end))
 
 
-def _spans(
+def _scenes(
     borders: list[int], damage: list[tuple[int, int]], frames: int, longest: int, shortest: int
 ) -> Iterator[tuple[int, int]]:
     """Yield the (first, end) of the scenes: between cuts, without the damaged frames, none too long."""
     marks = sorted({*borders, *(mark for span in damage for mark in span), frames})
-    bad = {first for first, _ in damage}
     holes = dict(damage)
     skip_until = 0
     for first, end in itertools.pairwise(marks):
-        if first in bad:
-            skip_until = max(skip_until, holes[first])
+        skip_until = max(skip_until, holes.get(first, 0))
         if first < skip_until:
             continue
         pieces = max(1, -(-(end - first) // longest))
         pieces = max(1, min(pieces, (end - first) // shortest))
         edges = np.linspace(first, end, pieces + 1).astype(int).tolist()
         yield from itertools.pairwise(edges)
-
-
-def _measure(
-    source: Source,
-    recipe: DecodeOptions,
-    handle: IO[bytes],
-    record: PartRecord,
-    signatures: list[Signature],
-    first: int,
-    end: int,
-) -> None:
-    """Read a span back from disk; make a clip of it, or say why not."""
-    start_s, end_s = first / recipe.fps, end / recipe.fps
-    if end - first < recipe.min_frames:
-        detail = f"{end - first} frames at {recipe.fps:g} fps, at least {recipe.min_frames} are needed"
-        record.rejections.append(Rejection(source.name, "too short", detail, start_s, end_s))
-        return
-    digest = hashlib.sha256()
-    wanted = moments(end - first)
-    chosen: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
-    low: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None = None
-    high = low
-    at = 0
-    for block in read_frames(handle, 0, first, end - first, recipe.shape):
-        digest.update(block.data)
-        chosen += [block[moment - at] for moment in wanted if at <= moment < at + len(block)]
-        cells = pool(block, GRID)
-        small, large = cells.min(axis=0), cells.max(axis=0)  # (T, g, g', C) → (g, g', C)
-        low = small if low is None else np.minimum(low, small)
-        high = large if high is None else np.maximum(high, large)
-        at += len(block)
-    assert low is not None and high is not None
-    motion = float((high - low).max())
-    if motion < STILL and not recipe.keep_static:
-        detail = f"nothing changes by more than {motion:.1f} of 255 levels"
-        record.rejections.append(Rejection(source.name, "static", detail, start_s, end_s))
-        return
-    record.clips.append(PartClip(start_s, end_s, first, end - first, digest.hexdigest()))
-    signatures.append(signature(np.stack(chosen)))  # MOMENTS × (H, W, C) → (MOMENTS, H, W, C)
-
-
-def _take_clips(
-    source: Source, recipe: DecodeOptions, handle: IO[bytes], record: PartRecord, signatures: list[Signature]
-) -> None:
-    """Write the clips of an array, which come divided and, from IDX files, without duplicates."""
-    record.comparable = source.kind == "array"
-    clips: Iterator[ArrayClip] = (idx_clips if source.kind == "idx" else npy_clips)(source.path, recipe)
-    for clip in clips:
-        handle.write(clip.frames.data)
-        first, record.frames = record.frames, record.frames + len(clip.frames)
-        before = len(record.clips)
-        _measure(source, recipe, handle, record, signatures, first, record.frames)
-        handle.seek(0, 2)
-        if len(record.clips) > before:
-            made = record.clips[-1]
-            made.split, made.label, made.caption = clip.split, clip.label, clip.caption
-    if not record.frames:
-        raise UnusableMedia("zero frames", "the array holds no clip")

@@ -35,342 +35,12 @@ from footage.data.ingest.shards import (
 from footage.data.ingest.sources import Source, SourceScan, scan
 from footage.data.ingest.workers import fps_job, part_job, run_jobs
 from footage.data.store import ClipRow, Dataset, DatasetInfo, Rejection, SourceRow, Split, content_hash, save_tables
-from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, nearest
 from footage.media.signatures import find_duplicates
 
-ENOUGH = 10
-"""With this many different sources at least one is held out."""
-
-
-def assign_splits(
-    contents: Mapping[str, str], heldout: float, earlier: Mapping[str, str] | None = None
-) -> dict[str, Split]:
-    """Assign each source to a side.
-
-    A source is held out when its content's hash, read as a number in [0, 1), is below `heldout`.
-    With few sources this may hold out none or all; so one is held out where there are at least
-    `ENOUGH`, and one is trained on in any case.
-
-    Args:
-        contents: SHA-256 of each source, in hexadecimal, by name.
-        heldout: the part to hold out, in [0, 1).
-        earlier: sides assigned before, by SHA-256; they never change.
-
-    Returns:
-        the side of each source, by name.
-    """
-    earlier = earlier or {}
-    sides: dict[str, Split] = {}
-    ranked = sorted({content: int(content[:13], 16) / 16**13 for content in contents.values()}.items(), key=_rank)
-    for content, number in ranked:
-        held = earlier[content] == "heldout" if content in earlier else number < heldout
-        sides[content] = "heldout" if held else "train"
-    new = [content for content, _ in ranked if content not in earlier]
-    values: set[Literal["train", "heldout"]] = set(sides.values())
-    if heldout > 0 and len(sides) >= ENOUGH and "heldout" not in values and new:
-        sides[new[0]] = "heldout"
-    elif sides and "train" not in values and new:
-        sides[new[-1]] = "train"
-    return {name: sides[content] for name, content in contents.items()}
-
-
-def _rank(item: tuple[str, float]) -> tuple[float, str]:
-    return item[1], item[0]
-
-
 Phase = Literal["rates", "decode", "compare", "pack"]
-VERSION = 2
-"""Raised when the same options give other frames than before: everything is then decoded again."""
-ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
-"""Options that matter to IDX files only."""
-REDO = ""
-"""Recipe of a holding that the next ingest tries again."""
-
-
-@dataclass(frozen=True)
-class IngestTask:
-    """What is fixed while an ingest runs."""
-
-    folder: Path
-    """The dataset."""
-    inner: Path
-    """The folder of what only the ingest itself reads."""
-    recipe: DecodeOptions
-    """How the sources are decoded."""
-    workers: int
-    """Processes."""
-    keep_duplicates: bool
-    """Whether clips that repeat an earlier one are kept."""
-    settings: dict[str, Any]
-    """What `dataset.json` says about the options."""
-    report: Callable[[Phase, int, int, str], None]
-    """Called with what is being done, how much of it is done, out of how much, and a name."""
-
-    def recipe_digest(self, source: Source) -> str:
-        """Return the digest of the options that a source's part depends on."""
-        options = {"version": VERSION, "kind": source.kind, **asdict(self.recipe)}
-        if source.kind != "idx":
-            options = {key: value for key, value in options.items() if key not in ONLY_IDX}
-        if source.kind not in ("idx", "array"):
-            del options["heldout"]
-        return files.json_digest(options)
-
-    def part(self, name: str, held: SourceState) -> Path:
-        """Return the path of a source's part."""
-        return self.inner / "parts" / (files.json_digest([name, held.stamp, held.recipe])[:32] + ".part")
-
-
-def assemble(task: IngestTask, found: SourceScan, name: str) -> tuple[Dataset, int, tuple[str, ...]]:
-    """Decode what is missing, choose the clips, pack them, and write the tables.
-
-    Returns:
-        the dataset, how many sources were decoded, and which of before are no longer among the sources.
-
-    Raises:
-        DatasetError: nothing can be ingested, or the disk is full.
-    """
-    state = load_state(task.inner / "state.npz")
-    _sweep(task, state)
-    holdings, missing = _carry_over(task, found.sources, state)
-    decoded = len(missing)
-    _decode(task, missing, holdings)
-    wanted, repeated = _choose(task, found.sources, holdings)
-    lost = {n for n, i in wanted if holdings[n].places[i] is None and holdings[n].part is None}
-    if lost:  # clips that an earlier ingest left out as duplicates of what has gone since
-        again = [source for source in found.sources if source.name in lost]
-        decoded += len(again)
-        _decode(task, again, holdings)
-        wanted, repeated = _choose(task, found.sources, holdings)
-    rejections = found.rejections + [r for s in found.sources for r in holdings[s.name].record.rejections] + repeated
-    if not wanted:
-        _refuse(task, found, rejections)
-    _split(task, found.sources, holdings, wanted, state)
-    for done in pack(task.folder, wanted, holdings, task.recipe):
-        task.report("pack", done, len(wanted), "")
-    kept = {n: held for n, held in holdings.items() if held.recipe != REDO}
-    save_state(task.inner / "state.npz", IngestState(task.recipe.heldout, kept), task.recipe)
-    rows = _rows(found.sources, holdings, wanted)
-    recipe = task.recipe
-    info = DatasetInfo(
-        name=name,
-        height=recipe.height,
-        width=recipe.width,
-        channels=recipe.channels,
-        fps=recipe.fps,
-        labels=tuple(sorted({row.label for row in rows if row.label is not None})),
-        clips=len(rows),
-        content_hash=content_hash(rows),
-        settings=task.settings,
-    )
-    save_tables(task.folder, info, rows, rejections, _source_rows(found.sources, holdings, rows))
-    _sweep(task, IngestState(recipe.heldout, kept), parts=True)
-    gone = set(state.holdings if state else ()) - {source.name for source in found.sources}
-    return Dataset(task.folder), decoded, tuple(sorted(gone))
-
-
-def _sweep(task: IngestTask, state: IngestState | None, parts: bool = False) -> None:
-    """Remove what a killed ingest left half done: partial files, and shards that no source has a clip in."""
-    used = {place[0] for held in (state.holdings.values() if state else ()) for place in held.places if place}
-    for path in task.folder.glob("shard-*.npy"):
-        if path.name not in used:
-            path.unlink()
-    for folder in (task.folder, task.inner, task.inner / "parts"):
-        files.remove_partial(folder)
-    for path in (task.inner / "parts").glob("*.part") if parts else ():
-        path.unlink()
-
-
-def _stamp(source: Source) -> list[list[int]]:
-    """Return the size and the time of change (ns) of each file of a source; nothing when they cannot be had."""
-    beside = labels_beside(source.path) if source.kind == "idx" else None
-    try:
-        stats = [(source.path / n).stat() for n in source.pictures] or [source.path.stat()]
-        stats += [beside.stat()] if beside else []
-    except OSError:
-        return []
-    return [[status.st_size, status.st_mtime_ns] for status in stats]
-
-
-def _carry_over(
-    task: IngestTask, sources: Sequence[Source], state: IngestState | None
-) -> tuple[dict[str, SourceState], list[Source]]:
-    """Return what earlier ingests did of the sources, and the sources that are left to decode."""
-    earlier = state.holdings if state else {}
-    shards = {place[0] for held in earlier.values() for place in held.places if place}
-    sound = {shard for shard in shards if shard_frames(task.folder / shard, task.recipe) is not None}
-    holdings: dict[str, SourceState] = {}
-    missing: list[Source] = []
-    for source in sources:
-        held = SourceState(_stamp(source), task.recipe_digest(source), PartRecord(), [])
-        old = earlier.get(source.name)
-        usable = old is not None and all(place is None or place[0] in sound for place in old.places)
-        if old and usable and old.recipe == held.recipe and _same_content(source, held, old):
-            old.stamp = held.stamp
-            holdings[source.name] = old
-            continue
-        holdings[source.name] = held
-        if not _take_part(task, source.name, held, verify=True):
-            missing.append(source)
-    return holdings, missing
-
-
-def _same_content(source: Source, held: SourceState, old: SourceState) -> bool:
-    """Tell whether a source is as it was; where only its time of change differs, its bytes decide."""
-    if held.stamp == old.stamp:
-        return bool(held.stamp)
-    if [size for size, _ in held.stamp] != [size for size, _ in old.stamp]:
-        return False
-    try:
-        return content_digest(source) == old.record.content
-    except OSError:
-        return False
-
-
-def _take_part(task: IngestTask, name: str, held: SourceState, verify: bool = False) -> bool:
-    """Fill a holding from its part; tell whether there is a sound one."""
-    path = task.part(name, held)
-    try:
-        held.record, held.signatures = read_part(path, task.recipe, verify)
-    except DatasetError:
-        return False
-    held.places = [None] * len(held.record.clips)
-    held.part = path
-    return True
-
-
-def _decode(task: IngestTask, sources: Sequence[Source], holdings: dict[str, SourceState]) -> None:
-    """Make the parts of some sources, in parallel."""
-    (task.inner / "parts").mkdir(parents=True, exist_ok=True)
-    jobs = [part_job(source, task.recipe, task.part(source.name, holdings[source.name])) for source in sources]
-    answers = run_jobs(jobs, task.workers)
-    try:
-        for done, answer in enumerate(answers, start=1):
-            name, held = answer.job.name, holdings[answer.job.name]
-            if "disk" in answer.reply:
-                raise DatasetError(
-                    f"{task.folder} cannot be written ({answer.reply['disk']})",
-                    "make room or choose another disk, then run the same command again: what is finished is kept",
-                )
-            if "failed" in answer.reply or not _take_part(task, name, held):
-                why = answer.reply.get("failed", "its part cannot be read back")
-                held.record = PartRecord(rejections=[Rejection(name, "damaged", why)])
-                held.signatures, held.places, held.part, held.recipe = [], [], None, REDO
-            elif any(rejection.reason == "unreadable" for rejection in held.record.rejections):
-                held.recipe = REDO
-            task.report("decode", done, len(jobs), name)
-    finally:
-        answers.close()
-
-
-def _choose(
-    task: IngestTask, sources: Sequence[Source], holdings: dict[str, SourceState]
-) -> tuple[list[Wanted], list[Rejection]]:
-    """Return the clips to keep, in order, and the near-duplicates among the others."""
-    clips = [(source.name, i) for source in sources for i in range(len(holdings[source.name].record.clips))]
-    if task.keep_duplicates:
-        return clips, []
-    compared = [(name, i) for name, i in clips if holdings[name].record.comparable]
-    task.report("compare", 0, len(compared), "")
-    if not compared:
-        return clips, []
-    marks = np.stack([holdings[name].signatures[i] for name, i in compared])
-    seconds = [holdings[name].record.clips[i].frames / task.recipe.fps for name, i in compared]
-    left_out: set[Wanted] = set()
-    repeated = []
-    for pair in find_duplicates(marks, seconds):
-        name, i = compared[pair.clip]
-        other, j = compared[pair.of]
-        clip, first = holdings[name].record.clips[i], holdings[other].record.clips[j]
-        detail = f"shows the same as {other}, {first.start:.2f} to {first.end:.2f} s"
-        repeated.append(Rejection(name, "near-duplicate", detail, clip.start, clip.end))
-        left_out.add((name, i))
-    task.report("compare", len(compared), len(compared), "")
-    return [clip for clip in clips if clip not in left_out], repeated
-
-
-def _refuse(task: IngestTask, found: SourceScan, rejections: Sequence[Rejection]) -> None:
-    """Say why there is nothing to make a dataset of."""
-    files.write_lines(task.folder / "rejected.jsonl", (asdict(row) for row in rejections))
-    counts = Counter(rejection.reason for rejection in rejections)
-    listed = "; ".join(
-        f"{count} {reason} (such as {next(r.source for r in rejections if r.reason == reason)})"
-        for reason, count in counts.most_common()
-    )
-    others = ", ".join(f"{count} {ending}" for ending, count in found.ignored.most_common(5))
-    raise DatasetError(
-        "nothing can be ingested" + (f": {listed}" if listed else ": no video was found"),
-        f"all reasons are in {task.folder / 'rejected.jsonl'}"
-        + (f"; files of other kinds: {others}" if others else ""),
-    )
-
-
-def _split(
-    task: IngestTask,
-    sources: Sequence[Source],
-    holdings: dict[str, SourceState],
-    wanted: Sequence[Wanted],
-    state: IngestState | None,
-) -> None:
-    """Assign the sources that have clips to the sides of the split."""
-    earlier: dict[str, str] = {}
-    if state is not None and state.heldout == task.recipe.heldout:
-        earlier = {held.record.content: held.split for held in state.holdings.values() if held.split}
-    present = {name for name, _ in wanted}
-    free = [s for s in sources if s.name in present and s.kind not in ("idx", "array")]
-    contents = {source.name: holdings[source.name].record.content for source in free}
-    for name, side in assign_splits(contents, task.recipe.heldout, earlier).items():
-        holdings[name].split = side
-
-
-def _rows(sources: Sequence[Source], holdings: dict[str, SourceState], wanted: Sequence[Wanted]) -> list[ClipRow]:
-    """Return the rows of the clips, in order."""
-    named = {source.name: source for source in sources}
-    rows = []
-    for name, i in wanted:
-        held, source = holdings[name], named[name]
-        clip, place = held.record.clips[i], held.places[i]
-        assert place is not None
-        split: Split = "heldout" if (clip.split or held.split) == "heldout" else "train"
-        rows.append(
-            ClipRow(
-                source=name,
-                start=round(clip.start, 4),
-                end=round(clip.end, 4),
-                frames=clip.frames,
-                label=clip.label if clip.label is not None else source.label,
-                caption=clip.caption if clip.caption is not None else source.caption,
-                split=split,
-                shard=place[0],
-                offset=place[1],
-                digest=clip.digest,
-            )
-        )
-    return rows
-
-
-def _source_rows(
-    sources: Sequence[Source], holdings: dict[str, SourceState], rows: Sequence[ClipRow]
-) -> list[SourceRow]:
-    """Return the rows of the sources, in order."""
-    counts = Counter(row.source for row in rows)
-    result = []
-    for source in sources:
-        record = holdings[source.name].record
-        info = record.info or {}
-        result.append(
-            SourceRow(
-                source=source.name,
-                clips=counts[source.name],
-                damaged=record.damaged,
-                truncated=record.truncated,
-                problem=record.problem,
-                cuts=tuple(round(time, 4) for time in record.cuts),
-                **{key: info.get(key) for key in ("width", "height", "fps", "duration", "codec")},
-            )
-        )
-    return result
-
+Report = Callable[[Phase, int, int, str], None]
+"""Called with what is being done, how much of it is done, out of how much, and a name."""
 
 DEFAULT_FPS = 25.0
 """Rate of a dataset whose sources have none."""
@@ -382,6 +52,14 @@ DEFAULTS = IngestConfig()
 """The options when nothing is said."""
 INNER = "ingest"
 """Folder, within the dataset, of what only the ingest itself reads."""
+ENOUGH = 10
+"""With this many different sources at least one is held out."""
+VERSION = 2
+"""Raised when the same options give other frames than before: everything is then decoded again."""
+ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
+"""Options that matter to IDX files only."""
+REDO = ""
+"""Recipe of a source that the next ingest tries again."""
 
 
 @dataclass(frozen=True)
@@ -443,136 +121,393 @@ def ingest(
     """
     began = time.monotonic()
     folder = Path(to)
-    given = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    _check(given, config.labels)
-    _check_folder(folder)
-    found = scan(given, config.labels, leave_out=folder)
+    inputs = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    _check(inputs, config.labels, folder)
+    listing = scan(inputs, config.labels, leave_out=folder)
 
-    def report(phase: Phase, done: int, total: int, what: str) -> None:
+    def report(phase: Phase, done: int, total: int, name: str) -> None:
         if on_progress is not None:
-            on_progress(IngestProgress(phase, done, total, what, time.monotonic() - began))
+            on_progress(IngestProgress(phase, done, total, name, time.monotonic() - began))
 
-    processes = _cores() if config.workers is None else config.workers
-    with _disk_errors(folder), _alone(folder):
-        rate = config.fps or _remembered_fps(folder) or _common_fps(found.sources, processes, report)
-        recipe = _recipe(config, rate)
-        if not (folder / INNER / "settings.json").exists():
-            files.write_json(folder / INNER / "settings.json", {"fps": None})  # marks the folder as ours
+    workers = config.workers
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    remembered = folder / INNER / "settings.json"
+    with _locked(folder):
+        fps = config.fps
+        if fps is None:  # that of an earlier ingest, so that added files do not change it
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                fps = float(json.loads(remembered.read_text(encoding="utf-8"))["fps"])
+        fps = fps or common_fps(listing.sources, workers, report)
+        if not remembered.exists():
+            files.write_json(remembered, {"fps": None})  # marks the folder as ours
+        options = DecodeOptions.of(config, fps)
+        builder = DatasetBuilder(folder, listing, options, workers, config.keep_duplicates, report)
         labels = config.labels if config.labels in ("folder", "none") else "table"
-        settings = {**asdict(recipe), "labels": labels, "keep_duplicates": config.keep_duplicates}
-        settings["ignored"] = dict(sorted(found.ignored.items()))
-        task = IngestTask(folder, folder / INNER, recipe, processes, config.keep_duplicates, settings, report)
-        dataset, decoded, gone = assemble(task, found, config.name or folder.resolve().name)
-        files.write_json(folder / INNER / "settings.json", {"fps": rate})
+        settings = {**asdict(options), "labels": labels, "keep_duplicates": config.keep_duplicates}
+        settings["ignored"] = dict(sorted(listing.ignored.items()))
+        dataset = builder.build(config.name or folder.resolve().name, settings)
+        files.write_json(remembered, {"fps": fps})
     return IngestResult(
         dataset=dataset,
-        sources=len(found.sources),
-        decoded=decoded,
-        reused=len(found.sources) - decoded,
-        gone=gone,
+        sources=len(listing.sources),
+        decoded=builder.decoded,
+        reused=len(listing.sources) - builder.decoded,
+        gone=builder.gone,
         rejections=tuple(dataset.rejections),
-        ignored=dict(found.ignored),
+        ignored=dict(listing.ignored),
         seconds=time.monotonic() - began,
     )
 
 
-def _recipe(config: IngestConfig, fps: float) -> DecodeOptions:
-    """Return the options that pixels and spans depend on."""
-    return DecodeOptions(
-        height=config.height,
-        width=config.width,
-        channels=config.channels,
-        fps=fps,
-        fit=config.fit,
-        min_frames=config.min_frames,
-        cuts=config.cuts,
-        keep_static=config.keep_static,
-        heldout=config.heldout,
-        digits=config.digits,
-        sequences=config.sequences,
-        clip_frames=config.sequence_frames,
-        seed=config.seed,
-    )
-
-
-def _check(given: Sequence[Path | str], labels: str) -> None:
-    """Refuse what names nothing, naming the value and the remedy."""
-    if not given:
+def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
+    """Refuse inputs that name nothing, and a folder that holds something else than an earlier ingest."""
+    if not inputs:
         raise ConfigError("no source was given", "name a folder of videos")
     if labels not in ("folder", "none") and not Path(labels).is_file():
         remedy = f"{nearest(str(labels), ['folder', 'none'])}; or give the path of a CSV or JSON table"
         raise ConfigError(f'labels is "{labels}", which is no file', remedy)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else than an earlier ingest."""
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f'"{folder}" is a file', "name a new folder")
-    if not folder.is_dir() or (folder / INNER / "settings.json").exists() or not any(folder.iterdir()):
+    if not folder.is_dir() or (folder / INNER / "settings.json").exists():
         return
-    if [path.name for path in folder.iterdir()] != [INNER]:
+    if [path.name for path in folder.iterdir()] not in ([], [INNER]):
         raise DatasetError(f'"{folder}" holds something else than an ingested dataset', "name a new or empty folder")
 
 
-def _cores() -> int:
-    """Return how many processes this process may use at once."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into an error that says so."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second ingest out of the folder until the process ends; say so where the disk is full or read-only."""
     try:
-        yield
+        (folder / INNER).mkdir(parents=True, exist_ok=True)
+        with open(folder / INNER / "lock", "w") as handle:
+            with contextlib.suppress(ImportError):  # there are systems without such locks
+                import fcntl
+
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise DatasetError(f'another ingest is writing to "{folder}"', "wait for it to end") from None
+            yield
     except OSError as error:
         if error.errno not in files.DISK_FAULTS and not isinstance(error, PermissionError):
             raise
-        raise DatasetError(
-            f"{folder} cannot be written ({error.strerror})",
-            "make room or choose another disk, then run the same command again: what is finished is kept",
-        ) from None
+        raise _cannot_write(folder, str(error.strerror)) from None
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second ingest out of the folder; the lock goes when the process does."""
-    (folder / INNER).mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with open(folder / INNER / "lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DatasetError(f'another ingest is writing to "{folder}"', "wait for it to end") from None
-        yield
+def _cannot_write(folder: Path, reason: str) -> DatasetError:
+    return DatasetError(
+        f"{folder} cannot be written ({reason})",
+        "make room or choose another disk, then run the same command again: what is finished is kept",
+    )
 
 
-def _remembered_fps(folder: Path) -> float | None:
-    """Return the rate of the earlier ingest, so that added files do not change it."""
-    try:
-        value: Any = json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8"))
-        return float(value["fps"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _common_fps(sources: Sequence[Source], workers: int, report: Callable[[Phase, int, int, str], None]) -> float:
+def common_fps(sources: Sequence[Source], workers: int, report: Report) -> float:
     """Return the most frequent rate among the videos; of several, the highest."""
     paths = [source.path for source in sources if source.kind == "video"]
     rates: Counter[float] = Counter()
     done = 0
     for answer in run_jobs([fps_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
-        found = answer.reply.get("fps", [])
-        rates.update(round(rate, 2) for rate in found if rate)
-        done += len(found)
+        probed = answer.reply.get("fps", [])
+        rates.update(round(rate, 2) for rate in probed if rate)
+        done += len(probed)
         report("rates", done, len(paths), "")
     if not rates:
         return DEFAULT_FPS
     rate = max(rates, key=lambda r: (rates[r], r))
     rate = round(rate) if abs(rate - round(rate)) < 0.02 else rate
     return float(min(max(rate, 1.0), FASTEST))
+
+
+def assign_splits(
+    contents: Mapping[str, str], heldout: float, earlier: Mapping[str, str] | None = None
+) -> dict[str, Split]:
+    """Assign each source to a side, by the content of the file, so that it never changes and copies stay together.
+
+    A source is held out when its content's hash, read as a number in [0, 1), is below `heldout`.
+    With few sources this may hold out none or all; so one is held out where there are at least
+    `ENOUGH`, and one is trained on in any case.
+
+    Args:
+        contents: SHA-256 of each source, in hexadecimal, by name.
+        heldout: the part to hold out, in [0, 1).
+        earlier: sides assigned before, by SHA-256; they never change.
+
+    Returns:
+        the side of each source, by name.
+    """
+    earlier = earlier or {}
+    sides: dict[str, Split] = {}
+    ranked = sorted((int(content[:13], 16) / 16**13, content) for content in set(contents.values()))
+    for number, content in ranked:
+        held = earlier[content] == "heldout" if content in earlier else number < heldout
+        sides[content] = "heldout" if held else "train"
+    new = [content for _, content in ranked if content not in earlier]
+    if heldout > 0 and len(sides) >= ENOUGH and "heldout" not in sides.values() and new:
+        sides[new[0]] = "heldout"
+    elif sides and "train" not in sides.values() and new:
+        sides[new[-1]] = "train"
+    return {name: sides[content] for name, content in contents.items()}
+
+
+class DatasetBuilder:
+    """Brings the dataset in a folder up to date with the sources of a scan.
+
+    Args:
+        folder: the dataset.
+        listing: what there is to ingest.
+        options: how it is decoded.
+        workers: processes.
+        keep_duplicates: whether clips that repeat an earlier one are kept.
+        report: told what is being done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        listing: SourceScan,
+        options: DecodeOptions,
+        workers: int,
+        keep_duplicates: bool,
+        report: Report,
+    ) -> None:
+        self.folder, self.listing, self.options = folder, listing, options
+        self.workers, self.keep_duplicates, self.report = workers, keep_duplicates, report
+        self.inner = folder / INNER
+        self.earlier = load_state(self.inner / "state.npz") or IngestState(options.heldout, {})
+        self.states: dict[str, SourceState] = {}
+        """What there is of each source, by its name."""
+        self.decoded = 0
+        """Sources that were decoded."""
+        self.gone = tuple(sorted(set(self.earlier.sources) - {source.name for source in listing.sources}))
+        """Sources of before that are not listed any more."""
+
+    def build(self, name: str, settings: dict[str, Any]) -> Dataset:
+        """Decode what is missing, choose the clips, pack them, and write the tables.
+
+        Args:
+            name: of the dataset.
+            settings: what `dataset.json` says about the options.
+
+        Raises:
+            DatasetError: nothing can be ingested, or the disk is full.
+        """
+        _sweep(self.folder, self.earlier)
+        sources, options, states = self.listing.sources, self.options, self.states
+        self.decode(self.carry_over())
+        wanted, repeated = self.choose()
+        lost = {n for n, i in wanted if states[n].places[i] is None and states[n].part is None}
+        if lost:  # clips that an earlier ingest left out as duplicates of what has gone since
+            self.decode([source for source in sources if source.name in lost])
+            wanted, repeated = self.choose()
+        rejections = [*self.listing.rejections]
+        for source in sources:
+            rejections += states[source.name].record.rejections
+        rejections += repeated
+        if not wanted:
+            raise self.refusal(rejections)
+        self.assign_sides(wanted)
+        for done in pack(self.folder, wanted, states, options):
+            self.report("pack", done, len(wanted), "")
+        state = IngestState(options.heldout, {n: held for n, held in states.items() if held.recipe != REDO})
+        save_state(self.inner / "state.npz", state, options)
+        rows, source_rows = self.tables(wanted)
+        info = DatasetInfo(
+            name=name,
+            height=options.height,
+            width=options.width,
+            channels=options.channels,
+            fps=options.fps,
+            labels=tuple(sorted({row.label for row in rows if row.label is not None})),
+            clips=len(rows),
+            content_hash=content_hash(rows),
+            settings=settings,
+        )
+        save_tables(self.folder, info, rows, rejections, source_rows)
+        _sweep(self.folder, state, parts=True)
+        return Dataset(self.folder)
+
+    def part(self, name: str, state: SourceState) -> Path:
+        """Return the path of a source's part."""
+        return self.inner / "parts" / (files.json_digest([name, state.stamp, state.recipe])[:32] + ".part")
+
+    def recipe(self, source: Source) -> str:
+        """Return the digest of the options that a source's part depends on."""
+        options = {"version": VERSION, "kind": source.kind, **asdict(self.options)}
+        if source.kind != "idx":
+            options = {key: value for key, value in options.items() if key not in ONLY_IDX}
+        if source.kind not in ("idx", "array"):
+            del options["heldout"]
+        return files.json_digest(options)
+
+    def carry_over(self) -> list[Source]:
+        """Take over what earlier ingests did of the sources; return those that are left to decode."""
+        earlier = self.earlier.sources
+        shards = {place[0] for state in earlier.values() for place in state.places if place}
+        sound = {shard for shard in shards if shard_frames(self.folder / shard, self.options) is not None}
+        missing: list[Source] = []
+        for source in self.listing.sources:
+            stamp: list[list[int]] = []
+            with contextlib.suppress(OSError):
+                stamp = [[status.st_size, status.st_mtime_ns] for status in (path.stat() for path in source.files)]
+            state = SourceState(stamp, self.recipe(source), PartRecord(), [])
+            old = earlier.get(source.name)
+            usable = old is not None and all(place is None or place[0] in sound for place in old.places)
+            if old and usable and old.recipe == state.recipe and _same_content(source, state, old):
+                old.stamp = state.stamp
+                self.states[source.name] = old
+                continue
+            self.states[source.name] = state
+            if not self.take_part(source.name, verify=True):
+                missing.append(source)
+        return missing
+
+    def take_part(self, name: str, verify: bool = False) -> bool:
+        """Fill the state of a source from its part; tell whether there is a sound one."""
+        state = self.states[name]
+        path = self.part(name, state)
+        try:
+            state.record, state.signatures = read_part(path, self.options, verify)
+        except DatasetError:
+            return False
+        state.places = [None] * len(state.record.clips)
+        state.part = path
+        return True
+
+    def decode(self, sources: Sequence[Source]) -> None:
+        """Make the parts of some sources, in parallel.
+
+        Raises:
+            DatasetError: the disk is full.
+        """
+        self.decoded += len(sources)
+        (self.inner / "parts").mkdir(parents=True, exist_ok=True)
+        jobs = [part_job(source, self.options, self.part(source.name, self.states[source.name])) for source in sources]
+        answers = run_jobs(jobs, self.workers)
+        with contextlib.closing(answers):
+            for done, answer in enumerate(answers, start=1):
+                name, state = answer.job.name, self.states[answer.job.name]
+                if "disk" in answer.reply:
+                    raise _cannot_write(self.folder, answer.reply["disk"])
+                if "failed" in answer.reply or not self.take_part(name):
+                    why = answer.reply.get("failed", "its part cannot be read back")
+                    state.record = PartRecord(rejections=[Rejection(name, "damaged", why)])
+                    state.signatures, state.places, state.part, state.recipe = [], [], None, REDO
+                elif any(rejection.reason == "unreadable" for rejection in state.record.rejections):
+                    state.recipe = REDO
+                self.report("decode", done, len(jobs), name)
+
+    def choose(self) -> tuple[list[Wanted], list[Rejection]]:
+        """Return the clips to keep, in order, and the near-duplicates among the others."""
+        states = self.states
+        names = [source.name for source in self.listing.sources]
+        clips = [(name, i) for name in names for i in range(len(states[name].record.clips))]
+        if self.keep_duplicates:
+            return clips, []
+        compared = [(name, i) for name, i in clips if states[name].record.comparable]
+        self.report("compare", 0, len(compared), "")
+        if not compared:
+            return clips, []
+        signatures = np.stack([states[name].signatures[i] for name, i in compared])
+        seconds = [states[name].record.clips[i].frames / self.options.fps for name, i in compared]
+        left_out: set[Wanted] = set()
+        repeated = []
+        for pair in find_duplicates(signatures, seconds):
+            name, i = compared[pair.clip]
+            other, j = compared[pair.of]
+            clip, first = states[name].record.clips[i], states[other].record.clips[j]
+            detail = f"shows the same as {other}, {first.start:.2f} to {first.end:.2f} s"
+            repeated.append(Rejection(name, "near-duplicate", detail, clip.start, clip.end))
+            left_out.add((name, i))
+        self.report("compare", len(compared), len(compared), "")
+        return [clip for clip in clips if clip not in left_out], repeated
+
+    def refusal(self, rejections: Sequence[Rejection]) -> DatasetError:
+        """Say why there is nothing to make a dataset of."""
+        files.write_lines(self.folder / "rejected.jsonl", (asdict(row) for row in rejections))
+        counts = Counter(rejection.reason for rejection in rejections)
+        listed = "; ".join(
+            f"{count} {reason} (such as {next(r.source for r in rejections if r.reason == reason)})"
+            for reason, count in counts.most_common()
+        )
+        others = ", ".join(f"{count} {ending}" for ending, count in self.listing.ignored.most_common(5))
+        return DatasetError(
+            "nothing can be ingested" + (f": {listed}" if listed else ": no video was found"),
+            f"all reasons are in {self.folder / 'rejected.jsonl'}"
+            + (f"; files of other kinds: {others}" if others else ""),
+        )
+
+    def assign_sides(self, wanted: Sequence[Wanted]) -> None:
+        """Assign the sources that have clips to the sides of the split; arrays prescribe theirs."""
+        earlier: dict[str, str] = {}
+        if self.earlier.heldout == self.options.heldout:
+            earlier = {state.record.content: state.split for state in self.earlier.sources.values() if state.split}
+        present = {name for name, _ in wanted}
+        free = [s.name for s in self.listing.sources if s.name in present and s.kind not in ("idx", "array")]
+        contents = {name: self.states[name].record.content for name in free}
+        for name, side in assign_splits(contents, self.options.heldout, earlier).items():
+            self.states[name].split = side
+
+    def tables(self, wanted: Sequence[Wanted]) -> tuple[list[ClipRow], list[SourceRow]]:
+        """Return the rows of the clips and of the sources, in order."""
+        sources = {source.name: source for source in self.listing.sources}
+        rows = []
+        for name, i in wanted:
+            state, source = self.states[name], sources[name]
+            clip, place = state.record.clips[i], state.places[i]
+            assert place is not None
+            rows.append(
+                ClipRow(
+                    source=name,
+                    start=round(clip.start, 4),
+                    end=round(clip.end, 4),
+                    frames=clip.frames,
+                    label=clip.label if clip.label is not None else source.label,
+                    caption=clip.caption if clip.caption is not None else source.caption,
+                    split="heldout" if (clip.split or state.split) == "heldout" else "train",
+                    shard=place[0],
+                    offset=place[1],
+                    digest=clip.digest,
+                )
+            )
+        counts = Counter(row.source for row in rows)
+        source_rows = []
+        for name in sources:
+            record = self.states[name].record
+            info = record.info or {}
+            source_rows.append(
+                SourceRow(
+                    source=name,
+                    clips=counts[name],
+                    damaged=record.damaged,
+                    truncated=record.truncated,
+                    problem=record.problem,
+                    cuts=tuple(round(time, 4) for time in record.cuts),
+                    **{key: info.get(key) for key in ("width", "height", "fps", "duration", "codec")},
+                )
+            )
+        return rows, source_rows
+
+
+def _same_content(source: Source, state: SourceState, old: SourceState) -> bool:
+    """Tell whether a source is as it was; where only its time of change differs, its bytes decide."""
+    if state.stamp == old.stamp:
+        return bool(state.stamp)
+    if [size for size, _ in state.stamp] != [size for size, _ in old.stamp]:
+        return False
+    try:
+        return content_digest(source) == old.record.content
+    except OSError:
+        return False
+
+
+def _sweep(folder: Path, state: IngestState, parts: bool = False) -> None:
+    """Remove what a killed ingest left half done: partial files, and shards that no source has a clip in."""
+    used = {place[0] for held in state.sources.values() for place in held.places if place}
+    for path in folder.glob("shard-*.npy"):
+        if path.name not in used:
+            path.unlink()
+    for inner in (folder, folder / INNER, folder / INNER / "parts"):
+        files.remove_partial(inner)
+    for path in (folder / INNER / "parts").glob("*.part") if parts else ():
+        path.unlink()

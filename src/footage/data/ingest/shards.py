@@ -21,10 +21,16 @@ from typing import IO, Any
 import numpy as np
 
 from footage import files
+from footage.config import IngestConfig
 from footage.data.store import Frames, Rejection
 from footage.errors import DatasetError
 from footage.media.geometry import Fit
 from footage.media.signatures import GRID, MOMENTS, Signature
+
+SHARD = re.compile(r"shard-(\d+)\.npy")
+"""Names of shards."""
+SHARD_BYTES = 128 * 2**20
+"""A shard is closed when the next clip would make it larger than this."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,25 @@ class DecodeOptions:
     """Frames in a clip made from IDX images."""
     seed: int
     """Seed of the clips made from IDX images."""
+
+    @staticmethod
+    def of(config: IngestConfig, fps: float) -> DecodeOptions:
+        """Take what matters to pixels and spans from the options of an ingest."""
+        return DecodeOptions(
+            height=config.height,
+            width=config.width,
+            channels=config.channels,
+            fps=fps,
+            fit=config.fit,
+            min_frames=config.min_frames,
+            cuts=config.cuts,
+            keep_static=config.keep_static,
+            heldout=config.heldout,
+            digits=config.digits,
+            sequences=config.sequences,
+            clip_frames=config.sequence_frames,
+            seed=config.seed,
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,24 +154,24 @@ class PartRecord:
         return PartRecord(**{**value, "clips": clips, "rejections": rejections})
 
 
-def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signature], recipe: DecodeOptions) -> None:
+def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signature], options: DecodeOptions) -> None:
     """Write what follows the frames. `handle` holds at least `record.frames` frames from its beginning on."""
-    handle.truncate(record.frames * recipe.frame_bytes)
+    handle.truncate(record.frames * options.frame_bytes)
     handle.seek(0, 2)
-    for mark in signatures:
-        handle.write(mark.tobytes())
+    for signature in signatures:
+        handle.write(signature.tobytes())
     text = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8")
     handle.write(text + len(text).to_bytes(8, "little"))
     handle.flush()
 
 
-def read_part(path: Path, recipe: DecodeOptions, verify: bool = False) -> tuple[PartRecord, list[Signature]]:
+def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple[PartRecord, list[Signature]]:
     """Return the record and the signatures of a part; with `verify`, check the pixels against their digests.
 
     Raises:
         DatasetError: the part is damaged.
     """
-    shape = recipe.signature_shape
+    shape = options.signature_shape
     size = int(np.prod(shape))
     try:
         with open(path, "rb") as handle:
@@ -154,18 +179,18 @@ def read_part(path: Path, recipe: DecodeOptions, verify: bool = False) -> tuple[
             length = int.from_bytes(handle.read(8), "little")
             handle.seek(end - length)
             record = PartRecord.from_json(json.loads(handle.read(length)))
-            handle.seek(record.frames * recipe.frame_bytes)
+            handle.seek(record.frames * options.frame_bytes)
             block = handle.read(len(record.clips) * size)
             for clip in record.clips if verify else ():
                 digest = hashlib.sha256()
-                for frames in read_frames(handle, 0, clip.first, clip.frames, recipe.shape):
+                for frames in read_frames(handle, 0, clip.first, clip.frames, options.shape):
                     digest.update(frames.data)
                 if digest.hexdigest() != clip.digest:
                     raise ValueError(f"the clip at {clip.start} s is not what was written")
-        marks = np.frombuffer(block, dtype=np.uint8).reshape(len(record.clips), *shape)
+        stacked = np.frombuffer(block, dtype=np.uint8).reshape(len(record.clips), *shape)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({error})", "remove it and run the same ingest command again") from None
-    return record, list(marks)
+    return record, list(stacked)
 
 
 def read_frames(
@@ -191,11 +216,6 @@ def read_frames(
         yield np.frombuffer(block, dtype=np.uint8).reshape(count, *shape)  # bytes → (T, H, W, C)
 
 
-SHARD_BYTES = 128 * 2**20
-"""A shard is closed when the next clip would make it larger than this."""
-STATE = "state.npz"
-
-
 @dataclass
 class SourceState:
     """What a dataset holds of one source."""
@@ -203,7 +223,7 @@ class SourceState:
     stamp: list[list[int]]
     """Size and time of change (ns) of each file of the source."""
     recipe: str
-    """Digest of the options that it was decoded with."""
+    """Digest of the options that it was decoded with; empty where the next ingest tries it again."""
     record: PartRecord
     """What was found out about it."""
     signatures: list[Signature]
@@ -222,21 +242,21 @@ class IngestState:
 
     heldout: float
     """The held-out part that the splits were assigned with."""
-    holdings: dict[str, SourceState]
-    """The sources by name."""
+    sources: dict[str, SourceState]
+    """What there is of each source, by its name."""
 
 
-def save_state(path: Path, state: IngestState, recipe: DecodeOptions) -> None:
+def save_state(path: Path, state: IngestState, options: DecodeOptions) -> None:
     """Write the state as one file, atomically."""
     rows = []
-    marks: list[Signature] = []
-    for name, held in state.holdings.items():
-        marks += held.signatures
+    signatures: list[Signature] = []
+    for name, held in state.sources.items():
+        signatures += held.signatures
         places = [list(place) if place else None for place in held.places]
         row = {"name": name, "stamp": held.stamp, "recipe": held.recipe, "split": held.split, "places": places}
         rows.append({**row, "record": asdict(held.record)})
     text = json.dumps({"heldout": state.heldout, "sources": rows}, ensure_ascii=False).encode("utf-8")
-    block = np.stack(marks) if marks else np.zeros((0, *recipe.signature_shape), dtype=np.uint8)
+    block = np.stack(signatures) if signatures else np.zeros((0, *options.signature_shape), dtype=np.uint8)
     with files.replacing(path) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, signatures=block, sources=np.frombuffer(text, dtype=np.uint8))
 
@@ -245,28 +265,28 @@ def load_state(path: Path) -> IngestState | None:
     """Read the state; None where there is none or it cannot be used, which costs a new decoding only."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            marks = list(stored["signatures"])
+            signatures = list(stored["signatures"])
             value: dict[str, Any] = json.loads(stored["sources"].tobytes())
         state = IngestState(value["heldout"], {})
         at = 0
         for row in value["sources"]:
             record = PartRecord.from_json(row["record"])
-            own = marks[at : at + len(record.clips)]
+            own = signatures[at : at + len(record.clips)]
             at += len(own)
             places = [(place[0], place[1]) if place else None for place in row["places"]]
-            state.holdings[row["name"]] = SourceState(row["stamp"], row["recipe"], record, own, row["split"], places)
+            state.sources[row["name"]] = SourceState(row["stamp"], row["recipe"], record, own, row["split"], places)
     except Exception:  # NumPy's header parser lets through whatever Python's own raises
         return None
     return state
 
 
-def shard_frames(path: Path, recipe: DecodeOptions) -> int | None:
+def shard_frames(path: Path, options: DecodeOptions) -> int | None:
     """Return the number of frames in a shard, or None when it is missing, cut off or of another shape."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception:  # NumPy's header parser lets through whatever Python's own raises
         return None
-    return len(array) if array.dtype == np.uint8 and array.shape[1:] == recipe.shape else None
+    return len(array) if array.dtype == np.uint8 and array.shape[1:] == options.shape else None
 
 
 Wanted = tuple[str, int]
@@ -274,13 +294,13 @@ Wanted = tuple[str, int]
 
 
 def pack(
-    folder: Path, wanted: Sequence[Wanted], holdings: dict[str, SourceState], recipe: DecodeOptions
+    folder: Path, wanted: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions
 ) -> Iterator[int]:
     """Bring the wanted clips into shards; yield how many are done, now and then.
 
     A shard of an earlier ingest stays when all of it is still wanted and it is not small. What
     stands in the others is copied, together with what is new, to new shards. On return each
-    wanted clip has its place in `holdings`; the old shards are still there.
+    wanted clip has its place in `states`; the old shards are still there.
 
     Raises:
         OSError: a shard cannot be written; what was there before is untouched.
@@ -288,43 +308,39 @@ def pack(
     chosen = set(wanted)
     used: Counter[str] = Counter()
     for name, i in wanted:
-        if place := holdings[name].places[i]:
-            used[place[0]] += holdings[name].record.clips[i].frames
-    totals = {shard: shard_frames(folder / shard, recipe) or 0 for shard in used}
+        if place := states[name].places[i]:
+            used[place[0]] += states[name].record.clips[i].frames
+    totals = {shard: shard_frames(folder / shard, options) or 0 for shard in used}
     moved = {shard for shard in used if used[shard] < totals[shard]}
-    if any(not holdings[name].places[i] for name, i in wanted):  # a small last shard is filled up
-        moved |= {shard for shard in used if totals[shard] * recipe.frame_bytes < SHARD_BYTES // 2}
-    queue = [(name, i) for name, i in wanted if not (place := holdings[name].places[i]) or place[0] in moved]
-    number = 1 + max((_number(path.name) for path in folder.glob("shard-*.npy")), default=-1)
+    if any(not states[name].places[i] for name, i in wanted):  # a small last shard is filled up
+        moved |= {shard for shard in used if totals[shard] * options.frame_bytes < SHARD_BYTES // 2}
+    queue = [(name, i) for name, i in wanted if not (place := states[name].places[i]) or place[0] in moved]
+    numbers = [int(match[1]) for path in folder.glob("shard-*.npy") if (match := SHARD.fullmatch(path.name))]
+    number = 1 + max(numbers, default=-1)
     written: list[Path] = []
     new_places: dict[Wanted, tuple[str, int]] = {}
     try:
-        for group in _groups(queue, holdings, recipe):
+        for group in _groups(queue, states, options):
             path = folder / f"shard-{number + len(written):05d}.npy"
             written.append(path)
-            _write_shard(folder, path, group, holdings, recipe, new_places)
+            _write_shard(folder, path, group, states, options, new_places)
             yield len(new_places)
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
         raise
-    for name, held in holdings.items():
+    for name, held in states.items():
         held.places = [
             new_places.get((name, i), place if (name, i) in chosen else None) for i, place in enumerate(held.places)
         ]
 
 
-def _number(name: str) -> int:
-    match = re.fullmatch(r"shard-(\d+)\.npy", name)
-    return int(match[1]) if match else -1
-
-
-def _groups(queue: Sequence[Wanted], holdings: dict[str, SourceState], recipe: DecodeOptions) -> Iterator[list[Wanted]]:
+def _groups(queue: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions) -> Iterator[list[Wanted]]:
     """Divide clips, in order, into shards."""
     group: list[Wanted] = []
     size = 0
     for name, i in queue:
-        more = holdings[name].record.clips[i].frames * recipe.frame_bytes
+        more = states[name].record.clips[i].frames * options.frame_bytes
         if group and size + more > SHARD_BYTES:
             yield group
             group, size = [], 0
@@ -338,38 +354,31 @@ def _write_shard(
     folder: Path,
     path: Path,
     group: Sequence[Wanted],
-    holdings: dict[str, SourceState],
-    recipe: DecodeOptions,
+    states: dict[str, SourceState],
+    options: DecodeOptions,
     new_places: dict[Wanted, tuple[str, int]],
 ) -> None:
     """Write one shard, a few MB at a time."""
-    total = sum(holdings[name].record.clips[i].frames for name, i in group)
+    total = sum(states[name].record.clips[i].frames for name, i in group)
     header = io.BytesIO()
-    shape = (total, *recipe.shape)
+    shape = (total, *options.shape)
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     offset = 0
     with files.replacing(path) as temporary, open(temporary, "wb") as out, contextlib.ExitStack() as opened:
         out.write(header.getvalue())
         source: tuple[Path, IO[bytes], int] | None = None
         for name, i in group:
-            held = holdings[name]
+            held = states[name]
             clip, place = held.record.clips[i], held.places[i]
             origin = folder / place[0] if place else held.part
             assert origin is not None
             if source is None or source[0] != origin:
                 opened.close()
                 handle = opened.enter_context(open(origin, "rb"))
-                source = (origin, handle, _begin(handle) if place else 0)
+                # A shard begins with NumPy's header.
+                source = (origin, handle, np.load(origin, mmap_mode="r", allow_pickle=False).offset if place else 0)
             first = place[1] if place else clip.first
-            for block in read_frames(source[1], source[2], first, clip.frames, recipe.shape):
+            for block in read_frames(source[1], source[2], first, clip.frames, options.shape):
                 out.write(block.data)
             new_places[name, i] = (path.name, offset)
             offset += clip.frames
-
-
-def _begin(handle: IO[bytes]) -> int:
-    """Return the byte at which the data of an open `.npy` file begins."""
-    version = np.lib.format.read_magic(handle)
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    reader(handle)
-    return handle.tell()

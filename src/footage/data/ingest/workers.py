@@ -50,11 +50,11 @@ class WorkerReply:
     """`frames` or `fps` on success; `failed` in words; `disk` when the disk cannot be written to."""
 
 
-def part_job(source: Source, recipe: DecodeOptions, part: Path) -> WorkerJob:
+def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
     """Return the job of decoding a source into a part."""
     described = {**asdict(source), "path": os.fsencode(source.path).hex()}
     described["pictures"] = [os.fsencode(name).hex() for name in source.pictures]
-    return WorkerJob(source.name, {"source": described, "recipe": asdict(recipe), "part": os.fsencode(part).hex()})
+    return WorkerJob(source.name, {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()})
 
 
 def fps_job(paths: Iterable[Path]) -> WorkerJob:
@@ -69,7 +69,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"fps": [probe_fps(_path(name)) for name in request["probe"]]}
         pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in request["source"]["pictures"])
         source = Source(**{**request["source"], "path": _path(request["source"]["path"]), "pictures": pictures})
-        return {"frames": make_part(source, DecodeOptions(**request["recipe"]), _path(request["part"])).frames}
+        return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
     except OSError as error:
         kind = "disk" if error.errno in DISK_FAULTS else "failed"
         return {kind: error.strerror or str(error)}
@@ -88,12 +88,8 @@ class _Worker:
         root = str(Path(__file__).resolve().parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "footage.data.ingest.workers",
-            ],  # -P: nothing in the current folder is imported
+            # -P: nothing in the current folder is imported
+            [sys.executable, "-P", "-m", "footage.data.ingest.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
