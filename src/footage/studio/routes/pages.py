@@ -17,7 +17,8 @@ from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.query import SORTS
 from footage.models.requests import parse_duration, parse_factor, write_sliders
-from footage.studio import curves, locales
+from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
+from footage.studio import locales
 from footage.studio.routes import albums, jobs, live, ratings, trainings
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import CurrentStudio, Studio
@@ -32,6 +33,8 @@ DRAWN = 500
 """Cards that are drawn at once."""
 JOBS = 50
 """Jobs that are listed."""
+PLOT_SIZE = (640, 200)
+"""Width and height of a plot of a run's figures, in its own units."""
 
 
 def clip_kind(entry: ClipEntry) -> str:
@@ -281,16 +284,20 @@ def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
     Raises:
         HTTPException: there is no such run.
     """
-    figures = trainings.get_run_figures(name, studio)
-    groups = curves.grouped(figures["figures"])
+    figures, t = trainings.get_run_figures(name, studio), page.locale
+    plots = []
+    for group, figure_points in trainings.group_figures(figures["figures"]).items():
+        series = []
+        for number, (figure, points) in enumerate(figure_points.items()):
+            clips, values = zip(*points, strict=True)
+            series.append(PlotSeries(t.message(figure), clips, values, f"c{number % COLOURS}").thinned())
+        plot = Plot(t.message(t.term(group)), "", series)
+        plots.append((plot, line_svg(plot, size=PLOT_SIZE, wild=False, marked=0)))
     samples = figures["samples"]
     return {
         "name": name,
         "run": next((run for run in studio.catalog.runs() if run.name == name), None),
-        "curves": [
-            (title := page.locale.message(page.locale.term(group)), list(lines), curves.picture(lines, title))
-            for group, lines in groups.items()
-        ],
+        "plots": plots,
         "samples": samples,
         "latest": max((sample.rsplit(".", 1)[0] for sample in samples), default=None),
         "signs": figures["signs"],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from footage.models.signs import WARM_UP, judge_samples
-from footage.studio import curves
 from footage.studio.catalog import ReportEntry, RunEntry, metric_rows, ordinary_files
 from footage.studio.security import DOCUMENT_POLICY
 from footage.studio.state import CurrentStudio
@@ -17,6 +18,20 @@ EntryName = Annotated[str, Query(max_length=1000)]
 FileName = Annotated[str, Query(max_length=200)]
 SAMPLES = {".mp4": "video/mp4", ".png": "image/png"}
 """Endings of a run's samples, and their media types."""
+
+Points = Sequence[tuple[float, float]]
+"""A figure through a training: (clips seen, value) each."""
+FIGURE_GROUPS: dict[str, tuple[str, ...]] = {
+    "losses": ("_loss",),
+    "critics": ("_real", "_fake"),
+    "samples": ("_ratio",),
+    "excess": ("_excess",),
+    "overfitting": ("_heldout_gap",),
+    "penalties": ("_r1", "_r2"),
+    "speed": ("clips_per_second",),
+    "memory": ("memory_gib",),
+}
+"""Figures that are drawn together, by how their names end."""
 
 router = APIRouter(prefix="/api", tags=["training and reports"])
 
@@ -35,7 +50,7 @@ def get_run_figures(run: EntryName, studio: CurrentStudio) -> dict[str, Any]:
         raise HTTPException(404, "there is no such run")
     rows = metric_rows(folder / "metrics.jsonl")
     names = sorted(path.name for path in ordinary_files(folder / "samples") if path.suffix in SAMPLES)
-    return {"figures": curves.series(rows), "samples": names, "signs": last_signs(rows)}
+    return {"figures": figure_series(rows), "samples": names, "signs": last_signs(rows)}
 
 
 @router.get("/runs/sample")
@@ -85,3 +100,28 @@ def last_signs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             kinds = judge_samples(figures) if row["clips"] >= WARM_UP else []
             signs = {sign.kind: {"kind": sign.kind, "text": sign.text, "clips": row["clips"]} for sign in kinds}
     return list(signs.values())
+
+
+def figure_series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return each figure of a run's rows over the clips seen; what is no finite number is left out."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        numbers = {
+            name: float(value)
+            for name, value in row.items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        }
+        if (clips := numbers.pop("clips", None)) is not None:
+            for name, value in numbers.items():
+                series.setdefault(name, []).append((clips, value))
+    return series
+
+
+def group_figures(series: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
+    """Return figures by what is drawn together; others by themselves, under their own names."""
+    groups: dict[str, dict[str, Points]] = {}
+    for name in sorted(series):
+        group = next((group for group, ends in FIGURE_GROUPS.items() if name.endswith(ends)), name)
+        groups.setdefault(group, {})[name] = series[name]
+    order = [*FIGURE_GROUPS, *sorted(groups)]
+    return {name: groups[name] for name in dict.fromkeys(order) if name in groups}
