@@ -21,7 +21,8 @@ from footage.config.presets import preset
 from footage.config.registry import METHODS
 from footage.data.store import Frames
 from footage.media.encode import write_clip
-from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.card import ModelInfo
+from footage.models.checkpoint import save_model
 from footage.training.cost import peak_gib
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -17,7 +17,8 @@ from rich.table import Table
 
 import footage
 from footage.config.registry import METHODS
-from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.card import ModelInfo
+from footage.models.checkpoint import save_model
 
 FRAMES_A_CLIP = 16
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from footage.config.presets import preset
 from footage.config.registry import METHODS
 from footage.models.base import PlainEngine
-from footage.training.cost import Place, fake_batch, find_place
+from footage.models.device import ComputeDevice, find_device
+from footage.training.cost import fake_batch
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -103,7 +104,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     knobs = {name: json.loads(value) for name, value in (knob.split("=") for knob in options.knob)}
     config = preset(options.preset, {"train.precision": options.precision, "train.device": "cpu", **knobs})
-    place: Place = find_place(config.train)
+    place: ComputeDevice = find_device(config.train.device, config.train.precision)
     torch.manual_seed(0)
     method = METHODS[config.method](config, 2)
     batch = fake_batch(config, 2, options.batch, "cpu")

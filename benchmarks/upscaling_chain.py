@@ -35,7 +35,8 @@ from footage.media.encoding import DEFAULT_ENCODING
 from footage.media.geometry import Size, plan_enlargement
 from footage.media.probe import Colour
 from footage.models.base import Enlarges
-from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.card import ModelInfo
+from footage.models.checkpoint import save_model
 from footage.models.device import has_bf16
 from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.network import Upscaler

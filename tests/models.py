@@ -9,7 +9,8 @@ import torch
 from footage.config import Config
 from footage.config.presets import PRESETS, override, tiny
 from footage.config.registry import METHODS
-from footage.models.checkpoint import ModelInfo, save_model
+from footage.models.card import ModelInfo
+from footage.models.checkpoint import save_model
 
 
 def tiny_config(preset: str = "conv3d-32", /, **overrides: object) -> Config:

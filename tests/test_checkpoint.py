@@ -13,10 +13,10 @@ from footage import files
 from footage.config.registry import METHODS
 from footage.errors import ModelError
 from footage.models.base import Batch, PlainEngine
+from footage.models.card import read_info
 from footage.models.checkpoint import (
     begin_with,
     load_model,
-    read_info,
     read_state,
     restore_nets,
     restore_optimizers,

@@ -17,9 +17,9 @@ from footage.commands import main as cli
 from footage.config import Config
 from footage.errors import ConfigError, TrainingError
 from footage.media.sheets import gallery
+from footage.models.device import ComputeDevice
 from footage.training import comparison, cost, trainer
 from footage.training.comparison import Comparison, Limit, compare, compared_runs
-from footage.training.cost import Place
 from footage.training.plan import TrainingPlan
 from tests.clips import moving, write
 from tests.ingesting import ingest
@@ -209,7 +209,7 @@ def test_operations_are_counted_with_gradients_of_gradients(kind: type[nn.Conv3d
 
 
 def test_operations_of_a_whole_step_count_the_lazy_penalty() -> None:
-    place = Place("cpu", bf16=False)
+    place = ComputeDevice("cpu", bf16=False)
     with_penalty, without = (cost.clip_flops(tiny_config(gan__r1=r1), 0, place) for r1 in (1.0, 0.0))
     assert 1.1 * without < with_penalty < 2 * without
 

@@ -9,9 +9,9 @@ import pytest
 
 import footage
 from footage.commands import main as cli
-from footage.generation.model import PRETRAINED, model_folder, pretrained
 from footage.media.encode import read_metadata
 from footage.models.base import Streams
+from footage.models.card import PRETRAINED, model_folder, pretrained
 
 LIMIT = 2 * 2**20
 """Most bytes of a model."""

@@ -16,7 +16,8 @@ from footage.data.pairs import open_source
 from footage.errors import ConfigError
 from footage.files import read_lines
 from footage.metrics.distances import frechet, gaussian
-from footage.models.checkpoint import load_model, read_info, read_state
+from footage.models.card import read_info
+from footage.models.checkpoint import load_model, read_state
 from footage.training import trainer
 from footage.training.plan import prepare
 from footage.training.run_folder import RunFolder, snapshots

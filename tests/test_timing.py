@@ -13,10 +13,9 @@ import footage
 from footage import Timing
 from footage.errors import ConfigError
 from footage.generation.model import Model
-from footage.generation.timing import MOST_FRAMES, time_mapping
 from footage.media.encode import read_metadata
 from footage.models.generators.stream.sampler import TICK
-from footage.models.requests import TimeMapping
+from footage.models.requests import MOST_FRAMES, GenerateRequest, TimeMapping, time_mapping
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
@@ -86,11 +85,20 @@ def test_what_cannot_be_timed_is_refused(model: Model) -> None:
 
 
 def test_lengths(model: Model) -> None:
-    assert model.length(fps=25, timing=Timing(loop="4s")) == 100 and model.length(fps=25) == 8
-    assert model.length() == 8 and model.length(5) == 5
-    assert model.length(seconds="1:00") == 750 and model.length(seconds=2, fps=50) == 100
-    assert model.length(timing=Timing(loop="4s")) == 50 and model.length(timing=Timing(loop="4s", slow="4x")) == 200
-    assert model.length(7, timing=Timing(loop="4s")) == 7
+    assert (
+        GenerateRequest(fps=25, timing=Timing(loop="4s")).length(model.info) == 100
+        and GenerateRequest(fps=25).length(model.info) == 8
+    )
+    assert GenerateRequest().length(model.info) == 8 and GenerateRequest(frames=5).length(model.info) == 5
+    assert (
+        GenerateRequest(seconds="1:00").length(model.info) == 750
+        and GenerateRequest(seconds=2, fps=50).length(model.info) == 100
+    )
+    assert (
+        GenerateRequest(timing=Timing(loop="4s")).length(model.info) == 50
+        and GenerateRequest(timing=Timing(loop="4s", slow="4x")).length(model.info) == 200
+    )
+    assert GenerateRequest(frames=7, timing=Timing(loop="4s")).length(model.info) == 7
     for arguments, said in (({"frames": 3, "seconds": 4}, "leave one"), ({"seconds": "0.01s"}, "at least 0.08s")):
         with pytest.raises(ConfigError, match=said):
             next(model.generate(**arguments))  # type: ignore[arg-type]

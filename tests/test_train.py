@@ -14,14 +14,15 @@ import torch
 from rich.console import Console
 
 import footage
-from footage.config import Config, TrainConfig
+from footage.config import Config
 from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
 from footage.models.base import VideoRequest
 from footage.models.checkpoint import load_model, read_state
+from footage.models.device import ComputeDevice
 from footage.training import cost, plan, trainer
-from footage.training.cost import Place, clip_flops
+from footage.training.cost import clip_flops
 from footage.training.run_folder import RunFolder
 from tests.models import tiny_config
 
@@ -214,7 +215,7 @@ def test_budget_must_be_positive() -> None:
 def test_batch_size_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(train__batch_size=None)
     needs = cost.Needs({}, fixed_bytes=100, clip_bytes=10, step_seconds=0, timed_batch=0)
-    place = cost.Place("cpu", False)
+    place = ComputeDevice("cpu", False)
     for free, size in ((10**6, 8), (150, 4), (110, 1)):
         monkeypatch.setattr(cost, "memory_free", lambda device, free=free: free)
         assert cost.fit_batch(config, needs, place) == size
@@ -225,8 +226,8 @@ def test_batch_size_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_measured_memory_is_of_the_right_size() -> None:
-    small = cost.measure(tiny_config(), 0, cost.Place("cpu", False))
-    double = cost.measure(tiny_config(clip__height=64), 0, cost.Place("cpu", False))
+    small = cost.measure(tiny_config(), 0, ComputeDevice("cpu", False))
+    double = cost.measure(tiny_config(clip__height=64), 0, ComputeDevice("cpu", False))
     assert 1.6 < double.clip_bytes / small.clip_bytes < 2.4
     assert small.bytes(8) - small.bytes(4) == 4 * small.clip_bytes
 
@@ -236,7 +237,7 @@ def test_what_critics_take_is_counted_whenever_they_begin(name: str) -> None:
     late = tiny_config(name, learn__critics_after=1_000_000, **(QUICK if "vae" in name else {**QUICK, "task__past": 2}))
     soon = dataclasses.replace(late, learn=dataclasses.replace(late.learn, critics_after=0))
     alone = dataclasses.replace(late, critics=())
-    cpu = Place("cpu", False)
+    cpu = ComputeDevice("cpu", False)
     assert clip_flops(late, 0, cpu) == clip_flops(soon, 0, cpu) > 1.5 * clip_flops(alone, 0, cpu)
 
 
@@ -245,7 +246,7 @@ def test_missing_device_is_named() -> None:
     if missing == "mps" and torch.backends.mps.is_available():
         missing = "cuda"
     with pytest.raises(TrainingError, match=f'no device "{missing}"'):
-        cost.find_place(TrainConfig(device=missing))  # type: ignore[arg-type]
+        cost.find_device(missing)  # type: ignore[arg-type]
 
 
 def test_step_seeds_differ_in_every_part() -> None:

@@ -19,12 +19,13 @@ from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.generation.rollout import from_uint8
 from footage.models.base import Batch, Converts, PlainEngine
+from footage.models.device import ComputeDevice
 from footage.models.layers import Memory
 from footage.models.translators import TranslatorConfig, source_clip
 from footage.models.translators.network import Animator, Translator
 from footage.models.translators.translate import Translate, derive
 from footage.training import plan
-from footage.training.cost import Place, measure
+from footage.training.cost import measure
 from footage.training.run_folder import DataNote, RunFolder, resume, write_config
 from tests.clips import moving, write
 from tests.ingesting import ingest
@@ -371,7 +372,7 @@ def test_pairs_are_matched_with_the_preset() -> None:
     spade = dataclasses.replace(tiny(preset("spade-64")), clip=dataclasses.replace(CLIP, channels=1))
     config, _ = plan.match(spade, pairs)
     assert config.clip.channels == 3 and config.task.source_channels == 1
-    assert measure(config, 0, Place("cpu", False)).clip_bytes > 0
+    assert measure(config, 0, ComputeDevice("cpu", False)).clip_bytes > 0
     with pytest.raises(ConfigError, match="--guide DATASET"):
         plan.match(spade, target)
     with pytest.raises(ConfigError, match=r"edges.*--task.source pairs"):

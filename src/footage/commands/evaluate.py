@@ -171,10 +171,9 @@ class _Task:
 
 
 def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> Literal["auto", "cpu", "cuda", "mps"]:
-    from footage.config import TrainConfig
-    from footage.training.cost import find_place
+    from footage.models.device import find_device
 
-    return cast(Literal["auto", "cpu", "cuda", "mps"], find_place(TrainConfig(device=name)).device)
+    return cast(Literal["auto", "cpu", "cuda", "mps"], find_device(name).device)
 
 
 def _tell(found: Evaluation, console: Console) -> None:

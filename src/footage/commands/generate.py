@@ -7,16 +7,17 @@ import itertools
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage.commands.models import load
 from footage.commands.terminal import make_console
+from footage.config.arguments import arguments_of
 from footage.errors import ConfigError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
-from footage.media.encoding import DEFAULT_ENCODING as USUAL
 from footage.media.geometry import Fit
-from footage.models.requests import PLAIN, Duration, Timing
+from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from footage.generation.clip import Clip
     from footage.generation.model import Model
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-"""Where to compute."""
 Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
 """What clips are written as; png is a folder of frames."""
 SHEET = "sheet.png"
@@ -36,91 +35,63 @@ SHEET_CLIPS = 64
 """Most clips on a contact sheet."""
 
 
-def generate(
-    model: Path,
-    to: Path | None = None,
-    *,
-    count: int = 16,
-    frames: int | None = None,
-    seconds: Duration | None = None,
-    fps: float | None = None,
-    label: str | None = None,
-    to_label: str | None = None,
-    seed: int = 0,
-    to_seed: int | None = None,
-    between: tuple[int, int] | None = None,
-    sliders: str | None = None,
-    timing: Timing = PLAIN,
-    upscale: Path | None = None,
-    size: str | None = None,
-    fit: Fit = "letterbox",
-    format: Format = "mp4",
-    encoding: EncodingOptions = USUAL,
-    library: Path | None = None,
-    device: Device = "auto",
-    quiet: bool = False,
-) -> list[Path]:
-    """Generate clips with a model folder, and a contact sheet of them. The same seed gives the same clip.
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(GenerateRequest):
+    """What `footage generate` is asked for: a request, and what becomes of the clips."""
 
-    Args:
-        model: a model folder, or a run.
-        to: folder for the clips; may be left out with a library.
-        count: how many clips.
-        frames: their length; left out, one round of a loop, else the model's own.
-        seconds: their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames.
-        fps: their rate when played; left out, that of the training data. Models that stream move as fast at any rate,
-            clips of the others become faster or slower.
-        label: their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as
-            in the training data.
-        to_label: class or mixture that each clip changes into on its way.
-        seed: seed of the first clip; the next has the next.
-        to_seed: seed whose content the first clip changes into on its way; the next changes into that of the next.
-        between: two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and
-            motion; the next clip goes between the next seeds. Of models that stream.
-        sliders: how far latent sliders are moved, -5 to 5, such as 1=2,3=-1.5; the first changes most. What they do is
-            shown by footage sliders MODEL.
-        timing: loops, slow motion, where to begin and so on, of models that stream.
-        upscale: a model folder of an upscaler, or a run: clips are made larger while they are made.
-        size: their size then: 1280x720, a height such as 720p, or 2x; left out, as many times as large as the upscaler
-            makes them.
-        fit: how a picture of another shape is fitted in, where a size is given.
-        format: mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames.
-        encoding: how they are packed.
-        library: folder of a library to file the result in; see footage library.
-        device: where to compute.
-        quiet: print nothing.
+    model: Path = field(kw_only=False)
+    """a model folder, or a run."""
+    to: Path | None = field(default=None, kw_only=False)
+    """folder for the clips; may be left out with a library."""
+    count: int = 16
+    """how many clips."""
+    sliders: str | None = None
+    """how far latent sliders are moved, -5 to 5, such as 1=2,3=-1.5; the first changes most. What they do is shown by
+    footage sliders MODEL."""
+    upscale: Path | None = None
+    """a model folder of an upscaler, or a run: clips are made larger while they are made."""
+    size: str | None = None
+    """their size then: 1280x720, a height such as 720p, or 2x; left out, as many times as large as the upscaler makes
+    them."""
+    fit: Fit = "letterbox"
+    """how a picture of another shape is fitted in, where a size is given."""
+    format: Format = "mp4"
+    """mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames."""
+    encoding: EncodingOptions = DEFAULT_ENCODING
+    """how they are packed."""
+    library: Path | None = None
+    """folder of a library to file the result in; see footage library."""
+    device: DeviceName = "auto"
+    """where to compute."""
+    quiet: bool = False
+    """print nothing."""
+
+
+@arguments_of(GenerateOptions)
+def generate(options: GenerateOptions) -> list[Path]:
+    """Generate clips with a model folder, and a contact sheet of them. The same seed gives the same clip.
 
     Returns:
         The files written.
     """
     from footage.commands.terminal import tracked
 
-    if size is not None and upscale is None:
+    to, size, library, device = options.to, options.size, options.library, options.device
+    if size is not None and options.upscale is None:
         raise ConfigError(f'size is "{size}", and nothing makes the clips larger', "give --upscale MODEL as well")
-    console = make_console(quiet)
+    console = make_console(options.quiet)
     with output_folder(to, library) as folder:
-        loaded = load(model, device)
-        clips = loaded.generate(
-            count,
-            frames=frames,
-            seconds=seconds,
-            fps=fps,
-            label=label,
-            to_label=to_label,
-            seed=seed,
-            to_seed=to_seed,
-            between=between,
-            sliders=sliders,
-            timing=timing,
-        )
-        if note := loaded.joins(loaded.length(frames, seconds, fps, timing)):
+        loaded = load(options.model, device)
+        clips = loaded.clips(options)
+        if note := loaded.joins(options.length(loaded.info)):
             console.print(note, highlight=False)
-        if upscale is not None:
-            larger = load(upscale, device)
-            clips = (larger.enlarge(clip, loaded.info.config.clip, size, fit) for clip in clips)
-        packed = None if upscale is None and encoding == USUAL else encoding
-        said = console if to is not None else make_console(quiet=True)
-        written = _write_all(tracked(clips, count, "generating", console), _seed_name, folder, format, said, packed)
+        if options.upscale is not None:
+            larger = load(options.upscale, device)
+            clips = (larger.enlarge(clip, loaded.info.config.clip, size, options.fit) for clip in clips)
+        packed = None if options.upscale is None and options.encoding == DEFAULT_ENCODING else options.encoding
+        clips = tracked(clips, options.count, "generating", console)
+        shown = console if to is not None else make_console(quiet=True)
+        written = _write_all(clips, _seed_name, folder, options.format, shown, packed)
         filed = file_into_library(library, loaded, written, console)
     return filed if to is None else written
 
@@ -136,7 +107,7 @@ def predict(
     past: int | None = None,
     fit: Fit = "letterbox",
     library: Path | None = None,
-    device: Device = "auto",
+    device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Path:
     """Continue a clip from its end. The result stands after its past; several futures stand side by side.
@@ -181,7 +152,7 @@ def translate(
     seed: int = 0,
     fit: Fit = "letterbox",
     library: Path | None = None,
-    device: Device = "auto",
+    device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Path:
     """Turn a picture or a clip of any length into another, chunk by chunk.
@@ -229,7 +200,7 @@ def reconstruct(
     beside: bool = False,
     fit: Fit = "letterbox",
     library: Path | None = None,
-    device: Device = "auto",
+    device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Path:
     """Pack a clip of any length into a VAE's few numbers, and unpack it again; say how much of it is left.
@@ -279,7 +250,7 @@ def interpolate(
     steps: int = 8,
     format: Format = "mp4",
     library: Path | None = None,
-    device: Device = "auto",
+    device: DeviceName = "auto",
     quiet: bool = False,
 ) -> list[Path]:
     """Make clips that lie between two clips in a VAE's latent space, and a contact sheet of them.
@@ -388,7 +359,7 @@ def sliders(
     seed: int = 0,
     label: str | None = None,
     timing: Timing = PLAIN,
-    device: Device = "auto",
+    device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Path:
     """Show what a model's latent sliders do: a picture with a row for each, moved from -3 to 3 in one clip.
@@ -448,7 +419,7 @@ def _middle(
 
 
 def embed(
-    model: Path, videos: tuple[Path, ...], to: Path, *, device: Device = "auto", quiet: bool = False
+    model: Path, videos: tuple[Path, ...], to: Path, *, device: DeviceName = "auto", quiet: bool = False
 ) -> dict[str, Any]:
     """Write each clip's place in a VAE's latent space: clips that look and move alike lie near each other.
 
@@ -487,7 +458,7 @@ def upscale(
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
     tile: int = 512,
-    device: Device = "auto",
+    device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Path:
     """Make a clip of any length and size larger and sharper. The same command again goes on where it was stopped.

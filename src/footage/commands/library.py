@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Suppress, arg
 
-from footage.commands.generate import Device
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError, MediaError
 from footage.library.query import ClipQuery
+from footage.models.requests import DeviceName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -629,7 +629,7 @@ def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | 
     return step
 
 
-def embed_clips(folder: Path, model: Path, *, device: Device = "auto", quiet: bool = False) -> int:
+def embed_clips(folder: Path, model: Path, *, device: DeviceName = "auto", quiet: bool = False) -> int:
     """Let a VAE say which clips are alike, instead of colours, layout, texture and motion.
 
     Args:

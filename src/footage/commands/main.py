@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +15,7 @@ from tyro.conf import arg
 from footage import __version__
 from footage.commands.terminal import make_console
 from footage.config import Config, IngestConfig
+from footage.config.arguments import field_texts
 from footage.config.presets import preset
 from footage.errors import ConfigError, FootageError, nearest
 
@@ -93,9 +95,12 @@ def verb(home: str) -> Callable[..., Any]:
 def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
     """Give a verb the signature that the command line shows: positional arguments, and a preset's knobs as flags."""
     parameters = []
+    fields: type | None = getattr(function, "fields_of", None)
+    # Only the parameters' types are looked up: those of the results need heavy imports.
+    hints = typing.get_type_hints(fields) if fields else {}
     for item in inspect.signature(function).parameters.values():
-        # Only the parameters' types are looked up: those of the results need heavy imports.
-        hint, default = eval(item.annotation, function.__globals__), item.default
+        hint = hints[item.name] if fields else eval(item.annotation, function.__globals__)
+        default = item.default
         if item.name in POSITIONAL and item.kind is not item.KEYWORD_ONLY:
             hint = Annotated[hint, tyro.conf.Positional]
             if default is None:  # its type would be shown in place of its name
@@ -113,7 +118,10 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
     def command(**values: Any) -> Any:
         return function(**values)
 
-    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    about = inspect.getdoc(getattr(function, "__wrapped__", function)) or ""
+    if fields:
+        about += "\n\nArgs:\n" + "".join(f"    {name}: {text}\n" for name, text in field_texts(fields).items())
+    command.__name__, command.__doc__ = function.__name__, about
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command

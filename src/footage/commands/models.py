@@ -26,11 +26,10 @@ def load(model: Path | str, device: str = "auto") -> Model:
     Raises:
         ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
     """
-    from footage.config import TrainConfig
     from footage.generation.model import Model
-    from footage.training.cost import find_place
+    from footage.models.device import find_device
 
-    place = find_place(TrainConfig(device=device))  # type: ignore[arg-type]
+    place = find_device(device)
     return Model(model, place.device)
 
 
@@ -46,7 +45,7 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
     """
     from rich.table import Table
 
-    from footage.generation.model import model_folder, pretrained
+    from footage.models.card import model_folder, pretrained
 
     console = make_console(quiet)
     table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
@@ -74,7 +73,7 @@ def _models_table(title: str, found: Mapping[str, Path]) -> Table:
 def _describe(path: Path) -> tuple[str, str, str, str, str]:
     """Say what the model in a folder can do and makes, or why it is refused."""
     from footage.config.registry import USES
-    from footage.models.checkpoint import read_info
+    from footage.models.card import read_info
 
     try:
         info = read_info(path)

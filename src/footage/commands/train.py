@@ -80,7 +80,7 @@ def train(
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
-    from footage.generation.model import model_folder
+    from footage.models.card import model_folder
     from footage.training import trainer
     from footage.training.plan import prepare
     from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties

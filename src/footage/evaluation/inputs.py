@@ -29,9 +29,10 @@ from footage.evaluation.features.learned import LearnedNetwork as Learned
 from footage.evaluation.features.learned import left_over, read_learned
 from footage.evaluation.protocols import EvaluationOptions, Protocol
 from footage.evaluation.results import Kind, Side
-from footage.generation.model import Model, model_folder
+from footage.generation.model import Model
 from footage.media.geometry import Fit
 from footage.models.base import Converts, Generates, Predicts
+from footage.models.card import model_folder
 
 FRAMES = 16
 """Frames of a window where neither protocol nor model says."""

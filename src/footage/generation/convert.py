@@ -16,12 +16,13 @@ from footage import __version__
 from footage.config import ClipConfig
 from footage.errors import ConfigError, MediaError
 from footage.generation.clip import Clip
-from footage.generation.rollout import SEED_LIMIT, from_uint8, to_uint8
+from footage.generation.rollout import from_uint8, to_uint8
 from footage.media.geometry import Fit
 from footage.media.reader import Footage
 from footage.media.sheets import tile
 from footage.models.base import Converts, Encodes, Predicts
-from footage.models.checkpoint import ModelInfo
+from footage.models.card import ModelInfo
+from footage.models.requests import SEED_LIMIT
 
 Frames = npt.NDArray[np.uint8]
 FrameObserver = Callable[[Tensor, Tensor], None]

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from footage import __version__
 from footage.config import ClipConfig
+from footage.config.arguments import method_arguments_of
 from footage.config.registry import USES
 from footage.errors import ConfigError, nearest
 from footage.generation import convert as conversion
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.rollout import draw_label, endless_frames, one_video
-from footage.generation.timing import length_of, refuse, time_mapping
 from footage.generation.upscale import UpscaleOptions, enlarged_clip
 from footage.media.geometry import Fit, Size, parse_size
 from footage.media.reader import Footage
@@ -31,13 +31,11 @@ from footage.models.base import (
     Sampler,
     Streams,
 )
-from footage.models.checkpoint import ModelInfo, load_model
+from footage.models.card import ModelInfo, model_folder
+from footage.models.checkpoint import load_model
 from footage.models.device import has_bf16
 from footage.models.generators.stream.sampler import check
-from footage.models.requests import PLAIN, Duration, Sliders, TimeMapping, Timing, VideoRequest, read_sliders
-
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
-"""Models that come with footage, a folder each."""
+from footage.models.requests import GenerateRequest, Sliders, StreamRequest, VideoRequest, read_sliders
 
 
 class Model:
@@ -88,139 +86,63 @@ class Model:
             f"{length - generator.hop} frames each. For clips without joins train with --clip.frames {frames}"
         )
 
-    def generate(
-        self,
-        count: int = 1,
-        *,
-        frames: int | None = None,
-        seconds: Duration | None = None,
-        fps: float | None = None,
-        label: str | None = None,
-        to_label: str | None = None,
-        seed: int = 0,
-        to_seed: int | None = None,
-        between: tuple[int, int] | None = None,
-        sliders: Sliders | None = None,
-        timing: Timing = PLAIN,
-    ) -> Iterator[Clip]:
+    @method_arguments_of(GenerateRequest)
+    def generate(self, request: GenerateRequest) -> Iterator[Clip]:
         """Yield clips. Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
 
-        Args:
-            count: how many clips.
-            frames: their length; None for one round of a loop, else for the model's own.
-            seconds: their length as they play, such as 90, `90s` or `10:00`; instead of `frames`.
-            fps: their rate when played; None for that of the training data. Models that stream make motion of the same
-                speed at any rate; clips of the others become faster or slower.
-            label: their class, or a mixture, such as `circle+square` or `circle:0.8+square:0.2`; None draws classes
-                as often as the training data have them.
-            to_label: class or mixture that each clip changes into.
-            seed: seed of the first clip.
-            to_seed: seed whose content the first clip changes into; the next one into that of the next seed.
-            between: two seeds: the first clip begins with the first frame of the one and ends with that of the other,
-                content and motion; the next clip goes between the next seeds. Of models that stream.
-            sliders: how far each latent slider is moved, in standard deviations, such as `{1: 2.0, 3: -1.5}`; the first
-                changes most. What they do is shown by `footage sliders`.
-            timing: loops, slow motion, where to begin and so on, of models that stream.
-
         Raises:
             ConfigError: the model does not know the label, or cannot do it, or a number is out of range.
         """
-        if between is not None:
-            if to_seed is not None or seed not in (0, between[0]):
-                raise ConfigError("between is given beside other seeds", "leave seed and to_seed out")
-            seed, to_seed = between
-        self._check(count=(count, 1), frames=(frames, 1), fps=(fps, 1e-3), seed=(seed, 0), to_seed=(to_seed, 0))
-        known, generator = self.info.config.clip.frames, self.generator
-        refuse(generator, self.info.name, timing, between=between is not None)
-        mapping = self._mapping(timing, fps, between=between is not None)
-        length = self.length(frames, seconds, fps, timing)
-        if not (to_label is None and to_seed is None) and not generator.endless and length <= known:
+        return self.clips(request)
+
+    def clips(self, request: GenerateRequest) -> Iterator[Clip]:
+        """Yield the clips of a request; see `generate`."""
+        generator, name, known = self.generator, self.info.name, self.info.config.clip.frames
+        length = request.length(self.info)
+        labels = (request.label, request.to_label)
+        changes = request.to_label is not None or request.last_seed is not None
+        if changes and not generator.endless and length <= known:
             raise ConfigError(
-                f"{self.info.name} makes clips of {known} frames, and changes from one to the next only",
+                f"{name} makes clips of {known} frames, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",
             )
-        ends = [None if text is None else self.mixture(text) for text in (label, to_label)]  # complains now
-        moved = self.moved(sliders)
-        request = VideoRequest(seed, ends[0], to_seed, ends[1], length, tuple(moved.items()), mapping)
+        ends = [None if text is None else self.mixture(text) for text in labels]  # complains now
+        moved, time = self.moved(request.sliders), request.mapping(self.info)
+        video = VideoRequest(request.seed, ends[0], request.last_seed, ends[1], length, tuple(moved.items()), time)
         if isinstance(generator, Streams):
-            check(request, generator.shot)
-        asked = {"label": label, "to_label": to_label, "fps": fps, **timing.given()}
+            check(video, generator.shot)
+        asked = {"label": request.label, "to_label": request.to_label, "fps": request.fps, **request.timing.given()}
         if moved:
             asked["sliders"] = {str(number): value for number, value in moved.items()}
-        return (self._clip(request, i, asked, fps) for i in range(count))
+        return (self._clip(video, i, asked, request.fps) for i in range(request.count))
 
-    def length(
-        self,
-        frames: int | None = None,
-        seconds: Duration | None = None,
-        fps: float | None = None,
-        timing: Timing = PLAIN,
-    ) -> int:
-        """Return how many frames a clip of `generate` has, asked with these arguments.
-
-        Raises:
-            ConfigError: both a number of frames and of seconds, or less than a frame, or more than can be timed.
-        """
-        mapping, rate = self._mapping(timing, fps), self.info.fps if fps is None else fps
-        return length_of(mapping, frames=frames, duration=seconds, fps=rate, known=self.info.config.clip.frames)
-
-    def _mapping(self, timing: Timing, fps: float | None, *, between: bool = False) -> TimeMapping:
-        """Return the mapping of a video of `fps` frames a second, which models that stream alone regard."""
-        played = fps if isinstance(self.sampler, Streams) else None
-        return time_mapping(timing, self.info.fps, played=played, between=between)
-
-    def stream(
-        self,
-        fps: float | None = None,
-        *,
-        seed: int = 0,
-        label: str | None = None,
-        sliders: Sliders | None = None,
-        timing: Timing = PLAIN,
-        chunk: int | None = None,
-    ) -> Iterator[npt.NDArray[np.uint8]]:
+    @method_arguments_of(StreamRequest)
+    def stream(self, request: StreamRequest) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield the frames of one video for ever, uint8 (H, W, C) each, in constant memory.
-
-        Args:
-            fps: frames a second; None for those of the training data. Models that stream make motion of the same speed
-                at any rate; the others know their own only.
-            seed: of the video.
-            label: its class, or a mixture, as in `generate`.
-            sliders: how far each latent slider is moved, as in `generate`.
-            timing: loops, slow motion, where to begin and so on, of models that stream.
-            chunk: frames that a model that streams makes at once: fewer come sooner, more are made faster; None for as
-                many as it was trained on.
 
         Raises:
             ConfigError: the model does not know the label, or cannot do it, or a number is out of range.
         """
-        self._check(fps=(fps, 1e-3), seed=(seed, 0), chunk=(chunk, 1))
-        generator, known = self.generator, self.info.fps
-        refuse(generator, self.info.name, timing)
-        if not isinstance(generator, Streams) and fps not in (None, known):
-            remedy = f"give --fps {known:g}, or train a model that streams with --preset stream-64"
-            raise ConfigError(f"fps is {fps:g}, and {self.info.name} knows the speed of its own frames only", remedy)
+        return self.frames(request)
+
+    def frames(self, request: StreamRequest) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the frames of a request; see `stream`."""
+        generator, info, fps, chunk = self.generator, self.info, request.fps, request.chunk
+        time = request.mapping(info)
+        if not isinstance(generator, Streams) and fps not in (None, info.fps):
+            remedy = f"give --fps {info.fps:g}, or train a model that streams with --preset stream-64"
+            raise ConfigError(f"fps is {fps:g}, and {info.name} knows the speed of its own frames only", remedy)
         if not isinstance(generator, Streams) and chunk is not None:
             raise ConfigError(
-                f"chunk is {chunk}, and {self.info.name} makes as many frames at once as it was trained on",
+                f"chunk is {chunk}, and {info.name} makes as many frames at once as it was trained on",
                 "leave --chunk out, or train a model that streams with --preset stream-64",
             )
-        mapping = self._mapping(timing, fps)
-        shares = self.mixture(self._label(label, seed)) if self.labels or label else None
-        request = VideoRequest(seed, shares, sliders=tuple(self.moved(sliders).items()), time=mapping)
+        label = request.label
+        shares = self.mixture(self._label(label, request.seed)) if self.labels or label else None
+        video = VideoRequest(request.seed, shares, sliders=tuple(self.moved(request.sliders).items()), time=time)
         if isinstance(generator, Streams):
-            check(request, generator.shot)
-        return endless_frames(generator, request, chunk)
-
-    def _check(self, **numbers: tuple[float | None, float]) -> None:
-        """Refuse numbers below what is the least; each is given with it.
-
-        Raises:
-            ConfigError: one is.
-        """
-        for name, (value, least) in numbers.items():
-            if value is not None and not least <= value < float("inf"):
-                raise ConfigError(f"{name} is {value}", f"give at least {least:g}")
+            check(video, generator.shot)
+        return endless_frames(generator, video, chunk)
 
     def moved(self, sliders: Sliders | None) -> dict[int, float]:
         """Return how far each latent slider is moved that is not at 0, by its number.
@@ -257,31 +179,29 @@ class Model:
         total = sum(weights.values())
         return tuple(weight / total for weight in weights.values())
 
-    def _clip(self, request: VideoRequest, number: int, asked: dict[str, Any], fps: float | None) -> Clip:
-        """Return the clip that is `number` after a requested one, with what was asked for in its metadata."""
-        request = replace(
-            request, seed=request.seed + number, to_seed=None if request.to_seed is None else request.to_seed + number
-        )
+    def _clip(self, video: VideoRequest, number: int, asked: dict[str, Any], fps: float | None) -> Clip:
+        """Return the clip that is `number` after the first one, with what was asked for in its metadata."""
+        to_seed = None if video.to_seed is None else video.to_seed + number
+        video = replace(video, seed=video.seed + number, to_seed=to_seed)
         if self.labels:
             label, to_label = asked["label"], asked["to_label"]
-            if label is None and to_label is None and request.time.between:
-                assert request.to_seed is not None
-                to_label = self._label(None, request.to_seed)  # it ends as that seed begins, label included
-            label = self._label(label, request.seed)
+            if label is None and to_label is None and video.time.between:
+                assert to_seed is not None
+                to_label = self._label(None, to_seed)  # it ends as that seed begins, label included
+            label = self._label(label, video.seed)
             asked = asked | {"label": label, "to_label": None if to_label == label else to_label}
             ends = [None if text is None else self.mixture(text) for text in (label, to_label)]
-            request = replace(request, label=ends[0], to_label=ends[1])
-        other = {"between": [request.seed, request.to_seed]} if request.time.between else {"to_seed": request.to_seed}
+            video = replace(video, label=ends[0], to_label=ends[1])
+        other = {"between": [video.seed, to_seed]} if video.time.between else {"to_seed": to_seed}
         metadata = {
             "made_with": f"footage {__version__}",
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
-            "seed": request.seed,
+            "seed": video.seed,
             **{name: value for name, value in (asked | other).items() if value is not None},
         }
-        return Clip(
-            lambda: one_video(self.generator, request, request.frames), request.frames, fps or self.info.fps, metadata
-        )
+        fps = fps or self.info.fps
+        return Clip(lambda: one_video(self.generator, video, video.frames), video.frames, fps, metadata)
 
     def predict(
         self,
@@ -362,15 +282,3 @@ class Model:
         """Return the error for what the model cannot do; the remedy is the command for what it can."""
         does = USES[self.info.config.method].does
         return ConfigError(f"{self.info.name} {what}: it {does}", f"use footage {self.verb}")
-
-
-def model_folder(folder: Path | str) -> Path:
-    """Return the model folder that a path means: itself, the one inside a run, or one of `pretrained` by its name."""
-    path = Path(folder)
-    places = [path, path / "model", *([PRETRAINED / path] if len(path.parts) == 1 else [])]
-    return next((place for place in places if (place / "model.json").exists()), path)
-
-
-def pretrained() -> list[str]:
-    """Return the names of the models that come with footage."""
-    return sorted(path.parent.name for path in PRETRAINED.glob("*/model.json"))

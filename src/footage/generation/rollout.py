@@ -13,12 +13,9 @@ from torch import Tensor
 
 from footage.models.base import Generates, Streams
 from footage.models.generators.stream.sampler import window
-from footage.models.requests import VideoRequest
+from footage.models.requests import SEED_LIMIT, VideoRequest
 
 Frames = npt.NDArray[np.uint8]
-
-SEED_LIMIT = 2**63
-"""Seeds are taken modulo this."""
 
 
 def to_uint8(clips: Tensor) -> Frames:

@@ -27,7 +27,7 @@ from footage.media.geometry import EnlargementPlan, Fit, Size, parse_size, plan_
 from footage.media.reader import DamageLog, Original
 from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget
 from footage.models.base import Enlarges
-from footage.models.checkpoint import ModelInfo
+from footage.models.card import ModelInfo
 
 T = TypeVar("T")
 

@@ -7,9 +7,8 @@ A state file is what resuming needs: networks, averages, optimisers, counters.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +19,11 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from footage import __version__, files
-from footage.config import Config, from_json, to_json
-from footage.config.registry import METHODS, USES
-from footage.errors import ConfigError, ModelError
+from footage.config import to_json
+from footage.config.registry import METHODS
+from footage.errors import ModelError
 from footage.models.base import Method, Sampler
-
-SCHEMA = 1
-"""Version of the model folder. A higher number than ours is refused."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a model is: the content of `model.json`, apart from its digest."""
-
-    name: str
-    """Name of the model."""
-    config: Config
-    """The complete configuration that it was trained with."""
-    labels: tuple[str, ...]
-    """Its classes; empty for an unconditional model."""
-    label_shares: tuple[float, ...]
-    """How often each class stands in the training clips; sums to 1."""
-    fps: float
-    """Frames in a second of its clips."""
-    dataset: str
-    """Name of the data set that it learned from."""
-    dataset_hash: str
-    """Content hash of that data set."""
-    clips_seen: int
-    """Training clips that it has seen."""
-    weights: str = ""
-    """File name of the weights."""
-    weights_sha256: str = ""
-    """SHA-256 of that file."""
-    made_by: str = f"footage {__version__}"
-    """Program and version that wrote it."""
-    schema: int = SCHEMA
-    """Version of the format."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Free to use; ignored by footage."""
+from footage.models.card import ModelInfo, read_info, readme
 
 
 def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
@@ -82,74 +47,11 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     value = {**asdict(info), "config": to_json(info.config), "labels": list(info.labels)}
     value["label_shares"] = list(info.label_shares)
     files.write_json(folder / "model.json", {**value, "digest": files.json_digest(value)})
-    files.write_text(folder / "README.md", _card(info))
+    files.write_text(folder / "README.md", readme(info))
     for other in folder.glob("weights*.safetensors"):
         if other != final:
             other.unlink()
     return info
-
-
-def _card(info: ModelInfo) -> str:
-    clip, use = info.config.clip, USES[info.config.method]
-    colours = "RGB" if clip.channels == 3 else "grey"
-    labels = ", ".join(info.labels) or "none: the model is unconditional"
-    count = info.config.net.sliders
-    sliders = (
-        f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
-    )
-    return f"""# {info.name}
-
-{use.what}, made with {info.made_by}.
-
-| | |
-|---|---|
-| preset | {info.config.preset} |
-| clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
-| labels | {labels} |{sliders}
-| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
-| clips seen | {info.clips_seen:,} |
-| weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
-
-Use it with `footage {use.verbs[0]} {use.example}`.
-The folder holds JSON and safetensors only: loading it runs no code.
-What it makes resembles what it was trained on; check the rights to that before you publish.
-"""
-
-
-def read_info(folder: Path | str) -> ModelInfo:
-    """Read and check `model.json`.
-
-    Raises:
-        ModelError: it is missing, not JSON, altered, or of a newer version.
-    """
-    path = Path(folder) / "model.json"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f'"{folder}" is not a model (it has no model.json)',
-            'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models',
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
-    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
-        raise ModelError(f"{path} does not describe a model", "fetch the model again")
-    if value["schema"] > SCHEMA:
-        made_by = f"{value.get('made_by', 'a newer footage')}"
-        raise ModelError(
-            f"{path} has format {value['schema']} (made by {made_by}), this is footage {__version__} "
-            f"and reads up to format {SCHEMA}",
-            "upgrade footage",
-        )
-    digest = value.pop("digest", None)
-    if digest != files.json_digest(value):
-        raise ModelError(f"{path} was altered after it was written (its digest differs)", "fetch the model again")
-    try:
-        config = from_json(Config, value.pop("config"))
-        labels, shares = tuple(value.pop("labels")), tuple(value.pop("label_shares"))
-        return ModelInfo(config=config, labels=labels, label_shares=shares, **value)
-    except (ConfigError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} does not describe a model ({error})", "fetch the model again") from None
 
 
 def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Sampler, ModelInfo]:

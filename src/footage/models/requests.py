@@ -6,11 +6,14 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from footage.config.strict import require
 from footage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from footage.models.card import ModelInfo
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 """Seconds in each unit."""
@@ -20,6 +23,17 @@ Duration = str | float
 """Such as "4s", "2m", "10:00", "1:02:03", or plain seconds."""
 Factor = str | float
 """Such as "4x", or a plain number."""
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+"""Where to compute; `auto` is the best there is."""
+
+SEED_LIMIT = 2**63
+"""Seeds are taken modulo this."""
+MOST_FRAMES = 2**33
+"""Times below this many frames are exact: in float64 they are whole ticks of 2^-20 (`stream.sampler.TICK`)."""
+MOST_SLOW = 1000.0
+"""How much slower, or faster, than normal a video can be asked for."""
+MOST_RATE = 2.0**20
+"""Most frames of the model from one frame of the video to the next, and the inverse of the fewest."""
 
 
 def parse_duration(duration: Duration, name: str) -> float:
@@ -152,6 +166,126 @@ def write_sliders(values: Mapping[int, float]) -> str:
     return ",".join(f"{number}={float(value)!r}".removesuffix(".0") for number, value in values.items())
 
 
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """What clips and endless videos have in common."""
+
+    fps: float | None = None
+    """their rate when played; left out, that of the training data. Models that stream move as fast at any rate, clips
+    of the others become faster or slower."""
+    label: str | None = None
+    """their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as in the
+    training data."""
+    seed: int = 0
+    """seed of the first clip; the next has the next."""
+    sliders: Sliders | None = None
+    """how far latent sliders are moved, in standard deviations, -5 to 5, such as 1=2,3=-1.5; the first changes most.
+    What they do is shown by footage sliders MODEL."""
+    timing: Timing = PLAIN
+    """loops, slow motion, where to begin and so on, of models that stream."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        self.check(fps=1e-3, seed=0)
+
+    def check(self, **least: float) -> None:
+        """Refuse fields below their least value, or without bounds.
+
+        Raises:
+            ConfigError: one is.
+        """
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and not bound <= value < math.inf:
+                raise ConfigError(f"{name} is {value}", f"give at least {bound:g}")
+
+    def mapping(self, model: ModelInfo) -> TimeMapping:
+        """Return the mapping from the video's frames to a model's time.
+
+        Raises:
+            ConfigError: a value cannot be read, or is out of range, or the model does not stream and would have to.
+        """
+        between = getattr(self, "between", None) is not None
+        flags = [*self.timing.given(), *(["between"] if between else [])]
+        if flags and not model.streams:
+            listed = " and ".join(f"--{flag.replace('_', '-')}" for flag in flags)
+            be, them = ("is", "it") if len(flags) == 1 else ("are", "them")
+            raise ConfigError(
+                f"{listed} {be} asked for, and frames of {model.name} are no function of time",
+                f"leave {them} out, or train a model that streams with --preset stream-64",
+            )
+        return time_mapping(self.timing, model.fps, played=self.fps if model.streams else None, between=between)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateRequest(VideoOptions):
+    """Clips that are to be generated: the one place where this is written down.
+
+    The arguments of `Model.generate` and of `footage.generate`, and with them the flags of `footage generate`, are
+    these fields (`config.arguments`). The studio's form derives from this class as a pydantic dataclass, which adds
+    bounds; its job message is `config.to_json` of the fields, which `config.from_json(GenerateRequest, ...)` reads,
+    strictly.
+
+    Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
+    """
+
+    count: int = field(default=1, kw_only=False)
+    """how many clips."""
+    frames: int | None = None
+    """their length; left out, one round of a loop, else the model's own."""
+    seconds: Duration | None = None
+    """their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames."""
+    to_label: str | None = None
+    """class or mixture that each clip changes into on its way."""
+    to_seed: int | None = None
+    """seed whose content the first clip changes into on its way; the next changes into that of the next."""
+    between: tuple[int, int] | None = None
+    """two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and motion; the
+    next clip goes between the next seeds. Of models that stream."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range, and seeds that are given twice."""
+        if self.between is not None:
+            if self.to_seed is not None or self.seed not in (0, self.between[0]):
+                raise ConfigError("between is given beside other seeds", "leave seed and to_seed out")
+            object.__setattr__(self, "seed", self.between[0])
+        self.check(count=1, frames=1, fps=1e-3, seed=0, to_seed=0)
+        if self.between is not None and self.between[1] < 0:
+            raise ConfigError(f"to_seed is {self.between[1]}", "give at least 0")
+
+    @property
+    def last_seed(self) -> int | None:
+        """Seed that the first clip changes into, alone or with its motion."""
+        return self.to_seed if self.between is None else self.between[1]
+
+    def length(self, model: ModelInfo) -> int:
+        """Return how many frames each clip of a model has.
+
+        Raises:
+            ConfigError: both a number of frames and of seconds, or less than a frame, or more than can be timed.
+        """
+        fps = model.fps if self.fps is None else self.fps
+        return length_of(
+            self.mapping(model), frames=self.frames, duration=self.seconds, fps=fps, known=model.config.clip.frames
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRequest(VideoOptions):
+    """An endless video that is to be made frame by frame: the arguments of `Model.stream` are these fields."""
+
+    fps: float | None = field(default=None, kw_only=False)
+    """frames a second; left out, those of the training data. Models that stream move as fast at any rate, the others
+    know their own only."""
+    chunk: int | None = None
+    """frames that a model that streams makes at once: fewer come sooner, more are made faster; left out, as many as it
+    was trained on."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        self.check(fps=1e-3, seed=0, chunk=1)
+
+
 @dataclass(frozen=True)
 class TimeMapping:
     """The mapping from a video's frames to a model's time, which is counted in frames as the model was trained on them.
@@ -183,6 +317,100 @@ class TimeMapping:
         for name, value in (("strength", self.strength), ("truncation", self.truncation)):
             require(0 <= value < math.inf, name, value, "give at least 0; 1 is as trained")
         require(self.motion_seed is None or self.motion_seed >= 0, "motion_seed", self.motion_seed, "give at least 0")
+
+
+def loop_frames(mapping: TimeMapping) -> int:
+    """Return how many frames of a video are one round of its loop."""
+    return max(1, round(mapping.loop / mapping.rate))
+
+
+def time_mapping(timing: Timing, fps: float, *, played: float | None = None, between: bool = False) -> TimeMapping:
+    """Return the mapping from a video's frames to a model's time.
+
+    Args:
+        timing: what is asked for.
+        fps: frames a second that the model was trained on.
+        played: frames a second of the video, whose motion is as fast at any; None for those of the training.
+        between: whether motion, too, goes from one seed to another.
+
+    Raises:
+        ConfigError: a value cannot be read, or is out of range.
+    """
+
+    def frames(duration: Duration | None, name: str) -> float:
+        found = 0.0 if duration is None else parse_duration(duration, name) * fps
+        if found >= MOST_FRAMES:
+            raise ConfigError(f'{name} is "{duration}"', f"give less than {MOST_FRAMES / fps / 3600:,.0f}h")
+        return found
+
+    slow = 1.0 if timing.slow is None else parse_factor(timing.slow, "slow")
+    if not 1 / MOST_SLOW <= slow <= MOST_SLOW:
+        raise ConfigError(f'slow is "{timing.slow}"', f"give {1 / MOST_SLOW:g}x to {MOST_SLOW:g}x")
+    played = fps if played is None else played
+    low, high = fps / slow / MOST_RATE, fps / slow * MOST_RATE
+    if not low <= played <= high:
+        raise ConfigError(f"fps is {played}", f"give {low:.2g} to {high:.2g}")
+    mapping = TimeMapping(
+        start=frames(timing.seek, "seek"),
+        rate=fps / played / slow,
+        loop=frames(timing.loop, "loop"),
+        motion_seed=None if timing.motion_seed is None else timing.motion_seed % SEED_LIMIT,
+        strength=timing.strength,
+        truncation=timing.truncation,
+        drift=frames(timing.drift, "drift"),
+        between=between,
+    )
+    if timing.motion_seed is not None and timing.motion_seed < 0:
+        raise ConfigError(f"motion_seed is {timing.motion_seed}", "give at least 0")
+    for duration, name, least in ((timing.loop, "loop", 2.0), (timing.drift, "drift", 1.0)):
+        if duration is not None and frames(duration, name) < least:
+            remedy = f"give at least {least / fps:.2g}s, {least:g} frame{'' if least == 1 else 's'}, or leave it out"
+            raise ConfigError(f'{name} is "{duration}"', remedy)
+    return mapping
+
+
+def length_of(mapping: TimeMapping, *, frames: int | None, duration: Duration | None, fps: float, known: int) -> int:
+    """Return how many frames a video is to have.
+
+    Args:
+        mapping: from its frames to the time of the model.
+        frames: what was asked for, in frames.
+        duration: what was asked for, as it plays.
+        fps: frames a second when it is played.
+        known: frames of the clips that the model was trained on.
+
+    Raises:
+        ConfigError: both were asked for, or less than a frame, or more than can be timed.
+    """
+    if duration is not None:
+        if frames is not None:
+            raise ConfigError(f'frames is {frames}, and seconds is "{duration}"', "leave one of the two out")
+        found = parse_duration(duration, "seconds") * fps
+        if found < MOST_FRAMES and round(found) < 1:
+            raise ConfigError(f'seconds is "{duration}"', f"give at least {1 / fps:.2g}s, one frame")
+        length = MOST_FRAMES if found >= MOST_FRAMES else round(found)
+    elif frames is not None:
+        length = frames
+    else:
+        length = loop_frames(mapping) if mapping.loop else known
+    _check_end(mapping, length)
+    return length
+
+
+def _check_end(mapping: TimeMapping, length: int) -> None:
+    """Refuse a video of which not all frames can be counted and timed.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if length >= MOST_FRAMES:
+        raise ConfigError(f"the video has {length:,} frames or more", f"ask for fewer than {MOST_FRAMES:,}")
+    end = mapping.start + length * mapping.rate
+    if not mapping.loop and end >= MOST_FRAMES:
+        raise ConfigError(
+            f"the video ends at frame {end:,.0f} of the model's time",
+            f"ask for less or seek less far: it is timed up to frame {MOST_FRAMES:,}",
+        )
 
 
 @dataclass(frozen=True)

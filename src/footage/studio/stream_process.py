@@ -131,11 +131,10 @@ def main(arguments: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
-        from footage.config import TrainConfig
         from footage.generation.model import Model
-        from footage.training.cost import find_place
+        from footage.models.device import find_device
 
-        model = Model(Path(arguments[0]), find_place(TrainConfig()).device)
+        model = Model(Path(arguments[0]), find_device().device)
         stream = LiveStream(model, request)
         threading.Thread(target=read_changes, args=(sys.stdin, stream.changes), name="changes", daemon=True).start()
         first = next(stream.source(request, 0.0))

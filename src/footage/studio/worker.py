@@ -124,9 +124,8 @@ class Worker:
 
     def _model(self, job: BackgroundJob) -> Model:
         """Return the model that a job names; the last one stays loaded."""
-        from footage.config import TrainConfig
         from footage.generation.model import Model
-        from footage.training.cost import find_place
+        from footage.models.device import find_device
 
         path = self._catalog.model(job.request["model"])
         if path is None:
@@ -135,7 +134,7 @@ class Worker:
         if self._loaded is None or self._loaded[:2] != (path, stamp):
             self._report(job, 0.0, "")
             self._loaded = None
-            self._loaded = path, stamp, Model(path, find_place(TrainConfig()).device)
+            self._loaded = path, stamp, Model(path, find_device().device)
         return self._loaded[2]
 
     def _report(self, job: BackgroundJob, share: float, message: str) -> None:

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from footage.config import Config, TrainConfig
+from footage.config import Config
 from footage.config.registry import METHODS
 from footage.errors import TrainingError
 from footage.models.base import Batch, Method, PlainEngine
-from footage.models.device import has_bf16
+from footage.models.device import ComputeDevice
 
 WORKSPACE = 2.3
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
@@ -38,44 +38,12 @@ MOST = {"cpu": 8, "cuda": 64, "mps": 32}
 """Largest batch that is chosen without being asked: beyond it a step takes longer for no better model."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where and how the arithmetic is done."""
-
-    device: str
-    """`cpu`, `cuda` or `mps`."""
-    bf16: bool
-    """Whether the networks run under bf16 autocast."""
-
-    @property
-    def precision(self) -> str:
-        """The name in a configuration."""
-        return "bf16" if self.bf16 else "fp32"
-
-
 def memory_is_full(error: BaseException) -> bool:
     """Whether an error says that there is no more memory, on any device."""
     words = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
     )
-
-
-def find_place(train: TrainConfig) -> Place:
-    """Choose device and precision.
-
-    Raises:
-        TrainingError: the device that was asked for is not there.
-    """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    device = train.device if train.device != "auto" else next(d for d in ("cuda", "mps", "cpu") if there[d])
-    if not there.get(device, False):
-        raise TrainingError(f'there is no device "{device}" here', f"give one of {[d for d in there if there[d]]}")
-    if device == "mps" and train.precision == "bf16":
-        raise TrainingError("this device has no bf16 for 3D convolutions", "leave --train.precision out, or give fp32")
-    if train.precision != "auto":
-        return Place(device, train.precision == "bf16")
-    return Place(device, has_bf16(device))
 
 
 def memory_free(device: str) -> int:
@@ -121,7 +89,7 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     return Batch(clips.to(device), chosen, rng, size)
 
 
-def fresh_method(config: Config, labels: int, place: Place) -> Method:
+def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
     """Make a method to try out, with random weights, on its device; its critics work from the first step on."""
     config = dataclasses.replace(config, learn=dataclasses.replace(config.learn, critics_after=0))
     with torch.random.fork_rng(devices=[]):
@@ -176,7 +144,7 @@ class _Held:
         self.saved.count(self.address, self.size, -1)
 
 
-def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) -> Needs:
+def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: int = 0) -> Needs:
     """Count weights and memory by one real step of one clip; time one of `timed_batch` clips if asked.
 
     The bytes that the step keeps for its backward pass are counted as they are kept, each storage once, so that the
@@ -193,7 +161,7 @@ def measure(config: Config, labels: int, place: Place, *, timed_batch: int = 0) 
         raise TrainingError(f"the memory does not suffice for {max(1, timed_batch)} clips", SMALLER) from error
 
 
-def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Needs:
+def _measure(config: Config, labels: int, place: ComputeDevice, timed_batch: int) -> Needs:
     method = fresh_method(config, labels, place)
     weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
     average_bytes = sum(p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters())
@@ -227,7 +195,7 @@ def _measure(config: Config, labels: int, place: Place, timed_batch: int) -> Nee
     )
 
 
-def fit_batch(config: Config, needs: Needs, place: Place) -> int:
+def fit_batch(config: Config, needs: Needs, place: ComputeDevice) -> int:
     """Return the batch size: the given one, or the largest power of two that fits the memory and is worth its time.
 
     Raises:
@@ -247,7 +215,7 @@ def fit_batch(config: Config, needs: Needs, place: Place) -> int:
     return size
 
 
-def resolved(config: Config, needs: Needs, place: Place) -> Config:
+def resolved(config: Config, needs: Needs, place: ComputeDevice) -> Config:
     """Return the configuration with everything filled in that was left to be found."""
     train = dataclasses.replace(config.train, batch_size=fit_batch(config, needs, place))
     return dataclasses.replace(config, train=train)
@@ -274,7 +242,7 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def clip_flops(config: Config, labels: int, place: Place) -> float:
+def clip_flops(config: Config, labels: int, place: ComputeDevice) -> float:
     """Return the floating-point operations of training for each clip: a mean of real steps of one clip."""
     method = fresh_method(config, labels, place)
     with FlopCount() as count:

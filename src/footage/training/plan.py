@@ -17,7 +17,8 @@ from footage.data.crops import VideoCrops
 from footage.data.pairs import open_source
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError
-from footage.training.cost import Needs, Place, find_place, measure, memory_free, resolved
+from footage.models.device import ComputeDevice, find_device
+from footage.training.cost import Needs, measure, memory_free, resolved
 from footage.training.run_folder import DataNote
 
 DEFAULT_CLIPS = 200_000
@@ -43,7 +44,7 @@ class TrainingPlan:
     """Where clips come from."""
     note: DataNote
     """Which data it is."""
-    place: Place
+    place: ComputeDevice
     """Device and precision."""
     needs: Needs
     """Weights, memory and time."""
@@ -171,7 +172,7 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     config, labels = match(config, source)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
-    place = find_place(config.train)
+    place = find_device(config.train.device, config.train.precision)
     needs = measure(config, len(labels), place)
     config = resolved(config, needs, place)
     if timed:

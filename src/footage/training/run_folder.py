@@ -25,8 +25,8 @@ from typing import Any
 from footage import files
 from footage.config import Config, differences, from_json, to_json
 from footage.errors import ConfigError, ModelError, TrainingError
-from footage.models import checkpoint
-from footage.models.checkpoint import ModelInfo
+from footage.models import card
+from footage.models.card import ModelInfo
 
 FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "train.seed")
 """Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
@@ -201,7 +201,7 @@ def snapshots(folder: RunFolder) -> list[tuple[Path, ModelInfo]]:
     found: dict[str, tuple[Path, ModelInfo]] = {}
     for path in [*sorted(folder.snapshots.glob("*")), folder.best, folder.model]:
         try:
-            info = checkpoint.read_info(path)
+            info = card.read_info(path)
         except ModelError:
             continue
         found.setdefault(info.weights_sha256, (path, info))

@@ -25,7 +25,7 @@ from footage.errors import ConfigError, ModelError
 from footage.evaluation.features import Extractor, catalogue
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.metrics.distances import frechet, gaussian, kernel_distance
-from footage.models import checkpoint
+from footage.models import card
 from footage.models.base import Generates, Sampler
 
 BATCH = 16
@@ -130,7 +130,7 @@ class BestModel:
     def best_so_far(self) -> dict[str, Any] | None:
         """Return what is known of the best model's choice; None where there is none by the same figure."""
         try:
-            known = checkpoint.read_info(self.best).extra.get(CHOSEN)
+            known = card.read_info(self.best).extra.get(CHOSEN)
         except ModelError:
             return None
         return known if isinstance(known, dict) and known.get("digest") == self.digest else None

@@ -32,7 +32,7 @@ from footage.data.clips import Labels, Loader
 from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
-from footage.models import checkpoint
+from footage.models import card, checkpoint
 from footage.models.base import Batch, Method
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_samples, sample_figures
@@ -365,7 +365,7 @@ class Trainer:
 
     def save_model(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
         """Write the averaged model as it is now, atomically; `extra` stands in its model.json."""
-        info = checkpoint.ModelInfo(
+        info = card.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
             labels=self.note.labels,
@@ -424,7 +424,7 @@ class Trainer:
         if self.best is not None and self.best.seconds:
             lines.append(f"{self.best.seconds / 60:.1f} minutes of measuring are not counted above")
         if self.best is not None and (known := self.best.best_so_far()) is not None:
-            seen = checkpoint.read_info(self.folder.best).clips_seen
+            seen = card.read_info(self.folder.best).clips_seen
             lines += [
                 f"best model in {where}/best: {self.best.name} {known['value']:.4g} at {seen:,} clips, on the "
                 f"{known['clips']} windows and seeds that it was chosen by, which flatters it.",

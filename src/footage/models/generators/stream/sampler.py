@@ -22,7 +22,7 @@ from footage.errors import ConfigError
 from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
 from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath
-from footage.models.requests import TimeMapping, VideoRequest
+from footage.models.requests import TimeMapping, VideoRequest, loop_frames
 
 Numbers = npt.NDArray[np.int64]
 """Frames of a video, counted from its first."""
@@ -39,11 +39,6 @@ def times(mapping: TimeMapping, numbers: Numbers) -> Floats:
         length = loop_frames(mapping)
         return _ticked((numbers % length).astype(np.float64) * (mapping.loop / length))
     return _ticked(mapping.start + numbers.astype(np.float64) * mapping.rate)
-
-
-def loop_frames(mapping: TimeMapping) -> int:
-    """Return how many frames of a video are one round of its loop."""
-    return max(1, round(mapping.loop / mapping.rate))
 
 
 def _ticked(found: Floats) -> Floats:

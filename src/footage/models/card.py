@@ -1,0 +1,140 @@
+"""Cards of models: what `model.json` says of one, read and checked without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from footage import __version__, files
+from footage.config import Config, from_json
+from footage.config.registry import USES, MethodUse
+from footage.errors import ConfigError, ModelError
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+"""Models that come with footage, a folder each."""
+SCHEMA = 1
+"""Version of the model folder. A higher number than ours is refused."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is: the content of `model.json`, apart from its digest."""
+
+    name: str
+    """Name of the model."""
+    config: Config
+    """The complete configuration that it was trained with."""
+    labels: tuple[str, ...]
+    """Its classes; empty for an unconditional model."""
+    label_shares: tuple[float, ...]
+    """How often each class stands in the training clips; sums to 1."""
+    fps: float
+    """Frames in a second of its clips."""
+    dataset: str
+    """Name of the data set that it learned from."""
+    dataset_hash: str
+    """Content hash of that data set."""
+    clips_seen: int
+    """Training clips that it has seen."""
+    weights: str = ""
+    """File name of the weights."""
+    weights_sha256: str = ""
+    """SHA-256 of that file."""
+    made_by: str = f"footage {__version__}"
+    """Program and version that wrote it."""
+    schema: int = SCHEMA
+    """Version of the format."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Free to use; ignored by footage."""
+
+    @property
+    def use(self) -> MethodUse:
+        """What it is for."""
+        return USES[self.config.method]
+
+    @property
+    def streams(self) -> bool:
+        """Whether its frames are a function of time: it begins anywhere, goes at any rate, and comes back in a loop."""
+        return self.config.net.streams
+
+    @property
+    def sliders(self) -> int:
+        """Number of its latent sliders, the one that changes most first."""
+        return self.config.net.sliders
+
+
+def read_info(folder: Path | str) -> ModelInfo:
+    """Read and check `model.json`.
+
+    Raises:
+        ModelError: it is missing, not JSON, altered, or of a newer version.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f'"{folder}" is not a model (it has no model.json)',
+            'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models',
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+        raise ModelError(f"{path} does not describe a model", "fetch the model again")
+    if value["schema"] > SCHEMA:
+        made_by = f"{value.get('made_by', 'a newer footage')}"
+        raise ModelError(
+            f"{path} has format {value['schema']} (made by {made_by}), this is footage {__version__} "
+            f"and reads up to format {SCHEMA}",
+            "upgrade footage",
+        )
+    digest = value.pop("digest", None)
+    if digest != files.json_digest(value):
+        raise ModelError(f"{path} was altered after it was written (its digest differs)", "fetch the model again")
+    try:
+        config = from_json(Config, value.pop("config"))
+        labels, shares = tuple(value.pop("labels")), tuple(value.pop("label_shares"))
+        return ModelInfo(config=config, labels=labels, label_shares=shares, **value)
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} does not describe a model ({error})", "fetch the model again") from None
+
+
+def readme(info: ModelInfo) -> str:
+    """Return the text of a model folder's README.md."""
+    clip, use, count = info.config.clip, info.use, info.sliders
+    colours = "RGB" if clip.channels == 3 else "grey"
+    labels = ", ".join(info.labels) or "none: the model is unconditional"
+    sliders = (
+        f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
+    )
+    return f"""# {info.name}
+
+{use.what}, made with {info.made_by}.
+
+| | |
+|---|---|
+| preset | {info.config.preset} |
+| clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
+| labels | {labels} |{sliders}
+| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
+| clips seen | {info.clips_seen:,} |
+| weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
+
+Use it with `footage {use.verbs[0]} {use.example}`.
+The folder holds JSON and safetensors only: loading it runs no code.
+What it makes resembles what it was trained on; check the rights to that before you publish.
+"""
+
+
+def model_folder(folder: Path | str) -> Path:
+    """Return the model folder that a path means: itself, the one inside a run, or one of `pretrained` by its name."""
+    path = Path(folder)
+    places = [path, path / "model", *([PRETRAINED / path] if len(path.parts) == 1 else [])]
+    return next((place for place in places if (place / "model.json").exists()), path)
+
+
+def pretrained() -> list[str]:
+    """Return the names of the models that come with footage."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/model.json"))
