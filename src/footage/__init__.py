@@ -7,6 +7,8 @@ The verbs: `ingest` a folder of videos, `train` a model, `load` it and generate,
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -106,3 +108,14 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(f"footage.{module}"), name)
     raise AttributeError(f'footage has no "{name}"')
+
+
+class _Package(ModuleType):
+    """This package, in which `models` stays the verb when the package of that name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in __all__ or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

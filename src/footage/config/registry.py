@@ -214,7 +214,7 @@ class NetConfig:
     """The method that trains it."""
     network: ClassVar[str]
     """The network itself, "module:attribute"."""
-    streams: ClassVar[bool] = False
+    seekable: ClassVar[bool] = False
     """Whether its frames are a function of time, so that videos begin anywhere, at any rate, and loop."""
     tiny: ClassVar[Mapping[str, int]] = {}
     """Knobs of the smallest network, for tests."""

@@ -57,7 +57,7 @@ class ModelInfo:
     @property
     def streams(self) -> bool:
         """Whether its frames are a function of time: it begins anywhere, goes at any rate, and comes back in a loop."""
-        return self.config.net.streams
+        return self.config.net.seekable
 
     @property
     def sliders(self) -> int:

@@ -17,7 +17,7 @@ class StreamConfig(GeneratorConfig):
 
     network: ClassVar[str] = "footage.models.generators.stream.network:StreamGenerator"
     sampler: ClassVar[str] = "footage.models.generators.stream.sampler:StreamSampler"
-    streams: ClassVar = True
+    seekable: ClassVar = True
     tiny: ClassVar = {"width": 4, "content": 8, "processes": 4, "points": 6, "groups": 2, "codes": 16, "label": 4}
 
     kind: Literal["stream"] = "stream"
