@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from footage.commands.library import Selection, query_of
 from footage.commands.main import main
 from footage.errors import LibraryError
-from footage.library.query import SINGULAR, ClipQuery, metric_bounds
+from footage.library.query import SINGULAR, ClipQuery, MetricBounds
 from tests.libraries import filled
 
 NAMES = [field.name for field in dataclasses.fields(ClipQuery)]
@@ -47,7 +47,7 @@ def test_filters_are_a_query_without_words_and_order() -> None:
         ({"tags": "night"}, "tags is .*: give tuple"),
         ({"bin": 1}, "bin is .*: give bool"),
         ({"metrics": ("motion:a:",)}, 'metric is "motion:a:": give NAME:LEAST:MOST'),
-        ({"metrics": (("motion", 1),)}, "figure's bounds are .*: give NAME:LEAST:MOST"),
+        ({"metrics": (("motion", 1),)}, 'metric is .*"motion", 1.*: give NAME:LEAST:MOST'),
     ],
 )
 def test_errors_name_the_value_and_the_remedy(values: dict[str, object], message: str) -> None:
@@ -57,7 +57,7 @@ def test_errors_name_the_value_and_the_remedy(values: dict[str, object], message
 
 def test_bounds_are_text_or_three_values() -> None:
     given = ClipQuery(metrics=[("m", 0.1, None), "n::2.50"])  # type: ignore[list-item, arg-type]
-    assert given.metrics == ("m:0.1:", "n::2.5") and metric_bounds("a:b:1:") == ("a:b", 1.0, None)
+    assert given.metrics == ("m:0.1:", "n::2.5") and MetricBounds.read("a:b:1:") == ("a:b", 1.0, None)
 
 
 def test_a_query_is_narrowed() -> None:

@@ -182,8 +182,8 @@ def _verify_orphans(storage: Storage, seen: _Found, *, repair: bool) -> None:
     """Look for files that no clip names; make clips of those that can be one."""
     with storage.database.read() as connection:
         named = {(row["digest"], row["suffix"]) for row in connection.execute("SELECT digest, suffix FROM clips")}
-    lost = [path for digest, suffix, path in storage.file_store.stored() if (digest, suffix) not in named]
-    for path in [*lost, *storage.file_store.strangers()]:
+    lost = [path for digest, suffix, path in storage.file_store.clip_files() if (digest, suffix) not in named]
+    for path in [*lost, *storage.file_store.unknown_files()]:
         seen.orphans.append(path.relative_to(storage.folder).as_posix())
         if repair:
             with contextlib.suppress(FileNotFoundError):
@@ -233,7 +233,7 @@ def collect(
         return CollectionReport(purged, 0, 0)
     count, size = storage.file_store.sweep(), 0
     old = time.time() - STALE
-    for digest, suffix, path in storage.file_store.stored():
+    for digest, suffix, path in storage.file_store.clip_files():
         if path.lstat().st_mtime < old:
             with storage.database.write() as connection:  # nobody adds a clip meanwhile
                 row = connection.execute("SELECT suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
@@ -243,7 +243,7 @@ def collect(
                     path.unlink()
     with storage.database.read() as connection:
         named = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
-    for digest, path in storage.file_store.drawn():
+    for digest, path in storage.file_store.picture_files():
         if digest not in named and path.lstat().st_mtime < old:
             size += path.lstat().st_size
             count += 1

@@ -16,7 +16,7 @@ import sqlite3
 import types
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from footage.errors import LibraryError, nearest
 from footage.library.entries import ClipEntry, Origin, Verdict, fold
@@ -39,6 +39,34 @@ MOST = 1000
 """Largest page."""
 FACETS = ("origin", "model", "label", "verdict", "stars", "codec")
 """Columns whose values are counted for a panel of filters."""
+
+
+class MetricBounds(NamedTuple):
+    """Figure with its least and greatest value; as text NAME:LEAST:MOST, where a bound may be empty."""
+
+    name: str
+    least: float | None
+    most: float | None
+
+    @staticmethod
+    def read(bounds: Any) -> MetricBounds:
+        """Read the text, or the three values.
+
+        Raises:
+            LibraryError: there is no name, or a bound is not a finite number.
+        """
+        try:
+            name, *ends = bounds.rsplit(":", 2) if isinstance(bounds, str) else bounds
+            least, most = (None if end in (None, "") else float(end) for end in ends)
+            if isinstance(name, str) and name and all(end is None or math.isfinite(end) for end in (least, most)):
+                return MetricBounds(name, least, most)
+        except (TypeError, ValueError):
+            pass
+        raise LibraryError(f"metric is {json.dumps(bounds, default=repr)}", "give NAME:LEAST:MOST, such as motion:0.1:")
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return ":".join([self.name, *("" if end is None else repr(end).removesuffix(".0") for end in self[1:])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +146,7 @@ class ClipQuery:
         for name, kind in _field_types().items():
             value = getattr(self, name)
             if isinstance(value, list | tuple):
-                value = tuple(map(_metric_text, value)) if name == "metrics" else tuple(value)
+                value = tuple(str(MetricBounds.read(item)) if name == "metrics" else item for item in value)
                 object.__setattr__(self, name, value)
             if not _fits(kind, value):
                 choices = [str(choice) for choice in get_args(next(iter(get_args(kind)), None))]
@@ -152,7 +180,7 @@ class ClipQuery:
         values = {name: getattr(self, name) for name in _field_types() if name not in ("text", "sort")}
         filters = {name: value for name, value in values.items() if value != getattr(default, name)}
         if self.metrics:
-            filters["metrics"] = tuple(metric_bounds(text) for text in self.metrics)
+            filters["metrics"] = tuple(MetricBounds.read(text) for text in self.metrics)
         return {"filters": filters, "text": self.text, "sort": self.sort}
 
     @staticmethod
@@ -194,33 +222,6 @@ def _fits(kind: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
-def metric_bounds(text: str) -> tuple[str, float | None, float | None]:
-    """Read NAME:LEAST:MOST.
-
-    Raises:
-        LibraryError: there is no name, or a bound is not a finite number.
-    """
-    name, *ends = text.rsplit(":", 2)
-    try:
-        low, high = (float(end) if end else None for end in ends)
-    except ValueError:
-        low, high = math.nan, math.nan
-    if not name or any(end is not None and not math.isfinite(end) for end in (low, high)):
-        raise LibraryError(f'metric is "{text}"', "give NAME:LEAST:MOST, such as motion:0.1:")
-    return name, low, high
-
-
-def _metric_text(bounds: Any) -> str:
-    """Return the bounds of a figure, which may be text or (name, least, most), in one form."""
-    try:
-        name, low, high = metric_bounds(bounds) if isinstance(bounds, str) else bounds
-        text = ":".join([name, *("" if end is None else repr(float(end)).removesuffix(".0") for end in (low, high))])
-        metric_bounds(text)
-        return text
-    except (TypeError, ValueError):
-        raise LibraryError(f"a figure's bounds are {bounds!r}", "give NAME:LEAST:MOST, such as motion:0.1:") from None
-
-
 @dataclass(frozen=True)
 class EntryPage:
     """Some entries in a row."""
@@ -234,49 +235,57 @@ class EntryPage:
 Conditions = tuple[list[str], list[Any]]
 """SQL conditions on `clips AS c`, and their values."""
 
-_EQUAL = ("origin", "model", "weights", "label", "seed", "verdict", "codec", "missing")
+CONDITIONS = {
+    **{
+        name: f"c.{name} = ?" for name in ("origin", "model", "weights", "label", "seed", "verdict", "codec", "missing")
+    },
+    "min_seconds": "c.seconds >= ?",
+    "max_seconds": "c.seconds <= ?",
+    "min_side": "min(c.width, c.height) >= ?",
+    "max_side": "min(c.width, c.height) <= ?",
+    "since": "c.added >= ?",
+    "until": "c.added < ?",
+    "album": "EXISTS (SELECT 1 FROM album_clips a WHERE a.clip = c.id AND a.album = ?)",
+    "dataset": "c.weights IN (SELECT digest FROM models WHERE dataset = ?)",
+    "parent": "c.id IN (SELECT p.clip FROM parents p JOIN clips o ON o.digest = p.digest WHERE o.id = ?)",
+}
+"""SQL conditions of the filters that are a single value."""
 
 
-def conditions(filters: ClipQuery, *, indexed: bool = False) -> Conditions:
-    """Return filters as SQL conditions on `clips AS c`; `indexed` where the order is that of stars."""
-    said: list[str] = ["c.deleted IS NOT NULL" if filters.bin else "c.deleted IS NULL"]
+def conditions(connection: sqlite3.Connection, query: ClipQuery, *, all_at_once: bool = True) -> Conditions:
+    """Return a query as SQL conditions on `clips AS c`, and their values.
+
+    Args:
+        connection: to the library.
+        query: which clips.
+        all_at_once: all matches are wanted, and not the first ones in an order.
+    """
+    terms: list[str] = ["c.deleted IS NOT NULL" if query.bin else "c.deleted IS NULL"]
     values: list[Any] = []
 
-    def add(text: str, *given: Any) -> None:
-        said.append(text)
-        values.extend(given)
+    def add(term: str, *operands: Any) -> None:
+        terms.append(term)
+        values.extend(operands)
 
-    for name in _EQUAL:
-        if (value := getattr(filters, name)) is not None:
-            add(f"c.{name} = ?", value)
-    if (filters.min_stars, filters.max_stars) != (0, 5):
-        # A plus keeps SQLite from going by stars, which would mean sorting all that it finds.
-        add(f"{'' if indexed else '+'}c.stars BETWEEN ? AND ?", filters.min_stars, filters.max_stars)
-    for text, value in (
-        ("c.seconds >= ?", filters.min_seconds),
-        ("c.seconds <= ?", filters.max_seconds),
-        ("min(c.width, c.height) >= ?", filters.min_side),
-        ("min(c.width, c.height) <= ?", filters.max_side),
-        ("c.added >= ?", filters.since),
-        ("c.added < ?", filters.until),
-        ("EXISTS (SELECT 1 FROM album_clips a WHERE a.clip = c.id AND a.album = ?)", filters.album),
-        ("c.weights IN (SELECT digest FROM models WHERE dataset = ?)", filters.dataset),
-        ("c.id IN (SELECT p.clip FROM parents p JOIN clips o ON o.digest = p.digest WHERE o.id = ?)", filters.parent),
-    ):
-        if value is not None:
-            add(text, value)
-    for tag in filters.tags:
+    for name, condition in CONDITIONS.items():
+        if (value := getattr(query, name)) is not None:
+            add(condition, value)
+    if (query.min_stars, query.max_stars) != (0, 5):
+        # A plus keeps SQLite from going by stars where it does not sort by them: it would sort all that it finds.
+        add(f"{'' if query.sort == 'stars' else '+'}c.stars BETWEEN ? AND ?", query.min_stars, query.max_stars)
+    for tag in query.tags:
         add("c.id IN (SELECT clip FROM tags WHERE tag = ?)", tag)
-    for tag in filters.without:
+    for tag in query.without:
         add("NOT EXISTS (SELECT 1 FROM tags t WHERE t.clip = c.id AND t.tag = ?)", tag)
-    for name, low, high in map(metric_bounds, filters.metrics):
-        if low is not None:
-            add("json_extract(c.metrics, ?) >= ?", _metric(name), low)
-        if high is not None:
-            add("json_extract(c.metrics, ?) <= ?", _metric(name), high)
-    if filters.ids is not None:
-        add("c.id IN (SELECT value FROM json_each(?))", json.dumps(filters.ids))
-    return said, values
+    for name, least, most in map(MetricBounds.read, query.metrics):
+        if least is not None:
+            add("json_extract(c.metrics, ?) >= ?", _metric(name), least)
+        if most is not None:
+            add("json_extract(c.metrics, ?) <= ?", _metric(name), most)
+    if query.ids is not None:
+        add("c.id IN (SELECT value FROM json_each(?))", json.dumps(query.ids))
+    more, operands = text_conditions(connection, query.text, all_at_once=all_at_once)
+    return [*terms, *more], [*values, *operands]
 
 
 def _metric(name: str) -> str:
@@ -289,20 +298,13 @@ def _metric(name: str) -> str:
 def _order(sort: str) -> tuple[str, str, list[Any]]:
     """Return the expression that is sorted by, its direction, and its values. What has no figure comes last."""
     if sort.startswith("metric:"):
-        name, _, way = sort.removeprefix("metric:").partition(":")
-        if way in ("", "asc", "desc") and name:
-            last = "1e308" if way == "asc" else "-1e308"
-            return f"coalesce(json_extract(c.metrics, ?), {last})", "ASC" if way == "asc" else "DESC", [_metric(name)]
+        name, _, direction = sort.removeprefix("metric:").partition(":")
+        if direction in ("", "asc", "desc") and name:
+            last, direction = ("1e308", "ASC") if direction == "asc" else ("-1e308", "DESC")
+            return f"coalesce(json_extract(c.metrics, ?), {last})", direction, [_metric(name)]
     if sort not in SORTS:
         raise LibraryError(f'sort is "{sort}"', nearest(sort, [*SORTS, "metric:NAME"]))
     return *SORTS[sort], []
-
-
-def matching(connection: sqlite3.Connection, query: ClipQuery, *, all_at_once: bool = True) -> Conditions:
-    """Return a query as SQL conditions on `clips AS c`, and their values; see `words.conditions`."""
-    said, values = conditions(query, indexed=query.sort == "stars")
-    more, given = text_conditions(connection, query.text, all_at_once=all_at_once)
-    return [*said, *more], [*values, *given]
 
 
 def select(
@@ -310,79 +312,75 @@ def select(
 ) -> tuple[list[int], str | None]:
     """Return the numbers of a page of the clips that a query finds, and the cursor of the next page.
 
+    A cursor is the order with the mark and the number of the last clip, as JSON in base64.
+
     Raises:
-        LibraryError: the cursor is not one that this query gave, or the order is not known.
+        LibraryError: the cursor is not one that this query gave.
     """
-    expression, way, inner = _order(query.sort)
-    said, values = matching(connection, query, all_at_once=False)
+    expression, direction, operands = _order(query.sort)
+    terms, values = conditions(connection, query, all_at_once=False)
     if cursor is not None:
-        said.append(f"({expression}, c.id) {'<' if way == 'DESC' else '>'} (?, ?)")
-        values += [*inner, *_read_cursor(cursor, query.sort)]
+        try:
+            sort, mark, number = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            known = sort == query.sort and _fits(str | float, mark) and _fits(int, number)
+        except (ValueError, TypeError, RecursionError):
+            known = False
+        if not known:
+            raise LibraryError("the cursor is not one of this query", "begin again without a cursor")
+        terms.append(f"({expression}, c.id) {'<' if direction == 'DESC' else '>'} (?, ?)")
+        values += [*operands, mark, number]
     limit = max(1, min(limit, MOST))
     rows = connection.execute(
-        f"SELECT c.id, {expression} AS mark FROM clips c WHERE {' AND '.join(said)} "
-        f"ORDER BY {expression} {way}, c.id {way} LIMIT ?",
-        [*inner, *values, *inner, limit + 1],
+        f"SELECT c.id, {expression} AS mark FROM clips c WHERE {' AND '.join(terms)} "
+        f"ORDER BY {expression} {direction}, c.id {direction} LIMIT ?",
+        [*operands, *values, *operands, limit + 1],
     ).fetchall()
-    shown = rows[:limit]
-    following = _cursor(query.sort, shown[-1]["mark"], shown[-1]["id"]) if len(rows) > limit else None
-    return [row["id"] for row in shown], following
+    following = None
+    if len(rows) > limit:
+        last = json.dumps([query.sort, rows[limit - 1]["mark"], rows[limit - 1]["id"]], ensure_ascii=False)
+        following = base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+    return [row["id"] for row in rows[:limit]], following
 
 
 def count(connection: sqlite3.Connection, query: ClipQuery) -> int:
     """Return how many clips a query finds."""
-    sought = seek(connection, query.text)
-    if query.filters == ClipQuery() and sought.match and not sought.rest:
+    match = match_text(connection, query.text)
+    if query.filters == ClipQuery() and match.indexed and not match.rest:
         binned = "SELECT id FROM clips WHERE deleted IS NOT NULL"
-        asked = f"SELECT count(*) FROM words WHERE words MATCH ? AND rowid NOT IN ({binned})"
-        return int(connection.execute(asked, (sought.match,)).fetchone()[0])
-    said, values = matching(connection, query)
-    return int(connection.execute(f"SELECT count(*) FROM clips c WHERE {' AND '.join(said)}", values).fetchone()[0])
+        statement = f"SELECT count(*) FROM words WHERE words MATCH ? AND rowid NOT IN ({binned})"
+        return int(connection.execute(statement, (match.indexed,)).fetchone()[0])
+    terms, values = conditions(connection, query)
+    return int(connection.execute(f"SELECT count(*) FROM clips c WHERE {' AND '.join(terms)}", values).fetchone()[0])
 
 
 def numbers(connection: sqlite3.Connection, query: ClipQuery) -> list[int]:
     """Return the numbers of all clips that a query finds, in its order."""
-    expression, way, inner = _order(query.sort)
-    said, values = matching(connection, query)
-    order = f"ORDER BY {expression} {way}, c.id {way}"
-    found = connection.execute(f"SELECT c.id FROM clips c WHERE {' AND '.join(said)} {order}", [*values, *inner])
-    return [row[0] for row in found]
+    expression, direction, operands = _order(query.sort)
+    terms, values = conditions(connection, query)
+    order = f"ORDER BY {expression} {direction}, c.id {direction}"
+    rows = connection.execute(f"SELECT c.id FROM clips c WHERE {' AND '.join(terms)} {order}", [*values, *operands])
+    return [row[0] for row in rows]
 
 
 def facets(connection: sqlite3.Connection, query: ClipQuery, most: int) -> dict[str, list[tuple[Any, int]]]:
     """Return the values that the found clips have, with how often, commonest first: what a panel of filters shows."""
-    said, values = matching(connection, query)
-    where = " AND ".join(said)
+    terms, values = conditions(connection, query)
+    where = " AND ".join(terms)
     columns = ", ".join(f"c.{name}" for name in FACETS)
-    counts: dict[str, Counter[Any]] = {name: Counter() for name in FACETS}
+    counters: dict[str, Counter[Any]] = {name: Counter() for name in FACETS}
     for row in connection.execute(
         f"SELECT {columns}, count(*) AS n FROM clips c WHERE {where} GROUP BY {columns}", values
     ):
         for name in FACETS:
             if row[name] is not None:
-                counts[name][row[name]] += row["n"]
-    found = {name: sorted(counter.items(), key=lambda item: (-item[1], item[0])) for name, counter in counts.items()}
+                counters[name][row[name]] += row["n"]
+    counts = {name: sorted(counter.items(), key=lambda item: (-item[1], item[0])) for name, counter in counters.items()}
     inside = f"clip IN (SELECT c.id FROM clips c WHERE {where})"
-    if said == ["c.deleted IS NULL"]:  # all of them: it is quicker to leave out the few that lie in the bin
+    if terms == ["c.deleted IS NULL"]:  # all of them: it is quicker to leave out the few that lie in the bin
         inside = "clip NOT IN (SELECT id FROM clips WHERE deleted IS NOT NULL)"
-    asked = f"SELECT tag, count(*) AS n FROM tags WHERE {inside} GROUP BY tag ORDER BY n DESC, tag LIMIT ?"
-    rows = connection.execute(asked, [*values, most])
-    return {**{name: items[:most] for name, items in found.items()}, "tags": [(row[0], row[1]) for row in rows]}
-
-
-def _cursor(sort: str, mark: Any, number: int) -> str:
-    packed = json.dumps([sort, mark, number], ensure_ascii=False).encode()
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, sort: str) -> tuple[Any, int]:
-    try:
-        made, mark, number = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if made == sort and _fits(str | float, mark) and _fits(int, number):
-            return mark, number
-    except (ValueError, TypeError, RecursionError):
-        pass
-    raise LibraryError("the cursor is not one of this query", "begin again without a cursor")
+    statement = f"SELECT tag, count(*) AS n FROM tags WHERE {inside} GROUP BY tag ORDER BY n DESC, tag LIMIT ?"
+    tags = [(row[0], row[1]) for row in connection.execute(statement, [*values, most])]
+    return {**{name: items[:most] for name, items in counts.items()}, "tags": tags}
 
 
 TRIGRAM = 3
@@ -397,71 +395,51 @@ BEGINNINGS = 400
 class TextMatch:
     """Words, as they are looked for."""
 
-    match: str
+    indexed: str
     """What the index is asked for; empty for nothing."""
     rest: tuple[str, ...]
     """Words that the index is not asked for: they are looked for in the texts."""
     words: tuple[str, ...]
-    """All words."""
-    nowhere: bool
+    """All words, folded."""
+    nowhere: bool = False
     """Whether one of them stands in no text."""
 
 
-def split(text: str) -> list[str]:
-    """Cut what was searched for into folded words; what stands in double quotes stays together."""
-    parts = fold(text).split('"')
-    found = [word for number, part in enumerate(parts) for word in ([part.strip()] if number % 2 else part.split())]
-    return list(dict.fromkeys(word for word in found if word))
-
-
-def seek(connection: sqlite3.Connection, text: str) -> TextMatch:
-    """Return words as the index can be asked for them."""
-    words = split(text)
-    asked: list[str] = []
+def match_text(connection: sqlite3.Connection, text: str) -> TextMatch:
+    """Cut a text into words as the index can be asked for them; what stands in double quotes stays together."""
+    parts = [[part.strip()] if number % 2 else part.split() for number, part in enumerate(fold(text).split('"'))]
+    words = tuple(dict.fromkeys(word for part in parts for word in part if word))
+    indexed: list[str] = []
     rest: list[str] = []
     for word in words:
-        terms = [word] if len(word) >= TRIGRAM else _beginning(connection, word)
+        terms = [word]
+        if len(word) < TRIGRAM:  # the trigrams that begin with it
+            beginning = "SELECT term FROM trigrams WHERE term >= ? AND term < ? LIMIT ?"
+            terms = [row[0] for row in connection.execute(beginning, (word, word + "\U0010ffff", BEGINNINGS + 1))]
         if not terms:
-            return TextMatch("", (), tuple(words), nowhere=True)
+            return TextMatch("", (), words, nowhere=True)
         if len(terms) > BEGINNINGS:
             rest.append(word)
         else:
-            asked.append("(" + " OR ".join(_quoted(term) for term in terms) + ")")
-    return TextMatch(" AND ".join(asked), tuple(rest), tuple(words), nowhere=False)
+            quoted = ['"' + term.replace('"', '""') + '"' for term in terms]
+            indexed.append(f"({' OR '.join(quoted)})")
+    return TextMatch(" AND ".join(indexed), tuple(rest), words)
 
 
-def _beginning(connection: sqlite3.Connection, word: str) -> list[str]:
-    """Return the trigrams that begin with a short word; one more than `BEGINNINGS` at most."""
-    rows = connection.execute(
-        "SELECT term FROM trigrams WHERE term >= ? AND term < ? LIMIT ?", (word, word + "\U0010ffff", BEGINNINGS + 1)
-    )
-    return [row["term"] for row in rows]
-
-
-def _quoted(term: str) -> str:
-    return '"' + term.replace('"', '""') + '"'
-
-
-def text_conditions(connection: sqlite3.Connection, text: str, *, all_at_once: bool) -> tuple[list[str], list[Any]]:
-    """Return words as SQL conditions on `clips AS c`, and their values.
-
-    Args:
-        connection: to the library.
-        text: what was searched for.
-        all_at_once: all matches are wanted, and not the first ones in an order.
-    """
-    sought = seek(connection, text)
-    if sought.nowhere:
+def text_conditions(connection: sqlite3.Connection, text: str, *, all_at_once: bool) -> Conditions:
+    """Return the words of a text as SQL conditions on `clips AS c`, and their values; see `conditions`."""
+    match = match_text(connection, text)
+    if match.nowhere:
         return ["0"], []
-    said: list[str] = []
+    terms: list[str] = []
     values: list[Any] = []
-    walked = sought.words
-    if sought.match:
+    walked = match.words
+    if match.indexed:
         few = "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)"
-        if all_at_once or connection.execute(few, (sought.match, COMMON)).fetchone()[0] < COMMON:
-            said, values = ["c.id IN (SELECT rowid FROM words WHERE words MATCH ?)"], [sought.match]
-            walked = sought.rest
+        if all_at_once or connection.execute(few, (match.indexed, COMMON)).fetchone()[0] < COMMON:
+            terms, values = ["c.id IN (SELECT rowid FROM words WHERE words MATCH ?)"], [match.indexed]
+            walked = match.rest
     if walked:
         holds = " AND ".join("instr(t.body, ?) > 0" for _ in walked)
-        said.append(f"EXISTS (SELECT 1 FROM texts t WHERE t.clip = c.id AND {holds})")
-    return said, [*values, *walked]
+        terms.append(f"EXISTS (SELECT 1 FROM texts t WHERE t.clip = c.id AND {holds})")
+    return terms, [*values, *walked]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -246,9 +247,23 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._migrations = migrations
+        self._newest = len(migrations)
         with self._reported():
-            self._prepare()
+            with self._borrowed() as connection:
+                version = self._version(connection)
+                if version == self._newest:
+                    return
+                self._log_ahead(connection)
+                kept = path.with_name(f"{path.stem}-format-{version}.sqlite")
+                if version and not kept.exists():  # keep the database as it was before it is migrated
+                    with files.replacing(kept) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
+                        connection.backup(copy)
+            with self.write() as connection:  # again, alone: another process may have been quicker
+                for number in range(self._version(connection), self._newest):
+                    for statement in migrations[number]:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {number + 1}")
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -294,15 +309,14 @@ class Database:
     def faults(self) -> list[str]:
         """Return what is wrong with the file itself, in SQLite's words; empty when it is sound."""
         with self._reported(), self._borrowed() as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-            broken = [
-                f"{row[0]} {row[1]} points to no {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")
-            ]
+            faults = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+                faults.append(f"{table} {row} points to no {parent}")
             try:
                 connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
             except sqlite3.DatabaseError as error:
-                broken.append(f"the index of words: {error}")
-        return ([] if found == ["ok"] else found) + broken
+                faults.append(f"the index of words: {error}")
+        return faults
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
@@ -338,23 +352,6 @@ class Database:
                 return
         connection.close()
 
-    def _prepare(self) -> None:
-        """Take the steps that the file has not taken yet."""
-        newest = len(self._migrations)
-        with self._borrowed() as connection:
-            version = self._version(connection)
-            if version == newest:
-                return
-            _log_ahead(connection)
-            if version:
-                self._back_up(connection, version)
-        with self.write() as connection:  # again, alone: another process may have been quicker
-            for number in range(self._version(connection), newest):
-                for statement in self._migrations[number]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-
     def _version(self, connection: sqlite3.Connection) -> int:
         """Return how many steps the file has taken; refuse another program's file and a newer version's."""
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -362,18 +359,10 @@ class Database:
         tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
         if application != APPLICATION and (application or version or tables):
             raise LibraryError(f'"{self.path}" is a database of another program', "give the folder of a library")
-        newest = len(self._migrations)
-        if version > newest:
-            problem = f'"{self.path}" has format {version}, this footage reads up to {newest}'
+        if version > self._newest:
+            problem = f'"{self.path}" has format {version}, this footage reads up to {self._newest}'
             raise LibraryError(problem, "upgrade footage")
         return version
-
-    def _back_up(self, connection: sqlite3.Connection, version: int) -> None:
-        """Keep the database as it was before it is migrated."""
-        kept = self.path.with_name(f"{self.path.stem}-format-{version}.sqlite")
-        if not kept.exists():
-            with files.replacing(kept) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
-                connection.backup(copy)
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -382,32 +371,30 @@ class Database:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
-            raise _explained(self.path, name, error) from error
+            problem, remedy = f'"{self.path}": {error}', "see: footage library verify"
+            if name in DISK_FULL:
+                problem, remedy = f'the disk is full, "{self.path}" was not changed', "free some space and do it again"
+            elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                problem = f'another program has been writing to "{self.path}" for {WAIT:g} s'
+                remedy = "try again when it is done"
+            elif name in DAMAGED:
+                problem, remedy = f'"{self.path}" is damaged or no database ({error})', "put a copy of it back"
+            elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+                problem, remedy = f'"{self.path}" cannot be written ({error})', "see who owns the folder"
+            raise LibraryError(problem, remedy) from error
 
-
-def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite does not wait here by itself when another process does the same."""
-    until = time.monotonic() + WAIT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY") or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-
-
-def _explained(path: Path, name: str, error: sqlite3.Error) -> LibraryError:
-    if name in DISK_FULL:
-        return LibraryError(f'the disk is full, "{path}" was not changed', "free some space and do it again")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return LibraryError(f'another program has been writing to "{path}" for {WAIT:g} s', "try again when it is done")
-    if name in DAMAGED:
-        return LibraryError(f'"{path}" is damaged or no database ({error})', "put a copy of it back")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return LibraryError(f'"{path}" cannot be written ({error})', "see who owns the folder")
-    return LibraryError(f'"{path}": {error}', "see: footage library verify")
+    def _log_ahead(self, connection: sqlite3.Connection) -> None:
+        """Switch to the write-ahead log. SQLite does not wait here by itself when another process does the same."""
+        until = time.monotonic() + WAIT
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                name = str(getattr(error, "sqlite_errorname", ""))
+                if not name.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
 
 VIDEO_SUFFIXES = frozenset({"mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "mpg", "mpeg", "ts", "wmv", "flv", "ogv"})
@@ -486,10 +473,8 @@ class FileStore:
             MediaError: too many bytes, or a full disk; the library is as before.
         """
         if suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
-            raise LibraryError(
-                f'".{suffix}" is no ending of a clip',
-                f"known are {', '.join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))}",
-            )
+            known = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
+            raise LibraryError(f'".{suffix}" is no ending of a clip', f"known are {known}")
         temporary = self.scratch(suffix)
         digest, size = hashlib.sha256(), 0
         try:
@@ -505,7 +490,12 @@ class FileStore:
             final = self.path(digest.hexdigest(), suffix)
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, final)
-            _settle(final.parent)
+            if os.name == "posix":  # flush the folder's table of names too
+                handle = os.open(final.parent, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
         except OSError as error:
             if error.errno in files.DISK_FAULTS:
                 raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
@@ -539,14 +529,14 @@ class FileStore:
         self.partial.mkdir(parents=True, exist_ok=True)
         return self.partial / f"{secrets.token_hex(8)}.{suffix}"
 
-    def stored(self) -> Iterator[tuple[str, str, Path]]:
+    def clip_files(self) -> Iterator[tuple[str, str, Path]]:
         """Yield digest, suffix and path of each file that is named as a clip's, whatever it holds."""
         for path in sorted(self.files.glob("*/*")):
             match = _STORED.fullmatch(path.name)
             if match and path.parent.name == match[1][:2]:
                 yield match[1], match[2], path
 
-    def strangers(self) -> Iterator[Path]:
+    def unknown_files(self) -> Iterator[Path]:
         """Yield what lies among the clips' files and is not named as one."""
         for path in sorted(self.files.rglob("*")):
             match = _STORED.fullmatch(path.name)
@@ -554,7 +544,7 @@ class FileStore:
             if not named and (path.is_symlink() or not path.is_dir()):
                 yield path
 
-    def drawn(self) -> Iterator[tuple[str, Path]]:
+    def picture_files(self) -> Iterator[tuple[str, Path]]:
         """Yield digest and path of each picture."""
         for path in sorted(self.pictures.glob("*/*.webp")):
             yield path.name.split(".")[0].removesuffix("-moving"), path
@@ -570,16 +560,6 @@ class FileStore:
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
-
-
-def _settle(folder: Path) -> None:
-    """Flush a folder's table of names to disk, where the system can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 DATABASE = "library.sqlite"
@@ -624,7 +604,12 @@ class Storage:
             kind = similarity.APPEARANCE if row is None else str(row["value"])
         with self._lock:
             if kind not in self._vectors:
-                self._vectors[kind] = Vectors(self.folder / "embeddings", kind, self._width(kind))
+                widths = {similarity.APPEARANCE: similarity.APPEARANCE_WIDTH}
+                with self.database.read() as connection:
+                    widths.update(connection.execute("SELECT kind, width FROM embeddings").fetchall())
+                if kind not in widths:
+                    raise LibraryError(f'there is no embedding "{kind}"', f"known are {', '.join(widths)}")
+                self._vectors[kind] = Vectors(self.folder / "embeddings", kind, widths[kind])
             return self._vectors[kind]
 
     def choose_embedding(self, kind: str) -> None:
@@ -637,53 +622,33 @@ class Storage:
         with self.database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CHOSEN, kind))
 
-    def _width(self, kind: str) -> int:
-        if kind == similarity.APPEARANCE:
-            return similarity.APPEARANCE_WIDTH
-        with self.database.read() as connection:
-            row = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
-            known = [found[0] for found in connection.execute("SELECT kind FROM embeddings")]
-        if row is None:
-            raise LibraryError(
-                f'there is no embedding "{kind}"', f"known are {', '.join([similarity.APPEARANCE, *known])}"
-            )
-        return int(row["width"])
-
     def entry(self, connection: sqlite3.Connection, clip: int | str) -> ClipEntry:
         """Return a clip by its number, its digest, or the beginning of its digest (8 characters or more).
 
         Raises:
             LibraryError: there is none, or more than one.
         """
-        if isinstance(clip, str) and not clip.isdigit():
+        if isinstance(clip, str) and not clip.isdecimal():
             condition, value = "c.digest GLOB ? || '*'", "".join(c for c in clip.lower() if c in "0123456789abcdef")
             if len(value) != len(clip) or len(value) < 8:
-                raise LibraryError(
-                    f'there is no clip "{clip}"', "give its number, or 8 or more characters of its digest"
-                )
-            rows = connection.execute(f"SELECT {COLUMNS} FROM clips c WHERE {condition} LIMIT 2", (value,)).fetchall()
+                remedy = "give its number, or 8 or more characters of its digest"
+                raise LibraryError(f'there is no clip "{clip}"', remedy)
         else:
-            number = int(clip)
-            within = -(2**63) <= number < 2**63
-            rows = connection.execute(
-                f"SELECT {COLUMNS} FROM clips c WHERE c.id = ?", (number if within else 0,)
-            ).fetchall()
+            condition, value = "c.id = ?", str(int(clip))
+        rows = connection.execute(f"SELECT {COLUMNS} FROM clips c WHERE {condition} LIMIT 2", (value,)).fetchall()
         if len(rows) != 1:
-            raise LibraryError(
-                f'there is no clip "{clip}"' if not rows else f'"{clip}" begins several', "see: footage library list"
-            )
+            problem = f'there is no clip "{clip}"' if not rows else f'"{clip}" begins several'
+            raise LibraryError(problem, "see: footage library list")
         return clip_entry(rows[0])
 
     def entries(self, connection: sqlite3.Connection, clips: Iterable[int]) -> list[ClipEntry]:
         """Return clips by their numbers, in this order; those that are not there are left out."""
         order = list(clips)
-        found: dict[int, ClipEntry] = {}
-        for first in range(0, len(order), 500):
-            part = order[first : first + 500]
-            marks = ", ".join("?" for _ in part)
-            for row in connection.execute(f"SELECT {COLUMNS} FROM clips c WHERE c.id IN ({marks})", part):
-                found[row["id"]] = clip_entry(row)
-        return [found[number] for number in order if number in found]
+        rows = connection.execute(
+            f"SELECT {COLUMNS} FROM clips c WHERE c.id IN (SELECT value FROM json_each(?))", (json.dumps(order),)
+        )
+        entries = {row["id"]: clip_entry(row) for row in rows}
+        return [entries[number] for number in order if number in entries]
 
     def picture(self, entry: ClipEntry, *, moving: bool) -> Path:
         """Return a clip's thumbnail or preview, made again where it is missing."""
