@@ -68,7 +68,7 @@ def fill(folder: Path, rows: int) -> None:
                     metrics={"motion": rng.random()},
                 )
                 digest = hashlib.sha256(f"{number}".encode()).hexdigest()
-                additions._insert(connection, digest, "mp4", rng.randrange(10_000, 900_000), seen, origin, known)
+                additions.insert(connection, digest, "mp4", rng.randrange(10_000, 900_000), seen, origin, known)
     vectors = storage.vectors(similarity.APPEARANCE)
     vectors.path.parent.mkdir(exist_ok=True)
     with open(vectors.path, "wb") as out:

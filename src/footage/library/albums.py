@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from footage.errors import LibraryError, nearest
 from footage.library import edits
-from footage.library.edits import Change, put, state
+from footage.library.edits import Change, set_state, state
 from footage.library.entries import LONGEST_TEXT, plain
 from footage.library.query import ClipQuery
 from footage.library.storage import Database
@@ -114,7 +114,7 @@ class Albums:
         with self._database.write() as connection:
             before = state(connection, "album", str(album))
             if before is not None:
-                put(connection, "album", str(album), None)
+                set_state(connection, "album", str(album), None)
                 edits.record(connection, f"album {name} deleted", wholes=[("album", str(album), before, None)])
 
     def put(self, album: int, clips: Sequence[int]) -> int:
@@ -206,7 +206,7 @@ class Views:
         chosen = _name(name)
         with self._database.write() as connection:
             before = state(connection, "view", chosen)
-            put(connection, "view", chosen, {"query": query.to_json(), "made": time.time()})
+            set_state(connection, "view", chosen, {"query": query.to_json(), "made": time.time()})
             after = state(connection, "view", chosen)
             edits.record(connection, f"view {chosen}", wholes=[("view", chosen, before, after)])
         return View(chosen, query)
@@ -221,7 +221,7 @@ class Views:
         with self._database.write() as connection:
             before = state(connection, "view", name)
             if before is not None:
-                put(connection, "view", name, None)
+                set_state(connection, "view", name, None)
                 edits.record(connection, f"view {name} deleted", wholes=[("view", name, before, None)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sqlite3
@@ -70,6 +71,37 @@ Edit = tuple[int, str, Any]
 """Clip, field, new value. A field is one of `EDITABLE`, `tags`, `deleted`, or `album:NUMBER` (position or None)."""
 
 
+Kind = Literal["album", "about", "view"]
+"""An album with its clips; its name and notes alone; a saved view."""
+Change = tuple[Kind, str, Any, Any]
+"""Kind, number of the album or name of the view, state before, state after; None where there is none."""
+
+
+def change(
+    connection: sqlite3.Connection,
+    clips: Iterable[int],
+    changes: Mapping[str, Any],
+    tag: Sequence[str],
+    untag: Sequence[str],
+    what: str,
+) -> None:
+    """Give clips new values by field, and add and take tags, in one step; see `Library.bulk`."""
+    values = {field: checked(field, value) for field, value in changes.items()}
+    more, less = checked("tags", tag), checked("tags", untag)
+
+    def edits() -> Iterator[Edit]:
+        for clip in clips:
+            for field, value in values.items():
+                yield clip, field, value
+            if more or less:
+                now = values["tags"] if "tags" in values else _current(connection, clip, "tags")
+                yield clip, "tags", sorted({*now, *more} - set(less))
+
+    words = [f"{field} {value if isinstance(value, int) else repr(value)[:40]}" for field, value in values.items()]
+    words += [f"tag {name}" for name in more] + [f"untag {name}" for name in less]
+    apply(connection, what or ", ".join(words) or "nothing", edits())
+
+
 def apply(connection: sqlite3.Connection, what: str, edits: Iterable[Edit]) -> int | None:
     """Make changes, and one entry of the history of those that change something.
 
@@ -125,33 +157,36 @@ def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
     A value that was changed otherwise since then stays as it is.
     """
     choice = "undone = 0 ORDER BY id DESC" if back else "undone = 1 ORDER BY id ASC"
-    found = connection.execute(f"SELECT * FROM history WHERE {choice} LIMIT 1").fetchone()
-    if found is None:
+    step = connection.execute(f"SELECT * FROM history WHERE {choice} LIMIT 1").fetchone()
+    if step is None:
         return None
     old, new = ("after", "before") if back else ("before", "after")
     changed: list[tuple[int, str, str, str]] = []
-    for row in connection.execute("SELECT * FROM named_changes WHERE entry = ?", (found["id"],)).fetchall():
-        if same(row["kind"], state(connection, row["kind"], row["key"]), json.loads(row[old])):
-            put(connection, row["kind"], row["key"], json.loads(row[new]))
-    for row in connection.execute("SELECT * FROM changes WHERE entry = ?", (found["id"],)).fetchall():
+    for row in connection.execute("SELECT * FROM named_changes WHERE entry = ?", (step["id"],)).fetchall():
+        if _unchanged(row["kind"], state(connection, row["kind"], row["key"]), json.loads(row[old])):
+            set_state(connection, row["kind"], row["key"], json.loads(row[new]))
+    for row in connection.execute("SELECT * FROM changes WHERE entry = ?", (step["id"],)).fetchall():
         clip, field = row["clip"], row["field"]
-        try:
-            unchanged = _same(_current(connection, clip, field), json.loads(row[old]))
-        except LibraryError:
-            continue
-        if unchanged:
-            _set(connection, clip, field, json.loads(row[new]))
-            changed.append((clip, field, "", ""))
+        with contextlib.suppress(LibraryError):
+            if _unchanged(field, _current(connection, clip, field), json.loads(row[old])):
+                _set(connection, clip, field, json.loads(row[new]))
+                changed.append((clip, field, "", ""))
     _touch(connection, changed)
-    connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), found["id"]))
-    return HistoryStep(found["id"], found["time"], found["what"], back, len({row[0] for row in changed}))
+    connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), step["id"]))
+    return HistoryStep(step["id"], step["time"], step["what"], back, len({row[0] for row in changed}))
 
 
-def _same(now: Any, then: Any) -> bool:
-    """Whether a field still has the value that a step gave it; of the bin and albums it matters only whether."""
-    if isinstance(now, float) or isinstance(then, float):
+def _unchanged(kind: str, now: Any, then: Any) -> bool:
+    """Whether a field, an album or a view still is what a step left behind.
+
+    Of the bin and of a place in an album it matters only whether there is one; of an album that was empty,
+    whether it is.
+    """
+    if now is None or then is None or isinstance(now, float) or isinstance(then, float):
         return (now is None) == (then is None)
-    return bool(now == then)
+    if kind == "view":
+        return bool(now["query"] == then["query"])
+    return bool(then["clips"] or not now["clips"]) if kind == "album" else bool(now == then)
 
 
 def steps(connection: sqlite3.Connection, limit: int) -> list[HistoryStep]:
@@ -194,14 +229,14 @@ def _current(connection: sqlite3.Connection, clip: int, field: str) -> Any:
     if field.startswith("album:"):
         number = int(field.removeprefix("album:"))
         row = connection.execute("SELECT position FROM album_clips WHERE album = ? AND clip = ?", (number, clip))
-        found = row.fetchone()
-        return None if found is None else found[0]
+        place = row.fetchone()
+        return None if place is None else place[0]
     if field not in (*EDITABLE, "deleted"):
         raise LibraryError(f'there is no field "{field}"', "see: footage library verify")
-    found = connection.execute(f"SELECT {field} FROM clips WHERE id = ?", (clip,)).fetchone()
-    if found is None:
+    value = connection.execute(f"SELECT {field} FROM clips WHERE id = ?", (clip,)).fetchone()
+    if value is None:
         raise LibraryError(f"there is no clip {clip}", "see: footage library list")
-    return found[0]
+    return value[0]
 
 
 def _set(connection: sqlite3.Connection, clip: int, field: str, value: Any) -> None:
@@ -216,40 +251,6 @@ def _set(connection: sqlite3.Connection, clip: int, field: str, value: Any) -> N
             connection.execute("INSERT OR REPLACE INTO album_clips VALUES (?, ?, ?)", (number, clip, value))
     else:
         connection.execute(f"UPDATE clips SET {field} = ? WHERE id = ?", (value, clip))
-
-
-def wanted(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a set of changes by field; see `checked`."""
-    return {field: checked(field, value) for field, value in changes.items()}
-
-
-def plan(
-    connection: sqlite3.Connection,
-    clips: Iterable[int],
-    changes: Mapping[str, Any],
-    more: Sequence[str],
-    less: set[str],
-) -> Iterator[Edit]:
-    """Yield the edits that give clips values by field, and add and take tags."""
-    for clip in clips:
-        for field, value in changes.items():
-            yield clip, field, value
-        if more or less:
-            now = changes["tags"] if "tags" in changes else _current(connection, clip, "tags")
-            yield clip, "tags", sorted(({*now, *more}) - less)
-
-
-def describe(changes: Mapping[str, Any], more: Sequence[str], less: Sequence[str]) -> str:
-    """Say in words what is changed."""
-    said = [f"{field} {value if isinstance(value, int) else repr(value)[:40]}" for field, value in changes.items()]
-    said += [f"tag {tag}" for tag in more] + [f"untag {tag}" for tag in less]
-    return ", ".join(said) or "nothing"
-
-
-Kind = Literal["album", "about", "view"]
-"""An album with its clips; its name and notes alone; a saved view."""
-Change = tuple[Kind, str, Any, Any]
-"""Kind, number of the album or name of the view, state before, state after; None where there is none."""
 
 
 def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
@@ -267,16 +268,7 @@ def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
     return {**about, "made": row["made"], "clips": [list(clip) for clip in inside]}
 
 
-def same(kind: Kind, now: Any, then: Any) -> bool:
-    """Whether an album or a view still is what a step left behind; of an album that was empty, whether it is."""
-    if now is None or then is None:
-        return now is then
-    if kind == "view":
-        return bool(now["query"] == then["query"])
-    return bool(then["clips"] or not now["clips"]) if kind == "album" else bool(now == then)
-
-
-def put(connection: sqlite3.Connection, kind: Kind, key: str, wanted: Any) -> None:
+def set_state(connection: sqlite3.Connection, kind: Kind, key: str, wanted: Any) -> None:
     """Let an album or a view be as it was; None for none. Clips that are gone stay away; a name that is taken grows."""
     if kind == "view":
         connection.execute("DELETE FROM views WHERE name = ?", (key,))
@@ -285,23 +277,17 @@ def put(connection: sqlite3.Connection, kind: Kind, key: str, wanted: Any) -> No
             connection.execute("INSERT INTO views VALUES (?, ?, ?)", (key, text, wanted["made"]))
     elif wanted is None:
         connection.execute("DELETE FROM albums WHERE id = ?", (int(key),))
-    elif kind == "about":
-        values = (_free(connection, wanted["name"], int(key)), wanted["notes"], int(key))
-        connection.execute("UPDATE albums SET name = ?, notes = ? WHERE id = ?", values)
     else:
-        name = _free(connection, wanted["name"], int(key))
-        connection.execute(
-            "INSERT INTO albums (id, name, notes, made) VALUES (?, ?, ?, ?)",
-            (int(key), name, wanted["notes"], wanted["made"]),
-        )
+        taken = {row[0] for row in connection.execute("SELECT name FROM albums WHERE id <> ?", (int(key),))}
+        numbered = (f"{wanted['name']} ({number})" for number in itertools.count(2))
+        name = next(free for free in itertools.chain([wanted["name"]], numbered) if free not in taken)
+        if kind == "about":
+            about = (name, wanted["notes"], int(key))
+            connection.execute("UPDATE albums SET name = ?, notes = ? WHERE id = ?", about)
+            return
+        values = (int(key), name, wanted["notes"], wanted["made"])
+        connection.execute("INSERT INTO albums (id, name, notes, made) VALUES (?, ?, ?, ?)", values)
         connection.executemany(
             "INSERT INTO album_clips SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM clips WHERE id = ?2)",
             [(int(key), clip, position) for clip, position in wanted["clips"]],
         )
-
-
-def _free(connection: sqlite3.Connection, name: str, album: int) -> str:
-    """Return a name that no other album has: the wanted one, or it with a number behind."""
-    taken = {row[0] for row in connection.execute("SELECT name FROM albums WHERE id <> ?", (album,))}
-    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
-    return next(free for free in names if free not in taken)

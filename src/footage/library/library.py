@@ -279,13 +279,9 @@ class Library:
         Returns:
             How many clips there are of those chosen; all of them are now so.
         """
-        wanted = edits.wanted(changes or {})
-        more, less = edits.checked("tags", tag), set(edits.checked("tags", untag))
         clips = self.ids(chosen)
-        said = what or edits.describe(wanted, more, sorted(less))
         with self._database.write() as connection:
-            rows = edits.plan(connection, clips, wanted, more, less)
-            edits.apply(connection, said, rows)
+            edits.change(connection, clips, changes or {}, tag, untag, what)
         return len(clips)
 
     def set_metrics(self, clip: int, metrics: Mapping[str, float]) -> ClipEntry:
