@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import dataclasses
 import io
@@ -40,157 +41,6 @@ LONGEST_NAME = 80
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 """Names that Windows keeps to itself."""
 
-Named = tuple[ClipEntry, str, Path]
-"""A clip, the name of its copy (empty where its file is gone), and its file."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How clips are written out."""
-
-    names: Literal["title", "digest"] = "title"
-    """What files are named after."""
-    media: Literal["copy", "none"] = "copy"
-    """Whether an edit list gets copies of the clips in a folder beside it, or points into the library."""
-    fps: float | None = None
-    """Rate of an edit list's timeline; None for that of most of its clips."""
-
-
-def export(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
-    """Write clips out; see `Library.export`."""
-    suffix = to.suffix.lower()
-    if not clips:
-        raise LibraryError("no clip is chosen", "choose some: footage library search")
-    writers: dict[str, Callable[[], list[Path]]] = {
-        "": lambda: _folder(storage, clips, to, how),
-        ".zip": lambda: _zip(storage, clips, to, how),
-        ".csv": lambda: _alone(to, lambda out: _write_sheet(out, _named(storage, clips, how), storage), "utf-8-sig"),
-        ".json": lambda: _alone(to, lambda out: _write_table(out, _named(storage, clips, how), storage), "utf-8"),
-        **{ending: lambda: _edit_list(storage, clips, to, how) for ending in ADAPTERS},
-    }
-    if suffix not in writers or (to.is_dir() and suffix):
-        raise LibraryError(
-            f'"{to.name}" has no ending that clips are exported as', nearest(suffix, filter(None, writers))
-        )
-    try:
-        return writers[suffix]()
-    except OSError as error:
-        if error.errno in files.DISK_FAULTS:
-            raise LibraryError(
-                f'the disk is full, "{to}" was not written', "free some space and do it again"
-            ) from error
-        raise
-
-
-def _named(storage: Storage, clips: Sequence[int], how: ExportOptions) -> Iterator[Named]:
-    """Yield the clips, each with a name that no other one has, upper and lower case being the same."""
-    taken: dict[str, int] = {}
-    for first in range(0, len(clips), BATCH):
-        with storage.database.read() as connection:
-            entries = storage.entries(connection, clips[first : first + BATCH])
-        for entry in entries:
-            stored = storage.file_store.path(entry.digest, entry.suffix)
-            if not storage.file_store.inside(stored):
-                yield entry, "", stored
-                continue
-            stem = entry.digest if how.names == "digest" else file_name(entry.title)
-            key = stem.casefold()
-            taken[key] = taken.get(key, 0) + 1
-            numbered = stem if taken[key] == 1 else f"{stem}-{taken[key]}"
-            while taken[key] > 1 and numbered.casefold() in taken:
-                taken[key] += 1
-                numbered = f"{stem}-{taken[key]}"
-            taken.setdefault(numbered.casefold(), 1)
-            yield entry, f"{numbered}.{entry.suffix}", stored
-
-
-def file_name(title: str) -> str:
-    """Return a title as a file's name that every system takes, without an ending."""
-    name = re.sub(r"[^\w.(), -]+", "_", title).strip(" ._-")[:LONGEST_NAME].rstrip(" .")
-    while len(name.encode()) > 2 * LONGEST_NAME:
-        name = name[:-1]
-    return f"_{name}" if not name or RESERVED.fullmatch(name) else name
-
-
-def _folder(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
-    """Copy clips into a folder, with tables."""
-    _own(to)
-    written: list[Path] = []
-    for _, name, stored in _named(storage, clips, how):
-        if name:
-            written.append(_copied(stored, to / name))
-    _alone(to / SHEET, lambda out: _write_sheet(out, _named(storage, clips, how), storage), "utf-8-sig")
-    _alone(to / TABLE, lambda out: _write_table(out, _named(storage, clips, how), storage), "utf-8")
-    return [*written, to / SHEET, to / TABLE]
-
-
-def _own(to: Path) -> None:
-    """Refuse a folder that holds something else than an export."""
-    if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / TABLE).is_file())):
-        raise LibraryError(f'"{to}" holds something else than an export', "give a new folder")
-    to.mkdir(parents=True, exist_ok=True)
-
-
-def _copied(stored: Path, to: Path) -> Path:
-    with files.replacing(to) as temporary:
-        shutil.copyfile(stored, temporary)
-    return to
-
-
-def _zip(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
-    """Write clips and tables into a zip file; they are packed already, so that they are only stored."""
-    with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
-        for _, name, stored in _named(storage, clips, how):
-            if name:
-                packed.write(stored, name)
-        for table, write, encoding in ((SHEET, _write_sheet, "utf-8-sig"), (TABLE, _write_table, "utf-8")):
-            info = zipfile.ZipInfo(table)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            raw = packed.open(info, "w", force_zip64=True)
-            with raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as out:
-                write(out, _named(storage, clips, how), storage)
-    return [to]
-
-
-def _alone(to: Path, write: Callable[[TextIO], None], encoding: str) -> list[Path]:
-    """Write a text file atomically."""
-    with files.replacing(to) as temporary, open(temporary, "w", encoding=encoding, newline="") as out:
-        write(out)
-    return [to]
-
-
-def _write_table(out: TextIO, named: Iterator[Named], storage: Storage) -> None:
-    """Write everything that is known of clips as JSON, a clip a line."""
-    head = {"format": FORMAT, "schema": SCHEMA, "made_by": f"footage {__version__}"}
-    out.write(json.dumps(head)[:-1] + ', "clips": [')
-    for number, (entry, name, _) in enumerate(named):
-        out.write((",\n" if number else "\n") + json.dumps(_row(storage, entry, name), ensure_ascii=False))
-    out.write("\n]}\n")
-
-
-def _row(storage: Storage, entry: ClipEntry, name: str) -> dict[str, Any]:
-    """Return everything that is known of a clip as plain values."""
-    with storage.database.read() as connection:
-        albums = connection.execute(
-            "SELECT b.name FROM album_clips a JOIN albums b ON b.id = a.album WHERE a.clip = ? ORDER BY b.name",
-            (entry.id,),
-        ).fetchall()
-        parents = connection.execute(
-            "SELECT digest, relation, name FROM parents WHERE clip = ? ORDER BY digest, relation", (entry.id,)
-        ).fetchall()
-        model = connection.execute(
-            "SELECT digest, name, preset, dataset, dataset_digest, clips_seen FROM models WHERE digest = ?",
-            (entry.weights,),
-        ).fetchone()
-    return {
-        "file": name or None,
-        **dataclasses.asdict(entry),
-        "albums": [row["name"] for row in albums],
-        "parents": [dict(row) for row in parents],
-        "model_card": None if model is None else dict(model),
-    }
-
-
 COLUMNS = (
     *(
         "id",
@@ -210,44 +60,6 @@ COLUMNS = (
     *("width", "height", "fps", "frames", "seconds", "codec", "bytes", "digest", "settings", "metrics"),
 )
 """Columns of the spreadsheet."""
-
-
-def _write_sheet(out: TextIO, named: Iterator[Named], storage: Storage) -> None:
-    """Write clips as CSV."""
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for entry, name, _ in named:
-        values = {**dataclasses.asdict(entry), "file": name, "tags": ", ".join(entry.tags)}
-        values |= {key: json.dumps(values[key], ensure_ascii=False) for key in ("settings", "metrics")}
-        writer.writerow([_cell(values[column]) for column in COLUMNS])
-
-
-def _cell(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula."""
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@") else value
-
-
-def _edit_list(storage: Storage, clips: Sequence[int], to: Path, how: ExportOptions) -> list[Path]:
-    """Write clips one after another on a timeline that cutting programs open."""
-    available()
-    media = to.with_name(f"{to.stem}-media")
-    written: list[Path] = []
-    shots: list[Shot] = []
-    for entry, name, stored in _named(storage, clips, how):
-        if not name:
-            continue
-        if how.media == "copy":
-            media.mkdir(parents=True, exist_ok=True)
-            stored = _copied(stored, media / name)
-            written.append(stored)
-        shots.append(Shot(entry, stored.resolve()))
-    text = edit_list(to.stem, shots, to.suffix.lower(), how.fps)
-    files.write_text(to, text)
-    return [to, *written]
-
-
 ADAPTERS = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}
 """OpenTimelineIO's adapter for each ending: its own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
 TIMECODES = (24.0, 25.0, 30.0, 50.0, 60.0)
@@ -256,94 +68,231 @@ STILL_FPS = 25.0
 """Rate of a timeline that holds pictures only."""
 STILL_SECONDS = 4.0
 """How long a picture stands."""
+FIELD_TYPES: dict[str, type] = {
+    **dict.fromkeys(("title", "prompt", "source", "label", "notes", "verdict"), str),
+    "tags": list,
+    "stars": int,
+    "metrics": dict,
+    "settings": dict,
+}
+"""What is taken from the table of an export, and of which type it has to be."""
+LARGEST_TABLE = 512 * 2**20
+"""Bytes of the table of an export, at most."""
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A clip on the timeline."""
+class ExportOptions:
+    """How clips are written out."""
 
-    entry: ClipEntry
-    """The clip."""
-    path: Path
-    """Its file, absolute."""
-
-
-def available() -> Any:
-    """Return the module of OpenTimelineIO.
-
-    Raises:
-        LibraryError: it is not installed.
-    """
-    try:
-        import opentimelineio
-    except (ImportError, OSError, RuntimeError) as error:
-        raise LibraryError(
-            f"edit lists need OpenTimelineIO ({error})", 'install it: pip install "footage[timeline]"'
-        ) from None
-    return opentimelineio
+    names: Literal["title", "digest"] = "title"
+    """What files are named after."""
+    media: Literal["copy", "none"] = "copy"
+    """Whether an edit list gets copies of the clips in a folder beside it, or points into the library."""
+    fps: float | None = None
+    """Rate of an edit list's timeline; None for that of most of its clips."""
 
 
-def edit_list(name: str, shots: Sequence[Shot], suffix: str, fps: float | None = None) -> str:
-    """Return clips one after another as an edit list.
+class Exporter:
+    """Writes clips out.
 
     Args:
-        name: of the timeline.
-        shots: the clips.
-        suffix: one of `ADAPTERS`.
-        fps: the timeline's rate; None for that of most clips.
-
-    Raises:
-        LibraryError: there are no clips, or OpenTimelineIO or its adapter is not installed or cannot write them.
+        storage: the library's.
+        clips: their numbers, in order.
+        options: how they are written.
     """
-    otio = available()
-    if not shots:
-        raise LibraryError("the files of all these clips are gone", "see: footage library verify")
-    rates = collections.Counter(shot.entry.fps for shot in shots if shot.entry.fps > 0)
-    rate = fps or (rates.most_common(1)[0][0] if rates else STILL_FPS)
-    if suffix in (".edl", ".xml"):  # they count in the frames of a timecode
-        rate = next((usual for usual in TIMECODES if usual % rate == 0), None) or min(
-            TIMECODES, key=lambda usual: abs(usual - rate)
-        )
-    found = otio.schema.Timeline(name=name)
-    track = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video)
-    found.tracks.append(track)
-    for shot in shots:
-        track.append(_clip(otio, shot, rate))
-    if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
-        found, inner = otio.schema.SerializableCollection(name), found
-        found.append(inner)
-    try:
-        return str(otio.adapters.write_to_string(found, adapter_name=ADAPTERS[suffix]))
-    except (otio.exceptions.OTIOError, ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = f"OpenTimelineIO cannot write {suffix} ({type(error).__name__}: {error})"
-        raise LibraryError(problem, 'try .otio, or install the adapters: pip install "footage[timeline]"') from error
+
+    def __init__(self, storage: Storage, clips: Sequence[int], options: ExportOptions) -> None:
+        self._storage, self._clips, self._options = storage, clips, options
+        self._tables = {SHEET: (self.write_sheet, "utf-8-sig"), TABLE: (self.write_table, "utf-8")}
+
+    def write(self, to: Path) -> list[Path]:
+        """Write the clips as the ending of a path says; see `Library.export`."""
+        suffix = to.suffix.lower()
+        if not self._clips:
+            raise LibraryError("no clip is chosen", "choose some: footage library search")
+        writers: dict[str, Callable[[Path], list[Path]]] = {
+            "": self.write_folder,
+            ".zip": self.write_zip,
+            ".csv": lambda path: [self._write_text(path, SHEET)],
+            ".json": lambda path: [self._write_text(path, TABLE)],
+            **dict.fromkeys(ADAPTERS, self.write_edit_list),
+        }
+        if suffix not in writers or (to.is_dir() and suffix):
+            remedy = nearest(suffix, filter(None, writers))
+            raise LibraryError(f'"{to.name}" has no ending that clips are exported as', remedy)
+        try:
+            return writers[suffix](to)
+        except OSError as error:
+            if error.errno in files.DISK_FAULTS:
+                remedy = "free some space and do it again"
+                raise LibraryError(f'the disk is full, "{to}" was not written', remedy) from error
+            raise
+
+    def named(self) -> Iterator[tuple[ClipEntry, str, Path]]:
+        """Yield clips, names of their copies, and their files. A name is empty where the file is gone.
+
+        No two names are the same, upper and lower case making no difference.
+        """
+        taken: dict[str, int] = {}
+        for first in range(0, len(self._clips), BATCH):
+            with self._storage.database.read() as connection:
+                entries = self._storage.entries(connection, self._clips[first : first + BATCH])
+            for entry in entries:
+                stored = self._storage.file_store.path(entry.digest, entry.suffix)
+                if not self._storage.file_store.inside(stored):
+                    yield entry, "", stored
+                    continue
+                stem = entry.digest if self._options.names == "digest" else file_name(entry.title)
+                key = stem.casefold()
+                taken[key] = taken.get(key, 0) + 1
+                numbered = stem if taken[key] == 1 else f"{stem}-{taken[key]}"
+                while taken[key] > 1 and numbered.casefold() in taken:
+                    taken[key] += 1
+                    numbered = f"{stem}-{taken[key]}"
+                taken.setdefault(numbered.casefold(), 1)
+                yield entry, f"{numbered}.{entry.suffix}", stored
+
+    def write_folder(self, to: Path) -> list[Path]:
+        """Copy clips into a folder, with tables; a folder that holds something else than an export is refused."""
+        if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / TABLE).is_file())):
+            raise LibraryError(f'"{to}" holds something else than an export', "give a new folder")
+        to.mkdir(parents=True, exist_ok=True)
+        copies = [_copied(stored, to / name) for _, name, stored in self.named() if name]
+        return [*copies, *(self._write_text(to / table, table) for table in self._tables)]
+
+    def write_zip(self, to: Path) -> list[Path]:
+        """Write clips and tables into a zip file; clips are packed already, so that they are only stored."""
+        with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
+            for _, name, stored in self.named():
+                if name:
+                    packed.write(stored, name)
+            for table, (write, encoding) in self._tables.items():
+                info = zipfile.ZipInfo(table)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                raw = packed.open(info, "w", force_zip64=True)
+                with raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as out:
+                    write(out)
+        return [to]
+
+    def _write_text(self, to: Path, table: str) -> Path:
+        """Write one of the tables as a file, atomically."""
+        write, encoding = self._tables[table]
+        with files.replacing(to) as temporary, open(temporary, "w", encoding=encoding, newline="") as out:
+            write(out)
+        return to
+
+    def write_table(self, out: TextIO) -> None:
+        """Write everything that is known of clips as JSON, a clip a line."""
+        head = {"format": FORMAT, "schema": SCHEMA, "made_by": f"footage {__version__}"}
+        out.write(json.dumps(head)[:-1] + ', "clips": [')
+        for number, (entry, name, _) in enumerate(self.named()):
+            with self._storage.database.read() as connection:
+                albums = connection.execute(
+                    "SELECT b.name FROM album_clips a JOIN albums b ON b.id = a.album WHERE a.clip = ? ORDER BY b.name",
+                    (entry.id,),
+                ).fetchall()
+                parents = connection.execute(
+                    "SELECT digest, relation, name FROM parents WHERE clip = ? ORDER BY digest, relation", (entry.id,)
+                ).fetchall()
+                model = connection.execute(
+                    "SELECT digest, name, preset, dataset, dataset_digest, clips_seen FROM models WHERE digest = ?",
+                    (entry.weights,),
+                ).fetchone()
+            row = {
+                "file": name or None,
+                **dataclasses.asdict(entry),
+                "albums": [album["name"] for album in albums],
+                "parents": [dict(parent) for parent in parents],
+                "model_card": None if model is None else dict(model),
+            }
+            out.write((",\n" if number else "\n") + json.dumps(row, ensure_ascii=False))
+        out.write("\n]}\n")
+
+    def write_sheet(self, out: TextIO) -> None:
+        """Write clips as CSV, with no cell that a spreadsheet takes for a formula."""
+        writer = csv.writer(out)
+        writer.writerow(COLUMNS)
+        for entry, name, _ in self.named():
+            values = {**dataclasses.asdict(entry), "file": name, "tags": ", ".join(entry.tags)}
+            values |= {key: json.dumps(values[key], ensure_ascii=False) for key in ("settings", "metrics")}
+            cells = ["" if values[column] is None else values[column] for column in COLUMNS]
+            risky = [isinstance(cell, str) and cell.lstrip()[:1] in ("=", "+", "-", "@") for cell in cells]
+            writer.writerow([f"'{cell}" if quote else cell for cell, quote in zip(cells, risky, strict=True)])
+
+    def write_edit_list(self, to: Path) -> list[Path]:
+        """Write clips one after another on a timeline that cutting programs open, by OpenTimelineIO.
+
+        Raises:
+            LibraryError: all files are gone, or OpenTimelineIO or its adapter is not installed or cannot write them.
+        """
+        install = 'pip install "footage[timeline]"'
+        try:
+            import opentimelineio as otio
+        except (ImportError, OSError, RuntimeError) as error:
+            raise LibraryError(f"edit lists need OpenTimelineIO ({error})", f"install it: {install}") from None
+        shots = [(entry, name, stored) for entry, name, stored in self.named() if name]
+        if not shots:
+            raise LibraryError("the files of all these clips are gone", "see: footage library verify")
+        suffix, media = to.suffix.lower(), to.with_name(f"{to.stem}-media")
+        rates = collections.Counter(entry.fps for entry, _, _ in shots if entry.fps > 0)
+        rate = self._options.fps or (rates.most_common(1)[0][0] if rates else STILL_FPS)
+        if suffix in (".edl", ".xml"):  # they count in the frames of a timecode
+            multiples = [usual for usual in TIMECODES if usual % rate == 0]
+            rate = multiples[0] if multiples else min(TIMECODES, key=lambda usual: abs(usual - rate))
+        track = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video)
+        copies: list[Path] = []
+        for entry, name, path in shots:
+            if self._options.media == "copy":
+                media.mkdir(parents=True, exist_ok=True)
+                path = _copied(path, media / name)
+                copies.append(path)
+            path = path.resolve()
+            frames = max(1, round((entry.seconds or STILL_SECONDS) * rate))
+            span = otio.opentime.TimeRange(
+                otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(frames, rate)
+            )
+            reference = otio.schema.ExternalReference(target_url=path.as_uri(), available_range=span)
+            reference.name = path.name
+            known = {
+                "id": entry.id,
+                "digest": entry.digest,
+                "model": entry.model or "",
+                "label": entry.label or "",
+                "seed": -1 if entry.seed is None else entry.seed,
+                "stars": entry.stars,
+                "verdict": entry.verdict,
+                "tags": list(entry.tags),
+                "notes": entry.notes,
+            }
+            track.append(
+                otio.schema.Clip(entry.title, media_reference=reference, source_range=span, metadata={"footage": known})
+            )
+        timeline = otio.schema.Timeline(name=to.stem)
+        timeline.tracks.append(track)
+        if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
+            timeline, inner = otio.schema.SerializableCollection(to.stem), timeline
+            timeline.append(inner)
+        try:
+            text = otio.adapters.write_to_string(timeline, adapter_name=ADAPTERS[suffix])
+        except (otio.exceptions.OTIOError, ValueError, TypeError, KeyError, AttributeError) as error:
+            problem = f"OpenTimelineIO cannot write {suffix} ({type(error).__name__}: {error})"
+            raise LibraryError(problem, f"try .otio, or install the adapters: {install}") from error
+        files.write_text(to, str(text))
+        return [to, *copies]
 
 
-def _clip(otio: Any, shot: Shot, rate: float) -> Any:
-    """Return a clip of the timeline: all of it, at the timeline's rate."""
-    entry = shot.entry
-    seconds = entry.seconds or STILL_SECONDS
-    length = otio.opentime.TimeRange(
-        otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(max(1, round(seconds * rate)), rate)
-    )
-    media = otio.schema.ExternalReference(target_url=shot.path.as_uri(), available_range=length)
-    media.name = shot.path.name
-    known = {
-        "id": entry.id,
-        "digest": entry.digest,
-        "model": entry.model or "",
-        "label": entry.label or "",
-        "seed": -1 if entry.seed is None else entry.seed,
-        "stars": entry.stars,
-        "verdict": entry.verdict,
-        "tags": list(entry.tags),
-        "notes": entry.notes,
-    }
-    return otio.schema.Clip(name=entry.title, media_reference=media, source_range=length, metadata={"footage": known})
+def _copied(stored: Path, to: Path) -> Path:
+    with files.replacing(to) as temporary:
+        shutil.copyfile(stored, temporary)
+    return to
 
 
-LARGEST_TABLE = 512 * 2**20
-"""Bytes of the table of an export, at most."""
+def file_name(title: str) -> str:
+    """Return a title as a file's name that every system takes, without an ending."""
+    name = re.sub(r"[^\w.(), -]+", "_", title).strip(" ._-")[:LONGEST_NAME].rstrip(" .")
+    while len(name.encode()) > 2 * LONGEST_NAME:
+        name = name[:-1]
+    return f"_{name}" if not name or RESERVED.fullmatch(name) else name
 
 
 @dataclass(frozen=True)
@@ -368,20 +317,20 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
         inside = packed.infolist()
         if len(inside) > most_files:
             raise MediaError(f'"{path}" holds {len(inside):,} files, more than {most_files:,}', "divide it")
-        table = _table(packed)
+        table = read_table(packed)
         added: list[int] = []
         known: list[int] = []
         refused: list[tuple[str, str]] = []
-        budget = _Budget(most_bytes)
+        budget = UnpackBudget(most_bytes)
         for info in inside:
             name = info.filename
             if info.is_dir() or name in (TABLE, SHEET) or name.startswith("__MACOSX/"):
                 continue
             try:
                 _sound(info)
-                about = _known(path, name, table.get(name, {}))
+                details = _details(path, name, table.get(name, {}))
                 suffix = PurePosixPath(name).suffix.lower()[1:]
-                entry, new = additions.take(storage, partial(_begin, packed, info, budget), suffix, about)
+                entry, new = additions.take(storage, partial(budget.open, packed, info), suffix, details)
             except DiskFull:
                 raise
             except TooLarge:
@@ -418,16 +367,21 @@ def _sound(info: zipfile.ZipInfo) -> None:
 
 
 @dataclass
-class _Budget:
+class UnpackBudget:
     """Bytes that may still be unpacked."""
 
     left: int
+    """How many."""
+
+    def open(self, packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+        """Begin to read a file inside a zip."""
+        return cast(IO[bytes], _Counted(packed.open(info), self))
 
 
 class _Counted(io.RawIOBase):
     """A file inside a zip that is read up to a number of bytes, whatever it says of its size."""
 
-    def __init__(self, source: IO[bytes], budget: _Budget) -> None:
+    def __init__(self, source: IO[bytes], budget: UnpackBudget) -> None:
         self.source, self.budget = source, budget
 
     def read(self, size: int = -1) -> bytes:
@@ -444,12 +398,7 @@ class _Counted(io.RawIOBase):
         super().close()
 
 
-def _begin(packed: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> IO[bytes]:
-    """Begin to read a file inside a zip."""
-    return cast(IO[bytes], _Counted(packed.open(info), budget))
-
-
-def _table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
+def read_table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
     """Return what an export says of its clips, by file name; empty for another zip."""
     try:
         with packed.open(TABLE) as raw:
@@ -463,32 +412,18 @@ def _table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
     return {row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)}
 
 
-def _known(path: Path, name: str, row: Mapping[str, Any]) -> ClipDetails:
+def _details(path: Path, name: str, row: Mapping[str, Any]) -> ClipDetails:
     """Return what is known of a file: what the table says, as far as it is of the right kind."""
-    known: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
-    for field, kind in _KINDS.items():
-        value: Any = row.get(field)
-        fits = type(value) is kind
-        if not fits:
-            continue
-        try:
+    details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
+    fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}
+    for field, value in fitting.items():
+        with contextlib.suppress(LibraryError, TypeError):
             if field == "metrics":
                 additions.figures(value)
-            elif field != "settings" and field != "source":
+            elif field not in ("settings", "source"):
                 edits.checked(field, value)
-        except (LibraryError, TypeError):
-            continue
-        known[field] = tuple(value) if field == "tags" else value
-    return ClipDetails(**known)
-
-
-_KINDS: dict[str, type] = {
-    **dict.fromkeys(("title", "prompt", "source", "label", "notes", "verdict"), str),
-    "tags": list,
-    "stars": int,
-    "metrics": dict,
-    "settings": dict,
-}
+            details[field] = value
+    return ClipDetails(**details)
 
 
 def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:
@@ -497,9 +432,9 @@ def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:
     for name in albums if isinstance(albums, list) else ():
         title = plain(name)
         if title:
-            shelf = Albums(storage.database)
-            found = next((album for album in shelf.all() if album.name == title), None) or shelf.create(title)
-            shelf.put(found.id, [clip])
+            tables = Albums(storage.database)
+            album = next((album for album in tables.all() if album.name == title), None) or tables.create(title)
+            tables.put(album.id, [clip])
     fitting = [
         Parent(p["digest"], str(p.get("name", "")), str(p.get("relation", "source")))
         for p in (parents if isinstance(parents, list) else ())

@@ -20,7 +20,7 @@ from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Views
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry
-from footage.library.import_export import ExportOptions, UnpackedZip, export, unpack
+from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, unpack
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, collect, verify
 from footage.library.provenance import ModelCard, Provenance
@@ -386,7 +386,7 @@ class Library:
             LibraryError: an unknown ending, a folder that holds something else, or a library for edit lists that is
                 not installed.
         """
-        return export(self._storage, self.ids(chosen), Path(to), how or ExportOptions())
+        return Exporter(self._storage, self.ids(chosen), how or ExportOptions()).write(Path(to))
 
     def verify(self, *, repair: bool = True, quick: bool = False) -> VerificationReport:
         """Compare the tables with the files.
