@@ -22,7 +22,7 @@ from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry
 from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, unpack
 from footage.library.jobs import Jobs
-from footage.library.maintenance import CollectionReport, VerificationReport, collect, verify
+from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, purge
 from footage.library.provenance import ModelCard, Provenance
 from footage.library.query import ClipQuery, EntryPage
 from footage.library.ratings import Ratings
@@ -311,7 +311,7 @@ class Library:
 
     def purge(self, chosen: ClipSelection | None = None) -> int:
         """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone."""
-        return collect(self._storage, chosen=None if chosen is None else self.ids(chosen), purge=True).purged
+        return purge(self._storage, None if chosen is None else self.ids(chosen))
 
     def undo(self) -> HistoryStep | None:
         """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay."""
@@ -395,7 +395,7 @@ class Library:
             repair: mark what is missing, adopt orphans, make pictures and vectors again.
             quick: look at the sizes of files only and not at their content.
         """
-        return verify(self._storage, repair=repair, quick=quick)
+        return Verifier(self._storage, repair=repair, quick=quick).verify()
 
     def gc(self, *, bin_days: float | None = None) -> CollectionReport:
         """Remove files that no clip needs, and give space back.
@@ -403,4 +403,4 @@ class Library:
         Args:
             bin_days: also remove what has lain in the bin for longer than this; None leaves the bin alone.
         """
-        return collect(self._storage, purge=bin_days is not None, older=(bin_days or 0) * 86400, sweep=True)
+        return collect(self._storage, bin_days)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,191 +70,138 @@ class CollectionReport:
     """Their size."""
 
 
-@dataclass
-class _Found:
-    """What has been found so far."""
+class Verifier:
+    """Compares the tables with the files, and repairs what it can; see `Library.verify`.
 
-    clips: int = 0
-    missing: list[int] = field(default_factory=list)
-    found: list[int] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
-    orphans: list[str] = field(default_factory=list)
-    adopted: list[int] = field(default_factory=list)
-    pictures: list[int] = field(default_factory=list)
-    vectors: list[int] = field(default_factory=list)
-    unfound: list[int] = field(default_factory=list)
+    Args:
+        storage: the library's.
+        repair: mark what is missing, adopt orphans, make pictures and vectors again.
+        quick: look at the sizes of files only and not at their content.
+    """
 
+    def __init__(self, storage: Storage, *, repair: bool, quick: bool) -> None:
+        self._storage, self._repair, self._quick = storage, repair, quick
+        self._findings: dict[str, list[Any]] = {item.name: [] for item in fields(VerificationReport)[1:]}
 
-def verify(storage: Storage, *, repair: bool, quick: bool) -> VerificationReport:
-    """Compare the tables with the files; see `Library.verify`."""
-    faults = storage.database.faults()
-    if faults and repair:
-        with storage.database.write() as connection:
-            connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
-            connection.execute("REINDEX")
-    seen = _Found()
-    for entry in _all(storage):
-        seen.clips += 1
-        if _verify_file(storage, entry, seen, repair=repair, quick=quick):
-            _verify_pictures(storage, entry, seen, repair=repair)
-    with storage.database.read() as connection:
-        rows = connection.execute("SELECT id FROM clips WHERE id NOT IN (SELECT clip FROM texts)").fetchall()
-    seen.unfound = [row["id"] for row in rows]
-    if repair and seen.unfound:
-        with storage.database.write() as connection:
-            edits.index(connection, seen.unfound)
-    _verify_orphans(storage, seen, repair=repair)
-    lists = {name: tuple(value) for name, value in vars(seen).items() if name != "clips"}
-    return VerificationReport(clips=seen.clips, faults=tuple(faults), **lists)
+    def verify(self) -> VerificationReport:
+        """Look at everything."""
+        findings, database = self._findings, self._storage.database
+        findings["faults"] = database.faults()
+        if findings["faults"] and self._repair:
+            with database.write() as connection:
+                connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+                connection.execute("REINDEX")
+        count = last = 0
+        while True:  # a few clips at a time, those of the bin too
+            with database.read() as connection:
+                rows = connection.execute("SELECT id FROM clips WHERE id > ? ORDER BY id LIMIT ?", (last, BATCH))
+                entries = self._storage.entries(connection, [row["id"] for row in rows])
+            if not entries:
+                break
+            for entry in entries:
+                if self._verify_file(entry):
+                    self._verify_pictures(entry)
+            count, last = count + len(entries), entries[-1].id
+        with database.read() as connection:
+            rows = connection.execute("SELECT id FROM clips WHERE id NOT IN (SELECT clip FROM texts)")
+            findings["unfound"] = [row["id"] for row in rows]
+            rows = connection.execute("SELECT digest, suffix FROM clips")
+            named = {(row["digest"], row["suffix"]) for row in rows}
+        if self._repair and findings["unfound"]:
+            with database.write() as connection:
+                edits.index(connection, findings["unfound"])
+        clip_files = self._storage.file_store.clip_files()
+        lost = [path for digest, suffix, path in clip_files if (digest, suffix) not in named]
+        for path in [*lost, *self._storage.file_store.unknown_files()]:
+            findings["orphans"].append(path.relative_to(self._storage.folder).as_posix())
+            if self._repair:
+                with contextlib.suppress(FileNotFoundError):
+                    self._adopt(path, path.stem)
+        return VerificationReport(count, **{name: tuple(items) for name, items in findings.items()})
 
-
-def _all(storage: Storage) -> Iterator[ClipEntry]:
-    """Yield every clip, those of the bin too, a few at a time."""
-    last = 0
-    while True:
-        with storage.database.read() as connection:
-            rows = connection.execute("SELECT id FROM clips WHERE id > ? ORDER BY id LIMIT ?", (last, BATCH)).fetchall()
-            entries = storage.entries(connection, [row["id"] for row in rows])
-        if not entries:
-            return
-        yield from entries
-        last = entries[-1].id
-
-
-def _verify_file(storage: Storage, entry: ClipEntry, seen: _Found, *, repair: bool, quick: bool) -> bool:
-    """Look at a clip's file; return whether it is there and what was added."""
-    path = storage.file_store.path(entry.digest, entry.suffix)
-    there = storage.file_store.inside(path)
-    sound = there and path.stat().st_size == entry.bytes and (quick or files.file_digest(path) == entry.digest)
-    if not there:
-        seen.missing.append(entry.id)
-        if repair and path.is_symlink():
-            _set_aside(storage, path)
-    elif not sound:
-        seen.changed.append(entry.id)
-    elif entry.missing:
-        seen.found.append(entry.id)
-    if repair and entry.missing == sound:
-        with storage.database.write() as connection:
-            connection.execute("UPDATE clips SET missing = ? WHERE id = ?", (int(not sound), entry.id))
-    if repair and there and not sound:
-        with contextlib.suppress(FileNotFoundError):
-            _adopt(storage, path, f"{entry.title} (changed)", seen)
-    return sound
-
-
-def _verify_pictures(storage: Storage, entry: ClipEntry, seen: _Found, *, repair: bool) -> None:
-    """Look at the pictures and the vector of a clip whose file is sound."""
-    drawn = all(_is_webp(storage, path) for path in _pictures(storage, entry))
-    vectors = storage.vectors(similarity.APPEARANCE)
-    placed = not vectors.lacking([entry.id])
-    if not drawn:
-        seen.pictures.append(entry.id)
-    if not placed:
-        seen.vectors.append(entry.id)
-    if not repair or (drawn and placed):
-        return
-    known = read_thumbnails(storage.file_store.path(entry.digest, entry.suffix))
-    if not drawn:
-        for path in _pictures(storage, entry):
-            if path.is_symlink():
-                path.unlink()
-        storage.file_store.draw(entry.digest, known)
-    if not placed:
-        with storage.database.write():
-            vectors.put({entry.id: similarity.appearance(known)})
-
-
-def _pictures(storage: Storage, entry: ClipEntry) -> tuple[Path, Path]:
-    return storage.file_store.thumbnail(entry.digest), storage.file_store.preview(entry.digest)
-
-
-def _is_webp(storage: Storage, path: Path) -> bool:
-    """Whether a file is there and as long as its header says (RIFF container, Google's WebP specification)."""
-    if not storage.file_store.inside(path):
-        return False
-    with open(path, "rb") as handle:
-        head = handle.read(12)
-    size = int.from_bytes(head[4:8], "little") + 8
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP" and size == path.stat().st_size
-
-
-def _verify_orphans(storage: Storage, seen: _Found, *, repair: bool) -> None:
-    """Look for files that no clip names; make clips of those that can be one."""
-    with storage.database.read() as connection:
-        named = {(row["digest"], row["suffix"]) for row in connection.execute("SELECT digest, suffix FROM clips")}
-    lost = [path for digest, suffix, path in storage.file_store.clip_files() if (digest, suffix) not in named]
-    for path in [*lost, *storage.file_store.unknown_files()]:
-        seen.orphans.append(path.relative_to(storage.folder).as_posix())
-        if repair:
+    def _verify_file(self, entry: ClipEntry) -> bool:
+        """Look at a clip's file; return whether it is there and what was added."""
+        path = self._storage.file_store.path(entry.digest, entry.suffix)
+        there = self._storage.file_store.inside(path)
+        sound = there and path.stat().st_size == entry.bytes
+        sound = sound and (self._quick or files.file_digest(path) == entry.digest)
+        if not there:
+            self._findings["missing"].append(entry.id)
+            if self._repair and path.is_symlink():
+                self._set_aside(path)
+        elif not sound:
+            self._findings["changed"].append(entry.id)
+        elif entry.missing:
+            self._findings["found"].append(entry.id)
+        if self._repair and entry.missing == sound:
+            with self._storage.database.write() as connection:
+                connection.execute("UPDATE clips SET missing = ? WHERE id = ?", (int(not sound), entry.id))
+        if self._repair and there and not sound:
             with contextlib.suppress(FileNotFoundError):
-                _adopt(storage, path, path.stem, seen)
+                self._adopt(path, f"{entry.title} (changed)")
+        return sound
 
-
-def _adopt(storage: Storage, path: Path, title: str, seen: _Found) -> None:
-    """Make a clip of a file that lies in the library under a name that is not its own; else put it aside."""
-    suffix = path.suffix.lower().removeprefix(".")
-    moved = _set_aside(storage, path)
-    if moved.is_symlink() or not moved.is_file() or suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
-        return
-    try:
-        short = title[:12] if len(title) == 64 else title
-        entry, new = additions.add(storage, moved, ClipDetails(title=f"found {short}", source=""))
-    except FootageError:
-        return
-    if new:
-        seen.adopted.append(entry.id)
-    moved.unlink()
-
-
-def _set_aside(storage: Storage, path: Path) -> Path:
-    """Move something out of the way, whatever it is; return where it is now."""
-    aside = storage.folder / ASIDE
-    aside.mkdir(exist_ok=True)
-    target = aside / path.name
-    number = 1
-    while target.exists() or target.is_symlink():
-        number += 1
-        target = aside / f"{path.stem}-{number}{path.suffix}"
-    os.replace(path, target)
-    return target
-
-
-def collect(
-    storage: Storage,
-    *,
-    chosen: Sequence[int] | None = None,
-    purge: bool = False,
-    older: float = 0.0,
-    sweep: bool = False,
-) -> CollectionReport:
-    """Remove clips of the bin for good, and, to sweep, files that no clip needs; see `Library.gc`."""
-    purged = _purge(storage, chosen, time.time() - older) if purge else 0
-    if not sweep:
-        return CollectionReport(purged, 0, 0)
-    count, size = storage.file_store.sweep(), 0
-    old = time.time() - STALE
-    for digest, suffix, path in storage.file_store.clip_files():
-        if path.lstat().st_mtime < old:
-            with storage.database.write() as connection:  # nobody adds a clip meanwhile
-                row = connection.execute("SELECT suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
-                if row is None or row["suffix"] != suffix:
-                    size += path.lstat().st_size
-                    count += 1
+    def _verify_pictures(self, entry: ClipEntry) -> None:
+        """Look at the pictures and the vector of a clip whose file is sound."""
+        file_store, vectors = self._storage.file_store, self._storage.vectors(similarity.APPEARANCE)
+        pictures = (file_store.thumbnail(entry.digest), file_store.preview(entry.digest))
+        drawn, placed = all(map(file_store.is_picture, pictures)), not vectors.lacking([entry.id])
+        if not drawn:
+            self._findings["pictures"].append(entry.id)
+        if not placed:
+            self._findings["vectors"].append(entry.id)
+        if not self._repair or (drawn and placed):
+            return
+        thumbnails = read_thumbnails(file_store.path(entry.digest, entry.suffix))
+        if not drawn:
+            for path in pictures:
+                if path.is_symlink():
                     path.unlink()
-    with storage.database.read() as connection:
-        named = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
-    for digest, path in storage.file_store.picture_files():
-        if digest not in named and path.lstat().st_mtime < old:
-            size += path.lstat().st_size
-            count += 1
-            path.unlink(missing_ok=True)
-    storage.database.maintain()
-    return CollectionReport(purged, count, size)
+            file_store.draw(entry.digest, thumbnails)
+        if not placed:
+            with self._storage.database.write():
+                vectors.put({entry.id: similarity.appearance(thumbnails)})
+
+    def _adopt(self, path: Path, title: str) -> None:
+        """Make a clip of a file that lies in the library under a name that is not its own; else put it aside."""
+        suffix = path.suffix.lower().removeprefix(".")
+        moved = self._set_aside(path)
+        if moved.is_symlink() or not moved.is_file() or suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
+            return
+        short = title[:12] if len(title) == 64 else title
+        try:
+            entry, new = additions.add(self._storage, moved, ClipDetails(title=f"found {short}", source=""))
+        except FootageError:
+            return
+        if new:
+            self._findings["adopted"].append(entry.id)
+        moved.unlink()
+
+    def _set_aside(self, path: Path) -> Path:
+        """Move something out of the way, whatever it is; return where it is now."""
+        aside = self._storage.folder / ASIDE
+        aside.mkdir(exist_ok=True)
+        target = aside / path.name
+        number = 1
+        while target.exists() or target.is_symlink():
+            number += 1
+            target = aside / f"{path.stem}-{number}{path.suffix}"
+        os.replace(path, target)
+        return target
 
 
-def _purge(storage: Storage, chosen: Sequence[int] | None, before: float) -> int:
-    """Remove clips that lie in the bin since before a time: file, pictures, vectors, rows."""
+def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0.0) -> int:
+    """Remove clips for good that have lain in the bin for some days: file, pictures, vectors, rows.
+
+    Args:
+        storage: the library's.
+        chosen: numbers of the clips that are meant; None for all.
+        days: how long they have to lie there.
+
+    Returns:
+        How many were removed.
+    """
+    before = time.time() - 86400 * days
     with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE deleted IS NOT NULL AND deleted <= ?", (before,))
         wanted = None if chosen is None else set(chosen)
@@ -279,3 +227,27 @@ def _purge(storage: Storage, chosen: Sequence[int] | None, before: float) -> int
             )
             purged += len(gone)
     return purged
+
+
+def collect(storage: Storage, bin_days: float | None) -> CollectionReport:
+    """Remove files that no clip needs, and what lies in the bin; see `Library.gc`."""
+    purged = 0 if bin_days is None else purge(storage, days=bin_days)
+    count, size = storage.file_store.sweep(), 0
+    old = time.time() - STALE
+    for digest, suffix, path in storage.file_store.clip_files():
+        if path.lstat().st_mtime < old:
+            with storage.database.write() as connection:  # nobody adds a clip meanwhile
+                row = connection.execute("SELECT suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
+                if row is None or row["suffix"] != suffix:
+                    size += path.lstat().st_size
+                    count += 1
+                    path.unlink()
+    with storage.database.read() as connection:
+        named = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
+    for digest, path in storage.file_store.picture_files():
+        if digest not in named and path.lstat().st_mtime < old:
+            size += path.lstat().st_size
+            count += 1
+            path.unlink(missing_ok=True)
+    storage.database.maintain()
+    return CollectionReport(purged, count, size)

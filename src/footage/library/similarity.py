@@ -21,6 +21,7 @@ full. Vectors that have a neighbour already are not compared with each other any
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import threading
@@ -66,32 +67,15 @@ APPEARANCE_WIDTH = BINS**3 + 3 * CELLS**2 + DIRECTIONS * CELLS**2 + CELLS**2 + 2
 """Numbers in a vector."""
 
 
-def appearance(seen: Thumbnails) -> Vector:
-    """Return the vector of a clip, float32 (WIDTH,), of length 1."""
-    step = max(1, len(seen.pictures) // PICTURES)
-    frames = seen.pictures[step // 2 :: step], seen.following[step // 2 :: step]
+def appearance(thumbnails: Thumbnails) -> Vector:
+    """Return the vector of a clip, float32 (APPEARANCE_WIDTH,), of length 1."""
+    step = max(1, len(thumbnails.pictures) // PICTURES)
+    frames = thumbnails.pictures[step // 2 :: step], thumbnails.following[step // 2 :: step]
     small, after = (pool(chosen, FINE_CELLS) / 255 for chosen in frames)  # → (M, g, g', 3)
-    parts = {
-        "colour": _colour(small),
-        "layout": _layout(small),
-        "texture": _texture(small),
-        "motion": _motion(small, after),
-    }
-    vector = np.concatenate([np.sqrt(WEIGHTS[name]) * _unit(part) for name, part in parts.items()])
-    return np.asarray(_unit(vector), dtype=np.float32)
 
-
-def _unit(values: Values) -> Values:
-    """Scale to length 1; what is empty counts as even."""
-    flat = np.asarray(values, dtype=np.float32).ravel()
-    length = float(np.linalg.norm(flat))
-    return flat / length if length > 1e-8 else np.full(len(flat), 1 / np.sqrt(len(flat)), dtype=np.float32)
-
-
-def _colour(small: Values) -> Values:
-    """Return the root of the histogram of colours (BINS³,) of pictures (M, g, g', 3)."""
+    # Colour: the root of the histogram (BINS³,). What stands out counts more than what is everywhere, so that a wall
+    # does not drown who walks past it.
     colours = small.reshape(-1, 3)
-    # What stands out counts more than what is everywhere, so that a wall does not drown who walks past it.
     weight = COMMONPLACE + np.abs(colours - np.median(colours, axis=0)).max(axis=1)
     place = colours * (BINS - 1)
     low = np.minimum(place.astype(int), BINS - 2)
@@ -102,42 +86,43 @@ def _colour(small: Values) -> Values:
         share = np.where(offset, part, 1 - part).prod(axis=1)
         index = (low + offset) @ np.array([BINS**2, BINS, 1])
         histogram += np.bincount(index, weights=share * weight, minlength=BINS**3).astype(np.float32)
-    return np.sqrt(histogram)
 
-
-def _layout(small: Values) -> Values:
-    """Return the mean picture on a grid in opponent colours (3·PLACES²,), brightness about the middle grey."""
-    mean = _grid(small.mean(axis=0), CELLS)  # (M, g, g', 3) → (p, p', 3)
-    red, green, blue = np.moveaxis(mean, -1, 0)
+    # Layout: the mean picture in opponent colours (3·CELLS²,), brightness about the middle grey.
+    red, green, blue = np.moveaxis(_grid(small.mean(axis=0)), -1, 0)  # (M, g, g', 3) → (p, p', 3) → 3 × (p, p')
     opponent = np.stack([(red + green + blue) / 3 - 0.5, (red - green) / 2, (red + green - 2 * blue) / 4])
-    return _padded(opponent, 3 * CELLS**2)
 
-
-def _texture(small: Values) -> Values:
-    """Return the roots of histograms of gradient directions, without sign, on a grid (TURNS·PLACES²,)."""
-    grey = small.mean(axis=-1)
+    # Texture: the roots of histograms of gradient directions, without sign (CELLS²·DIRECTIONS,).
+    grey, then = small.mean(axis=-1), after.mean(axis=-1)
     down, right = _slopes(grey)
-    strength = np.hypot(down, right)
     turn = np.arctan2(down, right) % np.pi / np.pi * DIRECTIONS
-    return np.sqrt(_padded(_grid(_spread(turn, strength).mean(axis=0), CELLS), DIRECTIONS * CELLS**2))
+    texture = _grid(_spread(turn, np.hypot(down, right)).mean(axis=0))
 
-
-def _motion(small: Values, after: Values) -> Values:
-    """Return how much each place changes (PLACES²,), and the normal flow by direction, slow and fast (2·TURNS,)."""
-    before, then = small.mean(axis=-1), after.mean(axis=-1)
-    change = then - before
-    down, right = _slopes((before + then) / 2)
+    # Motion: how much each place changes (CELLS²,), and the normal flow by direction, slow and fast (2·DIRECTIONS,).
+    change = then - grey
+    down, right = _slopes((grey + then) / 2)
     steep = down**2 + right**2
     speed = -change / (steep + 1e-3)
     y, x = speed * down, speed * right  # cells a frame
-    turn = np.arctan2(y, x) % (2 * np.pi) / (2 * np.pi) * DIRECTIONS
-    moved = np.hypot(y, x)
-    sure = np.sqrt(steep)
-    slow, fast = (_spread(turn, sure * moved * near).mean(axis=(0, 1, 2)) for near in (moved < 0.25, moved >= 0.25))
-    places = _padded(_grid(np.abs(change).mean(axis=0)[..., None], CELLS), CELLS**2)
-    # A little evenness: clips that stand still are alike, whatever their noise.
-    still = 1e-3
-    return np.concatenate([np.sqrt(places + still), 4 * np.sqrt(np.concatenate([slow, fast]) + still)])
+    turn, moved, sure = np.arctan2(y, x) % (2 * np.pi) / (2 * np.pi) * DIRECTIONS, np.hypot(y, x), np.sqrt(steep)
+    flow = [_spread(turn, sure * moved * fast).mean(axis=(0, 1, 2)) for fast in (moved < 0.25, moved >= 0.25)]
+    places = _padded(_grid(np.abs(change).mean(axis=0)[..., None]), CELLS**2)
+    still = 1e-3  # a little evenness: clips that stand still are alike, whatever their noise
+
+    parts = {
+        "colour": np.sqrt(histogram),
+        "layout": _padded(opponent, 3 * CELLS**2),
+        "texture": np.sqrt(_padded(texture, DIRECTIONS * CELLS**2)),
+        "motion": np.concatenate([np.sqrt(places + still), 4 * np.sqrt(np.concatenate(flow) + still)]),
+    }
+    vector = np.concatenate([np.sqrt(WEIGHTS[name]) * _unit(values) for name, values in parts.items()])
+    return np.asarray(_unit(vector), dtype=np.float32)
+
+
+def _unit(values: Values) -> Values:
+    """Scale to length 1; what is empty counts as even."""
+    flat = np.asarray(values, dtype=np.float32).ravel()
+    length = float(np.linalg.norm(flat))
+    return flat / length if length > 1e-8 else np.full(len(flat), 1 / np.sqrt(len(flat)), dtype=np.float32)
 
 
 def _slopes(grey: Values) -> tuple[Values, Values]:
@@ -152,9 +137,9 @@ def _spread(turn: Values, strength: Values) -> Values:
     return np.asarray(np.maximum(0, 1 - np.minimum(away, DIRECTIONS - away)) * strength[..., None])
 
 
-def _grid(picture: Values, cells: int) -> Values:
-    """Average a picture (g, g', C) over at most cells × cells places."""
-    rows, columns = (np.array_split(np.arange(size), min(cells, size)) for size in picture.shape[:2])
+def _grid(picture: Values) -> Values:
+    """Average a picture (g, g', C) over at most CELLS × CELLS places."""
+    rows, columns = (np.array_split(np.arange(size), min(CELLS, size)) for size in picture.shape[:2])
     return np.array([[picture[np.ix_(r, c)].mean(axis=(0, 1)) for c in columns] for r in rows], dtype=np.float32)
 
 
@@ -183,7 +168,7 @@ PAIRS = 1 << 15
 """Pairs that are compared by themselves at once."""
 
 
-class NeighbourSearch:
+class LikenessSearch:
     """Vectors in the order of their clips' lengths, and which of them have a neighbour.
 
     Args:
@@ -195,8 +180,22 @@ class NeighbourSearch:
 
     def __init__(self, matrix: Vector, rows: Numbers, reach: Numbers, least: float) -> None:
         self._matrix, self._rows, self._reach, self._least = matrix, rows, reach, least
-        self.short = self._sketch()
         self.found: Mask = np.zeros(len(rows), dtype=bool)
+        # Short vectors (N, k + 1), whose products are no less than the cosines; k is chosen by a sample.
+        count = len(rows)
+        chosen = np.arange(0, count, max(1, count // SAMPLE))
+        sample = self._full(np.random.Generator(np.random.Philox(key=[0, 0])).permutation(chosen))
+        _, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
+        axes = np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)  # the largest first
+        a, b = sample[: len(sample) // 2][:512], sample[len(sample) // 2 :][:512]
+        truly = (a @ b.T >= least).mean() if len(a) else 0.0
+        for kept in (*(k for k in KEPT_AXES if k < sample.shape[1]), sample.shape[1]):
+            turned = axes[:, :kept]
+            passed = (_short(a, turned) @ _short(b, turned).T >= least - ROUNDING).mean() if len(a) else 0.0
+            if passed - truly <= WASTED:
+                break
+        blocks = (np.arange(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK))
+        self._short = np.concatenate([_short(self._full(block), turned) for block in blocks])
 
     def compare(self) -> None:
         """Find all that have a neighbour."""
@@ -213,7 +212,7 @@ class NeighbourSearch:
         """Compare clips at some places with those at others that come after them."""
         if not len(rows) or not len(columns):
             return
-        near = self.short[rows] @ self.short[columns].T >= self._least - ROUNDING  # (n, m)
+        near = self._short[rows] @ self._short[columns].T >= self._least - ROUNDING  # (n, m)
         if columns[0] <= rows[-1]:
             near &= columns > rows[:, None]
         if columns[-1] >= self._reach[rows[0]]:
@@ -235,23 +234,6 @@ class NeighbourSearch:
     def _full(self, places: Numbers) -> Vector:
         return np.asarray(self._matrix[self._rows[places]], dtype=np.float32)
 
-    def _sketch(self) -> Vector:
-        """Return short vectors (N, k + 1), whose products are no less than the cosines."""
-        count = len(self._rows)
-        chosen = np.arange(0, count, max(1, count // SAMPLE))
-        sample = self._full(np.random.Generator(np.random.Philox(key=[0, 0])).permutation(chosen))
-        _, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
-        axes = np.ascontiguousarray(axes[:, ::-1], dtype=np.float32)  # the largest first
-        a, b = sample[: len(sample) // 2][:512], sample[len(sample) // 2 :][:512]
-        truly = (a @ b.T >= self._least).mean() if len(a) else 0.0
-        for kept in (*(k for k in KEPT_AXES if k < sample.shape[1]), sample.shape[1]):
-            turned = axes[:, :kept]
-            passed = (_short(a, turned) @ _short(b, turned).T >= self._least - ROUNDING).mean() if len(a) else 0.0
-            if passed - truly <= WASTED:
-                break
-        parts = [_short(self._full(np.arange(i, min(i + BLOCK, count))), turned) for i in range(0, count, BLOCK)]
-        return np.concatenate(parts)
-
 
 def _short(vectors: Vector, axes: Vector) -> Vector:
     """Return the first numbers along the axes, and the length of the rest: (N, width), (width, k) -> (N, k + 1)."""
@@ -272,15 +254,15 @@ def have_neighbour(
         lengths: of the clips, (N,).
         allowed: by how much lengths may differ, and by which part of the longer one.
     """
-    found = np.zeros(len(ids), dtype=bool)
+    mask = np.zeros(len(ids), dtype=bool)
     if len(ids) < 2:
-        return found
+        return mask
     order = np.argsort(lengths, kind="stable")
     ends = (lengths[order] + allowed[0]) / (1 - allowed[1])
-    crowd = NeighbourSearch(matrix, ids[order], np.searchsorted(lengths[order], ends * (1 + 1e-9), side="right"), least)
-    crowd.compare()
-    found[order] = crowd.found
-    return found
+    search = LikenessSearch(matrix, ids[order], np.searchsorted(lengths[order], ends * (1 + 1e-9), side="right"), least)
+    search.compare()
+    mask[order] = search.found
+    return mask
 
 
 ROWS_AT_ONCE = 8192
@@ -324,7 +306,7 @@ class Vectors:
                     row = np.asarray(vector / length if length else vector, dtype="<f4").tobytes()
                     os.lseek(handle, number * self.width * 4, os.SEEK_SET)
                     if os.write(handle, row) != len(row):
-                        raise OSError(*FULL)
+                        raise OSError(errno.ENOSPC, "the write stopped short")
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -363,14 +345,14 @@ class Vectors:
     def lacking(self, ids: Sequence[int]) -> list[int]:
         """Return which of some clips have no vector."""
         matrix = self.matrix()
-        found: list[int] = []
+        lacking: list[int] = []
         for first in range(0, len(ids), ROWS_AT_ONCE):
             part = np.asarray(ids[first : first + ROWS_AT_ONCE], dtype=np.int64)
-            here = part < len(matrix)
-            there = np.zeros(len(part), dtype=bool)
-            there[here] = np.abs(np.linalg.norm(matrix[part[here]], axis=1) - 1) < 1e-3
-            found += part[~there].tolist()
-        return found
+            inside = part < len(matrix)
+            placed = np.zeros(len(part), dtype=bool)
+            placed[inside] = np.abs(np.linalg.norm(matrix[part[inside]], axis=1) - 1) < 1e-3
+            lacking += part[~placed].tolist()
+        return lacking
 
     def close(
         self, ids: Sequence[int], least: float, lengths: Sequence[float], allowed: tuple[float, float]
@@ -385,13 +367,9 @@ class Vectors:
         """
         matrix = self.matrix()
         rows, sizes = np.asarray(ids, dtype=np.int64), np.asarray(lengths, dtype=np.float64)
-        here = rows < len(matrix)
-        rows, sizes = rows[here], sizes[here]
+        inside = rows < len(matrix)
+        rows, sizes = rows[inside], sizes[inside]
         return sorted(rows[have_neighbour(matrix, rows, least, sizes, allowed)].tolist())
-
-
-FULL = (28, "No space left on device")
-"""What a write that stops short means."""
 
 
 NEAR_DUPLICATE = 0.93
@@ -419,26 +397,16 @@ def similar(
             mask = np.zeros(len(cosines), dtype=bool)
             mask[allowed[allowed < len(cosines)]] = True
             cosines[~mask] = -1
-        found: list[tuple[ClipEntry, float]] = []
-        wanted = limit + 16
-        while True:  # some of the nearest may lie in the bin, or be gone
-            nearest = _largest(cosines, wanted)
-            entries = {entry.id: entry for entry in storage.entries(connection, nearest)}
-            shown = [entries[i] for i in nearest if i in entries and (entries[i].deleted is not None) == filters.bin]
-            found = [(entry, float(cosines[entry.id])) for entry in shown[:limit]]
-            if len(found) == limit or wanted >= len(cosines):
-                return found
-            wanted *= 8
-
-
-def _largest(cosines: Vector, count: int) -> list[int]:
-    """Return the places of the largest values above -1, the largest first."""
-    count = min(count, len(cosines))
-    if not count:
-        return []
-    top = np.argpartition(-cosines, count - 1)[:count]
-    top = top[np.lexsort((top, -cosines[top]))]
-    return [int(i) for i in top if cosines[i] > -1]
+        candidates = min(limit + 16, len(cosines))
+        while candidates:  # some of the nearest may lie in the bin, or be gone
+            nearest = np.argpartition(-cosines, candidates - 1)[:candidates]
+            nearest = nearest[np.lexsort((nearest, -cosines[nearest]))]  # the largest first
+            ids = nearest[cosines[nearest] > -1].tolist()
+            entries = [e for e in storage.entries(connection, ids) if (e.deleted is not None) == filters.bin]
+            if len(entries) >= limit or candidates == len(cosines):
+                return [(entry, float(cosines[entry.id])) for entry in entries[:limit]]
+            candidates = min(8 * candidates, len(cosines))
+    return []
 
 
 def duplicates(storage: Storage, filters: ClipQuery) -> list[list[ClipEntry]]:
@@ -454,18 +422,18 @@ def duplicates(storage: Storage, filters: ClipQuery) -> list[list[ClipEntry]]:
         entries = storage.entries(connection, near)
     # The best first: kept ones, by stars, size of picture and of file.
     entries.sort(key=lambda e: (e.verdict != "keep", -e.stars, -e.width * e.height, -e.bytes, e.id))
-    shapes: dict[tuple[int, ...], list[tuple[ClipEntry, Signature]]] = {}
+    by_shape: dict[tuple[int, ...], list[tuple[ClipEntry, Signature]]] = {}
     for entry in entries:
         with contextlib.suppress(MediaError):  # its file is gone
             pictures = read_thumbnails(storage.file_store.path(entry.digest, entry.suffix), side=COMPARED_SIDE).pictures
             mark = signature(pictures[moments(len(pictures))])
-            shapes.setdefault(mark.shape, []).append((entry, mark))
-    found: dict[int, list[ClipEntry]] = {}
-    for members in shapes.values():
+            by_shape.setdefault(mark.shape, []).append((entry, mark))
+    groups: dict[int, list[ClipEntry]] = {}
+    for members in by_shape.values():
         for pair in find_duplicates(np.stack([m for _, m in members]), [e.seconds for e, _ in members]):
             kept = members[pair.of][0]
-            found.setdefault(kept.id, [kept]).append(members[pair.clip][0])
-    return list(found.values())
+            groups.setdefault(kept.id, [kept]).append(members[pair.clip][0])
+    return list(groups.values())
 
 
 def embed(

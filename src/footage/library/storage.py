@@ -524,6 +524,15 @@ class FileStore:
                 raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
             raise
 
+    def is_picture(self, path: Path) -> bool:
+        """Whether a file is there and as long as its header says (RIFF container, Google's WebP specification)."""
+        if not self.inside(path):
+            return False
+        with open(path, "rb") as handle:
+            head = handle.read(12)
+        size = int.from_bytes(head[4:8], "little") + 8
+        return head[:4] == b"RIFF" and head[8:12] == b"WEBP" and size == path.stat().st_size
+
     def scratch(self, suffix: str) -> Path:
         """Return a path for something that is being written."""
         self.partial.mkdir(parents=True, exist_ok=True)
