@@ -24,6 +24,7 @@ from footage.generation.rollout import from_uint8, to_uint8
 from footage.media.sheets import contact_sheet, save_picture
 from footage.models.base import Predicts
 from footage.models.checkpoint import read_state
+from footage.pages.plots import Plot, PlotSeries, write_png
 from footage.training.run_log import read_rows
 
 BATCH = 50
@@ -80,23 +81,13 @@ def measure(run: Path, source: ClipSource, count: int, samples: int) -> tuple[li
 
 def plot(runs: Sequence[Path], target: Path) -> None:
     """Plot the squared error of a frame in training against the clips seen."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    series = []
     for run in runs:
-        lines = [line for line in read_rows(run / "metrics.jsonl") if "frame_mse" in line]
-        if lines:
-            points = [(line["clips"], line["frame_mse"]) for line in lines]
-            axes.plot(*zip(*points, strict=True), label=Model(run).info.config.preset, linewidth=1.2)
-    axes.set(xscale="log", xlabel="clips seen", ylabel="squared error of a frame, training")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
-    with matplotlib.rc_context({"savefig.dpi": 110}):
-        figure.savefig(target)
+        rows = [row for row in read_rows(run / "metrics.jsonl") if "frame_mse" in row]
+        clips, errors = (tuple(row[name] for row in rows) for name in ("clips", "frame_mse"))
+        series.append(PlotSeries(Model(run).info.config.preset, clips, errors))
+    plot = Plot("", "clips seen", series, unit="squared error of a frame, training")
+    write_png(target, [plot], columns=1, inches=(8, 4.5), log=True)
 
 
 def main() -> None:

@@ -299,6 +299,32 @@ def test_plots_put_values_where_they_belong() -> None:
     assert "nan" not in plots.gauge_svg(0.0, None, None, None)
 
 
+def test_long_series_are_thinned_and_wild_values_run_off() -> None:
+    line = PlotSeries("a_loss", tuple(map(float, range(5000))), (*(float(n % 2) for n in range(4999)), 1e9))
+    thinned = line.thinned()
+    assert len(thinned.x) == len(thinned.y) == 385 <= plots.MOST and thinned.x[0] == 6.0
+    assert thinned.y[0] == pytest.approx(6 / 13) and line.thinned().thinned() == thinned
+    drawn = plots.line_svg(Plot("a_loss", "", [thinned]), size=(640, 200), wild=False, marked=0)
+    assert "<circle" not in drawn and 'viewBox="0 0 640 200"' in drawn and len(drawn) < 8_000
+    heights = [float(point.split(",")[1]) for point in re.findall(r'<polyline points="([^"]+)"', drawn)[0].split()]
+    assert min(heights) < plots.TOP and np.ptp(heights[:-1]) > 100  # the last value alone is off the plot
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.05, "0.05"), (4000, "4,000"), (-25_000, "-25k"), (1.25e6, "1.25M"), (3e9, "3G")]
+)
+def test_numbers_beside_axes_are_short(value: float, text: str) -> None:
+    assert plots.tick_label(value) == text
+
+
+def test_pictures_of_plots(tmp_path: Path) -> None:
+    line = PlotSeries("a loss", (0.0, 10.0, 100.0), (1.0, None, 2.0))
+    plots.write_png(tmp_path / "curves.png", [Plot("one", "clips", [line, PlotSeries("empty", (), ())])] * 3)
+    assert Image.open(tmp_path / "curves.png").size == (1210, 770)
+    plots.write_png(tmp_path / "log.png", [Plot("", "clips", [line])], columns=1, inches=(4, 2), log=True)
+    assert Image.open(tmp_path / "log.png").size == (440, 220)
+
+
 def test_samples_are_small_even_and_apart(tmp_path: Path) -> None:
     clips = [np.full((6, 15, 21, 1), 10 * n, np.uint8) for n in range(1, 6)]
     shown = grid(clips)

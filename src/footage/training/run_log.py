@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
 from footage.media.sheets import contact_sheet, save_picture, strip, tile
 from footage.models.base import Sign
+from footage.pages.plots import Plot, PlotSeries, write_png
 from footage.training.cost import memory_used
 from footage.training.diagnostics import WARM_UP
 from footage.training.run_folder import RunFolder
@@ -266,10 +266,6 @@ def write_samples(
 def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...]]) -> None:
     """Plot figures of metrics.jsonl (title -> names) against the clips seen, as PNG; those of every run besides."""
     rows = read_rows(metrics)
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     groups = {
         **{title: names for title, names in curves.items() if names},
         "Samples / real clips (1 is right)": ("motion_ratio", "contrast_ratio", "diversity_ratio"),
@@ -277,19 +273,12 @@ def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...
     }
     if any(name in row for row in rows for name in HELDOUT):
         groups["Beside held-out clips (lower is better)"] = HELDOUT
-    lines = -(-len(groups) // 2)
-    figure = Figure(figsize=(11, 3.5 * lines), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (title, names) in zip(np.ravel(figure.subplots(lines, 2)), groups.items(), strict=False):
+    plots = []
+    for title, names in groups.items():
+        series = []
         for name in names:
-            points = [(row["clips"], row[name]) for row in rows if name in row]
-            if points:
-                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1.2)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("clips seen", fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
-    with files.replacing(target) as temporary, matplotlib.rc_context({"savefig.dpi": 110}):
-        figure.savefig(temporary, format="png")
+            logged = [row for row in rows if name in row]
+            clips, values = (tuple(row[key] for row in logged) for key in ("clips", name))
+            series.append(PlotSeries(name.replace("_", " "), clips, values))
+        plots.append(Plot(title, "clips seen", series))
+    write_png(target, plots)
