@@ -189,6 +189,22 @@ def channels(width: int, stages: int) -> list[int]:
     return [min(MAX_CHANNELS, width * 2**i) for i in reversed(range(stages))]
 
 
+MOST_WEIGHTS = 100_000_000
+"""Weights of one layer beyond which it is refused: the last layer has a weight for each unit and each voxel."""
+
+
+def voxels(clip: ClipConfig, width: int) -> int:
+    """Return the numbers in a clip, a fully connected layer having 4 width units for each; or refuse it."""
+    count = clip.channels * clip.frames * clip.height * clip.width
+    if count * 4 * width > MOST_WEIGHTS:
+        raise ConfigError(
+            f"a fully connected layer for {clip.frames} frames of {clip.width}×{clip.height} has "
+            f"{count * 4 * width:,} weights",
+            "give fewer frames, a smaller size, a smaller --net.width, or the preset conv3d-64",
+        )
+    return count
+
+
 class PixelNorm(nn.Module):
     """x / rms(x) over the channels of each pixel (Karras et al. 2018, section 4.2); clips stay independent."""
 

@@ -19,7 +19,7 @@ from torch.optim import Adam, Optimizer
 from footage.config import Config
 from footage.config.registry import RECONSTRUCTION_LOSSES
 from footage.models.adversarial import augment
-from footage.models.adversarial.critics import Critics, gan_optimizer
+from footage.models.adversarial.critics import Critics, curves, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
 from footage.models.ema import MovingAverage
 from footage.models.layers import learn_levels
@@ -94,11 +94,7 @@ class SupervisedMethod(ABC):
         self.optimizers: dict[str, Optimizer] = {}
         self.cycle = max((critics.cycle for critics in self.critics.values()), default=1)
         names = [name for critics in self.critics.values() for name in critics.names]
-        self.curves: Mapping[str, tuple[str, ...]] = {
-            "Losses": ("loss", *(f"{name}_loss" for name in names)),
-            "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
-            "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
-        }
+        self.curves: Mapping[str, tuple[str, ...]] = curves("loss", names)
 
     @classmethod
     def critic_targets(cls, config: Config) -> tuple[str, ...]:

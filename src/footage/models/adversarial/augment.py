@@ -100,7 +100,16 @@ def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
             mix with the clip's: they may stand for something, as those of label maps do.
     """
     if changes.stretch is not None:
-        clips = _stretched(clips, changes.stretch)
+        # y_t = x(p_t), p_t = begin (T - 1) (1 - part) + part t, linear between frames; part = 2^u, u ~ U(-1, 0):
+        # slower, never faster, since a clip has no frames beyond its own. As a product with a matrix (T, T) it is cheap
+        # beside a network, and its gradient is summed in a fixed order.
+        part, begin = changes.stretch[:, :1], changes.stretch[:, 1:]
+        frames = torch.arange(clips.shape[2], device=clips.device, dtype=part.dtype)
+        last = clips.shape[2] - 1
+        at = (begin * last * (1 - part) + part * frames).clamp(max=last)  # (B, T)
+        weight = (1 - (at[:, :, None] - frames).abs()).clamp(min=0).to(clips.dtype)  # (B, T, T): from frame, to frame
+        with torch.autocast(clips.device.type, enabled=False):
+            clips = (weight[:, None] @ clips.flatten(3)).view_as(clips)  # (B, 1, T, T) @ (B, C, T, H W)
     if changes.mirror is not None:
         clips = torch.where(changes.mirror.reshape(-1, 1, 1, 1, 1), clips.flip(4), clips)
     if changes.shift is not None:
@@ -108,26 +117,27 @@ def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
         clips = _shifted(_shifted(clips, down, 3), right, 4)
     if changes.colour is not None:
         own, given = clips[:, : clips.shape[1] - beside], clips[:, clips.shape[1] - beside :]
-        own = _coloured(own, changes.colour)
+        # y = c x' + (1 - c) mean(x) + b, x' = s x + (1 - s) grey(x): brightness b, contrast c about the mean of the
+        # whole clip, saturation s about each pixel's grey (Zhao et al. 2020).
+        brightness, contrast, saturation = changes.colour.to(own.dtype).reshape(-1, 3, 1, 1, 1, 1).unbind(1)
+        mean = own.mean(dim=(1, 2, 3, 4), keepdim=True)
+        if own.shape[1] > 1:  # grey clips have no saturation
+            own = saturation * own + (1 - saturation) * own.mean(1, keepdim=True)
+        own = contrast * own + ((1 - contrast) * mean + brightness)
         clips = torch.cat([own, given], dim=1) if beside else own
     if changes.cutout is not None:
-        clips = _cut(clips, changes.cutout)
+        # Mid-grey, 0, and not the clip's mean or black: what is hidden must not look like what is absent. On a dark
+        # background the mean is nearly the background, and an object behind the rectangle would seem to vanish, which
+        # the generator could learn. A constant also stops the gradient: none reaches the hidden pixels, nor others by
+        # way of a mean. It is the last of the changes, for the colours not to change it; it may reach beyond the
+        # picture.
+        height, width = clips.shape[3:]
+        y, x, side = changes.cutout[:, :, None].unbind(1)  # (B, 1) each
+        rows = ((torch.arange(height, device=clips.device) + 0.5) / height - y).abs() < side / 2  # (B, H)
+        columns = ((torch.arange(width, device=clips.device) + 0.5) / width - x).abs() < side / 2  # (B, W)
+        hole = rows[:, None, None, :, None] & columns[:, None, None, None, :]  # (B, 1, 1, H, W)
+        clips = clips.masked_fill(hole, 0.0)
     return clips
-
-
-# y_t = x(p_t), p_t = begin (T - 1) (1 - part) + part t, linear between frames; part = 2^u, u ~ U(-1, 0).
-def _stretched(clips: Tensor, stretch: Tensor) -> Tensor:
-    """Slow clips down; never speed them up, since a clip has no frames beyond its own.
-
-    As a product with a matrix (T, T): cheap beside a network, and its gradient is summed in a fixed order.
-    """
-    part, begin = stretch[:, :1], stretch[:, 1:]
-    frames = torch.arange(clips.shape[2], device=clips.device, dtype=stretch.dtype)
-    last = clips.shape[2] - 1
-    at = (begin * last * (1 - part) + part * frames).clamp(max=last)  # (B, T)
-    weight = (1 - (at[:, :, None] - frames).abs()).clamp(min=0).to(clips.dtype)  # (B, T, T): from frame, to frame
-    with torch.autocast(clips.device.type, enabled=False):
-        return (weight[:, None] @ clips.flatten(3)).view_as(clips)  # (B, 1, T, T) @ (B, C, T, H W)
 
 
 # y_i = x_{i - s}, and the first or last of x where i - s lies outside.
@@ -145,29 +155,3 @@ def _shifted(clips: Tensor, shift: Tensor, dim: int) -> Tensor:
     low, high = clips.narrow(dim, 0, 1), clips.narrow(dim, size - 1, 1)
     rim = torch.where((steps > 0).reshape(-1, 1, 1, 1, 1), low, high)
     return torch.where(((source >= 0) & (source < size)).reshape(shape), rolled, rim)
-
-
-# y = c x' + (1 - c) mean(x) + b, x' = s x + (1 - s) grey(x): brightness b, contrast c, saturation s, Zhao et al. 2020.
-def _coloured(clips: Tensor, colour: Tensor) -> Tensor:
-    """Change brightness, contrast about the mean of the whole clip, and saturation about each pixel's grey."""
-    brightness, contrast, saturation = colour.to(clips.dtype).reshape(-1, 3, 1, 1, 1, 1).unbind(1)
-    mean = clips.mean(dim=(1, 2, 3, 4), keepdim=True)
-    if clips.shape[1] > 1:  # grey clips have no saturation
-        clips = saturation * clips + (1 - saturation) * clips.mean(1, keepdim=True)
-    return contrast * clips + ((1 - contrast) * mean + brightness)
-
-
-def _cut(clips: Tensor, cutout: Tensor) -> Tensor:
-    """Fill a rectangle, the same in all frames, with mid-grey; it may reach beyond the picture.
-
-    Mid-grey, 0, and not the clip's mean or black: what is hidden must not look like what is absent. On a dark
-    background the mean is nearly the background, and an object behind the rectangle would seem to vanish, which the
-    generator could learn. A constant also stops the gradient: none reaches the hidden pixels, nor others by way of a
-    mean. It is the last of the changes, for the colours not to change it.
-    """
-    height, width = clips.shape[3:]
-    y, x, side = cutout[:, :, None].unbind(1)  # (B, 1) each
-    rows = ((torch.arange(height, device=clips.device) + 0.5) / height - y).abs() < side / 2  # (B, H)
-    columns = ((torch.arange(width, device=clips.device) + 0.5) / width - x).abs() < side / 2  # (B, W)
-    hole = rows[:, None, None, :, None] & columns[:, None, None, None, :]  # (B, 1, 1, H, W)
-    return clips.masked_fill(hole, 0.0)

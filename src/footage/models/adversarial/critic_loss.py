@@ -84,25 +84,29 @@ class CriticLoss:
     ) -> dict[str, tuple[float, Tensor]]:
         """Return the penalties of this step by name: weight, value."""
         gan = self.gan
-        found: dict[str, tuple[float, Tensor]] = {}
+        weighted: dict[str, tuple[float, Tensor]] = {}
         if reals.requires_grad:
             gradient = self._gradient(real, reals)
             if gan.r1 and not gan.sigma:
-                found["r1"] = (gan.r1 / 2, penalties.zero_centred(gradient))
+                weighted["r1"] = (gan.r1 / 2, penalties.zero_centred(gradient))
             if gan.temporal:
-                found["temporal"] = (gan.temporal / 2, penalties.temporal(gradient))
+                weighted["temporal"] = (gan.temporal / 2, penalties.temporal(gradient))
         if fakes.requires_grad:
-            found["r2"] = (gan.r2 / 2, penalties.zero_centred(self._gradient(fake, fakes)))
+            weighted["r2"] = (gan.r2 / 2, penalties.zero_centred(self._gradient(fake, fakes)))
         for name, weight, inputs in (("r1", gan.r1, reals), ("r2", gan.r2, fakes)):
             if gan.sigma and weight:
-                found[name] = (weight / 2, self._finite_difference(net, views, batch, inputs.detach()))
+                noise = self._of_clip(batch.normal(views.real.each, *inputs.shape[1:]).flatten(0, 1))
+                with torch.autocast(inputs.device.type, enabled=False):  # small differences survive in float32
+                    both = torch.cat([inputs.detach(), inputs.detach() + gan.sigma * noise])
+                    here, there = net(both, _twice(views.labels), _twice(views.real.gaps)).logits.chunk(2)
+                    weighted[name] = (weight / 2, penalties.finite_difference(here, there, gan.sigma))
         if gan.gradient_penalty:
             alpha = batch.uniform().repeat_interleave(views.real.each)
             mixed = penalties.interpolate(reals.detach(), fakes.detach(), alpha).requires_grad_(True)
             logits = net(mixed, views.labels, views.real.gaps).logits.float()
             slope = penalties.one_centred(self._gradient(logits, mixed))
-            found["gradient_penalty"] = (gan.gradient_penalty, slope)
-        return found
+            weighted["gradient_penalty"] = (gan.gradient_penalty, slope)
+        return weighted
 
     def _gradient(self, logits: Tensor, inputs: Tensor) -> Tensor:
         """Return the gradient that is penalised: with respect to the clip, and not to what it was made from."""
@@ -115,14 +119,6 @@ class CriticLoss:
         every = self.clip.channels  # C + Cs; k groups of them where k frames are one picture
         given = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
         return values.masked_fill(given.view(-1, *[1] * (values.ndim - 2)), 0.0)
-
-    def _finite_difference(self, net: nn.Module, views: CriticInputs, batch: Batch, inputs: Tensor) -> Tensor:
-        """Return the finite-difference form of a zero-centred penalty; in float32, where small differences survive."""
-        noise = self._of_clip(batch.normal(views.real.each, *inputs.shape[1:]).flatten(0, 1))
-        with torch.autocast(inputs.device.type, enabled=False):
-            both = torch.cat([inputs, inputs + self.gan.sigma * noise])
-            here, there = net(both, _twice(views.labels), _twice(views.real.gaps)).logits.chunk(2)
-            return penalties.finite_difference(here, there, self.gan.sigma)
 
     def generator_loss(self, net: nn.Module, views: CriticInputs) -> Tensor:
         """Return what the generator is to minimise; the critic's weights are to be frozen."""
@@ -155,11 +151,11 @@ class CriticLoss:
         return {f"{self.name}_heldout_gap": train - new}
 
 
-# sum_i |D_i(made) - D_i(real)|_1 / N_i over the layers i, here their mean: Wang et al. 2018, eq. 4.
-def feature_difference(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+# sum_i |D_i(fake) - D_i(real)|_1 / N_i over the layers i, here their mean: Wang et al. 2018, eq. 4.
+def feature_difference(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Return how far a critic's features of what was made lie from those of what it should be, stage by stage."""
-    assert made, "this critic does not tell its features"
-    gaps = [(a.float() - b.float()).abs().mean() for a, b in zip(made, real, strict=True)]
+    assert fake, "this critic does not tell its features"
+    gaps = [(a.float() - b.float()).abs().mean() for a, b in zip(fake, real, strict=True)]
     return torch.stack(gaps).mean()
 
 

@@ -6,7 +6,7 @@ The burn-in of adversarial training: strong and quick at first, then ever gentle
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,15 @@ def critic_names(config: Config) -> list[str]:
     plain: list[str] = [critic.sees if critic.net == "conv" else critic.net for critic in config.critics]
     plain = [name + ("_patch" if critic.patch else "") for name, critic in zip(plain, config.critics, strict=True)]
     return [name if plain.count(name) == 1 else f"{name}{plain[:i].count(name) + 1}" for i, name in enumerate(plain)]
+
+
+def curves(loss: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return what to plot, title -> names of logged figures: a loss, and what critics of these names log."""
+    return {
+        "Losses": (loss, *(f"{name}_loss" for name in names)),
+        "Logits of the critics": tuple(f"{name}_{side}" for name in names for side in ("real", "fake")),
+        "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
+    }
 
 
 class Critics:

@@ -1,19 +1,7 @@
-"""Networks that judge clips.
+"""Networks that judge clips: what a critic sees of a clip, trunks that give features, heads that judge them.
 
-What a critic sees of a clip: the clip, single frames, a few far apart, or the change from frame to frame.
-
-The convolutional parts of the critics: from what they see to features.
-
-The embedding-and-motion critic D(x, e, m): an embedding network E, a motion network M and a critic's trunk.
-
-e = E(x) tells what is seen (a C3D-like network, Tran et al. 2015), m = M(flow of x) or M(features of E) how it moves,
-and the score is w . [phi, e, m] + <P_e e, phi> + <P_m m, phi> (after Miyato and Koyama 2018, eq. 3). The flow is
-unrolled Horn-Schunck, hence differentiable: the generator learns motion through it. Penalties go through E and M too,
-and neither may ever be used to evaluate.
-
-Critics: a trunk that gives features, and a head that judges them. No normalisation: they may carry penalties.
-
-Labels by projection (Miyato and Koyama 2018, eq. 3) or by naming them beside judging (Odena et al. 2017).
+No normalisation: they may carry penalties. Labels by projection (Miyato and Koyama 2018, eq. 3) or by naming them
+beside judging (Odena et al. 2017).
 """
 
 from __future__ import annotations
@@ -31,7 +19,6 @@ from footage.config import ClipConfig, CriticConfig
 from footage.config.sections import unlimited
 from footage.errors import ConfigError
 from footage.models.flow import horn_schunck
-from footage.models.generators.mlp.network import MlpTrunk
 from footage.models.layers import (
     LEAK,
     SPACE,
@@ -41,6 +28,7 @@ from footage.models.layers import (
     Levels,
     channels,
     doublings,
+    voxels,
 )
 
 
@@ -64,7 +52,7 @@ def pick_frames(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.G
 
 
 def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> CriticView:
-    """Show clips (B, C, T, H, W) to a critic, with the frames that `pick` has chosen, (B, k)."""
+    """Show clips (B, C, T, H, W) to a critic, with the frames that `pick_frames` has chosen, (B, k)."""
     frames = clips.shape[2]
     if critic.shrink > 1:
         clips = avg_pool3d(clips, (1, critic.shrink, critic.shrink))  # B C T h w
@@ -135,11 +123,35 @@ class ConvTrunk(nn.Module):
 
     def stage_features(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features after every stage, the outermost first."""
-        found = []
+        features = []
         for stage in self.stages:
             x = leaky_relu(stage(x), LEAK)  # N 2c t/2 h/2 w/2
-            found.append(x)
-        return tuple(found)
+            features.append(x)
+        return tuple(features)
+
+
+class MlpTrunk(nn.Module):
+    """Clip (B, C, T, H, W) -> features (B, width): voxels - 4w - 2w - w, the mirror image of the generator.
+
+    Args:
+        clip: shape of the clips.
+        width: units of the last layer.
+    """
+
+    volume: tuple[int, ...] = ()
+
+    def __init__(self, clip: ClipConfig, width: int) -> None:
+        super().__init__()
+        self.size = width
+        sizes = [voxels(clip, width), 4 * width, 2 * width, width]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        x = x.flatten(1)  # B (C T H W)
+        for layer in self.layers:
+            x = leaky_relu(layer(x), LEAK)
+        return x
 
 
 class TwoStreamTrunk(nn.Module):
@@ -233,7 +245,12 @@ class MotionNet(nn.Module):
 
 
 class EmbedMotionCritic(nn.Module):
-    """Clip (B, C, T, H, W), label (B,) -> Verdict.
+    """The embedding-and-motion critic D(x, e, m): clip (B, C, T, H, W), label (B,) -> CriticOutput.
+
+    e = E(x) tells what is seen (a C3D-like network, Tran et al. 2015), m = M(flow of x) or M(features of E) how it
+    moves, and the score is w . [phi, e, m] + <P_e e, phi> + <P_m m, phi> (after Miyato and Koyama 2018, eq. 3). The
+    flow is unrolled Horn-Schunck, hence differentiable: the generator learns motion through it. Penalties go through E
+    and M too, and neither may ever be used to evaluate.
 
     Args:
         critic: its configuration.
@@ -264,7 +281,10 @@ class EmbedMotionCritic(nn.Module):
         """Judge clips; one logit for each, (B,)."""
         level = self.levels(x)
         features, e = self.embedder(level)
-        m = self.motion(horn_schunck(x[:, : self.own]) if self.source == "flow" else _change(features))
+        if self.source == "flow":
+            m = self.motion(horn_schunck(x[:, : self.own]))
+        else:  # the change from frame to frame; of a single frame, the frame
+            m = self.motion(features.diff(dim=2) if features.shape[2] > 1 else features)
         phi = leaky_relu(self.phi(self.trunk(level).flatten(1)), LEAK)
         known = self.from_embedding(e) + self.from_motion(m)
         if self.project is not None:
@@ -273,13 +293,8 @@ class EmbedMotionCritic(nn.Module):
         return CriticOutput(logits, None if self.name is None else self.name(relu(phi)))
 
 
-def _change(features: Tensor) -> Tensor:
-    """Return the change from frame to frame; of a single frame, the frame."""
-    return features[:, :, 1:] - features[:, :, :-1] if features.shape[2] > 1 else features
-
-
 class Critic(nn.Module):
-    """What `footage.models.adversarial.discriminators.look` shows (N, ...), label (N,) -> Verdict.
+    """What `critic_view` shows (N, ...), label (N,) -> CriticOutput: convolutions, fully connected, or two streams.
 
     Args:
         critic: its configuration.
@@ -297,7 +312,16 @@ class Critic(nn.Module):
         self.patch = critic.patch
         self.changes = critic.sees == "difference"
         self.levels = Levels(view_shape(critic, clip)[0])
-        self.trunk = _trunk(critic, clip, width, beside)
+        small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
+        self.trunk: ConvTrunk | MlpTrunk | TwoStreamTrunk
+        if critic.net == "mlp":
+            self.trunk = MlpTrunk(small, width)
+        elif critic.net == "two_stream":
+            self.trunk = TwoStreamTrunk(small, width, beside)
+        else:
+            enter, frames, *sides = view_shape(critic, clip)
+            shape = (frames, sides[0], sides[1])
+            self.trunk = ConvTrunk(enter, shape, width, patch=critic.patch, valid=critic.time == "valid")
         size = self.trunk.size
         self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
         self.project = nn.Embedding(labels, size) if labels and critic.labels == "projection" else None
@@ -309,10 +333,10 @@ class Critic(nn.Module):
         """Judge N things; one logit for each (N,), or one for each patch (N, P)."""
         numbers = x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x)
         pixels = (x,) if isinstance(self.trunk, TwoStreamTrunk) else ()
-        found: tuple[Tensor, ...] = ()
+        stages: tuple[Tensor, ...] = ()
         if isinstance(self.trunk, ConvTrunk):
-            found = self.trunk.stage_features(numbers)
-        features: Tensor = found[-1] if found else self.trunk(numbers, *pixels)
+            stages = self.trunk.stage_features(numbers)
+        features: Tensor = stages[-1] if stages else self.trunk(numbers, *pixels)
         volume = features.flatten(2) if features.ndim > 2 else features.unsqueeze(2)  # N c P
         pooled = volume.mean(dim=2)  # N c
         judged = volume.transpose(1, 2) if self.patch else features.flatten(1)  # N P c, or N (c P)
@@ -323,16 +347,4 @@ class Critic(nn.Module):
             assert known is not None, "a critic that judges by labels or distances is given them"
             code = table(known)  # N c
             logits = logits + ((judged * code.unsqueeze(1)).sum(dim=2) if self.patch else (pooled * code).sum(dim=1))
-        return CriticOutput(logits, None if self.name is None else self.name(relu(pooled)), found)
-
-
-def _trunk(critic: CriticConfig, clip: ClipConfig, width: int, beside: int) -> ConvTrunk | MlpTrunk | TwoStreamTrunk:
-    small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
-    if critic.net == "mlp":
-        return MlpTrunk(small, width)
-    if critic.net == "two_stream":
-        return TwoStreamTrunk(small, width, beside)
-    enter, *shape = view_shape(critic, clip)
-    frames, high, wide = shape
-    assert high is not None and wide is not None
-    return ConvTrunk(enter, (frames, high, wide), width, patch=critic.patch, valid=critic.time == "valid")
+        return CriticOutput(logits, None if self.name is None else self.name(relu(pooled)), stages)

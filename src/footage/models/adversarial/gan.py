@@ -17,7 +17,7 @@ from footage.config import Config
 from footage.config.registry import imported
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import CriticInputs
-from footage.models.adversarial.critics import Critics, anneal, gan_optimizer
+from footage.models.adversarial.critics import Critics, anneal, curves, gan_optimizer
 from footage.models.base import Batch, Engine, Sampler, Sign
 from footage.models.ema import MovingAverage
 from footage.models.generators import GeneratorConfig
@@ -54,12 +54,7 @@ class Gan:
         self.nets = nn.ModuleDict(nets | self.critics.nets)
         self.optimizers: dict[str, Optimizer] = {}
         self.cycle = self.critics.cycle
-        names = self.critics.names
-        self.curves: Mapping[str, tuple[str, ...]] = {
-            "Losses": ("generator_loss", *(f"{name}_loss" for name in names)),
-            "Logits of the critics": tuple(f"{name}_{what}" for name in names for what in ("real", "fake")),
-            "Held-out gap: logits of training less held-out clips": tuple(f"{name}_heldout_gap" for name in names),
-        }
+        self.curves: Mapping[str, tuple[str, ...]] = curves("generator_loss", self.critics.names)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
@@ -75,30 +70,24 @@ class Gan:
         rates = {"generator": self.config.gan.lr} | self.critics.rates
         anneal(self.config.gan, ((self.optimizers[name], rate) for name, rate in rates.items()), clips_seen)
         last = self.critics.left(clips_seen // batch.total) == 0
-        made = self._make(batch, learning=last)
-        shown = (batch.clips, made.clips)
+        noise = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
+        with torch.set_grad_enabled(last):
+            fakes: GeneratorOutput = self.nets["generator"](noise, batch.labels)
+        shown = (batch.clips, fakes.clips)
         views, log = self.critics.update(dict(self.nets), self.optimizers, batch, shown, clips_seen, engine)
         if last:
             chance = augment.probability(self.config.augment, clips_seen)
             heldout = None if batch.heldout is None else self.critics.augmented(batch.heldout[0], batch, chance)
-            log |= self._generator_step(batch, views, made, heldout, engine)
+            log |= self._generator_step(batch, views, fakes, heldout, engine)
             done = batch.total * self.critics.round
             self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
         return log
-
-    def _make(self, batch: Batch, learning: bool) -> GeneratorOutput:
-        """Make as many fakes as there are real clips, with their labels."""
-        shapes = self.shapes
-        noise = {name: batch.normal(*shape) for name, shape in shapes.items()}
-        with torch.set_grad_enabled(learning):
-            made: GeneratorOutput = self.nets["generator"](noise, batch.labels)
-        return made
 
     def _generator_step(
         self,
         batch: Batch,
         views: Mapping[str, CriticInputs],
-        made: GeneratorOutput,
+        fakes: GeneratorOutput,
         heldout: Tensor | None,
         engine: Engine,
     ) -> dict[str, Tensor]:
@@ -106,11 +95,13 @@ class Gan:
         with contextlib.ExitStack() as frozen:
             bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in views}
             loss = (
-                made.penalty
-                + self._periodicity(batch.clips, made.clips, engine)
+                fakes.penalty
+                + self._periodicity(batch.clips, fakes.clips, engine)
                 + self.critics.generator_loss(bare, views)
             )
-            self._update("generator", loss, engine)
+            self.optimizers["generator"].zero_grad(set_to_none=True)
+            engine.backward(loss)
+            self.optimizers["generator"].step()
             if heldout is not None:
                 log = self.critics.heldout_gaps(bare, views, batch, heldout)
         return log | {"generator_loss": loss.detach()}
@@ -126,11 +117,6 @@ class Gan:
         mine = penalties.motion_autocorrelation(fakes.float()).mean(dim=0)
         whole = engine.mean(mine) + mine - mine.detach()  # the mean over all processes, with this one's gradient
         return gan.periodicity_weight * penalties.avoid_period(whole, real)
-
-    def _update(self, name: str, loss: Tensor, engine: Engine) -> None:
-        self.optimizers[name].zero_grad(set_to_none=True)
-        engine.backward(loss)
-        self.optimizers[name].step()
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Tell when a critic has won, or knows the training clips by heart."""

@@ -1,4 +1,4 @@
-"""The fully connected generator and critic (Goodfellow et al. 2014): the baseline that everything is compared with."""
+"""The fully connected generator (Goodfellow et al. 2014): the baseline that everything is compared with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from footage.config import ClipConfig
-from footage.errors import ConfigError
 from footage.models.generators.mlp import MlpConfig
 from footage.models.layers import (
     LEAK,
@@ -17,23 +16,9 @@ from footage.models.layers import (
     LabelEmbedding,
     Levels,
     Noise,
+    voxels,
     with_label,
 )
-
-MOST_WEIGHTS = 100_000_000
-"""Weights of one layer beyond which it is refused: the last layer has a weight for each unit and each voxel."""
-
-
-def _volume(clip: ClipConfig, width: int) -> int:
-    """Return the voxels of a clip, or refuse it."""
-    voxels = clip.channels * clip.frames * clip.height * clip.width
-    if voxels * 4 * width > MOST_WEIGHTS:
-        raise ConfigError(
-            f"a fully connected layer for {clip.frames} frames of {clip.width}×{clip.height} has "
-            f"{voxels * 4 * width:,} weights",
-            "give fewer frames, a smaller size, a smaller --net.width, or the preset conv3d-64",
-        )
-    return voxels
 
 
 class MlpGenerator(Generator):
@@ -55,7 +40,7 @@ class MlpGenerator(Generator):
         self.levels = Levels(clip.channels)
         self.table = LabelEmbedding(labels, net.label) if labels else None
         sizes = [net.latent + (net.label if labels else 0), net.width, 2 * net.width, 4 * net.width]
-        sizes.append(_volume(clip, net.width))
+        sizes.append(voxels(clip, net.width))
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
@@ -75,27 +60,3 @@ class MlpGenerator(Generator):
             x = leaky_relu(layer(x), LEAK)
         clips = self.levels.pixels(self.layers[-1](x).unflatten(1, self.shape))  # B C T H W
         return GeneratorOutput(clips, clips.new_zeros(()))
-
-
-class MlpTrunk(nn.Module):
-    """Clip (B, C, T, H, W) -> features (B, width): voxels - 4w - 2w - w, the generator's mirror image.
-
-    Args:
-        clip: shape of the clips.
-        width: units of the last layer.
-    """
-
-    volume: tuple[int, ...] = ()
-
-    def __init__(self, clip: ClipConfig, width: int) -> None:
-        super().__init__()
-        self.size = width
-        sizes = [_volume(clip, width), 4 * width, 2 * width, width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
-        x = x.flatten(1)  # B (C T H W)
-        for layer in self.layers:
-            x = leaky_relu(layer(x), LEAK)
-        return x
