@@ -89,38 +89,33 @@ class Config:
             )
         if not self.critics and self.net.needs_critics:
             raise ConfigError("there is no critic", "give at least one")
+        gan, learning = self.gan, f"with method {self.method}"
         if self.method != "gan":
-            self._check_examples()
-        elif self.gan.matching:
+            for number, critic in enumerate(self.critics):
+                if critic.steps != 1:
+                    raise ConfigError(
+                        f"critics.{number}.steps is {critic.steps}, {learning} each step updates everything once",
+                        f"give --critics.{number}.steps 1, and another --critics.{number}.lr",
+                    )
+            if gan.periodicity != "none":
+                raise ConfigError(
+                    f"gan.periodicity is {gan.periodicity}, {learning} no clip is made from noise alone, whose motion "
+                    "could be asked to repeat itself or not",
+                    "give --gan.periodicity none, or another method",
+                )
+            if gan.burn_in:
+                raise ConfigError(
+                    f"gan.burn_in is {gan.burn_in}, {learning} all rates follow those of learning by example",
+                    "give --gan.burn-in 0, and --learn.decay",
+                )
+        elif gan.matching:
             raise ConfigError(
-                f"gan.matching is {self.gan.matching:g}, with method gan no clip is made to be like a certain real one",
+                f"gan.matching is {gan.matching:g}, with method gan no clip is made to be like a certain real one",
                 "give --gan.matching 0",
             )
         self.net.check(self)
         if self.critics:
-            check_together(self.gan, self.critics, self.judged_clip)
-
-    def _check_examples(self) -> None:
-        """Refuse knobs that say nothing where something else is learned from than critics alone."""
-        for number, critic in enumerate(self.critics):
-            if critic.steps != 1:
-                raise ConfigError(
-                    f"critics.{number}.steps is {critic.steps}, with method {self.method} each step updates everything "
-                    "once",
-                    f"give --critics.{number}.steps 1, and another --critics.{number}.lr",
-                )
-        if self.gan.periodicity != "none":
-            raise ConfigError(
-                f"gan.periodicity is {self.gan.periodicity}, with method {self.method} no clip is made from noise "
-                "alone, whose motion could be asked to repeat itself or not",
-                "give --gan.periodicity none, or another method",
-            )
-        if self.gan.burn_in:
-            raise ConfigError(
-                f"gan.burn_in is {self.gan.burn_in}, with method {self.method} all rates follow those of learning by "
-                "example",
-                "give --gan.burn-in 0, and --learn.decay",
-            )
+            check_together(gan, self.critics, self.judged_clip)
 
     @property
     def takes_labels(self) -> bool:

@@ -363,10 +363,6 @@ class GanConfig:
             f"Adam's beta2 rises with it from {EARLY_BETA2}: give --gan.optimizer adam, a --gan.beta2 above that, or 0",
         )
         require(self.ema >= 0, "gan.ema", self.ema, "give 0 for no averaging, or a number of clips")
-        self._check_penalties()
-
-    def _check_penalties(self) -> None:
-        """Refuse penalties that are not defined together, or with this loss."""
         held = self.r1 or self.r2 or self.gradient_penalty or self.clip_weights
         require(
             self.loss != "wasserstein" or held > 0,

@@ -13,19 +13,15 @@ _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)  # binomial, standard deviation 1
 _SIDES = (1.0, 2.0, 1.0)  # Horn & Schunck's neighbours, 1/6 and 1/12: this along both axes, less the middle, over 12
 
 
-def _band(line: tuple[float, ...], size: int, like: Tensor) -> Tensor:
-    """Return the matrix (size, size) that correlates a line of pixels with `line`, nothing beyond the edge."""
-    middle = len(line) // 2
-    matrix = torch.zeros(size, size, dtype=like.dtype, device=like.device)
-    for offset, value in enumerate(line, -middle):
-        matrix.diagonal(offset).fill_(value)
-    return matrix
-
-
 # f_bar = sum_n k_n f_n / sum_n k_n over the neighbours n within the picture, k = line x line - hole at the middle.
 def _averager(line: tuple[float, ...], hole: float, like: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what averages pictures (..., h, w): matrices, whose second derivatives cost far less than kernels'."""
-    down, across = (_band(line, size, like) for size in like.shape[-2:])
+    sides: list[Tensor] = []
+    for size in like.shape[-2:]:  # a matrix (size, size) correlates a line of pixels with `line`
+        sides.append(torch.zeros(size, size, dtype=like.dtype, device=like.device))
+        for offset, value in enumerate(line, -(len(line) // 2)):
+            sides[-1].diagonal(offset).fill_(value)
+    down, across = sides
     inside = down.sum(1)[:, None] * across.sum(1) - hole
 
     def average(pictures: Tensor) -> Tensor:
@@ -65,9 +61,7 @@ def horn_schunck(clips: Tensor, *, side: int = 32, iterations: int = 16, smoothn
     grey = clips if clips.dtype == torch.float64 else clips.float()
     with torch.autocast(clips.device.type, enabled=False):
         grey = rearrange(grey.mean(1), "b t h w -> (b t) 1 h w")
-        factor = -(
-            -min(height, width) // side
-        )  # at the far edges, squares that stick out are averaged over their inside
+        factor = -(-min(height, width) // side)  # at the far edges, squares are averaged over what is inside
         grey = avg_pool2d(grey, factor, ceil_mode=True)
         grey = _averager(_BLUR, 0.0, grey)(grey)
         grey = rearrange(grey, "(b t) 1 h w -> b t h w", b=batch)

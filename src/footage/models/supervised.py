@@ -147,8 +147,19 @@ class SupervisedMethod(ABC):
                         chance = augment.probability(self.config.augment, clips_seen)
                         figures |= critics.heldout_gaps(bare, views, batch, critics.augmented(heldout, batch, chance))
                 log |= figures
-            self._update(loss, engine)
-            log |= self._examined(batch, clips_seen)
+            for name in self.averages:
+                self.optimizers[name].zero_grad(set_to_none=True)
+            engine.backward(loss)
+            for name in self.averages:
+                if self.config.learn.clip_gradient and name not in self.adversarial:
+                    nn.utils.clip_grad_norm_(self.nets[name].parameters(), self.config.learn.clip_gradient)
+                self.optimizers[name].step()
+            if batch.heldout is not None:
+                clips, labels = batch.heldout
+                unseen = Batch(clips, labels, torch.Generator().manual_seed(0), len(clips))
+                with torch.no_grad():
+                    figures = self.forward_step(unseen, clips_seen, judged=False).log
+                log |= {f"heldout_{key}": figure for key, figure in figures.items()}
         for name, average in self.averages.items():
             average.update(self.nets[name], clips_seen + batch.total, batch.total)
         return log | {"loss": loss.detach()}
@@ -156,17 +167,6 @@ class SupervisedMethod(ABC):
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips for the critics of a target, where there are any in this step."""
         return None if batch.heldout is None else batch.heldout[0][:, : self.config.clip.channels]
-
-    @torch.no_grad()
-    def _examined(self, batch: Batch, clips_seen: int) -> dict[str, Tensor]:
-        """Return the logged figures of held-out clips, where there are any in this step."""
-        if batch.heldout is None:
-            return {}
-        clips, labels = batch.heldout
-        unseen = Batch(clips, labels, torch.Generator().manual_seed(0), len(clips))
-        return {
-            f"heldout_{key}": value for key, value in self.forward_step(unseen, clips_seen, judged=False).log.items()
-        }
 
     def _set_rates(self, clips_seen: int) -> None:
         """Give all optimisers, the critics' too, their rate: the balance between them does not shift."""
@@ -178,20 +178,9 @@ class SupervisedMethod(ABC):
             for group in self.optimizers[name].param_groups:
                 group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)
 
-    def _update(self, loss: Tensor, engine: Engine) -> None:
-        learn = self.config.learn
-        for name in self.averages:
-            self.optimizers[name].zero_grad(set_to_none=True)
-        engine.backward(loss)
-        for name in self.averages:
-            if learn.clip_gradient and name not in self.adversarial:
-                nn.utils.clip_grad_norm_(self.nets[name].parameters(), learn.clip_gradient)
-            self.optimizers[name].step()
-
-    def difference(self, made: Tensor, real: Tensor) -> Tensor:
+    def difference(self, output: Tensor, real: Tensor) -> Tensor:
         """Return the mean difference of clips, as `learn.loss` says."""
-        gap = made.to(real.dtype) - real
-        return RECONSTRUCTION_LOSSES[self.config.learn.loss](gap)
+        return RECONSTRUCTION_LOSSES[self.config.learn.loss](output.to(real.dtype) - real)
 
     def judge(self, row: Mapping[str, float]) -> list[Sign]:
         """Tell when a critic has won, or knows the training clips by heart."""

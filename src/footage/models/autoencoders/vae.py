@@ -225,8 +225,14 @@ class VaeSampler:
         """Code and decode a video, chunks (B, C, t, H, W), of any lengths; nothing is random in it."""
         coding: Memory = {}
         decoding: Memory = {}
-        for frames, kept in _in_fours(chunks):
-            yield self._decoded(self._coded(frames, coding), decoding)[:, :, :kept]
+        rest: Tensor | None = None
+        for chunk in chunks:
+            rest = chunk if rest is None else torch.cat([rest, chunk], dim=2)
+            while rest.shape[2] >= VAE_TIME:  # four frames at a time, however they come
+                yield self._decoded(self._coded(rest[:, :, :VAE_TIME], coding), decoding)
+                rest = rest[:, :, VAE_TIME:]
+        if rest is not None and rest.shape[2]:
+            yield self._decoded(self._coded(_filled(rest), coding), decoding)[:, :, : rest.shape[2]]
 
     def sources(self, clips: Tensor) -> Tensor:
         """Return the clips: they are their own source."""
@@ -267,19 +273,3 @@ class VaeSampler:
 def _filled(frames: Tensor) -> Tensor:
     """Repeat the last frame until the length of (B, C, T, H, W) is a multiple of 4."""
     return torch.cat([frames, frames[:, :, -1:].expand(-1, -1, -frames.shape[2] % VAE_TIME, -1, -1)], dim=2)
-
-
-def _in_fours(chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, int]]:
-    """Cut a video anew, into four frames at a time, however it comes; the last are filled up.
-
-    Yields:
-        (B, C, 4, H, W), and how many of these frames are the video's.
-    """
-    rest: Tensor | None = None
-    for chunk in chunks:
-        rest = chunk if rest is None else torch.cat([rest, chunk], dim=2)
-        while rest.shape[2] >= VAE_TIME:
-            yield rest[:, :, :VAE_TIME], VAE_TIME
-            rest = rest[:, :, VAE_TIME:]
-    if rest is not None and rest.shape[2]:
-        yield _filled(rest), rest.shape[2]

@@ -47,12 +47,12 @@ CLEAN = Degradation()
 
 def draw(config: DegradeConfig, batch: Batch) -> list[Degradation]:
     """Draw how each clip of a batch is spoilt, the same whatever the number of processes."""
-    found = []
+    damages = []
     for chance, kernel, blurred, blur, noisy, noise, habit, quality in batch.uniform(8).tolist():
         if chance >= config.probability:
-            found.append(CLEAN)
+            damages.append(CLEAN)
             continue
-        found.append(
+        damages.append(
             Degradation(
                 kernel=KERNELS[int(kernel * len(KERNELS))],
                 blur=config.blur * blur if blurred < 0.5 else 0.0,
@@ -61,7 +61,7 @@ def draw(config: DegradeConfig, batch: Batch) -> list[Degradation]:
                 quality=quality,
             )
         )
-    return found
+    return damages
 
 
 def degrade(
@@ -76,16 +76,23 @@ def degrade(
         damages: how each clip is spoilt.
         noise: standard normal numbers of the shape of the result; None where no clip has noise.
     """
-    rows = [_degraded(clip, scale, config, damage) for clip, damage in zip(clips, damages, strict=True)]
-    made = torch.stack(rows)
+    rows: list[Tensor] = []
+    for clip, damage in zip(clips, damages, strict=True):
+        frames = clip.transpose(0, 1)  # T C H W
+        if damage.blur:
+            frames = blurred(frames, damage.blur * scale)
+        rows.append(shrunk(frames, scale, damage.kernel).transpose(0, 1))  # C T h w
+    small = torch.stack(rows)
     if noise is not None:
-        spread = torch.tensor([damage.noise for damage in damages]).to(made).view(-1, 1, 1, 1, 1)
-        made = made + spread * noise.to(made)
-    made = levelled(made)
+        spread = torch.tensor([damage.noise for damage in damages]).to(small).view(-1, 1, 1, 1, 1)
+        small = small + spread * noise.to(small)
+    small = levelled(small)
     for number, damage in enumerate(damages):
-        if damage.habit != "none":
-            made[number] = _packed(made[number], config, damage)
-    return made
+        if damage.habit == "chroma":
+            small[number] = halved_chroma(small[number])
+        elif damage.habit in ("h264", "jpeg"):
+            small[number] = _packed(small[number], config, damage)
+    return small
 
 
 def levelled(clips: Tensor) -> Tensor:
@@ -100,14 +107,6 @@ def shrunk(frames: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:
         if kernel == "area":
             return avg_pool2d(frames, scale)
         return interpolate(frames, size, mode=kernel, antialias=True, align_corners=False)
-
-
-def _degraded(clip: Tensor, scale: int, config: DegradeConfig, damage: Degradation) -> Tensor:
-    """Blur and shrink one clip, (C, T, H, W) -> (C, T, h, w)."""
-    frames = clip.transpose(0, 1)  # T C H W
-    if damage.blur:
-        frames = blurred(frames, damage.blur * scale)
-    return shrunk(frames, scale, damage.kernel).transpose(0, 1)
 
 
 # exp(-r^2 / (2 sigma^2)), cut off at 3 sigma, along both axes one after the other.
@@ -126,10 +125,6 @@ def blurred(frames: Tensor, sigma: float) -> Tensor:
 
 def _packed(clip: Tensor, config: DegradeConfig, damage: Degradation) -> Tensor:
     """Return what a codec leaves of a clip, (C, T, h, w) -> the same."""
-    if damage.habit == "chroma":
-        return halved_chroma(clip)
-    if damage.habit not in ("h264", "jpeg"):
-        return clip
     levels = clip.add(1).mul(127.5).round().to(torch.uint8).cpu()
     frames = rearrange(levels, "c t h w -> t h w c").numpy()
     colours = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames
@@ -138,8 +133,8 @@ def _packed(clip: Tensor, config: DegradeConfig, damage: Degradation) -> Tensor:
     else:
         quality = config.jpeg_high - damage.quality * (config.jpeg_high - config.jpeg_low)
         left = encode.jpeg(colours, round(quality))
-    found = torch.from_numpy(left[..., : frames.shape[3]].copy()).to(clip)
-    return rearrange(found, "t h w c -> c t h w").div(127.5).sub(1)
+    decoded = torch.from_numpy(left[..., : frames.shape[3]].copy()).to(clip)
+    return rearrange(decoded, "t h w c -> c t h w").div(127.5).sub(1)
 
 
 # Luma y = .299 r + .587 g + .114 b stays (BT.601); the rest is averaged over squares of two pixels, and enlarged again.

@@ -8,6 +8,7 @@ to when they are shrunk again; and, for detail that looks real, from critics and
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import EllipsisType
 
@@ -41,7 +42,9 @@ def tiled(enlarge: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, rea
     if height <= tile and width <= tile:
         return enlarge(frames)
     whole: Tensor | None = None
-    for (above, left), rows, columns in _boxes(height, width, tile, reach):
+    for above, left in itertools.product(range(0, height, tile), range(0, width, tile)):
+        rows = slice(max(0, above - reach), min(height, above + tile + reach))  # what the tile depends on
+        columns = slice(max(0, left - reach), min(width, left + tile + reach))
         made = enlarge(frames[..., rows, columns])
         high, wide = min(tile, height - above), min(tile, width - left)
         down, right = (above - rows.start) * scale, (left - columns.start) * scale
@@ -52,14 +55,6 @@ def tiled(enlarge: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, rea
         whole[(..., *place)] = inner
     assert whole is not None
     return whole
-
-
-def _boxes(height: int, width: int, tile: int, reach: int) -> Iterator[tuple[tuple[int, int], slice, slice]]:
-    """Yield the corner of each tile, and the rows and columns that it depends on."""
-    for above in range(0, height, tile):
-        rows = slice(max(0, above - reach), min(height, above + tile + reach))
-        for left in range(0, width, tile):
-            yield (above, left), rows, slice(max(0, left - reach), min(width, left + tile + reach))
 
 
 SHIFT = 8

@@ -263,11 +263,7 @@ class StreamGenerator(Generator):
         self.pose = normal(nn.Linear(net.codes, math.prod(self.coarse)), 0.0) if net.deform else None
         self.out = nn.Conv2d(widths[-1], 4 * (clip.channels + net.palette), 3, padding=1)
         self.palette = normal(nn.Linear(net.codes, clip.channels * net.palette), COLOURS)
-        self._begin()
-
-    def _begin(self) -> None:
-        """Let motion begin slow, pictures smooth, and masks empty."""
-        for stage in self.stages:
+        for stage in self.stages:  # pictures begin smooth, motion slow and masks empty
             assert isinstance(stage, nn.ConvTranspose2d)
             start_smooth(stage)
         start_enlarging(self.out)
@@ -330,31 +326,27 @@ class StreamGenerator(Generator):
             frames: T, for content that stays beside a label that changes, or the other way round.
         """
         assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
-        told = [content] if self.table is None else [content, self.table(label)]
-        if any(code.ndim == 3 for code in told):
-            told = [_along(code, frames) for code in told]
-        style: Tensor = self.norm(self.style(torch.cat(told, dim=-1)).flatten(0, -2))  # R D
-        return Painted(style, self._canvas(style))
+        codes = [content] if self.table is None else [content, self.table(label)]
+        if any(code.ndim == 3 for code in codes):
+            codes = [_along(code, frames) for code in codes]
+        style: Tensor = self.norm(self.style(torch.cat(codes, dim=-1)).flatten(0, -2))  # R D
+        x: Tensor = self.start(style).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
+        for number in range(self.still):
+            x = self.stages[number](self.scales[number](self.norm(x), style))  # R c/2 2h 2w
+        canvas: Tensor = self.norm(x)
+        return Painted(style, canvas.contiguous(memory_format=torch.channels_last))
 
     def animate(self, painted: Painted, motion: Tensor, label: Tensor | None, clock: Tensor | None) -> Tensor:
         """Let what was painted move: frames (B, C, T, H, W); see `frames`."""
         length = motion.shape[1]
         moving = [motion] if self.table is None else [motion, _along(self.table(label), length)]
         if clock is not None:
-            way = 2 * clock / max(1, self.net.shot - 1) - 1  # -1 to 1
-            moving.append(torch.stack([wave(way) for wave in WAVES], dim=2).to(motion.dtype))
+            place = 2 * clock / max(1, self.net.shot - 1) - 1  # -1 to 1
+            moving.append(torch.stack([wave(place) for wave in WAVES], dim=2).to(motion.dtype))
         codes = self.motion(torch.cat(moving, dim=2)).flatten(0, 1)  # (B T) D
         style = painted.style.repeat_interleave(len(codes) // len(painted.style), dim=0)  # (B T) D
         x = self._moved(painted.canvas, codes, style)
         return rearrange(x, "(b t) c h w -> b c t h w", t=length)
-
-    def _canvas(self, style: Tensor) -> Tensor:
-        """Paint what does not move: (R, D) -> (R, c, h, w)."""
-        x: Tensor = self.start(style).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
-        for number in range(self.still):
-            x = self.stages[number](self.scales[number](self.norm(x), style))  # R c/2 2h 2w
-        normed: Tensor = self.norm(x)
-        return normed.contiguous(memory_format=torch.channels_last)
 
     def _moved(self, x: Tensor, codes: Tensor, style: Tensor) -> Tensor:
         """Make pictures (N, C, H, W) of a canvas (R, c, h, w), from motion and style, a row for each frame."""
@@ -379,11 +371,11 @@ class StreamGenerator(Generator):
 
 
 WAVES = (
-    lambda way: 1.7 * way,
-    lambda way: torch.sin(math.pi / 2 * way),
-    lambda way: torch.cos(math.pi / 2 * way),
-    lambda way: torch.sin(math.pi * way),
-    lambda way: torch.cos(math.pi * way),
+    lambda place: 1.7 * place,
+    lambda place: torch.sin(math.pi / 2 * place),
+    lambda place: torch.cos(math.pi / 2 * place),
+    lambda place: torch.sin(math.pi * place),
+    lambda place: torch.cos(math.pi * place),
 )
 """How the generator is told the time in a shot, from -1 to 1: itself, of deviation 1, and slow waves."""
 

@@ -119,7 +119,10 @@ def spread(rates: Floats, gap: float) -> Floats:
 def _step(rates: tuple[float, ...], gap: float) -> tuple[Floats, Floats]:
     """Return A and a square root of Q for a step forward."""
     array = np.array(rates)
-    return transition(array, gap), _root(spread(array, gap), array * gap)
+    r = np.minimum(array * gap, 1)
+    scale = np.stack([r**1.5, r**0.5], -1)
+    root = np.linalg.cholesky(spread(array, gap) / (scale[:, :, None] * scale[:, None, :])) * scale[:, :, None]
+    return transition(array, gap), root
 
 
 @functools.lru_cache(maxsize=256)
@@ -136,12 +139,6 @@ def _bridge(rates: tuple[float, ...], gap: float) -> tuple[Floats, Floats, Float
     units = scale[:, :, None] / scale[:, None, :]
     root = np.linalg.cholesky(covariance) * scale[:, :, None]
     return covariance @ inverse @ a * units, covariance @ back * units, root
-
-
-def _root(q: Floats, r: Floats) -> Floats:
-    scale = np.stack([np.minimum(r, 1) ** 1.5, np.minimum(r, 1) ** 0.5], -1)
-    whole: Floats = np.linalg.cholesky(q / (scale[:, :, None] * scale[:, None, :])) * scale[:, :, None]
-    return whole
 
 
 def _apply(matrix: Floats, states: Floats) -> Floats:
@@ -173,12 +170,12 @@ class NoisePath:
         assert times.ndim == 1 and (times >= 0).all(), "times are a line of numbers from 0 on"
         fine = next((n for n in range(FINEST) if (times * 2**n % 1 == 0).all()), FINEST)
         blocks = (times // BLOCK).astype(np.int64)
-        found = np.empty((len(times), len(self.rates), self.parts, 2))
+        states = np.empty((len(times), len(self.rates), self.parts, 2))
         for block in np.unique(blocks).tolist():
             here = blocks == block
             places = (times[here] - block * BLOCK) * 2**fine
-            found[here] = self._between(self._refined(block, fine), places, 2.0**-fine)
-        return found
+            states[here] = self._between(self._refined(block, fine), places, 2.0**-fine)
+        return states
 
     def _between(self, states: Floats, places: Floats, gap: float) -> Floats:
         """Return the states at places of a grid, cubic between its points."""
@@ -204,18 +201,15 @@ class NoisePath:
             level = 0
             while gap >= 2.0**-fine:
                 level += 1
-                states, gap = self._halved(states, gap, block, level), gap / 2
+                first, second, root = _bridge(self.rates, gap)
+                drawn = self._normal(block, level, len(states) - 1)
+                both = np.empty((2 * len(states) - 1, *states.shape[1:]))
+                both[::2] = states
+                both[1::2] = _apply(first, states[:-1]) + _apply(second, states[1:]) + _apply(root, drawn)
+                states, gap = both, gap / 2
             self._block = (block, fine, states)
-        found: Floats = self._block[2][:: 2 ** (self._block[1] - fine)]
-        return found
-
-    def _halved(self, states: Floats, gap: float, block: int, level: int) -> Floats:
-        first, second, root = _bridge(self.rates, gap)
-        drawn = self._normal(block, level, len(states) - 1)
-        middle = _apply(first, states[:-1]) + _apply(second, states[1:]) + _apply(root, drawn)
-        both = np.empty((2 * len(states) - 1, *states.shape[1:]))
-        both[::2], both[1::2] = states, middle
-        return both
+        stored: Floats = self._block[2]
+        return stored[:: 2 ** (self._block[1] - fine)]
 
     def _knot(self, number: int) -> Floats:
         """Return the state at frame 64 * number, (K, parts, 2), by halving the stretch between two powers of two."""
@@ -285,9 +279,9 @@ class NoiseBridge:
 
     def states(self, times: Floats) -> Floats:
         """Return the states at times (N,) from 0 to `frames`: (N, K, parts, 2)."""
-        found = self.path.states(self.begin + times)
+        states = self.path.states(self.begin + times)
         for number, time in enumerate(times.tolist()):
             onward = transition(self._rates, self.frames - time).swapaxes(1, 2)
-            found[number] += _apply(transition(self._rates, time), self._first)
-            found[number] += _apply(spread(self._rates, time) @ onward, self._second)
-        return found
+            states[number] += _apply(transition(self._rates, time), self._first)
+            states[number] += _apply(spread(self._rates, time) @ onward, self._second)
+        return states

@@ -41,8 +41,8 @@ def times(mapping: TimeMapping, numbers: Numbers) -> Floats:
     return _ticked(mapping.start + numbers.astype(np.float64) * mapping.rate)
 
 
-def _ticked(found: Floats) -> Floats:
-    ticked: Floats = np.round(found / TICK) * TICK
+def _ticked(times: Floats) -> Floats:
+    ticked: Floats = np.round(times / TICK) * TICK
     return ticked
 
 
@@ -112,39 +112,28 @@ class _Motion:
     def at(self, numbers: Numbers) -> Floats:
         """Return the numbers at frames of the video, (N, 2 K)."""
         when, mapping = times(self.time, numbers), self.time
+        values = np.empty((len(when), len(self.rates), 2))
         if mapping.loop:
             assert self.bridge is not None
             whole = np.round(self.turns * mapping.loop / (2 * math.pi)) * (2 * math.pi / mapping.loop)
-            found = turned(self.bridge.states(when)[..., 0], self.begin * self.turns + when[:, None] * whole)
-        elif mapping.between:
-            found = self._between(when)
-        elif self.shot:
-            found = self._shots(when)
+            values = turned(self.bridge.states(when)[..., 0], self.begin * self.turns + when[:, None] * whole)
+        elif mapping.between:  # the bridge, and from its end on the path of the second seed
+            assert self.bridge is not None
+            there = when >= self.bridge.frames
+            since = when[there] - self.bridge.frames
+            values[~there] = turned(self.bridge.states(when[~there])[..., 0], when[~there, None] * self.turns)
+            values[there] = turned(self.after.states(since)[..., 0], since[:, None] * self.turns)
+        elif self.shot:  # each shot has a path of its own
+            shots = (when // self.shot).astype(np.int64)
+            for number in np.unique(shots).tolist():
+                if number != self.number:
+                    self.path, self.number = NoisePath(self.rates, self.seed, kind=number), number
+                here = shots == number
+                since = when[here] - number * self.shot
+                values[here] = turned(self.path.states(since)[..., 0], since[:, None] * self.turns)
         else:
-            found = turned(self.path.states(when)[..., 0], when[:, None] * self.turns)
-        return found.reshape(len(numbers), -1) * mapping.strength  # N K 2 -> N 2K
-
-    def _between(self, when: Floats) -> Floats:
-        """Return the bridge's numbers, (N, K, 2), and from its end on those of the second seed."""
-        assert self.bridge is not None
-        found = np.empty((len(when), len(self.rates), 2))
-        there = when >= self.bridge.frames
-        since = when[there] - self.bridge.frames
-        found[~there] = turned(self.bridge.states(when[~there])[..., 0], when[~there, None] * self.turns)
-        found[there] = turned(self.after.states(since)[..., 0], since[:, None] * self.turns)
-        return found
-
-    def _shots(self, when: Floats) -> Floats:
-        """Return the numbers of successive shots, (N, K, 2), each with a path of its own."""
-        found = np.empty((len(when), len(self.rates), 2))
-        shots = (when // self.shot).astype(np.int64)
-        for number in np.unique(shots).tolist():
-            if number != self.number:
-                self.path, self.number = NoisePath(self.rates, self.seed, kind=number), number
-            here = shots == number
-            since = when[here] - number * self.shot
-            found[here] = turned(self.path.states(since)[..., 0], since[:, None] * self.turns)
-        return found
+            values = turned(self.path.states(when)[..., 0], when[:, None] * self.turns)
+        return values.reshape(len(numbers), -1) * mapping.strength  # N K 2 -> N 2K
 
 
 def turned(values: Floats, angles: Floats) -> Floats:
@@ -219,19 +208,16 @@ class _Videos:
         if self.shot:
             whens = np.stack([times(request.time, numbers) for request in self.requests])
             clock = torch.from_numpy(whens % self.shot).float()
-        content = torch.stack([self._content(row, place[row], numbers) for row in range(len(self.requests))])
-        return _Frames(content, motion, self.labels(place), clock)
-
-    def _content(self, row: int, place: Tensor, numbers: Numbers) -> Tensor:
-        """Return the content of one video at places (T, 1) of its way, (T, c)."""
-        request, drift = self.requests[row], self.drifts[row]
-        if drift is not None:
-            found = drift.at(numbers)
-        elif request.to_seed is not None:
-            found = torch.where(place < 1, between(self.start[row], self.end[row], place), self.end[row])
-        else:
-            found = self.start[row].expand(len(numbers), -1)
-        return found * request.time.truncation + self.shift[row]
+        contents: list[Tensor] = []
+        for request, drift, start, end, at in zip(self.requests, self.drifts, self.start, self.end, place, strict=True):
+            if drift is not None:
+                content = drift.at(numbers)  # T c
+            elif request.to_seed is not None:
+                content = torch.where(at < 1, between(start, end, at), end)
+            else:
+                content = start.expand(len(numbers), -1)
+            contents.append(content * request.time.truncation)
+        return _Frames(torch.stack(contents) + self.shift[:, None], motion, self.labels(place), clock)
 
 
 class StreamSampler:

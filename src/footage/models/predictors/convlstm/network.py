@@ -183,31 +183,23 @@ class ConvLstm(Predictor):
 
     def _step(self, state: State, *, told: bool, asked: bool) -> tuple[Tensor, State]:
         """Take a frame in, and predict the next one, (B, C, H, W): as a number among others where none asks for it."""
-        frame, surprise, *memory = state
-        memory = self._take(frame, surprise if told else None, memory)
+        frame, surprise, *before = state
+        x, memory = self._patches(self.levels(frame)), list[Tensor]()
+        beside = None
+        if self.notice is not None and told:
+            beside = self.notice(self._patches(surprise / self.levels.sd.view(-1, 1, 1)))
+        for number, cell in enumerate(self.cells):
+            x, c = cell(x, *before[2 * number : 2 * number + 2], beside)
+            beside = None  # it is the first layer's
+            memory += [x, c]
         if asked or self.notice is not None:
             with torch.set_grad_enabled(asked and torch.is_grad_enabled()):
-                frame = self._predict(frame, memory)
+                height, width = frame.shape[2:]
+                features = torch.cat(memory[::2], dim=1)  # B (layers width) h w
+                numbers = pixel_shuffle(self.leave(features), self.patch)[:, :, :height, :width]  # B C H W
+                painted = self.levels.pixels(numbers.to(frame.dtype))
+                frame = painted if self.transport is None else self.transport(features, frame, painted)
         return frame, (frame.clamp(-1, 1), torch.zeros_like(frame), *memory)
-
-    def _predict(self, frame: Tensor, memory: list[Tensor]) -> Tensor:
-        height, width = frame.shape[2:]
-        features = torch.cat(memory[::2], dim=1)  # B (layers width) h w
-        numbers = pixel_shuffle(self.leave(features), self.patch)[:, :, :height, :width]  # B C H W
-        painted = self.levels.pixels(numbers.to(frame.dtype))
-        return painted if self.transport is None else self.transport(features, frame, painted)
-
-    def _take(self, frame: Tensor, surprise: Tensor | None, memory: list[Tensor]) -> list[Tensor]:
-        """Return h and c of each layer after a frame (B, C, H, W)."""
-        x, after = self._patches(self.levels(frame)), list[Tensor]()
-        noticed = None
-        if self.notice is not None and surprise is not None:
-            noticed = self.notice(self._patches(surprise / self.levels.sd.view(-1, 1, 1)))
-        for number, cell in enumerate(self.cells):
-            x, c = cell(x, *memory[2 * number : 2 * number + 2], noticed)
-            noticed = None  # it is the first layer's
-            after += [x, c]
-        return after
 
     def _patches(self, numbers: Tensor) -> Tensor:
         """Return patches (B, C p², h, w) of a picture (B, C, H, W), its edges repeated where it ends within one."""

@@ -329,7 +329,9 @@ class Sprites(Predictor):
         """
         pixels = clips.transpose(1, 2)  # B T C H W
         known = (pixels[:, : self.past] + 1) / 2
-        background = self._background(known)
+        usual = _usual(known)
+        cleared = self.clear(_statistics(known, usual).contiguous(memory_format=torch.channels_last))
+        background = usual + cleared.to(usual.dtype)  # what stands still in the past
         still = background.unsqueeze(1)
         numbers = self.levels(pixels.flatten(0, 1)).view(pixels.shape)
         places = self.follow(torch.cat([numbers, pixels - 2 * still + 1], dim=2))
@@ -363,13 +365,6 @@ class Sprites(Predictor):
         weight = opacity * torch.exp(4 * torch.tanh(made[:, 1:2] / 4))
         looks = torch.cat([opacity, weight, weight * (usual[:, :-1] + made[:, 2:])], dim=1)
         return looks.view(len(shown), -1, *looks.shape[1:])
-
-    def _background(self, known: Tensor) -> Tensor:
-        """Return what stands still in the past (B, P, C, H, W), around [0, 1]: (B, C, H, W)."""
-        usual = _usual(known)
-        seen = _statistics(known, usual).contiguous(memory_format=torch.channels_last)
-        cleared: Tensor = self.clear(seen)
-        return usual + cleared.to(usual.dtype)
 
     def _draw(self, found: SpriteDecomposition, places: Tensor, doubts: Tensor) -> Tensor:
         """Draw sprites at places (B, T, K, 2), with doubts about them: frames (B, C, T, H, W)."""
