@@ -27,7 +27,7 @@ from footage.media.encode import h264
 from footage.metrics.image_quality import psnr, sharpness, ssim
 from footage.models.base import Enlarges
 from footage.models.flow import horn_schunck
-from footage.models.upscalers.degrade import shrunk
+from footage.models.upscalers.upscale import shrunk
 
 Frames = npt.NDArray[np.uint8]
 FIGURES = ("PSNR, dB", "SSIM", "sharpness", "flicker")

@@ -265,7 +265,9 @@ def test_held_out_gap_tells_a_critic_that_knows_the_clips_by_heart() -> None:
             step = Batch(known, None, torch.Generator().manual_seed(number), 4, heldout=(heldout, None))
             views = method.critics.losses["critic_clip"].views(step, known, torch.rand_like(known) * 2 - 1)
             loss, _ = method.critics.losses["critic_clip"].critic_loss(method.nets["critic_clip"], views, step, False)
-            method._update("critic_clip", loss, PlainEngine())
+            method.optimizers["critic_clip"].zero_grad(set_to_none=True)
+            PlainEngine().backward(loss)
+            method.optimizers["critic_clip"].step()
         (gap,) = (
             method.critics.losses["critic_clip"].heldout_gap(method.nets["critic_clip"], views, step, heldout).values()
         )

@@ -8,7 +8,7 @@ import torch
 from footage.config import ClipConfig, CriticConfig, registry
 from footage.config.sections import unlimited
 from footage.errors import ConfigError
-from footage.models.adversarial.discriminators import critic_view, pick_frames
+from footage.models.adversarial.critic_loss import critic_view, pick_frames
 from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.generators.conv3d.network import Conv3dGenerator
 from footage.models.generators.mlp import MlpConfig

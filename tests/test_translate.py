@@ -239,7 +239,7 @@ def test_critics_see_the_source(source: str) -> None:
     shuffled = torch.cat([seen[:, :3], seen[:, 3:].flip(0)], dim=1)
     picks = torch.tensor([[0, 3, 7]] * 2)
     for name, critic_loss in method.critics[""].losses.items():
-        from footage.models.adversarial.discriminators import critic_view
+        from footage.models.adversarial.critic_loss import critic_view
 
         one, two = (
             critic_view(critic_loss.critic, x, picks if critic_loss.critic.timeless else None) for x in (seen, shuffled)

@@ -11,9 +11,17 @@ from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
 from footage.models.base import Batch, Converts, Enlarges, PlainEngine
 from footage.models.upscalers import UpscalerConfig
-from footage.models.upscalers.degrade import CLEAN, Degradation, degrade, draw, shrunk
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
-from footage.models.upscalers.upscale import Upscale, UpscaleSampler, tiled
+from footage.models.upscalers.upscale import (
+    CLEAN,
+    Degradation,
+    Upscale,
+    UpscaleSampler,
+    degrade,
+    draw_degradations,
+    shrunk,
+    tiled,
+)
 from tests.models import tiny_config
 
 
@@ -162,11 +170,11 @@ def test_halved_chroma_keeps_the_luma_and_loses_colour() -> None:
 
 def test_damage_follows_from_the_batch_whatever_the_processes() -> None:
     whole = batch(3, size=4)
-    damages = draw(DegradeConfig(probability=1.0), whole)
+    damages = draw_degradations(DegradeConfig(probability=1.0), whole)
     second = batch(3, size=4)
     part = Batch(second.clips[2:], None, torch.Generator().manual_seed(3), 4, first=2)
-    assert draw(DegradeConfig(probability=1.0), part) == damages[2:] and len(set(damages)) > 1
-    assert draw(DegradeConfig(probability=0.0), batch(3)) == [CLEAN, CLEAN]
+    assert draw_degradations(DegradeConfig(probability=1.0), part) == damages[2:] and len(set(damages)) > 1
+    assert draw_degradations(DegradeConfig(probability=0.0), batch(3)) == [CLEAN, CLEAN]
 
 
 def test_odd_pictures_go_through_codecs() -> None:

@@ -48,8 +48,8 @@ class Registry(MutableMapping[str, T]):
 
     def __getitem__(self, name: str) -> T:
         entry = self._entries[name]
-        found: T = imported(entry) if isinstance(entry, str) else entry
-        return found
+        value: T = imported(entry) if isinstance(entry, str) else entry
+        return value
 
     def __setitem__(self, name: str, entry: str | T) -> None:
         self._entries[name] = entry

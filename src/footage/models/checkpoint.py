@@ -110,11 +110,11 @@ def begin_with(folder: Path | str, method: Method) -> None:
         remedy = f"give a model like {info.config.preset} with the same --net"
         if not theirs:
             raise ModelError(f"{folder} has no {name}", remedy)
-        for key, found in theirs.items():
+        for key, tensor in theirs.items():
             value = state.get(key)
-            if value is None or found.shape != value.shape:
-                what = "nothing" if value is None else f"{tuple(value.shape)}"
-                raise ModelError(f"{folder} has {tuple(found.shape)} for {name}.{key}, {what} is needed", remedy)
+            if value is None or tensor.shape != value.shape:
+                needed = "nothing" if value is None else f"{tuple(value.shape)}"
+                raise ModelError(f"{folder} has {tuple(tensor.shape)} for {name}.{key}, {needed} is needed", remedy)
         for net in (average.module, method.nets[name]):
             net.load_state_dict({**net.state_dict(), **theirs})
 
@@ -151,8 +151,8 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def _unusable(path: Path | str, error: Exception) -> ModelError:
-    what = f"{path} cannot be resumed from ({type(error).__name__}: {str(error)[:200]})"
-    return ModelError(what, "remove the run folder to begin again, or give another --out")
+    message = f"{path} cannot be resumed from ({type(error).__name__}: {str(error)[:200]})"
+    return ModelError(message, "remove the run folder to begin again, or give another --out")
 
 
 def restore_nets(state: Mapping[str, Any], method: Method) -> None:

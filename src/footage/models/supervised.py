@@ -212,5 +212,5 @@ def rate(clips_seen: int, warm_up: int, decay: int) -> float:
     rising = min(1.0, (clips_seen + 1) / warm_up) if warm_up else 1.0
     if not decay:
         return rising
-    way = min(1.0, max(0, clips_seen - warm_up) / (decay - warm_up))
-    return rising * (LOWEST + (1 - LOWEST) * 0.5 * (1 + math.cos(math.pi * way)))
+    progress = min(1.0, max(0, clips_seen - warm_up) / (decay - warm_up))
+    return rising * (LOWEST + (1 - LOWEST) * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -116,7 +116,7 @@ def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
         down, right = changes.shift.unbind(1)
         clips = _shifted(_shifted(clips, down, 3), right, 4)
     if changes.colour is not None:
-        own, given = clips[:, : clips.shape[1] - beside], clips[:, clips.shape[1] - beside :]
+        own, sources = clips[:, : clips.shape[1] - beside], clips[:, clips.shape[1] - beside :]
         # y = c x' + (1 - c) mean(x) + b, x' = s x + (1 - s) grey(x): brightness b, contrast c about the mean of the
         # whole clip, saturation s about each pixel's grey (Zhao et al. 2020).
         brightness, contrast, saturation = changes.colour.to(own.dtype).reshape(-1, 3, 1, 1, 1, 1).unbind(1)
@@ -124,7 +124,7 @@ def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
         if own.shape[1] > 1:  # grey clips have no saturation
             own = saturation * own + (1 - saturation) * own.mean(1, keepdim=True)
         own = contrast * own + ((1 - contrast) * mean + brightness)
-        clips = torch.cat([own, given], dim=1) if beside else own
+        clips = torch.cat([own, sources], dim=1) if beside else own
     if changes.cutout is not None:
         # Mid-grey, 0, and not the clip's mean or black: what is hidden must not look like what is absent. On a dark
         # background the mean is nearly the background, and an object behind the rectangle would seem to vanish, which

@@ -6,14 +6,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import avg_pool3d, cross_entropy
 
 from footage.config import ClipConfig, Config, CriticConfig
 from footage.config.registry import LOSSES
 from footage.models.adversarial import penalties
-from footage.models.adversarial.discriminators import CriticView, critic_view, pick_frames
+from footage.models.adversarial.losses import AdversarialLoss
 from footage.models.base import Batch
+
+
+@dataclass(frozen=True)
+class CriticView:
+    """What a critic judges, N things for B clips."""
+
+    inputs: Tensor
+    """(N, C, T, H, W), or (N, C, H, W) where there is no time."""
+    gaps: Tensor | None
+    """(N, k - 1): frames between those of a sparse choice, as parts of the clip; else None."""
+    each: int
+    """Things that are judged for each clip, in the clips' order: N / B."""
+
+
+def pick_frames(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.Generator) -> Tensor | None:
+    """Choose frames for `count` clips: (count, k) in rising order, without repetition; None where all are seen."""
+    if not critic.timeless:
+        return None
+    return torch.rand(count, clip.frames, generator=rng).argsort(dim=1)[:, : critic.frames].sort(dim=1).values
+
+
+def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> CriticView:
+    """Show clips (B, C, T, H, W) to a critic, with the frames that `pick_frames` has chosen, (B, k)."""
+    frames = clips.shape[2]
+    if critic.shrink > 1:
+        clips = avg_pool3d(clips, (1, critic.shrink, critic.shrink))  # B C T h w
+    if critic.sees == "difference":
+        return CriticView(clips[:, :, 1:] - clips[:, :, :-1], None, 1)
+    if picks is None:
+        return CriticView(clips, None, 1)
+    rows = torch.arange(len(clips), device=clips.device)[:, None]
+    chosen = clips.transpose(1, 2)[rows, picks.to(clips.device)]  # B k C h w
+    if critic.sees == "frames":
+        return CriticView(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
+    gaps = picks.diff(dim=1).to(clips) / frames
+    return CriticView(rearrange(chosen, "b k c h w -> b (k c) h w"), gaps, 1)
+
+
+def view_shape(critic: CriticConfig, clip: ClipConfig) -> tuple[int, int | None, int, int]:
+    """Return what a critic sees of a clip: channels, frames (None where there is no time), height, width."""
+    height, width = clip.height // critic.shrink, clip.width // critic.shrink
+    if critic.timeless:
+        return clip.channels * (critic.frames if critic.sees == "sparse" else 1), None, height, width
+    return clip.channels, clip.frames - (critic.sees == "difference"), height, width
 
 
 @dataclass
@@ -40,7 +85,7 @@ class CriticLoss:
 
     def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:
         self.name, self.critic, self.gan, self.clip = name, critic, config.gan, clip
-        self.loss = LOSSES[config.gan.loss]
+        self.loss: AdversarialLoss = LOSSES[config.gan.loss]
         self.beside = config.beside
 
     def views(self, batch: Batch, reals: Tensor, fakes: Tensor) -> CriticInputs:
@@ -117,8 +162,8 @@ class CriticLoss:
         if not self.beside:
             return values
         every = self.clip.channels  # C + Cs; k groups of them where k frames are one picture
-        given = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
-        return values.masked_fill(given.view(-1, *[1] * (values.ndim - 2)), 0.0)
+        source_channels = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
+        return values.masked_fill(source_channels.view(-1, *[1] * (values.ndim - 2)), 0.0)
 
     def generator_loss(self, net: nn.Module, views: CriticInputs) -> Tensor:
         """Return what the generator is to minimise; the critic's weights are to be frozen."""

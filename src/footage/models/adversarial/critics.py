@@ -180,8 +180,8 @@ with that critics won, and colours collapsed (docs/LOG.md)."""
 
 def _fallen(clips_seen: int, burn_in: int, left: float) -> float:
     """Return what half a cosine from 1 to `left` has come to; 1 without a burn-in."""
-    way = min(1.0, clips_seen / burn_in) if burn_in else 0.0
-    return left + (1 - left) * 0.5 * (1 + math.cos(math.pi * way))
+    progress = min(1.0, clips_seen / burn_in) if burn_in else 0.0
+    return left + (1 - left) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def penalty_part(gan: GanConfig, clips_seen: int) -> float:

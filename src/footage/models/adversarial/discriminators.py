@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool3d, leaky_relu, relu
 
 from footage.config import ClipConfig, CriticConfig
 from footage.config.sections import unlimited
 from footage.errors import ConfigError
+from footage.models.adversarial.critic_loss import view_shape
 from footage.models.flow import horn_schunck
 from footage.models.layers import (
     LEAK,
@@ -30,50 +29,6 @@ from footage.models.layers import (
     doublings,
     voxels,
 )
-
-
-@dataclass(frozen=True)
-class CriticView:
-    """What a critic judges, N things for B clips."""
-
-    inputs: Tensor
-    """(N, C, T, H, W), or (N, C, H, W) where there is no time."""
-    gaps: Tensor | None
-    """(N, k - 1): frames between those of a sparse choice, as parts of the clip; else None."""
-    each: int
-    """Things that are judged for each clip, in the clips' order: N / B."""
-
-
-def pick_frames(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.Generator) -> Tensor | None:
-    """Choose frames for `count` clips: (count, k) in rising order, without repetition; None where all are seen."""
-    if not critic.timeless:
-        return None
-    return torch.rand(count, clip.frames, generator=rng).argsort(dim=1)[:, : critic.frames].sort(dim=1).values
-
-
-def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> CriticView:
-    """Show clips (B, C, T, H, W) to a critic, with the frames that `pick_frames` has chosen, (B, k)."""
-    frames = clips.shape[2]
-    if critic.shrink > 1:
-        clips = avg_pool3d(clips, (1, critic.shrink, critic.shrink))  # B C T h w
-    if critic.sees == "difference":
-        return CriticView(clips[:, :, 1:] - clips[:, :, :-1], None, 1)
-    if picks is None:
-        return CriticView(clips, None, 1)
-    rows = torch.arange(len(clips), device=clips.device)[:, None]
-    chosen = clips.transpose(1, 2)[rows, picks.to(clips.device)]  # B k C h w
-    if critic.sees == "frames":
-        return CriticView(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
-    gaps = picks.diff(dim=1).to(clips) / frames
-    return CriticView(rearrange(chosen, "b k c h w -> b (k c) h w"), gaps, 1)
-
-
-def view_shape(critic: CriticConfig, clip: ClipConfig) -> tuple[int, int | None, int, int]:
-    """Return what a critic sees of a clip: channels, frames (None where there is no time), height, width."""
-    height, width = clip.height // critic.shrink, clip.width // critic.shrink
-    if critic.timeless:
-        return clip.channels * (critic.frames if critic.sees == "sparse" else 1), None, height, width
-    return clip.channels, clip.frames - (critic.sees == "difference"), height, width
 
 
 class ConvTrunk(nn.Module):

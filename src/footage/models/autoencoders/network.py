@@ -193,8 +193,8 @@ class Vae(nn.Module):
         latents = mean + torch.exp(log_variance / 2) * noise
         if prior is None:
             return VaeOutput(mean, log_variance, self.decode(latents), self.output_log_variance, None)
-        made, sample = self.decode(torch.cat([latents, prior])).chunk(2)
-        return VaeOutput(mean, log_variance, made, self.output_log_variance, sample)
+        reconstructions, sample = self.decode(torch.cat([latents, prior])).chunk(2)
+        return VaeOutput(mean, log_variance, reconstructions, self.output_log_variance, sample)
 
     def encode(self, clips: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
         """Return means and log-variances of the latent numbers of clips; with a memory, of a video that goes on."""

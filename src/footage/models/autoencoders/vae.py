@@ -139,8 +139,8 @@ class VideoVae(SupervisedMethod):
         if coded.sample is not None:
             shown_to["prior"] = (clips, coded.sample)
         if judged and "latent" in self.critics:
-            made = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
-            shown_to["latent"] = (coded.mean.detach(), made.clips.to(clips.dtype))
+            fakes = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
+            shown_to["latent"] = (coded.mean.detach(), fakes.clips.to(clips.dtype))
         return StepOutput(loss, log, shown_to)
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
@@ -192,34 +192,31 @@ class VaeSampler:
         self.device = next(vae.parameters()).device
 
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
-        """Yield segments (B, C, T, H, W) for ever; see `footage.models.base.Generates`."""
-        return self._rolling(requests) if self.prior is None else self._walking(requests, self.prior)
+        """Yield segments (B, C, T, H, W) for ever; see `footage.models.base.Generates`.
 
-    def _rolling(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
-        """Yield four frames at a time: the decoder remembers, and each latent frame is drawn when it is needed.
-
-        Where a request says into what, the draws go over from those of the one seed to those of the other.
+        With a prior of its own, whole clips, each from the next codes of a walk. Else four frames at a time: the
+        decoder remembers, and each latent frame is drawn when it is needed; where a request says into what, the draws
+        go over from those of the one seed to those of the other.
         """
+        if self.prior is not None:
+            shift = shifts(self.prior, requests, self.prior.size)
+            for z, label in walk(requests, self.prior.size, hop=self.hop, length=self.clip.frames):
+                noise = {"z": (z + shift).to(self.device)}
+                with torch.inference_mode():
+                    volumes = self.prior(noise, None if label is None else label.to(self.device)).clips
+                yield self._decoded(volumes)
         channels, _, height, width = self.vae.shape
         rngs = [draws_of(request.seed) for request in requests]
         ends = [draws_of(request.seed if request.to_seed is None else request.to_seed) for request in requests]
-        ways = torch.tensor([max(1, request.frames - VAE_TIME) for request in requests])
+        lengths = torch.tensor([max(1, request.frames - VAE_TIME) for request in requests])
         goes = torch.tensor([request.to_seed is not None for request in requests])
         memory: Memory = {}
         done = 0
         while True:
-            place = torch.where(goes, (done / ways).clamp(max=1), 0.0).view(-1, 1, 1, 1, 1)
+            place = torch.where(goes, (done / lengths).clamp(max=1), 0.0).view(-1, 1, 1, 1, 1)
             start, end = (more(source, channels, 1, height, width) for source in (rngs, ends))  # B c 1 h w
             yield self._decoded(between(start, end, place), memory)
             done += VAE_TIME
-
-    def _walking(self, requests: Sequence[VideoRequest], prior: LatentGenerator) -> Iterator[Tensor]:
-        """Yield whole clips, each from the next codes of a walk."""
-        shift = shifts(prior, requests, prior.size)
-        for z, label in walk(requests, prior.size, hop=self.hop, length=self.clip.frames):
-            with torch.inference_mode():
-                made = prior({"z": (z + shift).to(self.device)}, None if label is None else label.to(self.device)).clips
-            yield self._decoded(made)
 
     def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
         """Code and decode a video, chunks (B, C, t, H, W), of any lengths; nothing is random in it."""
@@ -251,13 +248,13 @@ class VaeSampler:
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Show real clips (B, C, T, H, W) decoded again, and new ones; see `footage.models.base.Sampler`."""
         length = reals.shape[2]
-        made: list[Tensor] = []
+        segments: list[Tensor] = []
         for segment in self.segments(previewed(len(reals), labels, self.classes)):
-            made.append(segment)
-            if sum(part.shape[2] for part in made) >= length:
+            segments.append(segment)
+            if sum(part.shape[2] for part in segments) >= length:
                 break
         again = self._decoded(self._coded(_filled(reals)))[:, :, :length]
-        return {"reconstruction": again, "sample": torch.cat(made, dim=2)[:, :, :length], "real": reals}
+        return {"reconstruction": again, "sample": torch.cat(segments, dim=2)[:, :, :length], "real": reals}
 
     @torch.inference_mode()
     def _coded(self, clips: Tensor, memory: Memory | None = None) -> Tensor:

@@ -101,10 +101,10 @@ def walk(
     _, end = draw([request.seed if request.to_seed is None else request.to_seed for request in requests], size)
     goes = torch.tensor([[request.to_seed is not None] for request in requests])
     labels = labels_on_the_way(requests)
-    ways = [max(1, request.frames - length) for request in requests]
+    spans = [max(1, request.frames - length) for request in requests]
     number = 0
     while True:
-        place = torch.tensor([[min(1.0, number * hop / way)] for way in ways])
+        place = torch.tensor([[min(1.0, number * hop / span)] for span in spans])
         yield torch.where(goes, between(start, end, place), walking), labels(place)
         walking = WALK * walking + (1 - WALK**2) ** 0.5 * more(rngs, size)
         number += 1
@@ -188,8 +188,8 @@ class RollingSampler(_SeedSampler):
         done = 0
         while True:
             steps = torch.arange(done, done + frames).expand(len(requests), frames)
-            ways = torch.tensor([max(1, request.frames - 1) for request in requests])
-            place = (steps / ways[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
+            lengths = torch.tensor([max(1, request.frames - 1) for request in requests])
+            place = (steps / lengths[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
             content = torch.where(goes, between(start[:, None], end[:, None], place), start[:, None])
             label, motion = labels(place), more(rngs, *shapes["motion"])
             with torch.inference_mode():

@@ -44,23 +44,23 @@ class Predict(SupervisedMethod):
         chance = max(0.0, 1 - clips_seen / config.task.truth) if helped else 0.0
         shown = batch.uniform(config.clip.frames - past) < chance if chance else None
         rehearse = clips_seen < config.task.rehearsal and torch.is_grad_enabled()
-        made: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse)
+        output: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse)
         real = batch.clips[:, :, past:]
-        loss = self.difference(made.future, real)
-        if made.rehearsed is not None:
-            loss = loss + self.difference(made.rehearsed, batch.clips[:, :, 1:past])
-        loss = config.learn.weight * (loss if made.cost is None else loss + made.cost)
-        squares = (made.future.detach().to(real.dtype) - real).square()
+        loss = self.difference(output.future, real)
+        if output.rehearsed is not None:
+            loss = loss + self.difference(output.rehearsed, batch.clips[:, :, 1:past])
+        loss = config.learn.weight * (loss if output.cost is None else loss + output.cost)
+        squares = (output.future.detach().to(real.dtype) - real).square()
         log = {self.figure: squares.mean() / 4 * math.prod(real.shape[1:]) / real.shape[2]}
-        if made.cost is not None:
-            log["cost"] = made.cost.detach()
-        if made.divergence is not None:
-            kl = made.divergence.mean()
+        if output.cost is not None:
+            log["cost"] = output.cost.detach()
+        if output.divergence is not None:
+            kl = output.divergence.mean()
             ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
             loss, log["kl"] = loss + config.kl.beta * ramp * kl, kl.detach()
         shown_to = {}
         if config.critics and judged:
-            shown_to[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], made.future.to(real.dtype)], dim=2))
+            shown_to[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], output.future.to(real.dtype)], dim=2))
         return StepOutput(loss, log, shown_to)
 
     @classmethod
@@ -103,10 +103,10 @@ class FutureSampler:
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Continue real clips (B, C, T, H, W) from their beginning; see `footage.models.base.Sampler`."""
         past = reals[:, :, : self.past]
-        made, length = [past.to(self.device)], self.past
+        frames_so_far, length = [past.to(self.device)], self.past
         for frames in self.futures(past, range(len(reals))):
-            made.append(frames)
+            frames_so_far.append(frames)
             length += frames.shape[2]
             if length >= reals.shape[2]:
                 break
-        return {"predicted": torch.cat(made, dim=2)[:, :, : reals.shape[2]], "real": reals}
+        return {"predicted": torch.cat(frames_so_far, dim=2)[:, :, : reals.shape[2]], "real": reals}

@@ -217,7 +217,7 @@ class Translator(nn.Module):
     def forward(self, source: Tensor, memory: Memory | None = None) -> Tensor:
         """Translate; with a memory, the frames that follow those before."""
         height, width = source.shape[3:]
-        given = x = fitted(source, self.unit)
+        padded = x = fitted(source, self.unit)
         sources: list[Tensor] = []
         if self.norm is not None or self.modulated:
             sources = pyramid(x, len(self.encoder))  # from the full size inwards
@@ -234,8 +234,8 @@ class Translator(nn.Module):
             x = decoding(x, sources[-1 - number] if sources else None, memory)
         if self.leave is not None and self.norm is not None:
             x = self.leave(silu(self.norm(x, sources[0])))  # B C T H W
-        made = (x + self.straight(given))[..., :height, :width]
-        return self.levels.pixels(made.to(source.dtype))
+        numbers = (x + self.straight(padded))[..., :height, :width]
+        return self.levels.pixels(numbers.to(source.dtype))
 
     @property
     def modulated(self) -> bool:
@@ -256,11 +256,11 @@ def fitted(clips: Tensor, unit: int) -> Tensor:
 
 def pyramid(source: Tensor, count: int) -> list[Tensor]:
     """Return a source (B, C, T, H, W) at its own size, and `count` times averaged down by two."""
-    found = [source]
+    levels = [source]
     for _ in range(count):
-        frames = avg_pool2d(found[-1].transpose(1, 2).flatten(0, 1), 2)  # (B T) C h/2 w/2
-        found.append(rearrange(frames, "(b t) c h w -> b c t h w", t=source.shape[2]))
-    return found
+        frames = avg_pool2d(levels[-1].transpose(1, 2).flatten(0, 1), 2)  # (B T) C h/2 w/2
+        levels.append(rearrange(frames, "(b t) c h w -> b c t h w", t=source.shape[2]))
+    return levels
 
 
 REACH = 1.0
@@ -369,37 +369,32 @@ class Animator(nn.Module):
             shortcuts.append(x)
         return AnimatorState(picture[:, :, 0], shortcuts, start, None)
 
-    def advance(self, scene: AnimatorState, motion: Tensor) -> tuple[Tensor, AnimatorState]:
-        """Make the next frames (B, C, T, H, W) from fresh noise (B, T, m), and the scene after them."""
-        picture = scene.picture
+    def advance(self, state: AnimatorState, motion: Tensor) -> tuple[Tensor, AnimatorState]:
+        """Make the next frames (B, C, T, H, W) from fresh noise (B, T, m), and the state after them."""
+        picture = state.picture
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
-            path, after = self.cell(motion.to(picture.dtype), scene.hidden.to(picture.dtype).unsqueeze(0))
-        rest = path[:, 0] if scene.rest is None else scene.rest
+            path, after = self.cell(motion.to(picture.dtype), state.hidden.to(picture.dtype).unsqueeze(0))
+        rest = path[:, 0] if state.rest is None else state.rest
         # Where the motion is, and how far from where the picture was taken: 0 in the first frame.
         code = torch.cat([self.code_norm(path.flatten(0, 1)), (path - rest[:, None]).flatten(0, 1)], dim=1)
-        made = self._decoded(scene.shortcuts, code)  # (B T) (3 + C) H W
+        inner = self.norm(state.shortcuts[-1])[:, :, 0]  # B c h w
+        times = len(code) // len(inner)
+        scale, shift = self.style(code)[:, :, None, None].chunk(2, dim=1)
+        x = inner.repeat_interleave(times, dim=0) * (1 + scale) + shift  # (B T) c h w
+        codes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        x = self.mix(silu(torch.cat([x, codes], dim=1)).contiguous(memory_format=torch.channels_last))
+        x = rearrange(x, "(b t) c h w -> b c t h w", t=times)
+        for number, stage in enumerate(self.decoder):
+            x = stage(x, state.shortcuts[-1 - number])
+        decoded = x.transpose(1, 2).flatten(0, 1)  # (B T) (3 + C) H W
         flow, mask, painted = (
-            made[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
+            decoded[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
         )
         warped = warp(picture, REACH * torch.tanh(flow))
         mask = torch.sigmoid(mask)
         frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
         clips = rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
-        return clips, AnimatorState(picture, scene.shortcuts, after[0], rest)
-
-    def _decoded(self, shortcuts: list[Tensor], code: Tensor) -> Tensor:
-        """Return the decoder's output for each frame, (B T, 3 + C, H, W), for codes (B T, n)."""
-        inner = self.norm(shortcuts[-1])[:, :, 0]  # B c h w
-        times = len(code) // len(inner)
-        scale, shift = self.style(code)[:, :, None, None].chunk(2, dim=1)
-        x = inner.repeat_interleave(times, dim=0) * (1 + scale) + shift  # (B T) c h w
-        told = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        x = self.mix(silu(torch.cat([x, told], dim=1)).contiguous(memory_format=torch.channels_last))
-        x = rearrange(x, "(b t) c h w -> b c t h w", t=times)
-        for number, stage in enumerate(self.decoder):
-            x = stage(x, shortcuts[-1 - number])
-        frames: Tensor = x.transpose(1, 2).flatten(0, 1)
-        return frames
+        return clips, AnimatorState(picture, state.shortcuts, after[0], rest)
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:

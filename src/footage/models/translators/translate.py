@@ -84,8 +84,8 @@ def derive(clips: Tensor, kind: str) -> Tensor:
     if kind == "first-frame":
         return clips[:, :, :1]
     with torch.autocast(clips.device.type, enabled=False):
-        made = DERIVED[kind](clips.transpose(1, 2).flatten(0, 1))  # (B T) Cs H W
-    return rearrange(made, "(b t) c h w -> b c t h w", b=len(clips))
+        sources = DERIVED[kind](clips.transpose(1, 2).flatten(0, 1))  # (B T) Cs H W
+    return rearrange(sources, "(b t) c h w -> b c t h w", b=len(clips))
 
 
 def repeated(source: Tensor, frames: int) -> Tensor:
@@ -118,24 +118,24 @@ class Translate(SupervisedMethod):
         """Return what is given, (B, Cs, T, H, W) or a picture (B, C, 1, H, W), of clips as they stand in the data."""
         return source_of(clips, self.config)
 
-    def shown(self, clips: Tensor, made: Tensor | None = None) -> Tensor:
+    def shown(self, clips: Tensor, fakes: Tensor | None = None) -> Tensor:
         """Return what critics see, (B, C + Cs, T, H, W): real clips, or those that were made, and the sources."""
         real = clips[:, : self.config.clip.channels]
         beside = repeated(self.source(clips), real.shape[2])
-        return torch.cat([real if made is None else made.to(real.dtype), beside.to(real.dtype)], dim=1)
+        return torch.cat([real if fakes is None else fakes.to(real.dtype), beside.to(real.dtype)], dim=1)
 
     def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Translate the source of each clip."""
         config = self.config
         real, source = batch.clips[:, : config.clip.channels], self.source(batch.clips)
         drawn = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
-        made: Tensor = self.nets["generator"](source, **drawn)
-        shown = made.detach().to(real.dtype)
+        fakes: Tensor = self.nets["generator"](source, **drawn)
+        shown = fakes.detach().to(real.dtype)
         log = {"l1": (shown - real).abs().mean(), "psnr": clip_psnr(shown, real).mean()}
         shown_to = {}
         if config.critics and judged:
-            shown_to[""] = (self.shown(batch.clips), self.shown(batch.clips, made))
-        return StepOutput(config.learn.weight * self.difference(made, real), log, shown_to)
+            shown_to[""] = (self.shown(batch.clips), self.shown(batch.clips, fakes))
+        return StepOutput(config.learn.weight * self.difference(fakes, real), log, shown_to)
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips and their sources for the critics to look at, where there are any in this step."""
@@ -195,11 +195,11 @@ class TranslateSampler:
         shapes = generator.noise(self.clip.frames)
         rngs = [draws_of(seed) for seed in seeds]
         with torch.inference_mode():
-            scene = generator.begin(pictures.to(self.device), more(rngs, *shapes["start"]).to(self.device))
+            state = generator.begin(pictures.to(self.device), more(rngs, *shapes["start"]).to(self.device))
         while True:
             motion = more(rngs, *shapes["motion"]).to(self.device)
             with torch.inference_mode():
-                frames, scene = generator.advance(scene, motion)
+                frames, state = generator.advance(state, motion)
                 frames = frames.float().clamp(-1, 1)
             yield frames  # outside of the block: it would hold for the caller too
 
@@ -207,11 +207,11 @@ class TranslateSampler:
         """Translate real clips' sources; see `footage.models.base.Sampler`."""
         real, source = reals[:, : self.clip.channels], self.sources(reals)
         if isinstance(self.generator, Animator):
-            made = next(self.animate(source, range(len(reals))))[:, :, : real.shape[2]]
+            translated = next(self.animate(source, range(len(reals))))[:, :, : real.shape[2]]
         else:
             with torch.inference_mode():
-                made = self.generator(source.to(self.device)).float().clamp(-1, 1)
+                translated = self.generator(source.to(self.device)).float().clamp(-1, 1)
         picture = repeated(source, real.shape[2])
         if picture.shape[1] != real.shape[1]:
             picture = picture.mean(dim=1, keepdim=True).expand_as(real)  # grey
-        return {"translated": made, "source": picture.clamp(-1, 1), "real": real}
+        return {"translated": translated, "source": picture.clamp(-1, 1), "real": real}

@@ -1,31 +1,161 @@
-"""Pictures that are too large to be worked on at once: in tiles, each with as much around it as it depends on.
-
-Upscaling: frames of low resolution become those of high resolution, each out of a short window around it.
+"""Upscaling: frames of low resolution become those of high resolution, each out of a short window around it.
 
 It learns by how far its frames lie from the true ones, which the low-resolution ones were made from; by what they come
-to when they are shrunk again; and, for detail that looks real, from critics and their features.
+to when they are shrunk again; and, for detail that looks real, from critics and their features. Low-resolution clips
+are made from real ones by shrinking, and spoilt as real ones are: by blur, noise and codecs.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import EllipsisType
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
-from footage.config import Config
+from footage.config import Config, DegradeConfig
 from footage.config.registry import imported
 from footage.config.sections import unlimited
+from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.layers import channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
-from footage.models.upscalers.degrade import CLEAN, degrade, draw, shrunk
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
+
+KERNELS = ("bicubic", "bilinear", "area")
+"""Kernels that spoilt clips are shrunk by."""
+HABITS = ("none", "chroma", "jpeg", "h264", "h264")
+"""What is done at last, each as often; H.264 twice as often."""
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """How one clip is spoilt."""
+
+    kernel: str = "bicubic"
+    """By which kernel it is shrunk: one of `KERNELS`."""
+    blur: float = 0.0
+    """Standard deviation of the blur before, in pixels of the small picture."""
+    noise: float = 0.0
+    """Standard deviation of the noise, for pixels in [-1, 1]."""
+    habit: str = "none"
+    """What is done at last: one of `HABITS`."""
+    quality: float = 0.0
+    """From the least to the greatest loss of a codec."""
+
+
+CLEAN = Degradation()
+"""Shrunk by the bicubic kernel, and no more."""
+
+
+def draw_degradations(config: DegradeConfig, batch: Batch) -> list[Degradation]:
+    """Draw how each clip of a batch is spoilt, the same whatever the number of processes."""
+    damages = []
+    for chance, kernel, blurred, blur, noisy, noise, habit, quality in batch.uniform(8).tolist():
+        if chance >= config.probability:
+            damages.append(CLEAN)
+            continue
+        damages.append(
+            Degradation(
+                kernel=KERNELS[int(kernel * len(KERNELS))],
+                blur=config.blur * blur if blurred < 0.5 else 0.0,
+                noise=2 * config.noise * noise if noisy < 0.5 else 0.0,
+                habit=HABITS[int(habit * len(HABITS))],
+                quality=quality,
+            )
+        )
+    return damages
+
+
+def degrade(
+    clips: Tensor, scale: int, config: DegradeConfig, damages: list[Degradation], noise: Tensor | None
+) -> Tensor:
+    """Make low-resolution clips, (B, C, T, H, W) in [-1, 1] -> (B, C, T, H / scale, W / scale), of 256 levels.
+
+    Args:
+        clips: of high resolution.
+        scale: how many times as small they become.
+        config: how good and bad the codecs are.
+        damages: how each clip is spoilt.
+        noise: standard normal numbers of the shape of the result; None where no clip has noise.
+    """
+    rows: list[Tensor] = []
+    for clip, damage in zip(clips, damages, strict=True):
+        frames = clip.transpose(0, 1)  # T C H W
+        if damage.blur:
+            frames = blurred(frames, damage.blur * scale)
+        rows.append(shrunk(frames, scale, damage.kernel).transpose(0, 1))  # C T h w
+    small = torch.stack(rows)
+    if noise is not None:
+        spread = torch.tensor([damage.noise for damage in damages]).to(small).view(-1, 1, 1, 1, 1)
+        small = small + spread * noise.to(small)
+    small = levelled(small)
+    for number, damage in enumerate(damages):
+        if damage.habit == "chroma":
+            small[number] = halved_chroma(small[number])
+        elif damage.habit in ("h264", "jpeg"):  # what a codec leaves
+            levels = small[number].add(1).mul(127.5).round().to(torch.uint8).cpu()
+            pictures = rearrange(levels, "c t h w -> t h w c").numpy()
+            colours = np.repeat(pictures, 3, axis=3) if pictures.shape[3] == 1 else pictures
+            if damage.habit == "h264":
+                loss = config.crf_low + damage.quality * (config.crf_high - config.crf_low)
+                decoded = encode.h264(colours, round(loss))
+            else:
+                quality = config.jpeg_high - damage.quality * (config.jpeg_high - config.jpeg_low)
+                decoded = encode.jpeg(colours, round(quality))
+            left = torch.from_numpy(decoded[..., : pictures.shape[3]].copy()).to(small)
+            small[number] = rearrange(left, "t h w c -> c t h w").div(127.5).sub(1)
+    return small
+
+
+def levelled(clips: Tensor) -> Tensor:
+    """Round pixels in [-1, 1] to the 256 levels that files have."""
+    return clips.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
+
+
+def shrunk(frames: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:
+    """Shrink pictures (N, C, H, W), without aliasing: (N, C, H / scale, W / scale); gradients pass."""
+    size = (frames.shape[2] // scale, frames.shape[3] // scale)
+    with torch.autocast(frames.device.type, enabled=False):
+        if kernel == "area":
+            return avg_pool2d(frames, scale)
+        return interpolate(frames, size, mode=kernel, antialias=True, align_corners=False)
+
+
+# exp(-r^2 / (2 sigma^2)), cut off at 3 sigma, along both axes one after the other.
+def blurred(frames: Tensor, sigma: float) -> Tensor:
+    """Blur pictures by a Gaussian, the edge repeated: (N, C, H, W) -> the same."""
+    reach = max(1, math.ceil(3 * sigma))
+    places = torch.arange(-reach, reach + 1, device=frames.device, dtype=frames.dtype)
+    line = torch.exp(-places.square() / (2 * sigma**2))
+    line = line / line.sum()
+    flat = frames.flatten(0, 1).unsqueeze(1)  # (N C) 1 H W
+    with torch.autocast(frames.device.type, enabled=False):
+        flat = conv2d(pad(flat, (reach, reach, 0, 0), mode="replicate"), line.view(1, 1, 1, -1))
+        flat = conv2d(pad(flat, (0, 0, reach, reach), mode="replicate"), line.view(1, 1, -1, 1))
+    return flat.view_as(frames)
+
+
+# Luma y = .299 r + .587 g + .114 b stays (BT.601); the rest is averaged over squares of two pixels, and enlarged again.
+def halved_chroma(clip: Tensor) -> Tensor:
+    """Halve the resolution of a clip's colour, (C, T, h, w) -> the same; grey stays as it is."""
+    if clip.shape[0] == 1:
+        return clip
+    weights = torch.tensor([0.299, 0.587, 0.114]).to(clip).view(3, 1, 1, 1)
+    luma = (clip * weights).sum(dim=0, keepdim=True)
+    chroma = (clip - luma).transpose(0, 1)  # T C h w
+    small = avg_pool2d(chroma, 2, ceil_mode=True)
+    wide = interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+    wide = wide[..., : clip.shape[2], : clip.shape[3]]
+    return levelled((luma + wide.transpose(0, 1)).clamp(-1, 1))
 
 
 def tiled(enlarge: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, reach: int, scale: int) -> Tensor:
@@ -45,12 +175,12 @@ def tiled(enlarge: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, rea
     for above, left in itertools.product(range(0, height, tile), range(0, width, tile)):
         rows = slice(max(0, above - reach), min(height, above + tile + reach))  # what the tile depends on
         columns = slice(max(0, left - reach), min(width, left + tile + reach))
-        made = enlarge(frames[..., rows, columns])
+        part = enlarge(frames[..., rows, columns])
         high, wide = min(tile, height - above), min(tile, width - left)
         down, right = (above - rows.start) * scale, (left - columns.start) * scale
-        inner = made[..., down : down + high * scale, right : right + wide * scale]
+        inner = part[..., down : down + high * scale, right : right + wide * scale]
         if whole is None:
-            whole = torch.empty((*made.shape[:3], height * scale, width * scale), dtype=made.dtype, device=made.device)
+            whole = torch.empty((*part.shape[:3], height * scale, width * scale), dtype=part.dtype, device=part.device)
         place = (slice(above * scale, (above + high) * scale), slice(left * scale, (left + wide) * scale))
         whole[(..., *place)] = inner
     assert whole is not None
@@ -96,19 +226,19 @@ class Upscale(SupervisedMethod):
         config, net = self.config, self.net
         last = batch.clips.shape[2] - net.future
         real = batch.clips[:, :, net.past : last]
-        damages = draw(config.upscale.degrade, batch)
+        damages = draw_degradations(config.upscale.degrade, batch)
         clip = config.clip
         small = (clip.channels, clip.frames, clip.height // net.scale, clip.width // net.scale)
         drawn = batch.normal(*small)  # whether it is needed or not: what follows is not to depend on it
         noise = drawn if any(damage.noise for damage in damages) else None
         with torch.no_grad():
-            given = degrade(batch.clips, net.scale, config.upscale.degrade, damages, noise)
-            given = _cut_ends(given, batch.uniform(2) < config.upscale.ends, net.past, net.future)
-            base = _pictures(given[:, :, net.past : last], lambda frames: enlarged(frames, net.scale))
-        made: Tensor = self.nets["generator"](given).to(real.dtype)
-        consistency = (_small(made, net.scale) - _small(real, net.scale)).abs().mean()
-        loss = config.learn.weight * self.difference(made, real) + config.upscale.consistency * consistency
-        shown = made.detach()
+            source = degrade(batch.clips, net.scale, config.upscale.degrade, damages, noise)
+            source = _cut_ends(source, batch.uniform(2) < config.upscale.ends, net.past, net.future)
+            base = _pictures(source[:, :, net.past : last], lambda frames: enlarged(frames, net.scale))
+        fakes: Tensor = self.nets["generator"](source).to(real.dtype)
+        consistency = (_small(fakes, net.scale) - _small(real, net.scale)).abs().mean()
+        loss = config.learn.weight * self.difference(fakes, real) + config.upscale.consistency * consistency
+        shown = fakes.detach()
         log = {
             "l1": (shown - real).abs().mean(),
             "psnr": clip_psnr(shown, real).mean(),
@@ -116,12 +246,12 @@ class Upscale(SupervisedMethod):
             "consistency": consistency.detach(),
         }
         if config.upscale.stability:
-            changes = (made.diff(dim=2) - real.diff(dim=2)).abs().mean()
+            changes = (fakes.diff(dim=2) - real.diff(dim=2)).abs().mean()
             loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
         output = StepOutput(loss, log)
         if config.critics and judged:
             window = self._window(batch)
-            output.judged[""] = (self.shown(real)[window], self.shown(made)[window])
+            output.judged[""] = (self.shown(real)[window], self.shown(fakes)[window])
         return output
 
     def _window(self, batch: Batch) -> tuple[EllipsisType | slice, ...]:
@@ -169,15 +299,15 @@ def _small(clips: Tensor, scale: int) -> Tensor:
     return _pictures(clips, lambda frames: shrunk(frames, scale))
 
 
-def _cut_ends(given: Tensor, cut: Tensor, past: int, future: int) -> Tensor:
+def _cut_ends(source: Tensor, cut: Tensor, past: int, future: int) -> Tensor:
     """Let some clips begin with their first whole window, and some end with their last: (B, 2) of both."""
-    given = given.clone()
+    source = source.clone()
     if past:
-        given[:, :, :past] = torch.where(_wide(cut[:, 0]), given[:, :, past : past + 1], given[:, :, :past])
+        source[:, :, :past] = torch.where(_wide(cut[:, 0]), source[:, :, past : past + 1], source[:, :, :past])
     if future:
-        end = given.shape[2] - future
-        given[:, :, end:] = torch.where(_wide(cut[:, 1]), given[:, :, end - 1 : end], given[:, :, end:])
-    return given
+        end = source.shape[2] - future
+        source[:, :, end:] = torch.where(_wide(cut[:, 1]), source[:, :, end - 1 : end], source[:, :, end:])
+    return source
 
 
 def _wide(flags: Tensor) -> Tensor:
@@ -203,8 +333,8 @@ class UpscaleSampler:
     def enlarge(self, windows: Tensor, tile: int = TILE, bf16: bool = False) -> Tensor:
         """Enlarge the frames that have a whole window; see `footage.models.base.Enlarges`."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            made = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
-            return made.float().clamp_(-1, 1)
+            upscaled = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
+            return upscaled.float().clamp_(-1, 1)
 
     def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
         """Yield a video's enlarged frames; see `footage.models.base.Converts`. There is nothing random."""
@@ -227,6 +357,6 @@ class UpscaleSampler:
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Enlarge real clips that were shrunk; see `footage.models.base.Sampler`."""
         source = self.sources(reals)
-        made = self.enlarge(whole_windows(source, self.net.past, self.net.future))
+        upscaled = self.enlarge(whole_windows(source, self.net.past, self.net.future))
         plain = _pictures(source, lambda frames: enlarged(frames, self.scale)).clamp(-1, 1)
-        return {"upscaled": made, "bicubic": plain, "real": reals}
+        return {"upscaled": upscaled, "bicubic": plain, "real": reals}

@@ -94,10 +94,10 @@ class RecurrentGenerator(Generator):
             steps = torch.cat([motion, *named], dim=2).to(state[0].dtype)
             path, after = self.cell(steps, state[0] if self.net.cell == "gru" else state)
         moving = self.norm(path.flatten(0, 1))  # (B T) hidden, as large as the other codes
-        told = [part.flatten(0, 1) for part in named]  # (B T) label
-        seen = torch.cat([_along(content, frames).flatten(0, 1), *told], dim=1)  # (B T) (content + label)
+        label_codes = [part.flatten(0, 1) for part in named]  # (B T) label
+        seen = torch.cat([_along(content, frames).flatten(0, 1), *label_codes], dim=1)  # (B T) (content + label)
         if self.net.mix == "modulate":
-            pictures = self.tower(torch.cat([moving, *told], dim=1), seen)  # (B T) C 1 H W
+            pictures = self.tower(torch.cat([moving, *label_codes], dim=1), seen)  # (B T) C 1 H W
         else:
             pictures = self.tower(torch.cat([seen, moving], dim=1))
         clips = rearrange(pictures, "(b t) c 1 h w -> b c t h w", t=frames)

@@ -345,11 +345,7 @@ class StreamGenerator(Generator):
             moving.append(torch.stack([wave(place) for wave in WAVES], dim=2).to(motion.dtype))
         codes = self.motion(torch.cat(moving, dim=2)).flatten(0, 1)  # (B T) D
         style = painted.style.repeat_interleave(len(codes) // len(painted.style), dim=0)  # (B T) D
-        x = self._moved(painted.canvas, codes, style)
-        return rearrange(x, "(b t) c h w -> b c t h w", t=length)
-
-    def _moved(self, x: Tensor, codes: Tensor, style: Tensor) -> Tensor:
-        """Make pictures (N, C, H, W) of a canvas (R, c, h, w), from motion and style, a row for each frame."""
+        x = painted.canvas  # R c h w
         places = self.places(codes, style)
         if self.pose is not None:
             pose = self.pose(codes).unflatten(1, self.coarse).contiguous(memory_format=torch.channels_last)
@@ -362,12 +358,12 @@ class StreamGenerator(Generator):
         numbers, masks = smooth(x).to(self.palette.weight.dtype).contiguous().tensor_split((self.channels,), dim=1)
         pixels = self.levels.pixels(numbers)
         if not self.net.palette:
-            return pixels
+            return rearrange(pixels, "(b t) c h w -> b c t h w", t=length)
         with torch.autocast(x.device.type, enabled=False):
             weights = masks.clamp(max=LOUDEST).exp().flatten(2)  # N R (H W): a softmax with 0, for the picture below
             colours = self.palette(style.to(pixels.dtype)).unflatten(1, (self.channels, -1))  # N C R
             laid = torch.baddbmm(pixels.flatten(2), colours, weights) / (1 + weights.sum(dim=1, keepdim=True))
-            return laid.view(pixels.shape)  # N C H W
+        return rearrange(laid.view(pixels.shape), "(b t) c h w -> b c t h w", t=length)
 
 
 WAVES = (

@@ -64,8 +64,8 @@ def check(request: VideoRequest, shot: int) -> None:
             raise ConfigError("between is asked for, and there is no seed to end with", "give to_seed")
         if request.frames < 2:
             raise ConfigError(f"frames is {request.frames}, and between needs two ends", "give at least 2")
-    for given, name in ((mapping.between, "between"), (bool(mapping.loop), "loop")):
-        if given and shot:
+    for asked, name in ((mapping.between, "between"), (bool(mapping.loop), "loop")):
+        if asked and shot:
             remedy = f"leave {name} out, or train with --net.shot 0 on clips that go on"
             raise ConfigError(f"{name} is asked for, and the model's shots end after {shot} frames", remedy)
     for first, second, says in (
@@ -201,8 +201,8 @@ class _Videos:
 
     def at(self, numbers: Numbers) -> _Frames:
         """Return what frames of the videos are made from."""
-        ways = torch.tensor([max(1, request.frames - 1) for request in self.requests], dtype=torch.float64)
-        place = (torch.from_numpy(numbers) / ways[:, None]).clamp(max=1).float().unsqueeze(2)  # B T 1
+        lengths = torch.tensor([max(1, request.frames - 1) for request in self.requests], dtype=torch.float64)
+        place = (torch.from_numpy(numbers) / lengths[:, None]).clamp(max=1).float().unsqueeze(2)  # B T 1
         motion = torch.from_numpy(np.stack([motion.at(numbers) for motion in self.motions])).float()
         clock = None
         if self.shot:

@@ -143,19 +143,19 @@ class ConvLstm(Predictor):
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         """Predict what follows the first P frames; where `shown` says so, from the true frame before."""
         first = 0 if rehearse else self.past - 1
-        state, made = self._empty(clips[:, :, 0]), []
+        state, frames = self._empty(clips[:, :, 0]), []
         for number in range(clips.shape[2] - 1):
-            told = number < self.past
-            if told:
+            is_true = number < self.past
+            if is_true:
                 state = self._tell(state, clips[:, :, number], known=number > 0)
             elif shown is not None:
                 seen = shown[:, number - self.past].view(-1, 1, 1, 1)
                 state = self._tell(state, torch.where(seen, clips[:, :, number], state[0]))
-                told = True
-            frame, state = self._step(state, told=told, asked=number >= first)
+                is_true = True
+            frame, state = self._step(state, is_true=is_true, asked=number >= first)
             if number >= first:
-                made.append(frame.unsqueeze(2))
-        rehearsed, future = torch.cat(made, dim=2).tensor_split((self.past - 1 - first,), dim=2)
+                frames.append(frame.unsqueeze(2))
+        rehearsed, future = torch.cat(frames, dim=2).tensor_split((self.past - 1 - first,), dim=2)
         return PredictorOutput(future, None, rehearsed if rehearsed.shape[2] else None)
 
     def begin(self, past: Tensor) -> State:
@@ -163,7 +163,7 @@ class ConvLstm(Predictor):
         state = self._empty(past[:, :, 0])
         for number in range(self.past - 1):
             state = self._tell(state, past[:, :, number], known=number > 0)
-            _, state = self._step(state, told=True, asked=False)
+            _, state = self._step(state, is_true=True, asked=False)
         return self._tell(state, past[:, :, self.past - 1], known=self.past > 1)
 
     def _empty(self, frame: Tensor) -> State:
@@ -178,15 +178,15 @@ class ConvLstm(Predictor):
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         """Predict the next frame; it is fed back within [-1, 1], so that no error grows without bound."""
-        frame, state = self._step(state, told=True, asked=True)
+        frame, state = self._step(state, is_true=True, asked=True)
         return frame.unsqueeze(2), state
 
-    def _step(self, state: State, *, told: bool, asked: bool) -> tuple[Tensor, State]:
+    def _step(self, state: State, *, is_true: bool, asked: bool) -> tuple[Tensor, State]:
         """Take a frame in, and predict the next one, (B, C, H, W): as a number among others where none asks for it."""
         frame, surprise, *before = state
         x, memory = self._patches(self.levels(frame)), list[Tensor]()
         beside = None
-        if self.notice is not None and told:
+        if self.notice is not None and is_true:
             beside = self.notice(self._patches(surprise / self.levels.sd.view(-1, 1, 1)))
         for number, cell in enumerate(self.cells):
             x, c = cell(x, *before[2 * number : 2 * number + 2], beside)

@@ -240,8 +240,8 @@ class SpriteMotion(nn.Module):
             memory: (B, K, units).
         """
         with torch.autocast(place.device.type, enabled=False):
-            told = torch.cat([place / (4 * self.unit) - 2, moved / self.unit, 2 * shape], dim=-1)
-            memory = self.cell(told.flatten(0, 1), memory.flatten(0, 1)).view(memory.shape)
+            inputs = torch.cat([place / (4 * self.unit) - 2, moved / self.unit, 2 * shape], dim=-1)
+            memory = self.cell(inputs.flatten(0, 1), memory.flatten(0, 1)).view(memory.shape)
             turn, doubt = self.leave(memory).chunk(2, dim=-1)
         return place + moved + turn * self.unit, _doubt(doubt + math.log(FIRST)), memory
 
@@ -282,9 +282,9 @@ class Sprites(Predictor):
 
         There is nothing to be shown on the way, and the past is put together again, not rehearsed.
         """
-        found, rough = self._take_apart(clips)
-        truth = found.places.detach()
-        shape, memory = _shape(found.looks), self._idle(truth)
+        parts, rough = self._take_apart(clips)
+        truth = parts.places.detach()
+        shape, memory = _shape(parts.looks), self._idle(truth)
         place, moved = truth[:, 0], torch.zeros_like(truth[:, 0])
         foreseen, doubts = [], []
         for number in range(1, clips.shape[2]):
@@ -293,21 +293,21 @@ class Sprites(Predictor):
             doubts.append(doubt)
             after = truth[:, number] if number < self.past else expected
             place, moved = after, after - place
-        ways = torch.stack(foreseen, dim=1)  # B (T - 1) K 2
-        future = self._draw(found, ways[:, self.past - 1 :], torch.stack(doubts[self.past - 1 :], dim=1))
-        again = self._draw(found, found.places, _doubt(self.blur_aligned).expand_as(found.places))
-        cost = _gap(again, clips) + ROUGH * _gap(rough, clips) + PLACES * (ways - truth[:, 1:]).abs().mean()
+        places = torch.stack(foreseen, dim=1)  # B (T - 1) K 2
+        future = self._draw(parts, places[:, self.past - 1 :], torch.stack(doubts[self.past - 1 :], dim=1))
+        again = self._draw(parts, parts.places, _doubt(self.blur_aligned).expand_as(parts.places))
+        cost = _gap(again, clips) + ROUGH * _gap(rough, clips) + PLACES * (places - truth[:, 1:]).abs().mean()
         return PredictorOutput(future, None, None, cost)
 
     def begin(self, past: Tensor) -> State:
         """Return what the past (B, C, P, H, W) leaves: looks, background, place and velocity (B, K, 2), memory."""
-        found, _ = self._take_apart(past)
-        shape, memory = _shape(found.looks), self._idle(found.places)
-        place, moved = found.places[:, 0], torch.zeros_like(found.places[:, 0])
-        for after in found.places[:, 1:].unbind(1):
+        parts, _ = self._take_apart(past)
+        shape, memory = _shape(parts.looks), self._idle(parts.places)
+        place, moved = parts.places[:, 0], torch.zeros_like(parts.places[:, 0])
+        for after in parts.places[:, 1:].unbind(1):
             _, _, memory = self.motion(place, moved, shape, memory)
             place, moved = after, after - place
-        return found.looks, found.background, place, moved, memory
+        return parts.looks, parts.background, place, moved, memory
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         """Move every sprite on, and draw that frame, (B, C, 1, H, W)."""
@@ -336,11 +336,11 @@ class Sprites(Predictor):
         numbers = self.levels(pixels.flatten(0, 1)).view(pixels.shape)
         places = self.follow(torch.cat([numbers, pixels - 2 * still + 1], dim=2))
         shown = torch.cat([known, (known - still).abs().mean(dim=2, keepdim=True)], dim=2)
-        found = SpriteDecomposition(places, self._looks(shown, places), background)
-        rough = self._draw(found, places, _doubt(self.blur).expand_as(places))
+        parts = SpriteDecomposition(places, self._looks(shown, places), background)
+        rough = self._draw(parts, places, _doubt(self.blur).expand_as(places))
         both = torch.cat([pixels, rough.detach().transpose(1, 2)], dim=2)  # B T 2C H W
         around = self._around(both, places.detach())  # B T K 2C S S
-        opacity = found.looks[:, None, :, :1].detach().expand(-1, len(around[0]), -1, -1, -1, -1)
+        opacity = parts.looks[:, None, :, :1].detach().expand(-1, len(around[0]), -1, -1, -1, -1)
         off = self.align(torch.cat([around, opacity], dim=3).flatten(0, 2)).view(places.shape)
         return SpriteDecomposition(places + off, self._looks(shown, places + off), background), rough
 
@@ -360,24 +360,24 @@ class Sprites(Predictor):
         around = self._around(shown, places[:, : self.past]).transpose(1, 2)  # B K P (C + 1) S S
         usual = _usual(around.flatten(0, 1))
         seen = _statistics(around.flatten(0, 1), usual).contiguous(memory_format=torch.channels_last)
-        made = self.paint(seen).to(usual.dtype)
-        opacity = torch.sigmoid(made[:, :1] + 6 * usual[:, -1:] - 3)  # as it differs from the background
-        weight = opacity * torch.exp(4 * torch.tanh(made[:, 1:2] / 4))
-        looks = torch.cat([opacity, weight, weight * (usual[:, :-1] + made[:, 2:])], dim=1)
+        painted = self.paint(seen).to(usual.dtype)
+        opacity = torch.sigmoid(painted[:, :1] + 6 * usual[:, -1:] - 3)  # as it differs from the background
+        weight = opacity * torch.exp(4 * torch.tanh(painted[:, 1:2] / 4))
+        looks = torch.cat([opacity, weight, weight * (usual[:, :-1] + painted[:, 2:])], dim=1)
         return looks.view(len(shown), -1, *looks.shape[1:])
 
-    def _draw(self, found: SpriteDecomposition, places: Tensor, doubts: Tensor) -> Tensor:
+    def _draw(self, parts: SpriteDecomposition, places: Tensor, doubts: Tensor) -> Tensor:
         """Draw sprites at places (B, T, K, 2), with doubts about them: frames (B, C, T, H, W)."""
-        (height, width), length = found.background.shape[2:], places.shape[1]
+        (height, width), length = parts.background.shape[2:], places.shape[1]
         down = masses(places[..., 0].flatten(), doubts[..., 0].flatten(), height, self.side)
         across = masses(places[..., 1].flatten(), doubts[..., 1].flatten(), width, self.side)
-        looks = found.looks.unsqueeze(1).expand(-1, length, -1, -1, -1, -1).flatten(0, 2)
+        looks = parts.looks.unsqueeze(1).expand(-1, length, -1, -1, -1, -1).flatten(0, 2)
         drawn = (down.unsqueeze(1) @ looks @ across.unsqueeze(1).transpose(2, 3)).to(places.dtype)
         drawn = drawn.view(*places.shape[:3], -1, height, width)  # B T K (2 + C) H W
         opacity, weight, colour = torch.split(drawn, [1, 1, drawn.shape[3] - 2], dim=3)
         clear = (1 - opacity).prod(dim=2)  # B T 1 H W
         weight, colour = weight.sum(dim=2), colour.sum(dim=2)
-        frames = clear * found.background.unsqueeze(1) + (1 - clear) * colour / (weight + SLIGHT)
+        frames = clear * parts.background.unsqueeze(1) + (1 - clear) * colour / (weight + SLIGHT)
         clips: Tensor = (2 * frames - 1).transpose(1, 2)
         return clips
 

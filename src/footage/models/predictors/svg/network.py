@@ -173,14 +173,14 @@ class Svg(Predictor):
         """Predict the next frame from a code of the learned prior."""
         assert noise is not None, "a stochastic predictor needs noise"
         code, *rest = state
-        told, expecting = self.prior(code.unsqueeze(1), tuple(rest[2:4]))
-        mean, spread = told.squeeze(1).chunk(2, dim=1)  # B z each
+        beliefs, expecting = self.prior(code.unsqueeze(1), tuple(rest[2:4]))
+        mean, spread = beliefs.squeeze(1).chunk(2, dim=1)  # B z each
         z = mean + torch.exp(0.5 * spread) * noise.to(mean.dtype)
         guess, moved = self.predictor(torch.cat([code, z], dim=1).unsqueeze(1), tuple(rest[:2]))
         frame = self.levels.pixels(self.decoder(torch.tanh(guess.squeeze(1)), rest[4:]).to(code.dtype))  # B C H W
-        made = frame.unsqueeze(2)
-        codes, _ = self._encode(made.clamp(-1, 1))
-        return made, (codes[:, 0], *moved, *expecting, *rest[4:])
+        frames = frame.unsqueeze(2)
+        codes, _ = self._encode(frames.clamp(-1, 1))
+        return frames, (codes[:, 0], *moved, *expecting, *rest[4:])
 
     def _encode(self, clips: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the codes (B, T, D), and the features of every stage (B, T, c, h, w), of clips (B, C, T, H, W)."""
@@ -191,8 +191,8 @@ class Svg(Predictor):
 
     def _belief(self, net: LstmStack, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and logarithm of the variance of each frame's latent code, (B, T, z) each."""
-        told, _ = net(codes, net.start(codes))
-        mean, spread = told.chunk(2, dim=2)
+        beliefs, _ = net(codes, net.start(codes))
+        mean, spread = beliefs.chunk(2, dim=2)
         return mean, spread
 
 
