@@ -147,7 +147,7 @@ def test_kinks_are_seen(sampler: StreamSampler, monkeypatch: pytest.MonkeyPatch)
         ) -> None:
             super().__init__(path, start, end * [1, 0.5], frames, begin)
 
-    monkeypatch.setattr(streaming, "Bridge", Halved)
+    monkeypatch.setattr(streaming, "NoiseBridge", Halved)
     assert kink(sampler, VideoRequest(8, time=TimeMapping(rate=1 / 1024, loop=40.0)), 40 * 1024) > 5
 
 
