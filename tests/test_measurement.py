@@ -15,10 +15,12 @@ from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError
 from footage.evaluation import results
+from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows
 from footage.evaluation.fidelity import best, frame_figures, measure_fidelity, plain_answer
+from footage.evaluation.figures import METRICS
 from footage.evaluation.inputs import check_model
+from footage.evaluation.protocols import protocol
 from footage.evaluation.results import Evaluation, Figure, table
-from footage.evaluation.run import METRICS
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
 from footage.metrics.image_quality import psnr
@@ -133,7 +135,9 @@ def test_the_guide_must_be_that_of_the_training(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "pairs", preset="spade-64", task__source_channels=3)
     pairs, source = Model(tmp_path / "pairs"), Guided(3)
     check_model(pairs, source, 1)
-    assert measure_fidelity(pairs, source, source.spans("heldout"), count=4)["clips"] == 4
+    windows = draw_windows(source.spans("heldout"), protocol("footage", frames=8), 4, 0)
+    figures, _ = measure_fidelity(pairs, RealClips(source, windows, ClipShape(8, 32, 32, 3)))
+    assert figures[0].clips == (4, 4)
     plain: ClipSource = open_clips("shapes", CLIP)
     with pytest.raises(ConfigError, match=r"a guide of 3 channels, and there is none: give --guide DATASET"):
         check_model(pairs, plain, 1)

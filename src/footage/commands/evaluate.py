@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from footage.data.store import Frames
     from footage.evaluation.features.learned import LearnedNetwork
+    from footage.evaluation.inputs import EvaluationPlan
     from footage.evaluation.report.content import Kind, ReportedEvaluation
     from footage.evaluation.results import Evaluation
+
+Job = str | Path
+"""Something to be measured, or a .json file with what was measured."""
 
 
 def evaluate(
@@ -124,74 +127,22 @@ def evaluate(
         cache=cache,
     )
     kind, jobs, report = report_jobs(made, real, every=all, compare=compare, report=report, to=to)
+    console = make_console(quiet)
     options = replace(options, device=_device(device))
-    return _Task(real, options, make_console(quiet)).run(kind, jobs, report, to)
+    from footage.evaluation import results
 
-
-@dataclass(frozen=True)
-class _Task:
-    """What is asked of everything that is measured."""
-
-    real: str | Path | None
-    """What it is judged by; None where all was measured before."""
-    options: EvaluationOptions
-    """What was asked for."""
-    console: Console
-    """Where it is told."""
-
-    def measured(self, job: str | Path, beside: Path | None) -> Evaluation:
-        """Measure something and tell what was found; pictures are put beside a .json file."""
-        from footage.evaluation.run import measure
-
-        assert self.real is not None, "what is measured anew has something to be measured by"
-        with self.console.status("measuring") as status:
-            found = measure(job, self.real, self.options, to=beside, say=status.update)
-        _tell(found, self.console)
-        return found
-
-    def drawn(self, job: str | Path, beside: Path) -> tuple[str, str]:
-        """Write videos of something beside a .json file, and return their names."""
-        assert self.real is not None, "what is measured anew has something to be measured by"
-        return write_sample_videos(job, self.real, self.options, beside)
-
-    def run(self, kind: Kind, jobs: Sequence[str | Path], report: Path | None, to: Path | None) -> Evaluation:
-        """Measure all, write what is to be written, and return the figures that the verb returns."""
-        from footage.evaluation import results
-
-        if report is None:
-            found = self.measured(jobs[0], to)
-            if to is not None:
-                results.write(Path(to), found)
-        else:
-            found = write_report_of(kind, jobs, Path(report), self.measured, self.drawn, to)
-            self.console.print(f"the report is {report}", highlight=False)
+    if report is None:
+        assert real is not None, "what is measured anew has something to be measured by"
+        evaluation, _ = _measured(jobs[0], real, options, to, console)
         if to is not None:
-            self.console.print(f"all figures in {to}", highlight=False)
-        return found
-
-
-def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> Literal["auto", "cpu", "cuda", "mps"]:
-    from footage.models.device import find_device
-
-    return cast(Literal["auto", "cpu", "cuda", "mps"], find_device(name).device)
-
-
-def _tell(found: Evaluation, console: Console) -> None:
-    """Print figures and warnings."""
-    from footage.evaluation.results import table
-
-    console.print(table(found))
-    for warning in found.warnings:
-        console.print("warning", style="bold yellow", end=": ")
-        console.print(warning, highlight=False, markup=False)
-
-
-Job = str | Path
-"""Something to be measured, or a .json file with what was measured."""
-Measure = Callable[[Job, Path | None], "Evaluation"]
-"""Measures something; pictures are put beside the second, a .json file, where it is given."""
-Draw = Callable[[Job, Path], tuple[str, str]]
-"""Writes videos of something beside a .json file; returns the names of those of made and real clips."""
+            results.write(Path(to), evaluation)
+    else:
+        entries = _entries(kind, jobs, real, options, Path(report), console)
+        evaluation = _write_report(kind, entries, Path(report), to)
+        console.print(f"the report is {report}", highlight=False)
+    if to is not None:
+        console.print(f"all figures in {to}", highlight=False)
+    return evaluation
 
 
 def report_jobs(
@@ -233,10 +184,10 @@ def report_jobs(
     folder = RunFolder(Path(jobs[0]))
     if not folder.config.exists():
         raise TrainingError(f'"{folder.path}" is no run', "give --all with the folder of a training run")
-    found = [path for path, _ in snapshots(folder)]
-    if not found:
+    models = [path for path, _ in snapshots(folder)]
+    if not models:
         raise TrainingError(f'the run "{folder.path}" has no model yet', "train it for longer first")
-    return "training", list(found), report
+    return "training", list(models), report
 
 
 def is_results_file(job: Job) -> bool:
@@ -244,61 +195,69 @@ def is_results_file(job: Job) -> bool:
     return Path(job).suffix == ".json"
 
 
-def write_report_of(
-    kind: Kind, jobs: Sequence[Job], report: Path, measure: Measure, draw: Draw, to: Path | None
-) -> Evaluation:
-    """Measure everything, write the report, and return the figures of its main entry.
+def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> Literal["auto", "cpu", "cuda", "mps"]:
+    from footage.models.device import find_device
 
-    Args:
-        kind: what it is about.
-        jobs: everything on it.
-        report: an .html file; report.json, pictures and videos are put beside it.
-        measure: measures one of the jobs.
-        draw: writes videos of one.
-        to: where the figures of the main entry go as well.
-    """
-    from footage.evaluation import results
+    return cast(Literal["auto", "cpu", "cuda", "mps"], find_device(name).device)
+
+
+def _measured(
+    job: Job, real: Job, options: EvaluationOptions, beside: Path | None, console: Console
+) -> tuple[Evaluation, EvaluationPlan]:
+    """Measure something and print the figures and warnings; pictures are put beside a .json file."""
+    from footage.evaluation.inputs import open_inputs, plan_evaluation
+    from footage.evaluation.results import table
+    from footage.evaluation.run import asked_metrics, evaluate
+
+    asked_metrics(options)
+    with console.status("measuring") as status:
+        plan = plan_evaluation(*open_inputs(job, real, options), options)
+        evaluation = evaluate(plan, options, to=beside, say=status.update)
+    console.print(table(evaluation))
+    for warning in evaluation.warnings:
+        console.print("warning", style="bold yellow", end=": ")
+        console.print(warning, highlight=False, markup=False)
+    return evaluation, plan
+
+
+def _entries(
+    kind: Kind, jobs: Sequence[Job], real: Job | None, options: EvaluationOptions, report: Path, console: Console
+) -> list[ReportedEvaluation]:
+    """Measure everything on a report, or read what was measured before; the first clips of both sides become videos."""
+    from footage.evaluation.clip_sets import first_clips
     from footage.evaluation.report import content
-    from footage.evaluation.report.page import write_report
+    from footage.evaluation.report.samples import SHOWN, write_samples
 
     entries: list[ReportedEvaluation] = []
     for number, job in enumerate(jobs):
         if is_results_file(job):
             entries += [content.moved(e, Path(job).parent, report.parent) for e in content.read(Path(job)).entries]
             continue
+        assert real is not None, "what is measured anew has something to be measured by"
         beside = report.with_name(f"{report.stem}{f'-{number + 1}' if len(jobs) > 1 else ''}.json")
-        found = measure(job, beside)
-        made, real = draw(job, beside)
-        name = f"{found.made.clips_seen:,} clips" if kind == "training" else content.name_of(found)
-        entries.append(content.ReportedEvaluation(name, found, made, real))
+        evaluation, plan = _measured(job, real, options, beside, console)
+        videos = []
+        for what, side, clips in zip(("made", "real"), (plan.made, plan.real), plan.clips(options.seed), strict=True):
+            path = beside.with_name(f"{beside.stem}-{what}.mp4")
+            write_samples(path, first_clips(clips, SHOWN), side.fps / side.stride)
+            videos.append(path.name)
+        name = f"{evaluation.made.clips_seen:,} clips" if kind == "training" else content.name_of(evaluation)
+        entries.append(content.ReportedEvaluation(name, evaluation, *videos))
+    return entries
+
+
+def _write_report(kind: Kind, entries: list[ReportedEvaluation], report: Path, to: Path | None) -> Evaluation:
+    """Write a report, and return the figures of its main entry, which go into `to` as well."""
+    from footage.evaluation import results
+    from footage.evaluation.report import content
+    from footage.evaluation.report.page import write_report
+
     same = len(entries) > 1 and kind == "one"  # a report of several, shown again
     shown = content.EvaluationReport("compared" if same else kind, content.distinct(entries), f"footage {__version__}")
     write_report(report, shown)
     if to is not None:
-        old, new = report.parent, Path(to).parent
-        results.write(Path(to), content.moved(shown.main, old, new).evaluation)
+        results.write(Path(to), content.moved(shown.main, report.parent, Path(to).parent).evaluation)
     return shown.main.evaluation
-
-
-def write_sample_videos(made: Job, real: Job, options: EvaluationOptions, beside: Path) -> tuple[str, str]:
-    """Write the first clips of both sides as looping videos beside a .json file; return their names.
-
-    Real clips beside answers are those that the model was given, one by one; the others are drawn as for the figures.
-    """
-    from footage.evaluation.inputs import plan_evaluation
-    from footage.evaluation.report.samples import SHOWN, write_samples
-
-    settled = plan_evaluation(made, real, replace(options, windows=0))
-    names = []
-    for what, side in zip(("made", "real"), settled.clips(options.seed), strict=True):
-        shown: dict[int, Frames] = {}
-        for numbers, clips in side.batches(range(min(SHOWN, side.count))):
-            shown |= dict(zip(numbers.tolist(), clips, strict=True))
-        chosen = settled.made if what == "made" else settled.real
-        path = beside.with_name(f"{beside.stem}-{what}.mp4")
-        write_samples(path, [shown[number] for number in sorted(shown)], chosen.fps / chosen.stride)
-        names.append(path.name)
-    return names[0], names[1]
 
 
 def evaluator() -> None:

@@ -1,15 +1,14 @@
-"""Which windows of which clips are measured: a function of protocol and seed.
+"""The clips of one side of an evaluation, whatever they come from: read, generated, or made out of others.
 
-The clips of one side of an evaluation, whatever they come from: read, generated, or made out of others.
-
-A set of clips has a fixed order. Any row can be had again by its number; batches come in whatever order is quickest.
+Which windows of real clips are read is a function of protocol and seed. A set of clips has a fixed order. Any row can
+be had again by its number; batches come in whatever order is quickest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -20,11 +19,26 @@ from footage.data.clip_folder import ClipFolder
 from footage.data.clips import ClipSource, Labels, Span
 from footage.data.store import Frames
 from footage.evaluation.protocols import Protocol
-from footage.generation.model import Model
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
 from footage.media.reader import fit_frames
-from footage.models.base import Generates
+from footage.models.base import Generates, Sampler
+from footage.models.checkpoint import ModelInfo
+
+BATCH = 16
+"""Clips that are read or made at once."""
+
+
+class TrainedModel(typing.Protocol):
+    """What makes clips: a model that was loaded, or one that is being trained."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """What it makes clips with."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What it is; the weights' SHA-256 tells its clips from those of any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +99,6 @@ def halve_clips(spans: Sequence[Span], seed: int) -> tuple[list[Span], list[Span
     return [span for _, span in order[::2]], [span for _, span in order[1::2]]
 
 
-BATCH = 16
-"""Clips that are read or made at once."""
-
-
 @dataclass(frozen=True)
 class ClipShape:
     """What all clips that are compared have in common."""
@@ -141,6 +151,27 @@ class ClipSet(typing.Protocol):
         """Return a number that windows of the same clip share, and no others."""
 
 
+def in_batches(clips: Iterable[tuple[int, Frames]]) -> Iterator[tuple[Labels, Frames]]:
+    """Yield numbers and clips (T, H, W, C), which come one by one, in batches (B,) and (B, T, H, W, C)."""
+    numbers, waiting = list[int](), list[Frames]()
+    for number, clip in clips:
+        numbers.append(number)
+        waiting.append(clip)
+        if len(waiting) == BATCH:
+            yield np.array(numbers), np.stack(waiting)
+            numbers, waiting = [], []
+    if waiting:
+        yield np.array(numbers), np.stack(waiting)
+
+
+def first_clips(clips: ClipSet, count: int) -> list[Frames]:
+    """Return the first clips of a set, uint8 (T, H, W, C), to be looked at."""
+    shown: dict[int, Frames] = {}
+    for numbers, batch in clips.batches(range(min(count, clips.count))):
+        shown |= dict(zip(numbers.tolist(), batch, strict=True))
+    return [shown[number] for number in sorted(shown)]
+
+
 class RealClips:
     """Windows of the clips of a source.
 
@@ -173,6 +204,11 @@ class RealClips:
         )
         self._reach = (shape.frames - 1) * stride + 1
 
+    def others(self, windows: Sequence[Window]) -> RealClips:
+        """Return other windows of the same source, of the same shape."""
+        shape = self.shape.longer(self.given)
+        return RealClips(self.source, windows, shape, stride=self.stride, given=self.given)
+
     def whole(self, rows: range) -> Iterator[tuple[int, Frames]]:
         """Yield row numbers and windows as they stand in the source, guides included, clip by clip."""
         order = sorted(rows, key=lambda row: (self.windows[row].span.index, self.windows[row].start))
@@ -187,16 +223,8 @@ class RealClips:
                 yield row, clip[:: self.stride]
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips, see `Clips`."""
-        numbers, clips = list[int](), list[Frames]()
-        for row, clip in self.whole(rows):
-            numbers.append(row)
-            clips.append(self._shaped(clip))
-            if len(clips) == BATCH:
-                yield np.array(numbers), np.stack(clips)
-                numbers, clips = [], []
-        if clips:
-            yield np.array(numbers), np.stack(clips)
+        """Yield row numbers and clips, see `ClipSet`."""
+        return in_batches((row, self._shaped(clip)) for row, clip in self.whole(rows))
 
     def _shaped(self, clip: Frames) -> Frames:
         channels = self.source.shape[2] - self.source.guides
@@ -231,7 +259,7 @@ class GeneratedClips:
 
     part = 1
 
-    def __init__(self, model: Model, count: int, shape: ClipShape, *, seed: int = 0, stride: int = 1) -> None:
+    def __init__(self, model: TrainedModel, count: int, shape: ClipShape, *, seed: int = 0, stride: int = 1) -> None:
         self.model, self.count, self.shape, self.seed, self.stride = model, count, shape, seed, stride
         info = model.info
         drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
@@ -251,7 +279,7 @@ class GeneratedClips:
         return videos(self.model.sampler, [self.seed + row for row in rows], labels, frames)
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips, see `Clips`."""
+        """Yield row numbers and clips, see `ClipSet`."""
         for first in range(rows.start, rows.stop, BATCH):
             part = range(first, min(first + BATCH, rows.stop))
             clips = np.concatenate(list(self.chunks(part, (self.shape.frames - 1) * self.stride + 1)), axis=1)
@@ -284,7 +312,7 @@ class AnsweredClips:
 
     part = 1
 
-    def __init__(self, model: Model, asked: RealClips, shape: ClipShape) -> None:
+    def __init__(self, model: TrainedModel, asked: RealClips, shape: ClipShape) -> None:
         self.model, self.asked, self.count, self.labels = model, asked, asked.count, asked.labels
         self.given = model.sampler.given
         self.shape = replace(shape, frames=shape.frames - self.given)
@@ -292,20 +320,10 @@ class AnsweredClips:
         self.digest = files.json_digest([model.info.weights_sha256, asked.digest, self.given, device, __version__])
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips, see `Clips`."""
-        numbers, waiting = list[int](), list[Frames]()
-        for row, clip in self.asked.whole(rows):
-            numbers.append(row)
-            waiting.append(clip)
-            if len(waiting) == BATCH:
-                yield np.array(numbers), self._answers(waiting)
-                numbers, waiting = [], []
-        if waiting:
-            yield np.array(numbers), self._answers(waiting)
-
-    def _answers(self, clips: list[Frames]) -> Frames:
-        shown = self.model.sampler.preview(from_uint8(np.stack(clips)), None)
-        return to_uint8(next(iter(shown.values())))[:, self.given :]
+        """Yield row numbers and clips, see `ClipSet`."""
+        for numbers, clips in in_batches(self.asked.whole(rows)):
+            answers = next(iter(self.model.sampler.preview(from_uint8(clips), None).values()))
+            yield numbers, to_uint8(answers)[:, self.given :]
 
     def clip(self, row: int) -> Frames:
         """Return one clip."""
@@ -319,3 +337,86 @@ class AnsweredClips:
     def group(self, row: int) -> int:
         """Return the number of the clip that the model was given."""
         return self.asked.group(row)
+
+
+VIDEOS = 128
+"""Videos that are followed, at most."""
+
+
+class LongVideos:
+    """Videos of several windows that a model makes; row (g W + p) BATCH + v is window p of video v of batch g.
+
+    No more than a window of a batch is held.
+
+    Args:
+        model: one that makes clips from nothing.
+        videos: how many.
+        windows: in each, W.
+        shape: of a window.
+        seed: of the first video.
+        stride: every which frame is taken.
+    """
+
+    def __init__(
+        self, model: TrainedModel, videos: int, windows: int, shape: ClipShape, *, seed: int = 0, stride: int = 1
+    ) -> None:
+        self.each, self.shape = windows, shape
+        self.part = BATCH * windows
+        self._videos = GeneratedClips(model, -(-videos // BATCH) * BATCH, shape, seed=seed, stride=stride)
+        self.count = self._videos.count * windows
+        numbers = np.arange(self.count)
+        self._video = numbers // self.part * BATCH + numbers % BATCH
+        self.position = numbers // BATCH % windows
+        self.labels = self._videos.labels[self._video]
+        self.digest = files.json_digest([self._videos.digest, windows, "long", __version__])
+
+    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
+        """Yield row numbers and clips; rows must be whole batches of videos."""
+        assert rows.start % self.part == 0 and len(rows) % self.part == 0, f"{rows} are not whole batches"
+        stride = self._videos.stride
+        reach = self.shape.frames * stride
+        for first in range(rows.start, rows.stop, self.part):
+            batch = range(first // self.each, first // self.each + BATCH)
+            held: Frames | None = None
+            place = 0
+            for chunk in self._videos.chunks(batch, reach * self.each):
+                held = chunk if held is None else np.concatenate([held, chunk], axis=1)
+                while place < self.each and held.shape[1] >= reach:
+                    window = held[:, :reach:stride]
+                    numbers = first + place * BATCH + np.arange(BATCH)
+                    yield numbers, np.stack([self.shape.fitted(clip) for clip in window])
+                    held = held[:, reach:]
+                    place += 1
+
+    def clip(self, row: int) -> Frames:
+        """Return one window."""
+        first = row // self.part * self.part
+        for numbers, clips in self.batches(range(first, first + self.part)):
+            if row in numbers:
+                return np.asarray(clips[row - int(numbers[0])])
+        raise IndexError(row)
+
+    def named(self, row: int) -> tuple[str, int]:
+        """Return the seed, and the first frame of the window."""
+        reach = self.shape.frames * self._videos.stride
+        return f"seed {self._videos.seed + int(self._video[row])}", int(self.position[row]) * reach
+
+    def group(self, row: int) -> int:
+        """Return the number of the video."""
+        return int(self._video[row])
+
+
+def successive_windows(real: RealClips, spans: Sequence[Span], windows: int) -> tuple[RealClips, Labels] | None:
+    """Return successive windows of the clips of a source that are long enough, and the position of each.
+
+    Args:
+        real: windows of the source, for shape and stride.
+        spans: its clips.
+        windows: in each clip.
+    """
+    reach = (real.shape.frames + real.given) * real.stride
+    long = [span for span in spans if span.frames >= reach * windows][:VIDEOS]
+    if len(long) < 2:
+        return None
+    every = [Window(span, place * reach) for span in long for place in range(windows)]
+    return real.others(every), np.arange(len(every)) % windows

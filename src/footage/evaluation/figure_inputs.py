@@ -1,26 +1,24 @@
-"""The clips drawn anew, the same way for every figure: what confidence intervals are made of.
+"""What figures are computed from: the features of both sides and of the floor, and how clips are drawn anew.
 
-What a figure is computed from: both sides, described, the floor's two sides, and how clips are drawn anew.
-
-Real clips beside other real clips: what a perfect model would have.
+The floor is real clips beside other real clips: what a perfect model would have. The draws, the same for every figure,
+are what confidence intervals are made of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.data.clips import Span
+from footage.data.clips import Labels, Span
 from footage.evaluation.clip_sets import (
     ClipSet,
     GeneratedClips,
     RealClips,
-    Window,
     draw_windows,
     halve_clips,
     stretches,
@@ -212,6 +210,9 @@ class FigureInputs:
     seed: int
     """Of the clips, and of everything random."""
 
+    floor_how: str = "none"
+    """Which clips the floor compares, in words."""
+
     @property
     def counts(self) -> tuple[int, int]:
         """Clips of both sides."""
@@ -221,6 +222,22 @@ class FigureInputs:
     def resamples(self) -> int:
         """How often clips are drawn anew."""
         return len(self.made_draws)
+
+    def of_floor(self) -> FigureInputs | None:
+        """Return the floor's two sides in the place of what is judged and what it is judged by, without intervals."""
+        if self.floor is None:
+            return None
+        draws = [Bootstrap.of(side.count, 0, self.seed, number) for number, side in enumerate(self.floor)]
+        labels = self.real_labels
+        return replace(
+            self,
+            made=self.floor[0],
+            real=self.floor[1],
+            floor=None,
+            made_draws=draws[0],
+            real_draws=draws[1],
+            made_labels=labels,
+        )
 
     def figure(
         self,
@@ -261,19 +278,22 @@ class FigureInputs:
         )
 
 
-FloorFeatures = tuple[tuple[ClipFeatures, ClipFeatures] | None, str]
-"""The two sides, and in words what they are."""
+@dataclass(frozen=True)
+class FloorClips:
+    """Which real clips stand beside which others."""
+
+    how: str
+    """What they are, in words."""
+    sets: tuple[ClipSet, ClipSet] | None = None
+    """Both sides; the second may be the reference itself. None where there are none, or `rows` says which."""
+    rows: tuple[Labels, Labels] | None = None
+    """Rows of the reference, which is divided, for want of other clips."""
 
 
-def floor_of(
-    real: ClipFeatures,
-    spans: Sequence[Span],
-    heldout: Sequence[Span],
-    protocol: Protocol,
-    seed: int,
-    described: Callable[[ClipSet], ClipFeatures],
-) -> FloorFeatures:
-    """Describe the floor's two sides.
+def floor_clips(
+    real: ClipSet, spans: Sequence[Span], heldout: Sequence[Span], protocol: Protocol, seed: int
+) -> FloorClips:
+    """Return the clips of the floor.
 
     Of a model, other seeds. Of clips: held-out ones against those that are the reference, where there are enough; else
     other clips of the same split; else the clips are divided in two halves, label by label, and no clip is in both.
@@ -284,46 +304,34 @@ def floor_of(
         heldout: clips that were held out, where it was drawn from training clips.
         protocol: how windows are drawn; its number of frames is known.
         seed: of the draws.
-        described: describes clips.
     """
-    clips, count = real.clips, real.count
-    if isinstance(clips, GeneratedClips):
-        other = GeneratedClips(clips.model, count, clips.shape, seed=clips.seed + 2**31, stride=clips.stride)
-        return (described(other), real), f"{count} clips of other seeds against {count}"
-    if not isinstance(clips, RealClips):
-        return None, "none"
-    reach = (clips.shape.frames + clips.given - 1) * clips.stride + 1
-
-    def read(windows: Sequence[Window]) -> RealClips:
-        shape = clips.shape.longer(clips.given)
-        return RealClips(clips.source, windows, shape, stride=clips.stride, given=clips.given)
-
-    def room(some: Sequence[Span]) -> int:
-        return len(some) if protocol.windows == "one" else sum(len(stretches(span, reach)) for span in some)
-
-    if heldout and room(heldout) >= count:
-        windows = draw_windows(heldout, protocol, count, seed, clips.stride)
-        return (described(read(windows)), real), f"{count} windows of held-out clips against {count} of training clips"
-    if protocol.windows == "one" and len(spans) >= 2 * count:
-        windows = draw_windows(spans, protocol, 2 * count, seed, clips.stride)[count:]
-        return (described(read(windows)), real), f"{count} windows of other clips against {count}"
-    if protocol.windows == "one":
-        return _halved(real)
+    count = real.count
+    if isinstance(real, GeneratedClips):
+        other = GeneratedClips(real.model, count, real.shape, seed=real.seed + 2**31, stride=real.stride)
+        return FloorClips(f"{count} clips of other seeds against {count}", (other, real))
+    if not isinstance(real, RealClips):
+        return FloorClips("none")
+    reach = (real.shape.frames + real.given - 1) * real.stride + 1
+    one = protocol.windows == "one"
+    if heldout and (len(heldout) if one else sum(len(stretches(span, reach)) for span in heldout)) >= count:
+        windows = draw_windows(heldout, protocol, count, seed, real.stride)
+        how = f"{count} windows of held-out clips against {count} of training clips"
+        return FloorClips(how, (real.others(windows), real))
+    if one and len(spans) >= 2 * count:
+        windows = draw_windows(spans, protocol, 2 * count, seed, real.stride)[count:]
+        return FloorClips(f"{count} windows of other clips against {count}", (real.others(windows), real))
+    if one and count < 4:
+        return FloorClips(f"none: there are only {count} clips")
+    if one:
+        order = np.argsort(real.labels, kind="stable")
+        first, second = np.sort(order[::2]), np.sort(order[1::2])
+        how = (
+            f"{len(first)} clips against the {len(second)} others, there being too few: with fewer clips distances "
+            "come out larger, so that the floor is too high"
+        )
+        return FloorClips(how, rows=(first, second))
     if len(spans) < 2:
-        return None, "none: there is only one clip"
-    one, two = (read(draw_windows(half, protocol, count, seed, clips.stride)) for half in halve_clips(spans, seed))
+        return FloorClips("none: there is only one clip")
+    halves = [draw_windows(half, protocol, count, seed, real.stride) for half in halve_clips(spans, seed)]
     how = f"{count} windows of one half of the clips against {count} of the other, there being too few"
-    return (described(one), described(two)), how
-
-
-def _halved(real: ClipFeatures) -> FloorFeatures:
-    """Divide the windows, one of each clip, in two halves."""
-    if real.count < 4:
-        return None, f"none: there are only {real.count} clips"
-    order = np.argsort(real.labels, kind="stable")
-    one, two = order[::2], order[1::2]
-    how = (
-        f"{len(one)} clips against the {len(two)} others, there being too few: with fewer clips distances come out "
-        "larger, so that the floor is too high"
-    )
-    return (real.chosen(np.sort(one)), real.chosen(np.sort(two))), how
+    return FloorClips(how, (real.others(halves[0]), real.others(halves[1])))

@@ -1,28 +1,26 @@
-"""Figures of features: Fréchet and kernel distance, precision, recall, density, coverage, Inception Score, accuracy.
+"""Every figure that is computed from the features of clips, with its interval and its floor; METRICS is the table.
 
-How much clips differ from each other: in pixels and in features, over all and within each class.
-
-Figures of motion and pictures in closed form: ratios, distances of distributions, and curves over time.
-
-Long videos, window by window: does what is made stay as good as it begins?
+Of networks: Fréchet and kernel distance, precision, recall, density, coverage, Inception Score, label accuracy. Of
+pixel features: motion, rhythm, sharpness and contrast. Of both: how much clips differ from each other, and whether long
+videos stay as good as they begin. They stand in one file, since each is a few lines on what all of them share: means,
+draws and floors of the same two sides.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage import __version__, files
-from footage.data.clips import Labels, Span
+from footage.data.clips import Labels
 from footage.data.store import Frames
-from footage.evaluation.clip_sets import BATCH, ClipShape, GeneratedClips, RealClips, Window
 from footage.evaluation.feature_cache import PIXEL_FEATURES, SMALL_COPIES, ClipFeatures, logits_name
 from footage.evaluation.figure_inputs import (
     HOW,
@@ -37,7 +35,6 @@ from footage.evaluation.figure_inputs import (
 )
 from footage.evaluation.pixel_features import PixelColumns, small_shape
 from footage.evaluation.results import Better, Curve, Figure, Interval, Line
-from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import LEVEL, mean_interval
 from footage.metrics.distances import (
@@ -72,27 +69,27 @@ def over_networks(group: NetworkGroup, measure: Callable[[str], float]) -> list[
     return [measure(name) for name in group.names]
 
 
-def frechet_figure(found: FigureInputs, group: NetworkGroup, metric: str) -> Figure:
+def frechet_figure(inputs: FigureInputs, group: NetworkGroup, metric: str) -> Figure:
     """Return the Fréchet distance of the two sides by a group of networks."""
 
     def distance(pair: tuple[ClipFeatures, ClipFeatures], name: str) -> float:
         return frechet(*(gaussian(side.rows[name]) for side in pair))
 
-    values = over_networks(group, lambda name: distance((found.made, found.real), name))
-    floors = over_networks(group, lambda name: distance(found.floor, name)) if found.floor else []  # type: ignore[arg-type]
+    values = over_networks(group, lambda name: distance((inputs.made, inputs.real), name))
+    floors = over_networks(group, lambda name: distance(inputs.floor, name)) if inputs.floor else []  # type: ignore[arg-type]
     drawn = []
-    for draw in range(min(found.resamples, FEW) if group.size > LARGE else found.resamples):
+    for draw in range(min(inputs.resamples, FEW) if group.size > LARGE else inputs.resamples):
         one = []
         for name in group.names:
-            made = found.made_draws.gaussian(found.made.rows[name], draw, found.made.each[name])
-            real = found.real_draws.gaussian(found.real.rows[name], draw, found.real.each[name])
+            made = inputs.made_draws.gaussian(inputs.made.rows[name], draw, inputs.made.each[name])
+            real = inputs.real_draws.gaussian(inputs.real.rows[name], draw, inputs.real.each[name])
             one.append(frechet(made, real))
         drawn.append(statistics.mean(one))
     value = statistics.mean(values)
-    return found.figure(
+    return inputs.figure(
         metric,
         "frechet",
-        label_of("frechet", group, found.frames, found.stride),
+        label_of("frechet", group, inputs.frames, inputs.stride),
         value,
         better="lower",
         floor=statistics.mean(floors) if floors else None,
@@ -102,88 +99,88 @@ def frechet_figure(found: FigureInputs, group: NetworkGroup, metric: str) -> Fig
     )
 
 
-def _frechet(found: FigureInputs, metric: str, of: str) -> list[Figure]:
-    return [frechet_figure(found, group, metric) for group in network_groups(found.nets) if group.of == of]
+def _frechet(inputs: FigureInputs, metric: str, of: str) -> list[Figure]:
+    return [frechet_figure(inputs, group, metric) for group in network_groups(inputs.nets) if group.of == of]
 
 
-def fvd(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def fvd(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the Fréchet distances of networks that describe whole clips."""
-    return _frechet(found, "fvd", "clip"), []
+    return _frechet(inputs, "fvd", "clip"), []
 
 
-def fid(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def fid(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the Fréchet distances of networks that describe single frames."""
-    return _frechet(found, "fid", "frame"), []
+    return _frechet(inputs, "fid", "frame"), []
 
 
-def _kernel(found: FigureInputs, metric: str, of: str) -> list[Figure]:
+def _kernel(inputs: FigureInputs, metric: str, of: str) -> list[Figure]:
     figures = []
-    for group in (group for group in network_groups(found.nets) if group.of == of):
+    for group in (group for group in network_groups(inputs.nets) if group.of == of):
         parts: list[KernelDistance] = []
         for name in group.names:
-            whole = kernel_distance(found.made.rows[name], found.real.rows[name])
+            whole = kernel_distance(inputs.made.rows[name], inputs.real.rows[name])
             sides = []
-            for added, side in ((whole.first, found.made), (whole.second, found.real)):
+            for added, side in ((whole.first, inputs.made), (whole.second, inputs.real)):
                 sides.append(added.view(-1, side.each[name]).mean(dim=1))  # one value a clip
             parts.append(KernelDistance(whole.value, *sides))
         floors = []
-        if found.floor:
-            floors = [kernel_distance(*(side.rows[name] for side in found.floor)).value for name in group.names]
+        if inputs.floor:
+            floors = [kernel_distance(*(side.rows[name] for side in inputs.floor)).value for name in group.names]
         values = [part.value for part in parts]
         means = [torch.stack([getattr(part, side) for part in parts]).mean(dim=0) for side in ("first", "second")]
-        low, high = mean_interval(means, seed=found.seed, scale=2.0, resamples=max(2, found.resamples))
-        how = f"clips of both sides drawn anew {found.resamples} times, the distance linearised in them"
+        low, high = mean_interval(means, seed=inputs.seed, scale=2.0, resamples=max(2, inputs.resamples))
+        how = f"clips of both sides drawn anew {inputs.resamples} times, the distance linearised in them"
         figures.append(
-            found.figure(
+            inputs.figure(
                 metric,
                 "kernel",
-                label_of("kernel", group, found.frames, found.stride),
+                label_of("kernel", group, inputs.frames, inputs.stride),
                 statistics.mean(values),
                 better="lower",
                 floor=statistics.mean(floors) if floors else None,
                 group=group,
                 by_network=values,
-                interval=Interval(low, high, LEVEL, how) if found.resamples > 1 else None,
+                interval=Interval(low, high, LEVEL, how) if inputs.resamples > 1 else None,
             )
         )
     return figures
 
 
-def kvd(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def kvd(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the kernel distances of networks that describe whole clips."""
-    return _kernel(found, "kvd", "clip"), []
+    return _kernel(inputs, "kvd", "clip"), []
 
 
-def kid(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def kid(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the kernel distances of networks that describe single frames."""
-    return _kernel(found, "kid", "frame"), []
+    return _kernel(inputs, "kid", "frame"), []
 
 
-def prdc(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def prdc(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return precision, recall, density and coverage of networks that describe whole clips."""
     figures: list[Figure] = []
-    enough = min(found.counts) > DENSITY_K
-    for group in (group for group in network_groups(found.nets) if group.of == "clip" and enough):
-        parts = [manifold(found.made.rows[name], found.real.rows[name]) for name in group.names]
+    enough = min(inputs.counts) > DENSITY_K
+    for group in (group for group in network_groups(inputs.nets) if group.of == "clip" and enough):
+        parts = [manifold(inputs.made.rows[name], inputs.real.rows[name]) for name in group.names]
         floors = []
-        if found.floor and min(side.count for side in found.floor) > DENSITY_K:
-            floors = [manifold(*(side.rows[name] for side in found.floor)) for name in group.names]
+        if inputs.floor and min(side.count for side in inputs.floor) > DENSITY_K:
+            floors = [manifold(*(side.rows[name] for side in inputs.floor)) for name in group.names]
         for name, side in NAMES.items():
             by_clip = torch.stack([getattr(part, name) for part in parts])  # network, clip
-            low, high = mean_interval([by_clip.mean(dim=0)], seed=found.seed, resamples=max(2, found.resamples))
-            how = f"clips of the {side} side drawn anew {found.resamples} times, the neighbourhoods held fast"
+            low, high = mean_interval([by_clip.mean(dim=0)], seed=inputs.seed, resamples=max(2, inputs.resamples))
+            how = f"clips of the {side} side drawn anew {inputs.resamples} times, the neighbourhoods held fast"
             values = by_clip.mean(dim=1).tolist()
             figures.append(
-                found.figure(
+                inputs.figure(
                     "prdc",
                     name,
-                    label_of(name, group, found.frames, found.stride),
+                    label_of(name, group, inputs.frames, inputs.stride),
                     statistics.mean(values),
                     better="one" if name == "density" else "higher",
                     floor=statistics.mean(float(getattr(floor, name).mean()) for floor in floors) if floors else None,
                     group=group,
                     by_network=values,
-                    interval=Interval(low, high, LEVEL, how) if found.resamples > 1 else None,
+                    interval=Interval(low, high, LEVEL, how) if inputs.resamples > 1 else None,
                 )
             )
     return figures, []
@@ -193,22 +190,22 @@ def _score(side: ClipFeatures, name: str) -> list[float]:
     return inception_score(side.rows[name])
 
 
-def inception(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def inception(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the Inception Score by each network that tells classes apart."""
     figures: list[Figure] = []
-    for group in network_groups(found.nets):
+    for group in network_groups(inputs.nets):
         name = logits_name(group.names[0])
-        if name not in found.made.rows or min(found.counts) < SPLITS:
+        if name not in inputs.made.rows or min(inputs.counts) < SPLITS:
             continue
-        parts = _score(found.made, name)
-        mean, real = statistics.mean(parts), statistics.mean(_score(found.real, name))
+        parts = _score(inputs.made, name)
+        mean, real = statistics.mean(parts), statistics.mean(_score(inputs.real, name))
         reach = T_NINE * statistics.stdev(parts) / SPLITS**0.5
         how = f"Student's distribution over the {SPLITS} splits"
         figures.append(
-            found.figure(
+            inputs.figure(
                 "is",
                 "inception_score",
-                label_of("inception_score", group, found.frames, found.stride),
+                label_of("inception_score", group, inputs.frames, inputs.stride),
                 mean,
                 better="higher",
                 group=group,
@@ -221,18 +218,18 @@ def inception(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     return figures, []
 
 
-def label_accuracy(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def label_accuracy(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return how many clips that were made show the class that was asked for, by networks that know all classes."""
     figures: list[Figure] = []
-    for group in network_groups(found.nets):
+    for group in network_groups(inputs.nets):
         about = group.members[0]
         name = logits_name(about.name)
-        if name not in found.made.rows or not found.made_labels or not about.classes:
+        if name not in inputs.made.rows or not inputs.made_labels or not about.classes:
             continue
-        if not set(found.made_labels) <= set(about.classes) or int(found.made.labels.min()) < 0:
+        if not set(inputs.made_labels) <= set(about.classes) or int(inputs.made.labels.min()) < 0:
             continue
         by_side: list[Tensor | None] = []
-        for side, labels in ((found.made, found.made_labels), (found.real, found.real_labels)):
+        for side, labels in ((inputs.made, inputs.made_labels), (inputs.real, inputs.real_labels)):
             if not set(labels) <= set(about.classes) or not labels or int(side.labels.min()) < 0:
                 by_side.append(None)
                 continue
@@ -241,10 +238,10 @@ def label_accuracy(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
             by_side.append(accuracy(side.rows[name], wanted).view(-1, side.each[name]).mean(dim=1))
         made, real = by_side
         assert made is not None
-        drawn = [float(torch.from_numpy(w).double() @ made) / len(made) for w in found.made_draws.weights]
+        drawn = [float(torch.from_numpy(w).double() @ made) / len(made) for w in inputs.made_draws.weights]
         value = float(made.mean())
         figures.append(
-            found.figure(
+            inputs.figure(
                 "accuracy",
                 "label_accuracy",
                 f"label accuracy [{about.name}]",
@@ -291,21 +288,24 @@ def _ratio_of_spreads(made: Tensor, real: Tensor) -> float | None:
     return spread(made[:size], made[size:]) / known if known > ALIKE else None
 
 
-def _spread_ratio(found: FigureInputs, name: str) -> tuple[float | None, list[float | None], float | None]:
+def _spread_ratio(inputs: FigureInputs, name: str) -> tuple[float | None, list[float | None], float | None]:
     """Return the ratio of spreads in one space, that of each draw, and that of the floor."""
-    made, real = _spreads(found.made.rows[name], found.made_draws), _spreads(found.real.rows[name], found.real_draws)
+    made, real = (
+        _spreads(inputs.made.rows[name], inputs.made_draws),
+        _spreads(inputs.real.rows[name], inputs.real_draws),
+    )
     drawn = [_ratio_of_spreads(a, b) for a, b in zip(made[1], real[1], strict=True)]
-    floor = _ratio_of_spreads(*(_spreads(side.rows[name])[0] for side in found.floor)) if found.floor else None
+    floor = _ratio_of_spreads(*(_spreads(side.rows[name])[0] for side in inputs.floor)) if inputs.floor else None
     return _ratio_of_spreads(made[0], real[0]), drawn, floor
 
 
-def _within_labels(found: FigureInputs, name: str) -> dict[str, float]:
+def _within_labels(inputs: FigureInputs, name: str) -> dict[str, float]:
     """Return the ratio of spreads within each class that both sides have two clips of."""
     ratios = {}
-    for place, label in enumerate(found.made_labels):
-        if label not in found.real_labels:
+    for place, label in enumerate(inputs.made_labels):
+        if label not in inputs.real_labels:
             continue
-        sides = ((found.made, place), (found.real, found.real_labels.index(label)))
+        sides = ((inputs.made, place), (inputs.real, inputs.real_labels.index(label)))
         rows = [SelectedRows(side.rows[name], np.flatnonzero(side.labels == number)) for side, number in sides]
         if min(part.shape[0] for part in rows) < 2:
             continue
@@ -320,40 +320,40 @@ def _similar(side: ClipFeatures, shape: tuple[int, int, int, int], seed: int) ->
     rng = np.random.Generator(np.random.Philox(key=[seed, 0xBA125]))
     first = rng.integers(side.count, size=PAIRS)
     second = (first + 1 + rng.integers(side.count - 1, size=PAIRS)) % side.count
-    found = []
+    values = []
     for start in range(0, PAIRS, 64):
         clips = []
         for numbers in (first[start : start + 64], second[start : start + 64]):
             copies: Frames = SelectedRows(side.rows[SMALL_COPIES], numbers)[:]
             clips.append(from_uint8(copies.reshape(len(numbers), *shape)))
-        found.append(1 - ssim(*clips).mean(dim=1))
-    return torch.cat(found)
+        values.append(1 - ssim(*clips).mean(dim=1))
+    return torch.cat(values)
 
 
-def diversity(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def diversity(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return how much the clips differ from each other, beside real ones; 1 is as much."""
     figures = []
-    if min(found.counts) < 2:
+    if min(inputs.counts) < 2:
         return [], []
-    ratio, drawn, floor = _spread_ratio(found, SMALL_COPIES)
-    figures.append(_variety_figure(found, "variety", "variety of pixels, made : real", ratio, drawn, floor))
-    shape = found.made.clips.shape
+    ratio, drawn, floor = _spread_ratio(inputs, SMALL_COPIES)
+    figures.append(_variety_figure(inputs, "variety", "variety of pixels, made : real", ratio, drawn, floor))
+    shape = inputs.made.clips.shape
     small = small_shape(shape.frames, shape.height, shape.width, shape.channels)
     if min(small[1:3]) > SSIM_WINDOW // 2:
-        figures.append(_ssim_figure(found, small))
-    for group in (group for group in network_groups(found.nets) if group.of == "clip"):
-        parts = [_spread_ratio(found, name) for name in group.names]
+        figures.append(_ssim_figure(inputs, small))
+    for group in (group for group in network_groups(inputs.nets) if group.of == "clip"):
+        parts = [_spread_ratio(inputs, name) for name in group.names]
         values = [part[0] for part in parts if part[0] is not None]
         floors = [part[2] for part in parts if part[2] is not None]
         by_draw = [
             statistics.mean(known) if len(known := [x for x in one if x is not None]) == len(parts) else None
             for one in zip(*(part[1] for part in parts), strict=True)
         ]
-        label = label_of("variety", group, found.frames, found.stride)
+        label = label_of("variety", group, inputs.frames, inputs.stride)
         if len(values) < len(parts):
             continue
         figure = _variety_figure(
-            found,
+            inputs,
             "variety",
             label,
             statistics.mean(values),
@@ -363,15 +363,15 @@ def diversity(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
             by_network=values,
         )
         figures.append(figure)
-        by_label = [_within_labels(found, name) for name in group.names]
+        by_label = [_within_labels(inputs, name) for name in group.names]
         common = [label for label in by_label[0] if all(label in one for one in by_label)]
         if common:
             within = {label: statistics.mean(one[label] for one in by_label) for label in common}
             figures.append(
-                found.figure(
+                inputs.figure(
                     "diversity",
                     "variety_within_labels",
-                    label_of("variety within labels", group, found.frames, found.stride),
+                    label_of("variety within labels", group, inputs.frames, inputs.stride),
                     statistics.mean(within.values()),
                     better="one",
                     group=group,
@@ -383,7 +383,7 @@ def diversity(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
 
 
 def _variety_figure(
-    found: FigureInputs,
+    inputs: FigureInputs,
     name: str,
     label: str,
     value: float | None,
@@ -393,13 +393,13 @@ def _variety_figure(
 ) -> Figure:
     known = [one for one in drawn if one is not None]
     spread_of = interval(value, known, HOW) if value is not None and len(known) == len(drawn) else None
-    return found.figure("diversity", name, label, value, better="one", floor=floor, interval=spread_of, **more)  # type: ignore[arg-type]
+    return inputs.figure("diversity", name, label, value, better="one", floor=floor, interval=spread_of, **more)  # type: ignore[arg-type]
 
 
-def _ssim_figure(found: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
+def _ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
     """Return how dissimilar pairs of clips are by SSIM, made : real."""
-    sides = [_similar(side, small, found.seed) for side in (found.made, found.real)]
-    draws = [Bootstrap.of(PAIRS, found.resamples, found.seed, number) for number in range(2)]
+    sides = [_similar(side, small, inputs.seed) for side in (inputs.made, inputs.real)]
+    draws = [Bootstrap.of(PAIRS, inputs.resamples, inputs.seed, number) for number in range(2)]
     means = []
     for values, draw in zip(sides, draws, strict=True):
         weights = torch.from_numpy(draw.weights).double()
@@ -410,9 +410,9 @@ def _ssim_figure(found: FigureInputs, small: tuple[int, int, int, int]) -> Figur
 
     value, spread_of = of_means(ratio, *means)
     floor = None
-    if found.floor and min(side.count for side in found.floor) > 1:
-        floor = ratio(*(_similar(side, small, found.seed).mean().view(1) for side in found.floor))
-    return found.figure(
+    if inputs.floor and min(side.count for side in inputs.floor) > 1:
+        floor = ratio(*(_similar(side, small, inputs.seed).mean().view(1) for side in inputs.floor))
+    return inputs.figure(
         "diversity",
         "ssim_diversity",
         "1 - SSIM of pairs, made : real",
@@ -472,11 +472,11 @@ def _means(rows: Rows) -> Tensor:
 class ColumnMeans:
     """Means of all closed forms on all sides, with their draws, read once."""
 
-    def __init__(self, found: FigureInputs) -> None:
-        self.found, self.columns = found, PixelColumns(found.frames)
-        self.made = found.made_draws.means(found.made.rows[PIXEL_FEATURES])
-        self.real = found.real_draws.means(found.real.rows[PIXEL_FEATURES])
-        self.floor = [_means(side.rows[PIXEL_FEATURES]) for side in found.floor or ()]
+    def __init__(self, inputs: FigureInputs) -> None:
+        self.inputs, self.columns = inputs, PixelColumns(inputs.frames)
+        self.made = inputs.made_draws.means(inputs.made.rows[PIXEL_FEATURES])
+        self.real = inputs.real_draws.means(inputs.real.rows[PIXEL_FEATURES])
+        self.floor = [_means(side.rows[PIXEL_FEATURES]) for side in inputs.floor or ()]
 
     def figure(
         self,
@@ -493,7 +493,7 @@ class ColumnMeans:
         sides = [(mean[place], drawn[:, place]) for mean, drawn in (self.made, self.real)]
         value, spread = of_means(function, *sides)
         floor = function(*(mean[place] for mean in self.floor)) if self.floor else None
-        return self.found.figure(metric, name, label, value, better=better, floor=floor, interval=spread, note=note)
+        return self.inputs.figure(metric, name, label, value, better=better, floor=floor, interval=spread, note=note)
 
     def level(self, name: str, label: str, columns: str, function: Callable[[Tensor], float | None]) -> Figure:
         """Return a figure of what was made, beside the same of the real clips."""
@@ -503,7 +503,7 @@ class ColumnMeans:
         known = [one for one in map(function, drawn) if one is not None]
         spread = None if value is None or len(known) < len(drawn) else interval(value, known, HOW_ONE)
         real = function(self.real[0][place])
-        return self.found.figure("motion", name, label, value, better="real", interval=spread, real=real)
+        return self.inputs.figure("motion", name, label, value, better="real", interval=spread, real=real)
 
     def curve(self, name: str, label: str, axis: str, unit: str, columns: slice, x: list[float], scale: bool) -> Curve:
         """Return the mean of some columns of both sides as a curve; with `scale`, as shares of their sum."""
@@ -511,13 +511,13 @@ class ColumnMeans:
         for side, mean in (("made", self.made[0][columns]), ("real", self.real[0][columns])):
             whole = float(mean.sum()) if scale else 1.0
             lines.append(Line(side, tuple((mean / whole if whole else mean).tolist())))
-        return Curve("motion", name, label, axis, unit, tuple(x), tuple(lines), "D", self.found.counts)
+        return Curve("motion", name, label, axis, unit, tuple(x), tuple(lines), "D", self.inputs.counts)
 
 
-def motion(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the figures of motion, and what they look like over time, frequency and speed."""
-    means = ColumnMeans(found)
-    figures = [_ratio_of(means, "motion", "motion_ratio"), _energies(found), _spectrum(means)]
+    means = ColumnMeans(inputs)
+    figures = [_ratio_of(means, "motion", "motion_ratio"), _energies(inputs), _spectrum(means)]
     half = LENGTHS // 2
     for name, part in (("velocity", slice(0, half)), ("acceleration", slice(half, LENGTHS))):
         figures.append(
@@ -531,21 +531,21 @@ def motion(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
                 "in classes, each twice as long as the one before; lengths along tracks of the optical flow",
             )
         )
-    figures += [_tracks(found), _ratio_of(means, "motion", "flicker_ratio")]
+    figures += [_tracks(inputs), _ratio_of(means, "motion", "flicker_ratio")]
     for name, (columns, label) in LEVELS.items():
         figures.append(means.level(name, label, columns, lambda mean: float(mean[0])))
 
     def seconds(curve: Tensor) -> float | None:
         lag = half_life(curve)
-        return None if lag is None else lag / found.fps
+        return None if lag is None else lag / inputs.fps
 
     figures.append(means.level("half_life", "content half-life, s", "resemblance", seconds))
     return figures, _curves(means)
 
 
-def pictures(found: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def pictures(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return figures of single frames: how sharp they are, and how much contrast they have."""
-    means = ColumnMeans(found)
+    means = ColumnMeans(inputs)
     return [_ratio_of(means, "pictures", name) for name in ("sharpness_ratio", "contrast_ratio")], []
 
 
@@ -554,20 +554,20 @@ def _ratio_of(means: ColumnMeans, metric: str, name: str) -> Figure:
     return means.figure(metric, name, label, columns, _ratio, "one")
 
 
-def _energies(found: FigureInputs) -> Figure:
+def _energies(inputs: FigureInputs) -> Figure:
     """Return the Wasserstein distance of the clips' motion energies, as a part of the real mean."""
-    place = PixelColumns(found.frames).place("energy")
-    made, real = column(found.made, place), column(found.real, place)
+    place = PixelColumns(inputs.frames).place("energy")
+    made, real = column(inputs.made, place), column(inputs.real, place)
     label = "distance of motion energies"
     if float(real.mean()) <= STILL:
-        return found.figure("motion", "motion_distance", label, None, better="lower", note="real clips are stills")
+        return inputs.figure("motion", "motion_distance", label, None, better="lower", note="real clips are stills")
     drawn = []
-    for a, b in zip(found.made_draws.weights, found.real_draws.weights, strict=True):
+    for a, b in zip(inputs.made_draws.weights, inputs.real_draws.weights, strict=True):
         again = [values.repeat_interleave(torch.from_numpy(w).long()) for values, w in ((made, a), (real, b))]
         drawn.append(motion_distance(*again))
-    floor = motion_distance(*(column(side, place) for side in found.floor)) if found.floor else None
+    floor = motion_distance(*(column(side, place) for side in inputs.floor)) if inputs.floor else None
     value = motion_distance(made, real)
-    return found.figure(
+    return inputs.figure(
         "motion", "motion_distance", label, value, better="lower", floor=floor, interval=interval(value, drawn)
     )
 
@@ -577,37 +577,37 @@ def _spectrum(means: ColumnMeans) -> Figure:
     return means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
 
 
-def _tracks(found: FigureInputs) -> Figure:
+def _tracks(inputs: FigureInputs) -> Figure:
     """Return the Fréchet distance of the direction histograms of tracks: FVMD's idea with optical flow."""
-    place = PixelColumns(found.frames).place("directions")
+    place = PixelColumns(inputs.frames).place("directions")
 
     def distance(pair: tuple[ClipFeatures, ClipFeatures]) -> float:
         return frechet(*(gaussian(_ColumnRows(side.rows[PIXEL_FEATURES], place)) for side in pair))
 
     drawn = []
-    for draw in range(found.resamples):
-        made = found.made_draws.gaussian(_ColumnRows(found.made.rows[PIXEL_FEATURES], place), draw)
+    for draw in range(inputs.resamples):
+        made = inputs.made_draws.gaussian(_ColumnRows(inputs.made.rows[PIXEL_FEATURES], place), draw)
         drawn.append(
-            frechet(made, found.real_draws.gaussian(_ColumnRows(found.real.rows[PIXEL_FEATURES], place), draw))
+            frechet(made, inputs.real_draws.gaussian(_ColumnRows(inputs.real.rows[PIXEL_FEATURES], place), draw))
         )
-    value = distance((found.made, found.real))
-    return found.figure(
+    value = distance((inputs.made, inputs.real))
+    return inputs.figure(
         "motion",
         "track_distance",
         "Fréchet distance of tracks",
         value,
         better="lower",
-        floor=distance(found.floor) if found.floor else None,
+        floor=distance(inputs.floor) if inputs.floor else None,
         interval=interval(value, drawn),
         note="velocity and acceleration along tracks of the optical flow, by place and direction; the idea of FVMD",
     )
 
 
 def _curves(means: ColumnMeans) -> list[Curve]:
-    found, columns = means.found, means.columns
-    lags = [lag / found.fps for lag in range(found.frames)]
-    duration = found.frames / found.fps
-    cycles = [number / duration for number in range(1, found.frames // 2 + 1)]
+    inputs, columns = means.inputs, means.columns
+    lags = [lag / inputs.fps for lag in range(inputs.frames)]
+    duration = inputs.frames / inputs.fps
+    cycles = [number / duration for number in range(1, inputs.frames // 2 + 1)]
     speeds = [0.0, *EDGES]
     first = columns.place("lengths").start
     half = first + LENGTHS // 2
@@ -627,109 +627,26 @@ def _curves(means: ColumnMeans) -> list[Curve]:
     ]
 
 
-VIDEOS = 128
-"""Videos that are followed, at most."""
-
-
-class LongVideos:
-    """Videos of several windows that a model makes; row (g W + p) BATCH + v is window p of video v of batch g.
-
-    No more than a window of a batch is held.
-
-    Args:
-        model: one that makes clips from nothing.
-        videos: how many.
-        windows: in each, W.
-        shape: of a window.
-        seed: of the first video.
-        stride: every which frame is taken.
-    """
-
-    def __init__(
-        self, model: Model, videos: int, windows: int, shape: ClipShape, *, seed: int = 0, stride: int = 1
-    ) -> None:
-        self.each, self.shape = windows, shape
-        self.part = BATCH * windows
-        self._videos = GeneratedClips(model, -(-videos // BATCH) * BATCH, shape, seed=seed, stride=stride)
-        self.count = self._videos.count * windows
-        numbers = np.arange(self.count)
-        self._video = numbers // self.part * BATCH + numbers % BATCH
-        self.position = numbers // BATCH % windows
-        self.labels = self._videos.labels[self._video]
-        self.digest = files.json_digest([self._videos.digest, windows, "long", __version__])
-
-    def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips; rows must be whole batches of videos."""
-        assert rows.start % self.part == 0 and len(rows) % self.part == 0, f"{rows} are not whole batches"
-        stride = self._videos.stride
-        reach = self.shape.frames * stride
-        for first in range(rows.start, rows.stop, self.part):
-            batch = range(first // self.each, first // self.each + BATCH)
-            held: Frames | None = None
-            place = 0
-            for chunk in self._videos.chunks(batch, reach * self.each):
-                held = chunk if held is None else np.concatenate([held, chunk], axis=1)
-                while place < self.each and held.shape[1] >= reach:
-                    window = held[:, :reach:stride]
-                    numbers = first + place * BATCH + np.arange(BATCH)
-                    yield numbers, np.stack([self.shape.fitted(clip) for clip in window])
-                    held = held[:, reach:]
-                    place += 1
-
-    def clip(self, row: int) -> Frames:
-        """Return one window."""
-        first = row // self.part * self.part
-        for numbers, clips in self.batches(range(first, first + self.part)):
-            if row in numbers:
-                return np.asarray(clips[row - int(numbers[0])])
-        raise IndexError(row)
-
-    def named(self, row: int) -> tuple[str, int]:
-        """Return the seed, and the first frame of the window."""
-        reach = self.shape.frames * self._videos.stride
-        return f"seed {self._videos.seed + int(self._video[row])}", int(self.position[row]) * reach
-
-    def group(self, row: int) -> int:
-        """Return the number of the video."""
-        return int(self._video[row])
-
-
-def successive_windows(read: RealClips, spans: Sequence[Span], windows: int) -> tuple[RealClips, Labels] | None:
-    """Return successive windows of the clips of a source that are long enough, and the position of each.
-
-    Args:
-        read: windows of the source, for shape and stride.
-        spans: its clips.
-        windows: in each clip.
-    """
-    reach = (read.shape.frames + read.given) * read.stride
-    long = [span for span in spans if span.frames >= reach * windows][:VIDEOS]
-    if len(long) < 2:
-        return None
-    every = [Window(span, place * reach) for span in long for place in range(windows)]
-    shape = read.shape.longer(read.given)
-    found = RealClips(read.source, every, shape, stride=read.stride, given=read.given)
-    return found, np.arange(len(every)) % windows
-
-
-def over_time(found: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] | None], windows: int) -> list[Curve]:
+def over_time(inputs: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] | None], windows: int) -> list[Curve]:
     """Return the Fréchet distance of each window of long videos from real clips, and its motion.
 
     Args:
-        found: the real clips, and the networks.
+        inputs: the real clips, and the networks.
         sides: `made` and `real`: windows of long videos with their positions.
         windows: how many each video has.
     """
-    seconds = tuple(place * found.frames / found.fps for place in range(windows))
+    seconds = tuple(place * inputs.frames / inputs.fps for place in range(windows))
     curves = []
     count = next(len(side[1]) // windows for side in sides.values() if side is not None)
-    for group in (group for group in network_groups(found.nets) if group.of == "clip"):
+    for group in (group for group in network_groups(inputs.nets) if group.of == "clip"):
         lines = []
         for name, side in sides.items():
             if side is not None:
-                values = [_distance(found, group, side[0].chosen(np.flatnonzero(side[1] == p))) for p in range(windows)]
+                values = [
+                    _distance(inputs, group, side[0].chosen(np.flatnonzero(side[1] == p))) for p in range(windows)
+                ]
                 lines.append(Line(name, tuple(values)))
-        label = f"{label_of('frechet', group, found.frames, found.stride)} of each window"
+        label = f"{label_of('frechet', group, inputs.frames, inputs.stride)} of each window"
         curves.append(
             Curve(
                 "windows",
@@ -740,11 +657,11 @@ def over_time(found: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] 
                 seconds,
                 tuple(lines),
                 group.tier,
-                (count, found.real.count),
+                (count, inputs.real.count),
             )
         )
-    place = PixelColumns(found.frames).place("energy")
-    usual = float(column(found.real, place).mean())
+    place = PixelColumns(inputs.frames).place("energy")
+    usual = float(column(inputs.real, place).mean())
     if usual > STILL:
         lines = []
         for name, side in sides.items():
@@ -763,12 +680,45 @@ def over_time(found: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] 
                 seconds,
                 tuple(lines),
                 "D",
-                (count, found.real.count),
+                (count, inputs.real.count),
             )
         )
     return curves
 
 
-def _distance(found: FigureInputs, group: NetworkGroup, window: ClipFeatures) -> float:
-    parts = [frechet(gaussian(window.rows[name]), gaussian(found.real.rows[name])) for name in group.names]
+def _distance(inputs: FigureInputs, group: NetworkGroup, window: ClipFeatures) -> float:
+    parts = [frechet(gaussian(window.rows[name]), gaussian(inputs.real.rows[name])) for name in group.names]
     return statistics.mean(parts)
+
+
+Measure = Callable[[FigureInputs], tuple[list[Figure], list[Curve]]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A family of figures that can be asked for."""
+
+    about: str
+    """What it measures."""
+    needs: Literal["clip", "frame", "classes", "pixels", "answers", "neighbours", "time"]
+    """A network of clips, one of frames, one with classes; or no network."""
+    measure: Measure | None = None
+    """Computes it; None for what is not made of evidence alone."""
+
+
+METRICS: Mapping[str, Metric] = {
+    "fvd": Metric("Fréchet distance of clips", "clip", fvd),
+    "kvd": Metric("kernel distance of clips", "clip", kvd),
+    "fid": Metric("Fréchet distance of frames", "frame", fid),
+    "kid": Metric("kernel distance of frames", "frame", kid),
+    "is": Metric("Inception Score", "classes", inception),
+    "prdc": Metric("precision, recall, density, coverage", "clip", prdc),
+    "accuracy": Metric("whether clips show the class that was asked for", "classes", label_accuracy),
+    "motion": Metric("motion, rhythm and flicker", "pixels", motion),
+    "pictures": Metric("sharpness and contrast", "pixels", pictures),
+    "diversity": Metric("how much clips differ", "pixels", diversity),
+    "fidelity": Metric("answers beside the truth", "answers"),
+    "memorisation": Metric("nearest training clips", "neighbours"),
+    "windows": Metric("long videos over time", "time"),
+}
+"""Every family of figures, by the name that --metrics takes."""

@@ -1,6 +1,6 @@
-"""What the two things are that are to be compared, and how their clips are brought to one size and rate.
+"""Both sides of an evaluation: what they are, which of their clips are compared, and at what size and rate.
 
-Which clips stand on both sides of an evaluation, settled before anything is computed.
+All of this is settled before anything is computed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from footage.evaluation.clip_sets import (
     ClipShape,
     GeneratedClips,
     RealClips,
+    TrainedModel,
     draw_windows,
     halve_clips,
 )
@@ -49,12 +50,12 @@ class EvaluationInput:
     """What was asked for."""
     kind: Kind
     """What it is."""
-    model: Model | None = None
+    model: TrainedModel | None = None
     """The model, where it is one."""
     folder: ClipFolder | None = None
     """The clips of a folder."""
-    dataset: DatasetClips | None = None
-    """The clips of a dataset."""
+    clips: ClipSource | None = None
+    """The clips of a data set that is open already."""
     crops: bool = False
     """Whether clips are crops of videos as they are, as upscalers are trained on."""
 
@@ -66,15 +67,15 @@ class EvaluationInput:
             return clip.height, clip.width, clip.channels
         if self.folder is not None:
             return self.folder.shape
-        return None if self.dataset is None else self.dataset.shape
+        return None if self.clips is None else self.clips.shape
 
     def source(self, shape: ClipShape, guide: str | None = None) -> ClipSource:
         """Return the clips, decoded or drawn at a size where they can be."""
         if self.folder is not None:
             self.folder.at(shape.height, shape.width, shape.channels)
             return self.folder
-        if self.dataset is not None and guide is None:
-            return self.dataset
+        if self.clips is not None and guide is None:
+            return self.clips
         clip = ClipConfig(shape.frames, shape.height, shape.width, shape.channels)
         if self.given == "shapes" and shape.channels == 1:
             clip = replace(clip, channels=3)
@@ -107,7 +108,7 @@ def open_input(
     if (model_folder(path) / "model.json").exists():
         return EvaluationInput(text, "model", model=Model(path, device))
     if (path / "dataset.json").exists():
-        return EvaluationInput(text, "dataset", dataset=DatasetClips(Dataset(path)))
+        return EvaluationInput(text, "dataset", clips=DatasetClips(Dataset(path)))
     if text in BUILT_IN or (path.is_file() and "idx3" in path.name):
         return EvaluationInput(text, "built-in")
     if not path.exists():
@@ -201,7 +202,7 @@ def spans_of(source: ClipSource, split: str, reach: int) -> tuple[list[Span], in
     return found, len(every) - len(found)
 
 
-def check_model(model: Model, source: ClipSource, samples: int) -> None:
+def check_model(model: TrainedModel, source: ClipSource, samples: int) -> None:
     """Refuse clips that are not the kind that a model is given, and tries that would all be the same.
 
     Raises:
@@ -235,7 +236,7 @@ def check_model(model: Model, source: ClipSource, samples: int) -> None:
         raise ConfigError(f"samples is {samples}, and {name} is given no clips to answer", "give --samples 1")
 
 
-def given_clips(model: Model) -> bool:
+def given_clips(model: TrainedModel) -> bool:
     """Whether a model is given clips, perhaps beside making some from nothing."""
     return isinstance(model.sampler, Predicts | Converts)
 
@@ -308,14 +309,32 @@ class EvaluationPlan:
 
     def clips(self, seed: int, repeat: int = 0) -> tuple[ClipSet, ClipSet]:
         """Return both sides' clips of a repeat."""
-        count = self.protocol.clips
-        real = self._clips(self.real, seed, repeat, count)
+        real = self._clips(self.real, seed, repeat, self.protocol.clips)
         model = self.made.opened.model
         if model is not None and self.made.opened.answers:
             assert isinstance(real, RealClips)
-            whole = RealClips(real.source, real.windows, self.shape)
-            return AnsweredClips(model, whole, self.shape), real
-        return self._clips(self.made, seed, repeat, count), real
+            return AnsweredClips(model, RealClips(real.source, real.windows, self.shape), self.shape), real
+        return self._clips(self.made, seed, repeat, self.protocol.clips), real
+
+    def questions(self, seed: int, split: str | None) -> tuple[TrainedModel, RealClips] | None:
+        """Return the model that is given clips, and whole windows to give it; None where it is no such model.
+
+        A model that only answers is given the windows that its answers are compared with; one that also makes clips
+        from nothing is given held-out clips, where no split was asked for and there are any.
+
+        Args:
+            seed: of the choice of windows.
+            split: the one that was asked for.
+        """
+        model, real = self.made.opened.model, self.real
+        if model is None or not given_clips(model):
+            return None
+        assert real.source is not None
+        spans = real.spans if self.made.opened.answers or split else real.heldout or real.spans
+        frames = model.info.config.clip.frames
+        protocol = replace(self.protocol, frames=frames, stride=1)
+        windows = draw_windows([s for s in spans if s.frames >= frames], protocol, protocol.clips, seed)
+        return model, RealClips(real.source, windows, replace(self.shape, frames=frames))
 
     def _clips(self, side: InputClips, seed: int, repeat: int, count: int) -> ClipSet:
         if side.opened.model is not None:
@@ -326,7 +345,39 @@ class EvaluationPlan:
         return RealClips(side.source, windows, self.shape, stride=side.stride, given=self.given)
 
 
-def plan_evaluation(made: str | Path, real: str | Path, options: EvaluationOptions) -> EvaluationPlan:
+def open_inputs(
+    made: str | Path, real: str | Path, options: EvaluationOptions
+) -> tuple[EvaluationInput, EvaluationInput]:
+    """Find out what both sides are.
+
+    Args:
+        made: what is judged: a model, a run, a dataset, a built-in data set, or a folder of clips.
+        real: what it is judged by, any of the same.
+        options: size, rate, fit and device, where they were asked for.
+
+    Raises:
+        DatasetError: there is no such thing, or no clip in it.
+        ModelError: a model is damaged.
+    """
+    protocol = options.full_protocol()
+    first = open_input(made, protocol=protocol, channels=None, fit=options.fit, device=options.device)
+    if first.model is None:
+        return first, open_input(real, protocol=protocol, channels=None, fit=options.fit, device=options.device)
+    # A folder's clips may be of any size where a model has one.
+    config = first.model.info.config
+    if not protocol.height:
+        protocol = replace(protocol, height=config.clip.height, width=config.clip.width)
+    return first, open_input(
+        real,
+        protocol=protocol,
+        channels=config.clip.channels,
+        fit=options.fit,
+        device=options.device,
+        crops=config.method == "upscale",
+    )
+
+
+def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: EvaluationOptions) -> EvaluationPlan:
     """Settle what is compared.
 
     Of a data set beside a model, training clips are the reference, and held-out ones are given to models that answer
@@ -334,31 +385,23 @@ def plan_evaluation(made: str | Path, real: str | Path, options: EvaluationOptio
 
     Raises:
         ConfigError: sizes, rates or lengths do not go together.
-        DatasetError: there are no clips, or none that are long enough.
-        ModelError: a model is damaged.
+        DatasetError: there are no clips that are long enough.
     """
-    protocol = options.full_protocol()
-    first = open_input(made, protocol=protocol, channels=None, fit=options.fit, device=options.device)
-    known = first.natural if first.kind == "model" else None
-    channels = None if known is None else known[2]
-    # A folder's clips may be of any size where a model has one.
-    sized = protocol if known is None or protocol.height else replace(protocol, height=known[0], width=known[1])
-    crops = first.model is not None and first.model.info.config.method == "upscale"
-    second = open_input(real, protocol=sized, channels=channels, fit=options.fit, device=options.device, crops=crops)
-    if second.answers:
+    if real.answers:
         raise ConfigError(
-            f"{real} is a model that makes clips out of others", "give it as what is judged, and real clips behind it"
+            f"{real.given} is a model that makes clips out of others",
+            "give it as what is judged, and real clips behind it",
         )
-    shape = common_shape(first, second, protocol, options.fit)
-    answers = first.answers
-    held = answers and second.folder is None  # a folder holds nothing out
-    wanted = options.split or ("heldout" if held else "train" if first.kind == "model" else "all")
+    protocol = options.full_protocol()
+    shape = common_shape(made, real, protocol, options.fit)
+    held = made.answers and real.folder is None  # a folder holds nothing out
+    wanted = options.split or ("heldout" if held else "train" if made.kind == "model" else "all")
     sides = [
-        _input_clips(first, "" if first.kind == "model" else options.split or "all", shape, protocol, None),
-        _input_clips(second, "" if second.kind == "model" else wanted, shape, protocol, options.guide),
+        _input_clips(made, options.split or "all", shape, protocol, None),
+        _input_clips(real, wanted, shape, protocol, options.guide),
     ]
-    if first.model is not None and sides[1].source is not None:
-        check_model(first.model, sides[1].source, options.samples)
+    if made.model is not None and sides[1].source is not None:
+        check_model(made.model, sides[1].source, options.samples)
     warnings: list[str] = []
     if options.evaluator is not None:
         sides = [_unlearned(side, read_learned(options.evaluator), warnings) for side in sides]
@@ -486,9 +529,3 @@ def side_of(side: InputClips, clips: ClipSet, protocol: Protocol) -> Side:
         trained_on=model.info.dataset_hash if model is not None else "",
         clips_seen=model.info.clips_seen if model is not None else 0,
     )
-
-
-def answering(made: InputClips) -> Model | None:
-    """Return the model that is given clips, where the made side is one."""
-    model = made.opened.model
-    return model if model is not None and given_clips(model) else None

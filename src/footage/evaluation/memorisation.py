@@ -4,12 +4,11 @@ Distances are between windows: of small copies of their pixels, and of features 
 training windows are looked through in pixels; features are then taken of those that are nearest to anything, and of
 some others. The ratio d(made, training) / (median of d(held-out, training)) is 1 for clips that are as far from the
 training clips as unseen real ones are.
-
-Pictures of the pairs of clips that are nearest to each other.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.data.clips import ClipSource, Labels, Span
+from footage.data.clips import Labels, Span
 from footage.data.store import Frames
-from footage.evaluation.clip_sets import ClipSet, ClipShape, RealClips, Window, draw_windows
+from footage.evaluation.clip_sets import ClipSet, RealClips, Window, draw_windows
 from footage.evaluation.feature_cache import (
     SMALL_COPIES,
     ClipFeatures,
@@ -34,7 +33,7 @@ from footage.evaluation.feature_cache import (
 )
 from footage.evaluation.features import Extractor
 from footage.evaluation.figure_inputs import NetworkGroup, network_groups
-from footage.evaluation.protocols import Protocol
+from footage.evaluation.inputs import EvaluationPlan
 from footage.evaluation.results import Interval, Memorisation, NearestPair, Space, Tier
 from footage.media.sheets import contact_sheet, save_picture, strip
 from footage.metrics.bootstrap import LEVEL, share_interval
@@ -53,6 +52,8 @@ MOST_MADE = 2048
 LOOK = 32
 """Training windows that are looked through for each clip, between LEAST and MOST in all."""
 LEAST, MOST = 256, 50_000
+SHOWN = 8
+"""Frames of each clip on the sheet of the worst pairs."""
 
 
 @dataclass(frozen=True)
@@ -161,67 +162,60 @@ class NeighbourSearch:
         return *nearest(made, training, k), *nearest(heldout, training, k, groups=groups)
 
 
-def search(
+def find_memorisation(
     made: ClipFeatures,
-    source: ClipSource,
-    spans: Sequence[Span],
-    heldout: Sequence[Span],
+    plan: EvaluationPlan,
     nets: Sequence[Extractor],
     *,
-    protocol: Protocol,
-    shape: ClipShape,
-    stride: int,
-    given: int,
     seed: int,
-    store: FeatureCache,
-    clock: StepSeconds,
+    cache: FeatureCache,
+    seconds: StepSeconds,
     say: Callable[[str], None],
-) -> tuple[Memorisation, list[Neighbours], RealClips] | None:
+    to: Path | None = None,
+) -> Memorisation | None:
     """Look for training windows in what was made.
 
     Args:
         made: what was made, with its features.
-        source: where the training clips are.
-        spans: the training clips.
-        heldout: clips that were not trained on; without any, training windows are compared with those of other clips.
+        plan: both sides; the second is a data set.
         nets: the networks whose features are compared.
-        protocol: how held-out windows are drawn.
-        shape: of the windows.
-        stride: every which frame is taken.
-        given: frames at the beginning of each window that are left out.
         seed: of all choices.
-        store: where vectors are kept.
-        clock: counts the time.
-        say: told what is being done.
+        cache: where vectors are kept.
+        seconds: counts the time.
+        say: is told what is being done.
+        to: the figures.json beside which pictures of the worst pairs are put; None for none.
 
     Returns:
-        What was found, without pairs and pictures; the spaces; the training windows. None where unseen clips are
-        copies of training clips, or there are too few of them, so that there is nothing to compare with.
+        What came of it; None where unseen clips are copies of training clips, or there are too few of them, so that
+        there is nothing to compare with.
     """
+    side = plan.real
+    assert side.source is not None
     made = made.chosen(np.arange(min(made.count, MOST_MADE)))
-    reach = (shape.frames - 1) * stride + 1
+    reach = (plan.shape.frames - 1) * side.stride + 1
+    spans, heldout = side.spans, side.heldout
+    if side.split == "heldout" and side.source.spans("train"):
+        spans = tuple(span for span in side.source.spans("train") if span.frames >= reach) or side.spans
+        heldout = side.spans if spans != side.spans else ()
     most = min(max(LOOK * made.count, LEAST), MOST)
     pace = pace_of(spans, reach, most)
     windows, there = every_window(spans, reach, pace, most, seed)
     if len({window.span.index for window in windows}) < 2:
         return None
-    training = RealClips(source, windows, shape, stride=stride, given=given)
-    wanted = feature_readers(nets, training)
-    small = [reader for reader in wanted if reader.name == SMALL_COPIES]
-    features = [reader for reader in wanted if reader.name in {net.about.name for net in nets}]
+    training = RealClips(side.source, windows, plan.shape, stride=side.stride, given=plan.given)
+    readers = feature_readers(nets, training)
+    small = [reader for reader in readers if reader.name == SMALL_COPIES]
+    features = [reader for reader in readers if reader.name in {net.about.name for net in nets}]
     say("looking through the training clips")
-    known = extract_features(training, small, store, clock)
-    within = not heldout
-    unseen = draw_windows(heldout, protocol, made.count, seed, stride) if heldout else windows[: made.count]
+    known = extract_features(training, small, cache, seconds)
+    unseen = draw_windows(heldout, plan.protocol, made.count, seed, side.stride) if heldout else windows[: made.count]
     say("looking at unseen clips")
-    held = extract_features(
-        RealClips(source, unseen, shape, stride=stride, given=given), [*small, *features], store, clock
-    )
-    task = NeighbourSearch(made, known, held, within)
-    spaces = _spaces(task, training, features, [net.about for net in nets], store, clock, seed)
+    held = extract_features(training.others(unseen), [*small, *features], cache, seconds)
+    search = NeighbourSearch(made, known, held, not heldout)
+    spaces = _spaces(search, training, features, [net.about for net in nets], cache, seconds, seed)
     if not spaces:
         return None
-    what = "training windows, each beside those of other clips" if within else "held-out windows"
+    what = "held-out windows" if heldout else "training windows, each beside those of other clips"
     how = (
         f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, which "
         f"begin {pace} frame{'s' if pace > 1 else ''} apart; features of the {SHORTLIST} nearest in pixels "
@@ -229,50 +223,45 @@ def search(
     )
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
-    found = Memorisation(
-        how, len(windows), there, held.count, made.count, tuple(_summary(s) for s in spaces), (), named
-    )
-    return found, spaces, training
+    since = time.perf_counter()
+    pairs, sheet = save_pairs(worst_pairs(made.clips, spaces, training), to)
+    seconds.add("nearest pairs", since)
+    summaries = tuple(_summary(space) for space in spaces)
+    return Memorisation(how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet)
 
 
 def _spaces(
-    task: NeighbourSearch,
+    search: NeighbourSearch,
     training: RealClips,
     features: Sequence[FeatureReader],
     nets: Sequence[Any],
-    store: FeatureCache,
-    clock: StepSeconds,
+    cache: FeatureCache,
+    seconds: StepSeconds,
     seed: int,
 ) -> list[Neighbours]:
     """Return the nearest training windows in pixels, and in each kind of features."""
     every = np.arange(training.count)
-    made, known, held = (side.rows[SMALL_COPIES] for side in (task.made, task.training, task.heldout))
-    gaps, numbers, gaps_real, numbers_real = task.neighbours(made, held, known, every, SHORTLIST)
+    made, known, held = (side.rows[SMALL_COPIES] for side in (search.made, search.training, search.heldout))
+    gaps, numbers, gaps_real, numbers_real = search.neighbours(made, held, known, every, SHORTLIST)
     found: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
     listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
-    extra = rng.permutation(training.count)[: others_of(task.made.count)]
+    extra = rng.permutation(training.count)[: others_of(search.made.count)]
     short = np.union1d(listed[listed >= 0], extra)
-    chosen = RealClips(
-        training.source,
-        [training.windows[int(row)] for row in short],
-        training.shape.longer(training.given),
-        stride=training.stride,
-        given=training.given,
-    )
+    chosen = training.others([training.windows[int(row)] for row in short])
     if features:
-        near = extract_features(chosen, features, store, clock)
+        near = extract_features(chosen, features, cache, seconds)
         for group in (group for group in network_groups(nets) if group.of == "clip"):
-            found.append(_in_features(task, group, near, short))
+            found.append(_in_features(search, group, near, short))
     return [space for space in found if space is not None]
 
 
-def _in_features(task: NeighbourSearch, group: NetworkGroup, near: ClipFeatures, short: Labels) -> Neighbours | None:
+def _in_features(search: NeighbourSearch, group: NetworkGroup, near: ClipFeatures, short: Labels) -> Neighbours | None:
     scales = [_deviation(near.rows[name]) for name in group.names]
     made, held, training = (
-        JoinedRows([side.rows[name] for name in group.names], scales) for side in (task.made, task.heldout, near)
+        JoinedRows([side.rows[name] for name in group.names], scales) for side in (search.made, search.heldout, near)
     )
-    gaps, numbers, gaps_real, _ = task.neighbours(made, held, training, short, 1)
+    gaps, numbers, gaps_real, _ = search.neighbours(made, held, training, short, 1)
     return _neighbours(group.title, group.tier, group.names, gaps, torch.from_numpy(short)[numbers], gaps_real)
 
 
@@ -341,10 +330,7 @@ def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frame
     reach = (training.shape.frames + training.given - 1) * training.stride + 1
     last = window.span.frames - reach
     starts = range(max(0, window.start - reach // 2), min(last, window.start + reach // 2) + 1)
-    shape = training.shape.longer(training.given)
-    tried = RealClips(
-        training.source, [Window(window.span, s) for s in starts], shape, stride=training.stride, given=training.given
-    )
+    tried = training.others([Window(window.span, start) for start in starts])
     best: tuple[Frames, int, float] | None = None
     for rows, clips in tried.batches(range(tried.count)):
         for row, other in zip(rows.tolist(), clips, strict=True):
@@ -355,23 +341,21 @@ def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frame
     return best
 
 
-SHOWN = 8
-"""Frames of each clip on the sheet."""
-
-
 def save_pairs(
-    found: Memorisation, pairs: Sequence[tuple[NearestPair, Frames, Frames]], to: Path | None
-) -> Memorisation:
-    """Put the pairs into what was found; write a picture of each, and a sheet of all.
+    pairs: Sequence[tuple[NearestPair, Frames, Frames]], to: Path | None
+) -> tuple[tuple[NearestPair, ...], str]:
+    """Write a picture of each pair, and a sheet of all.
 
     Args:
-        found: without pairs.
         pairs: each with the frames of what was made and of the training window, uint8 (T, H, W, C).
         to: the figures.json beside which the pictures are put; None to write none.
+
+    Returns:
+        The pairs with the names of their pictures, and the name of the sheet.
     """
     if to is None or not pairs:
-        return replace(found, pairs=tuple(pair for pair, _, _ in pairs))
-    kept: list[NearestPair] = []
+        return tuple(pair for pair, _, _ in pairs), ""
+    named: list[NearestPair] = []
     rows: list[Frames] = []
     captions: list[str] = []
     for number, (pair, made, real) in enumerate(pairs):
@@ -379,9 +363,9 @@ def save_pairs(
         above, below = (np.concatenate(list(clip), axis=1) for clip in (made, real))  # T H W C -> H TW C
         picture = np.concatenate([above, below], axis=0)
         save_picture(to.parent / name, np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))))
-        kept.append(replace(pair, picture=name))
+        named.append(replace(pair, picture=name))
         rows += [strip(made, SHOWN), strip(real, SHOWN)]
         captions += [f"{pair.ratio:.2f} {pair.made}", f"{pair.real}, frame {pair.real_start}"]
     sheet = f"{to.stem}-pairs.png"
     save_picture(to.parent / sheet, contact_sheet(rows, captions, columns=2))
-    return replace(found, pairs=tuple(kept), sheet=sheet)
+    return tuple(named), sheet
