@@ -22,7 +22,8 @@ from torch.nn.functional import avg_pool3d
 
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Split
-from footage.evaluation.statistics import BATCH, fakes, feature_nets
+from footage.evaluation.clip_sets import BATCH, ClipShape, GeneratedClips
+from footage.evaluation.features.catalogue import SEEDS, RandomFeatures
 from footage.generation.model import Model
 from footage.generation.rollout import Frames, from_uint8
 from footage.media.sheets import contact_sheet, save_picture, strip
@@ -67,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     model = Model(options.model)
     clip = model.info.config.clip
-    source, nets = open_clips(options.dataset, clip), feature_nets(clip.channels)
+    source, nets = open_clips(options.dataset, clip), [RandomFeatures(clip.channels, seed) for seed in SEEDS]
     spaces: dict[str, Callable[[Tensor], Tensor]] = {
         "random features": lambda x: torch.cat([net(x) for net in nets], dim=1),
         "pixels, 4 x 4": lambda x: avg_pool3d(x, (1, 4, 4)).flatten(1),
@@ -76,7 +77,8 @@ def main() -> None:
     train = described(batches(source, where, clip.frames), spaces)
     others = windows(source, "heldout", clip.frames, options.stride)
     heldout = described(batches(source, others, clip.frames), spaces)
-    made = [one for batch in fakes(model, source, options.clips) for one in batch]
+    clips = GeneratedClips(model, options.clips, ClipShape(clip.frames, clip.height, clip.width, clip.channels))
+    made = [one for _, batch in clips.batches(range(options.clips)) for one in batch]
     fake = described((np.stack(made[n : n + BATCH]) for n in range(0, len(made), BATCH)), spaces)
     print(f"{len(made)} fakes, {len(where)} training windows, {len(others)} held-out windows")
     print("| space | d(fake, training) / d(held-out, training): median, 5%, least | below .5 |\n|---|---|---|")

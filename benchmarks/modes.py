@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from footage.data.clips import BuiltInClips
 from footage.data.synthetic import COLOURS, DIRECTIONS, SHAPES, SPEEDS, draw_factors
-from footage.evaluation.statistics import fakes
+from footage.evaluation.clip_sets import ClipShape, GeneratedClips
 from footage.generation.model import Model
 
 Frames = npt.NDArray[np.uint8]
@@ -139,7 +139,9 @@ def main() -> None:
             print(row(f"real (factors named rightly: {right:.1%})", clips))
             train = [source.read(span.index, 0, clip.frames) for span in source.spans("train")[: options.clips]]
             print(row(f"{options.clips:,} real training clips", train), flush=True)
-        made = [clip for batch in fakes(model, source, options.clips) for clip in batch]
+        shape = ClipShape(clip.frames, clip.height, clip.width, clip.channels)
+        made_clips = GeneratedClips(model, options.clips, shape)
+        made = [clip for _, batch in made_clips.batches(range(options.clips)) for clip in batch]
         print(row(model.info.name, made), flush=True)
 
 

@@ -22,9 +22,16 @@ import numpy as np
 import torch
 
 from footage.data.clips import open_clips
-from footage.evaluation.statistics import BATCH, ClipStatistics, compare, feature_nets, reference
+from footage.evaluation.clip_sets import BATCH
+from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.features.catalogue import SEEDS, RandomExtractor
+from footage.evaluation.inputs import EvaluationInput, open_input, plan_evaluation
+from footage.evaluation.protocols import EvaluationOptions
+from footage.evaluation.run import Evaluator
 from footage.generation.model import Model
-from footage.generation.rollout import Frames, draw_label, one_hot, render, stream
+from footage.generation.rollout import Frames, draw_label, from_uint8, one_hot, render, stream
+from footage.metrics.distances import Gaussian, frechet, gaussian
+from footage.metrics.motion import motion_energies
 from footage.models.base import Streams
 from footage.models.requests import TimeMapping, VideoRequest
 
@@ -115,24 +122,32 @@ def main() -> None:
     print("streamed, sought against at once: {:.1e}, {:.1e} of the range".format(*seams(model)), flush=True)
     few, many = peak(options.model, 100), peak(options.model, options.frames)
     print(f"memory: {few:.0f} MiB for 100 frames, {many:.0f} for {options.frames:,}: {many / few:.3f}", flush=True)
-    clip, nets = model.info.config.clip, feature_nets(model.info.config.clip.channels)
-    source = open_clips(options.dataset, clip)
-    real = reference(source, nets, frames=clip.frames, count=options.clips, keep=0)
+    clip = model.info.config.clip
+    nets = [RandomExtractor(clip.channels, seed) for seed in SEEDS]
+    how = EvaluationOptions(metrics="fvd", networks="random", clips=options.clips, resamples=0, device="cpu")
+    made = open_input(options.model, protocol=how.full_protocol(), channels=None, fit=how.fit, device="cpu")
+    source = EvaluationInput(options.dataset, "dataset", clips=open_clips(options.dataset, clip))
+    with FeatureCache(None) as cache:
+        evaluator = Evaluator(plan_evaluation(made, source, how), how, cache, nets=nets)
+        (figure,), _ = evaluator.figures(evaluator.figure_inputs())
+        real = evaluator.clips[1]
+        usual = [gaussian(evaluator.figure_inputs().real.rows[net.about.name]) for net in nets]
+    energies = [motion_energies(from_uint8(clips)) for _, clips in real.batches(range(real.count))]
+    moves = float(torch.cat(energies).mean())
     print("| windows from frame | RFD-rand, mean and sd of sets | motion, made / real |\n|---|---|---|")
     for start in STARTS:
         rfds, motions = [], []
         for number in range(options.sets):
-            found = ClipStatistics(nets)
+            sums, motion = [Gaussian(net.about.size) for net in nets], list[float]()
             for clips in windows(model, start, range(number * options.clips, (number + 1) * options.clips)):
-                found.add(clips)
-            figures = compare(found, real.real)
-            assert isinstance(figures["rfd"], list) and isinstance(figures["motion_ratio"], float)
-            rfds.append(statistics.mean(figures["rfd"]))
-            motions.append(figures["motion_ratio"])
+                motion += motion_energies(from_uint8(clips)).tolist()
+                for net, known in zip(nets, sums, strict=True):
+                    known.add(net.features(clips))
+            rfds.append(statistics.mean(frechet(a, b) for a, b in zip(sums, usual, strict=True)))
+            motions.append(statistics.mean(motion) / moves)
         said = (f"{statistics.mean(x):.4f} ± {statistics.stdev(x):.4f}" for x in (rfds, motions))
         print(f"| {start:,} | {' | '.join(said)} |", flush=True)
-    floor = real.floor["rfd"]
-    print(f"real against real: {statistics.mean(floor):.4f}" if isinstance(floor, list) else "no floor")
+    print(f"real against real: {figure.floor.value:.4f}" if figure.floor is not None else "no floor")
 
 
 if __name__ == "__main__":

@@ -1,28 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from footage.data.clips import Span
+from footage.data.clips import Labels, Span
 from footage.data.store import Frames, Split
+from footage.evaluation.clip_sets import ClipShape, GeneratedClips, RealClips, draw_windows
+from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features.catalogue import SEEDS
-from footage.evaluation.statistics import (
-    ClipStatistics,
-    compare,
-    fakes,
-    feature_nets,
-    measure_model,
-    reference,
-)
+from footage.evaluation.figure_inputs import FloorClips, floor_clips
+from footage.evaluation.inputs import EvaluationInput, plan_evaluation
+from footage.evaluation.protocols import EvaluationOptions
+from footage.evaluation.results import Figure
+from footage.evaluation.run import Evaluator
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
-from footage.metrics.motion import contrast, diversity, motion_energy
+from footage.metrics.motion import contrast, motion_energy
 from tests.models import save_tiny_model
 
-NETS = feature_nets(3)
+SHAPE = ClipShape(16, 32, 32, 3)
 
 
 class Noise:
@@ -45,62 +46,119 @@ class Noise:
         return clip[start : start + frames]
 
 
-def test_statistics_in_batches_are_those_of_all_clips() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (9, 6, 16, 16, 3), dtype=np.uint8)
-    found = ClipStatistics(NETS)
-    for batch in np.split(frames, [4, 5]):
-        found.add(batch)
-    clips = from_uint8(frames)
-    assert found.count == 9 and found.motion == pytest.approx(motion_energy(clips), rel=1e-6)
-    assert found.contrast == pytest.approx(contrast(clips), rel=1e-9)
-    assert found.diversity == pytest.approx(diversity(clips), rel=1e-9)
-    same = compare(found, found)
-    assert same["motion_ratio"] == same["diversity_ratio"] == same["contrast_ratio"] == 1
-    assert same["motion_distance"] == same["spectrum_distance"] == 0
-    assert isinstance(same["rfd"], list) and len(same["rfd"]) == len(SEEDS) and max(same["rfd"]) < 1e-6
+class Fixed(Noise):
+    """Given clips, all of one length."""
+
+    def __init__(self, clips: Frames) -> None:
+        super().__init__(train=len(clips), heldout=0)
+        self.clips, self.shape = clips, clips.shape[2:]  # type: ignore[assignment]
+        self.content_hash = f"{clips.sum():064d}"  # type: ignore[misc]
+
+    def spans(self, split: Split) -> list[Span]:
+        return [Span(span.index, self.clips.shape[1], span.label) for span in super().spans(split)]
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        return self.clips[index, start : start + frames]
+
+
+def measured(made: Noise | Path, real: Noise, **more: Any) -> dict[str, Figure]:
+    """Return the figures of one source, or of a model, beside another."""
+    first = (
+        EvaluationInput("made", "model", model=Model(made))
+        if isinstance(made, Path)
+        else EvaluationInput("made", "dataset", clips=made)
+    )
+    defaults: dict[str, Any] = {"metrics": "fvd,motion,pictures,diversity", "networks": "random", "resamples": 0}
+    options = EvaluationOptions(**{**defaults, "device": "cpu", **more})
+    plan = plan_evaluation(first, EvaluationInput("real", "dataset", clips=real), options)
+    with FeatureCache(None) as cache:
+        evaluator = Evaluator(plan, options, cache)
+        figures, _ = evaluator.figures(evaluator.figure_inputs())
+    return {figure.name: figure for figure in reversed(figures)}  # the first of a name
+
+
+def test_figures_of_many_batches_are_those_of_all_clips() -> None:
+    rng = np.random.default_rng(0)
+    frames, others = (rng.integers(0, 256, (40, 6, 16, 16, 3), dtype=np.uint8) // scale for scale in (1, 2))
+    figures = measured(Fixed(frames), Fixed(others), clips=40, frames=6, protocol="styleganv-fvd16", repeats=1)
+    a, b = from_uint8(frames), from_uint8(others)
+    assert figures["motion_ratio"].clips == (40, 40)
+    assert figures["motion_ratio"].value == pytest.approx(motion_energy(a) / motion_energy(b), rel=1e-6)
+    assert figures["contrast_ratio"].value == pytest.approx(contrast(a) / contrast(b), rel=1e-6)
+    spread = [x.double().std(dim=0, unbiased=False).square().sum().sqrt() for x in (a, b)]
+    assert figures["variety"].value == pytest.approx(float(spread[0] / spread[1]), rel=0.05), "of small copies"
+    same = measured(Fixed(frames), Fixed2(frames), clips=40, frames=6, protocol="styleganv-fvd16", repeats=1)
+    for name in ("motion_ratio", "variety", "contrast_ratio"):
+        assert same[name].value == pytest.approx(1, abs=1e-9)
+    assert same["motion_distance"].value == pytest.approx(0, abs=1e-9)
+    assert same["spectrum_distance"].value == pytest.approx(0, abs=1e-9)
+    assert len(same["frechet"].by_network) == len(SEEDS) and max(same["frechet"].by_network) < 1e-6
+
+
+class Fixed2(Fixed):
+    """The same clips under another name, which are not divided in halves."""
+
+    def __init__(self, clips: Frames) -> None:
+        super().__init__(clips)
+        self.content_hash = "1" * 64  # type: ignore[misc]
 
 
 def test_still_real_clips_give_no_ratio() -> None:
-    still, moving = ClipStatistics(NETS), ClipStatistics(NETS)
-    still.add(np.full((3, 4, 16, 16, 3), 9, dtype=np.uint8))
-    moving.add(np.random.default_rng(0).integers(0, 256, (3, 4, 16, 16, 3), dtype=np.uint8))
-    found = compare(moving, still)
-    assert found["motion_ratio"] is None and found["motion_distance"] is None and found["spectrum_distance"] == 1
+    still = np.full((3, 4, 16, 16, 3), 9, dtype=np.uint8)
+    moving = np.random.default_rng(0).integers(0, 256, (3, 4, 16, 16, 3), dtype=np.uint8)
+    figures = measured(Fixed(moving), Fixed(still), clips=3, frames=4)
+    assert figures["motion_ratio"].value is None and figures["motion_distance"].value is None
+    assert figures["spectrum_distance"].value == 1
+
+
+def floor(source: Noise, count: int) -> tuple[RealClips, FloorClips]:
+    """Return the reference of training clips, and the floor beside it."""
+    protocol = EvaluationOptions(clips=count, frames=16).full_protocol()
+    train, heldout = source.spans("train"), source.spans("heldout")
+    real = RealClips(source, draw_windows(train, protocol, count, 0), SHAPE)
+    return real, floor_clips(real, train, heldout, protocol, 0)
+
+
+def clips_of(clips: object) -> set[int]:
+    assert isinstance(clips, RealClips)
+    return {window.span.index for window in clips.windows}
 
 
 def test_floor_is_of_held_out_clips_where_they_suffice() -> None:
-    source = Noise(train=40, heldout=20)
-    found = reference(source, NETS, frames=16, count=20, keep=3)
+    real, found = floor(Noise(train=40, heldout=20), 20)
     assert found.how == "20 windows of held-out clips against 20 of training clips"
-    assert len(found.clips) == 3 and found.clips[0].shape == (16, 32, 32, 3)
-    assert found.real.count == 20 and set(source.read_clips[32:]) == set(range(40, 60))
+    assert found.sets is not None and found.sets[1] is real and real.count == 20
+    assert real.clip(0).shape == (16, 32, 32, 3) and clips_of(found.sets[0]) == set(range(40, 60))
 
 
 def test_floor_is_of_two_halves_where_held_out_clips_are_few() -> None:
-    source = Noise(train=10, heldout=3)
-    found = reference(source, NETS, frames=16, count=20, keep=0)
-    assert "one half of the training clips against 20 of the other" in found.how
-    # Batches are read in whole: 32 clips for 20 windows, of all clips, then of one half, then of the other.
-    whole, two, one = (set(source.read_clips[first : first + 32]) for first in (0, 32, 64))
-    assert whole == set(range(10)) and not one & two and one | two == whole
+    real, found = floor(Noise(train=10, heldout=3), 20)
+    assert "one half of the clips against 20 of the other" in found.how and found.sets is not None
+    one, two = (clips_of(clips) for clips in found.sets)
+    assert clips_of(real) == set(range(10)) and not one & two and one | two == set(range(10))
     assert sum(index % 2 for index in one) in (2, 3), "each half has of every label"
 
 
 def test_one_clip_has_no_floor() -> None:
-    found = reference(Noise(train=1, heldout=0), NETS, frames=16, count=16, keep=0)
-    assert found.how.startswith("none") and found.floor["rfd"] is None
+    _, found = floor(Noise(train=1, heldout=0), 16)
+    assert found.how.startswith("none") and found.sets is None and found.rows is None
+
+
+def batches(clips: GeneratedClips) -> Iterator[tuple[Labels, Frames]]:
+    return clips.batches(range(clips.count))
 
 
 def test_a_model_is_measured(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m")
     model = Model(tmp_path / "m")
-    source = Noise(train=8, heldout=0)
-    made = list(fakes(model, source, 18, seed=5))
+    made = [clips for _, clips in batches(GeneratedClips(model, 18, ClipShape(8, 32, 32, 3), seed=5))]
     assert [len(batch) for batch in made] == [16, 2] and made[0].shape[1:] == (8, 32, 32, 3)
     (one,) = model.generate(1, seed=6)
     assert np.abs(one.array().astype(int) - made[0][1]).max() <= 1, "the clips that `generate` makes"
-    real = reference(source, NETS, frames=8, count=16, keep=2)
-    figures, kept = measure_model(model, source, real, count=16)
-    assert len(kept) == 2 and isinstance(figures["rfd"], list) and min(figures["rfd"]) > 0
-    assert figures == measure_model(model, source, real, count=16)[0]
-    assert all(torch.isfinite(torch.tensor(value)).all() for value in figures.values())
+    source = Noise(train=8, heldout=0)
+    figures = measured(tmp_path / "m", source, clips=16)
+    assert min(figures["frechet"].by_network) > 0 and figures["frechet"].clips == (16, 16)
+    again = measured(tmp_path / "m", source, clips=16)
+    assert {name: figure.value for name, figure in figures.items()} == {n: f.value for n, f in again.items()}
+    values = [figure.value for figure in figures.values() if figure.value is not None]
+    assert len(values) > 10 and bool(torch.isfinite(torch.tensor(values)).all())

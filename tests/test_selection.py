@@ -65,8 +65,10 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path: Path) -> None:
     loaders = [Loader(source, split, frames=4, batch_size=4, seed=0) for split in ("train", "heldout")]
     selection = BestModel(CHOICE, CONFIG, *loaders, info.label_shares, tmp_path / "run" / "best")
     assert selection.measure(sampler) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
-    real = np.concatenate([selection.heldout.batch(first)[0] for first in (0, 16)])[:24]
-    made = np.concatenate(list(selection._made(sampler)))
+    made, real = (
+        np.concatenate([batch for _, batch in clips.batches(range(24))])
+        for clips in selection.plan(sampler).clips(SEED)
+    )
     assert made.shape == real.shape == (24, 4, 32, 32, 3)
     by_hand = [
         frechet(gaussian(net.features(made).numpy()), gaussian(net.features(real).numpy())) for net in selection.nets

@@ -314,6 +314,11 @@ class ClipFeatures:
         """Clips."""
         return len(self.labels)
 
+    def in_memory(self) -> ClipFeatures:
+        """Return the same in memory, to outlive the cache: for a few hundred clips."""
+        rows: dict[str, Rows] = {name: rows[0 : rows.shape[0]] for name, rows in self.rows.items()}
+        return ClipFeatures(self.clips, rows, self.each, self.labels)
+
     def chosen(self, numbers: Labels) -> ClipFeatures:
         """Return what is known of some of the clips."""
         rows: dict[str, Rows] = {}

@@ -210,9 +210,6 @@ class FigureInputs:
     seed: int
     """Of the clips, and of everything random."""
 
-    floor_how: str = "none"
-    """Which clips the floor compares, in words."""
-
     @property
     def counts(self) -> tuple[int, int]:
         """Clips of both sides."""
@@ -222,6 +219,15 @@ class FigureInputs:
     def resamples(self) -> int:
         """How often clips are drawn anew."""
         return len(self.made_draws)
+
+    def real_in_memory(self) -> FigureInputs:
+        """Return what is known of the real clips, to outlive the cache; they also stand for what is judged."""
+        real = self.real.in_memory()
+        floor = None
+        if self.floor is not None:
+            first, second = self.floor
+            floor = (first.in_memory(), real if second is self.real else second.in_memory())
+        return replace(self, made=real, real=real, floor=floor)
 
     def of_floor(self) -> FigureInputs | None:
         """Return the floor's two sides in the place of what is judged and what it is judged by, without intervals."""

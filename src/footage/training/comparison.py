@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from rich.console import Console
@@ -21,9 +21,13 @@ from footage import __version__, files
 from footage.config import Config, to_json
 from footage.data.store import Frames
 from footage.errors import ConfigError, FootageError
-from footage.evaluation import statistics as evaluation
-from footage.evaluation.features.catalogue import SEEDS
-from footage.generation.model import Model
+from footage.evaluation.clip_sets import first_clips
+from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.features.catalogue import RANDOM, SEEDS
+from footage.evaluation.figure_inputs import FigureInputs
+from footage.evaluation.inputs import EvaluationInput, open_input, plan_evaluation
+from footage.evaluation.protocols import EvaluationOptions
+from footage.evaluation.run import Evaluator
 from footage.media.sheets import gallery, save_picture, strip
 from footage.models import checkpoint
 from footage.training import cost, trainer
@@ -111,9 +115,10 @@ How to read it:
   has a scale of its own, so that it varies less.
 - **Motion ratio**: mean absolute change from frame to frame, model : real. **Motion distance**: Wasserstein distance of
   the clips' motion, as a part of the real mean. **Spectrum distance**: of the shares of power over temporal
-  frequencies, 0 to 1. **Diversity**: standard deviation between clips; **contrast**: within frames.
-- Predictors and translators are given windows of held-out clips, and what they make of them is measured, without the
-  frames that they were given: beside generators, which make everything, they have an easier task.
+  frequencies, 0 to 1. **Diversity**: spread of small copies of the clips; **contrast**: within frames.
+- Predictors and translators are given windows of held-out clips (of training clips, where there are none), and what
+  they make of them is measured beside these, without the frames that they were given: beside generators, which make
+  everything, they have an easier task.
 - **s/step** is the batch divided by the median of the logged clips a second, **clips/s** is over the whole time in the
   loop, saving and sampling included. **GFLOP/s**: matrix products and convolutions of real training steps, gradients
   and penalties included, in s/step's time. **Memory**: the largest that this process held in RAM while the preset was
@@ -185,8 +190,21 @@ MINUTES = 10.0
 """How long each preset is trained when nothing is said."""
 SHOWN = 6
 """Clips of each preset in the picture."""
+COMPARED = {
+    "motion_ratio": "motion_ratio",
+    "motion_distance": "motion_distance",
+    "spectrum_distance": "spectrum_distance",
+    "variety": "diversity_ratio",
+    "contrast_ratio": "contrast_ratio",
+    "sharpness_ratio": "sharpness_ratio",
+}
+"""Figures of the evaluator that stand in comparison.json beside RFD-rand, and what they are called there."""
 LEAST_SAMPLES = 16
 """Fewest clips that a comparison is made of; a few hundred are needed for figures worth reading."""
+
+
+Figures = dict[str, list[float] | float | None] | None
+"""`rfd`, for each of SEEDS, and the values of COMPARED; None where nothing could be measured."""
 
 
 @dataclass(frozen=True)
@@ -410,31 +428,67 @@ def _described(entry: ComparedRun, limit: Limit) -> dict[str, Any]:
     }
 
 
+def evaluator_of(entry: ComparedRun, samples: int, cache: FeatureCache) -> Evaluator:
+    """Return what measures a preset's model: `samples` clips, as `footage evaluate RUN DATA --clips SAMPLES` does.
+
+    Raises:
+        ConfigError: the model makes single frames, of which there are no such figures.
+        ModelError: there is no model, or it is damaged.
+    """
+    plan = entry.plan
+    heldout = any(span.frames >= plan.config.clip.frames for span in plan.source.spans("heldout"))
+    options = EvaluationOptions(
+        metrics="fvd,motion,pictures,diversity",
+        networks=RANDOM,
+        clips=samples,
+        split=None if heldout else "train",  # without any, training clips are what models are given
+        resamples=0,
+        device=cast(Literal["cpu"], plan.place.device),
+    )
+    protocol = options.full_protocol()
+    made = open_input(entry.folder.model, protocol=protocol, channels=None, fit=options.fit, device=options.device)
+    real = EvaluationInput(plan.source.name, "dataset", clips=plan.source)
+    evaluator = Evaluator(plan_evaluation(made, real, options), options, cache)
+    if not evaluator.nets:
+        raise ConfigError("it makes single frames", "measure it with footage evaluate")
+    return evaluator
+
+
+def _figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figures:
+    """Return the figures of a row by the names that they have in comparison.json; None where there is nothing."""
+    if inputs is None:
+        return None
+    values: dict[str, list[float] | float | None] = {}
+    for figure in evaluator.figures(inputs)[0]:
+        if figure.name == "frechet":
+            values["rfd"] = list(figure.by_network)
+        elif figure.name in COMPARED and not figure.networks:
+            values[COMPARED[figure.name]] = figure.value
+    return values
+
+
 def _measure(
     entries: Sequence[ComparedRun], rows: list[dict[str, Any]], out: Path, limit: Limit, samples: int, console: Console
 ) -> None:
     """Measure the models, and write comparison.json, comparison.md and comparison.png."""
-    real: dict[tuple[str, int, int], evaluation.Reference] = {}
+    floors: dict[str, dict[str, Any]] = {}  # by length and size of the clips
     pictures: dict[str, list[Frames]] = {}
-    for entry, row in zip(entries, rows, strict=True):
-        source, clip = entry.plan.source, entry.plan.config.clip
-        task = entry.plan.config.task
-        given = task.past if entry.plan.config.method == "predict" else 0
-        key = (source.content_hash, clip.frames, given)
-        with console.status(f"measuring {entry.name}"):
-            if key not in real:
-                nets = evaluation.feature_nets(clip.channels)
-                real[key] = evaluation.reference(
-                    source, nets, frames=clip.frames, count=samples, keep=SHOWN, given=given
-                )
-                pictures[f"real clips, {row['clip']}"] = real[key].clips
-            row |= {"floor": real[key].floor, "floor_how": real[key].how, "figures": None}
-            pictures[entry.name] = []
+    with FeatureCache(None) as cache:  # real clips are described once
+        for entry, row in zip(entries, rows, strict=True):
+            row["figures"], pictures[entry.name] = None, []
             try:
-                model = Model(entry.folder.model, entry.plan.place.device)
-                row["figures"], pictures[entry.name] = evaluation.measure_model(model, source, real[key], count=samples)
+                with console.status(f"measuring {entry.name}"):
+                    evaluator = evaluator_of(entry, samples, cache)
+                    inputs = evaluator.figure_inputs()
+                    row["figures"] = _figures(evaluator, inputs)
+                    row |= {"floor": _figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
+                    floors.setdefault(row["clip"], {name: row[name] for name in ("floor", "floor_how")})
+                    pictures[entry.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
+                    pictures.setdefault(f"real clips, {row['clip']}", real)
             except FootageError as error:
                 console.print(f"{entry.name} cannot be measured: {error}", highlight=False)
+    for row in (row for row in rows if row["figures"] is None):
+        row |= floors.get(row["clip"], {"floor": None, "floor_how": "none: no model could be measured"})
     first = entries[0].plan
     content = {
         "data": first.note.name,

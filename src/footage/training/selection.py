@@ -6,38 +6,36 @@ random number from elsewhere: a run with it has the same weights as one without.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from footage import files
 from footage.config import Config
 from footage.data.clips import Loader
-from footage.data.store import Frames
 from footage.errors import ConfigError, ModelError
-from footage.evaluation.features import Extractor, catalogue
-from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
-from footage.metrics.distances import frechet, gaussian, kernel_distance
+from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.features.catalogue import networks
+from footage.evaluation.figure_inputs import FigureInputs, NetworkGroup, label_of
+from footage.evaluation.inputs import EvaluationInput, EvaluationPlan, plan_evaluation
+from footage.evaluation.protocols import EvaluationOptions
+from footage.evaluation.run import Evaluator
 from footage.models import card
-from footage.models.base import Generates, Sampler
+from footage.models.base import Sampler
 
-BATCH = 16
-"""Clips that are made or read at once."""
 SEED = 1_000_000
-"""Seed of the first clip that is made. `footage evaluate` begins at 0: its clips are others."""
+"""Seed of a measurement. `footage evaluate` begins at 0: its clips are others."""
 CHOSEN = "chosen"
 """Key of what is known of the choice in model.json, under `extra`."""
+METRICS = {"frechet": "fvd", "kernel": "kvd"}
+"""Families of figures of the evaluator, by the figure that a model is chosen by."""
 
 Metric = Literal["frechet", "kernel"]
 """`frechet`: the Fréchet distance, as in FVD; `kernel`: the unbiased kernel distance, for few clips."""
-Features = list[npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,25 @@ class SelectionOptions:
                 raise ConfigError(f"{name} is {value}", f"give at least {least}")
 
 
+@dataclass(frozen=True)
+class ModelInTraining:
+    """A model that is being trained, as the evaluator sees it."""
+
+    sampler: Sampler
+    """What it makes clips with."""
+    info: card.ModelInfo
+    """What it is."""
+
+
 class BestModel:
     """Measures a model beside held-out clips, and knows the best figure so far.
+
+    The figure is that of `footage evaluate RUN DATA --split heldout --seed 1000000`, with the same number of clips.
 
     Args:
         choice: how.
         config: the run's configuration.
-        loader: its training clips, for the floor.
+        loader: its training clips.
         heldout: its held-out clips.
         label_shares: how often each class stands in the training clips; empty for an unconditional model.
         best: where the best model is kept.
@@ -92,27 +102,29 @@ class BestModel:
                 f"the data have no held-out clips of {config.clip.frames} frames to choose a model by",
                 "ingest with --heldout, or leave --evaluate-every out",
             )
-        self.choice, self.clip, self.best = choice, config.clip, best
-        self.train, self.heldout = (_windows_of(source, config) for source in (loader, heldout))
-        self.label_shares = label_shares
-        name = catalogue.RANDOM if choice.evaluator is None else catalogue.LEARNED
-        self.nets: list[Extractor] = catalogue.extractors(
-            (name,), config.clip.channels, evaluator=choice.evaluator, device=device
+        self.choice, self.config, self.best = choice, config, best
+        self.source, self.label_shares = heldout.source, tuple(label_shares)
+        self.options = EvaluationOptions(
+            metrics=METRICS[choice.metric],
+            clips=choice.clips,
+            split="heldout",
+            evaluator=choice.evaluator,
+            resamples=0,
+            seed=SEED,
+            device=cast(Literal["cpu"], device),
         )
+        self.nets = networks(self.options, config.clip.channels)
         self.seconds = 0.0
         """What all measurements took."""
-        self._real: Features = []
-        self.floor = 0.0
-        """The figure of training clips in place of what is made."""
+        self._known: FigureInputs | None = None  # the real clips and the floor, measured once
+        self.floor: float | None = None
+        """The figure of real clips in place of what is made; None where they are too few."""
 
     @property
     def name(self) -> str:
         """What the figure is called. Never FVD: that takes the official network."""
-        about = self.nets[0].about
-        if about.tier == "C":
-            return {"frechet": "RFD-rand", "kernel": "RKD-rand"}[self.choice.metric]
-        short = {"frechet": "FVD", "kernel": "KVD"}[self.choice.metric]
-        return f"{short}-self[{about.name}, {about.digest[:8]}]"
+        group = NetworkGroup(tuple(net.about for net in self.nets))
+        return label_of(self.choice.metric, group, self.config.clip.frames, 1)
 
     @property
     def key(self) -> str:
@@ -123,9 +135,9 @@ class BestModel:
     def digest(self) -> str:
         """Identifies what figures can be compared with each other."""
         nets = [net.about.digest for net in self.nets]
-        units = [[unit.span.index, unit.first, unit.starts] for unit in self.heldout.units]
-        source = self.heldout.source.content_hash
-        return files.json_digest([source, units, nets, self.choice.clips, self.choice.metric, SEED])
+        spans = [[span.index, span.frames] for span in self.source.spans("heldout")]
+        how = [self.options.protocol, self.choice.clips, self.choice.metric, SEED]
+        return files.json_digest([self.source.content_hash, spans, nets, how])
 
     def best_so_far(self) -> dict[str, Any] | None:
         """Return what is known of the best model's choice; None where there is none by the same figure."""
@@ -135,18 +147,41 @@ class BestModel:
             return None
         return known if isinstance(known, dict) and known.get("digest") == self.digest else None
 
+    def plan(self, sampler: Sampler) -> EvaluationPlan:
+        """Return the two sides of a measurement: the model, and held-out clips."""
+        source = self.source
+        info = card.ModelInfo(
+            name=self.config.preset,
+            config=self.config,
+            labels=tuple(f"{number}" for number in range(len(self.label_shares))),
+            label_shares=self.label_shares,
+            fps=source.fps,
+            dataset=source.name,
+            dataset_hash=source.content_hash,
+            clips_seen=0,
+            weights_sha256="in training",  # nothing that is made with them is kept
+        )
+        made = EvaluationInput("the model in training", "model", model=ModelInTraining(sampler, info))
+        return plan_evaluation(made, EvaluationInput(source.name, "dataset", clips=source), self.options)
+
     def measure(self, sampler: Sampler) -> float:
-        """Return the figure of a model: the mean over the networks; lower is better."""
+        """Return the figure of a model: the mean over the networks; lower is better.
+
+        Raises:
+            ConfigError: the model makes single frames, of which there is no such figure.
+        """
         since = time.perf_counter()
-        with torch.random.fork_rng(devices=[]):  # whatever a sampler may draw from
-            if not self._real:
-                given = sampler.given
-                self._real = self._features(clips[:, given:] for clips in self._windows(self.heldout))
-                shown = self._features(clips[:, given:] for clips in self._windows(self.train))
-                self.floor = self._compare(shown)
-            found = self._compare(self._features(self._made(sampler)))
+        with torch.random.fork_rng(devices=[]), FeatureCache(None) as cache:  # whatever a sampler may draw from
+            evaluator = Evaluator(self.plan(sampler), self.options, cache, nets=self.nets)
+            inputs = evaluator.figure_inputs(known=self._known)
+            figures, _ = evaluator.figures(inputs)
+            if self._known is None:
+                self._known = inputs.real_in_memory()
+        if not figures or figures[0].value is None:
+            raise ConfigError("single frames have no such figure", "leave --evaluate-every out")
+        self.floor = None if figures[0].floor is None else figures[0].floor.value
         self.seconds += time.perf_counter() - since
-        return found
+        return figures[0].value
 
     def note(self, value: float) -> dict[str, Any]:
         """Return what model.json says of a choice, under `extra`."""
@@ -163,44 +198,3 @@ class BestModel:
                 "digest": self.digest,
             }
         }
-
-    def _compare(self, made: Features) -> float:
-        if self.choice.metric == "kernel":
-            return statistics.mean(kernel_distance(a, b).value for a, b in zip(made, self._real, strict=True))
-        return statistics.mean(frechet(gaussian(a), gaussian(b)) for a, b in zip(made, self._real, strict=True))
-
-    def _features(self, batches: Iterator[Frames]) -> Features:
-        """Return the features of clips that pass by, (N, D) by each network."""
-        found: list[Features] = [[] for _ in self.nets]
-        for clips in batches:
-            for net, kept in zip(self.nets, found, strict=True):
-                kept.append(net.features(clips).numpy())
-        return [np.concatenate(kept) for kept in found]
-
-    def _windows(self, loader: Loader, guides: bool = False) -> Iterator[Frames]:
-        """Yield windows of real clips, uint8 (B, T, H, W, C); with `guides` also what they are made from."""
-        count = self.choice.clips
-        for first in range(0, count, BATCH):
-            clips = loader.batch(first)[0][: count - first]
-            yield clips if guides else np.ascontiguousarray(clips[..., : self.clip.channels])
-
-    def _made(self, sampler: Sampler) -> Iterator[Frames]:
-        """Yield what the model makes: from seeds, or of the held-out windows, without the frames that it is given."""
-        if not isinstance(sampler, Generates):
-            for clips in self._windows(self.heldout, guides=True):
-                shown = sampler.preview(from_uint8(clips), None)
-                yield to_uint8(next(iter(shown.values())))[:, sampler.given :]
-            return
-        shares = self.label_shares
-        for first in range(SEED, SEED + self.choice.clips, BATCH):
-            seeds = range(first, min(first + BATCH, SEED + self.choice.clips))
-            labels = [draw_label(shares, seed) for seed in seeds] if shares else None
-            yield np.concatenate(list(videos(sampler, seeds, labels, self.clip.frames)), axis=1)
-
-
-def _windows_of(loader: Loader, config: Config) -> Loader:
-    """Return a loader of the same stretches in batches of its own."""
-    split: Literal["train"] = "train"
-    found = Loader(loader.source, split, frames=config.clip.frames, batch_size=BATCH, seed=config.train.seed)
-    found.units = loader.units
-    return found

@@ -350,7 +350,8 @@ class Trainer:
             better = known is None or value <= known["value"]
             if better:
                 self.save_model(self.folder.best, best.note(value))
-            line = f"at {seen:,} clips {best.name} {value:.4g} beside held-out clips (real clips: {best.floor:.4g})"
+            floor = "" if best.floor is None else f" (real clips: {best.floor:.4g})"
+            line = f"at {seen:,} clips {best.name} {value:.4g} beside held-out clips{floor}"
             self.log.terminal.say(line + (", the best so far" if better else ""))
 
     def save(self) -> None:
