@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from footage import commands
+import footage
 from footage.data.clips import Loader
 from footage.data.pairs import open_source
 from footage.evaluation.feature_cache import FeatureCache
@@ -26,7 +26,7 @@ PRESETS = {"stream-64": {}, "svg-64": {"task__past": 3}, "vae-64": {}}
 
 
 def evaluated(folder: Path, **more: object) -> Evaluation:
-    return commands.evaluate(folder, "shapes", clips=CLIPS, resamples=0, quiet=True, cache=Path("none"), **more)  # type: ignore[arg-type]
+    return footage.evaluate(folder, "shapes", clips=CLIPS, resamples=0, quiet=True, cache=Path("none"), **more)  # type: ignore[arg-type]
 
 
 def compared(folder: Path, preset: str, **knobs: object) -> ComparedRun:
@@ -91,12 +91,12 @@ def test_a_run_chooses_its_best_model_by_the_figure_of_evaluate(
 def test_the_verbs_say_the_same_number(tmp_path: Path) -> None:
     """From end to end: train, compare and evaluate by their commands."""
     config = tiny_config()
-    run = commands.train(
+    run = footage.train(
         "shapes", config, out=tmp_path / "run", clips=8, evaluate_every=8, evaluate_clips=16, quiet=True
     )
     assert run is not None
     (best,) = [load_model(tmp_path / "run" / "best")[1]]
-    alone = commands.evaluate(
+    alone = footage.evaluate(
         tmp_path / "run" / "best",
         "shapes",
         clips=16,
@@ -113,6 +113,6 @@ def test_the_verbs_say_the_same_number(tmp_path: Path) -> None:
     out = tmp_path / "out"
     console = Console(file=io.StringIO())
     found = compare("shapes", [config], out, limit=Limit(clips=8), seed=0, samples=16, console=console)
-    alone = commands.evaluate(out / config.preset, "shapes", clips=16, metrics="fvd", quiet=True, cache=Path("none"))
+    alone = footage.evaluate(out / config.preset, "shapes", clips=16, metrics="fvd", quiet=True, cache=Path("none"))
     assert found.models[0]["figures"]["rfd"] == list(alone.figure("frechet").by_network)
     assert found.models[0]["floor_how"] == alone.floor
