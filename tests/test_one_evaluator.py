@@ -15,7 +15,7 @@ from footage.data.pairs import open_source
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.results import Evaluation
 from footage.models.checkpoint import load_model
-from footage.training.comparison import ComparedRun, _figures, evaluator_of, prepare
+from footage.training.comparison import ComparedRun, _figures, compared_runs, evaluator_of
 from footage.training.run_folder import RunFolder
 from footage.training.selection import SEED, BestModel, SelectionOptions
 from tests.models import save_tiny_model, tiny_config
@@ -30,7 +30,7 @@ def evaluated(folder: Path, **more: object) -> Evaluation:
 
 
 def compared(folder: Path, preset: str, **knobs: object) -> ComparedRun:
-    (entry,) = prepare("shapes", [tiny_config(preset, **knobs)], folder.parent, seed=0)
+    (entry,) = compared_runs("shapes", [tiny_config(preset, **knobs)], folder.parent, seed=0)
     return ComparedRun(entry.plan, _Folder(folder), 1.0)
 
 

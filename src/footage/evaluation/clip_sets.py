@@ -23,7 +23,7 @@ from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
 from footage.media.reader import fit_frames
 from footage.models.base import Generates, Sampler
-from footage.models.checkpoint import ModelInfo
+from footage.models.card import ModelInfo
 
 BATCH = 16
 """Clips that are read or made at once."""
