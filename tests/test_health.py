@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import torch
 
+from footage.config.registry import METHODS
 from footage.metrics.motion import contrast, diversity, motion_energy, sticking
-from footage.models.adversarial.gan import Gan
-from footage.training.diagnostics import judge_samples, periodicity, sample_figures
+from footage.models.base import PlainEngine
+from footage.training.cost import fake_batch
+from footage.training.diagnostics import judge_critics, judge_samples, periodicity, remedies, sample_figures
 from tests.models import tiny_config
 
 
@@ -42,11 +47,31 @@ def test_each_sign_is_named_with_a_remedy() -> None:
 
 
 def test_critic_that_has_won_and_remedies_for_every_sign() -> None:
-    gan = Gan(tiny_config(), 0)
-    (sign,) = gan.judge({"clip_real": 8.0, "clip_fake": -9.0})
+    (sign,) = judge_critics({"clip_real": 8.0, "clip_fake": -9.0}, "non-saturating")
     assert sign.kind == "critic won" and "17.0" in sign.text
-    assert gan.judge({"clip_real": 2.0, "clip_fake": -2.0}) == [] == gan.judge({})
-    assert {"critic won", "grey", "frozen", "collapsed", "periodic", "sticking", "diverged"} <= set(gan.remedies)
+    assert judge_critics({"clip_real": 2.0, "clip_fake": -2.0}, "non-saturating") == [] == judge_critics({}, "minimax")
+    kinds = {"critic won", "learned by heart", "grey", "frozen", "collapsed", "periodic", "sticking", "diverged"}
+    for method in METHODS:
+        assert kinds <= set(remedies(method))
+
+
+def test_every_method_logs_what_its_critics_are_judged_by() -> None:
+    for preset in ("conv3d-32", "simvp-gan-64"):
+        past = {"task__past": 2} if preset == "simvp-gan-64" else {}
+        config = tiny_config(preset, clip__frames=4, learn__critics_after=0, **past)
+        method = METHODS[config.method](config, 0)
+        method.build_optimizers()
+        log = method.step(fake_batch(config, 0, 2, "cpu"), 0, PlainEngine())
+        names = [key.removesuffix("_real") for key in log if key.endswith("_real")]
+        assert len(names) == len(config.critics) > 0 and all(f"{name}_fake" in log for name in names)
+        name = names[-1]
+        signs = judge_critics({f"{name}_real": 9.0, f"{name}_fake": -9.0, f"{name}_heldout_gap": 20.0}, "minimax")
+        assert [sign.kind for sign in signs] == ["critic won", "learned by heart"]
+
+
+def test_judging_needs_no_torch() -> None:
+    code = "import sys, footage.training.diagnostics, footage.training.run_folder; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_detail_that_sticks_while_light_moves() -> None:

@@ -19,6 +19,7 @@ from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.generators.mlp import MlpConfig
 from footage.models.generators.recurrent import RecurrentConfig
 from footage.models.generators.stream import StreamConfig
+from footage.training.diagnostics import judge_critics, remedies
 
 
 def make(config: Config, labels: int) -> Gan:
@@ -273,11 +274,11 @@ def test_held_out_gap_tells_a_critic_that_knows_the_clips_by_heart() -> None:
         )
         gaps.append(float(gap))
     assert abs(gaps[0]) < 1e-3 and gaps[1] > 1
-    names = {sign.kind for sign in method.judge({"clip_real": 5.0, "clip_fake": -5.0, "clip_heldout_gap": 9.0})}
-    assert names == {"critic won", "learned by heart"} and names <= set(method.remedies)
-    assert method.judge({"clip_real": 0.5, "clip_fake": -0.5, "clip_heldout_gap": 0.9}) == [], "mostly noise"
-    wasserstein = dataclasses.replace(SMALL, gan=GanConfig(loss="wasserstein"))
-    assert make(wasserstein, 0).judge({"clip_real": 25.0, "clip_fake": -25.0}) == [], "its logits are distances"
+    loss = SMALL.gan.loss
+    names = {sign.kind for sign in judge_critics({"clip_real": 5.0, "clip_fake": -5.0, "clip_heldout_gap": 9.0}, loss)}
+    assert names == {"critic won", "learned by heart"} and names <= set(remedies(SMALL.method))
+    assert judge_critics({"clip_real": 0.5, "clip_fake": -0.5, "clip_heldout_gap": 0.9}, loss) == [], "mostly noise"
+    assert judge_critics({"clip_real": 25.0, "clip_fake": -25.0}, "wasserstein") == [], "its logits are distances"
 
 
 def test_refusals_name_value_and_reason() -> None:

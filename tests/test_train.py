@@ -290,7 +290,7 @@ def test_train_takes_the_name_of_a_preset() -> None:
 
 
 def test_terminal_without_a_terminal(tmp_path: Path) -> None:
-    from footage.models.base import Sign
+    from footage.training.diagnostics import Diagnostic
     from footage.training.run_log import Terminal
 
     with open(tmp_path / "log", "w") as handle:
@@ -298,7 +298,7 @@ def test_terminal_without_a_terminal(tmp_path: Path) -> None:
         with terminal:
             terminal.progress(0.5, "half", "cpu")
             for seen in (4_000, 5_000, 21_000):
-                terminal.warn([Sign("grey", "samples are grey")], {"grey": "be patient"}, seen)
+                terminal.warn([Diagnostic("grey", "samples are grey")], {"grey": "be patient"}, seen)
     text = (tmp_path / "log").read_text()
     assert "50%  half" in text
     assert text.count("samples are grey. Usual remedy: be patient") == 2, "the same warning comes back only much later"

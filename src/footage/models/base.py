@@ -18,7 +18,6 @@ from torch.optim import Optimizer
 from footage.config import ClipConfig, Config
 from footage.models.ema import MovingAverage
 from footage.models.requests import VideoRequest
-from footage.models.signs import Sign as Sign
 
 
 @dataclass
@@ -224,8 +223,6 @@ class Method(Protocol):
     """Averaged networks: what sampling needs, by the names of `sampling_nets`."""
     optimizers: dict[str, Optimizer]
     """Filled by `build_optimizers`. The loop may replace entries by wrapped ones."""
-    remedies: Mapping[str, str]
-    """What usually helps against a sign, by its kind; `diverged` among them."""
     cycle: int
     """Steps in which everything happens that happens now and then."""
     curves: Mapping[str, tuple[str, ...]]
@@ -236,9 +233,6 @@ class Method(Protocol):
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Look at some real clips, batches of (B, C, T, H, W), before the first step of a new run."""
-
-    def judge(self, row: Mapping[str, float]) -> list[Sign]:
-        """Look for signs of trouble in the mean logged figures of the last few hundred clips."""
 
     def build_optimizers(self) -> None:
         """Make the optimisers of the networks as they now stand in `nets`."""

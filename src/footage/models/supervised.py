@@ -20,7 +20,7 @@ from footage.config import Config
 from footage.config.registry import RECONSTRUCTION_LOSSES
 from footage.models.adversarial import augment
 from footage.models.adversarial.critics import Critics, curves, gan_optimizer
-from footage.models.base import Batch, Engine, Sampler, Sign
+from footage.models.base import Batch, Engine, Sampler
 from footage.models.ema import MovingAverage
 from footage.models.layers import learn_levels
 
@@ -69,16 +69,6 @@ class SupervisedMethod(ABC):
 
     adversarial: tuple[str, ...] = ()
     """Networks that learn from critics alone, by the adversarial optimiser."""
-    remedies: Mapping[str, str] = {
-        "critic won": "a larger --gan.r1, half of --gan.critic-lr, or more clips",
-        "learned by heart": "--augment.probability 0.3, a larger --gan.r1, or more clips",
-        "grey": "a lower --learn.lr, or start again with another --train.seed",
-        "frozen": "train longer, or add a critic that sees the clip",
-        "collapsed": "train longer, or a larger --train.batch-size",
-        "periodic": "train longer, or more clips",
-        "sticking": "train longer, or add a critic that sees the clip",
-        "diverged": "lower --learn.lr, give --learn.clip-gradient 1, or --train.precision fp32",
-    }
 
     def __init__(self, config: Config, labels: int) -> None:
         self.config, self.labels = config, labels
@@ -181,10 +171,6 @@ class SupervisedMethod(ABC):
     def difference(self, output: Tensor, real: Tensor) -> Tensor:
         """Return the mean difference of clips, as `learn.loss` says."""
         return RECONSTRUCTION_LOSSES[self.config.learn.loss](output.to(real.dtype) - real)
-
-    def judge(self, row: Mapping[str, float]) -> list[Sign]:
-        """Tell when a critic has won, or knows the training clips by heart."""
-        return [sign for critics in self.critics.values() for sign in critics.judge(row)]
 
     def sampler(self) -> Sampler:
         """Return a sampler of the averaged networks."""

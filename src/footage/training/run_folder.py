@@ -4,10 +4,9 @@ config.json     the resolved configuration and the data that it is trained on
 metrics.jsonl   a row of figures every few hundred clips; the same as TensorBoard events in tensorboard/
 samples/        sheets and previews of fixed seeds through the training;  curves.png
 model/          what a user shares
-best/           the best model by a figure, where one was asked for; snapshots/ models on the way, likewise
+best/           the best model by a figure, where one was asked for
+snapshots/      models on the way, where asked for; 000016000 is the model after 16,000 clips
 state/          what resuming needs
-
-Models that a run keeps on its way: snapshots/000016000 is the model after 16,000 clips, a model folder as any.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from typing import Any
 from footage import files
 from footage.config import Config, differences, from_json, to_json
 from footage.errors import ConfigError, ModelError, TrainingError
-from footage.models import card
-from footage.models.card import ModelInfo
+from footage.models.card import ModelInfo, read_info
 
 FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "train.seed")
 """Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
@@ -198,14 +196,14 @@ def snapshots(folder: RunFolder) -> list[tuple[Path, ModelInfo]]:
     They are those in snapshots/, the best one and the last one. What a killed process left half written has no
     model.json and is passed over.
     """
-    found: dict[str, tuple[Path, ModelInfo]] = {}
+    models: dict[str, tuple[Path, ModelInfo]] = {}
     for path in [*sorted(folder.snapshots.glob("*")), folder.best, folder.model]:
         try:
-            info = card.read_info(path)
+            info = read_info(path)
         except ModelError:
             continue
-        found.setdefault(info.weights_sha256, (path, info))
-    return sorted(found.values(), key=lambda item: item[1].clips_seen)
+        models.setdefault(info.weights_sha256, (path, info))
+    return sorted(models.values(), key=lambda item: item[1].clips_seen)
 
 
 def drop_beyond(folder: RunFolder, clips_seen: int) -> None:

@@ -17,10 +17,9 @@ from footage import files
 from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
 from footage.media.sheets import contact_sheet, save_picture, strip, tile
-from footage.models.base import Sign
 from footage.pages.plots import Plot, PlotSeries, write_png
 from footage.training.cost import memory_used
-from footage.training.diagnostics import WARM_UP
+from footage.training.diagnostics import WARM_UP, Diagnostic
 from footage.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ class Terminal:
         """Print a line above the bar."""
         self.console.print(text, highlight=False)
 
-    def warn(self, signs: Sequence[Sign], remedies: Mapping[str, str], clips_seen: int) -> None:
+    def warn(self, signs: Sequence[Diagnostic], remedies: Mapping[str, str], clips_seen: int) -> None:
         """Print signs with their usual remedies, the same kind again only after `AGAIN` times as many clips."""
         for sign in signs:
             if clips_seen >= self._warned.get(sign.kind, WARM_UP):

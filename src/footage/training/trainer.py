@@ -35,7 +35,7 @@ from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
 from footage.models.base import Batch, Method
 from footage.training.cost import memory_is_full, memory_used
-from footage.training.diagnostics import judge_samples, sample_figures
+from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
 from footage.training.run_folder import RunFolder, drop_beyond, resume, snapshot_folder, write_config
 from footage.training.run_log import RunLog, plot_curves, write_samples
@@ -190,7 +190,7 @@ class Trainer:
         self.batch_size, self.folder, self.budget = plan.batch_size, folder, budget
         self.progress, self.saved_at = Progress(), 0.0
         self.sampled_at = self.measured_at = -1
-        self.log = RunLog(folder, console, self.batch_size)
+        self.log, self.remedies = RunLog(folder, console, self.batch_size), remedies(self.config.method)
         seed, frames = self.config.train.seed, self.config.clip.frames
         self.loader = Loader(self.source, "train", frames=frames, batch_size=self.batch_size, seed=seed)
         self.batches = self.loader.batches(0)
@@ -269,7 +269,7 @@ class Trainer:
 
                 if figures:
                     log.write(seen, {**figures, "memory_gib": memory_used(self.place.device)})
-                    log.terminal.warn(self.method.judge(figures), self.method.remedies, seen)
+                    log.terminal.warn(judge_critics(figures, self.config.gan.loss), self.remedies, seen)
                 if crossed(before, seen, config.sample_clips):
                     self.sample(reals)
                 if keep:
@@ -335,7 +335,7 @@ class Trainer:
         fakes, given = next(iter(shown.values())), sampler.given
         figures = sample_figures(fakes.cpu()[:, :, given:], reals[:, : fakes.shape[1], given:])
         self.log.write(seen, figures)
-        self.log.terminal.warn(judge_samples(figures), self.method.remedies, seen)
+        self.log.terminal.warn(judge_samples(figures), self.remedies, seen)
         plot_curves(self.folder.metrics, self.folder.path / "curves.png", self.method.curves)
 
     def choose(self) -> None:
@@ -403,7 +403,7 @@ class Trainer:
         self.progress.seconds, self.progress.attempt = seconds, attempt
         self.log.terminal.warning(
             f"a figure is no longer finite; going back to {self.progress.clips_seen:,} clips with other random draws "
-            f"(attempt {attempt} of {RETRIES}). If it happens again: {self.method.remedies['diverged']}"
+            f"(attempt {attempt} of {RETRIES}). If it happens again: {self.remedies['diverged']}"
         )
         self.rewind()
         return True
@@ -475,7 +475,7 @@ def train(
         raise TrainingError(
             f"training diverged at {trainer.progress.clips_seen:,} clips and could not recover; "
             f"the last good state is kept in {folder.path}",
-            f"give another --out, and: {trainer.method.remedies['diverged']}",
+            f"give another --out, and: {trainer.remedies['diverged']}",
         )
     for line in trainer.summary(reason):
         console.print(line, highlight=False)

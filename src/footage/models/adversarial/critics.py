@@ -17,15 +17,7 @@ from footage.config.registry import CRITICS
 from footage.config.sections import EARLY_BETA2
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import CriticInputs, CriticLoss
-from footage.models.base import Batch, Engine, Sign
-
-WON = 8.0
-"""Gap between the mean logits of real and fake clips above which a critic has won: it tells them apart by e^8."""
-LOGISTIC = ("minimax", "non-saturating", "relativistic")
-"""Losses whose logits are logarithms of odds."""
-LEARNED, APART = 0.8, 2.0
-"""A critic knows the training clips by heart when the held-out gap is more than `LEARNED` of that between real and fake
-clips, and the latter is at least `APART`: below, it is mostly noise."""
+from footage.models.base import Batch, Engine
 
 
 def critic_names(config: Config) -> list[str]:
@@ -149,20 +141,6 @@ class Critics:
         for name, view in views.items():
             log |= self.losses[name].heldout_gap(bare[name], view, batch, heldout)
         return log
-
-    def judge(self, row: Mapping[str, float]) -> list[Sign]:
-        """Tell when a critic separates real from fake clips so well that the generator learns nothing, or overfits."""
-        signs = []
-        for name in self.names:
-            gap = row.get(f"{name}_real", 0.0) - row.get(f"{name}_fake", 0.0)
-            if gap >= WON and self.config.gan.loss in LOGISTIC:
-                text = f"the critic of {name} has won (its logits for real and fake lie {gap:.1f} apart)"
-                signs.append(Sign("critic won", text))
-            known = row.get(f"{name}_heldout_gap", 0.0)
-            if gap >= APART and known >= LEARNED * gap:
-                text = f"the critic of {name} knows the training clips by heart (held-out gap {known:.1f} of {gap:.1f})"
-                signs.append(Sign("learned by heart", text))
-        return signs
 
 
 def gan_optimizer(config: Config, net: nn.Module, rate: float) -> Optimizer:

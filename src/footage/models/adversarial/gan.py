@@ -18,7 +18,7 @@ from footage.config.registry import imported
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics, anneal, curves, gan_optimizer
-from footage.models.base import Batch, Engine, Sampler, Sign
+from footage.models.base import Batch, Engine, Sampler
 from footage.models.ema import MovingAverage
 from footage.models.generators import GeneratorConfig
 from footage.models.layers import Generator, GeneratorOutput, learn_levels
@@ -31,17 +31,6 @@ class Gan:
         config: the whole configuration.
         labels: number of labels; 0 for an unconditional model.
     """
-
-    remedies: Mapping[str, str] = {
-        "critic won": "a penalty (--gan.r1), or ten times as much of it, half of --gan.critic-lr, or more clips",
-        "learned by heart": "--augment.probability 0.3, a larger --gan.r1, or more clips",
-        "grey": "a lower --gan.lr, or start again with another --train.seed",
-        "frozen": "train longer; a lower rate (ingest with a lower --fps) makes motion easier to see",
-        "collapsed": "a larger --train.batch-size, ten times --gan.r1, or a lower --gan.lr",
-        "periodic": "--gan.periodicity avoid, or train longer",
-        "sticking": "--augment.probability 0.3 with --augment.translation, or train longer",
-        "diverged": "lower --gan.lr and --gan.critic-lr, or give --train.precision fp32",
-    }
 
     def __init__(self, config: Config, labels: int) -> None:
         self.config = config
@@ -117,10 +106,6 @@ class Gan:
         mine = penalties.motion_autocorrelation(fakes.float()).mean(dim=0)
         whole = engine.mean(mine) + mine - mine.detach()  # the mean over all processes, with this one's gradient
         return gan.periodicity_weight * penalties.avoid_period(whole, real)
-
-    def judge(self, row: Mapping[str, float]) -> list[Sign]:
-        """Tell when a critic has won, or knows the training clips by heart."""
-        return self.critics.judge(row)
 
     def sampler(self) -> Sampler:
         """Return a sampler of the averaged generator."""

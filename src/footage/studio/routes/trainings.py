@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
-from footage.models.signs import WARM_UP, judge_samples
 from footage.studio.catalog import ReportEntry, RunEntry, metric_rows, ordinary_files
 from footage.studio.security import DOCUMENT_POLICY
 from footage.studio.state import CurrentStudio
+from footage.training.diagnostics import WARM_UP, judge_samples
 
 EntryName = Annotated[str, Query(max_length=1000)]
 FileName = Annotated[str, Query(max_length=200)]
