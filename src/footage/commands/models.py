@@ -27,10 +27,8 @@ def load(model: Path | str, device: str = "auto") -> Model:
         ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
     """
     from footage.generation.model import Model
-    from footage.models.device import find_device
 
-    place = find_device(device)
-    return Model(model, place.device)
+    return Model(model, device)
 
 
 def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from footage.errors import ConfigError, nearest
@@ -70,9 +71,18 @@ def _value(hint: Any, item: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         require(isinstance(item, (list, tuple)), where, item, "give a list")
         return tuple(_value(typing.get_args(hint)[0], part, f"{where}.{i}") for i, part in enumerate(item))
+    if typing.get_origin(hint) is Mapping:
+        require(isinstance(item, dict), where, item, "give an object of named values")
+        key, kind = typing.get_args(hint)
+        return {key(name): _value(kind, part, f"{where}.{name}") for name, part in item.items()}
     if isinstance(hint, types.UnionType):
-        (kind,) = [a for a in typing.get_args(hint) if a is not type(None)]
-        return None if item is None else _value(kind, item, where)
+        kinds = [a for a in typing.get_args(hint) if a is not type(None)]
+        if item is None:
+            return None
+        for kind in kinds[:-1]:
+            with contextlib.suppress(ConfigError, ValueError):
+                return _value(kind, item, where)
+        return _value(kinds[-1], item, where)
     if hint is float and isinstance(item, int) and not isinstance(item, bool):
         item = float(item)
     ok = isinstance(item, hint) and not (hint is int and isinstance(item, bool))

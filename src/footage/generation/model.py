@@ -33,7 +33,7 @@ from footage.models.base import (
 )
 from footage.models.card import ModelInfo, model_folder
 from footage.models.checkpoint import load_model
-from footage.models.device import has_bf16
+from footage.models.device import find_device, has_bf16
 from footage.models.generators.stream.sampler import check
 from footage.models.requests import GenerateRequest, Sliders, StreamRequest, VideoRequest, read_sliders
 
@@ -43,7 +43,7 @@ class Model:
 
     Args:
         folder: the model folder, a run folder that holds one, or the name of one that comes with footage.
-        device: where to compute, such as `cpu` or `cuda`.
+        device: where to compute, such as `cpu` or `cuda`; `auto` for the best there is.
 
     Raises:
         ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
@@ -53,7 +53,7 @@ class Model:
         self.folder = model_folder(folder)
         self.sampler: Sampler
         self.info: ModelInfo
-        self.sampler, self.info = load_model(self.folder, device)
+        self.sampler, self.info = load_model(self.folder, find_device(device).device)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def read_info(folder: Path | str) -> ModelInfo:
             f'"{folder}" is not a model (it has no model.json)',
             'give the folder "model" inside a run, train one (footage train DATASET), or see: footage models',
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
         raise ModelError(f"{path} does not describe a model", "fetch the model again")

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from footage.config.strict import require
 from footage.errors import ConfigError
@@ -26,6 +26,8 @@ Factor = str | float
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute; `auto` is the best there is."""
 
+PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
+"""How pydantic reads these classes from a request: strictly; the field's docstring describes the parameter."""
 SEED_LIMIT = 2**63
 """Seeds are taken modulo this."""
 MOST_FRAMES = 2**33
@@ -95,6 +97,8 @@ class Timing:
     """How far content is from the mean: 1 is as trained, less is more typical and less diverse."""
     drift: Duration | None = None
     """Time in which content becomes another, such as 20s; left out, it stays."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = PYDANTIC
 
     def given(self) -> dict[str, Any]:
         """Return what was asked for, by name: everything that is not as it is left out."""
@@ -184,6 +188,8 @@ class VideoOptions:
     timing: Timing = PLAIN
     """loops, slow motion, where to begin and so on, of models that stream."""
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = PYDANTIC
+
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
         self.check(fps=1e-3, seed=0)
@@ -222,9 +228,8 @@ class GenerateRequest(VideoOptions):
     """Clips that are to be generated: the one place where this is written down.
 
     The arguments of `Model.generate` and of `footage.generate`, and with them the flags of `footage generate`, are
-    these fields (`config.arguments`). The studio's form derives from this class as a pydantic dataclass, which adds
-    bounds; its job message is `config.to_json` of the fields, which `config.from_json(GenerateRequest, ...)` reads,
-    strictly.
+    these fields (`config.arguments`). The studio's form is a subclass that adds bounds; FastAPI reads it as it is. The
+    job message is `config.to_json(request)`, and `config.from_json(GenerateRequest, message)` reads it, strictly.
 
     Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
     """

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import footage
 from footage import files
-from footage.config.registry import USES, NetConfig
-from footage.errors import ConfigError
+from footage.errors import ConfigError, ModelError
+from footage.models.card import PRETRAINED, ModelInfo, read_info
 
 DEEPEST = 4
 """Levels of folders that are looked into."""
@@ -115,6 +114,18 @@ class Catalog:
         """Return a model's folder by its name."""
         return self._find("model").get(name)
 
+    def card(self, name: str) -> ModelInfo:
+        """Return a model's card by its name.
+
+        Raises:
+            ConfigError: there is no such model.
+            ModelError: its card is damaged.
+        """
+        path = self.model(name)
+        if path is None:
+            raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
+        return read_info(path)
+
     def usable_model(self, name: str, verb: str) -> ModelEntry:
         """Return a model by its name.
 
@@ -208,8 +219,9 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
             entries["run"][name] = place
         for report in names & REPORTS.keys():
             entries["report"][f"{name}/{report}"] = place / report
-    shipped = Path(footage.__file__).parent / "pretrained"
-    for path in sorted(shipped.glob("*/model.json"), reverse=True):  # behind one's own; stream-shapes is the better one
+    for path in sorted(
+        PRETRAINED.glob("*/model.json"), reverse=True
+    ):  # behind one's own; stream-shapes is the better one
         entries["model"].setdefault(path.parent.name, path.parent)
     return entries
 
@@ -234,28 +246,29 @@ def walk(folder: Path) -> Iterator[tuple[Path, set[str]]]:
 
 
 def read_model_entry(name: str, path: Path) -> ModelEntry | None:
-    """Read a model's card; None where it is none."""
-    value = read_object(path / "model.json")
+    """Read a model's card; None where it is none, or one that would be refused."""
     try:
-        config = value["config"]
-        clip = config["clip"]
-        return ModelEntry(
-            name=name,
-            preset=str(config["preset"]),
-            verbs=USES[config["method"]].verbs,
-            labels=tuple(str(label) for label in value["labels"]),
-            fps=float(value["fps"]),
-            frames=int(clip["frames"]),
-            width=int(clip["width"]),
-            height=int(clip["height"]),
-            dataset=str(value["dataset"]),
-            clips_seen=int(value["clips_seen"]),
-            streams=config["net"].get("kind") == "stream",
-            sliders=NetConfig.decode(config["net"], "net").sliders,
-            weights=str(value["weights_sha256"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+        if (path / "model.json").stat().st_size > LARGEST:
+            return None
+        info = read_info(path)
+    except (OSError, ModelError):
         return None
+    clip = info.config.clip
+    return ModelEntry(
+        name=name,
+        preset=info.config.preset,
+        verbs=info.use.verbs,
+        labels=info.labels,
+        fps=info.fps,
+        frames=clip.frames,
+        width=clip.width,
+        height=clip.height,
+        dataset=info.dataset,
+        clips_seen=info.clips_seen,
+        streams=info.streams,
+        sliders=info.sliders,
+        weights=info.weights_sha256,
+    )
 
 
 def read_run_entry(name: str, path: Path) -> RunEntry | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from footage.errors import LibraryError
 from footage.library.entries import Origin, Verdict
 from footage.library.library import ClipSelection
 from footage.library.query import ClipQuery
-from footage.models.requests import SLIDER_LIMIT
+from footage.models.requests import PLAIN, SLIDER_LIMIT, GenerateRequest, Timing, VideoOptions
 
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 """Number of a clip, an album or a job."""
@@ -28,6 +29,10 @@ SliderPosition = Annotated[float, Field(ge=-SLIDER_LIMIT, le=SLIDER_LIMIT)]
 """How far a latent slider is moved, in standard deviations."""
 Sliders = Annotated[dict[Annotated[int, Field(ge=1, le=10_000)], SliderPosition], Field(max_length=200)]
 """Positions of latent sliders by their numbers."""
+Label = Annotated[str, Field(max_length=500)]
+"""Class or mixture of classes."""
+Motion = Annotated[Timing, Field(validation_alias=AliasChoices("timing", "motion"))]
+"""Mapping of a streaming model's video through time; `motion` is its old name."""
 MOST_CHOSEN = 200_000
 """Clips that may be named one by one."""
 PAGE = 60
@@ -183,31 +188,21 @@ class ExportForm(SelectionForm):
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
 
 
-class TimingForm(StrictForm):
-    """Course of a streaming model's video through time; see `footage.Timing`."""
-
-    loop: Annotated[float, Field(gt=0, le=3600)] | None = None
-    slow: Annotated[float, Field(gt=0, le=1000)] | None = None
-    seek: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    motion_seed: Seed | None = None
-    strength: float = Field(default=1.0, ge=0, le=10)
-    truncation: float = Field(default=1.0, ge=0, le=10)
-    drift: Annotated[float, Field(gt=0, le=1e6)] | None = None
-
-
-class GenerateForm(StrictForm):
-    """Clips to generate. `to_label` and `to_seed` are what a streaming model changes into until the end."""
+@dataclass(frozen=True, kw_only=True)
+class GenerateForm(GenerateRequest):
+    """Clips to generate, and what they are tagged with. Labels, seeds and sliders have the bounds of the interface."""
 
     model: Name
-    count: int = Field(default=4, ge=1)
+    tags: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    count: Annotated[int, Field(ge=1)] = 4
+    fps: Annotated[float, Field(ge=1, le=240)] | None = None
     seed: Seed = 0
-    seconds: Annotated[float, Field(gt=0, le=86400)] | None = None
-    label: str | None = Field(default=None, max_length=500)
-    to_label: str | None = Field(default=None, max_length=500)
     to_seed: Seed | None = None
-    tags: list[Name] = Field(default=[], max_length=50)
-    sliders: Sliders = {}
-    motion: TimingForm = TimingForm()
+    between: tuple[Seed, Seed] | None = None
+    label: Label | None = None
+    to_label: Label | None = None
+    sliders: Sliders | None = None
+    timing: Motion = PLAIN
 
 
 class InterpolateForm(StrictForm):
@@ -220,16 +215,18 @@ class InterpolateForm(StrictForm):
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
 
 
-class LiveForm(StrictForm):
+@dataclass(frozen=True, kw_only=True)
+class LiveForm(VideoOptions):
     """Values that a live stream has, or is to go over to."""
 
-    seed: Seed = 0
-    label: str | None = Field(default=None, max_length=500)
     fps: Annotated[float, Field(ge=1, le=60)] | None = None
-    sliders: Sliders = {}
-    motion: TimingForm = TimingForm()
+    seed: Seed = 0
+    label: Label | None = None
+    sliders: Sliders | None = None
+    timing: Motion = PLAIN
 
 
+@dataclass(frozen=True, kw_only=True)
 class LiveStartForm(LiveForm):
     """Model that is to stream, and its first values."""
 

@@ -16,13 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from footage.config import from_json
 from footage.errors import FootageError
 from footage.media.encode import FragmentedMp4, Frames
-from footage.models.requests import Timing
+from footage.models.requests import StreamRequest, VideoOptions, parse_duration
 
 if TYPE_CHECKING:
     from footage.generation.model import Model
@@ -60,20 +61,14 @@ class LiveStream:
             request: the values of a `LiveForm`.
             elapsed: seconds that have been streamed.
         """
-        from footage.models.base import Streams
-
-        timing, streams = Timing(**request["motion"]), isinstance(self.model.sampler, Streams)
+        options, streams = from_json(VideoOptions, request, "request"), self.model.info.streams
+        values = {field.name: getattr(options, field.name) for field in fields(VideoOptions)}
         if streams:
-            timing = replace(timing, seek=float(timing.seek or 0.0) + elapsed)
-        fps = request.get("fps") if streams else None
-        return self.model.stream(
-            fps,
-            seed=request["seed"],
-            label=request["label"],
-            sliders=request.get("sliders"),
-            timing=timing,
-            chunk=1 if streams else None,
-        )
+            begin = parse_duration(options.timing.seek or 0.0, "seek")
+            values["timing"] = replace(options.timing, seek=begin + elapsed)
+        else:
+            values["fps"] = None
+        return self.model.frames(StreamRequest(**values, chunk=1 if streams else None))
 
     def change(self, request: dict[str, Any], frames: Iterator[Frames], elapsed: float) -> Iterator[Frames]:
         """Return the frames of a new request; of one that cannot be made, the present frames go on."""
@@ -132,9 +127,8 @@ def main(arguments: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         from footage.generation.model import Model
-        from footage.models.device import find_device
 
-        model = Model(Path(arguments[0]), find_device().device)
+        model = Model(Path(arguments[0]), "auto")
         stream = LiveStream(model, request)
         threading.Thread(target=read_changes, args=(sys.stdin, stream.changes), name="changes", daemon=True).start()
         first = next(stream.source(request, 0.0))

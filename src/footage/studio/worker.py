@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from footage.config import from_json
 from footage.errors import FootageError, LibraryError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
+from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -83,20 +85,13 @@ class Worker:
 
     def generate(self, job: BackgroundJob) -> dict[str, Any]:
         """Generate clips and file them."""
-        from footage.models.requests import Timing
-
-        request, model = job.request, self._model(job)
-        clips = model.generate(
-            request["count"],
-            seconds=request["seconds"],
-            label=request["label"],
-            to_label=request["to_label"],
-            seed=request["seed"],
-            to_seed=request["to_seed"],
-            sliders=request.get("sliders"),
-            timing=Timing(**request["motion"]),
-        )
-        return self._file(job, model, clips, request["count"], ClipDetails(tags=tuple(request["tags"])))
+        model = self._model(job)
+        # Jobs of an older version, which wait since then, call the timing motion.
+        message = {"timing" if name == "motion" else name: value for name, value in job.request.items()}
+        tags = tuple(message.pop("tags"))
+        del message["model"]
+        request = from_json(GenerateRequest, message, "job")
+        return self._file(job, model, model.clips(request), request.count, ClipDetails(tags=tags))
 
     def between(self, job: BackgroundJob) -> dict[str, Any]:
         """Make clips on the way from one clip to another, and file them."""
@@ -125,7 +120,6 @@ class Worker:
     def _model(self, job: BackgroundJob) -> Model:
         """Return the model that a job names; the last one stays loaded."""
         from footage.generation.model import Model
-        from footage.models.device import find_device
 
         path = self._catalog.model(job.request["model"])
         if path is None:
@@ -134,7 +128,7 @@ class Worker:
         if self._loaded is None or self._loaded[:2] != (path, stamp):
             self._report(job, 0.0, "")
             self._loaded = None
-            self._loaded = path, stamp, Model(path, find_device().device)
+            self._loaded = path, stamp, Model(path, "auto")
         return self._loaded[2]
 
     def _report(self, job: BackgroundJob, share: float, message: str) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from footage.config import to_json
 from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob, State
 from footage.models.requests import read_sliders
@@ -38,16 +39,15 @@ def list_jobs(
 def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue clips to be generated; they are filed in the library."""
     model, limits = studio.catalog.usable_model(form.model, "generate"), studio.limits
-    read_sliders(form.sliders, model.sliders, model.name)  # complains now
-    frames = model.frames if form.seconds is None else round(form.seconds * model.fps)
-    frames = round(max(frames, frames * (form.motion.slow or 1.0)))
+    read_sliders(form.sliders or {}, model.sliders, model.name)  # complains now
+    frames = form.length(studio.catalog.card(form.model))
     if form.count > limits.job_clips:
         raise ConfigError(f"count is {form.count}", f"give at most {limits.job_clips}")
-    if form.count * max(1, frames) > limits.job_frames:
+    if form.count * frames > limits.job_frames:
         raise ConfigError(
             f"{form.count * frames:,} frames are asked for", f"give fewer or shorter clips: {limits.job_frames:,}"
         )
-    return submit_job(studio, "generate", form.model_dump())
+    return submit_job(studio, "generate", to_json(form))
 
 
 @router.post("/jobs/between")

@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
+from footage.config import to_json
 from footage.errors import ConfigError
 from footage.studio.catalog import Catalog, ModelEntry
 from footage.studio.schemas import LiveForm, LiveStartForm
@@ -151,7 +152,8 @@ class LiveStreams:
             command = [sys.executable, "-m", "footage.studio.stream_process", str(folder)]
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
-            request = form.model_dump(exclude={"model"})
+            request = to_json(form)
+            del request["model"]
             stream = StreamProcess(secrets.token_urlsafe(12), form.model, process, request)
             self._streams[stream.id] = stream
         await stream.send(request)
@@ -227,7 +229,7 @@ async def get_stream(live: str, streams: CurrentStreams) -> LiveEntry:
 async def change_stream(live: str, form: LiveForm, streams: CurrentStreams) -> LiveEntry:
     """Let a stream go on with other values; it does so with its next frame."""
     stream = streams.get(live)
-    await stream.send(form.model_dump())
+    await stream.send(to_json(form))
     return stream.entry()
 
 

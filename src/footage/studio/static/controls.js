@@ -11,11 +11,11 @@ export function number(form, name) {
 }
 
 // Seed and motion as the interface takes them; what a model cannot do is left out.
-export function wish(form) {
-  const motion = {};
-  if (streams(form)) for (const name of MOTION) { const value = number(form, name); if (value !== null && !(name === "slow" && value === 1)) motion[name] = value; }
+export function videoOptions(form) {
+  const timing = {};
+  if (streams(form)) for (const name of MOTION) { const value = number(form, name); if (value !== null && !(name === "slow" && value === 1)) timing[name] = value; }
   const sliders = Object.fromEntries([...form.querySelectorAll("#sliders input")].filter((input) => Number(input.value)).map((input) => [input.dataset.slider, Number(input.value)]));
-  return { seed: number(form, "seed") ?? 0, label: mixture(form), sliders, motion };
+  return { seed: number(form, "seed") ?? 0, label: mixture(form), sliders, timing };
 }
 
 // Sliders as an address holds them: 1=2,3=-1.5.

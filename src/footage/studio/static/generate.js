@@ -1,7 +1,7 @@
 // The page that has clips generated.
 
 import { api } from "./app.js";
-import { number, prepare, wish } from "./controls.js";
+import { number, prepare, videoOptions } from "./controls.js";
 
 const form = document.getElementById("generate");
 const between = document.getElementById("between");
@@ -12,7 +12,7 @@ if (form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);
-    await api("POST", "/api/jobs/generate", { model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), tags, ...wish(form) });
+    await api("POST", "/api/jobs/generate", { model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), tags, ...videoOptions(form) });
     told();
   });
   between.addEventListener("submit", async (event) => {

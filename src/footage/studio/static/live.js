@@ -1,7 +1,7 @@
 // An endless video: fragments of MP4 come over one connection and go into a Media Source, which is kept short.
 
 import { api, message, t } from "./app.js";
-import { prepare, wish, written } from "./controls.js";
+import { prepare, videoOptions, written } from "./controls.js";
 
 const BEHIND = 0.6; // seconds that the picture may lag behind what has come
 const LEAD = 0.08; // seconds it is set behind then
@@ -21,7 +21,7 @@ async function start() {
   draw();
   state.textContent = t("live_loading");
   try {
-    mine.entry = await api("POST", "/api/live", { model: form.elements.model.value, ...wish(form) });
+    mine.entry = await api("POST", "/api/live", { model: form.elements.model.value, ...videoOptions(form) });
     if (mine.ended) return await api("DELETE", `/api/live/${mine.entry.id}`, undefined, { quiet: true });
     const source = new Source();
     video.disableRemotePlayback = true;
@@ -91,12 +91,12 @@ function draw() {
 
 let waiting = 0;
 function changed(event) {
-  const { seed, label, sliders, motion } = wish(form);
-  document.getElementById("keep").href = `/generate?model=${encodeURIComponent(form.elements.model.value)}&seed=${seed}${label ? `&label=${encodeURIComponent(label)}` : ""}${Object.keys(sliders).length ? `&sliders=${written(sliders)}` : ""}${Object.entries(motion).map(([name, value]) => `&${name}=${value}`).join("")}`;
+  const { seed, label, sliders, timing } = videoOptions(form);
+  document.getElementById("keep").href = `/generate?model=${encodeURIComponent(form.elements.model.value)}&seed=${seed}${label ? `&label=${encodeURIComponent(label)}` : ""}${Object.keys(sliders).length ? `&sliders=${written(sliders)}` : ""}${Object.entries(timing).map(([name, value]) => `&${name}=${value}`).join("")}`;
   if (!current?.entry) return;
   if (event.target.name === "model") return void start();
   clearTimeout(waiting);
-  waiting = setTimeout(() => current?.entry && api("PATCH", `/api/live/${current.entry.id}`, wish(form)).catch(() => {}), 60);
+  waiting = setTimeout(() => current?.entry && api("PATCH", `/api/live/${current.entry.id}`, videoOptions(form)).catch(() => {}), 60);
 }
 
 if (form) {
