@@ -26,8 +26,7 @@ from footage.errors import ConfigError
 from footage.models.base import Batch, PlainEngine
 from footage.models.predictors.convlstm import ConvLstmConfig
 from footage.models.predictors.convlstm.network import fetch
-from footage.models.predictors.predict import FutureSampler, Predict
-from footage.models.predictors.predictor import Predictor
+from footage.models.predictors.predict import FutureSampler, Predict, Predictor
 from footage.models.predictors.simvp import SimVpConfig
 from footage.models.predictors.sprites import SpritesConfig
 from footage.models.predictors.svg import SvgConfig

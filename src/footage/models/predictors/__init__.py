@@ -12,7 +12,7 @@ from footage.errors import ConfigError
 class PredictorConfig(NetConfig):
     """Base of the predictors' configurations.
 
-    The network is built as `network(clip, config, task)` and is a `footage.models.predictors.predictor.Predictor`.
+    The network is built as `network(clip, config, task)` and is a `footage.models.predictors.predict.Predictor`.
     """
 
     method: ClassVar[str] = "predict"

@@ -28,7 +28,7 @@ from torch.nn.functional import interpolate, pad, pixel_shuffle, pixel_unshuffle
 from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import Levels, Noise
 from footage.models.predictors.convlstm import ConvLstmConfig
-from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.predict import Predictor, PredictorOutput, State
 
 CENTRED = 2.0
 """Logit of a kernel's middle at the beginning, the others' being 0: most of a frame stays where it is."""

@@ -14,7 +14,7 @@ from torch.nn.functional import gelu, pad, pixel_shuffle, pixel_unshuffle, silu
 
 from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import FeatureNorm, Levels, Noise
-from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.predict import Predictor, PredictorOutput, State
 from footage.models.predictors.simvp import SimVpConfig
 
 PATCH = 2

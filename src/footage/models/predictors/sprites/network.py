@@ -32,7 +32,7 @@ from torch.nn.functional import avg_pool2d, group_norm, mse_loss, silu
 
 from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import Levels, Noise
-from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.predict import Predictor, PredictorOutput, State
 from footage.models.predictors.sprites import SpritesConfig
 
 CELL = 4

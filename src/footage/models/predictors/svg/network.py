@@ -21,7 +21,7 @@ from torch.nn.functional import leaky_relu
 
 from footage.config import ClipConfig, TaskConfig
 from footage.models.layers import LEAK, Levels, Noise, channels, doublings, start_smooth
-from footage.models.predictors.predictor import Predictor, PredictorOutput, State
+from footage.models.predictors.predict import Predictor, PredictorOutput, State
 from footage.models.predictors.svg import SvgConfig
 
 GROUPS = 8
