@@ -60,12 +60,7 @@ class StepOutput:
 
 
 class SupervisedMethod(ABC):
-    """A method that learns by example; see `footage.models.base.Method`.
-
-    Args:
-        config: the whole configuration.
-        labels: number of labels; 0 for an unconditional model.
-    """
+    """A method that learns by example; see `footage.models.base.Method`."""
 
     adversarial: tuple[str, ...] = ()
     """Networks that learn from critics alone, by the adversarial optimiser."""

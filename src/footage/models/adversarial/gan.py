@@ -25,12 +25,7 @@ from footage.models.layers import Generator, GeneratorOutput, learn_levels
 
 
 class Gan:
-    """A generator and its critics; see `footage.models.base.Method`.
-
-    Args:
-        config: the whole configuration.
-        labels: number of labels; 0 for an unconditional model.
-    """
+    """A generator and its critics; see `footage.models.base.Method`."""
 
     def __init__(self, config: Config, labels: int) -> None:
         self.config = config

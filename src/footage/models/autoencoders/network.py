@@ -157,12 +157,7 @@ class VaeDecoder(nn.Module):
 
 
 class Vae(nn.Module):
-    """Clips (B, C, T, H, W) in [-1, 1] <-> latent volumes (B, c, T / 4, H / 8, W / 8).
-
-    Args:
-        clip: shape of the clips.
-        net: sizes of the network.
-    """
+    """Clips (B, C, T, H, W) in [-1, 1] <-> latent volumes (B, c, T / 4, H / 8, W / 8)."""
 
     def __init__(self, clip: ClipConfig, net: VaeConfig) -> None:
         super().__init__()

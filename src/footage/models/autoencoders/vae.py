@@ -27,7 +27,7 @@ from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders import VAE_TIME, VaeConfig
 from footage.models.autoencoders.network import LatentGenerator, Vae, VaeOutput
 from footage.models.base import Batch, Sampler
-from footage.models.generators.samplers import between, classes, draws_of, more, overlap, previewed, shifts, walk
+from footage.models.generators.samplers import between, draws_of, more, overlap, previewed, shifts, walk
 from footage.models.layers import Memory, learn_levels
 from footage.models.requests import VideoRequest
 from footage.models.supervised import StepOutput, SupervisedMethod
@@ -187,7 +187,7 @@ class VaeSampler:
         self.vae, self.prior = vae.eval(), None if prior is None else prior.eval()
         self.endless = prior is None
         self.hop = VAE_TIME if prior is None else clip.frames - overlap(clip.frames)
-        self.classes = 0 if prior is None else classes(prior)
+        self.classes = 0 if prior is None or prior.table is None else len(prior.table.weight)
         self.sliders = 0 if prior is None else prior.size
         self.device = next(vae.parameters()).device
 

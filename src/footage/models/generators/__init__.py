@@ -11,8 +11,8 @@ from footage.config.strict import require
 class GeneratorConfig(NetConfig):
     """Base of the generators' configurations.
 
-    The network is built as `network(clip, config, labels)` and is a `footage.models.layers.Generator`; its sampler as
-    `sampler(clip, network)`.
+    The network is built as `network(clip, config, labels)`, labels being 0 for an unconditional one, and is a
+    `footage.models.layers.Generator`; its sampler as `sampler(clip, network)`.
     """
 
     latent: int

@@ -116,17 +116,22 @@ def previewed(number: int, labels: Tensor | None, classes: int) -> list[VideoReq
     return [VideoRequest(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
 
 
-def classes(generator: Generator) -> int:
-    """Return the number of labels that a generator knows."""
-    return 0 if generator.table is None else len(generator.table.weight)
+class SeedSampler(ABC):
+    """Base of the samplers of generators, which make clips from seeds.
 
+    Args:
+        clip: shape of the clips in training.
+        generator: its weights are to be averaged ones.
+        code: name of the noise that stays for a whole clip.
+    """
 
-class _SeedSampler(ABC):
-    """What all samplers share that make clips from seeds."""
-
-    clip: ClipConfig
-    classes: int
     given = 0
+
+    def __init__(self, clip: ClipConfig, generator: Generator, code: str) -> None:
+        self.clip, self.hop = clip, clip.frames
+        self.classes = 0 if generator.table is None else len(generator.table.weight)
+        (self.sliders,) = generator.eval().noise(1)[code]
+        self.device = next(generator.parameters()).device
 
     @abstractmethod
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
@@ -137,18 +142,14 @@ class _SeedSampler(ABC):
         return {"sample": next(self.segments(previewed(len(reals), labels, self.classes)))}
 
 
-class FixedSampler(_SeedSampler):
+class FixedSampler(SeedSampler):
     """Clips from a generator of fixed length; see `footage.models.base.Generates`."""
 
     endless = False
 
     def __init__(self, clip: ClipConfig, generator: Generator) -> None:
-        self.clip = clip
-        self.hop = clip.frames - overlap(clip.frames)
-        self.generator = generator.eval()
-        self.classes = classes(generator)
-        (self.sliders,) = generator.noise(clip.frames)["z"]
-        self.device = next(generator.parameters()).device
+        super().__init__(clip, generator, "z")
+        self.generator, self.hop = generator, clip.frames - overlap(clip.frames)
 
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever, each from the next codes of a walk."""
@@ -161,18 +162,14 @@ class FixedSampler(_SeedSampler):
             yield clips  # outside of the block: it would hold for the caller too
 
 
-class RollingSampler(_SeedSampler):
+class RollingSampler(SeedSampler):
     """Videos without end from a recurrent generator, in constant memory; see `footage.models.base.Generates`."""
 
     endless = True
 
     def __init__(self, clip: ClipConfig, generator: RecurrentGenerator) -> None:
-        self.clip = clip
-        self.hop = clip.frames
-        self.generator = generator.eval()
-        self.classes = classes(generator)
-        (self.sliders,) = generator.noise(1)["content"]
-        self.device = next(generator.parameters()).device
+        super().__init__(clip, generator, "content")
+        self.generator = generator
 
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever: the cell's state goes on from one to the next, with fresh noise."""

@@ -37,9 +37,6 @@ class ChannelNorm(nn.Module):
     """Normalise mean and variance over the channels of each pixel (Ba et al. 2016): (B, C, T, H, W) -> the same.
 
     Where features lie with their channels last, this is one pass over the memory, in whatever precision they have.
-
-    Args:
-        channels: C.
     """
 
     def __init__(self, channels: int) -> None:
@@ -319,12 +316,7 @@ class MovingStage(nn.Module):
 
 
 class Animator(nn.Module):
-    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it.
-
-    Args:
-        clip: shape of the clips in training.
-        net: sizes of the network.
-    """
+    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it."""
 
     def __init__(self, clip: ClipConfig, net: TranslatorConfig) -> None:
         super().__init__()

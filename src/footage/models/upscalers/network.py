@@ -16,12 +16,7 @@ from footage.models.upscalers import UpscalerConfig
 
 
 class Upscaler(nn.Module):
-    """Frames (B, C, T, h, w) -> those with a whole window, enlarged: (B, C, T - past - future, s h, s w).
-
-    Args:
-        channels: of the frames, C.
-        net: its configuration.
-    """
+    """Frames (B, C, T, h, w) -> those with a whole window, enlarged: (B, C, T - past - future, s h, s w)."""
 
     def __init__(self, channels: int, net: UpscalerConfig) -> None:
         super().__init__()
@@ -55,11 +50,7 @@ class Upscaler(nn.Module):
 
 
 class UpscalerBlock(nn.Module):
-    """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same.
-
-    Args:
-        width: channels c.
-    """
+    """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

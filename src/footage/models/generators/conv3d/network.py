@@ -26,13 +26,7 @@ from footage.models.layers import (
 
 
 class Conv3dGenerator(Generator):
-    """z (B, latent), label -> clip (B, C, T, H, W), a linear output around [-1, 1].
-
-    Args:
-        clip: shape of the clips.
-        net: sizes of the network.
-        labels: number of labels; 0 for an unconditional generator.
-    """
+    """z (B, latent), label -> clip (B, C, T, H, W), a linear output around [-1, 1]."""
 
     def __init__(self, clip: ClipConfig, net: Conv3dConfig, labels: int) -> None:
         super().__init__()

@@ -24,11 +24,6 @@ from footage.models.layers import (
 class MlpGenerator(Generator):
     """z (B, latent), label -> clip (B, C, T, H, W): latent - w - 2w - 4w - voxels, leaky rectifiers between.
 
-    Args:
-        clip: shape of the clips.
-        net: sizes of the network.
-        labels: number of labels; 0 for an unconditional generator.
-
     Raises:
         ConfigError: the last layer would be too large.
     """

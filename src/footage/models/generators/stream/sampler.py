@@ -19,7 +19,7 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.errors import ConfigError
-from footage.models.generators.samplers import between, classes, draw, labels_on_the_way, previewed, shifts
+from footage.models.generators.samplers import SeedSampler, between, draw, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
 from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath
 from footage.models.requests import TimeMapping, VideoRequest, loop_frames
@@ -220,20 +220,14 @@ class _Videos:
         return _Frames(torch.stack(contents) + self.shift[:, None], motion, self.labels(place), clock)
 
 
-class StreamSampler:
+class StreamSampler(SeedSampler):
     """Videos without end, from any time on; see `footage.models.base.Streams`."""
 
     endless = True
-    given = 0
 
     def __init__(self, clip: ClipConfig, generator: StreamGenerator) -> None:
-        self.clip = clip
-        self.hop = clip.frames
-        self.generator = generator.eval()
-        self.classes = classes(generator)
-        self.sliders = generator.net.content
-        self.shot = generator.net.shot
-        self.device = next(generator.parameters()).device
+        super().__init__(clip, generator, "content")
+        self.generator, self.shot = generator, generator.net.shot
 
     def segments(self, requests: Sequence[VideoRequest], chunk: int | None = None) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever, of `chunk` frames each; None for as many as in a training clip."""

@@ -63,13 +63,7 @@ class GatedAttention(nn.Module):
 
 
 class SimVp(Predictor):
-    """Past (B, C, P, H, W) -> future (B, C, F, H, W), all frames at once; what is longer is made from its own frames.
-
-    Args:
-        clip: shape of past and future together.
-        net: sizes of the network.
-        task: how many frames are past.
-    """
+    """Past (B, C, P, H, W) -> future (B, C, F, H, W), all frames at once; what is longer is made from its own frames."""
 
     def __init__(self, clip: ClipConfig, net: SimVpConfig, task: TaskConfig) -> None:
         super().__init__()

@@ -247,13 +247,7 @@ class SpriteMotion(nn.Module):
 
 
 class Sprites(Predictor):
-    """Past (B, C, P, H, W) -> one frame after the other, without end.
-
-    Args:
-        clip: shape of past and future together.
-        net: sizes of the network.
-        task: how many frames are past.
-    """
+    """Past (B, C, P, H, W) -> one frame after the other, without end."""
 
     def __init__(self, clip: ClipConfig, net: SpritesConfig, task: TaskConfig) -> None:
         super().__init__()

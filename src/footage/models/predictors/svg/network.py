@@ -117,13 +117,7 @@ class LstmStack(nn.Module):
 
 
 class Svg(Predictor):
-    """Past (B, C, P, H, W) -> one frame after the other, without end, as noise decides.
-
-    Args:
-        clip: shape of past and future together.
-        net: sizes of the network.
-        task: how many frames are past.
-    """
+    """Past (B, C, P, H, W) -> one frame after the other, without end, as noise decides."""
 
     def __init__(self, clip: ClipConfig, net: SvgConfig, task: TaskConfig) -> None:
         super().__init__()
