@@ -11,7 +11,7 @@ from torch import Tensor
 
 from footage.config import ClipConfig, Config, CriticConfig, TaskConfig
 from footage.config.presets import preset, tiny
-from footage.config.sections import SOURCES
+from footage.config.registry import SOURCES
 from footage.data.clips import Span
 from footage.data.pairs import PairedClips, open_source
 from footage.data.store import Frames, Split
@@ -98,7 +98,7 @@ def test_lowres_and_blur() -> None:
     torch.testing.assert_close(derive(plain, "lowres"), plain)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind != "pairs"])
+@pytest.mark.parametrize("kind", [*SOURCES, "first-frame"])
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 16, 16), (3, 19, 13)])
 def test_sources_have_their_shape_and_are_made_frame_by_frame(
     kind: str, channels: int, height: int, width: int
@@ -200,7 +200,7 @@ def config_for(source: str, **knobs: object) -> Config:
     return dataclasses.replace(config, clip=CLIP, task=task, **knobs)
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [*SOURCES, "first-frame", "pairs"])
 def test_sampler_gives_the_same_however_a_video_is_cut(source: str) -> None:
     sampler = translate(config_for(source)).sampler()
     assert isinstance(sampler, Converts)
@@ -227,7 +227,7 @@ def next_of(chunks: Iterator[Tensor], frames: int) -> Tensor:
     return torch.cat(made, dim=2)[:, :, :frames]
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [*SOURCES, "first-frame", "pairs"])
 def test_critics_see_the_source(source: str) -> None:
     config = config_for(source)
     method = translate(config)

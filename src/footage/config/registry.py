@@ -114,6 +114,15 @@ RECONSTRUCTION_LOSSES: Registry[Callable[[Tensor], Tensor]] = Registry(
     }
 )
 """What the difference between a clip and the true one costs, by the name that `learn.loss` gives."""
+SOURCES: Registry[Callable[[Tensor], Tensor]] = Registry(
+    {
+        "edges": f"{_MODELS}.translators.translate:edges",
+        "grey": f"{_MODELS}.translators.translate:grey",
+        "lowres": f"{_MODELS}.translators.translate:lowres",
+        "blur": f"{_MODELS}.translators.translate:blur",
+    }
+)
+"""What translators may be given that is made from the clips' own frames, by the name that `task.source` gives."""
 CRITICS: Registry[Callable[..., nn.Module]] = Registry(
     {
         "conv": f"{_MODELS}.adversarial.discriminators:Critic",
@@ -129,6 +138,7 @@ if TYPE_CHECKING:
     LossName: TypeAlias = str
     ReconstructionLossName: TypeAlias = str
     CriticName: TypeAlias = str
+    SourceName: TypeAlias = str
 else:
 
     def __getattr__(name):
@@ -138,6 +148,7 @@ else:
             "LossName": LOSSES,
             "ReconstructionLossName": RECONSTRUCTION_LOSSES,
             "CriticName": CRITICS,
+            "SourceName": [*SOURCES, "first-frame", "pairs"],
         }
         if name not in tables:
             raise AttributeError(f"{__name__} has no {name}")

@@ -138,10 +138,6 @@ class TrainConfig:
         require(kept is None or kept >= 1, "train.snapshot_clips", kept, "give at least 1, or leave it out")
 
 
-SOURCES = ("edges", "grey", "lowres", "blur", "first-frame", "pairs")
-"""What translators may be given."""
-
-
 @dataclass(frozen=True)
 class LearnConfig:
     """Learning from examples: the loss between what is made and what should be, and the optimiser (Adam)."""
@@ -215,7 +211,7 @@ class TaskConfig:
     rehearsal: int = 20_000
     """Clips seen while a predictor that makes the past on its way, each frame from the true ones before, is scored on
     it as well; later only the future counts, and a step takes less."""
-    source: Literal["edges", "grey", "lowres", "blur", "first-frame", "pairs"] = "edges"
+    source: registry.SourceName = "edges"
     """What a translator is given: made from the clip itself, or the clip of the same name in another data set."""
     source_channels: int = 3
     """Channels of that other data set; found when training begins."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -313,6 +313,12 @@ Memory = dict[nn.Module, Tensor]
 """The last frames that each convolution over time has seen; empty at the beginning of a video."""
 
 
+def by_frame(change: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+    """Change every frame by itself: (B, C, T, H, W) -> (B, c, T, h, w), pictures (B T, C, H, W) -> (B T, c, h, w)."""
+    pictures = change(clips.transpose(1, 2).flatten(0, 1))  # (B T) c h w
+    return rearrange(pictures, "(b t) c h w -> b c t h w", t=clips.shape[2])
+
+
 class SpaceConv(nn.Module):
     """A convolution of every frame by itself: (B, C, T, H, W) -> (B, out, T, H / stride, W / stride).
 
@@ -329,8 +335,7 @@ class SpaceConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""
-        frames: Tensor = self.conv(x.transpose(1, 2).flatten(0, 1))  # (B T) c h w
-        return rearrange(frames, "(b t) c h w -> b c t h w", t=x.shape[2])
+        return by_frame(self.conv, x)  # B c T h w
 
 
 class TimeConv(nn.Module):

@@ -24,7 +24,7 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, pad, silu
 from footage.config import ClipConfig, TaskConfig
 from footage.config.sections import halvings
 from footage.models.generators.recurrent.network import start_slow
-from footage.models.layers import Levels, Memory, PixelNorm, SpaceConv, TimeConv, channels, start_smooth
+from footage.models.layers import Levels, Memory, PixelNorm, SpaceConv, TimeConv, by_frame, channels, start_smooth
 from footage.models.translators import TranslatorConfig, source_clip
 
 GUIDE = 16
@@ -64,8 +64,7 @@ class Upsampling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""
-        frames: Tensor = self.conv(x.transpose(1, 2).flatten(0, 1))  # (B T) c 2h 2w
-        return rearrange(frames, "(b t) c h w -> b c t h w", t=x.shape[2])
+        return by_frame(self.conv, x)  # B c T 2h 2w
 
 
 class TemporalResidual(nn.Module):
@@ -244,19 +243,19 @@ class Translator(nn.Module):
 
 def fitted(clips: Tensor, unit: int) -> Tensor:
     """Pad clips (B, C, T, H, W) to a multiple of `unit`, the far edges repeated; laid out with the channels last."""
-    height, width = clips.shape[3:]
-    frames = clips.transpose(1, 2).flatten(0, 1)  # (B T) C H W
-    frames = pad(frames, (0, -width % unit, 0, -height % unit), mode="replicate")
-    frames = frames.contiguous(memory_format=torch.channels_last)
-    return rearrange(frames, "(b t) c h w -> b c t h w", t=clips.shape[2])
+    rest = (0, -clips.shape[4] % unit, 0, -clips.shape[3] % unit)
+
+    def padded(frames: Tensor) -> Tensor:
+        return pad(frames, rest, mode="replicate").contiguous(memory_format=torch.channels_last)
+
+    return by_frame(padded, clips)
 
 
 def pyramid(source: Tensor, count: int) -> list[Tensor]:
     """Return a source (B, C, T, H, W) at its own size, and `count` times averaged down by two."""
     levels = [source]
     for _ in range(count):
-        frames = avg_pool2d(levels[-1].transpose(1, 2).flatten(0, 1), 2)  # (B T) C h/2 w/2
-        levels.append(rearrange(frames, "(b t) c h w -> b c t h w", t=source.shape[2]))
+        levels.append(by_frame(lambda frames: avg_pool2d(frames, 2), levels[-1]))  # B C T h/2 w/2
     return levels
 
 

@@ -9,19 +9,18 @@ It learns by how far its clip lies from the real one, and from critics that see,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from footage.config import Config
-from footage.config.registry import imported
+from footage.config.registry import SOURCES, imported
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
-from footage.models.layers import Memory, channel_levels, set_levels
+from footage.models.layers import Memory, by_frame, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.translators import source_clip
 from footage.models.translators.network import Animator
@@ -70,10 +69,6 @@ def blur(frames: Tensor) -> Tensor:
     return flat.view_as(frames)
 
 
-DERIVED: dict[str, Callable[[Tensor], Tensor]] = {"edges": edges, "grey": grey, "lowres": lowres, "blur": blur}
-"""What is made of each frame by itself."""
-
-
 def derive(clips: Tensor, kind: str) -> Tensor:
     """Make what a translator is given, (B, C, T, H, W) -> (B, Cs, T, H, W), or (B, C, 1, H, W) for `first-frame`.
 
@@ -84,8 +79,7 @@ def derive(clips: Tensor, kind: str) -> Tensor:
     if kind == "first-frame":
         return clips[:, :, :1]
     with torch.autocast(clips.device.type, enabled=False):
-        sources = DERIVED[kind](clips.transpose(1, 2).flatten(0, 1))  # (B T) Cs H W
-    return rearrange(sources, "(b t) c h w -> b c t h w", b=len(clips))
+        return by_frame(SOURCES[kind], clips)  # B Cs T H W
 
 
 def repeated(source: Tensor, frames: int) -> Tensor:

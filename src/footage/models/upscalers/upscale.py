@@ -25,7 +25,7 @@ from footage.config.sections import unlimited
 from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
-from footage.models.layers import channel_levels, set_levels
+from footage.models.layers import by_frame, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
@@ -218,7 +218,7 @@ class Upscale(SupervisedMethod):
         That is all that an upscaler adds, and little beside the rest: critics that have to find it learn slowly.
         """
         scale = self.net.scale
-        kept = _pictures(clips, lambda frames: enlarged(shrunk(frames, scale), scale))
+        kept = by_frame(lambda frames: enlarged(shrunk(frames, scale), scale), clips)
         return torch.cat([clips, clips - kept], dim=1)
 
     def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
@@ -234,7 +234,7 @@ class Upscale(SupervisedMethod):
         with torch.no_grad():
             source = degrade(batch.clips, net.scale, config.upscale.degrade, damages, noise)
             source = _cut_ends(source, batch.uniform(2) < config.upscale.ends, net.past, net.future)
-            base = _pictures(source[:, :, net.past : last], lambda frames: enlarged(frames, net.scale))
+            base = by_frame(lambda frames: enlarged(frames, net.scale), source[:, :, net.past : last])
         fakes: Tensor = self.nets["generator"](source).to(real.dtype)
         consistency = (_small(fakes, net.scale) - _small(real, net.scale)).abs().mean()
         loss = config.learn.weight * self.difference(fakes, real) + config.upscale.consistency * consistency
@@ -288,15 +288,9 @@ class Upscale(SupervisedMethod):
         return UpscaleSampler(config, net)
 
 
-def _pictures(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Change each frame of clips (B, C, T, h, w)."""
-    frames = change(clips.transpose(1, 2).flatten(0, 1))  # (B T) C H W
-    return rearrange(frames, "(b t) c h w -> b c t h w", b=len(clips))
-
-
 def _small(clips: Tensor, scale: int) -> Tensor:
     """Shrink clips (B, C, T, H, W) by the bicubic kernel."""
-    return _pictures(clips, lambda frames: shrunk(frames, scale))
+    return by_frame(lambda frames: shrunk(frames, scale), clips)
 
 
 def _cut_ends(source: Tensor, cut: Tensor, past: int, future: int) -> Tensor:
@@ -358,5 +352,5 @@ class UpscaleSampler:
         """Enlarge real clips that were shrunk; see `footage.models.base.Sampler`."""
         source = self.sources(reals)
         upscaled = self.enlarge(whole_windows(source, self.net.past, self.net.future))
-        plain = _pictures(source, lambda frames: enlarged(frames, self.scale)).clamp(-1, 1)
+        plain = by_frame(lambda frames: enlarged(frames, self.scale), source).clamp(-1, 1)
         return {"upscaled": upscaled, "bicubic": plain, "real": reals}

@@ -63,7 +63,7 @@ class GatedAttention(nn.Module):
 
 
 class SimVp(Predictor):
-    """Past (B, C, P, H, W) -> future (B, C, F, H, W), all frames at once; what is longer is made from its own frames."""
+    """Past (B, C, P, H, W) -> future (B, C, F, H, W), all frames at once; longer ones follow from its own frames."""
 
     def __init__(self, clip: ClipConfig, net: SimVpConfig, task: TaskConfig) -> None:
         super().__init__()
