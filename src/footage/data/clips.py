@@ -104,7 +104,40 @@ class DatasetClips:
         return self.dataset.read(self.dataset.rows[index], start, frames)
 
 
-class MovingDigits:
+class _DrawnClips:
+    """Clips that are drawn as they are asked for; those held out have numbers of their own."""
+
+    CLIPS = 4_096
+    HELDOUT = 512
+    frames = 64
+    labels: tuple[str, ...] = ()
+    fps = 25.0
+    guides = 0
+
+    def __init__(self) -> None:
+        self._spans: dict[Split, list[Span]] = {}
+
+    def spans(self, split: Split) -> list[Span]:
+        """Return the clips of one split."""
+        if split not in self._spans:
+            first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
+            self._spans[split] = [Span(i, self.frames, self.label(i)) for i in range(first, first + count)]
+        return self._spans[split]
+
+    def label(self, index: int) -> int:
+        """Return the class of a clip, -1 without one."""
+        return -1
+
+    @staticmethod
+    def check_square(height: int, width: int) -> None:
+        """Refuse frames that digits cannot move on."""
+        if height != width or height < 32:
+            raise ConfigError(
+                f"digits are square and at least 32×32, {height}×{width} was asked for", "change the size"
+            )
+
+
+class MovingDigits(_DrawnClips):
     """Moving MNIST: clips of bouncing digits, drawn as they are asked for from the images of an IDX file.
 
     Training clips show the first 80% of the images, held-out clips the others. There are more training clips than are
@@ -118,15 +151,10 @@ class MovingDigits:
 
     CLIPS = 500_000
     HELDOUT = 1_000
-    labels: tuple[str, ...] = ()
-    fps = 25.0
-    guides = 0
 
     def __init__(self, path: Path, clip: ClipConfig, digits: int = 2) -> None:
-        if clip.height != clip.width or clip.height < 32:
-            raise ConfigError(
-                f"digits are square and at least 32×32, not {clip.height}×{clip.width}", "change the size"
-            )
+        super().__init__()
+        self.check_square(clip.height, clip.width)
         try:
             images = read_idx(path)
         except UnusableMedia as error:
@@ -138,14 +166,6 @@ class MovingDigits:
         self.name, self.frames, self.digits = f"moving digits of {path.name}", max(20, clip.frames), digits
         self.shape = (clip.height, clip.width, 1)
         self.content_hash = json_digest([files.file_digest(path), digits, self.shape, self.frames, 1])
-        self._spans: dict[Split, list[Span]] = {}
-
-    def spans(self, split: Split) -> list[Span]:
-        """Return the clips of one split."""
-        if split not in self._spans:
-            first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
-            self._spans[split] = [Span(number, self.frames, -1) for number in range(first, first + count)]
-        return self._spans[split]
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Draw a window of a clip, uint8 (T, H, W, C)."""
@@ -157,8 +177,8 @@ class MovingDigits:
         return clip
 
 
-class BuiltInClips:
-    """The built-in data sets, drawn at any size. Held-out clips have numbers of their own.
+class BuiltInClips(_DrawnClips):
+    """The built-in data sets, drawn at any size.
 
     Args:
         name: `shapes`, or `digits`, `digits-2`, `digits-3` for one, two or three moving digits.
@@ -168,37 +188,22 @@ class BuiltInClips:
         seed: another seed is another data set.
     """
 
-    CLIPS = 4_096
-    HELDOUT = 512
-    FRAMES = 64
-    guides = 0
-
     def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
-        if name != "shapes" and (height != width or height < 32):
-            raise ConfigError(
-                f"digits are square and at least 32×32, {height}×{width} was asked for", "change the size"
-            )
-        if name == "shapes" and channels != 3:
+        super().__init__()
+        if name != "shapes":
+            self.check_square(height, width)
+        elif channels != 3:
             raise ConfigError("shapes are in colour, grey was asked for", "give --clip.channels 3, or train on digits")
-        self.name, self.seed, self.shape, self.fps = name, seed, (height, width, channels), 25.0
+        self.name, self.seed, self.shape = name, seed, (height, width, channels)
         self.digits = int(name.partition("-")[2] or 1)
         self.labels = SHAPES if name == "shapes" else tuple(str(d) for d in range(10)) if self.digits == 1 else ()
         self.content_hash = json_digest({"name": name, "seed": seed, "shape": self.shape, "version": 1})
-        self._spans: dict[Split, list[Span]] = {}
 
-    def spans(self, split: Split) -> list[Span]:
-        """Return the clips of one split."""
-        if split not in self._spans:
-            first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
-            spans = self._spans[split] = []
-            for index in range(first, first + count):
-                label = -1
-                if self.name == "shapes":
-                    label = SHAPES.index(draw_factors(self.seed, index).shape)
-                elif self.labels:
-                    label = self._digits(index, 0, 0)[1][0]
-                spans.append(Span(index, self.FRAMES, label))
-        return self._spans[split]
+    def label(self, index: int) -> int:
+        """Return the class of a clip, -1 without one."""
+        if self.name == "shapes":
+            return SHAPES.index(draw_factors(self.seed, index).shape)
+        return self._digits(index, 0, 0)[1][0] if self.labels else -1
 
     def _digits(self, index: int, start: int, frames: int) -> tuple[Frames, tuple[int, ...]]:
         images, labels = drawn_digits()

@@ -133,7 +133,18 @@ def pixel_format(name: str, height: int, width: int, deep: bool) -> str:
     return ("yuv444p" if full else "yuv420p") + ("10le" if deep and name != "libvpx-vp9" else "")
 
 
-class StreamEncoder:
+class _Encoder:
+    """A video stream of a file that is being written."""
+
+    def __init__(self, container: OutputContainer, stream: Any) -> None:
+        self.container, self.stream = container, stream
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
+
+
+class StreamEncoder(_Encoder):
     """The video stream of a file that is being written.
 
     Args:
@@ -168,7 +179,7 @@ class StreamEncoder:
 
         if name == "libsvtav1" and (size[0] % 2 or size[1] % 2):
             raise MediaError(f"{size[1]}×{size[0]} has an odd side, which av1 does not take", "give an even --size")
-        self.container, self.base, self.colour = container, base, colour.settled(*size)
+        self.base, self.colour = base, colour.settled(*size)
         quality = CRF.get(codec, 0) if crf is None else crf
         settings = SETTINGS.get(name) or SETTINGS[name.rpartition("_")[2]]
         options = {key: value.format(crf=quality) for key, value in settings.items()}
@@ -181,7 +192,8 @@ class StreamEncoder:
         context.color_primaries, context.color_trc = self.colour.primaries, self.colour.transfer
         if codec == "hevc" and container.format.name in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # what players of one maker ask for
-        self.stream, self.reformatter = stream, VideoReformatter()
+        super().__init__(container, stream)
+        self.reformatter = VideoReformatter()
         self.lasting = max(1, round(1 / (rate * base)))
 
     def write(self, picture: npt.NDArray[Any], stamp: int) -> None:
@@ -200,12 +212,8 @@ class StreamEncoder:
         frame.pts, frame.time_base, frame.duration = stamp, self.base, self.lasting
         self.container.mux(self.stream.encode(frame))
 
-    def finish(self) -> None:
-        """Write what the encoder still holds."""
-        self.container.mux(self.stream.encode(None))
 
-
-class CleanEncoder:
+class CleanEncoder(_Encoder):
     """The video stream of an mp4 or webm with small pictures, nearly lossless, at a constant rate."""
 
     def __init__(self, container: OutputContainer, kind: str, *, size: tuple[int, int], rate: Fraction) -> None:
@@ -220,7 +228,8 @@ class CleanEncoder:
         stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         # What the conversion from RGB gives: BT.601, limited range; untagged, HD players would guess 709.
         stream.codec_context.colorspace, stream.codec_context.color_range = MATRIX_601, LIMITED
-        self.container, self.stream, self.base = container, stream, 1 / rate
+        super().__init__(container, stream)
+        self.base = 1 / rate
 
     def write(self, picture: Frames, number: int) -> None:
         """Encode frame `number`, uint8 (H, W, 1 or 3)."""
@@ -228,12 +237,8 @@ class CleanEncoder:
         frame = _frame(picture, number, self.base).reformat(format=self.stream.pix_fmt, threads=1)
         self.container.mux(self.stream.encode(frame))
 
-    def finish(self) -> None:
-        """Write what the encoder still holds."""
-        self.container.mux(self.stream.encode(None))
 
-
-class GifEncoder:
+class GifEncoder(_Encoder):
     """The pictures of a gif: every frame has its own 256 colours, which needs no look at the frames to come."""
 
     def __init__(self, container: OutputContainer, *, size: tuple[int, int], rate: Fraction) -> None:
@@ -243,7 +248,8 @@ class GifEncoder:
         height, width = size
         stream: Any = container.add_stream("gif", rate=rate)
         stream.height, stream.width, stream.pix_fmt = height, width, "pal8"
-        self.container, self.stream, self.base = container, stream, 1 / rate
+        super().__init__(container, stream)
+        self.base = 1 / rate
         graph = self.palette = av.filter.Graph()
         source = graph.add_buffer(
             width=width, height=height, format=av.VideoFormat("rgb24", width, height), time_base=self.base
@@ -261,10 +267,6 @@ class GifEncoder:
         """Encode frame `number`, uint8 (H, W, 1 or 3)."""
         self.palette.push(_frame(picture, number, self.base))
         self.container.mux(self.stream.encode(self.palette.pull()))
-
-    def finish(self) -> None:
-        """Write what the encoder still holds."""
-        self.container.mux(self.stream.encode(None))
 
 
 def _frame(picture: npt.NDArray[Any], number: int | None = None, base: Fraction | None = None) -> VideoFrame:

@@ -76,19 +76,19 @@ class VideoInfo:
     """Width as displayed, in pixels: after the rotation, with non-square pixels made square."""
     height: int
     """Height as displayed, in pixels."""
-    fps: float | None
+    fps: float | None = None
     """Average frames in a second, or None where the container does not say."""
-    duration: float | None
+    duration: float | None = None
     """Length in seconds, or None where the container does not say."""
-    codec: str
+    codec: str = ""
     """FFmpeg's name of the codec, such as `h264`."""
-    pix_fmt: str
+    pix_fmt: str = ""
     """FFmpeg's name of the pixel format, such as `yuv420p10le`."""
-    rotation: int
+    rotation: int = 0
     """How far each picture is turned clockwise for display: 0, 90, 180 or 270 degrees."""
-    has_audio: bool
+    has_audio: bool = False
     """Whether there is an audio stream."""
-    frames: int | None
+    frames: int | None = None
     """Number of frames, or None where the container does not say."""
 
 

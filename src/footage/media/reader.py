@@ -70,15 +70,9 @@ def upright_picture(path: Path) -> Image.Image:
 
 
 class PictureDecoder:
-    """An iterator over the chunks of a sequence of pictures, one a tick. A broken one is left out and counted.
+    """An iterator over the chunks of a sequence of pictures, one a tick, otherwise like `VideoDecoder`.
 
-    Args:
-        paths: the pictures, in order.
-        height: height of the result, in pixels.
-        width: width of the result, in pixels.
-        channels: 1 for grey, 3 for RGB.
-        fps: ticks in a second.
-        fit: one of `geometry.FITS`.
+    For a broken one stands the one before it.
 
     Raises:
         UnusableMedia: from the iteration, when no picture can be read.
@@ -122,7 +116,7 @@ class PictureDecoder:
             else:
                 count = len(self.paths)
                 self.info = self.info or VideoInfo(
-                    image.width, image.height, None, None, "pictures", image.mode, 0, False, count
+                    image.width, image.height, codec="pictures", pix_fmt=image.mode, frames=count
                 )
                 last = _fitted(image, self.target, self.fit)
                 waiting.append((last, False))
@@ -221,14 +215,7 @@ class Footage:
         return info.height, info.width
 
     def chunks(self, *, height: int, width: int, channels: int, fps: float, fit: Fit = "letterbox") -> Iterator[Frames]:
-        """Yield its frames, uint8 (T, H, W, C), in constant memory.
-
-        Args:
-            height: of the result, in pixels.
-            width: of the result, in pixels.
-            channels: 1 for grey, 3 for RGB.
-            fps: frames in a second; pictures stand for one frame each.
-            fit: how a picture of another shape is fitted in.
+        """Yield its frames as `VideoDecoder` does, uint8 (T, H, W, C); pictures stand for one frame each.
 
         Raises:
             MediaError: from the iteration, where no frame can be had from it.

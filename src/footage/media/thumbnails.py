@@ -74,7 +74,7 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
         except Exception as error:  # Pillow raises many kinds for damaged pictures
             raise UnusableMedia("damaged", str(error) or type(error).__name__) from None
         kind = (picture.format or "picture").lower()
-        info = VideoInfo(picture.width, picture.height, None, None, kind, "", 0, False, 1)
+        info = VideoInfo(picture.width, picture.height, codec=kind, frames=1)
         height, width = _size(info, side)
         shown = next(
             iter(PictureDecoder([path], height=height, width=width, channels=3, fps=1.0, fit="stretch"))

@@ -138,9 +138,9 @@ def idx_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
                 frames=options.clip_frames,
                 size=max(64, options.height, options.width),
             )
-            known = beside is not None
-            label = str(shown[0]) if known and len(shown) == 1 else None
-            caption = " ".join(str(digit) for digit in shown) if known and len(shown) > 1 else None
+            names = [str(digit) for digit in shown] if beside is not None else []
+            label = names[0] if len(names) == 1 else None
+            caption = " ".join(names) if len(names) > 1 else None
             yield ArrayClip(_fitted(frames, options), split, label, caption)
 
 

@@ -240,8 +240,8 @@ def assign_splits(
     sides: dict[str, Split] = {}
     ranked = sorted((int(content[:13], 16) / 16**13, content) for content in set(contents.values()))
     for number, content in ranked:
-        held = earlier[content] == "heldout" if content in earlier else number < heldout
-        sides[content] = "heldout" if held else "train"
+        held_out = earlier[content] == "heldout" if content in earlier else number < heldout
+        sides[content] = "heldout" if held_out else "train"
     new = [content for _, content in ranked if content not in earlier]
     if heldout > 0 and len(sides) >= ENOUGH and "heldout" not in sides.values() and new:
         sides[new[0]] = "heldout"
@@ -309,7 +309,7 @@ class DatasetBuilder:
         self.assign_sides(wanted)
         for done in pack(self.folder, wanted, states, options):
             self.report("pack", done, len(wanted), "")
-        state = IngestState(options.heldout, {n: held for n, held in states.items() if held.recipe != REDO})
+        state = IngestState(options.heldout, {n: source for n, source in states.items() if source.recipe != REDO})
         save_state(self.inner / "state.npz", state, options)
         rows, source_rows = self.tables(wanted)
         info = DatasetInfo(
@@ -503,7 +503,7 @@ def _same_content(source: Source, state: SourceState, old: SourceState) -> bool:
 
 def _sweep(folder: Path, state: IngestState, parts: bool = False) -> None:
     """Remove what a killed ingest left half done: partial files, and shards that no source has a clip in."""
-    used = {place[0] for held in state.sources.values() for place in held.places if place}
+    used = {place[0] for source in state.sources.values() for place in source.places if place}
     for path in folder.glob("shard-*.npy"):
         if path.name not in used:
             path.unlink()

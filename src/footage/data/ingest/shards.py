@@ -35,34 +35,24 @@ SHARD_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The options that the pixels and spans of a part depend on."""
+    """The options that the pixels and spans of a part depend on; see `IngestConfig`."""
 
     height: int
-    """Height of the frames, in pixels."""
     width: int
-    """Width of the frames, in pixels."""
     channels: int
-    """1 for grey, 3 for RGB."""
     fps: float
-    """Frames in a second."""
     fit: Fit
-    """One of `geometry.FITS`."""
     min_frames: int
-    """Shorter clips are left out."""
     cuts: bool
-    """Whether to divide at scene cuts."""
     keep_static: bool
-    """Whether to keep clips in which nothing moves."""
     heldout: float
     """Part of an array that is held out."""
     digits: int
-    """Digits in a clip made from IDX images."""
     sequences: int
     """Clips made from the IDX images of a file: this many for training, a quarter of it held out."""
     clip_frames: int
     """Frames in a clip made from IDX images."""
     seed: int
-    """Seed of the clips made from IDX images."""
 
     @staticmethod
     def of(config: IngestConfig, fps: float) -> DecodeOptions:
@@ -250,11 +240,11 @@ def save_state(path: Path, state: IngestState, options: DecodeOptions) -> None:
     """Write the state as one file, atomically."""
     rows = []
     signatures: list[Signature] = []
-    for name, held in state.sources.items():
-        signatures += held.signatures
-        places = [list(place) if place else None for place in held.places]
-        row = {"name": name, "stamp": held.stamp, "recipe": held.recipe, "split": held.split, "places": places}
-        rows.append({**row, "record": asdict(held.record)})
+    for name, source in state.sources.items():
+        signatures += source.signatures
+        places = [list(place) if place else None for place in source.places]
+        row = {"name": name, "stamp": source.stamp, "recipe": source.recipe, "split": source.split, "places": places}
+        rows.append({**row, "record": asdict(source.record)})
     text = json.dumps({"heldout": state.heldout, "sources": rows}, ensure_ascii=False).encode("utf-8")
     block = np.stack(signatures) if signatures else np.zeros((0, *options.signature_shape), dtype=np.uint8)
     with files.replacing(path) as temporary, open(temporary, "wb") as handle:
@@ -329,9 +319,9 @@ def pack(
         for path in written:
             path.unlink(missing_ok=True)
         raise
-    for name, held in states.items():
-        held.places = [
-            new_places.get((name, i), place if (name, i) in chosen else None) for i, place in enumerate(held.places)
+    for name, state in states.items():
+        state.places = [
+            new_places.get((name, i), place if (name, i) in chosen else None) for i, place in enumerate(state.places)
         ]
 
 
@@ -368,9 +358,9 @@ def _write_shard(
         out.write(header.getvalue())
         source: tuple[Path, IO[bytes], int] | None = None
         for name, i in group:
-            held = states[name]
-            clip, place = held.record.clips[i], held.places[i]
-            origin = folder / place[0] if place else held.part
+            state = states[name]
+            clip, place = state.record.clips[i], state.places[i]
+            origin = folder / place[0] if place else state.part
             assert origin is not None
             if source is None or source[0] != origin:
                 opened.close()
