@@ -58,11 +58,11 @@ def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> 
         reasons.setdefault(part.reason, []).append((f"{part.source}{times}", part.detail))
     faults = []
     for source in dataset.sources:
-        said = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
-        said += ["ends before its declared length"] if source.truncated else []
-        if said and source.clips:
+        problems = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
+        problems += ["ends before its declared length"] if source.truncated else []
+        if problems and source.clips:
             words = f" ({source.problem})" if source.problem else ""
-            faults.append((source.source, ", ".join(said) + words + f"; {source.clips} clips were kept"))
+            faults.append((source.source, ", ".join(problems) + words + f"; {source.clips} clips were kept"))
     return Audit(
         summary=_summary(dataset),
         labels=_labels(dataset.rows),

@@ -43,7 +43,7 @@ MAX_IDX_BYTES = 2**31
 
 @dataclass(frozen=True)
 class Factors:
-    """What a clip of `shapes` shows."""
+    """The factors of a clip of `shapes`."""
 
     shape: str
     """One of SHAPES."""

@@ -250,7 +250,7 @@ class _ConstantRate:
 
     @property
     def seconds(self) -> float:
-        """How long the pictures so far last, in seconds."""
+        """Length of the pictures so far, in seconds."""
         return self.time + self.hold
 
     def show(

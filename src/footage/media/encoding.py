@@ -17,7 +17,7 @@ WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """How a video is packed."""
+    """The options of an encoder."""
 
     codec: Codec = "auto"
     """How pictures are packed: `h264` plays everywhere, `hevc` and `av1` are smaller and slower, `vp9` is for webm,

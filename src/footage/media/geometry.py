@@ -87,7 +87,7 @@ class Size:
 
 @dataclass(frozen=True)
 class EnlargementPlan:
-    """How a picture of one size becomes a larger one: enlarged once or several times, then brought to the size."""
+    """The way from a picture of one size to a larger one: enlarged once or several times, then brought to the size."""
 
     shrinks: tuple[Size, ...]
     """What a picture is brought to before each enlargement; the first is its own size."""
@@ -100,7 +100,7 @@ class EnlargementPlan:
 
     @property
     def passes(self) -> int:
-        """How often it is enlarged."""
+        """Number of enlargements."""
         return len(self.shrinks)
 
 

@@ -35,7 +35,7 @@ UNKNOWN = (0, 2, 3)
 
 @dataclass(frozen=True)
 class Colour:
-    """How the numbers in a file stand for colours, by their numbers in ITU-T H.273."""
+    """The meaning of pixels' numbers as colours, by code points of ITU-T H.273."""
 
     matrix: int = 2
     """From luma and chroma to red, green and blue; 2 for unknown."""
@@ -70,7 +70,7 @@ class UnusableMedia(MediaError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container says about its first video stream."""
+    """Size, rate, length and format of a video stream, as the container declares them."""
 
     width: int
     """Width as displayed, in pixels: after the rotation, with non-square pixels made square."""
@@ -244,7 +244,7 @@ def probe_fps(path: Path | str) -> float | None:
 
 @dataclass(frozen=True)
 class FrameCount:
-    """What the packets of a video tell: surer than what it declares, and quicker than decoding."""
+    """Length, rate and size of a video by its packets: surer than what it declares, quicker to get than by decoding."""
 
     frames: int
     """Pictures in it."""

@@ -228,7 +228,7 @@ class Footage:
 
 @dataclass
 class DamageLog:
-    """What was damaged in a video."""
+    """The damage that was met in a video."""
 
     frames: int = 0
     """Frames that were not decoded as they should be."""

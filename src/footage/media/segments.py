@@ -52,7 +52,7 @@ StampedPicture = tuple[npt.NDArray[Any], int]
 
 @dataclass(frozen=True)
 class VideoTarget:
-    """What is written, and from what: segments belong together where all of this is the same."""
+    """A video to be written, and what it depends on: segments belong together where all of this is the same."""
 
     to: Path
     """The file, or, without a suffix, the folder for PNG frames; a .png for a single picture."""
@@ -80,7 +80,7 @@ class VideoTarget:
 
     @property
     def folder(self) -> Path:
-        """Where the segments lie."""
+        """Folder of the segments, hidden, beside the video."""
         return self.to.with_name(f".{self.to.name}-parts")
 
     def key(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class SegmentWriter:
 
     @property
     def done(self) -> int:
-        """How many segments there are, from the first on."""
+        """Number of segments that are there, from the first on."""
         return next(number for number in itertools.count() if not self._note(number).exists())
 
     def write(self, pictures: Iterable[StampedPicture]) -> None:

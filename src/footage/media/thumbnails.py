@@ -38,7 +38,7 @@ USUAL = 25.0
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """What a clip is, and some of its frames."""
+    """Some small frames of a clip, with its length and rate."""
 
     info: VideoInfo
     """What the file says of itself."""

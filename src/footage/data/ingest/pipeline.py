@@ -207,8 +207,8 @@ def common_fps(sources: Sequence[Source], workers: int, report: Report) -> float
     paths = [source.path for source in sources if source.kind == "video"]
     rates: Counter[float] = Counter()
     done = 0
-    for answer in run_jobs([fps_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
-        probed = answer.reply.get("fps", [])
+    for job in run_jobs([fps_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
+        probed = job.reply.get("fps", [])
         rates.update(round(rate, 2) for rate in probed if rate)
         done += len(probed)
         report("rates", done, len(paths), "")
@@ -383,14 +383,13 @@ class DatasetBuilder:
         self.decoded += len(sources)
         (self.inner / "parts").mkdir(parents=True, exist_ok=True)
         jobs = [part_job(source, self.options, self.part(source.name, self.states[source.name])) for source in sources]
-        answers = run_jobs(jobs, self.workers)
-        with contextlib.closing(answers):
-            for done, answer in enumerate(answers, start=1):
-                name, state = answer.job.name, self.states[answer.job.name]
-                if "disk" in answer.reply:
-                    raise _cannot_write(self.folder, answer.reply["disk"])
-                if "failed" in answer.reply or not self.take_part(name):
-                    why = answer.reply.get("failed", "its part cannot be read back")
+        with contextlib.closing(run_jobs(jobs, self.workers)) as finished:
+            for done, job in enumerate(finished, start=1):
+                name, state = job.name, self.states[job.name]
+                if "disk" in job.reply:
+                    raise _cannot_write(self.folder, job.reply["disk"])
+                if "failed" in job.reply or not self.take_part(name):
+                    why = job.reply.get("failed", "its part cannot be read back")
                     state.record = PartRecord(rejections=[Rejection(name, "damaged", why)])
                     state.signatures, state.places, state.part, state.recipe = [], [], None, REDO
                 elif any(rejection.reason == "unreadable" for rejection in state.record.rejections):

@@ -113,7 +113,7 @@ class PartClip:
 
 @dataclass
 class PartRecord:
-    """What was found out about one source."""
+    """The clips of a source, its faults, and the facts about it."""
 
     content: str = ""
     """SHA-256 of the source's bytes."""
@@ -208,7 +208,7 @@ def read_frames(
 
 @dataclass
 class SourceState:
-    """What a dataset holds of one source."""
+    """A source as an ingest knows it: its part or its places in shards, and its side of the split."""
 
     stamp: list[list[int]]
     """Size and time of change (ns) of each file of the source."""
@@ -228,7 +228,7 @@ class SourceState:
 
 @dataclass
 class IngestState:
-    """What an earlier ingest left in the folder."""
+    """The sources that an ingest packed, kept in the folder for the next one."""
 
     heldout: float
     """The held-out part that the splits were assigned with."""

@@ -41,7 +41,7 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class LabelRow:
-    """What a table says about one file."""
+    """A row of a label table."""
 
     file: str
     """Name as written in the table: a relative path or a file name."""
@@ -175,7 +175,7 @@ class Source:
 
 @dataclass
 class SourceScan:
-    """What there is in files and folders."""
+    """The sources in files and folders, and what is not taken."""
 
     sources: list[Source] = field(default_factory=list)
     """What can be ingested, in order."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,15 @@ ATTEMPTS = 2
 """How often a job that kills its worker is tried, since the cause may lie elsewhere (memory, a signal)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class WorkerJob:
-    """Something for a worker to do."""
+    """A request to a worker, and its reply."""
 
     name: str
     """What the user knows it by."""
     request: dict[str, Any]
     """See `answer`."""
-
-
-@dataclass(frozen=True)
-class WorkerReply:
-    """What came of a job."""
-
-    job: WorkerJob
-    """The job."""
-    reply: dict[str, Any]
+    reply: dict[str, Any] = field(default_factory=dict)
     """`frames` or `fps` on success; `failed` in words; `disk` when the disk cannot be written to."""
 
 
@@ -118,18 +110,19 @@ class _Worker:
         return self.process.wait()
 
 
-def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerReply, None, None]:
-    """Do the jobs in `workers` processes, or in this one for 0; yield the answers as they come.
+def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerJob, None, None]:
+    """Do the jobs in `workers` processes, or in this one for 0; yield them with their replies as they come.
 
     When the caller stops iterating, the processes are ended; the parts in work are removed or left as
     partial files, which the next ingest removes.
     """
     if workers == 0:
         for job in jobs:
-            yield WorkerReply(job, answer(job.request))
+            job.reply = answer(job.request)
+            yield job
         return
     waiting: queue.SimpleQueue[WorkerJob] = queue.SimpleQueue()
-    done: queue.SimpleQueue[WorkerReply | Exception] = queue.SimpleQueue()
+    done: queue.SimpleQueue[WorkerJob | Exception] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
     stop = threading.Event()
@@ -142,12 +135,12 @@ def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerReply, None
         thread.start()
     try:
         for _ in jobs:
-            reply = done.get()
-            if not isinstance(reply, WorkerReply):
+            job_or_error = done.get()
+            if isinstance(job_or_error, Exception):
                 raise DatasetError(
                     "a worker process could not be started", "close other programs, or give --workers 1 or --workers 0"
-                ) from reply
-            yield reply
+                ) from job_or_error
+            yield job_or_error
     finally:
         stop.set()
         for worker in list(running.values()):
@@ -159,7 +152,7 @@ def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerReply, None
 def _serve(
     number: int,
     waiting: queue.SimpleQueue[WorkerJob],
-    done: queue.SimpleQueue[WorkerReply | Exception],
+    done: queue.SimpleQueue[WorkerJob | Exception],
     stop: threading.Event,
     running: dict[int, _Worker],
 ) -> None:
@@ -180,7 +173,8 @@ def _serve(
                     break
                 status = running.pop(number).stop()
                 worker = None
-            done.put(WorkerReply(job, reply or {"failed": f"the decoder crashed on it (exit status {status})"}))
+            job.reply = reply or {"failed": f"the decoder crashed on it (exit status {status})"}
+            done.put(job)
     except Exception as error:
         done.put(error)
     finally:
