@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 from footage.errors import LibraryError, nearest
 from footage.library import edits
-from footage.library.edits import Change, set_state, state
+from footage.library.edits import set_state, state
 from footage.library.entries import LONGEST_TEXT, plain
 from footage.library.query import ClipQuery
 from footage.library.storage import Database
+
+_ALBUMS = """
+    SELECT b.id, b.name, b.notes,
+        (SELECT count(*) FROM album_clips a JOIN clips c ON c.id = a.clip WHERE a.album = b.id AND c.deleted IS NULL)
+    FROM albums b
+"""
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,12 @@ class Albums:
         column = "id" if isinstance(album, int) else "name"
         with self._database.read() as connection:
             row = connection.execute(f"{_ALBUMS} WHERE b.{column} = ?", (album,)).fetchone()
-            names = [found[0] for found in connection.execute("SELECT name FROM albums LIMIT 200")]
-        if row is None and isinstance(album, str) and album.isdecimal() and len(album) < 19:
+            names = [name for (name,) in connection.execute("SELECT name FROM albums LIMIT 200")]
+        if row is not None:
+            return Album(*row)
+        if isinstance(album, str) and album.isdecimal() and len(album) < 19:
             return self.get(int(album))
-        if row is None:
-            raise LibraryError(f'there is no album "{album}"', nearest(str(album), names))
-        return Album(*row)
+        raise LibraryError(f'there is no album "{album}"', nearest(str(album), names))
 
     def create(self, name: str, notes: str = "") -> Album:
         """Make an empty album. Can be undone.
@@ -75,15 +81,11 @@ class Albums:
             LibraryError: it would have no name, or one that is taken.
         """
         with self._database.write() as connection:
-            cursor = _named(
-                connection,
-                "INSERT INTO albums (name, notes, made) VALUES (?, ?, ?)",
-                (_name(name), plain(notes, LONGEST_TEXT, lines=True), time.time()),
-                name,
-            )
+            values = (_name(name), plain(notes, LONGEST_TEXT, lines=True), time.time())
+            cursor = _execute_naming(connection, "INSERT INTO albums (name, notes, made) VALUES (?, ?, ?)", values)
             number = int(cursor.lastrowid or 0)
-            made: Change = ("album", str(number), None, state(connection, "album", str(number)))
-            edits.record(connection, f"album {_name(name)}", wholes=[made])
+            after = state(connection, "album", str(number))
+            edits.record(connection, f"album {_name(name)}", wholes=[("album", str(number), None, after)])
         return self.get(number)
 
     def rename(self, album: int, name: str, notes: str | None = None) -> Album:
@@ -92,16 +94,15 @@ class Albums:
         Raises:
             LibraryError: there is no such album, or the name is empty or taken.
         """
-        found = self.get(album)
-        text = found.notes if notes is None else plain(notes, LONGEST_TEXT, lines=True)
+        old, key = self.get(album), str(album)
+        text = old.notes if notes is None else plain(notes, LONGEST_TEXT, lines=True)
         with self._database.write() as connection:
-            before = state(connection, "about", str(album))
-            _named(connection, "UPDATE albums SET name = ?, notes = ? WHERE id = ?", (_name(name), text, album), name)
-            after = state(connection, "about", str(album))
+            before = state(connection, "about", key)
+            statement = "UPDATE albums SET name = ?, notes = ? WHERE id = ?"
+            _execute_naming(connection, statement, (_name(name), text, album))
+            after = state(connection, "about", key)
             if before != after:
-                edits.record(
-                    connection, f"{found.name} is {_name(name)}", wholes=[("about", str(album), before, after)]
-                )
+                edits.record(connection, f"{old.name} is {_name(name)}", wholes=[("about", key, before, after)])
         return self.get(album)
 
     def delete(self, album: int) -> None:
@@ -127,8 +128,9 @@ class Albums:
         with self._database.write() as connection:
             inside = {row[0] for row in connection.execute("SELECT clip FROM album_clips WHERE album = ?", (album,))}
             new = [clip for clip in dict.fromkeys(clips) if clip not in inside]
-            known = {row[0] for row in connection.execute(_KNOWN, (json.dumps(new),))}
-            if unknown := [clip for clip in new if clip not in known]:
+            known = "SELECT id FROM clips WHERE id IN (SELECT value FROM json_each(?))"
+            known_ids = {row[0] for row in connection.execute(known, (json.dumps(new),))}
+            if unknown := [clip for clip in new if clip not in known_ids]:
                 raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
             last = connection.execute("SELECT max(position) FROM album_clips WHERE album = ?", (album,)).fetchone()[0]
             places = enumerate(new, 0 if last is None else last + 1)
@@ -145,16 +147,21 @@ class Albums:
         """Give the clips of an album this order; those that are not named come after. Can be undone."""
         name = self.get(album).name
         with self._database.write() as connection:
-            inside = [row[0] for row in connection.execute(_INSIDE, (album,))]
-            known = set(inside)
-            wanted = dict.fromkeys([*(clip for clip in clips if clip in known), *inside])
+            statement = "SELECT clip FROM album_clips WHERE album = ? ORDER BY position, clip"
+            inside = {row[0]: None for row in connection.execute(statement, (album,))}
+            wanted = dict.fromkeys([*(clip for clip in clips if clip in inside), *inside])
             edits.apply(connection, f"order of {name}", [(c, f"album:{album}", p) for p, c in enumerate(wanted)])
 
     def clips(self, album: int) -> list[int]:
         """Return the numbers of an album's clips in its order, without those in the bin."""
         self.get(album)
         with self._database.read() as connection:
-            return [row[0] for row in connection.execute(_SHOWN, (album,))]
+            rows = connection.execute(
+                "SELECT a.clip FROM album_clips a JOIN clips c ON c.id = a.clip "
+                "WHERE a.album = ? AND c.deleted IS NULL ORDER BY a.position, a.clip",
+                (album,),
+            )
+            return [row[0] for row in rows]
 
     def of(self, clip: int) -> list[Album]:
         """Return the albums that a clip is in."""
@@ -163,19 +170,6 @@ class Albums:
                 f"{_ALBUMS} WHERE b.id IN (SELECT album FROM album_clips WHERE clip = ?) ORDER BY b.name", (clip,)
             ).fetchall()
         return [Album(*row) for row in rows]
-
-
-_ALBUMS = """
-    SELECT b.id, b.name, b.notes,
-        (SELECT count(*) FROM album_clips a JOIN clips c ON c.id = a.clip WHERE a.album = b.id AND c.deleted IS NULL)
-    FROM albums b
-"""
-_KNOWN = "SELECT id FROM clips WHERE id IN (SELECT value FROM json_each(?))"
-_INSIDE = "SELECT clip FROM album_clips WHERE album = ? ORDER BY position, clip"
-_SHOWN = """
-    SELECT a.clip FROM album_clips a JOIN clips c ON c.id = a.clip
-    WHERE a.album = ? AND c.deleted IS NULL ORDER BY a.position, a.clip
-"""
 
 
 class Views:
@@ -232,9 +226,9 @@ def _name(name: str) -> str:
     return chosen
 
 
-def _named(connection: sqlite3.Connection, statement: str, values: Sequence[object], name: str) -> sqlite3.Cursor:
-    """Execute what gives a name, and say so where it is taken."""
+def _execute_naming(connection: sqlite3.Connection, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
+    """Execute what gives an album its name, the first of the values; say so where it is taken."""
     try:
         return connection.execute(statement, values)
     except sqlite3.IntegrityError:
-        raise LibraryError(f'there is an album "{name}" already', "give another name") from None
+        raise LibraryError(f'there is an album "{values[0]}" already', "give another name") from None

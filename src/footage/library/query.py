@@ -62,7 +62,8 @@ class MetricBounds(NamedTuple):
                 return MetricBounds(name, least, most)
         except (TypeError, ValueError):
             pass
-        raise LibraryError(f"metric is {json.dumps(bounds, default=repr)}", "give NAME:LEAST:MOST, such as motion:0.1:")
+        shown = json.dumps(bounds, default=repr, ensure_ascii=False)
+        raise LibraryError(f"metric is {shown}", "give NAME:LEAST:MOST, such as motion:0.1:")
 
     def __str__(self) -> str:
         """Return the text."""
@@ -143,15 +144,18 @@ class ClipQuery:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can fulfil; lists become tuples, and bounds (name, least, most) text."""
-        for name, kind in _field_types().items():
-            value = getattr(self, name)
+        for field in dataclasses.fields(ClipQuery):
+            name, value = field.name, getattr(self, field.name)
+            if value is field.default:
+                continue
             if isinstance(value, list | tuple):
                 value = tuple(str(MetricBounds.read(item)) if name == "metrics" else item for item in value)
                 object.__setattr__(self, name, value)
+            kind = _field_types()[name]
             if not _fits(kind, value):
                 choices = [str(choice) for choice in get_args(next(iter(get_args(kind)), None))]
-                remedy = nearest(str(value), choices) if choices else f"give {ClipQuery.__annotations__[name]}"
-                raise LibraryError(f"{name} is {json.dumps(value, default=repr)}", remedy)
+                remedy = nearest(str(value), choices) if choices else f"give {field.type}"
+                raise LibraryError(f"{name} is {json.dumps(value, default=repr, ensure_ascii=False)}", remedy)
         for name in ("min_stars", "max_stars"):
             if not 0 <= getattr(self, name) <= 5:
                 raise LibraryError(f"{name} is {getattr(self, name)}", "give 0 to 5")
@@ -176,9 +180,10 @@ class ClipQuery:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as saved views hold them: of filters, those that differ from the default."""
-        default = ClipQuery()
-        values = {name: getattr(self, name) for name in _field_types() if name not in ("text", "sort")}
-        filters = {name: value for name, value in values.items() if value != getattr(default, name)}
+        filters = {field.name: getattr(self, field.name) for field in dataclasses.fields(ClipQuery)}
+        for field in dataclasses.fields(ClipQuery):
+            if field.name in ("text", "sort") or filters[field.name] == field.default:
+                del filters[field.name]
         if self.metrics:
             filters["metrics"] = tuple(MetricBounds.read(text) for text in self.metrics)
         return {"filters": filters, "text": self.text, "sort": self.sort}
@@ -193,7 +198,7 @@ class ClipQuery:
         if not isinstance(value, dict) or set(value) - {"filters", "text", "sort"}:
             raise LibraryError(f"{value!r} is no query", "give filters, text and sort")
         filters = value.get("filters", {})
-        known = _field_types().keys() - {"text", "sort"}
+        known = {field.name for field in dataclasses.fields(ClipQuery)} - {"text", "sort"}
         if not isinstance(filters, dict):
             raise LibraryError(f"filters are {filters!r}", "give an object")
         if unknown := [name for name in filters if name not in known]:
@@ -204,8 +209,7 @@ class ClipQuery:
 @functools.cache
 def _field_types() -> dict[str, Any]:
     """Return the types of a query's fields."""
-    hints = get_type_hints(ClipQuery)
-    return {field.name: hints[field.name] for field in dataclasses.fields(ClipQuery)}
+    return get_type_hints(ClipQuery)
 
 
 def _fits(kind: Any, value: Any) -> bool:
