@@ -83,7 +83,7 @@ def change(
     changes: Mapping[str, Any],
     tag: Sequence[str],
     untag: Sequence[str],
-    what: str,
+    summary: str,
 ) -> None:
     """Give clips new values by field, and add and take tags, in one step; see `Library.bulk`."""
     values = {field: checked(field, value) for field, value in changes.items()}
@@ -99,15 +99,15 @@ def change(
 
     words = [f"{field} {value if isinstance(value, int) else repr(value)[:40]}" for field, value in values.items()]
     words += [f"tag {name}" for name in more] + [f"untag {name}" for name in less]
-    apply(connection, what or ", ".join(words) or "nothing", edits())
+    apply(connection, summary or ", ".join(words) or "nothing", edits())
 
 
-def apply(connection: sqlite3.Connection, what: str, edits: Iterable[Edit]) -> int | None:
+def apply(connection: sqlite3.Connection, summary: str, edits: Iterable[Edit]) -> int | None:
     """Make changes, and one entry of the history of those that change something.
 
     Args:
         connection: of a writing transaction.
-        what: in words, for the history.
+        summary: in words, for the history.
         edits: with values as `checked` returns them.
 
     Returns:
@@ -122,12 +122,12 @@ def apply(connection: sqlite3.Connection, what: str, edits: Iterable[Edit]) -> i
     if not rows:
         return None
     _touch(connection, rows)
-    return record(connection, what, rows)
+    return record(connection, summary, rows)
 
 
 def record(
     connection: sqlite3.Connection,
-    what: str,
+    summary: str,
     rows: Sequence[tuple[int, str, str, str]] = (),
     wholes: Sequence[Change] = (),
 ) -> int:
@@ -138,11 +138,11 @@ def record(
     now = time.time()
     connection.execute("DELETE FROM history WHERE undone = 1")
     last = connection.execute("SELECT * FROM history ORDER BY id DESC LIMIT 1").fetchone()
-    if what == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
+    if summary == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
         entry = int(last["id"])
         connection.execute("UPDATE history SET time = ? WHERE id = ?", (now, entry))
     else:
-        cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (now, plain(what)))
+        cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (now, plain(summary)))
         entry = int(cursor.lastrowid or 0)
     connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [(entry, *row) for row in rows])
     texts = [(entry, kind, key, json.dumps(before), json.dumps(after)) for kind, key, before, after in wholes]
@@ -268,26 +268,26 @@ def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
     return {**about, "made": row["made"], "clips": [list(clip) for clip in inside]}
 
 
-def set_state(connection: sqlite3.Connection, kind: Kind, key: str, wanted: Any) -> None:
+def set_state(connection: sqlite3.Connection, kind: Kind, key: str, value: Any) -> None:
     """Let an album or a view be as it was; None for none. Clips that are gone stay away; a name that is taken grows."""
     if kind == "view":
         connection.execute("DELETE FROM views WHERE name = ?", (key,))
-        if wanted is not None:
-            text = json.dumps(wanted["query"], ensure_ascii=False)
-            connection.execute("INSERT INTO views VALUES (?, ?, ?)", (key, text, wanted["made"]))
-    elif wanted is None:
+        if value is not None:
+            text = json.dumps(value["query"], ensure_ascii=False)
+            connection.execute("INSERT INTO views VALUES (?, ?, ?)", (key, text, value["made"]))
+    elif value is None:
         connection.execute("DELETE FROM albums WHERE id = ?", (int(key),))
     else:
         taken = {row[0] for row in connection.execute("SELECT name FROM albums WHERE id <> ?", (int(key),))}
-        numbered = (f"{wanted['name']} ({number})" for number in itertools.count(2))
-        name = next(free for free in itertools.chain([wanted["name"]], numbered) if free not in taken)
+        numbered = (f"{value['name']} ({number})" for number in itertools.count(2))
+        name = next(free for free in itertools.chain([value["name"]], numbered) if free not in taken)
         if kind == "about":
-            about = (name, wanted["notes"], int(key))
+            about = (name, value["notes"], int(key))
             connection.execute("UPDATE albums SET name = ?, notes = ? WHERE id = ?", about)
             return
-        values = (int(key), name, wanted["notes"], wanted["made"])
+        values = (int(key), name, value["notes"], value["made"])
         connection.execute("INSERT INTO albums (id, name, notes, made) VALUES (?, ?, ?, ?)", values)
         connection.executemany(
             "INSERT INTO album_clips SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM clips WHERE id = ?2)",
-            [(int(key), clip, position) for clip, position in wanted["clips"]],
+            [(int(key), clip, position) for clip, position in value["clips"]],
         )

@@ -120,8 +120,8 @@ def plain(text: Any, longest: int = LONGEST_TITLE, *, lines: bool = False) -> st
         longest: characters that are kept.
         lines: whether line breaks and tabs may stay.
     """
-    known = str(text).encode("utf-8", "replace").decode("utf-8")
-    kept = (c for c in known if unicodedata.category(c) not in _UNWANTED or (lines and c in "\n\t") or c in _JOINERS)
+    valid = str(text).encode("utf-8", "replace").decode("utf-8")
+    kept = (c for c in valid if unicodedata.category(c) not in _UNWANTED or (lines and c in "\n\t") or c in _JOINERS)
     return "".join(kept).strip()[:longest]
 
 
@@ -135,5 +135,5 @@ def fold(text: str) -> str:
 
 
 def searched(values: Iterable[Any]) -> str:
-    """Return the text that finds a clip, from its texts; see `words` for how it ends."""
+    """Return the text that finds a clip, from its texts; see `query` for how it ends."""
     return "\n".join(fold(str(value)) for value in values if value not in (None, "")) + "\n\n"

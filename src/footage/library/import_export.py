@@ -21,11 +21,11 @@ from typing import IO, Any, Literal, TextIO, cast
 
 from footage import __version__, files
 from footage.errors import LibraryError, MediaError, nearest
-from footage.library import additions, edits, provenance
+from footage.library import additions, edits
 from footage.library.additions import ClipDetails, Parent
 from footage.library.albums import Albums
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
-from footage.library.provenance import ModelCard
+from footage.library.provenance import ModelCard, is_digest, register_model
 from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES, DiskFull, Storage
 
 TABLE, SHEET = "library.json", "clips.csv"
@@ -253,7 +253,7 @@ class Exporter:
             )
             reference = otio.schema.ExternalReference(target_url=path.as_uri(), available_range=span)
             reference.name = path.name
-            known = {
+            metadata = {
                 "id": entry.id,
                 "digest": entry.digest,
                 "model": entry.model or "",
@@ -264,9 +264,9 @@ class Exporter:
                 "tags": list(entry.tags),
                 "notes": entry.notes,
             }
-            track.append(
-                otio.schema.Clip(entry.title, media_reference=reference, source_range=span, metadata={"footage": known})
-            )
+            shot = otio.schema.Clip(entry.title, media_reference=reference, source_range=span)
+            shot.metadata["footage"] = metadata
+            track.append(shot)
         timeline = otio.schema.Timeline(name=to.stem)
         timeline.tracks.append(track)
         if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
@@ -319,7 +319,7 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
             raise MediaError(f'"{path}" holds {len(inside):,} files, more than {most_files:,}', "divide it")
         table = read_table(packed)
         added: list[int] = []
-        known: list[int] = []
+        present: list[int] = []
         refused: list[tuple[str, str]] = []
         budget = UnpackBudget(most_bytes)
         for info in inside:
@@ -338,10 +338,10 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
             except _FAULTS as error:
                 refused.append((plain(name, LONGEST_TEXT), plain(str(error), LONGEST_TEXT)))
                 continue
-            (added if new else known).append(entry.id)
+            (added if new else present).append(entry.id)
             if new:
                 _relate(storage, entry.id, table.get(name, {}))
-    return UnpackedZip(tuple(added), tuple(known), tuple(refused))
+    return UnpackedZip(tuple(added), tuple(present), tuple(refused))
 
 
 class TooLarge(MediaError):
@@ -438,14 +438,13 @@ def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:
     fitting = [
         Parent(p["digest"], str(p.get("name", "")), str(p.get("relation", "source")))
         for p in (parents if isinstance(parents, list) else ())
-        if isinstance(p, dict) and provenance.is_digest(p.get("digest"))
+        if isinstance(p, dict) and is_digest(p.get("digest"))
     ]
     with storage.database.write() as connection:
         additions.relate(connection, clip, fitting)
-    if isinstance(card, dict) and provenance.is_digest(card.get("digest")):
+    if isinstance(card, dict) and is_digest(card.get("digest")):
         texts = {key: card[key] for key in ("preset", "dataset", "dataset_digest") if isinstance(card.get(key), str)}
-        seen = card.get("clips_seen")
-        count = seen if isinstance(seen, int) and 0 <= seen < 2**63 else None
-        provenance.register(
-            storage.database, ModelCard(card["digest"], str(card.get("name", "")), clips_seen=count, **texts)
-        )
+        count = card.get("clips_seen")
+        count = count if isinstance(count, int) and 0 <= count < 2**63 else None
+        model = ModelCard(card["digest"], str(card.get("name", "")), clips_seen=count, **texts)
+        register_model(storage.database, model)

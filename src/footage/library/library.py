@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from footage.errors import LibraryError
 from footage.library import additions, edits, similarity
-from footage.library import provenance as origins
 from footage.library import query as search
 from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Views
@@ -23,7 +22,7 @@ from footage.library.entries import ClipEntry
 from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, unpack
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, purge
-from footage.library.provenance import ModelCard, Provenance
+from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
 from footage.library.query import ClipQuery, EntryPage
 from footage.library.ratings import Ratings
 from footage.library.storage import Storage
@@ -185,9 +184,9 @@ class Library:
         Raises:
             LibraryError: one is not.
         """
-        wanted = list(clips)
-        known = {entry.id for entry in self.entries(wanted)}
-        if unknown := [clip for clip in wanted if clip not in known]:
+        numbers = list(clips)
+        known = {entry.id for entry in self.entries(numbers)}
+        if unknown := [clip for clip in numbers if clip not in known]:
             raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
 
     def ids(self, chosen: ClipSelection) -> list[int]:
@@ -233,11 +232,7 @@ class Library:
         Raises:
             LibraryError: there is no such clip, or its file is gone or not an ordinary file of the library.
         """
-        entry = self.get(clip)
-        path = self._storage.file_store.path(entry.digest, entry.suffix)
-        if not self._storage.file_store.inside(path):
-            raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")
-        return path
+        return self._storage.clip_file(self.get(clip))
 
     def thumbnail(self, clip: int | str) -> Path:
         """Return a clip's thumbnail, a WebP picture; it is made again where it is missing."""
@@ -286,27 +281,26 @@ class Library:
 
     def set_metrics(self, clip: int, metrics: Mapping[str, float]) -> ClipEntry:
         """Add figures to a clip, in place of those of the same names."""
-        known = additions.figures(metrics)
+        figures = additions.figures(metrics)
         with self._database.write() as connection:
             entry = self._storage.entry(connection, clip)
-            merged = json.dumps({**entry.metrics, **known}, ensure_ascii=False)
+            merged = json.dumps({**entry.metrics, **figures}, ensure_ascii=False)
             connection.execute("UPDATE clips SET metrics = ?, changed = ? WHERE id = ?", (merged, time.time(), clip))
         return self.get(clip)
 
     def remove(self, chosen: ClipSelection) -> int:
         """Put clips into the bin; return how many. Can be undone."""
-        now = time.time()
-        return self._move(chosen, now, "into the bin")
+        return self._move(chosen, time.time(), "into the bin")
 
     def restore(self, chosen: ClipSelection) -> int:
         """Take clips out of the bin; return how many. Can be undone."""
         return self._move(chosen, None, "out of the bin")
 
-    def _move(self, chosen: ClipSelection, deleted: float | None, what: str) -> int:
+    def _move(self, chosen: ClipSelection, deleted: float | None, summary: str) -> int:
         ids = self.ids(chosen)
         with self._database.write() as connection:
             clips = [e.id for e in self._storage.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
-            edits.apply(connection, what, [(clip, "deleted", deleted) for clip in clips])
+            edits.apply(connection, summary, [(clip, "deleted", deleted) for clip in clips])
         return len(clips)
 
     def purge(self, chosen: ClipSelection | None = None) -> int:
@@ -332,15 +326,15 @@ class Library:
 
     def register(self, model: ModelCard) -> None:
         """Remember a model, so that its clips lead to the data set that it learned from."""
-        origins.register(self._database, model)
+        register_model(self._database, model)
 
     def models(self) -> list[ModelCard]:
         """Return the models that clips name, with what is known of them."""
-        return origins.models(self._database)
+        return read_models(self._database)
 
     def provenance(self, clip: int | str) -> Provenance:
         """Return where a clip comes from: its model, that one's data set, and what it was made from, recursively."""
-        return origins.provenance(self._storage, self.get(clip))
+        return trace(self._storage, self.get(clip))
 
     # Embeddings
 

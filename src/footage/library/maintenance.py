@@ -204,8 +204,8 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
     before = time.time() - 86400 * days
     with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE deleted IS NOT NULL AND deleted <= ?", (before,))
-        wanted = None if chosen is None else set(chosen)
-        binned = [row["id"] for row in rows if wanted is None or row["id"] in wanted]
+        among = None if chosen is None else set(chosen)
+        binned = [row["id"] for row in rows if among is None or row["id"] in among]
         kinds = [similarity.APPEARANCE, *(row["kind"] for row in connection.execute("SELECT kind FROM embeddings"))]
     purged = 0
     for first in range(0, len(binned), BATCH):

@@ -40,10 +40,10 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A clip, or a file that is not in the library, that stands in relation to another."""
+    """A clip, or a file that is not in the library, that another was made from."""
 
     relation: str
-    """What it was to the clip that was made from it, such as `source`."""
+    """What it was to that clip, such as `source`."""
     digest: str
     """SHA-256 of its content."""
     name: str
@@ -74,19 +74,12 @@ def is_digest(value: object) -> bool:
 _COLUMNS = "digest, name, folder, preset, dataset, dataset_digest, clips_seen, details"
 
 
-def register(database: Database, model: ModelCard) -> None:
+def register_model(database: Database, model: ModelCard) -> None:
     """Remember a model; what is known of it already stays where nothing new is said."""
-    texts = [
-        None if value is None else plain(value, LONGEST_TEXT) for value in (model.folder, model.preset, model.dataset)
-    ]
-    values = (
-        model.digest,
-        plain(model.name),
-        *texts,
-        model.dataset_digest,
-        model.clips_seen,
-        json.dumps(dict(model.details)),
-    )
+    paths = (model.folder, model.preset, model.dataset)
+    texts = [None if text is None else plain(text, LONGEST_TEXT) for text in paths]
+    details = json.dumps(dict(model.details))
+    values = (model.digest, plain(model.name), *texts, model.dataset_digest, model.clips_seen, details)
     with database.write() as connection:
         connection.execute(
             f"INSERT INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET "
@@ -99,7 +92,7 @@ def register(database: Database, model: ModelCard) -> None:
         )
 
 
-def models(database: Database) -> list[ModelCard]:
+def read_models(database: Database) -> list[ModelCard]:
     """Return the models by name."""
     with database.read() as connection:
         rows = connection.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name, digest").fetchall()
@@ -111,7 +104,7 @@ def _card(row: sqlite3.Row) -> ModelCard:
     return ModelCard(**{**values, "details": json.loads(row["details"])})
 
 
-def provenance(storage: Storage, entry: ClipEntry, deep: int = DEEPEST) -> Provenance:
+def trace(storage: Storage, entry: ClipEntry, deep: int = DEEPEST) -> Provenance:
     """Return where a clip comes from; see `Library.provenance`."""
     with storage.database.read() as connection:
         row = connection.execute(f"SELECT {_COLUMNS} FROM models WHERE digest = ?", (entry.weights,)).fetchone()
@@ -120,13 +113,13 @@ def provenance(storage: Storage, entry: ClipEntry, deep: int = DEEPEST) -> Prove
             "WHERE p.clip = ? ORDER BY p.relation, p.digest",
             (entry.id,),
         ).fetchall()
-        above = {found.id: found for found in storage.entries(connection, [r["id"] for r in named if r["id"]])}
+        known = {parent.id: parent for parent in storage.entries(connection, [r["id"] for r in named if r["id"]])}
         below = connection.execute("SELECT DISTINCT clip FROM parents WHERE digest = ? ORDER BY clip", (entry.digest,))
-        children = storage.entries(connection, [found[0] for found in below])
-    relations = []
+        children = storage.entries(connection, [clip for (clip,) in below])
+    parents = []
     for parent in named:
-        found = above.get(parent["id"]) if deep > 0 and parent["id"] != entry.id else None
-        further = None if found is None else provenance(storage, found, deep - 1)
-        relations.append(Ancestor(parent["relation"], parent["digest"], parent["name"], further))
+        ancestor = known.get(parent["id"]) if deep > 0 and parent["id"] != entry.id else None
+        further = None if ancestor is None else trace(storage, ancestor, deep - 1)
+        parents.append(Ancestor(parent["relation"], parent["digest"], parent["name"], further))
     model = None if row is None else _card(row)
-    return Provenance(entry, model, tuple(relations), tuple(c for c in children if c.id != entry.id))
+    return Provenance(entry, model, tuple(parents), tuple(child for child in children if child.id != entry.id))

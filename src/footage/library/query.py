@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 import json
 import math
 import sqlite3
@@ -151,7 +150,7 @@ class ClipQuery:
             if isinstance(value, list | tuple):
                 value = tuple(str(MetricBounds.read(item)) if name == "metrics" else item for item in value)
                 object.__setattr__(self, name, value)
-            kind = _field_types()[name]
+            kind = _FIELD_TYPES[name]
             if not _fits(kind, value):
                 choices = [str(choice) for choice in get_args(next(iter(get_args(kind)), None))]
                 remedy = nearest(str(value), choices) if choices else f"give {field.type}"
@@ -206,10 +205,7 @@ class ClipQuery:
         return ClipQuery(**filters, text=str(value.get("text", "")), sort=str(value.get("sort", "newest")))
 
 
-@functools.cache
-def _field_types() -> dict[str, Any]:
-    """Return the types of a query's fields."""
-    return get_type_hints(ClipQuery)
+_FIELD_TYPES = get_type_hints(ClipQuery)
 
 
 def _fits(kind: Any, value: Any) -> bool:

@@ -659,14 +659,22 @@ class Storage:
         entries = {row["id"]: clip_entry(row) for row in rows}
         return [entries[number] for number in order if number in entries]
 
+    def clip_file(self, entry: ClipEntry) -> Path:
+        """Return a clip's file.
+
+        Raises:
+            LibraryError: it is gone, or not an ordinary file of the library.
+        """
+        path = self.file_store.path(entry.digest, entry.suffix)
+        if not self.file_store.inside(path):
+            raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")
+        return path
+
     def picture(self, entry: ClipEntry, *, moving: bool) -> Path:
         """Return a clip's thumbnail or preview, made again where it is missing."""
         path = (self.file_store.preview if moving else self.file_store.thumbnail)(entry.digest)
         if not self.file_store.inside(path):
             if path.is_symlink():
                 path.unlink()
-            stored = self.file_store.path(entry.digest, entry.suffix)
-            if not self.file_store.inside(stored):
-                raise LibraryError(f"the file of clip {entry.id} is gone ({stored})", "see: footage library verify")
-            self.file_store.draw(entry.digest, read_thumbnails(stored))
+            self.file_store.draw(entry.digest, read_thumbnails(self.clip_file(entry)))
         return path
