@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from footage.config import Config, TrainConfig, flat, from_json, to_json
-from footage.config.registry import ARCHITECTURES
+from footage.config.registry import ARCHITECTURES, Registry
 from footage.errors import ConfigError, nearest
 
 
@@ -330,9 +330,12 @@ def _values(name: str) -> dict[str, Any]:
     return values
 
 
-PRESETS: dict[str, Preset] = {
-    name: Preset(about, from_json(Config, _values(name), name)) for name, _, about, _ in _TABLE
-}
+def _build(name: str) -> Preset:
+    about = next(row[2] for row in _TABLE if row[0] == name)
+    return Preset(about, from_json(Config, _values(name), name))
+
+
+PRESETS: Registry[Preset] = Registry({name: name for name, *_ in _TABLE}, _build)
 """Every preset, by name."""
 
 

@@ -37,19 +37,22 @@ def imported(reference: str) -> Any:
 
 
 class Registry(MutableMapping[str, T]):
-    """Names, and what each stands for; an entry that is a string is imported when it is looked up.
+    """Names, and what each stands for; an entry that is a string is loaded when it is first looked up.
 
     Args:
-        entries: "module:attribute", by name.
+        entries: strings, by name.
+        load: what makes the thing of such a string; by default it is "module:attribute" and imported.
     """
 
-    def __init__(self, entries: Mapping[str, str]) -> None:
+    def __init__(self, entries: Mapping[str, str], load: Callable[[str], T] = imported) -> None:
         self._entries: dict[str, str | T] = dict(entries)
+        self._load = load
 
     def __getitem__(self, name: str) -> T:
         entry = self._entries[name]
-        value: T = imported(entry) if isinstance(entry, str) else entry
-        return value
+        if isinstance(entry, str):
+            entry = self._entries[name] = self._load(entry)
+        return entry
 
     def __setitem__(self, name: str, entry: str | T) -> None:
         self._entries[name] = entry
