@@ -313,26 +313,19 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
 """Name, the preset that it differs from (none: the defaults), what it is in one sentence, and how it differs."""
 
 
-def _values(name: str) -> dict[str, Any]:
-    """Return a preset's JSON values."""
-    if not name:
-        return to_json(Config())
-    _, base, _, sections = next(row for row in _TABLE if row[0] == name)
-    values = _values(base) | {"preset": name}
+def _build(name: str) -> Preset:
+    """Make the configuration of a row of the table."""
+    _, base, about, sections = next(row for row in _TABLE if row[0] == name)
+    values = to_json(PRESETS[base].config if base else Config()) | {"preset": name}
     for section, setting in sections.items():
         if not isinstance(setting, dict):
             values[section] = setting
             continue
-        kind = setting.get("kind", values[section].get("kind"))
-        if kind != values[section].get("kind"):  # another network has knobs of its own
+        kind = setting.get("kind")
+        if kind and kind != values[section]["kind"]:  # another network has knobs of its own
             values[section] = to_json(ARCHITECTURES[kind]())
         values[section] |= setting
-    return values
-
-
-def _build(name: str) -> Preset:
-    about = next(row[2] for row in _TABLE if row[0] == name)
-    return Preset(about, from_json(Config, _values(name), name))
+    return Preset(about, from_json(Config, values, name))
 
 
 PRESETS: Registry[Preset] = Registry({name: name for name, *_ in _TABLE}, _build)

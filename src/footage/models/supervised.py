@@ -116,9 +116,14 @@ class SupervisedMethod(ABC):
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         """Update the critics, then everything else."""
-        nets = dict(self.nets)
-        output = self.forward_step(batch, clips_seen, judged=clips_seen >= self.config.learn.critics_after)
-        self._set_rates(clips_seen)
+        nets, learn = dict(self.nets), self.config.learn
+        output = self.forward_step(batch, clips_seen, judged=clips_seen >= learn.critics_after)
+        rates = {name: self.config.gan.lr if name in self.adversarial else learn.lr for name in self.averages}
+        for critics in self.critics.values():
+            rates |= critics.rates
+        for name, most in rates.items():  # the critics' too: the balance between them does not shift
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)
         loss, log = output.loss, dict(output.log)
         with contextlib.ExitStack() as frozen:
             for target, shown in output.judged.items():
@@ -136,8 +141,8 @@ class SupervisedMethod(ABC):
                 self.optimizers[name].zero_grad(set_to_none=True)
             engine.backward(loss)
             for name in self.averages:
-                if self.config.learn.clip_gradient and name not in self.adversarial:
-                    nn.utils.clip_grad_norm_(self.nets[name].parameters(), self.config.learn.clip_gradient)
+                if learn.clip_gradient and name not in self.adversarial:
+                    nn.utils.clip_grad_norm_(self.nets[name].parameters(), learn.clip_gradient)
                 self.optimizers[name].step()
             if batch.heldout is not None:
                 clips, labels = batch.heldout
@@ -152,16 +157,6 @@ class SupervisedMethod(ABC):
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips for the critics of a target, where there are any in this step."""
         return None if batch.heldout is None else batch.heldout[0][:, : self.config.clip.channels]
-
-    def _set_rates(self, clips_seen: int) -> None:
-        """Give all optimisers, the critics' too, their rate: the balance between them does not shift."""
-        learn, gan = self.config.learn, self.config.gan
-        rates = {name: gan.lr if name in self.adversarial else learn.lr for name in self.averages}
-        for critics in self.critics.values():
-            rates |= critics.rates
-        for name, most in rates.items():
-            for group in self.optimizers[name].param_groups:
-                group["lr"] = most * rate(clips_seen, learn.warm_up, learn.decay)
 
     def difference(self, output: Tensor, real: Tensor) -> Tensor:
         """Return the mean difference of clips, as `learn.loss` says."""
