@@ -56,8 +56,12 @@ def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> 
     for part in dataset.rejections:
         times = "" if part.start is None or part.end is None else f" {part.start:.2f}–{part.end:.2f} s"
         reasons.setdefault(part.reason, []).append((f"{part.source}{times}", part.detail))
-    faults = []
+    faults, cuts = [], []
     for source in dataset.sources:
+        if source.cuts:
+            times = ", ".join(f"{time:.2f}" for time in source.cuts[:50])
+            more = " …" if len(source.cuts) > 50 else ""
+            cuts.append((source.source, f"{len(source.cuts)}, at {times} s{more}"))
         problems = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
         problems += ["ends before its declared length"] if source.truncated else []
         if problems and source.clips:
@@ -68,7 +72,7 @@ def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> 
         labels=_labels(dataset.rows),
         rejected=sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])),
         faults=faults,
-        cuts=[(s.source, _times(s.cuts)) for s in dataset.sources if s.cuts],
+        cuts=cuts,
         recommendation=list((recommendation or {}).items()),
     )
 
@@ -102,11 +106,6 @@ def _summary(dataset: Dataset) -> list[tuple[str, str]]:
     if isinstance(ignored, dict) and ignored:
         summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
     return summary
-
-
-def _times(cuts: Sequence[float]) -> str:
-    listed = ", ".join(f"{time:.2f}" for time in cuts[:50])
-    return f"{len(cuts)}, at {listed} s" + (" …" if len(cuts) > 50 else "")
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 from footage.errors import ConfigError, nearest
 
 Codec = Literal["auto", "h264", "hevc", "av1", "vp9", "prores"]
-"""How pictures are packed; `auto` takes what suits the file."""
+"""How pictures are encoded; `auto` takes what suits the file."""
 Hardware = Literal["none", "auto", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]
-"""Which part of the machine packs them; `auto` takes the first that works."""
+"""Which part of the machine encodes them; `auto` takes the first that works."""
 WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}
-"""The end of that scale."""
+"""The worst quality, by codec."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class EncodingOptions:
     """The options of an encoder."""
 
     codec: Codec = "auto"
-    """How pictures are packed: `h264` plays everywhere, `hevc` and `av1` are smaller and slower, `vp9` is for webm,
+    """How pictures are encoded: `h264` plays everywhere, `hevc` and `av1` are smaller and slower, `vp9` is for webm,
     and `prores`, in a .mov, keeps every frame by itself, for editing; `auto` takes what suits the file."""
     crf: int | None = None
     """Quality, less is better: 0 to 51 for h264 and hevc, 0 to 63 for av1 and vp9; left out, close to what the eye can
     tell."""
     hardware: Hardware = "none"
-    """Which part of the machine packs them, where FFmpeg and the machine have it: a graphics card's `nvenc`, `qsv`,
+    """Which part of the machine encodes them, where FFmpeg and the machine have it: a graphics card's `nvenc`, `qsv`,
     `amf`, `videotoolbox` or `vaapi`; `auto` takes the first that works."""
 
     def __post_init__(self) -> None:

@@ -59,7 +59,7 @@ VERSION = 2
 ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
 """Options that matter to IDX files only."""
 REDO = ""
-"""Recipe of a source that the next ingest tries again."""
+"""Digest of options of a source that the next ingest tries again."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,9 @@ class DatasetBuilder:
         self.assign_sides(wanted)
         for done in pack(self.folder, wanted, states, options):
             self.report("pack", done, len(wanted), "")
-        state = IngestState(options.heldout, {n: source for n, source in states.items() if source.recipe != REDO})
+        state = IngestState(
+            options.heldout, {n: source for n, source in states.items() if source.options_digest != REDO}
+        )
         save_state(self.inner / "state.npz", state, options)
         rows, source_rows = self.tables(wanted)
         info = DatasetInfo(
@@ -329,9 +331,9 @@ class DatasetBuilder:
 
     def part(self, name: str, state: SourceState) -> Path:
         """Return the path of a source's part."""
-        return self.inner / "parts" / (files.json_digest([name, state.stamp, state.recipe])[:32] + ".part")
+        return self.inner / "parts" / (files.json_digest([name, state.stamp, state.options_digest])[:32] + ".part")
 
-    def recipe(self, source: Source) -> str:
+    def options_digest(self, source: Source) -> str:
         """Return the digest of the options that a source's part depends on."""
         options = {"version": VERSION, "kind": source.kind, **asdict(self.options)}
         if source.kind != "idx":
@@ -350,10 +352,10 @@ class DatasetBuilder:
             stamp: list[list[int]] = []
             with contextlib.suppress(OSError):
                 stamp = [[status.st_size, status.st_mtime_ns] for status in (path.stat() for path in source.files)]
-            state = SourceState(stamp, self.recipe(source), PartRecord(), [])
+            state = SourceState(stamp, self.options_digest(source), PartRecord(), [])
             old = earlier.get(source.name)
             usable = old is not None and all(place is None or place[0] in sound for place in old.places)
-            if old and usable and old.recipe == state.recipe and _same_content(source, state, old):
+            if old and usable and old.options_digest == state.options_digest and _same_content(source, state, old):
                 old.stamp = state.stamp
                 self.states[source.name] = old
                 continue
@@ -391,9 +393,9 @@ class DatasetBuilder:
                 if "failed" in job.reply or not self.take_part(name):
                     why = job.reply.get("failed", "its part cannot be read back")
                     state.record = PartRecord(rejections=[Rejection(name, "damaged", why)])
-                    state.signatures, state.places, state.part, state.recipe = [], [], None, REDO
+                    state.signatures, state.places, state.part, state.options_digest = [], [], None, REDO
                 elif any(rejection.reason == "unreadable" for rejection in state.record.rejections):
-                    state.recipe = REDO
+                    state.options_digest = REDO
                 self.report("decode", done, len(jobs), name)
 
     def choose(self) -> tuple[list[Wanted], list[Rejection]]:

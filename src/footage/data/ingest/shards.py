@@ -212,7 +212,7 @@ class SourceState:
 
     stamp: list[list[int]]
     """Size and time of change (ns) of each file of the source."""
-    recipe: str
+    options_digest: str
     """Digest of the options that it was decoded with; empty where the next ingest tries it again."""
     record: PartRecord
     """What was found out about it."""
@@ -243,7 +243,13 @@ def save_state(path: Path, state: IngestState, options: DecodeOptions) -> None:
     for name, source in state.sources.items():
         signatures += source.signatures
         places = [list(place) if place else None for place in source.places]
-        row = {"name": name, "stamp": source.stamp, "recipe": source.recipe, "split": source.split, "places": places}
+        row = {
+            "name": name,
+            "stamp": source.stamp,
+            "recipe": source.options_digest,
+            "split": source.split,
+            "places": places,
+        }
         rows.append({**row, "record": asdict(source.record)})
     text = json.dumps({"heldout": state.heldout, "sources": rows}, ensure_ascii=False).encode("utf-8")
     block = np.stack(signatures) if signatures else np.zeros((0, *options.signature_shape), dtype=np.uint8)
