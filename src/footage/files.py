@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from footage import __version__
+from footage.errors import FootageError
+
 DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Error numbers of a disk that cannot take what is written to it."""
 PARTIAL = ".partial"
@@ -93,6 +96,28 @@ def json_digest(value: Any) -> str:
     """Return the SHA-256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def refuse_newer(version: object, newest: int, where: object, error: type[FootageError], writer: object = "") -> None:
+    """Refuse a format that only a newer version of footage can read.
+
+    Args:
+        version: of the file's format; None where it names none.
+        newest: the highest version that is known.
+        where: the file, for the error.
+        error: the kind of error.
+        writer: program and version that wrote the file, where it says so.
+
+    Raises:
+        FootageError: of the kind that was given.
+    """
+    if version is None or (isinstance(version, int) and version <= newest):
+        return
+    by = f" (made by {writer})" if writer else ""
+    raise error(
+        f"{where} has format {version}{by}, this is footage {__version__} and reads up to format {newest}",
+        "upgrade footage",
+    )
 
 
 def remove_partial(folder: Path) -> None:

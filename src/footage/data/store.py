@@ -176,11 +176,8 @@ class Dataset:
             raise DatasetError(f'"{self.folder}" {what}', remedy) from None
         except (OSError, ValueError) as error:
             raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
-        if isinstance(value, dict) and value.get("schema", 0) > SCHEMA:
-            raise DatasetError(
-                f"{path} has format {value['schema']}, this version of footage reads up to {SCHEMA}",
-                "upgrade footage",
-            )
+        if isinstance(value, dict):
+            files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
         self.info = _from_json(DatasetInfo, value, str(path))
         self.rows = [_from_json(ClipRow, v, "clips.jsonl") for v in self._table("clips.jsonl")]
         if len(self.rows) != self.info.clips:

@@ -345,8 +345,8 @@ def read(path: Path) -> Evaluation:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error})", "make it again with footage evaluate --to") from None
-    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise DatasetError(f"{path} has format {value['schema']}, known is {SCHEMA}", "upgrade footage")
+    if isinstance(value, dict):
+        files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
     try:
         return from_json(Evaluation, value, path.name)
     except (ConfigError, TypeError) as error:

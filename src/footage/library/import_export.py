@@ -407,8 +407,7 @@ def read_table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
         return {}
     if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("clips"), list):
         return {}
-    if not isinstance(value.get("schema"), int) or value["schema"] > SCHEMA:
-        raise MediaError(f"its table has format {value.get('schema')}, this footage reads {SCHEMA}", "upgrade footage")
+    files.refuse_newer(value.get("schema", "none"), SCHEMA, "its table", MediaError)
     return {row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)}
 
 

@@ -359,9 +359,7 @@ class Database:
         tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
         if application != APPLICATION and (application or version or tables):
             raise LibraryError(f'"{self.path}" is a database of another program', "give the folder of a library")
-        if version > self._newest:
-            problem = f'"{self.path}" has format {version}, this footage reads up to {self._newest}'
-            raise LibraryError(problem, "upgrade footage")
+        files.refuse_newer(version, self._newest, f'"{self.path}"', LibraryError)
         return version
 
     @contextlib.contextmanager

@@ -83,13 +83,7 @@ def read_info(folder: Path | str) -> ModelInfo:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
     if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
         raise ModelError(f"{path} does not describe a model", "fetch the model again")
-    if value["schema"] > SCHEMA:
-        made_by = f"{value.get('made_by', 'a newer footage')}"
-        raise ModelError(
-            f"{path} has format {value['schema']} (made by {made_by}), this is footage {__version__} "
-            f"and reads up to format {SCHEMA}",
-            "upgrade footage",
-        )
+    files.refuse_newer(value["schema"], SCHEMA, path, ModelError, value.get("made_by", "a newer footage"))
     digest = value.pop("digest", None)
     if digest != files.json_digest(value):
         raise ModelError(f"{path} was altered after it was written (its digest differs)", "fetch the model again")

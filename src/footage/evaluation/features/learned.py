@@ -212,8 +212,8 @@ def read_learned(path: Path) -> LearnedNetwork:
     except (OSError, ValueError) as error:
         raise ModelError(f"{table} cannot be read ({error})", "train the network again") from None
     digest = value.pop("digest", None) if isinstance(value, dict) else None
-    if isinstance(value, dict) and isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise ModelError(f"{table} has format {value['schema']}, this footage reads up to {SCHEMA}", "upgrade footage")
+    if isinstance(value, dict):
+        files.refuse_newer(value.get("schema"), SCHEMA, table, ModelError)
     if digest is None or digest != files.json_digest(value):
         raise ModelError(f"{table} was altered after it was written (its digest differs)", "train the network again")
     try:

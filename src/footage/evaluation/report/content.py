@@ -132,8 +132,7 @@ def read(path: Path) -> EvaluationReport:
     if not isinstance(value, dict) or "entries" not in value:
         found = results.read(path)
         return EvaluationReport("one", (ReportedEvaluation(name_of(found), found),), found.made_by)
-    if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise DatasetError(f"{path} has format {value['schema']}, known is {SCHEMA}", "upgrade footage")
+    files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
     try:
         return from_json(EvaluationReport, value, path.name)
     except (ConfigError, TypeError) as error:
