@@ -11,6 +11,7 @@ from rich.console import Console
 
 import footage
 from footage.config import ClipConfig
+from footage.config.arguments import field_texts
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError
@@ -19,7 +20,7 @@ from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows
 from footage.evaluation.fidelity import best, frame_figures, measure_fidelity, plain_answer
 from footage.evaluation.figures import METRICS
 from footage.evaluation.inputs import check_model
-from footage.evaluation.protocols import protocol
+from footage.evaluation.protocols import EvaluationOptions, protocol
 from footage.evaluation.results import Evaluation, Figure, table
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
@@ -223,5 +224,5 @@ def test_long_videos_are_followed_over_time(tmp_path: Path) -> None:
 
 
 def test_the_help_names_every_metric() -> None:
-    assert all(name in (footage.evaluate.__doc__ or "") for name in METRICS)
+    assert all(name in field_texts(EvaluationOptions)["metrics"] for name in METRICS)
     json.dumps({name: metric.about for name, metric in METRICS.items()})

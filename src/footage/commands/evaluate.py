@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from footage import __version__
 from footage.commands.terminal import make_console
+from footage.config.arguments import arguments_of
 from footage.errors import ConfigError
 from footage.evaluation.protocols import EvaluationOptions
+from footage.models.requests import DeviceName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,75 +27,36 @@ Job = str | Path
 """Something to be measured, or a .json file with what was measured."""
 
 
-def evaluate(
-    made: str | Path | None = None,
-    real: str | Path | None = None,
-    *,
-    metrics: str | None = None,
-    protocol: str = "footage",
-    clips: int | None = None,
-    frames: int | None = None,
-    fps: float | None = None,
-    size: str | None = None,
-    fit: Literal["crop", "letterbox", "stretch"] = "crop",
-    repeats: int | None = None,
-    samples: int = 1,
-    split: Literal["heldout", "train", "all"] | None = None,
-    windows: int = 0,
-    networks: str | None = None,
-    weights: Path | None = None,
-    evaluator: Path | None = None,
-    resamples: int = 100,
-    guide: str | None = None,
-    seed: int = 0,
-    to: Path | None = None,
-    report: Path | None = None,
-    all: bool = False,
-    compare: tuple[str, ...] = (),
-    cache: Path | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    quiet: bool = False,
-) -> Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(EvaluationOptions):
+    """What `footage evaluate` is asked for: an evaluation, its two sides, and what becomes of the figures."""
+
+    made: str | Path | None = field(default=None, kw_only=False)
+    """what is judged: a model, a run, a dataset, a folder of videos or of folders of numbered pictures; or a .json file
+    of what was measured before, for a report."""
+    real: str | Path | None = field(default=None, kw_only=False)
+    """what it is judged by: any of the same, a built-in data set, or MNIST's images for Moving MNIST."""
+    to: Path | None = None
+    """a .json file for all figures; pictures of the nearest training clips are put beside it."""
+    report: Path | None = None
+    """an .html file for a page with figures, plots, looping samples, nearest neighbours and the protocol; it needs
+    nothing else. A .json file with all figures, pictures and videos are put beside it."""
+    all: bool = False
+    """measure every model that a run has kept, for curves over its training, see --train.snapshot-clips; the report is
+    RUN/report.html."""
+    compare: tuple[str, ...] = ()
+    """others to be measured by the same clips, or .json files of what was measured, side by side on one report;
+    comparison.html when nothing is said."""
+    quiet: bool = False
+    """print nothing."""
+
+
+@arguments_of(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> Evaluation:
     """Measure clips beside real ones, each side a model, a run, a dataset, or a folder of clips from any program.
 
     Every figure comes with its tier, the networks' hashes, counts, seeds, a confidence interval, and the same figure of
     real clips against real ones. Without official weights nothing is called FVD: see docs/metrics.md.
-
-    Args:
-        made: what is judged: a model, a run, a dataset, a folder of videos or of folders of numbered pictures; or a
-            .json file of what was measured before, for a report.
-        real: what it is judged by: any of the same, a built-in data set, or MNIST's images for Moving MNIST.
-        metrics: families of figures with commas between them: fvd, kvd, fid, kid, is, prdc, accuracy, motion, pictures,
-            diversity, fidelity, memorisation, windows; left out, all that can be measured but windows.
-        protocol: footage, styleganv-fvd16, styleganv-fvd128, styleganv-fvd128-subsample8, is-2048, is-10000 or fid-50k.
-        clips: clips on each side, instead of the protocol's number.
-        frames: their length; left out, the protocol's, else the model's, else 16.
-        fps: their rate; left out, their own.
-        size: their size, such as 64x64; left out, the model's, else their own.
-        fit: how frames of another shape are fitted in.
-        repeats: how often all is drawn anew.
-        samples: futures, or translations, of each clip, where a model knows more than one.
-        split: clips that were held out, those that were trained on, or all; left out, the training clips beside what
-            generates, held-out clips for what is given clips, else all.
-        windows: windows of long videos to follow over time.
-        networks: names of feature networks with commas between them; left out, those that there are weights of, else
-            random ones.
-        weights: the file of an official network, or a folder with those of several; with those of LPIPS, answers are
-            compared with the truth by it too.
-        evaluator: the file of a network that `footage evaluator train` made.
-        resamples: how often clips are drawn anew for confidence intervals; 0 for none.
-        guide: the data set that a translator between two was given.
-        seed: of the choice of windows, and of everything random.
-        to: a .json file for all figures; pictures of the nearest training clips are put beside it.
-        report: an .html file for a page with figures, plots, looping samples, nearest neighbours and the protocol; it
-            needs nothing else. A .json file with all figures, pictures and videos are put beside it.
-        all: measure every model that a run has kept, for curves over its training, see --train.snapshot-clips; the
-            report is RUN/report.html.
-        compare: others to be measured by the same clips, or .json files of what was measured, side by side on one
-            report; comparison.html when nothing is said.
-        cache: folder for features, so that they are computed once; `none` to keep nothing. Left out, the user's cache.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         All figures, see `footage.evaluation.results.Evaluation`; of several, those of the first, or of the last model
@@ -104,66 +67,38 @@ def evaluate(
         DatasetError: there are no clips, or none that are long enough.
         ModelError: a model is damaged.
     """
-    if to is not None and Path(to).suffix != ".json":
-        raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
-    options = EvaluationOptions(
-        metrics=metrics,
-        protocol=protocol,
-        clips=clips,
-        frames=frames,
-        fps=fps,
-        size=size,
-        fit=fit,
-        repeats=repeats,
-        samples=samples,
-        split=split,
-        windows=windows,
-        networks=networks,
-        weights=weights,
-        evaluator=evaluator,
-        resamples=resamples,
-        guide=guide,
-        seed=seed,
-        cache=cache,
-    )
-    kind, jobs, report = report_jobs(made, real, every=all, compare=compare, report=report, to=to)
-    console = make_console(quiet)
-    options = replace(options, device=_device(device))
+    kind, jobs, report = report_jobs(options)
     from footage.evaluation import results
+    from footage.models.device import find_device
 
+    console, to = make_console(options.quiet), options.to
+    options = replace(options, device=cast(DeviceName, find_device(options.device).device))
     if report is None:
-        assert real is not None, "what is measured anew has something to be measured by"
-        evaluation, _ = _measured(jobs[0], real, options, to, console)
+        evaluation, _ = _measured(jobs[0], options, to, console)
         if to is not None:
             results.write(Path(to), evaluation)
     else:
-        entries = _entries(kind, jobs, real, options, Path(report), console)
-        evaluation = _write_report(kind, entries, Path(report), to)
+        evaluation = _write_report(kind, jobs, options, Path(report), console)
         console.print(f"the report is {report}", highlight=False)
     if to is not None:
         console.print(f"all figures in {to}", highlight=False)
     return evaluation
 
 
-def report_jobs(
-    made: Job | None,
-    real: Job | None,
-    *,
-    every: bool,
-    compare: Sequence[Job],
-    report: Path | None,
-    to: Path | None = None,
-) -> tuple[Kind, list[Job], Path | None]:
+def report_jobs(options: EvaluateOptions) -> tuple[Kind, list[Job], Path | None]:
     """Return what a report is about, everything on it, and where it goes; None for no report.
 
     Raises:
         ConfigError: too little or too much was given, the report is no .html file, or would overwrite what it is of.
         TrainingError: every model of a run is asked for, and there is no run.
     """
-    jobs = ([] if made is None else [made]) + list(compare)
+    made, real, every, to, report = options.made, options.real, options.all, options.to, options.report
+    if to is not None and Path(to).suffix != ".json":
+        raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
+    jobs = ([] if made is None else [made]) + list(options.compare)
     if not jobs:
         raise ConfigError("nothing is given to be measured", "give a model, a run, a dataset or a folder of clips")
-    if every and (compare or made is None):
+    if every and (options.compare or made is None):
         raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
     if real is None and (fresh := [job for job in jobs if not is_results_file(job)]):
         raise ConfigError(
@@ -171,9 +106,9 @@ def report_jobs(
         )
     if report is None and (every or len(jobs) > 1):
         report = Path(jobs[0]) / "report.html" if every else Path("comparison.html")
-    if report is not None and report.suffix != ".html":
+    if report is not None and Path(report).suffix != ".html":
         raise ConfigError(f'report is "{report}"', "give a file that ends in .html")
-    own = None if report is None else report.with_suffix(".json")
+    own = None if report is None else Path(report).with_suffix(".json")
     if own is not None and (own == to or (len(jobs) > 1 and own in [Path(job) for job in jobs])):
         raise ConfigError(f'"{own}" is the file of the report itself', "give the report another name with --report")
     if not every:
@@ -195,23 +130,18 @@ def is_results_file(job: Job) -> bool:
     return Path(job).suffix == ".json"
 
 
-def _device(name: Literal["auto", "cpu", "cuda", "mps"]) -> Literal["auto", "cpu", "cuda", "mps"]:
-    from footage.models.device import find_device
-
-    return cast(Literal["auto", "cpu", "cuda", "mps"], find_device(name).device)
-
-
 def _measured(
-    job: Job, real: Job, options: EvaluationOptions, beside: Path | None, console: Console
+    job: Job, options: EvaluateOptions, beside: Path | None, console: Console
 ) -> tuple[Evaluation, EvaluationPlan]:
     """Measure something and print the figures and warnings; pictures are put beside a .json file."""
     from footage.evaluation.inputs import open_inputs, plan_evaluation
     from footage.evaluation.results import table
     from footage.evaluation.run import asked_metrics, evaluate
 
+    assert options.real is not None, "what is measured anew has something to be measured by"
     asked_metrics(options)
     with console.status("measuring") as status:
-        plan = plan_evaluation(*open_inputs(job, real, options), options)
+        plan = plan_evaluation(*open_inputs(job, options.real, options), options)
         evaluation = evaluate(plan, options, to=beside, say=status.update)
     console.print(table(evaluation))
     for warning in evaluation.warnings:
@@ -220,12 +150,20 @@ def _measured(
     return evaluation, plan
 
 
-def _entries(
-    kind: Kind, jobs: Sequence[Job], real: Job | None, options: EvaluationOptions, report: Path, console: Console
-) -> list[ReportedEvaluation]:
-    """Measure everything on a report, or read what was measured before; the first clips of both sides become videos."""
+def _write_report(
+    kind: Kind, jobs: Sequence[Job], options: EvaluateOptions, report: Path, console: Console
+) -> Evaluation:
+    """Measure everything on a report, or read what was measured before, and write it.
+
+    The first clips of both sides become videos beside the report.
+
+    Returns:
+        The figures of its main entry, which are written where `to` says as well.
+    """
+    from footage.evaluation import results
     from footage.evaluation.clip_sets import first_clips
     from footage.evaluation.report import content
+    from footage.evaluation.report.page import write_report
     from footage.evaluation.report.samples import SHOWN, write_samples
 
     entries: list[ReportedEvaluation] = []
@@ -233,9 +171,8 @@ def _entries(
         if is_results_file(job):
             entries += [content.moved(e, Path(job).parent, report.parent) for e in content.read(Path(job)).entries]
             continue
-        assert real is not None, "what is measured anew has something to be measured by"
         beside = report.with_name(f"{report.stem}{f'-{number + 1}' if len(jobs) > 1 else ''}.json")
-        evaluation, plan = _measured(job, real, options, beside, console)
+        evaluation, plan = _measured(job, options, beside, console)
         videos = []
         for what, side, clips in zip(("made", "real"), (plan.made, plan.real), plan.clips(options.seed), strict=True):
             path = beside.with_name(f"{beside.stem}-{what}.mp4")
@@ -243,20 +180,13 @@ def _entries(
             videos.append(path.name)
         name = f"{evaluation.made.clips_seen:,} clips" if kind == "training" else content.name_of(evaluation)
         entries.append(content.ReportedEvaluation(name, evaluation, *videos))
-    return entries
-
-
-def _write_report(kind: Kind, entries: list[ReportedEvaluation], report: Path, to: Path | None) -> Evaluation:
-    """Write a report, and return the figures of its main entry, which go into `to` as well."""
-    from footage.evaluation import results
-    from footage.evaluation.report import content
-    from footage.evaluation.report.page import write_report
-
-    same = len(entries) > 1 and kind == "one"  # a report of several, shown again
-    shown = content.EvaluationReport("compared" if same else kind, content.distinct(entries), f"footage {__version__}")
+    if len(entries) > 1 and kind == "one":  # a report of several, shown again
+        kind = "compared"
+    shown = content.EvaluationReport(kind, content.distinct(entries), f"footage {__version__}")
     write_report(report, shown)
-    if to is not None:
-        results.write(Path(to), content.moved(shown.main, report.parent, Path(to).parent).evaluation)
+    if options.to is not None:
+        main = content.moved(shown.main, report.parent, Path(options.to).parent)
+        results.write(Path(options.to), main.evaluation)
     return shown.main.evaluation
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from footage.errors import ConfigError, nearest
 from footage.media.geometry import Fit
+from footage.models.requests import DeviceName
 
 Start = Literal["random", "first", "middle"]
 """Where in a clip a window begins."""
@@ -98,7 +99,7 @@ NO_CACHE = "none"
 """The name of a cache folder that stands for keeping nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
     """Everything that can be asked of an evaluation, beside the two things that are compared.
 
@@ -145,7 +146,7 @@ class EvaluationOptions:
     """of the choice of windows, and of everything random."""
     cache: Path | None = None
     """folder for features, so that they are computed once; `none` to keep nothing. Left out, the user's cache."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"
     """where to compute."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -30,6 +30,7 @@ from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.run import Evaluator
 from footage.media.sheets import gallery, save_picture, strip
 from footage.models import checkpoint
+from footage.models.requests import DeviceName
 from footage.training import cost, trainer
 from footage.training.plan import TrainingPlan, prepare
 from footage.training.run_folder import RunFolder, resume, with_found_batch
@@ -443,7 +444,7 @@ def evaluator_of(entry: ComparedRun, samples: int, cache: FeatureCache) -> Evalu
         clips=samples,
         split=None if heldout else "train",  # without any, training clips are what models are given
         resamples=0,
-        device=cast(Literal["cpu"], plan.place.device),
+        device=cast(DeviceName, plan.place.device),
     )
     protocol = options.full_protocol()
     made = open_input(entry.folder.model, protocol=protocol, channels=None, fit=options.fit, device=options.device)
