@@ -90,26 +90,20 @@ class ClipEntry:
         return f"{self.digest}.{self.suffix}"
 
 
-COLUMNS = """
-    c.id, c.digest, c.suffix, c.origin, c.title, c.prompt, c.source, c.label, c.model, c.weights, c.seed, c.settings,
-    c.width, c.height, c.fps, c.frames, c.seconds, c.codec, c.audio, c.bytes, c.metrics, c.stars, c.verdict, c.notes,
-    c.added, c.changed, c.deleted, c.missing,
+_FIELDS = tuple(item.name for item in dataclasses.fields(ClipEntry))
+COLUMNS = f"""
+    {", ".join(f"c.{name}" for name in _FIELDS if name != "tags")},
     (SELECT json_group_array(tag) FROM (SELECT tag FROM tags WHERE clip = c.id ORDER BY tag)) AS tags
 """
-"""What is selected from `clips AS c` to make an `Entry`."""
+"""What is selected from `clips AS c` to make a `ClipEntry`."""
 
 
 def clip_entry(row: sqlite3.Row) -> ClipEntry:
     """Make an entry of a row that begins with `COLUMNS`."""
     values = {name: row[name] for name in _FIELDS}
-    for key in ("settings", "metrics"):
-        values[key] = json.loads(values[key])
-    values["tags"] = tuple(json.loads(values["tags"]))
-    values["audio"], values["missing"] = bool(values["audio"]), bool(values["missing"])
-    return ClipEntry(**values)
-
-
-_FIELDS = tuple(item.name for item in dataclasses.fields(ClipEntry))
+    settings, metrics, tags = (json.loads(row[name]) for name in ("settings", "metrics", "tags"))
+    values |= {"settings": settings, "metrics": metrics, "tags": tuple(tags)}
+    return ClipEntry(**{**values, "audio": bool(row["audio"]), "missing": bool(row["missing"])})
 
 
 def plain(text: Any, longest: int = LONGEST_TITLE, *, lines: bool = False) -> str:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from footage.errors import LibraryError
@@ -47,17 +47,12 @@ class BackgroundJob:
     """When it ended."""
 
 
-_FIELDS = "id, kind, request, state, progress, message, result, cancel, made, started, ended"
+_FIELDS = ", ".join(item.name for item in fields(BackgroundJob))
 
 
 def _job(row: sqlite3.Row) -> BackgroundJob:
-    values = {name: row[name] for name in _FIELDS.split(", ")}
-    values |= {
-        "request": json.loads(row["request"]),
-        "result": json.loads(row["result"]),
-        "cancel": bool(row["cancel"]),
-    }
-    return BackgroundJob(**values)
+    request, result = (json.loads(row[name]) for name in ("request", "result"))
+    return BackgroundJob(**{**dict(row), "request": request, "result": result, "cancel": bool(row["cancel"])})
 
 
 class Jobs:

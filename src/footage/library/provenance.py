@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
@@ -71,7 +71,7 @@ def is_digest(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
-_COLUMNS = "digest, name, folder, preset, dataset, dataset_digest, clips_seen, details"
+_COLUMNS = ", ".join(item.name for item in fields(ModelCard))
 
 
 def register_model(database: Database, model: ModelCard) -> None:
@@ -100,8 +100,7 @@ def read_models(database: Database) -> list[ModelCard]:
 
 
 def _card(row: sqlite3.Row) -> ModelCard:
-    values = {name: row[name] for name in _COLUMNS.split(", ")}
-    return ModelCard(**{**values, "details": json.loads(row["details"])})
+    return ModelCard(**{**dict(row), "details": json.loads(row["details"])})
 
 
 def trace(storage: Storage, entry: ClipEntry, deep: int = DEEPEST) -> Provenance:
