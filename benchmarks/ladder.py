@@ -31,10 +31,10 @@ from footage.evaluation.features.ladder import (
     climb,
     climb_together,
     mean_distance_from,
-    to_clips,
 )
 from footage.evaluation.features.learned import divide, read_learned
 from footage.evaluation.features.learned_training import halves, windows
+from footage.generation.rollout import from_uint8
 from footage.metrics.distances import Gaussian, frechet
 from footage.metrics.image_quality import sharpness, ssim
 from footage.metrics.motion import (
@@ -65,7 +65,7 @@ def likeness(clips: Tensor) -> Tensor:
 
 def told(frames: Frames) -> dict[str, Tensor]:
     """Return what the closed forms need of clips uint8 (N, T, H, W, C)."""
-    clips = to_clips(frames)
+    clips = from_uint8(frames)
     parts = torch.split(clips, BATCH)
     flows = [histograms(horn_schunck(part)) for part in parts]
     return {
@@ -73,7 +73,7 @@ def told(frames: Frames) -> dict[str, Tensor]:
         "flicker": torch.cat([flicker(part) for part in parts]),
         "sharpness": torch.cat([sharpness(part) for part in parts]),
         "likeness": likeness(clips),
-        "power": torch.stack([temporal_power(part) for part in parts]).sum(dim=0),
+        "power": torch.stack([temporal_power(part).sum(dim=0) for part in parts]).sum(dim=0),
         "directions": torch.cat([directions for directions, _ in flows]),
         "lengths": torch.cat([lengths for _, lengths in flows]).mean(dim=0),
         "diversity": torch.tensor(diversity(clips), dtype=torch.float64),

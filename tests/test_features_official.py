@@ -176,6 +176,23 @@ def test_places_of_tokens() -> None:
     assert vit.turned(x[None], torch.tensor([5]))[0].tolist() == pytest.approx(expected)
 
 
+def test_the_table_says_what_the_networks_are() -> None:
+    for name in ("i3d", "i3d-kinetics"):
+        assert (OFFICIAL[name].size, OFFICIAL[name].classes, OFFICIAL[name].least) == (
+            i3d.CLASSES,
+            i3d.CLASSES,
+            i3d.LEAST,
+        )
+    assert (OFFICIAL["inception"].size, OFFICIAL["inception"].classes) == (inception.SIZE, inception.CLASSES)
+    assert (OFFICIAL["c3d"].classes, OFFICIAL["c3d"].frames) == (c3d.CLASSES, c3d.FRAMES)
+    for name, shape in (("videomae", vit.VIDEOMAE), ("vjepa", vit.VJEPA)):
+        assert (OFFICIAL[name].size, OFFICIAL[name].classes, OFFICIAL[name].frames) == (
+            shape.width,
+            shape.classes,
+            shape.frames,
+        )
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transformers of a size that a test can write."""

@@ -17,9 +17,8 @@ from footage.evaluation.features.ladder import (
     rises,
     spoiled,
     strictly_rises,
-    to_clips,
-    to_frames,
 )
+from footage.generation.rollout import from_uint8, to_uint8
 
 
 def clips(count: int, seed: int, arrow: bool = False) -> Frames:
@@ -77,7 +76,7 @@ def test_spoiled_clips_are_uint8_and_five_steps_each() -> None:
     assert all(made.dtype == np.uint8 and made.shape == frames.shape for _, _, made in found)
     names = [name for name, _, _ in found]
     assert {name: names.count(name) for name in names} == dict.fromkeys([*CORRUPTIONS, DROPPED], 5)
-    assert np.array_equal(to_frames(to_clips(frames)), frames)
+    assert np.array_equal(to_uint8(from_uint8(frames)), frames)
     again = list(spoiled(frames, [0, 0, 1, 1, 0, 1]))
     assert all(np.array_equal(a[2], b[2]) for a, b in zip(found, again, strict=True))
 

@@ -1,11 +1,9 @@
-"""Vectors on disk, part by part: memory does not grow with their number, and what was computed once is kept.
+"""Features of clips, computed once as the clips pass by, and kept on disk: memory does not grow with their number.
 
     KEY/part-00000.bin …   some clips each, the last one fewer: their rows, and behind them the SHA-256 of these
 
 KEY is the digest of the clips' content, of the network, and of all choices between them. A part that is damaged, cut
 off or missing is made again; the others are taken as they are, bit for bit, so that a killed evaluation goes on.
-
-Clips pass by once, and everything that is to be known of them is written down: features, logits, closed forms.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from footage import files
 from footage.data.clips import Labels
 from footage.data.store import Frames
 from footage.errors import ConfigError
 from footage.evaluation.clip_sets import BATCH, ClipSet
-from footage.evaluation.features import Extractor, NetworkInfo
+from footage.evaluation.features import Extractor, check_clips
 from footage.evaluation.pixel_features import (
     VERSION,
     PixelColumns,
@@ -163,7 +162,13 @@ class FeatureCache:
 
     def trim(self, most: int = MOST_BYTES) -> None:
         """Remove what was not used for longest, until the rest is small enough; never what this evaluation uses."""
-        entries = sorted(self._entries(), key=lambda entry: entry[0])
+        entries = list[tuple[float, int, Path]]()
+        for folder in self.folder.iterdir():
+            with contextlib.suppress(OSError):
+                if folder.is_dir():
+                    size = sum(path.stat().st_size for path in folder.iterdir())
+                    entries.append((folder.stat().st_mtime, size, folder))
+        entries.sort(key=lambda entry: entry[0])
         total = sum(size for _, size, _ in entries)
         for _, size, folder in entries:
             if total <= most:
@@ -171,12 +176,6 @@ class FeatureCache:
             if folder.name not in self.used:
                 shutil.rmtree(folder, ignore_errors=True)
                 total -= size
-
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
-        for folder in self.folder.iterdir():
-            with contextlib.suppress(OSError):
-                if folder.is_dir():
-                    yield folder.stat().st_mtime, sum(path.stat().st_size for path in folder.iterdir()), folder
 
 
 ROWS = 4096
@@ -219,33 +218,26 @@ def feature_readers(
     Raises:
         ConfigError: the clips are too small or too short for a network.
     """
-    shape, found = clips.shape, list[FeatureReader]()
+    shape, readers = clips.shape, list[FeatureReader]()
     for net in nets:
-        about = net.about
-        _check_least(about, clips)
-        found.append(
-            FeatureReader(
-                about.name, about.digest, about.of, about.size, np.float32, _features(net), f"network {about.name}"
-            )
-        )
+        about, step = net.about, f"network {net.about.name}"
+        check_clips(about, shape.frames, shape.height, shape.width)
+        read = _arrays(net.features)
+        readers.append(FeatureReader(about.name, about.digest, about.of, about.size, np.float32, read, step))
         if about.name in logits and about.classes:
-            name, size = logits_name(about.name), len(about.classes)
-            found.append(
-                FeatureReader(
-                    name, f"{about.digest} logits", about.of, size, np.float32, _logits(net), f"network {about.name}"
-                )
-            )
+            name, size, read = logits_name(about.name), len(about.classes), _arrays(net.logits)
+            readers.append(FeatureReader(name, f"{about.digest} logits", about.of, size, np.float32, read, step))
     columns = PixelColumns(shape.frames)
     small = int(np.prod(small_shape(shape.frames, shape.height, shape.width, shape.channels)))
-    found.append(FeatureReader(GLANCE, f"{VERSION}", "clip", 2, np.float64, glance, GLANCE))
+    readers.append(FeatureReader(GLANCE, f"{VERSION}", "clip", 2, np.float64, glance, GLANCE))
     if closed:
-        found.append(
+        readers.append(
             FeatureReader(
                 PIXEL_FEATURES, columns.digest, "clip", columns.size, np.float64, pixel_features, PIXEL_FEATURES
             )
         )
-        found.append(FeatureReader(SMALL_COPIES, f"{VERSION}", "clip", small, np.uint8, small_copies, PIXEL_FEATURES))
-    return found
+        readers.append(FeatureReader(SMALL_COPIES, f"{VERSION}", "clip", small, np.uint8, small_copies, PIXEL_FEATURES))
+    return readers
 
 
 def logits_name(net: str) -> str:
@@ -253,33 +245,15 @@ def logits_name(net: str) -> str:
     return f"{net} logits"
 
 
-def _features(net: Extractor) -> Callable[[Frames], npt.NDArray[Any]]:
-    return lambda frames: net.features(frames).numpy()
+def _arrays(network: Callable[[Frames], Tensor | None]) -> Callable[[Frames], npt.NDArray[Any]]:
+    """Return a function of a network with its result as an array."""
 
-
-def _logits(net: Extractor) -> Callable[[Frames], npt.NDArray[Any]]:
     def read(frames: Frames) -> npt.NDArray[Any]:
-        found = net.logits(frames)
-        assert found is not None, f"{net.about.name} has classes and no logits"
-        return found.numpy()
+        values = network(frames)
+        assert values is not None, "the network has classes and no logits"
+        return values.numpy()
 
     return read
-
-
-def _check_least(about: NetworkInfo, clips: ClipSet) -> None:
-    shape = clips.shape
-    have = (shape.frames, shape.height, shape.width)
-    if any(n < least for n, least in zip(have, about.least, strict=True)):
-        frames, height, width = about.least
-        raise ConfigError(
-            f"clips are {shape.frames} frames of {shape.width}×{shape.height}, {about.name} needs at least "
-            f"{frames} of {width}×{height}",
-            "give more --frames or a larger --size, or another network",
-        )
-    if about.frames not in (None, shape.frames):
-        raise ConfigError(
-            f"clips have {shape.frames} frames, {about.name} takes {about.frames}", f"give --frames {about.frames}"
-        )
 
 
 @dataclass

@@ -45,6 +45,7 @@ from footage.metrics.distances import (
     SelectedRows,
     accuracy,
     blocks,
+    column_means,
     frechet,
     gaussian,
     inception_score,
@@ -461,14 +462,6 @@ def _ratio(made: Tensor, real: Tensor) -> float | None:
     return float(made[0] / real[0]) if float(real[0]) > STILL else None
 
 
-def _means(rows: Rows) -> Tensor:
-    """Return the mean vector, (D,)."""
-    total = torch.zeros(rows.shape[1], dtype=torch.float64)
-    for _, block in blocks(rows):
-        total += block.sum(dim=0)
-    return total / rows.shape[0]
-
-
 class ColumnMeans:
     """Means of all closed forms on all sides, with their draws, read once."""
 
@@ -476,7 +469,7 @@ class ColumnMeans:
         self.inputs, self.columns = inputs, PixelColumns(inputs.frames)
         self.made = inputs.made_draws.means(inputs.made.rows[PIXEL_FEATURES])
         self.real = inputs.real_draws.means(inputs.real.rows[PIXEL_FEATURES])
-        self.floor = [_means(side.rows[PIXEL_FEATURES]) for side in inputs.floor or ()]
+        self.floor = [column_means(side.rows[PIXEL_FEATURES])[0] for side in inputs.floor or ()]
 
     def figure(
         self,
@@ -517,7 +510,9 @@ class ColumnMeans:
 def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the figures of motion, and what they look like over time, frequency and speed."""
     means = ColumnMeans(inputs)
-    figures = [_ratio_of(means, "motion", "motion_ratio"), _energies(inputs), _spectrum(means)]
+    label = "distance of temporal spectra"
+    spectrum = means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
+    figures = [_ratio_of(means, "motion", "motion_ratio"), _energies(inputs), spectrum]
     half = LENGTHS // 2
     for name, part in (("velocity", slice(0, half)), ("acceleration", slice(half, LENGTHS))):
         figures.append(
@@ -570,11 +565,6 @@ def _energies(inputs: FigureInputs) -> Figure:
     return inputs.figure(
         "motion", "motion_distance", label, value, better="lower", floor=floor, interval=interval(value, drawn)
     )
-
-
-def _spectrum(means: ColumnMeans) -> Figure:
-    label = "distance of temporal spectra"
-    return means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
 
 
 def _tracks(inputs: FigureInputs) -> Figure:
@@ -642,9 +632,11 @@ def over_time(inputs: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels]
         lines = []
         for name, side in sides.items():
             if side is not None:
-                values = [
-                    _distance(inputs, group, side[0].chosen(np.flatnonzero(side[1] == p))) for p in range(windows)
-                ]
+                values = []
+                for position in range(windows):
+                    window = side[0].chosen(np.flatnonzero(side[1] == position))
+                    pairs = [(gaussian(window.rows[name]), gaussian(inputs.real.rows[name])) for name in group.names]
+                    values.append(statistics.mean(frechet(*pair) for pair in pairs))
                 lines.append(Line(name, tuple(values)))
         label = f"{label_of('frechet', group, inputs.frames, inputs.stride)} of each window"
         curves.append(
@@ -684,11 +676,6 @@ def over_time(inputs: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels]
             )
         )
     return curves
-
-
-def _distance(inputs: FigureInputs, group: NetworkGroup, window: ClipFeatures) -> float:
-    parts = [frechet(gaussian(window.rows[name]), gaussian(inputs.real.rows[name])) for name in group.names]
-    return statistics.mean(parts)
 
 
 Measure = Callable[[FigureInputs], tuple[list[Figure], list[Curve]]]

@@ -32,12 +32,12 @@ from footage.evaluation.feature_cache import (
     feature_readers,
 )
 from footage.evaluation.features import Extractor
-from footage.evaluation.figure_inputs import NetworkGroup, network_groups
+from footage.evaluation.figure_inputs import network_groups
 from footage.evaluation.inputs import EvaluationPlan
 from footage.evaluation.results import Interval, Memorisation, NearestPair, Space, Tier
 from footage.media.sheets import contact_sheet, save_picture, strip
 from footage.metrics.bootstrap import LEVEL, share_interval
-from footage.metrics.distances import Rows, blocks, nearest
+from footage.metrics.distances import Rows, column_means, nearest
 
 REPEATED = 0.5
 """Ratio below which a clip counts as repeated."""
@@ -74,6 +74,26 @@ class Neighbours:
     """The nearest training window of each clip, (N,)."""
     usual: float
     """The distance that ratios are of."""
+
+    def summary(self) -> Space:
+        """Return what figures.json says of it."""
+        below = (self.ratios < REPEATED).double()
+        low, high = share_interval(int(below.sum()), len(below))
+        places = torch.linspace(0, 1, 101, dtype=torch.float64)
+        return Space(
+            name=self.name,
+            tier=self.tier,
+            networks=self.networks,
+            median=float(self.ratios.median()),
+            low=float(self.ratios.quantile(0.05)),
+            least=float(self.ratios.min()),
+            below=float(below.mean()),
+            below_real=float((self.ratios_real < REPEATED).double().mean()),
+            interval=Interval(low, high, LEVEL, "Wilson's interval of a share"),
+            usual=self.usual,
+            ratios=tuple(self.ratios.quantile(places).tolist()),
+            ratios_real=tuple(self.ratios_real.quantile(places).tolist()),
+        )
 
 
 def others_of(made: int) -> int:
@@ -124,15 +144,6 @@ def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: 
             found.append((rank, rng.random(), Window(span, starts[number])))
     chosen = sorted(found, key=lambda entry: entry[:2])[:most]
     return [window for _, _, window in chosen], len(found)
-
-
-def _deviation(rows: Rows) -> npt.NDArray[np.float64]:
-    total, squares = torch.zeros(rows.shape[1]).double(), torch.zeros(rows.shape[1]).double()
-    for _, block in blocks(rows):
-        total += block.sum(dim=0)
-        squares += block.square().sum(dim=0)
-    variance = squares / rows.shape[0] - (total / rows.shape[0]).square()
-    return np.asarray(variance.clamp(min=0).sqrt().clamp(min=1e-6).numpy())
 
 
 def _groups(clips: ClipSet, rows: Labels) -> Tensor:
@@ -226,7 +237,7 @@ def find_memorisation(
     since = time.perf_counter()
     pairs, sheet = save_pairs(worst_pairs(made.clips, spaces, training), to)
     seconds.add("nearest pairs", since)
-    summaries = tuple(_summary(space) for space in spaces)
+    summaries = tuple(space.summary() for space in spaces)
     return Memorisation(how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet)
 
 
@@ -243,7 +254,7 @@ def _spaces(
     every = np.arange(training.count)
     made, known, held = (side.rows[SMALL_COPIES] for side in (search.made, search.training, search.heldout))
     gaps, numbers, gaps_real, numbers_real = search.neighbours(made, held, known, every, SHORTLIST)
-    found: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
+    spaces: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
     listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
     extra = rng.permutation(training.count)[: others_of(search.made.count)]
@@ -252,17 +263,19 @@ def _spaces(
     if features:
         near = extract_features(chosen, features, cache, seconds)
         for group in (group for group in network_groups(nets) if group.of == "clip"):
-            found.append(_in_features(search, group, near, short))
-    return [space for space in found if space is not None]
-
-
-def _in_features(search: NeighbourSearch, group: NetworkGroup, near: ClipFeatures, short: Labels) -> Neighbours | None:
-    scales = [_deviation(near.rows[name]) for name in group.names]
-    made, held, training = (
-        JoinedRows([side.rows[name] for name in group.names], scales) for side in (search.made, search.heldout, near)
-    )
-    gaps, numbers, gaps_real, _ = search.neighbours(made, held, training, short, 1)
-    return _neighbours(group.title, group.tier, group.names, gaps, torch.from_numpy(short)[numbers], gaps_real)
+            moments = [column_means(near.rows[name]) for name in group.names]
+            scales = [
+                np.asarray((square - mean.square()).clamp(min=0).sqrt().clamp(min=1e-6).numpy())
+                for mean, square in moments
+            ]
+            joined = [
+                JoinedRows([side.rows[name] for name in group.names], scales)
+                for side in (search.made, search.heldout, near)
+            ]
+            gaps, numbers, gaps_real, _ = search.neighbours(joined[0], joined[1], joined[2], short, 1)
+            numbers = torch.from_numpy(short)[numbers]
+            spaces.append(_neighbours(group.title, group.tier, group.names, gaps, numbers, gaps_real))
+    return [space for space in spaces if space is not None]
 
 
 def _neighbours(
@@ -274,26 +287,6 @@ def _neighbours(
     if usual <= 0:
         return None
     return Neighbours(name, tier, networks, gaps[:, 0] / usual, real / usual, numbers[:, 0], usual)
-
-
-def _summary(space: Neighbours) -> Space:
-    below = (space.ratios < REPEATED).double()
-    low, high = share_interval(int(below.sum()), len(below))
-    places = torch.linspace(0, 1, 101, dtype=torch.float64)
-    return Space(
-        name=space.name,
-        tier=space.tier,
-        networks=space.networks,
-        median=float(space.ratios.median()),
-        low=float(space.ratios.quantile(0.05)),
-        least=float(space.ratios.min()),
-        below=float(below.mean()),
-        below_real=float((space.ratios_real < REPEATED).double().mean()),
-        interval=Interval(low, high, LEVEL, "Wilson's interval of a share"),
-        usual=space.usual,
-        ratios=tuple(space.ratios.quantile(places).tolist()),
-        ratios_real=tuple(space.ratios_real.quantile(places).tolist()),
-    )
 
 
 def worst_pairs(

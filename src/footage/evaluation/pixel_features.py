@@ -26,6 +26,7 @@ from footage.metrics.motion import (
     periodicity,
     resemblance,
     seam_error,
+    temporal_power,
 )
 from footage.models.flow import horn_schunck
 
@@ -84,17 +85,6 @@ class PixelColumns:
         return files.json_digest([dict(self.sizes), VERSION, SIDE])
 
 
-def _power(clips: Tensor) -> Tensor:
-    """Return each clip's power over 1 … T // 2 cycles, (B, T // 2), as `metrics.motion.temporal_power` sums it."""
-    length = clips.shape[2]
-    moving = clips.double() - clips.double().mean(dim=2, keepdim=True)
-    power: Tensor = torch.fft.rfft(moving, dim=2).abs().square().mean(dim=(1, 3, 4))[:, 1:]  # B C T H W -> B T // 2
-    twice = torch.full_like(power, 2.0)
-    if length % 2 == 0:
-        twice[:, -1:] = 1.0
-    return power * twice / length**2
-
-
 def reduced(clips: Tensor, side: int = SIDE) -> Tensor:
     """Return clips (B, C, T, H, W) averaged over squares until the shorter side is at most `side`."""
     height, width = clips.shape[3:]
@@ -125,7 +115,7 @@ def pixel_features(frames: Frames) -> npt.NDArray[np.float64]:
         "periodicity": periodicity(correlation),
         "autocorrelation": correlation,
         "resemblance": resemblance(small),
-        "power": _power(small),
+        "power": temporal_power(small),
         "directions": directions,
         "lengths": lengths,
     }

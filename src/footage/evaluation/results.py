@@ -1,14 +1,12 @@
-"""The result of an evaluation, and its file figures.json: every figure with all that it takes to trust it.
+"""The result of an evaluation, its file figures.json, and its table for the terminal.
 
-`Evaluation` is the whole. `to_json` and `read` are inverse to each other. Nothing here computes: a page about the
-figures can be made from the file alone.
+`Evaluation` is the whole: every figure with all that it takes to trust it. `to_json` and `read` are inverse to each
+other. Nothing here computes: a page about the figures can be made from the file alone.
 
     figures.json           an Evaluation
     figures-pairs/         where clips may repeat their training data: a PNG for each of the worst pairs, the frames of
                            what was made above those of the training window that is nearest
     figures-pairs.png      all of them on one sheet
-
-Figures for the terminal.
 """
 
 from __future__ import annotations
@@ -357,22 +355,6 @@ ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1", "real": "→ real"}
 """Which value is best."""
 
 
-def _reach(figure: Figure) -> str:
-    if figure.interval is None:
-        return ""
-    return f"{format_figure(figure.interval.low)} … {format_figure(figure.interval.high)}"
-
-
-def _beside(figure: Figure) -> str:
-    """Write what stands beside a figure: the floor, the value of the real clips, or the plain answer."""
-    if figure.floor is not None:
-        counts = "" if figure.floor.clips == figure.clips else f" (of {figure.floor.clips[0]:,})"
-        return f"{format_figure(figure.floor.value)}{counts}"
-    if figure.real is not None:
-        return f"{format_figure(figure.real)} (real)"
-    return "" if figure.plain is None else f"{format_figure(figure.plain)} (plain answer)"
-
-
 def networks(found: Evaluation, figure: Figure) -> str:
     """Name the networks of a figure with the beginnings of their hashes."""
     known: dict[str, Network] = {network.name: network for network in found.networks}
@@ -391,7 +373,17 @@ def table(found: Evaluation) -> Table:
             shown.add_section()
         metric = figure.metric
         label = Text(f"{figure.label} {ARROWS[figure.better]}")
-        shown.add_row(label, format_figure(figure.value), _reach(figure), _beside(figure), figure.tier)
+        interval, floor = figure.interval, figure.floor
+        reach = "" if interval is None else f"{format_figure(interval.low)} … {format_figure(interval.high)}"
+        beside = ""
+        if floor is not None:
+            counts = "" if floor.clips == figure.clips else f" (of {floor.clips[0]:,})"
+            beside = f"{format_figure(floor.value)}{counts}"
+        elif figure.real is not None:
+            beside = f"{format_figure(figure.real)} (real)"
+        elif figure.plain is not None:
+            beside = f"{format_figure(figure.plain)} (plain answer)"
+        shown.add_row(label, format_figure(figure.value), reach, beside, figure.tier)
     if found.memorisation is not None:
         shown.add_section()
         for space in found.memorisation.spaces:

@@ -26,7 +26,7 @@ from footage.evaluation.feature_cache import (
     extract_features,
     feature_readers,
 )
-from footage.evaluation.features import Extractor, NetworkInfo
+from footage.evaluation.features import Extractor
 from footage.evaluation.features.catalogue import comparing, network_of, networks, perceptual
 from footage.evaluation.fidelity import measure_fidelity
 from footage.evaluation.figure_inputs import Bootstrap, FigureInputs, floor_clips, network_groups
@@ -209,7 +209,11 @@ class Evaluator:
         return figures, curves
 
     def _features(self, clips: ClipSet, what: str) -> ClipFeatures:
-        logits = [net.about.name for net in self.nets if self._sorts(net.about)]
+        logits = []  # of what they are needed: for a score that was asked for, or is usual; for accuracy
+        for about in (net.about for net in self.nets):
+            scored = self.wants("is") and ("is" in self.asked or about.tier == "B" or about.name in SCORERS)
+            if scored or (self.wants("accuracy") and set(about.classes or ()) >= set(self.plan.made.labels) > set()):
+                logits.append(about.name)
         closed = any(self.wants(name) for name, metric in METRICS.items() if metric.needs in CLOSED_FORMS)
         readers = feature_readers(self.nets, clips, logits=logits, closed=closed)
 
@@ -218,12 +222,6 @@ class Evaluator:
 
         self.say(what)
         return extract_features(clips, readers, self.cache, self.seconds, progress)
-
-    def _sorts(self, about: NetworkInfo) -> bool:
-        """Whether the logits of a network are needed: for a score that was asked for, or is usual; for accuracy."""
-        classes = set(about.classes or ())
-        scored = self.wants("is") and ("is" in self.asked or about.tier == "B" or about.name in SCORERS)
-        return scored or (self.wants("accuracy") and classes >= set(self.plan.made.labels) > set())
 
     def _answers(self) -> tuple[list[Figure], list[Curve]]:
         """Measure answers beside the truth."""
@@ -393,14 +391,10 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
         for which, words in ((plain, "of one plain colour throughout"), (still, "stills: nothing moves in them")):
             rows_of = which.nonzero().flatten().tolist()
             if rows_of:
-                named = _names(side, rows_of)
+                names = list(dict.fromkeys(side.clips.named(row)[0] for row in rows_of))
+                named = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
                 warnings.append(f"{len(rows_of)} of {side.count} clips of {given} are {words} ({named}): look at them")
     return warnings
-
-
-def _names(side: ClipFeatures, rows: list[int]) -> str:
-    names = list(dict.fromkeys(side.clips.named(row)[0] for row in rows))
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def copy_warnings(memorisation: Memorisation) -> list[str]:

@@ -1,12 +1,6 @@
-"""Feature vectors that may lie on a disk: read in blocks, so that memory does not grow with their number.
+"""Two sets of feature vectors beside each other: Fréchet and kernel distance, neighbours, Inception Score.
 
-The Fréchet distance of two sets of features, each taken as a Gaussian: the mathematics of FID and FVD.
-
-The kernel distance of two sets of features: the unbiased squared maximum mean discrepancy of KID and KVD.
-
-Nearest neighbours among features, and what they tell of fidelity and variety.
-
-The Inception Score: how sure a classifier is of each sample, and how many classes there are over all.
+Vectors may lie on a disk: they are read in blocks, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -51,6 +45,15 @@ def blocks(rows: Rows, size: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
             bad = first + int((~torch.isfinite(block)).any(dim=1).nonzero()[0])
             raise ConfigError(f"the features of row {bad} are not finite", "look for damaged clips, or other weights")
         yield first, block
+
+
+def column_means(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return the means of vectors (N, D) and of their squares, (D,) each, float64."""
+    total, squares = torch.zeros(rows.shape[1]).double(), torch.zeros(rows.shape[1]).double()
+    for _, block in blocks(rows):
+        total += block.sum(dim=0)
+        squares += block.square().sum(dim=0)
+    return total / rows.shape[0], squares / rows.shape[0]
 
 
 def check_pair(a: Rows, b: Rows, least: int = 1) -> None:

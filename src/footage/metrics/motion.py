@@ -1,15 +1,8 @@
-"""How much clips move, and how much they differ: closed-form figures of plain pixels.
+"""Motion and time within clips, in closed form: how much they move, what comes again, flickers, breaks or stays.
 
-Clips are (B, C, T, H, W) in [-1, 1]; an energy is in units of that range, a frame; sums are taken in float64.
-
-Time within clips: what comes again, what flickers, what breaks, and how long content stays.
-
-Clips are (B, C, T, H, W) in [-1, 1]; figures are float64, on the CPU, one or several for each clip.
-
-Velocities and accelerations of points that go along with the optical flow, as histograms: the idea of FVMD.
-
-Liu et al. 2024 (Fréchet Video Motion Distance) track points with a trained network; here they follow a flow
-(B, 2, T - 1, h, w) in pixels of its own grid, as `footage.models.flow` gives it.
+Clips are (B, C, T, H, W) in [-1, 1]; an energy is in units of that range, a frame; figures are float64, on the CPU.
+Tracks follow the optical flow (B, 2, T - 1, h, w) in pixels of its own grid, as `footage.models.flow` gives it: the
+idea of FVMD (Liu et al. 2024, Fréchet Video Motion Distance, whose points are tracked by a trained network).
 """
 
 from __future__ import annotations
@@ -55,22 +48,22 @@ def motion_distance(fake: Tensor, real: Tensor) -> float:
 
 
 def temporal_power(clips: Tensor) -> Tensor:
-    """Return the power of the pixels' changes over frequencies 1, 2, ... T // 2 cycles a clip, (T // 2,), float64.
+    """Return each clip's power of the pixels' changes over 1, 2, ... T // 2 cycles a clip, (B, T // 2), float64.
 
-    Each pixel's mean over time is taken away first; power is summed over pixels, channels and clips, so that the powers
-    of several batches may be added. In units of [-1, 1] squared; frequency k is k * fps / T hertz.
+    Each pixel's mean over time is taken away first; power is the mean over pixels and channels. In units of [-1, 1]
+    squared; frequency k is k * fps / T hertz.
     """
     length = clips.shape[2]
     moving = clips.double() - clips.double().mean(dim=2, keepdim=True)
-    power: Tensor = torch.fft.rfft(moving, dim=2).abs().square().sum(dim=(0, 1, 3, 4))[1:]  # B C T H W -> T // 2
+    power: Tensor = torch.fft.rfft(moving, dim=2).abs().square().mean(dim=(1, 3, 4))[:, 1:]  # B C T H W -> B T // 2
     twice = torch.full_like(power, 2.0)  # the negative frequencies' part
     if length % 2 == 0:
-        twice[-1:] = 1.0
+        twice[:, -1:] = 1.0
     return (power * twice / length**2).cpu()
 
 
 def spectrum_distance(fake: Tensor, real: Tensor) -> float:
-    """Compare two results of `temporal_power` for one length: the total variation distance of their shares.
+    """Compare two mean results of `temporal_power`, (T // 2,): the total variation distance of their shares.
 
     From 0, power lies at the same frequencies, to 1, none is shared (flicker against slow motion). How strong the
     motion is plays no part; stills against moving clips give 1.

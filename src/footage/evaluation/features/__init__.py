@@ -75,18 +75,22 @@ def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return found.hexdigest()
 
 
-def check_frames(about: NetworkInfo, frames: Frames) -> None:
-    """Refuse clips uint8 (B, T, H, W, C) that a network cannot see.
+def check_clips(about: NetworkInfo, frames: int, height: int, width: int) -> None:
+    """Refuse clips of a size that a network cannot see.
 
     Raises:
         ConfigError: they are too short or too small, or not of the one length that it takes.
     """
-    shape = frames.shape[1:4]
-    if about.frames is not None and shape[0] != about.frames:
-        raise ConfigError(f"clips have {shape[0]} frames, {about.name} takes {about.frames}", f"give {about.frames}")
-    if any(n < least for n, least in zip(shape, about.least, strict=True)):
-        least = " × ".join(map(str, about.least))
-        raise ConfigError(f"clips are {' × '.join(map(str, shape))}, {about.name} needs {least}", "give larger clips")
+    if any(n < least for n, least in zip((frames, height, width), about.least, strict=True)):
+        length, high, wide = about.least
+        raise ConfigError(
+            f"clips are {frames} frames of {width}×{height}, {about.name} needs at least {length} of {wide}×{high}",
+            "give more --frames or a larger --size, or another network",
+        )
+    if about.frames not in (None, frames):
+        raise ConfigError(
+            f"clips have {frames} frames, {about.name} takes {about.frames}", f"give --frames {about.frames}"
+        )
 
 
 class FrozenExtractor:
@@ -104,7 +108,7 @@ class FrozenExtractor:
 
     @torch.inference_mode()
     def _run(self, frames: Frames) -> tuple[Tensor, Tensor | None]:
-        check_frames(self.about, frames)
+        check_clips(self.about, *frames.shape[1:4])
         features, logits = self._net(to_rgb(frames, self.device))
         return features.float().cpu(), None if logits is None else logits.float().cpu()
 

@@ -6,6 +6,10 @@ mean clip that is taken away.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,3 +74,14 @@ class C3D(nn.Module):
                 x = F.max_pool3d(x, size, size, ceil_mode=True)  # 7 places become 4
         features = F.relu(self.fc7(F.relu(self.fc6(x.flatten(1)))))
         return features, self.fc8(features)
+
+
+def renamed(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Rename Chainer's arrays, `conv1a/W` and `conv1a/b`; `mean`, of the second file, is cut to what is seen."""
+    tensors = {
+        key.replace("/W", ".weight").replace("/b", ".bias"): torch.from_numpy(np.asarray(value, dtype=np.float32))
+        for key, value in arrays.items()
+        if key != "mean"
+    }
+    mean = torch.from_numpy(np.asarray(arrays["mean"], dtype=np.float32)).reshape(MEAN)
+    return {**tensors, "mean": mean[:, :, CROP, CROP].contiguous()}

@@ -1,12 +1,9 @@
-"""Tier C: random (2+1)D convolutions, which need no weights from anywhere.
+"""The feature networks by name, those that an evaluation uses, and the random ones of tier C.
 
-A Fréchet distance of these features is called RFD-rand. It is no FVD and not comparable with one: it serves to rank
-models of one data set beside each other, and to notice when something breaks. `benchmarks/features.py` shows which
-corruptions of real clips it ranks by their strength, and which it does not see.
-
-The feature networks by name.
-
-Which networks an evaluation uses: those that were asked for, else those that there are weights of.
+Random (2+1)D convolutions need no weights from anywhere. A Fréchet distance of their features is called RFD-rand. It
+is no FVD and not comparable with one: it serves to rank models of one data set beside each other, and to notice when
+something breaks. `benchmarks/features.py` shows which corruptions of real clips it ranks by their strength, and which
+it does not see.
 """
 
 from __future__ import annotations

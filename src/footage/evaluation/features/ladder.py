@@ -1,15 +1,13 @@
-"""Ways to spoil real clips, by strength: what a measure of quality has to rank before it counts.
-
-Each takes clips (B, C, T, H, W) in [-1, 1] and a strength, and returns clips of the same shape. Random draws follow
-from the generator that is given.
-
-The corruption ladder: real clips, spoiled step by step, that a measure of quality has to rank before it counts.
+"""The corruption ladder: real clips, spoiled step by step, that a measure of quality has to rank before it counts.
 
 Clips are compared with other real clips: as they are (the floor), then blurred, noisy, frozen, shuffled, stuttering,
 backwards or without a class, each at five strengths. The figures of a corruption rise when none falls below the one
 before it, the floor included, by more than chance explains, and the last is above the floor by more than that. What
 chance explains is found by drawing the clips anew, the same ones for both figures (paired bootstrap; Efron & Tibshirani
 1993, chapter 13). A figure that cannot be drawn anew has to rise with every step.
+
+A corruption takes clips (B, C, T, H, W) in [-1, 1] and a strength, and returns clips of the same shape. Random draws
+follow from the generator that is given.
 """
 
 from __future__ import annotations
@@ -27,6 +25,7 @@ from torch.nn import functional as F
 
 from footage.evaluation.features import Extractor, Frames
 from footage.evaluation.features.catalogue import SEEDS, RandomExtractor
+from footage.generation.rollout import from_uint8, to_uint8
 from footage.metrics.distances import Gaussian, frechet
 
 Corruption = Callable[[Tensor, float, torch.Generator], Tensor]
@@ -218,18 +217,6 @@ def mean_distance_from(extractors: Sequence[Extractor], reference: Frames, resam
     return lambda clips: [sum(found) / len(each) for found in zip(*(measure(clips) for measure in each), strict=True)]
 
 
-def to_clips(frames: Frames) -> Tensor:
-    """Turn uint8 (N, T, H, W, C) into (N, C, T, H, W) in [-1, 1]."""
-    return torch.from_numpy(frames).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-
-
-def to_frames(clips: Tensor) -> Frames:
-    """Turn (N, C, T, H, W) in [-1, 1] into uint8 (N, T, H, W, C)."""
-    levels = ((clips + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    frames: Frames = levels.permute(0, 2, 3, 4, 1).contiguous().numpy()
-    return frames
-
-
 def spoiled(frames: Frames, labels: Sequence[int], seed: int = 0) -> Iterator[tuple[str, float, Frames]]:
     """Yield corruption, strength and spoiled clips, one at a time.
 
@@ -238,15 +225,15 @@ def spoiled(frames: Frames, labels: Sequence[int], seed: int = 0) -> Iterator[tu
         labels: their classes, -1 for none.
         seed: of the random draws, the same for every strength.
     """
-    clips = to_clips(frames)
+    clips = from_uint8(frames)
     for name, (corrupt, strengths) in CORRUPTIONS.items():
         for strength in strengths:
-            yield name, strength, to_frames(corrupt(clips, strength, torch.Generator().manual_seed(seed)))
+            yield name, strength, to_uint8(corrupt(clips, strength, torch.Generator().manual_seed(seed)))
     known = sorted({label for label in labels if label >= 0})
     if len(known) > 1:
         gone = max(known, key=lambda label: (list(labels).count(label), -label))
         for part in PARTS:
-            yield DROPPED, part, to_frames(drop(clips, labels, part, torch.Generator().manual_seed(seed), gone=gone))
+            yield DROPPED, part, to_uint8(drop(clips, labels, part, torch.Generator().manual_seed(seed), gone=gone))
 
 
 def arrow_of_time(reference: Frames, fresh: Frames) -> float:
@@ -321,7 +308,12 @@ def climb_together(
     groups = itertools.groupby(spoiled(fresh, labels, seed), key=lambda item: item[0])
     for done, (corruption, group) in enumerate(groups, 1):
         found = [(strength, measures(clips)) for _, strength, clips in group]
-        strengths, required = tuple(strength for strength, _ in found), _required(corruption, labels, arrow)
+        strengths, required = tuple(strength for strength, _ in found), corruption in REQUIRED
+        if corruption == DROPPED:  # with enough clips of each class
+            counts = np.unique([label for label in labels if label >= 0], return_counts=True)[1]
+            required = bool(len(counts) > 1 and counts.min() >= FEWEST)
+        elif corruption == "reverse":
+            required = arrow >= ARROW
         for name, floor in floors.items():
             steps = [floor, *(values[name] for _, values in found)]
             figures = tuple(step[0] for step in steps[1:])
@@ -346,11 +338,3 @@ def rises(steps: Sequence[Sequence[float]]) -> bool:
 
     falls = any(often(after, before) for before, after in itertools.pairwise(steps))
     return not falls and often(steps[0], steps[-1])
-
-
-def _required(name: str, labels: Sequence[int], arrow: float) -> bool:
-    """Whether a proxy has to rank a corruption of such clips."""
-    if name == DROPPED:
-        counts = np.unique([label for label in labels if label >= 0], return_counts=True)[1]
-        return bool(len(counts) > 1 and counts.min() >= FEWEST)
-    return arrow >= ARROW if name == "reverse" else name in REQUIRED

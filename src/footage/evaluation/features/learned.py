@@ -1,12 +1,11 @@
-"""Tier B: a small (2+1)D network that was trained on some of a data set's own clips.
+"""Tier B: a small (2+1)D network that was trained on some of a data set's own clips, and which clips these are.
 
-`footage.evaluator` trains it and lets it climb the corruption ladder. Its file is safetensors, with a JSON file beside
-it that says how it was made and what the ladder came to; a network that has not passed is refused.
+`footage evaluator train` trains it and lets it climb the corruption ladder. Its file is safetensors, with a JSON file
+beside it that says how it was made and what the ladder came to; a network that has not passed is refused.
 
-Which clips a feature network of tier B learns from: some files of a data set, which evaluation then leaves out.
-
-The files of the training split are divided label by label, in the order of a hash of their names. The first part is the
-network's. All else is what its accuracy is measured on, what it climbs the ladder with, and what evaluation reads.
+The files of the training split are divided label by label, in the order of a hash of their names. The first part is
+the network's, and evaluation leaves it out. All else is what its accuracy is measured on, what it climbs the ladder
+with, and what evaluation reads.
 """
 
 from __future__ import annotations

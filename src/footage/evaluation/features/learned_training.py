@@ -1,9 +1,8 @@
-"""What a feature network of tier B learns: labels where there are any, and what clips tell about themselves.
+"""How a feature network of tier B is trained, tried on other clips, and let climb the corruption ladder.
 
-A task is a head on the features and a cross-entropy. Nothing here is a corruption of the ladder but playing backwards,
-which is what the arrow of time is about.
-
-How a feature network of tier B is trained, tried on other clips, and let climb the corruption ladder.
+It learns labels, where there are any, and what clips tell about themselves. A task is a head on the features and a
+cross-entropy. Nothing here is a corruption of the ladder but playing backwards, which is what the arrow of time is
+about.
 """
 
 from __future__ import annotations
@@ -215,16 +214,11 @@ def fit(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if (step + 1) % KEEP == 0:
-            _keep(state, recipe, both, optimizer, step + 1)
+            value = {"recipe": repr(recipe), "done": step + 1, "nets": both.state_dict()}
+            with files.replacing(state, durable=False) as temporary:
+                torch.save({**value, "optimizer": optimizer.state_dict()}, temporary)
         show("training", step + 1, steps)
     return net.eval(), heads.eval()
-
-
-def _keep(state: Path, recipe: FeatureTraining, both: nn.Module, optimizer: torch.optim.Optimizer, done: int) -> None:
-    """Write the resumable state."""
-    value = {"recipe": repr(recipe), "done": done, "nets": both.state_dict(), "optimizer": optimizer.state_dict()}
-    with files.replacing(state, durable=False) as temporary:
-        torch.save(value, temporary)
 
 
 def _restored(state: Path, recipe: FeatureTraining, both: nn.Module, optimizer: torch.optim.Optimizer) -> int:

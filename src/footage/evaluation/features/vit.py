@@ -5,8 +5,9 @@ One network serves both: they differ in their sizes, in how a token knows its pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -142,3 +143,45 @@ class VideoTransformer(nn.Module):
             x = block(x, places)
         features = self.norm(x.mean(dim=1)) if self.shape.places == "added" else self.norm(x).mean(dim=1)
         return features, None if self.head is None else self.head(features)
+
+
+def videomae() -> VideoTransformer:
+    """Return the network of VideoMAE V2."""
+    return VideoTransformer(VIDEOMAE)
+
+
+def vjepa() -> VideoTransformer:
+    """Return the network of V-JEPA 2."""
+    return VideoTransformer(VJEPA)
+
+
+_BLOCK = {"attn.qkv": "qkv", "attn.proj": "proj", "mlp.fc1": "fc1", "mlp.fc2": "fc2"}
+
+
+def _transformer_name(name: str) -> str:
+    """Return our name of a transformer's tensor."""
+    name = name.replace("patch_embed.proj", "embed").replace("fc_norm", "norm")
+    for theirs, ours in _BLOCK.items():
+        name = name.replace(f".{theirs}.", f".{ours}.")
+    return name
+
+
+def videomae_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Rename a checkpoint's tensors; the biases of queries and values become one, in which that of keys is 0."""
+    tensors = dict(checkpoint.get("module", checkpoint.get("model", checkpoint)))
+    renamed = {}
+    for key, value in tensors.items():
+        if key.endswith("attn.q_bias"):
+            other = tensors[key.replace("q_bias", "v_bias")]
+            renamed[_transformer_name(key.replace("attn.q_bias", "attn.qkv.bias"))] = torch.cat(
+                [value, 0 * value, other]
+            )
+        elif not key.endswith(("attn.v_bias", "pos_embed")):
+            renamed[_transformer_name(key)] = value
+    return renamed
+
+
+def vjepa_tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Rename the averaged encoder's tensors, `target_encoder`: the one that its paper measures."""
+    tensors = checkpoint["target_encoder"].items()
+    return {_transformer_name(key.replace("module.", "").replace("backbone.", "")): value for key, value in tensors}
