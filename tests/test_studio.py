@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 import footage.studio
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
+from footage.library.query import ClipQuery
 from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.locales import LANGUAGES, preferred, read_locale
@@ -112,6 +113,17 @@ def test_albums_and_views(client: TestClient) -> None:
     assert client.delete("/api/views/mine").status_code == 200 and client.delete("/api/views/mine").status_code == 404
     assert client.delete(f"/api/albums/{album}").status_code == 200
     assert client.delete(f"/api/albums/{album}").status_code == 404
+
+
+def test_a_view_may_name_its_album(client: TestClient, studio: Studio) -> None:
+    album = client.post("/api/albums", json={"name": "best"}).json()["id"]
+    client.post(f"/api/albums/{album}/clips", json={"ids": [3, 1]})
+    studio.library.views.save("mine", ClipQuery(album="best"))  # as the command line does
+    (saved,) = client.get("/api/views").json()
+    assert saved["query"]["album"] == "best" and "/?album=best" in client.get("/parts/facets").text
+    for name in ("best", album):
+        assert client.get("/api/clips/ids", params={"album": name}).json() == [3, 1]
+        assert client.get("/", params={"album": name}).status_code == 200
 
 
 def test_deleting_albums_and_views_is_undone(client: TestClient) -> None:

@@ -237,7 +237,7 @@ def test_no_text_of_any_page_is_left_in_english(studio: Studio, monkeypatch: pyt
     empty.close()
     for address, words in left.items():
         assert not words, address
-    assert rendered == {path.name for path in TEMPLATES.glob("*.html")}, "a template was not rendered"
+    assert rendered >= {path.name for path in TEMPLATES.glob("*.html")}, "a template was not rendered"
 
 
 def test_a_planted_text_is_seen() -> None:

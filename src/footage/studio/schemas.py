@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from fastapi import Path, Query
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
 from footage.errors import LibraryError
-from footage.library.entries import Origin, Verdict
+from footage.library.entries import Verdict
 from footage.library.library import ClipSelection
-from footage.library.query import ClipQuery
+from footage.library.query import SINGULAR, ClipQuery
 from footage.models.requests import PLAIN, SLIDER_LIMIT, GenerateRequest, Timing, VideoOptions
 
 Id = Annotated[int, Field(ge=1, lt=2**63)]
@@ -45,34 +46,44 @@ class StrictForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ClipQueryForm(StrictForm):
-    """Query for clips: words, an order and filters. `metric` is NAME:LEAST:MOST; a bound may be empty."""
+QUERY_BOUNDS: dict[str, Any] = {
+    "text": Annotated[str, Field(max_length=500)],
+    "sort": Annotated[str, Field(max_length=100)],
+    "seed": Annotated[int, Field(ge=-(2**63), lt=2**63)] | None,
+    "min_stars": Annotated[int, Field(ge=0, le=5)],
+    "max_stars": Annotated[int, Field(ge=0, le=5)],
+    "metrics": Annotated[list[Name], Field(max_length=20)],
+}
+"""Bounds of the fields of `ClipQuery` that are more, or other, than those of their types."""
+TYPE_BOUNDS: dict[Any, Any] = {
+    str | None: Name | None,
+    int | None: Id | None,
+    int | str | None: Annotated[Id | Name, Field(union_mode="left_to_right")] | None,
+    float | None: Seconds | None,
+    tuple[str, ...]: Annotated[list[Name], Field(max_length=50)],
+}
+"""Bounds of a field by its type; other types have none."""
 
-    text: str = Field(default="", max_length=500)
-    sort: str = Field(default="newest", max_length=100)
-    origin: Origin | None = None
-    model: Name | None = None
-    weights: Name | None = None
-    dataset: Name | None = None
-    label: Name | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    tag: list[Name] = Field(default=[], max_length=50)
-    without: list[Name] = Field(default=[], max_length=50)
-    min_stars: int = Field(default=0, ge=0, le=5)
-    max_stars: int = Field(default=5, ge=0, le=5)
-    verdict: Verdict | None = None
-    album: Id | None = None
-    codec: Name | None = None
-    min_seconds: Seconds | None = None
-    max_seconds: Seconds | None = None
-    min_side: Id | None = None
-    max_side: Id | None = None
-    since: Seconds | None = None
-    until: Seconds | None = None
-    parent: Id | None = None
-    missing: bool | None = None
-    bin: bool = False
-    metric: list[Name] = Field(default=[], max_length=20)
+
+PARAMETERS = {
+    field.name: SINGULAR.get(field.name, field.name) for field in dataclasses.fields(ClipQuery) if field.name != "ids"
+}
+"""Names of the parameters of a request by the fields of `ClipQuery`; clips are named one by one in other ways."""
+
+
+def query_fields() -> dict[str, Any]:
+    """Return the fields of `ClipQuery` as those of a schema: type with bounds, and default."""
+    types = get_type_hints(ClipQuery)
+    fields: dict[str, Any] = {}
+    for name, parameter in PARAMETERS.items():
+        default = getattr(ClipQuery, name)
+        bounded = QUERY_BOUNDS.get(name, TYPE_BOUNDS.get(types[name], types[name]))
+        fields[parameter] = (bounded, list(default) if isinstance(default, tuple) else default)
+    return fields
+
+
+class ClipQueryForm(create_model("QueryFields", __base__=StrictForm, **query_fields())):  # type: ignore[misc]
+    """Query for clips: words, an order and filters. `metric` is NAME:LEAST:MOST; a bound may be empty."""
 
     def query(self) -> ClipQuery:
         """Return it as the library's query.
@@ -80,15 +91,13 @@ class ClipQueryForm(StrictForm):
         Raises:
             LibraryError: a metric cannot be read, or a value is not known.
         """
-        rest = self.model_dump(include=ClipQueryForm.model_fields.keys() - {"tag", "metric"})
-        return ClipQuery(tags=tuple(self.tag), metrics=tuple(self.metric), **rest)
+        values = self.model_dump(include=ClipQueryForm.model_fields.keys())
+        return ClipQuery(**{name: values[parameter] for name, parameter in PARAMETERS.items()})
 
     @staticmethod
     def of(query: ClipQuery) -> ClipQueryForm:
         """Return the form of a query, such as a saved view's."""
-        filters = query.to_json()["filters"]
-        values = {{"tags": "tag"}.get(name, name): filters[name] for name in filters.keys() - {"metrics", "ids"}}
-        return ClipQueryForm(text=query.text, sort=query.sort, metric=list(query.metrics), **values)
+        return ClipQueryForm(**{parameter: getattr(query, name) for name, parameter in PARAMETERS.items()})
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return what is asked for as the parameters of an address; what has its default is left out."""
@@ -128,7 +137,7 @@ class ClipPageForm(ClipQueryForm):
 
     cursor: str | None = None
     limit: int = PAGE
-    ids: Annotated[list[Id], Query(max_length=1000)] = []
+    ids: Annotated[list[Id], Query(max_length=1000)] = []  # noqa: RUF012 - a field's default
 
 
 class SelectionForm(StrictForm):
