@@ -108,10 +108,11 @@ def preferred(chosen: str, accepted: str) -> str:
     """Return the language of a cookie, else that which a browser's Accept-Language likes best."""
     if chosen in LANGUAGES:
         return chosen
+    known = {code.split("-")[0]: code for code in LANGUAGES}
     languages: list[tuple[float, int, str]] = []
     for place, part in enumerate(accepted.split(",")[:20]):
         name, _, quality = part.strip().partition(";q=")
-        language = {"zh": "zh-CN", "en": "en"}.get(name.split("-")[0].strip().lower())
+        language = known.get(name.split("-")[0].strip().lower())
         try:
             weight = float(quality or 1)
         except ValueError:
