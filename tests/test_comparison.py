@@ -176,7 +176,7 @@ def test_a_learned_prior_is_no_critic(tmp_path: Path) -> None:
     (entry,) = compared_runs("shapes", [tiny_config("vae-latent-64")], tmp_path, seed=0)
     weights = entry.plan.needs.parameters
     critics = [name for name in weights if name.startswith("critic_")]
-    row = comparison._described(entry, Limit(clips=2))
+    row = entry.describe(Limit(clips=2))
     assert critics and row["critics"] == sum(weights[name] for name in critics)
     assert row["generator"] == weights["generator"] + weights["prior"]
 

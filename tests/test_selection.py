@@ -11,7 +11,7 @@ from rich.console import Console
 
 import footage
 from footage.config import TrainConfig
-from footage.data.clips import BuiltInClips, Loader
+from footage.data.clips import Loader
 from footage.data.pairs import open_source
 from footage.errors import ConfigError
 from footage.files import read_lines
@@ -62,8 +62,8 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path: Path) -> None:
     train(tmp_path / "run", 32)
     sampler, info = load_model(tmp_path / "run" / "best")
     source = open_source("shapes", CONFIG.clip)
-    loaders = [Loader(source, split, frames=4, batch_size=4, seed=0) for split in ("train", "heldout")]
-    selection = BestModel(CHOICE, CONFIG, *loaders, info.label_shares, tmp_path / "run" / "best")
+    loader = Loader(source, "heldout", frames=4, batch_size=4, seed=0)
+    selection = BestModel(CHOICE, CONFIG, loader, info.label_shares, tmp_path / "run" / "best")
     assert selection.measure(sampler) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
     made, real = (
         np.concatenate([batch for _, batch in clips.batches(range(24))])
@@ -103,10 +103,8 @@ def test_every_kind_of_model_can_be_chosen(tmp_path: Path, preset: str) -> None:
 
 
 def test_without_heldout_clips_it_is_refused_before_anything_begins(tmp_path: Path) -> None:
-    source = BuiltInClips("shapes", height=32, width=32, channels=3)
-    loader = Loader(source, "train", frames=4, batch_size=4, seed=0)
     with pytest.raises(ConfigError, match="no held-out clips"):
-        BestModel(CHOICE, CONFIG, loader, None, (), tmp_path)
+        BestModel(CHOICE, CONFIG, None, (), tmp_path)
     for wrong in ({"every": 0}, {"every": 10, "clips": 2}):
         with pytest.raises(ConfigError, match="at least"):
             SelectionOptions(**wrong)

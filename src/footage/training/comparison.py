@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -35,6 +36,321 @@ from footage.training import cost, trainer
 from footage.training.plan import TrainingPlan, prepare
 from footage.training.run_folder import RunFolder, resume, with_found_batch
 from footage.training.run_log import read_rows
+from footage.training.trainer import Budget, Progress
+
+MINUTES = 10.0
+"""How long each preset is trained when nothing is said."""
+SHOWN = 6
+"""Clips of each preset in the picture."""
+COMPARED = {
+    "motion_ratio": "motion_ratio",
+    "motion_distance": "motion_distance",
+    "spectrum_distance": "spectrum_distance",
+    "variety": "diversity_ratio",
+    "contrast_ratio": "contrast_ratio",
+    "sharpness_ratio": "sharpness_ratio",
+}
+"""Figures of the evaluator that stand in comparison.json beside RFD-rand, and what they are called there."""
+LEAST_SAMPLES = 16
+"""Fewest clips that a comparison is made of; a few hundred are needed for figures worth reading."""
+
+
+Figures = dict[str, list[float] | float | None] | None
+"""`rfd`, for each of SEEDS, and the values of COMPARED; None where nothing could be measured."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When the training of a preset ends: one of the three, over the whole life of its run."""
+
+    minutes: float | None = None
+    """Minutes in the training loop."""
+    clips: int | None = None
+    """Training clips seen."""
+    flops: float | None = None
+    """Floating-point operations of training steps, as `training.cost` counts them."""
+
+    def __post_init__(self) -> None:
+        """Refuse none, several, and what is not above 0."""
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise ConfigError(f"{' and '.join(given) or 'no limit'} given", "give one of --minutes, --clips or --flops")
+        for name, value in given.items():
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} is {value}", "give more than 0")
+
+    def __str__(self) -> str:
+        if self.minutes is not None:
+            return f"{self.minutes:g} minutes"
+        return f"{self.clips:,} clips" if self.clips is not None else f"{self.flops:.3g} floating-point operations"
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A preset that takes part."""
+
+    plan: TrainingPlan
+    """Its training."""
+    folder: RunFolder
+    """Its run."""
+    clip_flops: float
+    """Floating-point operations of training for each clip."""
+
+    @property
+    def name(self) -> str:
+        """The preset's name."""
+        return self.plan.config.preset
+
+    def clips(self, limit: Limit) -> int | None:
+        """Return the training clips that a limit allows, in whole steps; None where it is a time."""
+        if limit.flops is None:
+            return limit.clips
+        return math.ceil(limit.flops / (self.clip_flops * self.plan.batch_size)) * self.plan.batch_size
+
+    def progress(self) -> Progress:
+        """Return how far the run's saved state is."""
+        if not self.folder.state.exists():
+            return Progress()
+        return Progress(**checkpoint.read_state(self.folder.state)["progress"])
+
+    def finished(self, limit: Limit) -> bool:
+        """Whether the run has reached the limit."""
+        return Budget(self.clips(limit), limit.minutes).spent(self.progress())
+
+    def train(self, limit: Limit, before: Mapping[str, Any], console: Console) -> tuple[str, dict[str, float | None]]:
+        """Train the preset if its run is not at the limit yet.
+
+        Args:
+            limit: when it ends.
+            before: its row of an earlier comparison, or nothing.
+            console: where to speak.
+
+        Returns:
+            `done`, `interrupted`, or what went wrong; and the memory that it took.
+        """
+        same = before.get("config") == to_json(self.plan.config) and before.get("limit") == str(limit)
+        status = str(before.get("status", ""))
+        memory = {key: before.get(key) for key in ("memory_gib", "memory_before_gib")}
+        if self.finished(limit) or (same and status.startswith("diverged")):
+            console.print(f"{self.folder.path} is trained already", highlight=False)
+            return ("done" if self.finished(limit) else status), memory
+        device = self.plan.place.device
+        cost.forget_peak(device)
+        empty = cost.peak_gib(device)
+        try:
+            stopped = trainer.train(
+                self.plan, self.folder, clips=self.clips(limit), minutes=limit.minutes, console=console
+            )
+            status = "interrupted" if stopped else "done"
+        except (FootageError, RuntimeError) as error:
+            console.print("failed:", style="yellow", end=" ")
+            console.print(str(error), highlight=False)
+            found = re.search(r"diverged at [\d,]+ clips", str(error))
+            status = found.group() if found else f"failed: {error}"
+        if memory["memory_gib"] is None or cost.peak_gib(device) > memory["memory_gib"]:
+            memory = {"memory_gib": cost.peak_gib(device), "memory_before_gib": empty}
+        return status, memory
+
+    def describe(self, limit: Limit) -> dict[str, Any]:
+        """Return what was trained and what it cost: a row of comparison.json."""
+        plan, progress = self.plan, self.progress()
+        weights, seen, seconds = plan.needs.parameters, progress.clips_seen, progress.seconds
+        critics = sum(count for name, count in weights.items() if name.startswith("critic_"))
+        rows = read_rows(self.folder.metrics) if self.folder.metrics.exists() else []
+        rates = [row["clips_per_second"] for row in rows if row.get("clips_per_second")]
+        rate = statistics.median(rates) if rates else (seen / seconds if seconds else None)
+        clip = plan.config.clip
+        return {
+            "preset": self.name,
+            "clip": f"{clip.frames} × {clip.height} × {clip.width}",
+            "limit": str(limit),
+            "generator": sum(weights.values()) - critics,
+            "critics": critics,
+            "batch_size": plan.batch_size,
+            "clips_seen": seen,
+            "seconds": seconds,
+            "step_seconds": plan.batch_size / rate if rate else None,
+            "clips_per_second": seen / seconds if seconds else None,
+            "flop_per_clip": self.clip_flops,
+            "flop": self.clip_flops * seen,
+            "gflop_per_second": self.clip_flops * rate / 1e9 if rate else None,
+            "device": plan.place.device,
+            "precision": plan.place.precision,
+            "config": to_json(plan.config),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison on disk."""
+
+    path: Path
+    """The folder: comparison.json, comparison.md, comparison.png, and a run for each preset."""
+    models: list[dict[str, Any]]
+    """A row for each preset that was trained: what stands in comparison.json."""
+    interrupted: bool = False
+    """Whether it was stopped by the user."""
+
+
+def compare(
+    data: str,
+    configs: Sequence[Config],
+    out: Path,
+    *,
+    limit: Limit,
+    seed: int,
+    samples: int,
+    console: Console,
+    guide: str | None = None,
+) -> Comparison:
+    """Train each configuration into OUT/PRESET, measure all, write the table and the picture.
+
+    Called again, it goes on where it was stopped: what is trained is not trained again.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set.
+        configs: what to compare; their presets' names name the runs.
+        out: folder for everything.
+        limit: when each training ends.
+        seed: of weights, order of clips and all draws, the same for all.
+        samples: clips that are generated and measured, and windows of real clips beside them.
+        console: where to speak.
+        guide: for translators of pairs, the data set that the clips of `data` are made from.
+
+    Raises:
+        FootageError: a configuration does not fit the data, or a run in the folder is another; nothing is trained then.
+    """
+    if samples < LEAST_SAMPLES:
+        raise ConfigError(f"samples is {samples}", f"give at least {LEAST_SAMPLES}")
+    entries = compared_runs(data, configs, out, seed, guide)
+    known: dict[str, dict[str, Any]] = {}  # rows of an earlier call, by preset
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+        known = {row["preset"]: row for row in stored["models"]}
+    rows: list[dict[str, Any]] = []
+    for number, entry in enumerate(entries, 1):
+        console.rule(f"{entry.name} ({number} of {len(entries)})")
+        status, memory = entry.train(limit, known.get(entry.name, {}), console)
+        if status == "interrupted":
+            console.print(f"stopped; to go on, run the same command again: it has {out}", highlight=False)
+            return Comparison(out, rows, interrupted=True)
+        rows.append({**entry.describe(limit), "status": status, **memory})
+        kept = [row for name, row in known.items() if name not in {row["preset"] for row in rows}]
+        files.write_json(out / "comparison.json", {"models": rows + kept})  # what a killed comparison goes on from
+    pictures = measure_models(entries, rows, samples, console)
+    first = entries[0].plan
+    content = {
+        "data": first.note.name,
+        "content_hash": first.note.content_hash,
+        "labels": list(first.note.labels),
+        "limit": str(limit),
+        "samples": samples,
+        "seed": first.config.train.seed,
+        "features": f"RandomFeatures, seeds {list(SEEDS)}",
+        "threads": torch.get_num_threads(),
+        "made_by": f"footage {__version__}, PyTorch {torch.__version__}",
+        "models": rows,
+    }
+    files.write_json(out / "comparison.json", content)
+    files.write_text(out / "comparison.md", as_markdown(content))
+    as_picture(out / "comparison.png", content, pictures)
+    console.print(as_table(content))
+    console.print(f"comparison.md, comparison.png and comparison.json in {out}", highlight=False)
+    return Comparison(out, rows)
+
+
+def compared_runs(
+    data: str, configs: Sequence[Config], out: Path, seed: int, guide: str | None = None
+) -> list[ComparedRun]:
+    """Make every plan and look at every run that is there, before anything is trained."""
+    names = [config.preset for config in configs]
+    if not names:
+        raise ConfigError("no preset is named", "give --presets NAME,NAME; footage models lists them")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f'preset "{twice}" is named twice', "name each once")
+    guided = [config.preset for config in configs if config.guides]
+    if guided and guide is None:
+        raise ConfigError(
+            f"{guided[0]} makes clips from those of another data set, and there is none",
+            f"give --guide DATASET, or leave {guided[0]} out of --presets",
+        )
+    if guide is not None and not guided:
+        raise ConfigError(f"no preset of {', '.join(names)} is given clips of a guide", "leave --guide out")
+    entries = []
+    for config in configs:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+        folder = RunFolder(out / config.preset)
+        beside = guide if config.preset in guided else None
+        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=beside)
+        resume(folder, plan.config, plan.note)
+        count = cost.clip_flops(plan.config, len(plan.note.labels), plan.place)
+        entries.append(ComparedRun(plan, folder, count))
+    return entries
+
+
+def evaluator_of(entry: ComparedRun, samples: int, cache: FeatureCache) -> Evaluator:
+    """Return what measures a preset's model: `samples` clips, as `footage evaluate RUN DATA --clips SAMPLES` does.
+
+    Raises:
+        ConfigError: the model makes single frames, of which there are no such figures.
+        ModelError: there is no model, or it is damaged.
+    """
+    plan = entry.plan
+    heldout = any(span.frames >= plan.config.clip.frames for span in plan.source.spans("heldout"))
+    options = EvaluationOptions(
+        metrics="fvd,motion,pictures,diversity",
+        networks=RANDOM,
+        clips=samples,
+        split=None if heldout else "train",  # without any, training clips are what models are given
+        resamples=0,
+        device=cast(DeviceName, plan.place.device),
+    )
+    protocol = options.full_protocol()
+    made = open_input(entry.folder.model, protocol=protocol, channels=None, fit=options.fit, device=options.device)
+    real = EvaluationInput(plan.source.name, "dataset", clips=plan.source)
+    evaluator = Evaluator(plan_evaluation(made, real, options), options, cache)
+    if not evaluator.nets:
+        raise ConfigError("it makes single frames", "measure it with footage evaluate")
+    return evaluator
+
+
+def _figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figures:
+    """Return the figures of a row by the names that they have in comparison.json; None where there is nothing."""
+    if inputs is None:
+        return None
+    values: dict[str, list[float] | float | None] = {}
+    for figure in evaluator.figures(inputs)[0]:
+        if figure.name == "frechet":
+            values["rfd"] = list(figure.by_network)
+        elif figure.name in COMPARED and not figure.networks:
+            values[COMPARED[figure.name]] = figure.value
+    return values
+
+
+def measure_models(
+    entries: Sequence[ComparedRun], rows: Sequence[dict[str, Any]], samples: int, console: Console
+) -> dict[str, list[Frames]]:
+    """Measure the models and put figures and floors into their rows; return clips to show, by preset or other name."""
+    floors: dict[str, dict[str, Any]] = {}  # by length and size of the clips
+    pictures: dict[str, list[Frames]] = {}
+    with FeatureCache(None) as cache:  # real clips are described once
+        for entry, row in zip(entries, rows, strict=True):
+            row["figures"], pictures[entry.name] = None, []
+            try:
+                with console.status(f"measuring {entry.name}"):
+                    evaluator = evaluator_of(entry, samples, cache)
+                    inputs = evaluator.figure_inputs()
+                    row["figures"] = _figures(evaluator, inputs)
+                    row |= {"floor": _figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
+                    floors.setdefault(row["clip"], {name: row[name] for name in ("floor", "floor_how")})
+                    pictures[entry.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
+                    pictures.setdefault(f"real clips, {row['clip']}", real)
+            except FootageError as error:
+                console.print(f"{entry.name} cannot be measured: {error}", highlight=False)
+    for row in (row for row in rows if row["figures"] is None):
+        row |= floors.get(row["clip"], {"floor": None, "floor_how": "none: no model could be measured"})
+    return pictures
+
 
 Row = Mapping[str, Any]
 
@@ -185,326 +501,3 @@ def as_picture(path: Path, content: Row, clips: Mapping[str, list[Frames]]) -> N
         # The picture's font has no ×.
         groups.append((name.replace("×", "x"), remark, [strip(clip) for clip in clips[name]]))
     save_picture(path, gallery(groups))
-
-
-MINUTES = 10.0
-"""How long each preset is trained when nothing is said."""
-SHOWN = 6
-"""Clips of each preset in the picture."""
-COMPARED = {
-    "motion_ratio": "motion_ratio",
-    "motion_distance": "motion_distance",
-    "spectrum_distance": "spectrum_distance",
-    "variety": "diversity_ratio",
-    "contrast_ratio": "contrast_ratio",
-    "sharpness_ratio": "sharpness_ratio",
-}
-"""Figures of the evaluator that stand in comparison.json beside RFD-rand, and what they are called there."""
-LEAST_SAMPLES = 16
-"""Fewest clips that a comparison is made of; a few hundred are needed for figures worth reading."""
-
-
-Figures = dict[str, list[float] | float | None] | None
-"""`rfd`, for each of SEEDS, and the values of COMPARED; None where nothing could be measured."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """When the training of a preset ends: one of the three, over the whole life of its run."""
-
-    minutes: float | None = None
-    """Minutes in the training loop."""
-    clips: int | None = None
-    """Training clips seen."""
-    flops: float | None = None
-    """Floating-point operations of training steps, as `training.cost` counts them."""
-
-    def __post_init__(self) -> None:
-        """Refuse none, several, and what is not above 0."""
-        given = {key: value for key, value in vars(self).items() if value is not None}
-        if len(given) != 1:
-            raise ConfigError(f"{' and '.join(given) or 'no limit'} given", "give one of --minutes, --clips or --flops")
-        for name, value in given.items():
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name} is {value}", "give more than 0")
-
-    def __str__(self) -> str:
-        if self.minutes is not None:
-            return f"{self.minutes:g} minutes"
-        return f"{self.clips:,} clips" if self.clips is not None else f"{self.flops:.3g} floating-point operations"
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A preset that takes part."""
-
-    plan: TrainingPlan
-    """Its training."""
-    folder: RunFolder
-    """Its run."""
-    clip_flops: float
-    """Floating-point operations of training for each clip."""
-
-    @property
-    def name(self) -> str:
-        """The preset's name."""
-        return self.plan.config.preset
-
-    def clips(self, limit: Limit) -> int | None:
-        """Return the training clips that a limit allows, in whole steps; None where it is a time."""
-        if limit.flops is None:
-            return limit.clips
-        return math.ceil(limit.flops / (self.clip_flops * self.plan.batch_size)) * self.plan.batch_size
-
-    def progress(self) -> dict[str, Any]:
-        """Return the counters of the run's saved state: `clips_seen`, `seconds`; zeros before it has begun."""
-        if not self.folder.state.exists():
-            return {"clips_seen": 0, "seconds": 0.0}
-        progress: dict[str, Any] = checkpoint.read_state(self.folder.state)["progress"]
-        return progress
-
-    def finished(self, limit: Limit) -> bool:
-        """Whether the run has reached the limit."""
-        progress, clips = self.progress(), self.clips(limit)
-        if clips is not None:
-            return bool(progress["clips_seen"] >= clips)
-        return bool(progress["seconds"] >= (limit.minutes or 0) * 60)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison on disk."""
-
-    path: Path
-    """The folder: comparison.json, comparison.md, comparison.png, and a run for each preset."""
-    models: list[dict[str, Any]]
-    """A row for each preset that was trained: what stands in comparison.json."""
-    interrupted: bool = False
-    """Whether it was stopped by the user."""
-
-
-def compare(
-    data: str,
-    configs: Sequence[Config],
-    out: Path,
-    *,
-    limit: Limit,
-    seed: int,
-    samples: int,
-    console: Console,
-    guide: str | None = None,
-) -> Comparison:
-    """Train each configuration into OUT/PRESET, measure all, write the table and the picture.
-
-    Called again, it goes on where it was stopped: what is trained is not trained again.
-
-    Args:
-        data: a dataset folder, or the name of a built-in data set.
-        configs: what to compare; their presets' names name the runs.
-        out: folder for everything.
-        limit: when each training ends.
-        seed: of weights, order of clips and all draws, the same for all.
-        samples: clips that are generated and measured, and windows of real clips beside them.
-        console: where to speak.
-        guide: for translators of pairs, the data set that the clips of `data` are made from.
-
-    Raises:
-        FootageError: a configuration does not fit the data, or a run in the folder is another; nothing is trained then.
-    """
-    if samples < LEAST_SAMPLES:
-        raise ConfigError(f"samples is {samples}", f"give at least {LEAST_SAMPLES}")
-    entries = compared_runs(data, configs, out, seed, guide)
-    known = {row["preset"]: row for row in _stored(out / "comparison.json").get("models", [])}
-    rows: list[dict[str, Any]] = []
-    for number, entry in enumerate(entries, 1):
-        console.rule(f"{entry.name} ({number} of {len(entries)})")
-        before = known.get(entry.name, {})
-        status, memory = _train(entry, limit, before, console)
-        if status == "interrupted":
-            console.print(f"stopped; to go on, run the same command again: it has {out}", highlight=False)
-            return Comparison(out, rows, interrupted=True)
-        rows.append({**_described(entry, limit), "status": status, **memory})
-        kept = [row for name, row in known.items() if name not in {row["preset"] for row in rows}]
-        files.write_json(out / "comparison.json", {"models": rows + kept})  # what a killed comparison goes on from
-    _measure(entries, rows, out, limit, samples, console)
-    return Comparison(out, rows)
-
-
-def compared_runs(
-    data: str, configs: Sequence[Config], out: Path, seed: int, guide: str | None = None
-) -> list[ComparedRun]:
-    """Make every plan and look at every run that is there, before anything is trained."""
-    names = [config.preset for config in configs]
-    if not names:
-        raise ConfigError("no preset is named", "give --presets NAME,NAME; footage models lists them")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f'preset "{twice}" is named twice', "name each once")
-    guided = [config.preset for config in configs if config.guides]
-    if guided and guide is None:
-        raise ConfigError(
-            f"{guided[0]} makes clips from those of another data set, and there is none",
-            f"give --guide DATASET, or leave {guided[0]} out of --presets",
-        )
-    if guide is not None and not guided:
-        raise ConfigError(f"no preset of {', '.join(names)} is given clips of a guide", "leave --guide out")
-    entries = []
-    for config in configs:
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-        folder = RunFolder(out / config.preset)
-        beside = guide if config.preset in guided else None
-        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=beside)
-        resume(folder, plan.config, plan.note)
-        count = cost.clip_flops(plan.config, len(plan.note.labels), plan.place)
-        entries.append(ComparedRun(plan, folder, count))
-    return entries
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    """Read the comparison.json of an earlier call; empty where there is none that can be read."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return value if isinstance(value, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def _train(
-    entry: ComparedRun, limit: Limit, before: Mapping[str, Any], console: Console
-) -> tuple[str, dict[str, float | None]]:
-    """Train one preset if its run is not at the limit yet.
-
-    Returns:
-        `done`, `interrupted`, or what went wrong; and the memory that it took.
-    """
-    same = before.get("config") == to_json(entry.plan.config) and before.get("limit") == str(limit)
-    status = str(before.get("status", ""))
-    memory = {key: before.get(key) for key in ("memory_gib", "memory_before_gib")}
-    if entry.finished(limit) or (same and status.startswith("diverged")):
-        console.print(f"{entry.folder.path} is trained already", highlight=False)
-        return ("done" if entry.finished(limit) else status), memory
-    device = entry.plan.place.device
-    cost.forget_peak(device)
-    empty = cost.peak_gib(device)
-    try:
-        stopped = trainer.train(
-            entry.plan, entry.folder, clips=entry.clips(limit), minutes=limit.minutes, console=console
-        )
-        status = "interrupted" if stopped else "done"
-    except (FootageError, RuntimeError) as error:
-        console.print("failed:", style="yellow", end=" ")
-        console.print(str(error), highlight=False)
-        found = re.search(r"diverged at [\d,]+ clips", str(error))
-        status = found.group() if found else f"failed: {error}"
-    if memory["memory_gib"] is None or cost.peak_gib(device) > memory["memory_gib"]:
-        memory = {"memory_gib": cost.peak_gib(device), "memory_before_gib": empty}
-    return status, memory
-
-
-def _described(entry: ComparedRun, limit: Limit) -> dict[str, Any]:
-    """Say what was trained and what it cost."""
-    plan, progress = entry.plan, entry.progress()
-    weights, seen, seconds = plan.needs.parameters, progress["clips_seen"], progress["seconds"]
-    critics = sum(count for name, count in weights.items() if name.startswith("critic_"))
-    rows = read_rows(entry.folder.metrics) if entry.folder.metrics.exists() else []
-    rates = [row["clips_per_second"] for row in rows if row.get("clips_per_second")]
-    rate = statistics.median(rates) if rates else (seen / seconds if seconds else None)
-    clip = plan.config.clip
-    return {
-        "preset": entry.name,
-        "clip": f"{clip.frames} × {clip.height} × {clip.width}",
-        "limit": str(limit),
-        "generator": sum(weights.values()) - critics,
-        "critics": critics,
-        "batch_size": plan.batch_size,
-        "clips_seen": seen,
-        "seconds": seconds,
-        "step_seconds": plan.batch_size / rate if rate else None,
-        "clips_per_second": seen / seconds if seconds else None,
-        "flop_per_clip": entry.clip_flops,
-        "flop": entry.clip_flops * seen,
-        "gflop_per_second": entry.clip_flops * rate / 1e9 if rate else None,
-        "device": plan.place.device,
-        "precision": plan.place.precision,
-        "config": to_json(plan.config),
-    }
-
-
-def evaluator_of(entry: ComparedRun, samples: int, cache: FeatureCache) -> Evaluator:
-    """Return what measures a preset's model: `samples` clips, as `footage evaluate RUN DATA --clips SAMPLES` does.
-
-    Raises:
-        ConfigError: the model makes single frames, of which there are no such figures.
-        ModelError: there is no model, or it is damaged.
-    """
-    plan = entry.plan
-    heldout = any(span.frames >= plan.config.clip.frames for span in plan.source.spans("heldout"))
-    options = EvaluationOptions(
-        metrics="fvd,motion,pictures,diversity",
-        networks=RANDOM,
-        clips=samples,
-        split=None if heldout else "train",  # without any, training clips are what models are given
-        resamples=0,
-        device=cast(DeviceName, plan.place.device),
-    )
-    protocol = options.full_protocol()
-    made = open_input(entry.folder.model, protocol=protocol, channels=None, fit=options.fit, device=options.device)
-    real = EvaluationInput(plan.source.name, "dataset", clips=plan.source)
-    evaluator = Evaluator(plan_evaluation(made, real, options), options, cache)
-    if not evaluator.nets:
-        raise ConfigError("it makes single frames", "measure it with footage evaluate")
-    return evaluator
-
-
-def _figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figures:
-    """Return the figures of a row by the names that they have in comparison.json; None where there is nothing."""
-    if inputs is None:
-        return None
-    values: dict[str, list[float] | float | None] = {}
-    for figure in evaluator.figures(inputs)[0]:
-        if figure.name == "frechet":
-            values["rfd"] = list(figure.by_network)
-        elif figure.name in COMPARED and not figure.networks:
-            values[COMPARED[figure.name]] = figure.value
-    return values
-
-
-def _measure(
-    entries: Sequence[ComparedRun], rows: list[dict[str, Any]], out: Path, limit: Limit, samples: int, console: Console
-) -> None:
-    """Measure the models, and write comparison.json, comparison.md and comparison.png."""
-    floors: dict[str, dict[str, Any]] = {}  # by length and size of the clips
-    pictures: dict[str, list[Frames]] = {}
-    with FeatureCache(None) as cache:  # real clips are described once
-        for entry, row in zip(entries, rows, strict=True):
-            row["figures"], pictures[entry.name] = None, []
-            try:
-                with console.status(f"measuring {entry.name}"):
-                    evaluator = evaluator_of(entry, samples, cache)
-                    inputs = evaluator.figure_inputs()
-                    row["figures"] = _figures(evaluator, inputs)
-                    row |= {"floor": _figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
-                    floors.setdefault(row["clip"], {name: row[name] for name in ("floor", "floor_how")})
-                    pictures[entry.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
-                    pictures.setdefault(f"real clips, {row['clip']}", real)
-            except FootageError as error:
-                console.print(f"{entry.name} cannot be measured: {error}", highlight=False)
-    for row in (row for row in rows if row["figures"] is None):
-        row |= floors.get(row["clip"], {"floor": None, "floor_how": "none: no model could be measured"})
-    first = entries[0].plan
-    content = {
-        "data": first.note.name,
-        "content_hash": first.note.content_hash,
-        "labels": list(first.note.labels),
-        "limit": str(limit),
-        "samples": samples,
-        "seed": first.config.train.seed,
-        "features": f"RandomFeatures, seeds {list(SEEDS)}",
-        "threads": torch.get_num_threads(),
-        "made_by": f"footage {__version__}, PyTorch {torch.__version__}",
-        "models": rows,
-    }
-    files.write_json(out / "comparison.json", content)
-    files.write_text(out / "comparison.md", as_markdown(content))
-    as_picture(out / "comparison.png", content, pictures)
-    console.print(as_table(content))
-    console.print(f"comparison.md, comparison.png and comparison.json in {out}", highlight=False)

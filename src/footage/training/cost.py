@@ -102,7 +102,7 @@ def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
     return method
 
 
-class Saved:
+class SavedTensors:
     """Counts the bytes that autograd keeps at once for backward passes, each storage once.
 
     What is kept is held until it is let go, so that no storage takes another's place uncounted.
@@ -116,9 +116,9 @@ class Saved:
         self._live: dict[int, tuple[int, int]] = {}  # address -> how often it is kept, bytes
         self._bytes = 0
 
-    def pack(self, tensor: Tensor) -> _Held:
+    def pack(self, tensor: Tensor) -> _SavedTensor:
         """Take a tensor that is to be kept."""
-        return _Held(self, tensor)
+        return _SavedTensor(self, tensor)
 
     def count(self, address: int, size: int, change: int) -> None:
         """Keep a storage once more, or once less."""
@@ -131,10 +131,10 @@ class Saved:
         self.peak = max(self.peak, self._bytes)
 
 
-class _Held:
+class _SavedTensor:
     """A tensor that is kept for a backward pass."""
 
-    def __init__(self, saved: Saved, tensor: Tensor) -> None:
+    def __init__(self, saved: SavedTensors, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         self.saved, self.tensor = saved, tensor
         self.address, self.size = storage.data_ptr(), storage.nbytes()
@@ -154,45 +154,42 @@ def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: i
         TrainingError: the memory does not suffice.
     """
     try:
-        return _measure(config, labels, place, timed_batch)
+        method = fresh_method(config, labels, place)
+        weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
+        averaged = [p for average in method.averages.values() for p in average.module.parameters()]
+        average_bytes = sum(p.numel() * p.element_size() for p in averaged)
+        owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
+        saved, steps = SavedTensors(owned), min(method.cycle, MOST_STEPS)
+        for number in range(steps):  # now and then there is a penalty, or a generator's update
+            begin = time.perf_counter()
+            with (
+                torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
+                torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor),
+            ):
+                method.step(fake_batch(config, labels, 1, place.device), number, PlainEngine())
+            seconds = time.perf_counter() - begin
+        if seconds > SLOW:  # too slow to be timed in full
+            seconds *= timed_batch
+        elif timed_batch:
+            batch = fake_batch(config, labels, timed_batch, place.device)
+            for number in range(-1, steps):
+                if number == 0:  # the one before warms up
+                    begin = time.perf_counter()
+                with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16):
+                    log = method.step(copy.copy(batch), (number % steps) * timed_batch, PlainEngine())
+                float(next(iter(log.values())))  # waits for the device
+            seconds = (time.perf_counter() - begin) / steps
+        return Needs(
+            parameters={name: sum(p.numel() for p in net.parameters()) for name, net in method.nets.items()},
+            fixed_bytes=LIBRARIES + 4 * weights + average_bytes,  # weights, gradients, two moments of Adam
+            clip_bytes=int(saved.peak * WORKSPACE),
+            step_seconds=seconds if timed_batch else 0.0,
+            timed_batch=timed_batch,
+        )
     except (RuntimeError, MemoryError) as error:
         if not memory_is_full(error):
             raise
         raise TrainingError(f"the memory does not suffice for {max(1, timed_batch)} clips", SMALLER) from error
-
-
-def _measure(config: Config, labels: int, place: ComputeDevice, timed_batch: int) -> Needs:
-    method = fresh_method(config, labels, place)
-    weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
-    average_bytes = sum(p.numel() * p.element_size() for a in method.averages.values() for p in a.module.parameters())
-    owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
-    saved, steps = Saved(owned), min(method.cycle, MOST_STEPS)
-    for number in range(steps):  # now and then there is a penalty, or a generator's update
-        begin = time.perf_counter()
-        with (
-            torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
-            torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor),
-        ):
-            method.step(fake_batch(config, labels, 1, place.device), number, PlainEngine())
-        seconds = time.perf_counter() - begin
-    if seconds > SLOW:  # too slow to be timed in full
-        seconds *= timed_batch
-    elif timed_batch:
-        batch = fake_batch(config, labels, timed_batch, place.device)
-        for number in range(-1, steps):
-            if number == 0:  # the one before warms up
-                begin = time.perf_counter()
-            with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16):
-                log = method.step(copy.copy(batch), (number % steps) * timed_batch, PlainEngine())
-            float(next(iter(log.values())))  # waits for the device
-        seconds = (time.perf_counter() - begin) / steps
-    return Needs(
-        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in method.nets.items()},
-        fixed_bytes=LIBRARIES + 4 * weights + average_bytes,  # weights, gradients, two moments of Adam
-        clip_bytes=int(saved.peak * WORKSPACE),
-        step_seconds=seconds if timed_batch else 0.0,
-        timed_batch=timed_batch,
-    )
 
 
 def fit_batch(config: Config, needs: Needs, place: ComputeDevice) -> int:
@@ -213,12 +210,6 @@ def fit_batch(config: Config, needs: Needs, place: ComputeDevice) -> int:
             SMALLER,
         )
     return size
-
-
-def resolved(config: Config, needs: Needs, place: ComputeDevice) -> Config:
-    """Return the configuration with everything filled in that was left to be found."""
-    train = dataclasses.replace(config.train, batch_size=fit_batch(config, needs, place))
-    return dataclasses.replace(config, train=train)
 
 
 class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -270,32 +261,23 @@ def forget_peak(device: str) -> None:
 
 def peak_gib(device: str) -> float:
     """Return the largest memory since `forget_peak`, in GiB: on the GPU, or of this process less the files it maps."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**30
+    return torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else _process_gib("VmHWM")
+
+
+def memory_used(device: str) -> float:
+    """Return the memory that the run takes now, in GiB: of the GPU, or of this process less the files it has mapped."""
+    return torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else _process_gib("VmRSS")
+
+
+def _process_gib(field: str) -> float:
+    """Return a field of /proc/self/status less the files that are mapped; where there is no such file, the peak."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as handle:
             table = dict(line.split(":", 1) for line in handle)
-        peak, mapped = (int(table[name].split()[0]) for name in ("VmHWM", "RssFile"))  # KiB
-        return (peak - mapped) / 2**20
+        resident, mapped = (int(table[name].split()[0]) for name in (field, "RssFile"))  # KiB
+        return (resident - mapped) / 2**20
     except (OSError, KeyError):
         import resource
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most / 2**30 if sys.platform == "darwin" else most / 2**20  # bytes there, KiB elsewhere
-
-
-def memory_used(device: str) -> float:
-    """Return the memory that the run takes now, in GiB: of the GPU, or of this process less the files it has mapped."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**30
-    try:
-        with open("/proc/self/statm", encoding="ascii") as handle:
-            resident, shared = (int(word) for word in handle.read().split()[1:3])
-    except OSError:
-        import resource
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / 2**30 if sys.platform == "darwin" else most / 2**20  # bytes there, KiB elsewhere
-    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**30

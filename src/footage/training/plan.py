@@ -18,7 +18,7 @@ from footage.data.pairs import open_source
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError
 from footage.models.device import ComputeDevice, find_device
-from footage.training.cost import Needs, measure, memory_free, resolved
+from footage.training.cost import Needs, fit_batch, measure, memory_free
 from footage.training.run_folder import DataNote
 
 DEFAULT_CLIPS = 200_000
@@ -174,9 +174,10 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
     place = find_device(config.train.device, config.train.precision)
     needs = measure(config, len(labels), place)
-    config = resolved(config, needs, place)
+    batch_size = fit_batch(config, needs, place)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
     if timed:
-        needs = measure(config, len(labels), place, timed_batch=config.train.batch_size or 1)
+        needs = measure(config, len(labels), place, timed_batch=batch_size)
     where = str(data) if isinstance(source, BuiltInClips) else str(Path(data).resolve())
     beside = None if guide is None else str(Path(guide).resolve())
     note = DataNote(where, source.name, source.content_hash, labels, beside)

@@ -11,7 +11,6 @@ import dataclasses
 import math
 import statistics
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -74,24 +73,20 @@ def probe(data: str, config: Config, out: Path, *, limit: Limit, console: Consol
     tried = trials(config)
     minutes, clips = limit.minutes, limit.clips
     short = Limit(minutes and minutes * PART, clips and max(1, round(clips * PART)), limit.flops and limit.flops * PART)
-    found = compare(
+    comparison = compare(
         data, list(tried.values()), out, limit=short, seed=config.train.seed, samples=SAMPLES, console=console
     )
-    if found.interrupted:
+    if comparison.interrupted:
         return config, True
     distances = {
         factor: statistics.mean(row["figures"]["rfd"])
-        for factor, row in zip(tried, found.models, strict=True)
-        if _measured(row)
+        for factor, row in zip(tried, comparison.models, strict=True)
+        if row["status"] == "done" and row["figures"] and all(map(math.isfinite, row["figures"]["rfd"]))
     }
     if not distances:
         raise TrainingError(f"no trial in {out} could be measured", "train without --probe, with a lower --gan.lr")
     factor = chosen(distances)
     gan = tried[factor].gan
-    said = ", ".join(f"×{part:g}: {distance:.4g}" for part, distance in distances.items())
-    console.print(f"RFD-rand {said}; going on with r1 {gan.r1:g}, r2 {gan.r2:g}\n", highlight=False)
+    measured = ", ".join(f"×{part:g}: {distance:.4g}" for part, distance in distances.items())
+    console.print(f"RFD-rand {measured}; going on with r1 {gan.r1:g}, r2 {gan.r2:g}\n", highlight=False)
     return dataclasses.replace(config, gan=gan), False
-
-
-def _measured(row: dict[str, Any]) -> bool:
-    return row["status"] == "done" and row["figures"] is not None and all(map(math.isfinite, row["figures"]["rfd"]))

@@ -32,47 +32,17 @@ FREE = (".weight", ".lr", ".steps")
 """Knobs of a critic that can."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run."""
+    """Paths of a run, as this module's docstring lists them.
 
-    path: Path
-    """The folder."""
+    Args:
+        path: the folder.
+    """
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Figures, a row a line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def samples(self) -> Path:
-        """Sheets and previews."""
-        return self.path / "samples"
-
-    @property
-    def model(self) -> Path:
-        """The model folder."""
-        return self.path / "model"
-
-    @property
-    def best(self) -> Path:
-        """The best model folder, see `footage.training.selection`."""
-        return self.path / "best"
-
-    @property
-    def snapshots(self) -> Path:
-        """Model folders by clips seen, see `footage.training.run_folder`."""
-        return self.path / "snapshots"
-
-    @property
-    def state(self) -> Path:
-        """The resumable state."""
-        return self.path / "state" / "last.pt"
+    def __init__(self, path: Path) -> None:
+        self.path, self.config, self.metrics = path, path / "config.json", path / "metrics.jsonl"
+        self.samples, self.state = path / "samples", path / "state" / "last.pt"
+        self.model, self.best, self.snapshots = path / "model", path / "best", path / "snapshots"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

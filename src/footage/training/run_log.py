@@ -76,7 +76,7 @@ class RunningMeans:
         """Forget what was added."""
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._clips, self._since = 0, time.perf_counter()
+        self._clips, self.since = 0, time.perf_counter()
 
     def add(self, log: Mapping[str, Tensor]) -> None:
         """Add what a step logged."""
@@ -85,14 +85,10 @@ class RunningMeans:
             self._counts[name] = self._counts.get(name, 0) + 1
         self._clips += self.batch_size
 
-    def leave_out(self, seconds: float) -> None:
-        """Do not count a time that was spent on something else."""
-        self._since += seconds
-
     @property
     def rate(self) -> float:
         """Clips a second since the last `take`, or before it while that is only just ago."""
-        elapsed = time.perf_counter() - self._since
+        elapsed = time.perf_counter() - self.since
         if elapsed > 2.0 or not self._rate:
             return self._clips / max(elapsed, 1e-9)
         return self._rate
@@ -100,7 +96,7 @@ class RunningMeans:
     def take(self) -> dict[str, float]:
         """Return the means, with the rate, and begin anew."""
         row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._rate = self._clips / max(time.perf_counter() - self._since, 1e-9)
+        self._rate = self._clips / max(time.perf_counter() - self.since, 1e-9)
         self.restart()
         return {**row, "clips_per_second": self._rate}
 
@@ -161,7 +157,7 @@ class RunLog:
         """Leave the time of the block out of the clock and of the rate."""
         self.clock.lap("rest")
         yield
-        self.means.leave_out(time.perf_counter() - self.clock.last)
+        self.means.since += time.perf_counter() - self.clock.last
         self.clock.restart()
 
     def close(self) -> None:

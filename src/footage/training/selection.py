@@ -76,7 +76,6 @@ class BestModel:
     Args:
         choice: how.
         config: the run's configuration.
-        loader: its training clips.
         heldout: its held-out clips.
         label_shares: how often each class stands in the training clips; empty for an unconditional model.
         best: where the best model is kept.
@@ -91,7 +90,6 @@ class BestModel:
         self,
         choice: SelectionOptions,
         config: Config,
-        loader: Loader,
         heldout: Loader | None,
         label_shares: Sequence[float],
         best: Path,

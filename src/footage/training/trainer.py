@@ -33,7 +33,7 @@ from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
-from footage.models.base import Batch, Method
+from footage.models.base import Batch, Method, PlainEngine
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
@@ -85,7 +85,7 @@ class Budget:
         return progress.clips_seen / self.clips
 
 
-class FabricEngine:
+class FabricEngine(PlainEngine):
     """What the trainer lends to a step, for one process or several; see `footage.models.base.Engine`.
 
     Args:
@@ -105,12 +105,8 @@ class FabricEngine:
 
         Networks that are divided among processes (FSDP) have no inside that works alone: not supported.
         """
-        bare = net.module if isinstance(net, _FabricModule) else net
-        bare.requires_grad_(False)
-        try:
+        with super().frozen(net.module if isinstance(net, _FabricModule) else net) as bare:
             yield bare
-        finally:
-            bare.requires_grad_(True)
 
     def mean(self, value: Tensor) -> Tensor:
         """Return the mean of a tensor over all processes, without gradient."""
@@ -129,16 +125,17 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         """Take the signals over, in the main thread; elsewhere they are not ours."""
+
+        def request(number: int, frame: FrameType | None) -> None:
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._take)
+                self._before[number] = signal.signal(number, request)
         return self
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
 
     def __exit__(self, *exception: object) -> None:
         """Give the signals back."""
@@ -200,7 +197,7 @@ class Trainer:
         self.classes = np.full(len(self.source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
         self.heldout = self._heldout()
-        about = (self.config, self.loader, self.heldout, self.label_shares, folder.best, self.place.device)
+        about = (self.config, self.heldout, self.label_shares, folder.best, self.place.device)
         self.best = BestModel(choice, *about) if choice else None
         fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         self.engine = FabricEngine(fabric)
