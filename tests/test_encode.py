@@ -10,7 +10,7 @@ import pytest
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import MediaError
 from footage.media import encode
-from footage.media.encode import chunked, read_metadata, write_clip
+from footage.media.encode import check_frames_folder, chunked, read_metadata, save_frames, write_clip
 from footage.media.sheets import FramePicker, contact_sheet, save_picture, strip, tile
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
@@ -149,3 +149,21 @@ def test_the_same_clip_is_the_same_file(tmp_path: Path) -> None:
 def write_clip_bytes(path: Path, clip: np.ndarray) -> bytes:
     write_clip(path, iter([clip]), fps=25, metadata={"seed": 1})
     return path.read_bytes()
+
+
+def test_frames_are_numbered_and_16_bits_become_8(tmp_path: Path) -> None:
+    frames = clip(3)
+    assert save_frames(tmp_path, (frame.astype(np.uint16) * 257 for frame in frames), first=8) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000008.png", "000009.png", "000010.png"]
+    assert np.array_equal(frames_of(tmp_path), frames)
+    assert save_frames(tmp_path, []) == 0
+
+
+def test_only_folders_of_frames_are_replaced(tmp_path: Path) -> None:
+    check_frames_folder(tmp_path / "new")
+    save_frames(tmp_path, clip(2))
+    check_frames_folder(tmp_path)
+    (tmp_path / "note.json").write_text("{}")
+    check_frames_folder(tmp_path, beside="note.json")
+    with pytest.raises(MediaError, match="holds something else than numbered frames"):
+        check_frames_folder(tmp_path)

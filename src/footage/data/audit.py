@@ -172,16 +172,12 @@ def audit_text(dataset: Dataset, recommendation: Mapping[str, str] | None = None
             shown += [Text(f"    {source}: {detail}") for source, detail in group[:NAMED]]
             if len(group) > NAMED:
                 shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
-    if facts.faults:
-        shown += [Text(), Text(f"Used in part ({len(facts.faults):,})", style="bold")]
-        shown += [Text(f"    {source}: {fault}") for source, fault in facts.faults[:NAMED]]
-        if len(facts.faults) > NAMED:
-            shown.append(Text(f"    and {len(facts.faults) - NAMED:,} more (audit.html)"))
-    if facts.cuts:
-        shown += [Text(), Text(f"Scene cuts ({len(facts.cuts):,} sources)", style="bold")]
-        shown += [Text(f"    {source}: {times}") for source, times in facts.cuts[:NAMED]]
-        if len(facts.cuts) > NAMED:
-            shown.append(Text(f"    and {len(facts.cuts) - NAMED:,} more (audit.html)"))
+    for title, rows in (("Used in part ({:,})", facts.faults), ("Scene cuts ({:,} sources)", facts.cuts)):
+        if rows:
+            shown += [Text(), Text(title.format(len(rows)), style="bold")]
+            shown += [Text(f"    {source}: {remark}") for source, remark in rows[:NAMED]]
+            if len(rows) > NAMED:
+                shown.append(Text(f"    and {len(rows) - NAMED:,} more (audit.html)"))
     if facts.recommendation:
         shown += [Text(), Text("What to train from it", style="bold"), grid(facts.recommendation)]
     return Group(*shown)

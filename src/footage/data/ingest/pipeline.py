@@ -355,10 +355,15 @@ class DatasetBuilder:
             state = SourceState(stamp, self.options_digest(source), PartRecord(), [])
             old = earlier.get(source.name)
             usable = old is not None and all(place is None or place[0] in sound for place in old.places)
-            if old and usable and old.options_digest == state.options_digest and _same_content(source, state, old):
-                old.stamp = state.stamp
-                self.states[source.name] = old
-                continue
+            if old and usable and old.options_digest == state.options_digest:
+                same = bool(stamp) and old.stamp == stamp
+                if old.stamp != stamp and [size for size, _ in old.stamp] == [size for size, _ in stamp]:
+                    with contextlib.suppress(OSError):  # only the time of change differs: the bytes decide
+                        same = content_digest(source) == old.record.content
+                if same:
+                    old.stamp = stamp
+                    self.states[source.name] = old
+                    continue
             self.states[source.name] = state
             if not self.take_part(source.name, verify=True):
                 missing.append(source)
@@ -488,18 +493,6 @@ class DatasetBuilder:
                 )
             )
         return rows, source_rows
-
-
-def _same_content(source: Source, state: SourceState, old: SourceState) -> bool:
-    """Tell whether a source is as it was; where only its time of change differs, its bytes decide."""
-    if state.stamp == old.stamp:
-        return bool(state.stamp)
-    if [size for size, _ in state.stamp] != [size for size, _ in old.stamp]:
-        return False
-    try:
-        return content_digest(source) == old.record.content
-    except OSError:
-        return False
 
 
 def _sweep(folder: Path, state: IngestState, parts: bool = False) -> None:

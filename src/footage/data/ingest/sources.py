@@ -5,6 +5,7 @@ Labels come from folders, or from a table that the user wrote, CSV or JSON; capt
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -307,7 +308,11 @@ def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out:
                 source = replace(source, name=f"{source.name} ({names[source.name]})")
             below = source.name[len(root_name) :].lstrip("/").split("/")
             label = below[0] if labels == "folder" and len(below) > 1 else None
-            result.sources.append(replace(source, label=label, caption=_caption(source.path)))
+            caption = None
+            with contextlib.suppress(OSError, ValueError), open(source.path.with_suffix(".txt"), "rb") as handle:
+                text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
+                caption = " ".join(text.replace("\ufeff", "").split()) or None
+            result.sources.append(replace(source, label=label, caption=caption))
             relative = "/".join(below) or source.name
             candidates[source.name] = (source.name, relative, source.path.name, source.path.stem)
     if labels not in ("folder", "none"):
@@ -329,13 +334,3 @@ def _root_names(roots: Sequence[Path]) -> list[str]:
 def _utf8(name: str) -> str:
     """Return a name that can be written as UTF-8, whatever bytes the file system holds."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _caption(path: Path) -> str | None:
-    """Return the text of the `.txt` file of the same stem, or None."""
-    try:
-        with open(path.with_suffix(".txt"), "rb") as handle:
-            text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
-    except (OSError, ValueError):
-        return None
-    return " ".join(text.replace("\ufeff", "").split()) or None
