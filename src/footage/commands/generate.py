@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,8 +91,8 @@ def generate(options: GenerateOptions) -> list[Path]:
         packed = None if options.upscale is None and options.encoding == DEFAULT_ENCODING else options.encoding
         clips = tracked(clips, options.count, "generating", console)
         shown = console if to is not None else make_console(quiet=True)
-        written = _write_all(clips, _seed_name, folder, options.format, shown, packed)
-        filed = file_into_library(library, loaded, written, console)
+        written = _write_all(clips, folder, options.format, shown, packed)
+        filed = _file(loaded, written, library, console)
     return filed if to is None else written
 
 
@@ -130,13 +130,13 @@ def predict(
     """
     console, to = make_console(quiet), _target(clip, to, "predicted")
     loaded = load(model, device)
-    made = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit)
+    converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit)
     with console.status("predicting"):
-        made.save(to)
-    about = made.metadata
-    what = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
-    console.print(f"{what}{f', in {samples} ways' if samples > 1 else ''}: {to}", highlight=False)
-    file_into_library(library, loaded, [to], console, {"source": clip}, made.metadata)
+        converted.save(to)
+    about = converted.metadata
+    text = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
+    console.print(f"{text}{f', in {samples} ways' if samples > 1 else ''}: {to}", highlight=False)
+    _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
 
@@ -182,12 +182,11 @@ def translate(
     loaded = load(model, device)
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
-    how = ConversionOptions(frames, own_size, as_is, beside, seed, fit)
-    made = loaded.convert(clip, how)
+    converted = loaded.convert(clip, ConversionOptions(frames, own_size, as_is, beside, seed, fit))
     with console.status("translating"):
-        made.save(to)
+        converted.save(to)
     console.print(f"{clip.name} translated: {to}", highlight=False)
-    file_into_library(library, loaded, [to], console, {"source": clip}, made.metadata)
+    _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
 
@@ -226,18 +225,18 @@ def reconstruct(
     loaded = load(model, device)
     if loaded.verb != "reconstruct":
         raise loaded.unable("packs no clips")
-    values: list[float] = [0.0, 0.0]
+    decibels, frames = 0.0, 0
 
-    def watch(given: Any, made: Any) -> None:
-        found = psnr(made.cpu(), given.cpu())
-        values[0] += float(found.sum())
-        values[1] += found.numel()
+    def observe(before: Any, after: Any) -> None:
+        nonlocal decibels, frames
+        values = psnr(after.cpu(), before.cpu())
+        decibels, frames = decibels + float(values.sum()), frames + values.numel()
 
-    made = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), watch)
+    converted = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), observe)
     with console.status("reconstructing"):
-        made.save(to)
-    console.print(f"{values[1]:,.0f} frames, PSNR {values[0] / values[1]:.2f} dB: {to}", highlight=False)
-    file_into_library(library, loaded, [to], console, {"source": clip}, made.metadata)
+        converted.save(to)
+    console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}", highlight=False)
+    _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
 
@@ -273,13 +272,29 @@ def interpolate(
     with output_folder(to, library) as folder:
         loaded = load(model, device)
         clips = loaded.interpolate(clip, end, steps)
-        for made in clips:
-            refuse_overwriting((clip, end), _path(folder, _step_name(made), format))
+        for step in clips:
+            refuse_overwriting((clip, end), _path(folder, step, format))
         refuse_overwriting((clip, end), folder / SHEET)
-        said = console if to is not None else make_console(quiet=True)
-        written = _write_all(clips, _step_name, folder, format, said)
-        filed = file_into_library(library, loaded, written, console, {"begin": clip, "end": end})
+        shown = console if to is not None else make_console(quiet=True)
+        written = _write_all(clips, folder, format, shown)
+        filed = _file(loaded, written, library, console, {"begin": clip, "end": end})
     return filed if to is None else written
+
+
+@contextlib.contextmanager
+def output_folder(to: Path | None, library: Path | None) -> Iterator[Path]:
+    """Give the folder that clips are written into: the one that was asked for, else one that is gone afterwards.
+
+    Raises:
+        ConfigError: neither folder nor library was given.
+    """
+    if to is not None:
+        yield Path(to)
+    elif library is None:
+        raise ConfigError("there is no place for the clips", "give --to FOLDER, or --library FOLDER, or both")
+    else:
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+            yield Path(folder)
 
 
 def _target(clip: Path, to: Path | None, word: str) -> Path:
@@ -289,38 +304,33 @@ def _target(clip: Path, to: Path | None, word: str) -> Path:
     return chosen
 
 
-def refuse_overwriting(given: Iterable[Path], target: Path) -> None:
-    """Refuse to write over what is read, and over a folder that holds it.
+def refuse_overwriting(clips: Iterable[Path], target: Path) -> None:
+    """Refuse to write over clips that are read, and over a folder that holds one.
 
     Raises:
         ConfigError: that would happen.
     """
-    output_folder = target.resolve()
-    for clip in given:
-        read = Path(clip).resolve()
-        if output_folder == read:
+    for clip in clips:
+        path = Path(clip).resolve()
+        if target.resolve() == path:
             raise ConfigError(f'to is "{target}", the clip itself', "give another place to write")
-        if output_folder in read.parents:
+        if target.resolve() in path.parents:
             raise ConfigError(f'to is "{target}", and the clip "{clip}" lies in it', "give another place to write")
 
 
-def _seed_name(clip: Clip) -> str:
-    named = re.sub(r"[^\w-]+", "_", clip.metadata["label"])[:60] + "-" if "label" in clip.metadata else ""
-    return f"{named}{clip.metadata['seed']:06d}"
-
-
-def _step_name(clip: Clip) -> str:
-    return f"step-{clip.metadata['step']:03d}"
-
-
-def _path(to: Path, name: str, format: Format) -> Path:
-    """Return the file that a clip is written as, or the folder."""
+def _path(to: Path, clip: Clip, format: Format) -> Path:
+    """Return the file that a clip is written as, or the folder: named by its label and seed, or by its step."""
+    about = clip.metadata
+    if "step" in about:
+        name = f"step-{about['step']:03d}"
+    else:
+        label = re.sub(r"[^\w-]+", "_", about["label"])[:60] + "-" if "label" in about else ""
+        name = f"{label}{about['seed']:06d}"
     return to / (name + ("" if format == "png" else f".{format}"))
 
 
 def _write_all(
     clips: Iterable[Clip],
-    name: Callable[[Clip], str],
     to: Path,
     format: Format,
     console: Console,
@@ -334,17 +344,33 @@ def _write_all(
     strips: list[Any] = []
     captions: list[str] = []
     for clip in clips:
-        path = _path(to, name(clip), format)
+        path = _path(to, clip, format)
         assert clip.frames is not None
         picker = FramePicker(clip.frames)
         write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=encoding)
         written.append(path)
         if len(strips) < SHEET_CLIPS:
             strips.append(picker.strip())
-            captions.append(name(clip))
+            captions.append(path.stem)
     save_picture(to / SHEET, contact_sheet(strips, captions))
     console.print(f"{len(written):,} clips and {SHEET} in {to}", highlight=False)
     return written
+
+
+def _file(
+    loaded: Model,
+    written: list[Path],
+    library: Path | None,
+    console: Console,
+    parents: Mapping[str, Path] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> list[Path]:
+    """File clips in a library where one is given, and print it; return their files there, or as they were written."""
+    if library is None:
+        return written
+    filed = loaded.file_clips(written, library, parents, metadata)
+    console.print(f"{len(filed):,} filed in {library}", highlight=False)
+    return filed
 
 
 SLIDER_PLACES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
@@ -414,8 +440,8 @@ def _middle(
     (clip,) = loaded.generate(1, seed=seed, label=label, sliders=values, timing=timing)
     assert clip.frames is not None
     frames = itertools.chain.from_iterable(clip.chunks())
-    found: npt.NDArray[np.uint8] = next(itertools.islice(frames, clip.frames // 2, None))
-    return found
+    frame: npt.NDArray[np.uint8] = next(itertools.islice(frames, clip.frames // 2, None))
+    return frame
 
 
 def embed(
@@ -442,11 +468,11 @@ def embed(
     if to.suffix != ".npz":
         raise ConfigError(f'to is "{to}"', "give a file that ends in .npz")
     loaded = load(model, device)
-    found = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
+    vectors = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
     with files.replacing(to) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, names=np.array(list(found)), vectors=np.stack(list(found.values())))
-    console.print(f"{len(found):,} clips, {len(next(iter(found.values())))} numbers each: {to}", highlight=False)
-    return found
+        np.savez(handle, names=np.array(list(vectors)), vectors=np.stack(list(vectors.values())))
+    console.print(f"{len(vectors):,} clips, {len(next(iter(vectors.values())))} numbers each: {to}", highlight=False)
+    return vectors
 
 
 def upscale(
@@ -494,14 +520,14 @@ def upscale(
     loaded = load(model, device)
     if not isinstance(loaded.sampler, Enlarges):
         raise loaded.unable("makes no clips larger")
-    working = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
+    options = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
     original = open_original(clip)
     with phases(console) as show:
 
         def watch(done: int) -> None:
             show("upscaling", done, max(done, original.frames or done), clip.name)
 
-        outcome = enlarge_video(
+        result = enlarge_video(
             loaded.sampler,
             loaded.info,
             original,
@@ -509,85 +535,14 @@ def upscale(
             size=size,
             fit=fit,
             encoding=encoding,
-            working=working,
+            options=options,
             watch=watch,
         )
-    again = f", {outcome.resumed:,} of them made before" if outcome.resumed else ""
-    console.print(f"{clip.name}, {original.shown}: {outcome.frames:,} frames of {outcome.size}{again}: {target}")
-    if outcome.damage.frames:
+    again = f", {result.resumed:,} of them made before" if result.resumed else ""
+    console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
+    if result.damage.frames:
         console.print("damaged:", style="yellow", end=" ")
         console.print(
-            f"{clip.name}, {describe_damage(outcome.damage)}; what could be decoded was taken", highlight=False
+            f"{clip.name}, {describe_damage(result.damage)}; what could be decoded was taken", highlight=False
         )
     return target
-
-
-@contextlib.contextmanager
-def output_folder(to: Path | None, library: Path | None) -> Iterator[Path]:
-    """Give the folder that clips are written into: the one that was asked for, else one that is gone afterwards.
-
-    Raises:
-        ConfigError: neither folder nor library was given.
-    """
-    if to is not None:
-        yield Path(to)
-    elif library is None:
-        raise ConfigError("there is no place for the clips", "give --to FOLDER, or --library FOLDER, or both")
-    else:
-        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
-            yield Path(folder)
-
-
-def file_into_library(
-    library: Path | None,
-    loaded: Model,
-    written: Sequence[Path],
-    console: Console,
-    parents: Mapping[str, Path] | None = None,
-    made: Mapping[str, Any] | None = None,
-) -> list[Path]:
-    """File clips in a library, with the model that made them and the clips they were made from.
-
-    Args:
-        library: its folder; None files nothing.
-        loaded: the model.
-        written: the clips' files.
-        console: says what was filed.
-        parents: what they were made from, by relation, such as `source`.
-        made: what is to be taken for their metadata where their format has none.
-
-    Returns:
-        Their files in the library; without one, `written` as it is.
-    """
-    if library is None:
-        return list(written)
-    from footage import files
-    from footage.library.additions import ClipDetails, Parent
-    from footage.library.library import Library
-    from footage.library.provenance import ModelCard
-    from footage.media.encode import read_metadata
-
-    info = loaded.info
-    card = ModelCard(
-        info.weights_sha256,
-        info.name,
-        str(loaded.folder.resolve()),
-        info.config.preset,
-        info.dataset,
-        info.dataset_hash,
-        info.clips_seen,
-    )
-    given = parents or {}
-    from_files = tuple(
-        Parent(files.file_digest(path), str(path), relation) for relation, path in given.items() if path.is_file()
-    )
-    source = ", ".join(str(path.absolute()) for path in given.values()) if given else info.name
-    stored: list[Path] = []
-    with Library(library) as opened:
-        opened.register(card)
-        for path in written:
-            fps = read_metadata(path).get("fps", info.fps) if path.is_dir() else None
-            known = ClipDetails(source=source, parents=from_files, fps=fps, made=None if made is None else dict(made))
-            stored.append(opened.path(opened.add(path, known).id))
-    console.print(f"{len(stored):,} filed in {library}", highlight=False)
-    return stored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from footage import __version__
 from footage.config import ClipConfig
 from footage.errors import ConfigError, MediaError
 from footage.generation.clip import Clip
-from footage.generation.rollout import from_uint8, to_uint8
+from footage.generation.rollout import from_uint8, match_channels, to_uint8
 from footage.media.geometry import Fit
 from footage.media.reader import Footage
 from footage.media.sheets import tile
@@ -26,7 +26,7 @@ from footage.models.requests import SEED_LIMIT
 
 Frames = npt.NDArray[np.uint8]
 FrameObserver = Callable[[Tensor, Tensor], None]
-"""Is shown what was given and what was made of it, frame for frame: (1, C, t, H, W) each."""
+"""Function that is shown the source and its conversion, frame for frame: (1, C, t, H, W) each."""
 
 MOST_PAST = 2_000
 """Frames of a clip that may stand before its prediction: they are held in memory."""
@@ -34,48 +34,53 @@ UNIT = 8
 """Own sizes of clips are cut down to multiples of this."""
 
 
-def conversion_metadata(info: ModelInfo, given: Footage, seed: int) -> dict[str, Any]:
+def conversion_metadata(info: ModelInfo, source: Footage, seed: int) -> dict[str, Any]:
     """Return what stands inside a file about how it was made."""
     return {
         "made_with": f"footage {__version__}",
         "model": info.name,
         "weights_sha256": info.weights_sha256,
         "seed": seed,
-        "source": given.path.name,
+        "source": source.path.name,
     }
 
 
-def read_window(given: Footage, clip: ClipConfig, fps: float) -> Tensor:
+def read_window(source: Footage, clip: ClipConfig, fps: float) -> Tensor:
     """Return the first frames of a clip, as many as a model was trained on, (1, C, T, H, W).
 
     Raises:
         MediaError: it has fewer.
     """
-    found: list[Frames] = []
-    for chunk in given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=fps):
-        found.append(chunk)
-        if sum(map(len, found)) >= clip.frames:
+    chunks: list[Frames] = []
+    for chunk in source.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=fps):
+        chunks.append(chunk)
+        if sum(map(len, chunks)) >= clip.frames:
             break
-    frames = np.concatenate(found)[: clip.frames]
-    _enough(given, len(frames), clip.frames, fps)
+    frames = np.concatenate(chunks)[: clip.frames]
+    _check_length(source, len(frames), clip.frames, fps)
     return from_uint8(frames[None])
 
 
-def _enough(given: Footage, frames: int, needed: int, fps: float) -> None:
+def _check_length(source: Footage, frames: int, needed: int, fps: float) -> None:
+    """Refuse a clip of fewer frames than a model looks at.
+
+    Raises:
+        MediaError: it is one.
+    """
     if frames >= needed:
         return
     what = (
         "is a picture, and a clip is needed"
-        if given.is_picture
+        if source.is_picture
         else f"has {frames} frame{'' if frames == 1 else 's'} at {fps:g} a second"
     )
-    raise MediaError(f'"{given.path}" {what}: the model looks at {needed}', "give a longer clip")
+    raise MediaError(f'"{source.path}" {what}: the model looks at {needed}', "give a longer clip")
 
 
 def predict(
     sampler: Predicts,
     info: ModelInfo,
-    given: Footage,
+    source: Footage,
     *,
     frames: int,
     samples: int,
@@ -88,7 +93,7 @@ def predict(
     Args:
         sampler: of the model.
         info: what the model is.
-        given: the clip.
+        source: the clip.
         frames: how many to predict.
         samples: futures, side by side.
         seed: of the first; the next has the next.
@@ -108,9 +113,9 @@ def predict(
     if not 0 <= shown <= MOST_PAST:
         raise ConfigError(f"past is {shown}", f"give 0 to {MOST_PAST}")
     clip, kept = sampler.clip, deque[Frames](maxlen=max(sampler.past, shown))
-    for chunk in given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps, fit=fit):
+    for chunk in source.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps, fit=fit):
         kept.extend(frame.copy() for frame in chunk[-(kept.maxlen or 0) :])
-    _enough(given, len(kept), sampler.past, info.fps)
+    _check_length(source, len(kept), sampler.past, info.fps)
     window = np.stack(list(kept))
     before = window[len(window) - min(shown, len(window)) :]
 
@@ -120,13 +125,13 @@ def predict(
         start = from_uint8(np.repeat(window[None, -sampler.past :], samples, axis=0), sampler.device)
         left = frames
         for chunk in sampler.futures(start, seeds):
-            made = to_uint8(chunk[:, :, :left])
-            yield tile(list(made))
-            left -= made.shape[1]
+            futures = to_uint8(chunk[:, :, :left])
+            yield tile(list(futures))
+            left -= futures.shape[1]
             if left <= 0:
                 return
 
-    about = conversion_metadata(info, given, seed) | {"past_frames": len(before), "predicted_frames": frames}
+    about = conversion_metadata(info, source, seed) | {"past_frames": len(before), "predicted_frames": frames}
     return Clip(make, len(before) + frames, info.fps, about | ({"samples": samples} if samples > 1 else {}))
 
 
@@ -148,11 +153,11 @@ class ConversionOptions:
     frames: int | None = None
     """Length of a clip that is made from a picture; None for the model's own."""
     own_size: bool = False
-    """Keep the size of what is given, as far as it is a multiple of 8, instead of the model's."""
+    """Keep the size of the source, as far as it is a multiple of 8, instead of the model's."""
     as_is: bool = False
-    """It already is what the model is given, such as edges, and need not be made so; of pairs it always is."""
+    """Whether the source is what the model looks at already, such as edges; of a translator of pairs it always is."""
     beside: bool = False
-    """Show what was given on the left."""
+    """Show the source on the left."""
     seed: int = 0
     """Of everything random."""
     fit: Fit = "letterbox"
@@ -160,82 +165,79 @@ class ConversionOptions:
 
 
 def convert(
-    sampler: Converts, info: ModelInfo, given: Footage, how: ConversionOptions, watch: FrameObserver | None = None
+    sampler: Converts,
+    info: ModelInfo,
+    source: Footage,
+    options: ConversionOptions,
+    observe: FrameObserver | None = None,
 ) -> Clip:
     """Turn a picture or a clip of any length into another, chunk by chunk.
 
     Args:
         sampler: of the model.
         info: what the model is.
-        given: the picture or clip.
-        how: the options.
-        watch: is shown every frame that was given, beside what was made of it.
+        source: the picture or clip.
+        options: how it is turned.
+        observe: is shown every frame of the source, beside its conversion.
 
     Raises:
         ConfigError: a number is out of range.
         MediaError: it cannot be read.
     """
     if info.config.guides:
-        how = replace(how, as_is=True)
-    (seed,), animates = _seeds(how.seed), sampler.source.frames == 1
-    if how.frames is not None and not animates:
-        raise ConfigError(f"frames is {how.frames}, and {info.name} makes as many as it is given", "leave it out")
-    length = (how.frames or sampler.clip.frames) if animates else None
-    channels = sampler.source.channels if how.as_is else sampler.clip.channels
+        options = replace(options, as_is=True)
+    (seed,), animates = _seeds(options.seed), sampler.source.frames == 1
+    if options.frames is not None and not animates:
+        raise ConfigError(f"frames is {options.frames}, and {info.name} makes as many as it is given", "leave it out")
+    length = (options.frames or sampler.clip.frames) if animates else None
+    channels = sampler.source.channels if options.as_is else sampler.clip.channels
     height, width = sampler.clip.height, sampler.clip.width
-    if how.own_size:
-        height, width = (max(2 * UNIT, side // UNIT * UNIT) for side in given.size())
+    if options.own_size:
+        height, width = (max(2 * UNIT, side // UNIT * UNIT) for side in source.size())
 
     def tensors() -> Iterator[Tensor]:
-        for chunk in given.chunks(height=height, width=width, channels=channels, fps=info.fps, fit=how.fit):
+        for chunk in source.chunks(height=height, width=width, channels=channels, fps=info.fps, fit=options.fit):
             yield from_uint8((chunk[:1] if animates else chunk)[None], sampler.device)
             if animates:
                 return
 
     def make() -> Iterator[Frames]:
-        for before, after in _aligned(sampler, tensors(), replace(how, seed=seed), length):
-            if watch is not None:
-                watch(before, after)
-            made = to_uint8(after)[0]
-            yield tile([to_uint8(before)[0], made], columns=2) if how.beside else made
+        for before, after in _aligned(sampler, tensors(), replace(options, seed=seed), length):
+            if observe is not None:
+                observe(before, after)
+            frames = to_uint8(after)[0]
+            yield tile([to_uint8(before)[0], frames], columns=2) if options.beside else frames
 
-    return Clip(make, length, info.fps, conversion_metadata(info, given, how.seed))
+    return Clip(make, length, info.fps, conversion_metadata(info, source, options.seed))
 
 
 def _aligned(
-    sampler: Converts, tensors: Iterator[Tensor], how: ConversionOptions, length: int | None
+    sampler: Converts, tensors: Iterator[Tensor], options: ConversionOptions, length: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what was given and what was made of it, frame for frame; a picture is given again and again."""
+    """Yield the source and its conversion, frame for frame; a picture comes again and again."""
     waiting: deque[Tensor] = deque()
 
     def sources() -> Iterator[Tensor]:
         for chunk in tensors:
             waiting.append(chunk)
-            yield chunk if how.as_is else sampler.sources(chunk)
+            yield chunk if options.as_is else sampler.sources(chunk)
 
     done = 0
-    for made in sampler.convert(sources(), how.seed):
+    for after in sampler.convert(sources(), options.seed):
         if length is not None:
-            after = made[:, :, : length - done]
+            after = after[:, :, : length - done]
             done += after.shape[2]
             before = waiting[0].expand(-1, -1, after.shape[2], -1, -1)
-            yield _alike(before, after), after
+            yield match_channels(before, after.shape[1]), after
             if done >= length:
                 return
             continue
         held = torch.cat(list(waiting), dim=2)
         waiting.clear()
-        count = made.shape[2]
+        count = after.shape[2]
         if held.shape[2] > count:
             waiting.append(held[:, :, count:])
-        yield _alike(held[:, :, :count], made), made
-
-
-def _alike(before: Tensor, after: Tensor) -> Tensor:
-    """Give what was given as many channels as what was made of it."""
-    if before.shape[1] == after.shape[1]:
-        return before
-    return before.mean(dim=1, keepdim=True).expand(-1, after.shape[1], -1, -1, -1)
+        yield match_channels(held[:, :, :count], after.shape[1]), after
 
 
 def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps: int) -> list[Clip]:
@@ -249,20 +251,20 @@ def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps
     """
     if not 2 <= steps <= 1000:
         raise ConfigError(f"steps is {steps}", "give 2 to 1000")
-    first, last = (read_window(given, sampler.clip, info.fps) for given in (a, b))
+    first, last = (read_window(source, sampler.clip, info.fps) for source in (a, b))
     about = conversion_metadata(info, a, 0) | {"to_source": b.path.name}
 
     def clip_at(number: int) -> Clip:
         def make() -> Iterator[Frames]:
-            for made in sampler.interpolate(first, last, [number / (steps - 1)]):
-                yield to_uint8(made[None])[0]
+            for clip in sampler.interpolate(first, last, [number / (steps - 1)]):
+                yield to_uint8(clip[None])[0]
 
         return Clip(make, first.shape[2], info.fps, about | {"step": number})
 
     return [clip_at(number) for number in range(steps)]
 
 
-def embed(sampler: Encodes, info: ModelInfo, given: Footage) -> npt.NDArray[np.float32]:
+def embed(sampler: Encodes, info: ModelInfo, source: Footage) -> npt.NDArray[np.float32]:
     """Return a clip's place in a model's latent space, (D,): the mean over its windows of the model's length.
 
     Raises:
@@ -270,27 +272,14 @@ def embed(sampler: Encodes, info: ModelInfo, given: Footage) -> npt.NDArray[np.f
     """
     clip = sampler.clip
     total: Tensor | None = None
-    count, frames = 0, 0
-    for window in _windows(
-        given.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps), clip.frames
-    ):
-        frames += len(window)
-        if len(window) == clip.frames:
+    frames = count = 0
+    held = np.empty((0, clip.height, clip.width, clip.channels), np.uint8)
+    for chunk in source.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps):
+        frames, held = frames + len(chunk), np.concatenate([held, chunk])
+        while len(held) >= clip.frames:
+            window, held = held[: clip.frames], held[clip.frames :]
             code = sampler.embed(from_uint8(window[None], sampler.device))[0].float().cpu()
             total, count = code if total is None else total + code, count + 1
-    _enough(given, frames, clip.frames, info.fps)
+    _check_length(source, frames, clip.frames, info.fps)
     assert total is not None
     return (total / count).numpy()
-
-
-def _windows(chunks: Iterable[Frames], length: int) -> Iterator[Frames]:
-    """Cut a stream of frames into windows of a length; the last may be shorter."""
-    held: list[Frames] = []
-    for chunk in chunks:
-        held.append(chunk)
-        while sum(map(len, held)) >= length:
-            frames = np.concatenate(held)
-            yield frames[:length]
-            held = [frames[length:]]
-    if held and len(rest := np.concatenate(held)):
-        yield rest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from footage import __version__
+from footage import __version__, files
 from footage.config import ClipConfig
 from footage.config.arguments import method_arguments_of
-from footage.config.registry import USES
 from footage.errors import ConfigError, nearest
-from footage.generation import convert as conversion
+from footage.generation import convert as conversions
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.rollout import draw_label, endless_frames, one_video
 from footage.generation.upscale import UpscaleOptions, enlarged_clip
+from footage.library.additions import ClipDetails, Parent
+from footage.library.library import Library
+from footage.library.provenance import ModelCard
+from footage.media.encode import read_metadata
 from footage.media.geometry import Fit, Size, parse_size
 from footage.media.reader import Footage
 from footage.models.base import (
@@ -74,7 +77,7 @@ class Model:
     @property
     def verb(self) -> str:
         """The command that this model was made for."""
-        return USES[self.info.config.method].verbs[0]
+        return self.info.use.verbs[0]
 
     def joins(self, frames: int) -> str:
         """Say how clips of this length are put together where the model alone cannot make them; else nothing."""
@@ -164,9 +167,9 @@ class Model:
         """
         weights = dict.fromkeys(self.labels, 0.0)
         for part in [text] if text in weights else text.split("+"):
-            name, _, share = (
-                (part, "", "") if part in weights else part.rpartition(":") if ":" in part else (part, "", "")
-            )
+            name, share = part, ""
+            if part not in weights and ":" in part:
+                name, _, share = part.rpartition(":")
             if name not in weights:
                 remedy = nearest(name, self.labels) if self.labels else "leave the label out: the model has none"
                 raise ConfigError(f'{self.info.name} does not know the label "{name}"', remedy)
@@ -228,12 +231,12 @@ class Model:
         length = self.info.config.clip.frames - self.sampler.past if frames is None else frames
         if length < 1:
             raise ConfigError(f"frames is {frames}", "give at least 1")
-        return conversion.predict(
+        return conversions.predict(
             self.sampler, self.info, Footage(Path(clip)), frames=length, samples=samples, seed=seed, past=past, fit=fit
         )
 
     def convert(
-        self, clip: Path | str, how: ConversionOptions | None = None, watch: FrameObserver | None = None
+        self, clip: Path | str, options: ConversionOptions | None = None, observe: FrameObserver | None = None
     ) -> Clip:
         """Translate, or pack and unpack, a picture or a clip of any length.
 
@@ -241,10 +244,10 @@ class Model:
         """
         if not isinstance(self.sampler, Converts):
             raise self.unable("turns no clip into another")
-        how = how or ConversionOptions()
-        if how.frames is not None and how.frames < 1:
-            raise ConfigError(f"frames is {how.frames}", "give at least 1")
-        return conversion.convert(self.sampler, self.info, Footage(Path(clip)), how, watch)
+        options = options or ConversionOptions()
+        if options.frames is not None and options.frames < 1:
+            raise ConfigError(f"frames is {options.frames}", "give at least 1")
+        return conversions.convert(self.sampler, self.info, Footage(Path(clip)), options, observe)
 
     def enlarge(self, clip: Clip, shape: ClipConfig, size: str | None = None, fit: Fit = "letterbox") -> Clip:
         """Return a clip of a larger size: it is made, made larger and taken at the same time, in constant memory.
@@ -263,22 +266,67 @@ class Model:
             raise self.unable("makes no clips larger")
         source = Size(shape.height, shape.width)
         frame = parse_size(size, source, self.sampler.scale)
-        working = UpscaleOptions(bf16=has_bf16(self.sampler.device.type))
-        return enlarged_clip(self.sampler, self.info, clip, source, frame, fit, working)
+        options = UpscaleOptions(bf16=has_bf16(self.sampler.device.type))
+        return enlarged_clip(self.sampler, self.info, clip, source, frame, fit, options)
 
     def interpolate(self, clip: Path | str, to: Path | str, steps: int = 8) -> list[Clip]:
         """Return clips on the way from one clip to another; see `footage.generation.convert.interpolate`."""
         if not isinstance(self.sampler, Encodes):
             raise self.unable("has no latent space of clips")
-        return conversion.interpolate(self.sampler, self.info, Footage(Path(clip)), Footage(Path(to)), steps)
+        return conversions.interpolate(self.sampler, self.info, Footage(Path(clip)), Footage(Path(to)), steps)
 
     def embed(self, clip: Path | str) -> npt.NDArray[np.float32]:
         """Return a clip's place in latent space, (D,); see `footage.generation.convert.embed`."""
         if not isinstance(self.sampler, Encodes):
             raise self.unable("has no latent space of clips")
-        return conversion.embed(self.sampler, self.info, Footage(Path(clip)))
+        return conversions.embed(self.sampler, self.info, Footage(Path(clip)))
 
     def unable(self, what: str) -> ConfigError:
         """Return the error for what the model cannot do; the remedy is the command for what it can."""
-        does = USES[self.info.config.method].does
-        return ConfigError(f"{self.info.name} {what}: it {does}", f"use footage {self.verb}")
+        return ConfigError(f"{self.info.name} {what}: it {self.info.use.does}", f"use footage {self.verb}")
+
+    @property
+    def library_card(self) -> ModelCard:
+        """The card that a library keeps of the model, for the provenance of clips."""
+        info = self.info
+        return ModelCard(
+            digest=info.weights_sha256,
+            name=info.name,
+            folder=str(self.folder.resolve()),
+            preset=info.config.preset,
+            dataset=info.dataset,
+            dataset_digest=info.dataset_hash,
+            clips_seen=info.clips_seen,
+        )
+
+    def file_clips(
+        self,
+        paths: Sequence[Path],
+        folder: Path,
+        parents: Mapping[str, Path] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> list[Path]:
+        """File clips in a library, with the model that made them and the clips that they were made from.
+
+        Args:
+            paths: the clips' files.
+            folder: the library; it is made where it is missing.
+            parents: files that the clips were made from, by relation, such as `source`.
+            metadata: how the clips were made, for formats that cannot say it.
+
+        Returns:
+            Their files in the library.
+        """
+        parents = parents or {}
+        known = tuple(
+            Parent(files.file_digest(path), str(path), relation) for relation, path in parents.items() if path.is_file()
+        )
+        source = ", ".join(str(path.absolute()) for path in parents.values()) or self.info.name
+        filed: list[Path] = []
+        with Library(folder) as library:
+            library.register(self.library_card)
+            for path in paths:
+                fps = read_metadata(path).get("fps", self.info.fps) if path.is_dir() else None
+                details = ClipDetails(source=source, parents=known, fps=fps, made=metadata)
+                filed.append(library.path(library.add(path, details).id))
+        return filed

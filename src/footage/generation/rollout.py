@@ -31,6 +31,13 @@ def from_uint8(clips: Frames, device: torch.device | str = "cpu") -> Tensor:
     return moved.float().div_(127.5).sub_(1).permute(0, 4, 1, 2, 3).contiguous()  # B T H W C -> B C T H W
 
 
+def match_channels(clips: Tensor, channels: int) -> Tensor:
+    """Give clips (B, C, T, H, W) another number of channels: each the mean of all; the same number changes nothing."""
+    if clips.shape[1] == channels:
+        return clips
+    return clips.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1, -1)
+
+
 def draw_label(shares: Sequence[float], seed: int) -> int:
     """Draw a label as often as it stands in the training data, by the clip's seed."""
     rng = np.random.Generator(np.random.Philox(key=[seed % SEED_LIMIT, 0x1ABE1]))

@@ -22,6 +22,7 @@ from torch.nn.functional import interpolate, pad
 from footage import __version__, files
 from footage.errors import ConfigError
 from footage.generation.clip import Clip
+from footage.generation.rollout import match_channels
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import EnlargementPlan, Fit, Size, parse_size, plan_enlargement
 from footage.media.reader import DamageLog, Original
@@ -68,7 +69,8 @@ def prefetch(items: Iterable[T], depth: int = 2, name: str = "stage") -> Generat
         except BaseException as raised:  # whatever it is, it belongs to the taker
             error = raised
         finally:
-            _close(iterator)
+            close: Callable[[], None] = getattr(iterator, "close", lambda: None)
+            close()
             put(True, error)
 
     thread = threading.Thread(target=work, name=name, daemon=True)
@@ -84,12 +86,6 @@ def prefetch(items: Iterable[T], depth: int = 2, name: str = "stage") -> Generat
     finally:
         stop.set()
         thread.join()
-
-
-def _close(iterator: object) -> None:
-    close: Callable[[], None] | None = getattr(iterator, "close", None)
-    if close is not None:
-        close()
 
 
 Pixels = npt.NDArray[Any]
@@ -133,25 +129,29 @@ class UpscaleResult:
 
 
 def enlarge(
-    sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Tensor], working: UpscaleOptions
+    sampler: Enlarges, plan: EnlargementPlan, chunks: Iterable[Tensor], options: UpscaleOptions
 ) -> Iterator[Tensor]:
     """Yield a video on its way to a larger size, (1, C, T, H, W) in [-1, 1], as many frames as there are.
 
     Args:
         sampler: of the upscaler.
-        way: from the one size to the other.
+        plan: from the one size to the other.
         chunks: the video, (1, C, T, h, w) in [-1, 1].
-        working: how the arithmetic is done.
+        options: how the arithmetic is done.
     """
     large = chunks
-    for shrink in way.shrinks:
-        small = _singly(_sized(large, shrink))
-        large = sampler.stream(small, working.tile, working.bf16)
-    for chunk in _sized(large, way.picture):
-        yield _framed(chunk, way.frame)
+    for shrink in plan.shrinks:
+        resized = _resized(large, shrink)
+        # One by one: the same bits come out, however a video is cut, and wherever it is taken up again.
+        frames = (chunk[:, :, number : number + 1] for chunk in resized for number in range(chunk.shape[2]))
+        large = sampler.stream(frames, options.tile, options.bf16)
+    down, right = plan.frame.height - plan.picture.height, plan.frame.width - plan.picture.width
+    edges = (right // 2, right - right // 2, down // 2, down - down // 2)
+    for chunk in _resized(large, plan.picture):
+        yield pad(chunk, edges, value=-1.0) if any(edges) else chunk  # what is below 0 is cut off
 
 
-def _sized(chunks: Iterable[Tensor], size: Size) -> Iterator[Tensor]:
+def _resized(chunks: Iterable[Tensor], size: Size) -> Iterator[Tensor]:
     """Bring frames (1, C, T, h, w) to a size, by the bicubic kernel."""
     for chunk in chunks:
         if chunk.shape[3:] == (size.height, size.width):
@@ -160,24 +160,8 @@ def _sized(chunks: Iterable[Tensor], size: Size) -> Iterator[Tensor]:
         with torch.inference_mode():
             frames = chunk[0].transpose(0, 1)  # T C h w
             frames = interpolate(frames, (size.height, size.width), mode="bicubic", antialias=True)
-            made = frames.clamp(-1, 1).transpose(0, 1).unsqueeze(0)  # 1 C T H W
-        yield made
-
-
-def _singly(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield frames one by one: the same bits come out, however a video is cut, and wherever it is taken up again."""
-    for chunk in chunks:
-        for number in range(chunk.shape[2]):
-            yield chunk[:, :, number : number + 1]
-
-
-def _framed(chunk: Tensor, size: Size) -> Tensor:
-    """Cut off what sticks out of a frame, and fill up with black what is missing."""
-    down, right = size.height - chunk.shape[3], size.width - chunk.shape[4]
-    if not down and not right:
-        return chunk
-    edges = (right // 2, right - right // 2, down // 2, down - down // 2)
-    return pad(chunk, edges, value=-1.0)  # what is below 0 is cut off
+            resized = frames.clamp(-1, 1).transpose(0, 1).unsqueeze(0)  # 1 C T H W
+        yield resized
 
 
 def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
@@ -192,12 +176,12 @@ def to_pixels(chunk: Tensor, deep: bool) -> Pixels:
     most = 65_535 if deep else 255
     levels = chunk[0].add(1).mul_(most / 2).round_().clamp_(0, most)
     levels = levels.to(torch.int32 if deep else torch.uint8).permute(1, 2, 3, 0).contiguous()  # T H W C
-    made: Pixels = levels.cpu().numpy()
-    return made.astype(np.uint16) if deep else made
+    pixels: Pixels = levels.cpu().numpy()
+    return pixels.astype(np.uint16) if deep else pixels
 
 
 def enlarged_clip(
-    sampler: Enlarges, info: ModelInfo, clip: Clip, source: Size, frame: Size, fit: Fit, working: UpscaleOptions
+    sampler: Enlarges, info: ModelInfo, clip: Clip, source: Size, frame: Size, fit: Fit, options: UpscaleOptions
 ) -> Clip:
     """Return a clip of a larger size: its frames are made, enlarged and taken at the same time.
 
@@ -208,25 +192,18 @@ def enlarged_clip(
         source: the size of its frames.
         frame: the size that is wanted.
         fit: how a picture of another shape is fitted in.
-        working: how the arithmetic is done.
+        options: how the arithmetic is done.
 
     Raises:
         MediaError: the clip is as large already, or far too small.
     """
-    way = plan_enlargement(source, source, frame, sampler.scale, fit)
+    plan = plan_enlargement(source, source, frame, sampler.scale, fit)
 
     def make() -> Iterator[Pixels]:
-        return prefetch(_made(sampler, way, clip.chunks(), working, deep=False), name="upscaler")
+        return prefetch(_enlarged(sampler, plan, clip.chunks(), options, deep=False), name="upscaler")
 
     about = {"upscaler": info.name, "upscaler_sha256": info.weights_sha256, "size": [frame.width, frame.height]}
     return replace(clip, make=make, metadata=clip.metadata | about)
-
-
-def _coloured(chunk: Tensor, channels: int) -> Tensor:
-    """Give frames (1, C, T, h, w) as many channels as the upscaler knows."""
-    if chunk.shape[1] == channels:
-        return chunk
-    return chunk.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1, -1)
 
 
 def upscale(
@@ -238,7 +215,7 @@ def upscale(
     size: str | None = None,
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
-    working: UpscaleOptions | None = None,
+    options: UpscaleOptions | None = None,
     watch: Callable[[int], None] | None = None,
 ) -> UpscaleResult:
     """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
@@ -251,7 +228,7 @@ def upscale(
         size: such as `1280x720`, `720p` or `2x`; None for as many times as large as the upscaler makes it.
         fit: how a picture of another shape is fitted in.
         encoding: how it is packed.
-        working: how the arithmetic is done.
+        options: how the arithmetic is done.
         watch: is told how many frames are done.
 
     Raises:
@@ -259,22 +236,46 @@ def upscale(
         ConfigError: the size cannot be read, or codec and file do not go together.
     """
     frame = parse_size(size, original.shown, sampler.scale)
-    way = plan_enlargement(original.stored, original.shown, frame, sampler.scale, fit)
+    plan = plan_enlargement(original.stored, original.shown, frame, sampler.scale, fit)
     channels, deep = sampler.clip.channels, original.deep and to.suffix not in ("", ".png")
     if to.suffix.lower() == ".png" and original.frames != 1:
         raise ConfigError(
             f'"{to.name}" is a picture, and the clip has several frames', "give an .mp4 file, or a folder"
         )
-    parts = SegmentWriter(_work(info, original, to, way, deep, encoding))
+    source = sorted(original.path.iterdir()) if original.path.is_dir() else [original.path]
+    stamped = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in source]
+    target = VideoTarget(
+        to,
+        (frame.height, frame.width),
+        original.rate,
+        original.base,
+        original.colour,
+        deep,
+        encoding,
+        {
+            "made_with": f"footage {__version__}",
+            "upscaler": info.name,
+            "upscaler_sha256": info.weights_sha256,
+            "source": original.path.name,
+            "size": [frame.width, frame.height],
+        },
+        {  # all that the frames depend on
+            "source": [str(original.path.resolve()), files.json_digest(stamped)],
+            "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
+            "weights": info.weights_sha256,
+            "version": __version__,
+        },
+    )
+    parts = SegmentWriter(target)
     done = parts.done * SEGMENT_FRAMES
-    outcome = UpscaleResult(frame, 0, done)
+    result = UpscaleResult(frame, 0, done)
     stamps: deque[int] = deque()
-    before = min(done, sampler.past * way.passes)  # what a window needs of the frames that are done
-    source = _chunks(original, channels, outcome.damage, done - before, stamps)
-    made = prefetch(_made(sampler, way, source, working or UpscaleOptions(), deep), name="upscaler")
+    before = min(done, sampler.past * plan.passes)  # what a window needs of the frames that are done
+    chunks = _chunks(original, channels, result.damage, done - before, stamps)
+    enlarged = prefetch(_enlarged(sampler, plan, chunks, options or UpscaleOptions(), deep), name="upscaler")
 
     def shown() -> Iterator[tuple[Pixels, int]]:
-        for number, picture in enumerate(picture for chunk in made for picture in chunk):
+        for number, picture in enumerate(picture for chunk in enlarged for picture in chunk):
             stamp = stamps.popleft()
             if number >= before:
                 yield picture, stamp
@@ -284,42 +285,20 @@ def upscale(
     try:
         parts.write(shown())
     finally:
-        made.close()
-    outcome.frames = parts.finish(original.path if original.has_audio else None, original.start)
-    return outcome
+        enlarged.close()
+    result.frames = parts.finish(original.path if original.has_audio else None, original.start)
+    return result
 
 
-def _work(
-    info: ModelInfo, original: Original, to: Path, way: EnlargementPlan, deep: bool, encoding: EncodingOptions
-) -> VideoTarget:
-    """Return what is written, and all that it depends on."""
-    return VideoTarget(
-        to,
-        (way.frame.height, way.frame.width),
-        original.rate,
-        original.base,
-        original.colour,
-        deep,
-        encoding,
-        _provenance(info, original, way.frame),
-        {
-            "source": _mark(original.path),
-            "way": [[step.height, step.width] for step in (*way.shrinks, way.picture)],
-            "weights": info.weights_sha256,
-            "version": __version__,
-        },
-    )
-
-
-def _made(
-    sampler: Enlarges, way: EnlargementPlan, chunks: Iterable[Pixels], working: UpscaleOptions, deep: bool
+def _enlarged(
+    sampler: Enlarges, plan: EnlargementPlan, chunks: Iterable[Pixels], options: UpscaleOptions, deep: bool
 ) -> Iterator[Pixels]:
     """Yield a video's enlarged frames, (T, H, W, C); a thread reads them beforehand."""
     read = prefetch(chunks, name="reading")
     channels = sampler.clip.channels
     try:
-        tensors = (_coloured(to_tensor(chunk, sampler.device), channels) for chunk in read)
-        for chunk in enlarge(sampler, way, tensors, working):
+        tensors = (match_channels(to_tensor(chunk, sampler.device), channels) for chunk in read)
+        for chunk in enlarge(sampler, plan, tensors, options):
             yield to_pixels(chunk, deep)
     finally:
         read.close()
@@ -337,23 +316,6 @@ def _chunks(original: Original, channels: int, damage: DamageLog, first: int, st
             waiting = []
     if waiting:
         yield np.stack(waiting)
-
-
-def _mark(path: Path) -> list[Any]:
-    """Tell a file from another, or from itself at another time."""
-    found = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [str(path.resolve()), files.json_digest([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in found])]
-
-
-def _provenance(info: ModelInfo, original: Original, frame: Size) -> dict[str, Any]:
-    """Return what stands inside the file about how it was made."""
-    return {
-        "made_with": f"footage {__version__}",
-        "upscaler": info.name,
-        "upscaler_sha256": info.weights_sha256,
-        "source": original.path.name,
-        "size": [frame.width, frame.height],
-    }
 
 
 def describe_damage(damage: DamageLog) -> str:

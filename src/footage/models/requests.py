@@ -58,21 +58,21 @@ def parse_duration(duration: Duration, name: str) -> float:
     raise ConfigError(f'{name} is "{duration}"', "give a duration such as 4s, 90, 10:00 or 1:02:03")
 
 
-def parse_factor(given: Factor, name: str) -> float:
+def parse_factor(factor: Factor, name: str) -> float:
     """Return a factor, written `4x` or `4`.
 
     Args:
-        given: the factor.
+        factor: such as `4x`.
         name: what it is of, for the error.
 
     Raises:
         ConfigError: it cannot be read, or is not above 0.
     """
-    if isinstance(given, float) and 0 < given < math.inf:
-        return float(given)
-    match = re.fullmatch(rf"({_NUMBER})\s*[x×]?", str(given).strip().lower())
+    if isinstance(factor, float) and 0 < factor < math.inf:
+        return float(factor)
+    match = re.fullmatch(rf"({_NUMBER})\s*[x×]?", str(factor).strip().lower())
     if match is None or float(match[1]) <= 0:
-        raise ConfigError(f'{name} is "{given}"', "give a factor above 0, such as 4x")
+        raise ConfigError(f'{name} is "{factor}"', "give a factor above 0, such as 4x")
     return float(match[1])
 
 
@@ -102,8 +102,8 @@ class Timing:
 
     def given(self) -> dict[str, Any]:
         """Return what was asked for, by name: everything that is not as it is left out."""
-        found = {item.name: (getattr(self, item.name), item.default) for item in dataclasses.fields(self)}
-        return {name: value for name, (value, default) in found.items() if value != default}
+        values = {item.name: (getattr(self, item.name), item.default) for item in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
 
 PLAIN = Timing()
@@ -117,52 +117,50 @@ Sliders = str | Mapping[int, float] | Mapping[str, float]
 """Such as "1=2,3=-1.5", or {1: 2.0, 3: -1.5}; numbers may be texts, as in JSON."""
 
 
-def read_sliders(given: Sliders, count: int, name: str) -> dict[int, float]:
+def read_sliders(sliders: Sliders, count: int, name: str) -> dict[int, float]:
     """Return the values of sliders by their numbers, in order; those that stand at 0 are left out.
 
     Args:
-        given: what was asked for.
+        sliders: what was asked for.
         count: sliders that the model has.
         name: the model's.
 
     Raises:
         ConfigError: it cannot be read, or the model has no such slider, or a value is out of range.
     """
-    pairs = (
-        _slider_pairs(given) if isinstance(given, str) else [(str(number), value) for number, value in given.items()]
-    )
+    pairs: list[tuple[str, Any]] = []
+    if isinstance(sliders, str):
+        for part in filter(str.strip, sliders.replace("，", ",").split(",")):
+            if part.count("=") != 1:
+                remedy = "give NUMBER=VALUE, with commas between, such as 1=2,3=-1.5"
+                raise ConfigError(f'sliders has "{part.strip()}"', remedy)
+            number, _, value = part.partition("=")
+            pairs.append((number.strip(), value.strip()))
+    else:
+        pairs = [(str(number), value) for number, value in sliders.items()]
     if pairs and not count:
         raise ConfigError(
             f"slider {pairs[0][0]} is asked for, and {name} has none: no code of it stays for a whole clip",
             "leave the sliders out, or take a model with sliders (see: footage models)",
         )
-    found: dict[int, float] = {}
+    values: dict[int, float] = {}
     for number, value in pairs:
         if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= count and len(number) < 10):
             raise ConfigError(f'slider "{number}" is asked for, and {name} has {count}', f"give 1 to {count}")
-        if int(number) in found:
+        if int(number) in values:
             raise ConfigError(f"slider {int(number)} is given twice", "leave one of the two out")
-        found[int(number)] = _slider_value(number, value)
-    return {number: value for number, value in sorted(found.items()) if value}
-
-
-def _slider_pairs(text: str) -> list[tuple[str, Any]]:
-    """Take a text such as 1=2,3=-1.5 apart."""
-    parts = [part.strip() for part in text.replace("，", ",").split(",") if part.strip()]
-    for part in parts:
-        if part.count("=") != 1:
-            raise ConfigError(f'sliders has "{part}"', "give NUMBER=VALUE, with commas between, such as 1=2,3=-1.5")
-    return [(number.strip(), value.strip()) for number, value in (part.split("=") for part in parts)]
+        values[int(number)] = _slider_value(number, value)
+    return {number: value for number, value in sorted(values.items()) if value}
 
 
 def _slider_value(number: str, value: Any) -> float:
     try:
-        found = math.nan if isinstance(value, bool) else float(value)
+        position = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        found = math.nan
-    if not -SLIDER_LIMIT <= found <= SLIDER_LIMIT:
+        position = math.nan
+    if not -SLIDER_LIMIT <= position <= SLIDER_LIMIT:
         raise ConfigError(f'slider {number} is "{value}"', f"give a number from {-SLIDER_LIMIT:g} to {SLIDER_LIMIT:g}")
-    return found
+    return position
 
 
 def write_sliders(values: Mapping[int, float]) -> str:
@@ -343,10 +341,10 @@ def time_mapping(timing: Timing, fps: float, *, played: float | None = None, bet
     """
 
     def frames(duration: Duration | None, name: str) -> float:
-        found = 0.0 if duration is None else parse_duration(duration, name) * fps
-        if found >= MOST_FRAMES:
+        count = 0.0 if duration is None else parse_duration(duration, name) * fps
+        if count >= MOST_FRAMES:
             raise ConfigError(f'{name} is "{duration}"', f"give less than {MOST_FRAMES / fps / 3600:,.0f}h")
-        return found
+        return count
 
     slow = 1.0 if timing.slow is None else parse_factor(timing.slow, "slow")
     if not 1 / MOST_SLOW <= slow <= MOST_SLOW:
@@ -390,24 +388,14 @@ def length_of(mapping: TimeMapping, *, frames: int | None, duration: Duration | 
     if duration is not None:
         if frames is not None:
             raise ConfigError(f'frames is {frames}, and seconds is "{duration}"', "leave one of the two out")
-        found = parse_duration(duration, "seconds") * fps
-        if found < MOST_FRAMES and round(found) < 1:
+        exact = parse_duration(duration, "seconds") * fps
+        if exact < MOST_FRAMES and round(exact) < 1:
             raise ConfigError(f'seconds is "{duration}"', f"give at least {1 / fps:.2g}s, one frame")
-        length = MOST_FRAMES if found >= MOST_FRAMES else round(found)
+        length = MOST_FRAMES if exact >= MOST_FRAMES else round(exact)
     elif frames is not None:
         length = frames
     else:
         length = loop_frames(mapping) if mapping.loop else known
-    _check_end(mapping, length)
-    return length
-
-
-def _check_end(mapping: TimeMapping, length: int) -> None:
-    """Refuse a video of which not all frames can be counted and timed.
-
-    Raises:
-        ConfigError: it is one.
-    """
     if length >= MOST_FRAMES:
         raise ConfigError(f"the video has {length:,} frames or more", f"ask for fewer than {MOST_FRAMES:,}")
     end = mapping.start + length * mapping.rate
@@ -416,6 +404,7 @@ def _check_end(mapping: TimeMapping, length: int) -> None:
             f"the video ends at frame {end:,.0f} of the model's time",
             f"ask for less or seek less far: it is timed up to frame {MOST_FRAMES:,}",
         )
+    return length
 
 
 @dataclass(frozen=True)

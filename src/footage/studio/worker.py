@@ -20,7 +20,6 @@ from footage.errors import FootageError, LibraryError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.library.provenance import ModelCard
 from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
 
@@ -139,7 +138,7 @@ class Worker:
         self, job: BackgroundJob, model: Model, clips: Iterator[Clip], count: int, known: ClipDetails
     ) -> dict[str, Any]:
         """Write clips, file them, and report meanwhile how far it is; return their numbers."""
-        self._library.register(model_card(model))
+        self._library.register(model.library_card)
         numbers: list[int] = []
         with tempfile.TemporaryDirectory(prefix="footage-") as folder:
             for number, clip in enumerate(clips):
@@ -161,20 +160,6 @@ class Worker:
                 numbers.append(self._library.add(path, replace(known, title=title, source=model.info.name)).id)
                 path.unlink()
         return {"clips": numbers}
-
-
-def model_card(model: Model) -> ModelCard:
-    """Return what the library is to remember of a model."""
-    info = model.info
-    return ModelCard(
-        digest=info.weights_sha256,
-        name=info.name,
-        folder=str(model.folder.resolve()),
-        preset=info.config.preset,
-        dataset=info.dataset,
-        dataset_digest=info.dataset_hash,
-        clips_seen=info.clips_seen,
-    )
 
 
 def end_with_parent() -> None:
