@@ -1,7 +1,6 @@
-"""What several networks are made of: the plan of doublings, normalisation, the smooth start, labels.
+"""Parts that several networks are made of: doublings, normalisation, a smooth start, labels, causal convolutions.
 
-Factorised (2+1)D convolutions that never look ahead: space frame by frame, then time over frames that are past.
-
+The causal ones are factorised, (2+1)D, and never look ahead: space frame by frame, then time over frames that are past.
 A network of these gives a video chunk by chunk exactly as it gives it at once: each convolution over time keeps the
 last frames that it has seen in a `Memory` that the caller holds.
 """

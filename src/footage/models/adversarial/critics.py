@@ -1,6 +1,6 @@
-"""The critics of a method: whose turn it is, what they learn, and what they teach together.
+"""Critics of a method: their networks, schedule, optimisers and burn-in, and the loss that they give together.
 
-The burn-in of adversarial training: strong and quick at first, then ever gentler (Huang et al. 2024, R3GAN).
+The burn-in makes adversarial training strong and quick at first, then ever gentler (Huang et al. 2024, R3GAN).
 """
 
 from __future__ import annotations

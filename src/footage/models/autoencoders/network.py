@@ -1,14 +1,12 @@
-"""The causal (2+1)D video VAE: clips to latent volumes and back, four times shorter and eight times smaller.
+"""The causal (2+1)D video VAE: clips to latent volumes and back, four times shorter and eight times smaller; its prior.
 
 A frame's future changes nothing in its code, so that videos are encoded and decoded chunk by chunk, in constant memory,
 exactly as at once. Pixels enter as 4×4 patches and leave as 2×2 patches, which makes a step several times as fast.
 Features lie in memory with their channels last: frames are then a view of a clip, and nothing is copied between
 convolutions over space and over time.
 
-A generator of latent volumes: the prior of a VAE, learned by a GAN in its latent space.
-
-The doublings of the 3D-convolutional generator bring the code to the size of the volume; residual blocks refine it
-there.
+The prior, where a GAN learns it, is a generator of latent volumes: the doublings of the 3D-convolutional generator
+bring its code to the size of the volume, and residual blocks refine it there.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""The evidence lower bound, part by part: pure functions, the equation and its source above each. All are in nats.
+"""Video VAE: clips are coded so that they can be decoded again, and codes drawn at random give new clips.
 
-Sums run over a whole sample and never turn into means on the way: a mean over pixels beside a sum over latent numbers
-would multiply the weight of the divergence by the number of pixels, so that it meant something else at every size.
-
-Video VAE: clips are coded so that they can be decoded again, and codes drawn at random give new clips.
-
-The evidence lower bound is maximised, E_q log p(x|z) - beta KL(q(z|x) || N(0, 1)), both parts summed over a clip. For
-the optimiser, both are then divided by the number of values in a clip, which leaves beta's meaning alone.
+The evidence lower bound is maximised, E_q log p(x|z) - beta KL(q(z|x) || N(0, 1)), both parts summed over a clip, in
+nats: a mean over pixels beside a sum over latent numbers would multiply the weight of the divergence by the number of
+pixels, so that it meant something else at every size. For the optimiser, both are then divided by the number of values
+in a clip, which leaves beta's meaning alone.
 
 Two hybrids. With critics, some judge what is reconstructed, and others, of their own, what is decoded from the prior
 (VAE-GAN as in SAVP, Lee et al. 2018). Or a GAN learns the distribution of the codes, beside the VAE: its critics judge

@@ -1,11 +1,10 @@
-"""Samplers of adversarial generators: of fixed length, walking through latent space, and rolling on for ever.
+"""Samplers of generators, of fixed length and rolling on for ever; walks through latent space; latent sliders.
 
-Latent sliders: directions of a generator's code along which its clips change most, found without training.
-
-Closed-form factorisation (SeFa, Shen and Zhou 2021, eq. 5): with A the weights of the linear maps that a code enters,
-one below the other, the directions n of unit length with the largest |A n| are the eigenvectors of A^T A with the
-largest eigenvalues. A code is moved by z' = z + sum of v_k n_k, where v_k, in standard deviations, is the value of
-slider k. The length of z' is not brought back to that of z: each slider would then move along all the others.
+Sliders are directions of a generator's code along which its clips change most, found without training by closed-form
+factorisation (SeFa, Shen and Zhou 2021, eq. 5): with A the weights of the linear maps that a code enters, one below the
+other, the directions n of unit length with the largest |A n| are the eigenvectors of A^T A with the largest
+eigenvalues. A code is moved by z' = z + sum of v_k n_k, where v_k, in standard deviations, is the value of slider k.
+The length of z' is not brought back to that of z: each slider would then move along all the others.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""Generators that are given a picture or a clip: pix2pix's U-Net (Isola et al. 2017), and residual blocks.
+"""Generators that are given a picture or a clip: pix2pix's U-Net (Isola et al. 2017), residual blocks, an animator.
 
 Every frame is convolved by itself, then over frames that are past, so that a video of any length is translated chunk by
 chunk. Ours: normalisation over the channels of a pixel, in place of batch or instance normalisation, which let clips,
 or the places of a frame, depend on each other; upsampling begins smooth.
 
-A picture brought to life: it is encoded once, and a path of motion codes says what becomes of it in each frame.
-
-The path is MoCoGAN's, h_t = cell(e_t, h_{t-1}) with fresh noise e_t (Tulyakov et al. 2018). Every frame is the picture,
-warped by a flow, mixed by a mask with what is painted where nothing could be moved to (the foreground and background of
-Vondrick et al. 2016, with a background that moves): out = m ⊙ warp(picture, flow) + (1 - m) ⊙ painted. A decoder of
-shortcuts alone would copy the still.
+The animator brings a picture to life: it is encoded once, and a path of motion codes says what becomes of it in each
+frame. The path is MoCoGAN's, h_t = cell(e_t, h_{t-1}) with fresh noise e_t (Tulyakov et al. 2018). Every frame is the
+picture, warped by a flow, mixed by a mask with what is painted where nothing could be moved to (the foreground and
+background of Vondrick et al. 2016, with a background that moves): out = m ⊙ warp(picture, flow) + (1 - m) ⊙ painted. A
+decoder of shortcuts alone would copy the still.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What translators are given in training, made from the clips themselves: frame by frame, so that video can stream.
-
-Translation: a network is given a picture or a clip, and gives another (pix2pix, Isola et al. 2017).
+"""Translation: a network is given a picture or a clip, and gives another (pix2pix, Isola et al. 2017).
 
 It learns by how far its clip lies from the real one, and from critics that see, beside a clip, what it was made from
-(eq. 1 there): they ask not only whether a clip looks real, but whether it goes with its source.
+(eq. 1 there): they ask not only whether a clip looks real, but whether it goes with its source. The sources come from
+another data set, or are made from the clips themselves, frame by frame, so that video can stream.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ sqrt(3) / tau, is a stationary Markov process with covariance I (Hartikainen and
 everything about it is known exactly: windows of any frames, sampling between frames, seeking, and bridges between two
 states. Ours: the turning, for motion that comes again and again without being periodic; dyadic seeking.
 
-Paths of a noise bank's processes at rest: functions of a seed and of time, wherever one looks and in any order.
-
-A path is refined from coarse to fine: its states at frames 0, 64, 128, 256 ... follow one another, and between two
-known states lies a third, drawn from what the Markov process is there, given both (dyadic bridging). So a state far
-into a video costs O(log t), any two ways to it agree bit for bit, and fractions of a frame are drawn in the same way.
+Clips in training are windows of it (`NoiseBank`). Videos follow paths of the processes at rest (`NoisePath`), which are
+functions of a seed and of time, wherever one looks and in any order. A path is refined from coarse to fine: its states
+at frames 0, 64, 128, 256 ... follow one another, and between two known states lies a third, drawn from what the Markov
+process is there, given both (dyadic bridging). So a state far into a video costs O(log t), any two ways to it agree bit
+for bit, and fractions of a frame are drawn in the same way.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Moving the pixels of a frame: each is fetched from its neighbourhood, by a kernel of its own.
-
-Dynamic neural advection (Finn et al. 2016, eq. 1) with kernels that are a product of a vertical and a horizontal one
-(Niklaus et al. 2017): a shift by whole pixels is among them, so that what moves stays sharp for many frames.
-
-The recurrent predictor: ConvLSTM (Shi et al. 2015, NeurIPS, eq. 3), one network for past and future.
+"""The recurrent predictor: ConvLSTM (Shi et al. 2015, NeurIPS, eq. 3), one network for past and future.
 
     i, f, o = sigmoid of (W * [x_t, h_{t-1}]),  g = tanh of it,  c_t = f ⊙ c_{t-1} + i ⊙ g,  h_t = o ⊙ tanh(c_t)
 
@@ -14,6 +9,10 @@ and encoder are the same network: after the past it is fed its own frames, or, e
 differs from what was predicted, as in predictive coding (Lotter et al. 2017): how fast things move, to less than a
 pixel, shows there. Ours: no connections from cell to gates, whose weights belong to one place each and so to one size
 of picture; forget gates begin open (bias 1).
+
+Or the pixels of the frame before are moved: each is fetched from its neighbourhood, by a kernel of its own. Dynamic
+neural advection (Finn et al. 2016, eq. 1) with kernels that are a product of a vertical and a horizontal one (Niklaus
+et al. 2017): a shift by whole pixels is among them, so that what moves stays sharp for many frames.
 """
 
 from __future__ import annotations

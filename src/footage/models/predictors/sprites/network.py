@@ -1,6 +1,4 @@
-"""Slots that find things in a video and follow them, for `footage.models.predictors.sprites.network`.
-
-The predictor that finds things: a few sprites, each found, followed and moved on, before a still background.
+"""The predictor that finds things: a few sprites, each found, followed and moved on, before a still background.
 
     frame_t = T_t background + (1 - T_t) sum_k m_k(t) colour_k,   T_t = prod_k (1 - opacity_k(t))
 
