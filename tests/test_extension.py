@@ -65,6 +65,10 @@ class Toy(Generator):
 TOY_LOSS = AdversarialLoss(lambda real, fake: (fake - real).tanh().mean(), lambda real, fake: -fake.tanh().mean())
 
 
+def toy_difference(difference):
+    return difference.abs().sqrt().mean()
+
+
 class ToyCritic(nn.Module):
     def __init__(self, critic, clip, width, labels, beside):
         super().__init__()
@@ -141,6 +145,14 @@ def test_a_loss_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     trained(override(tiny(preset("mlp-32")), {"gan.loss": "toy", **SMALL}), tmp_path / "run")
     with pytest.raises(ConfigError, match='did you mean "toy"'):
         preset("mlp-32", {"gan.loss": "toys"})
+
+
+@pytest.mark.usefixtures("module")
+def test_so_is_a_loss_of_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.RECONSTRUCTION_LOSSES, "toy", "toy_module:toy_difference")
+    knobs = {"learn.loss": "toy", "task.past": 2, "clip.height": 16, "clip.width": 16, **SMALL}
+    run = footage.train("shapes", override(tiny(preset("simvp-64")), knobs), out=tmp_path / "run", clips=8, quiet=True)
+    assert read_lines(run.path / "metrics.jsonl")
 
 
 @pytest.mark.usefixtures("module")
