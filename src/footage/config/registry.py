@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
-from footage.config.strict import from_json, require
+from footage.config.strict import check_bounds, from_json, require
 from footage.errors import nearest
 
 if TYPE_CHECKING:
@@ -232,6 +232,10 @@ class NetConfig:
     """Whether its frames are a function of time, so that videos begin anywhere, at any rate, and loop."""
     tiny: ClassVar[Mapping[str, int]] = {}
     """Knobs of the smallest network, for tests."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of bounds."""
+        check_bounds(self, "net.")
 
     @classmethod
     def decode(cls, value: Any, where: str) -> NetConfig:

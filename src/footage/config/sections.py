@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from footage.config import registry
-from footage.config.strict import require, require_named
+from footage.config.strict import bounded, check_bounds, require, require_named
 from footage.errors import ConfigError, nearest
 
 
@@ -15,21 +15,21 @@ from footage.errors import ConfigError, nearest
 class IngestConfig:
     """How videos become a data set."""
 
-    height: int = 64
+    height: int = bounded(64, 8, 2048)
     """Height of the clips, in pixels."""
-    width: int = 64
+    width: int = bounded(64, 8, 2048)
     """Width of the clips, in pixels."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for RGB."""
-    fps: float | None = None
+    fps: float | None = bounded(None, 0.1, 1000)
     """Frames in a second; None for the rate of the existing data set, or the most frequent among the sources."""
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     """How a picture of another shape is fitted in."""
     labels: str = "folder"
     """`folder` (the first folder below a source), `none`, or the path of a CSV or JSON table."""
-    min_frames: int = 16
+    min_frames: int = bounded(16, 1, 100_000)
     """Shorter clips are left out."""
-    heldout: float = 0.1
+    heldout: float = bounded(0.1, 0, 0.9)
     """Part of the sources that is never trained on."""
     cuts: bool = True
     """Divide at scene cuts."""
@@ -37,15 +37,15 @@ class IngestConfig:
     """Keep clips in which nothing moves."""
     keep_duplicates: bool = False
     """Keep clips that repeat an earlier one."""
-    digits: int = 2
+    digits: int = bounded(2, 1, 3)
     """Digits in a clip made from IDX images, 1 to 3; with 1 it is also the label."""
-    sequences: int = 2000
+    sequences: int = bounded(2000, 1, 10_000_000)
     """Training clips made from an IDX file; a quarter as many are held out, from other images."""
     sequence_frames: int = 20
     """Frames in a clip made from IDX images."""
     seed: int = 0
     """Seed of the clips made from IDX images."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 0, 1024)
     """Processes; None for one for each core, 0 to decode in this process."""
     name: str | None = None
     """Name of the data set; None for that of its folder."""
@@ -55,40 +55,27 @@ class IngestConfig:
         require(self.channels in (1, 3), "channels", self.channels, "give 1 for grey or 3 for RGB")
         fits = ("crop", "letterbox", "stretch")
         require(self.fit in fits, "fit", self.fit, nearest(str(self.fit), fits))
-        for knob, low, high in (
-            ("height", 8, 2048),
-            ("width", 8, 2048),
-            ("fps", 0.1, 1000),
-            ("min_frames", 1, 100_000),
-            ("heldout", 0, 0.9),
-            ("digits", 1, 3),
-            ("sequences", 1, 10_000_000),
-            ("sequence_frames", self.min_frames, 100_000),
-            ("workers", 0, 1024),
-        ):
-            value = getattr(self, knob)
-            ok = value is None or low <= value <= high  # NaN fails too
-            require(ok, knob, value, f"give {low:g} to {high:g}")
+        check_bounds(self)
+        least, frames = self.min_frames, self.sequence_frames
+        require(least <= frames <= 100_000, "sequence_frames", frames, f"give {least:g} to 100000")
 
 
 @dataclass(frozen=True)
 class ClipConfig:
     """The shape of the clips that a model is trained on and makes."""
 
-    frames: int = 16
+    frames: int = bounded(16, 2, 4096, "frames")
     """Number of frames, T."""
-    height: int = 64
+    height: int = bounded(64, 8, 4096, "pixels")
     """Height in pixels, H."""
-    width: int = 64
+    width: int = bounded(64, 8, 4096, "pixels")
     """Width in pixels, W."""
     channels: int = 3
     """1 for grey, 3 for RGB."""
 
     def __post_init__(self) -> None:
         """Refuse shapes that no network can make."""
-        require(2 <= self.frames <= 4096, "clip.frames", self.frames, "give 2 to 4096 frames")
-        require(8 <= self.height <= 4096, "clip.height", self.height, "give 8 to 4096 pixels")
-        require(8 <= self.width <= 4096, "clip.width", self.width, "give 8 to 4096 pixels")
+        check_bounds(self, "clip.")
         require(self.channels in (1, 3), "clip.channels", self.channels, "give 1 for grey or 3 for RGB")
 
 
@@ -109,7 +96,7 @@ def halvings(height: int, width: int) -> int:
 class TrainConfig:
     """The training loop, whatever the method."""
 
-    batch_size: int | None = None
+    batch_size: int | None = bounded(None, 1, 65_536, remedy="give 1 to 65536, or leave it out")
     """Clips in a step; None finds one that fits the memory."""
     seed: int = 0
     """Seed of the weights, the order of the clips and every random draw."""
@@ -121,21 +108,17 @@ class TrainConfig:
     """Where to train; `auto` takes the best there is."""
     save_minutes: float = 1.0
     """Minutes between two saves of the resumable state."""
-    sample_clips: int = 10_000
+    sample_clips: int = bounded(10_000, 1)
     """Clips seen between two sample sheets."""
-    snapshot_clips: int | None = None
+    snapshot_clips: int | None = bounded(None, 1, remedy="give at least 1, or leave it out")
     """Clips seen between two models that are kept in snapshots/, for `footage evaluate RUN --all`; None keeps none."""
 
     def __post_init__(self) -> None:
         """Refuse sizes, intervals and names that cannot work."""
         require_named(self, "train", "labels", "precision", "device")
-        size = self.batch_size
-        require(size is None or 1 <= size <= 65_536, "train.batch_size", size, "give 1 to 65536, or leave it out")
+        check_bounds(self, "train.")
         require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
         require(self.save_minutes > 0, "train.save_minutes", self.save_minutes, "give more than 0")
-        require(self.sample_clips >= 1, "train.sample_clips", self.sample_clips, "give at least 1")
-        kept = self.snapshot_clips
-        require(kept is None or kept >= 1, "train.snapshot_clips", kept, "give at least 1, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -146,23 +129,23 @@ class LearnConfig:
     """Squared or absolute difference, or one that is absolute, but for the smallest (Charbonnier et al. 1994)."""
     weight: float = 1.0
     """Weight of that difference beside the critics' verdicts, where there are critics; 100 is usual (pix2pix)."""
-    critics_after: int = 0
+    critics_after: int = bounded(0, 0)
     """Clips seen before the critics begin: until then only the examples teach, and what would at first be told apart at
     a glance is not judged."""
     lr: float = 1e-3
     """Largest learning rate."""
-    warm_up: int = 1_000
+    warm_up: int = bounded(1_000, 0)
     """Clips seen until the rate is reached, linearly."""
-    decay: int = 200_000
+    decay: int = bounded(200_000, 0)
     """Clips seen until all rates, the critics' too, have fallen, by a cosine, to a hundredth, where they stay; 0 for
     never. As many as are to be seen gives the best end."""
     beta1: float = 0.9
     """Adam's first moment decay."""
     beta2: float = 0.99
     """Adam's second moment decay."""
-    clip_gradient: float = 0.0
+    clip_gradient: float = bounded(0.0, 0)
     """Largest norm of the gradient; 0 for no limit."""
-    ema: float = 2_000.0
+    ema: float = bounded(2_000.0, 0)
     """Half-life of the moving average of the weights, in clips seen."""
 
     def __post_init__(self) -> None:
@@ -172,9 +155,7 @@ class LearnConfig:
         for knob in ("beta1", "beta2"):
             value = getattr(self, knob)
             require(0 <= value < 1, f"learn.{knob}", value, "give 0 or more and less than 1")
-        for knob in ("critics_after", "warm_up", "decay", "clip_gradient", "ema"):
-            value = getattr(self, knob)
-            require(value >= 0, f"learn.{knob}", value, "give 0 or more")
+        check_bounds(self, "learn.")
         ok = not self.decay or self.decay > self.warm_up
         require(ok, "learn.decay", self.decay, f"give 0, or more than learn.warm_up, {self.warm_up}")
         require(self.weight > 0, "learn.weight", self.weight, "give more than 0")
@@ -184,31 +165,29 @@ class LearnConfig:
 class KlConfig:
     """Latent variables: how much the Kullback-Leibler divergence from their prior counts."""
 
-    beta: float = 1.0
+    beta: float = bounded(1.0, 0)
     """Weight of the divergence, both parts being sums over a clip, in nats: 1 is the evidence lower bound."""
-    ramp: int = 5_000
+    ramp: int = bounded(5_000, 0)
     """Clips seen until that weight is reached, linearly."""
-    free_bits: float = 0.0
+    free_bits: float = bounded(0.0, 0)
     """Divergence of each latent channel, in nats for each latent place, below which it costs nothing
     (Kingma et al. 2016, section 3.3)."""
 
     def __post_init__(self) -> None:
         """Refuse negative weights."""
-        for knob in ("beta", "ramp", "free_bits"):
-            value = getattr(self, knob)
-            require(value >= 0, f"kl.{knob}", value, "give 0 or more")
+        check_bounds(self, "kl.")
 
 
 @dataclass(frozen=True)
 class TaskConfig:
     """What is asked for: frames to be continued, or pictures to be translated."""
 
-    past: int = 10
+    past: int = bounded(10, 1, None, "frame")
     """Frames that a predictor is given; the others of `clip.frames` it is to predict."""
-    truth: int = 0
+    truth: int = bounded(0, 0, remedy="give 0, or a number of clips")
     """Clips seen while a recurrent predictor is shown true frames instead of its own, ever less often
     (scheduled sampling, Bengio et al. 2015)."""
-    rehearsal: int = 20_000
+    rehearsal: int = bounded(20_000, 0, remedy="give 0, or a number of clips")
     """Clips seen while a predictor that makes the past on its way, each frame from the true ones before, is scored on
     it as well; later only the future counts, and a step takes less."""
     source: registry.SourceName = "edges"
@@ -219,9 +198,7 @@ class TaskConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be asked for."""
         require_named(self, "task", "source")
-        require(self.past >= 1, "task.past", self.past, "give at least 1 frame")
-        for knob in ("truth", "rehearsal"):
-            require(getattr(self, knob) >= 0, f"task.{knob}", getattr(self, knob), "give 0, or a number of clips")
+        check_bounds(self, "task.")
         require(self.source_channels in (1, 3), "task.source_channels", self.source_channels, "give 1 or 3")
 
 
@@ -229,11 +206,11 @@ class TaskConfig:
 class DegradeConfig:
     """How clips become the low-resolution ones that an upscaler is given in training."""
 
-    probability: float = 0.5
+    probability: float = bounded(0.5, 0, 1)
     """Part of the clips that are spoilt as real ones are; the others are shrunk by the bicubic kernel and no more."""
-    blur: float = 1.0
+    blur: float = bounded(1.0, 0, 8)
     """Largest standard deviation of a blur before shrinking, in pixels of the small picture."""
-    noise: float = 0.02
+    noise: float = bounded(0.02, 0, 0.5)
     """Largest standard deviation of noise, as a part of the range from black to white."""
     crf_low: int = 18
     """Least loss of H.264, as its constant rate factor."""
@@ -246,10 +223,7 @@ class DegradeConfig:
 
     def __post_init__(self) -> None:
         """Refuse parts, spreads and qualities that there are not."""
-        require(0 <= self.probability <= 1, "upscale.degrade.probability", self.probability, "give 0 to 1")
-        for knob, most in (("blur", 8.0), ("noise", 0.5)):
-            value = getattr(self, knob)
-            require(0 <= value <= most, f"upscale.degrade.{knob}", value, f"give 0 to {most:g}")
+        check_bounds(self, "upscale.degrade.")
         for kind, least, most in (("crf", 0, 51), ("jpeg", 1, 95)):
             low, high = getattr(self, f"{kind}_low"), getattr(self, f"{kind}_high")
             ok = least <= low <= high <= most
@@ -260,12 +234,12 @@ class DegradeConfig:
 class UpscaleConfig:
     """What is asked of an enlarged clip, beside the difference from the true one."""
 
-    consistency: float = 10.0
+    consistency: float = bounded(10.0, 0)
     """Weight of |down(made) - down(real)|: shrunk again, a clip is what it was made from."""
-    stability: float = 0.0
+    stability: float = bounded(0.0, 0)
     """Weight of the difference between the changes from frame to frame, made and real: without it, invented detail may
     flicker."""
-    ends: float = 0.1
+    ends: float = bounded(0.1, 0, 1)
     """How often the frames before a clip, and as often those after it, are not there, as where a video begins or
     ends."""
     degrade: DegradeConfig = field(default_factory=DegradeConfig)
@@ -273,10 +247,7 @@ class UpscaleConfig:
 
     def __post_init__(self) -> None:
         """Refuse negative weights, and what is no probability."""
-        for knob in ("consistency", "stability"):
-            value = getattr(self, knob)
-            require(value >= 0, f"upscale.{knob}", value, "give 0 or more")
-        require(0 <= self.ends <= 1, "upscale.ends", self.ends, "give 0 to 1")
+        check_bounds(self, "upscale.")
 
 
 EARLY_BETA2 = 0.9
@@ -299,33 +270,33 @@ class GanConfig:
     """Adam's first moment decay."""
     beta2: float = 0.99
     """Adam's second moment decay; RMSprop's decay."""
-    r1: float = 2.0
+    r1: float = bounded(2.0, 0)
     """Weight gamma of the R1 penalty, gamma / 2 E|grad D(x)|^2 on real clips; 0 for none."""
-    r2: float = 0.0
+    r2: float = bounded(0.0, 0)
     """Weight gamma of the R2 penalty, the same on fake clips; 0 for none."""
-    sigma: float = 0.0
+    sigma: float = bounded(0.0, 0)
     """0 for the exact R1 and R2; else the noise's standard deviation of their finite-difference form."""
-    gradient_penalty: float = 0.0
+    gradient_penalty: float = bounded(0.0, 0)
     """Weight lambda of the WGAN-GP penalty, lambda E(|grad D| - 1)^2 between real and fake; 10 is usual."""
-    temporal: float = 0.0
+    temporal: float = bounded(0.0, 0)
     """Weight gamma of the temporal gradient penalty on real clips, with respect to the change between frames."""
-    clip_weights: float = 0.0
+    clip_weights: float = bounded(0.0, 0)
     """Limit that critics' weights are clipped to (Wasserstein without a penalty; 0.01 is usual); 0 for none."""
-    penalty_every: int = 4
+    penalty_every: int = bounded(4, 1)
     """Penalties are applied at every n-th step, n times as strong (lazy regularisation, StyleGAN2)."""
-    matching: float = 0.0
+    matching: float = bounded(0.0, 0)
     """Weight of feature matching in the loss of what is made: the mean absolute difference between the critics'
     features of it and of the real clip that it should be (Wang et al. 2018, eq. 4)."""
     periodicity: Literal["none", "avoid", "loop"] = "none"
     """Motion that repeats itself: `avoid` more of it than real clips have, or ask for a `loop` of `period` frames."""
-    period: int = 8
+    period: int = bounded(8, 1, None, "frame")
     """Frames of a loop."""
-    periodicity_weight: float = 1.0
+    periodicity_weight: float = bounded(1.0, 0)
     """Weight of that in the generator's loss."""
-    burn_in: int = 0
+    burn_in: int = bounded(0, 0, remedy="give 0 for none, or a number of clips")
     """Clips seen over which rates and penalties fall to a quarter, and beta2 rises from 0.9 to its value, by half a
     cosine (after R3GAN; scale it to the run: a third to all of its clips); 0 for none."""
-    ema: float = 5_000.0
+    ema: float = bounded(5_000.0, 0, remedy="give 0 for no averaging, or a number of clips")
     """Half-life of the moving average of the generator's weights, in clips seen."""
 
     def __post_init__(self) -> None:
@@ -337,28 +308,13 @@ class GanConfig:
         for knob in ("beta1", "beta2"):
             value = getattr(self, knob)
             require(0 <= value < 1, f"gan.{knob}", value, "give 0 or more and less than 1")
-        for knob in (
-            "r1",
-            "r2",
-            "sigma",
-            "gradient_penalty",
-            "temporal",
-            "clip_weights",
-            "matching",
-            "periodicity_weight",
-        ):
-            value = getattr(self, knob)
-            require(value >= 0, f"gan.{knob}", value, "give 0 or more")
-        require(self.penalty_every >= 1, "gan.penalty_every", self.penalty_every, "give at least 1")
-        require(self.period >= 1, "gan.period", self.period, "give at least 1 frame")
-        require(self.burn_in >= 0, "gan.burn_in", self.burn_in, "give 0 for none, or a number of clips")
+        check_bounds(self, "gan.")
         require(
             not self.burn_in or (self.beta2 >= EARLY_BETA2 and self.optimizer == "adam"),
             "gan.burn_in",
             self.burn_in,
             f"Adam's beta2 rises with it from {EARLY_BETA2}: give --gan.optimizer adam, a --gan.beta2 above that, or 0",
         )
-        require(self.ema >= 0, "gan.ema", self.ema, "give 0 for no averaging, or a number of clips")
         held = self.r1 or self.r2 or self.gradient_penalty or self.clip_weights
         require(
             self.loss != "wasserstein" or held > 0,
@@ -386,7 +342,7 @@ class AugmentConfig:
 
     probability: float = 0.0
     """Probability of each kind of change, once the ramp is over; 0 for none."""
-    ramp: int = 0
+    ramp: int = bounded(0, 0, remedy="give 0, or a number of clips")
     """Clips seen until the probability is reached, linearly; 0 to begin with it."""
     translation: bool = True
     """Move the picture by up to an eighth of each side."""
@@ -403,7 +359,7 @@ class AugmentConfig:
         """Refuse what the generator would learn to imitate."""
         value = self.probability
         require(0 <= value < 1, "augment.probability", value, "give 0 or more and less than 1, such as 0.3")
-        require(self.ramp >= 0, "augment.ramp", self.ramp, "give 0, or a number of clips")
+        check_bounds(self, "augment.")
 
 
 @dataclass(frozen=True)
@@ -414,9 +370,9 @@ class CriticConfig:
     """Its network."""
     sees: Literal["clip", "frames", "sparse", "difference"] = "clip"
     """The clip; single frames; a few frames far apart as one picture; or the change from frame to frame."""
-    frames: int = 2
+    frames: int = bounded(2, 1, 4096)
     """Frames of each clip that it sees, for `frames` and `sparse`."""
-    shrink: int = 1
+    shrink: int = bounded(1, 1, 64)
     """Pictures are averaged down by this factor first (DVD-GAN's temporal critic: 2)."""
     patch: bool = False
     """Judge overlapping patches instead of the whole."""
@@ -426,23 +382,20 @@ class CriticConfig:
     """Where `embed_motion` takes the motion from: optical flow, or an encoder of its embedding network's features."""
     labels: Literal["projection", "classify"] = "projection"
     """Where clips have labels: judge by projection on the label's embedding, or name the label beside judging."""
-    width: int | None = None
+    width: int | None = bounded(None, 1, 8192)
     """Channels (units, for mlp) of its outermost stage; None for the generator's."""
     weight: float = 1.0
     """Weight of its verdict in the generator's loss."""
     lr: float | None = None
     """Its learning rate; None for gan.critic_lr."""
-    steps: int = 1
+    steps: int = bounded(1, 1, 100)
     """Its updates for each update of the generator."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one, and settings that the network does not have."""
         where = "critics.N"
         require_named(self, where, "net", "sees", "time", "motion", "labels")
-        for knob, most in (("frames", 4096), ("shrink", 64), ("steps", 100)):
-            value = getattr(self, knob)
-            require(1 <= value <= most, f"{where}.{knob}", value, f"give 1 to {most}")
-        require(self.width is None or 1 <= self.width <= 8192, f"{where}.width", self.width, "give 1 to 8192")
+        check_bounds(self, f"{where}.")
         require(self.lr is None or 0 < self.lr < 1, f"{where}.lr", self.lr, "give a rate above 0 and below 1")
         require(self.weight > 0, f"{where}.weight", self.weight, "give more than 0, or leave the critic out")
         ok = self.time == "halve" or (self.net == "conv" and not self.timeless)

@@ -30,6 +30,33 @@ def require_named(config: object, prefix: str, *knobs: str) -> None:
         require(value in known, f"{prefix}.{knob}", value, nearest(str(value), known))
 
 
+def bounded(default: T, least: float, most: float | None = None, unit: str = "", *, remedy: str = "") -> T:
+    """Return a field of a dataclass with bounds that `check_bounds` holds it to; None is within all.
+
+    Args:
+        default: its default.
+        least: the least value.
+        most: the greatest; None for no limit.
+        unit: what it is counted in, for the error.
+        remedy: the error's advice, where it is another than "give ... to ...".
+    """
+    span = "0 or more" if not least else f"at least {least:g}"
+    advice = remedy or f"give {span if most is None else f'{least:g} to {most:g}'} {unit}".rstrip()
+    field: T = dataclasses.field(
+        default=default, metadata={"bounds": (least, math.inf if most is None else most, advice)}
+    )
+    return field
+
+
+def check_bounds(config: Any, prefix: str = "") -> None:
+    """Refuse the values of bounded fields that are out of bounds, or no number."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if "bounds" in field.metadata and value is not None:
+            least, most, advice = field.metadata["bounds"]
+            require(least <= value <= most, f"{prefix}{field.name}", value, advice)  # NaN fails too
+
+
 def to_json(config: Any) -> dict[str, Any]:
     """Turn a configuration into plain JSON values."""
     value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from footage.config import ClipConfig, Config, CriticConfig, LearnConfig, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import halvings, unlimited
-from footage.config.strict import require, require_named
+from footage.config.strict import bounded, require, require_named
 from footage.errors import ConfigError
 
 VAE_TIME, VAE_SPACE = 4, 8
@@ -26,25 +26,22 @@ class VaeConfig(NetConfig):
 
     kind: Literal["vae"] = "vae"
     """Which network."""
-    latent: int = 16
+    latent: int = bounded(16, 1, 1024, "channels")
     """Channels of the latent volume (latent, T / 4, H / 8, W / 8)."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, "channels")
     """Channels of the outermost stage; they double towards the innermost."""
     prior: Literal["normal", "gan"] = "normal"
     """What samples are drawn from: independent normal numbers, or a 3D-convolutional GAN in the latent space that
     learns beside the VAE; `critics` then judge latent volumes."""
-    noise: int = 64
+    noise: int = bounded(64, 1)
     """Length of that GAN's latent code."""
-    label: int = 16
+    label: int = bounded(16, 1)
     """Length of the label's embedding in that GAN, where there are labels."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
+        """Refuse other priors, too."""
+        super().__post_init__()
         require_named(self, "net", "prior")
-        require(1 <= self.latent <= 1024, "net.latent", self.latent, "give 1 to 1024 channels")
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
-        require(self.noise >= 1, "net.noise", self.noise, "give at least 1")
-        require(self.label >= 1, "net.label", self.label, "give at least 1")
 
     @property
     def needs_critics(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from footage.config.registry import NetConfig
-from footage.config.strict import require
 
 
 class GeneratorConfig(NetConfig):
@@ -16,7 +15,6 @@ class GeneratorConfig(NetConfig):
     """
 
     latent: int
-    label: int
     method: ClassVar[str] = "gan"
     sampler: ClassVar[str] = "footage.models.generators.samplers:FixedSampler"
     """The sampler, "module:attribute"."""
@@ -35,7 +33,3 @@ class GeneratorConfig(NetConfig):
     def sliders(self) -> int:
         """The length of the latent code."""
         return self.latent
-
-    def _check_sizes(self) -> None:
-        require(self.sliders >= 1, "net.latent", self.sliders, "give at least 1")
-        require(self.label >= 1, "net.label", self.label, "give at least 1")

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from footage.config import ClipConfig, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import unlimited
-from footage.config.strict import require, require_named
+from footage.config.strict import bounded, require_named
 
 
 def source_clip(clip: ClipConfig, task: TaskConfig) -> ClipConfig:
@@ -29,25 +29,22 @@ class TranslatorConfig(NetConfig):
     """Which network."""
     shape: Literal["resnet", "unet"] = "unet"
     """Residual blocks at a quarter of the size, or ever smaller stages with shortcuts between equal sizes."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, "channels")
     """Channels of the outermost stage; they double towards the innermost, up to 512."""
-    blocks: int = 6
+    blocks: int = bounded(6, 1, 64)
     """Residual blocks, for `resnet`."""
-    time: int = 3
+    time: int = bounded(3, 1, 9, "frames")
     """Frames that a convolution over time sees, all of them past; 1 translates every frame by itself."""
     modulate: bool = False
     """Let the source scale and shift the features at every stage of the decoder (spatially adaptive modulation, Park et
     al. 2019), so that label maps are not washed out."""
-    motion: int = 16
+    motion: int = bounded(16, 1)
     """Length of the motion code, where a clip is made from a picture."""
 
     def __post_init__(self) -> None:
-        """Refuse names and sizes that cannot be."""
+        """Refuse other shapes, too."""
+        super().__post_init__()
         require_named(self, "net", "shape")
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
-        require(1 <= self.blocks <= 64, "net.blocks", self.blocks, "give 1 to 64")
-        require(1 <= self.time <= 9, "net.time", self.time, "give 1 to 9 frames")
-        require(self.motion >= 1, "net.motion", self.motion, "give at least 1")
 
     def guides(self, task: TaskConfig) -> int:
         """Return how many channels of another data set stand behind those of each clip that is read."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import unlimited
-from footage.config.strict import require
+from footage.config.strict import bounded, require
 from footage.errors import ConfigError
 
 
@@ -24,19 +24,17 @@ class UpscalerConfig(NetConfig):
     """Which network."""
     scale: Literal[2, 4] = 4
     """How many times as high and wide the frames become."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, "channels")
     """Channels; the depth follows from it: a residual block for every eight."""
-    past: int = 4
+    past: int = bounded(4, 0, 16, "frames")
     """Frames before the one that is enlarged, which are looked at as well."""
-    future: int = 1
+    future: int = bounded(1, 0, 16, "frames")
     """Frames after it; as many frames late it comes."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be."""
+        """Refuse other factors, too."""
+        super().__post_init__()
         require(self.scale in (2, 4), "net.scale", self.scale, "give 2 or 4")
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
-        require(0 <= self.past <= 16, "net.past", self.past, "give 0 to 16 frames")
-        require(0 <= self.future <= 16, "net.future", self.future, "give 0 to 16 frames")
 
     @property
     def blocks(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from footage.config.strict import require
+from footage.config.strict import bounded, require
 from footage.models.generators import GeneratorConfig
 
 
@@ -18,23 +18,21 @@ class Conv3dConfig(GeneratorConfig):
 
     kind: Literal["conv3d"] = "conv3d"
     """Which generator."""
-    latent: int = 100
+    latent: int = bounded(100, 1)
     """Length of the latent code z."""
-    label: int = 64
+    label: int = bounded(64, 1)
     """Length of the label's embedding, where there are labels."""
-    width: int = 48
+    width: int = bounded(48, 4, 512, "channels")
     """Channels of the outermost hidden stage; they double towards the innermost, up to 512."""
     mix: Literal["modulate", "concatenate"] = "modulate"
     """How noise and label enter: they also scale the channels of every stage, so that none is forgotten on the way; or
     they stand at the start alone (VGAN)."""
     streams: Literal[1, 2] = 1
     """2 for a moving foreground over a still background, put together by a mask."""
-    mask: float = 0.1
+    mask: float = bounded(0.1, 0)
     """Weight of the mean mask in the generator's loss, with two streams: as much background as possible."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        self._check_sizes()
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
+        """Refuse another number of streams, too."""
+        super().__post_init__()
         require(self.streams in (1, 2), "net.streams", self.streams, "give 1 or 2")
-        require(self.mask >= 0, "net.mask", self.mask, "give 0 or more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from footage.config.strict import require
+from footage.config.strict import bounded
 from footage.models.generators import GeneratorConfig
 
 
@@ -18,14 +18,9 @@ class MlpConfig(GeneratorConfig):
 
     kind: Literal["mlp"] = "mlp"
     """Which generator."""
-    latent: int = 100
+    latent: int = bounded(100, 1)
     """Length of the latent code z."""
-    label: int = 64
+    label: int = bounded(64, 1)
     """Length of the label's embedding, where there are labels."""
-    width: int = 256
+    width: int = bounded(256, 1, 8192, "units")
     """Units of the first hidden layer; the second has twice, the third four times as many."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        self._check_sizes()
-        require(1 <= self.width <= 8192, "net.width", self.width, "give 1 to 8192 units")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from footage.config import Config
-from footage.config.strict import require
+from footage.config.strict import bounded, require
 from footage.errors import ConfigError
 from footage.models.generators import GeneratorConfig
 
@@ -22,46 +22,38 @@ class StreamConfig(GeneratorConfig):
 
     kind: Literal["stream"] = "stream"
     """Which generator."""
-    content: int = 64
+    content: int = bounded(64, 1)
     """Length of the content code, one for a video."""
-    processes: int = 16
+    processes: int = bounded(16, 1, 256)
     """Processes in the noise bank, two numbers each for every frame; every other one turns."""
-    fastest: float = 2.0
+    fastest: float = bounded(2.0, 1, None, "frame")
     """The shortest time constant among them, in frames."""
     slowest: float = 512.0
     """The longest, in frames."""
-    points: int = 16
+    points: int = bounded(16, 1, 256)
     """Points that motion moves; what stands at them is decided by content."""
-    groups: int = 8
+    groups: int = bounded(8, 1, 256)
     """Groups of points that move together; a divisor of `points`."""
     deform: bool = True
     """Let motion also change the features of the picture, and not only the places of points; off for what is rigid."""
-    palette: int = 4
+    palette: int = bounded(4, 0, 64, "colours")
     """Colours that content chooses for a video, each with a mask; 0 for none."""
-    codes: int = 128
+    codes: int = bounded(128, 1, 4096)
     """Length of what frames are decoded from: the code of motion, and the style that content and label give."""
-    shot: int = 0
+    shot: int = bounded(0, 0, remedy="give 0 for motion without end, or a number of frames")
     """0 for motion that goes on for ever; else clips are parts of events of this many frames, and the generator is told
     the time since their beginning."""
-    label: int = 16
+    label: int = bounded(16, 1)
     """Length of the label's embedding, where there are labels."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, "channels")
     """Channels of the outermost hidden stage; they double towards the innermost, up to four times as many."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one, and times that are not in order."""
-        self._check_sizes()
-        for knob, most in (("processes", 256), ("points", 256), ("groups", 256), ("codes", 4096)):
-            value = getattr(self, knob)
-            require(1 <= value <= most, f"net.{knob}", value, f"give 1 to {most}")
-        require(
-            self.points % self.groups == 0, "net.groups", self.groups, f"give a divisor of the {self.points} points"
-        )
-        require(self.fastest >= 1, "net.fastest", self.fastest, "give at least 1 frame")
+        """Refuse groups that do not fit, and times that are not in order, too."""
+        super().__post_init__()
+        divisor = f"give a divisor of the {self.points} points"
+        require(self.points % self.groups == 0, "net.groups", self.groups, divisor)
         require(self.slowest >= self.fastest, "net.slowest", self.slowest, f"give at least {self.fastest:g} frames")
-        require(0 <= self.palette <= 64, "net.palette", self.palette, "give 0 to 64 colours")
-        require(self.shot >= 0, "net.shot", self.shot, "give 0 for motion without end, or a number of frames")
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
 
     @property
     def sliders(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from footage.config.strict import require
+from footage.config.strict import bounded
 from footage.models.predictors import PredictorConfig
 
 
@@ -19,15 +19,9 @@ class SimVpConfig(PredictorConfig):
 
     kind: Literal["simvp"] = "simvp"
     """Which network."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, "channels")
     """Channels of each frame's features, at a quarter of the size."""
-    hidden: int = 192
+    hidden: int = bounded(192, 4, 4096, "channels")
     """Channels of all frames' features together, inside the translator."""
-    layers: int = 6
+    layers: int = bounded(6, 1, 64)
     """Blocks of attention."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
-        require(4 <= self.hidden <= 4096, "net.hidden", self.hidden, "give 4 to 4096 channels")
-        require(1 <= self.layers <= 64, "net.layers", self.layers, "give 1 to 64")

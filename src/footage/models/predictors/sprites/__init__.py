@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from footage.config.strict import require
+from footage.config.strict import bounded, require
 from footage.models.predictors import PredictorConfig
+
+_WIDTH = "give a multiple of 4, 4 to 512 channels"
 
 
 @dataclass(frozen=True)
@@ -19,22 +21,18 @@ class SpritesConfig(PredictorConfig):
 
     kind: Literal["sprites"] = "sprites"
     """Which network."""
-    sprites: int = 2
+    sprites: int = bounded(2, 1, 64)
     """Things that are looked for; those that are not there become clear."""
-    side: int = 32
+    side: int = bounded(32, 4, 512, "pixels")
     """Side of what is known of each, in pixels: as large as the largest of them."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, remedy=_WIDTH)
     """Channels of a frame's features, and of what cleans the looks of sprites; a multiple of 4."""
-    features: int = 64
+    features: int = bounded(64, 1, 4096)
     """Length of a slot's memory, by which a thing is known again."""
-    motion: int = 192
+    motion: int = bounded(192, 1, 4096)
     """Units of the GRU that moves sprites on."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        require(1 <= self.sprites <= 64, "net.sprites", self.sprites, "give 1 to 64")
-        require(4 <= self.side <= 512, "net.side", self.side, "give 4 to 512 pixels")
-        valid = 4 <= self.width <= 512 and self.width % 4 == 0
-        require(valid, "net.width", self.width, "give a multiple of 4, 4 to 512 channels")
-        require(1 <= self.features <= 4096, "net.features", self.features, "give 1 to 4096")
-        require(1 <= self.motion <= 4096, "net.motion", self.motion, "give 1 to 4096")
+        """Refuse widths that are not divided evenly, too."""
+        super().__post_init__()
+        require(self.width % 4 == 0, "net.width", self.width, _WIDTH)

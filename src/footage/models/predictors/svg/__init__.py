@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from footage.config import Config, KlConfig
-from footage.config.strict import require
+from footage.config.strict import bounded
 from footage.errors import ConfigError
 from footage.models.predictors import PredictorConfig
 
@@ -21,20 +21,14 @@ class SvgConfig(PredictorConfig):
 
     kind: Literal["svg"] = "svg"
     """Which network."""
-    latent: int = 10
+    latent: int = bounded(10, 1)
     """Length of the latent code of a frame."""
-    code: int = 128
+    code: int = bounded(128, 1)
     """Length of a frame's features g."""
-    hidden: int = 256
+    hidden: int = bounded(256, 1)
     """Units of the LSTM layers."""
-    width: int = 32
+    width: int = bounded(32, 4, 512, "channels")
     """Channels of the outermost stage of encoder and decoder; they double towards the innermost, up to 512."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        for knob in ("latent", "code", "hidden"):
-            require(getattr(self, knob) >= 1, f"net.{knob}", getattr(self, knob), "give at least 1")
-        require(4 <= self.width <= 512, "net.width", self.width, "give 4 to 512 channels")
 
     def check(self, config: Config) -> None:
         """Refuse free bits too: the divergence is from a prior that learns."""
