@@ -128,9 +128,9 @@ class Config:
         return self.net.guides(self.task)
 
     @property
-    def beside(self) -> int:
+    def conditions(self) -> int:
         """Channels of what the critics judge, the last ones, that the others were made from."""
-        return self.net.beside(self.clip, self.task)
+        return self.net.conditions(self.clip, self.task)
 
     @property
     def judged_clip(self) -> ClipConfig:

@@ -270,7 +270,7 @@ class NetConfig:
         """Return how many channels of another data set stand behind those of each clip that is read."""
         return 0
 
-    def beside(self, clip: ClipConfig, task: TaskConfig) -> int:
+    def conditions(self, clip: ClipConfig, task: TaskConfig) -> int:
         """Return how many channels of what the critics judge, the last ones, are what the others were made from."""
         return 0
 

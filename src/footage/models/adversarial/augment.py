@@ -90,14 +90,14 @@ def _chosen(chosen: Tensor, changed: Tensor, plain: tuple[float, ...]) -> Tensor
     return torch.where(chosen[:, None], changed, torch.tensor(plain, dtype=changed.dtype)) if chosen.any() else None
 
 
-def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
+def apply(changes: Augmentation, clips: Tensor, conditions: int = 0) -> Tensor:
     """Change clips (B, C, T, H, W); the very same tensor where there is nothing to do.
 
     Args:
         changes: those of B clips, on the same device.
         clips: in [-1, 1]; what comes out may go beyond.
-        beside: how many of the channels, the last ones, are what clips were made from. Their colours stay, and do not
-            mix with the clip's: they may stand for something, as those of label maps do.
+        conditions: how many of the channels, the last ones, are what clips were made from. Their colours stay, and do
+            not mix with the clip's: they may stand for something, as those of label maps do.
     """
     if changes.stretch is not None:
         # y_t = x(p_t), p_t = begin (T - 1) (1 - part) + part t, linear between frames; part = 2^u, u ~ U(-1, 0):
@@ -116,7 +116,7 @@ def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
         down, right = changes.shift.unbind(1)
         clips = _shifted(_shifted(clips, down, 3), right, 4)
     if changes.colour is not None:
-        own, sources = clips[:, : clips.shape[1] - beside], clips[:, clips.shape[1] - beside :]
+        own, sources = clips[:, : clips.shape[1] - conditions], clips[:, clips.shape[1] - conditions :]
         # y = c x' + (1 - c) mean(x) + b, x' = s x + (1 - s) grey(x): brightness b, contrast c about the mean of the
         # whole clip, saturation s about each pixel's grey (Zhao et al. 2020).
         brightness, contrast, saturation = changes.colour.to(own.dtype).reshape(-1, 3, 1, 1, 1, 1).unbind(1)
@@ -124,7 +124,7 @@ def apply(changes: Augmentation, clips: Tensor, beside: int = 0) -> Tensor:
         if own.shape[1] > 1:  # grey clips have no saturation
             own = saturation * own + (1 - saturation) * own.mean(1, keepdim=True)
         own = contrast * own + ((1 - contrast) * mean + brightness)
-        clips = torch.cat([own, sources], dim=1) if beside else own
+        clips = torch.cat([own, sources], dim=1) if conditions else own
     if changes.cutout is not None:
         # Mid-grey, 0, and not the clip's mean or black: what is hidden must not look like what is absent. On a dark
         # background the mean is nearly the background, and an object behind the rectangle would seem to vanish, which

@@ -86,7 +86,7 @@ class CriticLoss:
     def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:
         self.name, self.critic, self.gan, self.clip = name, critic, config.gan, clip
         self.loss: AdversarialLoss = LOSSES[config.gan.loss]
-        self.beside = config.beside
+        self.conditions = config.conditions
 
     def views(self, batch: Batch, reals: Tensor, fakes: Tensor) -> CriticInputs:
         """Choose what to look at, the same of real and fake clips."""
@@ -159,10 +159,10 @@ class CriticLoss:
 
     def _of_clip(self, values: Tensor) -> Tensor:
         """Return values of what is seen, (N, k (C + Cs), ...), 0 in the channels Cs of what a clip was made from."""
-        if not self.beside:
+        if not self.conditions:
             return values
         every = self.clip.channels  # C + Cs; k groups of them where k frames are one picture
-        source_channels = torch.arange(values.shape[1], device=values.device) % every >= every - self.beside
+        source_channels = torch.arange(values.shape[1], device=values.device) % every >= every - self.conditions
         return values.masked_fill(source_channels.view(-1, *[1] * (values.ndim - 2)), 0.0)
 
     def generator_loss(self, net: nn.Module, views: CriticInputs) -> Tensor:

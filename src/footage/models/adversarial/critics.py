@@ -52,12 +52,14 @@ class Critics:
 
     def __init__(self, config: Config, labels: int, clip: ClipConfig, width: int, target: str = "") -> None:
         self.config = config
-        self.beside = config.beside
+        self.conditions = config.conditions
         self.nets: dict[str, nn.Module] = {}
         self.losses: dict[str, CriticLoss] = {}
         for name, critic in zip(critic_names(config), config.critics, strict=True):
             name = f"{target}_{name}" if target else name
-            self.nets[f"critic_{name}"] = CRITICS[critic.net](critic, clip, critic.width or width, labels, self.beside)
+            self.nets[f"critic_{name}"] = CRITICS[critic.net](
+                critic, clip, critic.width or width, labels, self.conditions
+            )
             self.losses[f"critic_{name}"] = CriticLoss(name, critic, config, clip)
         self.round = max((critic.steps for critic in config.critics), default=1)
 
@@ -126,7 +128,7 @@ class Critics:
         if chance == 0:
             return clips
         drawn = augment.draw(self.config.augment, chance, batch.total, batch.rng)
-        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips, self.beside)
+        return augment.apply(drawn.part(batch.first, len(clips)).to(clips.device), clips, self.conditions)
 
     def generator_loss(self, bare: Mapping[str, nn.Module], views: Mapping[str, CriticInputs]) -> Tensor:
         """Return what the generator is to minimise; the critics' weights are to be frozen."""

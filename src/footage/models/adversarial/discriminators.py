@@ -118,14 +118,14 @@ class TwoStreamTrunk(nn.Module):
     Args:
         clip: shape of the clips.
         width: channels of the first stage of each net.
-        beside: how many of the channels, the last ones, are what clips were made from: the flow is the clip's own.
+        conditions: how many of the channels, the last ones, are what clips were made from: the flow is the clip's own.
     """
 
     volume: tuple[int, ...] = ()
 
-    def __init__(self, clip: ClipConfig, width: int, beside: int = 0) -> None:
+    def __init__(self, clip: ClipConfig, width: int, conditions: int = 0) -> None:
         super().__init__()
-        self.own = clip.channels - beside
+        self.own = clip.channels - conditions
         self.frames = ConvTrunk(clip.channels, (None, clip.height, clip.width), width)
         factor = -(-min(clip.height, clip.width) // 32)
         self.flow_size = (max(8, clip.height // factor // 8 * 8), max(8, clip.width // factor // 8 * 8))
@@ -212,13 +212,13 @@ class EmbedMotionCritic(nn.Module):
         clip: shape of the clips.
         width: channels of the first stage of each of its networks.
         labels: number of labels; 0 where there are none.
-        beside: how many of the clips' channels, the last ones, are what they were made from: the flow is of the
+        conditions: how many of the clips' channels, the last ones, are what they were made from; the flow is of the
             others.
     """
 
-    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> None:
+    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, conditions: int = 0) -> None:
         super().__init__()
-        self.own = clip.channels - beside
+        self.own = clip.channels - conditions
         small = unlimited(clip.frames, clip.height // critic.shrink, clip.width // critic.shrink, clip.channels)
         self.source = critic.motion
         self.levels = Levels(clip.channels)
@@ -256,13 +256,13 @@ class Critic(nn.Module):
         clip: shape of the clips.
         width: channels (units, for mlp) of the outermost stage.
         labels: number of labels; 0 where there are none.
-        beside: how many of the clips' channels, the last ones, are what they were made from.
+        conditions: how many of the clips' channels, the last ones, are what they were made from.
 
     Raises:
         ConfigError: its network cannot be made for such clips.
     """
 
-    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, beside: int = 0) -> None:
+    def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, conditions: int = 0) -> None:
         super().__init__()
         self.patch = critic.patch
         self.changes = critic.sees == "difference"
@@ -272,7 +272,7 @@ class Critic(nn.Module):
         if critic.net == "mlp":
             self.trunk = MlpTrunk(small, width)
         elif critic.net == "two_stream":
-            self.trunk = TwoStreamTrunk(small, width, beside)
+            self.trunk = TwoStreamTrunk(small, width, conditions)
         else:
             enter, frames, *sides = view_shape(critic, clip)
             shape = (frames, sides[0], sides[1])

@@ -130,15 +130,15 @@ class VideoVae(SupervisedMethod):
             "kl": divergence.detach().sum(dim=1).mean(),
             "psnr": clip_psnr(coded.clips.detach(), clips).mean(),
         }
-        shown_to = {}
+        judged_clips = {}
         if judged and "posterior" in self.critics:
-            shown_to["posterior"] = (clips, coded.clips)
+            judged_clips["posterior"] = (clips, coded.clips)
         if coded.sample is not None:
-            shown_to["prior"] = (clips, coded.sample)
+            judged_clips["prior"] = (clips, coded.sample)
         if judged and "latent" in self.critics:
             fakes = self.nets["prior"]({"z": batch.normal(_net(config).noise)}, batch.labels)
-            shown_to["latent"] = (coded.mean.detach(), fakes.clips.to(clips.dtype))
-        return StepOutput(loss, log, shown_to)
+            judged_clips["latent"] = (coded.mean.detach(), fakes.clips.to(clips.dtype))
+        return StepOutput(loss, log, judged_clips)
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips; none for critics of latent volumes, which the VAE itself has made."""

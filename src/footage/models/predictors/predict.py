@@ -119,10 +119,10 @@ class Predict(SupervisedMethod):
             kl = output.divergence.mean()
             ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
             loss, log["kl"] = loss + config.kl.beta * ramp * kl, kl.detach()
-        shown_to = {}
+        judged_clips = {}
         if config.critics and judged:
-            shown_to[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], output.future.to(real.dtype)], dim=2))
-        return StepOutput(loss, log, shown_to)
+            judged_clips[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], output.future.to(real.dtype)], dim=2))
+        return StepOutput(loss, log, judged_clips)
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:

@@ -50,10 +50,10 @@ class TranslatorConfig(NetConfig):
         """Return how many channels of another data set stand behind those of each clip that is read."""
         return task.source_channels if task.source == "pairs" else 0
 
-    def beside(self, clip: ClipConfig, task: TaskConfig) -> int:
+    def conditions(self, clip: ClipConfig, task: TaskConfig) -> int:
         """Return the channels of the source, which the critics see behind those of the clip."""
         return source_clip(clip, task).channels
 
     def judged_clip(self, clip: ClipConfig, task: TaskConfig) -> ClipConfig:
         """Return the shape of a clip with its source beside it."""
-        return unlimited(clip.frames, clip.height, clip.width, clip.channels + self.beside(clip, task))
+        return unlimited(clip.frames, clip.height, clip.width, clip.channels + self.conditions(clip, task))

@@ -125,10 +125,10 @@ class Translate(SupervisedMethod):
         fakes: Tensor = self.nets["generator"](source, **drawn)
         shown = fakes.detach().to(real.dtype)
         log = {"l1": (shown - real).abs().mean(), "psnr": clip_psnr(shown, real).mean()}
-        shown_to = {}
+        judged_clips = {}
         if config.critics and judged:
-            shown_to[""] = (self.shown(batch.clips), self.shown(batch.clips, fakes))
-        return StepOutput(config.learn.weight * self.difference(fakes, real), log, shown_to)
+            judged_clips[""] = (self.shown(batch.clips), self.shown(batch.clips, fakes))
+        return StepOutput(config.learn.weight * self.difference(fakes, real), log, judged_clips)
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips and their sources for the critics to look at, where there are any in this step."""

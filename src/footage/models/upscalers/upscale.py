@@ -58,12 +58,12 @@ CLEAN = Degradation()
 
 def draw_degradations(config: DegradeConfig, batch: Batch) -> list[Degradation]:
     """Draw how each clip of a batch is spoilt, the same whatever the number of processes."""
-    damages = []
+    degradations = []
     for chance, kernel, blurred, blur, noisy, noise, habit, quality in batch.uniform(8).tolist():
         if chance >= config.probability:
-            damages.append(CLEAN)
+            degradations.append(CLEAN)
             continue
-        damages.append(
+        degradations.append(
             Degradation(
                 kernel=KERNELS[int(kernel * len(KERNELS))],
                 blur=config.blur * blur if blurred < 0.5 else 0.0,
@@ -72,11 +72,11 @@ def draw_degradations(config: DegradeConfig, batch: Batch) -> list[Degradation]:
                 quality=quality,
             )
         )
-    return damages
+    return degradations
 
 
 def degrade(
-    clips: Tensor, scale: int, config: DegradeConfig, damages: list[Degradation], noise: Tensor | None
+    clips: Tensor, scale: int, config: DegradeConfig, degradations: list[Degradation], noise: Tensor | None
 ) -> Tensor:
     """Make low-resolution clips, (B, C, T, H, W) in [-1, 1] -> (B, C, T, H / scale, W / scale), of 256 levels.
 
@@ -84,32 +84,32 @@ def degrade(
         clips: of high resolution.
         scale: how many times as small they become.
         config: how good and bad the codecs are.
-        damages: how each clip is spoilt.
+        degradations: how each clip is spoilt.
         noise: standard normal numbers of the shape of the result; None where no clip has noise.
     """
     rows: list[Tensor] = []
-    for clip, damage in zip(clips, damages, strict=True):
+    for clip, degradation in zip(clips, degradations, strict=True):
         frames = clip.transpose(0, 1)  # T C H W
-        if damage.blur:
-            frames = blurred(frames, damage.blur * scale)
-        rows.append(shrunk(frames, scale, damage.kernel).transpose(0, 1))  # C T h w
+        if degradation.blur:
+            frames = blurred(frames, degradation.blur * scale)
+        rows.append(shrunk(frames, scale, degradation.kernel).transpose(0, 1))  # C T h w
     small = torch.stack(rows)
     if noise is not None:
-        spread = torch.tensor([damage.noise for damage in damages]).to(small).view(-1, 1, 1, 1, 1)
+        spread = torch.tensor([degradation.noise for degradation in degradations]).to(small).view(-1, 1, 1, 1, 1)
         small = small + spread * noise.to(small)
     small = levelled(small)
-    for number, damage in enumerate(damages):
-        if damage.habit == "chroma":
+    for number, degradation in enumerate(degradations):
+        if degradation.habit == "chroma":
             small[number] = halved_chroma(small[number])
-        elif damage.habit in ("h264", "jpeg"):  # what a codec leaves
+        elif degradation.habit in ("h264", "jpeg"):  # what a codec leaves
             levels = small[number].add(1).mul(127.5).round().to(torch.uint8).cpu()
             pictures = rearrange(levels, "c t h w -> t h w c").numpy()
             colours = np.repeat(pictures, 3, axis=3) if pictures.shape[3] == 1 else pictures
-            if damage.habit == "h264":
-                loss = config.crf_low + damage.quality * (config.crf_high - config.crf_low)
+            if degradation.habit == "h264":
+                loss = config.crf_low + degradation.quality * (config.crf_high - config.crf_low)
                 decoded = encode.h264(colours, round(loss))
             else:
-                quality = config.jpeg_high - damage.quality * (config.jpeg_high - config.jpeg_low)
+                quality = config.jpeg_high - degradation.quality * (config.jpeg_high - config.jpeg_low)
                 decoded = encode.jpeg(colours, round(quality))
             left = torch.from_numpy(decoded[..., : pictures.shape[3]].copy()).to(small)
             small[number] = rearrange(left, "t h w c -> c t h w").div(127.5).sub(1)
@@ -226,13 +226,13 @@ class Upscale(SupervisedMethod):
         config, net = self.config, self.net
         last = batch.clips.shape[2] - net.future
         real = batch.clips[:, :, net.past : last]
-        damages = draw_degradations(config.upscale.degrade, batch)
+        degradations = draw_degradations(config.upscale.degrade, batch)
         clip = config.clip
         small = (clip.channels, clip.frames, clip.height // net.scale, clip.width // net.scale)
         drawn = batch.normal(*small)  # whether it is needed or not: what follows is not to depend on it
-        noise = drawn if any(damage.noise for damage in damages) else None
+        noise = drawn if any(degradation.noise for degradation in degradations) else None
         with torch.no_grad():
-            source = degrade(batch.clips, net.scale, config.upscale.degrade, damages, noise)
+            source = degrade(batch.clips, net.scale, config.upscale.degrade, degradations, noise)
             source = _cut_ends(source, batch.uniform(2) < config.upscale.ends, net.past, net.future)
             base = by_frame(lambda frames: enlarged(frames, net.scale), source[:, :, net.past : last])
         fakes: Tensor = self.nets["generator"](source).to(real.dtype)
