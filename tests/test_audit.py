@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from footage.data.audit import audit, audit_text, sample_sheet, write_audit
+from footage.data.audit import Audit, sample_sheet
 from footage.data.store import ClipRow, Dataset, DatasetInfo, Rejection, SourceRow, content_hash, save_tables
 
 HOSTILE = "src/<script>alert(1)</script>&\"'[red]\u202egpj.mp4"
@@ -35,7 +35,7 @@ def dataset(tmp_path):
 
 
 def test_facts(dataset):
-    facts = audit(dataset, ADVICE)
+    facts = Audit(dataset, ADVICE)
     summary = dict(facts.summary)
     assert summary["clips"] == "12 from 12 of 12 sources"
     assert summary["length"] == "4.8 seconds; 120 frames"
@@ -55,7 +55,7 @@ def test_facts(dataset):
 
 def test_terminal(dataset):
     console = Console(record=True, width=120, file=io.StringIO())
-    console.print(audit_text(dataset, ADVICE))
+    console.print(Audit(dataset, ADVICE).text())
     text = console.export_text()
     for expected in (
         "12 from 12",
@@ -85,7 +85,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_page_stands_alone_and_escapes_names(dataset, tmp_path):
-    path = write_audit(dataset, tmp_path / "audit.html", ADVICE)
+    path = Audit(dataset, ADVICE).write(tmp_path / "audit.html")
     content = path.read_text("utf-8")
     reader = Reader()
     reader.feed(content)
@@ -115,4 +115,4 @@ def test_sheet_of_one_large_clip(tmp_path, channels):
     dataset = Dataset(tmp_path)
     image = Image.open(io.BytesIO(sample_sheet(dataset)))
     assert image.size == (5 * 132 + 4, 85) and image.getpixel((60, 40)) == (99, 99, 99)
-    assert "Left out" not in write_audit(dataset, tmp_path / "audit.html").read_text("utf-8")
+    assert "Left out" not in Audit(dataset).write(tmp_path / "audit.html").read_text("utf-8")

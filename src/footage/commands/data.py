@@ -75,16 +75,16 @@ def audit(dataset: Path, *, advise: bool = True, quiet: bool = False) -> Path:
 
 def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
     """Write audit.html and print the same."""
-    from footage.data.audit import audit_text, write_audit
+    from footage.data.audit import Audit
 
     page = dataset.folder / "audit.html"
-    write_audit(dataset, page, None)
-    recommendation = None
+    facts = Audit(dataset)
+    facts.write(page)
     if advise:
         from footage.training.plan import recommend
 
         with console.status("measuring what could be trained from it"):
-            recommendation = recommend(dataset, dataset.folder)
-        write_audit(dataset, page, recommendation)
-    console.print(audit_text(dataset, recommendation))
+            facts.recommendation = list(recommend(dataset, dataset.folder).items())
+        facts.write(page)
+    console.print(facts.text())
     console.print(f"audit    {page}", highlight=False)

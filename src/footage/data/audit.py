@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footage.data.store import ClipRow, Dataset
+from footage.data.store import Dataset
 from footage.pages.environment import write_page
 
 if TYPE_CHECKING:
@@ -27,160 +27,170 @@ CELL = 128
 """Frames on the sample sheet are at most this wide and high, in pixels."""
 
 
-@dataclass(frozen=True)
 class Audit:
-    """The facts of an audit, ready to be shown."""
-
-    summary: list[tuple[str, str]]
-    """What the dataset is: (what, value)."""
-    labels: list[tuple[str, int, int, str]]
-    """(label, clips for training, clips held out, remark)."""
-    rejected: list[tuple[str, list[tuple[str, str]]]]
-    """(reason, [(what was left out for it, why)]), the most frequent first."""
-    faults: list[tuple[str, str]]
-    """(source, what is wrong with it) of sources that were used in part."""
-    cuts: list[tuple[str, str]]
-    """(source, when its scenes change) of sources with several scenes."""
-    recommendation: list[tuple[str, str]]
-    """What could be trained from it: (what, value)."""
-
-
-def audit(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> Audit:
-    """Collect the facts about a dataset.
+    """The facts about a dataset, ready to be shown.
 
     Args:
         dataset: the dataset.
         recommendation: what could be trained from it, as rows of (what, value), or None.
     """
-    reasons: dict[str, list[tuple[str, str]]] = {}
-    for part in dataset.rejections:
-        times = "" if part.start is None or part.end is None else f" {part.start:.2f}–{part.end:.2f} s"
-        reasons.setdefault(part.reason, []).append((f"{part.source}{times}", part.detail))
-    faults, cuts = [], []
-    for source in dataset.sources:
-        if source.cuts:
-            times = ", ".join(f"{time:.2f}" for time in source.cuts[:50])
-            more = " …" if len(source.cuts) > 50 else ""
-            cuts.append((source.source, f"{len(source.cuts)}, at {times} s{more}"))
-        problems = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
-        problems += ["ends before its declared length"] if source.truncated else []
-        if problems and source.clips:
-            words = f" ({source.problem})" if source.problem else ""
-            faults.append((source.source, ", ".join(problems) + words + f"; {source.clips} clips were kept"))
-    return Audit(
-        summary=_summary(dataset),
-        labels=_labels(dataset.rows),
-        rejected=sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])),
-        faults=faults,
-        cuts=cuts,
-        recommendation=list((recommendation or {}).items()),
-    )
 
+    def __init__(self, dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> None:
+        self.dataset = dataset
+        self.recommendation = list((recommendation or {}).items())
 
-def _summary(dataset: Dataset) -> list[tuple[str, str]]:
-    info, rows = dataset.info, dataset.rows
-    lengths = [row.frames for row in rows]
-    colour = "grey" if info.channels == 1 else "RGB"
-    sources = dataset.sources
-    used = sum(source.clips > 0 for source in sources) if sources else len({row.source for row in rows})
-    summary = [
-        ("clips", f"{len(rows):,} from {used:,} of {len(sources) or used:,} sources"),
-        ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
-        ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps"),
-    ]
-    if lengths:
-        middle = int(np.median(lengths))
-        summary.append(("clip length", f"{min(lengths)} to {max(lengths)} frames, half have at least {middle}"))
-    for name, split in (("for training", "train"), ("held out", "heldout")):
-        part = [row for row in rows if row.split == split]
-        seconds = sum(row.frames for row in part) / info.fps
-        count = len({row.source for row in part})
-        summary.append((name, f"{len(part):,} clips from {count:,} sources, {_duration(seconds)}"))
-    sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
-    rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
-    if sizes:
-        summary.append(("source sizes", _counted(sizes)))
-    if rates:
-        summary.append(("source fps", _counted(rates)))
-    ignored = info.settings.get("ignored")
-    if isinstance(ignored, dict) and ignored:
-        summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
-    return summary
+    @functools.cached_property
+    def summary(self) -> list[tuple[str, str]]:
+        """What the dataset is: (what, value)."""
+        info, rows = self.dataset.info, self.dataset.rows
+        lengths = [row.frames for row in rows]
+        colour = "grey" if info.channels == 1 else "RGB"
+        sources = self.dataset.sources
+        used = sum(source.clips > 0 for source in sources) if sources else len({row.source for row in rows})
+        summary = [
+            ("clips", f"{len(rows):,} from {used:,} of {len(sources) or used:,} sources"),
+            ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
+            ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps"),
+        ]
+        if lengths:
+            middle = int(np.median(lengths))
+            summary.append(("clip length", f"{min(lengths)} to {max(lengths)} frames, half have at least {middle}"))
+        for name, split in (("for training", "train"), ("held out", "heldout")):
+            part = [row for row in rows if row.split == split]
+            seconds = sum(row.frames for row in part) / info.fps
+            count = len({row.source for row in part})
+            summary.append((name, f"{len(part):,} clips from {count:,} sources, {_duration(seconds)}"))
+        sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
+        rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
+        if sizes:
+            summary.append(("source sizes", _counted(sizes)))
+        if rates:
+            summary.append(("source fps", _counted(rates)))
+        ignored = info.settings.get("ignored")
+        if isinstance(ignored, dict) and ignored:
+            summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
+        return summary
+
+    @functools.cached_property
+    def labels(self) -> list[tuple[str, int, int, str]]:
+        """(label, clips for training, clips held out, remark)."""
+        train = Counter(row.label for row in self.dataset.rows if row.split == "train")
+        held = Counter(row.label for row in self.dataset.rows if row.split == "heldout")
+        names = sorted({name for name in {*train, *held} if name is not None})
+        if not names:
+            return []
+        middle = float(np.median([train[name] + held[name] for name in names]))
+        listed = []
+        for name in names:
+            count = train[name] + held[name]
+            remark = "rare: add clips, or leave it out" if count < RARE * middle else ""
+            remark = "held out only: a model cannot learn it" if not train[name] else remark
+            remark = "one clip" if count == 1 and not remark else remark
+            listed.append((name, train[name], held[name], remark))
+        if None in train or None in held:
+            listed.append(("(no label)", train[None], held[None], "not used to train with labels"))
+        return listed
+
+    @functools.cached_property
+    def rejected(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """(reason, [(what was left out for it, why)]), the most frequent first."""
+        reasons: dict[str, list[tuple[str, str]]] = {}
+        for part in self.dataset.rejections:
+            times = "" if part.start is None or part.end is None else f" {part.start:.2f}–{part.end:.2f} s"
+            reasons.setdefault(part.reason, []).append((f"{part.source}{times}", part.detail))
+        return sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
+
+    @functools.cached_property
+    def faults(self) -> list[tuple[str, str]]:
+        """(source, what is wrong with it) of sources that were used in part."""
+        faults = []
+        for source in self.dataset.sources:
+            damages = [f"{source.damaged} damaged frames or packets"] if source.damaged else []
+            damages += ["ends before its declared length"] if source.truncated else []
+            if damages and source.clips:
+                problem = f" ({source.problem})" if source.problem else ""
+                faults.append((source.source, f"{', '.join(damages)}{problem}; {source.clips} clips were kept"))
+        return faults
+
+    @functools.cached_property
+    def cuts(self) -> list[tuple[str, str]]:
+        """(source, when its scenes change) of sources with several scenes."""
+        return [
+            (
+                source.source,
+                f"{len(source.cuts)}, at {', '.join(f'{time:.2f}' for time in source.cuts[:50])} s"
+                + (" …" if len(source.cuts) > 50 else ""),
+            )
+            for source in self.dataset.sources
+            if source.cuts
+        ]
+
+    def text(self) -> Group:
+        """Return the audit for the terminal, to be printed with rich."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        def grid(rows: Sequence[tuple[str, str]]) -> Table:
+            table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+            for what, value in rows:
+                table.add_row(Text(what, style="cyan"), Text(value))
+            return table
+
+        shown: list[Text | Table] = [Text(self.dataset.info.name, style="bold"), grid(self.summary)]
+        if self.labels:
+            table = Table("label", "training", "held out", "", title="Labels", title_justify="left", box=None)
+            for label, train, held, remark in self.labels[:40]:
+                table.add_row(Text(label), f"{train:,}", f"{held:,}", Text(remark, style="yellow"))
+            if len(self.labels) > 40:
+                table.add_row(f"and {len(self.labels) - 40} more", "", "", "")
+            shown += [Text(), table]
+        if self.rejected:
+            shown += [Text(), Text(f"Left out ({sum(len(group) for _, group in self.rejected):,})", style="bold")]
+            for reason, group in self.rejected:
+                shown.append(Text(f"{reason}: {len(group):,}", style="yellow"))
+                shown += [Text(f"    {source}: {detail}") for source, detail in group[:NAMED]]
+                if len(group) > NAMED:
+                    shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
+        if self.faults:
+            shown += [Text(), Text(f"Used in part ({len(self.faults):,})", style="bold")]
+            shown += [Text(f"    {source}: {fault}") for source, fault in self.faults[:NAMED]]
+            if len(self.faults) > NAMED:
+                shown.append(Text(f"    and {len(self.faults) - NAMED:,} more (audit.html)"))
+        if self.cuts:
+            shown += [Text(), Text(f"Scene cuts ({len(self.cuts):,} sources)", style="bold")]
+            shown += [Text(f"    {source}: {times}") for source, times in self.cuts[:NAMED]]
+            if len(self.cuts) > NAMED:
+                shown.append(Text(f"    and {len(self.cuts) - NAMED:,} more (audit.html)"))
+        if self.recommendation:
+            shown += [Text(), Text("What to train from it", style="bold"), grid(self.recommendation)]
+        return Group(*shown)
+
+    def write(self, path: Path | str) -> Path:
+        """Write the audit as one HTML page that needs nothing else: no network, no scripts.
+
+        Args:
+            path: where to write it.
+
+        Returns:
+            `path`.
+        """
+        return write_page(
+            path, "audit.html", audit=self, sheet=sample_sheet(self.dataset) if self.dataset.rows else b""
+        )
 
 
 def _counted(counts: Counter[str]) -> str:
+    """Write the most common of several values, with how often each comes."""
     shown = ", ".join(f"{key} ({count:,})" for key, count in counts.most_common(6))
     return shown + (f" and {len(counts) - 6} more" if len(counts) > 6 else "")
 
 
 def _duration(seconds: float) -> str:
+    """Write a length of time in its usual unit."""
     if seconds < 60:
         return f"{seconds:.1f} seconds"
     return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
-
-
-def _labels(rows: Sequence[ClipRow]) -> list[tuple[str, int, int, str]]:
-    train = Counter(row.label for row in rows if row.split == "train")
-    held = Counter(row.label for row in rows if row.split == "heldout")
-    names = sorted({name for name in {*train, *held} if name is not None})
-    if not names:
-        return []
-    middle = float(np.median([train[name] + held[name] for name in names]))
-    listed = []
-    for name in names:
-        count = train[name] + held[name]
-        remark = "rare: add clips, or leave it out" if count < RARE * middle else ""
-        remark = "held out only: a model cannot learn it" if not train[name] else remark
-        remark = "one clip" if count == 1 and not remark else remark
-        listed.append((name, train[name], held[name], remark))
-    if None in train or None in held:
-        listed.append(("(no label)", train[None], held[None], "not used to train with labels"))
-    return listed
-
-
-def audit_text(dataset: Dataset, recommendation: Mapping[str, str] | None = None) -> Group:
-    """Return the audit for the terminal, to be printed with rich.
-
-    Args:
-        dataset: the dataset.
-        recommendation: what could be trained from it, as rows of (what, value), or None.
-    """
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = audit(dataset, recommendation)
-
-    def grid(rows: Sequence[tuple[str, str]]) -> Table:
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        for what, value in rows:
-            table.add_row(Text(what, style="cyan"), Text(value))
-        return table
-
-    shown: list[Text | Table] = [Text(dataset.info.name, style="bold"), grid(facts.summary)]
-    if facts.labels:
-        table = Table("label", "training", "held out", "", title="Labels", title_justify="left", box=None)
-        for label, train, held, remark in facts.labels[:40]:
-            table.add_row(Text(label), f"{train:,}", f"{held:,}", Text(remark, style="yellow"))
-        if len(facts.labels) > 40:
-            table.add_row(f"and {len(facts.labels) - 40} more", "", "", "")
-        shown += [Text(), table]
-    if facts.rejected:
-        shown += [Text(), Text(f"Left out ({sum(len(group) for _, group in facts.rejected):,})", style="bold")]
-        for reason, group in facts.rejected:
-            shown.append(Text(f"{reason}: {len(group):,}", style="yellow"))
-            shown += [Text(f"    {source}: {detail}") for source, detail in group[:NAMED]]
-            if len(group) > NAMED:
-                shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
-    for title, rows in (("Used in part ({:,})", facts.faults), ("Scene cuts ({:,} sources)", facts.cuts)):
-        if rows:
-            shown += [Text(), Text(title.format(len(rows)), style="bold")]
-            shown += [Text(f"    {source}: {remark}") for source, remark in rows[:NAMED]]
-            if len(rows) > NAMED:
-                shown.append(Text(f"    and {len(rows) - NAMED:,} more (audit.html)"))
-    if facts.recommendation:
-        shown += [Text(), Text("What to train from it", style="bold"), grid(facts.recommendation)]
-    return Group(*shown)
 
 
 def sample_sheet(dataset: Dataset, clips: int = SHEET[0], moments: int = SHEET[1]) -> bytes:
@@ -211,18 +221,3 @@ def sample_sheet(dataset: Dataset, clips: int = SHEET[0], moments: int = SHEET[1
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-def write_audit(dataset: Dataset, path: Path | str, recommendation: Mapping[str, str] | None = None) -> Path:
-    """Write the audit as one HTML page that needs nothing else: no network, no scripts.
-
-    Args:
-        dataset: the dataset.
-        path: where to write it.
-        recommendation: what could be trained from it, as rows of (what, value), or None.
-
-    Returns:
-        `path`.
-    """
-    sheet = sample_sheet(dataset) if dataset.rows else b""
-    return write_page(path, "audit.html", info=dataset.info, audit=audit(dataset, recommendation), sheet=sheet)

@@ -157,6 +157,8 @@ def line_svg(plot: Plot, *, size: tuple[int, int] = (WIDTH, HEIGHT), wild: bool 
     """
     places = [x for line in plot.series for x in line.x] or [0.0]
     start, end = min(places), max(places)
+    if 0 < start < 0.05 * end:
+        start = 0.0
     values = [value for line in plot.series for value in (*line.y, *line.low, *line.high)]
     frame = _Frame(
         (start, end) if end > start else (start - 0.5, start + 0.5),

@@ -62,6 +62,19 @@ class EvaluationReport:
         """The entry that is shown in full: the last one of a run, else the first."""
         return self.entries[-1 if self.kind == "training" else 0]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What has to be known before any figure is believed; each names whom it is about where not all are."""
+        entries = self.entries if self.kind == "compared" else (self.main,)
+        names_of: dict[str, list[str]] = {}
+        for entry in entries:
+            for warning in entry.evaluation.warnings:
+                names_of.setdefault(warning, []).append(entry.name)
+        return mismatches(self.entries) + [
+            warning if len(set(names)) == len(entries) else f"{', '.join(dict.fromkeys(names))}: {warning}"
+            for warning, names in names_of.items()
+        ]
+
 
 REMEDY = "Measure them by the same clips and protocol."
 """What to do about evaluations that are not comparable."""

@@ -6,7 +6,6 @@ Figures come with a sentence that says what they mean, plots, looping samples, n
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from footage.evaluation.report import content
-from footage.evaluation.report.content import EvaluationReport, ReportedEvaluation, common, mismatches
-from footage.evaluation.results import ARROWS, Better, Curve, Evaluation, Figure, Interval, Memorisation, Side
+from footage.evaluation.report.content import EvaluationReport, common
+from footage.evaluation.results import ARROWS, Better, Curve, Evaluation, Figure, Memorisation, Side
 from footage.media.probe import probe
 from footage.media.reader import Footage
 from footage.pages.environment import format_figure, write_page
 from footage.pages.plots import COLOURS, Plot, PlotSeries, bar_svg, gauge_svg, line_svg
 
+ReportPlot = tuple[str, str, list[PlotSeries], str, str]
+"""A plot on the page: caption, SVG, series for the legend, text, remark in small print."""
 GROUPS: dict[str, str] = {
     "fvd": "Distance from real clips",
     "kvd": "Distance from real clips",
@@ -159,114 +160,210 @@ def write_report(path: Path | str, report: EvaluationReport) -> Path:
         `path`.
     """
     path = Path(path)
-    main, compared = report.main, report.kind == "compared"
-    entries = report.entries if compared else (main,)
-    evaluation = main.evaluation
-    write_page(
-        path,
-        "report.html",
-        kind=report.kind,
-        title=" · ".join(entry.name for entry in entries) if compared else evaluation.made.name,
-        name=main.name,
-        evaluation=evaluation,
-        made_by=report.made_by,
-        warnings=[*mismatches(report.entries), *_warnings(entries)],
-        training=_through_training(report.entries) if report.kind == "training" and len(report.entries) > 1 else [],
-        comparison=_comparison(entries) if compared else [],
-        names=[entry.name for entry in entries],
-        samples=_samples(report.entries, path.parent, report.kind != "one"),
-        curves=_curves(entries),
-        details=[_details(entry, path.parent) for entry in entries],
-    )
+    write_page(path, "report.html", page=ReportPage(report, path.parent))
     content.write(path.with_suffix(".json"), report)
     return path
 
 
-def _warnings(entries: Sequence[ReportedEvaluation]) -> list[str]:
-    """Return what has to be known before any figure is believed; it names whom it is about where not all are."""
-    names_of: dict[str, list[str]] = {}
-    for entry in entries:
-        for warning in entry.evaluation.warnings:
-            names_of.setdefault(warning, []).append(entry.name)
-    return [
-        warning if len(set(names)) == len(entries) else f"{', '.join(dict.fromkeys(names))}: {warning}"
-        for warning, names in names_of.items()
-    ]
+class ReportPage:
+    """What the template of a report fills in.
+
+    Args:
+        report: what it is about.
+        folder: where report.json is, and pictures and videos beside it.
+    """
+
+    def __init__(self, report: EvaluationReport, folder: Path) -> None:
+        self.report, self.folder = report, folder
+        self.compared = report.kind == "compared"
+        self.entries = report.entries if self.compared else (report.main,)
+        """Evaluations that are shown in full."""
+        self.evaluation = report.main.evaluation
+        names = [entry.name for entry in self.entries]
+        self.title = " · ".join(names) if self.compared else self.evaluation.made.name
+
+    def training_plots(self) -> list[ReportPlot]:
+        """Return a plot for each figure over the clips seen, with intervals and floor."""
+        plots = []
+        for (_, label, _), row in common(self.report.entries):
+            pairs = [(e, f) for e, f in zip(self.report.entries, row, strict=True) if f and f.value is not None]
+            if not pairs:
+                continue
+            figures = [figure for _, figure in pairs]
+            x = tuple(float(entry.evaluation.made.clips_seen) for entry, _ in pairs)
+            intervals = [f.interval for f in figures if f.interval is not None]
+            whole = len(intervals) == len(figures)
+            low, high = ((i.low for i in intervals), (i.high for i in intervals)) if whole else ((), ())
+            series = [PlotSeries("made", x, tuple(f.value for f in figures), low=tuple(low), high=tuple(high))]
+            floors = tuple(None if f.floor is None else f.floor.value for f in figures)
+            for line, values in (("floor", floors), ("real", tuple(f.real for f in figures))):
+                if any(value is not None for value in values):
+                    series.append(line_series(line, x, values))
+            svg = line_svg(Plot(label, "clips seen", series, zero=figures[0].better == "lower"))
+            plots.append((f"{label} {ARROWS[figures[0].better]}", svg, series, meaning(figures[0]), ""))
+        return plots
+
+    def comparison(self) -> list[dict[str, Any]]:
+        """Return a row for each figure, with a cell for each evaluation: figure, interval, whether it is the best."""
+        rows = []
+        for _, figures in common(self.entries):
+            measured = [figure for figure in figures if figure is not None]
+            ranks = [None if figure is None else goodness(figure) for figure in figures]
+            ranked = [rank for rank in ranks if rank is not None]
+            best = min(ranked) if len(ranked) > 1 else None
+            floors = dict.fromkeys(
+                format_figure(figure.floor.value) if figure.floor else f"{format_figure(figure.real)} (real clips)"
+                for figure in measured
+                if figure.floor is not None or figure.real is not None
+            )
+            rows.append(
+                {
+                    "group": GROUPS.get(measured[0].metric, OTHERS),
+                    "label": f"{measured[0].label} {ARROWS[measured[0].better]}",
+                    "text": f"{meaning(measured[0])} Tier {measured[0].tier}.",
+                    "cells": [
+                        (figure, figure and interval_text(figure), best is not None and rank == best)
+                        for figure, rank in zip(figures, ranks, strict=True)
+                    ],
+                    "floors": ", ".join(floors) or "–",
+                }
+            )
+        return rows
+
+    def samples(self) -> list[tuple[str, bytes, bytes]]:
+        """Return looping videos: captions, MP4, and a poster as PNG.
+
+        They show the first entry's real clips, and what was made: all of it, or by the one model that the page is of.
+        """
+        entries, alone = self.report.entries, self.report.kind == "one"
+        videos = [(f"real: {entries[0].evaluation.real.name}", entries[0].real)]
+        videos += [("made" if alone else f"made: {e.name}", e.made) for e in entries[: 1 if alone else None]]
+        paths = [(caption, self.folder / name) for caption, name in videos if name and (self.folder / name).is_file()]
+        return [(caption, path.read_bytes(), poster(path)) for caption, path in paths]
+
+    def curve_plots(self) -> list[ReportPlot]:
+        """Return a plot for each curve, with the lines of all entries in it, those of the real clips once."""
+        curves_of: dict[tuple[str, str], list[tuple[str, Curve]]] = {}
+        for entry in self.entries:
+            for curve in entry.evaluation.curves:
+                curves_of.setdefault((curve.name, curve.label), []).append((entry.name, curve))
+        plots = []
+        for curves in curves_of.values():
+            first = curves[0][1]
+            series: list[PlotSeries] = []
+            for place, (name, curve) in enumerate(curves):
+                for line in curve.lines:
+                    one = line_series(line.name, curve.x, line.y)
+                    if line.name in SHARED:
+                        series += [one] if place == 0 else []
+                        continue
+                    if len(curves) > 1:
+                        colour = f"c{(place and place + 1) % COLOURS}"  # c1 is the colour of real clips
+                        one = replace(one, name=name if line.name == "made" else f"{name}, {one.name}", colour=colour)
+                    series.append(one)
+            plot = Plot(first.label, first.axis, series, first.unit, zero=first.metric == "windows")
+            if first.name in HISTOGRAMS:
+                classes = [f"{x:.3g}" for x in first.x]
+                svg = bar_svg(replace(plot, series=[line for line in series if len(line.y) == len(classes)]), classes)
+            else:
+                svg = line_svg(plot)
+            remark = f"tier {first.tier} · {' : '.join(f'{count:,}' for count in first.clips if count)} clips"
+            plots.append((first.label, svg, series, CURVES.get(first.name, ""), remark))
+        return plots
+
+    def cards(self, evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
+        """Return all figures of an evaluation under their headings, each with what belongs to it."""
+        digests = {network.name: network.digest[:8] for network in evaluation.networks}
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for figure in evaluation.figures:
+            interval, floor, seeds = figure.interval, figure.floor, figure.seeds
+            ends = None if interval is None else (interval.low, interval.high)
+            provenance = (
+                f"tier {figure.tier}",
+                ", ".join(f"{name} {digests.get(name, '')}".strip() for name in figure.networks) or "no network",
+                f"{count_text(figure.clips)} clips",
+                f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "",
+                figure.note if figure.value is not None else "",
+            )
+            how = [] if interval is None else [f"interval: {interval.how}"]
+            for name, values in (("repeats", figure.repeats), ("networks", figure.by_network)):
+                if len(values) > 1:
+                    how.append(f"mean of the {name} {', '.join(map(format_figure, values))}")
+            card = {
+                "label": figure.label,
+                "value": figure.value,
+                "arrow": ARROWS[figure.better],
+                "gauge": figure.value is not None
+                and gauge_svg(figure.value, ends, floor.value if floor else None, target(figure)),
+                "beside": beside(figure),
+                "meaning": meaning(figure),
+                "provenance": " · ".join(part for part in provenance if part),
+                "how": "; ".join(how),
+            }
+            groups.setdefault(GROUPS.get(figure.metric, OTHERS), []).append(card)
+        return groups
+
+    def spaces(self, memorisation: Memorisation) -> list[tuple[str, ...]]:
+        """Return a row for each space in which clips are compared with their nearest training clip."""
+        return [
+            (
+                space.name,
+                space.tier,
+                *map(format_figure, (space.median, space.low, space.least)),
+                f"{space.below:.1%}",
+                f"{space.interval.low:.1%} to {space.interval.high:.1%}",
+                f"{space.below_real:.1%}",
+            )
+            for space in memorisation.spaces
+        ]
+
+    def ratio_plots(self, memorisation: Memorisation) -> list[ReportPlot]:
+        """Return a plot for each of these spaces."""
+        plots = []
+        for space in memorisation.spaces:
+            place = tuple(100 * n / max(1, len(space.ratios) - 1) for n in range(len(space.ratios)))
+            series = [PlotSeries("made", place, space.ratios)]
+            if len(space.ratios_real) == len(place):
+                series.append(replace(line_series("real", place, space.ratios_real), name="unseen real clips"))
+            series.append(replace(line_series("floor", (0.0, 100.0), (0.5, 0.5)), name="near-copies below"))
+            label = f"Ratio in {space.name}"
+            svg = line_svg(Plot(label, "part of the clips, %", series, zero=True))
+            text = "Sorted. A made line that begins far below the real one shows copies."
+            plots.append((label, svg, series, text, ""))
+        return plots
+
+    def picture(self, name: str) -> bytes:
+        """Return the content of a picture that is named relative to report.json; nothing where it is not there."""
+        return path.read_bytes() if name and (path := self.folder / name).is_file() else b""
+
+    def protocol(self, evaluation: Evaluation) -> list[tuple[str, object]]:
+        """Return everything that it takes to measure the same again."""
+        settings = asdict(evaluation.protocol) | {"seed": evaluation.seed, "floor": evaluation.floor}
+        settings |= {"computed on": evaluation.device, "made by": evaluation.made_by}
+        return [(name, value) for name, value in settings.items() if value not in (None, ())]
+
+    def sides(self, evaluation: Evaluation) -> list[tuple[str, str, str]]:
+        """Return what is known of both sides, without what is known of neither."""
+        made, real = (side_texts(side) for side in (evaluation.made, evaluation.real))
+        return [(name, made[name], real[name]) for name in made if made[name] or real[name]]
+
+    def networks(self, evaluation: Evaluation) -> list[tuple[str | int, ...]]:
+        """Return a row for each feature network."""
+        return [(n.name, n.tier, n.size, n.of, n.classes, n.digest) for n in evaluation.networks]
+
+    def work(self, evaluation: Evaluation) -> list[tuple[str, str]]:
+        """Return where the time went."""
+        return [(work.step, f"{work.seconds:.1f} s") for work in evaluation.work]
+
+    def tiers(self, evaluation: Evaluation) -> list[tuple[str, str]]:
+        """Return what the tiers of an evaluation's figures mean."""
+        return [(f"tier {tier}", TIERS[tier]) for tier in sorted({figure.tier for figure in evaluation.figures})]
 
 
-def _through_training(entries: Sequence[ReportedEvaluation]) -> list[dict[str, Any]]:
-    """Return a plot for each figure over the clips seen, with intervals and floor."""
-    plots = []
-    for (_, label, _), row in common(entries):
-        pairs = [(e, f) for e, f in zip(entries, row, strict=True) if f is not None and f.value is not None]
-        if not pairs:
-            continue
-        figure, figures = pairs[0][1], [f for _, f in pairs]
-        x = tuple(float(entry.evaluation.made.clips_seen) for entry, _ in pairs)
-        intervals = [f.interval for f in figures if f.interval is not None]
-        whole = len(intervals) == len(figures)
-        low, high = ((i.low for i in intervals), (i.high for i in intervals)) if whole else ((), ())
-        series = [PlotSeries("made", x, tuple(f.value for f in figures), low=tuple(low), high=tuple(high))]
-        floors = tuple(None if f.floor is None else f.floor.value for f in figures)
-        for line, values in (("floor", floors), ("real", tuple(f.real for f in figures))):
-            if any(value is not None for value in values):
-                series.append(_line(line, x, values))
-        plot = Plot(label, "clips seen", series, zero=figure.better == "lower")
-        plots.append(_plot(f"{label} {ARROWS[figure.better]}", line_svg(plot), series, meaning(figure)))
-    return plots
-
-
-def _plot(caption: str, svg: str, series: Sequence[PlotSeries], text: str, remark: str = "") -> dict[str, Any]:
-    """Return a plot with what stands around it."""
-    return {"caption": caption, "svg": svg, "series": series, "text": text, "remark": remark}
-
-
-def _line(kind: str, x: tuple[float, ...], y: tuple[float | None, ...]) -> PlotSeries:
+def line_series(kind: str, x: tuple[float, ...], y: tuple[float | None, ...]) -> PlotSeries:
     """Return one of the lines in `LINES`, or another under its own name."""
     name, colour, dash = LINES.get(kind, (kind, "c7", ""))
     return PlotSeries(name, x, y, colour, dash)
-
-
-def _comparison(entries: Sequence[ReportedEvaluation]) -> list[dict[str, Any]]:
-    """Return a row for each figure, with a cell for each evaluation, the best marked."""
-    rows = []
-    for _, figures in common(entries):
-        known = [figure for figure in figures if figure is not None]
-        ranks = [None if figure is None else goodness(figure) for figure in figures]
-        ranked = [rank for rank in ranks if rank is not None]
-        floors = dict.fromkeys(
-            format_figure(figure.floor.value) if figure.floor else f"{format_figure(figure.real)} (real clips)"
-            for figure in known
-            if figure.floor is not None or figure.real is not None
-        )
-        rows.append(
-            {
-                "group": GROUPS.get(known[0].metric, OTHERS),
-                "label": f"{known[0].label} {ARROWS[known[0].better]}",
-                "text": f"{meaning(known[0])} Tier {known[0].tier}.",
-                "cells": [
-                    (figure, figure and _reach(figure.interval), len(ranked) > 1 and rank == min(ranked))
-                    for figure, rank in zip(figures, ranks, strict=True)
-                ],
-                "floors": ", ".join(floors) or "–",
-            }
-        )
-    return rows
-
-
-def _reach(interval: Interval | None) -> str:
-    return "" if interval is None else f"{format_figure(interval.low)} to {format_figure(interval.high)}"
-
-
-def _samples(entries: Sequence[ReportedEvaluation], folder: Path, every: bool) -> list[dict[str, Any]]:
-    """Return looping videos: the first entry's real clips, and what was made, by it alone or by every one."""
-    videos = [(f"real: {entries[0].evaluation.real.name}", entries[0].real)]
-    videos += [(f"made: {entry.name}" if every else "made", entry.made) for entry in entries[: None if every else 1]]
-    return [
-        {"caption": caption, "video": (folder / name).read_bytes(), "poster": poster(folder / name)}
-        for caption, name in videos
-        if name and (folder / name).is_file()
-    ]
 
 
 def poster(path: Path) -> bytes:
@@ -281,147 +378,36 @@ def poster(path: Path) -> bytes:
     return out.getvalue()
 
 
-def _curves(entries: Sequence[ReportedEvaluation]) -> list[dict[str, Any]]:
-    """Return a plot for each curve, with the lines of all entries in it, those of the real clips once."""
-    curves_of: dict[tuple[str, str], list[tuple[str, Curve]]] = {}
-    for entry in entries:
-        for curve in entry.evaluation.curves:
-            curves_of.setdefault((curve.name, curve.label), []).append((entry.name, curve))
-    plots = []
-    for curves in curves_of.values():
-        first = curves[0][1]
-        series: list[PlotSeries] = []
-        for place, (name, curve) in enumerate(curves):
-            for line in curve.lines:
-                one = _line(line.name, curve.x, line.y)
-                if line.name in SHARED:
-                    series += [one] if place == 0 else []
-                    continue
-                if len(curves) > 1:
-                    colour = f"c{(place and place + 1) % COLOURS}"  # c1 is the colour of real clips
-                    one = replace(one, name=name if line.name == "made" else f"{name}, {one.name}", colour=colour)
-                series.append(one)
-        plot = Plot(first.label, first.axis, series, first.unit, zero=first.metric == "windows")
-        if first.name in HISTOGRAMS:
-            classes = [f"{x:.3g}" for x in first.x]
-            svg = bar_svg(replace(plot, series=[line for line in series if len(line.y) == len(classes)]), classes)
-        else:
-            svg = line_svg(plot)
-        counts = " : ".join(f"{count:,}" for count in first.clips if count)
-        remark = f"tier {first.tier} · {counts} clips"
-        plots.append(_plot(first.label, svg, series, CURVES.get(first.name, ""), remark))
-    return plots
+def interval_text(figure: Figure) -> str:
+    """Write the interval of a figure; empty where there is none."""
+    interval = figure.interval
+    return "" if interval is None else f"{format_figure(interval.low)} to {format_figure(interval.high)}"
 
 
-def _details(entry: ReportedEvaluation, folder: Path) -> dict[str, Any]:
-    """Return one evaluation in full: figures under their headings, nearest neighbours, protocol."""
-    evaluation = entry.evaluation
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for figure in evaluation.figures:
-        groups.setdefault(GROUPS.get(figure.metric, OTHERS), []).append(_card(evaluation, figure))
-    protocol = asdict(evaluation.protocol) | {"seed": evaluation.seed, "floor": evaluation.floor}
-    protocol |= {"computed on": evaluation.device, "made by": evaluation.made_by}
-    made, real = _side(evaluation.made), _side(evaluation.real)
-    return {
-        "name": entry.name,
-        "groups": groups,
-        "neighbours": None if evaluation.memorisation is None else _neighbours(evaluation.memorisation, folder),
-        "protocol": [(key, _plain(value)) for key, value in protocol.items() if value not in (None, ())],
-        "sides": [(name, made[name], real[name]) for name in made if made[name] or real[name]],
-        "networks": [(n.name, n.tier, n.size, n.of, n.classes, n.digest) for n in evaluation.networks],
-        "tiers": [(f"tier {tier}", TIERS[tier]) for tier in sorted({figure.tier for figure in evaluation.figures})],
-        "work": [(work.step, f"{work.seconds:.1f} s") for work in evaluation.work],
-    }
-
-
-def _plain(value: object) -> str:
-    """Write a setting."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _card(evaluation: Evaluation, figure: Figure) -> dict[str, Any]:
-    """Return a figure with all that belongs to it: gauge, interval, floor, meaning, tier, networks, counts, seeds."""
-    interval, floor, seeds = figure.interval, figure.floor, figure.seeds
-    beside, how = [], []
-    if interval is not None:
-        beside.append(f"{interval.level:.0%} interval {_reach(interval)}")
-        how.append(f"interval: {interval.how}")
-    if floor is not None:
-        counts = "" if floor.clips == figure.clips else f" ({_counts(floor.clips)} clips)"
-        beside.append(f"real against real {format_figure(floor.value)}{counts}")
-    if figure.real is not None:
-        beside.append(f"real clips {format_figure(figure.real)}")
-    if figure.plain is not None:
-        beside.append(f"plain answer {format_figure(figure.plain)}")
-    if figure.value is None:
-        why = "the real clips allow no figure" if figure.real is None else "there is none for what was made"
-        beside.append(f"no figure: {figure.note}" if figure.note else why)
-    for name, values in (("repeats", figure.repeats), ("networks", figure.by_network)):
-        if len(values) > 1:
-            how.append(f"mean of the {name} {', '.join(map(format_figure, values))}")
-    digests = {network.name: network.digest[:8] for network in evaluation.networks}
-    provenance = [
-        f"tier {figure.tier}",
-        ", ".join(f"{name} {digests.get(name, '')}".strip() for name in figure.networks) or "no network",
-        f"{_counts(figure.clips)} clips",
-        f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "",
-        figure.note if figure.value is not None else "",
-    ]
-    ends = None if interval is None else (interval.low, interval.high)
-    return {
-        "figure": figure,
-        "arrow": ARROWS[figure.better],
-        "gauge": ""
-        if figure.value is None
-        else gauge_svg(figure.value, ends, floor.value if floor else None, target(figure)),
-        "beside": "; ".join(beside) or "without interval or floor",
-        "meaning": meaning(figure),
-        "provenance": " · ".join(part for part in provenance if part),
-        "how": "; ".join(how),
-    }
-
-
-def _counts(clips: tuple[int, int]) -> str:
+def count_text(clips: tuple[int, int]) -> str:
+    """Write how many clips a figure is of."""
     return f"{clips[0]:,} : {clips[1]:,}" if clips[1] else f"{clips[0]:,}"
 
 
-def _neighbours(memorisation: Memorisation, folder: Path) -> dict[str, Any]:
-    """Return what is known of clips that repeat their training data: shares, quantiles, the worst pairs, names."""
-    plots = []
-    for space in memorisation.spaces:
-        place = tuple(100 * n / max(1, len(space.ratios) - 1) for n in range(len(space.ratios)))
-        series = [PlotSeries("made", place, space.ratios)]
-        if len(space.ratios_real) == len(place):
-            series.append(replace(_line("real", place, space.ratios_real), name="unseen real clips"))
-        series.append(replace(_line("floor", (0.0, 100.0), (0.5, 0.5)), name="near-copies below"))
-        label = f"Ratio in {space.name}"
-        svg = line_svg(Plot(label, "part of the clips, %", series, zero=True))
-        text = "Sorted. A made line that begins far below the real one shows copies."
-        plots.append(_plot(label, svg, series, text))
-    return {
-        "memorisation": memorisation,
-        "spaces": [
-            (
-                space.name,
-                space.tier,
-                *map(format_figure, (space.median, space.low, space.least)),
-                f"{space.below:.1%}",
-                f"{space.interval.low:.1%} to {space.interval.high:.1%}",
-                f"{space.below_real:.1%}",
-            )
-            for space in memorisation.spaces
-        ],
-        "plots": plots,
-        "pairs": [
-            (pair, path.read_bytes() if pair.picture and (path := folder / pair.picture).is_file() else b"")
-            for pair in memorisation.pairs
-        ],
-    }
+def beside(figure: Figure) -> str:
+    """Say what stands beside a figure: its interval, the floor, the real clips' value, the plain answer."""
+    parts = []
+    if figure.interval is not None:
+        parts.append(f"{figure.interval.level:.0%} interval {interval_text(figure)}")
+    if figure.floor is not None:
+        counts = "" if figure.floor.clips == figure.clips else f" ({count_text(figure.floor.clips)} clips)"
+        parts.append(f"real against real {format_figure(figure.floor.value)}{counts}")
+    if figure.real is not None:
+        parts.append(f"real clips {format_figure(figure.real)}")
+    if figure.plain is not None:
+        parts.append(f"plain answer {format_figure(figure.plain)}")
+    if figure.value is None:
+        why = "the real clips allow no figure" if figure.real is None else "there is none for what was made"
+        parts.append(f"no figure: {figure.note}" if figure.note else why)
+    return "; ".join(parts) or "without interval or floor"
 
 
-def _side(side: Side) -> dict[str, str]:
+def side_texts(side: Side) -> dict[str, str]:
     """Return what is known of a side, empty where nothing is."""
     colour = "grey" if side.channels == 1 else "RGB"
     return {
