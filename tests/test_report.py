@@ -18,9 +18,8 @@ from footage.config import TrainConfig
 from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.evaluation.protocols import PROTOCOLS
 from footage.evaluation.report import content
-from footage.evaluation.report.content import EvaluationReport, ReportedEvaluation
+from footage.evaluation.report.content import EvaluationReport, ReportedEvaluation, grid, write_samples
 from footage.evaluation.report.page import goodness, meaning, poster, write_report
-from footage.evaluation.report.samples import grid, write_samples
 from footage.evaluation.results import (
     Curve,
     Evaluation,

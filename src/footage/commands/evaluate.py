@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from footage import __version__
 from footage.commands.terminal import make_console
 from footage.config.arguments import arguments_of
 from footage.errors import ConfigError
@@ -15,16 +13,12 @@ from footage.evaluation.protocols import EvaluationOptions
 from footage.models.requests import DeviceName
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from footage.evaluation.features.learned import LearnedNetwork
     from footage.evaluation.inputs import EvaluationPlan
-    from footage.evaluation.report.content import Kind, ReportedEvaluation
+    from footage.evaluation.report.content import Kind
     from footage.evaluation.results import Evaluation
-
-Job = str | Path
-"""Something to be measured, or a .json file with what was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,127 +61,69 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         DatasetError: there are no clips, or none that are long enough.
         ModelError: a model is damaged.
     """
-    kind, jobs, report = report_jobs(options)
+    made, real, to = options.made, options.real, options.to
+    if to is not None and Path(to).suffix != ".json":
+        raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
+    subjects: list[str | Path] = [*([] if made is None else [made]), *options.compare]
+    if options.all and subjects and (options.compare or made is None):
+        raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
     from footage.evaluation import results
+    from footage.evaluation.inputs import open_inputs, plan_evaluation
+    from footage.evaluation.report.content import compile_report, moved, report_path
+    from footage.evaluation.report.page import write_report
+    from footage.evaluation.run import asked_metrics
+    from footage.evaluation.run import evaluate as measure
     from footage.models.device import find_device
 
-    console, to = make_console(options.quiet), options.to
-    options = replace(options, device=cast(DeviceName, find_device(options.device).device))
+    report = report_path(subjects, real, options.report, to, every=options.all)
+    kind: Kind = "training" if options.all else "compared" if len(subjects) > 1 else "one"
+    console = make_console(options.quiet)
+    asked = replace(options, device=cast(DeviceName, find_device(options.device).device))
+
+    def measured(subject: str | Path, beside: Path | None) -> tuple[Evaluation, EvaluationPlan]:
+        """Measure something and print the figures and warnings; pictures are put beside a .json file."""
+        assert real is not None, "what is measured anew has something to be measured by"
+        asked_metrics(asked)
+        with console.status("measuring") as status:
+            plan = plan_evaluation(*open_inputs(subject, real, asked), asked)
+            evaluation = measure(plan, asked, to=beside, say=status.update)
+        console.print(results.table(evaluation))
+        for warning in evaluation.warnings:
+            console.print("warning", style="bold yellow", end=": ")
+            console.print(warning, highlight=False, markup=False)
+        return evaluation, plan
+
     if report is None:
-        evaluation, _ = _measured(jobs[0], options, to, console)
-        if to is not None:
-            results.write(Path(to), evaluation)
+        evaluation = main = measured(subjects[0], to)[0]
     else:
-        evaluation = _write_report(kind, jobs, options, Path(report), console)
+        whole = compile_report(kind, models_of_run(subjects[0]) if options.all else subjects, report, measured)
+        write_report(report, whole)
         console.print(f"the report is {report}", highlight=False)
+        evaluation = main = whole.main.evaluation
+        if to is not None:
+            main = moved(whole.main, report.parent, Path(to).parent).evaluation
     if to is not None:
+        results.write(Path(to), main)
         console.print(f"all figures in {to}", highlight=False)
     return evaluation
 
 
-def report_jobs(options: EvaluateOptions) -> tuple[Kind, list[Job], Path | None]:
-    """Return what a report is about, everything on it, and where it goes; None for no report.
+def models_of_run(run: str | Path) -> list[Path]:
+    """Return every model that a run has kept, in the order of its training.
 
     Raises:
-        ConfigError: too little or too much was given, the report is no .html file, or would overwrite what it is of.
-        TrainingError: every model of a run is asked for, and there is no run.
+        TrainingError: there is no run, or it has no model yet.
     """
-    made, real, every, to, report = options.made, options.real, options.all, options.to, options.report
-    if to is not None and Path(to).suffix != ".json":
-        raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
-    jobs = ([] if made is None else [made]) + list(options.compare)
-    if not jobs:
-        raise ConfigError("nothing is given to be measured", "give a model, a run, a dataset or a folder of clips")
-    if every and (options.compare or made is None):
-        raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
-    if real is None and (fresh := [job for job in jobs if not is_results_file(job)]):
-        raise ConfigError(
-            f'there is nothing to measure "{fresh[0]}" by', "give real clips as well: a dataset or a folder of clips"
-        )
-    if report is None and (every or len(jobs) > 1):
-        report = Path(jobs[0]) / "report.html" if every else Path("comparison.html")
-    if report is not None and Path(report).suffix != ".html":
-        raise ConfigError(f'report is "{report}"', "give a file that ends in .html")
-    own = None if report is None else Path(report).with_suffix(".json")
-    if own is not None and (own == to or (len(jobs) > 1 and own in [Path(job) for job in jobs])):
-        raise ConfigError(f'"{own}" is the file of the report itself', "give the report another name with --report")
-    if not every:
-        return ("compared" if len(jobs) > 1 else "one"), jobs, report
     from footage.errors import TrainingError
     from footage.training.run_folder import RunFolder, snapshots
 
-    folder = RunFolder(Path(jobs[0]))
+    folder = RunFolder(Path(run))
     if not folder.config.exists():
         raise TrainingError(f'"{folder.path}" is no run', "give --all with the folder of a training run")
     models = [path for path, _ in snapshots(folder)]
     if not models:
         raise TrainingError(f'the run "{folder.path}" has no model yet', "train it for longer first")
-    return "training", list(models), report
-
-
-def is_results_file(job: Job) -> bool:
-    """Whether something was measured before."""
-    return Path(job).suffix == ".json"
-
-
-def _measured(
-    job: Job, options: EvaluateOptions, beside: Path | None, console: Console
-) -> tuple[Evaluation, EvaluationPlan]:
-    """Measure something and print the figures and warnings; pictures are put beside a .json file."""
-    from footage.evaluation.inputs import open_inputs, plan_evaluation
-    from footage.evaluation.results import table
-    from footage.evaluation.run import asked_metrics, evaluate
-
-    assert options.real is not None, "what is measured anew has something to be measured by"
-    asked_metrics(options)
-    with console.status("measuring") as status:
-        plan = plan_evaluation(*open_inputs(job, options.real, options), options)
-        evaluation = evaluate(plan, options, to=beside, say=status.update)
-    console.print(table(evaluation))
-    for warning in evaluation.warnings:
-        console.print("warning", style="bold yellow", end=": ")
-        console.print(warning, highlight=False, markup=False)
-    return evaluation, plan
-
-
-def _write_report(
-    kind: Kind, jobs: Sequence[Job], options: EvaluateOptions, report: Path, console: Console
-) -> Evaluation:
-    """Measure everything on a report, or read what was measured before, and write it.
-
-    The first clips of both sides become videos beside the report.
-
-    Returns:
-        The figures of its main entry, which are written where `to` says as well.
-    """
-    from footage.evaluation import results
-    from footage.evaluation.clip_sets import first_clips
-    from footage.evaluation.report import content
-    from footage.evaluation.report.page import write_report
-    from footage.evaluation.report.samples import SHOWN, write_samples
-
-    entries: list[ReportedEvaluation] = []
-    for number, job in enumerate(jobs):
-        if is_results_file(job):
-            entries += [content.moved(e, Path(job).parent, report.parent) for e in content.read(Path(job)).entries]
-            continue
-        beside = report.with_name(f"{report.stem}{f'-{number + 1}' if len(jobs) > 1 else ''}.json")
-        evaluation, plan = _measured(job, options, beside, console)
-        videos = []
-        for what, side, clips in zip(("made", "real"), (plan.made, plan.real), plan.clips(options.seed), strict=True):
-            path = beside.with_name(f"{beside.stem}-{what}.mp4")
-            write_samples(path, first_clips(clips, SHOWN), side.fps / side.stride)
-            videos.append(path.name)
-        name = f"{evaluation.made.clips_seen:,} clips" if kind == "training" else content.name_of(evaluation)
-        entries.append(content.ReportedEvaluation(name, evaluation, *videos))
-    if len(entries) > 1 and kind == "one":  # a report of several, shown again
-        kind = "compared"
-    shown = content.EvaluationReport(kind, content.distinct(entries), f"footage {__version__}")
-    write_report(report, shown)
-    if options.to is not None:
-        main = content.moved(shown.main, report.parent, Path(options.to).parent)
-        results.write(Path(options.to), main.evaluation)
-    return shown.main.evaluation
+    return models
 
 
 def evaluator() -> None:

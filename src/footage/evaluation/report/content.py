@@ -1,24 +1,51 @@
-"""What a report is about, and its file report.json: one evaluation, several beside each other, or those of a run."""
+"""What a report is about: one evaluation, several beside each other, or those of a run; with sample videos.
+
+report.json            an EvaluationReport
+report-made.mp4        the first clips of what was made, side by side, over and over
+report-real.mp4        those of the real clips
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from footage import files
+import numpy as np
+
+from footage import __version__, files
 from footage.config import from_json
+from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError
 from footage.evaluation import results
 from footage.evaluation.results import Evaluation, Figure
+from footage.media.encode import chunked, write_clip
+from footage.media.sheets import tile
+
+if TYPE_CHECKING:
+    from footage.evaluation.inputs import EvaluationPlan
 
 SCHEMA = 1
 """Version of report.json. A higher number than ours is refused."""
 Kind = Literal["one", "compared", "training"]
 """`one` evaluation, several to be `compared`, or those of a run through its `training`, in their order."""
+Measure = Callable[[str | Path, Path], tuple[Evaluation, "EvaluationPlan"]]
+"""Measures something, puts pictures beside a .json file, returns the figures and the plan of the clips."""
+SHOWN = 12
+"""Clips of a side that are shown."""
+COLUMNS = 4
+"""Of them beside each other."""
+SIDE = 64
+"""Clips with a shorter side than this are enlarged by whole pixels."""
+LEAST = 2.0
+"""Seconds that a video lasts, at least: short clips come several times, so that players do not stop between."""
+GAP = 2
+"""Pixels between clips."""
+BETWEEN = 128
+"""Their level."""
 
 
 @dataclass(frozen=True)
@@ -181,3 +208,104 @@ def distinct(entries: Sequence[ReportedEvaluation]) -> tuple[ReportedEvaluation,
         again = counts[entry.name]
         found.append(entry if again == 1 else replace(entry, name=f"{entry.name} ({again})"))
     return tuple(found)
+
+
+def report_path(
+    subjects: Sequence[str | Path], real: str | Path | None, path: Path | None, to: Path | None, *, every: bool
+) -> Path | None:
+    """Return where a report goes, an .html file; None for no report.
+
+    Args:
+        subjects: what it is about: things to be measured, or .json files of what was measured.
+        real: what they are measured by.
+        path: the file that was asked for.
+        to: the .json file that the figures go to as well.
+        every: whether it is about every model of a run.
+
+    Raises:
+        ConfigError: too little or too much was given, the report is no .html file, or would overwrite what it is of.
+    """
+    if not subjects:
+        raise ConfigError("nothing is given to be measured", "give a model, a run, a dataset or a folder of clips")
+    unmeasured = [subject for subject in subjects if Path(subject).suffix != ".json"]
+    if real is None and unmeasured:
+        raise ConfigError(
+            f'there is nothing to measure "{unmeasured[0]}" by',
+            "give real clips as well: a dataset or a folder of clips",
+        )
+    if path is None and (every or len(subjects) > 1):
+        path = Path(subjects[0]) / "report.html" if every else Path("comparison.html")
+    if path is None:
+        return None
+    path = Path(path)
+    if path.suffix != ".html":
+        raise ConfigError(f'report is "{path}"', "give a file that ends in .html")
+    own = path.with_suffix(".json")
+    if own == to or (len(subjects) > 1 and own in map(Path, subjects)):
+        raise ConfigError(f'"{own}" is the file of the report itself', "give the report another name with --report")
+    return path
+
+
+def compile_report(kind: Kind, subjects: Sequence[str | Path], path: Path, measure: Measure) -> EvaluationReport:
+    """Measure everything on a report, or read what was measured before.
+
+    Pictures, and videos of the first clips of both sides, are put beside the report.
+
+    Args:
+        kind: what the subjects have to do with each other.
+        subjects: things to be measured, or .json files of what was measured.
+        path: the .html file that will be written.
+        measure: measures one of them.
+    """
+    from footage.evaluation.clip_sets import first_clips
+
+    entries: list[ReportedEvaluation] = []
+    for number, subject in enumerate(map(Path, subjects), 1):
+        if subject.suffix == ".json":
+            entries += [moved(entry, subject.parent, path.parent) for entry in read(subject).entries]
+            continue
+        beside = path.with_name(f"{path.stem}{f'-{number}' if len(subjects) > 1 else ''}.json")
+        evaluation, plan = measure(subjects[number - 1], beside)
+        videos = []
+        for name, side, clips in zip(
+            ("made", "real"), (plan.made, plan.real), plan.clips(evaluation.seed), strict=True
+        ):
+            video = beside.with_name(f"{beside.stem}-{name}.mp4")
+            write_samples(video, first_clips(clips, SHOWN), side.fps / side.stride)
+            videos.append(video.name)
+        name = f"{evaluation.made.clips_seen:,} clips" if kind == "training" else name_of(evaluation)
+        entries.append(ReportedEvaluation(name, evaluation, *videos))
+    if kind == "one" and len(entries) > 1:  # a report of several, shown again
+        kind = "compared"
+    return EvaluationReport(kind, distinct(entries), f"footage {__version__}")
+
+
+def grid(clips: Sequence[Frames]) -> Frames:
+    """Put clips uint8 (T, H, W, C) of one size beside and below each other: (T, H', W', C), H' and W' even.
+
+    Even sizes are what every browser plays.
+    """
+    height, width = clips[0].shape[1:3]
+    scale = max(1, -(-SIDE // min(height, width)))
+    framed = []
+    for clip in clips:
+        large = clip.repeat(scale, axis=1).repeat(scale, axis=2)  # T H W C -> T sH sW C
+        framed.append(np.pad(large, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=BETWEEN))
+    framed += [np.full_like(framed[0], BETWEEN)] * (-len(framed) % min(COLUMNS, len(framed)))
+    found = tile(framed, min(COLUMNS, len(clips)))[:, :-GAP, :-GAP]
+    odd = [(0, found.shape[axis] % 2) for axis in (1, 2)]
+    return np.pad(found, ((0, 0), *odd, (0, 0)), mode="edge")
+
+
+def write_samples(path: Path, clips: Sequence[Frames], fps: float) -> None:
+    """Write a looping video of clips side by side, atomically.
+
+    Args:
+        path: an .mp4 file.
+        clips: uint8 (T, H, W, C) each, of one size.
+        fps: frames a second.
+    """
+    shown = grid(clips)
+    times = max(1, round(LEAST * fps / len(shown)))
+    whole = np.concatenate([shown] * times)
+    write_clip(path, chunked(whole), fps=fps, metadata={})
