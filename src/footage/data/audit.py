@@ -152,16 +152,14 @@ class Audit:
                 shown += [Text(f"    {source}: {detail}") for source, detail in group[:NAMED]]
                 if len(group) > NAMED:
                     shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
-        if self.faults:
-            shown += [Text(), Text(f"Used in part ({len(self.faults):,})", style="bold")]
-            shown += [Text(f"    {source}: {fault}") for source, fault in self.faults[:NAMED]]
-            if len(self.faults) > NAMED:
-                shown.append(Text(f"    and {len(self.faults) - NAMED:,} more (audit.html)"))
-        if self.cuts:
-            shown += [Text(), Text(f"Scene cuts ({len(self.cuts):,} sources)", style="bold")]
-            shown += [Text(f"    {source}: {times}") for source, times in self.cuts[:NAMED]]
-            if len(self.cuts) > NAMED:
-                shown.append(Text(f"    and {len(self.cuts) - NAMED:,} more (audit.html)"))
+        used = (f"Used in part ({len(self.faults):,})", self.faults)
+        cut = (f"Scene cuts ({len(self.cuts):,} sources)", self.cuts)
+        for title, rows in (used, cut):
+            if rows:
+                shown += [Text(), Text(title, style="bold")]
+                shown += [Text(f"    {source}: {remark}") for source, remark in rows[:NAMED]]
+                if len(rows) > NAMED:
+                    shown.append(Text(f"    and {len(rows) - NAMED:,} more (audit.html)"))
         if self.recommendation:
             shown += [Text(), Text("What to train from it", style="bold"), grid(self.recommendation)]
         return Group(*shown)
