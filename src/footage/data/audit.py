@@ -16,6 +16,7 @@ from footage.pages.environment import write_page
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 NAMED = 5
 """Files named for each reason on the terminal; the page names them all, up to `pages.environment.LISTED`."""
@@ -128,14 +129,14 @@ class Audit:
     def text(self) -> Group:
         """Return the audit for the terminal, to be printed with rich."""
         from rich.console import Group
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
         def grid(rows: Sequence[tuple[str, str]]) -> Table:
-            table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-            for what, value in rows:
-                table.add_row(Text(what, style="cyan"), Text(value))
-            return table
+            grid = Table(Column(style="cyan"), Column(), show_header=False, box=None, padding=(0, 2, 0, 0))
+            for row in rows:
+                grid.add_row(*map(Text, row))
+            return grid
 
         shown: list[Text | Table] = [Text(self.dataset.info.name, style="bold"), grid(self.summary)]
         if self.labels:
@@ -149,17 +150,10 @@ class Audit:
             shown += [Text(), Text(f"Left out ({sum(len(group) for _, group in self.rejected):,})", style="bold")]
             for reason, group in self.rejected:
                 shown.append(Text(f"{reason}: {len(group):,}", style="yellow"))
-                shown += [Text(f"    {source}: {detail}") for source, detail in group[:NAMED]]
-                if len(group) > NAMED:
-                    shown.append(Text(f"    and {len(group) - NAMED:,} more (rejected.jsonl, audit.html)"))
-        used = (f"Used in part ({len(self.faults):,})", self.faults)
-        cut = (f"Scene cuts ({len(self.cuts):,} sources)", self.cuts)
-        for title, rows in (used, cut):
+                shown.append(_named(group, "rejected.jsonl, audit.html"))
+        for title, rows in (("Used in part ({:,})", self.faults), ("Scene cuts ({:,} sources)", self.cuts)):
             if rows:
-                shown += [Text(), Text(title, style="bold")]
-                shown += [Text(f"    {source}: {remark}") for source, remark in rows[:NAMED]]
-                if len(rows) > NAMED:
-                    shown.append(Text(f"    and {len(rows) - NAMED:,} more (audit.html)"))
+                shown += [Text(), Text(title.format(len(rows)), style="bold"), _named(rows, "audit.html")]
         if self.recommendation:
             shown += [Text(), Text("What to train from it", style="bold"), grid(self.recommendation)]
         return Group(*shown)
@@ -176,6 +170,15 @@ class Audit:
         return write_page(
             path, "audit.html", audit=self, sheet=sample_sheet(self.dataset) if self.dataset.rows else b""
         )
+
+
+def _named(rows: Sequence[tuple[str, str]], where: str) -> Text:
+    """Return the first of several remarks for the terminal, and where the others stand."""
+    from rich.text import Text
+
+    lines = [f"    {source}: {remark}" for source, remark in rows[:NAMED]]
+    lines += [f"    and {len(rows) - NAMED:,} more ({where})"] if len(rows) > NAMED else []
+    return Text("\n".join(lines))
 
 
 def _counted(counts: Counter[str]) -> str:
