@@ -53,18 +53,18 @@ function reason(answer, status) {
 }
 
 export function toast(text, bad = false, undoable = false) {
-  const made = document.createElement("div");
-  made.className = bad ? "toast bad" : "toast";
-  made.textContent = text;
+  const note = document.createElement("div");
+  note.className = bad ? "toast bad" : "toast";
+  note.textContent = text;
   if (undoable) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: t("undo") });
     button.dataset.undo = "";
-    made.append(" ", button);
+    note.append(" ", button);
   }
   const place = document.getElementById("toasts");
-  place.append(made);
+  place.append(note);
   while (place.children.length > 4) place.firstChild.remove();
-  setTimeout(() => made.remove(), bad || undoable ? 8000 : 2600);
+  setTimeout(() => note.remove(), bad || undoable ? 8000 : 2600);
 }
 
 // Ask the interface; what it refuses is shown and thrown.

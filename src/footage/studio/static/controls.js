@@ -41,11 +41,11 @@ function ranged(text, values) {
 // The first latent sliders of the chosen model.
 function latents(form) {
   const place = form.querySelector("#sliders");
-  const given = Object.fromEntries(place.dataset.given.split(",").map((part) => part.split("=")));
+  const positions = Object.fromEntries(place.dataset.given.split(",").map((part) => part.split("=")));
   const count = Math.min(MOST_SLIDERS, Number(form.elements.model.selectedOptions[0]?.dataset.sliders || 0));
   place.hidden = !count;
   place.querySelector("div").replaceChildren(...Array.from({ length: count }, (_, i) => {
-    const value = Number(given[i + 1] ?? 0);
+    const value = Number(positions[i + 1] ?? 0);
     const [label, input] = ranged(t("slider", { n: i + 1 }), { min: -5, max: 5, step: (value * 10) % 1 ? "any" : 0.1, value });
     input.dataset.slider = i + 1;
     return label;
@@ -57,9 +57,9 @@ function labels(form) {
   const place = form.querySelector("#labels");
   const names = JSON.parse(form.elements.model.selectedOptions[0]?.dataset.labels || "[]");
   place.hidden = !names.length;
-  const given = mixed(place.dataset.given, names);
+  const shares = mixed(place.dataset.given, names);
   place.querySelector("div").replaceChildren(...names.map((name) => {
-    const [label, input] = ranged(name, { min: 0, max: 1, step: 0.05, value: given[name] ?? 0 });
+    const [label, input] = ranged(name, { min: 0, max: 1, step: 0.05, value: shares[name] ?? 0 });
     input.dataset.label = name;
     return label;
   }));

@@ -11,5 +11,5 @@ async function enter(token) {
 }
 
 form.addEventListener("submit", (event) => { event.preventDefault(); enter(form.elements.token.value); });
-const given = location.hash.slice(1);
-if (given) { history.replaceState(null, "", "/enter"); enter(given); }
+const token = location.hash.slice(1);
+if (token) { history.replaceState(null, "", "/enter"); enter(token); }

@@ -102,8 +102,8 @@ export class Grid {
   }
 
   take(text) {
-    const made = new DOMParser().parseFromString(text, "text/html");
-    for (const card of made.querySelectorAll(".card")) {
+    const parsed = new DOMParser().parseFromString(text, "text/html");
+    for (const card of parsed.querySelectorAll(".card")) {
       const old = this.cards.get(Number(card.dataset.id));
       const now = document.importNode(card, true);
       if (old?.isConnected) old.replaceWith(now);

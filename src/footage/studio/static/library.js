@@ -109,8 +109,8 @@ function drawLoupe() {
   const { id, kind, digest, title, stars, verdict } = card.dataset;
   if (screen.dataset.id !== id) {
     const source = `/api/clips/${id}/${kind === "preview" ? "preview" : "file"}?${digest}`;
-    const made = kind === "video" ? Object.assign(document.createElement("video"), { src: source, loop: true, muted: true, autoplay: true, playsInline: true }) : Object.assign(new Image(), { src: source, alt: title });
-    screen.replaceChildren(made);
+    const picture = kind === "video" ? Object.assign(document.createElement("video"), { src: source, loop: true, muted: true, autoplay: true, playsInline: true }) : Object.assign(new Image(), { src: source, alt: title });
+    screen.replaceChildren(picture);
     screen.dataset.id = id;
   }
   loupe.classList.toggle("reject", verdict === "reject");
@@ -203,12 +203,12 @@ bar.addEventListener("click", (event) => { const button = event.target.closest("
 
 // The query as the interface takes it: lists where there can be several.
 function listed() {
-  const found = {};
+  const query = {};
   for (const [name, value] of new URLSearchParams(document.getElementById("grid")?.dataset.query ?? "")) {
-    if (["tag", "without", "metric"].includes(name)) (found[name] ??= []).push(value);
-    else found[name] = value;
+    if (["tag", "without", "metric"].includes(name)) (query[name] ??= []).push(value);
+    else query[name] = value;
   }
-  return found;
+  return query;
 }
 
 document.getElementById("text").addEventListener("change", (event) => event.stopPropagation()); // it is searched while it is typed
@@ -261,9 +261,9 @@ async function taken(files) {
   for (const one of files) {
     toast(t("uploading", { name: one.name }));
     try {
-      const said = await api("POST", `/api/uploads?name=${encodeURIComponent(one.name)}`, one);
-      count += said.added.length;
-      if (said.known.length && !said.added.length) toast(t("upload_known", { name: one.name }));
+      const upload = await api("POST", `/api/uploads?name=${encodeURIComponent(one.name)}`, one);
+      count += upload.added.length;
+      if (upload.known.length && !upload.added.length) toast(t("upload_known", { name: one.name }));
     } catch { /* it was shown */ }
   }
   file.value = "";

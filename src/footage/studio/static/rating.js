@@ -19,9 +19,9 @@ async function draw() {
     return;
   }
   for (const [number, side] of ["a", "b"].entries()) {
-    const made = pair.kinds[number] === "video" ? Object.assign(document.createElement("video"), { src: pair[side], loop: true, muted: true, autoplay: true, playsInline: true }) : Object.assign(new Image(), { src: pair[side] });
-    made.setAttribute("aria-label", t(side === "a" ? "left_better" : "right_better"));
-    document.getElementById(`side-${side}`).replaceChildren(made);
+    const screen = pair.kinds[number] === "video" ? Object.assign(document.createElement("video"), { src: pair[side], loop: true, muted: true, autoplay: true, playsInline: true }) : Object.assign(new Image(), { src: pair[side] });
+    screen.setAttribute("aria-label", t(side === "a" ? "left_better" : "right_better"));
+    document.getElementById(`side-${side}`).replaceChildren(screen);
   }
   document.getElementById("answers").textContent = t("answers", { n: pair.answers });
   asked(0);
