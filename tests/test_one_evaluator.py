@@ -31,15 +31,9 @@ def evaluated(folder: Path, **more: object) -> Evaluation:
 
 def compared(folder: Path, preset: str, **knobs: object) -> ComparedRun:
     (entry,) = compared_runs("shapes", [tiny_config(preset, **knobs)], folder.parent, seed=0)
-    return ComparedRun(entry.plan, _Folder(folder), 1.0)
-
-
-class _Folder(RunFolder):
-    """A run folder whose model is the folder itself."""
-
-    @property
-    def model(self) -> Path:
-        return self.path
+    run_folder = RunFolder(folder)
+    run_folder.model = folder  # there is nothing but the model
+    return ComparedRun(entry.plan, run_folder, 1.0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -72,14 +66,14 @@ def test_a_run_chooses_its_best_model_by_the_figure_of_evaluate(
     sampler, info = load_model(tmp_path / "m")
     assert info.config.clip == config.clip
     source = open_source("shapes", config.clip)
-    loaders = [Loader(source, split, frames=config.clip.frames, batch_size=4, seed=3) for split in ("train", "heldout")]
+    heldout = Loader(source, "heldout", frames=config.clip.frames, batch_size=4, seed=3)
     choice = SelectionOptions(every=8, clips=CLIPS, metric=metric)  # type: ignore[arg-type]
-    best = BestModel(choice, info.config, *loaders, (), tmp_path / "best")
+    best = BestModel(choice, info.config, heldout, tmp_path / "best")
     before = torch.get_rng_state()
-    values = [best.measure(sampler)]
+    values = [best.measure(sampler, info)]
     monkeypatch.setattr(source, "read", lambda *_: pytest.fail("real clips are described once"))
     if preset != "svg-64":  # which is given them
-        values.append(best.measure(sampler))
+        values.append(best.measure(sampler, info))
     assert torch.equal(torch.get_rng_state(), before), "training goes on with the same random numbers"
     alone = evaluated(tmp_path / "m", metrics={"frechet": "fvd", "kernel": "kvd"}[metric], split="heldout", seed=SEED)
     figure = alone.figure(metric)

@@ -63,18 +63,18 @@ def test_the_best_model_is_the_one_that_was_measured(tmp_path: Path) -> None:
     sampler, info = load_model(tmp_path / "run" / "best")
     source = open_source("shapes", CONFIG.clip)
     loader = Loader(source, "heldout", frames=4, batch_size=4, seed=0)
-    selection = BestModel(CHOICE, CONFIG, loader, info.label_shares, tmp_path / "run" / "best")
-    assert selection.measure(sampler) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
+    selection = BestModel(CHOICE, CONFIG, loader, tmp_path / "run" / "best")
+    assert selection.measure(sampler, info) == pytest.approx(info.extra["chosen"]["value"], rel=1e-9)
     made, real = (
         np.concatenate([batch for _, batch in clips.batches(range(24))])
-        for clips in selection.plan(sampler).clips(SEED)
+        for clips in selection.plan(sampler, info).clips(SEED)
     )
     assert made.shape == real.shape == (24, 4, 32, 32, 3)
     by_hand = [
         frechet(gaussian(net.features(made).numpy()), gaussian(net.features(real).numpy())) for net in selection.nets
     ]
-    assert selection.measure(sampler) == pytest.approx(np.mean(by_hand), rel=1e-6)
-    assert 0 < selection.floor < selection.measure(sampler)
+    assert selection.measure(sampler, info) == pytest.approx(np.mean(by_hand), rel=1e-6)
+    assert 0 < selection.floor < selection.measure(sampler, info)
 
 
 def test_a_worse_model_does_not_take_the_place_of_the_best(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_every_kind_of_model_can_be_chosen(tmp_path: Path, preset: str) -> None:
 
 def test_without_heldout_clips_it_is_refused_before_anything_begins(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no held-out clips"):
-        BestModel(CHOICE, CONFIG, None, (), tmp_path)
+        BestModel(CHOICE, CONFIG, None, tmp_path)
     for wrong in ({"every": 0}, {"every": 10, "clips": 2}):
         with pytest.raises(ConfigError, match="at least"):
             SelectionOptions(**wrong)

@@ -72,10 +72,12 @@ class Limit:
 
     def __post_init__(self) -> None:
         """Refuse none, several, and what is not above 0."""
-        given = {key: value for key, value in vars(self).items() if value is not None}
-        if len(given) != 1:
-            raise ConfigError(f"{' and '.join(given) or 'no limit'} given", "give one of --minutes, --clips or --flops")
-        for name, value in given.items():
+        limits = {key: value for key, value in vars(self).items() if value is not None}
+        if len(limits) != 1:
+            raise ConfigError(
+                f"{' and '.join(limits) or 'no limit'} given", "give one of --minutes, --clips or --flops"
+            )
+        for name, value in limits.items():
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name} is {value}", "give more than 0")
 
@@ -145,8 +147,8 @@ class ComparedRun:
         except (FootageError, RuntimeError) as error:
             console.print("failed:", style="yellow", end=" ")
             console.print(str(error), highlight=False)
-            found = re.search(r"diverged at [\d,]+ clips", str(error))
-            status = found.group() if found else f"failed: {error}"
+            divergence = re.search(r"diverged at [\d,]+ clips", str(error))
+            status = divergence.group() if divergence else f"failed: {error}"
         if memory["memory_gib"] is None or cost.peak_gib(device) > memory["memory_gib"]:
             memory = {"memory_gib": cost.peak_gib(device), "memory_before_gib": empty}
         return status, memory
@@ -222,23 +224,23 @@ def compare(
     """
     if samples < LEAST_SAMPLES:
         raise ConfigError(f"samples is {samples}", f"give at least {LEAST_SAMPLES}")
-    entries = compared_runs(data, configs, out, seed, guide)
+    runs = compared_runs(data, configs, out, seed, guide)
     known: dict[str, dict[str, Any]] = {}  # rows of an earlier call, by preset
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         stored = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
         known = {row["preset"]: row for row in stored["models"]}
     rows: list[dict[str, Any]] = []
-    for number, entry in enumerate(entries, 1):
-        console.rule(f"{entry.name} ({number} of {len(entries)})")
-        status, memory = entry.train(limit, known.get(entry.name, {}), console)
+    for number, run in enumerate(runs, 1):
+        console.rule(f"{run.name} ({number} of {len(runs)})")
+        status, memory = run.train(limit, known.get(run.name, {}), console)
         if status == "interrupted":
             console.print(f"stopped; to go on, run the same command again: it has {out}", highlight=False)
             return Comparison(out, rows, interrupted=True)
-        rows.append({**entry.describe(limit), "status": status, **memory})
+        rows.append({**run.describe(limit), "status": status, **memory})
         kept = [row for name, row in known.items() if name not in {row["preset"] for row in rows}]
         files.write_json(out / "comparison.json", {"models": rows + kept})  # what a killed comparison goes on from
-    pictures = measure_models(entries, rows, samples, console)
-    first = entries[0].plan
+    pictures = measure_models(runs, rows, samples, console)
+    first = runs[0].plan
     content = {
         "data": first.note.name,
         "content_hash": first.note.content_hash,
@@ -276,26 +278,26 @@ def compared_runs(
         )
     if guide is not None and not guided:
         raise ConfigError(f"no preset of {', '.join(names)} is given clips of a guide", "leave --guide out")
-    entries = []
+    runs = []
     for config in configs:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
         folder = RunFolder(out / config.preset)
-        beside = guide if config.preset in guided else None
-        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=beside)
+        its_guide = guide if config.preset in guided else None
+        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=its_guide)
         resume(folder, plan.config, plan.note)
         count = cost.clip_flops(plan.config, len(plan.note.labels), plan.place)
-        entries.append(ComparedRun(plan, folder, count))
-    return entries
+        runs.append(ComparedRun(plan, folder, count))
+    return runs
 
 
-def evaluator_of(entry: ComparedRun, samples: int, cache: FeatureCache) -> Evaluator:
+def evaluator_of(run: ComparedRun, samples: int, cache: FeatureCache) -> Evaluator:
     """Return what measures a preset's model: `samples` clips, as `footage evaluate RUN DATA --clips SAMPLES` does.
 
     Raises:
         ConfigError: the model makes single frames, of which there are no such figures.
         ModelError: there is no model, or it is damaged.
     """
-    plan = entry.plan
+    plan = run.plan
     heldout = any(span.frames >= plan.config.clip.frames for span in plan.source.spans("heldout"))
     options = EvaluationOptions(
         metrics="fvd,motion,pictures,diversity",
@@ -306,9 +308,9 @@ def evaluator_of(entry: ComparedRun, samples: int, cache: FeatureCache) -> Evalu
         device=cast(DeviceName, plan.place.device),
     )
     protocol = options.full_protocol()
-    made = open_input(entry.folder.model, protocol=protocol, channels=None, fit=options.fit, device=options.device)
+    model = open_input(run.folder.model, protocol=protocol, channels=None, fit=options.fit, device=options.device)
     real = EvaluationInput(plan.source.name, "dataset", clips=plan.source)
-    evaluator = Evaluator(plan_evaluation(made, real, options), options, cache)
+    evaluator = Evaluator(plan_evaluation(model, real, options), options, cache)
     if not evaluator.nets:
         raise ConfigError("it makes single frames", "measure it with footage evaluate")
     return evaluator
@@ -328,25 +330,25 @@ def _figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figures:
 
 
 def measure_models(
-    entries: Sequence[ComparedRun], rows: Sequence[dict[str, Any]], samples: int, console: Console
+    runs: Sequence[ComparedRun], rows: Sequence[dict[str, Any]], samples: int, console: Console
 ) -> dict[str, list[Frames]]:
     """Measure the models and put figures and floors into their rows; return clips to show, by preset or other name."""
     floors: dict[str, dict[str, Any]] = {}  # by length and size of the clips
     pictures: dict[str, list[Frames]] = {}
     with FeatureCache(None) as cache:  # real clips are described once
-        for entry, row in zip(entries, rows, strict=True):
-            row["figures"], pictures[entry.name] = None, []
+        for run, row in zip(runs, rows, strict=True):
+            row["figures"], pictures[run.name] = None, []
             try:
-                with console.status(f"measuring {entry.name}"):
-                    evaluator = evaluator_of(entry, samples, cache)
+                with console.status(f"measuring {run.name}"):
+                    evaluator = evaluator_of(run, samples, cache)
                     inputs = evaluator.figure_inputs()
                     row["figures"] = _figures(evaluator, inputs)
                     row |= {"floor": _figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
                     floors.setdefault(row["clip"], {name: row[name] for name in ("floor", "floor_how")})
-                    pictures[entry.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
+                    pictures[run.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
                     pictures.setdefault(f"real clips, {row['clip']}", real)
             except FootageError as error:
-                console.print(f"{entry.name} cannot be measured: {error}", highlight=False)
+                console.print(f"{run.name} cannot be measured: {error}", highlight=False)
     for row in (row for row in rows if row["figures"] is None):
         row |= floors.get(row["clip"], {"floor": None, "floor_how": "none: no model could be measured"})
     return pictures
@@ -463,8 +465,8 @@ def as_markdown(content: Row) -> str:
         if (line := "| " + " | ".join(cells) + " |") not in lines:
             lines.append(line)
     machine = ", ".join(dict.fromkeys(f"{row['device']} in {row['precision']}" for row in content["models"]))
-    made = f"Made by {content['made_by']}, on {machine}, {content['threads']} threads."
-    return "\n".join([*lines, NOTES, made]) + "\n"
+    origin = f"Made by {content['made_by']}, on {machine}, {content['threads']} threads."
+    return "\n".join([*lines, NOTES, origin]) + "\n"
 
 
 def as_table(content: Row) -> Table:

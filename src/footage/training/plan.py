@@ -178,9 +178,9 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
     if timed:
         needs = measure(config, len(labels), place, timed_batch=batch_size)
-    where = str(data) if isinstance(source, BuiltInClips) else str(Path(data).resolve())
-    beside = None if guide is None else str(Path(guide).resolve())
-    note = DataNote(where, source.name, source.content_hash, labels, beside)
+    data_path = str(data) if isinstance(source, BuiltInClips) else str(Path(data).resolve())
+    guide_path = None if guide is None else str(Path(guide).resolve())
+    note = DataNote(data_path, source.name, source.content_hash, labels, guide_path)
     usable = len({unit.span.index for unit in loader.units})
     return TrainingPlan(config, source, note, place, needs, usable, len(spans))
 

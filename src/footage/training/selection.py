@@ -6,8 +6,8 @@ random number from elsewhere: a run with it has the same weights as one without.
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -77,7 +77,6 @@ class BestModel:
         choice: how.
         config: the run's configuration.
         heldout: its held-out clips.
-        label_shares: how often each class stands in the training clips; empty for an unconditional model.
         best: where the best model is kept.
         device: where the feature networks run.
 
@@ -91,7 +90,6 @@ class BestModel:
         choice: SelectionOptions,
         config: Config,
         heldout: Loader | None,
-        label_shares: Sequence[float],
         best: Path,
         device: str = "cpu",
     ) -> None:
@@ -100,8 +98,8 @@ class BestModel:
                 f"the data have no held-out clips of {config.clip.frames} frames to choose a model by",
                 "ingest with --heldout, or leave --evaluate-every out",
             )
-        self.choice, self.config, self.best = choice, config, best
-        self.source, self.label_shares = heldout.source, tuple(label_shares)
+        self.choice, self.frames, self.best = choice, config.clip.frames, best
+        self.source = heldout.source
         self.options = EvaluationOptions(
             metrics=METRICS[choice.metric],
             clips=choice.clips,
@@ -122,7 +120,7 @@ class BestModel:
     def name(self) -> str:
         """What the figure is called. Never FVD: that takes the official network."""
         group = NetworkGroup(tuple(net.about for net in self.nets))
-        return label_of(self.choice.metric, group, self.config.clip.frames, 1)
+        return label_of(self.choice.metric, group, self.frames, 1)
 
     @property
     def key(self) -> str:
@@ -145,32 +143,25 @@ class BestModel:
             return None
         return known if isinstance(known, dict) and known.get("digest") == self.digest else None
 
-    def plan(self, sampler: Sampler) -> EvaluationPlan:
+    def plan(self, sampler: Sampler, info: card.ModelInfo) -> EvaluationPlan:
         """Return the two sides of a measurement: the model, and held-out clips."""
-        source = self.source
-        info = card.ModelInfo(
-            name=self.config.preset,
-            config=self.config,
-            labels=tuple(f"{number}" for number in range(len(self.label_shares))),
-            label_shares=self.label_shares,
-            fps=source.fps,
-            dataset=source.name,
-            dataset_hash=source.content_hash,
-            clips_seen=0,
-            weights_sha256="in training",  # nothing that is made with them is kept
-        )
-        made = EvaluationInput("the model in training", "model", model=ModelInTraining(sampler, info))
-        return plan_evaluation(made, EvaluationInput(source.name, "dataset", clips=source), self.options)
+        info = dataclasses.replace(info, weights_sha256="in training")  # nothing that is made with them is kept
+        model = EvaluationInput("the model in training", "model", model=ModelInTraining(sampler, info))
+        return plan_evaluation(model, EvaluationInput(self.source.name, "dataset", clips=self.source), self.options)
 
-    def measure(self, sampler: Sampler) -> float:
+    def measure(self, sampler: Sampler, info: card.ModelInfo) -> float:
         """Return the figure of a model: the mean over the networks; lower is better.
+
+        Args:
+            sampler: makes its clips.
+            info: what it is.
 
         Raises:
             ConfigError: the model makes single frames, of which there is no such figure.
         """
         since = time.perf_counter()
         with torch.random.fork_rng(devices=[]), FeatureCache(None) as cache:  # whatever a sampler may draw from
-            evaluator = Evaluator(self.plan(sampler), self.options, cache, nets=self.nets)
+            evaluator = Evaluator(self.plan(sampler, info), self.options, cache, nets=self.nets)
             inputs = evaluator.figure_inputs(known=self._known)
             figures, _ = evaluator.figures(inputs)
             if self._known is None:

@@ -197,8 +197,7 @@ class Trainer:
         self.classes = np.full(len(self.source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
         self.heldout = self._heldout()
-        about = (self.config, self.heldout, self.label_shares, folder.best, self.place.device)
-        self.best = BestModel(choice, *about) if choice else None
+        self.best = BestModel(choice, self.config, self.heldout, folder.best, self.place.device) if choice else None
         fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         self.engine = FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
@@ -329,8 +328,8 @@ class Trainer:
                 captions.append(f"{kind} {number}{label}")
         metadata = {"run": self.folder.path.name, "clips_seen": seen}
         write_samples(self.folder, clips, captions, seen, self.source.fps, metadata, len(shown))
-        fakes, given = next(iter(shown.values())), sampler.given
-        figures = sample_figures(fakes.cpu()[:, :, given:], reals[:, : fakes.shape[1], given:])
+        fakes, past = next(iter(shown.values())), sampler.given
+        figures = sample_figures(fakes.cpu()[:, :, past:], reals[:, : fakes.shape[1], past:])
         self.log.write(seen, figures)
         self.log.terminal.warn(judge_samples(figures), self.remedies, seen)
         plot_curves(self.folder.metrics, self.folder.path / "curves.png", self.method.curves)
@@ -342,7 +341,7 @@ class Trainer:
             return
         self.measured_at = seen
         with self.log.paused():
-            value, known = best.measure(self.method.sampler()), best.best_so_far()
+            value, known = best.measure(self.method.sampler(), self.model_info()), best.best_so_far()
             self.log.write(seen, {best.key: value})
             better = known is None or value <= known["value"]
             if better:
@@ -363,7 +362,11 @@ class Trainer:
 
     def save_model(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
         """Write the averaged model as it is now, atomically; `extra` stands in its model.json."""
-        info = card.ModelInfo(
+        checkpoint.save_model(folder, self.model_info(extra), self.method)
+
+    def model_info(self, extra: dict[str, Any] | None = None) -> card.ModelInfo:
+        """Return what the model is now."""
+        return card.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
             labels=self.note.labels,
@@ -374,7 +377,6 @@ class Trainer:
             clips_seen=self.progress.clips_seen,
             extra=extra or {},
         )
-        checkpoint.save_model(folder, info, self.method)
 
     def restore(self) -> None:
         """Put the saved state into networks, averages, optimisers and progress."""
@@ -411,23 +413,23 @@ class Trainer:
 
     def summary(self, reason: str) -> list[str]:
         """Return what there is to say at the end: how far it is, where the time went, which model is the best."""
-        where, progress, shares = shlex.quote(str(self.folder.path)), self.progress, self.log.clock.shares()
+        path, progress, shares = shlex.quote(str(self.folder.path)), self.progress, self.log.clock.shares()
         lines = [
             f"{progress.clips_seen:,} clips in {progress.seconds / 60:.1f} minutes; outside the training step: "
             f"{shares['outside']:.1%} of the time, waiting for data {shares['data']:.1%}",
-            f"stopped and saved in {where}: run the same command again to go on"
+            f"stopped and saved in {path}: run the same command again to go on"
             if reason == "interrupted"
-            else f"model in {where}/model; to go on training, give more --clips or --minutes",
+            else f"model in {path}/model; to go on training, give more --clips or --minutes",
         ]
         if self.best is not None and self.best.seconds:
             lines.append(f"{self.best.seconds / 60:.1f} minutes of measuring are not counted above")
         if self.best is not None and (known := self.best.best_so_far()) is not None:
             seen = card.read_info(self.folder.best).clips_seen
             lines += [
-                f"best model in {where}/best: {self.best.name} {known['value']:.4g} at {seen:,} clips, on the "
+                f"best model in {path}/best: {self.best.name} {known['value']:.4g} at {seen:,} clips, on the "
                 f"{known['clips']} windows and seeds that it was chosen by, which flatters it.",
                 "For a figure to report take fresh samples: "
-                f"footage evaluate {where}/best {shlex.quote(self.note.data)}",
+                f"footage evaluate {path}/best {shlex.quote(self.note.data)}",
             ]
         return lines
 
