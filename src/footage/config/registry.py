@@ -241,7 +241,9 @@ class NetConfig:
     def decode(cls, value: Any, where: str) -> NetConfig:
         """Build the configuration that a JSON value's `kind` names."""
         kind: Any = value.get("kind") if isinstance(value, dict) else value
-        require(isinstance(kind, str) and kind in ARCHITECTURES, f"{where}.kind", kind, nearest(str(kind), ARCHITECTURES))
+        require(
+            isinstance(kind, str) and kind in ARCHITECTURES, f"{where}.kind", kind, nearest(str(kind), ARCHITECTURES)
+        )
         return from_json(ARCHITECTURES[kind], value, where)
 
     @property
