@@ -39,7 +39,7 @@ from footage.models.card import ModelInfo
 from footage.models.checkpoint import save_model
 from footage.models.device import has_bf16
 from footage.models.upscalers import UpscalerConfig
-from footage.models.upscalers.network import Upscaler
+from footage.models.upscalers.upscale import Upscaler
 from footage.training.cost import FlopCount
 
 FRAME = Size(720, 1280)

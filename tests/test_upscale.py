@@ -11,16 +11,18 @@ from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
 from footage.models.base import Batch, Converts, Enlarges, PlainEngine
 from footage.models.upscalers import UpscalerConfig
-from footage.models.upscalers.network import Upscaler, enlarged, whole_windows
 from footage.models.upscalers.upscale import (
     CLEAN,
     Degradation,
     Upscale,
+    Upscaler,
     UpscaleSampler,
     degrade,
     draw_degradations,
+    enlarged,
     shrunk,
     tiled,
+    whole_windows,
 )
 from tests.models import tiny_config
 

@@ -1,4 +1,4 @@
-"""Upscalers: their configuration; `network`, `degrade` and `upscale` have the rest."""
+"""Upscalers: their configuration; `upscale` has the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UpscalerConfig(NetConfig):
     """The network that enlarges the frames of a video; all of its work is done at the low resolution."""
 
     method: ClassVar[str] = "upscale"
-    network: ClassVar[str] = "footage.models.upscalers.network:Upscaler"
+    network: ClassVar[str] = "footage.models.upscalers.upscale:Upscaler"
     tiny: ClassVar = {"width": 8}
 
     kind: Literal["upscaler"] = "upscaler"
