@@ -10,7 +10,7 @@ import torch
 
 from footage.data.clips import Labels, Span
 from footage.data.store import Frames, Split
-from footage.evaluation.clip_sets import ClipShape, GeneratedClips, RealClips, draw_windows
+from footage.evaluation.clip_sets import ClipShape, GeneratedClips, RealClips, draw_windows, one_clip
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features.catalogue import SEEDS
 from footage.evaluation.figure_inputs import FloorClips, floor_clips
@@ -128,7 +128,7 @@ def test_floor_is_of_held_out_clips_where_they_suffice() -> None:
     real, found = floor(Noise(train=40, heldout=20), 20)
     assert found.how == "20 windows of held-out clips against 20 of training clips"
     assert found.sets is not None and found.sets[1] is real and real.count == 20
-    assert real.clip(0).shape == (16, 32, 32, 3) and clips_of(found.sets[0]) == set(range(40, 60))
+    assert one_clip(real, 0).shape == (16, 32, 32, 3) and clips_of(found.sets[0]) == set(range(40, 60))
 
 
 def test_floor_is_of_two_halves_where_held_out_clips_are_few() -> None:

@@ -8,7 +8,7 @@ import pytest
 import footage
 from footage.data.clips import BuiltInClips
 from footage.errors import ConfigError
-from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows, halve_clips
+from footage.evaluation.clip_sets import ClipShape, RealClips, draw_windows, halve_clips, one_clip
 from footage.evaluation.feature_cache import (
     PIXEL_FEATURES,
     FeatureCache,
@@ -37,7 +37,7 @@ def test_features_in_parts_are_those_of_each_clip(tmp_path: Path) -> None:
         found = extract_features(some, feature_readers(NETS, some), store, StepSeconds())
         rows = found.rows["random-0"]
         assert rows.shape == (40, 192) and found.rows[PIXEL_FEATURES].shape == (40, PixelColumns(4).size)
-        one = NETS[0].features(some.clip(23)[None]).numpy()
+        one = NETS[0].features(one_clip(some, 23)[None]).numpy()
         assert rows[23:24] == pytest.approx(one, rel=1e-4, abs=1e-5)
         assert np.array_equal(np.concatenate([rows[0:7], rows[7:40]]), rows[0:40])
         chosen = found.chosen(np.array([5, 1])).rows["random-0"]

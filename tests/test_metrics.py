@@ -12,7 +12,6 @@ from footage.metrics.motion import (
     motion_energy,
     spectrum_distance,
     temporal_power,
-    windowed_energy,
 )
 
 
@@ -116,9 +115,3 @@ def test_spectrum_distance_by_hand() -> None:
     assert spectrum_distance(slow, fast) == pytest.approx(1)
     assert spectrum_distance(slow + fast, slow) == pytest.approx(0.5)
     assert spectrum_distance(none, slow) == 1 and spectrum_distance(none, none) == 0
-
-
-@pytest.mark.parametrize("sizes", [[9], [1, 1, 3, 4], [2, 7]])
-def test_windowed_energy_goes_over_the_joints(sizes: list[int]) -> None:
-    levels = torch.tensor([0.0, 1, 0, 1, 1, 1, 1, 0, 0]).view(1, 1, -1, 1, 1)
-    assert windowed_energy(levels.split(sizes, dim=2), 3) == pytest.approx([1.0, 0.0])  # 1 1 1 | 0 0 0 | 1 0

@@ -73,15 +73,15 @@ def draw_windows(
         units = [unit for span in spans for unit in stretches(span, reach)]
     if not units:
         return []
-    found: list[Window] = []
+    windows: list[Window] = []
     epochs = 1 if protocol.windows == "one" else -(-count // len(units))
     for epoch in range(epochs):
         rng = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, 0xC11B5]))
-        for number in rng.permutation(len(units))[: count - len(found)]:
+        for number in rng.permutation(len(units))[: count - len(windows)]:
             span, first, starts = units[int(number)]
             at = {"random": int(rng.integers(starts)), "first": 0, "middle": starts // 2}[protocol.start]
-            found.append(Window(span, first + at))
-    return found
+            windows.append(Window(span, first + at))
+    return windows
 
 
 def stretches(span: Span, reach: int) -> list[tuple[Span, int, int]]:
@@ -141,14 +141,8 @@ class ClipSet(typing.Protocol):
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
         """Yield row numbers (B,) and clips uint8 (B, T, H, W, C), until each of `rows` has come once."""
 
-    def clip(self, row: int) -> Frames:
-        """Return one clip, uint8 (T, H, W, C)."""
-
     def named(self, row: int) -> tuple[str, int]:
         """Return the name of a clip and the first frame of its window."""
-
-    def group(self, row: int) -> int:
-        """Return a number that windows of the same clip share, and no others."""
 
 
 def in_batches(clips: Iterable[tuple[int, Frames]]) -> Iterator[tuple[Labels, Frames]]:
@@ -162,6 +156,12 @@ def in_batches(clips: Iterable[tuple[int, Frames]]) -> Iterator[tuple[Labels, Fr
             numbers, waiting = [], []
     if waiting:
         yield np.array(numbers), np.stack(waiting)
+
+
+def one_clip(clips: ClipSet, row: int) -> Frames:
+    """Return one clip of a set, uint8 (T, H, W, C)."""
+    ((_, (clip,)),) = clips.batches(range(row, row + 1))
+    return np.asarray(clip)
 
 
 def first_clips(clips: ClipSet, count: int) -> list[Frames]:
@@ -230,18 +230,10 @@ class RealClips:
         channels = self.source.shape[2] - self.source.guides
         return self.shape.fitted(np.ascontiguousarray(clip[self.given :, ..., :channels]))
 
-    def clip(self, row: int) -> Frames:
-        """Return one clip."""
-        return self._shaped(next(self.whole(range(row, row + 1)))[1])
-
     def named(self, row: int) -> tuple[str, int]:
         """Return the name of a clip and the first frame of its window."""
         window = self.windows[row]
         return window.span.name or f"{self.source.name} {window.span.index}", window.start
-
-    def group(self, row: int) -> int:
-        """Return the number of the clip within its source."""
-        return self.windows[row].span.index
 
 
 class GeneratedClips:
@@ -285,18 +277,9 @@ class GeneratedClips:
             clips = np.concatenate(list(self.chunks(part, (self.shape.frames - 1) * self.stride + 1)), axis=1)
             yield np.array(part), np.stack([self.shape.fitted(clip[:: self.stride]) for clip in clips])
 
-    def clip(self, row: int) -> Frames:
-        """Return one clip."""
-        ((_, (clip,)),) = self.batches(range(row, row + 1))
-        return np.asarray(clip)
-
     def named(self, row: int) -> tuple[str, int]:
         """Return the seed."""
         return f"seed {self.seed + row}", 0
-
-    def group(self, row: int) -> int:
-        """Return the row: each is a clip of its own."""
-        return row
 
 
 class AnsweredClips:
@@ -325,18 +308,9 @@ class AnsweredClips:
             answers = next(iter(self.model.sampler.preview(from_uint8(clips), None).values()))
             yield numbers, to_uint8(answers)[:, self.given :]
 
-    def clip(self, row: int) -> Frames:
-        """Return one clip."""
-        ((_, (clip,)),) = self.batches(range(row, row + 1))
-        return np.asarray(clip)
-
     def named(self, row: int) -> tuple[str, int]:
         """Return the name of the clip that the model was given."""
         return self.asked.named(row)
-
-    def group(self, row: int) -> int:
-        """Return the number of the clip that the model was given."""
-        return self.asked.group(row)
 
 
 VIDEOS = 128
@@ -388,22 +362,10 @@ class LongVideos:
                     held = held[:, reach:]
                     place += 1
 
-    def clip(self, row: int) -> Frames:
-        """Return one window."""
-        first = row // self.part * self.part
-        for numbers, clips in self.batches(range(first, first + self.part)):
-            if row in numbers:
-                return np.asarray(clips[row - int(numbers[0])])
-        raise IndexError(row)
-
     def named(self, row: int) -> tuple[str, int]:
         """Return the seed, and the first frame of the window."""
         reach = self.shape.frames * self._videos.stride
         return f"seed {self._videos.seed + int(self._video[row])}", int(self.position[row]) * reach
-
-    def group(self, row: int) -> int:
-        """Return the number of the video."""
-        return int(self._video[row])
 
 
 def successive_windows(real: RealClips, spans: Sequence[Span], windows: int) -> tuple[RealClips, Labels] | None:

@@ -85,17 +85,17 @@ class StoredRows:
         """Return some successive rows."""
         first, last, step = part.indices(self.shape[0])
         assert step == 1, "rows are read one after the other"
-        found = np.empty((max(0, last - first), self.size), dtype=self.dtype)
+        values = np.empty((max(0, last - first), self.size), dtype=self.dtype)
         done, rows = first, self.part * self.each
         while done < last:
             number, inside = divmod(done, rows)
             count = min(last - done, rows - inside)
             with open(self.path(number), "rb") as handle:
                 handle.seek(inside * self.row_bytes)
-                read = handle.readinto(found[done - first : done - first + count].data.cast("B"))
+                read = handle.readinto(values[done - first : done - first + count].data.cast("B"))
             assert read == count * self.row_bytes, f"{self.path(number)} is cut off"
             done += count
-        return found
+        return values
 
     def whole(self, part: int) -> bool:
         """Whether the file of a part is there and undamaged."""
@@ -352,7 +352,7 @@ def _read_part(
     clock: StepSeconds,
 ) -> None:
     """Let the clips of a part pass by, and write what was missing."""
-    found = {
+    vectors = {
         reader.name: np.empty((len(rows), entries[reader.name].each, reader.size), dtype=reader.dtype)
         for reader in missing
     }
@@ -368,8 +368,8 @@ def _read_part(
                     f"{reader.name} gives what is not finite for {name}, from frame {start} on",
                     "look at that clip and leave it out, or give other weights",
                 )
-            found[reader.name][numbers - rows.start] = values
+            vectors[reader.name][numbers - rows.start] = values
             since = clock.add(reader.step, since)
     for reader in missing:
-        entries[reader.name].write(number, found[reader.name].reshape(-1, reader.size))
+        entries[reader.name].write(number, vectors[reader.name].reshape(-1, reader.size))
     clock.add("stored features", since)

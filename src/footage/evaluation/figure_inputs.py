@@ -58,18 +58,11 @@ class Bootstrap:
         """Return mean and covariance of the rows of a draw; a clip has `each` rows."""
         return gaussian(rows, torch.from_numpy(np.repeat(self.weights[draw], each)))
 
-    def means(self, rows: Rows, columns: slice = slice(None), square: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the mean of some columns (C,), of a row a clip, and that of each draw (R, C), float64.
-
-        Args:
-            rows: (N, D).
-            columns: which.
-            square: of the values' squares.
-        """
+    def means(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return the mean (D,) of vectors (N, D), one a clip, and that of each draw (R, D), float64."""
         whole, drawn = torch.zeros(0), torch.zeros(0)
-        for first, block in blocks(rows):
-            values = block[:, columns].square() if square else block[:, columns]
-            weights = torch.from_numpy(self.weights[:, first : first + len(block)]).double()
+        for first, values in blocks(rows):
+            weights = torch.from_numpy(self.weights[:, first : first + len(values)]).double()
             if first == 0:
                 whole, drawn = values.sum(dim=0), weights @ values
             else:
@@ -136,11 +129,11 @@ class NetworkGroup:
 
 def network_groups(nets: Sequence[NetworkInfo]) -> list[NetworkGroup]:
     """Put the random networks together; each other one stands by itself."""
-    found = [NetworkGroup((net,)) for net in nets if net.tier != "C"]
+    groups = [NetworkGroup((net,)) for net in nets if net.tier != "C"]
     for of in ("clip", "frame"):
         if rand := tuple(net for net in nets if net.tier == "C" and net.of == of):
-            found.append(NetworkGroup(rand))
-    return found
+            groups.append(NetworkGroup(rand))
+    return groups
 
 
 OFFICIAL = {

@@ -189,8 +189,8 @@ def spans_of(source: ClipSource, split: str, reach: int) -> tuple[list[Span], in
         DatasetError: none is.
     """
     every = [span for name in SPLITS if split in (name, "all") for span in source.spans(name)]
-    found = [span for span in every if span.frames >= reach]
-    if not found:
+    fitting = [span for span in every if span.frames >= reach]
+    if not fitting:
         longest = max((span.frames for span in every), default=0)
         if not every:
             raise DatasetError(f'{source.name} has no clip in split "{split}"', "give another --split")
@@ -199,7 +199,7 @@ def spans_of(source: ClipSource, split: str, reach: int) -> tuple[list[Span], in
             f'(no clip of {reach} frames in split "{split}")',
             f"give --frames {max(2, longest)} or fewer",
         )
-    return found, len(every) - len(found)
+    return fitting, len(every) - len(fitting)
 
 
 def check_model(model: TrainedModel, source: ClipSource, samples: int) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from footage.data.clips import Labels, Span
 from footage.data.store import Frames
-from footage.evaluation.clip_sets import ClipSet, RealClips, Window, draw_windows
+from footage.evaluation.clip_sets import ClipSet, RealClips, Window, draw_windows, one_clip
 from footage.evaluation.feature_cache import (
     SMALL_COPIES,
     ClipFeatures,
@@ -115,8 +115,8 @@ class JoinedRows:
 
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
         """Return some successive rows."""
-        found = [rows[part] / scale for rows, scale in zip(self._parts, self._scales, strict=True)]
-        return np.concatenate(found, axis=1)
+        columns = [rows[part] / scale for rows, scale in zip(self._parts, self._scales, strict=True)]
+        return np.concatenate(columns, axis=1)
 
 
 def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
@@ -137,17 +137,19 @@ def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: 
     Each clip gives one before any gives a second one.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E3]))
-    found: list[tuple[int, float, Window]] = []
+    places: list[tuple[int, float, Window]] = []
     for span in spans:
         starts = range(0, span.frames - reach + 1, pace)
         for rank, number in enumerate(rng.permutation(len(starts)).tolist()):
-            found.append((rank, rng.random(), Window(span, starts[number])))
-    chosen = sorted(found, key=lambda entry: entry[:2])[:most]
-    return [window for _, _, window in chosen], len(found)
+            places.append((rank, rng.random(), Window(span, starts[number])))
+    chosen = sorted(places, key=lambda entry: entry[:2])[:most]
+    return [window for _, _, window in chosen], len(places)
 
 
-def _groups(clips: ClipSet, rows: Labels) -> Tensor:
-    return torch.tensor([clips.group(int(row)) for row in rows], dtype=torch.int64)
+def _sources(clips: ClipSet, rows: Labels) -> Tensor:
+    """Return the number of the clip that each window was cut from."""
+    assert isinstance(clips, RealClips)
+    return torch.tensor([clips.windows[int(row)].span.index for row in rows], dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,8 @@ class NeighbourSearch:
         """Return distances and numbers of both sides' nearest among some training windows."""
         groups = None
         if self.within:
-            own = _groups(self.heldout.clips, np.arange(self.heldout.count))
-            groups = (own, _groups(self.training.clips, numbers))
+            own = _sources(self.heldout.clips, np.arange(self.heldout.count))
+            groups = (own, _sources(self.training.clips, numbers))
         k = min(k, training.shape[0])
         return *nearest(made, training, k), *nearest(heldout, training, k, groups=groups)
 
@@ -302,15 +304,15 @@ def worst_pairs(
             ratio = float(space.ratios[row])
             if row not in best or ratio < best[row][0]:
                 best[row] = (ratio, space)
-    found = []
+    pairs = []
     for row, (ratio, space) in sorted(best.items(), key=lambda entry: entry[1][0])[:count]:
-        clip = made.clip(row)
+        clip = one_clip(made, row)
         number = int(space.numbers[row])
         window, start, gap = nearest_start(clip, training, number)
         name, begin = made.named(row)
         pair = NearestPair(name, begin, training.named(number)[0], start, space.name, ratio, gap)
-        found.append((pair, clip, window))
-    return found
+        pairs.append((pair, clip, window))
+    return pairs
 
 
 def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frames, int, float]:

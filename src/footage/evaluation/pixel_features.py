@@ -105,7 +105,7 @@ def pixel_features(frames: Frames) -> npt.NDArray[np.float64]:
         directions, lengths = histograms(horn_schunck(small, side=SIDE))
     else:
         directions, lengths = torch.zeros(len(clips), DIRECTIONS), torch.zeros(len(clips), LENGTHS)
-    found = {
+    features = {
         "energy": motion_energies(clips),
         "contrast": clips.flatten(3).std(dim=3, unbiased=False).mean(dim=(1, 2)),
         "sharpness": sharpness(clips),
@@ -120,7 +120,7 @@ def pixel_features(frames: Frames) -> npt.NDArray[np.float64]:
         "lengths": lengths,
     }
     columns = PixelColumns(clips.shape[2])
-    parts = [found[name].double().view(len(clips), size) for name, size in columns.sizes.items()]
+    parts = [features[name].double().view(len(clips), size) for name, size in columns.sizes.items()]
     return torch.cat(parts, dim=1).numpy()
 
 

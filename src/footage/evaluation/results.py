@@ -322,15 +322,15 @@ class Evaluation:
         raise ConfigError(f'no figure "{name}" was measured', "ask for its metric with --metrics")
 
 
-def to_json(found: Evaluation) -> dict[str, Any]:
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Turn an evaluation into plain JSON values."""
-    value: dict[str, Any] = json.loads(json.dumps(asdict(found)))  # tuples become lists
+    value: dict[str, Any] = json.loads(json.dumps(asdict(evaluation)))  # tuples become lists
     return value
 
 
-def write(path: Path, found: Evaluation) -> None:
+def write(path: Path, evaluation: Evaluation) -> None:
     """Write figures.json, atomically."""
-    files.write_json(path, to_json(found))
+    files.write_json(path, to_json(evaluation))
 
 
 def read(path: Path) -> Evaluation:
@@ -355,20 +355,20 @@ ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1", "real": "→ real"}
 """Which value is best."""
 
 
-def networks(found: Evaluation, figure: Figure) -> str:
+def networks(evaluation: Evaluation, figure: Figure) -> str:
     """Name the networks of a figure with the beginnings of their hashes."""
-    known: dict[str, Network] = {network.name: network for network in found.networks}
+    known: dict[str, Network] = {network.name: network for network in evaluation.networks}
     return ", ".join(f"{name} {known[name].digest[:8]}" for name in figure.networks)
 
 
-def table(found: Evaluation) -> Table:
+def table(evaluation: Evaluation) -> Table:
     """Return the figures of an evaluation for the terminal."""
-    made, real, protocol = found.made, found.real, found.protocol
+    made, real, protocol = evaluation.made, evaluation.real, evaluation.protocol
     shown = Table("figure", "value", "95% interval", "real : real", "tier")
     shown.title = f"{made.given} beside {real.given}"
     shown.title_justify = shown.caption_justify = "left"
     metric = ""
-    for figure in found.figures:
+    for figure in evaluation.figures:
         if metric and figure.metric != metric:
             shown.add_section()
         metric = figure.metric
@@ -384,22 +384,22 @@ def table(found: Evaluation) -> Table:
         elif figure.plain is not None:
             beside = f"{format_figure(figure.plain)} (plain answer)"
         shown.add_row(label, format_figure(figure.value), reach, beside, figure.tier)
-    if found.memorisation is not None:
+    if evaluation.memorisation is not None:
         shown.add_section()
-        for space in found.memorisation.spaces:
+        for space in evaluation.memorisation.spaces:
             name = Text(f"near-copies, {space.name} ↓")
             beside = f"{space.below_real:.1%} (unseen clips)"
             reach = f"{space.interval.low:.1%} … {space.interval.high:.1%}"
             shown.add_row(name, f"{space.below:.1%}", reach, beside, space.tier)
     lines = [
         f"protocol {protocol.name}: {made.windows:,} : {real.windows:,} clips of {made.frames} frames of "
-        f"{made.width}×{made.height}, seed {found.seed}, "
+        f"{made.width}×{made.height}, seed {evaluation.seed}, "
         f"{protocol.repeats} repeat{'' if protocol.repeats == 1 else 's'}",
-        f"floor: {found.floor}",
+        f"floor: {evaluation.floor}",
     ]
     if made.split or real.split:
         lines[0] += f"; clips of split {' : '.join(part for part in (made.split, real.split) if part)}"
-    for network in found.networks:
+    for network in evaluation.networks:
         lines.append(f"{network.name}: tier {network.tier}, {network.size} features, {network.digest[:16]}")
     shown.caption = Text("\n".join(lines))
     return shown

@@ -30,8 +30,8 @@ def centred(value: float, drawn: Sequence[float], level: float = LEVEL) -> tuple
     A distance of resampled sets is larger than that of the sets, since the same clip comes several times. The shift
     takes that bias away and leaves the spread.
     """
-    found = np.asarray(drawn, dtype=np.float64)
-    low, high = np.quantile(found - found.mean(), [(1 - level) / 2, (1 + level) / 2])
+    values = np.asarray(drawn, dtype=np.float64)
+    low, high = np.quantile(values - values.mean(), [(1 - level) / 2, (1 + level) / 2])
     return float(value + low), float(value + high)
 
 
@@ -50,11 +50,11 @@ def mean_interval(
     value = sum(float(side.mean()) for side in sides)
     drawn = []
     for draw in range(resamples):
-        found = 0.0
+        total = 0.0
         for number, side in enumerate(sides):
             weights = torch.from_numpy(counts(len(side), draw, seed, number)).to(side)
-            found += float(weights @ side) / len(side)
-        drawn.append(value + scale * (found - value))
+            total += float(weights @ side) / len(side)
+        drawn.append(value + scale * (total - value))
     return centred(value, drawn)
 
 

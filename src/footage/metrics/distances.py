@@ -91,14 +91,14 @@ class SelectedRows:
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
         """Return some successive rows; those that are asked for are read in the blocks that hold them."""
         wanted = self._numbers[part]
-        found: npt.NDArray[Any] | None = None
+        rows: npt.NDArray[Any] | None = None
         for block in np.unique(wanted // BLOCK):
             inside = wanted // BLOCK == block
             read = self._rows[int(block) * BLOCK : (int(block) + 1) * BLOCK]
-            if found is None:
-                found = np.empty((len(wanted), self.shape[1]), dtype=read.dtype)
-            found[inside] = read[wanted[inside] - block * BLOCK]
-        return self._rows[0:0] if found is None else found
+            if rows is None:
+                rows = np.empty((len(wanted), self.shape[1]), dtype=read.dtype)
+            rows[inside] = read[wanted[inside] - block * BLOCK]
+        return self._rows[0:0] if rows is None else rows
 
 
 EPSILON = torch.finfo(torch.float64).eps
@@ -206,10 +206,10 @@ def frechet(a: Gaussian, b: Gaussian) -> float:
 
 def gaussian(rows: Rows, counts: Tensor | None = None) -> Gaussian:
     """Return mean and covariance of vectors (N, D), read in blocks, each as often as `counts` (N,) says."""
-    found = Gaussian(rows.shape[1])
+    moments = Gaussian(rows.shape[1])
     for first, block in blocks(rows):
-        found.add(block, None if counts is None else counts[first : first + len(block)])
-    return found
+        moments.add(block, None if counts is None else counts[first : first + len(block)])
+    return moments
 
 
 @dataclass(frozen=True)
@@ -300,9 +300,9 @@ def nearest(
             gaps = squared_distances(x, y)
             if groups is not None:
                 gaps[groups[0][rows, None] == groups[1][None, j : j + len(y)]] = float("inf")
-            found = gaps.topk(min(k, len(y)), dim=1, largest=False)
-            both = torch.cat([best[rows], found.values], dim=1)
-            named = torch.cat([numbers[rows], found.indices + j], dim=1)
+            closest = gaps.topk(min(k, len(y)), dim=1, largest=False)
+            both = torch.cat([best[rows], closest.values], dim=1)
+            named = torch.cat([numbers[rows], closest.indices + j], dim=1)
             order = both.topk(k, dim=1, largest=False, sorted=True)
             best[rows], numbers[rows] = order.values, named.gather(1, order.indices)
     return best.sqrt(), numbers
@@ -397,5 +397,5 @@ def inception_score(logits: Rows, splits: int = SPLITS) -> list[float]:
 
 def accuracy(logits: Rows, labels: torch.Tensor) -> torch.Tensor:
     """Return for each sample whether its likeliest class is its label, (N,), 0 or 1: logits (N, K), labels (N,)."""
-    found = torch.cat([block.argmax(dim=1) for _, block in blocks(logits)])
-    return (found == labels).double()
+    likeliest = torch.cat([block.argmax(dim=1) for _, block in blocks(logits)])
+    return (likeliest == labels).double()

@@ -8,7 +8,6 @@ idea of FVMD (Liu et al. 2024, Fréchet Video Motion Distance, whose points are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -75,27 +74,6 @@ def spectrum_distance(fake: Tensor, real: Tensor) -> float:
     return float((shares[0] - shares[1]).abs().sum() / 2)
 
 
-def windowed_energy(chunks: Iterable[Tensor], window: int) -> list[float]:
-    """Return the motion energy of each window of a long video, to see whether its motion stays alive.
-
-    Args:
-        chunks: successive stretches (B, C, T, H, W) of the same B videos; only the last frame of each is kept.
-        window: changes from frame to frame in a window; an unfinished one at the end is left out.
-    """
-    found: list[float] = []
-    waiting: list[float] = []
-    last: Tensor | None = None
-    for chunk in chunks:
-        joined = chunk if last is None else torch.cat([last, chunk], dim=2)
-        change = (joined[:, :, 1:] - joined[:, :, :-1]).abs()
-        waiting += change.mean(dim=(0, 1, 3, 4), dtype=torch.float64).tolist()  # B C T H W -> T
-        last = chunk[:, :, -1:].clone()
-        while len(waiting) >= window:
-            found.append(sum(waiting[:window]) / window)
-            del waiting[:window]
-    return found
-
-
 def contrast(clips: Tensor) -> float:
     """Return the mean over frames of the pixels' standard deviation, of clips (B, C, T, H, W); 0 for plain grey."""
     return float(clips.double().flatten(3).std(dim=3, unbiased=False).mean())
@@ -143,10 +121,10 @@ def autocorrelation(clips: Tensor) -> Tensor:
     """
     frames = clips.transpose(1, 2).flatten(2)  # B C T H W -> B T CHW
     moving = frames - frames.mean(dim=1, keepdim=True)
-    found = _over_lags(_gram(moving))
-    power = found[:, :1]
+    correlation = _over_lags(_gram(moving))
+    power = correlation[:, :1]
     still = power <= STILL * moving.shape[2]
-    return torch.where(still, torch.zeros_like(found), found / power.clamp(min=1e-300))
+    return torch.where(still, torch.zeros_like(correlation), correlation / power.clamp(min=1e-300))
 
 
 def periodicity(correlation: Tensor) -> Tensor:
@@ -226,9 +204,9 @@ def jump(clips: Tensor) -> Tensor:
 
     0 for clips more than half of whose frames stand still.
     """
-    found = steps(clips)
-    usual = found.median(dim=1).values
-    return torch.where(usual > STILL, found.amax(dim=1) / usual.clamp(min=1e-300), torch.zeros_like(usual))
+    changes = steps(clips)
+    usual = changes.median(dim=1).values
+    return torch.where(usual > STILL, changes.amax(dim=1) / usual.clamp(min=1e-300), torch.zeros_like(usual))
 
 
 POINTS = 8
@@ -281,18 +259,18 @@ def _directions(vectors: Tensor) -> Tensor:
     sector = (angle * ANGLES).round().long() % ANGLES
     index = torch.arange(number, device=vectors.device)
     cell = (index // side * CELLS // side) * CELLS + index % side * CELLS // side
-    found = torch.zeros(batch, CELLS * CELLS * ANGLES, dtype=torch.float64, device=vectors.device)
-    found.scatter_add_(1, (cell * ANGLES + sector).flatten(1), length.flatten(1))
-    return found / max(1, count)
+    sums = torch.zeros(batch, CELLS * CELLS * ANGLES, dtype=torch.float64, device=vectors.device)
+    sums.scatter_add_(1, (cell * ANGLES + sector).flatten(1), length.flatten(1))
+    return sums / max(1, count)
 
 
 def _lengths(vectors: Tensor) -> Tensor:
     """Return which share of vectors (B, t, N, 2) has a length in each class, (B, len(EDGES) + 1)."""
     limits = torch.tensor(EDGES, dtype=vectors.dtype, device=vectors.device)
     classes = torch.bucketize(vectors.norm(dim=3).contiguous(), limits, right=True).flatten(1)
-    found = torch.zeros(len(vectors), len(EDGES) + 1, dtype=torch.float64, device=vectors.device)
-    found.scatter_add_(1, classes, torch.ones_like(classes, dtype=torch.float64))
-    return found / max(1, classes.shape[1])
+    shares = torch.zeros(len(vectors), len(EDGES) + 1, dtype=torch.float64, device=vectors.device)
+    shares.scatter_add_(1, classes, torch.ones_like(classes, dtype=torch.float64))
+    return shares / max(1, classes.shape[1])
 
 
 def histograms(flow: Tensor) -> tuple[Tensor, Tensor]:

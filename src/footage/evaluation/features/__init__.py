@@ -68,11 +68,11 @@ def to_rgb(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
 
 def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     """Return the SHA-256 of named tensors: of names, shapes and values, in the order of the names."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        found.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_clips(about: NetworkInfo, frames: int, height: int, width: int) -> None:

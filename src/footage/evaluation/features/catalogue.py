@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class RandomFeatures(nn.Module):
         """Return features (B, D) of clips (B, C, T, H, W) in [-1, 1], T at least 2, H and W at least 8."""
         assert clips.ndim == 5 and clips.shape[1] == self.channels, f"clips are {tuple(clips.shape)}"
         assert all(n >= least for n, least in zip(clips.shape[2:], LEAST, strict=True)), f"{tuple(clips.shape)}"
-        x, found = clips.float().expand(-1, 3, -1, -1, -1), []
+        x, features = clips.float().expand(-1, 3, -1, -1, -1), []
         for number in range(len(WIDTHS)):
             space, time, bias = (getattr(self, f"{name}{number}") for name in ("space", "time", "bias"))
             x = x.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
@@ -77,8 +78,8 @@ class RandomFeatures(nn.Module):
             x = x.view(len(clips), -1, *x.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
             x = F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate")  # a still stays still at its ends
             x = F.relu(F.conv3d(x, time, bias[1], stride=(2 if number else 1, 1, 1)))
-            found += [x.mean(dim=(2, 3, 4)), x.std(dim=(2, 3, 4), unbiased=False)]
-        return torch.cat(found, dim=1)
+            features += [x.mean(dim=(2, 3, 4)), x.std(dim=(2, 3, 4), unbiased=False)]
+        return torch.cat(features, dim=1)
 
 
 class RandomExtractor:
@@ -98,8 +99,7 @@ class RandomExtractor:
     def features(self, frames: Frames) -> Tensor:
         """Return features (B, D) of clips uint8 (B, T, H, W, C)."""
         clips = to_rgb(frames, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
-        found: Tensor = self.net(clips)
-        return found.cpu()
+        return cast(Tensor, self.net(clips)).cpu()
 
     def logits(self, frames: Frames) -> Tensor | None:
         """Return None: there are no classes."""
@@ -137,22 +137,22 @@ def extractors(
             `evaluator`.
         ModelError: a file is missing, another one than it should be, damaged, or has not passed the ladder.
     """
-    found: list[Extractor] = []
+    nets: list[Extractor] = []
     for name in names or ((LEARNED, RANDOM) if evaluator is not None else (RANDOM,)):
         if name == RANDOM:
-            found += [RandomExtractor(channels, seed, device) for seed in SEEDS]
+            nets += [RandomExtractor(channels, seed, device) for seed in SEEDS]
         elif name == LEARNED:
             if evaluator is None:
                 remedy = "give --evaluator FILE, made with: footage evaluator train DATASET --to FILE"
                 raise ConfigError('feature network "learned" has no file', remedy)
-            found.append(load_learned(evaluator, device))
+            nets.append(load_learned(evaluator, device))
         elif name in OFFICIAL and OFFICIAL[name].of == "pair":
             raise ConfigError(f"{name} compares pairs of frames and makes no features", "give another network")
         elif name in OFFICIAL:
-            found.append(load_official(name, weights, sha256=sha256, device=device))
+            nets.append(load_official(name, weights, sha256=sha256, device=device))
         else:
             raise ConfigError(f'feature network "{name}" is not known', nearest(name, [RANDOM, LEARNED, *OFFICIAL]))
-    return found
+    return nets
 
 
 def networks(options: EvaluationOptions, channels: int) -> list[Extractor]:
@@ -168,17 +168,17 @@ def networks(options: EvaluationOptions, channels: int) -> list[Extractor]:
         ModelError: a file is missing, another one than it should be, or damaged.
     """
     names = tuple(name for name in _names(options) if not _compares(name))
-    found = extractors(
+    nets = extractors(
         names or (RANDOM,),
         channels,
         weights=options.weights,
         evaluator=options.evaluator,
         device=torch.device(options.device),
     )
-    twice = [net.about.name for net in found]
+    twice = [net.about.name for net in nets]
     if len(set(twice)) < len(twice):
         raise ConfigError(f"networks are {', '.join(names)}, and one comes twice", "name each once")
-    return found
+    return nets
 
 
 def comparing(options: EvaluationOptions) -> tuple[str, ...]:
@@ -215,18 +215,18 @@ def names_in(weights: Path) -> tuple[str, ...]:
         ConfigError: there is none.
     """
     there = sorted(weights.iterdir()) if weights.is_dir() else [weights]
-    found = []
+    names = []
     for path in there:
         fitting = [name for name, entry in OFFICIAL.items() if path.name == entry.file]
         if path.suffix == ".safetensors":
             fitting = sorted((name for name in OFFICIAL if path.name.startswith(f"{name}-")), key=len)
-        found += fitting[-1:]
-    if not found:
+        names += fitting[-1:]
+    if not names:
         raise ConfigError(
             f'the name of "{weights}" does not tell which network its weights are for',
             f"give --networks with one of {', '.join(OFFICIAL)}",
         )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(names))
 
 
 def network_of(about: NetworkInfo) -> Network:

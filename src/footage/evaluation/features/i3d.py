@@ -64,8 +64,8 @@ class ConvUnit3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, outside, T / stride, H / stride, W / stride)."""
-        found: Tensor = F.relu(self.bn(self.conv3d(same(x, self.kernel, self.stride))))
-        return found
+        activation: Tensor = F.relu(self.bn(self.conv3d(same(x, self.kernel, self.stride))))
+        return activation
 
 
 def pooled(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
@@ -99,8 +99,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, K, T, H, W)."""
-        found: Tensor = self.conv3d(x)
-        return found
+        activation: Tensor = self.conv3d(x)
+        return activation
 
 
 class I3D(nn.Module):
@@ -132,5 +132,5 @@ class I3D(nn.Module):
                 x = pooled(x, (2, 2, 2), (2, 2, 2))
             x = self.get_submodule(name)(x)
         x = F.avg_pool3d(x, (2, 7, 7), stride=1)
-        found = self.logits(x).mean(dim=(2, 3, 4))  # one place is left in space; over time the mean is taken
-        return found, found
+        activation = self.logits(x).mean(dim=(2, 3, 4))  # one place is left in space; over time the mean is taken
+        return activation, activation

@@ -37,8 +37,8 @@ class ConvUnit2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, outside, h, w)."""
-        found: Tensor = F.relu(self.bn(self.conv(x)))
-        return found
+        activation: Tensor = F.relu(self.bn(self.conv(x)))
+        return activation
 
 
 class Row(ConvUnit2d):

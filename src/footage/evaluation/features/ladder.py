@@ -214,7 +214,9 @@ def distance_from(extractor: Extractor, reference: Frames, resamples: int = RESA
 def mean_distance_from(extractors: Sequence[Extractor], reference: Frames, resamples: int = RESAMPLES) -> Measure:
     """Return what gives the mean of the Fréchet distances in several networks, each over its own reference."""
     each = [distance_from(extractor, reference, resamples) for extractor in extractors]
-    return lambda clips: [sum(found) / len(each) for found in zip(*(measure(clips) for measure in each), strict=True)]
+    return lambda clips: [
+        sum(figures) / len(each) for figures in zip(*(measure(clips) for measure in each), strict=True)
+    ]
 
 
 def spoiled(frames: Frames, labels: Sequence[int], seed: int = 0) -> Iterator[tuple[str, float, Frames]]:
@@ -246,13 +248,13 @@ def arrow_of_time(reference: Frames, fresh: Frames) -> float:
 
     def both(clips: Frames) -> tuple[Tensor, Tensor]:
         ways = [clips, clips[:, ::-1]]
-        found = [
+        features = [
             torch.cat(
                 [torch.cat([net.features(way[n : n + BATCH]) for net in nets], 1) for n in range(0, len(way), BATCH)]
             )
             for way in ways
         ]
-        return torch.cat(found).double(), torch.cat([torch.ones(len(clips)), -torch.ones(len(clips))]).double()
+        return torch.cat(features).double(), torch.cat([torch.ones(len(clips)), -torch.ones(len(clips))]).double()
 
     x, y = both(reference)
     unit = x.std(dim=0).clamp(min=1e-9)
@@ -307,15 +309,15 @@ def climb_together(
     total = len(CORRUPTIONS) + (len({label for label in labels if label >= 0}) > 1)
     groups = itertools.groupby(spoiled(fresh, labels, seed), key=lambda item: item[0])
     for done, (corruption, group) in enumerate(groups, 1):
-        found = [(strength, measures(clips)) for _, strength, clips in group]
-        strengths, required = tuple(strength for strength, _ in found), corruption in REQUIRED
+        measured = [(strength, measures(clips)) for _, strength, clips in group]
+        strengths, required = tuple(strength for strength, _ in measured), corruption in REQUIRED
         if corruption == DROPPED:  # with enough clips of each class
             counts = np.unique([label for label in labels if label >= 0], return_counts=True)[1]
             required = bool(len(counts) > 1 and counts.min() >= FEWEST)
         elif corruption == "reverse":
             required = arrow >= ARROW
         for name, floor in floors.items():
-            steps = [floor, *(values[name] for _, values in found)]
+            steps = [floor, *(values[name] for _, values in measured)]
             figures = tuple(step[0] for step in steps[1:])
             rungs[name].append(Rung(corruption, strengths, figures, rises(steps), strictly_rises(steps), required))
         show("the ladder", done, total)

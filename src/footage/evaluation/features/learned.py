@@ -103,11 +103,11 @@ class ClipNet(nn.Module):
 
     def maps(self, clips: Tensor) -> list[Tensor]:
         """Return what each stage makes of RGB clips (B, 3, T, H, W) in [0, 255]."""
-        x, found = self.prepared(clips), []
+        x, maps = self.prepared(clips), []
         for stage in self.stages:
             x = stage(x)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     @staticmethod
     def pooled(maps: Sequence[Tensor]) -> Tensor:
@@ -179,8 +179,8 @@ class LearnedNetwork:
         """Why it may not be used: it learned nothing, or does not rank what it has to; empty where it may."""
         learned = [(x["accuracy"] - x["guessing"]) / (1 - x["guessing"]) >= LEARNED for x in self.accuracy.values()]
         said = ", ".join(
-            f"{task} {found['accuracy']:.0%} (guessing {found['guessing']:.0%})"
-            for task, found in self.accuracy.items()
+            f"{task} {tried['accuracy']:.0%} (guessing {tried['guessing']:.0%})"
+            for task, tried in self.accuracy.items()
         )
         idle = () if any(learned) else (f"it learned nothing: {said or 'no task was tried'}",)
         return (*idle, *self.ladder.get("failures", ("it has not climbed the ladder",)))
@@ -295,10 +295,10 @@ def divide(source: ClipSource, share: float, seed: int = 0) -> tuple[list[Span],
     for span in train:
         groups[span.label][file_of(span)].append(span)
     own: list[Span] = []
-    for found in groups.values():
-        order = sorted(found, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
+    for files_of in groups.values():
+        order = sorted(files_of, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
         for name in order[: min(max(1, round(len(order) * share)), len(order) - 1)]:
-            own += found[name]
+            own += files_of[name]
     taken = {file_of(span) for span in own}
     others = [span for span in (*train, *source.spans("heldout")) if file_of(span) not in taken]
     if len(taken) < 2 or len({file_of(span) for span in others}) < 4:

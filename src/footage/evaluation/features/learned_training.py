@@ -253,11 +253,15 @@ def accuracies(
     fitting = [span for span in others if span.frames > (recipe.frames - 1) * min(recipe.speeds)]
     batch = draw(source, fitting, replace(recipe, seed=recipe.seed + 1), 0, TRIED)
     pooled = _each(batch.frames, lambda clips: net.pooled(net.maps(clips)))
-    found: dict[str, dict[str, float]] = {}
+    accuracy: dict[str, dict[str, float]] = {}
 
     def add(task: str, given: Tensor, right: Tensor) -> None:
         commonest = float(right.bincount().max()) / len(right)
-        found[task] = {"accuracy": float((given == right).double().mean()), "guessing": commonest, "clips": len(right)}
+        accuracy[task] = {
+            "accuracy": float((given == right).double().mean()),
+            "guessing": commonest,
+            "clips": len(right),
+        }
 
     count = len(batch.labels)
     if net.head is not None and bool((batch.labels >= 0).any()):
@@ -270,8 +274,8 @@ def accuracies(
         codes = nn.functional.normalize(heads["contrastive"](pooled), dim=1)
         nearest = (codes[:count] @ codes[count:].T).argmax(1)
         right = (nearest == torch.arange(count)).double().mean()
-        found["contrastive"] = {"accuracy": float(right), "guessing": 1 / count, "clips": count}
-    return found
+        accuracy["contrastive"] = {"accuracy": float(right), "guessing": 1 / count, "clips": count}
+    return accuracy
 
 
 def windows(source: ClipSource, spans: Sequence[Span], frames: int, count: int, seed: int) -> tuple[Frames, list[int]]:

@@ -132,10 +132,10 @@ class Lpips(nn.Module):
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
         """Return the distances (N,) of RGB frames (N, 3, H, W) in [-1, 1]."""
-        found = made.new_zeros(len(made))
+        distance = made.new_zeros(len(made))
         for x, y, weights in zip(self.maps(made), self.maps(real), self.heads, strict=True):
-            found = found + ((x - y).square() * weights.view(1, -1, 1, 1)).sum(dim=1).mean(dim=(1, 2))
-        return found
+            distance = distance + ((x - y).square() * weights.view(1, -1, 1, 1)).sum(dim=1).mean(dim=(1, 2))
+        return distance
 
 
 class Perceptual:
@@ -180,12 +180,12 @@ class Perceptual:
         self.caution(*made.shape[3:])
         sides = (clips.transpose(1, 2).flatten(0, 1).expand(-1, 3, -1, -1) for clips in (made, real))  # -> BT 3 H W
         parts = zip(*(torch.split(frames, PART) for frames in sides), strict=True)
-        found = [self._net(*(part.to(self._device).float() for part in pair)).double().cpu() for pair in parts]
-        return torch.cat(found).view(len(made), -1)
+        distances = [self._net(*(part.to(self._device).float() for part in pair)).double().cpu() for pair in parts]
+        return torch.cat(distances).view(len(made), -1)
 
 
 def renamed(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a trunk's and its heads' published tensors in our names; the trunk's classifier is left out."""
-    found = {key: value for key, value in tensors.items() if key.startswith("features.")}
+    trunk = {key: value for key, value in tensors.items() if key.startswith("features.")}
     heads = {key: value for key, value in tensors.items() if key.startswith("lin")}
-    return found | {key.replace("lin", "heads.").partition(".model")[0]: v.flatten() for key, v in heads.items()}
+    return trunk | {key.replace("lin", "heads.").partition(".model")[0]: v.flatten() for key, v in heads.items()}

@@ -273,15 +273,15 @@ class ScriptExtractor:
         """
         check_clips(self.about, *frames.shape[1:4])
         rgb = frames if frames.shape[-1] == 3 else np.repeat(frames, 3, axis=-1)
-        found = []
+        parts = []
         for first in range(0, len(rgb), BATCH):
             part = np.ascontiguousarray(rgb[first : first + BATCH])
             header, content = self._asked({"shape": list(part.shape)}, part.tobytes())
             if header["shape"] != [len(part), self.about.size]:
                 what = f"{self.about.name} gave features {header['shape']}, not {[len(part), self.about.size]}"
                 raise ModelError(what, "give the file as it was published")
-            found.append(torch.from_numpy(np.frombuffer(content, dtype=np.float32).reshape(header["shape"]).copy()))
-        return torch.cat(found)
+            parts.append(torch.from_numpy(np.frombuffer(content, dtype=np.float32).reshape(header["shape"]).copy()))
+        return torch.cat(parts)
 
     def logits(self, frames: Frames) -> Tensor | None:
         """Return the same: its features are the logits."""

@@ -93,8 +93,8 @@ class Block(nn.Module):
             q, k = self.placed(q, places), self.placed(k, places)
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # B H N D -> B N HD
         x = x + self.proj(seen)
-        found: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
-        return found
+        tokens: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return tokens
 
     @staticmethod
     def placed(x: Tensor, places: tuple[Tensor, ...]) -> Tensor:
