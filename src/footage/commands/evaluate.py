@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from footage.commands.terminal import make_console
 from footage.config.arguments import arguments_of
@@ -15,7 +15,6 @@ from footage.models.requests import DeviceName
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from footage.evaluation.features.learned import LearnedNetwork
     from footage.evaluation.inputs import EvaluationPlan
     from footage.evaluation.report.content import Kind
     from footage.evaluation.results import Evaluation
@@ -166,6 +165,8 @@ def train_evaluator(
             raise ConfigError(f"{name} is {value}", f"give at least {least}")
     if not 0 < share < 1:
         raise ConfigError(f"share is {share:g}", "give more than 0 and less than 1, such as 0.5")
+    from rich.table import Table
+
     from footage.commands.terminal import phases
     from footage.config import ClipConfig
     from footage.data.clips import open_clips
@@ -178,8 +179,8 @@ def train_evaluator(
         raise ConfigError(
             f"{source.name} is {source.shape[0]}×{source.shape[1]}", f"ingest at {LEAST[1]}×{LEAST[1]} or more"
         )
-    with phases(console) as bars:
-        path, made = train(
+    with phases(console) as show:
+        path, network = train(
             source,
             Path(to),
             tasks=tasks,
@@ -187,40 +188,32 @@ def train_evaluator(
             clips=clips,
             share=share,
             seed=seed,
-            show=lambda what, done, total: bars(what, done, total, source.name),
+            show=lambda phase, done, total: show(phase, done, total, source.name),
         )
-    for table in (_learned(made), _climbed(made)):
-        console.print(table)
-    if not made.failures:
+    learned = Table("task", "accuracy on other clips", "guessing", "clips", title=f"{network.name}: what it learned")
+    for task, result in network.accuracy.items():
+        learned.add_row(task, f"{result['accuracy']:.1%}", f"{result['guessing']:.1%}", f"{result['clips']:.0f}")
+    console.print(learned)
+    console.print(_ladder_table(network.ladder))
+    if not network.failures:
         console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})", highlight=False)
     else:
         console.print("refused:", style="yellow", end=" ")
-        console.print(f"{'; '.join(made.failures)}. {path} cannot be used", highlight=False)
+        console.print(f"{'; '.join(network.failures)}. {path} cannot be used", highlight=False)
     return path
 
 
-def _learned(made: LearnedNetwork) -> Table:
-    """Lay out what a network learned."""
+def _ladder_table(ladder: dict[str, Any]) -> Table:
+    """Lay out how far real clips move away as they are corrupted, step by step, and whether the steps are ranked."""
     from rich.table import Table
 
-    table = Table("task", "accuracy on other clips", "guessing", "clips", title=f"{made.name}: what it learned")
-    for task, found in made.accuracy.items():
-        table.add_row(task, f"{found['accuracy']:.1%}", f"{found['guessing']:.1%}", f"{found['clips']:.0f}")
-    return table
-
-
-def _climbed(made: LearnedNetwork) -> Table:
-    """Lay out what a network's ladder came to."""
-    from rich.table import Table
-
-    ladder = made.ladder
     table = Table("corruption", "strength: distance over floor", "ranked", title=f"the ladder: {ladder['note']}")
     for rung in ladder["rungs"]:
         steps = zip(rung["strengths"], rung["figures"], strict=True)
         cells = "   ".join(f"{strength:g}: {figure / ladder['floor']:.3g}" for strength, figure in steps)
-        said = "yes" if rung["rises"] else "no" if rung["required"] else "no (need not be)"
-        said = "yes, within chance" if rung["rises"] and not rung["strictly"] else said
-        table.add_row(rung["corruption"], cells, said)
+        ranked = "yes" if rung["rises"] else "no" if rung["required"] else "no (need not be)"
+        ranked = "yes, within chance" if rung["rises"] and not rung["strictly"] else ranked
+        table.add_row(rung["corruption"], cells, ranked)
     return table
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from footage.library.entries import ClipEntry
     from footage.library.library import ClipSelection, Library
     from footage.library.maintenance import CollectionReport, VerificationReport
+    from footage.library.provenance import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,8 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
         clip: its number, or 8 or more characters of its digest.
         quiet: print nothing.
     """
+    import datetime
+
     from rich.table import Table
     from rich.text import Text
 
@@ -118,8 +121,16 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
         entry = opened.get(clip)
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in vars(entry).items():
-            if value not in (None, "", (), {}, False):
-                table.add_row(Text(name, style="bold"), Text(_plainly(name, value)))
+            if value in (None, "", (), {}, False):
+                continue
+            if name in ("added", "changed", "deleted"):
+                value = datetime.datetime.fromtimestamp(value).isoformat(" ", "seconds")
+            elif isinstance(value, dict):
+                value = ", ".join(f"{key} {inner}" for key, inner in value.items())
+            elif isinstance(value, tuple):
+                value = ", ".join(value)
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            table.add_row(Text(name, style="bold"), Text(text))
         table.add_row(Text("file", style="bold"), Text(str(folder / "files" / entry.digest[:2] / entry.name)))
         albums = ", ".join(album.name for album in opened.albums.of(entry.id))
         table.add_row(Text("albums", style="bold"), Text(albums or "–"))
@@ -130,30 +141,20 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
     return entry
 
 
-def _plainly(name: str, value: Any) -> str:
-    import datetime
-
-    if name in ("added", "changed", "deleted"):
-        return datetime.datetime.fromtimestamp(value).isoformat(" ", "seconds")
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {inner}" for key, inner in value.items())
-    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _ancestry(found: Any, depth: int = 0) -> Iterator[str]:
+def _ancestry(provenance: Provenance, depth: int = 0) -> Iterator[str]:
     """Yield what a clip comes from, a line each."""
     pad = "  " * depth
-    if found.model is not None:
-        card = found.model
+    if provenance.model is not None:
+        card = provenance.model
         learned = f", which learned from {card.dataset} ({(card.dataset_digest or '?')[:12]})" if card.dataset else ""
         yield f"{pad}made by {card.name} ({card.digest[:12]}){learned}"
-    for parent in found.parents:
+    for parent in provenance.parents:
         inside = f", clip {parent.provenance.entry.id}" if parent.provenance else ""
         yield f"{pad}{parent.relation}: {parent.name or parent.digest[:12]}{inside}"
         if parent.provenance:
             yield from _ancestry(parent.provenance, depth + 1)
-    if depth == 0 and found.children:
-        yield "made from it: " + ", ".join(f"clip {child.id}" for child in found.children)
+    if depth == 0 and provenance.children:
+        yield "made from it: " + ", ".join(f"clip {child.id}" for child in provenance.children)
 
 
 def similar(
@@ -169,9 +170,10 @@ def similar(
         quiet: print nothing.
     """
     with library(folder) as opened:
-        found = opened.similar(clip, query_of(opened, selection), limit)
-    _show_table(make_console(quiet), [entry for entry, _ in found], [f"{likeness:.3f}" for _, likeness in found])
-    return found
+        similar_clips = opened.similar(clip, query_of(opened, selection), limit)
+    likeness = [f"{value:.3f}" for _, value in similar_clips]
+    _show_table(make_console(quiet), [entry for entry, _ in similar_clips], likeness)
+    return similar_clips
 
 
 def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False) -> list[list[ClipEntry]]:
@@ -184,11 +186,11 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
     """
     console = make_console(quiet)
     with library(folder) as opened, console.status("comparing"):
-        found = opened.duplicates(query_of(opened, selection))
-    entries = [entry for group in found for entry in group]
-    _show_table(console, entries, [str(number + 1) for number, group in enumerate(found) for _ in group])
-    console.print(f"{len(found):,} groups of copies", highlight=False)
-    return found
+        groups = opened.duplicates(query_of(opened, selection))
+    entries = [entry for group in groups for entry in group]
+    _show_table(console, entries, [str(number + 1) for number, group in enumerate(groups) for _ in group])
+    console.print(f"{len(groups):,} groups of copies", highlight=False)
+    return groups
 
 
 def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[HistoryStep]:
@@ -282,11 +284,11 @@ def album(
             if delete:
                 opened.albums.delete(opened.albums.get(name).id)
             else:
-                found = known.get(name) or opened.albums.create(name)
-                opened.albums.put(found.id, put)
-                opened.albums.take(found.id, take)
+                album = known.get(name) or opened.albums.create(name)
+                opened.albums.put(album.id, put)
+                opened.albums.take(album.id, take)
                 if rename is not None:
-                    opened.albums.rename(found.id, rename)
+                    opened.albums.rename(album.id, rename)
         albums = opened.albums.all()
     console = make_console(quiet)
     for item in albums:
@@ -324,8 +326,8 @@ def view(
         views = opened.views.all()
     console = make_console(quiet)
     for item in views:
-        said = json.dumps(item.query.to_json(), ensure_ascii=False)
-        console.print(f"{item.name}: {said}", highlight=False, markup=False)
+        query = json.dumps(item.query.to_json(), ensure_ascii=False)
+        console.print(f"{item.name}: {query}", highlight=False, markup=False)
     return views
 
 
@@ -367,9 +369,9 @@ def _show_table(console: Console, entries: list[ClipEntry], first: list[str] | N
     table = Table(*([""] if first is not None else []), "clip", "title", "is", "made by", "stars", "verdict", "tags")
     for number, entry in enumerate(entries):
         size = f"{entry.width}×{entry.height}, {entry.seconds:.1f} s" + (", missing" if entry.missing else "")
-        made = " ".join(str(part) for part in (entry.model, entry.label, entry.seed) if part is not None)
+        origin = " ".join(str(part) for part in (entry.model, entry.label, entry.seed) if part is not None)
         verdict = "" if entry.verdict == "undecided" else entry.verdict
-        cells = [str(entry.id), entry.title, size, made, "★" * entry.stars, verdict, ", ".join(entry.tags)]
+        cells = [str(entry.id), entry.title, size, origin, "★" * entry.stars, verdict, ", ".join(entry.tags)]
         table.add_row(*(Text(cell) for cell in [*([first[number]] if first is not None else []), *cells]))
     if entries:
         console.print(table)
@@ -396,19 +398,19 @@ def add(
         The clips that are new.
     """
     from footage.commands.terminal import tracked
-    from footage.library.additions import ClipDetails
+    from footage.library.additions import ClipDetails, media_paths
     from footage.library.storage import DiskFull
 
     console = make_console(quiet)
     for source in sources:
         if not source.exists():
             raise MediaError(f'"{source}" does not exist', "give a video, a picture, a folder or a zip file")
-    found = [path for source in sources for path in _media(source)]
+    paths = [path for source in sources for path in media_paths(source)]
     new: list[ClipEntry] = []
     same = refused = 0
     with library(folder, create=True) as opened:
         known = ClipDetails(tags=tag, prompt=prompt)
-        for path in tracked(found, len(found), "adding", console):
+        for path in tracked(paths, len(paths), "adding", console):
             try:
                 if path.suffix.lower() == ".zip":
                     unpacked = opened.unpack(path)
@@ -420,14 +422,14 @@ def add(
                     continue
                 entry = opened.add_new(path, known)
             except MediaError as error:
-                if len(found) == 1 or isinstance(error, DiskFull):
+                if len(paths) == 1 or isinstance(error, DiskFull):
                     raise
                 refused += _refused(console, path.name, str(error))
                 continue
             new += [] if entry is None else [entry]
             same += entry is None
-    said = f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}"
-    console.print(said, highlight=False, markup=False)
+    text = f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}"
+    console.print(text, highlight=False, markup=False)
     return new
 
 
@@ -435,26 +437,6 @@ def _refused(console: Console, name: str, reason: str) -> int:
     console.print("left out", style="yellow", end=" ")
     console.print(f"{name}: {reason}", highlight=False, markup=False)
     return 1
-
-
-def _media(source: Path) -> Iterator[Path]:
-    """Yield the clips that a path means: itself, or, of a folder, those inside; numbered pictures are one clip."""
-    from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-
-    if not source.is_dir():
-        yield source
-        return
-    inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
-    suffixes = [path.suffix.lower().removeprefix(".") for path in inside]
-    numbered = [path for path in inside if path.suffix.lower() == ".png" and path.stem.isdecimal()]
-    if len(numbered) > 1 and len(numbered) == len(inside):
-        yield source
-        return
-    for path, suffix in zip(inside, suffixes, strict=True):
-        if path.is_dir() and not path.is_symlink():
-            yield from _media(path)
-        elif suffix in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"} and path.name != "sheet.png":
-            yield path
 
 
 def tag(
@@ -506,8 +488,8 @@ def rate(
     Returns:
         How many clips were meant.
     """
-    given = {"stars": stars, "verdict": verdict}
-    changes = {name: value for name, value in given.items() if value is not None}
+    ratings = {"stars": stars, "verdict": verdict}
+    changes = {name: value for name, value in ratings.items() if value is not None}
     if not changes:
         raise ConfigError("there is no rating", "give --stars 4 or --verdict keep")
     return _bulk(folder, clips, where, changes, (), (), quiet)
@@ -537,8 +519,8 @@ def edit(
     Returns:
         How many clips were meant.
     """
-    given = {"title": title, "prompt": prompt, "label": label, "notes": notes}
-    changes = {name: value for name, value in given.items() if value is not None}
+    texts = {"title": title, "prompt": prompt, "label": label, "notes": notes}
+    changes = {name: value for name, value in texts.items() if value is not None}
     if not changes:
         raise ConfigError("there is nothing to change", "give --title, --prompt, --label or --notes")
     return _bulk(folder, clips, ANY, changes, (), (), quiet)
@@ -624,8 +606,8 @@ def redo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
 
 
 def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | None:
-    said = "there is nothing to do" if step is None else f"{word}: {step.what}, {step.clips:,} clips"
-    make_console(quiet).print(said, highlight=False, markup=False)
+    text = "there is nothing to do" if step is None else f"{word}: {step.what}, {step.clips:,} clips"
+    make_console(quiet).print(text, highlight=False, markup=False)
     return step
 
 
@@ -666,13 +648,13 @@ def verify(folder: Path, *, repair: bool = True, quick: bool = False, quiet: boo
     """
     console = make_console(quiet)
     with library(folder) as opened, console.status("verifying"):
-        found = opened.verify(repair=repair, quick=quick)
-    console.print(f"{found.clips:,} clips: {'all is well' if found.sound else 'not all is well'}", highlight=False)
+        report = opened.verify(repair=repair, quick=quick)
+    console.print(f"{report.clips:,} clips: {'all is well' if report.sound else 'not all is well'}", highlight=False)
     for name, meaning in FINDINGS.items():
-        if items := getattr(found, name):
+        if items := getattr(report, name):
             shown = ", ".join(str(item) for item in items[:10]) + (", …" if len(items) > 10 else "")
             console.print(f"{len(items):,} {meaning}: {shown}", highlight=False, markup=False)
-    return found
+    return report
 
 
 FINDINGS = {
@@ -698,10 +680,10 @@ def gc(folder: Path, *, bin_days: float | None = None, quiet: bool = False) -> C
         quiet: print nothing.
     """
     with library(folder) as opened:
-        found = opened.gc(bin_days=bin_days)
-    said = f"{found.purged:,} clips of the bin and {found.files:,} files removed ({found.bytes / 1e6:,.1f} MB of files)"
-    make_console(quiet).print(said, highlight=False)
-    return found
+        report = opened.gc(bin_days=bin_days)
+    removed = f"{report.purged:,} clips of the bin and {report.files:,} files removed"
+    make_console(quiet).print(f"{removed} ({report.bytes / 1e6:,.1f} MB of files)", highlight=False)
+    return report
 
 
 def _bulk(

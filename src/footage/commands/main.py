@@ -158,7 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             commands = {name: _command(verb(home), words) for name, home in verbs.items()}
             tyro.extras.subcommand_cli_from_dict(commands, prog=program, description=about, args=words or ["--help"])
         if words[0] not in verbs:
-            raise ConfigError(f'there is no command "{group} {words[0]}"'.replace('" ', '"'), nearest(words[0], verbs))
+            named = f"{group} {words[0]}".strip()
+            raise ConfigError(f'there is no command "{named}"', nearest(words[0], verbs))
         command = _command(verb(verbs[words[0]]), words)
         # Of AvoidSubcommands: the preset decides which generator's knobs there are.
         config = (tyro.conf.AvoidSubcommands,)

@@ -52,37 +52,34 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
     console.print(table)
     shipped = {name: model_folder(name) for name in pretrained()}
     console.print(_models_table("models that come with footage", shipped))
-    found = sorted(path.parent for path in Path(folder).rglob("model.json"))
+    own = sorted(path.parent for path in Path(folder).rglob("model.json"))
     nothing = f"no models in {folder}; train one with: footage train DATA"
-    console.print(_models_table(f"models in {folder}", {str(path): path for path in found}) if found else nothing)
-    return found
+    console.print(_models_table(f"models in {folder}", {str(path): path for path in own}) if own else nothing)
+    return own
 
 
-def _models_table(title: str, found: Mapping[str, Path]) -> Table:
+def _models_table(title: str, folders: Mapping[str, Path]) -> Table:
+    """Lay out what models can do and make, or why they are refused."""
     from rich.table import Column, Table
+
+    from footage.models.card import read_info
 
     model, columns = Column("model", overflow="fold"), ("for: footage …", "clips", "labels", "sliders", "trained on")
     table = Table(model, *columns, title=title, title_justify="left")
-    for name, path in found.items():
-        table.add_row(name, *_describe(path))
+    for name, path in folders.items():
+        try:
+            info = read_info(path)
+        except ModelError as error:
+            table.add_row(name, "", "", "", "", f"refused: {error}")
+            continue
+        clip = info.config.clip
+        colours = "RGB" if clip.channels == 3 else "grey"
+        table.add_row(
+            name,
+            ", ".join(info.use.verbs),
+            f"{clip.frames} × {clip.width}×{clip.height}, {colours}, {info.fps:g} fps",
+            ", ".join(info.labels) or "–",
+            f"{info.sliders or '–'}",
+            f"{info.dataset}, {info.clips_seen:,} clips",
+        )
     return table
-
-
-def _describe(path: Path) -> tuple[str, str, str, str, str]:
-    """Say what the model in a folder can do and makes, or why it is refused."""
-    from footage.config.registry import USES
-    from footage.models.card import read_info
-
-    try:
-        info = read_info(path)
-    except ModelError as error:
-        return "", "", "", "", f"refused: {error}"
-    clip = info.config.clip
-    makes = f"{clip.frames} × {clip.width}×{clip.height}, {'RGB' if clip.channels == 3 else 'grey'}, {info.fps:g} fps"
-    return (
-        ", ".join(USES[info.config.method].verbs),
-        makes,
-        ", ".join(info.labels) or "–",
-        f"{info.config.net.sliders or '–'}",
-        f"{info.dataset}, {info.clips_seen:,} clips",
-    )

@@ -182,8 +182,8 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
         return to
     console.print()
     generate.generate(run.path, to / "clips", count=CLIPS, device="cpu", quiet=quiet)
-    for made, name in ((to / "clips" / "sheet.png", "sheet.png"), (run.path / "curves.png", "curves.png")):
-        shutil.copyfile(made, to / name)
+    for picture in (to / "clips" / "sheet.png", run.path / "curves.png"):
+        shutil.copyfile(picture, to / picture.name)
     model = shlex.quote(str(run.path))
     console.print(
         f"""

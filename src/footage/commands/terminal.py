@@ -38,10 +38,10 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def tracked(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
+def tracked(items: Iterable[T], total: int, phase: str, console: Console) -> Iterator[T]:
     """Pass items on, showing how many of `total` are done."""
     with _bar(console) as bar:
-        task = bar.add_task(what, total=total, name="")
+        task = bar.add_task(phase, total=total, name="")
         for item in items:
             yield item
             bar.advance(task)

@@ -13,10 +13,7 @@ from footage.config.presets import preset
 from footage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from footage.training.comparison import Comparison
-    from footage.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -81,74 +78,50 @@ def train(
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
     from footage.models.card import model_folder
+    from footage.training import probe as penalties
     from footage.training import trainer
-    from footage.training.plan import prepare
+    from footage.training.comparison import Limit
+    from footage.training.plan import DEFAULT_CLIPS, prepare
     from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
     from footage.training.selection import SelectionOptions
 
     choice = None
     if evaluate_every is not None:
         choice = SelectionOptions(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
-    chosen = preset(config) if isinstance(config, str) else config
-    folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{chosen.preset}"))
+    config = preset(config) if isinstance(config, str) else config
+    folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
+    trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
     probing = probe and not folder.config.exists()
     if probe:
-        _check_probe(chosen, clips, minutes)
-        chosen = with_found_penalties(folder, chosen)
+        penalties.trials(config)  # refuses a configuration without penalties
+        if clips is not None and minutes is not None:
+            raise ConfigError(
+                f"minutes is {minutes:g} and clips is {clips}, and a trial is a part of one of them",
+                "give --probe with --minutes or --clips alone",
+            )
+        config = with_found_penalties(folder, config)
     with console.status("looking at the data and the machine"):
-        plan = prepare(data, with_found_batch(folder, chosen), timed=dry_run, guide=guide)
+        plan = prepare(data, with_found_batch(folder, config), timed=dry_run, guide=guide)
     if probe:
         resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
     console.print(plan.table())
     if probing:
-        console.print(f"probe    R1 and R2, in {_beside(folder)}, before the run", highlight=False)
+        console.print(f"probe    R1 and R2, in {trials_folder}, before the run", highlight=False)
     if dry_run:
         console.print_json(json.dumps(to_json(plan.config)))
         return TrainingRun(folder.path)
     if probing:
-        found, stopped = _probed(data, chosen, folder, clips, minutes, console)
+        limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
+        probed, stopped = penalties.probe(data, config, trials_folder, limit=limit, console=console)
         if stopped:
             return TrainingRun(folder.path, True)
-        plan = replace(plan, config=replace(plan.config, gan=found.gan))
+        plan = replace(plan, config=replace(plan.config, gan=probed.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
-    known = None if begin_with is None else model_folder(begin_with)
+    first = None if begin_with is None else model_folder(begin_with)
     stopped = trainer.train(
-        plan, folder, clips=clips, minutes=minutes, console=console, begin_with=known, choice=choice
+        plan, folder, clips=clips, minutes=minutes, console=console, begin_with=first, choice=choice
     )
     return TrainingRun(folder.path, stopped)
-
-
-def _check_probe(config: Config, clips: int | None, minutes: float | None) -> None:
-    """Refuse a probe of a configuration without penalties, and of a run whose length is not known before.
-
-    Raises:
-        ConfigError: it is one.
-    """
-    from footage.training.probe import trials
-
-    trials(config)
-    if clips is not None and minutes is not None:
-        raise ConfigError(
-            f"minutes is {minutes:g} and clips is {clips}, and a trial is a part of one of them",
-            "give --probe with --minutes or --clips alone",
-        )
-
-
-def _beside(folder: RunFolder) -> Path:
-    """Return the folder of the trials of a run."""
-    return folder.path.with_name(f"{folder.path.name}-probe")
-
-
-def _probed(
-    data: str, config: Config, folder: RunFolder, clips: int | None, minutes: float | None, console: Console
-) -> tuple[Config, bool]:
-    """Return the configuration with the penalties that a probe has found, and whether it was stopped."""
-    from footage.training.comparison import Limit
-    from footage.training.plan import DEFAULT_CLIPS
-    from footage.training.probe import probe
-
-    limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
-    return probe(data, config, _beside(folder), limit=limit, console=console)
 
 
 def compare(

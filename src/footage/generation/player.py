@@ -264,13 +264,13 @@ class _PlayerHandler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if not self._is_local():
             return
-        asked = parse_qs(query)
-        seed, label = asked.get("seed", [str(self.page.producer.seed)])[0], asked.get("label", [""])[0]
+        values = parse_qs(query)
+        seed, label = values.get("seed", [str(self.page.producer.seed)])[0], values.get("label", [""])[0]
         if path != "/change":
             self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"there is no such page")
         elif not (seed.isascii() and seed.isdigit() and len(seed) < 19):
-            said = f'seed is "{seed}": give a whole number of at most 18 digits'
-            self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", said.encode())
+            problem = f'seed is "{seed}": give a whole number of at most 18 digits'
+            self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", problem.encode())
         else:
             try:
                 self.page.producer.change(int(seed), label or None)
@@ -344,7 +344,9 @@ def watch(producer: FrameProducer, seconds: float | None = None, terminal: TextI
             if frame is not None and end is None and seconds is not None:
                 end = time.perf_counter() + seconds
             if frame is not None and terminal is not None:
-                _show(frame, terminal)
+                columns, lines = shutil.get_terminal_size()
+                terminal.write("\x1b[H" + blocks(frame, columns, max(1, lines - 2)) + "\n")
+                terminal.flush()
     except KeyboardInterrupt:
         pass
     finally:
@@ -355,9 +357,3 @@ def watch(producer: FrameProducer, seconds: float | None = None, terminal: TextI
     if producer.error is not None:
         raise producer.error
     return producer.performance()
-
-
-def _show(frame: Frame, terminal: TextIO) -> None:
-    columns, lines = shutil.get_terminal_size()
-    terminal.write("\x1b[H" + blocks(frame, columns, max(1, lines - 2)) + "\n")
-    terminal.flush()

@@ -126,5 +126,5 @@ def one_video(sampler: Generates, request: VideoRequest, frames: int) -> Iterato
 
 def endless_frames(sampler: Generates, request: VideoRequest, chunk: int | None = None) -> Iterator[Frames]:
     """Yield the frames of one video for ever, uint8 (H, W, C) each; for `chunk` see `stream`."""
-    for made in stream(sampler, [request], chunk):
-        yield from to_uint8(made)[0]
+    for clips in stream(sampler, [request], chunk):
+        yield from to_uint8(clips)[0]

@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,7 @@ from footage import files
 from footage.errors import LibraryError, MediaError
 from footage.library import edits, similarity
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
-from footage.library.storage import Storage
+from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Storage
 from footage.media.encode import read_metadata, write_clip
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
@@ -286,3 +286,21 @@ def generation_metadata(metadata: Mapping[str, Any]) -> GenerationMetadata:
             if key not in OWN_COLUMNS or (key == "seed" and not whole)
         },
     )
+
+
+def media_paths(source: Path) -> Iterator[Path]:
+    """Yield the clips that a path means: itself, or, of a folder, those inside; numbered pictures are one clip."""
+    if not source.is_dir():
+        yield source
+        return
+    inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+    suffixes = [path.suffix.lower().removeprefix(".") for path in inside]
+    numbered = [path for path in inside if path.suffix.lower() == ".png" and path.stem.isdecimal()]
+    if len(numbered) > 1 and len(numbered) == len(inside):
+        yield source
+        return
+    for path, suffix in zip(inside, suffixes, strict=True):
+        if path.is_dir() and not path.is_symlink():
+            yield from media_paths(path)
+        elif suffix in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"} and path.name != "sheet.png":
+            yield path
