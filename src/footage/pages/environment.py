@@ -52,7 +52,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return the environment, with the filters `number` (`format_figure`) and `data_uri`."""
+    """Return the environment, with the filters `number` (`format_figure`), `percent` and `data_uri`."""
     import jinja2
 
     templates = jinja2.Environment(
@@ -63,7 +63,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(number=format_figure, data_uri=data_uri)
+    templates.filters.update(number=format_figure, percent="{:.1%}".format, data_uri=data_uri)
     templates.globals.update(LISTED=LISTED)
     return templates
 

@@ -103,36 +103,30 @@ class EvaluationReport:
         ]
 
 
-REMEDY = "Measure them by the same clips and protocol."
-"""What to do about evaluations that are not comparable."""
-Key = tuple[str, str, tuple[str, ...]]
+FigureKey = tuple[str, str, tuple[str, ...]]
 """What figures of several evaluations must share to be the same figure: name, label, digests of the networks."""
 
 
-def key_of(entry: ReportedEvaluation, figure: Figure) -> Key:
-    """Return what tells whether figures of two evaluations are the same."""
-    digests = {network.name: network.digest for network in entry.evaluation.networks}
-    return figure.name, figure.label, tuple(digests.get(name, name) for name in figure.networks)
-
-
-def common(entries: Sequence[ReportedEvaluation]) -> list[tuple[Key, list[Figure | None]]]:
+def common(entries: Sequence[ReportedEvaluation]) -> list[tuple[FigureKey, list[Figure | None]]]:
     """Return every figure of several evaluations once, with what each of them has of it, None for nothing."""
-    found: dict[Key, list[Figure | None]] = {}
+    rows: dict[FigureKey, list[Figure | None]] = {}
     for place, entry in enumerate(entries):
+        digests = {network.name: network.digest for network in entry.evaluation.networks}
         for figure in entry.evaluation.figures:
-            row = found.setdefault(key_of(entry, figure), [None] * len(entries))
+            key = (figure.name, figure.label, tuple(digests.get(name, name) for name in figure.networks))
+            row = rows.setdefault(key, [None] * len(entries))
             row[place] = row[place] or figure
-    return list(found.items())
+    return list(rows.items())
 
 
 def mismatches(entries: Sequence[ReportedEvaluation]) -> list[str]:
     """Return why evaluations must not be held against each other: other real clips, or measured in another way."""
-    first, found = entries[0], []
+    first, reasons = entries[0], []
     for other in entries[1:]:
         one, two = first.evaluation, other.evaluation
         unlike = [
-            f"{what} {x} and {y}"
-            for what, x, y in (
+            f"{setting} {x} and {y}"
+            for setting, x, y in (
                 ("clips", one.made.windows, two.made.windows),
                 ("real clips", one.real.windows, two.real.windows),
                 ("frames", one.made.frames, two.made.frames),
@@ -148,14 +142,14 @@ def mismatches(entries: Sequence[ReportedEvaluation]) -> list[str]:
             sides = (f"{real.name} {real.digest[:8]}" for real in (one.real, two.real))
             unlike.insert(0, "different real clips, " + " and ".join(sides))
         if unlike:
-            found.append(f"{first.name} and {other.name} are not comparable: {'; '.join(unlike)}. {REMEDY}")
-    return found
+            remedy = "Measure them by the same clips and protocol."
+            reasons.append(f"{first.name} and {other.name} are not comparable: {'; '.join(unlike)}. {remedy}")
+    return reasons
 
 
 def write(path: Path, report: EvaluationReport) -> None:
     """Write report.json, atomically."""
-    value = json.loads(json.dumps(asdict(report)))  # tuples become lists
-    files.write_json(path, value)
+    files.write_json(path, asdict(report))
 
 
 def read(path: Path) -> EvaluationReport:
@@ -170,8 +164,8 @@ def read(path: Path) -> EvaluationReport:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error})", remedy) from None
     if not isinstance(value, dict) or "entries" not in value:
-        found = results.read(path)
-        return EvaluationReport("one", (ReportedEvaluation(name_of(found), found),), found.made_by)
+        evaluation = results.read(path)
+        return EvaluationReport("one", (ReportedEvaluation(name_of(evaluation), evaluation),), evaluation.made_by)
     files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
     try:
         return from_json(EvaluationReport, value, path.name)
@@ -191,23 +185,22 @@ def moved(entry: ReportedEvaluation, old: Path, new: Path) -> ReportedEvaluation
     def path(text: str) -> str:
         return Path(os.path.relpath(old / text, new)).as_posix() if text else ""
 
-    found = entry.evaluation.memorisation
-    if found is not None:
-        pairs = tuple(replace(pair, picture=path(pair.picture)) for pair in found.pairs)
-        found = replace(found, pairs=pairs, sheet=path(found.sheet))
-    evaluation = replace(entry.evaluation, memorisation=found)
+    memorisation = entry.evaluation.memorisation
+    if memorisation is not None:
+        pairs = tuple(replace(pair, picture=path(pair.picture)) for pair in memorisation.pairs)
+        memorisation = replace(memorisation, pairs=pairs, sheet=path(memorisation.sheet))
+    evaluation = replace(entry.evaluation, memorisation=memorisation)
     return replace(entry, evaluation=evaluation, made=path(entry.made), real=path(entry.real))
 
 
 def distinct(entries: Sequence[ReportedEvaluation]) -> tuple[ReportedEvaluation, ...]:
     """Return entries with a number behind names that come more than once."""
-    counts: dict[str, int] = {}
-    found = []
-    for entry in entries:
-        counts[entry.name] = counts.get(entry.name, 0) + 1
-        again = counts[entry.name]
-        found.append(entry if again == 1 else replace(entry, name=f"{entry.name} ({again})"))
-    return tuple(found)
+    names = [entry.name for entry in entries]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return tuple(
+        entry if count == 1 else replace(entry, name=f"{entry.name} ({count})")
+        for entry, count in zip(entries, counts, strict=True)
+    )
 
 
 def report_path(
@@ -292,9 +285,9 @@ def grid(clips: Sequence[Frames]) -> Frames:
         large = clip.repeat(scale, axis=1).repeat(scale, axis=2)  # T H W C -> T sH sW C
         framed.append(np.pad(large, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=BETWEEN))
     framed += [np.full_like(framed[0], BETWEEN)] * (-len(framed) % min(COLUMNS, len(framed)))
-    found = tile(framed, min(COLUMNS, len(clips)))[:, :-GAP, :-GAP]
-    odd = [(0, found.shape[axis] % 2) for axis in (1, 2)]
-    return np.pad(found, ((0, 0), *odd, (0, 0)), mode="edge")
+    tiled = tile(framed, min(COLUMNS, len(clips)))[:, :-GAP, :-GAP]
+    odd = [(0, tiled.shape[axis] % 2) for axis in (1, 2)]
+    return np.pad(tiled, ((0, 0), *odd, (0, 0)), mode="edge")
 
 
 def write_samples(path: Path, clips: Sequence[Frames], fps: float) -> None:

@@ -160,7 +160,7 @@ def write_report(path: Path | str, report: EvaluationReport) -> Path:
         `path`.
     """
     path = Path(path)
-    write_page(path, "report.html", page=ReportPage(report, path.parent))
+    write_page(path, "report.html", page=ReportPage(report, path.parent), tiers=TIERS)
     content.write(path.with_suffix(".json"), report)
     return path
 
@@ -303,22 +303,8 @@ class ReportPage:
             groups.setdefault(GROUPS.get(figure.metric, OTHERS), []).append(card)
         return groups
 
-    def spaces(self, memorisation: Memorisation) -> list[tuple[str, ...]]:
-        """Return a row for each space in which clips are compared with their nearest training clip."""
-        return [
-            (
-                space.name,
-                space.tier,
-                *map(format_figure, (space.median, space.low, space.least)),
-                f"{space.below:.1%}",
-                f"{space.interval.low:.1%} to {space.interval.high:.1%}",
-                f"{space.below_real:.1%}",
-            )
-            for space in memorisation.spaces
-        ]
-
     def ratio_plots(self, memorisation: Memorisation) -> list[ReportPlot]:
-        """Return a plot for each of these spaces."""
+        """Return a plot for each space in which clips are compared with their nearest training clip."""
         plots = []
         for space in memorisation.spaces:
             place = tuple(100 * n / max(1, len(space.ratios) - 1) for n in range(len(space.ratios)))
@@ -346,18 +332,6 @@ class ReportPage:
         """Return what is known of both sides, without what is known of neither."""
         made, real = (side_texts(side) for side in (evaluation.made, evaluation.real))
         return [(name, made[name], real[name]) for name in made if made[name] or real[name]]
-
-    def networks(self, evaluation: Evaluation) -> list[tuple[str | int, ...]]:
-        """Return a row for each feature network."""
-        return [(n.name, n.tier, n.size, n.of, n.classes, n.digest) for n in evaluation.networks]
-
-    def work(self, evaluation: Evaluation) -> list[tuple[str, str]]:
-        """Return where the time went."""
-        return [(work.step, f"{work.seconds:.1f} s") for work in evaluation.work]
-
-    def tiers(self, evaluation: Evaluation) -> list[tuple[str, str]]:
-        """Return what the tiers of an evaluation's figures mean."""
-        return [(f"tier {tier}", TIERS[tier]) for tier in sorted({figure.tier for figure in evaluation.figures})]
 
 
 def line_series(kind: str, x: tuple[float, ...], y: tuple[float | None, ...]) -> PlotSeries:
