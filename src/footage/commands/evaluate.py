@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from footage.evaluation.inputs import EvaluationPlan
-    from footage.evaluation.report.content import Kind
+    from footage.evaluation.report.content import ReportKind
     from footage.evaluation.results import Evaluation
 
 
@@ -75,7 +75,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     from footage.models.device import find_device
 
     report = report_path(subjects, real, options.report, to, every=options.all)
-    kind: Kind = "training" if options.all else "compared" if len(subjects) > 1 else "one"
+    kind: ReportKind = "training" if options.all else "compared" if len(subjects) > 1 else "one"
     console = make_console(options.quiet)
     asked = replace(options, device=cast(DeviceName, find_device(options.device).device))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of report.json. A higher number than ours is refused."""
-Kind = Literal["one", "compared", "training"]
+ReportKind = Literal["one", "compared", "training"]
 """`one` evaluation, several to be `compared`, or those of a run through its `training`, in their order."""
 Measure = Callable[[str | Path, Path], tuple[Evaluation, "EvaluationPlan"]]
 """Measures something, puts pictures beside a .json file, returns the figures and the plan of the clips."""
@@ -66,7 +66,7 @@ class ReportedEvaluation:
 class EvaluationReport:
     """The content of report.json."""
 
-    kind: Kind
+    kind: ReportKind
     """What its entries have to do with each other."""
     entries: tuple[ReportedEvaluation, ...]
     """The evaluations."""
@@ -239,7 +239,7 @@ def report_path(
     return path
 
 
-def compile_report(kind: Kind, subjects: Sequence[str | Path], path: Path, measure: Measure) -> EvaluationReport:
+def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path, measure: Measure) -> EvaluationReport:
     """Measure everything on a report, or read what was measured before.
 
     Pictures, and videos of the first clips of both sides, are put beside the report.
