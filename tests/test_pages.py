@@ -80,6 +80,15 @@ def test_plots_put_values_where_they_belong() -> None:
     assert "nan" not in plots.gauge_svg(0.0, None, None, None)
 
 
+def test_plots_of_nothing() -> None:
+    for svg in (
+        plots.line_svg(Plot("label", "", [])),
+        plots.line_svg(Plot("label", "x", [PlotSeries("made", (1.0,), (1e17,))])),
+        plots.bar_svg(Plot("label", "x", [PlotSeries("made", (), ())]), []),
+    ):
+        assert svg.startswith("<svg") and "nan" not in svg
+
+
 def test_long_series_are_thinned_and_wild_values_run_off() -> None:
     line = PlotSeries("a_loss", tuple(map(float, range(5000))), (*(float(n % 2) for n in range(4999)), 1e9))
     thinned = line.thinned()

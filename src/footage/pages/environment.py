@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,19 +53,31 @@ def data_uri(content: bytes, kind: str) -> str:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return the environment, with the filters `number` (`format_figure`), `percent` and `data_uri`."""
+    """Return the environment of these pages, with the filters `number` (`format_figure`), `percent` and `data_uri`."""
+    percent = "{:.1%}".format
+    templates = package_environment("footage.pages", number=format_figure, percent=percent, data_uri=data_uri)
+    templates.finalize = printable
+    templates.globals.update(LISTED=LISTED)
+    return templates
+
+
+def package_environment(package: str, **filters: Callable[..., object]) -> jinja2.Environment:
+    """Return an environment of a package's templates. It escapes what they fill in; a name that is missing is an error.
+
+    Args:
+        package: the package, with a folder `templates`.
+        filters: by the names that templates call them.
+    """
     import jinja2
 
     templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("footage.pages", "templates"),
+        loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
-        finalize=printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(number=format_figure, percent="{:.1%}".format, data_uri=data_uri)
-    templates.globals.update(LISTED=LISTED)
+    templates.filters.update(filters)
     return templates
 
 

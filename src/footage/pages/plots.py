@@ -87,10 +87,10 @@ class _Frame:
     top: int = TOP
 
     def at_x(self, value: float) -> float:
-        return round(self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (self.right - self.left), 1)
+        return round(self.left + (value - self.x[0]) / (self.x[1] - self.x[0] or 1) * (self.right - self.left), 1)
 
     def at_y(self, value: float) -> float:
-        share = min(1.02, max(-0.02, (value - self.y[0]) / (self.y[1] - self.y[0])))
+        share = min(1.02, max(-0.02, (value - self.y[0]) / (self.y[1] - self.y[0] or 1)))
         return round(self.bottom - share * (self.bottom - self.top), 1)
 
 
@@ -218,7 +218,8 @@ def _chart(
 ) -> str:
     """Return a plot as markup, from where everything lies on it."""
     rows = [(frame.at_y(y), tick_label(y)) for y in ticks(*frame.y)]
-    return _macros().chart(plot.label, *size, frame, rows, columns, plot.axis, plot.unit, layers)  # type: ignore[no-any-return]
+    svg: str = _macros().chart(plot.label, *size, frame, rows, columns, plot.axis, plot.unit, layers)
+    return svg
 
 
 def gauge_svg(value: float, interval: tuple[float, float] | None, floor: float | None, aim: float | None) -> str:
@@ -240,7 +241,8 @@ def gauge_svg(value: float, interval: tuple[float, float] | None, floor: float |
     def at(x: float | None) -> float | None:
         return None if x is None else round(8 + (x - begin) / (end - begin) * 284, 1)
 
-    return _macros().gauge(at(value), [at(x) for x in interval or ()], at(floor), at(aim))  # type: ignore[no-any-return]
+    svg: str = _macros().gauge(at(value), [at(x) for x in interval or ()], at(floor), at(aim))
+    return svg
 
 
 def _macros() -> Any:

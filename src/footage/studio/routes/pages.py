@@ -17,6 +17,7 @@ from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.query import SORTS
 from footage.models.requests import parse_duration, parse_factor, write_sliders
+from footage.pages.environment import package_environment
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio import locales
 from footage.studio.routes import albums, jobs, live, ratings, trainings
@@ -70,17 +71,15 @@ SETTINGS: dict[str, Callable[[Any], object]] = {
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return the templates, which escape everything that is filled in."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("footage.studio", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    """Return the studio's templates."""
+    return package_environment(
+        "footage.studio",
+        duration=locales.duration,
+        size=locales.size,
+        day=locales.day,
+        kind=clip_kind,
+        again=generate_parameters,
     )
-    templates.filters.update(duration=locales.duration, size=locales.size, day=locales.day)
-    templates.filters.update(kind=clip_kind, again=generate_parameters)
-    return templates
 
 
 class PageRenderer:
