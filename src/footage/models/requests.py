@@ -422,6 +422,6 @@ class VideoRequest:
     frames: int = 0
     """Frames over which it changes."""
     sliders: tuple[tuple[int, float], ...] = ()
-    """Numbers of latent sliders and how far each is moved, in standard deviations; see `generators.directions`."""
+    """Numbers of latent sliders and how far each is moved, in standard deviations; see `generators.samplers`."""
     time: TimeMapping = TimeMapping()
     """Mapping from its frames to the model's time."""
