@@ -218,8 +218,6 @@ class Trainer:
         if begun:
             self.restore()
         write_config(folder, self.config, self.note)
-        if not begun:
-            self.save_state()  # something to go back to
 
     def _heldout(self) -> Loader | None:
         """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
@@ -237,6 +235,8 @@ class Trainer:
         config, clock = self.config.train, self.log.clock
         reals = torch.cat(list(first_clips(self.heldout or self.loader, SAMPLES)))[:SAMPLES]
         with contextlib.closing(self), self.log as log, Interrupt() as interrupt:
+            if not self.folder.state.exists():
+                self.save_state()  # something to go back to
             self.rewind()
             while True:
                 progress = self.progress
