@@ -235,8 +235,6 @@ class Trainer:
         config, clock = self.config.train, self.log.clock
         reals = torch.cat(list(first_clips(self.heldout or self.loader, SAMPLES)))[:SAMPLES]
         with contextlib.closing(self), self.log as log, Interrupt() as interrupt:
-            if not self.folder.state.exists():
-                self.save_state()  # something to go back to
             self.rewind()
             while True:
                 progress = self.progress
@@ -388,6 +386,8 @@ class Trainer:
     def rewind(self) -> None:
         """Begin where `progress` is: drop rows and models beyond it, and read clips from there on."""
         seen, self.saved_at, self.sampled_at, self.measured_at = self.progress.clips_seen, self.progress.seconds, -1, -1
+        if not self.folder.state.exists():
+            self.save_state()  # something to go back to
         drop_beyond(self.folder, seen)
         self.batches.close()
         self.batches = self.loader.batches(seen)
