@@ -71,7 +71,6 @@ class Limit:
     """Floating-point operations of training steps, as `training.cost` counts them."""
 
     def __post_init__(self) -> None:
-        """Refuse none, several, and what is not above 0."""
         limits = {key: value for key, value in vars(self).items() if value is not None}
         if len(limits) != 1:
             raise ConfigError(
@@ -100,7 +99,6 @@ class ComparedRun:
 
     @property
     def name(self) -> str:
-        """The preset's name."""
         return self.plan.config.preset
 
     def clips(self, limit: Limit) -> int | None:
@@ -116,7 +114,6 @@ class ComparedRun:
         return Progress(**checkpoint.read_state(self.folder.state)["progress"])
 
     def finished(self, limit: Limit) -> bool:
-        """Whether the run has reached the limit."""
         return Budget(self.clips(limit), limit.minutes).spent(self.progress())
 
     def train(self, limit: Limit, before: Mapping[str, Any], console: Console) -> tuple[str, dict[str, float | None]]:

@@ -75,7 +75,6 @@ class Needs:
     """Clips in the step that was timed."""
 
     def bytes(self, batch_size: int) -> int:
-        """Return the memory of a batch."""
         return self.fixed_bytes + batch_size * self.clip_bytes
 
 
@@ -117,7 +116,6 @@ class SavedTensors:
         self._bytes = 0
 
     def pack(self, tensor: Tensor) -> _SavedTensor:
-        """Take a tensor that is to be kept."""
         return _SavedTensor(self, tensor)
 
     def count(self, address: int, size: int, change: int) -> None:
@@ -225,7 +223,6 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do what was asked, and count it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if formula := flop_registry.get(func._overloadpacket):

@@ -82,7 +82,6 @@ class DataNote:
 
 
 def write_config(folder: RunFolder, config: Config, note: DataNote) -> None:
-    """Write `config.json`."""
     files.write_json(folder.config, {"config": to_json(config), "data": {**vars(note), "labels": list(note.labels)}})
 
 

@@ -79,7 +79,6 @@ class RunningMeans:
         self._clips, self.since = 0, time.perf_counter()
 
     def add(self, log: Mapping[str, Tensor]) -> None:
-        """Add what a step logged."""
         for name, value in log.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -119,7 +118,6 @@ class RunLog:
         self._rows: IO[str] | None = None
 
     def __enter__(self) -> RunLog:
-        """Show the bar."""
         self.terminal.__enter__()
         return self
 
@@ -195,12 +193,10 @@ class Terminal:
         self._task = self._bar.add_task("starting", total=1.0)
 
     def __enter__(self) -> Terminal:
-        """Show the bar."""
         self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Take the bar away."""
         self._bar.stop()
 
     def progress(self, part: float, text: str, device: str) -> None:
@@ -215,7 +211,6 @@ class Terminal:
             self.console.print(f"{part:4.0%}  {text}", highlight=False)
 
     def say(self, text: str) -> None:
-        """Print a line above the bar."""
         self.console.print(text, highlight=False)
 
     def warn(self, signs: Sequence[Diagnostic], remedies: Mapping[str, str], clips_seen: int) -> None:
@@ -226,7 +221,6 @@ class Terminal:
                 self.warning(f"at {clips_seen:,} clips {sign.text}. Usual remedy: {remedies[sign.kind]}")
 
     def warning(self, text: str) -> None:
-        """Print a warning above the bar."""
         self.console.print("warning:", style="yellow", end=" ")
         self.console.print(text, highlight=False)
 

@@ -52,7 +52,6 @@ class SelectionOptions:
     """A feature network that `footage evaluator train` has made; None for random ones."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
         for name, value, least in (("evaluate_every", self.every, 1), ("evaluate_clips", self.clips, 8)):
             if value < least:
                 raise ConfigError(f"{name} is {value}", f"give at least {least}")

@@ -138,7 +138,6 @@ class Interrupt:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
