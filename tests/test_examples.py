@@ -55,8 +55,8 @@ def test_readme_has_commands() -> None:
 def test_readme_commands_are_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
 
-    def stand_in(function: object, arguments: object) -> object:
-        made = original(function, arguments)
+    def stand_in(function: object, arguments: object, chosen: bool = True) -> object:
+        made = original(function, arguments, chosen)
 
         def noted(**values: object) -> None:
             called.append(made.__name__)

@@ -92,8 +92,11 @@ def verb(home: str) -> Callable[..., Any]:
     return function
 
 
-def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
-    """Give a verb the signature that the command line shows: positional arguments, and a preset's knobs as flags."""
+def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: bool = True) -> Callable[..., Any]:
+    """Give a verb the signature that the command line shows: positional arguments, and a preset's knobs as flags.
+
+    Texts of flags are looked up where the verb is the one that was `chosen`, and not in the list of all.
+    """
     parameters = []
     fields: type | None = getattr(function, "fields_of", None)
     # Only the parameters' types are looked up: those of the results need heavy imports.
@@ -109,7 +112,9 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
             hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
-            default = default if kind is IngestConfig else _default_config(arguments)
+            if kind is Config:  # the configuration that is named: its network has the flags that there are
+                named = {knob: value for knob in ("method", "net.kind") if (value := _flag(arguments, f"--{knob}"))}
+                default = preset(_flag(arguments, "--preset") or DEFAULT_PRESET, named)
             hint = Annotated[kind, arg(name="")]
         if item.name in ("timing", "selection", "encoding"):
             hint = Annotated[hint, arg(name="")]
@@ -119,7 +124,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str]) -> Callable
         return function(**values)
 
     about = inspect.getdoc(getattr(function, "__wrapped__", function)) or ""
-    if fields:
+    if fields and chosen:
         about += "\n\nArgs:\n" + "".join(f"    {name}: {text}\n" for name, text in field_texts(fields).items())
     command.__name__, command.__doc__ = function.__name__, about
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -137,12 +142,6 @@ def _flag(arguments: Sequence[str], flag: str) -> str | None:
     return None
 
 
-def _default_config(arguments: Sequence[str]) -> Config:
-    """Return the configuration that the command line names; its network has the flags that there are."""
-    named = {knob: value for knob in ("method", "net.kind") if (value := _flag(arguments, f"--{knob}"))}
-    return preset(_flag(arguments, "--preset") or DEFAULT_PRESET, named)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Errors that a user can put right are printed in one line, with exit status 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -155,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         program = f"footage {group}".strip()
         if not words or words[0].startswith("-"):
             about = (inspect.getdoc(verb(VERBS[group])) or "").split("\n\n")[0] if group else DESCRIPTION
-            commands = {name: _command(verb(home), words) for name, home in verbs.items()}
+            commands = {name: _command(verb(home), words, chosen=False) for name, home in verbs.items()}
             tyro.extras.subcommand_cli_from_dict(commands, prog=program, description=about, args=words or ["--help"])
         if words[0] not in verbs:
             named = f"{group} {words[0]}".strip()

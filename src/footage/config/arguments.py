@@ -6,8 +6,8 @@ import ast
 import functools
 import inspect
 import itertools
-import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -61,7 +61,8 @@ def field_texts(kind: type) -> dict[str, str]:
     """Return what the docstrings below a dataclass's fields say, those of its bases included: by field, in a line."""
     texts: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
+        module = ast.parse(Path(inspect.getfile(base)).read_text(encoding="utf-8"))
+        body = next(node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == base.__name__)
         for field, below in itertools.pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(field.target, ast.Name):
                 texts[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
