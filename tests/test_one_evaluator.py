@@ -15,7 +15,7 @@ from footage.data.pairs import open_source
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.results import Evaluation
 from footage.models.checkpoint import load_model
-from footage.training.comparison import ComparedRun, _figures, compared_runs, evaluator_of
+from footage.training.comparison import ComparedRun, compared_figures, compared_runs, evaluator_of
 from footage.training.run_folder import RunFolder
 from footage.training.selection import SEED, BestModel, SelectionOptions
 from tests.models import save_tiny_model, tiny_config
@@ -43,7 +43,7 @@ def test_compare_gives_the_figures_of_evaluate(tmp_path: Path, preset: str) -> N
     with FeatureCache(None) as cache:
         evaluator = evaluator_of(compared(tmp_path / "m", preset, **PRESETS[preset]), CLIPS, cache)
         inputs = evaluator.figure_inputs()
-        row, floor = _figures(evaluator, inputs), _figures(evaluator, inputs.of_floor())
+        row, floor = compared_figures(evaluator, inputs), compared_figures(evaluator, inputs.of_floor())
     assert row is not None and floor is not None
     assert row["rfd"] == list(alone.figure("frechet").by_network)
     for name in ("motion_ratio", "motion_distance", "spectrum_distance", "contrast_ratio", "sharpness_ratio"):

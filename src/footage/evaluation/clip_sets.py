@@ -224,11 +224,9 @@ class RealClips:
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
         """Yield row numbers and clips, see `ClipSet`."""
-        return in_batches((row, self._shaped(clip)) for row, clip in self.whole(rows))
-
-    def _shaped(self, clip: Frames) -> Frames:
         channels = self.source.shape[2] - self.source.guides
-        return self.shape.fitted(np.ascontiguousarray(clip[self.given :, ..., :channels]))
+        seen = ((row, clip[self.given :, ..., :channels]) for row, clip in self.whole(rows))
+        return in_batches((row, self.shape.fitted(np.ascontiguousarray(clip))) for row, clip in seen)
 
     def named(self, row: int) -> tuple[str, int]:
         """Return the name of a clip and the first frame of its window."""

@@ -458,10 +458,6 @@ def column(side: ClipFeatures, place: slice) -> Tensor:
     return torch.cat([block[:, place.start] for _, block in blocks(side.rows[PIXEL_FEATURES])])
 
 
-def _ratio(made: Tensor, real: Tensor) -> float | None:
-    return float(made[0] / real[0]) if float(real[0]) > STILL else None
-
-
 class ColumnMeans:
     """Means of all closed forms on all sides, with their draws, read once."""
 
@@ -488,6 +484,15 @@ class ColumnMeans:
         floor = function(*(mean[place] for mean in self.floor)) if self.floor else None
         return self.inputs.figure(metric, name, label, value, better=better, floor=floor, interval=spread, note=note)
 
+    def ratio(self, metric: str, name: str) -> Figure:
+        """Return the ratio of both sides' means of a column, see RATIOS."""
+        columns, label = RATIOS[name]
+
+        def of(made: Tensor, real: Tensor) -> float | None:
+            return float(made[0] / real[0]) if float(real[0]) > STILL else None
+
+        return self.figure(metric, name, label, columns, of, "one")
+
     def level(self, name: str, label: str, columns: str, function: Callable[[Tensor], float | None]) -> Figure:
         """Return a figure of what was made, beside the same of the real clips."""
         place = self.columns.place(columns)
@@ -506,13 +511,34 @@ class ColumnMeans:
             lines.append(Line(side, tuple((mean / whole if whole else mean).tolist())))
         return Curve("motion", name, label, axis, unit, tuple(x), tuple(lines), "D", self.inputs.counts)
 
+    def curves(self) -> list[Curve]:
+        """Return what motion looks like over time, frequency and speed."""
+        inputs, columns = self.inputs, self.columns
+        lags = [lag / inputs.fps for lag in range(inputs.frames)]
+        duration = inputs.frames / inputs.fps
+        cycles = [number / duration for number in range(1, inputs.frames // 2 + 1)]
+        speeds = [0.0, *EDGES]
+        first = columns.place("lengths").start
+        half = first + LENGTHS // 2
+        speed = "pixels a frame, at a side of at most 32 pixels (lower limit of the class)"
+        correlation, content = columns.place("autocorrelation"), columns.place("resemblance")
+        return [
+            self.curve("autocorrelation", "Autocorrelation of motion", "lag, s", "", correlation, lags, False),
+            self.curve("resemblance", "How long content stays", "lag, s", "correlation", content, lags, False),
+            self.curve(
+                "spectrum", "Temporal spectrum", "frequency, Hz", "share of power", columns.place("power"), cycles, True
+            ),
+            self.curve("velocities", "Velocities", speed, "share", slice(first, half), speeds, True),
+            self.curve("accelerations", "Accelerations", speed, "share", slice(half, first + LENGTHS), speeds, True),
+        ]
+
 
 def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return the figures of motion, and what they look like over time, frequency and speed."""
     means = ColumnMeans(inputs)
     label = "distance of temporal spectra"
     spectrum = means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
-    figures = [_ratio_of(means, "motion", "motion_ratio"), _energies(inputs), spectrum]
+    figures = [means.ratio("motion", "motion_ratio"), _energies(inputs), spectrum]
     half = LENGTHS // 2
     for name, part in (("velocity", slice(0, half)), ("acceleration", slice(half, LENGTHS))):
         figures.append(
@@ -526,7 +552,7 @@ def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
                 "in classes, each twice as long as the one before; lengths along tracks of the optical flow",
             )
         )
-    figures += [_tracks(inputs), _ratio_of(means, "motion", "flicker_ratio")]
+    figures += [_tracks(inputs), means.ratio("motion", "flicker_ratio")]
     for name, (columns, label) in LEVELS.items():
         figures.append(means.level(name, label, columns, lambda mean: float(mean[0])))
 
@@ -535,18 +561,13 @@ def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
         return None if lag is None else lag / inputs.fps
 
     figures.append(means.level("half_life", "content half-life, s", "resemblance", seconds))
-    return figures, _curves(means)
+    return figures, means.curves()
 
 
 def pictures(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     """Return figures of single frames: how sharp they are, and how much contrast they have."""
     means = ColumnMeans(inputs)
-    return [_ratio_of(means, "pictures", name) for name in ("sharpness_ratio", "contrast_ratio")], []
-
-
-def _ratio_of(means: ColumnMeans, metric: str, name: str) -> Figure:
-    columns, label = RATIOS[name]
-    return means.figure(metric, name, label, columns, _ratio, "one")
+    return [means.ratio("pictures", name) for name in ("sharpness_ratio", "contrast_ratio")], []
 
 
 def _energies(inputs: FigureInputs) -> Figure:
@@ -591,30 +612,6 @@ def _tracks(inputs: FigureInputs) -> Figure:
         interval=interval(value, drawn),
         note="velocity and acceleration along tracks of the optical flow, by place and direction; the idea of FVMD",
     )
-
-
-def _curves(means: ColumnMeans) -> list[Curve]:
-    inputs, columns = means.inputs, means.columns
-    lags = [lag / inputs.fps for lag in range(inputs.frames)]
-    duration = inputs.frames / inputs.fps
-    cycles = [number / duration for number in range(1, inputs.frames // 2 + 1)]
-    speeds = [0.0, *EDGES]
-    first = columns.place("lengths").start
-    half = first + LENGTHS // 2
-    speed = "pixels a frame, at a side of at most 32 pixels (lower limit of the class)"
-    return [
-        means.curve(
-            "autocorrelation", "Autocorrelation of motion", "lag, s", "", columns.place("autocorrelation"), lags, False
-        ),
-        means.curve(
-            "resemblance", "How long content stays", "lag, s", "correlation", columns.place("resemblance"), lags, False
-        ),
-        means.curve(
-            "spectrum", "Temporal spectrum", "frequency, Hz", "share of power", columns.place("power"), cycles, True
-        ),
-        means.curve("velocities", "Velocities", speed, "share", slice(first, half), speeds, True),
-        means.curve("accelerations", "Accelerations", speed, "share", slice(half, first + LENGTHS), speeds, True),
-    ]
 
 
 def over_time(inputs: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] | None], windows: int) -> list[Curve]:

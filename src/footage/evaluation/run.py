@@ -119,7 +119,16 @@ class Evaluator:
     def evaluation(self, to: Path | None = None) -> Evaluation:
         """Measure all of it; pictures of the nearest training clips are put beside a figures.json."""
         plan, options = self.plan, self.options
-        figures, curves = self._answers() if self.questions and self.wants("fidelity") else ([], [])
+        figures, curves = list[Figure](), list[Curve]()
+        if self.questions is not None and self.wants("fidelity"):
+            self.say("measuring answers beside the truth")
+            since = time.perf_counter()
+            model, windows = self.questions
+            samples, seed = options.samples, options.seed
+            figures, curves = measure_fidelity(model, windows, samples=samples, seed=seed, nets=self.perceptual)
+            self.seconds.add("answers", since)
+            noted = [figure for figure in figures if figure.networks and not figure.name.startswith("best_")]
+            self.warnings += [f"{figure.label}: {figure.note}" for figure in noted if figure.note]
         memorisation = None
         if self.nets:
             inputs = self.figure_inputs()
@@ -222,23 +231,6 @@ class Evaluator:
 
         self.say(what)
         return extract_features(clips, readers, self.cache, self.seconds, progress)
-
-    def _answers(self) -> tuple[list[Figure], list[Curve]]:
-        """Measure answers beside the truth."""
-        assert self.questions is not None
-        self.say("measuring answers beside the truth")
-        since = time.perf_counter()
-        model, windows = self.questions
-        options = self.options
-        figures, curves = measure_fidelity(
-            model, windows, samples=options.samples, seed=options.seed, nets=self.perceptual
-        )
-        self.seconds.add("answers", since)
-        noted = [
-            figure for figure in figures if figure.networks and figure.note and not figure.name.startswith("best_")
-        ]
-        self.warnings += [f"{figure.label}: {figure.note}" for figure in noted]
-        return figures, curves
 
     def _windows(self, inputs: FigureInputs) -> list[Curve]:
         """Follow long videos over time."""

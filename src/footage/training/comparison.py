@@ -313,7 +313,7 @@ def evaluator_of(run: ComparedRun, samples: int, cache: FeatureCache) -> Evaluat
     return evaluator
 
 
-def _figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figures:
+def compared_figures(evaluator: Evaluator, inputs: FigureInputs | None) -> Figures:
     """Return the figures of a row by the names that they have in comparison.json; None where there is nothing."""
     if inputs is None:
         return None
@@ -339,8 +339,8 @@ def measure_models(
                 with console.status(f"measuring {run.name}"):
                     evaluator = evaluator_of(run, samples, cache)
                     inputs = evaluator.figure_inputs()
-                    row["figures"] = _figures(evaluator, inputs)
-                    row |= {"floor": _figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
+                    row["figures"] = compared_figures(evaluator, inputs)
+                    row |= {"floor": compared_figures(evaluator, inputs.of_floor()), "floor_how": evaluator.floor}
                     floors.setdefault(row["clip"], {name: row[name] for name in ("floor", "floor_how")})
                     pictures[run.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
                     pictures.setdefault(f"real clips, {row['clip']}", real)
