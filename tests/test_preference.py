@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from footage.errors import ConfigError
-from footage.metrics.preference import bradley_terry
+from footage.library.ratings import bradley_terry
 
 
 def test_two_things_have_the_strengths_of_the_formula() -> None:

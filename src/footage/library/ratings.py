@@ -1,4 +1,9 @@
-"""Blind comparisons: which of two clips is better, asked for one quality at a time."""
+"""Blind comparisons: which of two clips is better, asked for one quality at a time; and the strengths that follow.
+
+P(i is preferred to j) = p_i / (p_i + p_j) (Bradley and Terry, Rank analysis of incomplete block designs, 1952). The
+likelihood is concave in the log-strengths and is maximised by Newton's method; a tie counts as half a win for each.
+Intervals come from the observed information of the log-strengths.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from footage.errors import LibraryError
+import numpy as np
+import numpy.typing as npt
+
+from footage.errors import ConfigError, LibraryError
 from footage.library.entries import plain
 from footage.library.storage import Database
 
@@ -87,3 +95,65 @@ class Ratings:
         """Take an answer back."""
         with self._database.write() as connection:
             connection.execute("DELETE FROM ratings WHERE id = ?", (rating,))
+
+
+Matrix = npt.NDArray[np.float64]
+
+ROUNDS = 200
+"""Most iterations."""
+LARGEST = 2.0
+"""Largest change of a log-strength in an iteration, so that none goes too far."""
+CLOSE = 1e-10
+"""Change of a log-strength below which the iteration ends."""
+NORMAL = 1.959963984540054
+"""Quantile of the normal distribution for intervals of 95%."""
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """What pairwise choices say of N things."""
+
+    log: Matrix
+    """Logarithm of each strength (N,), their mean being 0."""
+    low: Matrix
+    """Lower ends of intervals of 95% (N,)."""
+    high: Matrix
+    """Upper ends (N,)."""
+    preferred: Matrix
+    """Probability (N, N) that the row is preferred to the column; 0.5 on the diagonal."""
+
+
+def bradley_terry(wins: npt.ArrayLike, prior: float = 1.0) -> Strengths:
+    """Return the strengths that make pairwise choices most likely.
+
+    Args:
+        wins: how often the row was preferred to the column (N, N); a tie is 0.5 for both.
+        prior: comparisons of each with a made-up one of average strength, half of them won. Above 0, what won or lost
+            every time has a finite strength.
+
+    Raises:
+        ConfigError: the counts are not a square of numbers of at least 0, or the prior is not above 0.
+    """
+    won = np.asarray(wins, dtype=np.float64)
+    if won.ndim != 2 or won.shape[0] != won.shape[1] or not won.size:
+        raise ConfigError(f"wins are {won.shape}", "give a square")
+    if not np.isfinite(won).all() or (won < 0).any():
+        raise ConfigError("wins hold a number below 0", "give counts")
+    if not 0 < prior < np.inf:
+        raise ConfigError(f"prior is {prior}", "give a number above 0, such as 1")
+    won = won * (1 - np.eye(len(won)))
+    pairs, total = won + won.T, won.sum(axis=1) + prior / 2
+    log = np.zeros(len(won))
+    for _ in range(ROUNDS):
+        preferred, average = 1 / (1 + np.exp(log - log[:, None])), 1 / (1 + np.exp(-log))
+        slope = total - (pairs * preferred).sum(axis=1) - prior * average
+        information = -pairs * preferred * preferred.T
+        np.fill_diagonal(information, -information.sum(axis=1) + prior * average * (1 - average))
+        step = np.linalg.solve(information, slope)
+        log = log + step * min(1.0, LARGEST / max(np.abs(step).max(), CLOSE))
+        if np.abs(step).max() < CLOSE:
+            break
+    centred = np.eye(len(won)) - 1 / len(won)  # what is asked for are differences from the mean
+    spread = NORMAL * np.sqrt(np.diag(centred @ np.linalg.inv(information) @ centred).clip(min=0))
+    log = centred @ log
+    return Strengths(log, log - spread, log + spread, preferred)

@@ -16,8 +16,7 @@ from footage.errors import LibraryError
 from footage.library.entries import ClipEntry, plain
 from footage.library.library import Library
 from footage.library.query import ClipQuery
-from footage.library.ratings import QUESTIONS, Rating
-from footage.metrics.preference import bradley_terry
+from footage.library.ratings import QUESTIONS, Rating, bradley_terry
 from footage.studio.routes.clips import clip_response
 from footage.studio.schemas import PairForm, PathId, PreferenceForm
 from footage.studio.state import CurrentLibrary, CurrentStudio, WaitingPair, or_404
