@@ -75,32 +75,25 @@ class Gan:
         heldout: Tensor | None,
         engine: Engine,
     ) -> dict[str, Tensor]:
-        log: dict[str, Tensor] = {}
+        """Update the generator by the critics' losses and what motion that repeats itself, or closes no loop, costs."""
+        gan, log = self.config.gan, dict[str, Tensor]()
         with contextlib.ExitStack() as frozen:
             bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in views}
-            loss = (
-                fakes.penalty
-                + self._periodicity(batch.clips, fakes.clips, engine)
-                + self.critics.generator_loss(bare, views)
-            )
+            loss = fakes.penalty
+            if gan.periodicity == "loop":
+                loss = loss + gan.periodicity_weight * penalties.loop(fakes.clips.float(), gan.period)
+            elif gan.periodicity == "avoid":
+                real = engine.mean(penalties.motion_autocorrelation(batch.clips).mean(dim=0))
+                own = penalties.motion_autocorrelation(fakes.clips.float()).mean(dim=0)
+                whole = engine.mean(own) + own - own.detach()  # the mean over all processes, with this one's gradient
+                loss = loss + gan.periodicity_weight * penalties.avoid_period(whole, real)
+            loss = loss + self.critics.generator_loss(bare, views)
             self.optimizers["generator"].zero_grad(set_to_none=True)
             engine.backward(loss)
             self.optimizers["generator"].step()
             if heldout is not None:
                 log = self.critics.heldout_gaps(bare, views, batch, heldout)
         return log | {"generator_loss": loss.detach()}
-
-    def _periodicity(self, reals: Tensor, fakes: Tensor, engine: Engine) -> Tensor | float:
-        """Return the weighted penalty on motion that repeats itself, or does not close its loop."""
-        gan = self.config.gan
-        if gan.periodicity == "none":
-            return 0.0
-        if gan.periodicity == "loop":
-            return gan.periodicity_weight * penalties.loop(fakes.float(), gan.period)
-        real = engine.mean(penalties.motion_autocorrelation(reals).mean(dim=0))
-        mine = penalties.motion_autocorrelation(fakes.float()).mean(dim=0)
-        whole = engine.mean(mine) + mine - mine.detach()  # the mean over all processes, with this one's gradient
-        return gan.periodicity_weight * penalties.avoid_period(whole, real)
 
     def sampler(self) -> Sampler:
         """Return a sampler of the averaged generator."""

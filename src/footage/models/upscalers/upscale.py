@@ -299,7 +299,11 @@ class Upscale(SupervisedMethod):
         noise = drawn if any(degradation.noise for degradation in degradations) else None
         with torch.no_grad():
             source = degrade(batch.clips, net.scale, config.upscale.degrade, degradations, noise)
-            source = _cut_ends(source, batch.uniform(2) < config.upscale.ends, net.past, net.future)
+            begins, ends = (batch.uniform(2) < config.upscale.ends).view(-1, 2, 1, 1, 1, 1).unbind(1)
+            if net.past:  # some clips begin with their first whole window
+                source[:, :, : net.past] = torch.where(begins, source[:, :, [net.past]], source[:, :, : net.past])
+            if net.future:  # and some end with their last
+                source[:, :, last:] = torch.where(ends, source[:, :, [last - 1]], source[:, :, last:])
             base = by_frame(lambda frames: enlarged(frames, net.scale), source[:, :, net.past : last])
         fakes: Tensor = self.nets["generator"](source).to(real.dtype)
         consistency = (_small(fakes, net.scale) - _small(real, net.scale)).abs().mean()
@@ -357,21 +361,6 @@ class Upscale(SupervisedMethod):
 def _small(clips: Tensor, scale: int) -> Tensor:
     """Shrink clips (B, C, T, H, W) by the bicubic kernel."""
     return by_frame(lambda frames: shrunk(frames, scale), clips)
-
-
-def _cut_ends(source: Tensor, cut: Tensor, past: int, future: int) -> Tensor:
-    """Let some clips begin with their first whole window, and some end with their last: (B, 2) of both."""
-    source = source.clone()
-    if past:
-        source[:, :, :past] = torch.where(_wide(cut[:, 0]), source[:, :, past : past + 1], source[:, :, :past])
-    if future:
-        end = source.shape[2] - future
-        source[:, :, end:] = torch.where(_wide(cut[:, 1]), source[:, :, end - 1 : end], source[:, :, end:])
-    return source
-
-
-def _wide(flags: Tensor) -> Tensor:
-    return flags.view(-1, 1, 1, 1, 1)
 
 
 class UpscaleSampler:

@@ -174,7 +174,19 @@ class NoisePath:
         for block in np.unique(blocks).tolist():
             here = blocks == block
             places = (times[here] - block * BLOCK) * 2**fine
-            states[here] = self._between(self._refined(block, fine), places, 2.0**-fine)
+            if self._block is None or self._block[0] != block or self._block[1] < fine:
+                grid, gap, level = np.stack([self._knot(block), self._knot(block + 1)]), BLOCK / 2, 0
+                while gap >= 2.0**-fine:  # a state is drawn between every two
+                    level += 1
+                    first, second, root = _bridge(self.rates, gap)
+                    drawn = self._normal(block, level, len(grid) - 1)
+                    both = np.empty((2 * len(grid) - 1, *grid.shape[1:]))
+                    both[::2] = grid
+                    both[1::2] = _apply(first, grid[:-1]) + _apply(second, grid[1:]) + _apply(root, drawn)
+                    grid, gap = both, gap / 2
+                self._block = (block, fine, grid)
+            _, finest, stored = self._block  # every 2^-finest of a frame, with the block's end
+            states[here] = self._between(stored[:: 2 ** (finest - fine)], places, 2.0**-fine)
         return states
 
     def _between(self, states: Floats, places: Floats, gap: float) -> Floats:
@@ -192,24 +204,6 @@ class NoisePath:
         # On the grid the states themselves: the slope may have been rounded.
         curved: Floats = np.where(part[..., None] == 0, start, np.stack([value, slope], axis=-1))
         return curved
-
-    def _refined(self, block: int, fine: int) -> Floats:
-        """Return the states of a block at every 2^-fine of a frame, with its end: (64 * 2^fine + 1, K, parts, 2)."""
-        if self._block is None or self._block[0] != block or self._block[1] < fine:
-            states = np.stack([self._knot(block), self._knot(block + 1)])
-            gap = BLOCK / 2
-            level = 0
-            while gap >= 2.0**-fine:
-                level += 1
-                first, second, root = _bridge(self.rates, gap)
-                drawn = self._normal(block, level, len(states) - 1)
-                both = np.empty((2 * len(states) - 1, *states.shape[1:]))
-                both[::2] = states
-                both[1::2] = _apply(first, states[:-1]) + _apply(second, states[1:]) + _apply(root, drawn)
-                states, gap = both, gap / 2
-            self._block = (block, fine, states)
-        stored: Floats = self._block[2]
-        return stored[:: 2 ** (self._block[1] - fine)]
 
     def _knot(self, number: int) -> Floats:
         """Return the state at frame 64 * number, (K, parts, 2), by halving the stretch between two powers of two."""
