@@ -37,7 +37,7 @@ from footage.media.probe import Colour
 from footage.models.base import Enlarges
 from footage.models.card import ModelInfo
 from footage.models.checkpoint import save_model
-from footage.models.device import has_bf16
+from footage.models.device import find_device, has_bf16
 from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.upscale import Upscaler
 from footage.training.cost import FlopCount
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=1500)
     parser.add_argument("--only", choices=("stages", "speed", "memory"))
     options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = find_device().device
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         base = options.base or random_model(Path(folder) / "base", "stream-64", clip__height=64, clip__width=112)
         upscaler = options.upscaler or random_model(Path(folder) / "upscaler", "upscale-x4")

@@ -97,7 +97,7 @@ def read_config(folder: RunFolder) -> tuple[Config, DataNote] | None:
         return from_json(Config, value["config"]), DataNote(**{**data, "labels": tuple(data["labels"])})
     except FileNotFoundError:
         return None
-    except (ConfigError, ValueError, KeyError, TypeError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(f"{folder.config} cannot be read ({error})", "give another --out") from None
 
 
