@@ -20,7 +20,7 @@ from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
 from footage.models.base import VideoRequest
 from footage.models.checkpoint import load_model, read_state
-from footage.models.device import ComputeDevice
+from footage.models.device import ComputeDevice, find_device
 from footage.training import cost, plan, trainer
 from footage.training.cost import clip_flops
 from footage.training.run_folder import RunFolder
@@ -246,7 +246,7 @@ def test_missing_device_is_named() -> None:
     if missing == "mps" and torch.backends.mps.is_available():
         missing = "cuda"
     with pytest.raises(TrainingError, match=f'no device "{missing}"'):
-        cost.find_device(missing)  # type: ignore[arg-type]
+        find_device(missing)
 
 
 def test_step_seeds_differ_in_every_part() -> None:
