@@ -84,7 +84,7 @@ class Figure:
     """One number, with everything that belongs to it."""
 
     metric: str
-    """Key of `footage.measurement.METRICS` that it belongs to, such as `fvd`, `prdc` or `motion`."""
+    """Key of `footage.evaluation.figures.METRICS` that it belongs to, such as `fvd`, `prdc` or `motion`."""
     name: str
     """What it measures, an identifier, such as `frechet`, `precision` or `motion_ratio`."""
     label: str
