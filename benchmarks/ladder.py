@@ -42,12 +42,12 @@ from footage.metrics.motion import (
     flicker,
     histogram_distance,
     histograms,
+    horn_schunck,
     motion_distance,
     motion_energies,
     spectrum_distance,
     temporal_power,
 )
-from footage.models.flow import horn_schunck
 
 BATCH = 16
 """Clips that are described at once."""

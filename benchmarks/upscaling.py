@@ -25,8 +25,8 @@ from footage.generation.rollout import from_uint8, to_uint8
 from footage.media.decode import read_window
 from footage.media.encode import h264
 from footage.metrics.image_quality import psnr, sharpness, ssim
+from footage.metrics.motion import horn_schunck
 from footage.models.base import Enlarges
-from footage.models.flow import horn_schunck
 from footage.models.upscalers.upscale import shrunk
 
 Frames = npt.NDArray[np.uint8]

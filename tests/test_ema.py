@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from footage.models.ema import MovingAverage
+from footage.models.base import MovingAverage
 
 
 def test_half_life_is_counted_in_clips_not_steps() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from footage.models.flow import horn_schunck
+from footage.metrics.motion import horn_schunck
 
 
 def blob(dx: float, dy: float, *, size: tuple[int, int] = (32, 32), sigma: float = 2.5, scale: int = 1) -> Tensor:

@@ -231,8 +231,8 @@ def test_generator_begins_without_a_grid_or_flicker() -> None:
 
 @pytest.mark.parametrize("name", ["two_stream", "embed_motion"])
 def test_flow_is_that_of_the_clip_and_not_of_what_it_was_made_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from footage.metrics.motion import horn_schunck
     from footage.models.adversarial import discriminators
-    from footage.models.flow import horn_schunck
 
     seen: list[torch.Tensor] = []
     taken = lambda x: seen.append(x) or horn_schunck(x)  # type: ignore[func-returns-value]  # noqa: E731

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from footage.metrics import motion
-from footage.models.flow import horn_schunck
+from footage.metrics.motion import horn_schunck
 
 
 def wave(period: float, frames: int = 32, side: int = 16) -> Tensor:

@@ -22,8 +22,7 @@ from footage.models.base import Batch, Converts, PlainEngine
 from footage.models.device import ComputeDevice
 from footage.models.layers import Memory
 from footage.models.translators import TranslatorConfig, source_clip
-from footage.models.translators.network import Animator, Translator
-from footage.models.translators.translate import Translate, derive
+from footage.models.translators.translate import Animator, Translate, Translator, derive
 from footage.training import plan
 from footage.training.cost import measure
 from footage.training.run_folder import DataNote, RunFolder, resume, write_config
@@ -181,7 +180,7 @@ def test_animator_goes_on_for_ever_and_seeds_differ() -> None:
 
 
 def test_animator_can_move_what_it_is_given() -> None:
-    from footage.models.translators.network import warp
+    from footage.models.translators.translate import warp
 
     picture = noise(1, 1, 8, 8)
     still = torch.zeros(2, 2, 8, 8)

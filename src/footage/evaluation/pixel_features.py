@@ -21,6 +21,7 @@ from footage.metrics.motion import (
     autocorrelation,
     flicker,
     histograms,
+    horn_schunck,
     jump,
     motion_energies,
     periodicity,
@@ -28,7 +29,6 @@ from footage.metrics.motion import (
     seam_error,
     temporal_power,
 )
-from footage.models.flow import horn_schunck
 
 VERSION = 1
 """Counted up when any column changes its meaning: what was stored before is then made again."""

@@ -20,8 +20,7 @@ from footage.config import Config
 from footage.config.registry import RECONSTRUCTION_LOSSES
 from footage.models.adversarial import augment
 from footage.models.adversarial.critics import Critics, curves, gan_optimizer
-from footage.models.base import Batch, Engine, Sampler
-from footage.models.ema import MovingAverage
+from footage.models.base import Batch, Engine, MovingAverage, Sampler
 from footage.models.layers import learn_levels
 
 LOWEST = 0.01

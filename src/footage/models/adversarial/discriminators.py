@@ -16,8 +16,8 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool3d, leaky_relu, rel
 from footage.config import ClipConfig, CriticConfig
 from footage.config.sections import unlimited
 from footage.errors import ConfigError
+from footage.metrics.motion import horn_schunck
 from footage.models.adversarial.critic_loss import view_shape
-from footage.models.flow import horn_schunck
 from footage.models.layers import (
     LEAK,
     SPACE,

@@ -18,8 +18,7 @@ from footage.config.registry import imported
 from footage.models.adversarial import augment, penalties
 from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics, anneal, curves, gan_optimizer
-from footage.models.base import Batch, Engine, Sampler
-from footage.models.ema import MovingAverage
+from footage.models.base import Batch, Engine, MovingAverage, Sampler
 from footage.models.generators import GeneratorConfig
 from footage.models.layers import Generator, GeneratorOutput, learn_levels
 

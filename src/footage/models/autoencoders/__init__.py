@@ -1,4 +1,4 @@
-"""Autoencoders: the configuration of the video VAE, the shape of its codes; `network` and `vae` have the rest."""
+"""Autoencoders: the configuration of the video VAE, the shape of its codes; `vae` has the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class VaeConfig(NetConfig):
     """The causal (2+1)D video VAE."""
 
     method: ClassVar[str] = "vae"
-    network: ClassVar[str] = "footage.models.autoencoders.network:Vae"
+    network: ClassVar[str] = "footage.models.autoencoders.vae:Vae"
     tiny: ClassVar = {"width": 4, "latent": 4, "noise": 8, "label": 4}
 
     kind: Literal["vae"] = "vae"

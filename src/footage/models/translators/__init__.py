@@ -1,4 +1,4 @@
-"""Translators: their configuration, and the shape of what they are given; `network` and `translate` have the rest."""
+"""Translators: their configuration, and the shape of what they are given; `translate` has the rest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TranslatorConfig(NetConfig):
     """The generator that is given a picture or a clip (Isola et al. 2017)."""
 
     method: ClassVar[str] = "translate"
-    network: ClassVar[str] = "footage.models.translators.network:make_translator"
+    network: ClassVar[str] = "footage.models.translators.translate:make_translator"
     tiny: ClassVar = {"width": 4, "blocks": 1, "motion": 4}
 
     kind: Literal["translator"] = "translator"

@@ -3,26 +3,435 @@
 It learns by how far its clip lies from the real one, and from critics that see, beside a clip, what it was made from
 (eq. 1 there): they ask not only whether a clip looks real, but whether it goes with its source. The sources come from
 another data set, or are made from the clips themselves, frame by frame, so that video can stream.
+
+The networks are pix2pix's U-Net, residual blocks, and an animator. Every frame is convolved by itself, then over frames
+that are past, so that a video of any length is translated chunk by chunk. Ours: normalisation over the channels of a
+pixel, in place of batch or instance normalisation, which let clips, or the places of a frame, depend on each other;
+upsampling begins smooth.
+
+The animator brings a picture to life: it is encoded once, and a path of motion codes says what becomes of it in each
+frame. The path is MoCoGAN's, h_t = cell(e_t, h_{t-1}) with fresh noise e_t (Tulyakov et al. 2018). Every frame is the
+picture, warped by a flow, mixed by a mask with what is painted where nothing could be moved to (the foreground and
+background of Vondrick et al. 2016, with a background that moves): out = m ⊙ warp(picture, flow) + (1 - m) ⊙ painted. A
+decoder of shortcuts alone would copy the still.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
+from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, pad, silu
 
-from footage.config import Config
+from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import SOURCES, imported
+from footage.config.sections import halvings
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
+from footage.models.generators.recurrent.network import start_slow
 from footage.models.generators.samplers import draws_of, more
-from footage.models.layers import Memory, by_frame, channel_levels, set_levels
+from footage.models.layers import (
+    Levels,
+    Memory,
+    PixelNorm,
+    SpaceConv,
+    TimeConv,
+    by_frame,
+    channel_levels,
+    channels,
+    set_levels,
+    start_smooth,
+)
 from footage.models.supervised import StepOutput, SupervisedMethod
-from footage.models.translators import source_clip
-from footage.models.translators.network import Animator
+from footage.models.translators import TranslatorConfig, source_clip
+
+GUIDE = 16
+"""Hidden channels between the source and the scales and shifts that it gives."""
+RESIDUAL_STAGES = 2
+"""Downsamplings of `resnet`."""
+
+
+class ChannelNorm(nn.Module):
+    """Normalise mean and variance over the channels of each pixel (Ba et al. 2016): (B, C, T, H, W) -> the same.
+
+    Where features lie with their channels last, this is one pass over the memory, in whatever precision they have.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised features."""
+        last: Tensor = self.norm(x.movedim(1, -1))  # B T H W C
+        return last.movedim(-1, 1)
+
+
+class Upsampling(nn.Module):
+    """A transposed convolution of every frame by itself: (B, C, T, H, W) -> (B, out, T, 2 H, 2 W).
+
+    Args:
+        enter: channels C.
+        leave: channels of the result.
+    """
+
+    def __init__(self, enter: int, leave: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(enter, leave, 4, 2, 1)
+        start_smooth(self.conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        return by_frame(self.conv, x)  # B c T 2h 2w
+
+
+class TemporalResidual(nn.Module):
+    """x + time(silu(norm(x))): what was seen before comes in; (B, C, T, H, W) -> the same. It begins as x alone.
+
+    Args:
+        channels: C.
+        time: frames that the convolution over time sees; 1 for none but the present one.
+    """
+
+    def __init__(self, channels: int, time: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.time = TimeConv(channels, channels, time)
+        nn.init.zeros_(self.time.conv.weight)
+
+    def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the features; with a memory, of a video that goes on."""
+        return x + self.time(silu(self.norm(x)), memory)  # type: ignore[no-any-return]
+
+
+# (1 + gamma(s)) norm(x) + beta(s), gamma and beta convolutions of the source s at this size: Park et al. 2019, eq. 1.
+class SourceNorm(nn.Module):
+    """Normalise features (B, C, T, H, W), and let the source, at the same size, scale and shift them at every place.
+
+    Args:
+        channels: C.
+        enter: channels of the source; 0 for no source: a plain normalisation.
+    """
+
+    def __init__(self, channels: int, enter: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.look = SpaceConv(enter, GUIDE) if enter else None
+        self.give = SpaceConv(GUIDE, 2 * channels, 1) if enter else None
+
+    def forward(self, x: Tensor, source: Tensor | None) -> Tensor:
+        """Return the features."""
+        plain: Tensor = self.norm(x)
+        if self.look is None or self.give is None:
+            return plain
+        gamma, beta = self.give(silu(self.look(source))).chunk(2, dim=1)
+        return torch.addcmul(plain + beta, plain, gamma)
+
+
+class DecoderStage(nn.Module):
+    """A stage of the decoder: normalised, modulated, enlarged, then what is past: (B, C, T, H, W) -> twice the size.
+
+    Args:
+        enter: channels C.
+        leave: channels of the result.
+        source: channels of the source that modulates; 0 for none.
+        time: frames that the convolution over time sees; 0 for no such convolution.
+    """
+
+    def __init__(self, enter: int, leave: int, source: int, time: int) -> None:
+        super().__init__()
+        self.norm = SourceNorm(enter, source)
+        self.up = Upsampling(enter, leave)
+        self.past = TemporalResidual(leave, time) if time else None
+
+    def forward(self, x: Tensor, source: Tensor | None, memory: Memory | None) -> Tensor:
+        """Return the features."""
+        x = self.up(silu(self.norm(x, source)))  # B c T 2h 2w
+        return x if self.past is None else self.past(x, memory)
+
+
+class EncoderStage(nn.Module):
+    """A stage of the encoder: normalised, halved, then what is past: (B, C, T, H, W) -> half the size.
+
+    Args:
+        enter: channels C.
+        leave: channels of the result.
+        time: frames that the convolution over time sees; 0 for no such convolution.
+        first: whether pixels enter, which are not normalised.
+    """
+
+    def __init__(self, enter: int, leave: int, time: int, *, first: bool = False) -> None:
+        super().__init__()
+        self.norm = None if first else ChannelNorm(enter)
+        self.down = SpaceConv(enter, leave, 4, 2)
+        self.past = TemporalResidual(leave, time) if time else None
+
+    def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the features."""
+        x = self.down(x if self.norm is None else silu(self.norm(x)))  # B c T h/2 w/2
+        return x if self.past is None else self.past(x, memory)
+
+
+class TranslatorBlock(nn.Module):
+    """x + space(silu(norm(x))), then what is past: (B, C, T, H, W) -> the same.
+
+    Args:
+        channels: C.
+        time: frames that the convolution over time sees.
+    """
+
+    def __init__(self, channels: int, time: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.space = SpaceConv(channels, channels)
+        self.past = TemporalResidual(channels, time)
+
+    def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
+        """Return the features; with a memory, of a video that goes on."""
+        return self.past(x + self.space(silu(self.norm(x))), memory)  # type: ignore[no-any-return]
+
+
+class Translator(nn.Module):
+    """Source (B, Cs, T, H, W) -> clips (B, C, T, H, W) of any length, height and width.
+
+    Args:
+        clip: shape of the clips in training.
+        net: sizes of the network.
+        enter: channels Cs of the source, in [-1, 1].
+    """
+
+    def __init__(self, clip: ClipConfig, net: TranslatorConfig, enter: int) -> None:
+        super().__init__()
+        self.levels = Levels(clip.channels)
+        guide = enter if net.modulate else 0
+        resnet = net.shape == "resnet"
+        count = RESIDUAL_STAGES if resnet else halvings(clip.height, clip.width)
+        self.unit = 2**count
+        widths = channels(net.width, count + resnet)[::-1]  # from the outermost stage inwards
+        self.stem = SpaceConv(enter, widths[0], 7) if resnet else None
+        pairs = list(zip(widths if resnet else [enter, *widths], widths[1:] if resnet else widths, strict=False))
+        self.encoder = nn.ModuleList(
+            EncoderStage(a, b, 0 if resnet or not i else net.time, first=not resnet and i == 0)
+            for i, (a, b) in enumerate(pairs)
+        )
+        self.blocks = nn.ModuleList(TranslatorBlock(widths[-1], net.time) for _ in range(net.blocks if resnet else 1))
+        inwards = widths[::-1]
+        self.decoder = nn.ModuleList()
+        for i, (a, b) in enumerate(zip(inwards, [*inwards[1:], clip.channels], strict=False)):
+            if resnet and i == count:
+                break
+            both = a if resnet or i == 0 else 2 * a  # with the shortcut
+            inner = not resnet and i < count - 2  # at a quarter of the size or less
+            self.decoder.append(DecoderStage(both, b, guide, net.time if inner else 0))
+        self.leave = SpaceConv(widths[0], clip.channels, 7) if resnet else None
+        self.norm = SourceNorm(widths[0], guide) if resnet else None
+        self.straight = SpaceConv(enter, clip.channels)  # the shortcut at full size, of the source itself
+        nn.init.zeros_(self.straight.conv.weight)
+
+    def forward(self, source: Tensor, memory: Memory | None = None) -> Tensor:
+        """Translate; with a memory, the frames that follow those before."""
+        height, width = source.shape[3:]
+        padded = x = fitted(source, self.unit)
+        sources: list[Tensor] = []
+        if self.norm is not None or self.modulated:
+            sources = pyramid(x, len(self.encoder))  # from the full size inwards
+        x = x if self.stem is None else self.stem(x)
+        shortcuts: list[Tensor] = []
+        for encoding in self.encoder:
+            x = encoding(x, memory)
+            shortcuts.append(x)
+        for block in self.blocks:
+            x = block(x, memory)
+        for number, decoding in enumerate(self.decoder):
+            if number and self.stem is None:
+                x = torch.cat([x, shortcuts[-1 - number]], dim=1)  # B 2c T h w
+            x = decoding(x, sources[-1 - number] if sources else None, memory)
+        if self.leave is not None and self.norm is not None:
+            x = self.leave(silu(self.norm(x, sources[0])))  # B C T H W
+        numbers = (x + self.straight(padded))[..., :height, :width]
+        return self.levels.pixels(numbers.to(source.dtype))
+
+    @property
+    def modulated(self) -> bool:
+        """Whether the source scales and shifts the decoder's features."""
+        first = self.decoder[0]
+        assert isinstance(first, DecoderStage)
+        return first.norm.look is not None
+
+
+def fitted(clips: Tensor, unit: int) -> Tensor:
+    """Pad clips (B, C, T, H, W) to a multiple of `unit`, the far edges repeated; laid out with the channels last."""
+    rest = (0, -clips.shape[4] % unit, 0, -clips.shape[3] % unit)
+
+    def padded(frames: Tensor) -> Tensor:
+        return pad(frames, rest, mode="replicate").contiguous(memory_format=torch.channels_last)
+
+    return by_frame(padded, clips)
+
+
+def pyramid(source: Tensor, count: int) -> list[Tensor]:
+    """Return a source (B, C, T, H, W) at its own size, and `count` times averaged down by two."""
+    levels = [source]
+    for _ in range(count):
+        levels.append(by_frame(lambda frames: avg_pool2d(frames, 2), levels[-1]))  # B C T h/2 w/2
+    return levels
+
+
+REACH = 1.0
+"""Longest displacement, in halves of the picture."""
+KEPT = 2.0
+"""Logit of the mask at the beginning: most of a frame is the picture."""
+
+
+class AnimatorState(NamedTuple):
+    """A picture, and how far its motion has come: all that the next frames follow from."""
+
+    picture: Tensor
+    """(B, C, H, W)."""
+    shortcuts: list[Tensor]
+    """Its features, from half its size inwards, (B, c, 1, h, w) each."""
+    hidden: Tensor
+    """The cell's state, (B, hidden)."""
+    rest: Tensor | None
+    """That of the first frame, which is the picture; None before it."""
+
+
+class MovingStage(nn.Module):
+    """A stage of the decoder: features of frames (B, c, T, h, w), the picture's beside them -> (B, out, T, 2 h, 2 w).
+
+    The convolution of both is the sum of two, of which that of the picture's features is made once for all frames.
+
+    Args:
+        enter: channels c of the frames' features.
+        beside: channels of the picture's features; 0 for none.
+        leave: channels of the result.
+    """
+
+    def __init__(self, enter: int, beside: int, leave: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(enter)
+        self.up = Upsampling(enter, leave)
+        self.still_norm = ChannelNorm(beside) if beside else None
+        self.still_up = Upsampling(beside, leave) if beside else None
+
+    def begin_still(self) -> None:
+        """Let the flow begin small, and the mask with the picture, where this is the last stage."""
+        with torch.no_grad():
+            for up in (self.up, self.still_up):
+                if up is not None:
+                    up.conv.weight[:, :3] *= 0.1
+            assert self.up.conv.bias is not None
+            self.up.conv.bias[2] = KEPT
+
+    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """Return the features."""
+        moving: Tensor = self.up(silu(self.norm(x)))  # B c T 2h 2w
+        if self.still_norm is None or self.still_up is None:
+            return moving
+        still: Tensor = self.still_up(silu(self.still_norm(shortcut)))  # B c 1 2h 2w
+        return moving + still
+
+
+class Animator(nn.Module):
+    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it."""
+
+    def __init__(self, clip: ClipConfig, net: TranslatorConfig) -> None:
+        super().__init__()
+        self.levels = Levels(clip.channels)
+        self.motion, self.hidden = net.motion, 2 * net.motion
+        count = halvings(clip.height, clip.width)
+        self.unit = 2**count
+        widths = channels(net.width, count)[::-1]  # from the outermost stage inwards
+        self.encoder = nn.ModuleList(
+            EncoderStage(a, b, 0, first=i == 0)
+            for i, (a, b) in enumerate(zip([clip.channels, *widths[:-1]], widths, strict=True))
+        )
+        self.cell = nn.GRU(net.motion, self.hidden, batch_first=True)
+        start_slow(self.cell, clip.frames, net.motion)
+        self.code_norm = PixelNorm()
+        inner, code = widths[-1], 2 * self.hidden
+        self.norm = ChannelNorm(inner)
+        self.style = nn.Linear(code, 2 * inner)
+        self.mix = nn.Conv2d(inner + code, inner, 3, padding=1)
+        leaving = [*widths[-2::-1], 3 + clip.channels]  # flow, mask and what is painted
+        beside = [0, *widths[-2::-1]]
+        self.decoder = nn.ModuleList(
+            MovingStage(a, b, c) for a, b, c in zip(widths[::-1], beside, leaving, strict=True)
+        )
+        last = self.decoder[-1]
+        assert isinstance(last, MovingStage)
+        last.begin_still()
+
+    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the noise of one clip of `frames` frames, by name."""
+        return {"start": (self.hidden,), "motion": (frames, self.motion)}
+
+    def forward(self, picture: Tensor, start: Tensor, motion: Tensor) -> Tensor:
+        """Return the clips from their beginning."""
+        return self.advance(self.begin(picture, start), motion)[0]
+
+    def begin(self, picture: Tensor, start: Tensor) -> AnimatorState:
+        """Encode a picture (B, C, 1, H, W); the motion begins at random, from standard normal numbers (B, hidden)."""
+        x, shortcuts = fitted(self.levels(picture), self.unit), list[Tensor]()
+        for encoding in self.encoder:
+            x = encoding(x)
+            shortcuts.append(x)
+        return AnimatorState(picture[:, :, 0], shortcuts, start, None)
+
+    def advance(self, state: AnimatorState, motion: Tensor) -> tuple[Tensor, AnimatorState]:
+        """Make the next frames (B, C, T, H, W) from fresh noise (B, T, m), and the state after them."""
+        picture = state.picture
+        with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
+            path, after = self.cell(motion.to(picture.dtype), state.hidden.to(picture.dtype).unsqueeze(0))
+        rest = path[:, 0] if state.rest is None else state.rest
+        # Where the motion is, and how far from where the picture was taken: 0 in the first frame.
+        code = torch.cat([self.code_norm(path.flatten(0, 1)), (path - rest[:, None]).flatten(0, 1)], dim=1)
+        inner = self.norm(state.shortcuts[-1])[:, :, 0]  # B c h w
+        times = len(code) // len(inner)
+        scale, shift = self.style(code)[:, :, None, None].chunk(2, dim=1)
+        x = inner.repeat_interleave(times, dim=0) * (1 + scale) + shift  # (B T) c h w
+        codes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        x = self.mix(silu(torch.cat([x, codes], dim=1)).contiguous(memory_format=torch.channels_last))
+        x = rearrange(x, "(b t) c h w -> b c t h w", t=times)
+        for number, stage in enumerate(self.decoder):
+            x = stage(x, state.shortcuts[-1 - number])
+        decoded = x.transpose(1, 2).flatten(0, 1)  # (B T) (3 + C) H W
+        flow, mask, painted = (
+            decoded[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
+        )
+        warped = warp(picture, REACH * torch.tanh(flow))
+        mask = torch.sigmoid(mask)
+        frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
+        clips = rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
+        return clips, AnimatorState(picture, state.shortcuts, after[0], rest)
+
+
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """Look up each pixel of frames at another place of their picture; beyond its edge, the edge.
+
+    Args:
+        picture: (B, C, H, W).
+        flow: (B T, 2, H, W): displacement (x, y) in halves of the picture.
+    """
+    times = len(flow) // len(picture)
+    with torch.autocast(picture.device.type, enabled=False):
+        identity = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(len(flow), 2, 3)
+        grid = affine_grid(identity, [len(flow), *picture.shape[1:]], align_corners=False)  # (B T) H W 2
+        places = grid + flow.movedim(1, -1)
+        frames = picture.repeat_interleave(times, dim=0)  # (B T) C H W
+        return grid_sample(frames, places, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def make_translator(clip: ClipConfig, net: TranslatorConfig, task: TaskConfig) -> Translator | Animator:
+    """Make the network for what is given: a clip of a source, or a picture that is brought to life."""
+    if task.source == "first-frame":
+        return Animator(clip, net)
+    return Translator(clip, net, source_clip(clip, task).channels)
+
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
