@@ -22,6 +22,17 @@ PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
+def disk_errors(error: FootageError) -> Iterator[None]:
+    """Raise `error` in place of the system's when the disk cannot take what the block writes."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno in DISK_FAULTS:
+            raise error from fault
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it there, flushed to disk, when the block succeeds.
 

@@ -159,14 +159,7 @@ class Audit:
         return Group(*shown)
 
     def write(self, path: Path | str) -> Path:
-        """Write the audit as one HTML page that needs nothing else: no network, no scripts.
-
-        Args:
-            path: where to write it.
-
-        Returns:
-            `path`.
-        """
+        """Write the audit as one HTML page that needs nothing else: no network, no scripts."""
         return write_page(
             path, "audit.html", audit=self, sheet=sample_sheet(self.dataset) if self.dataset.rows else b""
         )
@@ -198,11 +191,6 @@ def sample_sheet(dataset: Dataset, clips: int = SHEET[0], moments: int = SHEET[1
     """Return a PNG with some clips, one a row, each at equal steps through its length.
 
     The clips are spread evenly over the dataset.
-
-    Args:
-        dataset: the dataset.
-        clips: rows of the sheet, at most.
-        moments: frames of each clip.
     """
     from PIL import Image
 

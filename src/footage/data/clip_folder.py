@@ -89,7 +89,6 @@ class ClipFolder:
                 f'"{folder}" holds no clips{why}', "give a folder of videos, or of folders of numbered pictures"
             )
         self.rated = any(clip.fps for clip in self.clips)
-        """Whether any clip says what its rate is."""
         self.fps = fps or common_rate(self.clips)
         self.size = common_size(self.clips) if height is None or width is None else (height, width)
         self.shape = (*self.size, channels)

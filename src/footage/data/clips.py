@@ -14,16 +14,9 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config import ClipConfig
+from footage.data import synthetic
 from footage.data.store import Dataset, Frames, Split
-from footage.data.synthetic import (
-    SHAPES,
-    TRAINING_IMAGES,
-    draw_factors,
-    drawn_digits,
-    moving_digits,
-    read_idx,
-    render_shapes,
-)
+from footage.data.synthetic import moving_digits
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
 from footage.media.probe import UnusableMedia
@@ -38,7 +31,6 @@ class Span:
     index: int
     """Number of the clip within its source."""
     frames: int
-    """Its length."""
     label: int
     """Its class, an index into the source's labels, or -1 without one."""
     name: str = ""
@@ -49,9 +41,7 @@ class ClipSource(Protocol):
     """Something that training can read clips from."""
 
     name: str
-    """What to call it."""
     fps: float
-    """Frames in a second."""
     labels: tuple[str, ...]
     """Names of the classes; may be empty."""
     content_hash: str
@@ -88,7 +78,6 @@ class DatasetClips:
         self.shape = (info.height, info.width, info.channels)
 
     def spans(self, split: Split) -> list[Span]:
-        """Return the clips of one split."""
         numbers = {label: number for number, label in enumerate(self.labels)}
         spans = []
         for index, row in enumerate(self.dataset.rows):
@@ -100,7 +89,6 @@ class DatasetClips:
         return spans
 
     def read(self, index: int, start: int, frames: int) -> Frames:
-        """Return a window of a clip, uint8 (T, H, W, C), memory-mapped."""
         return self.dataset.read(self.dataset.rows[index], start, frames)
 
 
@@ -118,14 +106,12 @@ class _DrawnClips:
         self._spans: dict[Split, list[Span]] = {}
 
     def spans(self, split: Split) -> list[Span]:
-        """Return the clips of one split."""
         if split not in self._spans:
             first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
             self._spans[split] = [Span(i, self.frames, self.label(i)) for i in range(first, first + count)]
         return self._spans[split]
 
     def label(self, index: int) -> int:
-        """Return the class of a clip, -1 without one."""
         return -1
 
     @staticmethod
@@ -156,19 +142,18 @@ class MovingDigits(_DrawnClips):
         super().__init__()
         self.check_square(clip.height, clip.width)
         try:
-            images = read_idx(path)
+            images = synthetic.read_idx(path)
         except UnusableMedia as error:
             raise DatasetError(f"{path} is no data set: {error}", "give a dataset folder, or MNIST's images") from None
         if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) < 10:
             raise DatasetError(f"{path} holds an array {images.shape}", "give at least 10 images of 28×28")
-        middle = int(len(images) * TRAINING_IMAGES)
+        middle = int(len(images) * synthetic.TRAINING_IMAGES)
         self._images = {"train": images[:middle], "heldout": images[middle:]}
         self.name, self.frames, self.digits = f"moving digits of {path.name}", max(20, clip.frames), digits
         self.shape = (clip.height, clip.width, 1)
         self.content_hash = json_digest([files.file_digest(path), digits, self.shape, self.frames, 1])
 
     def read(self, index: int, start: int, frames: int) -> Frames:
-        """Draw a window of a clip, uint8 (T, H, W, C)."""
         images = self._images["train" if index < self.CLIPS else "heldout"]
         unknown = np.full(len(images), -1)
         clip, _ = moving_digits(
@@ -196,28 +181,28 @@ class BuiltInClips(_DrawnClips):
             raise ConfigError("shapes are in colour, grey was asked for", "give --clip.channels 3, or train on digits")
         self.name, self.seed, self.shape = name, seed, (height, width, channels)
         self.digits = int(name.partition("-")[2] or 1)
-        self.labels = SHAPES if name == "shapes" else tuple(str(d) for d in range(10)) if self.digits == 1 else ()
+        self.labels = (
+            synthetic.SHAPES if name == "shapes" else tuple(str(d) for d in range(10)) if self.digits == 1 else ()
+        )
         self.content_hash = json_digest({"name": name, "seed": seed, "shape": self.shape, "version": 1})
 
     def label(self, index: int) -> int:
-        """Return the class of a clip, -1 without one."""
         if self.name == "shapes":
-            return SHAPES.index(draw_factors(self.seed, index).shape)
+            return synthetic.SHAPES.index(synthetic.draw_factors(self.seed, index).shape)
         return self._digits(index, 0, 0)[1][0] if self.labels else -1
 
     def _digits(self, index: int, start: int, frames: int) -> tuple[Frames, tuple[int, ...]]:
-        images, labels = drawn_digits()
+        images, labels = synthetic.drawn_digits()
         size, count = self.shape[0], self.digits
         return moving_digits(
             images, labels, seed=self.seed, index=index, digits=count, frames=frames, size=size, start=start
         )
 
     def read(self, index: int, start: int, frames: int) -> Frames:
-        """Draw a window of a clip, uint8 (T, H, W, C)."""
         height, width, channels = self.shape
         if self.name == "shapes":
-            factors = draw_factors(self.seed, index)
-            return render_shapes(factors, start=start, frames=frames, height=height, width=width)
+            factors = synthetic.draw_factors(self.seed, index)
+            return synthetic.render_shapes(factors, start=start, frames=frames, height=height, width=width)
         return np.repeat(self._digits(index, start, frames)[0], channels, axis=-1)  # T H W 1 -> T H W C
 
 

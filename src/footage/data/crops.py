@@ -43,15 +43,12 @@ class Stretch:
     """The part of a video that belongs to one split."""
 
     path: Path
-    """The file."""
     name: str
     """Its name below the folder that was given."""
     first: int
     """Its first frame."""
     frames: int
-    """How many there are."""
     fps: float
-    """Frames in a second."""
 
 
 class VideoCrops:
@@ -111,11 +108,9 @@ class VideoCrops:
         self._order: dict[Split, tuple[tuple[int, int], npt.NDArray[np.int64]]] = {}
 
     def stretches(self, split: Split) -> list[Stretch]:
-        """Return the parts of the videos that belong to one split."""
         return self._stretches[split]
 
     def spans(self, split: Split) -> list[Span]:
-        """Return the videos' parts of one split."""
         side = split == "heldout"
         stretches = self._stretches[split]
         return [Span(2 * i + side, stretch.frames, -1, stretch.name) for i, stretch in enumerate(stretches)]
@@ -128,7 +123,6 @@ class VideoCrops:
         return window[:, top : top + self.shape[0], left : left + self.shape[1]]
 
     def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
-        """Return the `number`-th clip of a run, uint8 (T, H, W, C): a function of these arguments alone."""
         height, width, channels = self.shape
         size = CROPS * frames * height * width * channels
         visits = max(1, min(MOST_VISITS, MOST_BYTES // size))

@@ -75,7 +75,6 @@ class PairedClips:
             )
 
     def spans(self, split: Split) -> list[Span]:
-        """Return the pairs of one split."""
         return self._spans[split]
 
     def read(self, index: int, start: int, frames: int) -> Frames:

@@ -40,11 +40,8 @@ class ClipRow:
     end: float
     """Where the clip ends in the source, in seconds."""
     frames: int
-    """Number of frames at the dataset's rate."""
     label: str | None
-    """Class of the clip, or None."""
     caption: str | None
-    """Free text that came with the source, or None."""
     split: Split
     """`train`, or `heldout`: never trained on. All clips of a source are on one side."""
     shard: str
@@ -60,7 +57,6 @@ class Rejection:
     """An input, or a span of one, that did not become a clip."""
 
     source: str
-    """Path of the source, as in `ClipRow`."""
     reason: str
     """One of the fixed short reasons of `data.ingest`, such as `too short`."""
     detail: str
@@ -76,9 +72,7 @@ class SourceRow:
     """One input, whether clips came of it or not."""
 
     source: str
-    """Path of the source, as in `ClipRow`."""
     clips: int
-    """Number of clips in the dataset that came of it."""
     width: int | None = None
     """Width as displayed, in pixels, or None where it is not known."""
     height: int | None = None
@@ -90,7 +84,6 @@ class SourceRow:
     codec: str | None = None
     """FFmpeg's name of the codec, or None where it is not known."""
     damaged: int = 0
-    """Damaged frames and packets."""
     truncated: bool = False
     """Whether it ends before the length that it declares."""
     problem: str = ""
@@ -104,7 +97,6 @@ class DatasetInfo:
     """What a dataset is: the content of `dataset.json`."""
 
     name: str
-    """Name of the dataset, by default that of its folder."""
     height: int
     """Height of every frame, in pixels."""
     width: int
@@ -112,17 +104,13 @@ class DatasetInfo:
     channels: int
     """1 for grey, 3 for RGB."""
     fps: float
-    """Frames in a second."""
     labels: tuple[str, ...]
     """The classes, sorted; empty when no clip has a label."""
     clips: int
-    """Number of clips in all splits."""
     content_hash: str
     """SHA-256 over the clips' pixels, labels and splits, whatever their order."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """The options that it was made with."""
     schema: int = SCHEMA
-    """Version of the format."""
     made_by: str = f"footage {__version__}"
     """Program and version that wrote it."""
 
@@ -197,7 +185,6 @@ class Dataset:
 
     @property
     def rejections(self) -> list[Rejection]:
-        """What was left out, and why."""
         return [_from_json(Rejection, v, "rejected.jsonl") for v in self._table("rejected.jsonl")]
 
     @property
@@ -208,7 +195,6 @@ class Dataset:
         return [_from_json(SourceRow, v, "sources.jsonl") for v in self._table("sources.jsonl")]
 
     def split(self, name: Split) -> list[ClipRow]:
-        """Return the rows of one split."""
         return [row for row in self.rows if row.split == name]
 
     def read(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Frames:

@@ -26,7 +26,6 @@ from footage.media.probe import UnusableMedia
 Floats = npt.NDArray[np.float64]
 
 SHAPES = ("circle", "square", "triangle")
-"""The shapes, which are also the labels of the `shapes` data set."""
 COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 """The colours, evenly spaced hues."""
 SPEEDS = (1 / 48, 1 / 24)
@@ -46,15 +45,12 @@ class Factors:
     """The factors of a clip of `shapes`."""
 
     shape: str
-    """One of SHAPES."""
     colour: str
-    """One of COLOURS."""
     size: float
     """Half the side of the square of equal area, in fractions of the shorter side: 0.12 to 0.2."""
     direction: int
     """Direction of the first frame's motion, in eighths of a turn from the right, clockwise."""
     speed: float
-    """One of SPEEDS."""
     start: tuple[float, float]
     """Centre (y, x) in the first frame, as fractions of the room that the shape has."""
 

@@ -46,25 +46,19 @@ class ClipDetails:
     title: str | None = None
     """Its name; None for that of the file."""
     prompt: str | None = None
-    """Caption."""
     source: str | None = None
     """Where it came from; None for the file's path."""
     label: str | None = None
-    """Class or mixture."""
     notes: str = ""
-    """Free text."""
     tags: tuple[str, ...] = ()
-    """Tags."""
     stars: int = 0
     """0 to 5."""
     verdict: str = "undecided"
     """`keep`, `reject` or `undecided`."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """Figures by name."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What else it was made with."""
     parents: tuple[Parent, ...] = ()
-    """What it was made from."""
     fps: float | None = None
     """Frames in a second of a folder of pictures; None for 25."""
     made: dict[str, Any] | None = None
@@ -159,7 +153,6 @@ def take(
 
 
 def _bring_back(storage: Storage, connection: sqlite3.Connection, clip: int) -> ClipEntry:
-    """Bring a clip back whose file was added again."""
     connection.execute("UPDATE clips SET missing = 0 WHERE id = ?", (clip,))
     edits.apply(connection, "added again", [(clip, "deleted", None)])
     return storage.entry(connection, clip)
@@ -252,17 +245,11 @@ class GenerationMetadata:
     made_with: str
     """Program and version; empty for a foreign file."""
     model: str | None
-    """Name of the model."""
     weights: str | None
-    """SHA-256 of its weights."""
     seed: int | None
-    """Seed."""
     label: str | None
-    """Class or mixture."""
     prompt: str
-    """Caption."""
     settings: dict[str, Any]
-    """Everything else that it was made with."""
 
 
 def generation_metadata(metadata: Mapping[str, Any]) -> GenerationMetadata:

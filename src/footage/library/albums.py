@@ -27,11 +27,9 @@ class Album:
     """A named choice of clips, in an order of its own."""
 
     id: int
-    """Its number."""
     name: str
     """Its name; no other has it."""
     notes: str
-    """Free text."""
     clips: int
     """How many clips are in it, without those in the bin."""
 
@@ -43,7 +41,6 @@ class View:
     name: str
     """Its name; no other has it."""
     query: ClipQuery
-    """What it shows."""
 
 
 class Albums:

@@ -31,15 +31,12 @@ class HistoryStep:
     """An entry of the history."""
 
     id: int
-    """Its number."""
     time: float
     """When it was done, in seconds since 1970."""
     what: str
     """In words, such as `4 stars`."""
     undone: bool
-    """Whether it was undone since."""
     clips: int
-    """How many clips it changed."""
 
 
 def checked(field: str, value: Any) -> Any:

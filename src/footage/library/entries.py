@@ -42,11 +42,9 @@ class ClipEntry:
     label: str | None
     """Class, or mixture of classes."""
     model: str | None
-    """Name of the model that made it."""
     weights: str | None
     """SHA-256 of that model's weights."""
     seed: int | None
-    """Seed that it was made from."""
     settings: dict[str, Any]
     """Everything else that it was made with."""
     width: int
@@ -56,23 +54,16 @@ class ClipEntry:
     fps: float
     """Frames in a second; 0 for a picture."""
     frames: int
-    """Number of frames."""
     seconds: float
-    """Length in seconds."""
     codec: str
     """FFmpeg's name of the codec, such as `h264`."""
     audio: bool
-    """Whether it has sound."""
     bytes: int
-    """Size of its file."""
     metrics: dict[str, float]
-    """Figures by name."""
     stars: int
     """0 (not rated) to 5."""
     verdict: Verdict
-    """`keep`, `reject` or `undecided`."""
     notes: str
-    """Free text."""
     tags: tuple[str, ...]
     """In alphabetical order."""
     added: float

@@ -42,22 +42,8 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 """Names that Windows keeps to itself."""
 
 COLUMNS = (
-    *(
-        "id",
-        "file",
-        "title",
-        "origin",
-        "model",
-        "label",
-        "seed",
-        "prompt",
-        "source",
-        "tags",
-        "stars",
-        "verdict",
-        "notes",
-    ),
-    *("width", "height", "fps", "frames", "seconds", "codec", "bytes", "digest", "settings", "metrics"),
+    *("id", "file", "title", "origin", "model", "label", "seed", "prompt", "source", "tags", "stars", "verdict"),
+    *("notes", "width", "height", "fps", "frames", "seconds", "codec", "bytes", "digest", "settings", "metrics"),
 )
 """Columns of the spreadsheet."""
 ADAPTERS = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}
@@ -93,13 +79,7 @@ class ExportOptions:
 
 
 class Exporter:
-    """Writes clips out.
-
-    Args:
-        storage: the library's.
-        clips: their numbers, in order.
-        options: how they are written.
-    """
+    """Writes clips out."""
 
     def __init__(self, storage: Storage, clips: Sequence[int], options: ExportOptions) -> None:
         self._storage, self._clips, self._options = storage, clips, options
@@ -120,13 +100,9 @@ class Exporter:
         if suffix not in writers or (to.is_dir() and suffix):
             remedy = nearest(suffix, filter(None, writers))
             raise LibraryError(f'"{to.name}" has no ending that clips are exported as', remedy)
-        try:
+        full = LibraryError(f'the disk is full, "{to}" was not written', "free some space and do it again")
+        with files.disk_errors(full):
             return writers[suffix](to)
-        except OSError as error:
-            if error.errno in files.DISK_FAULTS:
-                remedy = "free some space and do it again"
-                raise LibraryError(f'the disk is full, "{to}" was not written', remedy) from error
-            raise
 
     def named(self) -> Iterator[tuple[ClipEntry, str, Path]]:
         """Yield clips, names of their copies, and their files. A name is empty where the file is gone.
@@ -300,9 +276,7 @@ class UnpackedZip:
     """What came of a zip file."""
 
     added: tuple[int, ...]
-    """Clips that are new."""
     known: tuple[int, ...]
-    """Clips that were there already."""
     refused: tuple[tuple[str, str], ...]
     """Files of it that were not taken in, with the reason."""
 
@@ -319,7 +293,7 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
             raise MediaError(f'"{path}" holds {len(inside):,} files, more than {most_files:,}', "divide it")
         table = read_table(packed)
         added: list[int] = []
-        present: list[int] = []
+        known: list[int] = []
         refused: list[tuple[str, str]] = []
         budget = UnpackBudget(most_bytes)
         for info in inside:
@@ -327,8 +301,7 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
             if info.is_dir() or name in (TABLE, SHEET) or name.startswith("__MACOSX/"):
                 continue
             try:
-                _sound(info)
-                details = _details(path, name, table.get(name, {}))
+                details = zip_entry_details(path, info, table.get(name, {}))
                 suffix = PurePosixPath(name).suffix.lower()[1:]
                 entry, new = additions.take(storage, partial(budget.open, packed, info), suffix, details)
             except DiskFull:
@@ -338,10 +311,10 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
             except _FAULTS as error:
                 refused.append((plain(name, LONGEST_TEXT), plain(str(error), LONGEST_TEXT)))
                 continue
-            (added if new else present).append(entry.id)
+            (added if new else known).append(entry.id)
             if new:
                 _relate(storage, entry.id, table.get(name, {}))
-    return UnpackedZip(tuple(added), tuple(present), tuple(refused))
+    return UnpackedZip(tuple(added), tuple(known), tuple(refused))
 
 
 class TooLarge(MediaError):
@@ -352,8 +325,12 @@ _FAULTS = (MediaError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedE
 """What reading a damaged or hostile file of a zip raises."""
 
 
-def _sound(info: zipfile.ZipInfo) -> None:
-    """Refuse what is no ordinary clip of a zip."""
+def zip_entry_details(path: Path, info: zipfile.ZipInfo, row: Mapping[str, Any]) -> ClipDetails:
+    """Return what is known of a file in a zip: what the table's row says, as far as it is of the right kind.
+
+    Raises:
+        MediaError: it is no ordinary clip.
+    """
     name, kind = info.filename, info.external_attr >> 16
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
@@ -364,6 +341,16 @@ def _sound(info: zipfile.ZipInfo) -> None:
         raise MediaError("it is encrypted", "pack it again without a password")
     if PurePosixPath(name).suffix.lower()[1:] not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
         raise MediaError("it has no ending of a clip", "")
+    details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
+    fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}
+    for field, value in fitting.items():
+        with contextlib.suppress(LibraryError, TypeError):
+            if field == "metrics":
+                additions.figures(value)
+            elif field not in ("settings", "source"):
+                edits.checked(field, value)
+            details[field] = value
+    return ClipDetails(**details)
 
 
 @dataclass
@@ -371,10 +358,8 @@ class UnpackBudget:
     """Bytes that may still be unpacked."""
 
     left: int
-    """How many."""
 
     def open(self, packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-        """Begin to read a file inside a zip."""
         return cast(IO[bytes], _Counted(packed.open(info), self))
 
 
@@ -385,7 +370,6 @@ class _Counted(io.RawIOBase):
         self.source, self.budget = source, budget
 
     def read(self, size: int = -1) -> bytes:
-        """Read some bytes."""
         block = self.source.read(size)
         self.budget.left -= len(block)
         if self.budget.left < 0:
@@ -393,7 +377,6 @@ class _Counted(io.RawIOBase):
         return block
 
     def close(self) -> None:
-        """End reading."""
         self.source.close()
         super().close()
 
@@ -409,20 +392,6 @@ def read_table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
         return {}
     files.refuse_newer(value.get("schema", "none"), SCHEMA, "its table", MediaError)
     return {row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)}
-
-
-def _details(path: Path, name: str, row: Mapping[str, Any]) -> ClipDetails:
-    """Return what is known of a file: what the table says, as far as it is of the right kind."""
-    details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
-    fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}
-    for field, value in fitting.items():
-        with contextlib.suppress(LibraryError, TypeError):
-            if field == "metrics":
-                additions.figures(value)
-            elif field not in ("settings", "source"):
-                edits.checked(field, value)
-            details[field] = value
-    return ClipDetails(**details)
 
 
 def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:

@@ -24,13 +24,10 @@ class BackgroundJob:
     """Something to do."""
 
     id: int
-    """Its number."""
     kind: str
     """What is to be done, such as `generate`."""
     request: dict[str, Any]
-    """With what."""
     state: State
-    """Where it stands."""
     progress: float
     """How much of it is done, 0 to 1."""
     message: str
@@ -42,9 +39,7 @@ class BackgroundJob:
     made: float
     """When it was asked for, in seconds since 1970."""
     started: float | None
-    """When it was begun."""
     ended: float | None
-    """When it ended."""
 
 
 _FIELDS = ", ".join(item.name for item in fields(BackgroundJob))

@@ -50,20 +50,14 @@ class Library:
         self._storage = Storage(self.folder, create=create)
         self._database = self._storage.database
         self.albums = Albums(self._database)
-        """Named choices of clips."""
         self.views = Views(self._database)
-        """Queries with names."""
         self.ratings = Ratings(self._database)
-        """Blind comparisons."""
         self.jobs = Jobs(self._database)
-        """What is to be done in the background."""
 
     def __enter__(self) -> Library:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def close(self) -> None:

@@ -53,7 +53,6 @@ class VerificationReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was wrong."""
         kinds = (self.faults, self.missing, self.changed, self.orphans, self.pictures, self.vectors, self.unfound)
         return not any(kinds)
 
@@ -71,20 +70,13 @@ class CollectionReport:
 
 
 class Verifier:
-    """Compares the tables with the files, and repairs what it can; see `Library.verify`.
-
-    Args:
-        storage: the library's.
-        repair: mark what is missing, adopt orphans, make pictures and vectors again.
-        quick: look at the sizes of files only and not at their content.
-    """
+    """Compares the tables with the files, and repairs what it can; see `Library.verify`."""
 
     def __init__(self, storage: Storage, *, repair: bool, quick: bool) -> None:
         self._storage, self._repair, self._quick = storage, repair, quick
         self._findings: dict[str, list[Any]] = {item.name: [] for item in fields(VerificationReport)[1:]}
 
     def verify(self) -> VerificationReport:
-        """Look at everything."""
         findings, database = self._findings, self._storage.database
         findings["faults"] = database.faults()
         if findings["faults"] and self._repair:

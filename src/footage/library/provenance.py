@@ -23,7 +23,6 @@ class ModelCard:
     digest: str
     """SHA-256 of its weights."""
     name: str
-    """Its name."""
     folder: str | None = None
     """Where it lay when it was last used."""
     preset: str | None = None
@@ -33,7 +32,6 @@ class ModelCard:
     dataset_digest: str | None = None
     """Content hash of that data set."""
     clips_seen: int | None = None
-    """Training clips that it has seen."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Anything else, as plain values."""
 
@@ -57,13 +55,10 @@ class Provenance:
     """Where a clip comes from."""
 
     entry: ClipEntry
-    """The clip."""
     model: ModelCard | None
     """The model that made it, with the data set that it learned from; None where none did."""
     parents: tuple[Ancestor, ...]
-    """What it was made from."""
     children: tuple[ClipEntry, ...]
-    """The clips of the library that were made from it."""
 
 
 def is_digest(value: object) -> bool:
@@ -93,7 +88,6 @@ def register_model(database: Database, model: ModelCard) -> None:
 
 
 def read_models(database: Database) -> list[ModelCard]:
-    """Return the models by name."""
     with database.read() as connection:
         rows = connection.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name, digest").fetchall()
     return [_card(row) for row in rows]

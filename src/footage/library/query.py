@@ -65,7 +65,6 @@ class MetricBounds(NamedTuple):
         raise LibraryError(f"metric is {shown}", "give NAME:LEAST:MOST, such as motion:0.1:")
 
     def __str__(self) -> str:
-        """Return the text."""
         return ":".join([self.name, *("" if end is None else repr(end).removesuffix(".0") for end in self[1:])])
 
 
@@ -227,7 +226,6 @@ class EntryPage:
     """Some entries in a row."""
 
     entries: list[ClipEntry]
-    """The entries."""
     cursor: str | None
     """What to give to `Library.query` for the next page, or None at the end."""
 
@@ -253,13 +251,7 @@ CONDITIONS = {
 
 
 def conditions(connection: sqlite3.Connection, query: ClipQuery, *, all_at_once: bool = True) -> Conditions:
-    """Return a query as SQL conditions on `clips AS c`, and their values.
-
-    Args:
-        connection: to the library.
-        query: which clips.
-        all_at_once: all matches are wanted, and not the first ones in an order.
-    """
+    """Return a query as SQL conditions on `clips AS c`, and their values."""
     terms: list[str] = ["c.deleted IS NOT NULL" if query.bin else "c.deleted IS NULL"]
     values: list[Any] = []
 
@@ -343,7 +335,6 @@ def select(
 
 
 def count(connection: sqlite3.Connection, query: ClipQuery) -> int:
-    """Return how many clips a query finds."""
     match = match_text(connection, query.text)
     if query.filters == ClipQuery() and match.indexed and not match.rest:
         binned = "SELECT id FROM clips WHERE deleted IS NOT NULL"

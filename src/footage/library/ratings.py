@@ -29,7 +29,6 @@ class Rating:
     """One answer."""
 
     id: int
-    """Its number."""
     time: float
     """When it was given, in seconds since 1970."""
     campaign: str
@@ -37,11 +36,8 @@ class Rating:
     question: str
     """One of `QUESTIONS`."""
     a: int
-    """Number of the one clip."""
     b: int
-    """Number of the other."""
     choice: RatingChoice
-    """Which is better."""
     rater: str
     """Who answered; may be empty."""
 
@@ -92,7 +88,6 @@ class Ratings:
             return [(row[0], row[1]) for row in rows]
 
     def remove(self, rating: int) -> None:
-        """Take an answer back."""
         with self._database.write() as connection:
             connection.execute("DELETE FROM ratings WHERE id = ?", (rating,))
 

@@ -298,7 +298,7 @@ class Vectors:
             if vector.shape != (self.width,) or not np.isfinite(vector).all():
                 raise LibraryError(f"the vector of clip {number} is {vector.shape}", f"give ({self.width},), finite")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with files.disk_errors(LibraryError(f'the disk is full, "{self.path}" was not written', "free some space")):
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             try:
                 for number, vector in rows.items():
@@ -310,10 +310,6 @@ class Vectors:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        except OSError as error:
-            if error.errno in files.DISK_FAULTS:
-                raise LibraryError(f'the disk is full, "{self.path}" was not written', "free some space") from error
-            raise
 
     def get(self, number: int) -> Vector | None:
         """Return a clip's vector, (width,), or None where there is none."""
@@ -357,14 +353,7 @@ class Vectors:
     def close(
         self, ids: Sequence[int], least: float, lengths: Sequence[float], allowed: tuple[float, float]
     ) -> list[int]:
-        """Return the clips, of some, that are at least this much like another of them that is about as long.
-
-        Args:
-            ids: the clips.
-            least: the cosine.
-            lengths: of each clip.
-            allowed: by how much lengths may differ, and by which part of the longer one.
-        """
+        """Return the clips, of some, that are near another of them that is about as long; see `have_neighbour`."""
         matrix = self.matrix()
         rows, sizes = np.asarray(ids, dtype=np.int64), np.asarray(lengths, dtype=np.float64)
         inside = rows < len(matrix)

@@ -318,39 +318,31 @@ class Database:
                 faults.append(f"the index of words: {error}")
         return faults
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA mmap_size = 268435456")
-        return connection
-
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._process != os.getpid():  # SQLite's connections must not be used across a fork
                 self._idle, self._process = [], os.getpid()
             connection = self._idle.pop() if self._idle else None
-        connection = connection or self._open()
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            for setting in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY", "mmap_size = 268435456"):
+                connection.execute(f"PRAGMA {setting}")
+        failed = False
         try:
             yield connection
         except sqlite3.Error:
-            connection.close()
+            failed = True
             raise
-        except BaseException:
-            self._return(connection)
-            raise
-        else:
-            self._return(connection)
-
-    def _return(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            if len(self._idle) < IDLE and self._process == os.getpid() and not connection.in_transaction:
-                self._idle.append(connection)
-                return
-        connection.close()
+        finally:
+            with self._lock:
+                kept = not failed and len(self._idle) < IDLE and self._process == os.getpid()
+                kept = kept and not connection.in_transaction
+                if kept:
+                    self._idle.append(connection)
+            if not kept:
+                connection.close()
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """Return how many steps the file has taken; refuse another program's file and a newer version's."""
@@ -414,13 +406,12 @@ _STORED = re.compile(r"([0-9a-f]{64})\.([0-9a-z]{1,5})")
 class DiskFull(MediaError):
     """The disk is full: the clip was not added, and no other will be."""
 
+    def __init__(self) -> None:
+        super().__init__("the disk is full, the clip was not added", "free some space and go on")
+
 
 class FileStore:
-    """The files of a library. No path that it gives or takes leaves the library's folder.
-
-    Args:
-        folder: the library's folder.
-    """
+    """The files of a library. No path that it gives or takes leaves the library's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -437,11 +428,9 @@ class FileStore:
         return self.files / digest[:2] / f"{digest}.{suffix}"
 
     def thumbnail(self, digest: str) -> Path:
-        """Return where a clip's thumbnail stands."""
         return self._picture(digest, ".webp")
 
     def preview(self, digest: str) -> Path:
-        """Return where a clip's animated preview stands."""
         return self._picture(digest, "-moving.webp")
 
     def _picture(self, digest: str, ending: str) -> Path:
@@ -476,51 +465,43 @@ class FileStore:
         temporary = self.scratch(suffix)
         digest, size = hashlib.sha256(), 0
         try:
-            with open(temporary, "wb") as copy:
-                while block := source.read(COPIED_BYTES):
-                    size += len(block)
-                    if most is not None and size > most:
-                        raise MediaError(f"a file has more than {most:,} bytes", "give a smaller one")
-                    digest.update(block)
-                    copy.write(block)
-                copy.flush()
-                os.fsync(copy.fileno())
-            final = self.path(digest.hexdigest(), suffix)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, final)
-            if os.name == "posix":  # flush the folder's table of names too
-                handle = os.open(final.parent, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-        except OSError as error:
-            if error.errno in files.DISK_FAULTS:
-                raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
-            raise
+            with files.disk_errors(DiskFull()):
+                with open(temporary, "wb") as copy:
+                    while block := source.read(COPIED_BYTES):
+                        size += len(block)
+                        if most is not None and size > most:
+                            raise MediaError(f"a file has more than {most:,} bytes", "give a smaller one")
+                        digest.update(block)
+                        copy.write(block)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                final = self.path(digest.hexdigest(), suffix)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(temporary, final)
+                if os.name == "posix":  # flush the folder's table of names too
+                    handle = os.open(final.parent, os.O_RDONLY)
+                    try:
+                        os.fsync(handle)
+                    finally:
+                        os.close(handle)
         finally:
             temporary.unlink(missing_ok=True)
         return digest.hexdigest(), final
 
-    def draw(self, digest: str, seen: Thumbnails) -> None:
+    def draw(self, digest: str, thumbnails: Thumbnails) -> None:
         """Write a clip's thumbnail and animated preview."""
         from PIL import Image
 
-        pictures = [Image.fromarray(frame) for frame in seen.pictures]
-        step = max(40, round(1000 * min(seen.seconds, PREVIEW_SECONDS) / len(pictures)))
+        pictures = [Image.fromarray(frame) for frame in thumbnails.pictures]
+        step = max(40, round(1000 * min(thumbnails.seconds, PREVIEW_SECONDS) / len(pictures)))
         animation = {"save_all": True, "append_images": pictures[1:], "duration": step, "loop": 0}
         middle = pictures[len(pictures) // 2]
-        try:
-            for path, picture, options in (
-                (self.thumbnail(digest), middle, {}),
-                (self.preview(digest), pictures[0], animation if len(pictures) > 1 else {}),
-            ):
-                with files.replacing(path, durable=False) as temporary:
-                    picture.save(temporary, format="WEBP", quality=THUMBNAIL_QUALITY, method=2, **options)
-        except OSError as error:
-            if error.errno in files.DISK_FAULTS:
-                raise DiskFull("the disk is full, the clip was not added", "free some space and go on") from error
-            raise
+        for path, picture, options in (
+            (self.thumbnail(digest), middle, {}),
+            (self.preview(digest), pictures[0], animation if len(pictures) > 1 else {}),
+        ):
+            with files.disk_errors(DiskFull()), files.replacing(path, durable=False) as temporary:
+                picture.save(temporary, format="WEBP", quality=THUMBNAIL_QUALITY, method=2, **options)
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is there and as long as its header says (RIFF container, Google's WebP specification)."""
@@ -570,7 +551,6 @@ class FileStore:
 
 
 DATABASE = "library.sqlite"
-"""The database's file."""
 CHOSEN = "embedding"
 """Setting: the kind of embedding that likeness is measured by."""
 

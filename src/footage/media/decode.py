@@ -15,21 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import MediaError
-from footage.media import geometry
+from footage.media import geometry, probe
 from footage.media.geometry import Fit
-from footage.media.probe import (
-    MAX_ASPECT,
-    UnusableMedia,
-    VideoInfo,
-    describe,
-    displayed_size,
-    is_large,
-    open_video,
-    pixel_aspect,
-    plain_reason,
-    quarter_turn,
-    upright_size,
-)
+from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -70,7 +58,7 @@ class FrameReader:
                 except StopIteration:
                     return
                 except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                    self._note(plain_reason(error))  # an error of reading ends the file
+                    self._note(probe.plain_reason(error))  # an error of reading ends the file
                     return
                 messages.clear()
                 try:
@@ -78,7 +66,7 @@ class FrameReader:
                 except av.error.EOFError:
                     return
                 except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
-                    self._note(plain_reason(error))
+                    self._note(probe.plain_reason(error))
                     spoiled = True
                     continue
                 faults = [text for level, _, text in messages if level <= av.logging.ERROR]
@@ -148,12 +136,10 @@ class VideoDecoder:
 
     @property
     def damaged(self) -> int:
-        """Frames and packets of the source that were damaged, so far."""
         return self.reader.damaged
 
     @property
     def problem(self) -> str:
-        """FFmpeg's words for the first fault that was met."""
         return self.reader.problem
 
     def __iter__(self) -> Iterator[DecodedChunk]:
@@ -161,7 +147,7 @@ class VideoDecoder:
         with open_video(self.path) as (container, stream):
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
-            scale = Scaler(self.target, self.channels, self.fit, pixel_aspect(stream))
+            scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream))
             for frame, damaged in self.reader.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, frame)
@@ -199,14 +185,13 @@ class Scaler:
         self.plans: dict[tuple[int, int, int], geometry.ResizePlan] = {}
 
     def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
-        """Return the picture."""
         from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-        turn = quarter_turn(frame)
+        turn = probe.quarter_turn(frame)
         plan = self.plans.get((frame.width, frame.height, turn))
         if plan is None:
-            shown = displayed_size(frame.width, frame.height, self.aspect, turn)
-            if not 1 / MAX_ASPECT <= shown[0] / shown[1] <= MAX_ASPECT:
+            shown = probe.displayed_size(frame.width, frame.height, self.aspect, turn)
+            if not 1 / probe.MAX_ASPECT <= shown[0] / shown[1] <= probe.MAX_ASPECT:
                 raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
             plan = geometry.plan_resize(shown, turn, self.target, self.fit)
             self.plans[frame.width, frame.height, turn] = plan
@@ -218,7 +203,7 @@ class Scaler:
             options["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
             options["dst_color_range"] = ColorRange.JPEG
             if frame.colorspace in (0, 2, 3):  # unknown
-                large = is_large(frame.height, frame.width)
+                large = probe.is_large(frame.height, frame.width)
                 options["src_colorspace"] = Colorspace.ITU709 if large else Colorspace.ITU601
         kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
         small = self.reformatter.reformat(
@@ -250,7 +235,6 @@ class _ConstantRate:
 
     @property
     def seconds(self) -> float:
-        """Length of the pictures so far, in seconds."""
         return self.time + self.hold
 
     def show(
@@ -339,7 +323,7 @@ def read_window(path: Path | str, seconds: float, count: int, channels: int = 3)
         for frame, damaged in FrameReader().frames(container, stream):
             if frame.time is not None and frame.time < begin - 1e-3:
                 continue
-            scale = scale or Scaler(upright_size(frame), channels, "stretch", 1.0)
+            scale = scale or Scaler(probe.upright_size(frame), channels, "stretch", 1.0)
             frames.append(scale(frame))
             whole = whole and not damaged
             if len(frames) == count:

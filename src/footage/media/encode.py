@@ -22,15 +22,13 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import ConfigError, MediaError, nearest
-from footage.media.decode import exact
+from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions
 from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.frame import VideoFrame
-
-Frames = npt.NDArray[np.uint8]
 
 FORMATS = ("mp4", "webm", "gif", "png", "mov", "mkv")
 """What clips can be written as; `png` is a folder of numbered frames."""
@@ -264,7 +262,6 @@ class GifEncoder(_Encoder):
         graph.configure()
 
     def write(self, picture: Frames, number: int) -> None:
-        """Encode frame `number`, uint8 (H, W, 1 or 3)."""
         self.palette.push(_frame(picture, number, self.base))
         self.container.mux(self.stream.encode(self.palette.pull()))
 
@@ -310,7 +307,8 @@ def write_clip(
     if fps <= 0:
         raise MediaError(f"the frame rate is {fps}", "give a rate above 0, such as 25")
     comment = json.dumps(metadata, ensure_ascii=False)
-    try:
+    full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
+    with files.disk_errors(full):
         if kind == "png":
             _write_folder(path, _pictures(chunks), comment)
             return
@@ -340,10 +338,6 @@ def write_clip(
                 encoder.finish()
             if kind == "gif":
                 _add_gif_comment(temporary, comment)
-    except OSError as error:
-        if error.errno in files.DISK_FAULTS:
-            raise MediaError(f'the disk is full, "{path}" was not written', "free some space and go on") from error
-        raise
 
 
 def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:
@@ -439,20 +433,13 @@ class UnbufferedPipe:
         self._pipe = pipe
 
     def write(self, content: bytes) -> int:
-        """Write, and let it go at once."""
         self._pipe.write(content)
         self._pipe.flush()
         return len(content)
 
 
 class FragmentedMp4:
-    """Live video, written to a pipe as its frames come: H.264, each frame a fragment, for Media Source in a browser.
-
-    Args:
-        pipe: where to.
-        height: of the frames.
-        width: of the frames.
-    """
+    """Live video, written to a pipe as its frames come: H.264, each frame a fragment, for Media Source in a browser."""
 
     def __init__(self, pipe: IO[bytes], height: int, width: int) -> None:
         import av

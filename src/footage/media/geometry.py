@@ -77,9 +77,7 @@ class Size:
     """Height and width of a picture, in pixels."""
 
     height: int
-    """Its height."""
     width: int
-    """Its width."""
 
     def __str__(self) -> str:
         return f"{self.width}×{self.height}"
@@ -100,7 +98,6 @@ class EnlargementPlan:
 
     @property
     def passes(self) -> int:
-        """Number of enlargements."""
         return len(self.shrinks)
 
 

@@ -87,7 +87,6 @@ class VideoInfo:
     rotation: int = 0
     """How far each picture is turned clockwise for display: 0, 90, 180 or 270 degrees."""
     has_audio: bool = False
-    """Whether there is an audio stream."""
     frames: int | None = None
     """Number of frames, or None where the container does not say."""
 

@@ -16,29 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import MediaError
-from footage.media import geometry
-from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Scaler, VideoDecoder
+from footage.media import geometry, probe
+from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.geometry import Fit, Size
-from footage.media.probe import (
-    MAX_ASPECT,
-    UNKNOWN_COLOUR,
-    Colour,
-    UnusableMedia,
-    VideoInfo,
-    colour_of,
-    describe,
-    displayed_size,
-    open_video,
-    pixel_aspect,
-    probe,
-    quarter_turn,
-    upright_size,
-)
+from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Frames = npt.NDArray[np.uint8]
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """Endings of the pictures that a folder of frames may hold."""
@@ -158,7 +142,7 @@ def _fitted(image: Image.Image, target: tuple[int, int], fit: Fit) -> Frames:
     """Return a picture as uint8 (H, W, C) of the target size."""
     from PIL import Image
 
-    if not 1 / MAX_ASPECT <= image.width / image.height <= MAX_ASPECT:
+    if not 1 / probe.MAX_ASPECT <= image.width / image.height <= probe.MAX_ASPECT:
         raise UnusableMedia("unusable shape", f"{image.width}×{image.height} pixels")
     plan = geometry.plan_resize(image.size, 0, target, fit)
     shrinks = plan.width < image.width
@@ -174,7 +158,6 @@ class Footage:
     """A video, a picture, or a folder of numbered pictures; it is read when it is asked for, chunk by chunk."""
 
     path: Path
-    """The file or folder."""
 
     def __post_init__(self) -> None:
         """Refuse what is not there.
@@ -196,7 +179,6 @@ class Footage:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is a single picture."""
         return len(self.pictures) == 1
 
     def size(self) -> tuple[int, int]:
@@ -211,7 +193,7 @@ class Footage:
             except OSError as error:
                 raise MediaError(f'"{pictures[0]}" cannot be read ({error})', "save it again as PNG") from None
             return first.height, first.width
-        info = probe(self.path)
+        info = probe.probe(self.path)
         return info.height, info.width
 
     def chunks(self, *, height: int, width: int, channels: int, fps: float, fit: Fit = "letterbox") -> Iterator[Frames]:
@@ -235,10 +217,8 @@ class DamageLog:
     times: list[float] = field(default_factory=list)
     """When the first of them are shown, in seconds."""
     problem: str = ""
-    """FFmpeg's words for the first fault."""
 
     def note(self, seconds: float) -> None:
-        """Take a frame down."""
         self.frames += 1
         if len(self.times) < MOST_TIMES:
             self.times.append(seconds)
@@ -259,7 +239,6 @@ class Original:
     """A video, a picture or a folder of pictures, read at its own size and rate."""
 
     path: Path
-    """The file, or folder."""
     stored: Size
     """The upright picture, as it is stored."""
     shown: Size
@@ -271,11 +250,9 @@ class Original:
     frames: int | None
     """How many frames there are, as far as that is known."""
     colour: Colour = UNKNOWN_COLOUR
-    """How its numbers stand for colours."""
     deep: bool = False
     """Whether it has more than 8 bits."""
     has_audio: bool = False
-    """Whether it has sound."""
     start: Fraction = Fraction(0)
     """The time of its first frame, in seconds, by which the sound stands beside it."""
 
@@ -335,18 +312,20 @@ def open_original(path: Path | str) -> Original:
         return Original(footage.path, size, size, rate, 1 / rate, len(pictures))
     with open_video(footage.path) as (container, stream):
         for frame, _ in FrameReader().frames(container, stream):
-            info = describe(container, stream, frame)
-            shown = displayed_size(frame.width, frame.height, pixel_aspect(stream), quarter_turn(frame))
+            info = probe.describe(container, stream, frame)
+            shown = probe.displayed_size(
+                frame.width, frame.height, probe.pixel_aspect(stream), probe.quarter_turn(frame)
+            )
             rate = Fraction(stream.average_rate or stream.guessed_rate or PICTURES_RATE)
             base = stream.time_base or 1 / rate
             return Original(
                 path=footage.path,
-                stored=Size(*upright_size(frame)),
+                stored=Size(*probe.upright_size(frame)),
                 shown=Size(round(shown[1]), round(shown[0])),
                 rate=rate,
                 base=base,
                 frames=info.frames or (round(info.duration * rate) if info.duration else None),
-                colour=colour_of(frame),
+                colour=probe.colour_of(frame),
                 deep=frame.format.components[0].bits > 8,
                 has_audio=info.has_audio,
                 start=Fraction((frame.pts or 0) * base),

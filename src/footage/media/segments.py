@@ -7,7 +7,6 @@ beside them.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -57,17 +56,14 @@ class VideoTarget:
     to: Path
     """The file, or, without a suffix, the folder for PNG frames; a .png for a single picture."""
     size: tuple[int, int]
-    """Height and width."""
     rate: Fraction
     """Frames in a second, on average."""
     base: Fraction
     """Unit of the time stamps, in seconds."""
     colour: Colour
-    """How numbers stand for colours."""
     deep: bool
     """Whether pictures have more than 8 bits."""
     encoding: EncodingOptions
-    """How it is encoded."""
     metadata: dict[str, Any]
     """Put into the file as JSON, in its comment."""
     made_from: dict[str, Any]
@@ -82,6 +78,14 @@ class VideoTarget:
     def folder(self) -> Path:
         """Folder of the segments, hidden, beside the video."""
         return self.to.with_name(f".{self.to.name}-parts")
+
+    @property
+    def disk_full(self) -> MediaError:
+        """The advice where the disk cannot take what is written."""
+        return MediaError(
+            f'the disk is full, "{self.to}" is not finished; what is done is kept in "{self.folder}"',
+            "free some space and give the same command again: it goes on from there",
+        )
 
     def key(self) -> dict[str, Any]:
         """Return everything that segments depend on."""
@@ -100,9 +104,6 @@ class VideoTarget:
 class SegmentWriter:
     """Writes a video segment by segment.
 
-    Args:
-        target: what is written.
-
     Raises:
         MediaError: the target cannot be written, or the hardware that is to encode it is not there.
         ConfigError: codec and file do not go together.
@@ -118,7 +119,7 @@ class SegmentWriter:
             check_frames_folder(target.to, beside="made-from.json")
         self.frames = target.folder / "frames"
         key = target.folder / "made-from.json"
-        with _disk_errors(target):
+        with files.disk_errors(target.disk_full):
             if key.exists() and _read(key) != target.key():
                 shutil.rmtree(target.folder)
             self.frames.mkdir(parents=True, exist_ok=True)
@@ -147,7 +148,7 @@ class SegmentWriter:
 
         target, waiting = self.target, iter(pictures)
         for number in itertools.count(self.done):
-            with _disk_errors(target):
+            with files.disk_errors(target.disk_full):
                 head = next(waiting, None)
                 if head is None:
                     return
@@ -189,7 +190,7 @@ class SegmentWriter:
         count = sum(int(note["frames"]) for note in notes)
         if not count:
             raise MediaError(f'"{target.to.name}" would have no frames', "give another video")
-        with _disk_errors(target):
+        with files.disk_errors(target.disk_full):
             if not target.pictures:
                 segments = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
                 with files.replacing(target.to) as temporary:
@@ -213,20 +214,6 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-
-
-@contextlib.contextmanager
-def _disk_errors(target: VideoTarget) -> Iterator[None]:
-    """Turn a full disk into advice."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in files.DISK_FAULTS:
-            raise MediaError(
-                f'the disk is full, "{target.to}" is not finished; what is done is kept in "{target.folder}"',
-                "free some space and give the same command again: it goes on from there",
-            ) from error
-        raise
 
 
 def join_segments(

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from footage import files
+from footage.media.decode import Frames
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Frames = npt.NDArray[np.uint8]
 
 MARGIN = 4
 """Pixels between clips."""

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from footage.media.decode import VideoDecoder
+from footage.media.decode import Frames, VideoDecoder
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe, quarter_turn
 from footage.media.reader import PICTURE_SUFFIXES, PictureDecoder, upright_picture
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
-
-Frames = npt.NDArray[np.uint8]
 
 MOMENTS = 24
 """Moments that are looked at."""
@@ -41,7 +38,6 @@ class Thumbnails:
     """Some small frames of a clip, with its length and rate."""
 
     info: VideoInfo
-    """What the file says of itself."""
     frames: int
     """Number of frames: counted, or of a long clip told by the file."""
     fps: float
@@ -53,7 +49,6 @@ class Thumbnails:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds."""
         return self.frames / self.fps if self.fps else 0.0
 
 
@@ -105,11 +100,7 @@ def _spread(length: int, moments: int) -> list[int]:
 
 
 class FrameThinner:
-    """Some frames of a video that passes by, each with the one after it, evenly spread, however long it gets.
-
-    Args:
-        most: frames that are kept, about.
-    """
+    """Some frames of a video that passes by, each with the one after it, evenly spread, however long it gets."""
 
     def __init__(self, most: int) -> None:
         self.most, self.stride, self.seen = most, 1, 0

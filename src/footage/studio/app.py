@@ -65,13 +65,7 @@ class StaticAssets(StaticFiles):
 
 
 def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool = False) -> FastAPI:
-    """Return the application, guarded.
-
-    Args:
-        studio: what it shows.
-        names: host names that it goes by.
-        addresses: whether it may also be called by any of its addresses.
-    """
+    """Return the application, guarded; see `Guard` for the names and addresses that it may be called by."""
     streams = live.LiveStreams(studio)
 
     @contextlib.asynccontextmanager
@@ -245,7 +239,6 @@ class Server:
             threading.Event().wait(0.01)
 
     def stop(self) -> None:
-        """End what `start` began."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(15)

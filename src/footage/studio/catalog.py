@@ -40,23 +40,15 @@ class ModelEntry:
     name: str
     """What it is called here: its path in the folder, or the name of one that comes with footage."""
     preset: str
-    """The configuration that it was trained with."""
     verbs: tuple[str, ...]
-    """What it can do."""
     labels: tuple[str, ...]
-    """Its classes."""
     fps: float
-    """Frames in a second of its clips."""
     frames: int
     """Frames of the clips that it was trained on."""
     width: int
-    """Their width."""
     height: int
-    """Their height."""
     dataset: str
-    """Name of the data set that it learned from."""
     clips_seen: int
-    """Training clips that it has seen."""
     streams: bool
     """Whether its frames are a function of time, so that motion can be looped, slowed and sought."""
     sliders: int
@@ -70,11 +62,8 @@ class RunEntry:
     """A training run."""
 
     name: str
-    """Its path in the folder."""
     preset: str
-    """Its configuration's name."""
     dataset: str
-    """What it is trained on."""
     clips: int
     """Clips that it has seen, by the last row of its figures."""
     changed: float
@@ -86,7 +75,6 @@ class ReportEntry:
     """A page that footage wrote, to be looked at."""
 
     name: str
-    """Its path in the folder."""
     kind: str
     """`audit`, `report` or `comparison`."""
     changed: float
@@ -94,11 +82,7 @@ class ReportEntry:
 
 
 class Catalog:
-    """Models, runs and reports of a folder, by their names.
-
-    Args:
-        folder: the folder.
-    """
+    """Models, runs and reports of a folder, by their names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -185,12 +185,7 @@ class Bucket:
 class Guard:
     """The middleware that every request passes.
 
-    Args:
-        app: what is guarded.
-        keys: the secrets.
-        names: host names that this server goes by.
-        addresses: whether it may also be called by its addresses; a rebound name never is one.
-        limits: how much may be asked.
+    With `addresses`, the server may also be called by any of its addresses: a rebound name never is one.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys, names: Iterable[str], addresses: bool, limits: Limits) -> None:
@@ -240,15 +235,12 @@ class Guard:
 
     def forgery(self, headers: Headers, path: str) -> Response | None:
         """Return what a change is refused with that does not come from the studio's own page."""
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if origin is not None:
-            try:
-                same = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-            except ValueError:
-                same = False
-            if not same:
-                return refuse(403, "another site asks for this", "use the studio's own page")
-        if site not in (None, "same-origin", "none"):
+        origin, own_page = headers.get("origin"), headers.get("sec-fetch-site") in (None, "same-origin", "none")
+        try:
+            own_page &= origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        except ValueError:
+            own_page = False
+        if not own_page:
             return refuse(403, "another site asks for this", "use the studio's own page")
         if path != ENTRANCE and not self._keys.same_page(headers.get("x-csrf-token", "")):
             return refuse(

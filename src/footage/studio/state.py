@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
@@ -34,11 +33,7 @@ UPLOAD_CHECKS = 2
 
 
 class ExportFolder:
-    """Exports that wait to be fetched, in a folder that is gone when the server ends.
-
-    Args:
-        most: how many are kept; the oldest goes first.
-    """
+    """Exports that wait to be fetched, the last `most`, in a folder that is gone when the server ends."""
 
     def __init__(self, most: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="footage-exports-"))
@@ -62,12 +57,10 @@ class ExportFolder:
         return path.parent.name
 
     def get(self, key: str) -> Path | None:
-        """Return a file that is kept."""
         with self._lock:
             return self._ready.get(key)
 
     def close(self) -> None:
-        """Remove everything."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -78,15 +71,10 @@ class WaitingPair:
     campaign: str
     a: int
     b: int
-    drawn: float = field(default_factory=time.monotonic)
 
 
 class WaitingPairs:
-    """Blind pairs that wait for an answer, by keys that tell nothing.
-
-    Args:
-        most: how many wait; the oldest is forgotten first.
-    """
+    """Blind pairs that wait for an answer, the last `most`, by keys that tell nothing."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -94,7 +82,6 @@ class WaitingPairs:
         self._lock = threading.Lock()
 
     def put(self, pair: WaitingPair) -> str:
-        """Keep a pair; return its key."""
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._waiting[key] = pair
@@ -103,11 +90,6 @@ class WaitingPairs:
         return key
 
     def get(self, key: str) -> WaitingPair:
-        """Return a pair.
-
-        Raises:
-            HTTPException: it is not known, or no longer.
-        """
         with self._lock:
             pair = self._waiting.get(key)
         if pair is None:
@@ -116,12 +98,7 @@ class WaitingPairs:
 
 
 class WorkerProcess:
-    """Keeps `footage.studio.worker` going while there are jobs.
-
-    Args:
-        library: whose jobs.
-        models: folder of the models.
-    """
+    """Keeps `footage.studio.worker` going while there are jobs."""
 
     def __init__(self, library: Library, models: Path) -> None:
         self._library, self._models = library, models
@@ -155,14 +132,7 @@ class WorkerProcess:
 
 
 class Studio:
-    """One server's share of a library.
-
-    Args:
-        library: the library.
-        catalog: where models, runs and reports are found.
-        keys: the server's secrets.
-        limits: how much may be asked.
-    """
+    """One server's share of a library."""
 
     def __init__(self, library: Library, catalog: Catalog, keys: Keys, limits: Limits | None = None) -> None:
         self.library, self.catalog, self.keys = library, catalog, keys
@@ -173,11 +143,6 @@ class Studio:
         self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
 
     def entry(self, clip: int) -> ClipEntry:
-        """Return a clip.
-
-        Raises:
-            HTTPException: there is none.
-        """
         return or_404(lambda: self.library.get(clip))
 
     def close(self) -> None:
@@ -188,11 +153,7 @@ class Studio:
 
 
 def or_404(look_up: Callable[[], T]) -> T:
-    """Return what the library has.
-
-    Raises:
-        HTTPException: it has no such thing.
-    """
+    """Look something up in the library; answer 404 where there is no such thing."""
     try:
         return look_up()
     except LibraryError as error:
@@ -209,7 +170,6 @@ CurrentStudio = Annotated[Studio, Depends(current_studio)]
 
 
 async def current_library(studio: CurrentStudio) -> Library:
-    """Return the library of the studio that serves a request."""
     return studio.library
 
 

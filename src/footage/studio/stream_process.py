@@ -22,7 +22,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from footage.config import from_json
 from footage.errors import FootageError
-from footage.media.encode import FragmentedMp4, Frames
+from footage.media.decode import Frames
+from footage.media.encode import FragmentedMp4
 from footage.models.requests import StreamRequest, VideoOptions, parse_duration
 
 if TYPE_CHECKING:
@@ -37,13 +38,10 @@ class LiveStream:
     """An endless video of one model, whose request can change while it goes on."""
 
     model: Model
-    """What makes it."""
     request: dict[str, Any]
-    """What is streamed now."""
     changes: queue.SimpleQueue[dict[str, Any] | None] = field(default_factory=queue.SimpleQueue)
     """Requests to change to; None to end."""
     frames: int = 0
-    """Frames that were made."""
     number: int = 0
     """How many changes there were."""
     problem: str = ""
@@ -51,7 +49,6 @@ class LiveStream:
 
     @property
     def fps(self) -> float:
-        """Frames a second that are wanted."""
         return float(self.request.get("fps") or self.model.info.fps)
 
     def source(self, request: dict[str, Any], elapsed: float) -> Iterator[Frames]:
@@ -119,7 +116,6 @@ def read_changes(lines: IO[str], changes: queue.SimpleQueue[dict[str, Any] | Non
 
 
 def main(arguments: list[str]) -> None:
-    """Stream a model."""
     request = json.loads(sys.stdin.readline())
     # What libraries print must not get into the video.
     output, report = os.fdopen(os.dup(1), "wb", buffering=0), os.fdopen(os.dup(2), "w", encoding="utf-8")

@@ -47,7 +47,6 @@ def add_upload(library: Path, path: Path, title: str, most: int, unpacked: int) 
 
 
 def main(arguments: list[str]) -> None:
-    """Check and add one upload; print what became of it."""
     library, path, title, *numbers = arguments
     seconds, memory, most, unpacked = map(int, numbers)
     limit(seconds, memory)

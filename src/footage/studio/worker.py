@@ -40,12 +40,7 @@ class Cancelled(Exception):
 
 
 class Worker:
-    """Runs the jobs of a library, one after another.
-
-    Args:
-        library: where they are queued and where clips are filed.
-        catalog: where models are found.
-    """
+    """Runs the jobs of a library, one after another."""
 
     def __init__(self, library: Library, catalog: Catalog) -> None:
         self._library, self._catalog = library, catalog
@@ -83,7 +78,6 @@ class Worker:
             return jobs.finish(job.id, error=f"{type(error).__name__}: {error}")
 
     def generate(self, job: BackgroundJob) -> dict[str, Any]:
-        """Generate clips and file them."""
         model = self._model(job)
         # Jobs of an older version, which wait since then, call the timing motion.
         message = {"timing" if name == "motion" else name: value for name, value in job.request.items()}
@@ -173,7 +167,6 @@ def end_with_parent() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Work off a library's jobs."""
     library, models = arguments
     end_with_parent()
     with Library(library, create=False) as opened:

@@ -101,11 +101,8 @@ class ArrayClip:
     frames: Frames
     """Pixels (T, H, W, C)."""
     split: Split
-    """The side of the split that it belongs to."""
     label: str | None
-    """Class, or None."""
     caption: str | None
-    """Caption, or None."""
 
 
 def idx_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
@@ -214,13 +211,7 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
 
 
 class PartBuilder:
-    """Puts the frames of a source on disk, and divides and measures them.
-
-    Args:
-        source: the source.
-        options: how it is decoded.
-        handle: an empty file, open for reading and writing.
-    """
+    """Puts the frames of a source into a file, open for reading and writing, and divides and measures them."""
 
     def __init__(self, source: Source, options: DecodeOptions, handle: IO[bytes]) -> None:
         self.source, self.options, self.handle = source, options, handle

@@ -19,19 +19,9 @@ import numpy as np
 
 from footage import files
 from footage.config import IngestConfig
+from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
-from footage.data.ingest.shards import (
-    DecodeOptions,
-    IngestState,
-    PartRecord,
-    SourceState,
-    Wanted,
-    load_state,
-    pack,
-    read_part,
-    save_state,
-    shard_frames,
-)
+from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
 from footage.data.ingest.sources import Source, SourceScan, scan
 from footage.data.ingest.workers import fps_job, part_job, run_jobs
 from footage.data.store import ClipRow, Dataset, DatasetInfo, Rejection, SourceRow, Split, content_hash, save_tables
@@ -49,7 +39,6 @@ FASTEST = 60.0
 PROBES = 64
 """Files that a worker probes at once."""
 DEFAULTS = IngestConfig()
-"""The options when nothing is said."""
 INNER = "ingest"
 """Folder, within the dataset, of what only the ingest itself reads."""
 ENOUGH = 10
@@ -67,11 +56,9 @@ class IngestProgress:
     """How far an ingest is."""
 
     phase: Phase
-    """What is being done: finding the rates, decoding, comparing the clips, packing them."""
     done: int
     """Sources, files or clips that are done in this phase."""
     total: int
-    """Sources, files or clips in this phase."""
     name: str
     """The source that was done last, or nothing."""
     seconds: float
@@ -83,9 +70,7 @@ class IngestResult:
     """What came of an ingest."""
 
     dataset: Dataset
-    """The dataset, opened."""
     sources: int
-    """Sources found."""
     decoded: int
     """Sources decoded in this run."""
     reused: int
@@ -93,11 +78,9 @@ class IngestResult:
     gone: tuple[str, ...]
     """Sources of an earlier run that were not given again: their clips were taken out."""
     rejections: tuple[Rejection, ...]
-    """What was left out, and why."""
     ignored: dict[str, int]
     """Files of other kinds, by ending."""
     seconds: float
-    """Time that it took."""
 
 
 def ingest(
@@ -251,16 +234,7 @@ def assign_splits(
 
 
 class DatasetBuilder:
-    """Brings the dataset in a folder up to date with the sources of a scan.
-
-    Args:
-        folder: the dataset.
-        listing: what there is to ingest.
-        options: how it is decoded.
-        workers: processes.
-        keep_duplicates: whether clips that repeat an earlier one are kept.
-        report: told what is being done.
-    """
+    """Brings the dataset in a folder up to date with the sources of a scan."""
 
     def __init__(
         self,
@@ -274,7 +248,7 @@ class DatasetBuilder:
         self.folder, self.listing, self.options = folder, listing, options
         self.workers, self.keep_duplicates, self.report = workers, keep_duplicates, report
         self.inner = folder / INNER
-        self.earlier = load_state(self.inner / "state.npz") or IngestState(options.heldout, {})
+        self.earlier = shards.load_state(self.inner / "state.npz") or IngestState(options.heldout, {})
         self.states: dict[str, SourceState] = {}
         """What there is of each source, by its name."""
         self.decoded = 0
@@ -283,11 +257,7 @@ class DatasetBuilder:
         """Sources of before that are not listed any more."""
 
     def build(self, name: str, settings: dict[str, Any]) -> Dataset:
-        """Decode what is missing, choose the clips, pack them, and write the tables.
-
-        Args:
-            name: of the dataset.
-            settings: what `dataset.json` says about the options.
+        """Decode what is missing, choose the clips, shards.pack them, and write the tables.
 
         Raises:
             DatasetError: nothing can be ingested, or the disk is full.
@@ -307,12 +277,12 @@ class DatasetBuilder:
         if not wanted:
             raise self.refusal(rejections)
         self.assign_sides(wanted)
-        for done in pack(self.folder, wanted, states, options):
+        for done in shards.pack(self.folder, wanted, states, options):
             self.report("pack", done, len(wanted), "")
         state = IngestState(
             options.heldout, {n: source for n, source in states.items() if source.options_digest != REDO}
         )
-        save_state(self.inner / "state.npz", state, options)
+        shards.save_state(self.inner / "state.npz", state, options)
         rows, source_rows = self.tables(wanted)
         info = DatasetInfo(
             name=name,
@@ -345,8 +315,8 @@ class DatasetBuilder:
     def carry_over(self) -> list[Source]:
         """Take over what earlier ingests did of the sources; return those that are left to decode."""
         earlier = self.earlier.sources
-        shards = {place[0] for state in earlier.values() for place in state.places if place}
-        sound = {shard for shard in shards if shard_frames(self.folder / shard, self.options) is not None}
+        packed = {place[0] for state in earlier.values() for place in state.places if place}
+        sound = {name for name in packed if shards.shard_frames(self.folder / name, self.options) is not None}
         missing: list[Source] = []
         for source in self.listing.sources:
             stamp: list[list[int]] = []
@@ -374,7 +344,7 @@ class DatasetBuilder:
         state = self.states[name]
         path = self.part(name, state)
         try:
-            state.record, state.signatures = read_part(path, self.options, verify)
+            state.record, state.signatures = shards.read_part(path, self.options, verify)
         except DatasetError:
             return False
         state.places = [None] * len(state.record.clips)

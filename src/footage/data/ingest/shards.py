@@ -14,7 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,21 +57,8 @@ class DecodeOptions:
     @staticmethod
     def of(config: IngestConfig, fps: float) -> DecodeOptions:
         """Take what matters to pixels and spans from the options of an ingest."""
-        return DecodeOptions(
-            height=config.height,
-            width=config.width,
-            channels=config.channels,
-            fps=fps,
-            fit=config.fit,
-            min_frames=config.min_frames,
-            cuts=config.cuts,
-            keep_static=config.keep_static,
-            heldout=config.heldout,
-            digits=config.digits,
-            sequences=config.sequences,
-            clip_frames=config.sequence_frames,
-            seed=config.seed,
-        )
+        values = vars(config) | {"fps": fps, "clip_frames": config.sequence_frames}
+        return DecodeOptions(**{option.name: values[option.name] for option in fields(DecodeOptions)})
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,7 +67,6 @@ class DecodeOptions:
 
     @property
     def frame_bytes(self) -> int:
-        """Size of a frame, in bytes."""
         return self.height * self.width * self.channels
 
     @property
@@ -100,15 +86,12 @@ class PartClip:
     first: int
     """Its first frame within the part."""
     frames: int
-    """Number of frames."""
     digest: str
     """SHA-256 of its pixels."""
     split: str | None = None
     """`train` or `heldout` where the source prescribes it."""
     label: str | None = None
-    """Class where the source prescribes it."""
     caption: str | None = None
-    """Caption where the source prescribes it."""
 
 
 @dataclass
@@ -118,11 +101,9 @@ class PartRecord:
     content: str = ""
     """SHA-256 of the source's bytes."""
     clips: list[PartClip] = field(default_factory=list)
-    """The spans that can become clips."""
     rejections: list[Rejection] = field(default_factory=list)
     """The spans that cannot, or the whole source."""
     frames: int = 0
-    """Frames in the part."""
     damaged: int = 0
     """Damaged frames and packets of the source."""
     truncated: bool = False
@@ -138,7 +119,6 @@ class PartRecord:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PartRecord:
-        """Rebuild a record from JSON."""
         clips = [PartClip(**clip) for clip in value["clips"]]
         rejections = [Rejection(**rejection) for rejection in value["rejections"]]
         return PartRecord(**{**value, "clips": clips, "rejections": rejections})
@@ -215,7 +195,6 @@ class SourceState:
     options_digest: str
     """Digest of the options that it was decoded with; empty where the next ingest tries it again."""
     record: PartRecord
-    """What was found out about it."""
     signatures: list[Signature]
     """One for each clip of the record."""
     split: str | None = None
@@ -233,7 +212,6 @@ class IngestState:
     heldout: float
     """The held-out part that the splits were assigned with."""
     sources: dict[str, SourceState]
-    """What there is of each source, by its name."""
 
 
 def save_state(path: Path, state: IngestState, options: DecodeOptions) -> None:
@@ -311,15 +289,24 @@ def pack(
     if any(not states[name].places[i] for name, i in wanted):  # a small last shard is filled up
         moved |= {shard for shard in used if totals[shard] * options.frame_bytes < SHARD_BYTES // 2}
     queue = [(name, i) for name, i in wanted if not (place := states[name].places[i]) or place[0] in moved]
+    groups: list[list[Wanted]] = []  # one for each new shard
+    room = 0
+    for name, i in queue:
+        size = states[name].record.clips[i].frames * options.frame_bytes
+        if size > room:
+            groups.append([])
+            room = SHARD_BYTES
+        groups[-1].append((name, i))
+        room -= size
     numbers = [int(match[1]) for path in folder.glob("shard-*.npy") if (match := SHARD.fullmatch(path.name))]
     number = 1 + max(numbers, default=-1)
     written: list[Path] = []
     new_places: dict[Wanted, tuple[str, int]] = {}
     try:
-        for group in _groups(queue, states, options):
+        for group in groups:
             path = folder / f"shard-{number + len(written):05d}.npy"
             written.append(path)
-            _write_shard(folder, path, group, states, options, new_places)
+            new_places |= _write_shard(path, group, states, options)
             yield len(new_places)
     except BaseException:
         for path in written:
@@ -331,30 +318,11 @@ def pack(
         ]
 
 
-def _groups(queue: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions) -> Iterator[list[Wanted]]:
-    """Divide clips, in order, into shards."""
-    group: list[Wanted] = []
-    size = 0
-    for name, i in queue:
-        more = states[name].record.clips[i].frames * options.frame_bytes
-        if group and size + more > SHARD_BYTES:
-            yield group
-            group, size = [], 0
-        group.append((name, i))
-        size += more
-    if group:
-        yield group
-
-
 def _write_shard(
-    folder: Path,
-    path: Path,
-    group: Sequence[Wanted],
-    states: dict[str, SourceState],
-    options: DecodeOptions,
-    new_places: dict[Wanted, tuple[str, int]],
-) -> None:
-    """Write one shard, a few MB at a time."""
+    path: Path, group: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions
+) -> dict[Wanted, tuple[str, int]]:
+    """Write one shard, a few MB at a time; return the places of its clips."""
+    places: dict[Wanted, tuple[str, int]] = {}
     total = sum(states[name].record.clips[i].frames for name, i in group)
     header = io.BytesIO()
     shape = (total, *options.shape)
@@ -366,7 +334,7 @@ def _write_shard(
         for name, i in group:
             state = states[name]
             clip, place = state.record.clips[i], state.places[i]
-            origin = folder / place[0] if place else state.part
+            origin = path.parent / place[0] if place else state.part
             assert origin is not None
             if source is None or source[0] != origin:
                 opened.close()
@@ -376,5 +344,6 @@ def _write_shard(
             first = place[1] if place else clip.first
             for block in read_frames(source[1], source[2], first, clip.frames, options.shape):
                 out.write(block.data)
-            new_places[name, i] = (path.name, offset)
+            places[name, i] = (path.name, offset)
             offset += clip.frames
+    return places

@@ -47,9 +47,7 @@ class LabelRow:
     file: str
     """Name as written in the table: a relative path or a file name."""
     label: str | None
-    """Class, or None where the table leaves it empty."""
     caption: str | None
-    """Free text, or None."""
 
     @staticmethod
     def from_table(row: Any, number: int, path: Path) -> LabelRow:
@@ -150,21 +148,17 @@ class Source:
     """One input: what is ingested, split and reported as a unit."""
 
     kind: Kind
-    """What it is."""
     name: str
     """Its path relative to the folder that was given, that folder's name in front, with forward slashes; unique."""
     path: Path
     """The file, or the folder of pictures."""
     label: str | None = None
-    """Class, or None."""
     caption: str | None = None
-    """Free text, or None."""
     pictures: tuple[str, ...] = ()
     """File names of the pictures, in order; empty for the other kinds."""
 
     @property
     def picture_paths(self) -> list[Path]:
-        """Paths of the pictures, in order; empty for the other kinds."""
         return [self.path / name for name in self.pictures]
 
     @property
@@ -179,18 +173,12 @@ class SourceScan:
     """The sources in files and folders, and what is not taken."""
 
     sources: list[Source] = field(default_factory=list)
-    """What can be ingested, in order."""
     rejections: list[Rejection] = field(default_factory=list)
-    """What cannot, and why."""
     ignored: Counter[str] = field(default_factory=Counter)
     """How many files of other kinds there are, by ending."""
 
     def label_by(self, table: LabelFile, candidates: dict[str, Iterable[str]]) -> None:
         """Give the sources the labels of a table; report the rows that fit none.
-
-        Args:
-            table: the table.
-            candidates: for each source, the names that a row may use for it, the most exact first.
 
         Raises:
             ConfigError: the table fits no source, or one of its rows fits several.

@@ -30,14 +30,12 @@ class Locale:
     language: str
     """One of `LANGUAGES`."""
     texts: Mapping[str, str]
-    """Texts by their names."""
     messages: Mapping[str, str]
     """Translations of English messages."""
     history: Mapping[str, str]
     """Translations of the English names of steps that can be undone."""
 
     def __call__(self, name: str, **values: object) -> str:
-        """Return a text."""
         text = self.texts[name]
         return text.format(**values) if values else text
 

@@ -32,16 +32,10 @@ from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
 """Headers of what never changes: files are named by their content."""
 MEDIA_TYPES = {
-    **{
-        "mp4": "video/mp4",
-        "m4v": "video/mp4",
-        "mov": "video/quicktime",
-        "webm": "video/webm",
-        "mkv": "video/x-matroska",
-    },
-    **{"avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg", "ts": "video/mp2t", "ogv": "video/ogg"},
+    **{"mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "ogv": "video/ogg"},
+    **{"mkv": "video/x-matroska", "avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg"},
     **{"gif": "image/gif", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"},
-    **{"bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff"},
+    **{"bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff", "ts": "video/mp2t"},
 }
 """Media types of clips by their endings; others are given as plain bytes."""
 EDIT_LISTS = ("otio", "fcpxml", "xml", "edl")
@@ -55,7 +49,6 @@ class ClipPage:
     """Clips of one page of a query."""
 
     clips: list[ClipEntry]
-    """The clips."""
     cursor: str | None
     """What to give for the next page; null at the end."""
 
@@ -65,7 +58,6 @@ class SimilarClip:
     """Clip, and how much it is like another."""
 
     clip: ClipEntry
-    """The clip."""
     likeness: float
     """Cosine of their embeddings, -1 to 1."""
 
@@ -83,11 +75,8 @@ class ExportFile:
     """Export that can be fetched."""
 
     url: str
-    """Where."""
     name: str
-    """Name of the file."""
     bytes: int
-    """Its size."""
 
 
 @router.get("/clips")

@@ -32,13 +32,10 @@ class LiveEntry:
     """Stream that is made now."""
 
     id: str
-    """Its name."""
     model: str
-    """Who makes it."""
     state: str
     """`loading`, `streaming` or `ended`."""
     frames: int
-    """Frames that were made."""
     rate: float
     """Frames a second."""
     change: int
@@ -46,20 +43,11 @@ class LiveEntry:
     problem: str
     """Why it ended, or why the last change was refused; empty when all is well."""
     seed: int
-    """Seed that was asked for last."""
     label: str | None
-    """Label that was asked for last."""
 
 
 class StreamProcess:
-    """One `footage.studio.stream_process`, and what it reports.
-
-    Args:
-        id: how it is asked for.
-        model: the model's name.
-        process: the process.
-        request: the values that it streams.
-    """
+    """One `footage.studio.stream_process`, and what it reports."""
 
     def __init__(self, id: str, model: str, process: asyncio.subprocess.Process, request: dict[str, Any]) -> None:
         self.id, self.model, self.request = id, model, request
@@ -70,11 +58,9 @@ class StreamProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
         return self._process.returncode is not None
 
     def entry(self) -> LiveEntry:
-        """Return how it goes."""
         status = self._status
         return LiveEntry(
             id=self.id,
@@ -123,11 +109,7 @@ class StreamProcess:
 
 
 class LiveStreams:
-    """Streams that are on, by their names.
-
-    Args:
-        studio: whose models.
-    """
+    """Streams that are on, by their names."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -160,17 +142,11 @@ class LiveStreams:
         return stream
 
     def get(self, live: str) -> StreamProcess:
-        """Return a stream by its name.
-
-        Raises:
-            HTTPException: there is none.
-        """
         if live not in self._streams:
             raise HTTPException(404, "there is no such stream, or it has ended: start another")
         return self._streams[live]
 
     async def end(self, live: str) -> None:
-        """End a stream and forget it."""
         await self.get(live).end()
         self._streams.pop(live, None)
 
@@ -184,7 +160,6 @@ class LiveStreams:
         return list(self._streams.values())
 
     async def close(self) -> None:
-        """End all streams."""
         for stream in list(self._streams.values()):
             await stream.end()
         self._streams.clear()

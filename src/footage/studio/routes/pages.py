@@ -83,12 +83,7 @@ def environment() -> jinja2.Environment:
 
 
 class PageRenderer:
-    """Renders templates for one request, in the language of who asks.
-
-    Args:
-        request: the request.
-        studio: what is shown.
-    """
+    """Renders templates for one request, in the language of who asks."""
 
     def __init__(self, request: Request, studio: Studio) -> None:
         self._studio = studio
@@ -121,7 +116,6 @@ class PageRenderer:
 
 
 async def page_renderer(request: Request, studio: CurrentStudio) -> PageRenderer:
-    """Return what renders the answer to a request."""
     return PageRenderer(request, studio)
 
 
@@ -132,7 +126,6 @@ router = APIRouter(include_in_schema=False)
 
 
 def query_of(request: Request) -> ClipQueryForm:
-    """Read the query in a page's address."""
     return ClipQueryForm.lenient(request.query_params.multi_items())
 
 
@@ -153,20 +146,17 @@ def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
 
 @router.get("/")
 def show_library(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show the library: filters, search, the grid."""
     form = query_of(request)
     return page("library.html", "bin" if form.bin else "library", **first_results(studio, form))
 
 
 @router.get("/parts/clips")
 def show_results(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show the grid's first clips, for a query."""
     return page("results.html", "", **first_results(studio, query_of(request)))
 
 
 @router.get("/parts/facets")
 def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show what the found clips can be filtered by."""
     form, library = query_of(request), studio.library
     query = form.query()
     views = [(view.name, urlencode(ClipQueryForm.of(view.query).parameters())) for view in library.views.all()]
@@ -176,13 +166,11 @@ def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResp
 
 @router.get("/parts/cards")
 def show_cards(ids: Annotated[list[Id], Query(max_length=DRAWN)], studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show some clips as cards of the grid."""
     return page("cards.html", "", clips=studio.library.entries(ids))
 
 
 @router.get("/clip/{clip}")
 def show_clip(clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show a clip: player, what is known of it, and its relations."""
     entry, library = studio.entry(clip), studio.library
     try:
         similar = [like for like, _ in library.similar(clip, limit=12)]
@@ -204,13 +192,11 @@ def show_comparison(
     page: Page,
     ids: Annotated[list[Id], Query(max_length=4)] = [],  # noqa: B006
 ) -> HTMLResponse:
-    """Show clips side by side, playing together."""
     return page("compare.html", "compare", clips=studio.library.entries(ids))
 
 
 @router.get("/duplicates")
 def show_duplicates(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show groups of clips that have the same footage."""
     return page("duplicates.html", "library", groups=studio.library.duplicates())
 
 
@@ -219,7 +205,6 @@ def show_duplicates(studio: CurrentStudio, page: Page) -> HTMLResponse:
 
 @router.get("/generate")
 def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show a form for what is to be generated, and the jobs."""
     models = [model for model in studio.catalog.models() if {"generate", "interpolate"} & set(model.verbs)]
     values, listed = dict(request.query_params), jobs.list_jobs(studio, limit=JOBS)
     return page("generate.html", "generate", models=models, values=values, jobs=listed)
@@ -227,20 +212,17 @@ def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> H
 
 @router.get("/parts/jobs")
 def show_jobs(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show the jobs."""
     return page("jobs.html", "", jobs=jobs.list_jobs(studio, limit=JOBS))
 
 
 @router.get("/activity")
 def show_activity(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show all jobs and the last steps."""
     listed, steps = jobs.list_jobs(studio, limit=JOBS), studio.library.history(100)
     return page("activity.html", "activity", steps=steps, jobs=listed)
 
 
 @router.get("/live")
 def show_live(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show a model that streams."""
     models, values = live.streaming_models(studio.catalog), dict(request.query_params)
     return page("live.html", "live", models=models, values=values)
 
@@ -250,7 +232,6 @@ def show_live(request: Request, studio: CurrentStudio, page: Page) -> HTMLRespon
 
 @router.get("/rate")
 def show_campaigns(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show comparisons, and a form for a new one."""
     campaigns, makers = ratings.list_campaigns(studio.library), ratings.list_makers(studio.library)
     return page("rate.html", "rate", campaigns=campaigns, makers=makers)
 
@@ -263,7 +244,6 @@ def show_pair(request: Request, campaign: str, page: Page) -> HTMLResponse:
 
 @router.get("/rate/{campaign}/results")
 def show_standings(campaign: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show what a comparison came to."""
     report = ratings.get_campaign_report(campaign, studio.library)
     return page("standings.html", "rate", campaign=campaign, report=report)
 
@@ -273,7 +253,6 @@ def show_standings(campaign: str, studio: CurrentStudio, page: Page) -> HTMLResp
 
 @router.get("/training")
 def show_runs(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show the training runs."""
     return page("training.html", "training", runs=studio.catalog.runs())
 
 
@@ -305,19 +284,16 @@ def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
 
 @router.get("/training/run")
 def show_run(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show a training run."""
     return page("run.html", "training", **run_values(studio, page, name))
 
 
 @router.get("/parts/run")
 def show_run_curves(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show a training run's curves, samples and signs, again and again."""
     return page("curves.html", "", **run_values(studio, page, name))
 
 
 @router.get("/reports")
 def show_reports(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show audits and reports."""
     return page("reports.html", "reports", reports=studio.catalog.reports())
 
 
@@ -338,13 +314,11 @@ def show_report(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
 
 @router.get("/enter")
 def show_entrance(page: Page) -> HTMLResponse:
-    """Show a form for the token."""
     return page("enter.html", "enter")
 
 
 @router.get("/language/{code}", response_model=None)
 def choose_language(request: Request, code: str) -> Response:
-    """Choose a language, and go back."""
     if code not in locales.LANGUAGES:
         raise HTTPException(404, "there is no such language")
     came = urlsplit(request.headers.get("referer", ""))
@@ -357,7 +331,6 @@ def choose_language(request: Request, code: str) -> Response:
 
 @router.get("/favicon.ico", response_model=None)
 def get_icon() -> Response:
-    """Lead to the studio's icon."""
     return RedirectResponse("/static/icon.svg", 308)
 
 

@@ -75,9 +75,7 @@ class CampaignEntry:
     """Comparison of models by blind ratings."""
 
     name: str
-    """Its name."""
     answers: int
-    """How many answers it has."""
 
 
 @router.get("/campaigns")
