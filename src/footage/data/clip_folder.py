@@ -132,16 +132,7 @@ class ClipFolder:
         """
         clip = self.clips[index]
         rate = clip.fps if clip.fps is not None and abs(clip.fps - self.fps) <= ALIKE * self.fps else self.fps
-        height, width, channels = self.shape
-        decoder = open_decoder(
-            clip.source.path,
-            clip.source.picture_paths,
-            height=height,
-            width=width,
-            channels=channels,
-            fps=rate,
-            fit=self.fit,
-        )
+        decoder = open_decoder(clip.source.path, clip.source.picture_paths, self.shape, fps=rate, fit=self.fit)
         held: list[Frames] = []
         first, waiting = 0, list(starts)
         try:

@@ -128,11 +128,6 @@ class MovingDigits(_DrawnClips):
 
     Training clips show the first 80% of the images, held-out clips the others. There are more training clips than are
     ever seen, and 1,000 held-out ones, always the same (Srivastava et al. 2015).
-
-    Args:
-        path: an IDX file of 28×28 images.
-        clip: shape of the clips.
-        digits: how many move.
     """
 
     CLIPS = 500_000

@@ -56,10 +56,6 @@ class VideoCrops:
 
     The last fifth of each video is held out. What is too small or cannot be read is left out.
 
-    Args:
-        data: a folder of videos, or one video.
-        clip: shape of the crops.
-
     Raises:
         DatasetError: there is no video that crops can be taken from.
     """
@@ -167,13 +163,7 @@ class VideoCrops:
 
 
 def detailed_crop(frames: Frames, shape: tuple[int, int, int], rng: np.random.Generator) -> Frames:
-    """Take a crop of (height, width, …) at random, the one with more detail of two places; half of them are mirrored.
-
-    Args:
-        frames: (T, H, W, C).
-        shape: height and width of the crop come first.
-        rng: decides.
-    """
+    """Take a crop of (height, width, …) at random, the one with more detail of two places; half are mirrored."""
     crops, details = [], []
     for _ in range(2):
         top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frames.shape[1:3], shape, strict=False))

@@ -91,15 +91,11 @@ class Albums:
         Raises:
             LibraryError: there is no such album, or the name is empty or taken.
         """
-        old, key = self.get(album), str(album)
+        old = self.get(album)
         text = old.notes if notes is None else plain(notes, LONGEST_TEXT, lines=True)
-        with self._database.write() as connection:
-            before = state(connection, "about", key)
-            statement = "UPDATE albums SET name = ?, notes = ? WHERE id = ?"
+        statement = "UPDATE albums SET name = ?, notes = ? WHERE id = ?"
+        with edits.recorded(self._database, f"{old.name} is {_name(name)}", "about", str(album)) as connection:
             _execute_naming(connection, statement, (_name(name), text, album))
-            after = state(connection, "about", key)
-            if before != after:
-                edits.record(connection, f"{old.name} is {_name(name)}", wholes=[("about", key, before, after)])
         return self.get(album)
 
     def delete(self, album: int) -> None:
@@ -109,11 +105,8 @@ class Albums:
             LibraryError: there is no such album.
         """
         name = self.get(album).name
-        with self._database.write() as connection:
-            before = state(connection, "album", str(album))
-            if before is not None:
-                set_state(connection, "album", str(album), None)
-                edits.record(connection, f"album {name} deleted", wholes=[("album", str(album), before, None)])
+        with edits.recorded(self._database, f"album {name} deleted", "album", str(album)) as connection:
+            set_state(connection, "album", str(album), None)
 
     def put(self, album: int, clips: Sequence[int]) -> int:
         """Put clips at the end of an album; return how many were not in it. Can be undone.
@@ -195,11 +188,8 @@ class Views:
     def save(self, name: str, query: ClipQuery) -> View:
         """Save a query under a name, in place of what was saved there before. Can be undone."""
         chosen = _name(name)
-        with self._database.write() as connection:
-            before = state(connection, "view", chosen)
+        with edits.recorded(self._database, f"view {chosen}", "view", chosen) as connection:
             set_state(connection, "view", chosen, {"query": query.to_json(), "made": time.time()})
-            after = state(connection, "view", chosen)
-            edits.record(connection, f"view {chosen}", wholes=[("view", chosen, before, after)])
         return View(chosen, query)
 
     def delete(self, name: str) -> None:
@@ -209,11 +199,8 @@ class Views:
             LibraryError: there is none of this name.
         """
         self.get(name)
-        with self._database.write() as connection:
-            before = state(connection, "view", name)
-            if before is not None:
-                set_state(connection, "view", name, None)
-                edits.record(connection, f"view {name} deleted", wholes=[("view", name, before, None)])
+        with edits.recorded(self._database, f"view {name} deleted", "view", name) as connection:
+            set_state(connection, "view", name, None)
 
 
 def _name(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from footage.errors import LibraryError, nearest
 from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched
+from footage.library.storage import Database
 
 EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
 """Columns that a person may change; tags, albums and the bin are changed likewise."""
@@ -100,15 +101,9 @@ def change(
 
 
 def apply(connection: sqlite3.Connection, summary: str, edits: Iterable[Edit]) -> int | None:
-    """Make changes, and one entry of the history of those that change something.
+    """Make changes, with values as `checked` returns them, in one step of the history; return its number.
 
-    Args:
-        connection: of a writing transaction.
-        summary: in words, for the history.
-        edits: with values as `checked` returns them.
-
-    Returns:
-        Number of the entry, or None where nothing changed.
+    None where nothing changed. The connection is that of a writing transaction.
     """
     rows: list[tuple[int, str, str, str]] = []
     for clip, field, after in edits:
@@ -146,6 +141,17 @@ def record(
     connection.executemany("INSERT INTO named_changes VALUES (?, ?, ?, ?, ?)", texts)
     connection.execute("DELETE FROM history WHERE id <= ?", (entry - REMEMBERED,))
     return entry
+
+
+@contextlib.contextmanager
+def recorded(database: Database, summary: str, kind: Kind, key: str) -> Iterator[sqlite3.Connection]:
+    """Lend a connection that writes, and remember what the block changes of an album or a view as one step."""
+    with database.write() as connection:
+        before = state(connection, kind, key)
+        yield connection
+        after = state(connection, kind, key)
+        if before != after:
+            record(connection, summary, wholes=[(kind, key, before, after)])
 
 
 def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
@@ -187,7 +193,6 @@ def _unchanged(kind: str, now: Any, then: Any) -> bool:
 
 
 def steps(connection: sqlite3.Connection, limit: int) -> list[HistoryStep]:
-    """Return the last steps, the latest first."""
     rows = connection.execute(
         "SELECT h.*, (SELECT count(DISTINCT clip) FROM changes WHERE entry = h.id) AS clips "
         "FROM history h ORDER BY id DESC LIMIT ?",

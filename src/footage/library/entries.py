@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Verdict = Literal["keep", "reject", "undecided"]
-"""What was decided on a clip."""
 VERDICTS: tuple[Verdict, ...] = ("keep", "reject", "undecided")
 Origin = Literal["generated", "imported"]
 """Whether footage made a clip or it came from elsewhere."""

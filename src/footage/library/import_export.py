@@ -45,7 +45,6 @@ COLUMNS = (
     *("id", "file", "title", "origin", "model", "label", "seed", "prompt", "source", "tags", "stars", "verdict"),
     *("notes", "width", "height", "fps", "frames", "seconds", "codec", "bytes", "digest", "settings", "metrics"),
 )
-"""Columns of the spreadsheet."""
 ADAPTERS = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}
 """OpenTimelineIO's adapter for each ending: its own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
 TIMECODES = (24.0, 25.0, 30.0, 50.0, 60.0)

@@ -14,7 +14,6 @@ from footage.library.entries import LONGEST_TEXT, plain
 from footage.library.storage import Database
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-"""Where a job stands."""
 LOST = 60.0
 """Seconds without a word from its worker after which a job is taken for abandoned."""
 

@@ -183,16 +183,7 @@ class Verifier:
 
 
 def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0.0) -> int:
-    """Remove clips for good that have lain in the bin for some days: file, pictures, vectors, rows.
-
-    Args:
-        storage: the library's.
-        chosen: numbers of the clips that are meant; None for all.
-        days: how long they have to lie there.
-
-    Returns:
-        How many were removed.
-    """
+    """Remove clips, of those chosen, that have lain in the bin for some days, files and all; return how many."""
     before = time.time() - 86400 * days
     with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE deleted IS NOT NULL AND deleted <= ?", (before,))

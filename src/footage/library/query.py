@@ -35,7 +35,6 @@ SORTS: dict[str, tuple[str, str]] = {
 SINGULAR = {"tags": "tag", "metrics": "metric"}
 """Names of parameters that are repeated, in addresses and as flags."""
 MOST = 1000
-"""Largest page."""
 FACETS = ("origin", "model", "label", "verdict", "stars", "codec")
 """Columns whose values are counted for a panel of filters."""
 

@@ -56,7 +56,6 @@ COMMONPLACE = 0.03
 CELLS = 4
 """Cells along each side of the grids."""
 DIRECTIONS = 8
-"""Directions."""
 FINE_CELLS = 32
 """Cells along each side of the pictures that all is taken from."""
 PICTURES = 12

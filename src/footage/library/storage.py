@@ -318,31 +318,39 @@ class Database:
                 faults.append(f"the index of words: {error}")
         return faults
 
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA mmap_size = 268435456")
+        return connection
+
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._process != os.getpid():  # SQLite's connections must not be used across a fork
                 self._idle, self._process = [], os.getpid()
             connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            for setting in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY", "mmap_size = 268435456"):
-                connection.execute(f"PRAGMA {setting}")
-        failed = False
+        connection = connection or self._open()
         try:
             yield connection
         except sqlite3.Error:
-            failed = True
+            connection.close()
             raise
-        finally:
-            with self._lock:
-                kept = not failed and len(self._idle) < IDLE and self._process == os.getpid()
-                kept = kept and not connection.in_transaction
-                if kept:
-                    self._idle.append(connection)
-            if not kept:
-                connection.close()
+        except BaseException:
+            self._return(connection)
+            raise
+        else:
+            self._return(connection)
+
+    def _return(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if len(self._idle) < IDLE and self._process == os.getpid() and not connection.in_transaction:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """Return how many steps the file has taken; refuse another program's file and a newer version's."""
@@ -533,7 +541,6 @@ class FileStore:
                 yield path
 
     def picture_files(self) -> Iterator[tuple[str, Path]]:
-        """Yield digest and path of each picture."""
         for path in sorted(self.pictures.glob("*/*.webp")):
             yield path.name.split(".")[0].removesuffix("-moving"), path
 
@@ -600,11 +607,6 @@ class Storage:
             return self._vectors[kind]
 
     def choose_embedding(self, kind: str) -> None:
-        """Measure likeness by this kind of embedding from now on.
-
-        Raises:
-            LibraryError: there are none of this kind.
-        """
         self.vectors(kind)
         with self.database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CHOSEN, kind))
@@ -629,7 +631,6 @@ class Storage:
         return clip_entry(rows[0])
 
     def entries(self, connection: sqlite3.Connection, clips: Iterable[int]) -> list[ClipEntry]:
-        """Return clips by their numbers, in this order; those that are not there are left out."""
         order = list(clips)
         rows = connection.execute(
             f"SELECT {COLUMNS} FROM clips c WHERE c.id IN (SELECT value FROM json_each(?))", (json.dumps(order),)
@@ -638,11 +639,6 @@ class Storage:
         return [entries[number] for number in order if number in entries]
 
     def clip_file(self, entry: ClipEntry) -> Path:
-        """Return a clip's file.
-
-        Raises:
-            LibraryError: it is gone, or not an ordinary file of the library.
-        """
         path = self.file_store.path(entry.digest, entry.suffix)
         if not self.file_store.inside(path):
             raise LibraryError(f"the file of clip {entry.id} is gone ({path})", "see: footage library verify")

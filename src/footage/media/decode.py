@@ -103,7 +103,7 @@ class DecodedChunk:
         return DecodedChunk(frames, times, np.array([damaged for _, damaged in pictures]))
 
 
-class VideoDecoder:
+class VideoDecoder(FrameReader):
     """An iterator over the chunks of a file; memory does not grow with its length.
 
     Frames are put on a constant rate by their timestamps: at each tick stands the frame that is on
@@ -123,24 +123,13 @@ class VideoDecoder:
     """
 
     def __init__(self, path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> None:
-        self.path = Path(path)
-        self.target = (height, width)
-        self.channels = channels
-        self.fps = fps
-        self.fit = fit
+        super().__init__()
+        self.path, self.target = Path(path), (height, width)
+        self.channels, self.fps, self.fit = channels, fps, fit
         self.info: VideoInfo | None = None
         """What the file is; known when the first chunk has come."""
-        self.reader = FrameReader()
         self.truncated = False
         """Whether the file ended before the length that it declares; known at the end."""
-
-    @property
-    def damaged(self) -> int:
-        return self.reader.damaged
-
-    @property
-    def problem(self) -> str:
-        return self.reader.problem
 
     def __iter__(self) -> Iterator[DecodedChunk]:
         ticks = _ConstantRate(self.fps)
@@ -148,7 +137,7 @@ class VideoDecoder:
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
             scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream))
-            for frame, damaged in self.reader.frames(container, stream):
+            for frame, damaged in self.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, frame)
                 yield from ticks.show(scale(frame), frame.time, self.info.fps, damaged)

@@ -461,11 +461,9 @@ class FragmentedMp4:
         """Write a frame (H, W, C) that is to be shown at a time in seconds."""
         import av
 
-        rgb = np.broadcast_to(frame, (*frame.shape[:2], 3))
-        large = np.ascontiguousarray(rgb.repeat(self.scale, axis=0).repeat(self.scale, axis=1))
-        picture = av.VideoFrame.from_ndarray(large, format="rgb24")
-        picture.pts = self._last = max(self._last + 1, round(when * LIVE_CLOCK))
-        picture.time_base = Fraction(1, LIVE_CLOCK)
+        self._last = max(self._last + 1, round(when * LIVE_CLOCK))
+        large = frame.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        picture = _frame(large, self._last, Fraction(1, LIVE_CLOCK))
         if when - self._keyed >= KEY_FRAME_SECONDS:
             picture.pict_type, self._keyed = av.video.frame.PictureType.I, when
         self._container.mux(self._stream.encode(picture))

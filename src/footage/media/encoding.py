@@ -8,11 +8,8 @@ from typing import Literal, get_args
 from footage.errors import ConfigError, nearest
 
 Codec = Literal["auto", "h264", "hevc", "av1", "vp9", "prores"]
-"""How pictures are encoded; `auto` takes what suits the file."""
 Hardware = Literal["none", "auto", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]
-"""Which part of the machine encodes them; `auto` takes the first that works."""
 WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}
-"""The worst quality, by codec."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,6 @@ class EncodingOptions:
     `amf`, `videotoolbox` or `vaapi`; `auto` takes the first that works."""
 
     def __post_init__(self) -> None:
-        """Refuse names that there are not, and qualities out of range."""
         for name, value, kind in (("codec", self.codec, Codec), ("hardware", self.hardware, Hardware)):
             if value not in get_args(kind):
                 raise ConfigError(f"{name} is {value!r}", nearest(str(value), get_args(kind)))

@@ -63,11 +63,8 @@ class PictureDecoder:
     """
 
     def __init__(self, paths: Sequence[Path], *, height: int, width: int, channels: int, fps: float, fit: Fit) -> None:
-        self.paths = list(paths)
-        self.target = (height, width)
-        self.channels = channels
-        self.fps = fps
-        self.fit = fit
+        self.paths, self.target = list(paths), (height, width)
+        self.channels, self.fps, self.fit = channels, fps, fit
         self.info: VideoInfo | None = None
         """What the pictures are; known when the first chunk has come."""
         self.damaged = 0
@@ -115,9 +112,10 @@ class PictureDecoder:
 
 
 def open_decoder(
-    path: Path, pictures: Sequence[Path] = (), *, height: int, width: int, channels: int, fps: float, fit: Fit
+    path: Path, pictures: Sequence[Path], shape: tuple[int, int, int], *, fps: float, fit: Fit
 ) -> VideoDecoder | PictureDecoder:
-    """Return the decoder of a video, or, where there are any, of a sequence of pictures."""
+    """Return what decodes a video, or, where there are any, pictures, into frames of a shape (H, W, C)."""
+    height, width, channels = shape
     if pictures:
         return PictureDecoder(pictures, height=height, width=width, channels=channels, fps=fps, fit=fit)
     return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
@@ -160,11 +158,6 @@ class Footage:
     path: Path
 
     def __post_init__(self) -> None:
-        """Refuse what is not there.
-
-        Raises:
-            MediaError: there is no such file, or the folder holds no pictures.
-        """
         if not self.path.exists():
             raise MediaError(f'"{self.path}" does not exist', "give a video, a picture, or a folder of pictures")
         if self.path.is_dir() and not self.pictures:
@@ -202,9 +195,7 @@ class Footage:
         Raises:
             MediaError: from the iteration, where no frame can be had from it.
         """
-        for chunk in open_decoder(
-            self.path, self.pictures, height=height, width=width, channels=channels, fps=fps, fit=fit
-        ):
+        for chunk in open_decoder(self.path, self.pictures, (height, width, channels), fps=fps, fit=fit):
             yield chunk.frames
 
 

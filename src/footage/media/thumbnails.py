@@ -107,7 +107,6 @@ class FrameThinner:
         self.kept: dict[int, Frames] = {}
 
     def add(self, chunk: Frames) -> None:
-        """Take the next frames (T, H, W, C)."""
         for frame in chunk:
             if self.seen % self.stride <= 1:
                 self.kept[self.seen] = frame

@@ -40,7 +40,6 @@ ROUTERS = (
     live.router,
     pages.router,
 )
-"""All routes, in the order in which they are tried."""
 TENDED = 5.0
 """Seconds between two looks at jobs that nobody works on."""
 ABOUT = """Every action of the studio. What changes something needs the header X-CSRF-Token, which GET /api/session
@@ -51,7 +50,6 @@ class StaticAssets(StaticFiles):
     """Files that come with footage; their addresses change with the version."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
-        """Return a file that the browser may keep for a while."""
         response = super().file_response(*arguments, **options)
         response.headers["cache-control"] = "private, max-age=3600"
         return response

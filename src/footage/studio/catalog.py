@@ -129,7 +129,6 @@ class Catalog:
         return sorted((run for run in runs if run is not None), key=lambda run: -run.changed)
 
     def run(self, name: str) -> Path | None:
-        """Return a run's folder by its name."""
         return self._find("run").get(name)
 
     def reports(self) -> list[ReportEntry]:
@@ -142,11 +141,9 @@ class Catalog:
         return sorted(reports, key=lambda report: -report.changed)
 
     def report(self, name: str) -> Path | None:
-        """Return a report's file by its name."""
         return self._find("report").get(name)
 
     def report_picture(self, report: str, name: str) -> Path | None:
-        """Return a picture that stands beside a report."""
         path = self.report(report)
         if path is None:
             return None

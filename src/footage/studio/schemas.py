@@ -31,13 +31,11 @@ SliderPosition = Annotated[float, Field(ge=-SLIDER_LIMIT, le=SLIDER_LIMIT)]
 Sliders = Annotated[dict[Annotated[int, Field(ge=1, le=10_000)], SliderPosition], Field(max_length=200)]
 """Positions of latent sliders by their numbers."""
 Label = Annotated[str, Field(max_length=500)]
-"""Class or mixture of classes."""
 Motion = Annotated[Timing, Field(validation_alias=AliasChoices("timing", "motion"))]
 """Mapping of a streaming model's video through time; `motion` is its old name."""
 MOST_CHOSEN = 200_000
 """Clips that may be named one by one."""
 PAGE = 60
-"""Clips of a page."""
 
 
 class StrictForm(BaseModel):

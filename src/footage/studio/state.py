@@ -166,7 +166,6 @@ async def current_studio(request: Request) -> Studio:
 
 
 CurrentStudio = Annotated[Studio, Depends(current_studio)]
-"""The studio, as routes take it."""
 
 
 async def current_library(studio: CurrentStudio) -> Library:
@@ -174,4 +173,3 @@ async def current_library(studio: CurrentStudio) -> Library:
 
 
 CurrentLibrary = Annotated[Library, Depends(current_library)]
-"""The library, as routes take it."""

@@ -102,7 +102,6 @@ class LiveStream:
 
 
 def write_status(report: IO[str], **values: Any) -> None:
-    """Write a line of JSON that the server reads."""
     report.write(json.dumps(values) + "\n")
     report.flush()
 

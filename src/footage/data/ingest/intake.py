@@ -71,7 +71,6 @@ class CutDetector:
         return self._judge(self._seen - CUT_REACH)
 
     def finish(self) -> list[int]:
-        """Return the cuts among the last frames."""
         return self._judge(self._seen)
 
     def _judge(self, end: int) -> list[int]:
@@ -225,15 +224,7 @@ class PartBuilder:
             UnusableMedia: no frame can be had from it.
         """
         source, options, record = self.source, self.options, self.record
-        decoder = open_decoder(
-            source.path,
-            source.picture_paths,
-            height=options.height,
-            width=options.width,
-            channels=options.channels,
-            fps=options.fps,
-            fit=options.fit,
-        )
+        decoder = open_decoder(source.path, source.picture_paths, options.shape, fps=options.fps, fit=options.fit)
         detector = CutDetector()
         borders = [0]
         damage: list[tuple[int, int]] = []

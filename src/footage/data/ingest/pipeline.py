@@ -46,7 +46,6 @@ ENOUGH = 10
 VERSION = 2
 """Raised when the same options give other frames than before: everything is then decoded again."""
 ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
-"""Options that matter to IDX files only."""
 REDO = ""
 """Digest of options of a source that the next ingest tries again."""
 
@@ -257,7 +256,7 @@ class DatasetBuilder:
         """Sources of before that are not listed any more."""
 
     def build(self, name: str, settings: dict[str, Any]) -> Dataset:
-        """Decode what is missing, choose the clips, shards.pack them, and write the tables.
+        """Decode what is missing, choose the clips, pack them, and write the tables.
 
         Raises:
             DatasetError: nothing can be ingested, or the disk is full.
@@ -300,11 +299,9 @@ class DatasetBuilder:
         return Dataset(self.folder)
 
     def part(self, name: str, state: SourceState) -> Path:
-        """Return the path of a source's part."""
         return self.inner / "parts" / (files.json_digest([name, state.stamp, state.options_digest])[:32] + ".part")
 
     def options_digest(self, source: Source) -> str:
-        """Return the digest of the options that a source's part depends on."""
         options = {"version": VERSION, "kind": source.kind, **asdict(self.options)}
         if source.kind != "idx":
             options = {key: value for key, value in options.items() if key not in ONLY_IDX}

@@ -28,7 +28,6 @@ from footage.media.geometry import Fit
 from footage.media.signatures import GRID, MOMENTS, Signature
 
 SHARD = re.compile(r"shard-(\d+)\.npy")
-"""Names of shards."""
 SHARD_BYTES = 128 * 2**20
 """A shard is closed when the next clip would make it larger than this."""
 
@@ -56,7 +55,6 @@ class DecodeOptions:
 
     @staticmethod
     def of(config: IngestConfig, fps: float) -> DecodeOptions:
-        """Take what matters to pixels and spans from the options of an ingest."""
         values = vars(config) | {"fps": fps, "clip_frames": config.sequence_frames}
         return DecodeOptions(**{option.name: values[option.name] for option in fields(DecodeOptions)})
 

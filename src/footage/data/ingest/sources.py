@@ -178,11 +178,7 @@ class SourceScan:
     """How many files of other kinds there are, by ending."""
 
     def label_by(self, table: LabelFile, candidates: dict[str, Iterable[str]]) -> None:
-        """Give the sources the labels of a table; report the rows that fit none.
-
-        Raises:
-            ConfigError: the table fits no source, or one of its rows fits several.
-        """
+        """Give the sources the labels of a table; report the rows that fit none."""
         rows, unused = table.match(candidates)
         for i, source in enumerate(self.sources):
             row = rows.get(source.name)

@@ -43,19 +43,16 @@ class WorkerJob:
 
 
 def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
-    """Return the job of decoding a source into a part."""
     described = {**asdict(source), "path": os.fsencode(source.path).hex()}
     described["pictures"] = [os.fsencode(name).hex() for name in source.pictures]
     return WorkerJob(source.name, {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()})
 
 
 def fps_job(paths: Iterable[Path]) -> WorkerJob:
-    """Return the job of finding out the rates of some files."""
     return WorkerJob("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Do a job in this process."""
     try:
         if "probe" in request:
             return {"fps": [probe_fps(_path(name)) for name in request["probe"]]}
@@ -110,6 +107,43 @@ class _Worker:
         return self.process.wait()
 
 
+class WorkerThread(threading.Thread):
+    """Feeds one worker, replacing it when it dies, until there is no more to do."""
+
+    def __init__(
+        self,
+        waiting: queue.SimpleQueue[WorkerJob],
+        done: queue.SimpleQueue[WorkerJob | Exception],
+        stop: threading.Event,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.waiting, self.done, self.stop = waiting, done, stop
+        self.worker: _Worker | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.stop.is_set():
+                job = self.waiting.get_nowait()
+                reply: dict[str, Any] | None = None
+                status = 0
+                for _ in range(ATTEMPTS):
+                    self.worker = self.worker or _Worker()
+                    reply = self.worker.ask(job.request)
+                    if reply is not None or self.stop.is_set():
+                        break
+                    status = self.worker.stop()
+                    self.worker = None
+                job.reply = reply or {"failed": f"the decoder crashed on it (exit status {status})"}
+                self.done.put(job)
+        except queue.Empty:
+            pass
+        except Exception as error:
+            self.done.put(error)
+        finally:
+            if self.worker is not None:
+                self.worker.stop()
+
+
 def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerJob, None, None]:
     """Do the jobs in `workers` processes, or in this one for 0; yield them with their replies as they come.
 
@@ -126,11 +160,7 @@ def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerJob, None, 
     for job in jobs:
         waiting.put(job)
     stop = threading.Event()
-    running: dict[int, _Worker] = {}
-    threads = [
-        threading.Thread(target=_serve, args=(number, waiting, done, stop, running), daemon=True)
-        for number in range(min(workers, len(jobs)))
-    ]
+    threads = [WorkerThread(waiting, done, stop) for _ in range(min(workers, len(jobs)))]
     for thread in threads:
         thread.start()
     try:
@@ -143,44 +173,11 @@ def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerJob, None, 
             yield job_or_error
     finally:
         stop.set()
-        for worker in list(running.values()):
-            worker.process.kill()
+        for thread in threads:
+            if worker := thread.worker:
+                worker.process.kill()
         for thread in threads:
             thread.join(timeout=10)
-
-
-def _serve(
-    number: int,
-    waiting: queue.SimpleQueue[WorkerJob],
-    done: queue.SimpleQueue[WorkerJob | Exception],
-    stop: threading.Event,
-    running: dict[int, _Worker],
-) -> None:
-    """Feed one worker, replacing it when it dies, until there is no more to do."""
-    worker: _Worker | None = None
-    try:
-        while not stop.is_set():
-            try:
-                job = waiting.get_nowait()
-            except queue.Empty:
-                return
-            reply: dict[str, Any] | None = None
-            status = 0
-            for _ in range(ATTEMPTS):
-                worker = worker or running.setdefault(number, _Worker())
-                reply = worker.ask(job.request)
-                if reply is not None or stop.is_set():
-                    break
-                status = running.pop(number).stop()
-                worker = None
-            job.reply = reply or {"failed": f"the decoder crashed on it (exit status {status})"}
-            done.put(job)
-    except Exception as error:
-        done.put(error)
-    finally:
-        if worker is not None:
-            running.pop(number, None)
-            worker.stop()
 
 
 def main() -> None:

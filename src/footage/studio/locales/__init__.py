@@ -20,7 +20,6 @@ LANGUAGES = ("en", "zh-CN")
 COOKIE = "footage_language"
 """Cookie of who has chosen a language."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-"""What is filled in."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,6 @@ def preferred(chosen: str, accepted: str) -> str:
 
 
 def size(count: float) -> str:
-    """Return bytes as people read them."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -139,5 +137,4 @@ def duration(seconds: float) -> str:
 
 
 def day(when: float) -> str:
-    """Return a time as date and clock of this machine."""
     return datetime.datetime.fromtimestamp(when).strftime("%Y-%m-%d %H:%M")

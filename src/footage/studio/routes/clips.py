@@ -18,15 +18,7 @@ from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
 from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from footage.studio.schemas import (
-    BulkForm,
-    ChangesForm,
-    ClipPageForm,
-    ClipQueryForm,
-    ExportForm,
-    PathId,
-    SelectionForm,
-)
+from footage.studio.schemas import BulkForm, ChangesForm, ClipPageForm, ClipQueryForm, ExportForm, PathId, SelectionForm
 from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
 
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}

@@ -75,7 +75,6 @@ class StreamProcess:
         )
 
     async def send(self, request: dict[str, Any]) -> None:
-        """Tell the process what to stream."""
         self.request, self.touched = request, time.monotonic()
         pipe = self._process.stdin
         assert pipe is not None
@@ -93,7 +92,6 @@ class StreamProcess:
             await self.end()
 
     async def end(self) -> None:
-        """Kill the process and wait until it is gone."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -171,7 +169,6 @@ def streaming_models(catalog: Catalog) -> list[ModelEntry]:
 
 
 async def current_streams(request: Request) -> LiveStreams:
-    """Return the streams of the server that answers a request."""
     return cast(LiveStreams, request.app.state.streams)
 
 

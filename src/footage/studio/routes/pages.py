@@ -27,13 +27,10 @@ from footage.studio.state import CurrentStudio, Studio
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
 """Codecs that browsers play as videos, in containers that they read."""
 CONTAINERS = ("mp4", "m4v", "mov", "webm")
-"""Those containers."""
 STILLS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
 """Endings that browsers show as pictures."""
 DRAWN = 500
-"""Cards that are drawn at once."""
 JOBS = 50
-"""Jobs that are listed."""
 PLOT_SIZE = (640, 200)
 """Width and height of a plot of a run's figures, in its own units."""
 
