@@ -11,7 +11,7 @@ from rich.console import Console
 
 import footage
 from footage.config import ClipConfig
-from footage.config.arguments import field_texts
+from footage.config.strict import field_texts
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError

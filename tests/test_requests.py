@@ -8,7 +8,7 @@ import pytest
 
 import footage
 from footage.config import from_json, to_json
-from footage.config.arguments import field_texts
+from footage.config.strict import field_texts
 from footage.errors import ConfigError
 from footage.generation.model import Model
 from footage.models.requests import GenerateRequest, StreamRequest, Timing, parse_duration, parse_factor

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.commands.data import ingest
     from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, train_evaluator
     from footage.commands.generate import (
         embed,
         generate,
         interpolate,
+        load,
+        models,
         predict,
         reconstruct,
         sliders,
         translate,
         upscale,
     )
-    from footage.commands.models import load, models
     from footage.commands.play import demo, play, serve
-    from footage.commands.train import compare, train
+    from footage.commands.train import compare, ingest, train
     from footage.config import Config, IngestConfig
     from footage.config.presets import PRESETS, preset
     from footage.data.store import Dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from footage.commands.terminal import make_console
-from footage.config.arguments import arguments_of
+from footage.config.strict import arguments_of
 from footage.errors import ConfigError
 from footage.evaluation.protocols import EvaluationOptions
 from footage.models.requests import DeviceName
@@ -41,7 +41,6 @@ class EvaluateOptions(EvaluationOptions):
     """others to be measured by the same clips, or .json files of what was measured, side by side on one report;
     comparison.html when nothing is said."""
     quiet: bool = False
-    """print nothing."""
 
 
 @arguments_of(EvaluateOptions)
@@ -155,7 +154,6 @@ def train_evaluator(
         clips: training clips to see.
         share: part of the training split's files to learn from, label by label.
         seed: of the division, the weights and all draws.
-        quiet: print nothing.
 
     Returns:
         The .safetensors file.
@@ -233,7 +231,6 @@ def convert_evaluator(
         network: the network that it is for; see: footage evaluator list.
         to: the folder for what is made.
         sha256: what the file's SHA-256 should be, where the true one is not known to us.
-        quiet: print nothing.
 
     Returns:
         The .safetensors file.
@@ -247,9 +244,6 @@ def convert_evaluator(
 
 def list_evaluators(*, quiet: bool = False) -> list[str]:
     """List the published feature networks: which file each needs, where it is, and its hash.
-
-    Args:
-        quiet: print nothing.
 
     Returns:
         Their names.

@@ -1,4 +1,4 @@
-"""Verbs that make clips with a model: from seeds, or out of other clips."""
+"""Verbs about models: list them, load one, make clips with it, from seeds or out of other clips."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage.commands.models import load
 from footage.commands.terminal import make_console
-from footage.config.arguments import arguments_of
-from footage.errors import ConfigError
+from footage.config.presets import PRESETS
+from footage.config.strict import arguments_of
+from footage.errors import ConfigError, ModelError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from rich.console import Console
+    from rich.table import Table
 
     from footage.generation.clip import Clip
     from footage.generation.model import Model
@@ -33,6 +34,76 @@ SHEET = "sheet.png"
 """The contact sheet's file."""
 SHEET_CLIPS = 64
 """Most clips on a contact sheet."""
+SLIDER_PLACES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Values that sliders are shown at."""
+
+
+def load(model: Path | str, device: str = "auto") -> Model:
+    """Load a model folder; nothing in it can run code.
+
+    Args:
+        model: a model folder, a run, or the name of a model that comes with footage.
+        device: where to compute; `auto` takes the best there is.
+
+    Raises:
+        ModelError: the folder is missing, damaged, tampered with, or made by a newer version.
+    """
+    from footage.generation.model import Model
+
+    return Model(model, device)
+
+
+def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
+    """List the presets, the models that come with footage, and those in a folder, with what each can do.
+
+    Args:
+        folder: where to look for models, with all its subfolders.
+
+    Returns:
+        The model folders.
+    """
+    from rich.table import Table
+
+    from footage.models.card import model_folder, pretrained
+
+    console = make_console(quiet)
+    table = Table("preset", "what it is", title="presets, for: footage train DATA --preset NAME", title_justify="left")
+    for name, entry in PRESETS.items():
+        table.add_row(name, entry.about)
+    console.print(table)
+    shipped = {name: model_folder(name) for name in pretrained()}
+    console.print(_models_table("models that come with footage", shipped))
+    own = sorted(path.parent for path in Path(folder).rglob("model.json"))
+    nothing = f"no models in {folder}; train one with: footage train DATA"
+    console.print(_models_table(f"models in {folder}", {str(path): path for path in own}) if own else nothing)
+    return own
+
+
+def _models_table(title: str, folders: Mapping[str, Path]) -> Table:
+    """Lay out what models can do and make, or why they are refused."""
+    from rich.table import Column, Table
+
+    from footage.models.card import read_info
+
+    model, columns = Column("model", overflow="fold"), ("for: footage …", "clips", "labels", "sliders", "trained on")
+    table = Table(model, *columns, title=title, title_justify="left")
+    for name, path in folders.items():
+        try:
+            info = read_info(path)
+        except ModelError as error:
+            table.add_row(name, "", "", "", "", f"refused: {error}")
+            continue
+        clip = info.config.clip
+        colours = "RGB" if clip.channels == 3 else "grey"
+        table.add_row(
+            name,
+            ", ".join(info.use.verbs),
+            f"{clip.frames} × {clip.width}×{clip.height}, {colours}, {info.fps:g} fps",
+            ", ".join(info.labels) or "–",
+            f"{info.sliders or '–'}",
+            f"{info.dataset}, {info.clips_seen:,} clips",
+        )
+    return table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +111,6 @@ class GenerateOptions(GenerateRequest):
     """What `footage generate` is asked for: a request, and what becomes of the clips."""
 
     model: Path = field(kw_only=False)
-    """a model folder, or a run."""
     to: Path | None = field(default=None, kw_only=False)
     """folder for the clips; may be left out with a library."""
     count: int = 16
@@ -60,11 +130,8 @@ class GenerateOptions(GenerateRequest):
     encoding: EncodingOptions = DEFAULT_ENCODING
     """how they are packed."""
     library: Path | None = None
-    """folder of a library to file the result in; see footage library."""
     device: DeviceName = "auto"
-    """where to compute."""
     quiet: bool = False
-    """print nothing."""
 
 
 @arguments_of(GenerateOptions)
@@ -113,7 +180,6 @@ def predict(
     """Continue a clip from its end. The result stands after its past; several futures stand side by side.
 
     Args:
-        model: a model folder, or a run.
         clip: a video, or a folder of pictures; it is resized as the model needs.
         to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-predicted.mp4 here.
         frames: how many to predict; left out, as many as the model learned to.
@@ -121,9 +187,6 @@ def predict(
         seed: seed of the first future; the next has the next.
         past: frames of the clip that stand before its futures; left out, those that the model looks at.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-        library: folder of a library to file the result in; see footage library.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The file written.
@@ -158,7 +221,6 @@ def translate(
     """Turn a picture or a clip of any length into another, chunk by chunk.
 
     Args:
-        model: a model folder, or a run.
         clip: a video, a picture, or a folder of pictures; it is resized as the model needs.
         to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out,
             CLIP-translated.mp4 here.
@@ -169,9 +231,6 @@ def translate(
         beside: show the clip itself on the left.
         seed: of everything random.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-        library: folder of a library to file the result in; see footage library.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The file written.
@@ -205,15 +264,11 @@ def reconstruct(
     """Pack a clip of any length into a VAE's few numbers, and unpack it again; say how much of it is left.
 
     Args:
-        model: a model folder, or a run.
         clip: a video, or a folder of pictures; it is resized as the model needs.
         to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-reconstructed.mp4 here.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         beside: show the clip itself on the left.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-        library: folder of a library to file the result in; see footage library.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The file written.
@@ -255,15 +310,11 @@ def interpolate(
     """Make clips that lie between two clips in a VAE's latent space, and a contact sheet of them.
 
     Args:
-        model: a model folder, or a run.
         clip: a video, or a folder of pictures: the first clip is its beginning, reconstructed.
         end: another: the last clip is its beginning, reconstructed.
         to: folder for the clips; may be left out with a library.
         steps: how many clips, both ends included.
         format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
-        library: folder of a library to file the result in; see footage library.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The files written.
@@ -373,10 +424,6 @@ def _file(
     return filed
 
 
-SLIDER_PLACES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-"""Values that sliders are shown at."""
-
-
 def sliders(
     model: Path,
     to: Path | None = None,
@@ -393,14 +440,11 @@ def sliders(
     The first changes most. They are found without training (SeFa); what each means is for people to see and name.
 
     Args:
-        model: a model folder, or a run.
         to: the .png file to write; left out, NAME-sliders.png here.
         count: how many sliders, from the first.
         seed: of the clip; what is shown is the frame in its middle.
         label: its class, or a mixture such as circle+square; left out, one as often as in the training data.
         timing: where to look and so on, of models that stream.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The file written.
@@ -450,11 +494,8 @@ def embed(
     """Write each clip's place in a VAE's latent space: clips that look and move alike lie near each other.
 
     Args:
-        model: a model folder, or a run.
         videos: videos, or folders of pictures.
         to: the .npz file to write: `names` (N,) and `vectors` (N, D), float32, for `numpy.load`.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The vector of each clip, by its path.
@@ -501,8 +542,6 @@ def upscale(
         fit: how a picture of another shape is fitted in, where a size is given.
         encoding: how it is packed.
         tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         The file written.
@@ -514,9 +553,7 @@ def upscale(
     from footage.models.base import Enlarges
     from footage.models.device import has_bf16
 
-    console, clip = make_console(quiet), Path(clip)
-    target = Path(f"{clip.stem}-upscaled.mp4") if to is None else Path(to)
-    refuse_overwriting((clip,), target)
+    console, clip, target = make_console(quiet), Path(clip), _target(clip, to, "upscaled")
     loaded = load(model, device)
     if not isinstance(loaded.sampler, Enlarges):
         raise loaded.unable("makes no clips larger")

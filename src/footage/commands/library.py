@@ -65,10 +65,7 @@ def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, qui
     """List clips, the newest first.
 
     Args:
-        folder: the library.
         limit: how many, at most.
-        selection: which.
-        quiet: print nothing.
     """
     with library(folder) as opened:
         query = query_of(opened, selection)
@@ -94,11 +91,8 @@ def search(
     """Find clips by words, or parts of words, of title, prompt, label, model, source, tags or notes.
 
     Args:
-        folder: the library.
         words: they must all be there.
         limit: how many clips are shown, at most.
-        selection: which clips come into question.
-        quiet: print nothing.
     """
     text = " ".join([selection.text, *(f'"{word}"' if " " in word else word for word in words)]).strip()
     return list_clips(folder, limit=limit, selection=replace(selection, text=text), quiet=quiet)
@@ -108,9 +102,7 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
     """Show all that is known of a clip, and where it comes from.
 
     Args:
-        folder: the library.
         clip: its number, or 8 or more characters of its digest.
-        quiet: print nothing.
     """
     import datetime
 
@@ -163,11 +155,8 @@ def similar(
     """Find the clips that are most like a clip.
 
     Args:
-        folder: the library.
         clip: its number.
         limit: how many, at most.
-        selection: which clips come into question.
-        quiet: print nothing.
     """
     with library(folder) as opened:
         similar_clips = opened.similar(clip, query_of(opened, selection), limit)
@@ -177,13 +166,7 @@ def similar(
 
 
 def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False) -> list[list[ClipEntry]]:
-    """Find clips that show the same footage in another size, quality or container; the best of each group comes first.
-
-    Args:
-        folder: the library.
-        selection: which clips come into question.
-        quiet: print nothing.
-    """
+    """Find clips that show the same footage in another size, quality or container; the best of a group comes first."""
     console = make_console(quiet)
     with library(folder) as opened, console.status("comparing"):
         groups = opened.duplicates(query_of(opened, selection))
@@ -197,9 +180,7 @@ def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[Histo
     """List the last changes, the latest first.
 
     Args:
-        folder: the library.
         limit: how many.
-        quiet: print nothing.
     """
     import datetime
 
@@ -227,15 +208,12 @@ def export(
     """Write clips out: into a folder or a zip file, with tables; a table alone; or an edit list for cutting programs.
 
     Args:
-        folder: the library.
         clips: their numbers, in the order of an edit list; or say which by the flags below.
         to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml (Final Cut X), .xml (Final Cut 7,
             Premiere, Resolve), .edl. Edit lists need: pip install "footage[timeline]".
         names: what files are named after.
         copy: an edit list gets copies of the clips in a folder beside it; else it points into the library.
         fps: rate of an edit list; left out, that of most of its clips.
-        selection: which clips.
-        quiet: print nothing.
 
     Returns:
         The files written.
@@ -267,13 +245,11 @@ def album(
     """List the albums; or make one, put clips into it and take them out.
 
     Args:
-        folder: the library.
         name: of the album; it is made where there is none. Left out, all are listed.
         put: numbers of clips to put into it.
         take: numbers of clips to take out of it.
         rename: its new name.
         delete: delete the album; its clips stay in the library. Undone, as all here, by footage library undo.
-        quiet: print nothing.
 
     Returns:
         The albums.
@@ -307,11 +283,9 @@ def view(
     """List the saved views; or save one. It is used by --view NAME.
 
     Args:
-        folder: the library.
         name: of the view. Left out, all are listed.
         delete: delete it; undone by footage library undo.
         selection: what it shows.
-        quiet: print nothing.
 
     Returns:
         The views.
@@ -388,11 +362,9 @@ def add(
     """Take clips into a library, which is made where it is missing. The same content is taken in once only.
 
     Args:
-        folder: the library.
         sources: videos, pictures, folders (searched with their subfolders), zip files, such as another's export.
         tag: tags for them.
         prompt: a caption for them.
-        quiet: print nothing.
 
     Returns:
         The clips that are new.
@@ -451,12 +423,9 @@ def tag(
     """Give clips tags, or take tags from them.
 
     Args:
-        folder: the library.
         clips: their numbers; or say which by the flags --where.
         add: tags to give.
         remove: tags to take.
-        where: which clips.
-        quiet: print nothing.
 
     Returns:
         How many clips were meant.
@@ -478,12 +447,9 @@ def rate(
     """Give clips stars, keep or reject them.
 
     Args:
-        folder: the library.
         clips: their numbers; or say which by the flags --where.
         stars: 0 to 5.
         verdict: keep, reject or undecided.
-        where: which clips.
-        quiet: print nothing.
 
     Returns:
         How many clips were meant.
@@ -508,13 +474,11 @@ def edit(
     """Change a clip's title, prompt, label or notes.
 
     Args:
-        folder: the library.
         clips: their numbers.
         title: the new title.
         prompt: the new caption.
         label: the new class.
         notes: the new notes.
-        quiet: print nothing.
 
     Returns:
         How many clips were meant.
@@ -530,10 +494,7 @@ def remove(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY,
     """Put clips into the bin.
 
     Args:
-        folder: the library.
         clips: their numbers; or say which by the flags --where.
-        where: which clips.
-        quiet: print nothing.
 
     Returns:
         How many went into the bin.
@@ -548,10 +509,7 @@ def restore(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY
     """Take clips out of the bin.
 
     Args:
-        folder: the library.
         clips: their numbers; or say which by the flags --where.
-        where: which clips.
-        quiet: print nothing.
 
     Returns:
         How many came back.
@@ -567,10 +525,8 @@ def purge(folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False
     """Remove clips that lie in the bin for good, files and all. This cannot be undone.
 
     Args:
-        folder: the library.
         clips: their numbers.
         everything: empty the bin.
-        quiet: print nothing.
 
     Returns:
         How many were removed.
@@ -584,23 +540,13 @@ def purge(folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False
 
 
 def undo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
-    """Undo the last change.
-
-    Args:
-        folder: the library.
-        quiet: print nothing.
-    """
+    """Undo the last change."""
     with library(folder) as opened:
         return _stepped(opened.undo(), "undone", quiet)
 
 
 def redo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
-    """Do again what was undone last.
-
-    Args:
-        folder: the library.
-        quiet: print nothing.
-    """
+    """Do again what was undone last."""
     with library(folder) as opened:
         return _stepped(opened.redo(), "done again", quiet)
 
@@ -615,15 +561,12 @@ def embed_clips(folder: Path, model: Path, *, device: DeviceName = "auto", quiet
     """Let a VAE say which clips are alike, instead of colours, layout, texture and motion.
 
     Args:
-        folder: the library.
         model: a model folder, or a run, of a VAE.
-        device: where to compute.
-        quiet: print nothing.
 
     Returns:
         How many clips were embedded: those that this model had not seen.
     """
-    from footage.commands.models import load
+    from footage.commands.generate import load
 
     console = make_console(quiet)
     loaded = load(model, device)
@@ -641,10 +584,8 @@ def verify(folder: Path, *, repair: bool = True, quick: bool = False, quiet: boo
     embeddings are made again.
 
     Args:
-        folder: the library.
         repair: put right what was found.
         quick: look at the sizes of files only and not at their content.
-        quiet: print nothing.
     """
     console = make_console(quiet)
     with library(folder) as opened, console.status("verifying"):
@@ -675,9 +616,7 @@ def gc(folder: Path, *, bin_days: float | None = None, quiet: bool = False) -> C
     """Remove files that no clip needs, and give space back.
 
     Args:
-        folder: the library.
         bin_days: also remove for good what has lain in the bin for longer than this.
-        quiet: print nothing.
     """
     with library(folder) as opened:
         report = opened.gc(bin_days=bin_days)

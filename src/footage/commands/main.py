@@ -15,14 +15,14 @@ from tyro.conf import arg
 from footage import __version__
 from footage.commands.terminal import make_console
 from footage.config import Config, IngestConfig
-from footage.config.arguments import field_texts
 from footage.config.presets import preset
+from footage.config.strict import field_texts
 from footage.errors import ConfigError, FootageError, nearest
 
 VERBS = {
     "demo": "play:demo",
-    "ingest": "data:ingest",
-    "audit": "data:audit",
+    "ingest": "train:ingest",
+    "audit": "train:audit",
     "train": "train:train",
     "compare": "train:compare",
     "evaluate": "evaluate:evaluate",
@@ -36,7 +36,7 @@ VERBS = {
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
     "embed": "generate:embed",
-    "models": "models:models",
+    "models": "generate:models",
     "serve": "play:serve",
     "library": "library:library",
 }
@@ -77,6 +77,16 @@ POSITIONAL = (
     *("clips", "words", "name"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
+TEXTS = {
+    "model": "a model folder, or a run.",
+    "library": "folder of a library to file the result in; see footage library.",
+    "folder": "the library.",
+    "selection": "which clips come into question.",
+    "where": "which clips.",
+    "device": "where to compute.",
+    "quiet": "print nothing.",
+}
+"""Help of arguments that are the same in most verbs; a verb's own docstring, or its field's, goes first."""
 ALIASES = {("evaluate", "clips"): "--count"}
 """Other names of flags: command and argument -> flag."""
 DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
@@ -101,6 +111,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: boo
     fields: type | None = getattr(function, "fields_of", None)
     # Only the parameters' types are looked up: those of the results need heavy imports.
     hints = typing.get_type_hints(fields) if fields else {}
+    about = inspect.getdoc(getattr(function, "__wrapped__", function)) or ""
+    texts = TEXTS | (field_texts(fields) if fields and chosen else {})
     for item in inspect.signature(function).parameters.values():
         hint = hints[item.name] if fields else eval(item.annotation, function.__globals__)
         default = item.default
@@ -108,6 +120,8 @@ def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: boo
             hint = Annotated[hint, tyro.conf.Positional]
             if default is None:  # its type would be shown in place of its name
                 hint = Annotated[hint, arg(metavar=f"[{item.name.upper()}]")]
+        if item.name in texts and f"\n    {item.name}: " not in about:
+            hint = Annotated[hint, arg(help=texts[item.name])]
         if (function.__name__, item.name) in ALIASES:
             hint = Annotated[hint, arg(aliases=[ALIASES[function.__name__, item.name]])]
         if item.name == "config":
@@ -123,9 +137,6 @@ def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: boo
     def command(**values: Any) -> Any:
         return function(**values)
 
-    about = inspect.getdoc(getattr(function, "__wrapped__", function)) or ""
-    if fields and chosen:
-        about += "\n\nArgs:\n" + "".join(f"    {name}: {text}\n" for name, text in field_texts(fields).items())
     command.__name__, command.__doc__ = function.__name__, about
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage.commands import generate, train
-from footage.commands.models import load
+from footage.commands.generate import load
 from footage.commands.terminal import make_console
-from footage.config.arguments import arguments_of
 from footage.config.presets import preset
+from footage.config.strict import arguments_of
 from footage.errors import ConfigError
 from footage.models.requests import DeviceName, Duration, StreamRequest, parse_duration
 
@@ -33,7 +33,6 @@ class PlayOptions(StreamRequest):
     """What `footage play` is asked for: an endless video, and how it is shown."""
 
     model: Path = field(kw_only=False)
-    """a model folder, or a run."""
     fps: float | None = None
     """frames a second; left out, those of the training data. Models that stream move as fast at any rate."""
     seed: int = 0
@@ -56,9 +55,7 @@ class PlayOptions(StreamRequest):
     """frames that a model that streams makes at once: 1, which is meant when left out, gives the shortest wait, more go
     faster."""
     device: DeviceName = "auto"
-    """where to compute."""
     quiet: bool = False
-    """print nothing."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range, and two ways to show the video."""
@@ -164,7 +161,6 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     Args:
         to: folder for everything.
         minutes: minutes to train, over the whole life of the demo's run.
-        quiet: print nothing.
 
     Returns:
         The contact sheet; the folder, where the training was stopped.

@@ -1,4 +1,4 @@
-"""Verbs about training: train a model, compare several."""
+"""Verbs about data and training: make a data set, say what is in it; train a model, compare several."""
 
 from __future__ import annotations
 
@@ -8,12 +8,89 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from footage.commands.terminal import make_console
-from footage.config import Config, to_json
+from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
 from footage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footage.data.ingest.pipeline import IngestResult
+    from footage.data.store import Dataset
     from footage.training.comparison import Comparison
+
+INGEST = IngestConfig()
+"""The options of `ingest` when nothing is said."""
+
+
+def ingest(
+    sources: tuple[Path, ...],
+    to: Path,
+    config: IngestConfig = INGEST,
+    *,
+    advise: bool = True,
+    quiet: bool = False,
+) -> IngestResult:
+    """Make a data set from videos. Run again, it decodes only what is new or changed.
+
+    Args:
+        sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
+            the Moving MNIST .npy file.
+        to: the dataset folder.
+        config: the options.
+        advise: measure what a model could be trained from it (takes a few seconds).
+    """
+    from footage.commands.terminal import phases
+    from footage.data.ingest.pipeline import ingest as ingest_sources
+
+    console = make_console(quiet)
+    with phases(console) as show:
+        result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name))
+    line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
+    console.print(f"{line}, {result.reused:,} as before", highlight=False)
+    if result.gone:
+        console.print("warning:", style="yellow", end=" ")
+        console.print(
+            f"{len(result.gone):,} sources of an earlier run were not given again and are no longer in the data set, "
+            f"such as {result.gone[0]}: name all sources each time",
+            highlight=False,
+        )
+    _write_audit(result.dataset, advise, console)
+    return result
+
+
+def audit(dataset: Path, *, advise: bool = True, quiet: bool = False) -> Path:
+    """Say what is in a data set, what was left out and why, and what could be trained from it.
+
+    Args:
+        dataset: the dataset folder.
+        advise: measure what a model could be trained from it (takes a few seconds).
+
+    Returns:
+        The page, audit.html in the dataset folder.
+    """
+    from footage.data.store import Dataset
+
+    opened = Dataset(dataset)
+    _write_audit(opened, advise, make_console(quiet))
+    return opened.folder / "audit.html"
+
+
+def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
+    """Write audit.html and print the same."""
+    from footage.data.audit import Audit
+
+    page = dataset.folder / "audit.html"
+    facts = Audit(dataset)
+    facts.write(page)
+    if advise:
+        from footage.training.plan import recommend
+
+        with console.status("measuring what could be trained from it"):
+            facts.recommendation = list(recommend(dataset, dataset.folder).items())
+        facts.write(page)
+    console.print(facts.text())
+    console.print(f"audit    {page}", highlight=False)
 
 
 @dataclass(frozen=True)
@@ -71,16 +148,14 @@ def train(
         evaluator: a feature network that `footage evaluator train` has made, for these measurements; left out, random
             ones (RFD-rand).
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
-        quiet: print nothing.
     """
     for name, value in (("minutes", minutes), ("clips", clips)):
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
     from footage.models.card import model_folder
-    from footage.training import probe as penalties
     from footage.training import trainer
-    from footage.training.comparison import Limit
+    from footage.training.comparison import Limit, penalty_trials, probe_penalties
     from footage.training.plan import DEFAULT_CLIPS, prepare
     from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
     from footage.training.selection import SelectionOptions
@@ -93,7 +168,7 @@ def train(
     trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
     probing = probe and not folder.config.exists()
     if probe:
-        penalties.trials(config)  # refuses a configuration without penalties
+        penalty_trials(config)  # refuses a configuration without penalties
         if clips is not None and minutes is not None:
             raise ConfigError(
                 f"minutes is {minutes:g} and clips is {clips}, and a trial is a part of one of them",
@@ -112,7 +187,7 @@ def train(
         return TrainingRun(folder.path)
     if probing:
         limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
-        probed, stopped = penalties.probe(data, config, trials_folder, limit=limit, console=console)
+        probed, stopped = probe_penalties(data, config, trials_folder, limit=limit, console=console)
         if stopped:
             return TrainingRun(folder.path, True)
         plan = replace(plan, config=replace(plan.config, gan=probed.gan))
@@ -151,7 +226,6 @@ def compare(
         seed: seed of all of them.
         samples: clips of each that are generated and measured.
         out: folder for everything: comparison.md, comparison.png, comparison.json, and a run for each preset.
-        quiet: print nothing.
     """
     configs = [preset(name) for name in presets.replace(",", " ").split()]
     from footage.training.comparison import MINUTES, Limit

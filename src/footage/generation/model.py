@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from footage import __version__, files
 from footage.config import ClipConfig
-from footage.config.arguments import method_arguments_of
+from footage.config.strict import method_arguments_of
 from footage.errors import ConfigError, nearest
 from footage.generation import convert as conversions
 from footage.generation.clip import Clip

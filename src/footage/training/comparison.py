@@ -1,4 +1,10 @@
-"""Presets side by side: trained on the same data for the same time or arithmetic, then measured in the same way."""
+"""Presets side by side: trained on the same data for the same time or arithmetic, then measured in the same way.
+
+The probe of the penalties' weight is such a comparison, of short trainings with more and with less of R1 and R2. How
+strong they have to be depends on the data, and no rule is known for it. Too weak, and the critic wins; too strong, and
+it hardly learns. So a run's first part is tried with several weights, and the largest is kept that learns about as well
+as the best: later in the run a weak penalty costs more than a strong one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ from rich.text import Text
 from footage import __version__, files
 from footage.config import Config, to_json
 from footage.data.store import Frames
-from footage.errors import ConfigError, FootageError
+from footage.errors import ConfigError, FootageError, TrainingError
 from footage.evaluation.clip_sets import first_clips
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features.catalogue import RANDOM, SEEDS
@@ -500,3 +506,77 @@ def as_picture(path: Path, content: Row, clips: Mapping[str, list[Frames]]) -> N
         # The picture's font has no ×.
         groups.append((name.replace("×", "x"), remark, [strip(clip) for clip in clips[name]]))
     save_picture(path, gallery(groups))
+
+
+PROBE_FACTORS = (4.0, 1.0, 0.25)
+"""How much of the penalties is tried."""
+PROBE_PART = 0.05
+"""Part of the run that each trial takes."""
+PROBE_TOLERANCE = 1.3
+"""A weight learns as well as the best where its Fréchet distance is at most this many times as large."""
+PROBE_SAMPLES = 64
+"""Clips that each trial is measured by."""
+
+
+def penalty_trials(config: Config) -> dict[float, Config]:
+    """Return the configurations to try, by the factor of their penalties.
+
+    Raises:
+        ConfigError: there is no such penalty.
+    """
+    gan = config.gan
+    if config.method != "gan" or not (gan.r1 or gan.r2):
+        raise ConfigError("there is no R1 or R2 to probe", "leave --probe out, or give --gan.r1 1")
+    return {
+        factor: dataclasses.replace(
+            config,
+            preset=f"{config.preset}-r1x{factor:g}",
+            gan=dataclasses.replace(gan, r1=gan.r1 * factor, r2=gan.r2 * factor),
+        )
+        for factor in PROBE_FACTORS
+    }
+
+
+def largest_good_factor(distances: dict[float, float]) -> float:
+    """Return the largest factor whose distance is at most `PROBE_TOLERANCE` times the least; distances by factor."""
+    best = min(distances.values())
+    return max(factor for factor, distance in distances.items() if distance <= PROBE_TOLERANCE * best)
+
+
+def probe_penalties(data: str, config: Config, out: Path, *, limit: Limit, console: Console) -> tuple[Config, bool]:
+    """Find the weight of R1 and R2 for a data set.
+
+    Args:
+        data: a dataset folder, or the name of a built-in data set.
+        config: what is to be trained.
+        out: folder for the trials; called again, what is trained there is not trained again.
+        limit: of the run that is to follow; each trial takes `PROBE_PART` of it.
+        console: where to speak.
+
+    Returns:
+        The configuration with the weight, and whether the user stopped before it was found.
+
+    Raises:
+        ConfigError: there is no such penalty.
+        TrainingError: no trial could be measured.
+    """
+    tried = penalty_trials(config)
+    minutes, flops = (part and part * PROBE_PART for part in (limit.minutes, limit.flops))
+    short = Limit(minutes, limit.clips and max(1, round(limit.clips * PROBE_PART)), flops)
+    comparison = compare(
+        data, list(tried.values()), out, limit=short, seed=config.train.seed, samples=PROBE_SAMPLES, console=console
+    )
+    if comparison.interrupted:
+        return config, True
+    distances = {
+        factor: statistics.mean(row["figures"]["rfd"])
+        for factor, row in zip(tried, comparison.models, strict=True)
+        if row["status"] == "done" and row["figures"] and all(map(math.isfinite, row["figures"]["rfd"]))
+    }
+    if not distances:
+        raise TrainingError(f"no trial in {out} could be measured", "train without --probe, with a lower --gan.lr")
+    factor = largest_good_factor(distances)
+    gan = tried[factor].gan
+    measured = ", ".join(f"×{part:g}: {distance:.4g}" for part, distance in distances.items())
+    console.print(f"RFD-rand {measured}; going on with r1 {gan.r1:g}, r2 {gan.r2:g}\n", highlight=False)
+    return dataclasses.replace(config, gan=gan), False
