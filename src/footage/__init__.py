@@ -40,21 +40,13 @@ if TYPE_CHECKING:
     from footage.models.requests import Timing
 
 _HOMES = {
-    "commands.data": ("ingest",),
     "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "train_evaluator"),
     "commands.generate": (
-        "embed",
-        "generate",
-        "interpolate",
-        "predict",
-        "reconstruct",
-        "sliders",
-        "translate",
-        "upscale",
+        *("embed", "generate", "interpolate", "load", "models"),
+        *("predict", "reconstruct", "sliders", "translate", "upscale"),
     ),
-    "commands.models": ("load", "models"),
     "commands.play": ("demo", "play", "serve"),
-    "commands.train": ("compare", "train"),
+    "commands.train": ("compare", "ingest", "train"),
     "config": ("Config", "IngestConfig"),
     "config.presets": ("PRESETS", "preset"),
     "data.store": ("Dataset",),
