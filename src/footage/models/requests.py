@@ -226,8 +226,8 @@ class GenerateRequest(VideoOptions):
     """Clips that are to be generated: the one place where this is written down.
 
     The arguments of `Model.generate` and of `footage.generate`, and with them the flags of `footage generate`, are
-    these fields (`config.strict.arguments_of`). The studio's form is a subclass that adds bounds; FastAPI reads it as it is. The
-    job message is `config.to_json(request)`, and `config.from_json(GenerateRequest, message)` reads it, strictly.
+    these fields (`config.strict.arguments_of`). The studio's form is a subclass that adds bounds; FastAPI reads it as
+    it is. The job message is `config.to_json(request)`, which `config.from_json(GenerateRequest, message)` reads.
 
     Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
     """
