@@ -9,8 +9,16 @@ import pytest
 
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import MediaError
-from footage.media import encode
-from footage.media.encode import check_frames_folder, chunked, read_metadata, save_frames, write_clip
+from footage.media import encode, segments
+from footage.media.encode import (
+    CONTAINERS,
+    FORMATS,
+    check_frames_folder,
+    chunked,
+    read_metadata,
+    save_frames,
+    write_clip,
+)
 from footage.media.sheets import FramePicker, contact_sheet, save_picture, strip, tile
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
@@ -39,6 +47,20 @@ def test_what_is_written_can_be_read_with_its_metadata(tmp_path: Path, name: str
     assert np.abs(read.astype(float) - made).mean() <= most
     assert read_metadata(tmp_path / name) == METADATA
     assert [p.name for p in tmp_path.iterdir()] == [name], "nothing else is left behind"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_keeps_frames_and_metadata(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("a" if kind == "png" else f"a.{kind}")
+    write_clip(path, chunked(clip()), fps=25, metadata=METADATA)
+    assert frames_of(path).shape == (20, 32, 48, 3)
+    assert read_metadata(path) == METADATA, "a container that keeps no comment loses where a clip comes from"
+
+
+def test_every_container_has_its_codecs_muxer_and_sound() -> None:
+    assert {*CONTAINERS, "gif", "png"} == set(FORMATS)
+    for known in (segments.MUXERS, segments.COPIED_AUDIO, segments.AUDIO_ENCODERS):
+        assert known.keys() == CONTAINERS.keys()
 
 
 @pytest.mark.parametrize("fps", [12.0, 24.0, 25.0, 29.97, 60.0])

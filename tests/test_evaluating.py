@@ -9,15 +9,23 @@ import pytest
 import torch
 
 import footage
+from footage.config.strict import field_texts
 from footage.data.store import Frames
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluation import results, run
 from footage.evaluation.features import NetworkInfo
 from footage.evaluation.features.catalogue import names_in
 from footage.evaluation.figure_inputs import NetworkGroup, label_of
+from footage.evaluation.figures import METRICS
+from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Evaluation
 from tests.clips import moving, write
 from tests.folders import shapes, write_pictures
+
+
+def test_the_help_names_every_metric() -> None:
+    listed = field_texts(EvaluationOptions)["metrics"].partition(": ")[2].partition(";")[0]
+    assert listed.split(", ") == list(METRICS)
 
 
 def evaluate(a: Path | str, b: Path | str, **more: object) -> Evaluation:

@@ -133,7 +133,7 @@ def test_the_command_line_has_its_flags(monkeypatch: pytest.MonkeyPatch, capsys:
     with pytest.raises(SystemExit):
         main([*words, "--help"])
     shown = capsys.readouterr().out
-    assert "--net.latent" in shown and "relativistic,toy}" in shown
+    assert "--net.latent" in shown and ",toy}" in shown
     with pytest.raises(SystemExit):
         main(["train", "shapes", "--net.kind", "tyo"])
     assert 'did you mean "toy"' in capsys.readouterr().err

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from footage.commands.terminal import make_console
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, ModelError
-from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format
 from footage.media.geometry import Fit
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from footage.generation.clip import Clip
     from footage.generation.model import Model
 
-Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
-"""What clips are written as; png is a folder of frames."""
 SHEET = "sheet.png"
 """The contact sheet's file."""
 SHEET_CLIPS = 64

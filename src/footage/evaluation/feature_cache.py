@@ -277,7 +277,7 @@ class ClipFeatures:
     clips: ClipSet
     """The clips."""
     rows: dict[str, Rows]
-    """Vectors by name: those of the networks, CLOSED and SMALL."""
+    """Vectors by name: those of the networks, `PIXEL_FEATURES` and `SMALL_COPIES`."""
     each: dict[str, int]
     """Rows of a clip, by name."""
     labels: Labels

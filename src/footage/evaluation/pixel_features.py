@@ -97,7 +97,7 @@ def reduced(clips: Tensor, side: int = SIDE) -> Tensor:
 
 
 def pixel_features(frames: Frames) -> npt.NDArray[np.float64]:
-    """Return the vectors (B, D) of clips uint8 (B, T, H, W, C), T at least 2; see `Columns`."""
+    """Return the vectors (B, D) of clips uint8 (B, T, H, W, C), T at least 2; see `PixelColumns`."""
     clips = from_uint8(frames)
     small = reduced(clips)
     correlation = autocorrelation(small)

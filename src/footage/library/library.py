@@ -360,7 +360,7 @@ class Library:
     # Giving out, keeping whole
 
     def export(self, chosen: ClipSelection, to: Path | str, how: ExportOptions | None = None) -> list[Path]:
-        """Write clips out: a folder or a zip file with tables, or an edit list; see `Export`.
+        """Write clips out: a folder or a zip file with tables, or an edit list; see `ExportOptions`.
 
         Args:
             chosen: which clips, in this order.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,15 @@ import numpy.typing as npt
 from footage import files
 from footage.errors import ConfigError, MediaError, nearest
 from footage.media.decode import Frames, exact
-from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions
+from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions, Format
 from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.frame import VideoFrame
 
-FORMATS = ("mp4", "webm", "gif", "png", "mov", "mkv")
-"""What clips can be written as; `png` is a folder of numbered frames."""
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""Every format."""
 SMALL = ("mp4", "webm")
 """What has settings of its own for small pictures."""
 CONTAINERS: dict[str, tuple[Codec, ...]] = {

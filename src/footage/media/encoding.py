@@ -1,4 +1,7 @@
-"""The options of an encoder: codec, quality, hardware. The commands' help needs it, so it imports nothing heavy."""
+"""What clips can be written as: file formats, codecs, quality, hardware.
+
+The commands' help needs it, so it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Literal, get_args
 
 from footage.errors import ConfigError, nearest
 
+Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
+"""What clips can be written as; `png` is a folder of numbered frames."""
 Codec = Literal["auto", "h264", "hevc", "av1", "vp9", "prores"]
 Hardware = Literal["none", "auto", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]
 WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}

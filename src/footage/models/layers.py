@@ -100,7 +100,7 @@ def learn_levels(batches: Iterable[Tensor], *nets: nn.Module) -> None:
 
 
 class Generator(nn.Module, ABC):
-    """What all generators have: `forward(noise, label) -> Made`, and this."""
+    """What all generators have: `forward(noise, label) -> GeneratorOutput`, and this."""
 
     levels: Levels
     """The data's levels."""

@@ -4,7 +4,7 @@ Zhao et al. 2020 (differentiable augmentation) and Karras et al. 2020 (ADA). The
 as long as a good part of the clips is left as it is. All are affine in the pixels, so that gradients pass, twice if
 need be; nothing is clamped, which would stop them. Every frame of a clip is changed alike: motion is the clip's own.
 
-A kind of change that no clip has is `None` in `Changes`, and costs nothing. The clips that are not chosen for a kind
+A kind of change that no clip has is `None` in `Augmentation`, and costs nothing. Clips that are not chosen for a kind
 keep their exact values. Gradients are summed in a fixed order, also on GPUs (no scatter with collisions).
 """
 

@@ -144,7 +144,7 @@ class VaeDecoder(nn.Module):
     Args:
         pixels: channels C of the clips.
         latent: channels c of the latent volume.
-        width: see `Encoder`.
+        width: see `VaeEncoder`.
     """
 
     def __init__(self, pixels: int, latent: int, width: int) -> None:
