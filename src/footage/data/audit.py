@@ -74,22 +74,22 @@ class Audit:
 
     @functools.cached_property
     def labels(self) -> list[tuple[str, int, int, str]]:
-        """(label, clips for training, clips held out, remark)."""
+        """(label, clips for training, clips heldout out, remark)."""
         train = Counter(row.label for row in self.dataset.rows if row.split == "train")
-        held = Counter(row.label for row in self.dataset.rows if row.split == "heldout")
-        names = sorted({name for name in {*train, *held} if name is not None})
+        heldout = Counter(row.label for row in self.dataset.rows if row.split == "heldout")
+        names = sorted({name for name in {*train, *heldout} if name is not None})
         if not names:
             return []
-        middle = float(np.median([train[name] + held[name] for name in names]))
+        middle = float(np.median([train[name] + heldout[name] for name in names]))
         listed = []
         for name in names:
-            count = train[name] + held[name]
+            count = train[name] + heldout[name]
             remark = "rare: add clips, or leave it out" if count < RARE * middle else ""
             remark = "held out only: a model cannot learn it" if not train[name] else remark
             remark = "one clip" if count == 1 and not remark else remark
-            listed.append((name, train[name], held[name], remark))
-        if None in train or None in held:
-            listed.append(("(no label)", train[None], held[None], "not used to train with labels"))
+            listed.append((name, train[name], heldout[name], remark))
+        if None in train or None in heldout:
+            listed.append(("(no label)", train[None], heldout[None], "not used to train with labels"))
         return listed
 
     @functools.cached_property

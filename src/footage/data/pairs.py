@@ -17,15 +17,12 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 
 class PairedClips:
-    """Clips of one source, each with the clip of the same name in another behind it, on the axis of channels.
+    """Clips to be made, `target`, each with the clip of the same name that it is made from, in `source`, behind it.
 
+    They are put together on the axis of channels.
     Clips go together that were cut from files of the same path, below the folder that was ingested and without
     suffix, at the same time. Of two of different lengths, the longer one's end is left out; so is every clip without a
     partner. Splits and labels are the target's.
-
-    Args:
-        target: what is to be made.
-        source: what it is made from.
 
     Raises:
         DatasetError: size or rate differ, two clips of one side have the same name, or no clip has a partner.

@@ -160,8 +160,8 @@ class Dataset:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {self.folder}"
-            what = "is not a dataset (it has no dataset.json)" if self.folder.is_dir() else "does not exist"
-            raise DatasetError(f'"{self.folder}" {what}', remedy) from None
+            problem = "is not a dataset (it has no dataset.json)" if self.folder.is_dir() else "does not exist"
+            raise DatasetError(f'"{self.folder}" {problem}', remedy) from None
         except (OSError, ValueError) as error:
             raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
         if isinstance(value, dict):

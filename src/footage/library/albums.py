@@ -116,11 +116,11 @@ class Albums:
         """
         name = self.get(album).name
         with self._database.write() as connection:
-            inside = {row[0] for row in connection.execute("SELECT clip FROM album_clips WHERE album = ?", (album,))}
-            new = [clip for clip in dict.fromkeys(clips) if clip not in inside]
+            members = {row[0] for row in connection.execute("SELECT clip FROM album_clips WHERE album = ?", (album,))}
+            new = [clip for clip in dict.fromkeys(clips) if clip not in members]
             statement = "SELECT id FROM clips WHERE id IN (SELECT value FROM json_each(?))"
-            known = {row[0] for row in connection.execute(statement, (json.dumps(new),))}
-            if unknown := [clip for clip in new if clip not in known]:
+            existing = {row[0] for row in connection.execute(statement, (json.dumps(new),))}
+            if unknown := [clip for clip in new if clip not in existing]:
                 raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
             last = connection.execute("SELECT max(position) FROM album_clips WHERE album = ?", (album,)).fetchone()[0]
             places = enumerate(new, 0 if last is None else last + 1)
@@ -138,8 +138,8 @@ class Albums:
         name = self.get(album).name
         with self._database.write() as connection:
             statement = "SELECT clip FROM album_clips WHERE album = ? ORDER BY position, clip"
-            inside = {row[0]: None for row in connection.execute(statement, (album,))}
-            order = dict.fromkeys([*(clip for clip in clips if clip in inside), *inside])
+            members = {row[0]: None for row in connection.execute(statement, (album,))}
+            order = dict.fromkeys([*(clip for clip in clips if clip in members), *members])
             edits.apply(connection, f"order of {name}", [(c, f"album:{album}", p) for p, c in enumerate(order)])
 
     def clips(self, album: int) -> list[int]:

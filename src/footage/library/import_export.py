@@ -287,15 +287,15 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise MediaError(f'"{path}" is no zip file ({error})', "give a zip file, or clips") from None
     with packed:
-        inside = packed.infolist()
-        if len(inside) > most_files:
-            raise MediaError(f'"{path}" holds {len(inside):,} files, more than {most_files:,}', "divide it")
+        members = packed.infolist()
+        if len(members) > most_files:
+            raise MediaError(f'"{path}" holds {len(members):,} files, more than {most_files:,}', "divide it")
         table = read_table(packed)
         added: list[int] = []
         known: list[int] = []
         refused: list[tuple[str, str]] = []
         budget = UnpackBudget(most_bytes)
-        for info in inside:
+        for info in members:
             name = info.filename
             if info.is_dir() or name in (TABLE, SHEET) or name.startswith("__MACOSX/"):
                 continue

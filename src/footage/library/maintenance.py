@@ -98,13 +98,13 @@ class Verifier:
             rows = connection.execute("SELECT id FROM clips WHERE id NOT IN (SELECT clip FROM texts)")
             findings["unfound"] = [row["id"] for row in rows]
             rows = connection.execute("SELECT digest, suffix FROM clips")
-            named = {(row["digest"], row["suffix"]) for row in rows}
+            named_files = {(row["digest"], row["suffix"]) for row in rows}
         if self._repair and findings["unfound"]:
             with database.write() as connection:
                 edits.index(connection, findings["unfound"])
         clip_files = self._storage.file_store.clip_files()
-        lost = [path for digest, suffix, path in clip_files if (digest, suffix) not in named]
-        for path in [*lost, *self._storage.file_store.unknown_files()]:
+        nameless = [path for digest, suffix, path in clip_files if (digest, suffix) not in named_files]
+        for path in [*nameless, *self._storage.file_store.unknown_files()]:
             findings["orphans"].append(path.relative_to(self._storage.folder).as_posix())
             if self._repair:
                 with contextlib.suppress(FileNotFoundError):
@@ -187,20 +187,20 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
     before = time.time() - 86400 * days
     with storage.database.read() as connection:
         rows = connection.execute("SELECT id FROM clips WHERE deleted IS NOT NULL AND deleted <= ?", (before,))
-        among = None if chosen is None else set(chosen)
-        binned = [row["id"] for row in rows if among is None or row["id"] in among]
+        chosen_ids = None if chosen is None else set(chosen)
+        binned = [row["id"] for row in rows if chosen_ids is None or row["id"] in chosen_ids]
         kinds = [similarity.APPEARANCE, *(row["kind"] for row in connection.execute("SELECT kind FROM embeddings"))]
     purged = 0
     for first in range(0, len(binned), BATCH):
         with storage.database.write() as connection:
             entries = storage.entries(connection, binned[first : first + BATCH])
-            gone = [entry for entry in entries if entry.deleted is not None]  # none came back meanwhile
+            entries = [entry for entry in entries if entry.deleted is not None]  # none came back meanwhile
             for kind in kinds:
                 vectors = storage.vectors(kind)
-                there = len(vectors.matrix())
+                rows_written = len(vectors.matrix())
                 zeros = np.zeros(vectors.width, dtype=np.float32)
-                vectors.put({entry.id: zeros for entry in gone if entry.id < there})
-            for entry in gone:
+                vectors.put({entry.id: zeros for entry in entries if entry.id < rows_written})
+            for entry in entries:
                 # The file first: a clip of the bin without its file does no harm, a file without its clip comes back.
                 storage.file_store.remove(entry.digest, entry.suffix)
                 connection.execute("DELETE FROM clips WHERE id = ?", (entry.id,))
@@ -208,7 +208,7 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
                 "DELETE FROM history WHERE id NOT IN (SELECT entry FROM changes) "
                 "AND id NOT IN (SELECT entry FROM named_changes)"
             )
-            purged += len(gone)
+            purged += len(entries)
     return purged
 
 
@@ -216,9 +216,9 @@ def collect(storage: Storage, bin_days: float | None) -> CollectionReport:
     """Remove files that no clip needs, and what lies in the bin; see `Library.gc`."""
     purged = 0 if bin_days is None else purge(storage, days=bin_days)
     count, size = storage.file_store.sweep(), 0
-    old = time.time() - STALE
+    oldest = time.time() - STALE
     for digest, suffix, path in storage.file_store.clip_files():
-        if path.lstat().st_mtime < old:
+        if path.lstat().st_mtime < oldest:
             with storage.database.write() as connection:  # nobody adds a clip meanwhile
                 row = connection.execute("SELECT suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
                 if row is None or row["suffix"] != suffix:
@@ -226,9 +226,9 @@ def collect(storage: Storage, bin_days: float | None) -> CollectionReport:
                     count += 1
                     path.unlink()
     with storage.database.read() as connection:
-        named = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
+        digests = {row["digest"] for row in connection.execute("SELECT digest FROM clips")}
     for digest, path in storage.file_store.picture_files():
-        if digest not in named and path.lstat().st_mtime < old:
+        if digest not in digests and path.lstat().st_mtime < oldest:
             size += path.lstat().st_size
             count += 1
             path.unlink(missing_ok=True)

@@ -273,11 +273,6 @@ class Vectors:
 
     The file is read through memory mapping, so that a search touches no more memory than it needs, and is shared by all
     processes. It can be made again from the clips.
-
-    Args:
-        folder: where the file lies.
-        kind: name of the embedding.
-        width: numbers in a vector.
     """
 
     def __init__(self, folder: Path, kind: str, width: int) -> None:
@@ -436,8 +431,8 @@ def embed(
         raise LibraryError(f'"{kind}" is the embedding that needs no model', "give another name")
     with storage.database.read() as connection:
         clips = query.numbers(connection, ClipQuery(missing=False, sort="oldest"))
-        known = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
-    lacking = clips if known is None else storage.vectors(kind).lacking(clips)
+        registered = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
+    lacking = clips if registered is None else storage.vectors(kind).lacking(clips)
     for number, clip in enumerate(lacking):
         with storage.database.read() as connection:
             entry = storage.entry(connection, clip)
@@ -450,6 +445,6 @@ def embed(
                 storage.vectors(kind).put({clip: vector})
         if progress is not None:
             progress(number + 1, len(lacking))
-    if lacking or known is not None:
+    if lacking or registered is not None:
         storage.choose_embedding(kind)
     return len(lacking)

@@ -254,9 +254,9 @@ class Database:
                 if version == self._newest:
                     return
                 self._log_ahead(connection)
-                kept = path.with_name(f"{path.stem}-format-{version}.sqlite")
-                if version and not kept.exists():  # keep the database as it was before it is migrated
-                    with files.replacing(kept) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
+                backup = path.with_name(f"{path.stem}-format-{version}.sqlite")
+                if version and not backup.exists():  # keep the database as it was before it is migrated
+                    with files.replacing(backup) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
                         connection.backup(copy)
             with self.write() as connection:  # again, alone: another process may have been quicker
                 for number in range(self._version(connection), self._newest):
@@ -564,10 +564,6 @@ CHOSEN = "embedding"
 
 class Storage:
     """The parts of a library.
-
-    Args:
-        folder: the library's folder.
-        create: make it where it is missing.
 
     Raises:
         LibraryError: there is no library, or it cannot be read.

@@ -143,18 +143,10 @@ class _Encoder:
 
 
 class StreamEncoder(_Encoder):
-    """The video stream of a file that is being written.
+    """The video stream of a file: pictures of a size (height, width), at times in units of `base` seconds.
 
-    Args:
-        container: the file.
-        name: FFmpeg's name of the encoder.
-        codec: which codec that is.
-        crf: quality; None for the usual.
-        size: height and width, in pixels.
-        base: unit of the time stamps.
-        rate: frames in a second, as far as that is known.
-        colour: how numbers stand for colours.
-        deep: whether pictures have more than 8 bits.
+    `codec` is what the encoder of that `name` makes, `crf` its quality, None for the usual; `deep` pictures have more
+    than 8 bits.
 
     Raises:
         MediaError: the encoder does not take such pictures.

@@ -190,13 +190,7 @@ class Address:
 
 
 class Server:
-    """A studio that is served.
-
-    Args:
-        library: the library's folder; it is made where it is missing.
-        models: folder in which models, runs and reports are found.
-        address: where.
-        limits: how much may be asked.
+    """A studio that is served: a library, made where it is missing, and a folder of models, runs and reports.
 
     Raises:
         ConfigError: the port is not free.

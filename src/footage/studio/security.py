@@ -107,12 +107,7 @@ def digest(text: str) -> bytes:
 
 
 class Keys:
-    """The secrets of one server, kept as digests.
-
-    Args:
-        token: what beyond loopback has to be given; None where nobody is asked.
-        tries: wrong tokens in a minute after which none is looked at.
-    """
+    """The secrets of one server, kept as digests; with no token, nobody is asked for one."""
 
     def __init__(self, token: str | None = None, tries: int = 10) -> None:
         self.csrf = secrets.token_urlsafe(32)

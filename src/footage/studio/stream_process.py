@@ -52,12 +52,7 @@ class LiveStream:
         return float(self.request.get("fps") or self.model.info.fps)
 
     def source(self, request: dict[str, Any], elapsed: float) -> Iterator[Frames]:
-        """Return the frames of a request; a model that streams goes on at the time where it was.
-
-        Args:
-            request: the values of a `LiveForm`.
-            elapsed: seconds that have been streamed.
-        """
+        """Return the frames of a request; a model that streams goes on at the time where it was."""
         options, streams = from_json(VideoOptions, request, "request"), self.model.info.streams
         values = {field.name: getattr(options, field.name) for field in fields(VideoOptions)}
         if streams:

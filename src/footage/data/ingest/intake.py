@@ -153,8 +153,8 @@ def npy_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
     except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
         raise UnusableMedia("damaged", f"not an array without objects: {str(error)[:200]}") from None
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (4, 5) or not array.size:
-        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise UnusableMedia("not clips", f"the array is {what}, expected uint8 (N, T, H, W) or (N, T, H, W, C)")
+        content = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise UnusableMedia("not clips", f"the array is {content}, expected uint8 (N, T, H, W) or (N, T, H, W, C)")
     if array.ndim == 4 and array.shape[0] == 20 and array.shape[2:] == (64, 64):
         array = array.swapaxes(0, 1)  # Moving MNIST: (T, N, H, W) → (N, T, H, W)
     if array.ndim == 4:

@@ -70,10 +70,7 @@ class LabelRow:
 
 
 class LabelFile:
-    """A table read from a file.
-
-    Args:
-        path: a `.csv` or `.json` file.
+    """A table of labels and captions, read from a `.csv` or `.json` file.
 
     Raises:
         ConfigError: the file cannot be read, is not such a table, or names a file twice with different labels.

@@ -269,13 +269,7 @@ async def upload_clips(
 
 
 def clip_response(path: Path, suffix: str, name: str | None = None) -> FileResponse:
-    """Return a clip's file; what a browser might take for a page is only ever downloaded.
-
-    Args:
-        path: the file.
-        suffix: its ending, which decides the media type.
-        name: what a download is called; None to look at it.
-    """
+    """Return a clip's file: to look at, or to download under a name; what might be a page is only ever downloaded."""
     headers = {**LASTING, "content-security-policy": "sandbox; default-src 'none'"}
     if name is not None:
         headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(name, safe='')}"

@@ -88,26 +88,17 @@ class PageRenderer:
         self.locale = locales.read_locale(locales.preferred(chosen, accepted))
 
     def __call__(self, template: str, place: str, **values: Any) -> HTMLResponse:
-        """Return a page or a part of one.
-
-        Args:
-            template: name of the template.
-            place: which entry of the navigation it belongs to; empty for parts of pages.
-            values: what the template fills in.
-        """
-        text = (
-            environment()
-            .get_template(template)
-            .render(
-                t=self.locale,
-                place=place,
-                languages={code: locales.read_locale(code) for code in locales.LANGUAGES},
-                verdicts=VERDICTS,
-                csrf="" if place == "enter" else self._studio.keys.csrf,
-                version=__version__,
-                folder=self._studio.catalog.folder,
-                **values,
-            )
+        """Return a page, or a part of one; `place` is its entry of the navigation, empty for parts."""
+        page = environment().get_template(template)
+        text = page.render(
+            t=self.locale,
+            place=place,
+            languages={code: locales.read_locale(code) for code in locales.LANGUAGES},
+            verdicts=VERDICTS,
+            csrf="" if place == "enter" else self._studio.keys.csrf,
+            version=__version__,
+            folder=self._studio.catalog.folder,
+            **values,
         )
         return HTMLResponse(text, headers={"vary": "cookie, accept-language"})
 
