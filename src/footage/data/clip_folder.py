@@ -159,11 +159,7 @@ class ClipFolder:
 
 
 def common_rate(clips: Sequence[_ClipFile]) -> float:
-    """Return the rate of all clips that tell theirs.
-
-    Raises:
-        DatasetError: they differ.
-    """
+    """Return the rate of all clips that tell theirs; refuse clips that differ."""
     rated = [(clip.fps, clip.source.name) for clip in clips if clip.fps]
     if not rated:
         return PICTURES_FPS
@@ -176,11 +172,7 @@ def common_rate(clips: Sequence[_ClipFile]) -> float:
 
 
 def common_size(clips: Sequence[_ClipFile]) -> tuple[int, int]:
-    """Return the height and width of all clips.
-
-    Raises:
-        DatasetError: they differ.
-    """
+    """Return the height and width of all clips; refuse clips that differ."""
     (height, width), name = clips[0].size, clips[0].source.name
     for clip in clips:
         if clip.size != (height, width):

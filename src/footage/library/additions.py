@@ -159,11 +159,7 @@ def _bring_back(storage: Storage, connection: sqlite3.Connection, clip: int) -> 
 
 
 def figures(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Check figures by name.
-
-    Raises:
-        LibraryError: one is not a finite number, or has a name with quotes.
-    """
+    """Return figures by name; refuse what is no finite number, and names with quotes."""
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
             raise LibraryError(f'the figure "{name}" is {value!r}', "give a finite number")

@@ -72,11 +72,7 @@ class Albums:
         raise LibraryError(f'there is no album "{album}"', nearest(str(album), names))
 
     def create(self, name: str, notes: str = "") -> Album:
-        """Make an empty album. Can be undone.
-
-        Raises:
-            LibraryError: it would have no name, or one that is taken.
-        """
+        """Make an empty album; refuse an empty name, and one that is taken. Can be undone."""
         with self._database.write() as connection:
             values = (_name(name), plain(notes, LONGEST_TEXT, lines=True), time.time())
             cursor = _execute_naming(connection, "INSERT INTO albums (name, notes, made) VALUES (?, ?, ?)", values)
@@ -86,11 +82,7 @@ class Albums:
         return self.get(number)
 
     def rename(self, album: int, name: str, notes: str | None = None) -> Album:
-        """Give an album another name, and other notes. Can be undone.
-
-        Raises:
-            LibraryError: there is no such album, or the name is empty or taken.
-        """
+        """Give an album another name, and other notes; refuse an empty name, and one that is taken. Can be undone."""
         old = self.get(album)
         text = old.notes if notes is None else plain(notes, LONGEST_TEXT, lines=True)
         statement = "UPDATE albums SET name = ?, notes = ? WHERE id = ?"
@@ -175,11 +167,7 @@ class Views:
         return [View(row["name"], ClipQuery.from_json(json.loads(row["query"]))) for row in rows]
 
     def get(self, name: str) -> View:
-        """Return a view.
-
-        Raises:
-            LibraryError: there is none of this name.
-        """
+        """Return a view; refuse a name that is not known."""
         views = {view.name: view for view in self.all()}
         if name not in views:
             raise LibraryError(f'there is no view "{name}"', nearest(name, views))
@@ -193,11 +181,7 @@ class Views:
         return View(chosen, query)
 
     def delete(self, name: str) -> None:
-        """Delete a view. Can be undone.
-
-        Raises:
-            LibraryError: there is none of this name.
-        """
+        """Delete a view; refuse a name that is not known. Can be undone."""
         self.get(name)
         with edits.recorded(self._database, f"view {name} deleted", "view", name) as connection:
             set_state(connection, "view", name, None)

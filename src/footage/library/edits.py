@@ -41,11 +41,7 @@ class HistoryStep:
 
 
 def checked(field: str, value: Any) -> Any:
-    """Return the value of a field as it is stored.
-
-    Raises:
-        LibraryError: there is no such field, or it cannot have this value.
-    """
+    """Return the value of a field as it is stored; refuse an unknown field, and a value that it cannot have."""
     if field == "stars":
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 5:
             raise LibraryError(f"stars is {value!r}", "give 0 to 5")

@@ -325,11 +325,7 @@ _FAULTS = (MediaError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedE
 
 
 def zip_entry_details(path: Path, info: zipfile.ZipInfo, row: Mapping[str, Any]) -> ClipDetails:
-    """Return what is known of a file in a zip: what the table's row says, as far as it is of the right kind.
-
-    Raises:
-        MediaError: it is no ordinary clip.
-    """
+    """Return what name and table's row say of a file in a zip; refuse what is no ordinary clip."""
     name, kind = info.filename, info.external_attr >> 16
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or ":" in name:

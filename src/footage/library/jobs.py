@@ -142,11 +142,7 @@ class Jobs:
             return cursor.rowcount
 
     def get(self, job: int) -> BackgroundJob:
-        """Return a job.
-
-        Raises:
-            LibraryError: there is none of this number.
-        """
+        """Return a job; refuse a number that is not known."""
         with self._database.read() as connection:
             row = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE id = ?", (job,)).fetchone()
         if row is None:

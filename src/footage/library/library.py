@@ -164,11 +164,7 @@ class Library:
             return search.facets(connection, query, most)
 
     def _query(self, filters: ClipQuery | None, text: str = "", sort: str | None = None) -> ClipQuery:
-        """Return what is asked for as one query, with the number of its album.
-
-        Raises:
-            LibraryError: there is no such album or order.
-        """
+        """Return what is asked for as one query, with the number of its album; refuse an unknown album or order."""
         query = (filters or ClipQuery()).narrowed(text=text, sort=sort)
         return replace(query, album=self.albums.get(query.album).id) if isinstance(query.album, str) else query
 

@@ -48,11 +48,7 @@ class MetricBounds(NamedTuple):
 
     @staticmethod
     def read(bounds: Any) -> MetricBounds:
-        """Read the text, or the three values.
-
-        Raises:
-            LibraryError: there is no name, or a bound is not a finite number.
-        """
+        """Read the text, or the three values; refuse a missing name, and a bound that is no finite number."""
         try:
             name, *ends = bounds.rsplit(":", 2) if isinstance(bounds, str) else bounds
             least, most = (None if end in (None, "") else float(end) for end in ends)

@@ -426,11 +426,7 @@ class FileStore:
         self.files, self.pictures, self.partial = (folder / name for name in ("files", "pictures", "partial"))
 
     def path(self, digest: str, suffix: str) -> Path:
-        """Return where a clip's file stands, or would stand.
-
-        Raises:
-            LibraryError: these are no digest and suffix.
-        """
+        """Return where a clip's file stands, or would stand; refuse what is no digest and suffix."""
         if not _DIGEST.fullmatch(digest) or not _STORED.fullmatch(f"{digest}.{suffix}"):
             raise LibraryError(f'"{digest}.{suffix}" is no file of a library', "see: footage library verify")
         return self.files / digest[:2] / f"{digest}.{suffix}"
@@ -583,11 +579,7 @@ class Storage:
         self._lock = threading.Lock()
 
     def vectors(self, kind: str | None = None) -> Vectors:
-        """Return the embeddings of a kind; None for the chosen one.
-
-        Raises:
-            LibraryError: there are none of this kind.
-        """
+        """Return the embeddings of a kind, None for the chosen one; refuse an unknown kind."""
         if kind is None:
             with self.database.read() as connection:
                 row = connection.execute("SELECT value FROM settings WHERE name = ?", (CHOSEN,)).fetchone()
@@ -608,11 +600,7 @@ class Storage:
             connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CHOSEN, kind))
 
     def entry(self, connection: sqlite3.Connection, clip: int | str) -> ClipEntry:
-        """Return a clip by its number, its digest, or the beginning of its digest (8 characters or more).
-
-        Raises:
-            LibraryError: there is none, or more than one.
-        """
+        """Return a clip by its number, its digest, or the beginning of its digest (8 characters or more)."""
         if isinstance(clip, str) and not clip.isdecimal():
             condition, value = "c.digest GLOB ? || '*'", "".join(c for c in clip.lower() if c in "0123456789abcdef")
             if len(value) != len(clip) or len(value) < 8:

@@ -73,12 +73,7 @@ KEY_FRAME_SECONDS = 2.0
 
 
 def codec_for(encoding: EncodingOptions, path: Path) -> str:
-    """Return the codec for a file.
-
-    Raises:
-        MediaError: no such files are written.
-        ConfigError: such files do not hold the codec that was asked for.
-    """
+    """Return the codec for a file; refuse a file that cannot hold the one that was asked for."""
     kind = path.suffix.lower().lstrip(".")
     if kind not in CONTAINERS:
         endings = ", ".join(f".{name}" for name in CONTAINERS)
@@ -92,11 +87,7 @@ def codec_for(encoding: EncodingOptions, path: Path) -> str:
 
 
 def encoder_for(encoding: EncodingOptions, codec: str) -> str:
-    """Return FFmpeg's name of the encoder; hardware is tried out with a small picture.
-
-    Raises:
-        MediaError: the hardware that was asked for is not there.
-    """
+    """Return FFmpeg's name of the encoder; hardware is tried out with a small picture, and refused where it fails."""
     import av
 
     if encoding.hardware == "none":
@@ -374,11 +365,7 @@ def _write_folder(path: Path, pictures: Iterable[Frames], comment: str) -> None:
 
 
 def check_frames_folder(path: Path, beside: str = "") -> None:
-    """Refuse to replace a folder that holds something else than numbered frames, and a file named `beside`.
-
-    Raises:
-        MediaError: it does.
-    """
+    """Refuse to replace a folder that holds something else than numbered frames, and a file named `beside`."""
     if not path.exists():
         return
     if not path.is_dir() or not all(re.fullmatch(r"\d{6,}\.png", p.name) or p.name == beside for p in path.iterdir()):

@@ -133,11 +133,7 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """Return the first stream of moving pictures, which a cover is not.
-
-    Raises:
-        UnusableMedia: there is none.
-    """
+    """Return the first stream of moving pictures, which a cover is not; refuse a file without one."""
     for stream in container.streams.video:
         if not stream.disposition & stream.disposition.attached_pic:
             return stream

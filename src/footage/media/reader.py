@@ -175,11 +175,7 @@ class Footage:
         return len(self.pictures) == 1
 
     def size(self) -> tuple[int, int]:
-        """Return height and width as displayed, in pixels.
-
-        Raises:
-            MediaError: it cannot be read.
-        """
+        """Return height and width as displayed, in pixels."""
         if pictures := self.pictures:
             try:
                 first = upright_picture(pictures[0])

@@ -169,11 +169,7 @@ class Address:
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
     def bind(self) -> socket.socket:
-        """Return a socket that is bound.
-
-        Raises:
-            ConfigError: there is no such port, or it is not free.
-        """
+        """Return a socket that is bound; refuse a port that there is not, or that is not free."""
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}", "give 0 to 65535")
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET

@@ -99,23 +99,14 @@ class Catalog:
         return self._find("model").get(name)
 
     def card(self, name: str) -> ModelInfo:
-        """Return a model's card by its name.
-
-        Raises:
-            ConfigError: there is no such model.
-            ModelError: its card is damaged.
-        """
+        """Return a model's card by its name; refuse a name that is not known."""
         path = self.model(name)
         if path is None:
             raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
         return read_info(path)
 
     def usable_model(self, name: str, verb: str) -> ModelEntry:
-        """Return a model by its name.
-
-        Raises:
-            ConfigError: there is none, or it cannot do this.
-        """
+        """Return a model by its name; refuse one that is not there, or that cannot do this."""
         for entry in self.models():
             if entry.name == name:
                 if verb not in entry.verbs:

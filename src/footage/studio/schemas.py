@@ -84,11 +84,7 @@ class ClipQueryForm(create_model("QueryFields", __base__=StrictForm, **query_fie
     """Query for clips: words, an order and filters. `metric` is NAME:LEAST:MOST; a bound may be empty."""
 
     def query(self) -> ClipQuery:
-        """Return it as the library's query.
-
-        Raises:
-            LibraryError: a metric cannot be read, or a value is not known.
-        """
+        """Return it as the library's query; refuse a metric that cannot be read, or a value that is not known."""
         values = self.model_dump(include=ClipQueryForm.model_fields.keys())
         return ClipQuery(**{name: values[parameter] for name, parameter in PARAMETERS.items()})
 
@@ -107,11 +103,7 @@ class ClipQueryForm(create_model("QueryFields", __base__=StrictForm, **query_fie
 
     @staticmethod
     def lenient(parameters: Sequence[tuple[str, str]]) -> ClipQueryForm:
-        """Read an address that a person may have written: empty and unknown parameters are left out.
-
-        Raises:
-            LibraryError: a value is not allowed.
-        """
+        """Read an address that a person may have written: leave out empty and unknown parameters, refuse bad values."""
         values: dict[str, Any] = {}
         for name, value in parameters:
             field = ClipQueryForm.model_fields.get(name)
@@ -145,11 +137,7 @@ class SelectionForm(StrictForm):
     query: ClipQueryForm | None = None
 
     def chosen(self) -> ClipSelection:
-        """Return it as the library takes it.
-
-        Raises:
-            LibraryError: neither is given, or both.
-        """
+        """Return it as the library takes it; refuse both numbers and query, and neither."""
         if (self.ids is None) == (self.query is None):
             raise LibraryError("no clip is chosen", "give ids, or a query")
         return self.ids if self.ids is not None else self.query.query()  # type: ignore[union-attr]

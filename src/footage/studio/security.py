@@ -128,11 +128,7 @@ class Keys:
         return self._token is not None and hmac.compare_digest(self._token, digest(token))
 
     def enter(self, token: str) -> str | None:
-        """Return a new session for the token, None for a wrong one.
-
-        Raises:
-            HTTPException: there were too many wrong ones.
-        """
+        """Return a new session for the token, None for a wrong one; 429 after too many wrong ones."""
         now = time.monotonic()
         with self._lock:
             self._wrong = [then for then in self._wrong if now - then < 60]

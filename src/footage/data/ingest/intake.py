@@ -172,11 +172,7 @@ def _fitted(frames: Frames, options: DecodeOptions) -> Frames:
 
 
 def content_digest(source: Source) -> str:
-    """Return the SHA-256 of the bytes of a source.
-
-    Raises:
-        OSError: they cannot be read.
-    """
+    """Return the SHA-256 of the bytes of a source."""
     digests = [files.file_digest(path) for path in source.files]
     return digests[0] if len(digests) == 1 else files.json_digest(digests)
 
@@ -218,11 +214,7 @@ class PartBuilder:
         self.signatures: list[Signature] = []
 
     def add_video(self) -> None:
-        """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes.
-
-        Raises:
-            UnusableMedia: no frame can be had from it.
-        """
+        """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes."""
         source, options, record = self.source, self.options, self.record
         decoder = open_decoder(source.path, source.picture_paths, options.shape, fps=options.fps, fit=options.fit)
         detector = CutDetector()
@@ -252,11 +244,7 @@ class PartBuilder:
             self.measure(first, end)
 
     def add_array(self) -> None:
-        """Write the clips of an array, which come divided and, from IDX files, without duplicates.
-
-        Raises:
-            UnusableMedia: the array holds no clip, or cannot be read.
-        """
+        """Write the clips of an array, which come divided and, from IDX files, without duplicates."""
         record = self.record
         record.comparable = self.source.kind == "array"
         for clip in (idx_clips if self.source.kind == "idx" else npy_clips)(self.source.path, self.options):

@@ -256,11 +256,7 @@ class DatasetBuilder:
         """Sources of before that are not listed any more."""
 
     def build(self, name: str, settings: dict[str, Any]) -> Dataset:
-        """Decode what is missing, choose the clips, pack them, and write the tables.
-
-        Raises:
-            DatasetError: nothing can be ingested, or the disk is full.
-        """
+        """Decode what is missing, choose the clips, pack them, and write the tables; refuse an empty dataset."""
         _sweep(self.folder, self.earlier)
         sources, options, states = self.listing.sources, self.options, self.states
         self.decode(self.carry_over())
@@ -349,11 +345,7 @@ class DatasetBuilder:
         return True
 
     def decode(self, sources: Sequence[Source]) -> None:
-        """Make the parts of some sources, in parallel.
-
-        Raises:
-            DatasetError: the disk is full.
-        """
+        """Make the parts of some sources, in parallel."""
         self.decoded += len(sources)
         (self.inner / "parts").mkdir(parents=True, exist_ok=True)
         jobs = [part_job(source, self.options, self.part(source.name, self.states[source.name])) for source in sources]

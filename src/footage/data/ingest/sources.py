@@ -51,11 +51,7 @@ class LabelRow:
 
     @staticmethod
     def from_table(row: Any, number: int, path: Path) -> LabelRow:
-        """Build row `number` of a table from what was read.
-
-        Raises:
-            ConfigError: it names no file, or has neither label nor caption.
-        """
+        """Build row `number` of a table; refuse one that names no file, or has neither label nor caption."""
         if not isinstance(row, dict) or not isinstance(row.get("file"), str) or not row["file"].strip():
             raise ConfigError(f'row {number} of the label table "{path}" names no file: {row!r:.100}', REMEDY)
         if "label" not in row and "caption" not in row:
@@ -101,13 +97,10 @@ class LabelFile:
                 raise ConfigError(f'{path} has two different rows for "{row.file}"', "keep one of them")
 
     def match(self, candidates: dict[str, Iterable[str]]) -> tuple[dict[str, LabelRow], list[str]]:
-        """Find the row of each source.
+        """Return the row of each source that has one, and the names of the rows that match no source.
 
         Args:
             candidates: for each source, the names that a row may use for it, the most exact first.
-
-        Returns:
-            the row for each source that has one, and the names of the rows that match no source.
 
         Raises:
             ConfigError: a row fits several sources equally well.

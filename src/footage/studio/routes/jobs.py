@@ -90,11 +90,7 @@ def cancel_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
 
 
 def submit_job(studio: Studio, kind: str, request: dict[str, Any]) -> BackgroundJob:
-    """Put a job into the queue and wake the worker.
-
-    Raises:
-        LibraryError: the queue is full.
-    """
+    """Put a job into the queue, unless that is full, and wake the worker."""
     job = studio.library.jobs.submit(kind, request, studio.limits.queue)
     studio.worker.wake()
     return job

@@ -115,12 +115,7 @@ class LiveStreams:
         self._starting = asyncio.Lock()
 
     async def start(self, form: LiveStartForm) -> StreamProcess:
-        """Start a process and tell it what to stream.
-
-        Raises:
-            ConfigError: there is no such model.
-            HTTPException: there are as many streams as may be.
-        """
+        """Start a process and tell it what to stream; refuse an unknown model, and more streams than may be."""
         models = await asyncio.to_thread(streaming_models, self._studio.catalog)
         if all(entry.name != form.model for entry in models):
             raise ConfigError(f'there is no model "{form.model}" that streams', "see GET /api/models")

@@ -245,11 +245,7 @@ def show_runs(studio: CurrentStudio, page: Page) -> HTMLResponse:
 
 
 def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
-    """Return what the templates about a run fill in: curves, samples and signs.
-
-    Raises:
-        HTTPException: there is no such run.
-    """
+    """Return what the templates about a run fill in: curves, samples and signs; 404 without such a run."""
     figures, t = trainings.get_run_figures(name, studio), page.locale
     plots = []
     for group, figure_points in trainings.group_figures(figures["figures"]).items():

@@ -222,11 +222,7 @@ def standings(library: Library, ratings: list[Rating]) -> list[Standing]:
 
 
 def draw_clip(library: Library, model: str, rng: random.Random) -> ClipEntry:
-    """Draw a clip of a model that browsers can show.
-
-    Raises:
-        LibraryError: it has none.
-    """
+    """Draw a clip of a model that browsers can show; refuse a model that has none."""
     clips = library.ids(ClipQuery(origin=IMPORTED) if model == IMPORTED else ClipQuery(model=model))
     for clip in rng.sample(clips, min(len(clips), DRAWS)):
         entry = library.get(clip)
