@@ -42,11 +42,11 @@ import re, sys, torch
 from pathlib import Path
 from footage.models.requests import VideoRequest
 from footage.generation.model import Model
-from footage.generation.rollout import one_hot, wished
+from footage.generation.rollout import one_hot, render
 torch.set_num_threads(1)
 model = Model(Path(sys.argv[1]))
 request = VideoRequest(0, one_hot(0, len(model.labels)) if model.labels else None)
-count = sum(chunk.shape[1] for chunk in wished(model.generator, [request], int(sys.argv[2])))
+count = sum(chunk.shape[1] for chunk in render(model.generator, [request], int(sys.argv[2])))
 assert count == int(sys.argv[2])
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 1024)
 """
