@@ -217,6 +217,16 @@ def test_a_translator_of_pairs_is_given_what_it_learned_from(tmp_path: Path, vid
     assert written.exists()
 
 
+def test_convert_still_takes_the_former_names_of_its_arguments(tmp_path: Path, video: Path) -> None:
+    save_tiny_model(tmp_path / "m", preset="spade-64", task__source_channels=1)
+    model, seen = Model(tmp_path / "m"), []
+    with pytest.warns(DeprecationWarning, match="options and observe"):
+        former = model.convert(video, how=ConversionOptions(seed=3), watch=lambda *pair: seen.append(pair))
+    assert np.array_equal(frames(former), frames(model.convert(video, ConversionOptions(seed=3)))) and seen
+    with pytest.raises(TypeError, match="takes no hwo"):
+        model.convert(video, hwo=ConversionOptions())
+
+
 def test_seeds_are_any_numbers_from_zero(tmp_path: Path, video: Path) -> None:
     save_tiny_model(tmp_path / "svg", preset="svg-64", **KNOBS)
     save_tiny_model(tmp_path / "animate", preset="animate-64")

@@ -51,6 +51,13 @@ def test_any_length(model: Model, frames: int) -> None:
     assert clip.array().shape == (frames, 32, 32, 3)
     assert clip.fps == 10
     assert bool(model.joins(frames)) == (frames > 8)
+    assert model.length(frames) == model.length(seconds=frames / 10, fps=10) == frames
+
+
+def test_the_length_of_a_clip_is_known_before_it_is_made(model: Model) -> None:
+    assert model.length() == 8
+    with pytest.raises(ConfigError, match="leave one of the two out"):
+        model.length(8, "1s")
 
 
 def test_long_clips_continue_and_begin_alike(model: Model) -> None:

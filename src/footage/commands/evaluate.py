@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_marked
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError
 from footage.evaluation.protocols import EvaluationOptions
@@ -87,8 +87,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             evaluation = measure(plan, asked, to=beside, say=status.update)
         console.print(results.table(evaluation))
         for warning in evaluation.warnings:
-            console.print("warning", style="bold yellow", end=": ")
-            console.print(warning, highlight=False, markup=False)
+            print_marked(console, "warning:", warning, "bold yellow")
         return evaluation, plan
 
     if report is None:
@@ -196,8 +195,7 @@ def train_evaluator(
     if not network.failures:
         console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})", highlight=False)
     else:
-        console.print("refused:", style="yellow", end=" ")
-        console.print(f"{'; '.join(network.failures)}. {path} cannot be used", highlight=False)
+        print_marked(console, "refused:", f"{'; '.join(network.failures)}. {path} cannot be used")
     return path
 
 

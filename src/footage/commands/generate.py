@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, ModelError
@@ -56,9 +56,6 @@ def models(folder: Path = Path("."), *, quiet: bool = False) -> list[Path]:
 
     Args:
         folder: where to look for models, with all its subfolders.
-
-    Returns:
-        The model folders.
     """
     from rich.table import Table
 
@@ -185,9 +182,6 @@ def predict(
         seed: seed of the first future; the next has the next.
         past: frames of the clip that stand before its futures; left out, those that the model looks at.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-
-    Returns:
-        The file written.
     """
     console, to = make_console(quiet), _target(clip, to, "predicted")
     loaded = load(model, device)
@@ -229,9 +223,6 @@ def translate(
         beside: show the clip itself on the left.
         seed: of everything random.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-
-    Returns:
-        The file written.
     """
     from footage.generation.convert import ConversionOptions
 
@@ -267,9 +258,6 @@ def reconstruct(
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         beside: show the clip itself on the left.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
-
-    Returns:
-        The file written.
     """
     from footage.generation.convert import ConversionOptions
     from footage.metrics.image_quality import psnr
@@ -443,9 +431,6 @@ def sliders(
         seed: of the clip; what is shown is the frame in its middle.
         label: its class, or a mixture such as circle+square; left out, one as often as in the training data.
         timing: where to look and so on, of models that stream.
-
-    Returns:
-        The file written.
     """
     from footage.media.sheets import save_picture, table
 
@@ -540,9 +525,6 @@ def upscale(
         fit: how a picture of another shape is fitted in, where a size is given.
         encoding: how it is packed.
         tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
-
-    Returns:
-        The file written.
     """
     from footage.commands.terminal import phases
     from footage.generation.upscale import UpscaleOptions, describe_damage
@@ -576,8 +558,6 @@ def upscale(
     again = f", {result.resumed:,} of them made before" if result.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
     if result.damage.frames:
-        console.print("damaged:", style="yellow", end=" ")
-        console.print(
-            f"{clip.name}, {describe_damage(result.damage)}; what could be decoded was taken", highlight=False
-        )
+        text = f"{clip.name}, {describe_damage(result.damage)}; what could be decoded was taken"
+        print_marked(console, "damaged:", text)
     return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Suppress, arg
 
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_marked
 from footage.errors import ConfigError, MediaError
 from footage.library.query import ClipQuery
 from footage.models.requests import DeviceName
@@ -104,8 +106,6 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
     Args:
         clip: its number, or 8 or more characters of its digest.
     """
-    import datetime
-
     from rich.table import Table
     from rich.text import Text
 
@@ -116,7 +116,7 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
             if value in (None, "", (), {}, False):
                 continue
             if name in ("added", "changed", "deleted"):
-                value = datetime.datetime.fromtimestamp(value).isoformat(" ", "seconds")
+                value = _local_time(value)
             elif isinstance(value, dict):
                 value = ", ".join(f"{key} {inner}" for key, inner in value.items())
             elif isinstance(value, tuple):
@@ -182,16 +182,17 @@ def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[Histo
     Args:
         limit: how many.
     """
-    import datetime
-
     with library(folder) as opened:
         steps = opened.history(limit)
     console = make_console(quiet)
     for step in steps:
-        time = datetime.datetime.fromtimestamp(step.time).isoformat(" ", "seconds")
         undone = " (undone)" if step.undone else ""
-        console.print(f"{time}  {step.what}, {step.clips:,} clips{undone}", highlight=False, markup=False)
+        console.print(f"{_local_time(step.time)}  {step.what}, {step.clips:,} clips{undone}", highlight=False)
     return steps
+
+
+def _local_time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
 
 
 def export(
@@ -227,8 +228,7 @@ def export(
     console = make_console(quiet)
     console.print(f"{len(numbers):,} clips: {to}", highlight=False, markup=False)
     if gone:
-        console.print("warning:", style="yellow", end=" ")
-        console.print(f"the files of {gone:,} are gone, see: footage library verify {folder}", highlight=False)
+        print_marked(console, "warning:", f"the files of {gone:,} are gone, see: footage library verify {folder}")
     return written
 
 
@@ -250,9 +250,6 @@ def album(
         take: numbers of clips to take out of it.
         rename: its new name.
         delete: delete the album; its clips stay in the library. Undone, as all here, by footage library undo.
-
-    Returns:
-        The albums.
     """
     with library(folder) as opened:
         if name is not None:
@@ -286,12 +283,7 @@ def view(
         name: of the view. Left out, all are listed.
         delete: delete it; undone by footage library undo.
         selection: what it shows.
-
-    Returns:
-        The views.
     """
-    import json
-
     with library(folder) as opened:
         if name is not None and delete:
             opened.views.delete(name)
@@ -406,8 +398,7 @@ def add(
 
 
 def _refused(console: Console, name: str, reason: str) -> int:
-    console.print("left out", style="yellow", end=" ")
-    console.print(f"{name}: {reason}", highlight=False, markup=False)
+    print_marked(console, "left out", f"{name}: {reason}")
     return 1
 
 
@@ -426,9 +417,6 @@ def tag(
         clips: their numbers; or say which by the flags --where.
         add: tags to give.
         remove: tags to take.
-
-    Returns:
-        How many clips were meant.
     """
     if not add and not remove:
         raise ConfigError("there are no tags", "give --add TAG or --remove TAG")
@@ -450,9 +438,6 @@ def rate(
         clips: their numbers; or say which by the flags --where.
         stars: 0 to 5.
         verdict: keep, reject or undecided.
-
-    Returns:
-        How many clips were meant.
     """
     ratings = {"stars": stars, "verdict": verdict}
     changes = {name: value for name, value in ratings.items() if value is not None}
@@ -479,9 +464,6 @@ def edit(
         prompt: the new caption.
         label: the new class.
         notes: the new notes.
-
-    Returns:
-        How many clips were meant.
     """
     texts = {"title": title, "prompt": prompt, "label": label, "notes": notes}
     changes = {name: value for name, value in texts.items() if value is not None}
@@ -495,9 +477,6 @@ def remove(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY,
 
     Args:
         clips: their numbers; or say which by the flags --where.
-
-    Returns:
-        How many went into the bin.
     """
     with library(folder) as opened:
         count = opened.remove(chosen(opened, clips, where))
@@ -510,9 +489,6 @@ def restore(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY
 
     Args:
         clips: their numbers; or say which by the flags --where.
-
-    Returns:
-        How many came back.
     """
     binned = where if where == ANY else replace(where, bin=True)
     with library(folder) as opened:
@@ -527,9 +503,6 @@ def purge(folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False
     Args:
         clips: their numbers.
         everything: empty the bin.
-
-    Returns:
-        How many were removed.
     """
     if not clips and not everything:
         raise ConfigError("no clip is named", "give numbers of clips in the bin, or --everything")

@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_marked
 from footage.config import Config, IngestConfig
 from footage.config.presets import preset
 from footage.config.strict import field_texts
@@ -189,7 +189,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _complain(text: str) -> NoReturn:
     """Print an error and leave."""
-    console = make_console(to_stderr=True)
-    console.print("error", style="bold red", end=": ")
-    console.print(text, highlight=False)
+    print_marked(make_console(to_stderr=True), "error:", text, "bold red")
     sys.exit(2)

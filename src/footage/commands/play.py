@@ -58,7 +58,6 @@ class PlayOptions(StreamRequest):
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are out of range, and two ways to show the video."""
         if self.terminal and not sys.stdout.isatty():
             remedy = "leave it out, or give --headless"
             raise ConfigError("--terminal is asked for, and the output is no terminal", remedy)

@@ -1,7 +1,4 @@
-"""The terminal: one place that makes consoles, so that output looks the same everywhere.
-
-Progress bars of the verbs.
-"""
+"""The terminal: one place that makes consoles and progress bars, so that output looks the same everywhere."""
 
 from __future__ import annotations
 
@@ -16,13 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""
-    from rich.console import Console
-
     # No markup: names of files and labels are printed as they are.
     return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False)
 
 
 T = TypeVar("T")
+
+
+def print_marked(console: Console, mark: str, text: str, style: str = "yellow") -> None:
+    """Print a text after a mark in colour, such as `warning:`."""
+    console.print(mark, style=style, end=" ")
+    console.print(text, highlight=False)
 
 
 def _bar(console: Console) -> Progress:

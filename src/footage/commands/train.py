@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_marked
 from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
 from footage.errors import ConfigError
@@ -49,12 +49,11 @@ def ingest(
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
     console.print(f"{line}, {result.reused:,} as before", highlight=False)
     if result.gone:
-        console.print("warning:", style="yellow", end=" ")
-        console.print(
+        text = (
             f"{len(result.gone):,} sources of an earlier run were not given again and are no longer in the data set, "
-            f"such as {result.gone[0]}: name all sources each time",
-            highlight=False,
+            f"such as {result.gone[0]}: name all sources each time"
         )
+        print_marked(console, "warning:", text)
     _write_audit(result.dataset, advise, console)
     return result
 

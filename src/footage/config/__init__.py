@@ -80,7 +80,6 @@ class Config:
     """The training loop."""
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not go together."""
         require_named(self, "configuration", "method")
         if self.net.method != self.method:
             known = " or ".join(f"--preset {name}" for name in USES[self.method].presets)

@@ -19,7 +19,6 @@ class Preset:
     about: str
     """What it is, in one sentence."""
     config: Config
-    """The configuration."""
 
 
 Sections = dict[str, Any]

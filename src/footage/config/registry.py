@@ -234,7 +234,6 @@ class NetConfig:
     """Knobs of the smallest network, for tests."""
 
     def __post_init__(self) -> None:
-        """Refuse what is out of bounds."""
         check_bounds(self, "net.")
 
     @classmethod

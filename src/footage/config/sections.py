@@ -51,7 +51,6 @@ class IngestConfig:
     """Name of the data set; None for that of its folder."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be ingested."""
         require(self.channels in (1, 3), "channels", self.channels, "give 1 for grey or 3 for RGB")
         fits = ("crop", "letterbox", "stretch")
         require(self.fit in fits, "fit", self.fit, nearest(str(self.fit), fits))
@@ -74,7 +73,6 @@ class ClipConfig:
     """1 for grey, 3 for RGB."""
 
     def __post_init__(self) -> None:
-        """Refuse shapes that no network can make."""
         check_bounds(self, "clip.")
         require(self.channels in (1, 3), "clip.channels", self.channels, "give 1 for grey or 3 for RGB")
 
@@ -114,7 +112,6 @@ class TrainConfig:
     """Clips seen between two models that are kept in snapshots/, for `footage evaluate RUN --all`; None keeps none."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes, intervals and names that cannot work."""
         require_named(self, "train", "labels", "precision", "device")
         check_bounds(self, "train.")
         require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
@@ -149,7 +146,6 @@ class LearnConfig:
     """Half-life of the moving average of the weights, in clips seen."""
 
     def __post_init__(self) -> None:
-        """Refuse names, rates and weights that cannot train."""
         require_named(self, "learn", "loss")
         require(0 < self.lr < 1, "learn.lr", self.lr, "give a rate above 0 and below 1, such as 1e-3")
         for knob in ("beta1", "beta2"):
@@ -174,7 +170,6 @@ class KlConfig:
     (Kingma et al. 2016, section 3.3)."""
 
     def __post_init__(self) -> None:
-        """Refuse negative weights."""
         check_bounds(self, "kl.")
 
 
@@ -196,7 +191,6 @@ class TaskConfig:
     """Channels of that other data set; found when training begins."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked for."""
         require_named(self, "task", "source")
         check_bounds(self, "task.")
         require(self.source_channels in (1, 3), "task.source_channels", self.source_channels, "give 1 or 3")
@@ -222,7 +216,6 @@ class DegradeConfig:
     """Greatest quality of JPEG."""
 
     def __post_init__(self) -> None:
-        """Refuse parts, spreads and qualities that there are not."""
         check_bounds(self, "upscale.degrade.")
         for kind, least, most in (("crf", 0, 51), ("jpeg", 1, 95)):
             low, high = getattr(self, f"{kind}_low"), getattr(self, f"{kind}_high")
@@ -246,7 +239,6 @@ class UpscaleConfig:
     """How the input is made."""
 
     def __post_init__(self) -> None:
-        """Refuse negative weights, and what is no probability."""
         check_bounds(self, "upscale.")
 
 
@@ -300,7 +292,6 @@ class GanConfig:
     """Half-life of the moving average of the generator's weights, in clips seen."""
 
     def __post_init__(self) -> None:
-        """Refuse names, rates and weights that cannot train."""
         require_named(self, "gan", "loss", "optimizer", "periodicity")
         for knob in ("lr", "critic_lr"):
             value = getattr(self, knob)
@@ -392,7 +383,6 @@ class CriticConfig:
     """Its updates for each update of the generator."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one, and settings that the network does not have."""
         where = "critics.N"
         require_named(self, where, "net", "sees", "time", "motion", "labels")
         check_bounds(self, f"{where}.")

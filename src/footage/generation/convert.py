@@ -62,11 +62,7 @@ def read_window(source: Footage, clip: ClipConfig, fps: float) -> Tensor:
 
 
 def _check_length(source: Footage, frames: int, needed: int, fps: float) -> None:
-    """Refuse a clip of fewer frames than a model looks at.
-
-    Raises:
-        MediaError: it is one.
-    """
+    """Refuse a clip, with a MediaError, of fewer frames than a model looks at."""
     if frames >= needed:
         return
     what = (
@@ -88,17 +84,7 @@ def predict(
     past: int | None,
     fit: Fit,
 ) -> Clip:
-    """Continue a clip from its end, in one or several ways.
-
-    Args:
-        sampler: of the model.
-        info: what the model is.
-        source: the clip.
-        frames: how many to predict.
-        samples: futures, side by side.
-        seed: of the first; the next has the next.
-        past: frames of the clip that stand before its futures; None for those that the model looks at.
-        fit: how a picture of another shape is fitted in.
+    """Continue a clip from its end, in one or several ways; the arguments are those of `Model.predict`.
 
     Raises:
         ConfigError: a number is out of range, or several futures of a model that knows one.
@@ -172,13 +158,6 @@ def convert(
     observe: FrameObserver | None = None,
 ) -> Clip:
     """Turn a picture or a clip of any length into another, chunk by chunk.
-
-    Args:
-        sampler: of the model.
-        info: what the model is.
-        source: the picture or clip.
-        options: how it is turned.
-        observe: is shown every frame of the source, beside its conversion.
 
     Raises:
         ConfigError: a number is out of range.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,20 +26,21 @@ from footage.library.provenance import ModelCard
 from footage.media.encode import read_metadata
 from footage.media.geometry import Fit, Size, parse_size
 from footage.media.reader import Footage
-from footage.models.base import (
-    Converts,
-    Encodes,
-    Enlarges,
-    Generates,
-    Predicts,
-    Sampler,
-    Streams,
-)
+from footage.models.base import Converts, Encodes, Enlarges, Generates, Predicts, Sampler, Streams
 from footage.models.card import ModelInfo, model_folder
 from footage.models.checkpoint import load_model
 from footage.models.device import find_device, has_bf16
 from footage.models.generators.stream.sampler import check
-from footage.models.requests import GenerateRequest, Sliders, StreamRequest, VideoRequest, read_sliders
+from footage.models.requests import (
+    PLAIN,
+    Duration,
+    GenerateRequest,
+    Sliders,
+    StreamRequest,
+    Timing,
+    VideoRequest,
+    read_sliders,
+)
 
 
 class Model:
@@ -118,6 +120,20 @@ class Model:
         if moved:
             asked["sliders"] = {str(number): value for number, value in moved.items()}
         return (self._clip(video, i, asked, request.fps) for i in range(request.count))
+
+    def length(
+        self,
+        frames: int | None = None,
+        seconds: Duration | None = None,
+        fps: float | None = None,
+        timing: Timing = PLAIN,
+    ) -> int:
+        """Return how many frames a clip of `generate` has, asked with these arguments.
+
+        Raises:
+            ConfigError: both a number of frames and of seconds, or less than a frame, or more than can be timed.
+        """
+        return GenerateRequest(frames=frames, seconds=seconds, fps=fps, timing=timing).length(self.info)
 
     @method_arguments_of(StreamRequest)
     def stream(self, request: StreamRequest) -> Iterator[npt.NDArray[np.uint8]]:
@@ -236,12 +252,26 @@ class Model:
         )
 
     def convert(
-        self, clip: Path | str, options: ConversionOptions | None = None, observe: FrameObserver | None = None
+        self,
+        clip: Path | str,
+        options: ConversionOptions | None = None,
+        observe: FrameObserver | None = None,
+        **former: Any,
     ) -> Clip:
         """Translate, or pack and unpack, a picture or a clip of any length.
 
-        See `footage.generation.convert.convert`.
+        `observe` is shown the source and its conversion, frame for frame: (1, C, t, H, W) each. `how` and `watch`, the
+        former names of `options` and `observe`, are taken for one more version.
+
+        Raises:
+            ConfigError: the model turns no clip into another, or a number is out of range.
+            MediaError: the clip cannot be read.
         """
+        if former:
+            if not former.keys() <= {"how", "watch"}:
+                raise TypeError(f"convert() takes no {' or '.join(former)}")
+            warnings.warn("how and watch are called options and observe now", DeprecationWarning, stacklevel=2)
+            options, observe = former.get("how", options), former.get("watch", observe)
         if not isinstance(self.sampler, Converts):
             raise self.unable("turns no clip into another")
         options = options or ConversionOptions()

@@ -6,6 +6,7 @@ There is no queue: whoever looks gets the newest frame, and frames that nobody l
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.resources
 import io
 import json
@@ -42,13 +43,10 @@ class StreamPerformance:
     """How a stream was made."""
 
     frames: int
-    """Frames that were made."""
     seconds: float
     """From the first frame to the last."""
     asked_fps: float
-    """Frames a second that were asked for."""
     achieved_fps: float
-    """Frames a second that were made."""
     latency_p50_ms: float | None
     """Median time from asking for a frame to having it; None before the first."""
     latency_p99_ms: float | None
@@ -58,14 +56,12 @@ class StreamPerformance:
 
 
 class FrameProducer:
-    """Makes frames in real time, in a thread of its own.
+    """Makes frames in real time, in a thread of its own, beginning with a seed and a label.
 
     Args:
         source: starts a stream.
         fps: frames a second that are wanted. What making a chunk has taken is caught up; a source that is slower than
             that is not asked to.
-        seed: what to begin with.
-        label: what to begin with.
         chunk: frames that the source makes at once.
     """
 
@@ -83,7 +79,6 @@ class FrameProducer:
         self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._begun = time.perf_counter()
         self._thread.start()
 
@@ -117,7 +112,6 @@ class FrameProducer:
             return self._count, self._newest if self._count > number else None
 
     def performance(self) -> StreamPerformance:
-        """Return how frames were made up to now."""
         with self._news:
             count, first, span = self._count, self._first, self._latest - self._begun - (self._first or 0)
             latencies = np.array(self._latencies) * 1e3
@@ -153,7 +147,6 @@ class FrameProducer:
 
 
 def jpeg(frame: Frame) -> bytes:
-    """Return a picture as a JPEG file."""
     from PIL import Image
 
     target = io.BytesIO()
@@ -178,8 +171,6 @@ class PlayerPage:
     """A page on this computer that shows a stream, says how it is made, and changes its seed and label.
 
     Args:
-        producer: of the frames.
-        labels: that it knows.
         scale: pixels of the page for one of the stream.
         port: where it is served, on 127.0.0.1; 0 for any that is free.
 
@@ -188,16 +179,9 @@ class PlayerPage:
     """
 
     def __init__(self, producer: FrameProducer, labels: tuple[str, ...] = (), scale: int = 4, port: int = 0) -> None:
-        page = self
-
-        class Handler(_PlayerHandler):
-            def __init__(self, *arguments: Any) -> None:
-                self.page = page
-                super().__init__(*arguments)
-
         self.producer, self.labels, self.scale = producer, labels, scale
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_PlayerHandler, self))
         except OSError as error:
             raise ConfigError(
                 f"port is {port}: {error.strerror or error}", "give --port 0 for any that is free"
@@ -208,20 +192,16 @@ class PlayerPage:
 
     @property
     def address(self) -> str:
-        """Where to look."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def start(self) -> None:
-        """Begin to serve."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
         self._server.shutdown()
         self._server.server_close()
 
     def status(self) -> dict[str, Any]:
-        """Return what the page says."""
         _, frame = self.producer.after(0, timeout=0)
         height, width = (0, 0) if frame is None else frame.shape[:2]
         return {
@@ -237,9 +217,12 @@ class PlayerPage:
 class _PlayerHandler(BaseHTTPRequestHandler):
     """Answers for a page: `/`, `/stream`, `/status`, and `/change` by POST."""
 
-    page: PlayerPage
     timeout = 10.0
     """Seconds that a connection may be silent, or take nothing, before it is closed."""
+
+    def __init__(self, page: PlayerPage, *arguments: Any) -> None:
+        self.page = page
+        super().__init__(*arguments)
 
     def handle(self) -> None:
         """Answer; that whoever asked has gone is no error."""

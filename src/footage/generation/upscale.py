@@ -39,13 +39,8 @@ PATIENCE = 0.1
 def prefetch(items: Iterable[T], depth: int = 2, name: str = "stage") -> Generator[T, None, None]:
     """Pass items on that a thread makes beforehand, `depth` of them at most; so memory stays bounded.
 
-    An error in the thread is raised where the items are taken. When the taker stops, the thread stops too, and a
-    generator that it runs is closed in it.
-
-    Args:
-        items: what is made; it is iterated in the thread alone.
-        depth: items that may wait.
-        name: of the thread.
+    `items` is iterated in the thread alone. An error in it is raised where the items are taken. When the taker stops,
+    the thread stops too, and a generator that it runs is closed in it.
     """
     waiting: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
     stop = threading.Event()
@@ -109,7 +104,6 @@ class UpscaleOptions:
     """Whether convolutions are made in that precision."""
 
     def __post_init__(self) -> None:
-        """Refuse tiles that are nearly all margin."""
         if self.tile < LEAST_TILE:
             raise ConfigError(f"tile is {self.tile}", f"give {LEAST_TILE} or more")
 
@@ -119,9 +113,7 @@ class UpscaleResult:
     """How a video was made larger."""
 
     size: Size
-    """Its size now."""
     frames: int
-    """How many there are."""
     resumed: int
     """How many of them had been made before."""
     damage: DamageLog = field(default_factory=DamageLog)
@@ -131,14 +123,7 @@ class UpscaleResult:
 def enlarge(
     sampler: Enlarges, plan: EnlargementPlan, chunks: Iterable[Tensor], options: UpscaleOptions
 ) -> Iterator[Tensor]:
-    """Yield a video on its way to a larger size, (1, C, T, H, W) in [-1, 1], as many frames as there are.
-
-    Args:
-        sampler: of the upscaler.
-        plan: from the one size to the other.
-        chunks: the video, (1, C, T, h, w) in [-1, 1].
-        options: how the arithmetic is done.
-    """
+    """Yield a video, (1, C, T, h, w) in [-1, 1], on its way to a larger size, with as many frames as there are."""
     large = chunks
     for shrink in plan.shrinks:
         resized = _resized(large, shrink)
@@ -184,15 +169,6 @@ def enlarged_clip(
     sampler: Enlarges, info: ModelInfo, clip: Clip, source: Size, frame: Size, fit: Fit, options: UpscaleOptions
 ) -> Clip:
     """Return a clip of a larger size: its frames are made, enlarged and taken at the same time.
-
-    Args:
-        sampler: of the upscaler.
-        info: what the upscaler is.
-        clip: the clip.
-        source: the size of its frames.
-        frame: the size that is wanted.
-        fit: how a picture of another shape is fitted in.
-        options: how the arithmetic is done.
 
     Raises:
         MediaError: the clip is as large already, or far too small.

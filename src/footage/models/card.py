@@ -23,7 +23,6 @@ class ModelInfo:
     """What a model is: the content of `model.json`, apart from its digest."""
 
     name: str
-    """Name of the model."""
     config: Config
     """The complete configuration that it was trained with."""
     labels: tuple[str, ...]
@@ -31,27 +30,20 @@ class ModelInfo:
     label_shares: tuple[float, ...]
     """How often each class stands in the training clips; sums to 1."""
     fps: float
-    """Frames in a second of its clips."""
     dataset: str
-    """Name of the data set that it learned from."""
     dataset_hash: str
-    """Content hash of that data set."""
     clips_seen: int
-    """Training clips that it has seen."""
     weights: str = ""
-    """File name of the weights."""
+    """File name of the weights, of which `weights_sha256` is the hash."""
     weights_sha256: str = ""
-    """SHA-256 of that file."""
     made_by: str = f"footage {__version__}"
     """Program and version that wrote it."""
     schema: int = SCHEMA
-    """Version of the format."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Free to use; ignored by footage."""
 
     @property
     def use(self) -> MethodUse:
-        """What it is for."""
         return USES[self.config.method]
 
     @property

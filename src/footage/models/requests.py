@@ -39,11 +39,9 @@ MOST_RATE = 2.0**20
 
 
 def parse_duration(duration: Duration, name: str) -> float:
-    """Return a duration in seconds.
+    """Return a duration in seconds: of `4s`, `2m`, `1h`, `10:00` (minutes and seconds), `1:02:03`, or plain seconds.
 
-    Args:
-        duration: `4s`, `2m`, `1h`, `10:00` (minutes and seconds), `1:02:03` (hours too), or plain seconds.
-        name: what the duration is of, for the error.
+    `name` is what it is of, for the error.
 
     Raises:
         ConfigError: it cannot be read, or is below 0.
@@ -59,11 +57,7 @@ def parse_duration(duration: Duration, name: str) -> float:
 
 
 def parse_factor(factor: Factor, name: str) -> float:
-    """Return a factor, written `4x` or `4`.
-
-    Args:
-        factor: such as `4x`.
-        name: what it is of, for the error.
+    """Return a factor, written `4x` or `4`; `name` is what it is of, for the error.
 
     Raises:
         ConfigError: it cannot be read, or is not above 0.
@@ -118,12 +112,9 @@ Sliders = str | Mapping[int, float] | Mapping[str, float]
 
 
 def read_sliders(sliders: Sliders, count: int, name: str) -> dict[int, float]:
-    """Return the values of sliders by their numbers, in order; those that stand at 0 are left out.
+    """Return the values of a model's sliders by their numbers, in order; those that stand at 0 are left out.
 
-    Args:
-        sliders: what was asked for.
-        count: sliders that the model has.
-        name: the model's.
+    `count` is how many sliders the model has, `name` what it is called.
 
     Raises:
         ConfigError: it cannot be read, or the model has no such slider, or a value is out of range.
@@ -189,7 +180,6 @@ class VideoOptions:
     __pydantic_config__: ClassVar[dict[str, Any]] = PYDANTIC
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are out of range."""
         self.check(fps=1e-3, seed=0)
 
     def check(self, **least: float) -> None:
@@ -247,7 +237,6 @@ class GenerateRequest(VideoOptions):
     next clip goes between the next seeds. Of models that stream."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are out of range, and seeds that are given twice."""
         if self.between is not None:
             if self.to_seed is not None or self.seed not in (0, self.between[0]):
                 raise ConfigError("between is given beside other seeds", "leave seed and to_seed out")
@@ -285,7 +274,6 @@ class StreamRequest(VideoOptions):
     was trained on."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are out of range."""
         self.check(fps=1e-3, seed=0, chunk=1)
 
 
@@ -373,14 +361,9 @@ def time_mapping(timing: Timing, fps: float, *, played: float | None = None, bet
 
 
 def length_of(mapping: TimeMapping, *, frames: int | None, duration: Duration | None, fps: float, known: int) -> int:
-    """Return how many frames a video is to have.
+    """Return how many frames a video is to have, of which `frames` or the `duration` as it plays was asked for.
 
-    Args:
-        mapping: from its frames to the time of the model.
-        frames: what was asked for, in frames.
-        duration: what was asked for, as it plays.
-        fps: frames a second when it is played.
-        known: frames of the clips that the model was trained on.
+    With neither it has one round of a loop, else the `known` frames of the clips that the model was trained on.
 
     Raises:
         ConfigError: both were asked for, or less than a frame, or more than can be timed.

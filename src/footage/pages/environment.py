@@ -62,11 +62,9 @@ def environment() -> jinja2.Environment:
 
 
 def package_environment(package: str, **filters: Callable[..., object]) -> jinja2.Environment:
-    """Return an environment of a package's templates. It escapes what they fill in; a name that is missing is an error.
+    """Return an environment of the templates in a package's folder `templates`, with filters by their names in these.
 
-    Args:
-        package: the package, with a folder `templates`.
-        filters: by the names that templates call them.
+    It escapes what they fill in; a name that is missing is an error.
     """
     import jinja2
 
@@ -82,16 +80,7 @@ def package_environment(package: str, **filters: Callable[..., object]) -> jinja
 
 
 def write_page(path: Path | str, template: str, **values: Any) -> Path:
-    """Fill in a template and write the page, atomically.
-
-    Args:
-        path: an .html file.
-        template: name of the template.
-        values: what it fills in.
-
-    Returns:
-        `path`.
-    """
+    """Fill in a template and write the page, an .html file, atomically; return its path."""
     path = Path(path)
     files.write_text(path, environment().get_template(template).render(values))
     return path

@@ -36,7 +36,6 @@ class PlotSeries:
     name: str
     """What the legend calls it."""
     x: tuple[float, ...]
-    """Places on the x-axis."""
     y: tuple[float | None, ...]
     """Values; None leaves a gap."""
     colour: str = "c0"
@@ -44,9 +43,8 @@ class PlotSeries:
     dash: str = ""
     """Lengths of dashes and gaps; empty for a whole line."""
     low: tuple[float | None, ...] = ()
-    """Lower ends of intervals, or nothing."""
+    """Lower ends of intervals, or nothing; so are the upper ends in `high`."""
     high: tuple[float | None, ...] = ()
-    """Upper ends."""
 
     def thinned(self) -> PlotSeries:
         """Return the series with at most `MOST` points: means of runs of neighbours. It must have no gaps."""
@@ -68,7 +66,6 @@ class Plot:
     axis: str
     """What runs to the right; may be empty."""
     series: Sequence[PlotSeries]
-    """What is drawn."""
     unit: str = ""
     """What runs upwards; may be empty."""
     zero: bool = False
@@ -216,7 +213,6 @@ def bar_svg(plot: Plot, names: Sequence[str]) -> str:
 def _chart(
     plot: Plot, size: tuple[int, int], frame: _Frame, columns: list[tuple[float, str]], layers: list[_Layer]
 ) -> str:
-    """Return a plot as markup, from where everything lies on it."""
     rows = [(frame.at_y(y), tick_label(y)) for y in ticks(*frame.y)]
     svg: str = _macros().chart(plot.label, *size, frame, rows, columns, plot.axis, plot.unit, layers)
     return svg
@@ -225,11 +221,7 @@ def _chart(
 def gauge_svg(value: float, interval: tuple[float, float] | None, floor: float | None, aim: float | None) -> str:
     """Return a figure on a line as markup: a dot in its interval, a diamond for the floor, a stroke for the best.
 
-    Args:
-        value: the figure.
-        interval: ends of its interval.
-        floor: the same of real clips against real ones.
-        aim: the value that is best, where there is one.
+    The floor is the same figure of real clips against real ones; `aim` is the value that is best, where there is one.
     """
     known: list[float] = [value, *(interval or ()), *(x for x in (floor, aim) if x is not None)]
     low, high = min(known), max(known)
@@ -246,7 +238,6 @@ def gauge_svg(value: float, interval: tuple[float, float] | None, floor: float |
 
 
 def _macros() -> Any:
-    """Return the macros that write SVG."""
     return environment().get_template("plots.svg").module
 
 

@@ -72,7 +72,6 @@ class Limit:
     minutes: float | None = None
     """Minutes in the training loop."""
     clips: int | None = None
-    """Training clips seen."""
     flops: float | None = None
     """Floating-point operations of training steps, as `training.cost` counts them."""
 
@@ -97,9 +96,7 @@ class ComparedRun:
     """A preset that takes part."""
 
     plan: TrainingPlan
-    """Its training."""
     folder: RunFolder
-    """Its run."""
     clip_flops: float
     """Floating-point operations of training for each clip."""
 
@@ -123,12 +120,7 @@ class ComparedRun:
         return Budget(self.clips(limit), limit.minutes).spent(self.progress())
 
     def train(self, limit: Limit, before: Mapping[str, Any], console: Console) -> tuple[str, dict[str, float | None]]:
-        """Train the preset if its run is not at the limit yet.
-
-        Args:
-            limit: when it ends.
-            before: its row of an earlier comparison, or nothing.
-            console: where to speak.
+        """Train the preset if its run is not at the limit yet; `before` is its row of an earlier comparison, or empty.
 
         Returns:
             `done`, `interrupted`, or what went wrong; and the memory that it took.
@@ -210,17 +202,8 @@ def compare(
 ) -> Comparison:
     """Train each configuration into OUT/PRESET, measure all, write the table and the picture.
 
-    Called again, it goes on where it was stopped: what is trained is not trained again.
-
-    Args:
-        data: a dataset folder, or the name of a built-in data set.
-        configs: what to compare; their presets' names name the runs.
-        out: folder for everything.
-        limit: when each training ends.
-        seed: of weights, order of clips and all draws, the same for all.
-        samples: clips that are generated and measured, and windows of real clips beside them.
-        console: where to speak.
-        guide: for translators of pairs, the data set that the clips of `data` are made from.
+    Called again, it goes on where it was stopped: what is trained is not trained again. `seed` is of weights, order
+    of clips and all draws, the same for all; `samples` clips of each are measured, and as many windows of real clips.
 
     Raises:
         FootageError: a configuration does not fit the data, or a run in the folder is another; nothing is trained then.
@@ -487,12 +470,9 @@ def as_table(content: Row) -> Table:
 
 
 def as_picture(path: Path, content: Row, clips: Mapping[str, list[Frames]]) -> None:
-    """Write samples of every model below each other, real clips first.
+    """Write samples of every model below each other as PNG, real clips first.
 
-    Args:
-        path: a PNG file.
-        content: comparison.json.
-        clips: preset, or another name -> clips uint8 (T, H, W, C).
+    `clips` are, by preset or another name, uint8 (T, H, W, C).
     """
     rows = {row["preset"]: row for row in content["models"]}
     groups = []
@@ -544,14 +524,9 @@ def largest_good_factor(distances: dict[float, float]) -> float:
 
 
 def probe_penalties(data: str, config: Config, out: Path, *, limit: Limit, console: Console) -> tuple[Config, bool]:
-    """Find the weight of R1 and R2 for a data set.
+    """Find the weight of R1 and R2 for a data set by trials in `out`, each of `PROBE_PART` of the run's limit.
 
-    Args:
-        data: a dataset folder, or the name of a built-in data set.
-        config: what is to be trained.
-        out: folder for the trials; called again, what is trained there is not trained again.
-        limit: of the run that is to follow; each trial takes `PROBE_PART` of it.
-        console: where to speak.
+    Called again, it does not train again what is trained there.
 
     Returns:
         The configuration with the weight, and whether the user stopped before it was found.

@@ -41,13 +41,9 @@ class TrainingPlan:
     config: Config
     """The resolved configuration, batch size included."""
     source: ClipSource
-    """Where clips come from."""
     note: DataNote
-    """Which data it is."""
     place: ComputeDevice
-    """Device and precision."""
     needs: Needs
-    """Weights, memory and time."""
     usable: int
     """Training clips that are long enough."""
     total: int
@@ -60,7 +56,6 @@ class TrainingPlan:
         return self.config.train.batch_size
 
     def memory_gib(self) -> float:
-        """Return the memory that training is expected to take."""
         return self.needs.bytes(self.batch_size) / 2**30
 
     def clips_per_second(self) -> float:
@@ -68,7 +63,6 @@ class TrainingPlan:
         return self.needs.timed_batch / self.needs.step_seconds if self.needs.step_seconds else 0.0
 
     def table(self) -> Table:
-        """Return the plan for the terminal."""
         clip = self.config.clip
         rate = self.clips_per_second()
         rows = {
@@ -162,11 +156,8 @@ def _guided(config: Config, source: ClipSource) -> Config:
 def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str | None = None) -> TrainingPlan:
     """Resolve a request without beginning anything.
 
-    Args:
-        data: a dataset folder, or the name of a built-in data set.
-        config: what was asked for.
-        timed: whether to measure the time of a step as well.
-        guide: for a translator of pairs, the data set that the clips of `data` are made from.
+    With `timed` the time of a step is measured as well. `guide` is the data set that a translator of pairs makes the
+    clips of `data` from.
     """
     source = open_source(data, config.clip, guide, crops=config.method == "upscale")
     config, labels = match(config, source)

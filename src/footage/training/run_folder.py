@@ -33,11 +33,7 @@ FREE = (".weight", ".lr", ".steps")
 
 
 class RunFolder:
-    """Paths of a run, as this module's docstring lists them.
-
-    Args:
-        path: the folder.
-    """
+    """Paths of a run, as this module's docstring lists them."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.config, self.metrics = path, path / "config.json", path / "metrics.jsonl"
@@ -72,9 +68,7 @@ class DataNote:
     data: str
     """Absolute path of the dataset folder, or the name of a built-in data set."""
     name: str
-    """Name of the data set."""
     content_hash: str
-    """Content hash of the data set."""
     labels: tuple[str, ...]
     """Classes that the model is conditioned on."""
     guide: str | None = None
@@ -155,7 +149,6 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
 
 
 def snapshot_folder(folder: RunFolder, clips_seen: int) -> Path:
-    """Return where the model after a number of clips is kept."""
     return folder.snapshots / f"{clips_seen:09d}"
 
 

@@ -62,18 +62,13 @@ class LoopClock:
 
 
 class RunningMeans:
-    """Means of what steps log, kept on the device until they are asked for, so that no step waits for it.
-
-    Args:
-        batch_size: clips in a step.
-    """
+    """Means of what steps log, kept on the device until they are asked for, so that no step waits for it."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size, self._rate = batch_size, 0.0
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was added."""
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._clips, self.since = 0, time.perf_counter()
@@ -104,11 +99,6 @@ class RunLog:
     """All that a run tells while it trains: figures on disk, lines on the terminal, and where the time goes.
 
     Figures go to `metrics.jsonl` and to TensorBoard. As a context manager it shows the bar, and closes the files.
-
-    Args:
-        folder: the run.
-        console: where to speak.
-        batch_size: clips in a step.
     """
 
     def __init__(self, folder: RunFolder, console: Console, batch_size: int) -> None:
@@ -122,7 +112,6 @@ class RunLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Take the bar away and close the files."""
         self.terminal.__exit__()
         self.close()
 
@@ -142,7 +131,6 @@ class RunLog:
         self.clock.seconds = seconds
 
     def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
-        """Add a row of figures."""
         assert self._rows is not None and self._board is not None, "rewind opens the files"
         rounded = {key: float(f"{value:.6g}") for key, value in row.items()}
         self._rows.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")
@@ -159,7 +147,6 @@ class RunLog:
         self.clock.restart()
 
     def close(self) -> None:
-        """Write everything out."""
         for file in (self._rows, self._board):
             if file is not None:
                 file.close()
@@ -167,11 +154,7 @@ class RunLog:
 
 
 class Terminal:
-    """Progress on the terminal: a live bar with rate, ETA and memory, or a line now and then where there is none.
-
-    Args:
-        console: where to write.
-    """
+    """Progress on the terminal: a live bar with rate, ETA and memory, or a line now and then where there is none."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

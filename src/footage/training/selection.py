@@ -62,22 +62,13 @@ class ModelInTraining:
     """A model that is being trained, as the evaluator sees it."""
 
     sampler: Sampler
-    """What it makes clips with."""
     info: card.ModelInfo
-    """What it is."""
 
 
 class BestModel:
-    """Measures a model beside held-out clips, and knows the best figure so far.
+    """Measures a model beside held-out clips, and knows the best figure so far, which is kept in the folder `best`.
 
     The figure is that of `footage evaluate RUN DATA --split heldout --seed 1000000`, with the same number of clips.
-
-    Args:
-        choice: how.
-        config: the run's configuration.
-        heldout: its held-out clips.
-        best: where the best model is kept.
-        device: where the feature networks run.
 
     Raises:
         ConfigError: there are no held-out clips.
@@ -150,10 +141,6 @@ class BestModel:
 
     def measure(self, sampler: Sampler, info: card.ModelInfo) -> float:
         """Return the figure of a model: the mean over the networks; lower is better.
-
-        Args:
-            sampler: makes its clips.
-            info: what it is.
 
         Raises:
             ConfigError: the model makes single frames, of which there is no such figure.

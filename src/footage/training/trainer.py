@@ -56,7 +56,6 @@ class Progress:
     """How far a run is. Saved with the state."""
 
     clips_seen: int = 0
-    """Training clips seen."""
     seconds: float = 0.0
     """Time spent in the loop."""
     attempt: int = 0
@@ -86,17 +85,12 @@ class Budget:
 
 
 class FabricEngine(PlainEngine):
-    """What the trainer lends to a step, for one process or several; see `footage.models.base.Engine`.
-
-    Args:
-        fabric: whose networks and optimisers the step uses.
-    """
+    """What the trainer lends to a step, for one process or several; see `footage.models.base.Engine`."""
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
 
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a scalar; with several processes, their mean."""
         self.fabric.backward(loss)
 
     @contextlib.contextmanager
@@ -109,7 +103,6 @@ class FabricEngine(PlainEngine):
             yield bare
 
     def mean(self, value: Tensor) -> Tensor:
-        """Return the mean of a tensor over all processes, without gradient."""
         if self.fabric.world_size == 1:
             return value.detach()
         mean = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
@@ -169,7 +162,7 @@ class Trainer:
         folder: the run folder; a state in it is taken up.
         budget: when to stop.
         console: where to speak.
-        begin_with: a model folder whose weights a new run begins with, or None.
+        begin_with: a model folder whose weights a new run begins with.
         choice: how the best model is chosen; None for not at all.
     """
 
@@ -297,7 +290,6 @@ class Trainer:
         return from_uint8(frames, self.place.device), labels
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Make one update."""
         # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
         # Its cache is off: it would go on with a critic's weights from before their update.
         with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16, cache_enabled=False):
@@ -362,7 +354,6 @@ class Trainer:
         checkpoint.save_model(folder, self.model_info(extra), self.method)
 
     def model_info(self, extra: dict[str, Any] | None = None) -> card.ModelInfo:
-        """Return what the model is now."""
         return card.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
@@ -407,7 +398,6 @@ class Trainer:
         return True
 
     def close(self) -> None:
-        """Read no further."""
         self.batches.close()
 
     def summary(self, reason: str) -> list[str]:
