@@ -95,13 +95,13 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     else:
         whole = compile_report(kind, models_of_run(subjects[0]) if options.all else subjects, report, measured)
         write_report(report, whole)
-        console.print(f"the report is {report}", highlight=False)
+        console.print(f"the report is {report}")
         evaluation = main = whole.main.evaluation
         if to is not None:
             main = moved(whole.main, report.parent, Path(to).parent).evaluation
     if to is not None:
         results.write(Path(to), main)
-        console.print(f"all figures in {to}", highlight=False)
+        console.print(f"all figures in {to}")
     return evaluation
 
 
@@ -193,7 +193,7 @@ def train_evaluator(
     console.print(learned)
     console.print(_ladder_table(network.ladder))
     if not network.failures:
-        console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})", highlight=False)
+        console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})")
     else:
         print_marked(console, "refused:", f"{'; '.join(network.failures)}. {path} cannot be used")
     return path
@@ -236,7 +236,7 @@ def convert_evaluator(
     from footage.evaluation.features.official import convert
 
     path = convert(Path(file), network, Path(to), sha256)
-    make_console(quiet).print(f"network  {path}   (for: footage evaluate … --weights {path})", highlight=False)
+    make_console(quiet).print(f"network  {path}   (for: footage evaluate … --weights {path})")
     return path
 
 
@@ -250,13 +250,11 @@ def list_evaluators(*, quiet: bool = False) -> list[str]:
 
     console = make_console(quiet)
     for name, entry in OFFICIAL.items():
-        console.print(f"{name:<13} {entry.what}", highlight=False)
-        console.print(f"  file        {entry.file}, from {entry.url}", highlight=False, soft_wrap=True)
+        console.print(f"{name:<13} {entry.what}")
         unknown = "not known to us: convert it with --sha256; figures will say so"
-        console.print(f"  SHA-256     {entry.sha256 or unknown}", highlight=False, soft_wrap=True)
-        if entry.beside is not None:
-            beside = entry.beside
-            console.print(f"  beside it   {beside.file}, from {beside.url}", highlight=False, soft_wrap=True)
-            console.print(f"  SHA-256     {beside.sha256 or unknown}", highlight=False, soft_wrap=True)
+        for place, part in (("file", entry), ("beside it", entry.beside)):
+            if part is not None:
+                console.print(f"  {place:<11} {part.file}, from {part.url}", soft_wrap=True)
+                console.print(f"  SHA-256     {part.sha256 or unknown}", soft_wrap=True)
         console.print()
     return list(OFFICIAL)

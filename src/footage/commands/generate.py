@@ -109,10 +109,7 @@ class GenerateOptions(GenerateRequest):
     to: Path | None = field(default=None, kw_only=False)
     """folder for the clips; may be left out with a library."""
     count: int = 16
-    """how many clips."""
     sliders: str | None = None
-    """how far latent sliders are moved, -5 to 5, such as 1=2,3=-1.5; the first changes most. What they do is shown by
-    footage sliders MODEL."""
     upscale: Path | None = None
     """a model folder of an upscaler, or a run: clips are made larger while they are made."""
     size: str | None = None
@@ -146,7 +143,7 @@ def generate(options: GenerateOptions) -> list[Path]:
         loaded = load(options.model, device)
         clips = loaded.clips(options)
         if note := loaded.joins(options.length(loaded.info)):
-            console.print(note, highlight=False)
+            console.print(note)
         if options.upscale is not None:
             larger = load(options.upscale, device)
             clips = (larger.enlarge(clip, loaded.info.config.clip, size, options.fit) for clip in clips)
@@ -190,7 +187,7 @@ def predict(
         converted.save(to)
     about = converted.metadata
     text = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
-    console.print(f"{text}{f', in {samples} ways' if samples > 1 else ''}: {to}", highlight=False)
+    console.print(f"{text}{f', in {samples} ways' if samples > 1 else ''}: {to}")
     _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
@@ -233,7 +230,7 @@ def translate(
     converted = loaded.convert(clip, ConversionOptions(frames, own_size, as_is, beside, seed, fit))
     with console.status("translating"):
         converted.save(to)
-    console.print(f"{clip.name} translated: {to}", highlight=False)
+    console.print(f"{clip.name} translated: {to}")
     _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
@@ -276,7 +273,7 @@ def reconstruct(
     converted = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), observe)
     with console.status("reconstructing"):
         converted.save(to)
-    console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}", highlight=False)
+    console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}")
     _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
@@ -390,7 +387,7 @@ def _write_all(
             strips.append(picker.strip())
             captions.append(path.stem)
     save_picture(to / SHEET, contact_sheet(strips, captions))
-    console.print(f"{len(written):,} clips and {SHEET} in {to}", highlight=False)
+    console.print(f"{len(written):,} clips and {SHEET} in {to}")
     return written
 
 
@@ -406,7 +403,7 @@ def _file(
     if library is None:
         return written
     filed = loaded.file_clips(written, library, parents, metadata)
-    console.print(f"{len(filed):,} filed in {library}", highlight=False)
+    console.print(f"{len(filed):,} filed in {library}")
     return filed
 
 
@@ -450,13 +447,9 @@ def sliders(
             [_middle(loaded, seed, label, timing, {number: place}) if place else plain for place in SLIDER_PLACES]
             for number in range(1, count + 1)
         ]
-    save_picture(
-        target,
-        table(
-            rows, [str(n) for n in range(1, count + 1)], [f"{place:+g}" if place else "0" for place in SLIDER_PLACES]
-        ),
-    )
-    console.print(f"{count} of {known} sliders of {loaded.info.name}: {target}", highlight=False)
+    numbers, places = map(str, range(1, count + 1)), [f"{place:+g}" if place else "0" for place in SLIDER_PLACES]
+    save_picture(target, table(rows, list(numbers), places))
+    console.print(f"{count} of {known} sliders of {loaded.info.name}: {target}")
     return target
 
 
@@ -495,7 +488,7 @@ def embed(
     vectors = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
     with files.replacing(to) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, names=np.array(list(vectors)), vectors=np.stack(list(vectors.values())))
-    console.print(f"{len(vectors):,} clips, {len(next(iter(vectors.values())))} numbers each: {to}", highlight=False)
+    console.print(f"{len(vectors):,} clips, {len(next(iter(vectors.values())))} numbers each: {to}")
     return vectors
 
 

@@ -83,7 +83,7 @@ def list_clips(folder: Path, *, limit: int = 50, selection: Selection = ANY, qui
     console = make_console(quiet)
     _show_table(console, entries)
     rest = f", the first {len(entries):,} are shown; more: --limit {total}" if total > len(entries) else ""
-    console.print(f"{total:,} clips{rest}", highlight=False)
+    console.print(f"{total:,} clips{rest}")
     return entries
 
 
@@ -129,7 +129,7 @@ def show(folder: Path, clip: str, *, quiet: bool = False) -> ClipEntry:
         console = make_console(quiet)
         console.print(table)
         for line in _ancestry(opened.provenance(entry.id)):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
     return entry
 
 
@@ -172,7 +172,7 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
         groups = opened.duplicates(query_of(opened, selection))
     entries = [entry for group in groups for entry in group]
     _show_table(console, entries, [str(number + 1) for number, group in enumerate(groups) for _ in group])
-    console.print(f"{len(groups):,} groups of copies", highlight=False)
+    console.print(f"{len(groups):,} groups of copies")
     return groups
 
 
@@ -187,7 +187,7 @@ def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[Histo
     console = make_console(quiet)
     for step in steps:
         undone = " (undone)" if step.undone else ""
-        console.print(f"{_local_time(step.time)}  {step.what}, {step.clips:,} clips{undone}", highlight=False)
+        console.print(f"{_local_time(step.time)}  {step.what}, {step.clips:,} clips{undone}")
     return steps
 
 
@@ -226,7 +226,7 @@ def export(
         written = opened.export(numbers, to, ExportOptions(names, "copy" if copy else "none", fps))
         gone = sum(entry.missing for entry in opened.entries(numbers))
     console = make_console(quiet)
-    console.print(f"{len(numbers):,} clips: {to}", highlight=False, markup=False)
+    console.print(f"{len(numbers):,} clips: {to}")
     if gone:
         print_marked(console, "warning:", f"the files of {gone:,} are gone, see: footage library verify {folder}")
     return written
@@ -265,7 +265,7 @@ def album(
         albums = opened.albums.all()
     console = make_console(quiet)
     for item in albums:
-        console.print(f"{item.name}: {item.clips:,} clips", highlight=False, markup=False)
+        console.print(f"{item.name}: {item.clips:,} clips")
     return albums
 
 
@@ -293,7 +293,7 @@ def view(
     console = make_console(quiet)
     for item in views:
         query = json.dumps(item.query.to_json(), ensure_ascii=False)
-        console.print(f"{item.name}: {query}", highlight=False, markup=False)
+        console.print(f"{item.name}: {query}")
     return views
 
 
@@ -393,7 +393,7 @@ def add(
             new += [] if entry is None else [entry]
             same += entry is None
     text = f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}"
-    console.print(text, highlight=False, markup=False)
+    console.print(text)
     return new
 
 
@@ -480,7 +480,7 @@ def remove(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY,
     """
     with library(folder) as opened:
         count = opened.remove(chosen(opened, clips, where))
-    make_console(quiet).print(f"{count:,} clips into the bin; back: footage library undo {folder}", highlight=False)
+    make_console(quiet).print(f"{count:,} clips into the bin; back: footage library undo {folder}")
     return count
 
 
@@ -493,7 +493,7 @@ def restore(folder: Path, clips: tuple[int, ...] = (), *, where: Selection = ANY
     binned = where if where == ANY else replace(where, bin=True)
     with library(folder) as opened:
         count = opened.restore(chosen(opened, clips, binned))
-    make_console(quiet).print(f"{count:,} clips out of the bin", highlight=False)
+    make_console(quiet).print(f"{count:,} clips out of the bin")
     return count
 
 
@@ -508,7 +508,7 @@ def purge(folder: Path, clips: tuple[int, ...] = (), *, everything: bool = False
         raise ConfigError("no clip is named", "give numbers of clips in the bin, or --everything")
     with library(folder) as opened:
         count = opened.purge(None if everything else clips)
-    make_console(quiet).print(f"{count:,} clips removed for good", highlight=False)
+    make_console(quiet).print(f"{count:,} clips removed for good")
     return count
 
 
@@ -526,7 +526,7 @@ def redo(folder: Path, *, quiet: bool = False) -> HistoryStep | None:
 
 def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | None:
     text = "there is nothing to do" if step is None else f"{word}: {step.what}, {step.clips:,} clips"
-    make_console(quiet).print(text, highlight=False, markup=False)
+    make_console(quiet).print(text)
     return step
 
 
@@ -546,7 +546,7 @@ def embed_clips(folder: Path, model: Path, *, device: DeviceName = "auto", quiet
     with library(folder) as opened, console.status("embedding"):
         kind = f"vae-{loaded.info.weights_sha256[:12]}"
         count = opened.embed(kind, loaded.embed, about=loaded.info.name)
-    console.print(f"{count:,} clips embedded by {loaded.info.name}", highlight=False)
+    console.print(f"{count:,} clips embedded by {loaded.info.name}")
     return count
 
 
@@ -563,11 +563,11 @@ def verify(folder: Path, *, repair: bool = True, quick: bool = False, quiet: boo
     console = make_console(quiet)
     with library(folder) as opened, console.status("verifying"):
         report = opened.verify(repair=repair, quick=quick)
-    console.print(f"{report.clips:,} clips: {'all is well' if report.sound else 'not all is well'}", highlight=False)
+    console.print(f"{report.clips:,} clips: {'all is well' if report.sound else 'not all is well'}")
     for name, meaning in FINDINGS.items():
         if items := getattr(report, name):
             shown = ", ".join(str(item) for item in items[:10]) + (", …" if len(items) > 10 else "")
-            console.print(f"{len(items):,} {meaning}: {shown}", highlight=False, markup=False)
+            console.print(f"{len(items):,} {meaning}: {shown}")
     return report
 
 
@@ -594,7 +594,7 @@ def gc(folder: Path, *, bin_days: float | None = None, quiet: bool = False) -> C
     with library(folder) as opened:
         report = opened.gc(bin_days=bin_days)
     removed = f"{report.purged:,} clips of the bin and {report.files:,} files removed"
-    make_console(quiet).print(f"{removed} ({report.bytes / 1e6:,.1f} MB of files)", highlight=False)
+    make_console(quiet).print(f"{removed} ({report.bytes / 1e6:,.1f} MB of files)")
     return report
 
 
@@ -607,7 +607,8 @@ def _bulk(
     untag: tuple[str, ...],
     quiet: bool,
 ) -> int:
+    """Change clips, and return how many were meant."""
     with library(folder) as opened:
         count = opened.bulk(chosen(opened, clips, where), changes, tag=tags, untag=untag)
-    make_console(quiet).print(f"{count:,} clips; back: footage library undo {folder}", highlight=False)
+    make_console(quiet).print(f"{count:,} clips; back: footage library undo {folder}")
     return count

@@ -34,13 +34,11 @@ class PlayOptions(StreamRequest):
 
     model: Path = field(kw_only=False)
     fps: float | None = None
-    """frames a second; left out, those of the training data. Models that stream move as fast at any rate."""
     seed: int = 0
     """of the video."""
     label: str | None = None
     """its class, or a mixture such as circle+square; left out, one as often as in the training data."""
     sliders: str | None = None
-    """how far latent sliders are moved, such as 1=2,3=-1.5; see footage sliders."""
     seconds: Duration | None = None
     """end after this long; left out, go on for ever."""
     port: int = 0
@@ -97,7 +95,7 @@ def play(options: PlayOptions) -> StreamPerformance:
         scale = options.scale or max(1, SHOWN // max(clip.height, clip.width))
         page = PlayerPage(producer, loaded.labels, scale, options.port)
         page.start()
-        console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed", highlight=False)
+        console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed")
     try:
         performance = watch(producer, limit, sys.stdout if options.terminal else None)
     finally:
@@ -109,8 +107,7 @@ def play(options: PlayOptions) -> StreamPerformance:
     console.print(
         f"{performance.frames:,} frames, {performance.achieved_fps:.1f} a second of {performance.asked_fps:g} asked "
         f"for; each took {performance.latency_p50_ms:.1f} ms (median), {performance.latency_p99_ms:.1f} ms (99th "
-        f"percentile); the first came after {performance.first_frame_ms:.0f} ms",
-        highlight=False,
+        f"percentile); the first came after {performance.first_frame_ms:.0f} ms"
     )
     return performance
 
@@ -144,7 +141,7 @@ def serve(
 
     server = Server(Path(library), Path(models), Address(host, port, names, token))
     console = make_console(quiet and server.token is None)
-    console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", highlight=False, soft_wrap=True)
+    console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", soft_wrap=True)
     server.run()
 
 
@@ -166,11 +163,10 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     """
     console, to = make_console(quiet), Path(to)
     console.rule("footage demo")
-    console.print(f"First, {FIRST} clips of the model {READY}, which comes with footage.\n", highlight=False)
+    console.print(f"First, {FIRST} clips of the model {READY}, which comes with footage.\n")
     generate.generate(Path(READY), to / "first", count=FIRST, seconds=4, device="cpu", quiet=quiet)
     console.print(
-        f"\nTraining a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n",
-        highlight=False,
+        f"\nTraining a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n"
     )
     run = train.train("shapes", preset(PRESET), out=to / "run", minutes=minutes, quiet=quiet)
     if run.interrupted:
@@ -198,7 +194,6 @@ What to try next
   footage ingest MY_VIDEOS --to my-data
   footage train my-data --minutes 30
 """,
-        highlight=False,
         soft_wrap=True,
     )
     return to / "sheet.png"

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""
     # No markup: names of files and labels are printed as they are.
-    return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False)
+    return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
 
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ T = TypeVar("T")
 def print_marked(console: Console, mark: str, text: str, style: str = "yellow") -> None:
     """Print a text after a mark in colour, such as `warning:`."""
     console.print(mark, style=style, end=" ")
-    console.print(text, highlight=False)
+    console.print(text)
 
 
 def _bar(console: Console) -> Progress:

@@ -47,7 +47,7 @@ def ingest(
     with phases(console) as show:
         result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name))
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
-    console.print(f"{line}, {result.reused:,} as before", highlight=False)
+    console.print(f"{line}, {result.reused:,} as before")
     if result.gone:
         text = (
             f"{len(result.gone):,} sources of an earlier run were not given again and are no longer in the data set, "
@@ -89,7 +89,7 @@ def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
             facts.recommendation = list(recommend(dataset, dataset.folder).items())
         facts.write(page)
     console.print(facts.text())
-    console.print(f"audit    {page}", highlight=False)
+    console.print(f"audit    {page}")
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def train(
         resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
     console.print(plan.table())
     if probing:
-        console.print(f"probe    R1 and R2, in {trials_folder}, before the run", highlight=False)
+        console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
     if dry_run:
         console.print_json(json.dumps(to_json(plan.config)))
         return TrainingRun(folder.path)
@@ -190,7 +190,7 @@ def train(
         if stopped:
             return TrainingRun(folder.path, True)
         plan = replace(plan, config=replace(plan.config, gan=probed.gan))
-    console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n", highlight=False)
+    console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n")
     first = None if begin_with is None else model_folder(begin_with)
     stopped = trainer.train(
         plan, folder, clips=clips, minutes=minutes, console=console, begin_with=first, choice=choice

@@ -122,11 +122,7 @@ def predict(
 
 
 def _seeds(seed: int, count: int = 1) -> list[int]:
-    """Return successive seeds as a source of random numbers takes them.
-
-    Raises:
-        ConfigError: the first is below 0.
-    """
+    """Return successive seeds as a source of random numbers takes them; a ConfigError refuses those below 0."""
     if seed < 0:
         raise ConfigError(f"seed is {seed}", "give at least 0")
     return [number % SEED_LIMIT for number in range(seed, seed + count)]

@@ -196,16 +196,8 @@ def upscale(
 ) -> UpscaleResult:
     """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
 
-    Args:
-        sampler: of the upscaler.
-        info: what the upscaler is.
-        original: the video.
-        to: the file, or a folder for frames.
-        size: such as `1280x720`, `720p` or `2x`; None for as many times as large as the upscaler makes it.
-        fit: how a picture of another shape is fitted in.
-        encoding: how it is packed.
-        options: how the arithmetic is done.
-        watch: is told how many frames are done.
+    `to` is a file, or a folder for frames. `size` is such as `1280x720`, `720p` or `2x`; None for as many times as large
+    as the upscaler makes it. `watch` is told how many frames are done.
 
     Raises:
         MediaError: it cannot be read, or is as large already, or the disk is full.

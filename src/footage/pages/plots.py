@@ -244,14 +244,9 @@ def _macros() -> Any:
 def write_png(
     path: Path, plots: Sequence[Plot], *, columns: int = 2, inches: tuple[float, float] = (5.5, 3.5), log: bool = False
 ) -> None:
-    """Write plots of lines beside and below each other as one picture, atomically.
+    """Write plots of lines beside and below each other as one PNG, atomically; series that are empty are left out.
 
-    Args:
-        path: a PNG file.
-        plots: what is shown; series that are empty are left out.
-        columns: plots beside each other.
-        inches: width and height of each, at 110 pixels an inch.
-        log: whether the x-axes are logarithmic.
+    `inches` are width and height of each, at 110 pixels an inch; with `log` the x-axes are logarithmic.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

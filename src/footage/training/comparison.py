@@ -129,7 +129,7 @@ class ComparedRun:
         status = str(before.get("status", ""))
         memory = {key: before.get(key) for key in ("memory_gib", "memory_before_gib")}
         if self.finished(limit) or (same and status.startswith("diverged")):
-            console.print(f"{self.folder.path} is trained already", highlight=False)
+            console.print(f"{self.folder.path} is trained already")
             return ("done" if self.finished(limit) else status), memory
         device = self.plan.place.device
         cost.forget_peak(device)
@@ -141,7 +141,7 @@ class ComparedRun:
             status = "interrupted" if stopped else "done"
         except (FootageError, RuntimeError) as error:
             console.print("failed:", style="yellow", end=" ")
-            console.print(str(error), highlight=False)
+            console.print(str(error))
             divergence = re.search(r"diverged at [\d,]+ clips", str(error))
             status = divergence.group() if divergence else f"failed: {error}"
         if memory["memory_gib"] is None or cost.peak_gib(device) > memory["memory_gib"]:
@@ -220,7 +220,7 @@ def compare(
         console.rule(f"{run.name} ({number} of {len(runs)})")
         status, memory = run.train(limit, known.get(run.name, {}), console)
         if status == "interrupted":
-            console.print(f"stopped; to go on, run the same command again: it has {out}", highlight=False)
+            console.print(f"stopped; to go on, run the same command again: it has {out}")
             return Comparison(out, rows, interrupted=True)
         rows.append({**run.describe(limit), "status": status, **memory})
         kept = [row for name, row in known.items() if name not in {row["preset"] for row in rows}]
@@ -243,7 +243,7 @@ def compare(
     files.write_text(out / "comparison.md", as_markdown(content))
     as_picture(out / "comparison.png", content, pictures)
     console.print(as_table(content))
-    console.print(f"comparison.md, comparison.png and comparison.json in {out}", highlight=False)
+    console.print(f"comparison.md, comparison.png and comparison.json in {out}")
     return Comparison(out, rows)
 
 
@@ -334,7 +334,7 @@ def measure_models(
                     pictures[run.name], real = (first_clips(clips, SHOWN) for clips in evaluator.clips)
                     pictures.setdefault(f"real clips, {row['clip']}", real)
             except FootageError as error:
-                console.print(f"{run.name} cannot be measured: {error}", highlight=False)
+                console.print(f"{run.name} cannot be measured: {error}")
     for row in (row for row in rows if row["figures"] is None):
         row |= floors.get(row["clip"], {"floor": None, "floor_how": "none: no model could be measured"})
     return pictures
@@ -553,5 +553,5 @@ def probe_penalties(data: str, config: Config, out: Path, *, limit: Limit, conso
     factor = largest_good_factor(distances)
     gan = tried[factor].gan
     measured = ", ".join(f"×{part:g}: {distance:.4g}" for part, distance in distances.items())
-    console.print(f"RFD-rand {measured}; going on with r1 {gan.r1:g}, r2 {gan.r2:g}\n", highlight=False)
+    console.print(f"RFD-rand {measured}; going on with r1 {gan.r1:g}, r2 {gan.r2:g}\n")
     return dataclasses.replace(config, gan=gan), False

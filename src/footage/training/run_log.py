@@ -191,10 +191,10 @@ class Terminal:
         text = f"{text} · {memory_used(device):.1f} GiB"
         self._bar.update(self._task, completed=min(part, 1.0), description=text)
         if self._bar.disable:
-            self.console.print(f"{part:4.0%}  {text}", highlight=False)
+            self.console.print(f"{part:4.0%}  {text}")
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text)
 
     def warn(self, signs: Sequence[Diagnostic], remedies: Mapping[str, str], clips_seen: int) -> None:
         """Print signs with their usual remedies, the same kind again only after `AGAIN` times as many clips."""
@@ -205,7 +205,7 @@ class Terminal:
 
     def warning(self, text: str) -> None:
         self.console.print("warning:", style="yellow", end=" ")
-        self.console.print(text, highlight=False)
+        self.console.print(text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

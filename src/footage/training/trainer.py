@@ -452,10 +452,10 @@ def train(
         try:
             trainer = Trainer(plan, folder, budget, console, begin_with, choice)
             if trainer.progress.clips_seen:
-                console.print(f"going on with {folder.path} at {trainer.progress.clips_seen:,} clips", highlight=False)
+                console.print(f"going on with {folder.path} at {trainer.progress.clips_seen:,} clips")
             for line in changes:
                 console.print("changed:", style="yellow", end=" ")
-                console.print(line, highlight=False)
+                console.print(line)
             reason = trainer.run()
         except (RuntimeError, OSError) as error:
             raise advice(error, folder.path) or error from error
@@ -466,7 +466,7 @@ def train(
             f"give another --out, and: {trainer.remedies['diverged']}",
         )
     for line in trainer.summary(reason):
-        console.print(line, highlight=False)
+        console.print(line)
     return reason == "interrupted"
 
 
