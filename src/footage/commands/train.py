@@ -97,7 +97,6 @@ class TrainingRun:
     """A training run on disk."""
 
     path: Path
-    """The run folder."""
     interrupted: bool = False
     """Whether it was stopped by the user and not by its budget."""
 

@@ -147,11 +147,7 @@ Result = TypeVar("Result")
 
 
 def arguments_of(kind: Callable[P, Fields]) -> Callable[[Callable[[Fields], Result]], Callable[P, Result]]:
-    """Let a function that takes a dataclass take its fields instead, as the dataclass itself does.
-
-    Args:
-        kind: the dataclass.
-    """
+    """Let a function that takes a dataclass take its fields instead, as the dataclass itself does."""
 
     def decorate(function: Callable[[Fields], Result]) -> Callable[P, Result]:
         @functools.wraps(function)

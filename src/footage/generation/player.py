@@ -303,12 +303,9 @@ class _PlayerHandler(BaseHTTPRequestHandler):
 
 
 def watch(producer: FrameProducer, seconds: float | None = None, terminal: TextIO | None = None) -> StreamPerformance:
-    """Run a producer until time is up, it fails, or Ctrl-C is pressed, and show its frames in a terminal.
+    """Run a producer until time is up, it fails, or Ctrl-C is pressed, and show its frames in a terminal, or nowhere.
 
-    Args:
-        producer: started here, and stopped.
-        seconds: how long, from the first frame on; None for ever.
-        terminal: where to show the frames; None for nowhere.
+    `seconds` count from the first frame on; None is for ever.
 
     Raises:
         BaseException: what the source raised.

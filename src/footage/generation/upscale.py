@@ -196,7 +196,7 @@ def upscale(
 ) -> UpscaleResult:
     """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
 
-    `to` is a file, or a folder for frames. `size` is such as `1280x720`, `720p` or `2x`; None for as many times as large
+    `to` is a file or a folder. `size` is such as `1280x720`, `720p` or `2x`; None for as many times as large
     as the upscaler makes it. `watch` is told how many frames are done.
 
     Raises:

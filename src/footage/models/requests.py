@@ -316,13 +316,10 @@ def loop_frames(mapping: TimeMapping) -> int:
 
 
 def time_mapping(timing: Timing, fps: float, *, played: float | None = None, between: bool = False) -> TimeMapping:
-    """Return the mapping from a video's frames to a model's time.
+    """Return the mapping from a video's frames to the time of a model that was trained on `fps` frames a second.
 
-    Args:
-        timing: what is asked for.
-        fps: frames a second that the model was trained on.
-        played: frames a second of the video, whose motion is as fast at any; None for those of the training.
-        between: whether motion, too, goes from one seed to another.
+    `played` is the video's own rate, None for the same: motion is as fast at any. With `between` motion, too, goes from
+    one seed to another.
 
     Raises:
         ConfigError: a value cannot be read, or is out of range.

@@ -124,12 +124,9 @@ def tick_label(value: float) -> str:
 
 
 def bounds(values: Sequence[float | None], *, zero: bool = False, wild: bool = True) -> tuple[float, float]:
-    """Return the ends of a y-axis that holds the values, with some room.
+    """Return the ends of a y-axis that holds the values, with some room; None and what is not finite does not count.
 
-    Args:
-        values: what is drawn; None and what is not finite does not count.
-        zero: whether it begins at 0, where no value is below.
-        wild: whether it holds the wildest hundredth of the values too.
+    With `zero` it begins at 0, where no value is below. Without `wild` the wildest hundredth may lie outside.
     """
     known = sorted(value for value in values if value is not None and math.isfinite(value))
     if not known:
@@ -146,11 +143,8 @@ def bounds(values: Sequence[float | None], *, zero: bool = False, wild: bool = T
 def line_svg(plot: Plot, *, size: tuple[int, int] = (WIDTH, HEIGHT), wild: bool = True, marked: int = MARKED) -> str:
     """Return lines over an axis as markup, with bands where they have intervals.
 
-    Args:
-        plot: what is shown.
-        size: width and height, in units of the text's size.
-        wild: whether the y-axis holds the wildest hundredth of the values too, or lets it run off.
-        marked: series of more points than this have no dots.
+    `size` is in units of the text's size. Without `wild` the wildest hundredth of the values runs off the y-axis.
+    Series of more points than `marked` have no dots.
     """
     places = [x for line in plot.series for x in line.x] or [0.0]
     start, end = min(places), max(places)

@@ -104,10 +104,8 @@ def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
 class SavedTensors:
     """Counts the bytes that autograd keeps at once for backward passes, each storage once.
 
-    What is kept is held until it is let go, so that no storage takes another's place uncounted.
-
-    Args:
-        owned: addresses of storages that do not count: the weights'.
+    What is kept is held until it is let go, so that no storage takes another's place uncounted. The weights, storages
+    at the addresses `owned`, do not count.
     """
 
     def __init__(self, owned: set[int]) -> None:

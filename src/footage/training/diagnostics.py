@@ -70,10 +70,8 @@ def remedies(method: str) -> Mapping[str, str]:
 def judge_critics(figures: Mapping[str, float], loss: str) -> list[Diagnostic]:
     """Tell when a critic separates real from fake clips so well that the generator learns nothing, or overfits.
 
-    Args:
-        figures: mean logged figures of some hundred clips: of each critic NAME_real, NAME_fake, its mean logits, and
-            perhaps NAME_heldout_gap, by how much training clips' logits exceed those of held-out clips.
-        loss: the adversarial loss's name, `gan.loss`.
+    The figures are means over some hundred clips: of each critic NAME_real and NAME_fake, its mean logits, and perhaps
+    NAME_heldout_gap, by how much training clips' logits exceed those of held-out clips. `loss` is `gan.loss`.
     """
     signs = []
     for name in (key.removesuffix("_real") for key in figures if key.endswith("_real")):

@@ -158,10 +158,7 @@ class Trainer:
     """One run: its data, its method, its log, and the loop.
 
     Args:
-        plan: what is trained, on what, where.
         folder: the run folder; a state in it is taken up.
-        budget: when to stop.
-        console: where to speak.
         begin_with: a model folder whose weights a new run begins with.
         choice: how the best model is chosen; None for not at all.
     """
