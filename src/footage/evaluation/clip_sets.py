@@ -46,7 +46,6 @@ class Window:
     """A stretch of a clip."""
 
     span: Span
-    """The clip."""
     start: int
     """Its first frame within the clip."""
 
@@ -104,18 +103,14 @@ class ClipShape:
     """What all clips that are compared have in common."""
 
     frames: int
-    """Frames of a window."""
     height: int
-    """Height in pixels."""
     width: int
-    """Width in pixels."""
     channels: int
     """1 or 3."""
     fit: Fit = "crop"
     """How frames of another shape are fitted in."""
 
     def longer(self, frames: int) -> ClipShape:
-        """Return the same with more frames."""
         return replace(self, frames=self.frames + frames)
 
     def fitted(self, clip: Frames) -> Frames:
@@ -129,9 +124,7 @@ class ClipSet(typing.Protocol):
     digest: str
     """Identifies every pixel of it."""
     count: int
-    """How many there are."""
     shape: ClipShape
-    """What they are like."""
     labels: Labels
     """Class of each, (N,), or -1."""
 
@@ -223,13 +216,11 @@ class RealClips:
                 yield row, clip[:: self.stride]
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips, see `ClipSet`."""
         channels = self.source.shape[2] - self.source.guides
         seen = ((row, clip[self.given :, ..., :channels]) for row, clip in self.whole(rows))
         return in_batches((row, self.shape.fitted(np.ascontiguousarray(clip))) for row, clip in seen)
 
     def named(self, row: int) -> tuple[str, int]:
-        """Return the name of a clip and the first frame of its window."""
         window = self.windows[row]
         return window.span.name or f"{self.source.name} {window.span.index}", window.start
 
@@ -269,14 +260,12 @@ class GeneratedClips:
         return videos(self.model.sampler, [self.seed + row for row in rows], labels, frames)
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips, see `ClipSet`."""
         for first in range(rows.start, rows.stop, BATCH):
             part = range(first, min(first + BATCH, rows.stop))
             clips = np.concatenate(list(self.chunks(part, (self.shape.frames - 1) * self.stride + 1)), axis=1)
             yield np.array(part), np.stack([self.shape.fitted(clip[:: self.stride]) for clip in clips])
 
     def named(self, row: int) -> tuple[str, int]:
-        """Return the seed."""
         return f"seed {self.seed + row}", 0
 
 
@@ -301,13 +290,11 @@ class AnsweredClips:
         self.digest = files.json_digest([model.info.weights_sha256, asked.digest, self.given, device, __version__])
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        """Yield row numbers and clips, see `ClipSet`."""
         for numbers, clips in in_batches(self.asked.whole(rows)):
             answers = next(iter(self.model.sampler.preview(from_uint8(clips), None).values()))
             yield numbers, to_uint8(answers)[:, self.given :]
 
     def named(self, row: int) -> tuple[str, int]:
-        """Return the name of the clip that the model was given."""
         return self.asked.named(row)
 
 
@@ -361,7 +348,6 @@ class LongVideos:
                     place += 1
 
     def named(self, row: int) -> tuple[str, int]:
-        """Return the seed, and the first frame of the window."""
         reach = self.shape.frames * self._videos.stride
         return f"seed {self._videos.seed + int(self._video[row])}", int(self.position[row]) * reach
 

@@ -50,9 +50,7 @@ class StoredRows:
     """Vectors (N, D) in files, read as they are asked for; see `footage.metrics.distances.Rows`."""
 
     folder: Path
-    """Where the parts are."""
     clips: int
-    """How many clips they describe."""
     each: int
     """Rows of a clip: 1, or its number of frames."""
     part: int
@@ -60,29 +58,23 @@ class StoredRows:
     size: int
     """D."""
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
-    """Kind of the values."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """N and D."""
         return self.clips * self.each, self.size
 
     @property
     def parts(self) -> list[range]:
-        """The clips of each part."""
         return [range(first, min(first + self.part, self.clips)) for first in range(0, self.clips, self.part)]
 
     def path(self, part: int) -> Path:
-        """Return the file of a part."""
         return self.folder / f"part-{part:05d}.bin"
 
     @property
     def row_bytes(self) -> int:
-        """Size of a row."""
         return self.size * self.dtype.itemsize
 
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
-        """Return some successive rows."""
         first, last, step = part.indices(self.shape[0])
         assert step == 1, "rows are read one after the other"
         values = np.empty((max(0, last - first), self.size), dtype=self.dtype)
@@ -189,15 +181,12 @@ class FeatureReader:
     """Something that makes vectors of clips."""
 
     name: str
-    """What its vectors are called."""
     digest: str
     """Identifies how it does it."""
     of: str
     """`clip` or `frame`: what it gives a vector for."""
     size: int
-    """Length of a vector."""
     dtype: npt.DTypeLike
-    """Kind of its values."""
     read: Callable[[Frames], npt.NDArray[Any]]
     """Clips uint8 (B, T, H, W, C) -> (N, size)."""
     step: str
@@ -241,13 +230,10 @@ def feature_readers(
 
 
 def logits_name(net: str) -> str:
-    """Return what the logits of a network are called."""
     return f"{net} logits"
 
 
 def _arrays(network: Callable[[Frames], Tensor | None]) -> Callable[[Frames], npt.NDArray[Any]]:
-    """Return a function of a network with its result as an array."""
-
     def read(frames: Frames) -> npt.NDArray[Any]:
         values = network(frames)
         assert values is not None, "the network has classes and no logits"
@@ -261,7 +247,6 @@ class StepSeconds:
     """Where the time goes."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds by step."""
 
     def add(self, step: str, since: float) -> float:
         """Count the time since a moment for a step; return the present one."""
@@ -275,7 +260,6 @@ class ClipFeatures:
     """What is known of a set of clips."""
 
     clips: ClipSet
-    """The clips."""
     rows: dict[str, Rows]
     """Vectors by name: those of the networks, `PIXEL_FEATURES` and `SMALL_COPIES`."""
     each: dict[str, int]
@@ -285,7 +269,6 @@ class ClipFeatures:
 
     @property
     def count(self) -> int:
-        """Clips."""
         return len(self.labels)
 
     def in_memory(self) -> ClipFeatures:
@@ -294,7 +277,6 @@ class ClipFeatures:
         return ClipFeatures(self.clips, rows, self.each, self.labels)
 
     def chosen(self, numbers: Labels) -> ClipFeatures:
-        """Return what is known of some of the clips."""
         rows: dict[str, Rows] = {}
         for name, known in self.rows.items():
             each = self.each[name]

@@ -135,20 +135,13 @@ class FrameFigure:
     """A figure of single frames."""
 
     name: str
-    """An identifier."""
     label: str
-    """What it is printed as."""
     better: Better
-    """Which value is best."""
     tier: Tier = "D"
-    """As in `footage.evaluation.results.Figure`."""
     networks: tuple[str, ...] = ()
-    """Name of the network; empty for none."""
     note: str = ""
-    """What else must be known."""
 
     def figure(self, value: float, clips: tuple[int, int], seed: int, plain: float | None) -> Figure:
-        """Return it with its value, and that of the plain answer."""
         return Figure(
             metric="fidelity",
             name=self.name,

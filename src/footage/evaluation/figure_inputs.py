@@ -82,7 +82,7 @@ def of_means(
     made: tuple[Tensor, Tensor],
     real: tuple[Tensor, Tensor],
 ) -> tuple[float | None, Interval | None]:
-    """Return a function of both sides' means, and its interval; see `Draws.means`."""
+    """Return a function of both sides' means, and its interval; see `Bootstrap.means`."""
     value = function(made[0], real[0])
     drawn = [function(a, b) for a, b in zip(made[1], real[1], strict=True)]
     known = [one for one in drawn if one is not None]
@@ -91,39 +91,32 @@ def of_means(
 
 @dataclass(frozen=True)
 class NetworkGroup:
-    """Networks that one figure is the mean over: one, or random ones of several seeds."""
+    """Networks of one kind that one figure is the mean over: one, or random ones of several seeds."""
 
     members: tuple[NetworkInfo, ...]
-    """The networks."""
 
     @property
     def tier(self) -> Tier:
-        """How far they can be trusted."""
         return self.members[0].tier
 
     @property
     def of(self) -> str:
-        """`clip` or `frame`."""
         return self.members[0].of
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their names."""
         return tuple(about.name for about in self.members)
 
     @property
     def size(self) -> int:
-        """Length of a feature vector."""
         return self.members[0].size
 
     @property
     def note(self) -> str:
-        """What stands beside each figure."""
         return self.members[0].note
 
     @property
     def title(self) -> str:
-        """What to call them in a table."""
         return "random features" if self.tier == "C" else self.members[0].name
 
 
@@ -154,14 +147,7 @@ RANDOM = {"frechet": "RFD-rand", "kernel": "RKD-rand"}
 
 
 def label_of(name: str, group: NetworkGroup, frames: int, stride: int) -> str:
-    """Return what a figure is printed as. `FVD` by itself never stands for anything but the official network's.
-
-    Args:
-        name: of the figure, such as `frechet` or `precision`.
-        group: the networks.
-        frames: of a clip.
-        stride: every which frame of the video these are.
-    """
+    """Return what a figure is printed as. `FVD` by itself never stands for anything but the official network's."""
     about = group.members[0]
     if group.tier == "A":
         length = f"{frames}" if stride == 1 else f"{frames * stride}-subsample{stride}"
@@ -176,41 +162,37 @@ def label_of(name: str, group: NetworkGroup, frames: int, stride: int) -> str:
 
 @dataclass(frozen=True)
 class FigureInputs:
-    """Everything that figures of one repeat are computed from."""
+    """Everything that figures of one repeat are computed from: `made` is judged by `real`."""
 
     made: ClipFeatures
-    """What is judged."""
     real: ClipFeatures
-    """What it is judged by."""
     floor: tuple[ClipFeatures, ClipFeatures] | None
     """Real clips in the place of both; None where there are too few."""
     nets: tuple[NetworkInfo, ...]
-    """The networks."""
     made_draws: Bootstrap
-    """How the clips of `made` are drawn anew."""
     real_draws: Bootstrap
-    """How those of `real` are."""
     frames: int
-    """Frames of a clip."""
     stride: int
     """Every which frame of the video these are."""
     fps: float
-    """Frames of a clip that pass in a second."""
     made_labels: tuple[str, ...]
-    """Names of the classes of `made`."""
     real_labels: tuple[str, ...]
-    """Names of the classes of `real`."""
     seed: int
     """Of the clips, and of everything random."""
 
+    def groups(self, of: str | None = None) -> list[NetworkGroup]:
+        """Return the networks by group: those of clips, those of frames, or all."""
+        return [group for group in network_groups(self.nets) if of in (None, group.of)]
+
+    def label(self, name: str, group: NetworkGroup) -> str:
+        return label_of(name, group, self.frames, self.stride)
+
     @property
     def counts(self) -> tuple[int, int]:
-        """Clips of both sides."""
         return self.made.count, self.real.count
 
     @property
     def resamples(self) -> int:
-        """How often clips are drawn anew."""
         return len(self.made_draws)
 
     def real_in_memory(self) -> FigureInputs:
@@ -254,10 +236,9 @@ class FigureInputs:
         note: str = "",
     ) -> Figure:
         """Put a figure together; the floor's counts, the seed and the networks are filled in."""
-        floor_found = None
+        beside = None
         if floor is not None and self.floor is not None:
-            floor_found = Floor(floor, (self.floor[0].count, self.floor[1].count))
-        notes = [text for text in (note, group.note if group else "") if text]
+            beside = Floor(floor, (self.floor[0].count, self.floor[1].count))
         return Figure(
             metric=metric,
             name=name,
@@ -268,21 +249,20 @@ class FigureInputs:
             networks=group.names if group else (),
             by_network=tuple(by_network),
             interval=interval,
-            floor=floor_found,
+            floor=beside,
             clips=self.counts,
             seeds=(self.seed,),
             repeats=() if value is None else (value,),
             real=real,
-            note="; ".join(notes),
+            note="; ".join(filter(None, (note, group.note if group else ""))),
         )
 
 
 @dataclass(frozen=True)
 class FloorClips:
-    """Which real clips stand beside which others."""
+    """Which real clips stand beside which others, and how in words."""
 
     how: str
-    """What they are, in words."""
     sets: tuple[ClipSet, ClipSet] | None = None
     """Both sides; the second may be the reference itself. None where there are none, or `rows` says which."""
     rows: tuple[Labels, Labels] | None = None
@@ -292,17 +272,10 @@ class FloorClips:
 def floor_clips(
     real: ClipSet, spans: Sequence[Span], heldout: Sequence[Span], protocol: Protocol, seed: int
 ) -> FloorClips:
-    """Return the clips of the floor.
+    """Return the clips of the floor for the reference `real`, which was drawn from `spans`.
 
     Of a model, other seeds. Of clips: held-out ones against those that are the reference, where there are enough; else
     other clips of the same split; else the clips are divided in two halves, label by label, and no clip is in both.
-
-    Args:
-        real: the reference.
-        spans: the clips that it was drawn from.
-        heldout: clips that were held out, where it was drawn from training clips.
-        protocol: how windows are drawn; its number of frames is known.
-        seed: of the draws.
     """
     count = real.count
     if isinstance(real, GeneratedClips):

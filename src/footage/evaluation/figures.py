@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -27,19 +28,17 @@ from footage.evaluation.figure_inputs import (
     HOW_ONE,
     Bootstrap,
     FigureInputs,
-    NetworkGroup,
     interval,
-    label_of,
-    network_groups,
     of_means,
 )
 from footage.evaluation.pixel_features import PixelColumns, small_shape
-from footage.evaluation.results import Better, Curve, Figure, Interval, Line
+from footage.evaluation.results import Better, Curve, Figure, Interval, Line, Tier
 from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import LEVEL, mean_interval
 from footage.metrics.distances import (
     DENSITY_K,
     SPLITS,
+    Gaussian,
     KernelDistance,
     Rows,
     SelectedRows,
@@ -65,58 +64,52 @@ NAMES = {"precision": "made", "density": "made", "recall": "real", "coverage": "
 """Figures of the manifold, and the side whose clips they are means over."""
 
 
-def over_networks(group: NetworkGroup, measure: Callable[[str], float]) -> list[float]:
-    """Return a figure by each network of a group."""
-    return [measure(name) for name in group.names]
+Measured = tuple[list[Figure], list[Curve]]
 
 
-def frechet_figure(inputs: FigureInputs, group: NetworkGroup, metric: str) -> Figure:
-    """Return the Fréchet distance of the two sides by a group of networks."""
+def mean_or_none(values: Sequence[float]) -> float | None:
+    return statistics.mean(values) if values else None
+
+
+def frechet_distances(inputs: FigureInputs, metric: str, of: str) -> Measured:
+    """Return the Fréchet distances of networks that describe whole clips, or single frames."""
 
     def distance(pair: tuple[ClipFeatures, ClipFeatures], name: str) -> float:
         return frechet(*(gaussian(side.rows[name]) for side in pair))
 
-    values = over_networks(group, lambda name: distance((inputs.made, inputs.real), name))
-    floors = over_networks(group, lambda name: distance(inputs.floor, name)) if inputs.floor else []  # type: ignore[arg-type]
-    drawn = []
-    for draw in range(min(inputs.resamples, FEW) if group.size > LARGE else inputs.resamples):
-        one = []
-        for name in group.names:
-            made = inputs.made_draws.gaussian(inputs.made.rows[name], draw, inputs.made.each[name])
-            real = inputs.real_draws.gaussian(inputs.real.rows[name], draw, inputs.real.each[name])
-            one.append(frechet(made, real))
-        drawn.append(statistics.mean(one))
-    value = statistics.mean(values)
-    return inputs.figure(
-        metric,
-        "frechet",
-        label_of("frechet", group, inputs.frames, inputs.stride),
-        value,
-        better="lower",
-        floor=statistics.mean(floors) if floors else None,
-        group=group,
-        by_network=values,
-        interval=interval(value, drawn),
-    )
-
-
-def _frechet(inputs: FigureInputs, metric: str, of: str) -> list[Figure]:
-    return [frechet_figure(inputs, group, metric) for group in network_groups(inputs.nets) if group.of == of]
-
-
-def fvd(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return the Fréchet distances of networks that describe whole clips."""
-    return _frechet(inputs, "fvd", "clip"), []
-
-
-def fid(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return the Fréchet distances of networks that describe single frames."""
-    return _frechet(inputs, "fid", "frame"), []
-
-
-def _kernel(inputs: FigureInputs, metric: str, of: str) -> list[Figure]:
     figures = []
-    for group in (group for group in network_groups(inputs.nets) if group.of == of):
+    for group in inputs.groups(of):
+        values = [distance((inputs.made, inputs.real), name) for name in group.names]
+        floors = [distance(inputs.floor, name) for name in group.names] if inputs.floor else []
+        drawn = []
+        for draw in range(min(inputs.resamples, FEW) if group.size > LARGE else inputs.resamples):
+            one = []
+            for name in group.names:
+                made = inputs.made_draws.gaussian(inputs.made.rows[name], draw, inputs.made.each[name])
+                real = inputs.real_draws.gaussian(inputs.real.rows[name], draw, inputs.real.each[name])
+                one.append(frechet(made, real))
+            drawn.append(statistics.mean(one))
+        value = statistics.mean(values)
+        figures.append(
+            inputs.figure(
+                metric,
+                "frechet",
+                inputs.label("frechet", group),
+                value,
+                better="lower",
+                floor=mean_or_none(floors),
+                group=group,
+                by_network=values,
+                interval=interval(value, drawn),
+            )
+        )
+    return figures, []
+
+
+def kernel_distances(inputs: FigureInputs, metric: str, of: str) -> Measured:
+    """Return the kernel distances of networks that describe whole clips, or single frames."""
+    figures = []
+    for group in inputs.groups(of):
         parts: list[KernelDistance] = []
         for name in group.names:
             whole = kernel_distance(inputs.made.rows[name], inputs.real.rows[name])
@@ -135,33 +128,22 @@ def _kernel(inputs: FigureInputs, metric: str, of: str) -> list[Figure]:
             inputs.figure(
                 metric,
                 "kernel",
-                label_of("kernel", group, inputs.frames, inputs.stride),
+                inputs.label("kernel", group),
                 statistics.mean(values),
                 better="lower",
-                floor=statistics.mean(floors) if floors else None,
+                floor=mean_or_none(floors),
                 group=group,
                 by_network=values,
                 interval=Interval(low, high, LEVEL, how) if inputs.resamples > 1 else None,
             )
         )
-    return figures
+    return figures, []
 
 
-def kvd(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return the kernel distances of networks that describe whole clips."""
-    return _kernel(inputs, "kvd", "clip"), []
-
-
-def kid(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return the kernel distances of networks that describe single frames."""
-    return _kernel(inputs, "kid", "frame"), []
-
-
-def prdc(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def prdc(inputs: FigureInputs) -> Measured:
     """Return precision, recall, density and coverage of networks that describe whole clips."""
     figures: list[Figure] = []
-    enough = min(inputs.counts) > DENSITY_K
-    for group in (group for group in network_groups(inputs.nets) if group.of == "clip" and enough):
+    for group in inputs.groups("clip") if min(inputs.counts) > DENSITY_K else []:
         parts = [manifold(inputs.made.rows[name], inputs.real.rows[name]) for name in group.names]
         floors = []
         if inputs.floor and min(side.count for side in inputs.floor) > DENSITY_K:
@@ -175,10 +157,10 @@ def prdc(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
                 inputs.figure(
                     "prdc",
                     name,
-                    label_of(name, group, inputs.frames, inputs.stride),
+                    inputs.label(name, group),
                     statistics.mean(values),
                     better="one" if name == "density" else "higher",
-                    floor=statistics.mean(float(getattr(floor, name).mean()) for floor in floors) if floors else None,
+                    floor=mean_or_none([float(getattr(floor, name).mean()) for floor in floors]),
                     group=group,
                     by_network=values,
                     interval=Interval(low, high, LEVEL, how) if inputs.resamples > 1 else None,
@@ -187,26 +169,21 @@ def prdc(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     return figures, []
 
 
-def _score(side: ClipFeatures, name: str) -> list[float]:
-    return inception_score(side.rows[name])
-
-
-def inception(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return the Inception Score by each network that tells classes apart."""
+def inception(inputs: FigureInputs) -> Measured:
     figures: list[Figure] = []
-    for group in network_groups(inputs.nets):
+    for group in inputs.groups():
         name = logits_name(group.names[0])
         if name not in inputs.made.rows or min(inputs.counts) < SPLITS:
             continue
-        parts = _score(inputs.made, name)
-        mean, real = statistics.mean(parts), statistics.mean(_score(inputs.real, name))
+        parts = inception_score(inputs.made.rows[name])
+        mean, real = statistics.mean(parts), statistics.mean(inception_score(inputs.real.rows[name]))
         reach = T_NINE * statistics.stdev(parts) / SPLITS**0.5
         how = f"Student's distribution over the {SPLITS} splits"
         figures.append(
             inputs.figure(
                 "is",
                 "inception_score",
-                label_of("inception_score", group, inputs.frames, inputs.stride),
+                inputs.label("inception_score", group),
                 mean,
                 better="higher",
                 group=group,
@@ -219,10 +196,10 @@ def inception(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     return figures, []
 
 
-def label_accuracy(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def label_accuracy(inputs: FigureInputs) -> Measured:
     """Return how many clips that were made show the class that was asked for, by networks that know all classes."""
     figures: list[Figure] = []
-    for group in network_groups(inputs.nets):
+    for group in inputs.groups():
         about = group.members[0]
         name = logits_name(about.name)
         if name not in inputs.made.rows or not inputs.made_labels or not about.classes:
@@ -331,18 +308,18 @@ def _similar(side: ClipFeatures, shape: tuple[int, int, int, int], seed: int) ->
     return torch.cat(values)
 
 
-def diversity(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
+def diversity(inputs: FigureInputs) -> Measured:
     """Return how much the clips differ from each other, beside real ones; 1 is as much."""
     figures = []
     if min(inputs.counts) < 2:
         return [], []
     ratio, drawn, floor = _spread_ratio(inputs, SMALL_COPIES)
-    figures.append(_variety_figure(inputs, "variety", "variety of pixels, made : real", ratio, drawn, floor))
+    figures.append(_variety_figure(inputs, "variety of pixels, made : real", ratio, drawn, floor))
     shape = inputs.made.clips.shape
     small = small_shape(shape.frames, shape.height, shape.width, shape.channels)
     if min(small[1:3]) > SSIM_WINDOW // 2:
         figures.append(_ssim_figure(inputs, small))
-    for group in (group for group in network_groups(inputs.nets) if group.of == "clip"):
+    for group in inputs.groups("clip"):
         parts = [_spread_ratio(inputs, name) for name in group.names]
         values = [part[0] for part in parts if part[0] is not None]
         floors = [part[2] for part in parts if part[2] is not None]
@@ -350,20 +327,10 @@ def diversity(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
             statistics.mean(known) if len(known := [x for x in one if x is not None]) == len(parts) else None
             for one in zip(*(part[1] for part in parts), strict=True)
         ]
-        label = label_of("variety", group, inputs.frames, inputs.stride)
         if len(values) < len(parts):
             continue
-        figure = _variety_figure(
-            inputs,
-            "variety",
-            label,
-            statistics.mean(values),
-            by_draw,
-            statistics.mean(floors) if floors else None,
-            group=group,
-            by_network=values,
-        )
-        figures.append(figure)
+        label, ratio, floor = inputs.label("variety", group), statistics.mean(values), mean_or_none(floors)
+        figures.append(_variety_figure(inputs, label, ratio, by_draw, floor, group=group, by_network=values))
         by_label = [_within_labels(inputs, name) for name in group.names]
         common = [label for label in by_label[0] if all(label in one for one in by_label)]
         if common:
@@ -372,7 +339,7 @@ def diversity(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
                 inputs.figure(
                     "diversity",
                     "variety_within_labels",
-                    label_of("variety within labels", group, inputs.frames, inputs.stride),
+                    inputs.label("variety within labels", group),
                     statistics.mean(within.values()),
                     better="one",
                     group=group,
@@ -385,7 +352,6 @@ def diversity(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
 
 def _variety_figure(
     inputs: FigureInputs,
-    name: str,
     label: str,
     value: float | None,
     drawn: list[float | None],
@@ -394,7 +360,7 @@ def _variety_figure(
 ) -> Figure:
     known = [one for one in drawn if one is not None]
     spread_of = interval(value, known, HOW) if value is not None and len(known) == len(drawn) else None
-    return inputs.figure("diversity", name, label, value, better="one", floor=floor, interval=spread_of, **more)  # type: ignore[arg-type]
+    return inputs.figure("diversity", "variety", label, value, better="one", floor=floor, interval=spread_of, **more)  # type: ignore[arg-type]
 
 
 def _ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
@@ -533,8 +499,7 @@ class ColumnMeans:
         ]
 
 
-def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return the figures of motion, and what they look like over time, frequency and speed."""
+def motion(inputs: FigureInputs) -> Measured:
     means = ColumnMeans(inputs)
     label = "distance of temporal spectra"
     spectrum = means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
@@ -564,8 +529,7 @@ def motion(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
     return figures, means.curves()
 
 
-def pictures(inputs: FigureInputs) -> tuple[list[Figure], list[Curve]]:
-    """Return figures of single frames: how sharp they are, and how much contrast they have."""
+def pictures(inputs: FigureInputs) -> Measured:
     means = ColumnMeans(inputs)
     return [means.ratio("pictures", name) for name in ("sharpness_ratio", "contrast_ratio")], []
 
@@ -614,68 +578,39 @@ def _tracks(inputs: FigureInputs) -> Figure:
     )
 
 
-def over_time(inputs: FigureInputs, sides: dict[str, tuple[ClipFeatures, Labels] | None], windows: int) -> list[Curve]:
-    """Return the Fréchet distance of each window of long videos from real clips, and its motion.
+def over_time(inputs: FigureInputs, sides: Mapping[str, tuple[ClipFeatures, Labels]], windows: int) -> list[Curve]:
+    """Return the Fréchet distance of each window of long videos from the real clips, and its motion.
 
     Args:
         inputs: the real clips, and the networks.
-        sides: `made` and `real`: windows of long videos with their positions.
+        sides: `made` and `real`: windows of long videos, with the position of each in its video.
         windows: how many each video has.
     """
+    counts = (len(next(iter(sides.values()))[1]) // windows, inputs.real.count)
     seconds = tuple(place * inputs.frames / inputs.fps for place in range(windows))
+
+    def curve(name: str, label: str, tier: Tier, value: Callable[[ClipFeatures], float]) -> Curve:
+        lines = []
+        for side, (features, positions) in sides.items():
+            values = [value(features.chosen(np.flatnonzero(positions == place))) for place in range(windows)]
+            lines.append(Line(side, tuple(values)))
+        return Curve("windows", name, label, "begin of the window, s", "", seconds, tuple(lines), tier, counts)
+
     curves = []
-    count = next(len(side[1]) // windows for side in sides.values() if side is not None)
-    for group in (group for group in network_groups(inputs.nets) if group.of == "clip"):
-        lines = []
-        for name, side in sides.items():
-            if side is not None:
-                values = []
-                for position in range(windows):
-                    window = side[0].chosen(np.flatnonzero(side[1] == position))
-                    pairs = [(gaussian(window.rows[name]), gaussian(inputs.real.rows[name])) for name in group.names]
-                    values.append(statistics.mean(frechet(*pair) for pair in pairs))
-                lines.append(Line(name, tuple(values)))
-        label = f"{label_of('frechet', group, inputs.frames, inputs.stride)} of each window"
-        curves.append(
-            Curve(
-                "windows",
-                "window_frechet",
-                label,
-                "begin of the window, s",
-                "",
-                seconds,
-                tuple(lines),
-                group.tier,
-                (count, inputs.real.count),
-            )
-        )
-    place = PixelColumns(inputs.frames).place("energy")
-    usual = float(column(inputs.real, place).mean())
+    for group in inputs.groups("clip"):
+        real = {name: gaussian(inputs.real.rows[name]) for name in group.names}
+
+        def distance(window: ClipFeatures, real: Mapping[str, Gaussian] = real) -> float:
+            return statistics.mean(frechet(gaussian(window.rows[name]), known) for name, known in real.items())
+
+        label = f"{inputs.label('frechet', group)} of each window"
+        curves.append(curve("window_frechet", label, group.tier, distance))
+    energy = PixelColumns(inputs.frames).place("energy")
+    usual = float(column(inputs.real, energy).mean())
     if usual > STILL:
-        lines = []
-        for name, side in sides.items():
-            if side is not None:
-                energies = column(side[0], place)
-                means = [float(energies[np.flatnonzero(side[1] == p)].mean()) / usual for p in range(windows)]
-                lines.append(Line(name, tuple(means)))
         label = "Motion of each window, made : real"
-        curves.append(
-            Curve(
-                "windows",
-                "window_motion",
-                label,
-                "begin of the window, s",
-                "",
-                seconds,
-                tuple(lines),
-                "D",
-                (count, inputs.real.count),
-            )
-        )
+        curves.append(curve("window_motion", label, "D", lambda window: float(column(window, energy).mean()) / usual))
     return curves
-
-
-Measure = Callable[[FigureInputs], tuple[list[Figure], list[Curve]]]
 
 
 @dataclass(frozen=True)
@@ -683,18 +618,17 @@ class Metric:
     """A family of figures that can be asked for."""
 
     about: str
-    """What it measures."""
     needs: Literal["clip", "frame", "classes", "pixels", "answers", "neighbours", "time"]
     """A network of clips, one of frames, one with classes; or no network."""
-    measure: Measure | None = None
-    """Computes it; None for what is not made of evidence alone."""
+    measure: Callable[[FigureInputs], Measured] | None = None
+    """Computes it; None for what takes more than the features of both sides."""
 
 
 METRICS: Mapping[str, Metric] = {
-    "fvd": Metric("Fréchet distance of clips", "clip", fvd),
-    "kvd": Metric("kernel distance of clips", "clip", kvd),
-    "fid": Metric("Fréchet distance of frames", "frame", fid),
-    "kid": Metric("kernel distance of frames", "frame", kid),
+    "fvd": Metric("Fréchet distance of clips", "clip", partial(frechet_distances, metric="fvd", of="clip")),
+    "kvd": Metric("kernel distance of clips", "clip", partial(kernel_distances, metric="kvd", of="clip")),
+    "fid": Metric("Fréchet distance of frames", "frame", partial(frechet_distances, metric="fid", of="frame")),
+    "kid": Metric("kernel distance of frames", "frame", partial(kernel_distances, metric="kid", of="frame")),
     "is": Metric("Inception Score", "classes", inception),
     "prdc": Metric("precision, recall, density, coverage", "clip", prdc),
     "accuracy": Metric("whether clips show the class that was asked for", "classes", label_accuracy),

@@ -47,13 +47,9 @@ class EvaluationInput:
     """One side, looked at, before its clips are chosen."""
 
     given: str
-    """What was asked for."""
     kind: Kind
-    """What it is."""
     model: TrainedModel | None = None
-    """The model, where it is one."""
     folder: ClipFolder | None = None
-    """The clips of a folder."""
     clips: ClipSource | None = None
     """The clips of a data set that is open already."""
     crops: bool = False
@@ -256,11 +252,9 @@ class InputClips:
     """One side with its clips."""
 
     opened: EvaluationInput
-    """What it is."""
     split: str
     """Which of its clips; empty for a model."""
     stride: int
-    """Every which frame is taken."""
     source: ClipSource | None = None
     """Where its clips are read; None for a model."""
     spans: tuple[Span, ...] = ()
@@ -268,11 +262,9 @@ class InputClips:
     heldout: tuple[Span, ...] = ()
     """Clips of the same source that were held out, where `spans` are training clips."""
     too_short: int = 0
-    """Clips that are too short."""
 
     @property
     def fps(self) -> float:
-        """Frames of the source that pass in a second."""
         if self.opened.model is not None:
             return self.opened.model.info.fps
         assert self.source is not None
@@ -280,7 +272,6 @@ class InputClips:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of its classes."""
         if self.opened.model is not None:
             return self.opened.model.info.labels
         return () if self.source is None else tuple(self.source.labels)
@@ -291,15 +282,11 @@ class EvaluationPlan:
     """Both sides, and what they have in common."""
 
     made: InputClips
-    """What is judged."""
     real: InputClips
-    """What it is judged by."""
     protocol: Protocol
     """How, its number of frames and its size filled in."""
     shape: ClipShape
-    """What all clips are like."""
     warnings: tuple[str, ...]
-    """What is to be known about the clips."""
 
     @property
     def given(self) -> int:
@@ -308,7 +295,6 @@ class EvaluationPlan:
         return model.sampler.given if model is not None and self.made.opened.answers else 0
 
     def clips(self, seed: int, repeat: int = 0) -> tuple[ClipSet, ClipSet]:
-        """Return both sides' clips of a repeat."""
         real = self._clips(self.real, seed, repeat, self.protocol.clips)
         model = self.made.opened.model
         if model is not None and self.made.opened.answers:
@@ -414,7 +400,6 @@ def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: Evalu
 def _input_clips(
     opened: EvaluationInput, split: str, shape: ClipShape, protocol: Protocol, guide: str | None
 ) -> InputClips:
-    """Choose the clips of one side."""
     if opened.model is not None:
         model = opened.model
         return InputClips(opened, "", 1 if opened.answers else stride_of(model.info.fps, protocol, model.info.name))

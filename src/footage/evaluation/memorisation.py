@@ -63,9 +63,7 @@ class Neighbours:
     name: str
     """`pixels`, or the title of the networks."""
     tier: Tier
-    """How far the networks can be trusted."""
     networks: tuple[str, ...]
-    """Their names."""
     ratios: Tensor
     """Ratio of each clip, (N,)."""
     ratios_real: Tensor
@@ -76,7 +74,6 @@ class Neighbours:
     """The distance that ratios are of."""
 
     def summary(self) -> Space:
-        """Return what figures.json says of it."""
         below = (self.ratios < REPEATED).double()
         low, high = share_interval(int(below.sum()), len(below))
         places = torch.linspace(0, 1, 101, dtype=torch.float64)
@@ -114,7 +111,6 @@ class JoinedRows:
         self.shape = (parts[0].shape[0], sum(part.shape[1] for part in parts))
 
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
-        """Return some successive rows."""
         columns = [rows[part] / scale for rows, scale in zip(self._parts, self._scales, strict=True)]
         return np.concatenate(columns, axis=1)
 
@@ -157,7 +153,6 @@ class NeighbourSearch:
     """What is compared with what."""
 
     made: ClipFeatures
-    """What was made."""
     training: ClipFeatures
     """Training windows, by their small copies."""
     heldout: ClipFeatures

@@ -45,11 +45,9 @@ class PixelColumns:
     """Where in the vector of a clip of some frames each figure stands."""
 
     frames: int
-    """T."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """How many columns each figure has."""
         return {
             "energy": 1,
             "contrast": 1,
@@ -67,11 +65,9 @@ class PixelColumns:
 
     @property
     def size(self) -> int:
-        """Length of the vector."""
         return sum(self.sizes.values())
 
     def place(self, name: str) -> slice:
-        """Return the columns of a figure."""
         first = 0
         for other, size in self.sizes.items():
             if other == name:
@@ -81,7 +77,6 @@ class PixelColumns:
 
     @property
     def digest(self) -> str:
-        """Identifies the columns and how they are computed."""
         return files.json_digest([dict(self.sizes), VERSION, SIDE])
 
 

@@ -25,17 +25,13 @@ class Protocol:
     name: str
     """One of PROTOCOLS, with `, changed` behind it where a flag overrules it."""
     source: str
-    """Where it comes from."""
     clips: int
     """Clips on each side, at most."""
     frames: int | None
     """Frames of a window; None for the model's own length, else 16."""
     stride: int = 1
-    """Every which frame of a clip is taken."""
     start: Start = "random"
-    """Where in a clip a window begins."""
     windows: Windows = "one"
-    """How many windows a clip gives."""
     flip: bool = False
     """Whether mirrored clips are added. No protocol does."""
     repeats: int = 1
@@ -47,7 +43,6 @@ class Protocol:
     height: int | None = None
     """Height of the frames in pixels; None for the model's, or the clips' own."""
     width: int | None = None
-    """Width of the frames in pixels."""
 
     def __post_init__(self) -> None:
         for field, least in (("clips", 2), ("frames", 2), ("stride", 1), ("repeats", 1), ("height", 8), ("width", 8)):
@@ -77,7 +72,6 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("fid-50k", "Heusel et al. 2017, 3,125 clips × 16 frames", 3125, 16, metrics=("fid",)),
     )
 }
-"""Every protocol, by name."""
 
 
 def protocol(name: str, **changes: object) -> Protocol:

@@ -42,11 +42,9 @@ class Network:
     name: str
     """Its name, such as `i3d` or `random-0`."""
     tier: Tier
-    """How far it can be trusted, see `Tier`."""
     digest: str
     """SHA-256 of its weights, or of what else defines it."""
     size: int
-    """Length of a feature vector."""
     of: Literal["clip", "frame", "pair"]
     """Whether it describes whole clips, or single frames, or compares pairs of frames."""
     classes: int = 0
@@ -60,13 +58,10 @@ class Interval:
     """A confidence interval."""
 
     low: float
-    """Lower end."""
     high: float
-    """Upper end."""
     level: float
     """How often such intervals hold the value, such as .95."""
     how: str
-    """How it was found."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,6 @@ class Floor:
     """The same figure of real clips beside other real clips: what a perfect model would have."""
 
     value: float
-    """The figure."""
     clips: tuple[int, int]
     """Windows on both sides of it."""
 
@@ -92,7 +86,6 @@ class Figure:
     value: float | None
     """The number; None where the real clips do not allow one."""
     better: Better
-    """Which value is best."""
     tier: Tier
     """Lowest tier of what it comes from."""
     networks: tuple[str, ...]
@@ -106,7 +99,6 @@ class Figure:
     clips: tuple[int, int]
     """Clips that were made, and real ones; 0 real ones where they play no part."""
     seeds: tuple[int, ...]
-    """Seed of each repeat."""
     repeats: tuple[float, ...]
     """The figure of each repeat; `value` is the mean. One for most protocols."""
     real: float | None = None
@@ -114,7 +106,6 @@ class Figure:
     plain: float | None = None
     """The same figure of the plainest answer there is, where clips are made out of others."""
     note: str = ""
-    """What else must be known."""
 
 
 @dataclass(frozen=True)
@@ -122,23 +113,17 @@ class Curve:
     """A figure that depends on something: time, a lag, the frame of a prediction."""
 
     metric: str
-    """As in `Figure`."""
     name: str
     """What it measures, an identifier, such as `psnr`, `window_frechet` or `autocorrelation`."""
     label: str
-    """Title."""
     axis: str
     """What runs along the x-axis, with its unit."""
     unit: str
     """What runs along the y-axis; may be empty."""
     x: tuple[float, ...]
-    """Places on the x-axis."""
     lines: tuple[Line, ...]
-    """What is drawn over them."""
     tier: Tier
-    """As in `Figure`."""
     clips: tuple[int, int]
-    """As in `Figure`."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +133,6 @@ class Line:
     name: str
     """`made`, `real`, `floor`, `plain` (the plainest answer there is) or `best` (of several tries)."""
     y: tuple[float | None, ...]
-    """Values; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +142,7 @@ class Side:
     given: str
     """What was asked for."""
     kind: Kind
-    """What it is."""
     name: str
-    """What to call it."""
     digest: str
     """Identifies its content: weights, or clips."""
     split: str
@@ -168,19 +150,14 @@ class Side:
     available: int
     """Clips that are long enough; 0 for a model, which has as many as are asked for."""
     windows: int
-    """Windows that were measured."""
     frames: int
-    """Frames of each."""
     height: int
     """Height of the frames that were measured, in pixels."""
     width: int
-    """Width."""
     channels: int
     """1 for grey, 3 for RGB."""
     fps: float
-    """Frames a second."""
     labels: tuple[str, ...]
-    """Names of the classes; may be empty."""
     too_short: int = 0
     """Clips that were left out because they are too short."""
     resized: str = ""
@@ -188,7 +165,6 @@ class Side:
     trained_on: str = ""
     """Content hash of the data set that a model learned from."""
     clips_seen: int = 0
-    """Training clips that a model has seen."""
 
 
 @dataclass(frozen=True)
@@ -198,15 +174,12 @@ class Space:
     name: str
     """`pixels`, or the name of the networks."""
     tier: Tier
-    """As in `Figure`."""
     networks: tuple[str, ...]
-    """As in `Figure`."""
     median: float
     """Median of the ratio over what was made: 1 for clips as far from the training clips as unseen real ones."""
     low: float
     """Its 5% quantile."""
     least: float
-    """Its least value."""
     below: float
     """Part of what was made with a ratio below .5."""
     below_real: float
@@ -232,9 +205,7 @@ class NearestPair:
     real: str
     """Name of the training clip."""
     real_start: int
-    """First frame of the window within it."""
     space: str
-    """Name of the `Space` in which they are near."""
     ratio: float
     """Their distance over the usual one."""
     pixels: float
@@ -254,11 +225,8 @@ class Memorisation:
     training_there: int
     """Training windows that there are."""
     heldout: int
-    """Held-out windows."""
     made: int
-    """Clips that were made."""
     spaces: tuple[Space, ...]
-    """Pixels, and each kind of features."""
     pairs: tuple[NearestPair, ...]
     """The worst pairs, worst first, at most 20."""
     copies: tuple[str, ...]
@@ -272,9 +240,7 @@ class WorkStep:
     """What a step took."""
 
     step: str
-    """What was done."""
     seconds: float
-    """How long it took."""
 
 
 @dataclass(frozen=True)
@@ -288,9 +254,7 @@ class Evaluation:
     protocol: Protocol
     """How, in full, with what was asked for in place of what it says by itself."""
     seed: int
-    """Of everything random."""
     networks: tuple[Network, ...]
-    """The networks that were used."""
     floor: str
     """Which real clips the floor compares."""
     figures: tuple[Figure, ...]
@@ -306,9 +270,7 @@ class Evaluation:
     device: str
     """Where it was computed, and with how many threads."""
     made_by: str
-    """Program and version."""
     schema: int = SCHEMA
-    """Version of the format."""
 
     def figure(self, name: str) -> Figure:
         """Return the first figure of a name.
@@ -323,7 +285,6 @@ class Evaluation:
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Turn an evaluation into plain JSON values."""
     value: dict[str, Any] = json.loads(json.dumps(asdict(evaluation)))  # tuples become lists
     return value
 
@@ -352,7 +313,6 @@ def read(path: Path) -> Evaluation:
 
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1", "real": "→ real"}
-"""Which value is best."""
 
 
 def networks(evaluation: Evaluation, figure: Figure) -> str:
@@ -362,7 +322,6 @@ def networks(evaluation: Evaluation, figure: Figure) -> str:
 
 
 def table(evaluation: Evaluation) -> Table:
-    """Return the figures of an evaluation for the terminal."""
     made, real, protocol = evaluation.made, evaluation.real, evaluation.protocol
     shown = Table("figure", "value", "95% interval", "real : real", "tier")
     shown.title = f"{made.given} beside {real.given}"

@@ -111,7 +111,6 @@ class Evaluator:
             self.warnings.append(f"{', '.join(unused)}: there are no answers that could stand beside the truth")
 
     def wants(self, name: str) -> bool:
-        """Whether a metric was asked for, or nothing in particular was."""
         if name == "windows":
             return name in self.asked or self.options.windows > 0
         return name in self.asked or not self.asked
@@ -233,11 +232,9 @@ class Evaluator:
         return extract_features(clips, readers, self.cache, self.seconds, progress)
 
     def _windows(self, inputs: FigureInputs) -> list[Curve]:
-        """Follow long videos over time."""
         plan, windows = self.plan, self.options.windows or 8
-        sides: dict[str, tuple[ClipFeatures, Labels] | None] = {}
+        sides: dict[str, tuple[ClipFeatures, Labels]] = {}
         for name, side, clips in (("made", plan.made, self.clips[0]), ("real", plan.real, self.clips[1])):
-            sides[name] = None
             if isinstance(clips, GeneratedClips):
                 count = min(VIDEOS, max(16, plan.protocol.clips))
                 seed = self.options.seed
@@ -245,7 +242,7 @@ class Evaluator:
                 sides[name] = (self._features(long, "long videos"), long.position)
             elif isinstance(clips, RealClips) and (long_clips := successive_windows(clips, side.spans, windows)):
                 sides[name] = (self._features(long_clips[0], "long clips"), long_clips[1])
-        if any(side is not None for side in sides.values()):
+        if sides:
             return over_time(inputs, sides, windows)
         if "windows" in self.asked:
             raise ConfigError(
@@ -254,7 +251,6 @@ class Evaluator:
         return []
 
     def _memorisation(self, inputs: FigureInputs, to: Path | None) -> Memorisation | None:
-        """Look for training clips in what was made."""
         real, made = self.plan.real, self.plan.made
         if real.source is None:
             return None

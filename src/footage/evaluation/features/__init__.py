@@ -47,7 +47,6 @@ class Extractor(Protocol):
     """A frozen feature network, ready for use."""
 
     about: NetworkInfo
-    """What it is."""
 
     def features(self, frames: Frames) -> Tensor:
         """Return the features of clips uint8 (B, T, H, W, C), C 1 or 3: (N, D), float32, on the CPU.
@@ -113,9 +112,7 @@ class FrozenExtractor:
         return features.float().cpu(), None if logits is None else logits.float().cpu()
 
     def features(self, frames: Frames) -> Tensor:
-        """Return features (N, D), see `Extractor.features`."""
         return self._run(frames)[0]
 
     def logits(self, frames: Frames) -> Tensor | None:
-        """Return logits (N, K) or None, see `Extractor.logits`."""
         return self._run(frames)[1] if self.about.classes is not None else None

@@ -97,12 +97,10 @@ class RandomExtractor:
         self.about = NetworkInfo(f"random-{seed}", "C", digest, self.net.size, "clip", None, LEAST)
 
     def features(self, frames: Frames) -> Tensor:
-        """Return features (B, D) of clips uint8 (B, T, H, W, C)."""
         clips = to_rgb(frames, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
         return cast(Tensor, self.net(clips)).cpu()
 
     def logits(self, frames: Frames) -> Tensor | None:
-        """Return None: there are no classes."""
         return None
 
 

@@ -85,7 +85,6 @@ class Mixed(nn.Module):
         self.b3b = ConvUnit3d(inside, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the four ways' channels one after another."""
         ways = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled(x, (3, 3, 3), (1, 1, 1)))
         return torch.cat(ways, dim=1)
 

@@ -72,7 +72,6 @@ class Fives(nn.Module):
         self.branch_pool = ConvUnit2d(inside, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the four ways' channels one after another."""
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         ways = self.branch1x1(x), self.branch5x5_2(self.branch5x5_1(x)), double, self.branch_pool(averaged(x))
         return torch.cat(ways, dim=1)
@@ -88,7 +87,6 @@ class ToSixes(nn.Module):
         self.branch3x3dbl_3 = ConvUnit2d(96, 96, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the three ways' channels one after another."""
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         return torch.cat([self.branch3x3(x), double, F.max_pool2d(x, 3, stride=2)], dim=1)
 
@@ -108,7 +106,6 @@ class Sixes(nn.Module):
         self.branch_pool = ConvUnit2d(inside, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the four ways' channels one after another."""
         single, double = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x))), x
         for number in range(1, 6):
             double = self.get_submodule(f"branch7x7dbl_{number}")(double)
@@ -127,7 +124,6 @@ class ToSevens(nn.Module):
         self.branch7x7x3_4 = ConvUnit2d(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the three ways' channels one after another."""
         long = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
         return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), long, F.max_pool2d(x, 3, stride=2)], dim=1)
 
@@ -153,7 +149,6 @@ class Sevens(nn.Module):
         self.branch_pool = ConvUnit2d(inside, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the ways' channels one after another."""
         single, double = self.branch3x3_1(x), self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         around = F.max_pool2d(x, 3, stride=1, padding=1) if self.greatest else averaged(x)
         split = self.branch3x3_2a(single), self.branch3x3_2b(single)

@@ -135,11 +135,9 @@ class Rung:
     """What became of one corruption."""
 
     corruption: str
-    """Its name."""
     strengths: tuple[float, ...]
     """How strong it was, weakest first."""
     figures: tuple[float, ...]
-    """The figure at each strength."""
     rises: bool
     """Whether none falls by more than chance explains, and the last is above the floor."""
     strictly: bool
@@ -155,7 +153,6 @@ class Ladder:
     floor: float
     """The figure of clips as they are."""
     rungs: tuple[Rung, ...]
-    """One for each corruption."""
     clips: int
     """Clips on each side."""
     arrow: float
@@ -178,7 +175,6 @@ class Ladder:
         return bool(self.rungs) and not self.failures
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
         value = {**asdict(self), "failures": list(self.failures), "passed": self.passed}
         value["rungs"] = [{**asdict(r), "strengths": list(r.strengths), "figures": list(r.figures)} for r in self.rungs]
         return value

@@ -140,9 +140,7 @@ class LearnedNetwork:
     """How a learned network was made: the content of its JSON file, apart from the digest."""
 
     name: str
-    """Name of the data set."""
     dataset_hash: str
-    """Content hash of the data set."""
     widths: tuple[int, ...]
     """Channels of the stages."""
     side: int
@@ -150,7 +148,6 @@ class LearnedNetwork:
     frames: int
     """Frames of the clips that it was trained on."""
     fps: float
-    """Frames in a second of those clips."""
     labels: tuple[str, ...]
     """The classes of its logits; empty where it has none."""
     tasks: tuple[str, ...]
@@ -158,7 +155,6 @@ class LearnedNetwork:
     sources: tuple[str, ...]
     """The files whose clips it was trained on: evaluation leaves their clips out."""
     clips_seen: int
-    """Training clips that it has seen."""
     seed: int
     """Of the split, the weights and the order of clips."""
     accuracy: dict[str, dict[str, float]]
@@ -168,11 +164,8 @@ class LearnedNetwork:
     weights: str = ""
     """File name of the weights."""
     weights_sha256: str = ""
-    """SHA-256 of that file."""
     made_by: str = ""
-    """Program and version that wrote it."""
     schema: int = SCHEMA
-    """Version of the format."""
 
     @property
     def failures(self) -> tuple[str, ...]:

@@ -55,13 +55,10 @@ class FeatureTraining:
     """What is trained, and on what."""
 
     tasks: tuple[Task, ...]
-    """What the network learns."""
     speeds: tuple[int, ...]
     """Speeds that it tells apart."""
     frames: int
-    """Frames of a clip."""
     clips: int
-    """Clips that it sees."""
     seed: int
     """Of weights and draws."""
 

@@ -37,19 +37,13 @@ class TrunkUnit:
     number: int
     """Its place in the published list of layers."""
     inside: int
-    """Channels of what comes in."""
     outside: int
-    """Channels of what goes out."""
     kernel: int = 3
-    """Height and width of its filters."""
     stride: int = 1
-    """Step between places."""
     padding: int = 1
-    """Zeros around what comes in."""
     pooled: bool = False
     """Whether the greatest values are pooled before it."""
     compared: bool = False
-    """Whether its outcome is compared."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,6 @@ class Trunk:
     """A network of convolutions whose maps are compared."""
 
     units: tuple[TrunkUnit, ...]
-    """Its convolutions."""
     pooling: int
     """Height and width of the windows that are pooled, every second place."""
 

@@ -288,7 +288,6 @@ class ScriptExtractor:
         return self.features(frames) if self.about.classes is not None else None
 
     def close(self) -> None:
-        """End the process."""
         self._end()
 
     def _asked(self, header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:

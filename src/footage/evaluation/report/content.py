@@ -53,9 +53,7 @@ class ReportedEvaluation:
     """One evaluation of a report."""
 
     name: str
-    """What it is called."""
     evaluation: Evaluation
-    """The figures."""
     made: str = ""
     """Path of a video of clips that were made, relative to report.json; may be empty."""
     real: str = ""
@@ -67,20 +65,11 @@ class EvaluationReport:
     """The content of report.json."""
 
     kind: ReportKind
-    """What its entries have to do with each other."""
     entries: tuple[ReportedEvaluation, ...]
-    """The evaluations."""
     made_by: str
-    """Program and version."""
     schema: int = SCHEMA
-    """Version of the format."""
 
     def __post_init__(self) -> None:
-        """Refuse a report about nothing.
-
-        Raises:
-            ConfigError: there is no entry.
-        """
         if not self.entries:
             raise ConfigError("a report has no evaluation", "give at least one")
 
@@ -148,7 +137,6 @@ def mismatches(entries: Sequence[ReportedEvaluation]) -> list[str]:
 
 
 def write(path: Path, report: EvaluationReport) -> None:
-    """Write report.json, atomically."""
     files.write_json(path, asdict(report))
 
 

@@ -353,13 +353,11 @@ def poster(path: Path) -> bytes:
 
 
 def interval_text(figure: Figure) -> str:
-    """Write the interval of a figure; empty where there is none."""
     interval = figure.interval
     return "" if interval is None else f"{format_figure(interval.low)} to {format_figure(interval.high)}"
 
 
 def count_text(clips: tuple[int, int]) -> str:
-    """Write how many clips a figure is of."""
     return f"{clips[0]:,} : {clips[1]:,}" if clips[1] else f"{clips[0]:,}"
 
 
