@@ -300,6 +300,8 @@ def test_the_verb_writes_reports(tmp_path: Path) -> None:
     for wrong, words in (
         (dict(made=None), "nothing is given"),
         (dict(made=tmp_path / "m0"), "nothing to measure"),
+        (dict(made=both.with_suffix(".json")), r'two.json" was measured before: give --report FILE.html'),
+        (dict(made=both.with_suffix(".json"), real="shapes"), "was measured before"),
         (dict(made=tmp_path / "m0", real="shapes", report=tmp_path / "r.pdf"), "ends in .html"),
         (dict(made=tmp_path / "m0", real="shapes", all=True, compare=("x",)), "all is given"),
         (dict(made=tmp_path / "a.json", compare=("b.json",), report=tmp_path / "a.html"), "the report itself"),

@@ -56,14 +56,8 @@ def draw_windows(
     """Draw windows in random order.
 
     With one window a clip there are as many as there are clips, at most. Of stretches there are always `count`: each
-    comes once before any comes again, with another start.
-
-    Args:
-        spans: the clips, all long enough.
-        protocol: where windows begin, and how many a clip gives; its number of frames must be known.
-        count: how many.
-        seed: of order and starts.
-        stride: every which frame counts, where it is not the protocol's number.
+    comes once before any comes again, with another start. All clips must be long enough, and the protocol's number of
+    frames known; every `stride`-th frame counts, None for the protocol's own.
     """
     assert protocol.frames is not None
     reach = (protocol.frames - 1) * (stride or protocol.stride) + 1
@@ -100,7 +94,7 @@ def halve_clips(spans: Sequence[Span], seed: int) -> tuple[list[Span], list[Span
 
 @dataclass(frozen=True)
 class ClipShape:
-    """What all clips that are compared have in common."""
+    """What all clips that are compared have in common: frames of a window, height and width in pixels."""
 
     frames: int
     height: int
@@ -109,9 +103,6 @@ class ClipShape:
     """1 or 3."""
     fit: Fit = "crop"
     """How frames of another shape are fitted in."""
-
-    def longer(self, frames: int) -> ClipShape:
-        return replace(self, frames=self.frames + frames)
 
     def fitted(self, clip: Frames) -> Frames:
         """Return a clip (T, H, W, C) with frames of this size."""
@@ -166,15 +157,7 @@ def first_clips(clips: ClipSet, count: int) -> list[Frames]:
 
 
 class RealClips:
-    """Windows of the clips of a source.
-
-    Args:
-        source: where to read.
-        windows: which.
-        shape: what they are to be like.
-        stride: every which frame is taken.
-        given: frames at the beginning of each window that are left out.
-    """
+    """Windows of the clips of a source: every `stride`-th frame, without the first `given` of each window."""
 
     part = 1
 
@@ -199,7 +182,7 @@ class RealClips:
 
     def others(self, windows: Sequence[Window]) -> RealClips:
         """Return other windows of the same source, of the same shape."""
-        shape = self.shape.longer(self.given)
+        shape = replace(self.shape, frames=self.shape.frames + self.given)
         return RealClips(self.source, windows, shape, stride=self.stride, given=self.given)
 
     def whole(self, rows: range) -> Iterator[tuple[int, Frames]]:
@@ -229,13 +212,6 @@ class GeneratedClips:
     """Clips that a model makes from seeds: row i has seed `seed` + i.
 
     Classes are drawn as often as the training data have them, as `Model.generate` does.
-
-    Args:
-        model: one that makes clips from nothing.
-        count: how many.
-        shape: what they are to be like.
-        seed: of the first.
-        stride: every which frame is taken.
     """
 
     part = 1
@@ -272,12 +248,7 @@ class GeneratedClips:
 class AnsweredClips:
     """What a model makes of clips that it is given: what follows them, or another one instead.
 
-    Frames that the model was given are left out.
-
-    Args:
-        model: one that predicts or converts.
-        asked: the windows that it is given, of the length that it knows; `given` 0.
-        shape: what the clips are to be like.
+    The windows that are `asked` have the length that the model knows. Frames that it was given are left out.
     """
 
     part = 1
@@ -303,17 +274,9 @@ VIDEOS = 128
 
 
 class LongVideos:
-    """Videos of several windows that a model makes; row (g W + p) BATCH + v is window p of video v of batch g.
+    """Videos of W windows each that a model makes; row (g W + p) BATCH + v is window p of video v of batch g.
 
     No more than a window of a batch is held.
-
-    Args:
-        model: one that makes clips from nothing.
-        videos: how many.
-        windows: in each, W.
-        shape: of a window.
-        seed: of the first video.
-        stride: every which frame is taken.
     """
 
     def __init__(
@@ -353,12 +316,9 @@ class LongVideos:
 
 
 def successive_windows(real: RealClips, spans: Sequence[Span], windows: int) -> tuple[RealClips, Labels] | None:
-    """Return successive windows of the clips of a source that are long enough, and the position of each.
+    """Return successive windows of those of a source's clips that are long enough, and the position of each.
 
-    Args:
-        real: windows of the source, for shape and stride.
-        spans: its clips.
-        windows: in each clip.
+    `real` has the source, shape and stride; there are None where fewer than two clips are long enough.
     """
     reach = (real.shape.frames + real.given) * real.stride
     long = [span for span in spans if span.frames >= reach * windows][:VIDEOS]

@@ -116,11 +116,7 @@ class StoredRows:
 
 
 class FeatureCache:
-    """The folder of all stored vectors.
-
-    Args:
-        folder: where to keep them from one evaluation to the next; None for a folder that goes when it is closed.
-    """
+    """The folder that keeps vectors from one evaluation to the next; without one, they go when it is closed."""
 
     def __init__(self, folder: Path | None) -> None:
         self.kept = folder is not None
@@ -196,13 +192,9 @@ class FeatureReader:
 def feature_readers(
     nets: Sequence[Extractor], clips: ClipSet, *, logits: Collection[str] = (), closed: bool = True
 ) -> list[FeatureReader]:
-    """Return what is to be read of clips: the features of networks, their logits, the closed forms, small copies.
+    """Return what is to be read of clips: the features of networks, and where `closed`, closed forms and small copies.
 
-    Args:
-        nets: the networks.
-        clips: the clips.
-        logits: names of the networks whose logits are to be read too.
-        closed: whether closed forms and small copies are.
+    Of the networks that `logits` names, these are read too.
 
     Raises:
         ConfigError: the clips are too small or too short for a network.
@@ -261,7 +253,7 @@ class ClipFeatures:
 
     clips: ClipSet
     rows: dict[str, Rows]
-    """Vectors by name: those of the networks, `PIXEL_FEATURES` and `SMALL_COPIES`."""
+    """Vectors by name: those of the networks, PIXEL_FEATURES, SMALL_COPIES and GLANCE."""
     each: dict[str, int]
     """Rows of a clip, by name."""
     labels: Labels
@@ -294,12 +286,7 @@ def extract_features(
 ) -> ClipFeatures:
     """Read what is not in the store yet, and return everything that is wanted of the clips.
 
-    Args:
-        clips: which.
-        wanted: what is to be known.
-        store: where it is kept.
-        clock: counts the time.
-        on_progress: called with the clips that are done and their number.
+    `on_progress` is called with the number of clips that are done, and that of all.
 
     Raises:
         ConfigError: a network gives what is not finite; the clip is named.
@@ -316,42 +303,28 @@ def extract_features(
     for number, rows in enumerate(parts):
         since = time.perf_counter()
         missing = [reader for reader in wanted if not entries[reader.name].whole(number)]
+        since = clock.add("stored features", since)
+        vectors = {
+            reader.name: np.empty((len(rows), entries[reader.name].each, reader.size), dtype=reader.dtype)
+            for reader in missing
+        }
+        for numbers, batch in clips.batches(rows) if missing else ():
+            since = clock.add("clips", since)
+            for reader in missing:
+                values = reader.read(batch).reshape(len(numbers), -1, reader.size)
+                if not np.isfinite(values).all():
+                    bad = numbers[~np.isfinite(values).all(axis=(1, 2))][0]
+                    name, start = clips.named(int(bad))
+                    raise ConfigError(
+                        f"{reader.name} gives what is not finite for {name}, from frame {start} on",
+                        "look at that clip and leave it out, or give other weights",
+                    )
+                vectors[reader.name][numbers - rows.start] = values
+                since = clock.add(reader.step, since)
+        for reader in missing:
+            entries[reader.name].write(number, vectors[reader.name].reshape(-1, reader.size))
         clock.add("stored features", since)
-        if missing:
-            _read_part(clips, rows, missing, entries, number, clock)
         if on_progress is not None:
             on_progress(rows.stop, clips.count)
     each_of = {name: entry.each for name, entry in entries.items()}
     return ClipFeatures(clips, dict(entries), each_of, clips.labels)
-
-
-def _read_part(
-    clips: ClipSet,
-    rows: range,
-    missing: list[FeatureReader],
-    entries: dict[str, StoredRows],
-    number: int,
-    clock: StepSeconds,
-) -> None:
-    """Let the clips of a part pass by, and write what was missing."""
-    vectors = {
-        reader.name: np.empty((len(rows), entries[reader.name].each, reader.size), dtype=reader.dtype)
-        for reader in missing
-    }
-    since = time.perf_counter()
-    for numbers, frames in clips.batches(rows):
-        since = clock.add("clips", since)
-        for reader in missing:
-            values = reader.read(frames).reshape(len(numbers), -1, reader.size)
-            if not np.isfinite(values).all():
-                bad = numbers[~np.isfinite(values).all(axis=(1, 2))][0]
-                name, start = clips.named(int(bad))
-                raise ConfigError(
-                    f"{reader.name} gives what is not finite for {name}, from frame {start} on",
-                    "look at that clip and leave it out, or give other weights",
-                )
-            vectors[reader.name][numbers - rows.start] = values
-            since = clock.add(reader.step, since)
-    for reader in missing:
-        entries[reader.name].write(number, vectors[reader.name].reshape(-1, reader.size))
-    clock.add("stored features", since)

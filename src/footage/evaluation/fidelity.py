@@ -107,13 +107,8 @@ def attempts(
 ) -> tuple[Tensor, Tensor | None, Iterator[Tensor]]:
     """Return the truth, the plain answer, and what the model makes with each of `samples` seeds, (B, C, T, H, W) each.
 
+    `whole` are clips as they stand in the data, guides included; `seed` is that of the first try of the first clip.
     There is no plain answer where the source is the truth itself.
-
-    Args:
-        model: one that predicts or converts.
-        whole: clips as they stand in the data, guides included.
-        samples: tries.
-        seed: of the first try of the first clip.
     """
     sampler = model.sampler
     real = whole[:, : model.info.config.clip.channels]
@@ -132,7 +127,7 @@ def attempts(
 
 @dataclass(frozen=True)
 class FrameFigure:
-    """A figure of single frames."""
+    """A figure of single frames, without its value; see `footage.evaluation.results.Figure`."""
 
     name: str
     label: str
@@ -177,14 +172,8 @@ def measure_fidelity(
 ) -> tuple[list[Figure], list[Curve]]:
     """Measure predictions, translations or reconstructions beside the truth.
 
-    `plain` of a figure is that of the plainest answer there is; of several tries the best one has a figure of its own.
-
-    Args:
-        model: one that predicts or converts.
-        windows: what it is given, whole, with guides.
-        samples: futures, or translations, of each; 1 where there is but one.
-        seed: of everything random.
-        nets: networks that compare answers with the truth.
+    `plain` of a figure is that of the plainest answer there is; of several tries (`samples`) the best one has a figure
+    of its own. `windows` are what the model is given, whole, with guides.
 
     Raises:
         ConfigError: the frames are too small for one of the networks.

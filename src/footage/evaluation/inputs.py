@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from footage.config import ClipConfig
 from footage.data.clip_folder import ClipFolder
@@ -26,7 +25,6 @@ from footage.evaluation.clip_sets import (
     draw_windows,
     halve_clips,
 )
-from footage.evaluation.features.learned import LearnedNetwork as Learned
 from footage.evaluation.features.learned import left_over, read_learned
 from footage.evaluation.protocols import EvaluationOptions, Protocol
 from footage.evaluation.results import Kind, Side
@@ -44,7 +42,7 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 @dataclass(frozen=True)
 class EvaluationInput:
-    """One side, looked at, before its clips are chosen."""
+    """One side, looked at, before its clips are chosen: a model, clips, or the name of a built-in data set."""
 
     given: str
     kind: Kind
@@ -88,13 +86,8 @@ def open_input(
 ) -> EvaluationInput:
     """Find out what something is: a model or run, a dataset, a built-in data set, or a folder of clips.
 
-    Args:
-        given: its path or name.
-        protocol: size and rate, where they were asked for.
-        channels: 1 or 3 for videos, where something says.
-        fit: how frames of another shape are fitted in.
-        device: where a model computes.
-        crops: take crops of videos as they are, where a folder holds videos.
+    The protocol has size and rate, where they were asked for; `channels` are those of videos, where something says.
+    With `crops`, a folder of videos gives crops of them as they are.
 
     Raises:
         DatasetError: there is no such thing, or no clip in it.
@@ -241,8 +234,6 @@ def _channels(number: int) -> str:
     return f"{number} channel{'' if number == 1 else 's'}"
 
 
-Part = Literal["train", "heldout", "all"]
-"""Which clips of a data set."""
 ALIKE = 0.01
 """Rates that differ by less, as a part of them, are taken for the same."""
 
@@ -307,10 +298,6 @@ class EvaluationPlan:
 
         A model that only answers is given the windows that its answers are compared with; one that also makes clips
         from nothing is given held-out clips, where no split was asked for and there are any.
-
-        Args:
-            seed: of the choice of windows.
-            split: the one that was asked for.
         """
         model, real = self.made.opened.model, self.real
         if model is None or not given_clips(model):
@@ -334,12 +321,7 @@ class EvaluationPlan:
 def open_inputs(
     made: str | Path, real: str | Path, options: EvaluationOptions
 ) -> tuple[EvaluationInput, EvaluationInput]:
-    """Find out what both sides are.
-
-    Args:
-        made: what is judged: a model, a run, a dataset, a built-in data set, or a folder of clips.
-        real: what it is judged by, any of the same.
-        options: size, rate, fit and device, where they were asked for.
+    """Find out what both sides are: models, runs, datasets, built-in data sets, or folders of clips.
 
     Raises:
         DatasetError: there is no such thing, or no clip in it.
@@ -389,8 +371,20 @@ def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: Evalu
     if made.model is not None and sides[1].source is not None:
         check_model(made.model, sides[1].source, options.samples)
     warnings: list[str] = []
-    if options.evaluator is not None:
-        sides = [_unlearned(side, read_learned(options.evaluator), warnings) for side in sides]
+    if options.evaluator is not None:  # it knows the clips that it was trained on better than what is made
+        learned = read_learned(options.evaluator)
+        for number, side in enumerate(sides):
+            if side.source is None:
+                continue
+            spans, heldout = (tuple(left_over(side.source, part, learned)) for part in (side.spans, side.heldout))
+            if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
+                warnings.append(
+                    f"{side.opened.given}: {gone} clips that {learned.name} learned from are left out; to look for "
+                    "copies of them too, measure memorisation without --evaluator"
+                )
+            if not spans:
+                raise DatasetError(f"{learned.name} learned from all clips of {side.opened.given}", "give other clips")
+            sides[number] = replace(side, spans=spans, heldout=heldout)
     sides = _apart(sides, options.seed, warnings)
     full = replace(protocol, frames=shape.frames, height=shape.height, width=shape.width)
     _warn(sides, full, warnings)
@@ -411,21 +405,6 @@ def _input_clips(
     spans, short = spans_of(source, split, reach)
     heldout = [s for s in source.spans("heldout") if s.frames >= reach] if split == "train" else []
     return InputClips(opened, split, stride, source, tuple(spans), tuple(heldout), short)
-
-
-def _unlearned(side: InputClips, made: Learned, warnings: list[str]) -> InputClips:
-    """Leave out the clips that a learned network was trained on: it knows them better than what is made."""
-    if side.source is None:
-        return side
-    spans, heldout = (tuple(left_over(side.source, some, made)) for some in (side.spans, side.heldout))
-    if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
-        warnings.append(
-            f"{side.opened.given}: {gone} clips that {made.name} learned from are left out; to look for copies of them "
-            "too, measure memorisation without --evaluator"
-        )
-    if not spans:
-        raise DatasetError(f"{made.name} learned from all clips of {side.opened.given}", "give other clips")
-    return replace(side, spans=spans, heldout=heldout)
 
 
 def _apart(sides: list[InputClips], seed: int, warnings: list[str]) -> list[InputClips]:

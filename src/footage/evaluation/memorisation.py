@@ -99,12 +99,7 @@ def others_of(made: int) -> int:
 
 
 class JoinedRows:
-    """Vectors of several networks side by side, each column in units of a deviation.
-
-    Args:
-        parts: vectors (N, D_i).
-        scales: deviations (D_i,).
-    """
+    """Vectors (N, D_i) of several networks side by side, each column in units of its deviation, `scales` (D_i,)."""
 
     def __init__(self, parts: Sequence[Rows], scales: Sequence[npt.NDArray[np.float64]]) -> None:
         self._parts, self._scales = parts, scales
@@ -181,21 +176,10 @@ def find_memorisation(
     say: Callable[[str], None],
     to: Path | None = None,
 ) -> Memorisation | None:
-    """Look for training windows in what was made.
+    """Look for training windows in what was made; the plan's second side is a data set.
 
-    Args:
-        made: what was made, with its features.
-        plan: both sides; the second is a data set.
-        nets: the networks whose features are compared.
-        seed: of all choices.
-        cache: where vectors are kept.
-        seconds: counts the time.
-        say: is told what is being done.
-        to: the figures.json beside which pictures of the worst pairs are put; None for none.
-
-    Returns:
-        What came of it; None where unseen clips are copies of training clips, or there are too few of them, so that
-        there is nothing to compare with.
+    Pictures of the worst pairs are put beside a figures.json, `to`. Returns None where unseen clips are copies of
+    training clips, or there are too few of them, so that there is nothing to compare with.
     """
     side = plan.real
     assert side.source is not None
@@ -334,14 +318,10 @@ def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frame
 def save_pairs(
     pairs: Sequence[tuple[NearestPair, Frames, Frames]], to: Path | None
 ) -> tuple[tuple[NearestPair, ...], str]:
-    """Write a picture of each pair, and a sheet of all.
+    """Write a picture of each pair, and a sheet of all, beside a figures.json, `to`; None to write none.
 
-    Args:
-        pairs: each with the frames of what was made and of the training window, uint8 (T, H, W, C).
-        to: the figures.json beside which the pictures are put; None to write none.
-
-    Returns:
-        The pairs with the names of their pictures, and the name of the sheet.
+    Pairs come with the frames of what was made and of the training window, uint8 (T, H, W, C). Returns them with the
+    names of their pictures, and the name of the sheet.
     """
     if to is None or not pairs:
         return tuple(pair for pair, _, _ in pairs), ""

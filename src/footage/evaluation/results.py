@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -230,7 +230,7 @@ class Memorisation:
     pairs: tuple[NearestPair, ...]
     """The worst pairs, worst first, at most 20."""
     copies: tuple[str, ...]
-    """Clips that were made with a ratio below .5 in any space, as in `Pair.made`: to be left out, or looked at."""
+    """Clips with a ratio below .5 in any space, as in `NearestPair.made`: to be left out, or looked at."""
     sheet: str = ""
     """Path of a PNG with all pairs, relative to figures.json."""
 
@@ -284,14 +284,9 @@ class Evaluation:
         raise ConfigError(f'no figure "{name}" was measured', "ask for its metric with --metrics")
 
 
-def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(json.dumps(asdict(evaluation)))  # tuples become lists
-    return value
-
-
 def write(path: Path, evaluation: Evaluation) -> None:
     """Write figures.json, atomically."""
-    files.write_json(path, to_json(evaluation))
+    files.write_json(path, asdict(evaluation))
 
 
 def read(path: Path) -> Evaluation:
@@ -313,12 +308,6 @@ def read(path: Path) -> Evaluation:
 
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1", "real": "→ real"}
-
-
-def networks(evaluation: Evaluation, figure: Figure) -> str:
-    """Name the networks of a figure with the beginnings of their hashes."""
-    known: dict[str, Network] = {network.name: network for network in evaluation.networks}
-    return ", ".join(f"{name} {known[name].digest[:8]}" for name in figure.networks)
 
 
 def table(evaluation: Evaluation) -> Table:

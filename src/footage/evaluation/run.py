@@ -43,6 +43,15 @@ SCORERS = ("c3d", "inception")
 """Official networks whose Inception Score is usual."""
 CLOSED_FORMS = ("pixels", "neighbours", "time")
 """Needs of the figures for which pixel features and small copies of clips are made."""
+REMEDIES = {
+    "clip": "give more clips, of two frames at least",
+    "frame": "give a network of frames, such as Inception, with --weights or --networks",
+    "classes": "give a network that tells classes apart, with --weights or --evaluator, and 10 clips at least",
+    "pixels": "give clips of two frames at least",
+    "answers": "give a model that predicts or converts clips",
+    "neighbours": "give a data set as the second side",
+}
+"""What to do about a metric that cannot be measured, by its needs."""
 NOISE = 2
 """Levels of 255 by which pixels of a clip may differ that is still of one plain colour, or a still."""
 SUSPECT = 0.05
@@ -54,13 +63,7 @@ Say = Callable[[str], None]
 def evaluate(
     plan: EvaluationPlan, options: EvaluationOptions, *, to: Path | None = None, say: Say = lambda _: None
 ) -> Evaluation:
-    """Measure everything that was asked for.
-
-    Args:
-        plan: both sides.
-        options: what is asked for.
-        to: the figures.json that is going to be written, beside which the pictures of pairs are put; None for none.
-        say: is told what is being done.
+    """Measure everything that was asked for; pictures of pairs are put beside a figures.json, `to`.
 
     Raises:
         ConfigError: a metric or network is not known or cannot be had here, or features are not finite.
@@ -73,14 +76,8 @@ def evaluate(
 class Evaluator:
     """Measures what is judged beside real clips: clip sets, features, figures, floor.
 
-    The same plan, options and weights give the same figures, whoever asks.
-
-    Args:
-        plan: both sides.
-        options: what is asked for.
-        cache: where features are kept.
-        nets: feature networks; None for those that the options name.
-        say: is told what is being done.
+    The same plan, options and weights give the same figures, whoever asks. Feature networks are those that the options
+    name, where none are given.
 
     Raises:
         ConfigError: a metric or network is not known.
@@ -132,8 +129,8 @@ class Evaluator:
         if self.nets:
             inputs = self.figure_inputs()
             self.warnings += clip_warnings(inputs, plan, self.asked)
-            measured, drawn = self.figures(inputs)
-            runs, repeated = [measured], [name for name, metric in METRICS.items() if metric.needs in REPEATED]
+            first, drawn = self.figures(inputs)
+            runs, repeated = [first], [name for name, metric in METRICS.items() if metric.needs in REPEATED]
             for repeat in range(1, plan.protocol.repeats):
                 self.say(f"repeat {repeat + 1} of {plan.protocol.repeats}")
                 runs.append(self.figures(self.figure_inputs(repeat), repeated)[0])
@@ -142,7 +139,10 @@ class Evaluator:
                 curves += self._windows(inputs)
             if self.wants("memorisation"):
                 memorisation = self._memorisation(inputs, to)
-        self._check_measured(figures, curves, memorisation)
+        measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
+        for name in self.asked:  # nothing that was asked for by name is passed over in silence
+            if name not in measured and (name != "memorisation" or memorisation is None):
+                raise ConfigError(f'metric "{name}" cannot be measured here', REMEDIES.get(METRICS[name].needs, ""))
         sides = zip((plan.made, plan.real), self.clips, strict=True)
         abouts = [net.about for net in self.nets] + [net.about for net in self.perceptual]
         made, real = (side_of(side, clips, plan.protocol) for side, clips in sides)
@@ -163,11 +163,9 @@ class Evaluator:
         )
 
     def figure_inputs(self, repeat: int = 0, known: FigureInputs | None = None) -> FigureInputs:
-        """Return the features of both sides, and in the first repeat those of the floor.
+        """Return the features of both sides, and in the first repeat those of the floor; each has clips of its own.
 
-        Args:
-            repeat: which; each has clips of its own.
-            known: inputs with the same real clips, whose features are taken from there.
+        Of `known` inputs with the same real clips, the features of these are taken.
         """
         plan, seed = self.plan, self.options.seed + repeat
         made_clips, real_clips = self.clips if repeat == 0 else plan.clips(self.options.seed, repeat)
@@ -279,30 +277,6 @@ class Evaluator:
         self.warnings += copy_warnings(memorisation)
         return memorisation
 
-    def _check_measured(
-        self, figures: Sequence[Figure], curves: Sequence[Curve], memorisation: Memorisation | None
-    ) -> None:
-        """Refuse to pass over in silence what was asked for by name.
-
-        Raises:
-            ConfigError: nothing was measured of it.
-        """
-        measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
-        remedies = {
-            "clip": "give more clips, of two frames at least",
-            "frame": "give a network of frames, such as Inception, with --weights or --networks",
-            "classes": "give a network that tells classes apart, with --weights or --evaluator, and 10 clips at least",
-            "pixels": "give clips of two frames at least",
-            "answers": "give a model that predicts or converts clips",
-        }
-        for name in self.asked:
-            if name == "memorisation" and memorisation is None:
-                raise ConfigError(
-                    "there is nothing to look for training clips in", "give a data set as the second side"
-                )
-            if name != "memorisation" and name not in measured:
-                raise ConfigError(f'metric "{name}" cannot be measured here', remedies.get(METRICS[name].needs, ""))
-
 
 def asked_metrics(options: EvaluationOptions) -> tuple[str, ...]:
     """Return the metrics that were asked for by name; none for all that there can be.
@@ -350,13 +324,7 @@ def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
 
 
 def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, ...]) -> list[str]:
-    """Return warnings about figures of these clips.
-
-    Args:
-        inputs: both sides.
-        plan: what they are.
-        asked: metrics that were asked for by name; none for all.
-    """
+    """Return warnings about figures of these clips; `asked` are metrics that were named, none for all."""
     warnings = []
     for group in network_groups(inputs.nets):
         metric, what = ("fvd", "clips") if group.of == "clip" else ("fid", "frames")

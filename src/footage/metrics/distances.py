@@ -162,23 +162,6 @@ class Gaussian:
         return self._scatter / (self.count - 1)
 
 
-def _factor(covariance: Tensor) -> Tensor:
-    """Return F (D, R) with F F^T = A, R the rank of A (D, D), symmetric and not negative.
-
-    The Cholesky factor where A is well off zero; else eigenvectors, without those of which only rounding is left.
-    """
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    diagonal = factor.diagonal()
-    if not int(failed) and float(diagonal.min()) > LOOSE * float(diagonal.max()):
-        return factor
-    values: Tensor
-    vectors: Tensor
-    values, vectors = torch.linalg.eigh(covariance)
-    kept = values > len(values) * EPSILON * float(values[-1].clamp(min=0))
-    return vectors[:, kept] * values[kept].sqrt()
-
-
 def frechet(a: Gaussian, b: Gaussian) -> float:
     """Return the squared Fréchet distance of two Gaussians, in squared units of the features; 0 for equal ones.
 
@@ -193,7 +176,14 @@ def frechet(a: Gaussian, b: Gaussian) -> float:
     if len(a.mean) != len(b.mean):
         raise ConfigError(f"features of length {len(a.mean)} and {len(b.mean)} are compared", "use one feature net")
     first, second = a.covariance, b.covariance
-    factor = _factor(first)
+    factor: Tensor
+    factor, failed = torch.linalg.cholesky_ex(first)
+    diagonal = factor.diagonal()
+    if int(failed) or not float(diagonal.min()) > LOOSE * float(diagonal.max()):
+        # A is near a lower rank: eigenvectors, without those of which only rounding is left
+        values, vectors = torch.linalg.eigh(first)
+        kept = values > len(values) * EPSILON * float(values[-1].clamp(min=0))
+        factor = vectors[:, kept] * values[kept].sqrt()
     product = factor.T @ second @ factor
     overlap = torch.zeros((), dtype=torch.float64)
     if len(product):

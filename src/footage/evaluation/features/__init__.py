@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from footage.errors import ConfigError
 
@@ -65,6 +66,13 @@ def to_rgb(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
     return moved.float().permute(0, 4, 1, 2, 3).expand(-1, 3, -1, -1, -1).contiguous()  # B T H W C -> B 3 T H W
 
 
+def resized_clips(clips: Tensor, size: tuple[int, int], *, corners: bool = False, smooth: bool = False) -> Tensor:
+    """Resize clips (B, C, T, H, W) bilinearly, frame by frame; with `corners` corners stay corners."""
+    flat = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
+    flat = F.interpolate(flat, size=size, mode="bilinear", align_corners=corners, antialias=smooth)
+    return flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
+
+
 def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     """Return the SHA-256 of named tensors: of names, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
@@ -93,13 +101,7 @@ def check_clips(about: NetworkInfo, frames: int, height: int, width: int) -> Non
 
 
 class FrozenExtractor:
-    """An extractor around a network that is called with clips and gives features, and perhaps logits.
-
-    Args:
-        net: takes RGB clips (B, 3, T, H, W) in [0, 255] and returns features (N, D) and logits (N, K) or None.
-        about: what it is.
-        device: where it runs.
-    """
+    """An extractor around a network: RGB clips (B, 3, T, H, W) in [0, 255] -> features (N, D), and logits or None."""
 
     def __init__(self, net: nn.Module, about: NetworkInfo, device: torch.device | str = "cpu") -> None:
         self.about, self.device = about, device

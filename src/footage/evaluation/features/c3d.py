@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from footage.evaluation.features import resized_clips
+
 CLASSES = 101
 """Classes of UCF-101."""
 FRAMES, SIDE = 16, 112
@@ -39,12 +41,7 @@ POOLED = ("conv1a", "conv2a", "conv3b", "conv4b", "conv5b")
 
 
 class C3D(nn.Module):
-    """The network. Features are those of fc7 after ReLU (4096), logits those of fc8.
-
-    Args:
-        classes: outputs of the last layer.
-        width: of the two hidden layers.
-    """
+    """The network. Features are those of fc7 after ReLU (4096, `width` in general), logits those of fc8."""
 
     def __init__(self, classes: int = CLASSES, width: int = 4096) -> None:
         super().__init__()
@@ -59,10 +56,7 @@ class C3D(nn.Module):
 
         Corners stay corners. [0, 255] becomes [0, 256], as the published protocol scales clips in [-1, 1] by 128.
         """
-        flat = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
-        flat = F.interpolate(flat, size=(SIDE, SIDE), mode="bilinear", align_corners=True)
-        clips = flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
-        return clips.flip(1) * (128 / 127.5) - self.mean
+        return resized_clips(clips, (SIDE, SIDE), corners=True).flip(1) * (128 / 127.5) - self.mean
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (B, 4096) and logits (B, 101) of RGB clips (B, 3, 16, H, W) in [0, 255]."""

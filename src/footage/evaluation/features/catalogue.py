@@ -83,13 +83,7 @@ class RandomFeatures(nn.Module):
 
 
 class RandomExtractor:
-    """The random network of one seed as an `Extractor`.
-
-    Args:
-        channels: of the clips, 1 or 3.
-        seed: of the filters.
-        device: where it runs.
-    """
+    """The random network of one seed as an `Extractor` of clips with 1 or 3 channels."""
 
     def __init__(self, channels: int = 3, seed: int = 0, device: torch.device | str = "cpu") -> None:
         self.net, self.device = RandomFeatures(channels, seed).to(device), device
@@ -114,20 +108,16 @@ def extractors(
     weights: Path | None = None,
     evaluator: Path | None = None,
     *,
-    sha256: str | None = None,
     device: torch.device | str = "cpu",
 ) -> list[Extractor]:
     """Return feature networks by their names.
 
     Args:
-        names: `random` for the five networks of tier C, `learned` for the one that `evaluator` gives, or a network of
-            `footage.evaluation.features.official.OFFICIAL`. Nothing for the usual: `learned` where `evaluator` is
-            given, and
-            `random`.
+        names: `random` for the five networks of tier C, `learned` for the one that `evaluator` gives, or one of
+            OFFICIAL. Nothing for the usual: `learned` where `evaluator` is given, and `random`.
         channels: of the clips, 1 or 3.
         weights: the file of an official network's weights, or a folder that has those of several.
         evaluator: the file of a network that `footage evaluator train` made.
-        sha256: what the weights' hash should be, where the true one is not known to us.
         device: where they run.
 
     Raises:
@@ -147,19 +137,17 @@ def extractors(
         elif name in OFFICIAL and OFFICIAL[name].of == "pair":
             raise ConfigError(f"{name} compares pairs of frames and makes no features", "give another network")
         elif name in OFFICIAL:
-            nets.append(load_official(name, weights, sha256=sha256, device=device))
+            nets.append(load_official(name, weights, device=device))
         else:
             raise ConfigError(f'feature network "{name}" is not known', nearest(name, [RANDOM, LEARNED, *OFFICIAL]))
     return nets
 
 
 def networks(options: EvaluationOptions, channels: int) -> list[Extractor]:
-    """Return the feature networks.
+    """Return the feature networks that were asked for, for clips of 1 or 3 channels.
 
-    Args:
-        options: names and files, as they were asked for. Without names, the official networks that `weights` holds and
-            the learned one of `evaluator`; the random ones where there is neither.
-        channels: of the clips.
+    Without names, the official networks that `weights` holds and the learned one of `evaluator`; the random ones where
+    there is neither.
 
     Raises:
         ConfigError: a name is not known, or a file of weights does not tell which network it is for.

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from footage.evaluation.features import resized_clips
+
 CLASSES = 400
 """Classes of Kinetics-400."""
 SIDE = 224
@@ -47,14 +49,7 @@ def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], value: float =
 
 
 class ConvUnit3d(nn.Module):
-    """A convolution with SAME padding, batch normalisation and ReLU.
-
-    Args:
-        inside: channels of what comes in.
-        outside: channels of what goes out.
-        kernel: its size along each axis.
-        stride: its stride along each axis.
-    """
+    """A convolution with SAME padding, batch normalisation and ReLU."""
 
     def __init__(self, inside: int, outside: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
@@ -74,7 +69,7 @@ def pooled(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]
 
 
 class Mixed(nn.Module):
-    """An inception module: four ways side by side."""
+    """An inception module: four branches side by side, whose channels come one after another."""
 
     def __init__(self, inside: int, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -85,8 +80,8 @@ class Mixed(nn.Module):
         self.b3b = ConvUnit3d(inside, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        ways = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled(x, (3, 3, 3), (1, 1, 1)))
-        return torch.cat(ways, dim=1)
+        branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled(x, (3, 3, 3), (1, 1, 1)))
+        return torch.cat(branches, dim=1)
 
 
 class Head(nn.Module):
@@ -116,9 +111,7 @@ class I3D(nn.Module):
 
     def prepared(self, clips: Tensor) -> Tensor:
         """Resize RGB clips (B, 3, T, H, W) in [0, 255] to 224×224, bilinearly, and scale them to [-1, 1]."""
-        flat = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
-        flat = F.interpolate(flat, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        return flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2) / 127.5 - 1  # BT C H W -> B C T H W
+        return resized_clips(clips, (SIDE, SIDE)) / 127.5 - 1
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (B, 400) twice, as features and as logits, of RGB clips (B, 3, T, H, W) in [0, 255]."""

@@ -96,7 +96,6 @@ class Sixes(nn.Module):
 
     def __init__(self, inside: int, width: int) -> None:
         super().__init__()
-
         self.branch1x1 = ConvUnit2d(inside, 192, 1)
         self.branch7x7_1, self.branch7x7_2 = ConvUnit2d(inside, width, 1), Row(width, width)
         self.branch7x7_3 = Column(width, 192)
@@ -129,12 +128,7 @@ class ToSevens(nn.Module):
 
 
 class Sevens(nn.Module):
-    """The modules at 8×8, whose 3×3 are split in a row and a column beside each other.
-
-    Args:
-        inside: channels of what comes in.
-        greatest: whether greatest values are pooled, or means.
-    """
+    """The modules at 8×8, whose 3×3 are split in a row and a column; `greatest` values are pooled, or means."""
 
     def __init__(self, inside: int, greatest: bool) -> None:
         super().__init__()

@@ -192,10 +192,7 @@ def _gaussian(features: Tensor) -> Gaussian:
 def distance_from(extractor: Extractor, reference: Frames, resamples: int = RESAMPLES) -> Measure:
     """Return what gives the Fréchet distance of clips to a reference in an extractor's features, and of draws of them.
 
-    Args:
-        extractor: the network.
-        reference: real clips, uint8 (N, T, H, W, C).
-        resamples: how often clips are drawn anew; the draws are the same for all clips of one number.
+    The reference is uint8 (N, T, H, W, C). The draws are the same for all clips of one number.
     """
     known = _gaussian(_features(extractor, reference))
 
@@ -216,13 +213,7 @@ def mean_distance_from(extractors: Sequence[Extractor], reference: Frames, resam
 
 
 def spoiled(frames: Frames, labels: Sequence[int], seed: int = 0) -> Iterator[tuple[str, float, Frames]]:
-    """Yield corruption, strength and spoiled clips, one at a time.
-
-    Args:
-        frames: real clips, uint8 (N, T, H, W, C).
-        labels: their classes, -1 for none.
-        seed: of the random draws, the same for every strength.
-    """
+    """Yield corruption, strength and spoiled clips, uint8 (N, T, H, W, C), one at a time; labels are -1 for none."""
     clips = from_uint8(frames)
     for name, (corrupt, strengths) in CORRUPTIONS.items():
         for strength in strengths:

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from footage import files
 from footage.data.clips import ClipSource, Span
 from footage.errors import DatasetError, ModelError
-from footage.evaluation.features import FrozenExtractor, NetworkInfo
+from footage.evaluation.features import FrozenExtractor, NetworkInfo, resized_clips
 
 SCHEMA = 1
 """Version of the JSON file. A higher number than ours is refused."""
@@ -43,12 +43,7 @@ class FeatureStage(nn.Module):
     """A 3×3 convolution that halves the frames, then one over 3 frames in time (Tran et al. 2018, section 3.5).
 
     Each is followed by batch normalisation and ReLU. Clips go on in time as they begin and end, so that a still stays
-    still.
-
-    Args:
-        inside: channels of what comes in.
-        outside: channels of what goes out.
-        stride: of the convolution in time.
+    still. The stride is that of the convolution in time.
     """
 
     def __init__(self, inside: int, outside: int, stride: int) -> None:
@@ -91,15 +86,12 @@ class ClipNet(nn.Module):
 
     def prepared(self, clips: Tensor) -> Tensor:
         """Turn RGB clips (B, 3, T, H, W) in [0, 255] into [-1, 1] of the network's size."""
-        batch, _, frames, height, width = clips.shape
+        height, width = clips.shape[3:]
         scale = self.side / min(height, width)
         clips = clips / 127.5 - 1
-        if scale < 1:
-            flat = clips.transpose(1, 2).flatten(0, 1)  # B C T H W -> BT C H W
-            size = (max(1, round(height * scale)), max(1, round(width * scale)))
-            flat = F.interpolate(flat, size=size, mode="bilinear", antialias=True)
-            clips = flat.view(batch, frames, 3, *size).transpose(1, 2)  # BT C H W -> B C T H W
-        return clips
+        if scale >= 1:
+            return clips
+        return resized_clips(clips, (max(1, round(height * scale)), max(1, round(width * scale))), smooth=True)
 
     def maps(self, clips: Tensor) -> list[Tensor]:
         """Return what each stage makes of RGB clips (B, 3, T, H, W) in [0, 255]."""
@@ -250,13 +242,7 @@ def load_learned(path: Path | str, device: torch.device | str = "cpu", unproven:
 
 
 class LearnedExtractor(FrozenExtractor):
-    """A learned network as an `Extractor`.
-
-    Args:
-        net: the network.
-        made: how it was made.
-        device: where it runs.
-    """
+    """A learned network as an `Extractor`."""
 
     def __init__(self, net: ClipNet, made: LearnedNetwork, device: torch.device | str = "cpu") -> None:
         self.made = made
@@ -270,15 +256,9 @@ def file_of(span: Span) -> str:
 
 
 def divide(source: ClipSource, share: float, seed: int = 0) -> tuple[list[Span], list[Span]]:
-    """Divide clips by the file that they were cut from.
+    """Divide clips by the file that they were cut from: those that the network learns from, and all others.
 
-    Args:
-        source: the data set.
-        share: the part of the training split's files that the network learns from, label by label.
-        seed: of the order.
-
-    Returns:
-        The clips that the network learns from, and all others, of both splits.
+    It learns from a `share` of the training split's files, label by label; the others are of both splits.
 
     Raises:
         DatasetError: there are too few files.

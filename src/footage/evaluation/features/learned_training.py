@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ from footage.evaluation.features.learned import (
 )
 
 Task = Literal["labels", "speed", "arrow", "contrastive"]
-TASKS: tuple[Task, ...] = get_args(Task)
 """Labels: name the class. Speed: how fast the clip is played. Arrow: which way time goes. Contrastive: which two
 windows are of one clip (Chen et al. 2020)."""
 SPEEDS = (1, 2, 4)
@@ -184,14 +183,9 @@ Show = Callable[[str, int, int], None]
 def fit(
     source: ClipSource, own: Sequence[Span], recipe: FeatureTraining, state: Path, show: Show
 ) -> tuple[ClipNet, Heads]:
-    """Train the network; what is needed to go on is kept at `state`, so that a killed training goes on.
+    """Train the network on its `own` clips.
 
-    Args:
-        source: where to read.
-        own: the clips to learn from.
-        recipe: what to learn.
-        state: file of the resumable state; removed by the caller.
-        show: is told what is done, how much of it, and of how much.
+    What is needed to go on is kept in the file `state`, which the caller removes: a killed training goes on.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -201,7 +195,14 @@ def fit(
     optimizer = torch.optim.AdamW(both.parameters(), lr=RATE, weight_decay=DECAY)
     steps, done = math.ceil(recipe.clips / BATCH), 0
     if state.is_file():
-        done = _restored(state, recipe, both, optimizer)
+        try:
+            value: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
+            if value["recipe"] == repr(recipe):
+                both.load_state_dict(value["nets"])
+                optimizer.load_state_dict(value["optimizer"])
+                done = int(value["done"])
+        except Exception:  # torch.load raises many kinds for damaged files: the training begins anew
+            done = 0
     for step in range(done, steps):
         warm = (step + 1) / max(1, round(steps * WARM))
         for group in optimizer.param_groups:
@@ -216,19 +217,6 @@ def fit(
                 torch.save({**value, "optimizer": optimizer.state_dict()}, temporary)
         show("training", step + 1, steps)
     return net.eval(), heads.eval()
-
-
-def _restored(state: Path, recipe: FeatureTraining, both: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Put a resumable state back; return the steps that it has made, 0 where it is of another training or damaged."""
-    try:
-        value: dict[str, Any] = torch.load(state, map_location="cpu", weights_only=True)
-        if value["recipe"] != repr(recipe):
-            return 0
-        both.load_state_dict(value["nets"])
-        optimizer.load_state_dict(value["optimizer"])
-        return int(value["done"])
-    except Exception:  # torch.load raises many kinds for damaged files
-        return 0
 
 
 @torch.no_grad()

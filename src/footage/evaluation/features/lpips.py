@@ -32,7 +32,7 @@ PART = 16
 
 @dataclass(frozen=True)
 class TrunkUnit:
-    """A convolution with ReLU."""
+    """A convolution with ReLU, from `inside` to `outside` channels; its outcome may be `compared`."""
 
     number: int
     """Its place in the published list of layers."""
@@ -95,11 +95,7 @@ LEAST = {"lpips-alex": (1, 31, 31), "lpips-vgg": (1, 16, 16)}
 
 
 class Lpips(nn.Module):
-    """The distance, trunk and heads.
-
-    Args:
-        trunk: which network's maps are compared.
-    """
+    """The distance: the trunk whose maps are compared, and the heads."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
@@ -132,13 +128,7 @@ class Lpips(nn.Module):
 
 
 class Perceptual:
-    """The distance, ready for use.
-
-    Args:
-        net: with its weights.
-        about: what it is.
-        device: where it runs.
-    """
+    """The distance, ready for use: a network with its weights."""
 
     def __init__(self, net: nn.Module, about: NetworkInfo, device: torch.device | str = "cpu") -> None:
         self.about, self._device = about, device

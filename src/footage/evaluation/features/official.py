@@ -46,8 +46,8 @@ NOT_PINNED = "hash not pinned"
 
 
 @dataclass(frozen=True)
-class SecondFile:
-    """A second published file, which has to lie beside the first."""
+class PublishedFile:
+    """A file that a project has published."""
 
     file: str
     """Its name as published."""
@@ -55,18 +55,26 @@ class SecondFile:
     """Where the project that published it has it."""
     sha256: str | None
     """SHA-256 of the file; None where we know of no one who wrote it down."""
+
+    def checked_digest(self, path: Path, network: str) -> str:
+        """Return the SHA-256 of the file at a path.
+
+        Raises:
+            ModelError: it is not the one that is known.
+        """
+        digest = files.file_digest(path)
+        if self.sha256 is not None and digest != self.sha256:
+            raise ModelError(
+                f"{path.name} has the SHA-256 {digest}, {self.file} for {network} has {self.sha256}",
+                f"fetch {self.file} again from {self.url}",
+            )
+        return digest
 
 
 @dataclass(frozen=True)
-class Official:
+class Official(PublishedFile):
     """A published file of weights, and the network that it is for."""
 
-    file: str
-    """Its name as published."""
-    url: str
-    """Where the project that published it has it."""
-    sha256: str | None
-    """SHA-256 of the file; None where we know of no one who wrote it down."""
     what: str
     """What it is, in a few words."""
     size: int
@@ -85,8 +93,8 @@ class Official:
     """Frames that clips must have; None for any number."""
     note: str = ""
     """What stands beside every figure."""
-    beside: SecondFile | None = None
-    """The second file; the digest of both is that of their hashes, one after the other."""
+    beside: PublishedFile | None = None
+    """A second file that has to lie beside the first; the digest of both is that of their hashes in this order."""
 
     @property
     def digest(self) -> str | None:
@@ -159,7 +167,7 @@ OFFICIAL: Mapping[str, Official] = {
         _named("c3d:C3D"),
         _named("c3d:renamed"),
         frames=16,
-        beside=SecondFile("mean2.npz", "https://github.com/rezoo/tgan2/releases/tag/v1.0", None),
+        beside=PublishedFile("mean2.npz", "https://github.com/rezoo/tgan2/releases/tag/v1.0", None),
     ),
     "videomae": Official(
         "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
@@ -196,7 +204,7 @@ OFFICIAL: Mapping[str, Official] = {
         lambda: lpips.Lpips(lpips.ALEXNET),
         lpips.renamed,
         lpips.LEAST["lpips-alex"],
-        beside=SecondFile(
+        beside=PublishedFile(
             "alex.pth",
             "https://github.com/richzhang/PerceptualSimilarity (lpips/weights/v0.1/)",
             "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
@@ -213,7 +221,7 @@ OFFICIAL: Mapping[str, Official] = {
         lambda: lpips.Lpips(lpips.VGG16),
         lpips.renamed,
         lpips.LEAST["lpips-vgg"],
-        beside=SecondFile(
+        beside=PublishedFile(
             "vgg.pth",
             "https://github.com/richzhang/PerceptualSimilarity (lpips/weights/v0.1/)",
             "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
@@ -235,11 +243,7 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ScriptExtractor:
-    """A TorchScript network as an `Extractor`: features and logits are what it gives.
-
-    Args:
-        content: the file's bytes, whose hash was checked.
-        about: what it is.
+    """A TorchScript network, from a file's bytes whose hash was checked; features and logits are what it gives.
 
     Raises:
         ModelError: the system has no such limits, or the file is no TorchScript.
@@ -380,13 +384,12 @@ def checked(network: str, path: Path, sha256: str | None = None) -> tuple[str, s
         ModelError: it is another file, or its hash is not known and was not given.
     """
     entry = OFFICIAL[network]
-    digests = [_digest_of(path, entry.sha256, entry.file, entry.url, network)]
+    digests = [entry.checked_digest(path, network)]
     if entry.beside is not None:
-        beside = entry.beside
-        second = path.with_name(beside.file)
+        second = path.with_name(entry.beside.file)
         if not second.is_file():
-            raise ModelError(f"{path.name} needs {beside.file} beside it", f"fetch it from {beside.url}")
-        digests.append(_digest_of(second, beside.sha256, beside.file, beside.url, network))
+            raise ModelError(f"{path.name} needs {second.name} beside it", f"fetch it from {entry.beside.url}")
+        digests.append(entry.beside.checked_digest(second, network))
     digest = together(*digests)
     if entry.digest is None and sha256 is None:
         raise ModelError(
@@ -400,20 +403,6 @@ def checked(network: str, path: Path, sha256: str | None = None) -> tuple[str, s
         )
     notes = [entry.note] if entry.note else []
     return digest, "; ".join([*notes, NOT_PINNED] if entry.digest is None else notes)
-
-
-def _digest_of(path: Path, known: str | None, file: str, url: str, network: str) -> str:
-    """Return a file's SHA-256.
-
-    Raises:
-        ModelError: it is not the one that is known.
-    """
-    digest = files.file_digest(path)
-    if known is not None and digest != known:
-        raise ModelError(
-            f"{path.name} has the SHA-256 {digest}, {file} for {network} has {known}", f"fetch {file} again from {url}"
-        )
-    return digest
 
 
 def _tensors(network: str, path: Path) -> dict[str, Tensor]:
@@ -460,29 +449,6 @@ def convert(path: Path, network: str, to: Path, sha256: str | None = None) -> Pa
     with files.replacing(made) as temporary:
         save_file(tensors, temporary, metadata={"footage": json.dumps(table)})
     return made
-
-
-def _converted(network: str, path: Path) -> tuple[dict[str, Tensor], str, str]:
-    """Read a converted file: its tensors, the published file's hash, and the note.
-
-    Raises:
-        ModelError: it is damaged, was altered, or is for another network.
-    """
-    remedy = "convert the published file again: footage evaluator convert"
-    try:
-        with safe_open(path, framework="pt") as handle:
-            table: Mapping[str, Any] = json.loads((handle.metadata() or {})["footage"])
-        tensors = load_file(path)
-        digest, note, own = (str(table[key]) for key in ("source_sha256", "note", "tensors_sha256"))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} is no converted file ({type(error).__name__}: {str(error)[:200]})", remedy) from None
-    if table.get("network") != network:
-        raise ModelError(f"{path} is for {table.get('network')}, not for {network}", remedy)
-    if tensors_digest(tensors.items()) != own:
-        raise ModelError(f"{path} was altered after it was converted (its tensors' digest differs)", remedy)
-    if OFFICIAL[network].digest not in (None, digest):
-        raise ModelError(f"{path} was converted from another file than {OFFICIAL[network].file}", remedy)
-    return tensors, digest, note
 
 
 def _fitting(network: str, tensors: Mapping[str, Tensor], path: Path) -> torch.nn.Module:
@@ -538,13 +504,29 @@ def load_perceptual(network: str, weights: Path | None, *, device: torch.device 
 
 
 def _loaded(network: str, weights: Path | None, sha256: str | None) -> tuple[torch.nn.Module, NetworkInfo]:
-    """Return a network of our own code with its weights, and what it is."""
+    """Return a network of our own code with its weights, from a file as published or as `convert` made it.
+
+    Raises:
+        ModelError: the file is missing, another one, damaged or altered.
+    """
     entry, path = OFFICIAL[network], find(network, weights)
-    if path.suffix == ".safetensors":
-        tensors, digest, note = _converted(network, path)
-    else:
+    if path.suffix != ".safetensors":
         digest, note = checked(network, path, sha256)
-        tensors = _tensors(network, path)
+        return _fitting(network, _tensors(network, path), path), _about(network, entry, digest, note)
+    remedy = "convert the published file again: footage evaluator convert"
+    try:
+        with safe_open(path, framework="pt") as handle:
+            table: Mapping[str, Any] = json.loads((handle.metadata() or {})["footage"])
+        tensors = load_file(path)
+        digest, note, own = (str(table[key]) for key in ("source_sha256", "note", "tensors_sha256"))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is no converted file ({type(error).__name__}: {str(error)[:200]})", remedy) from None
+    if table.get("network") != network:
+        raise ModelError(f"{path} is for {table.get('network')}, not for {network}", remedy)
+    if tensors_digest(tensors.items()) != own:
+        raise ModelError(f"{path} was altered after it was converted (its tensors' digest differs)", remedy)
+    if entry.digest not in (None, digest):
+        raise ModelError(f"{path} was converted from another file than {entry.file}", remedy)
     return _fitting(network, tensors, path), _about(network, entry, digest, note)
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from footage.evaluation.features import resized_clips
+
 EPSILON = 1e-6
 """Of layer normalisation."""
 BASE = 10_000.0
@@ -105,11 +107,7 @@ class Block(nn.Module):
 
 
 class VideoTransformer(nn.Module):
-    """The network: features are the mean of the tokens, normalised after it (`added`) or before it (`turned`).
-
-    Args:
-        shape: its sizes and ways.
-    """
+    """The network: features are the mean of the tokens, normalised after it (`added`) or before it (`turned`)."""
 
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
@@ -122,11 +120,8 @@ class VideoTransformer(nn.Module):
 
     def prepared(self, clips: Tensor) -> Tensor:
         """Resize RGB clips (B, 3, T, H, W) in [0, 255] to squares, bilinearly, in the network's units."""
-        flat = clips.transpose(1, 2).flatten(0, 1) / 255  # B C T H W -> BT C H W
-        flat = F.interpolate(flat, size=(self.shape.side, self.shape.side), mode="bilinear", align_corners=False)
-        mean, deviation = (flat.new_tensor(values).view(3, 1, 1) for values in self.shape.unit)
-        flat = (flat - mean) / deviation
-        return flat.view(len(clips), -1, *flat.shape[1:]).transpose(1, 2)  # BT C H W -> B C T H W
+        mean, deviation = (clips.new_tensor(values).view(3, 1, 1, 1) for values in self.shape.unit)
+        return (resized_clips(clips / 255, (self.shape.side, self.shape.side)) - mean) / deviation
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return features (B, D) and logits (B, K) or None of RGB clips (B, 3, T, H, W) in [0, 255]."""
@@ -146,12 +141,10 @@ class VideoTransformer(nn.Module):
 
 
 def videomae() -> VideoTransformer:
-    """Return the network of VideoMAE V2."""
     return VideoTransformer(VIDEOMAE)
 
 
 def vjepa() -> VideoTransformer:
-    """Return the network of V-JEPA 2."""
     return VideoTransformer(VJEPA)
 
 
@@ -159,7 +152,6 @@ _BLOCK = {"attn.qkv": "qkv", "attn.proj": "proj", "mlp.fc1": "fc1", "mlp.fc2": "
 
 
 def _transformer_name(name: str) -> str:
-    """Return our name of a transformer's tensor."""
     name = name.replace("patch_embed.proj", "embed").replace("fc_norm", "norm")
     for theirs, ours in _BLOCK.items():
         name = name.replace(f".{theirs}.", f".{ours}.")

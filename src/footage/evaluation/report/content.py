@@ -217,6 +217,8 @@ def report_path(
     if path is None and (every or len(subjects) > 1):
         path = Path(subjects[0]) / "report.html" if every else Path("comparison.html")
     if path is None:
+        if not unmeasured:
+            raise ConfigError(f'"{subjects[0]}" was measured before', "give --report FILE.html for a page about it")
         return None
     path = Path(path)
     if path.suffix != ".html":
@@ -230,13 +232,8 @@ def report_path(
 def compile_report(kind: ReportKind, subjects: Sequence[str | Path], path: Path, measure: Measure) -> EvaluationReport:
     """Measure everything on a report, or read what was measured before.
 
-    Pictures, and videos of the first clips of both sides, are put beside the report.
-
-    Args:
-        kind: what the subjects have to do with each other.
-        subjects: things to be measured, or .json files of what was measured.
-        path: the .html file that will be written.
-        measure: measures one of them.
+    Subjects are things to be measured, or .json files of what was measured. Pictures, and videos of the first clips of
+    both sides, are put beside the report, the .html file `path`.
     """
     from footage.evaluation.clip_sets import first_clips
 
@@ -279,13 +276,7 @@ def grid(clips: Sequence[Frames]) -> Frames:
 
 
 def write_samples(path: Path, clips: Sequence[Frames], fps: float) -> None:
-    """Write a looping video of clips side by side, atomically.
-
-    Args:
-        path: an .mp4 file.
-        clips: uint8 (T, H, W, C) each, of one size.
-        fps: frames a second.
-    """
+    """Write a looping .mp4 of clips uint8 (T, H, W, C) of one size, side by side, atomically."""
     shown = grid(clips)
     times = max(1, round(LEAST * fps / len(shown)))
     whole = np.concatenate([shown] * times)

@@ -152,12 +152,7 @@ def goodness(figure: Figure) -> float | None:
 def write_report(path: Path | str, report: EvaluationReport) -> Path:
     """Write a report as one HTML page, and report.json (the same name with another ending) beside it.
 
-    Args:
-        path: an .html file. Pictures and videos are read from where the report names them, beside that file.
-        report: what it is about.
-
-    Returns:
-        `path`.
+    Pictures and videos are read from where the report names them, beside the .html file.
     """
     path = Path(path)
     write_page(path, "report.html", page=ReportPage(report, path.parent), tiers=TIERS)
@@ -166,12 +161,7 @@ def write_report(path: Path | str, report: EvaluationReport) -> Path:
 
 
 class ReportPage:
-    """What the template of a report fills in.
-
-    Args:
-        report: what it is about.
-        folder: where report.json is, and pictures and videos beside it.
-    """
+    """What the template of a report fills in; report.json is in the folder, and pictures and videos beside it."""
 
     def __init__(self, report: EvaluationReport, folder: Path) -> None:
         self.report, self.folder = report, folder
