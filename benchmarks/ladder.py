@@ -29,7 +29,6 @@ from footage.evaluation.features.ladder import (
     Measures,
     arrow_of_time,
     climb,
-    climb_together,
     mean_distance_from,
 )
 from footage.evaluation.features.learned import divide, read_learned
@@ -137,7 +136,7 @@ def main() -> None:
         made = read_learned(options.evaluator)
         print("\n".join(rows("B", f"FVD-self[{made.name}, {made.weights_sha256[:12]}]", made.ladder)), flush=True)
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
-        ("D", lambda: climb_together(closed_forms(reference), fresh, labels, arrow=arrow)),
+        ("D", lambda: climb(closed_forms(reference), fresh, labels, arrow=arrow)),
         ("C", lambda: _random(reference, fresh, labels, arrow)),
     ]
     for tier, measured in tiers:
@@ -151,7 +150,8 @@ def main() -> None:
 
 def _random(reference: Frames, fresh: Frames, labels: list[int], arrow: float) -> dict[str, Ladder]:
     nets = [RandomExtractor(reference.shape[-1], seed) for seed in SEEDS]
-    return {"RFD-rand": climb(mean_distance_from(nets, reference), fresh, labels, arrow=arrow)}
+    measure = mean_distance_from(nets, reference)
+    return climb(lambda clips: {"RFD-rand": measure(clips)}, fresh, labels, arrow=arrow)
 
 
 if __name__ == "__main__":

@@ -36,20 +36,21 @@ def clips(count: int, seed: int, arrow: bool = False) -> Frames:
 
 def test_a_measure_that_ranks_everything_passes() -> None:
     figures = iter(range(1000))
-    ladder = climb(lambda found: [float(next(figures))], clips(20, 0), [0, 1] * 10, arrow=1.0)
+    ladder = climb(lambda found: {"x": [float(next(figures))]}, clips(20, 0), [0, 1] * 10, arrow=1.0)["x"]
     assert ladder.passed and not ladder.failures and len(ladder.rungs) == len(CORRUPTIONS) + 1
     assert all(len(rung.figures) == len(rung.strengths) == 5 and rung.required for rung in ladder.rungs)
     assert ladder.as_json()["passed"] is True
 
 
 def test_a_measure_that_sees_nothing_is_refused_by_name() -> None:
-    ladder = climb(lambda found: [1.0], clips(20, 0), [0, 1] * 10)
+    ladder = climb(lambda found: {"x": [1.0]}, clips(20, 0), [0, 1] * 10)["x"]
     assert not ladder.passed and len(ladder.failures) == 6
     assert ladder.failures[0] == "blur is not ranked: 1 1 1 1 1 1"
     assert not any("reverse" in failure for failure in ladder.failures), "these clips look alike both ways"
-    kinds = {rung.corruption for rung in climb(lambda found: [1.0], clips(4, 0), [-1] * 4).rungs}
+    kinds = {rung.corruption for rung in climb(lambda found: {"x": [1.0]}, clips(4, 0), [-1] * 4)["x"].rungs}
     assert DROPPED not in kinds, "there are no classes"
-    (rare,) = (r for r in climb(lambda found: [1.0], clips(6, 0), [0, 0, 0, 0, 0, 1]).rungs if r.corruption == DROPPED)
+    few = climb(lambda found: {"x": [1.0]}, clips(6, 0), [0, 0, 0, 0, 0, 1])["x"]
+    (rare,) = (rung for rung in few.rungs if rung.corruption == DROPPED)
     assert not rare.required
 
 
@@ -61,7 +62,9 @@ def test_random_features_see_blur_and_freezing_on_the_ladder() -> None:
     both = mean_distance_from(nets, reference, 3)(fresh)
     assert both == pytest.approx([(a + b) / 2 for a, b in zip(one, two, strict=True)])
     assert mean_distance_from(nets, reference, 3)(fresh) == both, "the draws are always the same"
-    rungs = {rung.corruption: rung for rung in climb(mean_distance_from(nets, reference, 20), fresh, [-1] * 32).rungs}
+    mean = mean_distance_from(nets, reference, 20)
+    ladder = climb(lambda spoiled: {"x": mean(spoiled)}, fresh, [-1] * 32)["x"]
+    rungs = {rung.corruption: rung for rung in ladder.rungs}
     assert rungs["blur"].rises and rungs["noise"].rises and rungs["freeze"].rises
 
 

@@ -271,7 +271,7 @@ def _neighbours(
 
 
 def worst_pairs(
-    made: ClipSet, spaces: Sequence[Neighbours], training: RealClips, count: int = WORST
+    made: ClipSet, spaces: Sequence[Neighbours], training: RealClips
 ) -> list[tuple[NearestPair, Frames, Frames]]:
     """Return the pairs with the least ratios in any space, worst first, with the frames of both, uint8 (T, H, W, C).
 
@@ -279,12 +279,12 @@ def worst_pairs(
     """
     best: dict[int, tuple[float, Neighbours]] = {}
     for space in spaces:
-        for row in space.ratios.argsort()[:count].tolist():
+        for row in space.ratios.argsort()[:WORST].tolist():
             ratio = float(space.ratios[row])
             if row not in best or ratio < best[row][0]:
                 best[row] = (ratio, space)
     pairs = []
-    for row, (ratio, space) in sorted(best.items(), key=lambda entry: entry[1][0])[:count]:
+    for row, (ratio, space) in sorted(best.items(), key=lambda entry: entry[1][0])[:WORST]:
         clip = one_clip(made, row)
         number = int(space.numbers[row])
         window, start, gap = nearest_start(clip, training, number)

@@ -80,10 +80,10 @@ class PixelColumns:
         return files.json_digest([dict(self.sizes), VERSION, SIDE])
 
 
-def reduced(clips: Tensor, side: int = SIDE) -> Tensor:
-    """Return clips (B, C, T, H, W) averaged over squares until the shorter side is at most `side`."""
+def reduced(clips: Tensor) -> Tensor:
+    """Return clips (B, C, T, H, W) averaged over squares until the shorter side is at most SIDE."""
     height, width = clips.shape[3:]
-    factor = -(-min(height, width) // side)
+    factor = -(-min(height, width) // SIDE)
     if factor == 1:
         return clips
     flat = clips.flatten(0, 2).unsqueeze(1)  # B C T H W -> BCT 1 H W

@@ -24,14 +24,14 @@ def counts(number: int, draw: int, seed: int, side: int) -> npt.NDArray[np.int64
     return np.bincount(rng.integers(number, size=number), minlength=number)
 
 
-def centred(value: float, drawn: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+def centred(value: float, drawn: Sequence[float]) -> tuple[float, float]:
     """Return an interval around a value: the quantiles of the drawn values, moved so that their mean is the value.
 
     A distance of resampled sets is larger than that of the sets, since the same clip comes several times. The shift
     takes that bias away and leaves the spread.
     """
     values = np.asarray(drawn, dtype=np.float64)
-    low, high = np.quantile(values - values.mean(), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values - values.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(value + low), float(value + high)
 
 

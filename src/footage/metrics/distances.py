@@ -33,14 +33,14 @@ class Rows(Protocol):
         """Return some successive rows."""
 
 
-def blocks(rows: Rows, size: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
-    """Yield the number of a block's first row, and the block, (at most `size`, D), float64.
+def blocks(rows: Rows) -> Iterator[tuple[int, Tensor]]:
+    """Yield the number of a block's first row, and the block, (at most BLOCK, D), float64.
 
     Raises:
         ConfigError: a value is not finite.
     """
-    for first in range(0, rows.shape[0], size):
-        block = torch.from_numpy(np.asarray(rows[first : first + size], dtype=np.float64))
+    for first in range(0, rows.shape[0], BLOCK):
+        block = torch.from_numpy(np.asarray(rows[first : first + BLOCK], dtype=np.float64))
         if not bool(torch.isfinite(block).all()):
             bad = first + int((~torch.isfinite(block)).any(dim=1).nonzero()[0])
             raise ConfigError(f"the features of row {bad} are not finite", "look for damaged clips, or other weights")
@@ -312,28 +312,22 @@ class Manifold:
     """Whether each real neighbourhood holds a made vector, (N,), 0 or 1."""
 
 
-def manifold(made: Rows, real: Rows, *, near: int = PRECISION_K, far: int = DENSITY_K) -> Manifold:
-    """Return precision, recall, density and coverage, clip by clip.
+def manifold(made: Rows, real: Rows) -> Manifold:
+    """Return precision, recall, density and coverage of vectors (M, D) beside real ones (N, D), clip by clip.
 
     Kynkäänniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 3 and 4. A neighbourhood is the ball around a
     vector that reaches to its k-th nearest one of its own set; its border counts.
 
-    Args:
-        made: (M, D).
-        real: (N, D).
-        near: k of precision and recall.
-        far: k of density and coverage.
-
     Raises:
         ConfigError: the vectors' lengths differ, there are too few, or a value is not finite.
     """
-    check_pair(made, real, max(near, far) + 1)
+    check_pair(made, real, DENSITY_K + 1)
 
     def reach(rows: Rows, k: int) -> Tensor:
         own = torch.arange(rows.shape[0])
         return nearest(rows, rows, k, groups=(own, own))[0].square()
 
-    of_real, of_made = reach(real, max(near, far)), reach(made, near)
+    of_real, of_made = reach(real, DENSITY_K), reach(made, PRECISION_K)
     m, n = made.shape[0], real.shape[0]
     precision, density = torch.zeros(m, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
     recall, coverage = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
@@ -341,12 +335,12 @@ def manifold(made: Rows, real: Rows, *, near: int = PRECISION_K, far: int = DENS
         for j, y in blocks(real):
             gaps = squared_distances(x, y)
             rows, columns = slice(i, i + len(x)), slice(j, j + len(y))
-            within = gaps <= of_real[columns, far - 1]
-            density[rows] += within.sum(dim=1).double() / far
+            within = gaps <= of_real[columns, DENSITY_K - 1]
+            density[rows] += within.sum(dim=1).double() / DENSITY_K
             coverage[columns] = torch.maximum(coverage[columns], within.any(dim=0).double())
-            inside = (gaps <= of_real[columns, near - 1]).any(dim=1)
+            inside = (gaps <= of_real[columns, PRECISION_K - 1]).any(dim=1)
             precision[rows] = torch.maximum(precision[rows], inside.double())
-            reached = (gaps <= of_made[rows, near - 1, None]).any(dim=0)
+            reached = (gaps <= of_made[rows, PRECISION_K - 1, None]).any(dim=0)
             recall[columns] = torch.maximum(recall[columns], reached.double())
     return Manifold(precision, recall, density, coverage)
 

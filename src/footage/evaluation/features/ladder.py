@@ -253,34 +253,6 @@ def arrow_of_time(reference: Frames, fresh: Frames) -> float:
 
 
 def climb(
-    measure: Measure,
-    fresh: Frames,
-    labels: Sequence[int],
-    *,
-    arrow: float = 0.5,
-    seed: int = 0,
-    note: str = "",
-    show: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Ladder:
-    """Let a measure climb the ladder.
-
-    Args:
-        measure: the figure of clips beside a reference that it knows.
-        fresh: real clips that the reference has not, uint8 (N, T, H, W, C).
-        labels: their classes, -1 for none.
-        arrow: see `arrow_of_time`.
-        seed: of the random draws.
-        note: where the clips are from.
-        show: is told what is done, how much of it, and of how much.
-    """
-
-    def alone(frames: Frames) -> dict[str, Sequence[float]]:
-        return {"": measure(frames)}
-
-    return climb_together(alone, fresh, labels, arrow=arrow, seed=seed, note=note, show=show)[""]
-
-
-def climb_together(
     measures: Measures,
     fresh: Frames,
     labels: Sequence[int],
@@ -290,7 +262,17 @@ def climb_together(
     note: str = "",
     show: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, Ladder]:
-    """Let several measures climb with the same clips, which are spoiled once; see `climb`."""
+    """Let measures climb the ladder, each by its name, with the same spoiled clips.
+
+    Args:
+        measures: the figures of clips beside a reference that they know.
+        fresh: real clips that the reference has not, uint8 (N, T, H, W, C).
+        labels: their classes, -1 for none.
+        arrow: see `arrow_of_time`.
+        seed: of the random draws.
+        note: where the clips are from.
+        show: is told what is done, how much of it, and of how much.
+    """
     floors = measures(fresh)
     rungs: dict[str, list[Rung]] = {name: [] for name in floors}
     total = len(CORRUPTIONS) + (len({label for label in labels if label >= 0}) > 1)

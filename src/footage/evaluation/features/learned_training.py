@@ -296,9 +296,11 @@ def prove(
     fresh, labels = windows(source, two, recipe.frames, CLIMBING, recipe.seed)
     note = f"{len(fresh)} windows of {len(two)} clips against {len(reference)} of {len(one)}, of {source.name}"
     arrow = arrow_of_time(reference, fresh)
-    return climb(
-        distance_from(extractor, reference), fresh, labels, arrow=arrow, seed=recipe.seed, note=note, show=show
+    measure = distance_from(extractor, reference)
+    ladders = climb(
+        lambda clips: {"": measure(clips)}, fresh, labels, arrow=arrow, seed=recipe.seed, note=note, show=show
     )
+    return ladders[""]
 
 
 def train_evaluator(
