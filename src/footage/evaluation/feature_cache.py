@@ -194,7 +194,7 @@ def feature_readers(
 ) -> list[FeatureReader]:
     """Return what is to be read of clips: the features of networks, and where `closed`, closed forms and small copies.
 
-    Of the networks that `logits` names, these are read too.
+    Logits are read of the networks that `logits` names.
 
     Raises:
         ConfigError: the clips are too small or too short for a network.
