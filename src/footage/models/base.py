@@ -68,12 +68,10 @@ class PlainEngine:
     """The engine of a single process without a training library."""
 
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a scalar."""
         loss.backward()  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def frozen(self, net: nn.Module) -> Iterator[nn.Module]:
-        """Switch the weights' gradients off within the block."""
         net.requires_grad_(False)
         try:
             yield net
@@ -81,7 +79,6 @@ class PlainEngine:
             net.requires_grad_(True)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Return the value: there is one process."""
         return value.detach()
 
 

@@ -37,7 +37,6 @@ def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
 
 
 def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) -> ModelInfo:
-    """Write a model folder from its tensors by name."""
     folder.mkdir(parents=True, exist_ok=True)
     content = serialize(dict(tensors))
     digest = hashlib.sha256(content).hexdigest()

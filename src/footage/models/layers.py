@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, silu
+from torch.nn.functional import conv2d, leaky_relu, pad, silu
 
 from footage.config import ClipConfig
 from footage.config.sections import halvings
@@ -44,9 +44,6 @@ class Levels(nn.Module):
     """Between pixels in [-1, 1] and numbers of mean 0 and standard deviation 1, channel by channel.
 
     On pictures that are mostly one level, such as shapes on black, networks of raw pixels soon give that level alone.
-
-    Args:
-        channels: of the pixels.
     """
 
     mean: Tensor
@@ -103,13 +100,14 @@ class Generator(nn.Module, ABC):
     """What all generators have: `forward(noise, label) -> GeneratorOutput`, and this."""
 
     levels: Levels
-    """The data's levels."""
     table: LabelEmbedding | None
     """Embeddings of the labels; None for an unconditional generator."""
+    latent: int
+    """Length of the latent code z, where there is no other noise."""
 
-    @abstractmethod
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise of one clip of `frames` frames, by name."""
+        return {"z": (self.latent,)}
 
     @abstractmethod
     def entries(self) -> list[Tensor]:
@@ -179,7 +177,6 @@ def doublings(height: int, width: int) -> int:
 
 
 def frame_plan(shape: UpsamplingPlan) -> UpsamplingPlan:
-    """Return the plan of a single frame of the same size."""
     return UpsamplingPlan((1, *shape.base[1:]), (SPACE,) * len(shape.stages))
 
 
@@ -286,12 +283,7 @@ class ConvDecoder(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """Label (B,) int64, or weights over labels (B, K) for a mixture -> embedding (B, size).
-
-    Args:
-        labels: number of labels, K.
-        size: length of an embedding.
-    """
+    """Label (B,) int64, or weights over labels (B, labels) for a mixture -> embedding (B, size)."""
 
     def __init__(self, labels: int, size: int) -> None:
         super().__init__()
@@ -308,6 +300,11 @@ def with_label(code: Tensor, table: LabelEmbedding | None, label: Tensor | None)
     return code if table is None else torch.cat([code, table(label)], dim=1)  # B (D + label)
 
 
+def along_time(code: Tensor, frames: int) -> Tensor:
+    """Repeat a code (B, D) for each frame: (B, T, D); one that has an axis of time stays as it is."""
+    return code if code.ndim == 3 else code.unsqueeze(1).expand(-1, frames, -1)
+
+
 Memory = dict[nn.Module, Tensor]
 """The last frames that each convolution over time has seen; empty at the beginning of a video."""
 
@@ -318,14 +315,24 @@ def by_frame(change: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
     return rearrange(pictures, "(b t) c h w -> b c t h w", t=clips.shape[2])
 
 
-class SpaceConv(nn.Module):
-    """A convolution of every frame by itself: (B, C, T, H, W) -> (B, out, T, H / stride, W / stride).
+# exp(-r^2 / (2 sigma^2)), cut off at 3 sigma, along both axes one after the other.
+def blurred(frames: Tensor, sigma: float) -> Tensor:
+    """Blur pictures by a Gaussian, the edge repeated: (N, C, H, W) -> the same; not below float32 under autocast."""
+    reach = max(1, math.ceil(3 * sigma))
+    places = torch.arange(-reach, reach + 1, device=frames.device, dtype=frames.dtype)
+    line = torch.exp(-places.square() / (2 * sigma**2))
+    line = line / line.sum()
+    flat = frames.flatten(0, 1).unsqueeze(1)  # (N C) 1 H W
+    with torch.autocast(frames.device.type, enabled=False):
+        flat = conv2d(pad(flat, (reach, reach, 0, 0), mode="replicate"), line.view(1, 1, 1, -1))
+        flat = conv2d(pad(flat, (0, 0, reach, reach), mode="replicate"), line.view(1, 1, -1, 1))
+    return flat.view_as(frames)
 
-    Args:
-        enter: channels C.
-        leave: channels of the result.
-        kernel: size, odd, or 2 * stride.
-        stride: of height and width.
+
+class SpaceConv(nn.Module):
+    """A convolution of every frame by itself: (B, enter, T, H, W) -> (B, leave, T, H / stride, W / stride).
+
+    The kernel is odd, or 2 * stride.
     """
 
     def __init__(self, enter: int, leave: int, kernel: int = 3, stride: int = 1) -> None:
@@ -333,20 +340,14 @@ class SpaceConv(nn.Module):
         self.conv = nn.Conv2d(enter, leave, kernel, stride, padding=(kernel - 1) // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
         return by_frame(self.conv, x)  # B c T h w
 
 
 class TimeConv(nn.Module):
-    """A causal convolution over time: (B, C, T, H, W) -> (B, out, T / stride, H, W); T is a multiple of the stride.
+    """A causal convolution over time: (B, enter, T, H, W) -> (B, leave, T / stride, H, W); stride divides T.
 
-    Before a video's first frame, that frame is thought to have stood for ever.
-
-    Args:
-        enter: channels C.
-        leave: channels of the result.
-        kernel: frames that it sees, all of them past but the last `stride`.
-        stride: of time.
+    It sees `kernel` frames, all of them past but the last `stride`. Before a video's first frame, that frame is thought
+    to have stood for ever.
     """
 
     def __init__(self, enter: int, leave: int, kernel: int = 3, stride: int = 1) -> None:
@@ -382,13 +383,9 @@ class FeatureNorm(nn.Module):
 
 
 class CausalBlock(nn.Module):
-    """x + f(x), f being norm, silu, space, norm, silu, time: (B, C, T, H, W) -> the same.
+    """x + f(x), f being norm, silu, space, norm, silu, time: (B, channels, T, H, W) -> the same.
 
     The last layer begins at zero, so that a deep network begins as a shallow one.
-
-    Args:
-        channels: C.
-        time: frames that the convolution over time sees; 1 for none but the present one.
     """
 
     def __init__(self, channels: int, time: int = 3) -> None:
@@ -399,6 +396,5 @@ class CausalBlock(nn.Module):
         nn.init.zeros_(self.time.conv.weight)
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the features; with a memory, of a video that goes on."""
         inner = self.space(silu(self.norm1(x)))
         return x + self.time(silu(self.norm2(inner)), memory)  # type: ignore[no-any-return]

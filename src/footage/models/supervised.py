@@ -11,13 +11,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from footage.config import Config
-from footage.config.registry import RECONSTRUCTION_LOSSES
+from footage.config.registry import RECONSTRUCTION_LOSSES, imported
 from footage.models.adversarial import augment
 from footage.models.adversarial.critics import Critics, curves, gan_optimizer
 from footage.models.base import Batch, Engine, MovingAverage, Sampler
@@ -31,12 +32,10 @@ SMOOTH = 1e-2
 
 
 def mse(difference: Tensor) -> Tensor:
-    """Return the mean square."""
     return difference.square().mean()
 
 
 def l1(difference: Tensor) -> Tensor:
-    """Return the mean absolute value."""
     return difference.abs().mean()
 
 
@@ -61,8 +60,10 @@ class StepOutput:
 class SupervisedMethod(ABC):
     """A method that learns by example; see `footage.models.base.Method`."""
 
-    adversarial: tuple[str, ...] = ()
+    adversarial: ClassVar[tuple[str, ...]] = ()
     """Networks that learn from critics alone, by the adversarial optimiser."""
+    own_curves: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What to plot before the loss and what critics log."""
 
     def __init__(self, config: Config, labels: int) -> None:
         self.config, self.labels = config, labels
@@ -78,7 +79,7 @@ class SupervisedMethod(ABC):
         self.optimizers: dict[str, Optimizer] = {}
         self.cycle = max((critics.cycle for critics in self.critics.values()), default=1)
         names = [name for critics in self.critics.values() for name in critics.names]
-        self.curves: Mapping[str, tuple[str, ...]] = curves("loss", names)
+        self.curves: Mapping[str, tuple[str, ...]] = {**self.own_curves, **curves("loss", names)}
 
     @classmethod
     def critic_targets(cls, config: Config) -> tuple[str, ...]:
@@ -86,13 +87,11 @@ class SupervisedMethod(ABC):
         return ("",)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
         channels = self.config.clip.channels
         nets = (*self.nets.values(), *(average.module for average in self.averages.values()))
         learn_levels((clips[:, :channels] for clips in batches), *nets)
 
     def build_optimizers(self) -> None:
-        """Make an optimiser for each network."""
         learn = self.config.learn
         for name in self.averages:
             self.optimizers[name] = (
@@ -114,7 +113,6 @@ class SupervisedMethod(ABC):
         """
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
-        """Update the critics, then everything else."""
         nets, learn = dict(self.nets), self.config.learn
         output = self.forward_step(batch, clips_seen, judged=clips_seen >= learn.critics_after)
         rates = {name: self.config.gan.lr if name in self.adversarial else learn.lr for name in self.averages}
@@ -153,6 +151,10 @@ class SupervisedMethod(ABC):
             average.update(self.nets[name], clips_seen + batch.total, batch.total)
         return log | {"loss": loss.detach()}
 
+    def critic_nets(self) -> list[nn.Module]:
+        """Return the networks of all critics, as they now stand in `nets`."""
+        return [self.nets[name] for critics in self.critics.values() for name in critics.nets]
+
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         """Return held-out clips for the critics of a target, where there are any in this step."""
         return None if batch.heldout is None else batch.heldout[0][:, : self.config.clip.channels]
@@ -162,18 +164,16 @@ class SupervisedMethod(ABC):
         return RECONSTRUCTION_LOSSES[self.config.learn.loss](output.to(real.dtype) - real)
 
     def sampler(self) -> Sampler:
-        """Return a sampler of the averaged networks."""
         return self.sampler_of(self.config, {name: average.module for name, average in self.averages.items()})
 
     @classmethod
-    @abstractmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        """Build, untrained, only the networks that a sampler needs."""
+        return {"generator": imported(config.net.network)(config.clip, config.net, config.task)}
 
     @classmethod
     @abstractmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
-        """Make a sampler of the networks of `sampling_nets`, in their present state."""
+        """Make a sampler of the networks of `sampling_nets`."""
 
 
 def rate(clips_seen: int, warm_up: int, decay: int) -> float:

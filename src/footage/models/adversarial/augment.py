@@ -48,11 +48,9 @@ class Augmentation:
         return Augmentation(**{name: None if value is None else change(value) for name, value in values.items()})
 
     def part(self, first: int, count: int) -> Augmentation:
-        """Return the changes of `count` clips from `first` on."""
         return self._each(lambda value: value[first : first + count])
 
     def to(self, device: torch.device | str) -> Augmentation:
-        """Return the changes on a device."""
         return self._each(lambda value: value.to(device, non_blocking=True))
 
 

@@ -70,7 +70,6 @@ class Critics:
 
     @property
     def cycle(self) -> int:
-        """Steps in which everything happens that happens now and then."""
         return self.round * self.config.gan.penalty_every if self.losses else 1
 
     @property
@@ -79,7 +78,6 @@ class Critics:
         return {name: a.critic.lr or self.config.gan.critic_lr for name, a in self.losses.items()}
 
     def build_optimizers(self, nets: Mapping[str, nn.Module]) -> dict[str, Optimizer]:
-        """Make an optimiser for each critic, as they now stand in a method's `nets`."""
         return {name: gan_optimizer(self.config, nets[name], rate) for name, rate in self.rates.items()}
 
     def left(self, number: int) -> int:
@@ -138,7 +136,6 @@ class Critics:
     def heldout_gaps(
         self, bare: Mapping[str, nn.Module], views: Mapping[str, CriticInputs], batch: Batch, heldout: Tensor
     ) -> dict[str, Tensor]:
-        """Return how much more real each critic finds training clips than held-out ones."""
         log: dict[str, Tensor] = {}
         for name, view in views.items():
             log |= self.losses[name].heldout_gap(bare[name], view, batch, heldout)

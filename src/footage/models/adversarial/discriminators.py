@@ -73,7 +73,6 @@ class ConvTrunk(nn.Module):
         self.volume: tuple[int, ...] = inner if frames is None else (frames, *inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
         return self.stage_features(x)[-1]
 
     def stage_features(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -86,12 +85,7 @@ class ConvTrunk(nn.Module):
 
 
 class MlpTrunk(nn.Module):
-    """Clip (B, C, T, H, W) -> features (B, width): voxels - 4w - 2w - w, the mirror image of the generator.
-
-    Args:
-        clip: shape of the clips.
-        width: units of the last layer.
-    """
+    """Clip (B, C, T, H, W) -> features (B, width): voxels - 4w - 2w - w, the mirror image of the generator."""
 
     volume: tuple[int, ...] = ()
 
@@ -102,7 +96,6 @@ class MlpTrunk(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
         x = x.flatten(1)  # B (C T H W)
         for layer in self.layers:
             x = leaky_relu(layer(x), LEAK)
@@ -113,12 +106,8 @@ class TwoStreamTrunk(nn.Module):
     """A net of single frames and a net of stacked optical flow, fused late (Simonyan and Zisserman 2014).
 
     Every frame goes through the first net and the features are averaged; the flow of all frames is one picture with
-    2 (T - 1) channels. Clip (N, C, T, H, W) -> features (N, size).
-
-    Args:
-        clip: shape of the clips.
-        width: channels of the first stage of each net.
-        conditions: how many of the channels, the last ones, are what clips were made from: the flow is the clip's own.
+    2 (T - 1) channels. Clip (N, C, T, H, W) -> features (N, size). The flow is that of the clip itself, without the
+    last channels, the `conditions` that it was made from.
     """
 
     volume: tuple[int, ...] = ()
@@ -151,10 +140,6 @@ class Embedder(nn.Module):
     """E: clip (B, C, T, H, W) -> features (B, 2w, T', H/4, W/4) and e (B, EMBEDDING).
 
     Kernels of 3 x 3 x 3, pooling by (1, 2, 2) and then by (2, 2, 2); widths w, 2w, 4w, 4w.
-
-    Args:
-        clip: shape of the clips.
-        width: w.
     """
 
     def __init__(self, clip: ClipConfig, width: int) -> None:
@@ -164,7 +149,6 @@ class Embedder(nn.Module):
         self.out = nn.Linear(widths[-1], EMBEDDING)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of the second stage, and e."""
         middle = x
         for number, stage in enumerate(self.stages):
             x = leaky_relu(stage(x), LEAK)
@@ -176,12 +160,7 @@ class Embedder(nn.Module):
 
 
 class MotionNet(nn.Module):
-    """M: flow (B, 2, T - 1, h, w), or the change of features from frame to frame (B, c, T', h, w) -> m (B, MOTION).
-
-    Args:
-        enter: channels that come in.
-        width: channels of its first stage.
-    """
+    """M: flow (B, 2, T - 1, h, w), or the change of features from frame to frame (B, c, T', h, w) -> m (B, MOTION)."""
 
     def __init__(self, enter: int, width: int) -> None:
         super().__init__()
@@ -192,7 +171,6 @@ class MotionNet(nn.Module):
         self.out = nn.Linear(widths[-1], MOTION)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return m."""
         for stage in self.stages:
             x = leaky_relu(stage(x), LEAK)  # B 2c t h/2 w/2
         motion: Tensor = self.out(x.mean(dim=(2, 3, 4)))
@@ -205,15 +183,7 @@ class EmbedMotionCritic(nn.Module):
     e = E(x) tells what is seen (a C3D-like network, Tran et al. 2015), m = M(flow of x) or M(features of E) how it
     moves, and the score is w . [phi, e, m] + <P_e e, phi> + <P_m m, phi> (after Miyato and Koyama 2018, eq. 3). The
     flow is unrolled Horn-Schunck, hence differentiable: the generator learns motion through it. Penalties go through E
-    and M too, and neither may ever be used to evaluate.
-
-    Args:
-        critic: its configuration.
-        clip: shape of the clips.
-        width: channels of the first stage of each of its networks.
-        labels: number of labels; 0 where there are none.
-        conditions: how many of the clips' channels, the last ones, are what they were made from; the flow is of the
-            others.
+    and M too, and neither may ever be used to evaluate. It is built as `Critic` is; `conditions` have no flow.
     """
 
     def __init__(self, critic: CriticConfig, clip: ClipConfig, width: int, labels: int, conditions: int = 0) -> None:
@@ -233,7 +203,6 @@ class EmbedMotionCritic(nn.Module):
         self.name = nn.Linear(EMBEDDING, labels) if labels and critic.labels == "classify" else None
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
-        """Judge clips; one logit for each, (B,)."""
         level = self.levels(x)
         features, e = self.embedder(level)
         if self.source == "flow":
@@ -285,7 +254,6 @@ class Critic(nn.Module):
         self.apart = nn.Sequential(nn.Linear(critic.frames - 1, 64), nn.ReLU(), nn.Linear(64, size)) if apart else None
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
-        """Judge N things; one logit for each (N,), or one for each patch (N, P)."""
         numbers = x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x)
         pixels = (x,) if isinstance(self.trunk, TwoStreamTrunk) else ()
         stages: tuple[Tensor, ...] = ()

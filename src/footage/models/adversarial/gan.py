@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from footage.config import Config
 from footage.config.registry import imported
 from footage.models.adversarial import augment, penalties
-from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics, anneal, curves, gan_optimizer
 from footage.models.base import Batch, Engine, MovingAverage, Sampler
 from footage.models.generators import GeneratorConfig
@@ -40,18 +39,17 @@ class Gan:
         self.curves: Mapping[str, tuple[str, ...]] = curves("generator_loss", self.critics.names)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Tell all networks mean and standard deviation of the channels of real clips, (B, C, T, H, W) each."""
         learn_levels(batches, self.nets, *(average.module for average in self.averages.values()))
 
     def build_optimizers(self) -> None:
-        """Make an optimiser for each network."""
         self.optimizers["generator"] = gan_optimizer(self.config, self.nets["generator"], self.config.gan.lr)
         self.optimizers |= self.critics.build_optimizers(dict(self.nets))
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         """Update the critics whose turn it is, and at the end of each round the generator, on the same fakes."""
-        rates = {"generator": self.config.gan.lr} | self.critics.rates
-        anneal(self.config.gan, ((self.optimizers[name], rate) for name, rate in rates.items()), clips_seen)
+        gan = self.config.gan
+        rates = {"generator": gan.lr} | self.critics.rates
+        anneal(gan, ((self.optimizers[name], rate) for name, rate in rates.items()), clips_seen)
         last = self.critics.left(clips_seen // batch.total) == 0
         noise = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
         with torch.set_grad_enabled(last):
@@ -61,52 +59,37 @@ class Gan:
         if last:
             chance = augment.probability(self.config.augment, clips_seen)
             heldout = None if batch.heldout is None else self.critics.augmented(batch.heldout[0], batch, chance)
-            log |= self._generator_step(batch, views, fakes, heldout, engine)
+            with contextlib.ExitStack() as frozen:
+                bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in views}
+                loss = fakes.penalty
+                if gan.periodicity == "loop":
+                    loss = loss + gan.periodicity_weight * penalties.loop(fakes.clips.float(), gan.period)
+                elif gan.periodicity == "avoid":
+                    real = engine.mean(penalties.motion_autocorrelation(batch.clips).mean(dim=0))
+                    own = penalties.motion_autocorrelation(fakes.clips.float()).mean(dim=0)
+                    whole = engine.mean(own) + own - own.detach()  # over all processes, with this one's gradient
+                    loss = loss + gan.periodicity_weight * penalties.avoid_period(whole, real)
+                loss = loss + self.critics.generator_loss(bare, views)
+                self.optimizers["generator"].zero_grad(set_to_none=True)
+                engine.backward(loss)
+                self.optimizers["generator"].step()
+                if heldout is not None:
+                    log |= self.critics.heldout_gaps(bare, views, batch, heldout)
+            log["generator_loss"] = loss.detach()
             done = batch.total * self.critics.round
             self.averages["generator"].update(self.nets["generator"], clips_seen + batch.total, done)
         return log
 
-    def _generator_step(
-        self,
-        batch: Batch,
-        views: Mapping[str, CriticInputs],
-        fakes: GeneratorOutput,
-        heldout: Tensor | None,
-        engine: Engine,
-    ) -> dict[str, Tensor]:
-        """Update the generator by the critics' losses and what motion that repeats itself, or closes no loop, costs."""
-        gan, log = self.config.gan, dict[str, Tensor]()
-        with contextlib.ExitStack() as frozen:
-            bare = {name: frozen.enter_context(engine.frozen(self.nets[name])) for name in views}
-            loss = fakes.penalty
-            if gan.periodicity == "loop":
-                loss = loss + gan.periodicity_weight * penalties.loop(fakes.clips.float(), gan.period)
-            elif gan.periodicity == "avoid":
-                real = engine.mean(penalties.motion_autocorrelation(batch.clips).mean(dim=0))
-                own = penalties.motion_autocorrelation(fakes.clips.float()).mean(dim=0)
-                whole = engine.mean(own) + own - own.detach()  # the mean over all processes, with this one's gradient
-                loss = loss + gan.periodicity_weight * penalties.avoid_period(whole, real)
-            loss = loss + self.critics.generator_loss(bare, views)
-            self.optimizers["generator"].zero_grad(set_to_none=True)
-            engine.backward(loss)
-            self.optimizers["generator"].step()
-            if heldout is not None:
-                log = self.critics.heldout_gaps(bare, views, batch, heldout)
-        return log | {"generator_loss": loss.detach()}
-
     def sampler(self) -> Sampler:
-        """Return a sampler of the averaged generator."""
         return self.sampler_of(self.config, {name: average.module for name, average in self.averages.items()})
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        """Build the generator, untrained."""
         generator: Generator = imported(_net(config).network)(config.clip, config.net, labels)
         return {"generator": generator}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
-        """Make a sampler of the generator."""
         sampler: Sampler = imported(_net(config).sampler)(config.clip, nets["generator"])
         return sampler
 

@@ -15,7 +15,6 @@ FLUCTUATION = 1e-4
 
 
 def _full(values: Tensor) -> Tensor:
-    """Return the values in float32, or as they are in float64."""
     return values if values.dtype == torch.float64 else values.float()
 
 

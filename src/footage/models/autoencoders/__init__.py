@@ -39,23 +39,19 @@ class VaeConfig(NetConfig):
     """Length of the label's embedding in that GAN, where there are labels."""
 
     def __post_init__(self) -> None:
-        """Refuse other priors, too."""
         super().__post_init__()
         require_named(self, "net", "prior")
 
     @property
     def needs_critics(self) -> bool:
-        """A prior that a GAN learns does."""
         return self.prior == "gan"
 
     @property
     def takes_labels(self) -> bool:
-        """A prior that a GAN learns does."""
         return self.prior == "gan"
 
     @property
     def sliders(self) -> int:
-        """The length of the latent code of a prior that a GAN learns."""
         return self.noise if self.prior == "gan" else 0
 
     def latent_clip(self, clip: ClipConfig) -> ClipConfig:

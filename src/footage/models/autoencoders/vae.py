@@ -22,8 +22,8 @@ latent volumes, and teach the VAE nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 from einops import rearrange
@@ -34,7 +34,7 @@ from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders import VAE_TIME, VaeConfig
 from footage.models.base import Batch, Sampler
-from footage.models.generators.samplers import between, draws_of, more, overlap, previewed, shifts, walk
+from footage.models.generators.samplers import between, draws_of, end_seeds, more, overlap, previewed, shifts, walk
 from footage.models.layers import (
     CausalBlock,
     ConvDecoder,
@@ -103,12 +103,9 @@ def twice(x: Tensor) -> Tensor:
 
 
 class VaeEncoder(nn.Module):
-    """Numbers (B, C, T, H, W) -> mean and log-variance, (B, 2 c, T / 4, H / 8, W / 8).
+    """Numbers (B, pixels, T, H, W) -> mean and log-variance, (B, 2 latent, T / 4, H / 8, W / 8).
 
-    Args:
-        pixels: channels C of the clips.
-        latent: channels c of the latent volume.
-        width: channels at full size, if there were any; a quarter of the size has twice, an eighth four times as many.
+    At full size there would be `width` channels; a quarter of the size has twice, an eighth four times as many.
     """
 
     def __init__(self, pixels: int, latent: int, width: int) -> None:
@@ -139,13 +136,7 @@ class VaeEncoder(nn.Module):
 
 
 class VaeDecoder(nn.Module):
-    """Latent volume (B, c, t, h, w) -> numbers (B, C, 4 t, 8 h, 8 w); the encoder's mirror image.
-
-    Args:
-        pixels: channels C of the clips.
-        latent: channels c of the latent volume.
-        width: see `VaeEncoder`.
-    """
+    """Latent volume (B, latent, t, h, w) -> numbers (B, pixels, 4 t, 8 h, 8 w); the encoder's mirror image."""
 
     def __init__(self, pixels: int, latent: int, width: int) -> None:
         super().__init__()
@@ -161,7 +152,6 @@ class VaeDecoder(nn.Module):
         self.leave = SpaceConv(width, pixels * LEAVE**2)
 
     def forward(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the numbers; with a memory, of a video that goes on."""
         x = self.enter(latents)  # B 4w t h w
         for block in self.blocks:
             x = block(x, memory)
@@ -224,18 +214,12 @@ REFINING = 2
 
 
 class LatentGenerator(Generator):
-    """z (B, noise), label -> latent volume (B, c, t, h, w).
-
-    Args:
-        volume: shape of the latent volume, as that of a clip.
-        net: sizes of the VAE.
-        labels: number of labels; 0 for an unconditional generator.
-    """
+    """z (B, noise), label -> latent volume (B, c, t, h, w), whose shape is given as that of a clip."""
 
     def __init__(self, volume: ClipConfig, net: VaeConfig, labels: int) -> None:
         super().__init__()
         codes, inner = net.noise + (net.label if labels else 0), 4 * net.width
-        self.size = net.noise
+        self.latent = net.noise
         self.levels = Levels(volume.channels)  # those of the prior: 0 and 1; never of pixels
         self.table = LabelEmbedding(labels, net.label) if labels else None
         self.tower = ConvDecoder(codes, upsampling_plan(volume), inner, inner, codes)
@@ -243,16 +227,10 @@ class LatentGenerator(Generator):
         self.norm = FeatureNorm(inner)
         self.leave = SpaceConv(inner, volume.channels)
 
-    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one volume's noise."""
-        return {"z": (self.size,)}
-
     def entries(self) -> list[Tensor]:
-        """Return the weights by which z enters: at the start, and as the style of every stage."""
-        return self.tower.entries(slice(self.size), slice(self.size))
+        return self.tower.entries(slice(self.latent), slice(self.latent))
 
     def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
-        """Return the volumes of the codes."""
         code = with_label(noise["z"], self.table, label)  # B (noise + label)
         x: Tensor = self.tower(code, code)  # B 4w t h w
         for block in self.blocks:
@@ -318,18 +296,17 @@ class VideoVae(SupervisedMethod):
     """A VAE, critics where there are any, and a prior of its own where one is asked for; see `base.Method`."""
 
     adversarial = ("prior",)
+    own_curves: ClassVar = {
+        "Negative log-likelihood of a clip, nats": ("nll", "heldout_nll"),
+        "Divergence of a clip's code from the prior, nats": ("kl", "heldout_kl"),
+        "Reconstruction, peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
+    }
 
     def __init__(self, config: Config, labels: int) -> None:
         super().__init__(config, labels)
         vae = self.nets["generator"]
         assert isinstance(vae, Vae)
         self.shape = vae.shape
-        own = {
-            "Negative log-likelihood of a clip, nats": ("nll", "heldout_nll"),
-            "Divergence of a clip's code from the prior, nats": ("kl", "heldout_kl"),
-            "Reconstruction, peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
-        }
-        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
     @classmethod
     def critic_targets(cls, config: Config) -> tuple[str, ...]:
@@ -377,7 +354,6 @@ class VideoVae(SupervisedMethod):
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        """Build the VAE, and the generator of its codes where one is asked for, untrained."""
         net = _net(config)
         nets: dict[str, nn.Module] = {"generator": Vae(config.clip, net)}
         if _learns_prior(config):
@@ -386,7 +362,6 @@ class VideoVae(SupervisedMethod):
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
-        """Make a sampler of the VAE and, where there is one, the generator of its codes."""
         vae, prior = nets["generator"], nets.get("prior")
         assert isinstance(vae, Vae) and (prior is None or isinstance(prior, LatentGenerator))
         return VaeSampler(config.clip, vae, prior)
@@ -416,7 +391,7 @@ class VaeSampler:
         self.endless = prior is None
         self.hop = VAE_TIME if prior is None else clip.frames - overlap(clip.frames)
         self.classes = 0 if prior is None or prior.table is None else len(prior.table.weight)
-        self.sliders = 0 if prior is None else prior.size
+        self.sliders = 0 if prior is None else prior.latent
         self.device = next(vae.parameters()).device
 
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
@@ -427,15 +402,15 @@ class VaeSampler:
         go over from those of the one seed to those of the other.
         """
         if self.prior is not None:
-            shift = shifts(self.prior, requests, self.prior.size)
-            for z, label in walk(requests, self.prior.size, hop=self.hop, length=self.clip.frames):
+            shift = shifts(self.prior, requests, self.sliders)
+            for z, label in walk(requests, self.sliders, hop=self.hop, length=self.clip.frames):
                 noise = {"z": (z + shift).to(self.device)}
                 with torch.inference_mode():
                     volumes = self.prior(noise, None if label is None else label.to(self.device)).clips
                 yield self._decoded(volumes)
         channels, _, height, width = self.vae.shape
         rngs = [draws_of(request.seed) for request in requests]
-        ends = [draws_of(request.seed if request.to_seed is None else request.to_seed) for request in requests]
+        ends = [draws_of(seed) for seed in end_seeds(requests)]
         lengths = torch.tensor([max(1, request.frames - VAE_TIME) for request in requests])
         goes = torch.tensor([request.to_seed is not None for request in requests])
         memory: Memory = {}
@@ -460,7 +435,6 @@ class VaeSampler:
             yield self._decoded(self._coded(_filled(rest), coding), decoding)[:, :, : rest.shape[2]]
 
     def sources(self, clips: Tensor) -> Tensor:
-        """Return the clips: they are their own source."""
         return clips
 
     def embed(self, clips: Tensor) -> Tensor:
@@ -468,13 +442,11 @@ class VaeSampler:
         return adaptive_avg_pool3d(self._coded(_filled(clips)), POOLED).flatten(1).clone()  # B c 2 2 2 -> B (8 c)
 
     def interpolate(self, a: Tensor, b: Tensor, places: Iterable[float]) -> Iterator[Tensor]:
-        """Yield (C, T, H, W) between the means of two clips (1, C, T, H, W); see `base.Encodes`."""
         first, last = self._coded(_filled(a)), self._coded(_filled(b))
         for place in places:
             yield self._decoded(torch.lerp(first, last, place))[0, :, : a.shape[2]]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Show real clips (B, C, T, H, W) decoded again, and new ones; see `footage.models.base.Sampler`."""
         length = reals.shape[2]
         segments: list[Tensor] = []
         for segment in self.segments(previewed(len(reals), labels, self.classes)):

@@ -26,10 +26,8 @@ class GeneratorConfig(NetConfig):
 
     @property
     def takes_labels(self) -> bool:
-        """It does."""
         return True
 
     @property
     def sliders(self) -> int:
-        """The length of the latent code."""
         return self.latent

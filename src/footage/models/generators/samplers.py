@@ -62,6 +62,17 @@ def draw(seeds: Sequence[int], *shape: int) -> tuple[list[Draws], Tensor]:
     return sources, more(sources, *shape)
 
 
+def draw_ends(requests: Sequence[VideoRequest], *shape: int) -> tuple[list[Draws], Tensor, Tensor]:
+    """Draw for the seeds of requests, as `draw` does, and for those that they change into, (B, *shape) each."""
+    sources, start = draw([request.seed for request in requests], *shape)
+    return sources, start, draw(end_seeds(requests), *shape)[1]
+
+
+def end_seeds(requests: Sequence[VideoRequest]) -> list[int]:
+    """Return the seed that each request changes into; where it stays, its own."""
+    return [request.seed if request.to_seed is None else request.to_seed for request in requests]
+
+
 def more(sources: Sequence[Draws], *shape: int) -> Tensor:
     """Return the next standard normal numbers of each source, (B, *shape)."""
     return torch.stack([source(*shape) for source in sources])
@@ -95,9 +106,8 @@ def walk(
         hop: frames from the beginning of a clip to that of the next.
         length: frames of a clip.
     """
-    rngs, walking = draw([request.seed for request in requests], size)
-    start = walking
-    _, end = draw([request.seed if request.to_seed is None else request.to_seed for request in requests], size)
+    rngs, start, end = draw_ends(requests, size)
+    walking = start
     goes = torch.tensor([[request.to_seed is not None] for request in requests])
     labels = labels_on_the_way(requests)
     spans = [max(1, request.frames - length) for request in requests]
@@ -116,13 +126,7 @@ def previewed(number: int, labels: Tensor | None, classes: int) -> list[VideoReq
 
 
 class SeedSampler(ABC):
-    """Base of the samplers of generators, which make clips from seeds.
-
-    Args:
-        clip: shape of the clips in training.
-        generator: its weights are to be averaged ones.
-        code: name of the noise that stays for a whole clip.
-    """
+    """Base of the samplers of generators, which make clips from seeds; `code` names the noise that stays for a clip."""
 
     given = 0
 
@@ -137,7 +141,6 @@ class SeedSampler(ABC):
         """Yield segments; see `footage.models.base.Generates`."""
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
         return {"sample": next(self.segments(previewed(len(reals), labels, self.classes)))}
 
 
@@ -151,7 +154,6 @@ class FixedSampler(SeedSampler):
         self.generator, self.hop = generator, clip.frames - overlap(clip.frames)
 
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
-        """Yield (B, C, T, H, W) for ever, each from the next codes of a walk."""
         shift = shifts(self.generator, requests, self.sliders)
         for z, label in walk(requests, self.sliders, hop=self.hop, length=self.clip.frames):
             with torch.inference_mode():
@@ -173,10 +175,7 @@ class RollingSampler(SeedSampler):
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield (B, C, T, H, W) for ever: the cell's state goes on from one to the next, with fresh noise."""
         shapes, frames = self.generator.noise(self.clip.frames), self.clip.frames
-        rngs, start = draw([request.seed for request in requests], *shapes["content"])
-        _, end = draw(
-            [request.seed if request.to_seed is None else request.to_seed for request in requests], *shapes["content"]
-        )
+        rngs, start, end = draw_ends(requests, *shapes["content"])
         goes = torch.tensor([request.to_seed is not None for request in requests])[:, None, None]
         labels = labels_on_the_way(requests)
         shift = shifts(self.generator, requests, self.sliders).unsqueeze(1)  # B 1 c

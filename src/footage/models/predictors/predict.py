@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
-from footage.config.registry import imported
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, more
 from footage.models.layers import Levels, Noise
@@ -45,7 +44,6 @@ class Predictor(nn.Module, ABC):
     """A network that continues clips (B, C, P, H, W)."""
 
     levels: Levels
-    """The data's levels."""
     past: int
     """Frames that it is given, P."""
 
@@ -95,10 +93,9 @@ class Predict(SupervisedMethod):
         own = {"Squared error of a frame, pixels in [0, 1], summed": (self.figure, f"heldout_{self.figure}")}
         if self.shapes:
             own["Divergence of the posterior from the prior, nats in a clip"] = ("kl", "heldout_kl")
-        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
+        self.curves = {**own, **self.curves}
 
     def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
-        """Predict the future of each clip."""
         config, past = self.config, self.config.task.past
         noise = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
         helped = config.task.truth and torch.is_grad_enabled()  # not where held-out clips are looked at
@@ -125,14 +122,7 @@ class Predict(SupervisedMethod):
         return StepOutput(loss, log, judged_clips)
 
     @classmethod
-    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        """Build the predictor, untrained."""
-        predictor: Predictor = imported(config.net.network)(config.clip, config.net, config.task)
-        return {"generator": predictor}
-
-    @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
-        """Make a sampler of the predictor."""
         predictor = nets["generator"]
         assert isinstance(predictor, Predictor)
         return FutureSampler(config.clip, predictor)
@@ -148,7 +138,6 @@ class FutureSampler:
         self.device = next(predictor.parameters()).device
 
     def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
-        """Yield what follows `past`, (B, C, P, H, W), for ever; see `footage.models.base.Predicts`."""
         assert past.shape[2] == self.past, f"{past.shape[2]} frames are given, not {self.past}"
         rngs = [draws_of(seed) for seed in seeds]
         shapes = list(self.predictor.noise(1).values())  # (1, n): a row for each frame
@@ -162,7 +151,6 @@ class FutureSampler:
             yield frames  # outside of the block: it would hold for the caller too
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Continue real clips (B, C, T, H, W) from their beginning; see `footage.models.base.Sampler`."""
         past = reals[:, :, : self.past]
         frames_so_far, length = [past.to(self.device)], self.past
         for frames in self.futures(past, range(len(reals))):

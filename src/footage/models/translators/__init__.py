@@ -42,7 +42,6 @@ class TranslatorConfig(NetConfig):
     """Length of the motion code, where a clip is made from a picture."""
 
     def __post_init__(self) -> None:
-        """Refuse other shapes, too."""
         super().__post_init__()
         require_named(self, "net", "shape")
 

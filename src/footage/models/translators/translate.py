@@ -18,9 +18,8 @@ decoder of shortcuts alone would copy the still.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, NamedTuple
 
 import torch
 from einops import rearrange
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, pad, silu
 
 from footage.config import ClipConfig, Config, TaskConfig
-from footage.config.registry import SOURCES, imported
+from footage.config.registry import SOURCES
 from footage.config.sections import halvings
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
@@ -40,6 +39,7 @@ from footage.models.layers import (
     PixelNorm,
     SpaceConv,
     TimeConv,
+    blurred,
     by_frame,
     channel_levels,
     channels,
@@ -66,18 +66,12 @@ class ChannelNorm(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features."""
         last: Tensor = self.norm(x.movedim(1, -1))  # B T H W C
         return last.movedim(-1, 1)
 
 
 class Upsampling(nn.Module):
-    """A transposed convolution of every frame by itself: (B, C, T, H, W) -> (B, out, T, 2 H, 2 W).
-
-    Args:
-        enter: channels C.
-        leave: channels of the result.
-    """
+    """A transposed convolution of every frame by itself: (B, enter, T, H, W) -> (B, leave, T, 2 H, 2 W)."""
 
     def __init__(self, enter: int, leave: int) -> None:
         super().__init__()
@@ -85,16 +79,13 @@ class Upsampling(nn.Module):
         start_smooth(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
         return by_frame(self.conv, x)  # B c T 2h 2w
 
 
 class TemporalResidual(nn.Module):
-    """x + time(silu(norm(x))): what was seen before comes in; (B, C, T, H, W) -> the same. It begins as x alone.
+    """x + time(silu(norm(x))): what was seen before comes in; (B, channels, T, H, W) -> the same.
 
-    Args:
-        channels: C.
-        time: frames that the convolution over time sees; 1 for none but the present one.
+    It begins as x alone.
     """
 
     def __init__(self, channels: int, time: int) -> None:
@@ -104,17 +95,14 @@ class TemporalResidual(nn.Module):
         nn.init.zeros_(self.time.conv.weight)
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the features; with a memory, of a video that goes on."""
         return x + self.time(silu(self.norm(x)), memory)  # type: ignore[no-any-return]
 
 
 # (1 + gamma(s)) norm(x) + beta(s), gamma and beta convolutions of the source s at this size: Park et al. 2019, eq. 1.
 class SourceNorm(nn.Module):
-    """Normalise features (B, C, T, H, W), and let the source, at the same size, scale and shift them at every place.
+    """Normalise features (B, channels, T, H, W), and let the source, (B, enter, T, H, W), scale and shift them.
 
-    Args:
-        channels: C.
-        enter: channels of the source; 0 for no source: a plain normalisation.
+    Without channels of a source, it is a plain normalisation.
     """
 
     def __init__(self, channels: int, enter: int) -> None:
@@ -124,7 +112,6 @@ class SourceNorm(nn.Module):
         self.give = SpaceConv(GUIDE, 2 * channels, 1) if enter else None
 
     def forward(self, x: Tensor, source: Tensor | None) -> Tensor:
-        """Return the features."""
         plain: Tensor = self.norm(x)
         if self.look is None or self.give is None:
             return plain
@@ -149,7 +136,6 @@ class DecoderStage(nn.Module):
         self.past = TemporalResidual(leave, time) if time else None
 
     def forward(self, x: Tensor, source: Tensor | None, memory: Memory | None) -> Tensor:
-        """Return the features."""
         x = self.up(silu(self.norm(x, source)))  # B c T 2h 2w
         return x if self.past is None else self.past(x, memory)
 
@@ -171,18 +157,12 @@ class EncoderStage(nn.Module):
         self.past = TemporalResidual(leave, time) if time else None
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the features."""
         x = self.down(x if self.norm is None else silu(self.norm(x)))  # B c T h/2 w/2
         return x if self.past is None else self.past(x, memory)
 
 
 class TranslatorBlock(nn.Module):
-    """x + space(silu(norm(x))), then what is past: (B, C, T, H, W) -> the same.
-
-    Args:
-        channels: C.
-        time: frames that the convolution over time sees.
-    """
+    """x + space(silu(norm(x))), then what is past: (B, channels, T, H, W) -> the same."""
 
     def __init__(self, channels: int, time: int) -> None:
         super().__init__()
@@ -191,7 +171,6 @@ class TranslatorBlock(nn.Module):
         self.past = TemporalResidual(channels, time)
 
     def forward(self, x: Tensor, memory: Memory | None = None) -> Tensor:
-        """Return the features; with a memory, of a video that goes on."""
         return self.past(x + self.space(silu(self.norm(x))), memory)  # type: ignore[no-any-return]
 
 
@@ -210,7 +189,7 @@ class Translator(nn.Module):
         guide = enter if net.modulate else 0
         resnet = net.shape == "resnet"
         count = RESIDUAL_STAGES if resnet else halvings(clip.height, clip.width)
-        self.unit = 2**count
+        self.unit, self.modulated = 2**count, net.modulate
         widths = channels(net.width, count + resnet)[::-1]  # from the outermost stage inwards
         self.stem = SpaceConv(enter, widths[0], 7) if resnet else None
         pairs = list(zip(widths if resnet else [enter, *widths], widths[1:] if resnet else widths, strict=False))
@@ -233,7 +212,6 @@ class Translator(nn.Module):
         nn.init.zeros_(self.straight.conv.weight)
 
     def forward(self, source: Tensor, memory: Memory | None = None) -> Tensor:
-        """Translate; with a memory, the frames that follow those before."""
         height, width = source.shape[3:]
         padded = x = fitted(source, self.unit)
         sources: list[Tensor] = []
@@ -254,13 +232,6 @@ class Translator(nn.Module):
             x = self.leave(silu(self.norm(x, sources[0])))  # B C T H W
         numbers = (x + self.straight(padded))[..., :height, :width]
         return self.levels.pixels(numbers.to(source.dtype))
-
-    @property
-    def modulated(self) -> bool:
-        """Whether the source scales and shifts the decoder's features."""
-        first = self.decoder[0]
-        assert isinstance(first, DecoderStage)
-        return first.norm.look is not None
 
 
 def fitted(clips: Tensor, unit: int) -> Tensor:
@@ -328,7 +299,6 @@ class MovingStage(nn.Module):
             self.up.conv.bias[2] = KEPT
 
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        """Return the features."""
         moving: Tensor = self.up(silu(self.norm(x)))  # B c T 2h 2w
         if self.still_norm is None or self.still_up is None:
             return moving
@@ -367,11 +337,9 @@ class Animator(nn.Module):
         last.begin_still()
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the noise of one clip of `frames` frames, by name."""
         return {"start": (self.hidden,), "motion": (frames, self.motion)}
 
     def forward(self, picture: Tensor, start: Tensor, motion: Tensor) -> Tensor:
-        """Return the clips from their beginning."""
         return self.advance(self.begin(picture, start), motion)[0]
 
     def begin(self, picture: Tensor, start: Tensor) -> AnimatorState:
@@ -465,16 +433,9 @@ def lowres(frames: Tensor) -> Tensor:
     return interpolate(small, frames.shape[2:], mode="bilinear", align_corners=False)
 
 
-# exp(-r^2 / (2 sigma^2)), cut off at 3 sigma, along both axes one after the other.
 def blur(frames: Tensor) -> Tensor:
-    """Blur pictures by a Gaussian, the edge repeated: (N, C, H, W) -> the same."""
-    reach = math.ceil(3 * SIGMA)
-    line = torch.exp(-torch.arange(-reach, reach + 1, device=frames.device).square() / (2 * SIGMA**2)).to(frames)
-    line = line / line.sum()
-    flat = frames.flatten(0, 1).unsqueeze(1)  # (N C) 1 H W
-    flat = conv2d(pad(flat, (reach, reach, 0, 0), mode="replicate"), line.view(1, 1, 1, -1))
-    flat = conv2d(pad(flat, (0, 0, reach, reach), mode="replicate"), line.view(1, 1, -1, 1))
-    return flat.view_as(frames)
+    """Blur pictures by a Gaussian of deviation `SIGMA`: (N, C, H, W) -> the same."""
+    return blurred(frames, SIGMA)
 
 
 def derive(clips: Tensor, kind: str) -> Tensor:
@@ -498,15 +459,15 @@ def repeated(source: Tensor, frames: int) -> Tensor:
 class Translate(SupervisedMethod):
     """A translator, and critics where there are any; see `footage.models.base.Method`."""
 
+    own_curves: ClassVar = {
+        "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
+        "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
+    }
+
     def __init__(self, config: Config, labels: int) -> None:
         super().__init__(config, labels)
         generator = self.nets["generator"]
         self.shapes = generator.noise(config.clip.frames) if isinstance(generator, Animator) else {}
-        own = {
-            "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
-            "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
-        }
-        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell all networks the levels of real clips, and the critics those of the sources too."""
@@ -514,22 +475,17 @@ class Translate(SupervisedMethod):
         count = self.config.clip.channels
         for name, average in self.averages.items():
             set_levels(mean[:count], sd[:count], self.nets[name], average.module)
-        set_levels(mean, sd, *(self.nets[name] for critics in self.critics.values() for name in critics.nets))
-
-    def source(self, clips: Tensor) -> Tensor:
-        """Return what is given, (B, Cs, T, H, W) or a picture (B, C, 1, H, W), of clips as they stand in the data."""
-        return source_of(clips, self.config)
+        set_levels(mean, sd, *self.critic_nets())
 
     def shown(self, clips: Tensor, fakes: Tensor | None = None) -> Tensor:
         """Return what critics see, (B, C + Cs, T, H, W): real clips, or those that were made, and the sources."""
         real = clips[:, : self.config.clip.channels]
-        beside = repeated(self.source(clips), real.shape[2])
+        beside = repeated(source_of(clips, self.config), real.shape[2])
         return torch.cat([real if fakes is None else fakes.to(real.dtype), beside.to(real.dtype)], dim=1)
 
     def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
-        """Translate the source of each clip."""
         config = self.config
-        real, source = batch.clips[:, : config.clip.channels], self.source(batch.clips)
+        real, source = batch.clips[:, : config.clip.channels], source_of(batch.clips, config)
         drawn = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
         fakes: Tensor = self.nets["generator"](source, **drawn)
         shown = fakes.detach().to(real.dtype)
@@ -540,23 +496,15 @@ class Translate(SupervisedMethod):
         return StepOutput(config.learn.weight * self.difference(fakes, real), log, judged_clips)
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
-        """Return held-out clips and their sources for the critics to look at, where there are any in this step."""
         return None if batch.heldout is None else self.shown(batch.heldout[0])
 
     @classmethod
-    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        """Build the translator, untrained."""
-        translator: nn.Module = imported(config.net.network)(config.clip, config.net, config.task)
-        return {"generator": translator}
-
-    @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
-        """Make a sampler of the translator."""
         return TranslateSampler(config, nets["generator"])
 
 
 def source_of(clips: Tensor, config: Config) -> Tensor:
-    """Return what a translator is given in training, of clips (B, C, T, H, W) as they stand in the data.
+    """Return what a translator is given, (B, Cs, T, H, W) or a picture (B, C, 1, H, W), of clips as in the data.
 
     Those of two data sets stand one behind the other, (B, C + Cs, T, H, W).
     """
@@ -576,11 +524,9 @@ class TranslateSampler:
         self.device = next(generator.parameters()).device
 
     def sources(self, clips: Tensor) -> Tensor:
-        """Return what the model is given in training; see `footage.models.base.Converts`."""
         return source_of(clips, self.config)
 
     def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
-        """Yield what becomes of a video, or of a picture; see `footage.models.base.Converts`."""
         if isinstance(self.generator, Animator):
             yield from self.animate(next(iter(chunks))[:, :, :1], [seed])
             return
@@ -606,7 +552,6 @@ class TranslateSampler:
             yield frames  # outside of the block: it would hold for the caller too
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Translate real clips' sources; see `footage.models.base.Sampler`."""
         real, source = reals[:, : self.clip.channels], self.sources(reals)
         if isinstance(self.generator, Animator):
             translated = next(self.animate(source, range(len(reals))))[:, :, : real.shape[2]]

@@ -32,13 +32,11 @@ class UpscalerConfig(NetConfig):
     """Frames after it; as many frames late it comes."""
 
     def __post_init__(self) -> None:
-        """Refuse other factors, too."""
         super().__post_init__()
         require(self.scale in (2, 4), "net.scale", self.scale, "give 2 or 4")
 
     @property
     def blocks(self) -> int:
-        """Residual blocks."""
         return max(1, self.width // 8)
 
     def judged_clip(self, clip: ClipConfig, task: TaskConfig) -> ClipConfig:

@@ -11,16 +11,16 @@ are made from real ones by shrinking, and spoilt as real ones are: by blur, nois
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import EllipsisType
+from typing import ClassVar
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu, pad, pixel_shuffle
+from torch.nn.functional import avg_pool2d, interpolate, leaky_relu, pixel_shuffle
 
 from footage.config import Config, DegradeConfig
 from footage.config.registry import imported
@@ -28,7 +28,7 @@ from footage.config.sections import unlimited
 from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
-from footage.models.layers import LEAK, by_frame, channel_levels, set_levels
+from footage.models.layers import LEAK, blurred, by_frame, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
 
@@ -77,16 +77,14 @@ class UpscalerBlock(nn.Module):
             self.second.weight *= 0.1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
         return x + self.second(leaky_relu(self.first(leaky_relu(x, LEAK)), LEAK))  # type: ignore[no-any-return]
 
 
 def enlarged(pictures: Tensor, scale: int) -> Tensor:
     """Enlarge pictures (N, C, h, w) by the bicubic kernel: (N, C, s h, s w); in float32 under autocast too."""
     size = (pictures.shape[2] * scale, pictures.shape[3] * scale)
-    with torch.autocast(
-        pictures.device.type, enabled=False
-    ):  # antialiasing changes nothing here but the speed: 2.6 to 1
+    with torch.autocast(pictures.device.type, enabled=False):
+        # Antialiasing changes nothing here but the speed: 2.6 to 1.
         return interpolate(pictures, size, mode="bicubic", align_corners=False, antialias=True)
 
 
@@ -125,15 +123,15 @@ CLEAN = Degradation()
 def draw_degradations(config: DegradeConfig, batch: Batch) -> list[Degradation]:
     """Draw how each clip of a batch is spoilt, the same whatever the number of processes."""
     degradations = []
-    for chance, kernel, blurred, blur, noisy, noise, habit, quality in batch.uniform(8).tolist():
+    for chance, kernel, blur_chance, blur, noise_chance, noise, habit, quality in batch.uniform(8).tolist():
         if chance >= config.probability:
             degradations.append(CLEAN)
             continue
         degradations.append(
             Degradation(
                 kernel=KERNELS[int(kernel * len(KERNELS))],
-                blur=config.blur * blur if blurred < 0.5 else 0.0,
-                noise=2 * config.noise * noise if noisy < 0.5 else 0.0,
+                blur=config.blur * blur if blur_chance < 0.5 else 0.0,
+                noise=2 * config.noise * noise if noise_chance < 0.5 else 0.0,
                 habit=HABITS[int(habit * len(HABITS))],
                 quality=quality,
             )
@@ -196,20 +194,6 @@ def shrunk(frames: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:
         return interpolate(frames, size, mode=kernel, antialias=True, align_corners=False)
 
 
-# exp(-r^2 / (2 sigma^2)), cut off at 3 sigma, along both axes one after the other.
-def blurred(frames: Tensor, sigma: float) -> Tensor:
-    """Blur pictures by a Gaussian, the edge repeated: (N, C, H, W) -> the same."""
-    reach = max(1, math.ceil(3 * sigma))
-    places = torch.arange(-reach, reach + 1, device=frames.device, dtype=frames.dtype)
-    line = torch.exp(-places.square() / (2 * sigma**2))
-    line = line / line.sum()
-    flat = frames.flatten(0, 1).unsqueeze(1)  # (N C) 1 H W
-    with torch.autocast(frames.device.type, enabled=False):
-        flat = conv2d(pad(flat, (reach, reach, 0, 0), mode="replicate"), line.view(1, 1, 1, -1))
-        flat = conv2d(pad(flat, (0, 0, reach, reach), mode="replicate"), line.view(1, 1, -1, 1))
-    return flat.view_as(frames)
-
-
 # Luma y = .299 r + .587 g + .114 b stays (BT.601); the rest is averaged over squares of two pixels, and enlarged again.
 def halved_chroma(clip: Tensor) -> Tensor:
     """Halve the resolution of a clip's colour, (C, T, h, w) -> the same; grey stays as it is."""
@@ -262,21 +246,21 @@ TILE = 512
 class Upscale(SupervisedMethod):
     """An upscaler, and critics where there are any; see `footage.models.base.Method`."""
 
+    own_curves: ClassVar = {
+        "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
+        "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr", "bicubic_psnr", "heldout_bicubic_psnr"),
+        "What is left of the source, absolute error": ("consistency", "heldout_consistency"),
+    }
+
     def __init__(self, config: Config, labels: int) -> None:
         super().__init__(config, labels)
         assert isinstance(config.net, UpscalerConfig)
         self.net = config.net
-        own = {
-            "Absolute error of a pixel, pixels in [-1, 1]": ("l1", "heldout_l1"),
-            "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr", "bicubic_psnr", "heldout_bicubic_psnr"),
-            "What is left of the source, absolute error": ("consistency", "heldout_consistency"),
-        }
-        self.curves: Mapping[str, tuple[str, ...]] = own | dict(self.curves)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Tell the critics the levels of real clips and of their detail; the upscaler needs none."""
         mean, sd = channel_levels(self.shown(clips) for clips in batches)
-        set_levels(mean, sd, *(self.nets[name] for critics in self.critics.values() for name in critics.nets))
+        set_levels(mean, sd, *self.critic_nets())
 
     def shown(self, clips: Tensor) -> Tensor:
         """Return what critics see of clips, (B, C, T, H, W) -> (B, 2 C, T, H, W): them, and what shrinking loses.
@@ -306,7 +290,8 @@ class Upscale(SupervisedMethod):
                 source[:, :, last:] = torch.where(ends, source[:, :, [last - 1]], source[:, :, last:])
             base = by_frame(lambda frames: enlarged(frames, net.scale), source[:, :, net.past : last])
         fakes: Tensor = self.nets["generator"](source).to(real.dtype)
-        consistency = (_small(fakes, net.scale) - _small(real, net.scale)).abs().mean()
+        small_fakes, small_real = (by_frame(lambda frames: shrunk(frames, net.scale), clips) for clips in (fakes, real))
+        consistency = (small_fakes - small_real).abs().mean()
         loss = config.learn.weight * self.difference(fakes, real) + config.upscale.consistency * consistency
         shown = fakes.detach()
         log = {
@@ -339,28 +324,20 @@ class Upscale(SupervisedMethod):
         return ..., slice(y, y + clip.height - spare[0]), slice(x, x + clip.width - spare[1])
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
-        """Return held-out clips for the critics to look at, where there are any."""
         if batch.heldout is None:
             return None
         return self.shown(batch.heldout[0][:, :, self.net.past : batch.heldout[0].shape[2] - self.net.future])
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        """Build the upscaler, untrained."""
         upscaler: nn.Module = imported(config.net.network)(config.clip.channels, config.net)
         return {"generator": upscaler}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
-        """Make a sampler of the upscaler."""
         net = nets["generator"]
         assert isinstance(net, Upscaler)
         return UpscaleSampler(config, net)
-
-
-def _small(clips: Tensor, scale: int) -> Tensor:
-    """Shrink clips (B, C, T, H, W) by the bicubic kernel."""
-    return by_frame(lambda frames: shrunk(frames, scale), clips)
 
 
 class UpscaleSampler:
@@ -380,17 +357,14 @@ class UpscaleSampler:
         return degrade(clips, self.scale, self.config.upscale.degrade, [CLEAN] * len(clips), None)
 
     def enlarge(self, windows: Tensor, tile: int = TILE, bf16: bool = False) -> Tensor:
-        """Enlarge the frames that have a whole window; see `footage.models.base.Enlarges`."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             upscaled = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
             return upscaled.float().clamp_(-1, 1)
 
     def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
-        """Yield a video's enlarged frames; see `footage.models.base.Converts`. There is nothing random."""
         return self.stream(chunks)
 
     def stream(self, chunks: Iterable[Tensor], tile: int = TILE, bf16: bool = False) -> Iterator[Tensor]:
-        """Yield a video's enlarged frames; see `footage.models.base.Enlarges`."""
         net = self.net
         held: Tensor | None = None
         for chunk in chunks:
@@ -404,7 +378,6 @@ class UpscaleSampler:
                 yield self.enlarge(rest, tile, bf16)
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Enlarge real clips that were shrunk; see `footage.models.base.Sampler`."""
         source = self.sources(reals)
         upscaled = self.enlarge(whole_windows(source, self.net.past, self.net.future))
         plain = by_frame(lambda frames: enlarged(frames, self.scale), source).clamp(-1, 1)

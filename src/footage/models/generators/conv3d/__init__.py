@@ -33,6 +33,5 @@ class Conv3dConfig(GeneratorConfig):
     """Weight of the mean mask in the generator's loss, with two streams: as much background as possible."""
 
     def __post_init__(self) -> None:
-        """Refuse another number of streams, too."""
         super().__post_init__()
         require(self.streams in (1, 2), "net.streams", self.streams, "give 1 or 2")

@@ -43,10 +43,6 @@ class Conv3dGenerator(Generator):
             ConvDecoder(codes, frame_plan(shape), net.width, clip.channels, style) if net.streams == 2 else None
         )
 
-    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one clip's noise."""
-        return {"z": (self.latent,)}
-
     def entries(self) -> list[Tensor]:
         """Return the weights by which z enters both streams: at the start, and as the style of every stage."""
         towers, z = [self.tower, *([] if self.background is None else [self.background])], slice(self.latent)

@@ -38,18 +38,12 @@ class MlpGenerator(Generator):
         sizes.append(voxels(clip, net.width))
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
-    def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one clip's noise."""
-        return {"z": (self.latent,)}
-
     def entries(self) -> list[Tensor]:
-        """Return the weights by which z enters."""
         first = self.layers[0].weight
         assert isinstance(first, Tensor)
         return [first[:, : self.latent]]
 
     def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
-        """Return the clips of the latent codes."""
         x = with_label(noise["z"], self.table, label)
         for layer in list(self.layers)[:-1]:
             x = leaky_relu(layer(x), LEAK)

@@ -37,5 +37,4 @@ class RecurrentConfig(GeneratorConfig):
 
     @property
     def sliders(self) -> int:
-        """The length of the content code."""
         return self.content

@@ -21,6 +21,7 @@ from footage.models.layers import (
     Levels,
     Noise,
     PixelNorm,
+    along_time,
     frame_plan,
     upsampling_plan,
 )
@@ -30,13 +31,7 @@ State = tuple[Tensor, ...]
 
 
 class RecurrentGenerator(Generator):
-    """Content (B, c), start (B, hidden), motion (B, T, m) and a label -> clip (B, C, T, H, W) of any length T.
-
-    Args:
-        clip: shape of the clips; their length is not looked at.
-        net: sizes of the network.
-        labels: number of labels; 0 for an unconditional generator.
-    """
+    """Content (B, c), start (B, hidden), motion (B, T, m) and a label -> clip (B, C, T, H, W) of any length T."""
 
     def __init__(self, clip: ClipConfig, net: RecurrentConfig, labels: int) -> None:
         super().__init__()
@@ -54,22 +49,14 @@ class RecurrentGenerator(Generator):
         self.tower = ConvDecoder(codes, frame_plan(upsampling_plan(clip)), net.width, clip.channels, style)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one clip's noise."""
-        return {
-            "content": (self.net.content,),
-            "start": (self.net.hidden,),
-            "motion": (frames, self.net.motion),
-        }
+        return {"content": (self.net.content,), "start": (self.net.hidden,), "motion": (frames, self.net.motion)}
 
     def entries(self) -> list[Tensor]:
-        """Return the weights by which the content enters the frame decoder."""
         content, nothing = slice(self.net.content), slice(0)
-        return (
-            self.tower.entries(nothing, content) if self.net.mix == "modulate" else self.tower.entries(content, nothing)
-        )
+        codes, style = (nothing, content) if self.net.mix == "modulate" else (content, nothing)
+        return self.tower.entries(codes, style)
 
     def forward(self, noise: Noise, label: Tensor | None = None) -> GeneratorOutput:
-        """Return the clips from their beginning."""
         clips, _ = self.roll(noise["content"], noise["motion"], label, self.begin(noise["start"]))
         return GeneratorOutput(clips, clips.new_zeros(()))
 
@@ -89,13 +76,13 @@ class RecurrentGenerator(Generator):
         """
         assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
         frames = motion.shape[1]
-        named = [] if self.table is None else [_along(self.table(label), frames)]
+        named = [] if self.table is None else [along_time(self.table(label), frames)]
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
             steps = torch.cat([motion, *named], dim=2).to(state[0].dtype)
             path, after = self.cell(steps, state[0] if self.net.cell == "gru" else state)
         moving = self.norm(path.flatten(0, 1))  # (B T) hidden, as large as the other codes
         label_codes = [part.flatten(0, 1) for part in named]  # (B T) label
-        seen = torch.cat([_along(content, frames).flatten(0, 1), *label_codes], dim=1)  # (B T) (content + label)
+        seen = torch.cat([along_time(content, frames).flatten(0, 1), *label_codes], dim=1)  # (B T) (content + label)
         if self.net.mix == "modulate":
             pictures = self.tower(torch.cat([moving, *label_codes], dim=1), seen)  # (B T) C 1 H W
         else:
@@ -113,7 +100,7 @@ def start_slow(cell: nn.GRU | nn.LSTM, frames: int, motion: int) -> None:
     decides, and the generator hardly learns to move (docs/LOG.md).
     """
     hidden = cell.hidden_size
-    weights = {name: weight for name, weight in cell.named_parameters()}
+    weights = dict(cell.named_parameters())
     candidate = slice(2 * hidden, 3 * hidden)  # GRU: reset, update, candidate; LSTM: input, forget, candidate, output
     memory = torch.log(1 + torch.rand(hidden) * (2 * frames - 2))
     with torch.no_grad():
@@ -126,8 +113,3 @@ def start_slow(cell: nn.GRU | nn.LSTM, frames: int, motion: int) -> None:
         weights["bias_ih_l0"][hidden : 2 * hidden] = memory
         if isinstance(cell, nn.LSTM):
             weights["bias_ih_l0"][:hidden] = -memory
-
-
-def _along(code: Tensor, frames: int) -> Tensor:
-    """Repeat a code (B, D) for each frame: (B, T, D); one that has an axis of time stays as it is."""
-    return code if code.ndim == 3 else code.unsqueeze(1).expand(-1, frames, -1)

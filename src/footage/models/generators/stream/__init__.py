@@ -49,7 +49,6 @@ class StreamConfig(GeneratorConfig):
     """Channels of the outermost hidden stage; they double towards the innermost, up to four times as many."""
 
     def __post_init__(self) -> None:
-        """Refuse groups that do not fit, and times that are not in order, too."""
         super().__post_init__()
         divisor = f"give a divisor of the {self.points} points"
         require(self.points % self.groups == 0, "net.groups", self.groups, divisor)
@@ -57,11 +56,9 @@ class StreamConfig(GeneratorConfig):
 
     @property
     def sliders(self) -> int:
-        """The length of the content code."""
         return self.content
 
     def check(self, config: Config) -> None:
-        """Refuse clips that are longer than a shot."""
         if 0 < self.shot < config.clip.frames:
             raise ConfigError(
                 f"net.shot is {self.shot}, and clips of {config.clip.frames} frames are no parts of it",

@@ -32,6 +32,7 @@ from footage.models.layers import (
     Levels,
     Noise,
     PixelNorm,
+    along_time,
     doublings,
     start_smooth,
 )
@@ -160,7 +161,6 @@ class Spots(nn.Module):
             self.register_buffer(name, line, persistent=False)
 
     def forward(self, places: Tensor, style: Tensor, motion: Tensor) -> Tensor:
-        """Return the features."""
         with torch.autocast(places.device.type, enabled=False):
             y, x, size = places.unbind(dim=2)  # N P
             size = size.clamp(-4, 1).exp()
@@ -195,7 +195,6 @@ class Scale(nn.Module):
         self.moved = normal(nn.Linear(codes, channels), 0.0) if moved else None
 
     def forward(self, x: Tensor, style: Tensor, motion: Tensor | None = None) -> Tensor:
-        """Return the scaled features."""
         scale: Tensor = 1 + self.scale(style)
         if self.moved is not None:
             assert motion is not None
@@ -222,7 +221,6 @@ class Detail(nn.Module):
             self.conv.weight.mul_(0.5)
 
     def forward(self, x: Tensor, places: Tensor, style: Tensor, motion: Tensor) -> Tensor:
-        """Return the features with detail."""
         x = laid_on(x, self.spots(places, style, motion).to(x.dtype))
         detailed: Tensor = x + self.conv(self.scale(x, style, motion)).to(x.dtype)
         return detailed
@@ -275,7 +273,6 @@ class StreamGenerator(Generator):
             first[:, : self.bank.size] *= self.bank.calm(CALM)
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one clip's noise."""
         shapes: dict[str, tuple[int, ...]] = {"content": (self.net.content,), "motion": (frames, self.bank.size)}
         return shapes | ({"clock": (1,)} if self.net.shot else {})
 
@@ -328,7 +325,7 @@ class StreamGenerator(Generator):
         assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
         codes = [content] if self.table is None else [content, self.table(label)]
         if any(code.ndim == 3 for code in codes):
-            codes = [_along(code, frames) for code in codes]
+            codes = [along_time(code, frames) for code in codes]
         style: Tensor = self.norm(self.style(torch.cat(codes, dim=-1)).flatten(0, -2))  # R D
         x: Tensor = self.start(style).unflatten(1, self.base).contiguous(memory_format=torch.channels_last)
         for number in range(self.still):
@@ -339,7 +336,7 @@ class StreamGenerator(Generator):
     def animate(self, painted: Painted, motion: Tensor, label: Tensor | None, clock: Tensor | None) -> Tensor:
         """Let what was painted move: frames (B, C, T, H, W); see `frames`."""
         length = motion.shape[1]
-        moving = [motion] if self.table is None else [motion, _along(self.table(label), length)]
+        moving = [motion] if self.table is None else [motion, along_time(self.table(label), length)]
         if clock is not None:
             place = 2 * clock / max(1, self.net.shot - 1) - 1  # -1 to 1
             moving.append(torch.stack([wave(place) for wave in WAVES], dim=2).to(motion.dtype))
@@ -374,8 +371,3 @@ WAVES = (
     lambda place: torch.cos(math.pi * place),
 )
 """How the generator is told the time in a shot, from -1 to 1: itself, of deviation 1, and slow waves."""
-
-
-def _along(code: Tensor, frames: int) -> Tensor:
-    """Repeat a code (B, D) for each frame: (B, T, D); one that has an axis of time stays as it is."""
-    return code if code.ndim == 3 else code.unsqueeze(1).expand(-1, frames, -1)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.errors import ConfigError
-from footage.models.generators.samplers import SeedSampler, between, draw, labels_on_the_way, previewed, shifts
+from footage.models.generators.samplers import SeedSampler, between, draw_ends, labels_on_the_way, previewed, shifts
 from footage.models.generators.stream.network import Painted, StreamGenerator
 from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath
 from footage.models.requests import TimeMapping, VideoRequest, loop_frames
@@ -44,6 +44,10 @@ def times(mapping: TimeMapping, numbers: Numbers) -> Floats:
 def _ticked(times: Floats) -> Floats:
     ticked: Floats = np.round(times / TICK) * TICK
     return ticked
+
+
+def _tick(time: float) -> float:
+    return float(_ticked(np.array(time)))
 
 
 def window(shot: int, frames: int, seed: int) -> TimeMapping:
@@ -95,19 +99,15 @@ class _Motion:
         self.bridge: NoiseBridge | None = None
         mapping = self.time
         if mapping.loop:
-            self.begin = float(_ticked(np.array([mapping.start]))[0])
+            self.begin = _tick(mapping.start)
             state = self.path.states(np.array([self.begin]))[0]
             self.bridge = NoiseBridge(self.path, state, state, mapping.loop, self.begin)
         elif mapping.between:
             assert request.to_seed is not None
-            self.after, span = (
-                NoisePath(rates, request.to_seed),
-                float(_ticked(np.array([(request.frames - 1) * mapping.rate]))[0]),
-            )
+            self.after, span = NoisePath(rates, request.to_seed), _tick((request.frames - 1) * mapping.rate)
             first, last = (path.states(np.zeros(1))[0] for path in (self.path, self.after))
-            self.bridge = NoiseBridge(
-                self.path, first, turned(last.swapaxes(1, 2), -turns[:, None] * span).swapaxes(1, 2), span
-            )
+            last = turned(last.swapaxes(1, 2), -turns[:, None] * span).swapaxes(1, 2)
+            self.bridge = NoiseBridge(self.path, first, last, span)
 
     def at(self, numbers: Numbers) -> Floats:
         """Return the numbers at frames of the video, (N, 2 K)."""
@@ -157,7 +157,7 @@ class _Drift:
         path = NoisePath(rates, request.seed, len(begin), DRIFT, begin.double().numpy()[None])
         self.path: NoisePath | NoiseBridge = path
         if self.time.loop:
-            start = float(_ticked(np.array([self.time.start]))[0])
+            start = _tick(self.time.start)
             state = path.states(np.array([start]))[0]
             self.path = NoiseBridge(path, state, state, self.time.loop, start)
 
@@ -186,10 +186,7 @@ class _Videos:
         self.requests, self.shot = requests, shot
         size = generator.noise(1)["content"]
         self.shift = shifts(generator, requests, *size)  # B c
-        _, self.start = draw([request.seed for request in requests], *size)  # B c
-        _, self.end = draw(
-            [request.seed if request.to_seed is None else request.to_seed for request in requests], *size
-        )
+        _, self.start, self.end = draw_ends(requests, *size)  # B c each
         self.labels = labels_on_the_way(requests)
         changes = ((request.to_seed, request.to_label, request.time.drift or None) for request in requests)
         self.still = all(part is None for change in changes for part in change)
@@ -200,7 +197,6 @@ class _Videos:
         ]
 
     def at(self, numbers: Numbers) -> _Frames:
-        """Return what frames of the videos are made from."""
         lengths = torch.tensor([max(1, request.frames - 1) for request in self.requests], dtype=torch.float64)
         place = (torch.from_numpy(numbers) / lengths[:, None]).clamp(max=1).float().unsqueeze(2)  # B T 1
         motion = torch.from_numpy(np.stack([motion.at(numbers) for motion in self.motions])).float()
@@ -250,7 +246,6 @@ class StreamSampler(SeedSampler):
             done += count
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Make a clip for each real one, with its label, of seeds 0, 1, 2 and so on."""
         requests = previewed(len(reals), labels, self.classes)
         requests = [replace(request, time=window(self.shot, self.clip.frames, request.seed)) for request in requests]
         return {"sample": next(self.segments(requests))}

@@ -36,7 +36,6 @@ class ConvLstmConfig(PredictorConfig):
     Lotter et al. 2017)."""
 
     def __post_init__(self) -> None:
-        """Refuse other kernels and patches, too."""
         super().__post_init__()
         require(self.kernel in (1, 3, 5, 7), "net.kernel", self.kernel, "give 1, 3, 5 or 7")
         require(self.patch in (1, 2, 4, 8), "net.patch", self.patch, "give 1, 2, 4 or 8")

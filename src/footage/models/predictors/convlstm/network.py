@@ -78,7 +78,6 @@ class Transport(nn.Module):
             self.kernels.bias.view(copies, 2, self.taps)[:, :, reach] = CENTRED  # type: ignore[union-attr]
 
     def forward(self, features: Tensor, frame: Tensor, painted: Tensor) -> Tensor:
-        """Return the next frame."""
         height, width = frame.shape[2:]
         logits = rearrange(self.kernels(features).to(frame.dtype), "b (k a n) h w -> b n (k a) h w", a=2, n=self.taps)
         kernels = interpolate(logits.softmax(dim=1).flatten(1, 2), scale_factor=self.scale)[:, :, :height, :width]
@@ -140,7 +139,6 @@ class ConvLstm(Predictor):
             nn.init.zeros_(self.notice.weight)
 
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
-        """Predict what follows the first P frames; where `shown` says so, from the true frame before."""
         first = 0 if rehearse else self.past - 1
         state, frames = self._empty(clips[:, :, 0]), []
         for number in range(clips.shape[2] - 1):

@@ -55,7 +55,6 @@ class GatedAttention(nn.Module):
             nn.init.normal_(last.weight, std=0.1 * last.in_channels**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features, (B, C, H, W)."""
         inner = gelu(self.enter(self.norm(x)))
         value, gate = self.gate(self.high(self.wide(self.near(inner)))).chunk(2, dim=1)
         x = x + self.leave(value * torch.sigmoid(gate))
@@ -81,7 +80,6 @@ class SimVp(Predictor):
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
 
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
-        """Predict what follows the first P frames."""
         length = clips.shape[2] - self.past
         made: list[Tensor] = []
         state = self.begin(clips[:, :, : self.past])
@@ -91,7 +89,6 @@ class SimVp(Predictor):
         return PredictorOutput(torch.cat(made, dim=2)[:, :, :length], None)
 
     def begin(self, past: Tensor) -> State:
-        """Return the past: there is no other memory."""
         return (past,)
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:

@@ -33,6 +33,5 @@ class SpritesConfig(PredictorConfig):
     """Units of the GRU that moves sprites on."""
 
     def __post_init__(self) -> None:
-        """Refuse widths that are not divided evenly, too."""
         super().__post_init__()
         require(self.width % 4 == 0, "net.width", self.width, _WIDTH)

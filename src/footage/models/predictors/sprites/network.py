@@ -48,7 +48,6 @@ class DilatedBlock(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and what is added to it."""
         added: Tensor = self.second(silu(self.first(silu(group_norm(x, 4)))))
         return x + added
 
@@ -90,7 +89,6 @@ class Follower(nn.Module):
         self.register_buffer("grid", torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return the places."""
         keys, values, weights, middles = self._features(frames)
         memory = self.slots.expand(len(frames), -1, -1)
         places: list[Tensor] = []
@@ -206,7 +204,6 @@ class Aligner(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what is to be added to the places."""
         off: Tensor = self.leave(self.body(x.contiguous(memory_format=torch.channels_last)))
         return CELL * torch.tanh(off.to(x.dtype) / CELL)
 
@@ -302,7 +299,6 @@ class Sprites(Predictor):
         return parts.looks, parts.background, place, moved, memory
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
-        """Move every sprite on, and draw that frame, (B, C, 1, H, W)."""
         looks, background, place, moved, memory = state
         after, doubt, memory = self.motion(place, moved, _shape(looks), memory)
         frame = self._draw(

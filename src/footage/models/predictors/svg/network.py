@@ -47,7 +47,6 @@ class FrameEncoder(nn.Module):
         self.leave = nn.Linear(leaves[-1] * base[0] * base[1], code)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return code and features."""
         kept = []
         for stage, norm in zip(self.stages, self.norms, strict=True):
             x = leaky_relu(norm(stage(x)), LEAK)  # N 2c h/2 w/2
@@ -56,14 +55,7 @@ class FrameEncoder(nn.Module):
 
 
 class FrameDecoder(nn.Module):
-    """Code (N, D) and the encoder's features of another frame -> frame (N, C, H, W).
-
-    Args:
-        pixels: channels C.
-        widths: channels of the stages, from the innermost to the outermost.
-        base: height and width of the innermost stage.
-        code: length D.
-    """
+    """Code (N, D) and the encoder's features of another frame -> frame (N, C, H, W), built as `FrameEncoder` is."""
 
     def __init__(self, pixels: int, widths: list[int], base: tuple[int, int], code: int) -> None:
         super().__init__()
@@ -77,7 +69,6 @@ class FrameDecoder(nn.Module):
             start_smooth(stage)
 
     def forward(self, code: Tensor, kept: list[Tensor]) -> Tensor:
-        """Return the frames."""
         x: Tensor = self.start(code).unflatten(1, self.base)  # N c h w
         for stage, norm, skip in zip(self.stages, self.norms, kept[::-1], strict=True):
             x = leaky_relu(norm(x), LEAK)
@@ -86,14 +77,7 @@ class FrameDecoder(nn.Module):
 
 
 class LstmStack(nn.Module):
-    """A linear layer, LSTM layers and a linear layer: (B, T, enter) -> (B, T, leave), in full precision.
-
-    Args:
-        enter: what comes in at each step.
-        hidden: units of a layer.
-        layers: their number.
-        leave: what goes out at each step.
-    """
+    """A linear layer, LSTM layers and a linear layer: (B, T, enter) -> (B, T, leave), in full precision."""
 
     def __init__(self, enter: int, hidden: int, layers: int, leave: int) -> None:
         super().__init__()
@@ -107,7 +91,6 @@ class LstmStack(nn.Module):
         return zeros, zeros
 
     def forward(self, steps: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return what goes out, and the state after it."""
         if steps.shape[1] == 0:
             return self.leave(steps.new_zeros(len(steps), 0, self.enter.out_features)), state
         with torch.autocast(steps.device.type, enabled=False):  # small, and the path through time is long
@@ -164,7 +147,6 @@ class Svg(Predictor):
         return (codes[:, -1], *moved, *expecting, *(part[:, -1] for part in kept))
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
-        """Predict the next frame from a code of the learned prior."""
         assert noise is not None, "a stochastic predictor needs noise"
         code, *rest = state
         beliefs, expecting = self.prior(code.unsqueeze(1), tuple(rest[2:4]))
