@@ -106,10 +106,7 @@ class SupervisedMethod(ABC):
     def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         """Make what is asked for, from one batch; one pass through each of `nets` that takes part.
 
-        Args:
-            batch: the clips.
-            clips_seen: how many came before.
-            judged: whether critics are there to judge; else nothing need be made for them.
+        Where it is not to be judged, nothing need be made for critics.
         """
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:

@@ -74,13 +74,9 @@ class CriticInputs:
 
 
 class CriticLoss:
-    """A critic among others; its network is handed in at each call.
+    """A critic among others, by its name in the log; its network is handed in at each call.
 
-    Args:
-        name: its name in the log.
-        critic: its configuration.
-        config: the whole configuration.
-        clip: shape of what is judged; of translators, with the channels of what clips were made from.
+    The shape of what is judged has, for translators, the channels of what clips were made from.
     """
 
     def __init__(self, name: str, critic: CriticConfig, config: Config, clip: ClipConfig) -> None:

@@ -169,10 +169,7 @@ def penalty_part(gan: GanConfig, clips_seen: int) -> float:
 def anneal(gan: GanConfig, rates: Iterable[tuple[Optimizer, float]], clips_seen: int) -> None:
     """Set rates and second moment decays for the next step, where there is a burn-in.
 
-    Args:
-        gan: the configuration.
-        rates: optimisers, each with the rate that it begins with.
-        clips_seen: before the step.
+    The optimisers come each with the rate that it begins with.
     """
     if not gan.burn_in:
         return

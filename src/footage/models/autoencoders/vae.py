@@ -34,7 +34,17 @@ from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders import VAE_TIME, VaeConfig
 from footage.models.base import Batch, Sampler
-from footage.models.generators.samplers import between, draws_of, end_seeds, more, overlap, previewed, shifts, walk
+from footage.models.generators.samplers import (
+    between,
+    draws_of,
+    end_seeds,
+    first_frames,
+    more,
+    overlap,
+    previewed,
+    shifts,
+    walk,
+)
 from footage.models.layers import (
     CausalBlock,
     ConvDecoder,
@@ -242,15 +252,9 @@ class LatentGenerator(Generator):
 # -log N(x; m, s^2) = sum over the sample of ((x - m)^2 / s^2 + log s^2 + log 2 pi) / 2: Kingma and Welling 2014,
 # appendix C.2; s^2 learned, common to all places of a channel: Rybkin et al. 2021 (sigma-VAE), section 4.
 def gaussian_nll(values: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the negative log-likelihood of each sample, summed over it.
+    """Return the negative log-likelihood of each sample, summed over it, (B,), in nats.
 
-    Args:
-        values: what was seen, (B, C, ...).
-        mean: the same shape.
-        log_variance: logarithm of the variance of each channel, (C,).
-
-    Returns:
-        (B,), nats.
+    Values and mean are (B, C, ...), the logarithm of the variance is that of each channel, (C,).
     """
     squares = (values - mean).square().flatten(2).sum(dim=2)  # B C
     places = math.prod(values.shape[2:])
@@ -259,15 +263,7 @@ def gaussian_nll(values: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 # KL(N(m, s^2) || N(0, 1)) = sum of (m^2 + s^2 - 1 - log s^2) / 2: Kingma and Welling 2014, appendix B.
 def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the divergence of diagonal normal distributions from the standard one, summed over each channel's places.
-
-    Args:
-        mean: (B, C, ...).
-        log_variance: the same shape.
-
-    Returns:
-        (B, C), nats.
-    """
+    """Return the divergence of normal distributions (B, C, ...) from N(0, 1), summed over places: (B, C), nats."""
     divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
     return divergence.flatten(2).sum(dim=2)
 
@@ -275,15 +271,9 @@ def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 # sum over channels of max(lambda, KL of the channel): Kingma et al. 2016 (IAF), section 3.3, lambda being `free` times
 # the channel's places. There KL is the mean over a batch; here it is each sample's own, so that samples stay apart.
 def with_free_bits(divergence: Tensor, free: float, places: int) -> Tensor:
-    """Return what each sample pays for its divergence, when each channel has some for nothing.
+    """Return what each sample pays, (B,), for the divergences of its channels, (B, C), in nats.
 
-    Args:
-        divergence: of each channel, summed over its places, (B, C), nats.
-        free: nats for each place of each channel that cost nothing.
-        places: number of places.
-
-    Returns:
-        (B,), nats.
+    At each place of a channel, `free` nats cost nothing.
     """
     return divergence.clamp(min=free * places).sum(dim=1)
 
@@ -448,13 +438,9 @@ class VaeSampler:
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         length = reals.shape[2]
-        segments: list[Tensor] = []
-        for segment in self.segments(previewed(len(reals), labels, self.classes)):
-            segments.append(segment)
-            if sum(part.shape[2] for part in segments) >= length:
-                break
+        sample = first_frames(self.segments(previewed(len(reals), labels, self.classes)), length)
         again = self._decoded(self._coded(_filled(reals)))[:, :, :length]
-        return {"reconstruction": again, "sample": torch.cat(segments, dim=2)[:, :, :length], "real": reals}
+        return {"reconstruction": again, "sample": sample, "real": reals}
 
     @torch.inference_mode()
     def _coded(self, clips: Tensor, memory: Memory | None = None) -> Tensor:

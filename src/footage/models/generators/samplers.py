@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -95,16 +95,10 @@ def labels_on_the_way(requests: Sequence[VideoRequest]) -> Callable[[Tensor], Te
 def walk(
     requests: Sequence[VideoRequest], size: int, *, hop: int, length: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield codes (B, size) and weights over labels (B, K) of successive clips, for ever.
+    """Yield codes (B, size) and weights over labels (B, K) of successive clips, each `hop` frames after the last.
 
     The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a request says into what, they
-    go straight there, by its last clip.
-
-    Args:
-        requests: one row for each.
-        size: length of a code.
-        hop: frames from the beginning of a clip to that of the next.
-        length: frames of a clip.
+    go straight there, by its last clip of `length` frames.
     """
     rngs, start, end = draw_ends(requests, size)
     walking = start
@@ -123,6 +117,16 @@ def previewed(number: int, labels: Tensor | None, classes: int) -> list[VideoReq
     """Return the requests of a preview: seeds 0, 1, 2 and so on, with the labels (B,) of the real clips beside them."""
     shares = [None] * number if labels is None else one_hot(labels, classes).double().tolist()
     return [VideoRequest(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
+
+
+def first_frames(chunks: Iterable[Tensor], frames: int) -> Tensor:
+    """Put chunks (B, C, t, H, W) together until there are that many frames, (B, C, frames, H, W)."""
+    parts: list[Tensor] = []
+    for chunk in chunks:
+        parts.append(chunk)
+        if sum(part.shape[2] for part in parts) >= frames:
+            break
+    return torch.cat(parts, dim=2)[:, :, :frames]
 
 
 class SeedSampler(ABC):
@@ -202,8 +206,7 @@ class RollingSampler(SeedSampler):
 def directions(entries: Sequence[Tensor]) -> Tensor:
     """Return unit vectors (c, c), a row each, the one that changes most first; its largest number is positive.
 
-    Args:
-        entries: weights of the linear maps that the code enters, (n, c) each.
+    Entries are the weights of the linear maps that the code enters, (n, c) each.
     """
     stacked = torch.cat([weight.double().cpu() for weight in entries])
     _, vectors = torch.linalg.eigh(stacked.T @ stacked)  # eigenvalues grow

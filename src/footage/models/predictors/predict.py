@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
 from footage.models.base import Batch, Sampler
-from footage.models.generators.samplers import draws_of, more
+from footage.models.generators.samplers import draws_of, first_frames, more
 from footage.models.layers import Levels, Noise
 from footage.models.supervised import StepOutput, SupervisedMethod
 
@@ -152,10 +152,5 @@ class FutureSampler:
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         past = reals[:, :, : self.past]
-        frames_so_far, length = [past.to(self.device)], self.past
-        for frames in self.futures(past, range(len(reals))):
-            frames_so_far.append(frames)
-            length += frames.shape[2]
-            if length >= reals.shape[2]:
-                break
-        return {"predicted": torch.cat(frames_so_far, dim=2)[:, :, : reals.shape[2]], "real": reals}
+        futures = first_frames(self.futures(past, range(len(reals))), reals.shape[2] - self.past)
+        return {"predicted": torch.cat([past.to(self.device), futures], dim=2), "real": reals}

@@ -120,13 +120,10 @@ class SourceNorm(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """A stage of the decoder: normalised, modulated, enlarged, then what is past: (B, C, T, H, W) -> twice the size.
+    """A stage of the decoder: normalised, modulated, enlarged, then what is past.
 
-    Args:
-        enter: channels C.
-        leave: channels of the result.
-        source: channels of the source that modulates; 0 for none.
-        time: frames that the convolution over time sees; 0 for no such convolution.
+    (B, enter, T, H, W) and the source, (B, source, T, H, W) or none -> (B, leave, T, 2 H, 2 W). Where `time` is 0,
+    there is no convolution over time.
     """
 
     def __init__(self, enter: int, leave: int, source: int, time: int) -> None:
@@ -141,13 +138,9 @@ class DecoderStage(nn.Module):
 
 
 class EncoderStage(nn.Module):
-    """A stage of the encoder: normalised, halved, then what is past: (B, C, T, H, W) -> half the size.
+    """A stage of the encoder: normalised (but for pixels, in the first), halved, then what is past.
 
-    Args:
-        enter: channels C.
-        leave: channels of the result.
-        time: frames that the convolution over time sees; 0 for no such convolution.
-        first: whether pixels enter, which are not normalised.
+    (B, enter, T, H, W) -> (B, leave, T, H / 2, W / 2). Where `time` is 0, there is no convolution over time.
     """
 
     def __init__(self, enter: int, leave: int, time: int, *, first: bool = False) -> None:
@@ -175,13 +168,7 @@ class TranslatorBlock(nn.Module):
 
 
 class Translator(nn.Module):
-    """Source (B, Cs, T, H, W) -> clips (B, C, T, H, W) of any length, height and width.
-
-    Args:
-        clip: shape of the clips in training.
-        net: sizes of the network.
-        enter: channels Cs of the source, in [-1, 1].
-    """
+    """Source (B, enter, T, H, W) in [-1, 1] -> clips (B, C, T, H, W) of any length, height and width."""
 
     def __init__(self, clip: ClipConfig, net: TranslatorConfig, enter: int) -> None:
         super().__init__()
@@ -272,14 +259,9 @@ class AnimatorState(NamedTuple):
 
 
 class MovingStage(nn.Module):
-    """A stage of the decoder: features of frames (B, c, T, h, w), the picture's beside them -> (B, out, T, 2 h, 2 w).
+    """Features of frames (B, enter, T, h, w), the picture's (B, beside, 1, h, w) or none -> (B, leave, T, 2 h, 2 w).
 
     The convolution of both is the sum of two, of which that of the picture's features is made once for all frames.
-
-    Args:
-        enter: channels c of the frames' features.
-        beside: channels of the picture's features; 0 for none.
-        leave: channels of the result.
     """
 
     def __init__(self, enter: int, beside: int, leave: int) -> None:
@@ -379,11 +361,9 @@ class Animator(nn.Module):
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """Look up each pixel of frames at another place of their picture; beyond its edge, the edge.
+    """Look up each pixel of frames at another place of their picture (B, C, H, W); beyond its edge, the edge.
 
-    Args:
-        picture: (B, C, H, W).
-        flow: (B T, 2, H, W): displacement (x, y) in halves of the picture.
+    The flow, (B T, 2, H, W), is the displacement (x, y) in halves of the picture.
     """
     times = len(flow) // len(picture)
     with torch.autocast(picture.device.type, enabled=False):
@@ -441,9 +421,7 @@ def blur(frames: Tensor) -> Tensor:
 def derive(clips: Tensor, kind: str) -> Tensor:
     """Make what a translator is given, (B, C, T, H, W) -> (B, Cs, T, H, W), or (B, C, 1, H, W) for `first-frame`.
 
-    Args:
-        clips: in [-1, 1].
-        kind: as `task.source`, but not `pairs`.
+    The kind is as in `task.source`, but not `pairs`.
     """
     if kind == "first-frame":
         return clips[:, :, :1]

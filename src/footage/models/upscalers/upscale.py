@@ -63,8 +63,8 @@ class Upscaler(nn.Module):
             x = block(x)
         detail = pixel_shuffle(self.leave(leaky_relu(x, LEAK)), self.scale)  # (B t) C s h s w
         middle = frames[:, :, self.past : self.past + count].transpose(1, 2).flatten(0, 1)  # (B t) C h w
-        made = enlarged(middle, self.scale).add_(detail)  # in its precision
-        return rearrange(made, "(b t) c h w -> b c t h w", b=batch)
+        pictures = enlarged(middle, self.scale).add_(detail)  # in its precision
+        return rearrange(pictures, "(b t) c h w -> b c t h w", b=batch)
 
 
 class UpscalerBlock(nn.Module):

@@ -101,15 +101,10 @@ class Painted(NamedTuple):
 
 
 class Places(nn.Module):
-    """Motion (N, D), style (N, D) -> places and sizes of points (N, P, 3): y, x, logarithm of the size.
+    """Motion (N, codes), style (N, codes) -> places and sizes of points (N, P, 3): y, x, logarithm of the size.
 
     Points move in groups; motion moves a group's centre, and bends its shape a little; style decides shape and size of
     the whole. Units are halves of the shorter side, from the middle.
-
-    Args:
-        codes: length D of both codes.
-        points: how many, a multiple of `groups`.
-        groups: how many groups.
     """
 
     def __init__(self, codes: int, points: int, groups: int) -> None:
@@ -181,12 +176,9 @@ class Spots(nn.Module):
 
 
 class Scale(nn.Module):
-    """Features (N, c, h, w), style (N, D) -> lrelu of x (1 + A style), channel by channel.
+    """Features (N, channels, h, w), style (N, codes) -> lrelu of x (1 + A style), channel by channel.
 
-    Args:
-        codes: length of the style.
-        channels: of the features.
-        moved: let motion (N, D) change the scales too; not at first.
+    Where they are moved, motion (N, codes) changes the scales too; not at first.
     """
 
     def __init__(self, codes: int, channels: int, moved: bool = False) -> None:
@@ -203,13 +195,9 @@ class Scale(nn.Module):
 
 
 class Detail(nn.Module):
-    """What a stage adds to the features of a moving picture, (N, c, h, w): spots at the points, and a residual block.
+    """What a stage adds to the features of a moving picture, (N, *shape): spots at the points, and a residual block.
 
-    Args:
-        codes: length of the style.
-        points: how many.
-        shape: channels c, height and width.
-        deform: let motion change both.
+    With `deform`, motion changes both.
     """
 
     def __init__(self, codes: int, points: int, shape: tuple[int, int, int], deform: bool) -> None:
@@ -227,13 +215,7 @@ class Detail(nn.Module):
 
 
 class StreamGenerator(Generator):
-    """Content (B, c), noise of motion (B, T, 2 K) and a label -> clip (B, C, T, H, W) of any length T.
-
-    Args:
-        clip: shape of the clips; their length is looked at only where they are shots.
-        net: sizes of the network.
-        labels: number of labels; 0 for an unconditional generator.
-    """
+    """Content (B, c), noise of motion (B, T, 2 K) and a label -> clip (B, C, T, H, W) of any length T."""
 
     def __init__(self, clip: ClipConfig, net: StreamConfig, labels: int) -> None:
         super().__init__()
@@ -315,13 +297,7 @@ class StreamGenerator(Generator):
         return self.animate(self.paint(content, label, motion.shape[1]), motion, label, clock)
 
     def paint(self, content: Tensor, label: Tensor | None, frames: int) -> Painted:
-        """Make what content and label decide, once for all frames of a video where both stay.
-
-        Args:
-            content: (B, c), or (B, T, c) where it changes from frame to frame.
-            label: (B,), or weights over labels (B, K) or (B, T, K); None where there are none.
-            frames: T, for content that stays beside a label that changes, or the other way round.
-        """
+        """Make what content and label decide, as `frames` has them: once for all frames of a video where both stay."""
         assert (label is None) == (self.table is None), "a label is given where and only where there are labels"
         codes = [content] if self.table is None else [content, self.table(label)]
         if any(code.ndim == 3 for code in codes):

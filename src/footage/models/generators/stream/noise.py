@@ -43,13 +43,7 @@ def _factor(rates: tuple[float, ...], frames: int) -> Tensor:
 
 
 class NoiseBank(nn.Module):
-    """K complex processes; time constants log-spaced, the turning learned.
-
-    Args:
-        processes: K.
-        fastest: the shortest time constant, in frames.
-        slowest: the longest, in frames.
-    """
+    """K complex processes; time constants log-spaced from `fastest` to `slowest`, in frames, the turning learned."""
 
     def __init__(self, processes: int, fastest: float, slowest: float) -> None:
         super().__init__()

@@ -83,14 +83,7 @@ def check(request: VideoRequest, shot: int) -> None:
 
 
 class _Motion:
-    """The motion of one video: the noise bank's numbers at its frames.
-
-    Args:
-        rates: of the noise bank.
-        turns: of the noise bank, (K,), radians a frame.
-        request: the video.
-        shot: frames of a shot; 0 for motion that goes on for ever.
-    """
+    """The motion of one video: at its frames, the numbers of a noise bank, whose turns (K,) are radians a frame."""
 
     def __init__(self, rates: tuple[float, ...], turns: Floats, request: VideoRequest, shot: int) -> None:
         self.time, self.rates, self.turns, self.shot = request.time, rates, turns, shot
@@ -144,12 +137,7 @@ def turned(values: Floats, angles: Floats) -> Floats:
 
 
 class _Drift:
-    """Content that wanders: at frame 0 of the model's time it is the seed's, and its distribution stays.
-
-    Args:
-        begin: the seed's content, (c,).
-        request: the video.
-    """
+    """Content that wanders: at frame 0 of the model's time it is the seed's, (c,), and its distribution stays."""
 
     def __init__(self, begin: Tensor, request: VideoRequest) -> None:
         self.time = request.time

@@ -90,13 +90,7 @@ class Transport(nn.Module):
 
 
 class ConvLstmCell(nn.Module):
-    """One layer: x (B, enter, H, W), h and c (B, width, H, W) -> the next h and c.
-
-    Args:
-        enter: channels of x.
-        width: channels of h and c.
-        kernel: size of the convolution, odd.
-    """
+    """One layer: x (B, enter, H, W), h and c (B, width, H, W) -> the next h and c."""
 
     def __init__(self, enter: int, width: int, kernel: int) -> None:
         super().__init__()
@@ -118,10 +112,7 @@ class ConvLstmCell(nn.Module):
 class ConvLstm(Predictor):
     """Past (B, C, P, H, W) -> one frame after the other, without end.
 
-    Args:
-        clip: shape of past and future together; neither length nor size is built into the weights.
-        net: sizes of the network.
-        task: how many frames are past.
+    Neither length nor size of the clips is built into the weights.
     """
 
     def __init__(self, clip: ClipConfig, net: ConvLstmConfig, task: TaskConfig) -> None:

@@ -30,9 +30,6 @@ class GatedAttention(nn.Module):
 
     The large kernel is a 5×5 followed by two strips (Guo et al. 2022, SegNeXt), hence 15×15; with a dilated 7×7 in
     their place, as published, nearly half of a step's time on a CPU goes into it.
-
-    Args:
-        channels: of the features.
     """
 
     def __init__(self, channels: int) -> None:
@@ -81,12 +78,12 @@ class SimVp(Predictor):
 
     def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
         length = clips.shape[2] - self.past
-        made: list[Tensor] = []
+        chunks: list[Tensor] = []
         state = self.begin(clips[:, :, : self.past])
-        while len(made) * self.future < length:
+        while len(chunks) * self.future < length:
             frames, state = self.advance(state, None)
-            made.append(frames)
-        return PredictorOutput(torch.cat(made, dim=2)[:, :, :length], None)
+            chunks.append(frames)
+        return PredictorOutput(torch.cat(chunks, dim=2)[:, :, :length], None)
 
     def begin(self, past: Tensor) -> State:
         return (past,)

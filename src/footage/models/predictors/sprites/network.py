@@ -53,13 +53,9 @@ class DilatedBlock(nn.Module):
 
 
 class Follower(nn.Module):
-    """Frames (B, T, c, H, W) -> where each of K things is, (B, T, K, 2), in pixels.
+    """Frames (B, T, channels, H, W) -> where each of K things is, (B, T, K, 2), in pixels.
 
-    Args:
-        channels: of a frame, c.
-        net: sizes of the network.
-        size: height and width of the frames.
-        past: frames P; what comes after them tells nothing about the places in them.
+    What comes after the `past` frames tells nothing about the places in them.
     """
 
     grid: Tensor
@@ -171,12 +167,9 @@ def masses(places: Tensor, doubt: Tensor, length: int, side: int) -> Tensor:
 
 
 def cut_out(frames: Tensor, places: Tensor, side: int) -> Tensor:
-    """Return what is around places, (N, C, S, S), of frames (N, C, H, W), bilinearly; 0 beyond the edges.
+    """Return what is around places, (N, C, side, side), of frames (N, C, H, W), bilinearly; 0 beyond the edges.
 
-    Args:
-        frames: the frames.
-        places: (N, 2): the middle of each cut-out, in pixels.
-        side: side S of the cut-outs.
+    Places are the middles of the cut-outs, (N, 2), in pixels.
     """
     axes = []
     for axis in range(2):
@@ -209,13 +202,7 @@ class Aligner(nn.Module):
 
 
 class SpriteMotion(nn.Module):
-    """Where sprites go on to: a GRU that is told place, velocity and shape, and has no end.
-
-    Args:
-        side: side of the sprites, S.
-        units: of the GRU.
-        size: height and width of the frames.
-    """
+    """Where sprites of S × S pixels go on to: a GRU that is told place, velocity and shape, and has no end."""
 
     def __init__(self, side: int, units: int, size: tuple[int, int]) -> None:
         super().__init__()
