@@ -167,11 +167,11 @@ def test_a_network_learns_is_tried_on_other_clips_and_is_loaded_by_its_hashes(tm
     assert left_over(source, source.spans("train"), made) == [s for s in source.spans("train") if s in others]
     warnings: list[str] = []
     side = InputClips(EvaluationInput("x", "dataset"), "train", 1, source, tuple(source.spans("train")), ())
-    rest = inputs._unlearned(side, made, warnings)
+    rest = inputs.leave_out_learned(side, made, warnings)
     assert rest.spans and {file_of(span) for span in rest.spans}.isdisjoint(made.sources)
     assert f"{len(own)} clips that {made.name} learned from are left out" in warnings[0]
     with pytest.raises(DatasetError, match="learned from all clips"):
-        inputs._unlearned(replace(side, spans=tuple(own)), made, warnings)
+        inputs.leave_out_learned(replace(side, spans=tuple(own)), made, warnings)
     other = Clips(24, 2)
     other.content_hash = "0" * 64
     assert left_over(other, other.spans("train"), made) == other.spans("train"), "another data set"

@@ -25,7 +25,7 @@ from footage.evaluation.clip_sets import (
     draw_windows,
     halve_clips,
 )
-from footage.evaluation.features.learned import left_over, read_learned
+from footage.evaluation.features.learned import LearnedNetwork, left_over, read_learned
 from footage.evaluation.protocols import EvaluationOptions, Protocol
 from footage.evaluation.results import Kind, Side
 from footage.generation.model import Model
@@ -371,20 +371,8 @@ def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: Evalu
     if made.model is not None and sides[1].source is not None:
         check_model(made.model, sides[1].source, options.samples)
     warnings: list[str] = []
-    if options.evaluator is not None:  # it knows the clips that it was trained on better than what is made
-        learned = read_learned(options.evaluator)
-        for number, side in enumerate(sides):
-            if side.source is None:
-                continue
-            spans, heldout = (tuple(left_over(side.source, part, learned)) for part in (side.spans, side.heldout))
-            if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
-                warnings.append(
-                    f"{side.opened.given}: {gone} clips that {learned.name} learned from are left out; to look for "
-                    "copies of them too, measure memorisation without --evaluator"
-                )
-            if not spans:
-                raise DatasetError(f"{learned.name} learned from all clips of {side.opened.given}", "give other clips")
-            sides[number] = replace(side, spans=spans, heldout=heldout)
+    if options.evaluator is not None:
+        sides = [leave_out_learned(side, read_learned(options.evaluator), warnings) for side in sides]
     sides = _apart(sides, options.seed, warnings)
     full = replace(protocol, frames=shape.frames, height=shape.height, width=shape.width)
     _warn(sides, full, warnings)
@@ -405,6 +393,25 @@ def _input_clips(
     spans, short = spans_of(source, split, reach)
     heldout = [s for s in source.spans("heldout") if s.frames >= reach] if split == "train" else []
     return InputClips(opened, split, stride, source, tuple(spans), tuple(heldout), short)
+
+
+def leave_out_learned(side: InputClips, learned: LearnedNetwork, warnings: list[str]) -> InputClips:
+    """Leave out the clips that a learned network was trained on: it knows them better than what is made.
+
+    Raises:
+        DatasetError: no clip is left.
+    """
+    if side.source is None:
+        return side
+    spans, heldout = (tuple(left_over(side.source, part, learned)) for part in (side.spans, side.heldout))
+    if gone := len(side.spans) + len(side.heldout) - len(spans) - len(heldout):
+        warnings.append(
+            f"{side.opened.given}: {gone} clips that {learned.name} learned from are left out; to look for copies of "
+            "them too, measure memorisation without --evaluator"
+        )
+    if not spans:
+        raise DatasetError(f"{learned.name} learned from all clips of {side.opened.given}", "give other clips")
+    return replace(side, spans=spans, heldout=heldout)
 
 
 def _apart(sides: list[InputClips], seed: int, warnings: list[str]) -> list[InputClips]:
