@@ -15,6 +15,7 @@ from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.features.catalogue import SEEDS
 from footage.evaluation.figure_inputs import FloorClips, floor_clips
 from footage.evaluation.inputs import EvaluationInput, plan_evaluation
+from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelFigure
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Figure
 from footage.evaluation.run import Evaluator
@@ -93,6 +94,21 @@ def test_figures_of_many_batches_are_those_of_all_clips() -> None:
     assert same["motion_distance"].value == pytest.approx(0, abs=1e-9)
     assert same["spectrum_distance"].value == pytest.approx(0, abs=1e-9)
     assert len(same["frechet"].by_network) == len(SEEDS) and max(same["frechet"].by_network) < 1e-6
+
+
+def test_a_closed_form_of_pixels_is_added_by_its_entry_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    brightness = PixelFigure(
+        lambda views: (1 + views.clips).mean(dim=(1, 2, 3, 4)), ratio="brightness", metric="pictures"
+    )
+    monkeypatch.setitem(PIXEL_FIGURES, "brightness", brightness)
+    frames = np.random.default_rng(0).integers(0, 256, (24, 6, 16, 16, 3), dtype=np.uint8)
+    figures = measured(Fixed(frames // 2), Fixed(frames), clips=24, frames=6, metrics="pictures", resamples=4)
+    expected = (frames // 2).mean() / frames.mean()
+    assert figures["brightness_ratio"].value == pytest.approx(expected, rel=1e-5)
+    assert (
+        figures["brightness_ratio"].label == "brightness, made : real" and figures["brightness_ratio"].better == "one"
+    )
+    assert figures["brightness_ratio"].interval is not None and "contrast_ratio" in figures
 
 
 class Fixed2(Fixed):

@@ -109,6 +109,8 @@ LOSSES: Registry[AdversarialLoss] = Registry(
     }
 )
 """Adversarial losses, by the name that `gan.loss` gives."""
+LOGISTIC = {"minimax", "non-saturating", "relativistic"}
+"""Those whose logits are logarithms of odds: a large gap between real and fake tells that the critic has won."""
 RECONSTRUCTION_LOSSES: Registry[Callable[[Tensor], Tensor]] = Registry(
     {
         "mse": f"{_MODELS}.supervised:mse",

@@ -31,7 +31,7 @@ from footage.evaluation.figure_inputs import (
     interval,
     of_means,
 )
-from footage.evaluation.pixel_features import PixelColumns, small_shape
+from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelColumns, small_shape
 from footage.evaluation.results import Better, Curve, Figure, Interval, Line, Tier
 from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import LEVEL, mean_interval
@@ -393,13 +393,6 @@ def _ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figu
 
 STILL = 1e-6
 """Figures of real clips below which no ratio to them is given."""
-RATIOS = {
-    "motion_ratio": ("energy", "motion, made : real"),
-    "flicker_ratio": ("flicker", "flicker, made : real"),
-    "sharpness_ratio": ("sharpness", "sharpness, made : real"),
-    "contrast_ratio": ("contrast", "contrast, made : real"),
-}
-"""Ratios of means: name -> column and label."""
 LEVELS = {
     "periodicity": ("periodicity", "periodicity index"),
     "seam": ("seam", "seam, last to first frame"),
@@ -450,14 +443,19 @@ class ColumnMeans:
         floor = function(*(mean[place] for mean in self.floor)) if self.floor else None
         return self.inputs.figure(metric, name, label, value, better=better, floor=floor, interval=spread, note=note)
 
-    def ratio(self, metric: str, name: str) -> Figure:
-        """Return the ratio of both sides' means of a column, see RATIOS."""
-        columns, label = RATIOS[name]
+    def ratio(self, column: str) -> Figure:
+        """Return the ratio of both sides' means of a column of `PIXEL_FIGURES`."""
+        pixel = PIXEL_FIGURES[column]
 
         def of(made: Tensor, real: Tensor) -> float | None:
             return float(made[0] / real[0]) if float(real[0]) > STILL else None
 
-        return self.figure(metric, name, label, columns, of, "one")
+        return self.figure(pixel.metric, f"{pixel.ratio}_ratio", f"{pixel.ratio}, made : real", column, of, "one")
+
+    def ratios(self, metric: str) -> list[Figure]:
+        """Return the ratios of a metric, but that of the motion energy, which stands first."""
+        names = (name for name, pixel in PIXEL_FIGURES.items() if pixel.ratio and pixel.metric == metric)
+        return [self.ratio(name) for name in names if name != "energy"]
 
     def level(self, name: str, label: str, columns: str, function: Callable[[Tensor], float | None]) -> Figure:
         """Return a figure of what was made, beside the same of the real clips."""
@@ -503,7 +501,7 @@ def motion(inputs: FigureInputs) -> Measured:
     means = ColumnMeans(inputs)
     label = "distance of temporal spectra"
     spectrum = means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
-    figures = [means.ratio("motion", "motion_ratio"), _energies(inputs), spectrum]
+    figures = [means.ratio("energy"), _energies(inputs), spectrum]
     half = LENGTHS // 2
     for name, part in (("velocity", slice(0, half)), ("acceleration", slice(half, LENGTHS))):
         figures.append(
@@ -517,7 +515,7 @@ def motion(inputs: FigureInputs) -> Measured:
                 "in classes, each twice as long as the one before; lengths along tracks of the optical flow",
             )
         )
-    figures += [_tracks(inputs), means.ratio("motion", "flicker_ratio")]
+    figures += [_tracks(inputs), *means.ratios("motion")]
     for name, (columns, label) in LEVELS.items():
         figures.append(means.level(name, label, columns, lambda mean: float(mean[0])))
 
@@ -531,7 +529,7 @@ def motion(inputs: FigureInputs) -> Measured:
 
 def pictures(inputs: FigureInputs) -> Measured:
     means = ColumnMeans(inputs)
-    return [means.ratio("pictures", name) for name in ("sharpness_ratio", "contrast_ratio")], []
+    return means.ratios("pictures"), []
 
 
 def _energies(inputs: FigureInputs) -> Figure:

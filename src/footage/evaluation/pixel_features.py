@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,34 +42,76 @@ SHOTS = 4
 """Frames of the small copies."""
 
 
+class PixelViews:
+    """What closed forms are computed from: clips (B, C, T, H, W) in [-1, 1], T at least 2, and what several share."""
+
+    def __init__(self, clips: Tensor) -> None:
+        self.clips = clips
+        self.small = reduced(clips)
+        self.correlation = autocorrelation(self.small)
+
+    @cached_property
+    def tracks(self) -> tuple[Tensor, Tensor]:
+        """Histograms of directions and of lengths along tracks; clips of two frames have no tracks."""
+        if self.clips.shape[2] > 2:
+            return histograms(horn_schunck(self.small, side=SIDE))
+        return torch.zeros(len(self.clips), DIRECTIONS), torch.zeros(len(self.clips), LENGTHS)
+
+
+@dataclass(frozen=True)
+class PixelFigure:
+    """One closed form of a clip: its columns in the vector, and the ratio of means that evaluations give of it."""
+
+    compute: Callable[[PixelViews], Tensor]
+    """A row for each clip, (B,) or (B, size)."""
+    size: Callable[[int], int] = lambda frames: 1
+    """Number of columns, for clips of so many frames."""
+    ratio: str = ""
+    """What the ratio of both sides' means is called, made : real; empty where there is none."""
+    metric: Literal["motion", "pictures"] = "motion"
+    """The metric that the ratio belongs to."""
+
+
+PIXEL_FIGURES: dict[str, PixelFigure] = {
+    "energy": PixelFigure(lambda views: motion_energies(views.clips), ratio="motion"),
+    "contrast": PixelFigure(
+        lambda views: views.clips.flatten(3).std(dim=3, unbiased=False).mean(dim=(1, 2)),
+        ratio="contrast",
+        metric="pictures",
+    ),
+    "sharpness": PixelFigure(lambda views: sharpness(views.clips), ratio="sharpness", metric="pictures"),
+    "flicker": PixelFigure(lambda views: flicker(views.clips), ratio="flicker"),
+    "seam": PixelFigure(lambda views: seam_error(views.clips)),
+    "jump": PixelFigure(lambda views: jump(views.clips)),
+    "periodicity": PixelFigure(lambda views: periodicity(views.correlation)),
+    "autocorrelation": PixelFigure(lambda views: views.correlation, lambda frames: frames),
+    "resemblance": PixelFigure(lambda views: resemblance(views.small), lambda frames: frames),
+    "power": PixelFigure(lambda views: temporal_power(views.small), lambda frames: frames // 2),
+    "directions": PixelFigure(lambda views: views.tracks[0], lambda frames: DIRECTIONS),
+    "lengths": PixelFigure(lambda views: views.tracks[1], lambda frames: LENGTHS),
+}
+"""Every closed form, in the order of its columns. A new ratio of means needs no more than its entry here."""
+
+
 @dataclass(frozen=True)
 class PixelColumns:
     """Where in the vector of a clip of some frames each figure stands."""
 
     frames: int
+    """T."""
 
     @property
-    def sizes(self) -> Mapping[str, int]:
-        return {
-            "energy": 1,
-            "contrast": 1,
-            "sharpness": 1,
-            "flicker": 1,
-            "seam": 1,
-            "jump": 1,
-            "periodicity": 1,
-            "autocorrelation": self.frames,
-            "resemblance": self.frames,
-            "power": self.frames // 2,
-            "directions": DIRECTIONS,
-            "lengths": LENGTHS,
-        }
+    def sizes(self) -> dict[str, int]:
+        """How many columns each figure has."""
+        return {name: figure.size(self.frames) for name, figure in PIXEL_FIGURES.items()}
 
     @property
     def size(self) -> int:
+        """Length of the vector."""
         return sum(self.sizes.values())
 
     def place(self, name: str) -> slice:
+        """Return the columns of a figure."""
         first = 0
         for other, size in self.sizes.items():
             if other == name:
@@ -77,7 +121,8 @@ class PixelColumns:
 
     @property
     def digest(self) -> str:
-        return files.json_digest([dict(self.sizes), VERSION, SIDE])
+        """Identifies the columns and how they are computed."""
+        return files.json_digest([self.sizes, VERSION, SIDE])
 
 
 def reduced(clips: Tensor) -> Tensor:
@@ -93,29 +138,8 @@ def reduced(clips: Tensor) -> Tensor:
 
 def pixel_features(frames: Frames) -> npt.NDArray[np.float64]:
     """Return the vectors (B, D) of clips uint8 (B, T, H, W, C), T at least 2; see `PixelColumns`."""
-    clips = from_uint8(frames)
-    small = reduced(clips)
-    correlation = autocorrelation(small)
-    if clips.shape[2] > 2:
-        directions, lengths = histograms(horn_schunck(small, side=SIDE))
-    else:
-        directions, lengths = torch.zeros(len(clips), DIRECTIONS), torch.zeros(len(clips), LENGTHS)
-    features = {
-        "energy": motion_energies(clips),
-        "contrast": clips.flatten(3).std(dim=3, unbiased=False).mean(dim=(1, 2)),
-        "sharpness": sharpness(clips),
-        "flicker": flicker(clips),
-        "seam": seam_error(clips),
-        "jump": jump(clips),
-        "periodicity": periodicity(correlation),
-        "autocorrelation": correlation,
-        "resemblance": resemblance(small),
-        "power": temporal_power(small),
-        "directions": directions,
-        "lengths": lengths,
-    }
-    columns = PixelColumns(clips.shape[2])
-    parts = [features[name].double().view(len(clips), size) for name, size in columns.sizes.items()]
+    views = PixelViews(from_uint8(frames))
+    parts = [figure.compute(views).double().view(len(frames), -1) for figure in PIXEL_FIGURES.values()]
     return torch.cat(parts, dim=1).numpy()
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from footage.config.registry import LOGISTIC
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,8 +24,6 @@ PERIODIC, STICKING = 0.4, 0.3
 """By how much samples exceed real clips before they are called so."""
 WON = 8.0
 """Gap between the mean logits of real and fake clips above which a critic has won: it tells them apart by e^8."""
-LOGISTIC = ("minimax", "non-saturating", "relativistic")
-"""Losses whose logits are logarithms of odds."""
 LEARNED, APART = 0.8, 2.0
 """A critic knows the training clips by heart when the held-out gap is more than `LEARNED` of that between real and fake
 clips, and the latter is at least `APART`: below, it is mostly noise."""
