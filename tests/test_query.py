@@ -113,3 +113,12 @@ def test_words_and_order_beside_a_query_are_added_to_it(tmp_path: Path) -> None:
     assert [entry.id for entry in library.query(by_stars, sort="oldest").entries] == [1, 2, 3]
     assert library.count(by_stars, "red") == 1 and [entry.id for entry in library.query(by_stars, "red").entries] == [2]
     assert [entry.id for entry, _ in library.similar(1, ClipQuery(text="red"))] == [2]
+
+
+def test_the_former_name_of_a_query_works_with_a_notice(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="footage.ClipQuery"):
+        from footage.library.search import Filters
+    library = filled(tmp_path, 3)
+    library.bulk([2], {"verdict": "keep"}, tag=["night"])
+    found = library.query(Filters(tags=("night",), verdict="keep"), text="clip", sort="stars")
+    assert [entry.id for entry in found.entries] == [2]
