@@ -34,11 +34,11 @@ LENGTH = 2048
 
 def share(data: str, clips: int, resamples: int, metrics: str) -> None:
     """Print how much of an evaluation's time is not spent in networks."""
-    found = footage.evaluate(
+    evaluation = footage.evaluate(
         data, data, clips=clips, frames=16, metrics=metrics, resamples=resamples, cache=Path("none"), quiet=True
     )
-    networks = sum(work.seconds for work in found.work if work.step.startswith("network"))
-    others = {work.step: work.seconds for work in found.work if not work.step.startswith("network")}
+    networks = sum(work.seconds for work in evaluation.work if work.step.startswith("network"))
+    others = {work.step: work.seconds for work in evaluation.work if not work.step.startswith("network")}
     closed = others.pop("closed forms", 0.0)
     rest = sum(others.values())
     largest = ", ".join(f"{k} {v:.2f} s" for k, v in sorted(others.items(), key=lambda item: -item[1])[:4])

@@ -133,8 +133,10 @@ def main() -> None:
     print(f"{source.name}: {len(fresh)} windows against {len(reference)}; forwards is told from backwards {arrow:.0%}")
     print("| tier | figure | corruption | figure over floor at five strengths | ranked |\n|---|---|---|---|---|")
     if options.evaluator and "B" in options.tiers:
-        made = read_learned(options.evaluator)
-        print("\n".join(rows("B", f"FVD-self[{made.name}, {made.weights_sha256[:12]}]", made.ladder)), flush=True)
+        learned = read_learned(options.evaluator)
+        print(
+            "\n".join(rows("B", f"FVD-self[{learned.name}, {learned.weights_sha256[:12]}]", learned.ladder)), flush=True
+        )
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
         ("D", lambda: climb(closed_forms(reference), fresh, labels, arrow=arrow)),
         ("C", lambda: _random(reference, fresh, labels, arrow)),

@@ -78,9 +78,9 @@ def main() -> None:
     others = windows(source, "heldout", clip.frames, options.stride)
     heldout = described(batches(source, others, clip.frames), spaces)
     clips = GeneratedClips(model, options.clips, ClipShape(clip.frames, clip.height, clip.width, clip.channels))
-    made = [one for _, batch in clips.batches(range(options.clips)) for one in batch]
-    fake = described((np.stack(made[n : n + BATCH]) for n in range(0, len(made), BATCH)), spaces)
-    print(f"{len(made)} fakes, {len(where)} training windows, {len(others)} held-out windows")
+    fakes = [one for _, batch in clips.batches(range(options.clips)) for one in batch]
+    fake = described((np.stack(fakes[n : n + BATCH]) for n in range(0, len(fakes), BATCH)), spaces)
+    print(f"{len(fakes)} fakes, {len(where)} training windows, {len(others)} held-out windows")
     print("| space | d(fake, training) / d(held-out, training): median, 5%, least | below .5 |\n|---|---|---|")
     for name in spaces:
         unit = train[name].std(dim=0).clamp(min=1e-6) if name == "random features" else torch.ones(1)
@@ -94,7 +94,7 @@ def main() -> None:
             rows, captions = [], []
             for number in worst:
                 index, start = where[int(near.indices[number])]
-                rows += [strip(made[number]), strip(source.read(index, start, clip.frames))]
+                rows += [strip(fakes[number]), strip(source.read(index, start, clip.frames))]
                 captions += [f"fake {number}: {ratio[number]:.2f}", f"training clip {index}, frame {start}"]
             save_picture(options.sheet, contact_sheet(rows, captions, columns=2))
 

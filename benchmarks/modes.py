@@ -141,8 +141,8 @@ def main() -> None:
             print(row(f"{options.clips:,} real training clips", train), flush=True)
         shape = ClipShape(clip.frames, clip.height, clip.width, clip.channels)
         made_clips = GeneratedClips(model, options.clips, shape)
-        made = [clip for _, batch in made_clips.batches(range(options.clips)) for clip in batch]
-        print(row(model.info.name, made), flush=True)
+        fakes = [clip for _, batch in made_clips.batches(range(options.clips)) for clip in batch]
+        print(row(model.info.name, fakes), flush=True)
 
 
 if __name__ == "__main__":

@@ -61,13 +61,13 @@ def request_of(model: Model, seed: int, mapping: TimeMapping | None = None) -> V
 
 def rate(model: Model, chunk: int | None, frames: int = 480) -> float:
     """Return frames a second of one video."""
-    made = stream(model.generator, [request_of(model, 0)], chunk)
+    segments = stream(model.generator, [request_of(model, 0)], chunk)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for _ in range(3):
-            next(made)
+            next(segments)
         begin, count = time.perf_counter(), 0
         while count < frames:
-            count += next(made).shape[2]
+            count += next(segments).shape[2]
     return count / (time.perf_counter() - begin)
 
 
@@ -125,10 +125,10 @@ def main() -> None:
     clip = model.info.config.clip
     nets = [RandomExtractor(clip.channels, seed) for seed in SEEDS]
     how = EvaluationOptions(metrics="fvd", networks="random", clips=options.clips, resamples=0, device="cpu")
-    made = open_input(options.model, protocol=how.full_protocol(), channels=None, fit=how.fit, device="cpu")
+    subject = open_input(options.model, protocol=how.full_protocol(), channels=None, fit=how.fit, device="cpu")
     source = EvaluationInput(options.dataset, "dataset", clips=open_clips(options.dataset, clip))
     with FeatureCache(None) as cache:
-        evaluator = Evaluator(plan_evaluation(made, source, how), how, cache, nets=nets)
+        evaluator = Evaluator(plan_evaluation(subject, source, how), how, cache, nets=nets)
         (figure,), _ = evaluator.figures(evaluator.figure_inputs())
         real = evaluator.clips[1]
         usual = [gaussian(evaluator.figure_inputs().real.rows[net.about.name]) for net in nets]

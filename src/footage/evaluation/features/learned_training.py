@@ -220,9 +220,9 @@ def fit(
 
 
 @torch.no_grad()
-def _each(frames: Frames, made: Callable[[Tensor], Tensor]) -> Tensor:
+def _each(frames: Frames, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Return what is made of RGB clips (B, 3, T, H, W), batch by batch."""
-    return torch.cat([made(to_rgb(frames[n : n + BATCH])) for n in range(0, len(frames), BATCH)])
+    return torch.cat([function(to_rgb(frames[n : n + BATCH])) for n in range(0, len(frames), BATCH)])
 
 
 @torch.no_grad()
@@ -342,7 +342,7 @@ def train_evaluator(
     content = serialize({key: value.contiguous() for key, value in net.state_dict().items()})
     digest = files.bytes_digest(content)
     path = to.with_name(f"{to.stem}-{digest[:12]}.safetensors")
-    made = LearnedNetwork(
+    learned = LearnedNetwork(
         name=to.stem,
         dataset_hash=source.content_hash,
         widths=WIDTHS,
@@ -360,8 +360,8 @@ def train_evaluator(
         weights_sha256=digest,
         made_by=f"footage {__version__}",
     )
-    made = replace(made, ladder=prove(LearnedExtractor(net, made), source, others, recipe, show).as_json())
+    learned = replace(learned, ladder=prove(LearnedExtractor(net, learned), source, others, recipe, show).as_json())
     files.write_bytes(path, content)
-    write_learned(path.with_suffix(".json"), made)
+    write_learned(path.with_suffix(".json"), learned)
     state.unlink(missing_ok=True)
-    return path, made
+    return path, learned
