@@ -4,7 +4,17 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from footage.data.store import SCHEMA, ClipRow, Dataset, DatasetInfo, Rejection, SourceRow, content_hash, save_tables
+from footage.data.store import (
+    SCHEMA,
+    ClipRow,
+    Dataset,
+    DatasetInfo,
+    Rejection,
+    SourceRow,
+    area_means,
+    content_hash,
+    save_tables,
+)
 from footage.errors import DatasetError
 
 
@@ -47,6 +57,33 @@ def test_frames_outside_a_clip(folder, start, count):
     dataset = Dataset(folder)
     with pytest.raises(DatasetError, match="of a clip of 10 frames"):
         dataset.read(dataset.rows[0], start, count)
+
+
+def means(frames, scale):
+    """Area means in the plainest way, rounded half up."""
+    t, height, width, channels = frames.shape
+    squares = frames.reshape(t, height // scale, scale, width // scale, scale, channels).astype(np.int64)
+    return (squares.sum(axis=(2, 4)) + scale * scale // 2) // (scale * scale)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 6, 20])
+def test_area_means(scale):
+    frames = np.random.default_rng(1).integers(0, 256, (2, 60, 120, 3)).astype(np.uint8)
+    assert np.abs(area_means(frames, scale) - means(frames, scale)).max() <= (scale == 20)
+    assert (area_means(np.full_like(frames, 255), scale) == 255).all()
+    assert np.array_equal(area_means(frames, 4 * 5), means(means(frames, 4), 5))
+
+
+def test_small_frames(folder):
+    dataset = Dataset(folder)
+    frames = np.load(folder / "shard-00000.npy")
+    for scale in (1, 2, 4):
+        assert np.array_equal(dataset.read_small(dataset.rows[2], 3, 4, scale), means(frames[23:27], scale))
+    for scale in (0, 3, 8):
+        with pytest.raises(DatasetError, match=f"12×8, which cannot be made {scale} times smaller.*choose a scale"):
+            dataset.read_small(dataset.rows[2], 3, 4, scale)
+    with pytest.raises(DatasetError, match="of a clip of 10 frames"):
+        dataset.read_small(dataset.rows[2], 3, 8, 2)
 
 
 def test_content_hash_ignores_order_and_place_only():

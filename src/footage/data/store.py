@@ -26,6 +26,8 @@ SCHEMA = 1
 
 Split = Literal["train", "heldout"]
 Frames = npt.NDArray[np.uint8]
+QUARTER = 4
+"""Means that are a multiple of this wide are taken in two steps: of QUARTER² pixels, rounded, then of those."""
 RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo")
 
 
@@ -146,6 +148,24 @@ def save_tables(
     files.write_json(folder / "dataset.json", asdict(info))
 
 
+def area_means(frames: Frames, scale: int) -> Frames:
+    """Return the means of squares of `scale` × `scale` pixels, rounded half up: (T, H/scale, W/scale, C).
+
+    `scale` must divide height and width of the frames (T, H, W, C). Where it is a multiple of `QUARTER`, the means are
+    those of rounded means of `QUARTER` × `QUARTER` pixels, at most one level away from the exact ones.
+    """
+    for step in (QUARTER, scale // QUARTER) if scale % QUARTER == 0 else (scale,):
+        wide = np.uint16 if step <= 16 else np.uint32  # 16² pixels of 255 and half of 16² are less than 2**16
+        rows: npt.NDArray[Any] = frames[:, ::step].astype(wide)  # H → H/step
+        for i in range(1, step):
+            rows += frames[:, i::step]
+        total: npt.NDArray[Any] = rows[:, :, ::step] + wide(step * step // 2)  # W → W/step
+        for i in range(1, step):
+            total += rows[:, :, i::step]
+        frames = (total // (step * step)).astype(np.uint8)
+    return frames
+
+
 class Dataset:
     """A dataset folder opened for reading. Frames are memory-mapped: nothing is loaded before it is asked for.
 
@@ -218,3 +238,21 @@ class Dataset:
             self._shards[row.shard] = array
         first = row.offset + start
         return self._shards[row.shard][first : first + count]
+
+    def read_small(self, row: ClipRow, start: int = 0, frames: int | None = None, scale: int = QUARTER) -> Frames:
+        """Return frames of a clip made smaller by area means (see `area_means`), uint8 (T, H/scale, W/scale, C).
+
+        Raises:
+            DatasetError: height or width is not a multiple of `scale`, or the frames are outside the clip.
+        """
+        height, width = self.info.height, self.info.width
+        if scale < 1 or height % scale or width % scale:
+            raise DatasetError(
+                f"{self.folder} has frames of {width}×{height}, which cannot be made {scale} times smaller",
+                "choose a scale that divides both, or ingest again at a size that it divides",
+            )
+        full = self.read(row, start, frames)
+        small = np.empty((len(full), height // scale, width // scale, self.info.channels), dtype=np.uint8)
+        for number in range(len(full)):
+            small[number : number + 1] = area_means(full[number : number + 1], scale)
+        return small
