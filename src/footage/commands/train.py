@@ -118,7 +118,7 @@ def train(
     probe: bool = False,
     evaluate_every: int | None = None,
     evaluate_clips: int = 256,
-    evaluate_metric: Literal["frechet", "kernel"] = "frechet",
+    evaluate_metric: Literal["frechet", "kernel", "copies"] = "frechet",
     evaluator: Path | None = None,
     dry_run: bool = False,
     quiet: bool = False,
@@ -142,7 +142,9 @@ def train(
             best is kept in the folder best of the run. Its figure has chosen it: report another, of fresh samples. The
             time is not counted as minutes of training.
         evaluate_clips: clips that are made for each measurement, and windows of held-out clips.
-        evaluate_metric: Fréchet distance of features, or the kernel distance, which few clips do not bias.
+        evaluate_metric: Fréchet distance of features, or the kernel distance, which few clips do not bias; with copies
+            the Fréchet distance among the models with no more near-copies of training clips than held-out clips have
+            (or 2%), and the model with the fewest where all have more: for few clips, which a long run learns by heart.
         evaluator: a feature network that `footage evaluator train` has made, for these measurements; left out, random
             ones (RFD-rand).
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.

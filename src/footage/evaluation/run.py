@@ -138,7 +138,7 @@ class Evaluator:
             if self.wants("windows"):
                 curves += self._windows(inputs)
             if self.wants("memorisation"):
-                memorisation = self._memorisation(inputs, to)
+                memorisation = self.memorisation(inputs, to)
         measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
         for name in self.asked:  # nothing that was asked for by name is passed over in silence
             if name not in measured and (name != "memorisation" or memorisation is None):
@@ -248,7 +248,8 @@ class Evaluator:
             )
         return []
 
-    def _memorisation(self, inputs: FigureInputs, to: Path | None) -> Memorisation | None:
+    def memorisation(self, inputs: FigureInputs, to: Path | None = None) -> Memorisation | None:
+        """Look for training clips in what was made; None where there is nothing to compare with."""
         real, made = self.plan.real, self.plan.made
         if real.source is None:
             return None

@@ -31,7 +31,7 @@ LIVE_LINE = 0.2
 """Seconds between changes of the live bar."""
 AGAIN = 5
 """A warning comes back after so many times as many clips."""
-HELDOUT = ("heldout_frechet", "heldout_kernel")
+HELDOUT = ("heldout_frechet", "heldout_kernel", "heldout_copies")
 """Figures that a model is chosen by, see `footage.training.selection`."""
 
 

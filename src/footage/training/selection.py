@@ -31,11 +31,15 @@ SEED = 1_000_000
 """Seed of a measurement. `footage evaluate` begins at 0: its clips are others."""
 CHOSEN = "chosen"
 """Key of what is known of the choice in model.json, under `extra`."""
-METRICS = {"frechet": "fvd", "kernel": "kvd"}
+METRICS = {"frechet": "fvd", "kernel": "kvd", "copies": "fvd,memorisation"}
 """Families of figures of the evaluator, by the figure that a model is chosen by."""
+ALLOWED_COPIES = 0.02
+"""Share of near-copies that is let pass whatever the held-out clips have: that many of 256 clips come by chance."""
 
-Metric = Literal["frechet", "kernel"]
-"""`frechet`: the Fréchet distance, as in FVD; `kernel`: the unbiased kernel distance, for few clips."""
+Metric = Literal["frechet", "kernel", "copies"]
+"""`frechet`: the Fréchet distance, as in FVD; `kernel`: the unbiased kernel distance, for few clips; `copies`: the
+Fréchet distance among models with no more near-copies of training clips than held-out clips have, else fewest copies.
+The fewest alone would always choose a model that has not learned anything yet."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,27 @@ class SelectionOptions:
         for name, value, least in (("evaluate_every", self.every, 1), ("evaluate_clips", self.clips, 8)):
             if value < least:
                 raise ConfigError(f"{name} is {value}", f"give at least {least}")
+
+
+@dataclass(frozen=True)
+class CopyShare:
+    """How many of the clips of a measurement repeat training clips, in the space where it is most beyond what may be.
+
+    A clip is a near-copy where its nearest training window is less than half as far as is usual for held-out clips, see
+    `evaluation.memorisation`.
+    """
+
+    space: str
+    """`pixels`, or the title of the networks."""
+    made: float
+    """Share of near-copies among the clips that were made."""
+    unseen: float
+    """The same share of held-out clips."""
+
+    @property
+    def excess(self) -> float:
+        """By how much it is more than held-out clips have; 0 where that, or ALLOWED_COPIES, is not exceeded."""
+        return max(0.0, self.made - max(self.unseen, ALLOWED_COPIES))
 
 
 @dataclass(frozen=True)
@@ -105,17 +130,24 @@ class BestModel:
         self._known: FigureInputs | None = None  # the real clips and the floor, measured once
         self.floor: float | None = None
         """The figure of real clips in place of what is made; None where they are too few."""
+        self.copies: CopyShare | None = None
+        """Near-copies of the model that was measured last; None where a model is not chosen by them."""
+
+    @property
+    def distance(self) -> Literal["frechet", "kernel"]:
+        """The distance that is measured, whatever else is."""
+        return "frechet" if self.choice.metric == "copies" else self.choice.metric
 
     @property
     def name(self) -> str:
         """What the figure is called. Never FVD: that takes the official network."""
         group = NetworkGroup(tuple(net.about for net in self.nets))
-        return label_of(self.choice.metric, group, self.frames, 1)
+        return label_of(self.distance, group, self.frames, 1)
 
-    @property
-    def key(self) -> str:
-        """The name of its figure in metrics.jsonl."""
-        return f"heldout_{self.choice.metric}"
+    def row(self, value: float) -> dict[str, float]:
+        """Return the figures of the last measurement by their names in metrics.jsonl."""
+        copies = {} if self.copies is None else {"heldout_copies": self.copies.made}
+        return {f"heldout_{self.distance}": value} | copies
 
     @property
     def digest(self) -> str:
@@ -140,10 +172,11 @@ class BestModel:
         return plan_evaluation(model, EvaluationInput(self.source.name, "dataset", clips=self.source), self.options)
 
     def measure(self, sampler: Sampler, info: card.ModelInfo) -> float:
-        """Return the figure of a model: the mean over the networks; lower is better.
+        """Return the distance of a model: the mean over the networks; lower is better. `copies` are set beside it.
 
         Raises:
-            ConfigError: the model makes single frames, of which there is no such figure.
+            ConfigError: the model makes single frames, of which there is no such figure; or a model is to be chosen by
+                copies, and the real clips are too few or too alike to say what one is.
         """
         since = time.perf_counter()
         with torch.random.fork_rng(devices=[]), FeatureCache(None) as cache:  # whatever a sampler may draw from
@@ -152,11 +185,42 @@ class BestModel:
             figures, _ = evaluator.figures(inputs)
             if self._known is None:
                 self._known = inputs.real_in_memory()
+            if self.choice.metric == "copies":
+                memorisation = evaluator.memorisation(inputs)
+                if memorisation is None:
+                    raise ConfigError(
+                        f"evaluate_metric is copies, and {self.source.name} has too few clips that differ from each "
+                        "other to say what a copy is",
+                        "ingest more clips, or give --evaluate-metric frechet",
+                    )
+                shares = [CopyShare(space.name, space.below, space.below_real) for space in memorisation.spaces]
+                self.copies = max(shares, key=lambda share: (share.excess, share.made))
         if not figures or figures[0].value is None:
             raise ConfigError("single frames have no such figure", "leave --evaluate-every out")
         self.floor = None if figures[0].floor is None else figures[0].floor.value
         self.seconds += time.perf_counter() - since
         return figures[0].value
+
+    def is_best(self, value: float) -> bool:
+        """Return whether the model that was measured last, at this distance, is as good as the best so far, or better.
+
+        One whose near-copies are within what may be is better than one with too many; of two that have too many, the
+        one with fewer.
+        """
+        known = self.best_so_far()
+        if known is None:
+            return True
+        excess = 0.0 if self.copies is None else self.copies.excess
+        before = CopyShare(**known["copies"]).excess if "copies" in known else 0.0
+        return (excess, value) <= (before, known["value"])
+
+    def describe(self, value: float) -> str:
+        """Say what was measured last, and what real clips have in its place."""
+        floor = "" if self.floor is None else f" (real clips: {self.floor:.4g})"
+        if self.copies is None:
+            return f"{self.name} {value:.4g} beside held-out clips{floor}"
+        shares = f"near-copies in {self.copies.space} {self.copies.made:.1%} (unseen clips: {self.copies.unseen:.1%})"
+        return f"{self.name} {value:.4g} beside held-out clips{floor}, {shares}"
 
     def note(self, value: float) -> dict[str, Any]:
         """Return what model.json says of a choice, under `extra`."""
@@ -166,6 +230,7 @@ class BestModel:
                 "metric": self.choice.metric,
                 "value": value,
                 "floor": self.floor,
+                **({} if self.copies is None else {"copies": dataclasses.asdict(self.copies)}),
                 "clips": self.choice.clips,
                 "seed": SEED,
                 "split": "heldout",

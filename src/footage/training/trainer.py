@@ -327,14 +327,12 @@ class Trainer:
             return
         self.measured_at = seen
         with self.log.paused():
-            value, known = best.measure(self.method.sampler(), self.model_info()), best.best_so_far()
-            self.log.write(seen, {best.key: value})
-            better = known is None or value <= known["value"]
+            value = best.measure(self.method.sampler(), self.model_info())
+            self.log.write(seen, best.row(value))
+            better = best.is_best(value)
             if better:
                 self.save_model(self.folder.best, best.note(value))
-            floor = "" if best.floor is None else f" (real clips: {best.floor:.4g})"
-            line = f"at {seen:,} clips {best.name} {value:.4g} beside held-out clips{floor}"
-            self.log.terminal.say(line + (", the best so far" if better else ""))
+            self.log.terminal.say(f"at {seen:,} clips {best.describe(value)}{', the best so far' if better else ''}")
 
     def save(self) -> None:
         """Write the resumable state and the model, each atomically."""
@@ -411,8 +409,9 @@ class Trainer:
             lines.append(f"{self.best.seconds / 60:.1f} minutes of measuring are not counted above")
         if self.best is not None and (known := self.best.best_so_far()) is not None:
             seen = card.read_info(self.folder.best).clips_seen
+            copies = f", {known['copies']['made']:.1%} near-copies" if "copies" in known else ""
             lines += [
-                f"best model in {path}/best: {self.best.name} {known['value']:.4g} at {seen:,} clips, on the "
+                f"best model in {path}/best: {self.best.name} {known['value']:.4g}{copies} at {seen:,} clips, on the "
                 f"{known['clips']} windows and seeds that it was chosen by, which flatters it.",
                 "For a figure to report take fresh samples: "
                 f"footage evaluate {path}/best {shlex.quote(self.note.data)}",
