@@ -72,9 +72,7 @@ def test_what_is_better(
     assert best.is_best(now[0]) is better
 
 
-def test_a_run_is_chosen_by_copies_and_says_what_evaluate_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_chosen_by_copies_and_says_what_evaluate_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BuiltInClips, "CLIPS", 4)
     monkeypatch.setattr(BuiltInClips, "HELDOUT", 16)
     console = Console(file=io.StringIO(), width=200)
