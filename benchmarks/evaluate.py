@@ -25,7 +25,7 @@ import torch
 
 import footage
 from footage.evaluation.features import catalogue
-from footage.evaluation.features.catalogue import SEEDS
+from footage.metrics.clip_vectors import SEEDS
 from footage.metrics.distances import frechet, gaussian
 
 LENGTH = 2048

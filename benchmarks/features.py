@@ -22,9 +22,9 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.data.clips import Loader, open_clips
-from footage.evaluation.features.catalogue import SEEDS, RandomFeatures
 from footage.evaluation.features.ladder import CORRUPTIONS
 from footage.generation.rollout import from_uint8
+from footage.metrics.clip_vectors import SEEDS, RandomFeatures
 from footage.metrics.distances import Gaussian, frechet
 
 BATCH = 16

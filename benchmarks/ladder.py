@@ -23,7 +23,7 @@ from torch import Tensor
 from footage.config import ClipConfig
 from footage.data.clips import open_clips
 from footage.evaluation.features import Frames
-from footage.evaluation.features.catalogue import SEEDS, RandomExtractor
+from footage.evaluation.features.catalogue import RandomExtractor
 from footage.evaluation.features.ladder import (
     Ladder,
     Measures,
@@ -34,6 +34,7 @@ from footage.evaluation.features.ladder import (
 from footage.evaluation.features.learned import divide, read_learned
 from footage.evaluation.features.learned_training import halves, windows
 from footage.generation.rollout import from_uint8
+from footage.metrics.clip_vectors import SEEDS
 from footage.metrics.distances import Gaussian, frechet
 from footage.metrics.image_quality import sharpness, ssim
 from footage.metrics.motion import (

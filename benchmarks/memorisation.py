@@ -23,10 +23,10 @@ from torch.nn.functional import avg_pool3d
 from footage.data.clips import ClipSource, open_clips
 from footage.data.store import Split
 from footage.evaluation.clip_sets import BATCH, ClipShape, GeneratedClips
-from footage.evaluation.features.catalogue import SEEDS, RandomFeatures
 from footage.generation.model import Model
 from footage.generation.rollout import Frames, from_uint8
 from footage.media.sheets import contact_sheet, save_picture, strip
+from footage.metrics.clip_vectors import SEEDS, RandomFeatures
 
 REPEATED = 0.5
 """Ratio below which a clip counts as repeated."""

@@ -24,12 +24,13 @@ import torch
 from footage.data.clips import open_clips
 from footage.evaluation.clip_sets import BATCH
 from footage.evaluation.feature_cache import FeatureCache
-from footage.evaluation.features.catalogue import SEEDS, RandomExtractor
+from footage.evaluation.features.catalogue import RandomExtractor
 from footage.evaluation.inputs import EvaluationInput, open_input, plan_evaluation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.run import Evaluator
 from footage.generation.model import Model
 from footage.generation.rollout import Frames, draw_label, from_uint8, one_hot, render, stream
+from footage.metrics.clip_vectors import SEEDS
 from footage.metrics.distances import Gaussian, frechet, gaussian
 from footage.metrics.motion import motion_energies
 from footage.models.base import Streams

@@ -12,7 +12,6 @@ from footage.data.clips import Labels, Span
 from footage.data.store import Frames, Split
 from footage.evaluation.clip_sets import ClipShape, GeneratedClips, RealClips, draw_windows, one_clip
 from footage.evaluation.feature_cache import FeatureCache
-from footage.evaluation.features.catalogue import SEEDS
 from footage.evaluation.figure_inputs import FloorClips, floor_clips
 from footage.evaluation.inputs import EvaluationInput, plan_evaluation
 from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelFigure
@@ -21,6 +20,7 @@ from footage.evaluation.results import Figure
 from footage.evaluation.run import Evaluator
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
+from footage.metrics.clip_vectors import SEEDS
 from footage.metrics.motion import contrast, motion_energy
 from tests.models import save_tiny_model
 

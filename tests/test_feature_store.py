@@ -17,9 +17,10 @@ from footage.evaluation.feature_cache import (
     feature_readers,
 )
 from footage.evaluation.features.catalogue import extractors
-from footage.evaluation.pixel_features import PixelColumns, glance, pixel_features, small_copies
+from footage.evaluation.pixel_features import PixelColumns, glance, pixel_features
 from footage.evaluation.protocols import PROTOCOLS, protocol
 from footage.evaluation.results import Evaluation
+from footage.metrics.clip_vectors import small_copies
 from tests.folders import shapes, write_pictures
 
 NETS = extractors()[:2]

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.data.clips import Loader, open_clips
-from footage.evaluation.features.catalogue import RandomFeatures
 from footage.evaluation.features.ladder import CORRUPTIONS
 from footage.generation.rollout import from_uint8
+from footage.metrics.clip_vectors import RandomFeatures
 from footage.metrics.distances import Gaussian, frechet
 
 CLIPS = 96

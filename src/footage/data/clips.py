@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -37,6 +37,15 @@ class Span:
     """Which file it was cut from, and at how many seconds, such as `walk/anna@2.40`; empty for what is drawn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a clip."""
+
+    span: Span
+    start: int
+    """Its first frame within the clip."""
+
+
 class ClipSource(Protocol):
     """Something that training can read clips from."""
 
@@ -64,6 +73,33 @@ class DrawsClips(Protocol):
 
     def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
         """Return the `number`-th clip of a run, uint8 (T, H, W, C): a function of these arguments alone."""
+
+
+def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
+    """Return the least number of frames from one training window to the next, so that there are at most `most`.
+
+    It is a quarter of a window's reach at most, however many there are then.
+    """
+    largest = max(1, reach // 4)
+    for pace in range(1, largest):
+        if sum(len(range(0, span.frames - reach + 1, pace)) for span in spans) <= most:
+            return pace
+    return largest
+
+
+def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: int) -> tuple[list[Window], int]:
+    """Return windows at every `pace`-th frame, at most `most`, and how many there are.
+
+    Each clip gives one before any gives a second one.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E3]))
+    places: list[tuple[int, float, Window]] = []
+    for span in spans:
+        starts = range(0, span.frames - reach + 1, pace)
+        for rank, number in enumerate(rng.permutation(len(starts)).tolist()):
+            places.append((rank, rng.random(), Window(span, starts[number])))
+    chosen = sorted(places, key=lambda entry: entry[:2])[:most]
+    return [window for _, _, window in chosen], len(places)
 
 
 class DatasetClips:

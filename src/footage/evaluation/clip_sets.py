@@ -16,7 +16,7 @@ import numpy as np
 
 from footage import __version__, files
 from footage.data.clip_folder import ClipFolder
-from footage.data.clips import ClipSource, Labels, Span
+from footage.data.clips import ClipSource, Labels, Span, Window
 from footage.data.store import Frames
 from footage.evaluation.protocols import Protocol
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
@@ -39,15 +39,6 @@ class TrainedModel(typing.Protocol):
     @property
     def info(self) -> ModelInfo:
         """What it is; the weights' SHA-256 tells its clips from those of any other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a clip."""
-
-    span: Span
-    start: int
-    """Its first frame within the clip."""
 
 
 def draw_windows(

@@ -35,9 +35,8 @@ from footage.evaluation.pixel_features import (
     PixelColumns,
     glance,
     pixel_features,
-    small_copies,
-    small_shape,
 )
+from footage.metrics.clip_vectors import small_copies, small_shape
 from footage.metrics.distances import Rows, SelectedRows
 
 MOST_BYTES = 4 * 2**30

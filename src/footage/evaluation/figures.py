@@ -31,10 +31,11 @@ from footage.evaluation.figure_inputs import (
     interval,
     of_means,
 )
-from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelColumns, small_shape
+from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelColumns
 from footage.evaluation.results import Better, Curve, Figure, Interval, Line, Tier
 from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import LEVEL, mean_interval
+from footage.metrics.clip_vectors import small_shape
 from footage.metrics.distances import (
     DENSITY_K,
     SPLITS,

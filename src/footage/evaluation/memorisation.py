@@ -19,9 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from footage.data.clips import Labels, Span
+from footage.data.clips import Labels, Window, every_window, pace_of
 from footage.data.store import Frames
-from footage.evaluation.clip_sets import ClipSet, RealClips, Window, draw_windows, one_clip
+from footage.evaluation.clip_sets import ClipSet, RealClips, draw_windows, one_clip
 from footage.evaluation.feature_cache import (
     SMALL_COPIES,
     ClipFeatures,
@@ -108,33 +108,6 @@ class JoinedRows:
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
         columns = [rows[part] / scale for rows, scale in zip(self._parts, self._scales, strict=True)]
         return np.concatenate(columns, axis=1)
-
-
-def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
-    """Return the least number of frames from one training window to the next, so that there are at most `most`.
-
-    It is a quarter of a window's reach at most, however many there are then.
-    """
-    largest = max(1, reach // 4)
-    for pace in range(1, largest):
-        if sum(len(range(0, span.frames - reach + 1, pace)) for span in spans) <= most:
-            return pace
-    return largest
-
-
-def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: int) -> tuple[list[Window], int]:
-    """Return windows at every `pace`-th frame, at most `most`, and how many there are.
-
-    Each clip gives one before any gives a second one.
-    """
-    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E3]))
-    places: list[tuple[int, float, Window]] = []
-    for span in spans:
-        starts = range(0, span.frames - reach + 1, pace)
-        for rank, number in enumerate(rng.permutation(len(starts)).tolist()):
-            places.append((rank, rng.random(), Window(span, starts[number])))
-    chosen = sorted(places, key=lambda entry: entry[:2])[:most]
-    return [window for _, _, window in chosen], len(places)
 
 
 def _sources(clips: ClipSet, rows: Labels) -> Tensor:

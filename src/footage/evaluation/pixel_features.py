@@ -1,4 +1,4 @@
-"""What can be said of a clip without a network: one vector of closed-form figures, and a small copy of its pixels."""
+"""What can be said of a clip without a network: one vector of closed-form figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+from torch.nn.functional import avg_pool2d
 
 from footage import files
 from footage.data.store import Frames
@@ -36,10 +36,6 @@ VERSION = 1
 """Counted up when any column changes its meaning: what was stored before is then made again."""
 SIDE = 32
 """Shorter side of the frames on which what is slow is computed."""
-SMALL = 16
-"""Longest side of the small copies."""
-SHOTS = 4
-"""Frames of the small copies."""
 
 
 class PixelViews:
@@ -152,24 +148,3 @@ def glance(frames: Frames) -> npt.NDArray[np.float64]:
     over_time = (high - low).max(axis=(1, 2, 3))
     levels = high.max(axis=(1, 2)).astype(np.int16) - low.min(axis=(1, 2))  # channel by channel: a colour is not grey
     return np.stack([levels.max(axis=1), over_time], axis=1).astype(np.float64)
-
-
-def small_shape(frames: int, height: int, width: int, channels: int) -> tuple[int, int, int, int]:
-    """Return the shape (T, H, W, C) of the small copy of a clip."""
-    scale = min(1.0, SMALL / max(height, width))
-    return min(SHOTS, frames), max(1, round(height * scale)), max(1, round(width * scale)), channels
-
-
-def small_copies(frames: Frames) -> npt.NDArray[np.uint8]:
-    """Return small copies of clips uint8 (B, T, H, W, C) as vectors (B, t h w C), uint8.
-
-    Frames are evenly spaced from first to last; their pixels are averaged over areas.
-    """
-    batch, length, height, width, channels = frames.shape
-    shots, high, wide, _ = small_shape(length, height, width, channels)
-    chosen = np.linspace(0, length - 1, shots).round().astype(int)
-    pictures = torch.from_numpy(np.ascontiguousarray(frames[:, chosen])).flatten(0, 1).permute(0, 3, 1, 2).float()
-    if (high, wide) != (height, width):
-        pictures = adaptive_avg_pool2d(pictures, (high, wide))
-    levels = pictures.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)  # BT C H W -> BT H W C
-    return levels.reshape(batch, -1).numpy()

@@ -30,12 +30,13 @@ from footage.data.store import Frames
 from footage.errors import ConfigError, FootageError, TrainingError
 from footage.evaluation.clip_sets import first_clips
 from footage.evaluation.feature_cache import FeatureCache
-from footage.evaluation.features.catalogue import RANDOM, SEEDS
+from footage.evaluation.features.catalogue import RANDOM
 from footage.evaluation.figure_inputs import FigureInputs
 from footage.evaluation.inputs import EvaluationInput, open_input, plan_evaluation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.run import Evaluator
 from footage.media.sheets import gallery, save_picture, strip
+from footage.metrics.clip_vectors import SEEDS
 from footage.models import checkpoint
 from footage.models.requests import DeviceName
 from footage.training import cost, trainer

@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from footage.evaluation.features import Extractor, Frames
-from footage.evaluation.features.catalogue import SEEDS, RandomExtractor
+from footage.evaluation.features.catalogue import RandomExtractor
 from footage.generation.rollout import from_uint8, to_uint8
+from footage.metrics.clip_vectors import SEEDS
 from footage.metrics.distances import Gaussian, frechet
 
 Corruption = Callable[[Tensor, float, torch.Generator], Tensor]
