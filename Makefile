@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
@@ -25,6 +25,13 @@ format: .venv/installed-dev
 # Slow figures, run by hand on an idle machine.
 bench: .venv/installed-dev
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+# Wheels for a machine with a GPU that reaches no package index, into .whl/; see benchmarks/GPU_DAY.md.
+WHEELS ?= lightning-fabric
+GPU_PYTHON ?= 3.12
+gpu-pack:
+	$(PYTHON) -m pip download --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+		$(foreach libc,2_28 2_27 2_17,--platform manylinux_$(libc)_x86_64) --platform manylinux2014_x86_64 -d .whl $(WHEELS)
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

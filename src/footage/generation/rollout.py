@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from footage.models.base import Generates, Streams
+from footage.models.device import upload
 from footage.models.generators.stream.sampler import window
 from footage.models.requests import SEED_LIMIT, VideoRequest
 
@@ -26,7 +27,7 @@ def to_uint8(clips: Tensor) -> Frames:
 
 def from_uint8(clips: Frames, device: torch.device | str = "cpu") -> Tensor:
     """Turn clips uint8 (B, T, H, W, C) into (B, C, T, H, W) in [-1, 1] on a device."""
-    moved = torch.from_numpy(clips).to(device, non_blocking=True)
+    moved = upload(torch.from_numpy(clips), device)
     # Arithmetic first, while the memory is in order: four times as fast as the other way round.
     return moved.float().div_(127.5).sub_(1).permute(0, 4, 1, 2, 3).contiguous()  # B T H W C -> B C T H W
 
@@ -45,7 +46,9 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
 
 
 AT_ONCE = 16 * 64 * 64
-"""Pixels, of all videos, that a model that streams makes at once: more takes memory, and gains 4% at most."""
+"""Pixels, of all videos, that a model that streams makes at once: more takes memory, and gains 4% at most on a CPU."""
+AT_ONCE_GPU = 2**23
+"""The same on a GPU, which small chunks leave idle: 9 frames of 1280×720."""
 
 
 def _bounded(request: VideoRequest) -> VideoRequest:
@@ -91,7 +94,8 @@ def render(sampler: Generates, requests: Sequence[VideoRequest], frames: int) ->
         return
     left, chunk_frames = frames, None
     if isinstance(sampler, Streams):  # of no more use than what is wanted, and no faster than what caches hold
-        chunk_frames = max(1, min(frames, AT_ONCE // (sampler.clip.height * sampler.clip.width * len(requests))))
+        most = AT_ONCE if sampler.device.type == "cpu" else AT_ONCE_GPU
+        chunk_frames = max(1, min(frames, most // (sampler.clip.height * sampler.clip.width * len(requests))))
     for chunk in stream(sampler, requests, chunk_frames):
         yield to_uint8(chunk[:, :, :left])
         left -= chunk.shape[2]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footage.config import ClipConfig, Config
+from footage.models.device import upload
 from footage.models.requests import VideoRequest
 
 
@@ -40,11 +41,11 @@ class Batch:
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers for each clip, (B, *shape), on the clips' device."""
-        return self.part(torch.randn(self.total, *shape, generator=self.rng)).to(self.clips.device)
+        return upload(self.part(torch.randn(self.total, *shape, generator=self.rng)), self.clips.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw numbers from 0 to 1 for each clip, (B, *shape), on the clips' device."""
-        return self.part(torch.rand(self.total, *shape, generator=self.rng)).to(self.clips.device)
+        return upload(self.part(torch.rand(self.total, *shape, generator=self.rng)), self.clips.device)
 
     def part(self, whole: Tensor) -> Tensor:
         """Take this process's part of what was drawn for the whole batch, (total, ...) -> (B, ...)."""

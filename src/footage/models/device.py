@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from footage.errors import TrainingError
 
@@ -50,3 +51,10 @@ def has_bf16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def upload(values: Tensor, device: torch.device | str) -> Tensor:
+    """Bring a tensor to a device; to a GPU by way of page-locked memory, so that the program does not wait for it."""
+    if values.device.type == "cpu" and torch.device(device).type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -228,11 +228,18 @@ def write_samples(
     metadata: Mapping[str, Any],
     kinds: int = 1,
 ) -> None:
-    """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each; `kinds` belong together."""
+    """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each; `kinds` belong together.
+
+    Without PyAV, which a bare GPU machine may lack and training needs for nothing else, there is no preview.
+    """
     name, strips = f"{clips_seen:09d}", [strip(clip) for clip in clips]
     save_picture(folder.samples / f"{name}.png", contact_sheet(strips, captions, columns=None if kinds == 1 else kinds))
     preview = tile(clips, None if kinds == 1 else kinds * max(1, round(math.sqrt(len(clips)) / kinds)))
-    write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))
+    try:
+        write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))
+    except ModuleNotFoundError as error:
+        if error.name != "av":
+            raise
 
 
 def plot_curves(metrics: Path, target: Path, curves: Mapping[str, tuple[str, ...]]) -> None:

@@ -34,6 +34,7 @@ from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
 from footage.models.base import Batch, Method, PlainEngine
+from footage.models.device import upload
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
@@ -283,7 +284,7 @@ class Trainer:
 
     def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
         frames, classes = loaded
-        labels = torch.from_numpy(self.classes[classes]).to(self.place.device) if self.note.labels else None
+        labels = upload(torch.from_numpy(self.classes[classes]), self.place.device) if self.note.labels else None
         return from_uint8(frames, self.place.device), labels
 
     def step(self, batch: Batch) -> dict[str, Tensor]:

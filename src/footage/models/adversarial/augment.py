@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from footage.models.device import upload
+
 if TYPE_CHECKING:
     from footage.config import AugmentConfig
 
@@ -51,7 +53,7 @@ class Augmentation:
         return self._each(lambda value: value[first : first + count])
 
     def to(self, device: torch.device | str) -> Augmentation:
-        return self._each(lambda value: value.to(device, non_blocking=True))
+        return self._each(lambda value: upload(value, device))
 
 
 def probability(config: AugmentConfig, clips_seen: int) -> float:

@@ -15,6 +15,7 @@ from footage.config.registry import LOSSES
 from footage.models.adversarial import penalties
 from footage.models.adversarial.losses import AdversarialLoss
 from footage.models.base import Batch
+from footage.models.device import upload
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> Cr
     if picks is None:
         return CriticView(clips, None, 1)
     rows = torch.arange(len(clips), device=clips.device)[:, None]
-    chosen = clips.transpose(1, 2)[rows, picks.to(clips.device)]  # B k C h w
+    chosen = clips.transpose(1, 2)[rows, upload(picks, clips.device)]  # B k C h w
     if critic.sees == "frames":
         return CriticView(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
     gaps = picks.diff(dim=1).to(clips) / frames
@@ -88,7 +89,7 @@ class CriticLoss:
         """Choose what to look at, the same of real and fake clips."""
         picks = pick_frames(self.critic, self.clip, batch.total, batch.rng)
         if picks is not None:
-            picks = batch.part(picks).to(reals.device)
+            picks = upload(batch.part(picks), reals.device)
         real, fake = critic_view(self.critic, reals, picks), critic_view(self.critic, fakes, picks)
         labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each)
         return CriticInputs(real, fake, labels)

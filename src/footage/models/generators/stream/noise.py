@@ -24,6 +24,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from footage.models.device import upload
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -70,7 +72,8 @@ class NoiseBank(nn.Module):
         frames = noise.shape[1]
         parts = noise.reshape(len(noise), frames, -1, 2)  # B T K 2
         with torch.autocast(noise.device.type, enabled=False):
-            path = torch.einsum("kts,bskc->btkc", _factor(self.rates, frames).to(parts), parts)
+            factor = upload(_factor(self.rates, frames).to(parts.dtype), parts.device)
+            path = torch.einsum("kts,bskc->btkc", factor, parts)
             return self.turned(path, torch.arange(frames, device=noise.device, dtype=noise.dtype))
 
     def turned(self, path: Tensor, times: Tensor) -> Tensor:
