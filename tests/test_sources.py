@@ -5,8 +5,11 @@ import os
 import pytest
 
 from footage.data.ingest import sources
-from footage.data.ingest.sources import scan
+from footage.data.ingest.sources import ShownSize, scan, suited_size
+from footage.data.store import SourceRow
 from footage.errors import ConfigError, DatasetError
+from footage.media.geometry import Size
+from footage.media.probe import VideoInfo
 
 
 def touch(root, *names, content=b"x"):
@@ -172,3 +175,48 @@ def test_bad_tables(tmp_path, content, message):
     (tmp_path / "t.csv").write_text(content, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         scan([tmp_path / "src"], tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("shown", "limit", "size"),
+    [
+        ((640, 480), 1280, (640, 480)),
+        ((640, 480), 512, (512, 384)),
+        ((640, 480), 100, (64, 48)),  # the exact shape comes before a larger one
+        ((768, 432), 1280, (768, 432)),
+        ((1920, 1080), 1280, (1280, 720)),
+        ((1920, 1080), 1920, (1904, 1072)),  # not 1920×1072, which cuts off .7%
+        ((854, 480), 1280, (848, 480)),  # .6% is cut off
+        ((1080, 1920), 1280, (720, 1280)),
+        ((1440, 1080), 1280, (1024, 768)),
+        ((2560, 1080), 1280, (1280, 544)),
+        ((1000, 1000), 1280, (768, 768)),
+        ((100, 30), 1280, (48, 16)),  # no size cuts off as little as 2%
+        ((16, 16), 1280, (16, 16)),
+    ],
+)
+def test_size_that_suits(shown, limit, size):
+    made = suited_size([ShownSize(*shown, 3.0)], limit)
+    assert (made.width, made.height) == size
+
+
+def test_size_that_suits_most_of_the_time():
+    wide, square, large = ShownSize(640, 360, 10), ShownSize(400, 400, 4.0), ShownSize(1280, 720, 60.0)
+    assert suited_size([square, wide, square]) == Size(352, 624)
+    assert suited_size([square, wide, square, square]) == Size(400, 400)  # 400×400 for 12 seconds
+    assert suited_size([large, wide]) == Size(352, 624)  # nothing is enlarged
+    assert suited_size([large, large, wide]) == Size(720, 1280)  # but for a tenth of the time
+    assert suited_size([ShownSize(640, 480, None)] * 3 + [square]) == Size(400, 400)  # unknown is a second
+    upright = [ShownSize(480, 640, 1.0)]
+    assert suited_size([ShownSize(640, 480, 3.0), *upright]) == Size(480, 640)  # another shape does not make it smaller
+    rows = [SourceRow("a", 1, 640, 480, 25.0, 2.0), SourceRow("b", 0), VideoInfo(640, 480)]
+    assert suited_size(rows) == Size(480, 640)
+
+
+def test_no_size_that_suits():
+    with pytest.raises(ConfigError, match=r"no source tells its size: give width and height, such as --size 64x64"):
+        suited_size([SourceRow("a", 1)])
+    with pytest.raises(ConfigError, match=r"no size suits sources of 12×30 and sides of 1280: give"):
+        suited_size([ShownSize(12, 30, 1.0)])
+    with pytest.raises(ConfigError, match=r"no size suits sources of 640×480 and sides of 8: give"):
+        suited_size([ShownSize(640, 480, 1.0)], 8)

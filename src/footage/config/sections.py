@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,8 +20,16 @@ class IngestConfig:
     """Height of the clips, in pixels."""
     width: int = bounded(64, 8, 2048)
     """Width of the clips, in pixels."""
+    size: str | None = None
+    """Width and height in one, such as `512x384`; `auto` for the largest that suits the sources, up to 1280 pixels, or
+    the longest side that it may have, such as `512`. It stays when sources are added."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for RGB."""
+    coding: Literal["auto", "raw", "jpeg"] = "auto"
+    """How frames are stored: `raw`, or as `jpeg` pictures with small copies beside them. `auto` is as in the existing
+    data set, else raw for up to 256×256 pixels."""
+    quality: int = bounded(95, 1, 100)
+    """Quality of JPEG pictures."""
     fps: float | None = bounded(None, 0.1, 1000)
     """Frames in a second; None for the rate of the existing data set, or the most frequent among the sources."""
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
@@ -52,8 +61,14 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         require(self.channels in (1, 3), "channels", self.channels, "give 1 for grey or 3 for RGB")
-        fits = ("crop", "letterbox", "stretch")
+        fits, codings = ("crop", "letterbox", "stretch"), ("auto", "raw", "jpeg")
         require(self.fit in fits, "fit", self.fit, nearest(str(self.fit), fits))
+        require(self.coding in codings, "coding", self.coding, nearest(str(self.coding), codings))
+        size = "512x384" if self.size is None else str(self.size)
+        remedy = "give a size such as 512x384, or auto, or the longest side, such as 512"
+        require(re.fullmatch(r"auto|\d{1,5}([x×]\d{1,5})?", size) is not None, "size", self.size, remedy)
+        both = self.size is not None and (self.height, self.width) != (64, 64)
+        require(not both, "size", self.size, "leave height and width out beside it")
         check_bounds(self)
         least, frames = self.min_frames, self.sequence_frames
         require(least <= frames <= 100_000, "sequence_frames", frames, f"give {least:g} to 100000")

@@ -47,11 +47,13 @@ class Audit:
         lengths = [row.frames for row in rows]
         colour = "grey" if info.channels == 1 else "RGB"
         sources = self.dataset.sources
+        stored = f"; JPEG of quality {info.quality}" if info.coding == "jpeg" else ""
+        stored += "".join(f", also at 1/{scale} of their size" for scale in info.levels)
         used = sum(source.clips > 0 for source in sources) if sources else len({row.source for row in rows})
         summary = [
             ("clips", f"{len(rows):,} from {used:,} of {len(sources) or used:,} sources"),
             ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
-            ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps"),
+            ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps{stored}"),
         ]
         if lengths:
             middle = int(np.median(lengths))

@@ -13,15 +13,13 @@ import numpy as np
 
 from footage import files
 from footage.data.clips import Span
-from footage.data.ingest.sources import Source, scan
+from footage.data.ingest.sources import PICTURES_FPS, Source, scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError, MediaError
 from footage.media.geometry import Fit
 from footage.media.probe import UnusableMedia, count_frames
 from footage.media.reader import Footage, open_decoder
 
-PICTURES_FPS = 25.0
-"""Rate of numbered pictures, which say nothing of it."""
 ALIKE = 0.01
 """Rates that differ by less, as a part of them, are taken for the same."""
 

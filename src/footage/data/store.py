@@ -1,10 +1,15 @@
-"""The dataset folder: clips decoded once into memory-mapped uint8 shards, and the tables that describe them.
+"""The dataset folder: clips decoded once into memory-mapped shards, and the tables that describe them.
 
 dataset.json       what it is: size, rate, labels, content hash (see `DatasetInfo`)
 clips.jsonl        a row for each clip (see `ClipRow`), ordered by source and time
 sources.jsonl      a row for each input: what it is, and whether it was damaged (see `SourceRow`)
 rejected.jsonl     a row for each input or span that was left out, with the reason (see `Rejection`)
 shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on
+
+Large frames are stored as JPEG pictures, beside copies of them at a quarter of height and width:
+
+shard-00000.jpegs …        the frames as pictures (see `footage.data.jpeg`)
+shard-00000.quarter.npy …  uint8 means of 4×4 pixels (N, H/4, W/4, C), where 4 divides both sides
 """
 
 from __future__ import annotations
@@ -19,11 +24,18 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import __version__, files
+from footage.data.jpeg import AGAIN, JpegFile
 from footage.errors import DatasetError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the folder's format. A higher number than ours is refused."""
+RAW_SCHEMA = 1
+"""Version of a folder without JPEG: it is what older programs write and read."""
 
+Coding = Literal["raw", "jpeg"]
+CODINGS: tuple[Coding, ...] = ("raw", "jpeg")
+ENDINGS: dict[Coding, str] = {"raw": ".npy", "jpeg": ".jpegs"}
+"""Of the shards."""
 Split = Literal["train", "heldout"]
 Frames = npt.NDArray[np.uint8]
 QUARTER = 4
@@ -110,11 +122,17 @@ class DatasetInfo:
     """The classes, sorted; empty when no clip has a label."""
     clips: int
     content_hash: str
-    """SHA-256 over the clips' pixels, labels and splits, whatever their order."""
+    """SHA-256 over the clips' pixels, labels and splits, whatever their order; of JPEG, over the quality too."""
     settings: dict[str, Any] = field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: int = RAW_SCHEMA
     made_by: str = f"footage {__version__}"
     """Program and version that wrote it."""
+    coding: Coding = "raw"
+    """How the frames are stored; `clips.jsonl` has digests of the pixels before they were made JPEG."""
+    quality: int | None = None
+    """Quality of the JPEG pictures, 1 to 100."""
+    levels: tuple[int, ...] = ()
+    """How many times smaller the copies are that stand beside the frames."""
 
 
 def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
@@ -123,15 +141,26 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
     if not isinstance(value, dict) or not set(value) <= names:
         raise DatasetError(f"{where} is not a {kind.__name__}: {value!r:.200}", "make the dataset again")
     try:
-        known: dict[str, Any] = {key: tuple(v) if key in ("labels", "cuts") else v for key, v in value.items()}
+        known: dict[str, Any] = {
+            key: tuple(v) if key in ("labels", "cuts", "levels") else v for key, v in value.items()
+        }
         return kind(**known)
     except TypeError as error:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
 
 
-def content_hash(rows: Iterable[ClipRow]) -> str:
-    """Return the SHA-256 of what a model can learn from the rows: pixels, labels, captions and splits."""
-    return files.json_digest(sorted([r.digest, r.label or "", r.caption or "", r.split] for r in rows))
+def content_hash(rows: Iterable[ClipRow], quality: int | None = None) -> str:
+    """Return the SHA-256 of what a model can learn from the rows: pixels, labels, captions and splits.
+
+    `quality` is that of JPEG pictures, None for frames that are stored as they are.
+    """
+    learned: list[Any] = sorted([r.digest, r.label or "", r.caption or "", r.split] for r in rows)
+    return files.json_digest(learned if quality is None else [learned, "jpeg", quality])
+
+
+def level_file(shard: str) -> str:
+    """Return the name of the file with the frames of a shard at a quarter of height and width."""
+    return f"{Path(shard).stem}.quarter.npy"
 
 
 def save_tables(
@@ -145,7 +174,11 @@ def save_tables(
     files.write_lines(folder / "sources.jsonl", (asdict(row) for row in sources))
     files.write_lines(folder / "clips.jsonl", (asdict(row) for row in rows))
     files.write_lines(folder / "rejected.jsonl", (asdict(row) for row in rejections))
-    files.write_json(folder / "dataset.json", asdict(info))
+    value = asdict(info)
+    if info.schema == RAW_SCHEMA:  # older programs refuse what they do not know
+        for key in ("coding", "quality", "levels"):
+            del value[key]
+    files.write_json(folder / "dataset.json", value)
 
 
 def area_means(frames: Frames, scale: int) -> Frames:
@@ -187,13 +220,15 @@ class Dataset:
         if isinstance(value, dict):
             files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
         self.info = _from_json(DatasetInfo, value, str(path))
+        if self.info.coding not in CODINGS:
+            raise DatasetError(f'{path} has the coding "{self.info.coding}"', "make the dataset again")
         self.rows = [_from_json(ClipRow, v, "clips.jsonl") for v in self._table("clips.jsonl")]
         if len(self.rows) != self.info.clips:
             raise DatasetError(
                 f"{self.folder} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
                 "run the same ingest command again: it decodes only what is missing",
             )
-        self._shards: dict[str, Frames] = {}
+        self._opened: dict[str, Frames | JpegFile] = {}
 
     def _table(self, name: str) -> list[dict[str, Any]]:
         try:
@@ -218,32 +253,19 @@ class Dataset:
         return [row for row in self.rows if row.split == name]
 
     def read(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Frames:
-        """Return `frames` frames of a clip from its frame `start` on, uint8 (T, H, W, C), without a copy."""
-        count = row.frames - start if frames is None else frames
-        if start < 0 or count < 0 or start + count > row.frames:
-            raise DatasetError(f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for")
-        if row.shard not in self._shards:
-            path = self.folder / row.shard
-            try:
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
-                raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
-            expected = (self.info.height, self.info.width, self.info.channels)
-            needed = max(other.offset + other.frames for other in self.rows if other.shard == row.shard)
-            if array.dtype != np.uint8 or array.shape[1:] != expected or len(array) < needed:
-                raise DatasetError(
-                    f"{path} holds {array.dtype} {array.shape}, expected uint8 (≥ {needed}, *{expected})",
-                    "run the same ingest command again",
-                )
-            self._shards[row.shard] = array
-        first = row.offset + start
-        return self._shards[row.shard][first : first + count]
+        """Return `frames` frames of a clip from its frame `start` on, uint8 (T, H, W, C); raw ones without a copy.
+
+        Raises:
+            DatasetError: the frames are outside the clip, or a shard is missing or damaged.
+        """
+        return self._window(row, start, self._count(row, start, frames))
 
     def read_small(self, row: ClipRow, start: int = 0, frames: int | None = None, scale: int = QUARTER) -> Frames:
         """Return frames of a clip made smaller by area means (see `area_means`), uint8 (T, H/scale, W/scale, C).
 
         Raises:
-            DatasetError: height or width is not a multiple of `scale`, or the frames are outside the clip.
+            DatasetError: height or width is not a multiple of `scale`, the frames are outside the clip, or a shard is
+                missing or damaged.
         """
         height, width = self.info.height, self.info.width
         if scale < 1 or height % scale or width % scale:
@@ -251,8 +273,50 @@ class Dataset:
                 f"{self.folder} has frames of {width}×{height}, which cannot be made {scale} times smaller",
                 "choose a scale that divides both, or ingest again at a size that it divides",
             )
-        full = self.read(row, start, frames)
-        small = np.empty((len(full), height // scale, width // scale, self.info.channels), dtype=np.uint8)
-        for number in range(len(full)):
-            small[number : number + 1] = area_means(full[number : number + 1], scale)
+        count = self._count(row, start, frames)
+        quarter = scale % QUARTER == 0 and QUARTER in self.info.levels
+        step = scale // QUARTER if quarter else scale
+        if step == 1:
+            return self._window(row, start, count, quarter)
+        small = np.empty((count, height // scale, width // scale, self.info.channels), dtype=np.uint8)
+        for number in range(count):
+            small[number] = area_means(self._window(row, start + number, 1, quarter), step)[0]
         return small
+
+    @staticmethod
+    def _count(row: ClipRow, start: int, frames: int | None) -> int:
+        """Return how many frames are asked for; refuse those outside the clip."""
+        count = row.frames - start if frames is None else frames
+        if start < 0 or count < 0 or start + count > row.frames:
+            raise DatasetError(f"frames {start} to {start + count} of a clip of {row.frames} frames were asked for")
+        return count
+
+    def _window(self, row: ClipRow, start: int, count: int, small: bool = False) -> Frames:
+        """Return frames of a clip, of full size or, with `small`, at a quarter of height and width."""
+        name = level_file(row.shard) if small else row.shard
+        if name not in self._opened:
+            self._opened[name] = self._open(row.shard, name, small)
+        opened, first = self._opened[name], row.offset + start
+        return opened.read(first, count) if isinstance(opened, JpegFile) else opened[first : first + count]
+
+    def _open(self, shard: str, name: str, small: bool) -> Frames | JpegFile:
+        """Map a shard, or its level, into memory, and check that all its clips are in it."""
+        step = QUARTER if small else 1
+        shape = (self.info.height // step, self.info.width // step, self.info.channels)
+        path = self.folder / name
+        needed = max(other.offset + other.frames for other in self.rows if other.shard == shard)
+        if self.info.coding == "jpeg" and not small:
+            pictures = JpegFile(path, shape)
+            if len(pictures) < needed:
+                raise DatasetError(f"{path} holds {len(pictures)} pictures, at least {needed} are needed", AGAIN)
+            return pictures
+        try:
+            array: Frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
+            raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
+        if array.dtype != np.uint8 or array.shape[1:] != shape or len(array) < needed:
+            raise DatasetError(
+                f"{path} holds {array.dtype} {array.shape}, expected uint8 (≥ {needed}, *{shape})",
+                "run the same ingest command again",
+            )
+        return array

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +19,12 @@ import numpy.typing as npt
 from footage import files
 from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, finish_part, read_frames
 from footage.data.ingest.sources import Source
-from footage.data.store import Frames, Rejection, Split
+from footage.data.jpeg import JpegWriter, encode
+from footage.data.store import QUARTER, Frames, Rejection, Split, area_means
 from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
 from footage.media.probe import UnusableMedia
 from footage.media.reader import fit_frames, open_decoder
-from footage.media.signatures import GRID, Signature, moments, pool, signature
+from footage.media.signatures import GRID, Signature, moments, pool
 
 CUT_GRID = 16
 """Frames are compared as GRID × GRID cells, which forgives noise and small motion."""
@@ -37,7 +39,7 @@ DARK = (2.0, 6.0, 0.5)
 HELDOUT_CLIPS = 4
 """One held-out clip is made for this many training clips."""
 CLIP_BYTES = 128 * 2**20
-"""A longer scene is divided into clips of at most this size."""
+"""A longer scene is divided into clips of at most this size, as they are stored."""
 STILL = 5.0
 """A clip in which no cell of the picture changes by more than this many grey levels is static."""
 
@@ -72,6 +74,11 @@ class CutDetector:
 
     def finish(self) -> list[int]:
         return self._judge(self._seen)
+
+    @property
+    def certain(self) -> int:
+        """The first frame of which it is not yet known whether a scene begins there."""
+        return self._next
 
     def _judge(self, end: int) -> list[int]:
         cuts = []
@@ -201,8 +208,40 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
         if rejection is not None:  # the source as a whole is of no use
             part.record.clips, part.record.frames, part.record.rejections = [], 0, [rejection]
             part.signatures.clear()
-        finish_part(handle, part.record, part.signatures, options)
+        if part.pictures is None:
+            handle.truncate(part.record.frames * options.frame_bytes)
+        else:
+            part.pictures.finish(part.record.frames)
+        finish_part(handle, part.record, part.signatures)
     return part.record
+
+
+class ClipMeter:
+    """Measures a span of frames as they come: their digest, how much changes, and what its signature may hold."""
+
+    def __init__(self, first: int) -> None:
+        self.first, self.frames = first, 0
+        self.digest = hashlib.sha256()
+        self._cells: list[npt.NDArray[np.uint8]] = []  # of each frame, as a signature has them: T × (g, g', C)
+        self._extremes: list[npt.NDArray[np.float32]] = []  # the least and the greatest value of each cell, (g, g', C)
+
+    def add(self, frames: Frames) -> None:
+        """Take the next frames (T, H, W, C)."""
+        self.frames += len(frames)
+        self.digest.update(frames.data)
+        cells = pool(frames, GRID)
+        self._cells += list(cells.round().astype(np.uint8))
+        cells = np.concatenate([cells, *(extreme[None] for extreme in self._extremes)])  # (T + 2, g, g', C)
+        self._extremes = [cells.min(axis=0), cells.max(axis=0)]
+
+    @property
+    def motion(self) -> float:
+        """How much the cell changes that changes most, in grey levels."""
+        return float((self._extremes[1] - self._extremes[0]).max())
+
+    @property
+    def signature(self) -> Signature:
+        return np.stack([self._cells[moment] for moment in moments(self.frames)])  # MOMENTS × (g, g', C)
 
 
 class PartBuilder:
@@ -212,6 +251,7 @@ class PartBuilder:
         self.source, self.options, self.handle = source, options, handle
         self.record = PartRecord()
         self.signatures: list[Signature] = []
+        self.pictures = JpegWriter(handle) if options.coding == "jpeg" else None
 
     def add_video(self) -> None:
         """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes."""
@@ -220,8 +260,9 @@ class PartBuilder:
         detector = CutDetector()
         borders = [0]
         damage: list[tuple[int, int]] = []
+        scenes = SceneMeter(self)
         for chunk in decoder:
-            self.handle.write(chunk.frames.data)
+            self.store(chunk.frames)
             borders += detector.add(chunk.frames) if options.cuts else []
             for at in (np.flatnonzero(chunk.damaged) + record.frames).tolist():
                 if damage and damage[-1][1] == at:
@@ -229,63 +270,113 @@ class PartBuilder:
                 else:
                     damage.append((at, at + 1))
             record.frames += len(chunk.frames)
+            if self.pictures is not None:
+                scenes.add(chunk.frames, chunk.damaged)
+                scenes.divide(borders, detector.certain if options.cuts else record.frames)
         borders += detector.finish() if options.cuts else []
         record.cuts = [border / options.fps for border in borders[1:]]
         record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
         record.info = asdict(decoder.info) if decoder.info else None
+        if self.pictures is not None:
+            scenes.divide(borders, record.frames)
+            scenes.close()
+        unfit, record.rejections = record.rejections, []  # spans come behind what is wrong with the source
         for first, end in damage:
             self._reject("damaged", record.problem or "marked as damaged", first / options.fps, end / options.fps)
         if decoder.truncated and record.info:
             declared = record.info["duration"]
             detail = f"the file ends early; it declares {declared:.2f} s"
             self._reject("truncated", detail, record.frames / options.fps, declared)
+        record.rejections += unfit
+        if self.pictures is not None:
+            return
         longest = max(options.min_frames, CLIP_BYTES // options.frame_bytes)
         for first, end in _scenes(borders, damage, record.frames, longest, options.min_frames):
-            self.measure(first, end)
+            meter = ClipMeter(first)
+            for block in read_frames(self.handle, 0, first, end - first, options.shape):
+                meter.add(block)
+            self.judge(meter)
 
     def add_array(self) -> None:
         """Write the clips of an array, which come divided and, from IDX files, without duplicates."""
         record = self.record
         record.comparable = self.source.kind == "array"
         for clip in (idx_clips if self.source.kind == "idx" else npy_clips)(self.source.path, self.options):
-            self.handle.write(clip.frames.data)
-            first, record.frames = record.frames, record.frames + len(clip.frames)
-            measured = self.measure(first, record.frames)
-            self.handle.seek(0, 2)
+            meter = ClipMeter(record.frames)
+            meter.add(clip.frames)
+            self.store(clip.frames)
+            record.frames += len(clip.frames)
+            measured = self.judge(meter)
             if measured is not None:
                 measured.split, measured.label, measured.caption = clip.split, clip.label, clip.caption
         if not record.frames:
             raise UnusableMedia("zero frames", "the array holds no clip")
 
-    def measure(self, first: int, end: int) -> PartClip | None:
-        """Read a span back from disk; make a clip of it, or say why not."""
-        options = self.options
+    def store(self, frames: Frames) -> None:
+        """Append frames (T, H, W, C) to the part: raw, or each as a picture and its small copy."""
+        if self.pictures is None:
+            self.handle.write(frames.data)
+            return
+        for frame in frames:
+            small = area_means(frame[None], QUARTER).tobytes() if self.options.level_shape else b""
+            self.pictures.add(encode(frame, self.options.quality) + small)
+
+    def judge(self, meter: ClipMeter) -> PartClip | None:
+        """Make a clip of a span that was measured, or say why not."""
+        options, first, end = self.options, meter.first, meter.first + meter.frames
         start_s, end_s = first / options.fps, end / options.fps
         if end - first < options.min_frames:
             detail = f"{end - first} frames at {options.fps:g} fps, at least {options.min_frames} are needed"
             self._reject("too short", detail, start_s, end_s)
             return None
-        digest = hashlib.sha256()
-        chosen: list[Frames] = []
-        extremes: list[npt.NDArray[np.float32]] = []  # the least and the greatest value of each cell, (g, g', C)
-        at = 0
-        for block in read_frames(self.handle, 0, first, end - first, options.shape):
-            digest.update(block.data)
-            chosen += [block[moment - at] for moment in moments(end - first) if at <= moment < at + len(block)]
-            cells = np.concatenate([pool(block, GRID), *(extreme[None] for extreme in extremes)])  # (T + 2, g, g', C)
-            extremes = [cells.min(axis=0), cells.max(axis=0)]
-            at += len(block)
-        motion = float((extremes[1] - extremes[0]).max())
-        if motion < STILL and not options.keep_static:
-            self._reject("static", f"nothing changes by more than {motion:.1f} of 255 levels", start_s, end_s)
+        if meter.motion < STILL and not options.keep_static:
+            self._reject("static", f"nothing changes by more than {meter.motion:.1f} of 255 levels", start_s, end_s)
             return None
-        clip = PartClip(start_s, end_s, first, end - first, digest.hexdigest())
+        clip = PartClip(start_s, end_s, first, end - first, meter.digest.hexdigest())
         self.record.clips.append(clip)
-        self.signatures.append(signature(np.stack(chosen)))  # MOMENTS × (H, W, C) → (MOMENTS, H, W, C)
+        self.signatures.append(meter.signature)
         return clip
 
     def _reject(self, reason: str, detail: str, start: float, end: float) -> None:
         self.record.rejections.append(Rejection(self.source.name, reason, detail, start, end))
+
+
+class SceneMeter:
+    """Divides frames into scenes as they come, and has each judged: what was made JPEG cannot be measured later.
+
+    A scene ends at a cut, before a damaged frame, or when it is as long as a clip may be. Frames are held until it is
+    known whether a scene begins with them.
+    """
+
+    def __init__(self, part: PartBuilder) -> None:
+        options = part.options
+        self._part, self._longest = part, max(options.min_frames, CLIP_BYTES // options.stored_bytes)
+        self._waiting: deque[tuple[Frames, bool]] = deque()
+        self._next = 0  # number of the first of them
+        self._meter: ClipMeter | None = None
+
+    def add(self, frames: Frames, damaged: npt.NDArray[np.bool_]) -> None:
+        """Take the next frames (T, H, W, C), and whether each is damaged."""
+        self._waiting.extend(zip(frames, damaged.tolist(), strict=True))
+
+    def divide(self, borders: list[int], certain: int) -> None:
+        """Measure the frames before number `certain`; `borders` are the first frames of all scenes up to there."""
+        begins = set(borders)
+        while self._next < certain:
+            frame, damaged = self._waiting.popleft()
+            full = self._meter is not None and self._meter.frames == self._longest
+            if damaged or full or self._next in begins:
+                self.close()
+            if not damaged:
+                self._meter = self._meter or ClipMeter(self._next)
+                self._meter.add(frame[None])  # (H, W, C) → (1, H, W, C)
+            self._next += 1
+
+    def close(self) -> None:
+        """End the scene that has begun, if any."""
+        if self._meter is not None:
+            self._part.judge(self._meter)
+        self._meter = None
 
 
 def _scenes(

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +22,28 @@ from footage.config import IngestConfig
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
-from footage.data.ingest.sources import Source, SourceScan, scan
-from footage.data.ingest.workers import fps_job, part_job, run_jobs
-from footage.data.store import ClipRow, Dataset, DatasetInfo, Rejection, SourceRow, Split, content_hash, save_tables
+from footage.data.ingest.sources import ShownSize, Source, SourceScan, scan, suited_size
+from footage.data.ingest.workers import fps_job, part_job, run_jobs, size_job
+from footage.data.store import (
+    ENDINGS,
+    QUARTER,
+    RAW_SCHEMA,
+    SCHEMA,
+    ClipRow,
+    Coding,
+    Dataset,
+    DatasetInfo,
+    Rejection,
+    SourceRow,
+    Split,
+    content_hash,
+    level_file,
+    save_tables,
+)
 from footage.errors import ConfigError, DatasetError, nearest
 from footage.media.signatures import find_duplicates
 
-Phase = Literal["rates", "decode", "compare", "pack"]
+Phase = Literal["rates", "sizes", "decode", "compare", "pack"]
 Report = Callable[[Phase, int, int, str], None]
 """Called with what is being done, how much of it is done, out of how much, and a name."""
 
@@ -38,6 +53,8 @@ FASTEST = 60.0
 """A rate that is found out, not given, is at most this."""
 PROBES = 64
 """Files that a worker probes at once."""
+MOST_RAW = 256 * 256
+"""Pixels of a frame up to which frames are stored raw, where nothing else is asked for."""
 DEFAULTS = IngestConfig()
 INNER = "ingest"
 """Folder, within the dataset, of what only the ingest itself reads."""
@@ -116,20 +133,22 @@ def ingest(
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     remembered = folder / INNER / "settings.json"
     with _locked(folder):
-        fps = config.fps
-        if fps is None:  # that of an earlier ingest, so that added files do not change it
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                fps = float(json.loads(remembered.read_text(encoding="utf-8"))["fps"])
-        fps = fps or common_fps(listing.sources, workers, report)
+        before: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            before = dict(json.loads(remembered.read_text(encoding="utf-8")))
+        known = before.get("fps") if config.fps is None else config.fps  # added files do not change it
+        fps = known if isinstance(known, int | float) else common_fps(listing.sources, workers, report)
         if not remembered.exists():
             files.write_json(remembered, {"fps": None})  # marks the folder as ours
-        options = DecodeOptions.of(config, fps)
+        config, asked = sized(config, before, listing.sources, workers, report), config.size
+        options = DecodeOptions.of(config, fps, wanted_coding(config, folder))
         builder = DatasetBuilder(folder, listing, options, workers, config.keep_duplicates, report)
-        labels = config.labels if config.labels in ("folder", "none") else "table"
-        settings = {**asdict(options), "labels": labels, "keep_duplicates": config.keep_duplicates}
+        settings = {**options.settings, "labels": config.labels if config.labels in ("folder", "none") else "table"}
+        settings["keep_duplicates"] = config.keep_duplicates
         settings["ignored"] = dict(sorted(listing.ignored.items()))
         dataset = builder.build(config.name or folder.resolve().name, settings)
-        files.write_json(remembered, {"fps": fps})
+        size = {"size": asked, "height": options.height, "width": options.width}
+        files.write_json(remembered, {"fps": fps, **(size if asked else {})})
     return IngestResult(
         dataset=dataset,
         sources=len(listing.sources),
@@ -199,6 +218,45 @@ def common_fps(sources: Sequence[Source], workers: int, report: Report) -> float
     rate = max(rates, key=lambda r: (rates[r], r))
     rate = round(rate) if abs(rate - round(rate)) < 0.02 else rate
     return float(min(max(rate, 1.0), FASTEST))
+
+
+def sized(
+    config: IngestConfig, before: Mapping[str, Any], sources: Sequence[Source], workers: int, report: Report
+) -> IngestConfig:
+    """Return a configuration with height and width in place of a size: that of `before`, if it was asked for then too.
+
+    Raises:
+        ConfigError: the size is to suit the sources, and none tells its own; or it is out of bounds.
+    """
+    if config.size is None:
+        return config
+    width, _, height = config.size.replace("×", "x").partition("x")
+    if height:
+        return replace(config, size=None, height=int(height), width=int(width))
+    if before.get("size") == config.size:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return replace(config, size=None, height=int(before["height"]), width=int(before["width"]))
+    shown = [size for source in sources if (size := source.displayed()) is not None]
+    paths = [source.path for source in sources if source.kind == "video"]
+    done = 0
+    for job in run_jobs([size_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
+        probed = job.reply.get("sizes", [])
+        shown += [ShownSize(*size) for size in probed if size]
+        done += len(probed)
+        report("sizes", done, len(paths), "")
+    suited = suited_size(shown) if config.size == "auto" else suited_size(shown, int(config.size))
+    return replace(config, size=None, height=suited.height, width=suited.width)
+
+
+def wanted_coding(config: IngestConfig, folder: Path) -> Coding:
+    """Return how frames are stored: as asked for; else as in the folder, if they have this size; else by their size."""
+    if config.coding != "auto":
+        return config.coding
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        info = dict(json.loads((folder / "dataset.json").read_text(encoding="utf-8")))
+        if (info.get("height"), info.get("width")) == (config.height, config.width):
+            return "jpeg" if info.get("coding") == "jpeg" else "raw"
+    return "raw" if config.height * config.width <= MOST_RAW else "jpeg"
 
 
 def assign_splits(
@@ -279,6 +337,7 @@ class DatasetBuilder:
         )
         shards.save_state(self.inner / "state.npz", state, options)
         rows, source_rows = self.tables(wanted)
+        quality = options.quality if options.coding == "jpeg" else None
         info = DatasetInfo(
             name=name,
             height=options.height,
@@ -287,8 +346,12 @@ class DatasetBuilder:
             fps=options.fps,
             labels=tuple(sorted({row.label for row in rows if row.label is not None})),
             clips=len(rows),
-            content_hash=content_hash(rows),
+            content_hash=content_hash(rows, quality),
             settings=settings,
+            schema=RAW_SCHEMA if quality is None else SCHEMA,
+            coding=options.coding,
+            quality=quality,
+            levels=(QUARTER,) if options.level_shape else (),
         )
         save_tables(self.folder, info, rows, rejections, source_rows)
         _sweep(self.folder, state, parts=True)
@@ -298,7 +361,7 @@ class DatasetBuilder:
         return self.inner / "parts" / (files.json_digest([name, state.stamp, state.options_digest])[:32] + ".part")
 
     def options_digest(self, source: Source) -> str:
-        options = {"version": VERSION, "kind": source.kind, **asdict(self.options)}
+        options = {"version": VERSION, "kind": source.kind, **self.options.settings}
         if source.kind != "idx":
             options = {key: value for key, value in options.items() if key not in ONLY_IDX}
         if source.kind not in ("idx", "array"):
@@ -457,7 +520,8 @@ class DatasetBuilder:
 def _sweep(folder: Path, state: IngestState, parts: bool = False) -> None:
     """Remove what a killed ingest left half done: partial files, and shards that no source has a clip in."""
     used = {place[0] for source in state.sources.values() for place in source.places if place}
-    for path in folder.glob("shard-*.npy"):
+    used |= {level_file(name) for name in used if name.endswith(ENDINGS["jpeg"])}
+    for path in [*folder.glob("shard-*.npy"), *folder.glob(f"shard-*{ENDINGS['jpeg']}")]:
         if path.name not in used:
             path.unlink()
     for inner in (folder, folder / INNER, folder / INNER / "parts"):

@@ -1,8 +1,9 @@
 """Frames on disk while an ingest runs: the part of each source, the shards of all, and the state between runs.
 
 A part is written by a worker process and is whole or not there. Its layout: the frames, the signatures of the clips, a
-JSON record (`PartRecord`), and the length of the record in 8 bytes. The clips of all parts are packed into a few large
-shards; the state remembers what is packed where.
+JSON record (`PartRecord`), and the length of the record in 8 bytes. Frames are raw, or a file of JPEG pictures, each of
+which has its small copy behind it. The clips of all parts are packed into a few large shards; the state remembers what
+is packed where.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ import numpy as np
 
 from footage import files
 from footage.config import IngestConfig
-from footage.data.store import Frames, Rejection
+from footage.data.jpeg import JpegFile, JpegWriter
+from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file
 from footage.errors import DatasetError
 from footage.media.geometry import Fit
 from footage.media.signatures import GRID, MOMENTS, Signature
 
-SHARD = re.compile(r"shard-(\d+)\.npy")
+SHARD = re.compile(r"shard-(\d+)\.(npy|jpegs)")
 SHARD_BYTES = 128 * 2**20
-"""A shard is closed when the next clip would make it larger than this."""
+"""A shard is closed when the next clip would make it larger than this; of JPEG about, since sizes are estimates."""
+SMALLER = 8
+"""How many times smaller JPEG pictures are than raw frames, about."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ class DecodeOptions:
     clip_frames: int
     """Frames in a clip made from IDX images."""
     seed: int
+    coding: Coding = "raw"
+    quality: int = 95
+    """Of JPEG pictures."""
 
     @staticmethod
-    def of(config: IngestConfig, fps: float) -> DecodeOptions:
-        values = vars(config) | {"fps": fps, "clip_frames": config.sequence_frames}
+    def of(config: IngestConfig, fps: float, coding: Coding) -> DecodeOptions:
+        values = vars(config) | {"fps": fps, "clip_frames": config.sequence_frames, "coding": coding}
         return DecodeOptions(**{option.name: values[option.name] for option in fields(DecodeOptions)})
 
     @property
@@ -64,8 +71,29 @@ class DecodeOptions:
         return (self.height, self.width, self.channels)
 
     @property
+    def level_shape(self) -> tuple[int, int, int] | None:
+        """Shape of the small copy that JPEG frames have beside them, or None where the size has none."""
+        if self.coding == "raw" or self.height % QUARTER or self.width % QUARTER:
+            return None
+        return (self.height // QUARTER, self.width // QUARTER, self.channels)
+
+    @property
+    def level_bytes(self) -> int:
+        return int(np.prod(self.level_shape)) if self.level_shape else 0
+
+    @property
     def frame_bytes(self) -> int:
         return self.height * self.width * self.channels
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of a frame in a shard, an estimate where they are JPEG."""
+        return self.frame_bytes if self.coding == "raw" else max(1, self.frame_bytes // SMALLER)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options that matter: without those of JPEG where there is none, as older programs have them."""
+        return {k: v for k, v in asdict(self).items() if self.coding != "raw" or k not in ("coding", "quality")}
 
     @property
     def signature_shape(self) -> tuple[int, int, int, int]:
@@ -122,9 +150,8 @@ class PartRecord:
         return PartRecord(**{**value, "clips": clips, "rejections": rejections})
 
 
-def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signature], options: DecodeOptions) -> None:
-    """Write what follows the frames. `handle` holds at least `record.frames` frames from its beginning on."""
-    handle.truncate(record.frames * options.frame_bytes)
+def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signature]) -> None:
+    """Write what follows the frames, of which `handle` holds `record.frames` and no more."""
     handle.seek(0, 2)
     for signature in signatures:
         handle.write(signature.tobytes())
@@ -147,9 +174,17 @@ def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple
             length = int.from_bytes(handle.read(8), "little")
             handle.seek(end - length)
             record = PartRecord.from_json(json.loads(handle.read(length)))
-            handle.seek(record.frames * options.frame_bytes)
+            begin = end - length - len(record.clips) * size
+            pictures = part_pictures(path, record, options) if options.coding == "jpeg" else None
+            if record.frames * options.frame_bytes != begin if pictures is None else record.frames != len(pictures):
+                raise ValueError(f"it does not hold {record.frames} frames")
+            handle.seek(begin)
             block = handle.read(len(record.clips) * size)
             for clip in record.clips if verify else ():
+                if pictures is not None:
+                    for number in range(clip.first, clip.first + clip.frames):
+                        pictures.stored(number)  # raises where it is damaged
+                    continue
                 digest = hashlib.sha256()
                 for frames in read_frames(handle, 0, clip.first, clip.frames, options.shape):
                     digest.update(frames.data)
@@ -159,6 +194,14 @@ def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({error})", "remove it and run the same ingest command again") from None
     return record, list(stacked)
+
+
+def part_pictures(path: Path, record: PartRecord, options: DecodeOptions) -> JpegFile:
+    """Open the JPEG pictures of a part, behind each of which stands its small copy."""
+    with open(path, "rb") as handle:
+        end = handle.seek(-8, 2) - int.from_bytes(handle.read(8), "little")
+    end -= len(record.clips) * int(np.prod(options.signature_shape))
+    return JpegFile(path, options.shape, options.level_bytes, end)
 
 
 def read_frames(
@@ -253,12 +296,18 @@ def load_state(path: Path) -> IngestState | None:
 
 
 def shard_frames(path: Path, options: DecodeOptions) -> int | None:
-    """Return the number of frames in a shard, or None when it is missing, cut off or of another shape."""
+    """Return the number of frames in a shard, or None when it or its level is missing, cut off or of another shape."""
+    arrays = {path: options.shape} if options.coding == "raw" else {}
+    if options.level_shape:
+        arrays[path.with_name(level_file(path.name))] = options.level_shape
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        counts = set() if options.coding == "raw" else {len(JpegFile(path, options.shape))}
+        for name, shape in arrays.items():
+            array = np.load(name, mmap_mode="r", allow_pickle=False)
+            counts.add(len(array) if array.dtype == np.uint8 and array.shape[1:] == shape else -1)
     except Exception:  # NumPy's header parser lets through whatever Python's own raises
         return None
-    return len(array) if array.dtype == np.uint8 and array.shape[1:] == options.shape else None
+    return counts.pop() if len(counts) == 1 and -1 not in counts else None
 
 
 Wanted = tuple[str, int]
@@ -285,35 +334,45 @@ def pack(
     totals = {shard: shard_frames(folder / shard, options) or 0 for shard in used}
     moved = {shard for shard in used if used[shard] < totals[shard]}
     if any(not states[name].places[i] for name, i in wanted):  # a small last shard is filled up
-        moved |= {shard for shard in used if totals[shard] * options.frame_bytes < SHARD_BYTES // 2}
+        moved |= {shard for shard in used if totals[shard] * options.stored_bytes < SHARD_BYTES // 2}
     queue = [(name, i) for name, i in wanted if not (place := states[name].places[i]) or place[0] in moved]
     groups: list[list[Wanted]] = []  # one for each new shard
     room = 0
     for name, i in queue:
-        size = states[name].record.clips[i].frames * options.frame_bytes
+        size = states[name].record.clips[i].frames * options.stored_bytes
         if size > room:
             groups.append([])
             room = SHARD_BYTES
         groups[-1].append((name, i))
         room -= size
-    numbers = [int(match[1]) for path in folder.glob("shard-*.npy") if (match := SHARD.fullmatch(path.name))]
+    numbers = [int(match[1]) for path in folder.glob("shard-*") if (match := SHARD.fullmatch(path.name))]
     number = 1 + max(numbers, default=-1)
     written: list[Path] = []
     new_places: dict[Wanted, tuple[str, int]] = {}
     try:
         for group in groups:
-            path = folder / f"shard-{number + len(written):05d}.npy"
+            path = folder / f"shard-{number + len(written):05d}{ENDINGS[options.coding]}"
             written.append(path)
-            new_places |= _write_shard(path, group, states, options)
+            write_shard = _write_shard if options.coding == "raw" else _write_pictures
+            new_places |= write_shard(path, group, states, options)
             yield len(new_places)
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
+            path.with_name(level_file(path.name)).unlink(missing_ok=True)
         raise
     for name, state in states.items():
         state.places = [
             new_places.get((name, i), place if (name, i) in chosen else None) for i, place in enumerate(state.places)
         ]
+
+
+def _header(frames: int, shape: tuple[int, int, int]) -> bytes:
+    """Return the beginning of a `.npy` file of frames of one shape (H, W, C)."""
+    header = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": (frames, *shape)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()
 
 
 def _write_shard(
@@ -322,12 +381,9 @@ def _write_shard(
     """Write one shard, a few MB at a time; return the places of its clips."""
     places: dict[Wanted, tuple[str, int]] = {}
     total = sum(states[name].record.clips[i].frames for name, i in group)
-    header = io.BytesIO()
-    shape = (total, *options.shape)
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     offset = 0
     with files.replacing(path) as temporary, open(temporary, "wb") as out, contextlib.ExitStack() as opened:
-        out.write(header.getvalue())
+        out.write(_header(total, options.shape))
         source: tuple[Path, IO[bytes], int] | None = None
         for name, i in group:
             state = states[name]
@@ -344,4 +400,41 @@ def _write_shard(
                 out.write(block.data)
             places[name, i] = (path.name, offset)
             offset += clip.frames
+    return places
+
+
+def _write_pictures(
+    path: Path, group: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions
+) -> dict[Wanted, tuple[str, int]]:
+    """Write one shard of JPEG pictures, and its level, without decoding them; return the places of its clips."""
+    places: dict[Wanted, tuple[str, int]] = {}
+    total = sum(states[name].record.clips[i].frames for name, i in group)
+    origin, pictures, level = None, None, None
+    with contextlib.ExitStack() as opened:
+        out = opened.enter_context(open(opened.enter_context(files.replacing(path)), "wb"))
+        writer, copies = JpegWriter(out), None
+        if options.level_shape:
+            beside = opened.enter_context(files.replacing(path.with_name(level_file(path.name))))
+            copies = opened.enter_context(open(beside, "wb"))
+            copies.write(_header(total, options.level_shape))
+        for name, i in group:
+            state = states[name]
+            clip, place = state.record.clips[i], state.places[i]
+            found = path.parent / place[0] if place else state.part
+            assert found is not None
+            if found != origin:
+                origin = found
+                pictures = JpegFile(found, options.shape) if place else part_pictures(found, state.record, options)
+                if place and copies:
+                    level = np.load(found.with_name(level_file(found.name)), mmap_mode="r", allow_pickle=False)
+            assert pictures is not None
+            first = place[1] if place else clip.first
+            places[name, i] = (path.name, writer.count)
+            for number in range(first, first + clip.frames):
+                content = pictures.stored(number)
+                end = len(content) - pictures.companion
+                writer.add(content[:end])
+                if copies:
+                    copies.write(level[number].data if place and level is not None else content[end:])
+        writer.finish()
     return places

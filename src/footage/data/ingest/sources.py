@@ -11,16 +11,17 @@ import io
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from footage.data.store import Rejection
 from footage.data.synthetic import labels_beside
-from footage.errors import ConfigError, DatasetError
-from footage.media.reader import PICTURE_SUFFIXES, natural_key
+from footage.errors import ConfigError, DatasetError, MediaError
+from footage.media.geometry import Size
+from footage.media.reader import PICTURE_SUFFIXES, Footage, natural_key
 
 _ENDINGS = """
 mp4 m4v mov qt mkv webm avi gif mpg mpeg m2v m2ts mts ts vob wmv asf flv f4v 3gp 3g2 ogv ogg mxf divx dv y4m nut
@@ -32,6 +33,21 @@ IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 IDX_LABELS = re.compile(r"labels[-.]idx1-ubyte(\.gz)?$")
 MAX_CAPTION = 10_000
 """A caption file is read up to this many bytes."""
+
+PICTURES_FPS = 25.0
+"""Rate of numbered pictures, which say nothing of it."""
+LONGEST, SHORTER = 1280, 768
+"""Sides of a frame that is to suit its sources, at most, in pixels."""
+SIDE = 16
+"""Its sides are multiples of this, so that networks can work on an eighth, and that halves once."""
+CUT_OFF = 0.02
+"""Part of a picture that may be cut off for a larger frame."""
+EXACT = 4
+"""How much rather the shape is exact than the frame large: a size one per cent larger may cut off 1/EXACT per cent."""
+ALIKE = 0.25
+"""Shapes are alike when less than this part of the one is cut off to make the other."""
+ENLARGED = 0.1
+"""Part of the sources' time that may have fewer pixels than the frame."""
 
 Kind = Literal["video", "pictures", "idx", "array"]
 REMEDY = (
@@ -157,6 +173,27 @@ class Source:
         beside = labels_beside(self.path) if self.kind == "idx" else None
         return self.picture_paths or [self.path, *([beside] if beside else [])]
 
+    def displayed(self) -> ShownSize | None:
+        """Return the size of numbered pictures, and how long they are shown at `PICTURES_FPS`; None for other kinds."""
+        if self.kind != "pictures":
+            return None
+        try:
+            height, width = Footage(self.picture_paths[0]).size()
+        except MediaError:
+            return None
+        return ShownSize(width, height, len(self.pictures) / PICTURES_FPS)
+
+
+@dataclass(frozen=True)
+class ShownSize:
+    """What `suited_size` asks of a source."""
+
+    width: int
+    """As displayed, in pixels."""
+    height: int
+    duration: float | None
+    """In seconds, or None where it is not known."""
+
 
 @dataclass
 class SourceScan:
@@ -242,6 +279,64 @@ class SourceScan:
             name = folder_name if in_folder[parent] == 1 else f"{folder_name}/{_utf8(prefix)}{suffix}"
             names = sorted((file for file, _ in group), key=natural_key)
             yield Source("pictures", name, parent, pictures=tuple(names))
+
+
+class HasSize(Protocol):
+    """A source, or what is known of one."""
+
+    @property
+    def width(self) -> int | None: ...
+    @property
+    def height(self) -> int | None: ...
+    @property
+    def duration(self) -> float | None: ...
+
+
+def suited_size(infos: Iterable[HasSize], limit: int = LONGEST) -> Size:
+    """Return the largest size that suits some sources: sides are multiples of `SIDE`, the longer is at most `limit`.
+
+    Its shape is about the one that the middle of the sources' time has: `CUT_OFF` of their pictures may be cut off,
+    and where no size has as little, that with the least is taken. Of the time of the sources that are shaped alike, at
+    most `ENLARGED` has fewer pixels along a side.
+
+    Args:
+        infos: width and height as displayed, in pixels, and duration; where any of the first two is None, the source
+            is passed over. One without a duration counts as one second.
+        limit: the longest side allowed, in pixels; the shorter one is at most 768, or .6 of a limit above 1280.
+
+    Raises:
+        ConfigError: no source tells its size, or all are smaller than `SIDE` along a side.
+    """
+    times: defaultdict[tuple[int, int], float] = defaultdict(float)
+    for info in infos:
+        if info.width and info.height:
+            times[info.width, info.height] += info.duration or 1.0
+    passed, shape = 0.0, 1.0
+    for width, height in sorted(times, key=lambda size: size[0] / size[1]):
+        passed, shape = passed + times[width, height], width / height
+        if passed >= sum(times.values()) / 2:
+            break
+
+    def loss(width: int, height: int) -> float:
+        """Return the part of a picture of the shape that is cut off."""
+        return 1 - min(width / height / shape, shape * height / width)
+
+    alike = {size: time for size, time in times.items() if loss(*size) < ALIKE}
+    short = max(SHORTER, limit * SHORTER // LONGEST)
+    sides = range(SIDE, limit + 1, SIDE)
+    sizes = [(width, height) for width in sides for height in sides if min(width, height) <= short]
+
+    def order(size: tuple[int, int]) -> tuple[float, float]:
+        """Return what is least for the best size: within `CUT_OFF`, the largest with the power of what it keeps."""
+        return max(CUT_OFF, loss(*size)), -size[0] * size[1] * (1 - loss(*size)) ** EXACT
+
+    for width, height in sorted(sizes, key=order):
+        enlarged = sum(time for size, time in alike.items() if size[0] < width or size[1] < height)
+        if alike and enlarged <= ENLARGED * sum(alike.values()):
+            return Size(height, width)
+    sizes_seen = ", ".join(f"{width}×{height}" for width, height in list(times)[:3])
+    problem = f"no size suits sources of {sizes_seen} and sides of {limit}" if times else "no source tells its size"
+    raise ConfigError(problem, "give width and height, such as --size 64x64")
 
 
 def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out: Path | None = None) -> SourceScan:

@@ -24,7 +24,7 @@ from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
 from footage.errors import DatasetError
 from footage.files import DISK_FAULTS
-from footage.media.probe import probe_fps
+from footage.media.probe import UnusableMedia, probe, probe_fps
 
 ATTEMPTS = 2
 """How often a job that kills its worker is tried, since the cause may lie elsewhere (memory, a signal)."""
@@ -39,7 +39,8 @@ class WorkerJob:
     request: dict[str, Any]
     """See `answer`."""
     reply: dict[str, Any] = field(default_factory=dict)
-    """`frames` or `fps` on success; `failed` in words; `disk` when the disk cannot be written to."""
+    """`frames`, `fps` or `sizes` (width, height, seconds) on success; `failed` in words; `disk` when the disk cannot be
+    written to."""
 
 
 def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
@@ -52,10 +53,22 @@ def fps_job(paths: Iterable[Path]) -> WorkerJob:
     return WorkerJob("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
 
 
+def size_job(paths: Iterable[Path]) -> WorkerJob:
+    return WorkerJob("sizes", {"measure": [os.fsencode(path).hex() for path in paths]})
+
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "probe" in request:
             return {"fps": [probe_fps(_path(name)) for name in request["probe"]]}
+        if "measure" in request:
+            sizes: list[tuple[int, int, float | None] | None] = []
+            for name in request["measure"]:
+                sizes.append(None)
+                with contextlib.suppress(UnusableMedia):
+                    info = probe(_path(name))
+                    sizes[-1] = (info.width, info.height, info.duration)
+            return {"sizes": sizes}
         pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in request["source"]["pictures"])
         source = Source(**{**request["source"], "path": _path(request["source"]["path"]), "pictures": pictures})
         return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
