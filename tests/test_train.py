@@ -35,6 +35,7 @@ RESUMED = {
     "simvp-gan-64": tiny_config("simvp-gan-64", **QUICK, task__past=2),
     "animate-64": tiny_config("animate-64", **QUICK),
     "vae-latent-64": tiny_config("vae-latent-64", **QUICK),
+    "lens-8-gan": tiny_config("lens-8-gan", **QUICK),
 }
 
 

@@ -10,6 +10,7 @@ from footage.config import CriticConfig, DegradeConfig, UpscaleConfig
 from footage.config.presets import override, preset, tiny
 from footage.errors import ConfigError
 from footage.models.base import Batch, Converts, Enlarges, PlainEngine
+from footage.models.layers import tiled
 from footage.models.upscalers import UpscalerConfig
 from footage.models.upscalers.upscale import (
     CLEAN,
@@ -21,7 +22,6 @@ from footage.models.upscalers.upscale import (
     draw_degradations,
     enlarged,
     shrunk,
-    tiled,
     whole_windows,
 )
 from tests.models import tiny_config
@@ -245,7 +245,7 @@ def test_critics_of_patches_see_the_same_part_of_real_and_made() -> None:
 def test_critics_of_patches_meet_every_phase_of_the_pixel_shuffle() -> None:
     made, places = method("upscale-x4-gan"), set()
     for number in range(400):
-        _, rows, columns = made._window(Batch(batch(0).clips, None, torch.Generator().manual_seed(number), 2))
+        _, rows, columns = made.window(Batch(batch(0).clips, None, torch.Generator().manual_seed(number), 2))
         places.add((rows.start, columns.start))
     assert places == {(y, x) for y in range(5) for x in range(5)}
 

@@ -193,6 +193,35 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         },
     ),
     (
+        "lens-8",
+        "",
+        "lens: frames of any size as latent pictures, 8 times as low and narrow, of 16 channels",
+        {
+            "method": "lens",
+            "clip": _size(96, 2),
+            "net": {"kind": "lens"},
+            "learn": {"loss": "l1", "lr": 6e-4, "decay": 60_000, "clip_gradient": 1.0, "ema": 1_000.0},
+            "critics": [],
+            "train": {"batch_size": 16},
+        },
+    ),
+    (
+        "lens-8-small",
+        "lens-8",
+        "the same with 8 channels, a little less exact: fewer numbers to generate",
+        {"net": {"latent": 8}},
+    ),
+    (
+        "lens-8-gan",
+        "lens-8",
+        "lens that also learns from a critic of patches: as sharp as real footage",
+        {
+            "learn": {"weight": 10.0, "critics_after": 20_000},
+            "gan": {"critic_lr": 3e-4, "beta1": 0.5, "r1": 1.0, "matching": 5.0},
+            "critics": [{"sees": "frames", "frames": 1, "patch": True, "width": 24}],
+        },
+    ),
+    (
         "simvp-gan-64",
         "simvp-64",
         "predictor without recurrence that also learns from a critic of clips and one of sparse frames: sharp futures",

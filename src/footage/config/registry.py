@@ -79,6 +79,7 @@ ARCHITECTURES: Registry[type[NetConfig]] = Registry(
         "recurrent": f"{_MODELS}.generators.recurrent:RecurrentConfig",
         "stream": f"{_MODELS}.generators.stream:StreamConfig",
         "vae": f"{_MODELS}.autoencoders:VaeConfig",
+        "lens": f"{_MODELS}.autoencoders.lens:LensConfig",
         "convlstm": f"{_MODELS}.predictors.convlstm:ConvLstmConfig",
         "simvp": f"{_MODELS}.predictors.simvp:SimVpConfig",
         "sprites": f"{_MODELS}.predictors.sprites:SpritesConfig",
@@ -92,6 +93,7 @@ METHODS: Registry[type[Method]] = Registry(
     {
         "gan": f"{_MODELS}.adversarial.gan:Gan",
         "vae": f"{_MODELS}.autoencoders.vae:VideoVae",
+        "lens": f"{_MODELS}.autoencoders.lens.network:LensTraining",
         "predict": f"{_MODELS}.predictors.predict:Predict",
         "translate": f"{_MODELS}.translators.translate:Translate",
         "upscale": f"{_MODELS}.upscalers.upscale:Upscale",
@@ -191,6 +193,13 @@ USES = {
         "FOLDER CLIP.mp4",
         ("vae-64", "vae-gan-64"),
     ),
+    "lens": MethodUse(
+        "A lens, which packs frames of any size",
+        "packs frames of any size into few numbers, and unpacks them",
+        ("reconstruct", "interpolate", "embed"),
+        "FOLDER CLIP.mp4",
+        ("lens-8", "lens-8-gan"),
+    ),
     "predict": MethodUse(
         "A predictor, which continues clips",
         "continues a clip",
@@ -232,6 +241,10 @@ class NetConfig:
     """The network itself, "module:attribute"."""
     seekable: ClassVar[bool] = False
     """Whether its frames are a function of time, so that videos begin anywhere, at any rate, and loop."""
+    crops: ClassVar[bool] = False
+    """Whether it is trained on crops, of videos as they are or of clips that are larger."""
+    unit: ClassVar[int] = 8
+    """Clips of other sizes that it is given are cut down to multiples of this; 1 for any size."""
     tiny: ClassVar[Mapping[str, int]] = {}
     """Knobs of the smallest network, for tests."""
 

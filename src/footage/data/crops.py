@@ -1,5 +1,7 @@
 """Crops straight from videos of any size and length: random in space and time, decoded as they are wanted.
 
+They come from data sets too, of larger clips, which are decoded already.
+
 A visit decodes a few frames at a random place of a file and takes several crops from them. Clips come from several
 visits in turn, each of which gives one clip and waits; so memory is bounded, whatever the size of the videos, and
 neighbours in a batch come from different places.
@@ -9,14 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from footage.config import ClipConfig
-from footage.data.clips import Span
+from footage.data.clips import DatasetClips, Span
 from footage.data.ingest.sources import scan
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
@@ -115,8 +117,7 @@ class VideoCrops:
         """Return the middle of some frames of a video, uint8 (T, H, W, C)."""
         stretch = self._stretches["heldout" if index % 2 else "train"][index // 2]
         window, _ = read_window(stretch.path, (stretch.first + start) / stretch.fps, frames, self.shape[2])
-        top, left = ((have - want) // 2 for have, want in zip(window.shape[1:3], self.shape, strict=False))
-        return window[:, top : top + self.shape[0], left : left + self.shape[1]]
+        return middle_crop(window, self.shape)
 
     def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
         height, width, channels = self.shape
@@ -160,6 +161,45 @@ class VideoCrops:
             if whole:
                 break
         return np.stack([detailed_crop(window, self.shape, rng) for _ in range(CROPS)])
+
+
+class DatasetCrops:
+    """Crops from the clips of a data set, which are larger; see `footage.data.clips.ClipSource` and `DrawsClips`."""
+
+    labels: tuple[str, ...] = ()
+    guides = 0
+
+    def __init__(self, clips: DatasetClips, clip: ClipConfig) -> None:
+        self.clips, self.shape = clips, (clip.height, clip.width, clips.shape[2])
+        self.name, self.fps = clips.name, clips.fps
+        self.content_hash = json_digest([clips.content_hash, self.shape])
+        self._starts: dict[tuple[Split, int], tuple[list[Span], npt.NDArray[np.int64]]] = {}
+
+    def spans(self, split: Split) -> list[Span]:
+        return [replace(span, label=-1) for span in self.clips.spans(split)]
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Return the middle of some frames of a clip, uint8 (T, H, W, C)."""
+        return middle_crop(self.clips.read(index, start, frames), self.shape)
+
+    def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
+        known = self._starts.get((split, frames))
+        if known is None:
+            spans = [span for span in self.clips.spans(split) if span.frames >= frames]
+            starts = np.cumsum([span.frames - frames + 1 for span in spans])  # windows of it and of those before
+            known = self._starts[split, frames] = (spans, starts)
+        spans, starts = known
+        rng = np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, split == "heldout", 2]))
+        window = int(rng.integers(starts[-1]))
+        row = int(np.searchsorted(starts, window, side="right"))
+        start = int(starts[row]) - 1 - window  # counted from the last
+        return detailed_crop(self.clips.read(spans[row].index, start, frames), self.shape, rng)
+
+
+def middle_crop(frames: Frames, shape: tuple[int, int, int]) -> Frames:
+    """Return the middle of pictures (…, H, W, C), of a smaller height and width."""
+    top, left = ((have - want) // 2 for have, want in zip(frames.shape[-3:-1], shape, strict=False))
+    return frames[..., top : top + shape[0], left : left + shape[1], :]
 
 
 def detailed_crop(frames: Frames, shape: tuple[int, int, int], rng: np.random.Generator) -> Frames:

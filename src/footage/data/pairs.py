@@ -8,7 +8,7 @@ import numpy as np
 
 from footage.config import ClipConfig
 from footage.data.clips import ClipSource, DatasetClips, Span, open_clips
-from footage.data.crops import VideoCrops, is_footage
+from footage.data.crops import DatasetCrops, VideoCrops, is_footage
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
@@ -85,9 +85,14 @@ def open_source(
 ) -> ClipSource:
     """Open a data set, and where there is a guide, one that its clips are made from; see `footage.data.clips`.
 
-    With `crops`, a folder of videos will do: clips are crops of them, see `footage.data.crops`.
+    With `crops`, a folder of videos will do, and a data set of larger clips: clips are crops of them, see
+    `footage.data.crops`.
     """
     source: ClipSource = VideoCrops(data, clip) if crops and is_footage(data) else open_clips(data, clip)
+    if crops and isinstance(source, DatasetClips):
+        height, width, _ = source.shape
+        if (height, width) != (clip.height, clip.width) and height >= clip.height and width >= clip.width:
+            source = DatasetCrops(source, clip)
     return source if guide is None else PairedClips(source, open_clips(guide, clip))
 
 

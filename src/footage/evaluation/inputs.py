@@ -341,7 +341,7 @@ def open_inputs(
         channels=config.clip.channels,
         fit=options.fit,
         device=options.device,
-        crops=config.method == "upscale",
+        crops=config.net.crops,
     )
 
 

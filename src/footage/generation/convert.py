@@ -14,6 +14,7 @@ from torch import Tensor
 
 from footage import __version__
 from footage.config import ClipConfig
+from footage.config.sections import unlimited
 from footage.errors import ConfigError, MediaError
 from footage.generation.clip import Clip
 from footage.generation.rollout import from_uint8, match_channels, to_uint8
@@ -30,8 +31,6 @@ FrameObserver = Callable[[Tensor, Tensor], None]
 
 MOST_PAST = 2_000
 """Frames of a clip that may stand before its prediction: they are held in memory."""
-UNIT = 8
-"""Own sizes of clips are cut down to multiples of this."""
 
 
 def conversion_metadata(info: ModelInfo, source: Footage, seed: int) -> dict[str, Any]:
@@ -43,6 +42,15 @@ def conversion_metadata(info: ModelInfo, source: Footage, seed: int) -> dict[str
         "seed": seed,
         "source": source.path.name,
     }
+
+
+def given_as(info: ModelInfo, source: Footage, own_size: bool = False) -> tuple[int, int, float]:
+    """Return height, width and rate that a model is given a clip at: its own; the clip's, where it takes any or may."""
+    unit, clip = info.config.net.unit, info.config.clip
+    if not own_size and unit > 1:
+        return clip.height, clip.width, info.fps
+    height, width = (max(2 * unit, side // unit * unit) for side in source.size())
+    return height, width, info.fps if unit > 1 else source.rate() or info.fps
 
 
 def read_window(source: Footage, clip: ClipConfig, fps: float) -> Tensor:
@@ -135,7 +143,7 @@ class ConversionOptions:
     frames: int | None = None
     """Length of a clip that is made from a picture; None for the model's own."""
     own_size: bool = False
-    """Keep the size of the source, as far as it is a multiple of 8, instead of the model's."""
+    """Keep the size of the source, as far as it is a multiple of 8, instead of the model's; models of any size do."""
     as_is: bool = False
     """Whether the source is what the model looks at already, such as edges; of a translator of pairs it always is."""
     beside: bool = False
@@ -166,12 +174,10 @@ def convert(
         raise ConfigError(f"frames is {options.frames}, and {info.name} makes as many as it is given", "leave it out")
     length = (options.frames or sampler.clip.frames) if animates else None
     channels = sampler.source.channels if options.as_is else sampler.clip.channels
-    height, width = sampler.clip.height, sampler.clip.width
-    if options.own_size:
-        height, width = (max(2 * UNIT, side // UNIT * UNIT) for side in source.size())
+    height, width, fps = given_as(info, source, options.own_size)
 
     def tensors() -> Iterator[Tensor]:
-        for chunk in source.chunks(height=height, width=width, channels=channels, fps=info.fps, fit=options.fit):
+        for chunk in source.chunks(height=height, width=width, channels=channels, fps=fps, fit=options.fit):
             yield from_uint8((chunk[:1] if animates else chunk)[None], sampler.device)
             if animates:
                 return
@@ -183,7 +189,7 @@ def convert(
             frames = to_uint8(after)[0]
             yield tile([to_uint8(before)[0], frames], columns=2) if options.beside else frames
 
-    return Clip(make, length, info.fps, conversion_metadata(info, source, options.seed))
+    return Clip(make, length, fps, conversion_metadata(info, source, options.seed))
 
 
 def _aligned(
@@ -226,7 +232,9 @@ def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps
     """
     if not 2 <= steps <= 1000:
         raise ConfigError(f"steps is {steps}", "give 2 to 1000")
-    first, last = (read_window(source, sampler.clip, info.fps) for source in (a, b))
+    height, width, fps = given_as(info, a)
+    shape = unlimited(sampler.clip.frames, height, width, sampler.clip.channels)
+    first, last = (read_window(source, shape, fps) for source in (a, b))
     about = conversion_metadata(info, a, 0) | {"to_source": b.path.name}
 
     def clip_at(number: int) -> Clip:
@@ -234,7 +242,7 @@ def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps
             for clip in sampler.interpolate(first, last, [number / (steps - 1)]):
                 yield to_uint8(clip[None])[0]
 
-        return Clip(make, first.shape[2], info.fps, about | {"step": number})
+        return Clip(make, first.shape[2], fps, about | {"step": number})
 
     return [clip_at(number) for number in range(steps)]
 
@@ -245,16 +253,16 @@ def embed(sampler: Encodes, info: ModelInfo, source: Footage) -> npt.NDArray[np.
     Raises:
         MediaError: it cannot be read, or is too short.
     """
-    clip = sampler.clip
+    clip, (height, width, fps) = sampler.clip, given_as(info, source)
     total: Tensor | None = None
     frames = count = 0
-    held = np.empty((0, clip.height, clip.width, clip.channels), np.uint8)
-    for chunk in source.chunks(height=clip.height, width=clip.width, channels=clip.channels, fps=info.fps):
+    held = np.empty((0, height, width, clip.channels), np.uint8)
+    for chunk in source.chunks(height=height, width=width, channels=clip.channels, fps=fps):
         frames, held = frames + len(chunk), np.concatenate([held, chunk])
         while len(held) >= clip.frames:
             window, held = held[: clip.frames], held[clip.frames :]
             code = sampler.embed(from_uint8(window[None], sampler.device))[0].float().cpu()
             total, count = code if total is None else total + code, count + 1
-    _check_length(source, frames, clip.frames, info.fps)
+    _check_length(source, frames, clip.frames, fps)
     assert total is not None
     return (total / count).numpy()

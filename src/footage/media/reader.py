@@ -174,6 +174,10 @@ class Footage:
     def is_picture(self) -> bool:
         return len(self.pictures) == 1
 
+    def rate(self) -> float | None:
+        """Return the frames in a second; None for pictures, and where a video does not tell."""
+        return None if self.pictures else probe.probe(self.path).fps
+
     def size(self) -> tuple[int, int]:
         """Return height and width as displayed, in pixels."""
         if pictures := self.pictures:

@@ -7,6 +7,7 @@ last frames that it has seen in a `Memory` that the caller holds.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -327,6 +328,48 @@ def blurred(frames: Tensor, sigma: float) -> Tensor:
         flat = conv2d(pad(flat, (reach, reach, 0, 0), mode="replicate"), line.view(1, 1, 1, -1))
         flat = conv2d(pad(flat, (0, 0, reach, reach), mode="replicate"), line.view(1, 1, -1, 1))
     return flat.view_as(frames)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        with torch.no_grad():
+            self.second.weight *= 0.1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(leaky_relu(self.first(leaky_relu(x, LEAK)), LEAK))  # type: ignore[no-any-return]
+
+
+def tiled(change: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, reach: int, scale: int) -> Tensor:
+    """Change frames tile by tile: the same as at once, for what lies within reach is there; at the edges, nothing is.
+
+    Args:
+        change: frames (…, h, w) -> (…, s h, s w).
+        frames: of any size.
+        tile: height and width of a tile, in pixels of what is given.
+        reach: how far away something can change a pixel, in pixels of what is given.
+        scale: how many times as large they become, s.
+    """
+    height, width = frames.shape[-2:]
+    if height <= tile and width <= tile:
+        return change(frames)
+    whole: Tensor | None = None
+    for above, left in itertools.product(range(0, height, tile), range(0, width, tile)):
+        rows = slice(max(0, above - reach), min(height, above + tile + reach))  # what the tile depends on
+        columns = slice(max(0, left - reach), min(width, left + tile + reach))
+        part = change(frames[..., rows, columns])
+        high, wide = min(tile, height - above), min(tile, width - left)
+        down, right = (above - rows.start) * scale, (left - columns.start) * scale
+        inner = part[..., down : down + high * scale, right : right + wide * scale]
+        if whole is None:
+            whole = torch.empty((*part.shape[:-2], height * scale, width * scale), dtype=part.dtype, device=part.device)
+        place = (slice(above * scale, (above + high) * scale), slice(left * scale, (left + wide) * scale))
+        whole[(..., *place)] = inner
+    assert whole is not None
+    return whole
 
 
 class SpaceConv(nn.Module):

@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import ClassVar
 
 import torch
@@ -43,6 +44,10 @@ def l1(difference: Tensor) -> Tensor:
 def charbonnier(difference: Tensor) -> Tensor:
     """Return the mean of what is square near 0, and absolute far from it."""
     return (difference.square() + SMOOTH**2).sqrt().mean() - SMOOTH
+
+
+SHIFT = 8
+"""What patch critics see ends short of the clip by a part of its size, one in so many, and begins at random places."""
 
 
 @dataclass
@@ -147,6 +152,20 @@ class SupervisedMethod(ABC):
         for name, average in self.averages.items():
             average.update(self.nets[name], clips_seen + batch.total, batch.total)
         return log | {"loss": loss.detach()}
+
+    def window(self, batch: Batch) -> tuple[EllipsisType | slice, ...]:
+        """Return the part of this step's clips, (B, C, T, H, W), that patch critics see; the same of all.
+
+        Their strides and a pixel shuffle have the same period. Always in step with it, critics teach each
+        of its phases something else, and edges become dotted lines. Critics of the whole, whose size is built in, see
+        the whole.
+        """
+        clip = self.config.clip
+        if not all(critic.patch for critic in self.config.critics):
+            return (...,)
+        spare = [side // SHIFT for side in (clip.height, clip.width)]
+        y, x = (int(torch.randint(most + 1, (), generator=batch.rng)) for most in spare)
+        return ..., slice(y, y + clip.height - spare[0]), slice(x, x + clip.width - spare[1])
 
     def critic_nets(self) -> list[nn.Module]:
         """Return the networks of all critics, as they now stand in `nets`."""

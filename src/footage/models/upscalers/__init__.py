@@ -19,6 +19,7 @@ class UpscalerConfig(NetConfig):
     method: ClassVar[str] = "upscale"
     network: ClassVar[str] = "footage.models.upscalers.upscale:Upscaler"
     tiny: ClassVar = {"width": 8}
+    crops: ClassVar[bool] = True
 
     kind: Literal["upscaler"] = "upscaler"
     """Which network."""

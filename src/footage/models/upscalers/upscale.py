@@ -10,10 +10,8 @@ are made from real ones by shrinking, and spoilt as real ones are: by blur, nois
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import EllipsisType
 from typing import ClassVar
 
 import numpy as np
@@ -28,7 +26,7 @@ from footage.config.sections import unlimited
 from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
-from footage.models.layers import LEAK, blurred, by_frame, channel_levels, set_levels
+from footage.models.layers import LEAK, ResidualBlock, blurred, by_frame, channel_levels, set_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
 
@@ -41,7 +39,7 @@ class Upscaler(nn.Module):
         self.scale, self.past, self.future = net.scale, net.past, net.future
         self.window = net.past + 1 + net.future
         self.enter = nn.Conv2d(self.window * channels, net.width, 3, padding=1)
-        self.blocks = nn.ModuleList(UpscalerBlock(net.width) for _ in range(net.blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(net.width) for _ in range(net.blocks))
         self.leave = nn.Conv2d(net.width, channels * net.scale**2, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
@@ -65,19 +63,6 @@ class Upscaler(nn.Module):
         middle = frames[:, :, self.past : self.past + count].transpose(1, 2).flatten(0, 1)  # (B t) C h w
         pictures = enlarged(middle, self.scale).add_(detail)  # in its precision
         return rearrange(pictures, "(b t) c h w -> b c t h w", b=batch)
-
-
-class UpscalerBlock(nn.Module):
-    """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        with torch.no_grad():
-            self.second.weight *= 0.1
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(leaky_relu(self.first(leaky_relu(x, LEAK)), LEAK))  # type: ignore[no-any-return]
 
 
 def enlarged(pictures: Tensor, scale: int) -> Tensor:
@@ -208,37 +193,6 @@ def halved_chroma(clip: Tensor) -> Tensor:
     return levelled((luma + wide.transpose(0, 1)).clamp(-1, 1))
 
 
-def tiled(enlarge: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, reach: int, scale: int) -> Tensor:
-    """Enlarge frames tile by tile: the same as at once, for what lies within reach is there; at the edges, nothing is.
-
-    Args:
-        enlarge: frames (B, C, T, h, w) -> (B, C, t, s h, s w).
-        frames: of any size.
-        tile: height and width of a tile, in pixels of the small frames.
-        reach: how far away something can change a pixel, in pixels of the small frames.
-        scale: how many times as large they become, s.
-    """
-    height, width = frames.shape[3:]
-    if height <= tile and width <= tile:
-        return enlarge(frames)
-    whole: Tensor | None = None
-    for above, left in itertools.product(range(0, height, tile), range(0, width, tile)):
-        rows = slice(max(0, above - reach), min(height, above + tile + reach))  # what the tile depends on
-        columns = slice(max(0, left - reach), min(width, left + tile + reach))
-        part = enlarge(frames[..., rows, columns])
-        high, wide = min(tile, height - above), min(tile, width - left)
-        down, right = (above - rows.start) * scale, (left - columns.start) * scale
-        inner = part[..., down : down + high * scale, right : right + wide * scale]
-        if whole is None:
-            whole = torch.empty((*part.shape[:3], height * scale, width * scale), dtype=part.dtype, device=part.device)
-        place = (slice(above * scale, (above + high) * scale), slice(left * scale, (left + wide) * scale))
-        whole[(..., *place)] = inner
-    assert whole is not None
-    return whole
-
-
-SHIFT = 8
-"""What critics see ends short of the clip by a part of its size, one in so many, and begins at random places."""
 TILE = 512
 """Longest side of what is enlarged at once, in pixels of the small frames."""
 
@@ -305,23 +259,9 @@ class Upscale(SupervisedMethod):
             loss, log["stability"] = loss + config.upscale.stability * changes, changes.detach()
         output = StepOutput(loss, log)
         if config.critics and judged:
-            window = self._window(batch)
+            window = self.window(batch)
             output.judged[""] = (self.shown(real)[window], self.shown(fakes)[window])
         return output
-
-    def _window(self, batch: Batch) -> tuple[EllipsisType | slice, ...]:
-        """Return the part of this step's clips, (B, C, T, H, W), that critics see; the same of all.
-
-        Their strides and the upscaler's pixel shuffle have the same period. Always in step with it, critics teach each
-        of its phases something else, and edges become dotted lines. Critics of the whole, whose size is built in, see
-        the whole.
-        """
-        clip = self.config.clip
-        if not all(critic.patch for critic in self.config.critics):
-            return (...,)
-        spare = [side // SHIFT for side in (clip.height, clip.width)]
-        y, x = (int(torch.randint(most + 1, (), generator=batch.rng)) for most in spare)
-        return ..., slice(y, y + clip.height - spare[0]), slice(x, x + clip.width - spare[1])
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         if batch.heldout is None:
