@@ -18,6 +18,7 @@ from footage import __version__, files
 from footage.data.clip_folder import ClipFolder
 from footage.data.clips import ClipSource, Labels, Span, Window
 from footage.data.store import Frames
+from footage.evaluation.features import batch_of
 from footage.evaluation.protocols import Protocol
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
@@ -26,7 +27,7 @@ from footage.models.base import Generates, Sampler
 from footage.models.card import ModelInfo
 
 BATCH = 16
-"""Clips that are read or made at once."""
+"""Clips that are read or made at once, where they are small: see `batch_of`."""
 
 
 class TrainedModel(typing.Protocol):
@@ -126,7 +127,7 @@ def in_batches(clips: Iterable[tuple[int, Frames]]) -> Iterator[tuple[Labels, Fr
     for number, clip in clips:
         numbers.append(number)
         waiting.append(clip)
-        if len(waiting) == BATCH:
+        if len(waiting) == batch_of(clip.nbytes, BATCH):
             yield np.array(numbers), np.stack(waiting)
             numbers, waiting = [], []
     if waiting:
@@ -199,6 +200,12 @@ class RealClips:
         return window.span.name or f"{self.source.name} {window.span.index}", window.start
 
 
+def made_at_once(model: TrainedModel, frames: int) -> int:
+    """Return how many clips of some frames a model makes at once."""
+    clip = model.info.config.clip
+    return batch_of(frames * clip.height * clip.width * clip.channels, BATCH)
+
+
 class GeneratedClips:
     """Clips that a model makes from seeds: row i has seed `seed` + i.
 
@@ -210,13 +217,14 @@ class GeneratedClips:
     def __init__(self, model: TrainedModel, count: int, shape: ClipShape, *, seed: int = 0, stride: int = 1) -> None:
         self.model, self.count, self.shape, self.seed, self.stride = model, count, shape, seed, stride
         info = model.info
+        self.batch = made_at_once(model, shape.frames * stride)
         drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
         self.labels = np.array(drawn, dtype=np.int64)
         self.digest = files.json_digest(
             [
                 info.weights_sha256,
                 [seed, stride, *vars(shape).values()],
-                [str(model.sampler.device.type), __version__, BATCH],
+                [str(model.sampler.device.type), __version__, self.batch],
             ]
         )
 
@@ -227,8 +235,8 @@ class GeneratedClips:
         return videos(self.model.sampler, [self.seed + row for row in rows], labels, frames)
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
-        for first in range(rows.start, rows.stop, BATCH):
-            part = range(first, min(first + BATCH, rows.stop))
+        for first in range(rows.start, rows.stop, self.batch):
+            part = range(first, min(first + self.batch, rows.stop))
             clips = np.concatenate(list(self.chunks(part, (self.shape.frames - 1) * self.stride + 1)), axis=1)
             yield np.array(part), np.stack([self.shape.fitted(clip[:: self.stride]) for clip in clips])
 
@@ -265,21 +273,22 @@ VIDEOS = 128
 
 
 class LongVideos:
-    """Videos of W windows each that a model makes; row (g W + p) BATCH + v is window p of video v of batch g.
+    """Videos of W windows each that a model makes; row (g W + p) B + v is window p of video v of batch g.
 
-    No more than a window of a batch is held.
+    There are B videos in a batch, and no more than a window of a batch is held.
     """
 
     def __init__(
         self, model: TrainedModel, videos: int, windows: int, shape: ClipShape, *, seed: int = 0, stride: int = 1
     ) -> None:
         self.each, self.shape = windows, shape
-        self.part = BATCH * windows
-        self._videos = GeneratedClips(model, -(-videos // BATCH) * BATCH, shape, seed=seed, stride=stride)
+        batch = made_at_once(model, shape.frames * stride)
+        self._videos = GeneratedClips(model, -(-videos // batch) * batch, shape, seed=seed, stride=stride)
+        self.part = batch * windows
         self.count = self._videos.count * windows
         numbers = np.arange(self.count)
-        self._video = numbers // self.part * BATCH + numbers % BATCH
-        self.position = numbers // BATCH % windows
+        self._video = numbers // self.part * batch + numbers % batch
+        self.position = numbers // batch % windows
         self.labels = self._videos.labels[self._video]
         self.digest = files.json_digest([self._videos.digest, windows, "long", __version__])
 
@@ -289,14 +298,14 @@ class LongVideos:
         stride = self._videos.stride
         reach = self.shape.frames * stride
         for first in range(rows.start, rows.stop, self.part):
-            batch = range(first // self.each, first // self.each + BATCH)
+            batch = range(first // self.each, first // self.each + self._videos.batch)
             held: Frames | None = None
             place = 0
             for chunk in self._videos.chunks(batch, reach * self.each):
                 held = chunk if held is None else np.concatenate([held, chunk], axis=1)
                 while place < self.each and held.shape[1] >= reach:
                     window = held[:, :reach:stride]
-                    numbers = first + place * BATCH + np.arange(BATCH)
+                    numbers = first + place * len(batch) + np.arange(len(batch))
                     yield numbers, np.stack([self.shape.fitted(clip) for clip in window])
                     held = held[:, reach:]
                     place += 1

@@ -154,6 +154,9 @@ def label_of(name: str, group: NetworkGroup, frames: int, stride: int) -> str:
         if (name, about.name) in OFFICIAL:
             return OFFICIAL[name, about.name].format(length=length)
         return f"{SHORT[name]}-{about.name}" if name in SHORT else f"{name} [{about.name}]"
+    if group.tier == "P":
+        behind = f"[{about.digest[:8]}]"
+        return f"{SHORT[name]}-{about.name}{behind}" if name in SHORT else f"{name} {about.name}{behind}"
     if group.tier == "B":
         behind = f"[{about.name}, {about.digest[:8]}]"
         return f"{SELF[name][group.of == 'frame']}{behind}" if name in SELF else f"{name}-self{behind}"

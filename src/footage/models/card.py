@@ -39,6 +39,9 @@ class ModelInfo:
     made_by: str = f"footage {__version__}"
     """Program and version that wrote it."""
     schema: int = SCHEMA
+    trained_with: dict[str, str] = field(default_factory=dict)
+    """Feature networks in the losses or critics that trained it, or the model that it began with: name -> SHA-256 of
+    the weights. They never judge it. Left out of the file where there are none."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Free to use; ignored by footage."""
 
@@ -95,6 +98,8 @@ def readme(info: ModelInfo) -> str:
     sliders = (
         f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
     )
+    judges = ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in info.trained_with.items())
+    trained_with = f"\n| trained with | {judges}: figures by these do not count for it |" if judges else ""
     return f"""# {info.name}
 
 {use.what}, made with {info.made_by}.
@@ -105,7 +110,7 @@ def readme(info: ModelInfo) -> str:
 | clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
 | labels | {labels} |{sliders}
 | trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
-| clips seen | {info.clips_seen:,} |
+| clips seen | {info.clips_seen:,} |{trained_with}
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 
 Use it with `footage {use.verbs[0]} {use.example}`.

