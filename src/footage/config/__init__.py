@@ -89,7 +89,7 @@ class Config:
         if not self.critics and self.net.needs_critics:
             raise ConfigError("there is no critic", "give at least one")
         gan, learning = self.gan, f"with method {self.method}"
-        if self.method != "gan":
+        if not self.net.needs_critics:
             for number, critic in enumerate(self.critics):
                 if critic.steps != 1:
                     raise ConfigError(

@@ -78,6 +78,7 @@ ARCHITECTURES: Registry[type[NetConfig]] = Registry(
         "conv3d": f"{_MODELS}.generators.conv3d:Conv3dConfig",
         "recurrent": f"{_MODELS}.generators.recurrent:RecurrentConfig",
         "stream": f"{_MODELS}.generators.stream:StreamConfig",
+        "cascade": f"{_MODELS}.generators.cascade:CascadeConfig",
         "vae": f"{_MODELS}.autoencoders:VaeConfig",
         "lens": f"{_MODELS}.autoencoders.lens:LensConfig",
         "convlstm": f"{_MODELS}.predictors.convlstm:ConvLstmConfig",
@@ -92,6 +93,7 @@ ARCHITECTURES: Registry[type[NetConfig]] = Registry(
 METHODS: Registry[type[Method]] = Registry(
     {
         "gan": f"{_MODELS}.adversarial.gan:Gan",
+        "cascade": f"{_MODELS}.generators.cascade.cascade:Cascade",
         "vae": f"{_MODELS}.autoencoders.vae:VideoVae",
         "lens": f"{_MODELS}.autoencoders.lens.network:LensTraining",
         "predict": f"{_MODELS}.predictors.predict:Predict",
@@ -186,6 +188,13 @@ USES = {
         "FOLDER --to CLIPS --count 16",
         ("stream-64", "conv3d-64"),
     ),
+    "cascade": MethodUse(
+        "A video generator",
+        "makes large clips from seeds",
+        ("generate",),
+        "FOLDER --to CLIPS --count 16",
+        ("stream-512", "stream-720p"),
+    ),
     "vae": MethodUse(
         "A video autoencoder",
         "packs clips into few numbers, and unpacks them",
@@ -245,6 +254,8 @@ class NetConfig:
     """Whether it is trained on crops, of videos as they are or of clips that are larger."""
     unit: ClassVar[int] = 8
     """Clips of other sizes that it is given are cut down to multiples of this; 1 for any size."""
+    crop: int = 0
+    """Height and width of the crops of real frames that training reads beside each clip; 0 for none."""
     tiny: ClassVar[Mapping[str, int]] = {}
     """Knobs of the smallest network, for tests."""
 
@@ -281,6 +292,10 @@ class NetConfig:
         Raises:
             ConfigError: with the reason.
         """
+
+    def read_clip(self, clip: ClipConfig) -> ClipConfig:
+        """Return the shape of the clips that training reads: the clips themselves, or the same made small."""
+        return clip
 
     def guides(self, task: TaskConfig) -> int:
         """Return how many channels of another data set stand behind those of each clip that is read."""

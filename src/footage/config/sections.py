@@ -250,6 +250,9 @@ class UpscaleConfig:
     ends: float = bounded(0.1, 0, 1)
     """How often the frames before a clip, and as often those after it, are not there, as where a video begins or
     ends."""
+    augmentation: float = bounded(0.12, 0, 1)
+    """Largest standard deviation of the noise that small pictures are spoilt by for the decoder of a cascade, pixels in
+    [-1, 1] (conditioning augmentation, Ho et al. 2022)."""
     degrade: DegradeConfig = field(default_factory=DegradeConfig)
     """How the input is made."""
 

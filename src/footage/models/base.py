@@ -36,6 +36,8 @@ class Batch:
     """Clips in this step over all processes."""
     first: int = 0
     """Place of the first of `clips` among them."""
+    crops: Tensor | None = None
+    """A crop of a real frame beside each clip, (B, C, s, s), where the method learns from them."""
     heldout: tuple[Tensor, Tensor | None] | None = None
     """Now and then, clips and labels that are never trained on, as many as `clips`."""
 

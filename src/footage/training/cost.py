@@ -80,12 +80,13 @@ class Needs:
 
 def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     """Make a batch of noise of the right shape."""
-    clip = config.clip
+    clip, crop = config.net.read_clip(config.clip), config.net.crop
     rng = torch.Generator().manual_seed(0)
     read = clip.channels + config.guides
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
+    crops = torch.rand(size, clip.channels, crop, crop, generator=rng).to(device) * 2 - 1 if crop else None
     chosen = torch.randint(labels, (size,), generator=rng).to(device) if labels else None
-    return Batch(clips.to(device), chosen, rng, size)
+    return Batch(clips.to(device), chosen, rng, size, crops=crops)
 
 
 def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
