@@ -120,12 +120,36 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
     (
         "stream-256",
         "stream-64",
-        "the flagship at 256×256, wider still; a GPU is needed",
+        "the flagship at 64×64 with a decoder of details behind it: 256×256",
         {
+            "method": "cascade",
             "clip": _size(256),
-            "net": {"width": 64, "points": 32, "codes": 256},
-            "critics": [_FRAMES, {"shrink": 4}],
+            "net": {"kind": "cascade", "scale": 4},
+            # The decoder: absolute error first; then a critic's verdicts, an eighth of them, and means that hold.
+            "learn": {
+                "loss": "l1",
+                "weight": 8.0,
+                "lr": 4e-4,
+                "beta1": 0.5,
+                "decay": 0,
+                "clip_gradient": 1.0,
+                "critics_after": 10_000,
+                "ema": 1_000.0,
+            },
+            "upscale": {"consistency": 1.0},
         },
+    ),
+    (
+        "stream-512",
+        "stream-256",
+        "the flagship with a decoder of details, HD from one's own clips: 512×384",
+        {"clip": {"height": 384, "width": 512}, "net": {"scale": 8}},
+    ),
+    (
+        "stream-720p",
+        "stream-512",
+        "the flagship with a decoder of details, HD from one's own clips: 1280×720",
+        {"clip": {"height": 720, "width": 1280}},
     ),
     (
         "mocogan-64",

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,25 @@ def every_window(spans: Sequence[Span], reach: int, pace: int, most: int, seed: 
             places.append((rank, rng.random(), Window(span, starts[number])))
     chosen = sorted(places, key=lambda entry: entry[:2])[:most]
     return [window for _, _, window in chosen], len(places)
+
+
+@runtime_checkable
+class GivesCrops(Protocol):
+    """A source that gives a crop of a real frame beside each training clip."""
+
+    def crop(self, split: Split, number: int, seed: int) -> Frames:
+        """Return the `number`-th crop of a run, uint8 (s, s, C): a function of these arguments alone."""
+
+
+class LoadedBatch(NamedTuple):
+    """What is read for one training step."""
+
+    clips: Frames
+    """uint8 (B, T, H, W, C)."""
+    labels: Labels
+    """(B,)."""
+    crops: Frames | None
+    """uint8 (B, s, s, C), where the source gives crops."""
 
 
 class DatasetClips:
@@ -333,14 +352,22 @@ class Loader:
             labels[row] = unit.span.label
         return clips, labels
 
-    def batches(self, clips_seen: int, ahead: int = 2) -> Generator[tuple[Frames, Labels], None, None]:
+    def load(self, clips_seen: int) -> LoadedBatch:
+        """Return all that is read for the step after `clips_seen` clips; see `batch`."""
+        crops = None
+        if isinstance(self.source, GivesCrops):
+            first = clips_seen + self.rank * self.local
+            crops = np.stack([self.source.crop(self.split, first + row, self.seed) for row in range(self.local)])
+        return LoadedBatch(*self.batch(clips_seen), crops)
+
+    def batches(self, clips_seen: int, ahead: int = 2) -> Generator[LoadedBatch, None, None]:
         """Yield batches for ever, from `clips_seen` on; a thread reads `ahead` of them beforehand."""
         with ThreadPoolExecutor(1, thread_name_prefix="clips") as reader:
             numbers = itertools.count(clips_seen, self.batch_size)
-            waiting = [reader.submit(self.batch, next(numbers)) for _ in range(ahead)]
+            waiting = [reader.submit(self.load, next(numbers)) for _ in range(ahead)]
             try:
                 while True:
-                    waiting.append(reader.submit(self.batch, next(numbers)))
+                    waiting.append(reader.submit(self.load, next(numbers)))
                     yield waiting.pop(0).result()
             finally:
                 for future in waiting:

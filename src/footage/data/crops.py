@@ -1,6 +1,6 @@
-"""Crops straight from videos of any size and length: random in space and time, decoded as they are wanted.
+"""Crops of frames: straight from videos of any size and length, or of a data set beside its clips made small.
 
-They come from data sets too, of larger clips, which are decoded already.
+Those from videos are random in space and time, decoded as they are wanted.
 
 A visit decodes a few frames at a random place of a file and takes several crops from them. Clips come from several
 visits in turn, each of which gives one clip and waits; so memory is bounded, whatever the size of the videos, and
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.config import ClipConfig
-from footage.data.clips import DatasetClips, Span
+from footage.data.clips import ClipSource, DatasetClips, Span
 from footage.data.ingest.sources import scan
-from footage.data.store import Frames, Split
+from footage.data.store import Frames, Split, area_means
 from footage.errors import DatasetError
 from footage.files import bytes_digest, json_digest
 from footage.media.decode import declared_length, read_window
@@ -204,15 +204,84 @@ def middle_crop(frames: Frames, shape: tuple[int, int, int]) -> Frames:
 
 def detailed_crop(frames: Frames, shape: tuple[int, int, int], rng: np.random.Generator) -> Frames:
     """Take a crop of (height, width, …) at random, the one with more detail of two places; half are mirrored."""
+
+
+class SmallClips:
+    """A source's clips made small, as a cascade's generator learns from them, and crops of its frames as they are.
+
+    Args:
+        source: the clips at full size.
+        scale: how many times as small they become, by means over squares.
+        shape: the shape of the small clips; rows and columns that they lack repeat the edges.
+        crop: height and width of the crops.
+    """
+
+    guides = 0
+
+    def __init__(self, source: ClipSource, scale: int, shape: ClipConfig, crop: int) -> None:
+        self.source, self.scale, self.side = source, scale, crop
+        self.name, self.fps, self.labels, self.content_hash = (
+            source.name,
+            source.fps,
+            source.labels,
+            source.content_hash,
+        )
+        height, width, channels = source.shape
+        self.shape = (shape.height, shape.width, channels)
+        spare = (shape.height - height // scale, shape.width - width // scale)
+        self._edges = ((0, 0), *((more // 2, more - more // 2) for more in spare), (0, 0))
+        self._places: dict[Split, npt.NDArray[np.int64]] = {}
+
+    def spans(self, split: Split) -> list[Span]:
+        return self.source.spans(split)
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Return a window of a small clip, uint8 (T, h, w, C)."""
+        if isinstance(self.source, DatasetClips):
+            dataset = self.source.dataset
+            small = dataset.read_small(dataset.rows[index], start, frames, self.scale)
+        else:
+            small = area_means(self.source.read(index, start, frames), self.scale)
+        return np.pad(small, self._edges, mode="edge")
+
+    def crop(self, split: Split, number: int, seed: int) -> Frames:
+        """Return a crop of a frame, of two places the one with more detail; see `footage.data.clips.GivesCrops`."""
+        spans = self.spans(split)
+        if split not in self._places:
+            self._places[split] = np.cumsum([span.frames for span in spans])  # long clips count for more
+        edges = self._places[split]
+        rng = np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, split == "heldout", 4]))
+        place = int(rng.integers(edges[-1]))
+        which = int(np.searchsorted(edges, place, side="right"))
+        start = place - int(edges[which] - spans[which].frames)
+        frame = self.source.read(spans[which].index, start, 1)
+        shape = (self.side, self.side, self.shape[2])
+        crop: Frames = detailed_crop(frame, shape, rng, step=self.scale, mirrored=False)[0]
+        return crop
+
+
+def detailed_crop(
+    frames: Frames, shape: tuple[int, int, int], rng: np.random.Generator, step: int = 1, mirrored: bool = True
+) -> Frames:
+    """Take a crop of (height, width, …) at random, the one with more detail of two places.
+
+    Args:
+        frames: (T, H, W, C).
+        shape: height, width and channels of the crop.
+        rng: what the places are drawn by.
+        step: places are multiples of this, in pixels.
+        mirrored: whether half of the crops are.
+    """
     crops, details = [], []
     for _ in range(2):
-        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frames.shape[1:3], shape, strict=False))
+        rooms = [(have - want) // step for have, want in zip(frames.shape[1:3], shape, strict=False)]
+        top, left = (step * int(rng.integers(room + 1)) for room in rooms)
         crop = frames[:, top : top + shape[0], left : left + shape[1]]
         crops.append(crop)
         # The mean difference between neighbours in the middle picture, (H, W, C).
         details.append(float(np.abs(np.diff(crop[len(crop) // 2].astype(np.int16), axis=1)).mean()))
     chosen: Frames = crops[int(np.argmax(details))]
-    return chosen[:, :, ::-1] if rng.random() < 0.5 else chosen
+    return chosen[:, :, ::-1] if mirrored and rng.random() < 0.5 else chosen
 
 
 def is_footage(data: Path | str) -> bool:

@@ -13,11 +13,12 @@ from rich.text import Text
 from footage.config import Config
 from footage.config.presets import PRESETS
 from footage.data.clips import BuiltInClips, ClipSource, Loader
-from footage.data.crops import VideoCrops
+from footage.data.crops import SmallClips, VideoCrops
 from footage.data.pairs import open_source
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError
 from footage.models.device import ComputeDevice, find_device
+from footage.models.generators.cascade import CascadeConfig
 from footage.training.cost import Needs, fit_batch, measure, memory_free
 from footage.training.run_folder import DataNote
 
@@ -54,6 +55,14 @@ class TrainingPlan:
         """Clips in a step."""
         assert self.config.train.batch_size is not None
         return self.config.train.batch_size
+
+    @property
+    def training_source(self) -> ClipSource:
+        """What training reads: the source itself, or its clips made small with crops of their frames beside them."""
+        net, clip = self.config.net, self.config.clip
+        if not isinstance(net, CascadeConfig):
+            return self.source
+        return SmallClips(self.source, net.scale, net.read_clip(clip), net.crop)
 
     def memory_gib(self) -> float:
         return self.needs.bytes(self.batch_size) / 2**30

@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 
 from footage import files
 from footage.config.registry import METHODS
-from footage.data.clips import Labels, Loader
+from footage.data.clips import ClipSource, Labels, LoadedBatch, Loader
 from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
@@ -45,7 +45,9 @@ from footage.training.selection import BestModel, SelectionOptions
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
 SAMPLES = 16
-"""Clips on a sample sheet; their seeds are 0, 1, 2 and so on."""
+"""Clips on a sample sheet, at most; their seeds are 0, 1, 2 and so on."""
+SAMPLE_PIXELS = 2**24
+"""Pixels of all frames of the clips on a sheet, at most, unless there are two clips only."""
 CALIBRATION = 256
 """Clips that a method looks at before its first step."""
 RETRIES = 2
@@ -179,15 +181,19 @@ class Trainer:
         self.sampled_at = self.measured_at = -1
         self.log, self.remedies = RunLog(folder, console, self.batch_size), remedies(self.config.method)
         seed, frames = self.config.train.seed, self.config.clip.frames
-        self.loader = Loader(self.source, "train", frames=frames, batch_size=self.batch_size, seed=seed)
+        reads = plan.training_source
+        self.loader = Loader(reads, "train", frames=frames, batch_size=self.batch_size, seed=seed)
         self.batches = self.loader.batches(0)
         counts = Counter(unit.span.label for unit in self.loader.units)
         places = [self.source.labels.index(name) for name in self.note.labels]
         self.label_shares = tuple(counts[place] / len(self.loader.units) for place in places)
         self.classes = np.full(len(self.source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
-        self.heldout = self._heldout()
-        self.best = BestModel(choice, self.config, self.heldout, folder.best, self.place.device) if choice else None
+        clip = self.config.clip
+        self.samples = max(2, min(SAMPLES, SAMPLE_PIXELS // (clip.frames * clip.height * clip.width)))
+        self.heldout, whole = self._heldout(reads, self.batch_size), self._heldout(self.source, self.samples)
+        self.best = BestModel(choice, self.config, whole, folder.best, self.place.device) if choice else None
+        self.shown = whole or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
         fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
         self.engine = FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
@@ -216,11 +222,11 @@ class Trainer:
             self.restore()
         write_config(folder, self.config, self.note)
 
-    def _heldout(self) -> Loader | None:
+    def _heldout(self, source: ClipSource, batch_size: int) -> Loader | None:
         """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
         seed, frames = self.config.train.seed, self.config.clip.frames
         try:
-            loader = Loader(self.source, "heldout", frames=frames, batch_size=self.batch_size, seed=seed)
+            loader = Loader(source, "heldout", frames=frames, batch_size=batch_size, seed=seed)
         except DatasetError:
             return None
         if self.note.labels:
@@ -230,7 +236,7 @@ class Trainer:
     def run(self) -> str:
         """Train until the budget is spent, a stop is asked for or no retry helps: done, interrupted, diverged."""
         config, clock = self.config.train, self.log.clock
-        reals = torch.cat(list(first_clips(self.heldout or self.loader, SAMPLES)))[:SAMPLES]
+        reals = torch.cat(list(first_clips(self.shown, self.samples)))[: self.samples]
         with contextlib.closing(self), self.log as log, Interrupt() as interrupt:
             self.rewind()
             while True:
@@ -281,13 +287,16 @@ class Trainer:
                 self.sample(reals)
         return ended
 
-    def batch(self, loaded: tuple[Frames, Labels]) -> Batch:
+    def batch(self, loaded: LoadedBatch) -> Batch:
         """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
         rng, seen = torch.Generator(), self.progress.clips_seen
         rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
         due = self.heldout is not None and crossed(seen, seen + self.batch_size, LOG_CLIPS)
         heldout = self._on_device(self.heldout.batch(seen)) if self.heldout and due else None
-        return Batch(*self._on_device(loaded), rng, self.batch_size, heldout=heldout)
+        crops = None
+        if loaded.crops is not None:
+            crops = from_uint8(loaded.crops[:, None], self.place.device)[:, :, 0]  # B s s C -> B C s s
+        return Batch(*self._on_device(loaded[:2]), rng, self.batch_size, crops=crops, heldout=heldout)
 
     def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
         frames, classes = loaded
@@ -313,9 +322,9 @@ class Trainer:
             return
         self.sampled_at = seen
         sampler = self.method.sampler()
-        shown = sampler.preview(reals, torch.arange(SAMPLES) % len(names) if names else None)
+        shown = sampler.preview(reals, torch.arange(len(reals)) % len(names) if names else None)
         clips, captions = [], []
-        for number in range(SAMPLES // len(shown)):
+        for number in range(max(1, len(reals) // len(shown))):
             label = f" · {names[number % len(names)]}" if names else ""
             for kind, previews in shown.items():
                 clips.append(to_uint8(previews[number : number + 1])[0])

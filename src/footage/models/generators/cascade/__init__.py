@@ -42,7 +42,9 @@ class CascadeConfig(StreamConfig):
     @property
     def base(self) -> StreamConfig:
         """The configuration of the network that makes the small pictures."""
-        return StreamConfig(**{knob.name: getattr(self, knob.name) for knob in fields(StreamConfig)} | {"kind": "stream"})
+        return StreamConfig(
+            **{knob.name: getattr(self, knob.name) for knob in fields(StreamConfig)} | {"kind": "stream"}
+        )
 
     def base_clip(self, clip: ClipConfig) -> ClipConfig:
         """Return the shape of the small clips, with rows and columns beyond the edges where convolutions need them."""
@@ -65,7 +67,7 @@ class CascadeConfig(StreamConfig):
                 down = max(8, side // self.scale) * self.scale
                 raise ConfigError(
                     f"clip.{knob} is {side}, and the small pictures are to be {self.scale} times as small",
-                    f"give {down} or another multiple of net.scale, 8 times as large at least, or a smaller --net.scale",
+                    f"give {down} or another multiple of net.scale, 8 times it at least, or a smaller --net.scale",
                 )
             if side < self.crop:
                 raise ConfigError(

@@ -1,8 +1,7 @@
 """Training and sampling of cascades: adversarial training of small clips, and beside it a decoder of their details.
 
-Both learn in each step and from nothing of each other, so either can be trained further alone. The decoder is given real
-pictures made small and spoilt by noise, so that it forgives what the other makes a little wrong (conditioning
-augmentation, Ho et al. 2022, section 4). It learns by the absolute error; then by a critic of patches too, whose loss
+Both learn in each step, and nothing of each other. The decoder is given real pictures made small and spoilt by noise,
+so that it forgives what the other makes a little wrong (conditioning augmentation, Ho et al. 2022, section 4). It learns by the absolute error; then by a critic of patches too, whose loss
 compares real and fake pictures (Jolicoeur-Martineau 2019) and judges each patch, while means of squares of pixels hold
 the colours.
 """
@@ -19,7 +18,6 @@ from torch.nn.functional import avg_pool2d, softplus
 from torch.optim import Adam, Optimizer
 
 from footage.config import ClipConfig, Config
-from footage.config.registry import imported
 from footage.models.adversarial.gan import Gan
 from footage.models.base import Batch, Engine, MovingAverage, Sampler
 from footage.models.device import has_bf16
@@ -92,7 +90,9 @@ class Cascade:
         loss, log = error, {"l1": error.detach()}
         if judged:
             large = enlarged(small, net.scale)
-            log |= self._critic_step(torch.cat([real, large], 1), torch.cat([fake.detach(), large], 1), clips_seen, engine)
+            log |= self._critic_step(
+                torch.cat([real, large], 1), torch.cat([fake.detach(), large], 1), clips_seen, engine
+            )
             held = (avg_pool2d(fake, HELD) - avg_pool2d(real, HELD)).abs().mean()
             with engine.frozen(self.nets["critic_details"]) as critic:
                 verdict = softplus(-critic(torch.cat([fake, large], 1)).float()).mean()
@@ -184,9 +184,7 @@ class CascadeSampler:
             small = small[..., above : above + height, left : left + width]
             places = [((done + number) / lengths).clamp(max=1) for number in range(small.shape[2])]  # T of B
             noises = [self._noise(fields, ends, place) for place in places]
-            yield torch.stack(
-                [self.decode(small[:, :, number], noise) for number, noise in enumerate(noises)], dim=2
-            )
+            yield torch.stack([self.decode(small[:, :, number], noise) for number, noise in enumerate(noises)], dim=2)
             done += small.shape[2]
 
     def _noise(self, fields: Tensor, ends: Tensor, place: Tensor) -> Tensor:
@@ -203,7 +201,7 @@ class CascadeSampler:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             parts = [
                 self.details(part.to(self.device), field.to(self.device)).float().clamp_(-1, 1)
-                for part, field in zip(pictures.split(size), noise.split(size), strict=True)
+                for part, field in zip(torch.split(pictures, size), torch.split(noise, size), strict=True)
             ]
         return torch.cat(parts)
 
