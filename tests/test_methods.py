@@ -9,12 +9,13 @@ from torch import nn
 
 from footage.config import ClipConfig, Config, CriticConfig, GanConfig
 from footage.config.presets import PRESETS, preset, tiny
-from footage.config.registry import LOSSES, METHODS
+from footage.config.registry import ADVERSARIAL, LOSSES, METHODS
 from footage.errors import ConfigError
 from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics
 from footage.models.adversarial.gan import Gan
 from footage.models.base import Batch, Method, PlainEngine, VideoRequest
+from footage.models.generators.cascade.cascade import Cascade
 from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.generators.mlp import MlpConfig
 from footage.models.generators.recurrent import RecurrentConfig
@@ -32,15 +33,17 @@ def make(config: Config, labels: int) -> Gan:
 
 def batch(config: Config, labels: int, seed: int, size: int = 2, heldout: bool = False) -> Batch:
     rng = torch.Generator().manual_seed(seed)
-    clip = config.clip
+    clip, crop = config.net.read_clip(config.clip), config.net.crop
     read = clip.channels + config.guides
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     named = torch.arange(size) % labels if labels else None
-    return Batch(clips, named, rng, size, heldout=(clips.flip(0), named) if heldout else None)
+    crops = torch.rand(size, clip.channels, crop, crop, generator=rng) * 2 - 1 if crop else None
+    return Batch(clips, named, rng, size, crops=crops, heldout=(clips.flip(0), named) if heldout else None)
 
 
 def critics_of(method: Method) -> list[Critics]:
     """The groups of critics that are shown whole clips."""
+    method = method.base if isinstance(method, Cascade) else method
     groups = {"": method.critics} if isinstance(method, Gan) else method.critics
     return [critics for name, critics in groups.items() if name != "latent"]
 
@@ -140,7 +143,7 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
     before = {key: value.detach().clone() for key, value in method.nets.named_parameters()}
     for number in range(2):
         log = method.step(batch(config, labels, number, heldout=True), number * 2, PlainEngine())
-        assert ("generator_loss" if config.method == "gan" else "loss") in log
+        assert ("generator_loss" if config.method in ADVERSARIAL else "loss") in log
         assert sum(key.endswith("_heldout_gap") for key in log) == sum(
             len(critics.losses) for critics in critics_of(method)
         )
@@ -151,7 +154,8 @@ def test_every_preset_trains_two_steps(name: str, labels: int, channels: int) ->
     assert set(before) - set(changed) <= idle, "every other weight should move"
     shown = batch(config, labels, 2)
     for clips in method.sampler().preview(shown.clips, shown.labels).values():
-        assert clips.shape == shown.clips[:, :channels].shape
+        clip = config.clip
+        assert clips.shape[1:] == (channels, clip.frames, clip.height, clip.width)
         assert clips.abs().max() <= 1
 
 

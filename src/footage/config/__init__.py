@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from footage.config import registry
-from footage.config.registry import ARCHITECTURES, USES, NetConfig
+from footage.config.registry import ADVERSARIAL, ARCHITECTURES, USES, NetConfig
 from footage.config.sections import (
     AugmentConfig,
     ClipConfig,
@@ -89,7 +89,7 @@ class Config:
         if not self.critics and self.net.needs_critics:
             raise ConfigError("there is no critic", "give at least one")
         gan, learning = self.gan, f"with method {self.method}"
-        if not self.net.needs_critics:
+        if self.method not in ADVERSARIAL:
             for number, critic in enumerate(self.critics):
                 if critic.steps != 1:
                     raise ConfigError(

@@ -102,6 +102,8 @@ METHODS: Registry[type[Method]] = Registry(
     }
 )
 """The ways of training, by the name that `method` gives; each has a line in `USES` too."""
+ADVERSARIAL = {"gan", "cascade"}
+"""Those that have a generator, which makes clips from noise alone and learns from critics."""
 LOSSES: Registry[AdversarialLoss] = Registry(
     {
         "minimax": f"{_MODELS}.adversarial.losses:MINIMAX",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from footage.config.registry import LOGISTIC
+from footage.config.registry import ADVERSARIAL, LOGISTIC
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +64,7 @@ class Diagnostic:
 
 def remedies(method: str) -> Mapping[str, str]:
     """Return what usually helps against a sign, by its kind, for a method by its name in the configuration."""
-    return GAN_REMEDIES if method in ("gan", "cascade") else SUPERVISED_REMEDIES
+    return GAN_REMEDIES if method in ADVERSARIAL else SUPERVISED_REMEDIES
 
 
 def judge_critics(figures: Mapping[str, float], loss: str) -> list[Diagnostic]:

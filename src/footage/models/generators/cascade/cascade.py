@@ -1,15 +1,16 @@
 """Training and sampling of cascades: adversarial training of small clips, and beside it a decoder of their details.
 
 Both learn in each step, and nothing of each other. The decoder is given real pictures made small and spoilt by noise,
-so that it forgives what the other makes a little wrong (conditioning augmentation, Ho et al. 2022, section 4). It learns by the absolute error; then by a critic of patches too, whose loss
-compares real and fake pictures (Jolicoeur-Martineau 2019) and judges each patch, while means of squares of pixels hold
-the colours.
+so that it forgives what the other makes a little wrong (conditioning augmentation, Ho et al. 2022, section 4). It
+learns by the absolute error; then by a critic of patches too, whose loss compares real and fake pictures
+(Jolicoeur-Martineau 2019) and judges each patch, while means of squares of pixels hold the colours.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from footage.models.device import has_bf16
 from footage.models.generators.cascade import CascadeConfig
 from footage.models.generators.cascade.network import DetailCritic, DetailDecoder
 from footage.models.generators.samplers import between, end_seeds, previewed
-from footage.models.generators.stream.sampler import StreamSampler
+from footage.models.generators.stream.sampler import StreamSampler, window
 from footage.models.layers import Generator
 from footage.models.requests import VideoRequest
 from footage.models.supervised import rate
@@ -151,7 +152,7 @@ def _net(config: Config) -> CascadeConfig:
 def _base_config(config: Config) -> Config:
     """Return the configuration of the adversarial training of small clips."""
     net = _net(config)
-    return dataclasses.replace(config, method="gan", net=net.base, clip=net.base_clip(config.clip))
+    return replace(config, method="gan", net=net.base, clip=net.base_clip(config.clip))
 
 
 def noise_field(seed: int, height: int, width: int) -> Tensor:
@@ -177,15 +178,16 @@ class CascadeSampler:
         fields = torch.stack([noise_field(request.seed, *self.size) for request in requests])  # B 1 h w
         ends = torch.stack([noise_field(seed, *self.size) for seed in end_seeds(requests)])
         lengths = torch.tensor([max(1, request.frames - 1) for request in requests])
-        done = 0
-        for small in self.base.segments(requests, chunk):
-            height, width = self.size
-            above, left = (small.shape[3] - height) // 2, (small.shape[4] - width) // 2
-            small = small[..., above : above + height, left : left + width]
-            places = [((done + number) / lengths).clamp(max=1) for number in range(small.shape[2])]  # T of B
-            noises = [self._noise(fields, ends, place) for place in places]
-            yield torch.stack([self.decode(small[:, :, number], noise) for number, noise in enumerate(noises)], dim=2)
-            done += small.shape[2]
+        count = chunk or self.hop
+        # Frame by frame on a CPU: then each is the same, to the last bit, whatever the chunks.
+        smalls = self.base.segments(requests, 1 if self.device.type == "cpu" else count)
+        pictures = (small[:, :, number] for small in smalls for number in range(small.shape[2]))  # B C h w each
+        for first in itertools.count(0, count):
+            frames = []
+            for number, picture in enumerate(itertools.islice(pictures, count), first):
+                noise = self._noise(fields, ends, (number / lengths).clamp(max=1))
+                frames.append(self.decode(picture, noise))
+            yield torch.stack(frames, dim=2)
 
     def _noise(self, fields: Tensor, ends: Tensor, place: Tensor) -> Tensor:
         """Return the noise on the way from one field to another, (B, 1, h, w) each, at places (B,) from 0 to 1."""
@@ -195,8 +197,10 @@ class CascadeSampler:
         return between(fields.flatten(1), ends.flatten(1), place.float().unsqueeze(1)).view(shape)
 
     def decode(self, pictures: Tensor, noise: Tensor) -> Tensor:
-        """Draw the details of small pictures (B, C, h, w): (B, C, s h, s w) in [-1, 1]."""
-        # One by one on a CPU: a picture then is the same, to the last bit, whatever stands beside it.
+        """Draw the details of pictures as the small generator makes them, (B, C, h, w): (B, C, s h, s w) in [-1, 1]."""
+        height, width = self.size
+        above, left = (pictures.shape[2] - height) // 2, (pictures.shape[3] - width) // 2
+        pictures = pictures[..., above : above + height, left : left + width]
         size = 1 if self.device.type == "cpu" else len(pictures)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             parts = [
@@ -207,4 +211,5 @@ class CascadeSampler:
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         requests = previewed(len(reals), labels, self.classes)
+        requests = [replace(request, time=window(self.shot, self.clip.frames, request.seed)) for request in requests]
         return {"sample": next(self.segments(requests))}
