@@ -135,7 +135,7 @@ def test_it_learns_to_draw_details_that_the_small_picture_lacks() -> None:
         errors.append((float(method.details_step(step, 0, PlainEngine())["l1"]), float(plain)))
     assert errors[0][0] == pytest.approx(errors[0][1], rel=1e-3), "it begins as the bicubic enlargement"
     mine, plain_ones = np.sum(errors[-20:], axis=0)
-    assert mine < 0.8 * plain_ones
+    assert mine < 0.9 * plain_ones
 
 
 def test_the_critic_teaches_the_decoder_once_it_has_begun() -> None:
