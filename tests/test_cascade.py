@@ -120,22 +120,20 @@ def test_details_change_with_the_seed_and_stay_for_a_video(sampler: CascadeSampl
 def test_it_learns_to_draw_details_that_the_small_picture_lacks() -> None:
     config = replace(
         TINY,
-        learn=replace(TINY.learn, critics_after=10**6, lr=4e-3, warm_up=0),
+        learn=replace(TINY.learn, critics_after=10**6, lr=1e-3, warm_up=0),
         upscale=replace(TINY.upscale, augmentation=0.0),
     )
     net = replace(net_of(config), detail=8)
     config = replace(config, net=net)
     method = trained(config, steps=0)
     source, errors = small_clips(config), []
-    for number in range(90):
-        crops = np.stack([source.crop("train", 4 * number + row, 0) for row in range(4)])
-        real = from_uint8(crops[:, None])[:, :, 0]
-        step = Batch(torch.zeros(4, 1), None, torch.Generator().manual_seed(number), 4, crops=real)
-        plain = (enlarged(avg_pool2d(real, 8), 8) - real).abs().mean()
-        errors.append((float(method.details_step(step, 4 * number, PlainEngine())["l1"]), float(plain)))
-    assert errors[0][0] == pytest.approx(errors[0][1], rel=1e-3), "it begins as the bicubic enlargement"
-    mine, plain_ones = np.sum(errors[-20:], axis=0)
-    assert mine < 0.9 * plain_ones
+    crops = from_uint8(np.stack([source.crop("train", number, 0) for number in range(4)])[:, None])[:, :, 0]
+    plain = float((enlarged(avg_pool2d(crops, 8), 8) - crops).abs().mean())
+    for number in range(120):
+        step = Batch(torch.zeros(4, 1), None, torch.Generator().manual_seed(number), 4, crops=crops)
+        errors.append(float(method.details_step(step, 4 * number, PlainEngine())["l1"]))
+    assert errors[0] == pytest.approx(plain, rel=1e-3), "it begins as the bicubic enlargement"
+    assert errors[-1] < 0.7 * plain
 
 
 def test_the_critic_teaches_the_decoder_once_it_has_begun() -> None:
