@@ -25,7 +25,9 @@ from footage.models.requests import TimeMapping, VideoRequest
 from footage.models.upscalers.upscale import enlarged
 
 TINY = tiny(
-    override(PRESETS["stream-512"].config, {"clip.height": 136, "clip.width": 160, "clip.frames": 4, "net.crop": 32})
+    override(
+        PRESETS["stream-512"].config, {"clip.height": 136, "clip.width": 160, "clip.frames": 4, "net.detail_crop": 32}
+    )
 )
 
 
@@ -37,7 +39,7 @@ def net_of(config: Config) -> CascadeConfig:
 def small_clips(config: Config = TINY, seed: int = 0) -> SmallClips:
     clip, net = config.clip, net_of(config)
     source = BuiltInClips("shapes", height=clip.height, width=clip.width, channels=3, seed=seed)
-    return SmallClips(source, net.scale, net.read_clip(clip), net.crop)
+    return SmallClips(source, net.scale, net.read_clip(clip), net.detail_crop)
 
 
 class Numbers(BuiltInClips):
@@ -163,7 +165,7 @@ def test_crops_stand_on_the_grid_of_small_pixels() -> None:
     ("knobs", "words"),
     [
         ({"clip.height": 380}, "380"),
-        ({"net.crop": 48}, "net.crop"),
+        ({"net.detail_crop": 48}, "net.detail_crop"),
         ({"clip.height": 96, "clip.width": 96}, "crops of 128"),
         ({"net.scale": 3}, "net.scale"),
     ],
@@ -178,4 +180,4 @@ def test_the_knobs_of_the_small_generator_are_those_of_the_flagship() -> None:
     base = net_of(config).base
     assert (base.kind, base.points, base.groups) == ("stream", 24, 4)
     own = {knob.name for knob in dataclasses.fields(CascadeConfig)} - {knob.name for knob in dataclasses.fields(base)}
-    assert own == {"scale", "detail", "detail_critic", "crop"}
+    assert own == {"scale", "detail", "detail_critic", "detail_crop"}

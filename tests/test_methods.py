@@ -33,7 +33,7 @@ def make(config: Config, labels: int) -> Gan:
 
 def batch(config: Config, labels: int, seed: int, size: int = 2, heldout: bool = False) -> Batch:
     rng = torch.Generator().manual_seed(seed)
-    clip, crop = config.net.read_clip(config.clip), config.net.crop
+    clip, crop = config.net.read_clip(config.clip), config.net.detail_crop
     read = clip.channels + config.guides
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     named = torch.arange(size) % labels if labels else None

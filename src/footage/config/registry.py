@@ -256,7 +256,7 @@ class NetConfig:
     """Whether it is trained on crops, of videos as they are or of clips that are larger."""
     unit: ClassVar[int] = 8
     """Clips of other sizes that it is given are cut down to multiples of this; 1 for any size."""
-    crop: int = 0
+    detail_crop: int = 0
     """Height and width of the crops of real frames that training reads beside each clip; 0 for none."""
     tiny: ClassVar[Mapping[str, int]] = {}
     """Knobs of the smallest network, for tests."""

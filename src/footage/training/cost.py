@@ -80,7 +80,7 @@ class Needs:
 
 def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     """Make a batch of noise of the right shape."""
-    clip, crop = config.net.read_clip(config.clip), config.net.crop
+    clip, crop = config.net.read_clip(config.clip), config.net.detail_crop
     rng = torch.Generator().manual_seed(0)
     read = clip.channels + config.guides
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1

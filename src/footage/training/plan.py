@@ -62,7 +62,7 @@ class TrainingPlan:
         net, clip = self.config.net, self.config.clip
         if not isinstance(net, CascadeConfig):
             return self.source
-        return SmallClips(self.source, net.scale, net.read_clip(clip), net.crop)
+        return SmallClips(self.source, net.scale, net.read_clip(clip), net.detail_crop)
 
     def memory_gib(self) -> float:
         return self.needs.bytes(self.batch_size) / 2**30
@@ -168,7 +168,7 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     With `timed` the time of a step is measured as well. `guide` is the data set that a translator of pairs makes the
     clips of `data` from.
     """
-    source = open_source(data, config.clip, guide, crops=config.net.crops)
+    source = open_source(data, config.clip, guide, crops=config.net.detail_crops)
     config, labels = match(config, source)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips

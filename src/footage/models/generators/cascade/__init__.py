@@ -20,7 +20,7 @@ class CascadeConfig(StreamConfig):
     """
 
     method: ClassVar = "cascade"
-    tiny: ClassVar = {**StreamConfig.tiny, "detail": 4, "detail_critic": 4, "crop": 32}
+    tiny: ClassVar = {**StreamConfig.tiny, "detail": 4, "detail_critic": 4, "detail_crop": 32}
 
     kind: Literal["cascade"] = "cascade"  # type: ignore[assignment]
     """Which generator."""
@@ -30,14 +30,14 @@ class CascadeConfig(StreamConfig):
     """Channels of the decoder where it draws at half of the full size; up to three times as many further inside."""
     detail_critic: int = bounded(48, 4, 512, "channels")
     """Channels of the critic that judges its crops, outermost stage."""
-    crop: int = bounded(128, 32, 1024, "pixels")
+    detail_crop: int = bounded(128, 32, 1024, "pixels")
     """Height and width of the crops of real frames that it learns from, one beside each clip."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.scale in (2, 4, 8), "net.scale", self.scale, "give 2, 4 or 8")
         unit = max(32, 2 * self.scale)
-        require(self.crop % unit == 0, "net.crop", self.crop, f"give a multiple of {unit}")
+        require(self.detail_crop % unit == 0, "net.detail_crop", self.detail_crop, f"give a multiple of {unit}")
 
     @property
     def base(self) -> StreamConfig:
@@ -69,8 +69,8 @@ class CascadeConfig(StreamConfig):
                     f"clip.{knob} is {side}, and the small pictures are to be {self.scale} times as small",
                     f"give {down} or another multiple of net.scale, 8 times it at least, or a smaller --net.scale",
                 )
-            if side < self.crop:
+            if side < self.detail_crop:
                 raise ConfigError(
-                    f"clip.{knob} is {side}, and crops of {self.crop} pixels do not fit in",
-                    f"give --net.crop {side // 32 * 32} or less",
+                    f"clip.{knob} is {side}, and crops of {self.detail_crop} pixels do not fit in",
+                    f"give --net.detail_crop {side // 32 * 32} or less",
                 )
