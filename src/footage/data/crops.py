@@ -202,10 +202,6 @@ def middle_crop(frames: Frames, shape: tuple[int, int, int]) -> Frames:
     return frames[..., top : top + shape[0], left : left + shape[1], :]
 
 
-def detailed_crop(frames: Frames, shape: tuple[int, int, int], rng: np.random.Generator) -> Frames:
-    """Take a crop of (height, width, …) at random, the one with more detail of two places; half are mirrored."""
-
-
 class SmallClips:
     """A source's clips made small, as a cascade's generator learns from them, and crops of its frames as they are.
 

@@ -168,7 +168,7 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     With `timed` the time of a step is measured as well. `guide` is the data set that a translator of pairs makes the
     clips of `data` from.
     """
-    source = open_source(data, config.clip, guide, crops=config.net.detail_crops)
+    source = open_source(data, config.clip, guide, crops=config.net.crops)
     config, labels = match(config, source)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips

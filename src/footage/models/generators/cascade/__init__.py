@@ -72,5 +72,5 @@ class CascadeConfig(StreamConfig):
             if side < self.detail_crop:
                 raise ConfigError(
                     f"clip.{knob} is {side}, and crops of {self.detail_crop} pixels do not fit in",
-                    f"give --net.detail_crop {side // 32 * 32} or less",
+                    f"give --net.detail-crop {side // 32 * 32} or less",
                 )
