@@ -53,6 +53,13 @@ def test_facts(dataset):
     assert facts.recommendation == list(ADVICE.items())
 
 
+def test_from_how_many_clips_on_novelty_was_measured(dataset, monkeypatch):
+    few = dict(Audit(dataset).summary)["novelty"]
+    assert few.startswith("expect copies: below 24 training clips") and "(5.5% with 8, 10.5% with 20)" in few
+    monkeypatch.setattr("footage.data.audit.EXPECT_COPIES_BELOW", 10)
+    assert dict(Audit(dataset).summary)["novelty"].startswith("no copies were found")
+
+
 def test_terminal(dataset):
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(Audit(dataset, ADVICE).text())

@@ -134,6 +134,7 @@ def generate(options: GenerateOptions) -> list[Path]:
         The files written.
     """
     from footage.commands.terminal import tracked
+    from footage.generation.novelty import NovelClips
 
     to, size, library, device = options.to, options.size, options.library, options.device
     if size is not None and options.upscale is None:
@@ -141,7 +142,8 @@ def generate(options: GenerateOptions) -> list[Path]:
     console = make_console(options.quiet)
     with output_folder(to, library) as folder:
         loaded = load(options.model, device)
-        clips = loaded.clips(options)
+        with console.status("looking at the training clips" if options.novel else "loading"):
+            clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
         if note := loaded.joins(options.length(loaded.info)):
             console.print(note)
         if options.upscale is not None:
@@ -152,6 +154,8 @@ def generate(options: GenerateOptions) -> list[Path]:
         shown = console if to is not None else make_console(quiet=True)
         written = _write_all(clips, folder, options.format, shown, packed)
         filed = _file(loaded, written, library, console)
+        if isinstance(judged, NovelClips):
+            console.print(judged.summary())
     return filed if to is None else written
 
 

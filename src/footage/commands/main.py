@@ -18,6 +18,7 @@ from footage.config import Config, IngestConfig
 from footage.config.presets import preset
 from footage.config.strict import field_texts
 from footage.errors import ConfigError, FootageError, nearest
+from footage.models.requests import TRAINED_ON
 
 VERBS = {
     "demo": "play:demo",
@@ -87,6 +88,8 @@ TEXTS = {
     "quiet": "print nothing.",
 }
 """Help of arguments that are the same in most verbs; a verb's own docstring, or its field's, goes first."""
+ALONE = {"--novel": TRAINED_ON}
+"""Flags that may stand without a value, and the value that they have then."""
 ALIASES = {("evaluate", "clips"): "--count"}
 """Other names of flags: command and argument -> flag."""
 DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
@@ -170,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if words[0] not in verbs:
             named = f"{group} {words[0]}".strip()
             raise ConfigError(f'there is no command "{named}"', nearest(words[0], verbs))
+        for number in (number for number, word in enumerate(words, 1) if word in ALONE):
+            if number == len(words) or words[number].startswith("-"):
+                words[number - 1] = f"{words[number - 1]}={ALONE[words[number - 1]]}"
         command = _command(verb(verbs[words[0]]), words)
         # Of AvoidSubcommands: the preset decides which generator's knobs there are.
         config = (tyro.conf.AvoidSubcommands,)

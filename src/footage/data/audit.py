@@ -22,6 +22,11 @@ NAMED = 5
 """Files named for each reason on the terminal; the page names them all, up to `pages.environment.LISTED`."""
 RARE = 0.25
 """A label with less than this part of the clips of the median label is called rare."""
+MEASURED_COPIES = ((8, 0.055), (20, 0.105), (24, 0.0), (54, 0.0), (65, 0.0))
+"""Training clips, and the part of what a model made of them that is a near-copy in pixels: "Near-copies against the
+number of clips" in docs/LOG.md."""
+EXPECT_COPIES_BELOW = min(clips for clips, share in MEASURED_COPIES if not share)
+"""Training clips below which near-copies are to be expected, by these measurements; they say no more than that."""
 SHEET = (6, 5)
 """Clips on the sample sheet, and frames of each."""
 CELL = 128
@@ -63,6 +68,7 @@ class Audit:
             seconds = sum(row.frames for row in part) / info.fps
             count = len({row.source for row in part})
             summary.append((name, f"{len(part):,} clips from {count:,} sources, {_duration(seconds)}"))
+        summary.append(("novelty", self.novelty))
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
         if sizes:
@@ -73,6 +79,18 @@ class Audit:
         if isinstance(ignored, dict) and ignored:
             summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
         return summary
+
+    @property
+    def novelty(self) -> str:
+        """What is to be expected of models of so many training clips: copies, or none that were found."""
+        if len(self.dataset.split("train")) < EXPECT_COPIES_BELOW:
+            shares = ", ".join(f"{share:.1%} with {clips}" for clips, share in MEASURED_COPIES if share)
+            return (
+                f"expect copies: below {EXPECT_COPIES_BELOW} training clips, clips that were made came near to them "
+                f"({shares}); train with --evaluate-metric copies, generate with --novel"
+            )
+        counts = ", ".join(str(clips) for clips, share in MEASURED_COPIES if not share)
+        return f"no copies were found where models had learned from {counts} clips; generate --novel checks yours"
 
     @functools.cached_property
     def labels(self) -> list[tuple[str, int, int, str]]:

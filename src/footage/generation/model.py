@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from footage.errors import ConfigError, nearest
 from footage.generation import convert as conversions
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
+from footage.generation.novelty import TRIES, NovelClips, NoveltyCheck, open_training_clips
 from footage.generation.rollout import draw_label, endless_frames, one_video
 from footage.generation.upscale import UpscaleOptions, enlarged_clip
 from footage.library.additions import ClipDetails, Parent
@@ -95,13 +96,16 @@ class Model:
     def generate(self, request: GenerateRequest) -> Iterator[Clip]:
         """Yield clips. Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
 
+        With `novel` they are `footage.generation.novelty.NovelClips`, which know which seeds were left out.
+
         Raises:
             ConfigError: the model does not know the label, or cannot do it, or a number is out of range.
+            DatasetError: what clips are to be new beside is missing, or too little to tell.
         """
         return self.clips(request)
 
-    def clips(self, request: GenerateRequest) -> Iterator[Clip]:
-        """Yield the clips of a request; see `generate`."""
+    def clips(self, request: GenerateRequest, tell: Callable[[str], object] = warnings.warn) -> Iterator[Clip]:
+        """Yield the clips of a request, and tell what else there is to say; see `generate`."""
         generator, name, known = self.generator, self.info.name, self.info.config.clip.frames
         length = request.length(self.info)
         labels = (request.label, request.to_label)
@@ -119,7 +123,12 @@ class Model:
         asked = {"label": request.label, "to_label": request.to_label, "fps": request.fps, **request.timing.given()}
         if moved:
             asked["sliders"] = {str(number): value for number, value in moved.items()}
-        return (self._clip(video, i, asked, request.fps) for i in range(request.count))
+        tries = 1 if request.novel is None else TRIES
+        clips = (self._clip(video, i, asked, request.fps) for i in range(tries * request.count))
+        if request.novel is None:
+            return clips
+        source = open_training_clips(request.novel, self.folder, self.info, tell)
+        return NovelClips(clips, NoveltyCheck(source, self.info, length, time.rate), request.count, tell)
 
     def length(
         self,

@@ -28,6 +28,8 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
 """How pydantic reads these classes from a request: strictly; the field's docstring describes the parameter."""
+TRAINED_ON = "trained-on"
+"""Stands for the data set that a model was trained on, where one is asked for."""
 SEED_LIMIT = 2**63
 """Seeds are taken modulo this."""
 MOST_FRAMES = 2**33
@@ -219,7 +221,7 @@ class GenerateRequest(VideoOptions):
     these fields (`config.strict.arguments_of`). The studio's form is a subclass that adds bounds; FastAPI reads it as
     it is. The job message is `config.to_json(request)`, which `config.from_json(GenerateRequest, message)` reads.
 
-    Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
+    Clip i has seed `seed` + i, and is the same whatever else is generated beside it; with `novel`, some are left out.
     """
 
     count: int = field(default=1, kw_only=False)
@@ -235,6 +237,9 @@ class GenerateRequest(VideoOptions):
     between: tuple[int, int] | None = None
     """two seeds, such as 3 17: the first clip begins as the one and ends as the other begins, content and motion; the
     next clip goes between the next seeds. Of models that stream."""
+    novel: str | None = None
+    """leave out clips that come nearer to the training clips of a data set than its held-out clips do, and go on with
+    the next seeds, ten for each clip at most: a data set, or trained-on for the one that the model's run names."""
 
     def __post_init__(self) -> None:
         if self.between is not None:

@@ -198,6 +198,7 @@ class GenerateForm(GenerateRequest):
     to_label: Label | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
+    novel: Literal["trained-on"] | None = None
 
 
 class InterpolateForm(StrictForm):

@@ -84,7 +84,16 @@ class Worker:
         tags = tuple(message.pop("tags"))
         del message["model"]
         request = from_json(GenerateRequest, message, "job")
-        return self._file(job, model, model.clips(request), request.count, ClipDetails(tags=tags))
+        from footage.generation.novelty import NovelClips
+
+        told: list[str] = []
+        clips = model.clips(request, told.append)
+        if isinstance(clips, NovelClips):
+            clips.watch = lambda: self._report(job, clips.made / request.count, f"{clips.made} / {request.count}")
+        result = self._file(job, model, clips, request.count, ClipDetails(tags=tags))
+        if isinstance(clips, NovelClips):
+            result |= {"left_out": len(clips.left_out), "told": told}
+        return result
 
     def between(self, job: BackgroundJob) -> dict[str, Any]:
         """Make clips on the way from one clip to another, and file them."""

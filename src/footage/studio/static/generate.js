@@ -12,7 +12,7 @@ if (form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);
-    await api("POST", "/api/jobs/generate", { model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), tags, ...videoOptions(form) });
+    await api("POST", "/api/jobs/generate", { model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...videoOptions(form) });
     refreshJobs();
   });
   between.addEventListener("submit", async (event) => {
