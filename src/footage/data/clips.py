@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from footage.files import json_digest
 from footage.media.probe import UnusableMedia
 
 Labels = npt.NDArray[np.int64]
+
+
+MOST_READERS = 4
+"""Threads that read training batches, at most."""
 
 
 @dataclass(frozen=True)
@@ -342,10 +347,11 @@ class Loader:
                 clips[row], labels[row] = self.source.draw(self.split, number, self.seed, self.frames), -1
                 continue
             epoch, place = divmod(number, len(self.units))
-            if self._order[0] != epoch:
+            order = self._order  # another thread may be in another epoch
+            if order[0] != epoch:
                 rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
-                self._order = (epoch, rng.permutation(len(self.units)))
-            unit = self.units[int(self._order[1][place])]
+                order = self._order = (epoch, rng.permutation(len(self.units)))
+            unit = self.units[int(order[1][place])]
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
             start = unit.first + int(rng.integers(unit.starts))
             clips[row] = self.source.read(unit.span.index, start, self.frames)
@@ -361,10 +367,12 @@ class Loader:
         return LoadedBatch(*self.batch(clips_seen), crops)
 
     def batches(self, clips_seen: int, ahead: int = 2) -> Generator[LoadedBatch, None, None]:
-        """Yield batches for ever, from `clips_seen` on; a thread reads `ahead` of them beforehand."""
-        with ThreadPoolExecutor(1, thread_name_prefix="clips") as reader:
+        """Yield batches for ever, from `clips_seen` on; threads read `ahead` of them or more beforehand."""
+        # Sources that draw clips know one thread only. A processor in four is enough to decode for a GPU.
+        threads = 1 if isinstance(self.source, DrawsClips) else max(1, min(MOST_READERS, (os.cpu_count() or 1) // 4))
+        with ThreadPoolExecutor(threads, thread_name_prefix="clips") as reader:
             numbers = itertools.count(clips_seen, self.batch_size)
-            waiting = [reader.submit(self.load, next(numbers)) for _ in range(ahead)]
+            waiting = [reader.submit(self.load, next(numbers)) for _ in range(max(ahead, threads + 1))]
             try:
                 while True:
                     waiting.append(reader.submit(self.load, next(numbers)))

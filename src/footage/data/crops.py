@@ -30,6 +30,8 @@ HELDOUT = 0.2
 """The last part of each video, which is never trained on."""
 CROPS = 16
 """Crops that are taken from the frames of one visit."""
+CROPS_OF_FRAME = 4
+"""Crops that are taken from a frame of a data set."""
 MOST_VISITS = 16
 """Visits that are held at once, at most."""
 MOST_BYTES = 256 * 2**20
@@ -227,6 +229,7 @@ class SmallClips:
         spare = (shape.height - height // scale, shape.width - width // scale)
         self._edges = ((0, 0), *((more // 2, more - more // 2) for more in spare), (0, 0))
         self._places: dict[Split, npt.NDArray[np.int64]] = {}
+        self._last: tuple[tuple[Split, int, int], Frames] | None = None  # a frame and what it was drawn for
 
     def spans(self, split: Split) -> list[Span]:
         return self.source.spans(split)
@@ -241,16 +244,25 @@ class SmallClips:
         return np.pad(small, self._edges, mode="edge")
 
     def crop(self, split: Split, number: int, seed: int) -> Frames:
-        """Return a crop of a frame, of two places the one with more detail; see `footage.data.clips.GivesCrops`."""
-        spans = self.spans(split)
-        if split not in self._places:
-            self._places[split] = np.cumsum([span.frames for span in spans])  # long clips count for more
-        edges = self._places[split]
-        rng = np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, split == "heldout", 4]))
-        place = int(rng.integers(edges[-1]))
-        which = int(np.searchsorted(edges, place, side="right"))
-        start = place - int(edges[which] - spans[which].frames)
-        frame = self.source.read(spans[which].index, start, 1)
+        """Return a crop of a frame, of two places the one with more detail; see `footage.data.clips.GivesCrops`.
+
+        Each frame that is decoded gives `CROPS_OF_FRAME` crops, one after the other.
+        """
+        heldout = split == "heldout"
+        key = (split, seed, number // CROPS_OF_FRAME)
+        last = self._last  # other threads have frames of their own
+        if last is None or last[0] != key:
+            spans = self.spans(split)
+            if split not in self._places:
+                self._places[split] = np.cumsum([span.frames for span in spans])  # long clips count for more
+            edges = self._places[split]
+            rng = np.random.Generator(np.random.Philox(key=[seed, key[2]], counter=[0, 0, heldout, 5]))
+            place = int(rng.integers(edges[-1]))
+            which = int(np.searchsorted(edges, place, side="right"))
+            start = place - int(edges[which] - spans[which].frames)
+            last = self._last = (key, self.source.read(spans[which].index, start, 1))
+        frame = last[1]
+        rng = np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, heldout, 4]))
         shape = (self.side, self.side, self.shape[2])
         crop: Frames = detailed_crop(frame, shape, rng, step=self.scale, mirrored=False)[0]
         return crop
