@@ -246,6 +246,24 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         },
     ),
     (
+        "diffusion-64",
+        "",
+        "diffusion in pixels (EDM), the baseline for honesty: a clip takes 35 passes; 16 frames of 64×64",
+        {
+            "method": "diffusion",
+            "net": {"kind": "diffusion"},
+            "learn": {"lr": 5e-4},
+            "critics": [],
+            "train": {"batch_size": 8},
+        },
+    ),
+    (
+        "diffusion-32",
+        "diffusion-64",
+        "diffusion in pixels (EDM), the baseline for honesty: a clip takes 35 passes; 16 frames of 32×32",
+        {"clip": _size(32), "train": {"sample_clips": 20_000}},
+    ),
+    (
         "simvp-gan-64",
         "simvp-64",
         "predictor without recurrence that also learns from a critic of clips and one of sparse frames: sharp futures",

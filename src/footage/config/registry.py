@@ -81,6 +81,7 @@ ARCHITECTURES: Registry[type[NetConfig]] = Registry(
         "cascade": f"{_MODELS}.generators.cascade:CascadeConfig",
         "vae": f"{_MODELS}.autoencoders:VaeConfig",
         "lens": f"{_MODELS}.autoencoders.lens:LensConfig",
+        "diffusion": f"{_MODELS}.diffusion:DiffusionConfig",
         "convlstm": f"{_MODELS}.predictors.convlstm:ConvLstmConfig",
         "simvp": f"{_MODELS}.predictors.simvp:SimVpConfig",
         "sprites": f"{_MODELS}.predictors.sprites:SpritesConfig",
@@ -96,6 +97,7 @@ METHODS: Registry[type[Method]] = Registry(
         "cascade": f"{_MODELS}.generators.cascade.cascade:Cascade",
         "vae": f"{_MODELS}.autoencoders.vae:VideoVae",
         "lens": f"{_MODELS}.autoencoders.lens.network:LensTraining",
+        "diffusion": f"{_MODELS}.diffusion.edm:Diffusion",
         "predict": f"{_MODELS}.predictors.predict:Predict",
         "translate": f"{_MODELS}.translators.translate:Translate",
         "upscale": f"{_MODELS}.upscalers.upscale:Upscale",
@@ -210,6 +212,12 @@ USES = {
         ("reconstruct", "interpolate", "embed"),
         "FOLDER CLIP.mp4",
         ("lens-8", "lens-8-gan"),
+    "diffusion": MethodUse(
+        "A diffusion model of videos",
+        "makes clips from seeds, slowly",
+        ("generate",),
+        "FOLDER --to CLIPS --count 4",
+        ("diffusion-32", "diffusion-64"),
     ),
     "predict": MethodUse(
         "A predictor, which continues clips",

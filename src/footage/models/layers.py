@@ -316,6 +316,18 @@ def by_frame(change: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
     return rearrange(pictures, "(b t) c h w -> b c t h w", t=clips.shape[2])
 
 
+def into_patches(clips: Tensor, side: int) -> Tensor:
+    """Turn pixels into the channels of patches: (B, C, T, H, W) -> (B, C side², T, H / side, W / side)."""
+    patches = rearrange(clips, "b c t (h p) (w q) -> b t h w (c p q)", p=side, q=side)
+    return patches.movedim(4, 1)  # B c T h w, channels last in memory
+
+
+def out_of_patches(patches: Tensor, side: int) -> Tensor:
+    """Turn channels into pixels: (B, C side², T, H, W) -> (B, C, T, H side, W side)."""
+    clips = rearrange(patches, "b (c p q) t h w -> b t (h p) (w q) c", p=side, q=side)
+    return clips.movedim(4, 1)  # B C T H W, channels last in memory
+
+
 # exp(-r^2 / (2 sigma^2)), cut off at 3 sigma, along both axes one after the other.
 def blurred(frames: Tensor, sigma: float) -> Tensor:
     """Blur pictures by a Gaussian, the edge repeated: (N, C, H, W) -> the same; not below float32 under autocast."""

@@ -26,7 +26,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool3d, silu, softplus
 
@@ -57,7 +56,9 @@ from footage.models.layers import (
     Noise,
     SpaceConv,
     TimeConv,
+    into_patches,
     learn_levels,
+    out_of_patches,
     upsampling_plan,
     with_label,
 )
@@ -93,18 +94,6 @@ class VaeOutput(NamedTuple):
     """Logarithm of the variance of pixels around that, (C,)."""
     sample: Tensor | None
     """What latent numbers from the prior are decoded to, (B, C, T, H, W); None where there were none."""
-
-
-def into_patches(clips: Tensor, side: int) -> Tensor:
-    """Turn pixels into the channels of patches: (B, C, T, H, W) -> (B, C side², T, H / side, W / side)."""
-    patches = rearrange(clips, "b c t (h p) (w q) -> b t h w (c p q)", p=side, q=side)
-    return patches.movedim(4, 1)  # B c T h w, channels last in memory
-
-
-def out_of_patches(patches: Tensor, side: int) -> Tensor:
-    """Turn channels into pixels: (B, C side², T, H, W) -> (B, C, T, H side, W side)."""
-    clips = rearrange(patches, "b (c p q) t h w -> b t (h p) (w q) c", p=side, q=side)
-    return clips.movedim(4, 1)  # B C T H W, channels last in memory
 
 
 def twice(x: Tensor) -> Tensor:
