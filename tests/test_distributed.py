@@ -121,10 +121,11 @@ CONFIGS = {
         net=dataclasses.replace(VAE.net, prior="gan"),
         critics=(CriticConfig(width=4), CriticConfig(net="mlp", width=4)),
     ),
+    "diffusion": small("diffusion-32"),
 }
 
 
-EXAMINED = ("translate-64", "svg", "vae-gan")
+EXAMINED = ("translate-64", "svg", "vae-gan", "diffusion")
 """Configurations that look at held-out clips in their steps: one more pass through wrapped networks, no gradients."""
 
 

@@ -36,6 +36,7 @@ RESUMED = {
     "animate-64": tiny_config("animate-64", **QUICK),
     "vae-latent-64": tiny_config("vae-latent-64", **QUICK),
     "lens-8-gan": tiny_config("lens-8-gan", **QUICK),
+    "diffusion-32": tiny_config("diffusion-32", **QUICK),
 }
 
 

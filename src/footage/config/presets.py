@@ -252,7 +252,7 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         {
             "method": "diffusion",
             "net": {"kind": "diffusion"},
-            "learn": {"lr": 5e-4},
+            "learn": {"warm_up": 200},
             "critics": [],
             "train": {"batch_size": 8},
         },

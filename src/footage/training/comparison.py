@@ -171,6 +171,7 @@ class ComparedRun:
             "clips_per_second": seen / seconds if seconds else None,
             "flop_per_clip": self.clip_flops,
             "flop": self.clip_flops * seen,
+            "flop_per_made_clip": cost.made_flops(plan.config, len(plan.note.labels), plan.place),
             "gflop_per_second": self.clip_flops * rate / 1e9 if rate else None,
             "device": plan.place.device,
             "precision": plan.place.precision,
@@ -388,6 +389,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "clips seen": lambda row: f"{row['clips_seen']:,}",
     "clips/s ↑": lambda row: _number(row["clips_per_second"]),
     "GFLOP/s ↑": lambda row: _number(row["gflop_per_second"]),
+    "GFLOP a clip, trained on / made ↓": lambda row: " / ".join(
+        _number(row[key] / 1e9) for key in ("flop_per_clip", "flop_per_made_clip")
+    ),
     "memory, GiB ↓": lambda row: "–" if row.get("memory_gib") is None else f"{row['memory_gib']:.2f}",
     "RFD-rand ↓": lambda row: _spread(row["figures"]),
     "its floor": lambda row: _spread(row["floor"]),
@@ -429,6 +433,8 @@ How to read it:
   loop, saving and sampling included. **GFLOP/s**: matrix products and convolutions of real training steps, gradients
   and penalties included, in s/step's time. **Memory**: the largest that this process held in RAM while the preset was
   trained (on a GPU: allocated there), with PyTorch and what earlier presets left behind (`memory_before_gib`).
+- **GFLOP a clip**: the same operations, for each clip that is trained on and for each clip that is made afterwards. A
+  generator makes it by one pass through its network, a diffusion model by dozens (35, where it has 18 steps).
 """
 
 

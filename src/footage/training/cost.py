@@ -21,8 +21,9 @@ from torch.utils.flop_counter import flop_registry
 from footage.config import Config
 from footage.config.registry import METHODS
 from footage.errors import TrainingError
-from footage.models.base import Batch, Method, PlainEngine
+from footage.models.base import Batch, Generates, Method, PlainEngine
 from footage.models.device import ComputeDevice
+from footage.models.generators.samplers import first_frames, previewed
 
 WORKSPACE = 2.3
 """What a step takes, as a multiple of the tensors saved for its backward pass: gradients and scratch space."""
@@ -223,8 +224,14 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None and torch.is_inference_mode_enabled():  # where nobody has taken operations apart before
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         result = func(*args, **kwargs)
-        if formula := flop_registry.get(func._overloadpacket):
+        if formula is not None:
             self.total += int(formula(*args, **kwargs, out_val=result))
         return result
 
@@ -238,6 +245,21 @@ def clip_flops(config: Config, labels: int, place: ComputeDevice) -> float:
             with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16, cache_enabled=False):
                 method.step(batch, number, PlainEngine())
     return float(count.total) / method.cycle
+
+
+def made_flops(config: Config, labels: int, place: ComputeDevice) -> float:
+    """Return the floating-point operations of making one clip, of the frames that training clips have.
+
+    Of models that make clips from others, of what they make of one; of a VAE, of a clip from its prior.
+    """
+    sampler = fresh_method(config, labels, place).sampler()
+    given = fake_batch(config, labels, 1, place.device)
+    with FlopCount() as count:
+        if isinstance(sampler, Generates):
+            first_frames(sampler.segments(previewed(1, given.labels, sampler.classes)), config.clip.frames)
+        else:
+            sampler.preview(given.clips, given.labels)
+    return float(count.total)
 
 
 def forget_peak(device: str) -> None:

@@ -25,7 +25,6 @@ from footage.models.base import Batch, Sampler
 from footage.models.diffusion import DiffusionConfig
 from footage.models.generators.samplers import overlap, previewed, walk
 from footage.models.layers import (
-    FeatureNorm,
     LabelEmbedding,
     Levels,
     SpaceConv,
@@ -49,7 +48,7 @@ HEAD = 64
 WAVES = 16
 """Frequencies that a noise level enters by."""
 SMALL = 0.1
-"""What weights at the end of residues, and of the network, are multiplied by at first: it begins as a shallow one."""
+"""What the last weights of residues are multiplied by at first: a deep network begins as a shallow one."""
 
 
 class Preconditioning(NamedTuple):
@@ -103,12 +102,20 @@ def heun(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, levels: Ten
     return x
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return a normalisation by the mean and deviation of groups of channels over a whole clip, 16 groups at most.
+
+    Taking the mean away is what makes a little noise on an even surface large enough to be seen.
+    """
+    return nn.GroupNorm(math.gcd(channels, 16), channels)
+
+
 class DiffusionBlock(nn.Module):
     """x + f(x): norm, silu, space, norm scaled and shifted by an embedding (FiLM), silu, time over past and future."""
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = FeatureNorm(channels), FeatureNorm(channels)
+        self.norm1, self.norm2 = group_norm(channels), group_norm(channels)
         self.space = SpaceConv(channels, channels)
         self.film = nn.Linear(embedding, 2 * channels)
         self.time = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
@@ -128,7 +135,7 @@ class TimeAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = next(heads for heads in range(math.ceil(channels / HEAD), channels + 1) if channels % heads == 0)
-        self.norm = FeatureNorm(channels)
+        self.norm = group_norm(channels)
         self.enter = nn.Linear(channels, 3 * channels, bias=False)
         self.leave = nn.Linear(channels, channels)
         with torch.no_grad():
@@ -155,7 +162,8 @@ class DenoiserOutput(NamedTuple):
 class Denoiser(nn.Module):
     """D(x; sigma): noisy clips, their noise levels and labels -> clips, as numbers of deviation `SIGMA_DATA`.
 
-    The network inside is a U-Net whose stages halve space and not time.
+    The network inside is a U-Net whose stages halve space and not time. Ours: beside what it finds it passes its input
+    on, as much as it has learned for the noise level; else it takes hundreds of steps to learn that noise is to go.
     """
 
     def __init__(self, clip: ClipConfig, net: DiffusionConfig, labels: int) -> None:
@@ -177,10 +185,9 @@ class Denoiser(nn.Module):
         self.doublings = nn.ModuleList(SpaceConv(b, a) for a, b in zip(outer, widths[1:], strict=True))
         self.merges = nn.ModuleList(SpaceConv(2 * width, width, 1) for width in outer)
         self.outwards = nn.ModuleList(DiffusionBlock(width, size) for width in outer)
-        self.norm = FeatureNorm(net.width)
+        self.norm = group_norm(net.width)
         self.leave = SpaceConv(net.width, pixels)
-        with torch.no_grad():
-            self.leave.conv.weight *= SMALL
+        self.direct = nn.Linear(size, 1)
 
     waves: Tensor
 
@@ -211,6 +218,7 @@ class Denoiser(nn.Module):
         if self.table is not None:
             embedding = embedding + self.table(label)
         embedding = silu(embedding)  # B E
+        passed: Tensor = self.direct(embedding).view(-1, 1, 1, 1, 1) * x
         x = self.enter(into_patches(x, self.patch))  # B w T H/p W/p
         skips = []
         for block, halve in zip(self.inwards, self.halvings, strict=True):
@@ -225,7 +233,8 @@ class Denoiser(nn.Module):
         for double, merge, block, skip in reversed(list(stages)):
             x = double(by_frame(lambda frames: interpolate(frames, scale_factor=2), x))  # B c/2 T 2h 2w
             x = block(merge(torch.cat([x, skip], dim=1)), embedding)
-        return out_of_patches(self.leave(silu(self.norm(x))), self.patch)  # B C T H W
+        found: Tensor = self.leave(silu(self.norm(x)))
+        return passed + out_of_patches(found, self.patch)  # B C T H W
 
     def pixels(self, numbers: Tensor) -> Tensor:
         """Turn numbers (B, C, T, H, W) into pixels, around [-1, 1]."""
