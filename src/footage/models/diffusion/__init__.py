@@ -41,7 +41,7 @@ class DiffusionConfig(NetConfig):
         """Refuse critics, other losses, and clips that do not halve as often as the network does it."""
         if config.critics:
             raise ConfigError(
-                f"critics are given, {len(config.critics)} of them, and a diffusion model learns from noisy clips alone",
+                f"critics are given, {len(config.critics)} of them; a diffusion model learns from noisy clips alone",
                 "give none, as --preset diffusion-64 does",
             )
         learn, clip = config.learn, config.clip
