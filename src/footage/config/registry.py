@@ -212,6 +212,7 @@ USES = {
         ("reconstruct", "interpolate", "embed"),
         "FOLDER CLIP.mp4",
         ("lens-8", "lens-8-gan"),
+    ),
     "diffusion": MethodUse(
         "A diffusion model of videos",
         "makes clips from seeds, slowly",
