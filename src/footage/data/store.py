@@ -40,6 +40,8 @@ Split = Literal["train", "heldout"]
 Frames = npt.NDArray[np.uint8]
 QUARTER = 4
 """Means that are a multiple of this wide are taken in two steps: of QUARTER² pixels, rounded, then of those."""
+BLOCK_BYTES = 8 * 2**20
+"""Frames that are made smaller at once are at most this large, where several are."""
 RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo")
 
 
@@ -279,8 +281,10 @@ class Dataset:
         if step == 1:
             return self._window(row, start, count, quarter)
         small = np.empty((count, height // scale, width // scale, self.info.channels), dtype=np.uint8)
-        for number in range(count):
-            small[number] = area_means(self._window(row, start + number, 1, quarter), step)[0]
+        block = max(1, BLOCK_BYTES // (small[0].nbytes * step * step)) if count else 1
+        for first in range(0, count, block):
+            part = self._window(row, start + first, min(block, count - first), quarter)
+            small[first : first + block] = area_means(part, step)
         return small
 
     @staticmethod

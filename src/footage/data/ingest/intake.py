@@ -61,7 +61,8 @@ class CutDetector:
 
     def add(self, frames: npt.NDArray[np.uint8]) -> list[int]:
         """Take the next frames (T, H, W, C); return the first frames of scenes, now certain, counted from 0."""
-        cells = pool(frames, CUT_GRID)
+        block = max(1, 4 * 2**20 // frames[0].nbytes)  # pooling takes four times their memory
+        cells = np.concatenate([pool(frames[at : at + block], CUT_GRID) for at in range(0, len(frames), block)])
         cells = cells.reshape(len(cells), -1)  # (T, g, g, C) → (T, g·g·C)
         for cell in cells:
             if self._last is not None:
