@@ -23,7 +23,7 @@ Frames = npt.NDArray[np.uint8]
 INDEX = np.dtype([("end", "<i8"), ("sum", "<u4")])
 MARK = b"JPEGS 1\n"
 """The last bytes of a whole file, with the version of its format."""
-MOST_THREADS = 8
+MOST_THREADS = 4
 """Threads that decode at once, at most."""
 AGAIN = "run the same ingest command again: it decodes only what is missing"
 
