@@ -27,7 +27,7 @@ bench: .venv/installed-dev
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 # Wheels for a machine with a GPU that reaches no package index, into .whl/; see benchmarks/GPU_DAY.md.
-WHEELS ?= lightning-fabric
+WHEELS ?= av==18.1.0 lightning-fabric
 GPU_PYTHON ?= 3.12
 gpu-pack:
 	$(PYTHON) -m pip download --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \

@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import statistics
@@ -26,7 +27,6 @@ import tempfile
 import time
 import traceback
 import warnings
-import xml.etree.ElementTree
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -67,6 +67,9 @@ class Day:
     """When the step, or the whole, has to be at its end, in seconds since the epoch."""
     rehearse: bool
     data: str
+    """A folder of videos or a dataset folder; or `shapes`."""
+    size: str
+    """WIDTHxHEIGHT that videos are ingested at; empty for that of the preset."""
     preset: str
     presets: tuple[str, ...]
     sizes: tuple[str, ...]
@@ -148,6 +151,33 @@ def look(day: Day) -> None:
     day.note("rates", what="copy, bytes read and written", gb_per_second=2 * half / seconds / 1e9)
 
 
+def ingest(day: Day) -> None:
+    """Make a data set of the videos that were brought along, as large as the preset makes them."""
+    from footage.config import IngestConfig
+    from footage.data.ingest.pipeline import ingest as ingest_sources
+
+    if day.data == "shapes" or (Path(day.data) / "dataset.json").exists():
+        day.note("data", what="there already", value=day.data)
+        return
+    if importlib.util.find_spec("av") is None:
+        raise RuntimeError(f"{day.data} holds videos, and PyAV is not there: carry its wheel, or a dataset folder")
+    config = config_of(day, day.preset)
+    assert config is not None, "there is no such preset"
+    size = day.size or f"{config.clip.width}x{config.clip.height}"
+    options = IngestConfig(size=size, coding="raw" if day.rehearse else "auto", name=Path(day.data).name)
+    result = ingest_sources((Path(day.data),), Path(day.work) / "data", options, lambda progress: None)
+    info = result.dataset.info
+    day.note("data", what="clips", value=info.clips)
+    day.note("data", what="frames", value=sum(row.frames for row in result.dataset.rows))
+    day.note("data", what="size", value=f"{info.width}×{info.height}, {info.coding}")
+
+
+def data_of(day: Day) -> str:
+    """Return what is trained on: the data set that was made here, or the one that was brought along."""
+    made = Path(day.work) / "data"
+    return str(made) if (made / "dataset.json").exists() else day.data
+
+
 def device() -> ComputeDevice:
     from footage.models.device import find_device
 
@@ -177,24 +207,23 @@ def median_seconds(work: Callable[[], object], times: int) -> float:
 
 
 def tests(day: Day) -> None:
-    """Run the tests marked `gpu`, and say which failed."""
-    report = Path(day.work) / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", f"--junitxml={report}"]
-    command += ["tests/test_gpu.py", *(["-k", "uploads"] if day.rehearse else [])]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, cwd=ROOT, timeout=max(5.0, day.left), check=False)
-    if not report.exists():
-        raise RuntimeError("pytest wrote no report within its time; see the log")
-    cases = list(xml.etree.ElementTree.parse(report).iter("testcase"))
-    if not cases:
-        raise RuntimeError("no test was run; see the log")
-    for case in cases:
-        faults = [child for child in case if child.tag in ("failure", "error", "skipped")]
-        result = faults[0].tag if faults else "passed"
-        message = faults[0].get("message", "").splitlines()[:1] if faults else []
-        day.note(
-            "tests", test=case.get("name"), result=result, seconds=float(case.get("time", 0)), message=" ".join(message)
-        )
+    """Run the tests marked `gpu`, and say as they come which pass and which fail."""
+    command = [sys.executable, "-m", "pytest", "-vv", "-m", "gpu", "-p", "no:cacheprovider", "tests/test_gpu.py"]
+    command += ["-k", "uploads"] if day.rehearse else []
+    results: Counter[str] = Counter()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        begin = time.time()
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if found := re.match(r"tests/test_gpu\.py::(\S+) (PASSED|FAILED|SKIPPED|ERROR)", line):
+                test, result = found.groups()
+                day.note("tests", test=test, result=result.lower(), seconds=time.time() - begin)
+                results[result], begin = results[result] + 1, time.time()
+            elif found := re.match(r"(?:FAILED|ERROR) tests/test_gpu\.py::(\S+) - (.*)", line):
+                day.note("failed tests", test=found[1], message=found[2][:200])
+    if not results or results["FAILED"] or results["ERROR"]:
+        raise RuntimeError(f"tests: {dict(results) or 'none was run'}")
 
 
 def config_of(day: Day, name: str) -> Config | None:
@@ -277,12 +306,17 @@ def channels_last(method: Method) -> None:
                 layer.weight.data = layer.weight.data.contiguous(memory_format=kind)
 
 
-def rate(config: Config, size: int, place: ComputeDevice, seconds: float, layout: str = "first") -> dict[str, float]:
+def rate(
+    config: Config, size: int, place: ComputeDevice, seconds: float, layout: str = "first", compiled: bool = False
+) -> dict[str, float]:
     """Time training steps for about `seconds`, whole cycles: milliseconds, clips a second, and the memory they take."""
     from footage.training.cost import forget_peak, peak_gib
 
     forget_peak(place.device)
     stepper = Stepper(config, size, place, layout)
+    for name, net in stepper.method.nets.items() if compiled else ():
+        if not name.startswith("critic"):
+            net.compile()
     begin = time.perf_counter()
     stepper.cycle()
     wait()
@@ -334,8 +368,20 @@ def training(day: Day) -> None:
             )
         if not number and fits:
             variants(day, config, min(fits, 64), place, seconds)
-    if day.preset in names and (config := config_of(day, day.preset)):
-        profile(day, config, min(day.batches[-1], 32), place)
+            with attempt(day, "profile"):
+                profile(day, config, min(fits, 32), place)
+            compiled_variant(day, config, min(fits, 64), place, seconds)
+
+
+@contextlib.contextmanager
+def attempt(day: Day, what: str) -> Iterator[None]:
+    """Go on after whatever fails within, with a row for it and the memory freed."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        day.note("left out", what=what, why=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    _free()
 
 
 def _matrix_rate(day: Day) -> float:
@@ -360,12 +406,37 @@ def variants(day: Day, config: Config, size: int, place: ComputeDevice, seconds:
     rates = {}
     for layout in ("first", "last"):
         for tuned in (False, True):
-            with torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
+            what = f"channels {layout}, cuDNN's benchmark {tuned}"
+            with attempt(day, what), torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
                 found = rate(config, size, place, seconds, layout)
-            rates[layout, tuned] = found["clips_per_second"]
-            day.note("variants", preset=config.preset, batch=size, channels=layout, cudnn_benchmark=tuned, **found)
-    layout, tuned = max(rates, key=lambda key: rates[key])
+                rates[layout, tuned] = found["clips_per_second"]
+                day.note("variants", preset=config.preset, batch=size, channels=layout, cudnn_benchmark=tuned, **found)
+    # A rehearsal takes the way that is less trodden.
+    layout, tuned = ("last", True) if day.rehearse else max(rates, key=lambda key: rates[key])
     day.note("chosen", channels=layout, cudnn_benchmark=tuned)
+    for tuned in (False, True):
+        what = f"repeating, cuDNN's benchmark {tuned}"
+        with attempt(day, what), torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
+            one, two = (weights_after_cycle(config, 4, place) for _ in range(2))
+            day.note("repeating", cudnn_benchmark=tuned, same_bits=torch.equal(one, two))
+
+
+def weights_after_cycle(config: Config, size: int, place: ComputeDevice) -> Tensor:
+    import torch
+
+    stepper = Stepper(config, size, place)
+    stepper.cycle()
+    return torch.cat([weight.detach().flatten().cpu() for weight in stepper.method.nets.parameters()])
+
+
+def compiled_variant(day: Day, config: Config, size: int, place: ComputeDevice, seconds: float) -> None:
+    """Time steps with compiled networks where no second derivative is asked for: all but the critics."""
+    if place.device != "cuda" or day.left < 45:
+        day.note("left out", what="steps with compiled generators", why="there is no GPU, or no time")
+        return
+    with attempt(day, "steps with compiled generators"):
+        found = rate(config, size, place, seconds, compiled=True)
+        day.note("variants", preset=config.preset, batch=size, channels="first", compiled=True, **found)
 
 
 def profile(day: Day, config: Config, size: int, place: ComputeDevice) -> None:
@@ -410,23 +481,16 @@ def generation(day: Day) -> None:
         config = config_of(day, name)
         if config is not None:
             rates[name] = lambda compiled, name=name, config=config: frame_rate(day, name, config, compiled)  # type: ignore[misc]
+    largest_first = [*reversed(day.sizes), *UPSCALERS]  # where time is short
     for compiled in (False, True):
-        for name in sorted(rates, key=names.index, reverse=compiled):  # the largest first where time is short
+        for name in sorted(rates, key=(largest_first if compiled else names).index):
             if day.left < (0 if day.rehearse else 8):
                 day.note("left out", what=f"{name}, {'compiled' if compiled else 'as it is'}", why="no time")
                 continue
-            try:
+            with attempt(day, f"{name}, {'compiled' if compiled else 'as it is'}"):
                 rates[name](compiled)
-            except Exception as error:  # one of many: the others go on
-                traceback.print_exc()
-                day.note("left out", what=f"{name}, {'compiled' if compiled else 'as it is'}", why=_line(error))
-            _free()
         if day.rehearse:
             return
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def sampler_of(config: Config, place: ComputeDevice) -> Any:
@@ -523,8 +587,9 @@ def train(day: Day) -> None:
     if config is None:
         raise RuntimeError(f"there is no preset {day.preset}")
     knobs: dict[str, Any] = {"train.sample_clips": 50_000}
-    if day.data != "shapes":
-        info = Dataset(day.data).info
+    data = data_of(day)
+    if data != "shapes":
+        info = Dataset(data).info
         knobs |= {"clip.height": info.height, "clip.width": info.width, "clip.channels": info.channels}
     config = override(config, knobs | day.knobs)
     if day.found("chosen", "channels") == "last":
@@ -536,7 +601,7 @@ def train(day: Day) -> None:
                 channels_last(self)
 
         METHODS[config.method] = ChannelsLast
-    plan, folder = prepare(day.data, config, timed=False), RunFolder(Path(day.work) / "run")
+    plan, folder = prepare(data, config, timed=False), RunFolder(Path(day.work) / "run")
     console = Console(width=140, force_terminal=False)
     console.print(plan.table())
     day.note("run", what="data", value=plan.note.name)
@@ -556,6 +621,7 @@ def train(day: Day) -> None:
 
 STEPS: dict[str, tuple[Callable[[Day], None], float]] = {
     "look": (look, 0.08),
+    "ingest": (ingest, 0.06),
     "tests": (tests, 0.12),
     "training": (training, 0.2),
     "generation": (generation, 0.16),
@@ -658,8 +724,9 @@ def asked_for() -> tuple[Day, float]:
     """Read the command line: what is asked for, and when it begins."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder for tables, sheet and weights")
-    parser.add_argument("--minutes", type=float, help="for everything together; 9, or for a rehearsal 5 at most")
-    parser.add_argument("--data", default="shapes", help="a dataset folder; the built-in shapes without it")
+    parser.add_argument("--minutes", type=float, help="for everything together; 9, or for a rehearsal 10 at most")
+    parser.add_argument("--data", default="shapes", help="a dataset folder, or one of videos; else the built-in shapes")
+    parser.add_argument("--size", default="", help="WIDTHxHEIGHT that videos are ingested at; else that of the preset")
     parser.add_argument("--preset", default="stream-256", help="what is trained")
     parser.add_argument("--presets", nargs="*", help="what training is timed of: " + ", ".join(PRESETS))
     parser.add_argument("--sizes", nargs="*", help="what generation is timed of: " + ", ".join(SIZES))
@@ -667,7 +734,7 @@ def asked_for() -> tuple[Day, float]:
     parser.add_argument("--knob", nargs="*", default=[], help="NAME=VALUE of the training, VALUE as JSON or a word")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes, short times")
     options, begin = parser.parse_args(), time.time()
-    minutes = options.minutes or (5.0 if options.rehearse else 9.0)
+    minutes = options.minutes or (10.0 if options.rehearse else 9.0)
     options.out.mkdir(parents=True, exist_ok=True)
     knobs = {}
     for knob in options.knob:
@@ -682,6 +749,7 @@ def asked_for() -> tuple[Day, float]:
         until=begin + minutes * 60,
         rehearse=options.rehearse,
         data=options.data,
+        size=options.size,
         preset=options.preset,
         presets=tuple(options.presets or PRESETS[: 1 if options.rehearse else None]),
         sizes=tuple(options.sizes or ([options.preset] if options.rehearse else SIZES)),

@@ -130,6 +130,21 @@ def test_channels_last_in_memory_is_the_same_step(device: str) -> None:
         assert float(other[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4), name
 
 
+@pytest.mark.parametrize("order", [("cpu", "cuda"), ("cuda", "cpu")])
+@pytest.mark.parametrize("device", [GPU])
+def test_a_run_goes_on_where_there_is_a_gpu_and_where_there_is_none(
+    tmp_path: Path, order: tuple[str, str], device: str
+) -> None:
+    del device  # says what is needed
+    console, folder = Console(quiet=True), RunFolder(tmp_path / "run")
+    for clips, place in zip((8, 16), order, strict=True):
+        config = tiny("stream-64", train__device=place, train__batch_size=2, train__save_minutes=60.0)
+        train(prepare("shapes", config, timed=False), folder, clips=clips, minutes=None, console=console)
+    state = torch.load(folder.state, map_location="cpu", weights_only=True)
+    assert state["progress"]["clips_seen"] == 16
+    assert all(torch.isfinite(value).all() for net in state["nets"].values() for value in net.values())
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_compiled_generator_makes_the_same_frames(device: str) -> None:
     config = tiny("stream-64")
@@ -144,18 +159,3 @@ def test_a_compiled_generator_makes_the_same_frames(device: str) -> None:
     compiled = METHODS[config.method].sampler_of(config, again)
     one, two = (next(iter(stream(sampler, [VideoRequest(3)], 8))) for sampler in (plain, compiled))
     assert one.shape == two.shape and float((one - two).abs().max()) < CLOSE
-
-
-@pytest.mark.parametrize("order", [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
-@pytest.mark.parametrize("device", [GPU])
-def test_a_run_goes_on_where_there_is_a_gpu_and_where_there_is_none(
-    tmp_path: Path, order: tuple[str, str], device: str
-) -> None:
-    del device  # says what is needed
-    console, folder = Console(quiet=True), RunFolder(tmp_path / "run")
-    for clips, place in zip((8, 16), order, strict=True):
-        config = tiny("stream-64", train__device=place, train__batch_size=2, train__save_minutes=60.0)
-        train(prepare("shapes", config, timed=False), folder, clips=clips, minutes=None, console=console)
-    state = torch.load(folder.state, map_location="cpu", weights_only=True)
-    assert state["progress"]["clips_seen"] == 16
-    assert all(torch.isfinite(value).all() for net in state["nets"].values() for value in net.values())

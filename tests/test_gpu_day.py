@@ -27,7 +27,7 @@ def test_a_rehearsal_leaves_tables_a_sheet_and_weights(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((out / "gpu_day.json").read_text(encoding="utf-8"))
     by_table = {table: [row for row in rows if row["table"] == table] for table in {row["table"] for row in rows}}
-    assert [row["step"] for row in by_table["steps"]] == ["look", "tests", "training", "generation", "train"]
+    assert [row["step"] for row in by_table["steps"]] == ["look", "ingest", "tests", "training", "generation", "train"]
     assert {row["module"] for row in by_table["missing"]} == {"av", "tyro"}
     assert all(row["clips_per_second"] > 0 and row["share"] > 0 for row in by_table["training"])
     assert all(row["frames_per_second"] > 0 for row in by_table["generation"])
