@@ -137,8 +137,7 @@ def look(day: Day) -> None:
             "memory, GiB": whole / 2**30,
             "free, GiB": free / 2**30,
         }
-    for name, value in facts.items():
-        day.note("machine", what=name, value=value)
+    day.note("machine", **facts)
     side = 256 if day.rehearse else 8192
     for kind in (torch.bfloat16, torch.float32):
         a, b = (torch.randn(side, side, device=place.device).to(kind) for _ in range(2))
@@ -670,6 +669,8 @@ def write_tables(day: Day) -> None:
     rows, lines = day.rows(), [f"# A day with a GPU{': a rehearsal' if day.rehearse else ''}", ""]
     for table in dict.fromkeys(row["table"] for row in rows):
         mine = [{k: v for k, v in row.items() if k != "table"} for row in rows if row["table"] == table]
+        if len(mine) == 1 and len(mine[0]) > 4:  # one below the other
+            mine = [{"what": name, "value": value} for name, value in mine[0].items()]
         names = list(dict.fromkeys(name for row in mine for name in row))
         lines += [f"## {table}", "", "| " + " | ".join(name.replace("_", " ") for name in names) + " |"]
         lines += ["|---" * len(names) + "|"]
@@ -767,10 +768,12 @@ def main() -> int:
         return 0
     day, begin = asked_for()
     whole = day.until - begin
+    last = day.until - PACKING * whole - (0 if day.rehearse else GRACE)
     for name, (_, share) in STEPS.items():
-        run_step(
-            day, name, min(time.time() + share * whole, day.until - PACKING * whole - (0 if day.rehearse else GRACE))
-        )
+        run_step(day, name, min(time.time() + share * whole, last))
+        if not day.rehearse and day.found("machine", "device") != "cuda":
+            print("there is no GPU here that PyTorch can use: give --rehearse, or see the remedies above")
+            return 1
     hand_over(day)
     results = [row["result"] for row in day.rows() if row["table"] == "steps"]
     print((Path(day.out) / "gpu_day.md").read_text(encoding="utf-8"))

@@ -38,10 +38,12 @@ def test_batches_depend_on_seed_and_clips_seen_alone() -> None:
     assert any(not np.array_equal(a[0], make(1).batch(6 * i)[0]) for i, a in enumerate(straight))
 
 
-def test_prefetched_batches_are_the_same() -> None:
+@pytest.mark.parametrize("processors", [1, 64])
+def test_prefetched_batches_are_the_same(processors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
     loader = Loader(Numbered([40, 20]), "train", frames=8, batch_size=4, seed=0)
     stream = loader.batches(8)
-    for seen in (8, 12, 16):
+    for seen in range(8, 80, 4):  # several epochs, several threads
         clips, labels, crops = next(stream)
         assert crops is None, "a source of clips alone"
         expected, classes = Loader(Numbered([40, 20]), "train", frames=8, batch_size=4, seed=0).batch(seen)

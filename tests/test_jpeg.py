@@ -13,6 +13,7 @@ from PIL import Image, JpegImagePlugin
 from footage.config import ClipConfig
 from footage.data.audit import Audit
 from footage.data.clips import DatasetClips, Loader, open_clips
+from footage.data.crops import SmallClips
 from footage.data.ingest import intake, pipeline, shards
 from footage.data.jpeg import MARK, JpegFile, JpegWriter, encode
 from footage.data.store import Dataset, area_means
@@ -393,3 +394,21 @@ def test_training_and_audit_read_it(both):
     assert facts["frames"] == "96×72 RGB, 25 fps; JPEG of quality 95, also at 1/4 of their size"
     assert dict(Audit(raw).summary)["frames"] == "96×72 RGB, 25 fps"
     assert pipeline.content_hash(jpeg.rows, 95) == jpeg.info.content_hash != pipeline.content_hash(jpeg.rows, 96)
+
+
+def test_small_clips_for_training_are_kept_while_there_is_room(both, monkeypatch):
+    source, shape = DatasetClips(both[1]), ClipConfig(frames=4, height=10, width=13)
+    large = SmallClips(source, 8, shape, 32)
+    monkeypatch.setattr("footage.data.crops.MOST_KEPT", both[1].rows[0].frames * 10 * 13 * 3)
+    little = SmallClips(source, 8, shape, 32)
+    for index, start in ((0, 3), (1, 0), (0, 12), (1, 7), (0, 3)):
+        window = large.read(index, start, 4)
+        np.testing.assert_array_equal(window[:, :9, :12], both[1].read_small(both[1].rows[index], start, 4, 8))
+        np.testing.assert_array_equal(window[:, 9, 12], window[:, 8, 11])
+        np.testing.assert_array_equal(window, little.read(index, start, 4))
+    with pytest.raises(DatasetError):
+        large.read(0, both[1].rows[0].frames - 3, 4)
+    monkeypatch.setattr(Dataset, "read_small", None)
+    assert large.read(1, 7, 4).shape == little.read(0, 0, 4).shape == (4, 10, 13, 3)
+    with pytest.raises(TypeError):
+        little.read(1, 7, 4)

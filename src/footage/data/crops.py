@@ -10,6 +10,7 @@ neighbours in a batch come from different places.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,6 +205,10 @@ def middle_crop(frames: Frames, shape: tuple[int, int, int]) -> Frames:
     return frames[..., top : top + shape[0], left : left + shape[1], :]
 
 
+MOST_KEPT = 2**28
+"""Bytes of small clips that are kept in memory, so that each is made once."""
+
+
 class SmallClips:
     """A source's clips made small, as a cascade's generator learns from them, and crops of its frames as they are.
 
@@ -228,7 +233,9 @@ class SmallClips:
         self.shape = (shape.height, shape.width, channels)
         spare = (shape.height - height // scale, shape.width - width // scale)
         self._edges = ((0, 0), *((more // 2, more - more // 2) for more in spare), (0, 0))
-        self._places: dict[Split, npt.NDArray[np.int64]] = {}
+        self._frames: dict[Split, tuple[list[Span], npt.NDArray[np.int64]]] = {}
+        self._kept: dict[int, Frames] = {}
+        self._room = MOST_KEPT
         self._last: tuple[tuple[Split, int, int], Frames] | None = None  # a frame and what it was drawn for
 
     def spans(self, split: Split) -> list[Span]:
@@ -236,12 +243,16 @@ class SmallClips:
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a small clip, uint8 (T, h, w, C)."""
-        if isinstance(self.source, DatasetClips):
-            dataset = self.source.dataset
-            small = dataset.read_small(dataset.rows[index], start, frames, self.scale)
-        else:
-            small = area_means(self.source.read(index, start, frames), self.scale)
-        return np.pad(small, self._edges, mode="edge")
+        if not isinstance(self.source, DatasetClips):
+            return np.pad(area_means(self.source.read(index, start, frames), self.scale), self._edges, mode="edge")
+        dataset, row = self.source.dataset, self.source.dataset.rows[index]
+        size = row.frames * math.prod(self.shape)
+        if index not in self._kept and size <= self._room and start + frames <= row.frames:
+            self._room -= size
+            self._kept[index] = np.pad(dataset.read_small(row, scale=self.scale), self._edges, mode="edge")
+        if index in self._kept and start + frames <= row.frames:
+            return self._kept[index][start : start + frames]
+        return np.pad(dataset.read_small(row, start, frames, self.scale), self._edges, mode="edge")
 
     def crop(self, split: Split, number: int, seed: int) -> Frames:
         """Return a crop of a frame, of two places the one with more detail; see `footage.data.clips.GivesCrops`.
@@ -252,10 +263,10 @@ class SmallClips:
         key = (split, seed, number // CROPS_OF_FRAME)
         last = self._last  # other threads have frames of their own
         if last is None or last[0] != key:
-            spans = self.spans(split)
-            if split not in self._places:
-                self._places[split] = np.cumsum([span.frames for span in spans])  # long clips count for more
-            edges = self._places[split]
+            if split not in self._frames:
+                spans = self.spans(split)
+                self._frames[split] = spans, np.cumsum([span.frames for span in spans])  # long clips count for more
+            spans, edges = self._frames[split]
             rng = np.random.Generator(np.random.Philox(key=[seed, key[2]], counter=[0, 0, heldout, 5]))
             place = int(rng.integers(edges[-1]))
             which = int(np.searchsorted(edges, place, side="right"))
