@@ -37,6 +37,8 @@ PENALTY_EVERY = 4
 """It comes at every n-th step, n times as strong."""
 HELD = 8
 """Pixels of the full size whose means are held where a critic teaches."""
+AT_ONCE = 2**23
+"""Pixels that a GPU decodes at once: 9 frames of 1280×720."""
 FIELD = 2**64 - 2
 """What tells the draws of a video's noise field from others of its seed."""
 
@@ -183,11 +185,10 @@ class CascadeSampler:
         smalls = self.base.segments(requests, 1 if self.device.type == "cpu" else count)
         pictures = (small[:, :, number] for small in smalls for number in range(small.shape[2]))  # B C h w each
         for first in itertools.count(0, count):
-            frames = []
-            for number, picture in enumerate(itertools.islice(pictures, count), first):
-                noise = self._noise(fields, ends, (number / lengths).clamp(max=1))
-                frames.append(self.decode(picture, noise))
-            yield torch.stack(frames, dim=2)
+            places = [(number / lengths).clamp(max=1) for number in range(first, first + count)]
+            noises = [self._noise(fields, ends, place) for place in places]
+            frames = self.decode(torch.cat(list(itertools.islice(pictures, count))), torch.cat(noises))
+            yield frames.unflatten(0, (count, len(requests))).permute(1, 2, 0, 3, 4)  # (T B) C H W -> B C T H W
 
     def _noise(self, fields: Tensor, ends: Tensor, place: Tensor) -> Tensor:
         """Return the noise on the way from one field to another, (B, 1, h, w) each, at places (B,) from 0 to 1."""
@@ -201,7 +202,7 @@ class CascadeSampler:
         height, width = self.size
         above, left = (pictures.shape[2] - height) // 2, (pictures.shape[3] - width) // 2
         pictures = pictures[..., above : above + height, left : left + width]
-        size = 1 if self.device.type == "cpu" else len(pictures)
+        size = 1 if self.device.type == "cpu" else max(1, AT_ONCE // (self.clip.height * self.clip.width))
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             parts = [
                 self.details(part.to(self.device), field.to(self.device)).float().clamp_(-1, 1)
