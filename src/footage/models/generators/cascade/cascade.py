@@ -188,7 +188,8 @@ class CascadeSampler:
             places = [(number / lengths).clamp(max=1) for number in range(first, first + count)]
             noises = [self._noise(fields, ends, place) for place in places]
             frames = self.decode(torch.cat(list(itertools.islice(pictures, count))), torch.cat(noises))
-            yield frames.unflatten(0, (count, len(requests))).permute(1, 2, 0, 3, 4)  # (T B) C H W -> B C T H W
+            frames = frames.view(count, len(requests), *frames.shape[1:])  # (T B) C H W -> T B C H W
+            yield frames.permute(1, 2, 0, 3, 4)  # T B C H W -> B C T H W
 
     def _noise(self, fields: Tensor, ends: Tensor, place: Tensor) -> Tensor:
         """Return the noise on the way from one field to another, (B, 1, h, w) each, at places (B,) from 0 to 1."""
