@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +57,45 @@ class Stretch:
     fps: float
 
 
-class VideoCrops:
+class Visits(ABC):
+    """Crops that are drawn by visits: each reads some frames, gives one crop after the other, and waits in between."""
+
+    labels: tuple[str, ...] = ()
+    guides = 0
+
+    def __init__(self, clip: ClipConfig, channels: int) -> None:
+        self.shape = (clip.height, clip.width, channels)
+        self._held: dict[Split, OrderedDict[tuple[int, int], Frames]] = {
+            "train": OrderedDict(),
+            "heldout": OrderedDict(),
+        }
+
+    def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
+        height, width, channels = self.shape
+        size = CROPS * frames * height * width * channels
+        visits = max(1, min(MOST_VISITS, MOST_BYTES // size))
+        if split == "heldout":  # always the same few: they are looked at now and then
+            turn, place = divmod(number % (visits * CROPS), visits)
+        else:
+            turn, place = divmod(number, visits)
+            turn += place * CROPS // visits  # places go on to their next visits one after the other
+        visit = turn // CROPS * visits + place
+        # Only the loader's thread asks for training clips, only the loop for those held out: there is no lock.
+        held, key = self._held[split], (seed, visit)
+        if key not in held:
+            held[key] = self.visit(split, seed, visit, frames)
+            while len(held) > visits:
+                held.popitem(last=False)
+        held.move_to_end(key)
+        clip: Frames = held[key][turn % CROPS]
+        return clip
+
+    @abstractmethod
+    def visit(self, split: Split, seed: int, visit: int, frames: int) -> Frames:
+        """Read some frames at a random place, and take crops from them, (CROPS, T, H, W, C)."""
+
+
+class VideoCrops(Visits):
     """Crops from the videos of a folder; see `footage.data.clips.ClipSource` and `Draws`.
 
     The last fifth of each video is held out. What is too small or cannot be read is left out.
@@ -65,11 +104,8 @@ class VideoCrops:
         DatasetError: there is no video that crops can be taken from.
     """
 
-    labels: tuple[str, ...] = ()
-    guides = 0
-
     def __init__(self, data: Path | str, clip: ClipConfig) -> None:
-        self.shape = (clip.height, clip.width, clip.channels)
+        super().__init__(clip, clip.channels)
         self.name = Path(data).resolve().name
         self.left_out: dict[str, str] = {}
         self._stretches: dict[Split, list[Stretch]] = {"train": [], "heldout": []}
@@ -101,10 +137,6 @@ class VideoCrops:
             raise DatasetError(f"{data}: {reason}", "give larger or longer videos, or smaller --clip")
         self.fps = max(set(rates), key=rates.count)
         self.content_hash = json_digest([contents, self.shape])
-        self._held: dict[Split, OrderedDict[tuple[int, int], Frames]] = {
-            "train": OrderedDict(),
-            "heldout": OrderedDict(),
-        }
         self._units: dict[tuple[Split, int], list[tuple[Stretch, int, int]]] = {}
         self._order: dict[Split, tuple[tuple[int, int], npt.NDArray[np.int64]]] = {}
 
@@ -122,27 +154,7 @@ class VideoCrops:
         window, _ = read_window(stretch.path, (stretch.first + start) / stretch.fps, frames, self.shape[2])
         return middle_crop(window, self.shape)
 
-    def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
-        height, width, channels = self.shape
-        size = CROPS * frames * height * width * channels
-        visits = max(1, min(MOST_VISITS, MOST_BYTES // size))
-        if split == "heldout":  # always the same few: they are looked at now and then
-            turn, place = divmod(number % (visits * CROPS), visits)
-        else:
-            turn, place = divmod(number, visits)
-            turn += place * CROPS // visits  # places go on to their next visits one after the other
-        visit = turn // CROPS * visits + place
-        # Only the loader's thread asks for training clips, only the loop for those held out: there is no lock.
-        held, key = self._held[split], (seed, visit)
-        if key not in held:
-            held[key] = self._visit(split, seed, visit, frames)
-            while len(held) > visits:
-                held.popitem(last=False)
-        held.move_to_end(key)
-        clip: Frames = held[key][turn % CROPS]
-        return clip
-
-    def _visit(self, split: Split, seed: int, visit: int, frames: int) -> Frames:
+    def visit(self, split: Split, seed: int, visit: int, frames: int) -> Frames:
         """Decode some frames at a random place, and take crops from them, (CROPS, T, H, W, C)."""
         units = self._units.get((split, frames))
         if units is None:
@@ -166,14 +178,12 @@ class VideoCrops:
         return np.stack([detailed_crop(window, self.shape, rng) for _ in range(CROPS)])
 
 
-class DatasetCrops:
+class DatasetCrops(Visits):
     """Crops from the clips of a data set, which are larger; see `footage.data.clips.ClipSource` and `DrawsClips`."""
 
-    labels: tuple[str, ...] = ()
-    guides = 0
-
     def __init__(self, clips: DatasetClips, clip: ClipConfig) -> None:
-        self.clips, self.shape = clips, (clip.height, clip.width, clips.shape[2])
+        super().__init__(clip, clips.shape[2])
+        self.clips = clips
         self.name, self.fps = clips.name, clips.fps
         self.content_hash = json_digest([clips.content_hash, self.shape])
         self._starts: dict[tuple[Split, int], tuple[list[Span], npt.NDArray[np.int64]]] = {}
@@ -185,18 +195,19 @@ class DatasetCrops:
         """Return the middle of some frames of a clip, uint8 (T, H, W, C)."""
         return middle_crop(self.clips.read(index, start, frames), self.shape)
 
-    def draw(self, split: Split, number: int, seed: int, frames: int) -> Frames:
+    def visit(self, split: Split, seed: int, visit: int, frames: int) -> Frames:
         known = self._starts.get((split, frames))
         if known is None:
             spans = [span for span in self.clips.spans(split) if span.frames >= frames]
             starts = np.cumsum([span.frames - frames + 1 for span in spans])  # windows of it and of those before
             known = self._starts[split, frames] = (spans, starts)
         spans, starts = known
-        rng = np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, split == "heldout", 2]))
+        rng = np.random.Generator(np.random.Philox(key=[seed, visit], counter=[0, 0, split == "heldout", 2]))
         window = int(rng.integers(starts[-1]))
         row = int(np.searchsorted(starts, window, side="right"))
         start = int(starts[row]) - 1 - window  # counted from the last
-        return detailed_crop(self.clips.read(spans[row].index, start, frames), self.shape, rng)
+        read = self.clips.read(spans[row].index, start, frames)
+        return np.stack([detailed_crop(read, self.shape, rng) for _ in range(CROPS)])
 
 
 def middle_crop(frames: Frames, shape: tuple[int, int, int]) -> Frames:

@@ -342,7 +342,7 @@ def blurred(frames: Tensor, sigma: float) -> Tensor:
     return flat.view_as(frames)
 
 
-class ResidualBlock(nn.Module):
+class LeakyBlock(nn.Module):
     """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same."""
 
     def __init__(self, width: int) -> None:
