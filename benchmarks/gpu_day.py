@@ -339,8 +339,9 @@ def training(day: Day) -> None:
     from footage.training.cost import clip_flops, memory_is_full
 
     place, card = device(), day.found("rates", "tflops") and _matrix_rate(day)
-    seconds = 0.2 if day.rehearse else 3.0
+    seconds = 0.2 if day.rehearse else 2.0
     names = [day.preset, *(name for name in day.presets if name != day.preset)]
+    last: tuple[Config, int] | None = None
     for number, name in enumerate(names):
         config, until = config_of(day, name), time.time() + day.left / (len(names) - number)
         if config is None:
@@ -369,7 +370,9 @@ def training(day: Day) -> None:
             variants(day, config, min(fits, 64), place, seconds)
             with attempt(day, "profile"):
                 profile(day, config, min(fits, 32), place)
-            compiled_variant(day, config, min(fits, 64), place, seconds)
+            last = config, min(fits, 64)
+    if last is not None:
+        compiled_variant(day, *last, place, seconds)
 
 
 @contextlib.contextmanager
@@ -430,12 +433,13 @@ def weights_after_cycle(config: Config, size: int, place: ComputeDevice) -> Tens
 
 def compiled_variant(day: Day, config: Config, size: int, place: ComputeDevice, seconds: float) -> None:
     """Time steps with compiled networks where no second derivative is asked for: all but the critics."""
-    if place.device != "cuda" or day.left < 45:
+    if place.device != "cuda" or day.left < 30:
         day.note("left out", what="steps with compiled generators", why="there is no GPU, or no time")
         return
+    layout = day.found("chosen", "channels") or "first"
     with attempt(day, "steps with compiled generators"):
-        found = rate(config, size, place, seconds, compiled=True)
-        day.note("variants", preset=config.preset, batch=size, channels="first", compiled=True, **found)
+        found = rate(config, size, place, seconds, layout, compiled=True)
+        day.note("variants", preset=config.preset, batch=size, channels=layout, compiled=True, **found)
 
 
 def profile(day: Day, config: Config, size: int, place: ComputeDevice) -> None:
@@ -622,8 +626,8 @@ STEPS: dict[str, tuple[Callable[[Day], None], float]] = {
     "look": (look, 0.08),
     "ingest": (ingest, 0.06),
     "tests": (tests, 0.12),
-    "training": (training, 0.2),
-    "generation": (generation, 0.16),
+    "training": (training, 0.24),
+    "generation": (generation, 0.14),
     "train": (train, 1.0),
 }
 """The steps in their order, and the share of the whole time that each may take; the last has what is left."""
@@ -731,7 +735,7 @@ def asked_for() -> tuple[Day, float]:
     parser.add_argument("--preset", default="stream-256", help="what is trained")
     parser.add_argument("--presets", nargs="*", help="what training is timed of: " + ", ".join(PRESETS))
     parser.add_argument("--sizes", nargs="*", help="what generation is timed of: " + ", ".join(SIZES))
-    parser.add_argument("--batches", nargs="*", type=int, help="in clips; 8, 32, 64, or 2 for a rehearsal")
+    parser.add_argument("--batches", nargs="*", type=int, help="in clips; 8, 32, 64, 256, or 2 for a rehearsal")
     parser.add_argument("--knob", nargs="*", default=[], help="NAME=VALUE of the training, VALUE as JSON or a word")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes, short times")
     options, begin = parser.parse_args(), time.time()
@@ -754,7 +758,7 @@ def asked_for() -> tuple[Day, float]:
         preset=options.preset,
         presets=tuple(options.presets or PRESETS[: 1 if options.rehearse else None]),
         sizes=tuple(options.sizes or ([options.preset] if options.rehearse else SIZES)),
-        batches=tuple(options.batches or ((2,) if options.rehearse else (8, 32, 64))),
+        batches=tuple(options.batches or ((2,) if options.rehearse else (8, 32, 64, 256))),
         knobs=knobs,
     )
     return day, begin
