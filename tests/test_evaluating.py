@@ -58,6 +58,7 @@ def test_clips_of_the_same_kind_are_nearer_than_noise(folders: dict[str, Path], 
 def test_a_set_that_copies_its_training_clips_is_caught(folders: dict[str, Path], tmp_path: Path) -> None:
     found = evaluate(folders["copies"], folders["real"], clips=12, metrics="memorisation", to=tmp_path / "f.json")
     assert found.memorisation is not None
+    assert "pixels of 4 frames made smaller to 16×16; features, of frames of 32×32, of" in found.memorisation.how
     for space in found.memorisation.spaces:
         assert space.median < 0.4 and space.below > 0.9 and space.below_real < 0.1, space.name
     assert len(found.memorisation.copies) == 12 and "copies/clip003" in found.memorisation.copies

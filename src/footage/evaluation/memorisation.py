@@ -37,6 +37,7 @@ from footage.evaluation.inputs import EvaluationPlan
 from footage.evaluation.results import Interval, Memorisation, NearestPair, Space, Tier
 from footage.media.sheets import contact_sheet, save_picture, strip
 from footage.metrics.bootstrap import LEVEL, share_interval
+from footage.metrics.clip_vectors import small_shape
 from footage.metrics.distances import Rows, column_means, nearest
 
 REPEATED = 0.5
@@ -181,10 +182,13 @@ def find_memorisation(
     if not spaces:
         return None
     what = "held-out windows" if heldout else "training windows, each beside those of other clips"
+    shape = training.shape
+    shots, high, wide, _ = small_shape(shape.frames, shape.height, shape.width, shape.channels)
     how = (
         f"{made.count} clips and {held.count} {what}, against {len(windows)} of {there} training windows, which "
-        f"begin {pace} frame{'s' if pace > 1 else ''} apart; features of the {SHORTLIST} nearest in pixels "
-        f"to each, and of {others_of(made.count)} more"
+        f"begin {pace} frame{'s' if pace > 1 else ''} apart; pixels of {shots} frames made smaller to {wide}×{high}; "
+        f"features, of frames of {shape.width}×{shape.height}, of the {SHORTLIST} nearest in pixels to each, and of "
+        f"{others_of(made.count)} more"
     )
     copies = sorted({row for space in spaces for row in (space.ratios < REPEATED).nonzero().flatten().tolist()})
     named = tuple(dict.fromkeys(made.clips.named(row)[0] for row in copies))
