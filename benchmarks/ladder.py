@@ -1,6 +1,6 @@
-"""The corruption ladder for the trained network (tier B), the random ones (C) and the closed forms (D): a table.
+"""The corruption ladder for networks pretrained (tier P), trained (B), random (C), and closed forms (D): a table.
 
-python benchmarks/ladder.py DATA [--evaluator FILE] [--tiers BDC] [--clips 96] [--frames 16]
+python benchmarks/ladder.py DATA [--evaluator FILE] [--tiers BDCP] [--clips 96] [--frames 16]
 
 Clips that a trained network did not learn from are divided in two halves, file by file: one is the reference, the other
 is spoiled, step by step. A cell is the figure over the floor, that of the other half as it is. Tier B's part is read
@@ -29,10 +29,12 @@ from footage.evaluation.features.ladder import (
     Measures,
     arrow_of_time,
     climb,
+    distance_from,
     mean_distance_from,
 )
 from footage.evaluation.features.learned import divide, read_learned
 from footage.evaluation.features.learned_training import halves, windows
+from footage.evaluation.features.pretrained import load_pretrained
 from footage.generation.rollout import from_uint8
 from footage.metrics.clip_vectors import SEEDS
 from footage.metrics.distances import Gaussian, frechet
@@ -48,6 +50,7 @@ from footage.metrics.motion import (
     spectrum_distance,
     temporal_power,
 )
+from footage.models.feature_networks import FEATURE_NETWORKS
 
 BATCH = 16
 """Clips that are described at once."""
@@ -121,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
     parser.add_argument("--evaluator", type=Path)
-    parser.add_argument("--tiers", default="BDC")
+    parser.add_argument("--tiers", default="BDC", help="P needs the extra features")
     parser.add_argument("--clips", type=int, default=96)
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
@@ -141,6 +144,7 @@ def main() -> None:
     tiers: list[tuple[str, Callable[[], dict[str, Ladder]]]] = [
         ("D", lambda: climb(closed_forms(reference), fresh, labels, arrow=arrow)),
         ("C", lambda: _random(reference, fresh, labels, arrow)),
+        ("P", lambda: _pretrained(reference, fresh, labels, arrow)),
     ]
     for tier, measured in tiers:
         if tier not in options.tiers:
@@ -155,6 +159,13 @@ def _random(reference: Frames, fresh: Frames, labels: list[int], arrow: float) -
     nets = [RandomExtractor(reference.shape[-1], seed) for seed in SEEDS]
     measure = mean_distance_from(nets, reference)
     return climb(lambda clips: {"RFD-rand": measure(clips)}, fresh, labels, arrow=arrow)
+
+
+def _pretrained(reference: Frames, fresh: Frames, labels: list[int], arrow: float) -> dict[str, Ladder]:
+    each = {name: distance_from(load_pretrained(name), reference) for name in FEATURE_NETWORKS}
+    return climb(
+        lambda clips: {f"FD-{name}": measure(clips) for name, measure in each.items()}, fresh, labels, arrow=arrow
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ training clips as unseen real ones are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from footage.data.clips import Labels, Window, every_window, pace_of
 from footage.data.store import Frames
-from footage.evaluation.clip_sets import ClipSet, RealClips, draw_windows, one_clip
+from footage.evaluation.clip_sets import ClipSet, ClipShape, RealClips, draw_windows, one_clip
 from footage.evaluation.feature_cache import (
     SMALL_COPIES,
     ClipFeatures,
@@ -53,6 +53,8 @@ MOST_MADE = 2048
 LOOK = 32
 """Training windows that are looked through for each clip, between LEAST and MOST in all."""
 LEAST, MOST = 256, 50_000
+PICTURED = 128
+"""Pixels of the shorter side of the frames in pictures of pairs, at most."""
 SHOWN = 8
 """Frames of each clip on the sheet of the worst pairs."""
 
@@ -249,8 +251,8 @@ def _neighbours(
 
 def worst_pairs(
     made: ClipSet, spaces: Sequence[Neighbours], training: RealClips
-) -> list[tuple[NearestPair, Frames, Frames]]:
-    """Return the pairs with the least ratios in any space, worst first, with the frames of both, uint8 (T, H, W, C).
+) -> Iterator[tuple[NearestPair, Frames, Frames]]:
+    """Yield the pairs with the least ratios in any space, worst first, with the frames of both, uint8 (T, H, W, C).
 
     Of the training clip, the window is shown that is nearest in pixels, wherever it begins.
     """
@@ -260,15 +262,13 @@ def worst_pairs(
             ratio = float(space.ratios[row])
             if row not in best or ratio < best[row][0]:
                 best[row] = (ratio, space)
-    pairs = []
     for row, (ratio, space) in sorted(best.items(), key=lambda entry: entry[1][0])[:WORST]:
         clip = one_clip(made, row)
         number = int(space.numbers[row])
         window, start, gap = nearest_start(clip, training, number)
         name, begin = made.named(row)
         pair = NearestPair(name, begin, training.named(number)[0], start, space.name, ratio, gap)
-        pairs.append((pair, clip, window))
-    return pairs
+        yield pair, clip, window
 
 
 def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frames, int, float]:
@@ -293,26 +293,33 @@ def nearest_start(clip: Frames, training: RealClips, number: int) -> tuple[Frame
 
 
 def save_pairs(
-    pairs: Sequence[tuple[NearestPair, Frames, Frames]], to: Path | None
+    pairs: Iterable[tuple[NearestPair, Frames, Frames]], to: Path | None
 ) -> tuple[tuple[NearestPair, ...], str]:
     """Write a picture of each pair, and a sheet of all, beside a figures.json, `to`; None to write none.
 
-    Pairs come with the frames of what was made and of the training window, uint8 (T, H, W, C). Returns them with the
-    names of their pictures, and the name of the sheet.
+    Pairs come with the frames of what was made and of the training window, uint8 (T, H, W, C), which are shrunk to
+    PICTURED. Returns them with the names of their pictures, and the name of the sheet.
     """
-    if to is None or not pairs:
+    if to is None:
         return tuple(pair for pair, _, _ in pairs), ""
     named: list[NearestPair] = []
     rows: list[Frames] = []
     captions: list[str] = []
     for number, (pair, made, real) in enumerate(pairs):
         name = f"{to.stem}-pairs/{number:02d}.png"
+        height, width = made.shape[1:3]
+        shrunk = min(1.0, PICTURED / min(height, width))
+        size = (max(1, round(height * shrunk)), max(1, round(width * shrunk)))
+        small = ClipShape(len(made), *size, made.shape[-1])
+        made, real = small.fitted(made), small.fitted(real)
         above, below = (np.concatenate(list(clip), axis=1) for clip in (made, real))  # T H W C -> H TW C
         picture = np.concatenate([above, below], axis=0)
         save_picture(to.parent / name, np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))))
         named.append(replace(pair, picture=name))
         rows += [strip(made, SHOWN), strip(real, SHOWN)]
         captions += [f"{pair.ratio:.2f} {pair.made}", f"{pair.real}, frame {pair.real_start}"]
+    if not named:
+        return (), ""
     sheet = f"{to.stem}-pairs.png"
     save_picture(to.parent / sheet, contact_sheet(rows, captions, columns=2))
     return tuple(named), sheet

@@ -26,8 +26,8 @@ LEARNED_AT = 64
 """Height and width of the patches that the heads learned from."""
 EPSILON = 1e-10
 """Added to lengths, so that a place without any light can be divided by its own."""
-PART = 16
-"""Frames that the network sees at once."""
+PART, PIXELS = 16, 2**20
+"""Frames that the network sees at once, and pixels of them, where a single one has fewer."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ class Perceptual:
         assert made.shape == real.shape and made.ndim == 5, f"clips are {tuple(made.shape)} and {tuple(real.shape)}"
         self.caution(*made.shape[3:])
         sides = (clips.transpose(1, 2).flatten(0, 1).expand(-1, 3, -1, -1) for clips in (made, real))  # -> BT 3 H W
-        parts = zip(*(torch.split(frames, PART) for frames in sides), strict=True)
+        together = max(1, min(PART, PIXELS // (made.shape[3] * made.shape[4])))
+        parts = zip(*(torch.split(frames, together) for frames in sides), strict=True)
         distances = [self._net(*(part.to(self._device).float() for part in pair)).double().cpu() for pair in parts]
         return torch.cat(distances).view(len(made), -1)
 

