@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import platform
 import re
@@ -51,7 +52,7 @@ SAVE = 60.0
 LARGEST = 15 * 2**20
 """Bytes of a file in the output; what is larger is cut into parts."""
 PRESETS = ("stream-64", "stream-256", "stream-512", "stream-720p")
-SIZES = ("stream-64", "stream-256", "stream-256@512x512", "stream-256@768x1280", "stream-512", "stream-720p")
+SIZES = ("stream-64", "stream-128", "stream-256", "stream-512", "stream-720p")
 """What generation is timed of: presets, some at another HEIGHTxWIDTH."""
 UPSCALERS = ("upscale-x4-fast", "upscale-x4")
 
@@ -338,7 +339,7 @@ def training(day: Day) -> None:
     """Time training steps of presets and batch sizes; of the one to be trained, variants and a profile."""
     from footage.training.cost import clip_flops, memory_is_full
 
-    place, card = device(), day.found("rates", "tflops") and _matrix_rate(day)
+    place, card = device(), _matrix_rate(day)
     seconds = 0.2 if day.rehearse else 2.0
     names = [day.preset, *(name for name in day.presets if name != day.preset)]
     last: tuple[Config, int] | None = None
@@ -388,7 +389,7 @@ def attempt(day: Day, what: str) -> Iterator[None]:
 
 def _matrix_rate(day: Day) -> float:
     """Return the rate of bf16 matrix products that `look` has measured, in TFLOP/s."""
-    return next(float(row["tflops"]) for row in day.rows() if row.get("kind") == "bfloat16")
+    return next((float(row["tflops"]) for row in day.rows() if row.get("kind") == "bfloat16"), math.nan)
 
 
 def _free() -> None:
@@ -589,7 +590,7 @@ def train(day: Day) -> None:
     config = config_of(day, day.preset)
     if config is None:
         raise RuntimeError(f"there is no preset {day.preset}")
-    knobs: dict[str, Any] = {"train.sample_clips": 50_000}
+    knobs: dict[str, Any] = {"train.sample_clips": 10_000_000}
     data = data_of(day)
     if data != "shapes":
         info = Dataset(data).info
@@ -662,8 +663,8 @@ def run_step(day: Day, name: str, until: float) -> None:
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, number)
                 process.wait(10)
-    code = process.wait()
-    result = "out of time, ended" if late else "done" if code == 0 else f"failed, status {code}"
+    code = process.poll()  # None where it cannot be ended: the GPU may hang
+    result = f"out of time, status {code}" if late else "done" if code == 0 else f"failed, status {code}"
     day.note("steps", step=name, result=result, seconds=time.time() - begin)
     write_tables(day)
 
