@@ -33,7 +33,7 @@ pytestmark = pytest.mark.gpu
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"))
 DEVICES = ("cpu", GPU)
-KINDS = ("stream-64", "conv3d-64", "recurrent-64", "simvp-64", "vae-64", "translate-64", "upscale-x4")
+KINDS = ("stream-64", "conv3d-64", "recurrent-64", "simvp-64", "vae-64", "translate-64", "upscale-x4", "stream-512")
 CLOSE = 1e-3
 """Pixels in [-1, 1] made by other kernels, in float32 without shortcuts, agree within this."""
 
@@ -46,7 +46,9 @@ def exact() -> Iterator[None]:
 
 
 def tiny(preset: str, **knobs: object) -> Config:
-    return tiny_config(preset, **knobs, **({"task__past": 4} if preset.startswith("simvp") else {}))
+    own: dict[str, object] = {"task__past": 4} if preset == "simvp-64" else {}
+    own |= {"clip__height": 128, "clip__width": 160} if preset == "stream-512" else {}
+    return tiny_config(preset, **own, **knobs)
 
 
 def steps(method: Method, config: Config, device: str, bf16: bool) -> list[dict[str, Tensor]]:
@@ -86,7 +88,8 @@ def test_a_gpu_makes_the_clips_that_a_cpu_makes(preset: str, device: str) -> Non
             torch.manual_seed(0)
             shown.append(method.sampler().preview(reals, None))
     for name, clips in shown[0].items():
-        assert float((clips - shown[1][name].cpu()).abs().max()) < CLOSE, name
+        # A cascade's details are made in bf16 where the device is faster with it.
+        assert float((clips - shown[1][name].cpu()).abs().max()) < (0.05 if preset == "stream-512" else CLOSE), name
 
 
 @pytest.mark.parametrize("preset", ("stream-64", "conv3d-64", "upscale-x4-gan"))
@@ -103,9 +106,10 @@ def test_a_step_on_a_gpu_is_the_step_on_a_cpu(preset: str, device: str) -> None:
         assert float(there[name]) == pytest.approx(float(value), rel=2e-2, abs=2e-3), name
 
 
+@pytest.mark.parametrize("preset", ("stream-64", "stream-512"))
 @pytest.mark.parametrize("device", DEVICES)
-def test_steps_in_bf16_are_finite(device: str) -> None:
-    config = tiny("stream-64")
+def test_steps_in_bf16_are_finite(preset: str, device: str) -> None:
+    config = tiny(preset)
     method = fresh_method(config, 0, ComputeDevice(device, True))
     before = weights(method)
     logs = steps(method, config, device, True)
