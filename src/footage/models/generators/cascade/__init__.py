@@ -26,7 +26,7 @@ class CascadeConfig(StreamConfig):
     """Which generator."""
     scale: Literal[2, 4, 8] = 8
     """How many times as high and wide the decoder makes the small pictures."""
-    detail: int = bounded(40, 4, 512, "channels")
+    detail: int = bounded(32, 4, 512, "channels")
     """Channels of the decoder where it draws at half of the full size; up to three times as many further inside."""
     detail_critic: int = bounded(48, 4, 512, "channels")
     """Channels of the critic that judges its crops, outermost stage."""
