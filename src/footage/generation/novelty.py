@@ -8,6 +8,7 @@ clip than that, in any window and in either space, is a copy, or close to one.
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +36,7 @@ NEARER = 0.05
 its limit is the quantile NEARER / W, so that of unseen real clips, too, that part at most would be left out."""
 SIDE = 64
 """Longest side of the frames that are compared."""
-MOST = 16_384
+MOST = 8_192
 """Training windows that are compared, at most; all windows of all clips where there are no more."""
 UNSEEN = 128
 """Held-out windows, at most."""
@@ -253,13 +254,13 @@ class NoveltyCheck:
         for span, numbers in by_span.items():
             wanted = sorted({windows[number].start + int(shot) for number in numbers for shot in shots})
             small: dict[int, npt.NDArray[np.uint8]] = {}
-            for first in range(wanted[0], wanted[-1] + 1, AT_ONCE):
-                inside = [frame for frame in wanted if first <= frame < first + AT_ONCE]
-                if inside:
-                    frames = self.source.read(span.index, inside[0], inside[-1] - inside[0] + 1)
-                    chosen = np.ascontiguousarray(frames[[frame - inside[0] for frame in inside]])
-                    copies = small_copies(self._fitted(chosen)[:, None])  # T H W C -> T 1 H W C: a clip of each frame
-                    small |= dict(zip(inside, copies, strict=True))
+            for _, run in itertools.groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0]):
+                following = [frame for _, frame in run]
+                for first in range(0, len(following), AT_ONCE):
+                    part = following[first : first + AT_ONCE]
+                    frames = self._fitted(np.ascontiguousarray(self.source.read(span.index, part[0], len(part))))
+                    copies = small_copies(frames[:, None])  # T H W C -> T 1 H W C: each frame a clip by itself
+                    small |= dict(zip(part, copies, strict=True))
             for number in numbers:
                 vectors[number] = np.concatenate([small[windows[number].start + int(shot)] for shot in shots])
         for number in range(len(windows)):
