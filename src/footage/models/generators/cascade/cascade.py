@@ -23,7 +23,7 @@ from footage.models.adversarial.gan import Gan
 from footage.models.base import Batch, Engine, MovingAverage, Sampler
 from footage.models.device import has_bf16
 from footage.models.generators.cascade import CascadeConfig
-from footage.models.generators.cascade.network import DetailCritic, DetailDecoder
+from footage.models.generators.cascade.network import STRIDE, DetailCritic, DetailDecoder
 from footage.models.generators.samplers import between, end_seeds, previewed
 from footage.models.generators.stream.sampler import StreamSampler, window
 from footage.models.layers import Generator
@@ -92,13 +92,17 @@ class Cascade:
         error = (fake - real).abs().mean()
         loss, log = error, {"l1": error.detach()}
         if judged:
-            large = enlarged(small, net.scale)
-            log |= self._critic_step(
-                torch.cat([real, large], 1), torch.cat([fake.detach(), large], 1), clips_seen, engine
-            )
+            # The strides here and the pixel shuffles there have the same period: always in step with it, the critic
+            # would teach each of its phases something else, and edges would become dotted lines.
+            y, x = (int(torch.randint(STRIDE, (), generator=batch.rng)) for _ in range(2))
+            side = real.shape[2] - STRIDE
+            window = (..., slice(y, y + side), slice(x, x + side))
+            large = enlarged(small, net.scale)[window]
+            seen, drawn = torch.cat([real[window], large], dim=1), torch.cat([fake[window], large], dim=1)  # B 2C s' s'
+            log |= self._critic_step(seen, drawn.detach(), clips_seen, engine)
             held = (avg_pool2d(fake, HELD) - avg_pool2d(real, HELD)).abs().mean()
             with engine.frozen(self.nets["critic_details"]) as critic:
-                verdict = softplus(-critic(torch.cat([fake, large], 1)).float()).mean()
+                verdict = softplus(-critic(drawn).float()).mean()
                 loss = error + spoil.consistency * held + verdict / learn.weight
                 log["details_verdict"] = verdict.detach()
                 self._update("details", loss, engine)

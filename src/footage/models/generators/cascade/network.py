@@ -22,6 +22,8 @@ BLOCKS = {2: (3,), 4: (3, 1), 8: (4, 2, 1)}
 """Residual blocks at each resolution, the lowest first, by how many times larger pictures become."""
 WIDTHS = (3, 2, 1)
 """Channels at 1/8, 1/4 and 1/2 of the full size, in units of the configuration's `detail`."""
+STRIDE = 16
+"""Pixels from one patch that the critic judges to the next."""
 START = 0.1
 """What a residual block's last convolution begins with, as a part of the usual."""
 
