@@ -121,6 +121,7 @@ CONFIGS = {
         net=dataclasses.replace(VAE.net, prior="gan"),
         critics=(CriticConfig(width=4), CriticConfig(net="mlp", width=4)),
     ),
+    "lens": small("lens-8-gan"),
     "diffusion": small("diffusion-32"),
 }
 

@@ -16,6 +16,7 @@ from footage.data.pairs import open_source
 from footage.errors import ConfigError, FootageError, ModelError
 from footage.generation.convert import ConversionOptions
 from footage.generation.model import Model
+from footage.metrics.image_quality import sharpness
 from footage.models.autoencoders.lens import LensConfig
 from footage.models.autoencoders.lens.network import Lens, LensSampler, LensTraining
 from footage.models.base import Batch, Converts, Encodes, PlainEngine
@@ -138,7 +139,7 @@ def test_plain_frames_have_a_lens_too() -> None:
 
 
 def test_it_learns_what_patches_alone_do_not_tell() -> None:
-    made = method(net__width=8, net__latent=4, learn__lr=3e-3, learn__warm_up=0, learn__decay=0)
+    made = method(net__width=8, net__latent=4, net__texture=0.0, learn__lr=3e-3, learn__warm_up=0, learn__decay=0)
     real = smooth(4, 3, 2, 32, 32, seed=3)
     psnr = []
     for number in range(40):
@@ -166,6 +167,22 @@ def test_noise_on_latents_is_forgiven_by_what_learned_with_it() -> None:
         spoilt = latents + 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
         hurt.append(float((sampler.decode(spoilt) - sampler.decode(latents)).square().mean()))
     assert hurt[1] < 0.9 * hurt[0]
+
+
+def test_texture_that_no_latent_tells_is_not_smoothed_away() -> None:
+    """Grain is smoothed away where pixels alone count, and much less where texture does."""
+    grain = torch.randn(8, 3, 2, 32, 32, generator=torch.Generator().manual_seed(4))
+    real = (0.7 * smooth(8, 3, 2, 32, 32, seed=3) + 0.1 * grain).clamp(-1, 1)
+    ratios = []
+    for texture in (0.0, 2.0):
+        made = method(net__width=8, net__texture=texture, learn__lr=3e-3, learn__warm_up=0, learn__decay=0)
+        made.calibrate([real])
+        for number in range(40):
+            made.step(Batch(real, None, torch.Generator().manual_seed(number), 8), number * 8, PlainEngine())
+        sampler = made.sampler()
+        assert isinstance(sampler, LensSampler)
+        ratios.append(float(sharpness(sampler.decode(sampler.encode(real))).mean() / sharpness(real).mean()))
+    assert ratios[1] > ratios[0] + 0.2
 
 
 def test_critics_begin_when_they_are_told_to() -> None:

@@ -33,6 +33,9 @@ class LensConfig(NetConfig):
     noise: float = bounded(0.05, 0, 1)
     """Standard deviation of the noise on latents in training, whose own is about 1: what decodes them learns to forgive
     as much."""
+    texture: float = bounded(2.0, 0)
+    """Weight of what differences between neighbours lack in size, whatever their places: grain and fine texture that no
+    latent could tell are then there, and not smoothed away."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

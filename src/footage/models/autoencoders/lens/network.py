@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, leaky_relu, pad, pixel_shuffle, pixel_unshuffle
 
 from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
@@ -31,6 +31,8 @@ from footage.models.supervised import StepOutput, SupervisedMethod
 
 EDGES = 0.5
 """Weight of the error of differences between neighbours, along each axis, beside that of pixels."""
+TEXTURE_CELL = 8
+"""Height and width of the squares, in pixels, in which differences between neighbours are to be as large as real."""
 PULL = 3e-3
 """Weight of the latents' mean z² / 2."""
 DEEP = 3
@@ -219,8 +221,13 @@ class LensTraining(SupervisedMethod):
         output: LensOutput = self.nets["generator"](real, noise)
         fakes = output.pictures
         square = output.latents.square().mean()
-        differences = [self.difference(fakes.diff(dim=axis), real.diff(dim=axis)) for axis in (2, 3)]
-        loss = self.difference(fakes, real) + EDGES * sum(differences, torch.zeros_like(square))
+        loss = self.difference(fakes, real)
+        for axis in (2, 3):
+            made, true = fakes.diff(dim=axis), real.diff(dim=axis)
+            loss = loss + EDGES * self.difference(made, true)
+            if self.net.texture:
+                energies = (avg_pool2d(steps.abs(), TEXTURE_CELL) for steps in (made, true))
+                loss = loss + self.net.texture * self.difference(*energies)
         shown = fakes.detach()
         log = {
             "l1": (shown - real).abs().mean(),
