@@ -225,6 +225,14 @@ def test_play_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     save_tiny_model(tmp_path / "m")
     found = footage.play(tmp_path / "m", seconds=0.3, headless=True, device="cpu", quiet=True)
     assert found.frames >= 1 and found.asked_fps == 12.5
+    save_tiny_model(tmp_path / "larger", preset="upscale-x2")
+    words = ["--headless", "--seconds", "0.5", "--device", "cpu"]
+    assert run("play", str(tmp_path / "s"), *words, "--size", "48x40") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"from 32×32 made larger by tiny, trained on noise: {tmp_path / 'larger'}" in said
+    assert run("play", str(tmp_path / "s"), *words, "--size", "16p") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "larger" not in said and "frames" in said
     for wrong, named in (
         (["--terminal"], "--terminal"),
         (["--fps", "0"], "fps is 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,14 +16,19 @@ import pytest
 import torch
 
 import footage
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, ModelError
+from footage.files import json_digest
 from footage.generation import upscale as upscaling
+from footage.generation.model import Model
 from footage.generation.upscale import UpscaleOptions, UpscaleResult, upscale
 from footage.media import segments
 from footage.media.encode import read_metadata
 from footage.media.encoding import EncodingOptions
+from footage.media.geometry import Fit
 from footage.media.reader import open_original
+from footage.models import card
 from footage.models.base import Enlarges
+from footage.models.card import find_upscaler
 from footage.models.checkpoint import load_model
 from tests.clips import corrupt, moving, rotate, write
 from tests.models import save_tiny_model
@@ -345,12 +351,80 @@ def test_a_generator_and_an_upscaler_in_a_chain(model: Path, tmp_path: Path) -> 
     inner = made[:, :, 16:112].reshape(9, 32, 3, 32, 3, 3).mean(axis=(2, 4))
     assert np.abs(inner - small).mean() < 5
     footage.generate(base, tmp_path / "packed", format="mov", encoding=EncodingOptions(codec="prores"), **how)
-    with pytest.raises(ConfigError, match=r'size is "2x", and nothing makes the clips larger: give --upscale'):
-        footage.generate(base, tmp_path / "x", size="2x", **how)
     with pytest.raises(ConfigError, match=r"makes no clips larger: it makes clips from seeds: use footage generate"):
         footage.generate(base, tmp_path / "x", upscale=base, **how)
     with pytest.raises(ConfigError, match=r"makes no clips larger"):
         footage.upscale(base, large[0], to=tmp_path / "x.mp4", device="cpu")
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of a generator of 32×32, where no model comes with footage."""
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.setattr(card, "PRETRAINED", tmp_path / "shipped")
+    save_tiny_model(tmp_path / "runs" / "base" / "model", preset="stream-32", labels=())
+    return tmp_path / "runs" / "base"
+
+
+def save_upscaler(folder: Path, preset: str = "upscale-x2", **changes: Any) -> None:
+    """Write a tiny upscaler whose card says other things than the generator's."""
+    save_tiny_model(folder, preset=preset)
+    value = json.loads((folder / "model.json").read_text())
+    del value["digest"]
+    value |= changes
+    (folder / "model.json").write_text(json.dumps(value | {"digest": json_digest(value)}))
+
+
+def test_one_command_makes_clips_of_any_size(alone: Path) -> None:
+    model = Model(alone)
+    (small,) = model.generate(1, frames=3, seed=2)
+    own, told = small.array(), list[str]()
+
+    def sized(size: str, fit: Fit = "letterbox") -> np.ndarray[Any, Any]:
+        return model.resizer(size, fit, tell=told.append)(small).array()
+
+    assert model.resizer("32x32")(small) is small
+    halved = sized("16p")
+    assert halved.shape == (3, 16, 16, 3)
+    means = own.reshape(3, 16, 2, 16, 2, 3).astype(float).mean(axis=(2, 4))
+    assert np.abs(halved - means).mean() < 4
+    barred = sized("64x24")
+    assert barred.shape == (3, 24, 64, 3) and barred[:, :, :20].max() == 0 and barred[:, :, 44:].max() == 0
+    assert np.abs(sized("16x32", "crop").astype(int) - own[:, :, 8:24]).max() == 0, "its middle"
+    assert sized("24x32", "stretch").shape == (3, 32, 24, 3)
+    assert not told, "no upscaler was needed"
+    with pytest.raises(ConfigError, match=r"32×32, and nothing is there .* train an upscaler on the same videos"):
+        sized("64x64")
+    save_upscaler(alone.parent / "large" / "model")
+    assert sized("64x64").shape == (3, 64, 64, 3)
+    assert sized("1.5x", "crop").shape == (3, 48, 48, 3)
+    assert len(told) == 2 and str(alone.parent / "large" / "model") in told[0] and "from 32×32" in told[0]
+
+
+def test_the_upscaler_that_is_taken(alone: Path) -> None:
+    folder, info = alone / "model", Model(alone).info
+    shipped, runs = card.PRETRAINED, alone.parent
+    save_upscaler(runs / "other" / "model", dataset="music", dataset_hash="1" * 64, clips_seen=9_000)
+    with pytest.raises(ConfigError, match="nothing is there"):
+        find_upscaler(folder, info)
+    order = [shipped / "general", runs / "name", runs / "hash" / "model", folder / "upscaler"]
+    save_upscaler(order[0], dataset="music", dataset_hash="1" * 64, clips_seen=8_000)
+    assert find_upscaler(folder, info) == order[0]
+    save_upscaler(order[1], dataset_hash="2" * 64, clips_seen=70)
+    assert find_upscaler(folder, info) == order[1]
+    save_upscaler(order[2], dataset="renamed", clips_seen=6)
+    assert find_upscaler(folder, info) == order[2]
+    save_upscaler(order[3], dataset="music", dataset_hash="1" * 64, clips_seen=0)
+    assert find_upscaler(folder, info) == order[3]
+    (order[3] / "model.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"upscaler.model.json does not describe a model: fetch the model again"):
+        footage.generate(alone, alone / "x", size="64x64", device="cpu", quiet=True)
+    save_tiny_model(order[3], preset="stream-32")
+    with pytest.raises(ModelError, match=r"is no upscaler: put one there, remove it, or give --upscale"):
+        find_upscaler(folder, info)
+    shutil.rmtree(order[3])
+    (order[2] / "model.json").write_text("damaged")
+    assert find_upscaler(folder, info) == order[1], "what is beside it and damaged is not chosen"
 
 
 def test_an_upscaler_is_trained_on_videos_evaluated_and_begun_with(tmp_path: Path) -> None:

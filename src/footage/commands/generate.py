@@ -113,8 +113,9 @@ class GenerateOptions(GenerateRequest):
     upscale: Path | None = None
     """a model folder of an upscaler, or a run: clips are made larger while they are made."""
     size: str | None = None
-    """their size then: 1280x720, a height such as 720p, or 2x; left out, as many times as large as the upscaler makes
-    them."""
+    """their size: 1280x720, a height such as 720p, or 2x. Where they are to grow and no upscaler is given, it is the
+    one in the model's folder `upscaler`, or one beside the run that was trained on the same data, or one that comes
+    with footage. Left out, the model's own, or as many times as large as a given upscaler makes them."""
     fit: Fit = "letterbox"
     """how a picture of another shape is fitted in, where a size is given."""
     format: Format = "mp4"
@@ -136,20 +137,18 @@ def generate(options: GenerateOptions) -> list[Path]:
     from footage.commands.terminal import tracked
     from footage.generation.novelty import NovelClips
 
-    to, size, library, device = options.to, options.size, options.library, options.device
-    if size is not None and options.upscale is None:
-        raise ConfigError(f'size is "{size}", and nothing makes the clips larger', "give --upscale MODEL as well")
+    to, library = options.to, options.library
     console = make_console(options.quiet)
     with output_folder(to, library) as folder:
-        loaded = load(options.model, device)
+        loaded = load(options.model, options.device)
         with console.status("looking at the training clips" if options.novel else "loading"):
             clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
         if note := loaded.joins(options.length(loaded.info)):
             console.print(note)
-        if options.upscale is not None:
-            larger = load(options.upscale, device)
-            clips = (larger.enlarge(clip, loaded.info.config.clip, size, options.fit) for clip in clips)
-        packed = None if options.upscale is None and options.encoding == DEFAULT_ENCODING else options.encoding
+        packed = None if options.encoding == DEFAULT_ENCODING else options.encoding
+        if options.size is not None or options.upscale is not None:
+            clips = map(loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print), clips)
+            packed = options.encoding
         clips = tracked(clips, options.count, "generating", console)
         shown = console if to is not None else make_console(quiet=True)
         written = _write_all(clips, folder, options.format, shown, packed)

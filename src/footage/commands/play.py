@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import shlex
 import shutil
 import sys
@@ -17,6 +18,7 @@ from footage.commands.terminal import make_console
 from footage.config.presets import preset
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError
+from footage.media.geometry import Fit
 from footage.models.requests import DeviceName, Duration, StreamRequest, parse_duration
 
 if TYPE_CHECKING:
@@ -43,6 +45,12 @@ class PlayOptions(StreamRequest):
     """end after this long; left out, go on for ever."""
     port: int = 0
     """of the page, on 127.0.0.1; 0 for any that is free."""
+    size: str | None = None
+    """another size than the model's own: 1280x720, a height such as 720p, or 2x; it is made larger as by generate."""
+    fit: Fit = "letterbox"
+    """how a picture of another shape is fitted in, where a size is given."""
+    upscale: Path | None = None
+    """a model folder of an upscaler, or a run, that makes it larger."""
     scale: int | None = None
     """pixels of the page for one of the video; left out, as fits."""
     terminal: bool = False
@@ -77,6 +85,9 @@ def play(options: PlayOptions) -> StreamPerformance:
     Returns:
         How fast frames were made.
     """
+    import numpy as np
+
+    from footage.generation.clip import Clip
     from footage.generation.player import FrameProducer, PlayerPage, watch
 
     console = make_console(options.quiet)
@@ -84,15 +95,22 @@ def play(options: PlayOptions) -> StreamPerformance:
     loaded = load(options.model, options.device)
     chunk = 1 if options.chunk is None and loaded.info.streams else options.chunk
 
-    def source(seed: int, label: str | None) -> Iterator[Any]:
-        return loaded.frames(replace(options, seed=seed, label=label, chunk=chunk))
+    resize, fps = None, options.fps or loaded.info.fps
+    if options.size is not None or options.upscale is not None:
+        resize = loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print)
 
-    fps = options.fps or loaded.info.fps
+    def source(seed: int, label: str | None) -> Iterator[Any]:
+        frames = loaded.frames(replace(options, seed=seed, label=label, chunk=chunk))
+        if resize is None:
+            return frames
+        resized = resize(Clip(lambda: (frame[np.newaxis] for frame in frames), None, fps, {}))
+        return itertools.chain.from_iterable(resized.chunks())
+
     producer = FrameProducer(source, fps, options.seed, options.label, chunk=chunk or loaded.generator.hop)
     page = None
     if not (options.terminal or options.headless):
         clip = loaded.info.config.clip
-        scale = options.scale or max(1, SHOWN // max(clip.height, clip.width))
+        scale = options.scale or (max(1, SHOWN // max(clip.height, clip.width)) if resize is None else 1)
         page = PlayerPage(producer, loaded.labels, scale, options.port)
         page.start()
         console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed")

@@ -20,15 +20,15 @@ from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.novelty import TRIES, NovelClips, NoveltyCheck, open_training_clips
 from footage.generation.rollout import draw_label, endless_frames, one_video
-from footage.generation.upscale import UpscaleOptions, enlarged_clip
+from footage.generation.upscale import UpscaleOptions, enlarged_clip, shrunk_clip
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
 from footage.media.encode import read_metadata
-from footage.media.geometry import Fit, Size, parse_size
+from footage.media.geometry import Fit, Size, fitted, parse_size
 from footage.media.reader import Footage
 from footage.models.base import Converts, Encodes, Enlarges, Generates, Predicts, Sampler, Streams
-from footage.models.card import ModelInfo, model_folder
+from footage.models.card import ModelInfo, find_upscaler, model_folder
 from footage.models.checkpoint import load_model
 from footage.models.device import find_device, has_bf16
 from footage.models.generators.stream.sampler import check
@@ -307,6 +307,43 @@ class Model:
         frame = parse_size(size, source, self.sampler.scale)
         options = UpscaleOptions(bf16=has_bf16(self.sampler.device.type))
         return enlarged_clip(self.sampler, self.info, clip, source, frame, fit, options)
+
+    def resizer(
+        self,
+        size: str | None = None,
+        fit: Fit = "letterbox",
+        *,
+        upscale: Path | str | None = None,
+        tell: Callable[[str], object] = lambda text: None,
+    ) -> Callable[[Clip], Clip]:
+        """Return what brings clips of this model to a size, while they are made and taken, in constant memory.
+
+        Where they are to grow and no upscaler is given, one is looked for; see `footage.models.card.find_upscaler`.
+
+        Args:
+            size: 1280x720, a height such as 720p, or 2x; None for as many times as large as the upscaler makes them.
+            fit: how a picture of another shape is fitted in: letterbox, crop or stretch.
+            upscale: a model folder of an upscaler, or a run.
+            tell: is told which upscaler was taken.
+
+        Raises:
+            ConfigError: the size cannot be read, or there is no upscaler, or it makes nothing larger.
+            ModelError: the upscaler is damaged.
+            MediaError: the clips are to be far too large, or an upscaler is given and they are as large already.
+        """
+        shape = self.info.config.clip
+        own = Size(shape.height, shape.width)
+        if upscale is None:
+            frame = parse_size(size, own, 1)
+            picture = fitted(own, frame, fit)
+            if frame == own:
+                return lambda clip: clip
+            if picture.height <= own.height and picture.width <= own.width:
+                return lambda clip: shrunk_clip(clip, own, frame, fit)
+            upscale = find_upscaler(self.folder, self.info)
+        larger = Model(upscale, self.sampler.device.type)
+        tell(f"from {own} made larger by {larger.info.name}, trained on {larger.info.dataset}: {larger.folder}")
+        return lambda clip: larger.enlarge(clip, shape, size, fit)
 
     def interpolate(self, clip: Path | str, to: Path | str, steps: int = 8) -> list[Clip]:
         """Return clips on the way from one clip to another; see `footage.generation.convert.interpolate`."""

@@ -24,7 +24,7 @@ from footage.errors import ConfigError
 from footage.generation.clip import Clip
 from footage.generation.rollout import match_channels
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
-from footage.media.geometry import EnlargementPlan, Fit, Size, parse_size, plan_enlargement
+from footage.media.geometry import EnlargementPlan, Fit, Size, fitted, parse_size, plan_enlargement
 from footage.media.reader import DamageLog, Original
 from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget
 from footage.models.base import Enlarges
@@ -90,6 +90,7 @@ TILE = 512
 """Longest side of what is enlarged at once, in pixels of the small frames."""
 LEAST_TILE = 32
 """A smaller tile is mostly margin."""
+CPU = torch.device("cpu")
 AREA, MOST_FRAMES = 2**18, 8
 """Pixels, and frames, that wait together between two stages, at most."""
 
@@ -130,9 +131,14 @@ def enlarge(
         # One by one: the same bits come out, however a video is cut, and wherever it is taken up again.
         frames = (chunk[:, :, number : number + 1] for chunk in resized for number in range(chunk.shape[2]))
         large = sampler.stream(frames, options.tile, options.bf16)
-    down, right = plan.frame.height - plan.picture.height, plan.frame.width - plan.picture.width
+    yield from _framed(large, plan.picture, plan.frame)
+
+
+def _framed(chunks: Iterable[Tensor], picture: Size, frame: Size) -> Iterator[Tensor]:
+    """Bring frames (1, C, T, h, w) to the size of the picture, then cut them to the frame, or put black around them."""
+    down, right = frame.height - picture.height, frame.width - picture.width
     edges = (right // 2, right - right // 2, down // 2, down - down // 2)
-    for chunk in _resized(large, plan.picture):
+    for chunk in _resized(chunks, picture):
         yield pad(chunk, edges, value=-1.0) if any(edges) else chunk  # what is below 0 is cut off
 
 
@@ -180,6 +186,16 @@ def enlarged_clip(
 
     about = {"upscaler": info.name, "upscaler_sha256": info.weights_sha256, "size": [frame.width, frame.height]}
     return replace(clip, make=make, metadata=clip.metadata | about)
+
+
+def shrunk_clip(clip: Clip, source: Size, frame: Size, fit: Fit) -> Clip:
+    """Return a clip of a size for which its pictures need not grow: its frames are shrunk as they are taken."""
+
+    def make() -> Iterator[Pixels]:
+        small = _framed((to_tensor(chunk, CPU) for chunk in clip.chunks()), fitted(source, frame, fit), frame)
+        return (to_pixels(chunk, deep=False) for chunk in small)
+
+    return replace(clip, make=make, metadata=clip.metadata | {"size": [frame.width, frame.height]})
 
 
 def upscale(

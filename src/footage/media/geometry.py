@@ -128,6 +128,15 @@ def parse_size(text: str | None, shown: Size, scale: int) -> Size:
     return size
 
 
+def fitted(shown: Size, frame: Size, fit: Fit) -> Size:
+    """Return what a picture is brought to, to stand in a frame: it sticks out of it, or leaves bars, as `fit` says."""
+    if fit == "stretch":
+        return frame
+    ratios = (frame.height / shown.height, frame.width / shown.width)
+    factor = max(ratios) if fit == "crop" else min(ratios)
+    return Size(round(shown.height * factor), round(shown.width * factor))
+
+
 def plan_enlargement(stored: Size, shown: Size, frame: Size, scale: int, fit: Fit) -> EnlargementPlan:
     """Plan the way of a picture to a larger size.
 
@@ -144,9 +153,7 @@ def plan_enlargement(stored: Size, shown: Size, frame: Size, scale: int, fit: Fi
     Raises:
         MediaError: it is as large already, or far too small.
     """
-    ratios = (frame.height / shown.height, frame.width / shown.width)
-    factor = max(ratios) if fit == "crop" else min(ratios)
-    picture = frame if fit == "stretch" else Size(round(shown.height * factor), round(shown.width * factor))
+    picture = fitted(shown, frame, fit)
     grows = max(picture.height / stored.height, picture.width / stored.width)
     if grows <= 1:
         raise MediaError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,44 @@ def model_folder(folder: Path | str) -> Path:
     path = Path(folder)
     places = [path, path / "model", *([PRETRAINED / path] if len(path.parts) == 1 else [])]
     return next((place for place in places if (place / "model.json").exists()), path)
+
+
+def find_upscaler(folder: Path, info: ModelInfo) -> Path:
+    """Return the folder of the upscaler for a model's clips.
+
+    That is the folder `upscaler` in its own; else, of those beside it or beside its run, one that was trained on the
+    same data: by its hash, else by its name, the one that saw most; else one that comes with footage.
+
+    Args:
+        folder: the model folder.
+        info: what it holds.
+
+    Raises:
+        ModelError: what is in the folder `upscaler` is damaged, or no upscaler.
+        ConfigError: there is none.
+    """
+    own = folder / "upscaler"
+    if own.exists():
+        if read_info(model_folder(own)).config.method != "upscale":
+            raise ModelError(f"{own} is no upscaler", "put one there, remove it, or give --upscale MODEL")
+        return model_folder(own)
+    place = folder.resolve()
+    beside = (place.parent if place.name in ("model", "best") else place).parent
+    known: list[tuple[bool, bool, bool, int, Path]] = []
+    for path in sorted(map(model_folder, beside.iterdir())) + sorted(PRETRAINED.iterdir()):
+        with contextlib.suppress(ModelError):  # what is no model, or is damaged, is none to choose
+            other = read_info(path)
+            same = (other.dataset_hash == info.dataset_hash, other.dataset == info.dataset)
+            ours = path.parent == PRETRAINED
+            if other.config.method == "upscale" and (any(same) or ours):
+                known.append((*same, not ours, other.clips_seen, path))
+    if not known:
+        raise ConfigError(
+            f"{info.name} makes clips of {info.config.clip.width}×{info.config.clip.height}, and nothing is there that "
+            f"makes them larger",
+            "train an upscaler on the same videos (footage train VIDEOS --preset upscale-x4), and give --upscale MODEL",
+        )
+    return max(known)[-1]
 
 
 def pretrained() -> list[str]:
