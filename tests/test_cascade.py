@@ -20,7 +20,7 @@ from footage.errors import ConfigError
 from footage.generation.rollout import from_uint8, render
 from footage.models.base import Batch, PlainEngine, Streams
 from footage.models.generators.cascade import CascadeConfig
-from footage.models.generators.cascade.cascade import Cascade, CascadeSampler, noise_field
+from footage.models.generators.cascade.network import Cascade, CascadeSampler, noise_between, noise_field
 from footage.models.requests import TimeMapping, VideoRequest
 from footage.models.upscalers.upscale import enlarged
 
@@ -115,7 +115,7 @@ def test_details_change_with_the_seed_and_stay_for_a_video(sampler: CascadeSampl
     change = VideoRequest(5, to_seed=6, frames=5)
     fields = [noise_field(seed, 17, 20)[None] for seed in (5, 6)]
     for place, expected in ((0.0, fields[0]), (1.0, fields[1])):
-        torch.testing.assert_close(sampler._noise(*fields, torch.tensor([place])), expected)
+        torch.testing.assert_close(noise_between(*fields, torch.tensor([place])), expected)
     assert_array_equal(video(sampler, change, 5)[:, :, -1], video(sampler, change, 8)[:, :, 4]), "it stays there"
 
 

@@ -15,7 +15,7 @@ from footage.models.adversarial.critic_loss import CriticInputs
 from footage.models.adversarial.critics import Critics
 from footage.models.adversarial.gan import Gan
 from footage.models.base import Batch, Method, PlainEngine, VideoRequest
-from footage.models.generators.cascade.cascade import Cascade
+from footage.models.generators.cascade.network import Cascade
 from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.generators.mlp import MlpConfig
 from footage.models.generators.recurrent import RecurrentConfig

@@ -94,7 +94,7 @@ ARCHITECTURES: Registry[type[NetConfig]] = Registry(
 METHODS: Registry[type[Method]] = Registry(
     {
         "gan": f"{_MODELS}.adversarial.gan:Gan",
-        "cascade": f"{_MODELS}.generators.cascade.cascade:Cascade",
+        "cascade": f"{_MODELS}.generators.cascade.network:Cascade",
         "vae": f"{_MODELS}.autoencoders.vae:VideoVae",
         "lens": f"{_MODELS}.autoencoders.lens.network:LensTraining",
         "diffusion": f"{_MODELS}.diffusion.edm:Diffusion",

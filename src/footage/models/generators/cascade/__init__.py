@@ -1,4 +1,4 @@
-"""Cascades: the flagship at a low resolution, and a decoder of details behind it; `cascade` has the training."""
+"""Cascades: the flagship at a low resolution, and a decoder of details behind it; `network` has the rest."""
 
 from __future__ import annotations
 
