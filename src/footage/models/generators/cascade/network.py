@@ -4,7 +4,7 @@ Generator and decoder learn in each step, and nothing of each other. The decoder
 doubles it by pixel shuffles (Shi et al. 2016); what it gives is added to the bicubic enlargement. A channel of noise,
 one field for a video, chooses among details that fit; it stays, so that nothing flickers. In training, the decoder is
 given real pictures made small and spoilt by noise, so that it forgives what the generator makes a little wrong
-(conditioning augmentation, Ho et al. 2022, section 4). It learns by the absolute error; then by a critic of patches too,
+(conditioning augmentation, Ho et al. 2022, section 4). It learns by the absolute error; then by a critic of patches,
 which sees the enlargement beside the picture (Isola et al. 2017), and whose loss compares real and fake pictures
 (Jolicoeur-Martineau 2019) and judges each patch, while means of squares of pixels hold the colours.
 """
