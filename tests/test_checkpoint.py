@@ -16,6 +16,7 @@ from footage.models.base import Batch, PlainEngine
 from footage.models.card import read_info
 from footage.models.checkpoint import (
     begin_with,
+    compact,
     load_model,
     read_state,
     restore_nets,
@@ -150,6 +151,47 @@ def test_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pyte
             with pytest.raises(OSError, match="no space"):
                 save_tiny_model(tmp_path, seed=1)
         torch.testing.assert_close(next(load_model(tmp_path)[0].segments([REQUEST])), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("preset", ["stream-64", "lens-8", "upscale-x2"])
+def test_a_model_in_half_precision_is_half_as_large_and_makes_the_same(tmp_path: Path, preset: str) -> None:
+    old = save_tiny_model(tmp_path / "old", preset=preset)
+    result = compact(tmp_path / "old", tmp_path / "new", "passed-on", ["clips of mine (CC0)"])
+    new = read_info(tmp_path / "new")
+    assert result.info == new and new.name == "passed-on" and new.config == old.config
+    assert new.extra == {"compacted_from": old.weights_sha256, "sources": ["clips of mine (CC0)"]}
+    assert "| source | clips of mine (CC0) |" in (tmp_path / "new" / "README.md").read_text()
+    assert files.file_digest(tmp_path / "new" / new.weights) == new.weights_sha256 != old.weights_sha256
+    before, after = (load_file(tmp_path / name / info.weights) for name, info in (("old", old), ("new", new)))
+    assert before.keys() == after.keys()
+    for key, value in after.items():
+        assert value.dtype == (torch.float16 if value.ndim > 1 else torch.float32), key
+        torch.testing.assert_close(value.float(), before[key], rtol=2**-11, atol=2**-24)
+    assert sum(value.nbytes for value in after.values()) < 0.75 * sum(value.nbytes for value in before.values())
+    assert result.bytes == (tmp_path / "new" / new.weights).stat().st_size < result.bytes_before
+    samplers = [load_model(tmp_path / name)[0] for name in ("old", "new")]
+    reals = torch.linspace(-1, 1, 3 * 2 * 8 * 32 * 32).view(2, 3, 8, 32, 32)
+    labels = torch.tensor([0, 1]) if new.labels else None
+    made = [next(iter(sampler.preview(reals, labels).values())) for sampler in samplers]
+    assert made[0].dtype == made[1].dtype == torch.float32
+    change = (made[1] - made[0]).abs() * 127.5
+    assert change.mean() < 0.3 and change.max() < 3 and 0 <= result.mean_change < 0.3
+    again = compact(tmp_path / "new", tmp_path / "new")
+    assert again.info.weights_sha256 == new.weights_sha256 and again.mean_change == 0
+    assert again.info.extra == new.extra
+    method = METHODS[new.config.method](new.config, len(new.labels))
+    begin_with(tmp_path / "new", method)
+    assert all(value.dtype == torch.float32 for value in method.nets.state_dict().values() if value.is_floating_point())
+
+
+def test_a_model_that_half_precision_would_change_is_left_alone(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path / "old", preset="upscale-x2")
+    tensors = load_file(tmp_path / "old" / info.weights)
+    widest = max((key for key, value in tensors.items() if value.ndim > 1), key=lambda key: tensors[key].numel())
+    write_model(tmp_path / "old", info, tensors | {widest: tensors[widest] * 1e9})
+    with pytest.raises(ModelError, match=r"makes changes by .* leave it as it is"):
+        compact(tmp_path / "old", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_state_round_trip(tmp_path: Path) -> None:

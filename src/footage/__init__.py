@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, train_evaluator
     from footage.commands.generate import (
+        compact,
         embed,
         generate,
         interpolate,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "train_evaluator"),
     "commands.generate": (
-        *("embed", "generate", "interpolate", "load", "models"),
+        *("compact", "embed", "generate", "interpolate", "load", "models"),
         *("predict", "reconstruct", "sliders", "translate", "upscale"),
     ),
     "commands.play": ("demo", "play", "serve"),
@@ -70,6 +71,7 @@ __all__ = [
     "Library",
     "Model",
     "Timing",
+    "compact",
     "compare",
     "convert_evaluator",
     "demo",

@@ -38,6 +38,7 @@ VERBS = {
     "interpolate": "generate:interpolate",
     "embed": "generate:embed",
     "models": "generate:models",
+    "compact": "generate:compact",
     "serve": "play:serve",
     "library": "library:library",
 }

@@ -44,7 +44,8 @@ class ModelInfo:
     """Feature networks in the losses or critics that trained it, or the model that it began with: name -> SHA-256 of
     the weights. They never judge it. Left out of the file where there are none."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Free to use; ignored by footage."""
+    """Free to use. Of models in half precision, `compacted_from`: the hash of the weights before. Of models that are
+    passed on, `sources`: what they were trained on, and by what licence."""
 
     @property
     def use(self) -> MethodUse:
@@ -100,6 +101,7 @@ def readme(info: ModelInfo) -> str:
         f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
     )
     judges = ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in info.trained_with.items())
+    sources = "".join(f"\n| source | {source} |" for source in info.extra.get("sources", ()))
     trained_with = f"\n| trained with | {judges}: figures by these do not count for it |" if judges else ""
     return f"""# {info.name}
 
@@ -110,7 +112,7 @@ def readme(info: ModelInfo) -> str:
 | preset | {info.config.preset} |
 | clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
 | labels | {labels} |{sliders}
-| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |
+| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |{sources}
 | clips seen | {info.clips_seen:,} |{trained_with}
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 

@@ -7,8 +7,8 @@ A state file is what resuming needs: networks, averages, optimisers, counters.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     digest = hashlib.sha256(content).hexdigest()
     final = folder / f"weights-{digest[:12]}.safetensors"
     files.write_bytes(final, content)
-    info = ModelInfo(**{**vars(info), "weights": final.name, "weights_sha256": digest})
+    info = replace(info, weights=final.name, weights_sha256=digest)
     value = {**asdict(info), "config": to_json(info.config), "labels": list(info.labels)}
     value["label_shares"] = list(info.label_shares)
     if not info.trained_with:
@@ -55,6 +55,71 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     return info
 
 
+LARGEST_CHANGE = 1.0
+"""What `compact` may change in what a model makes, grey levels of 255, on average."""
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What has become of a model folder that was written anew in half precision."""
+
+    info: ModelInfo
+    bytes_before: int
+    """Of the weights."""
+    bytes: int
+    mean_change: float
+    """Of what it makes, in grey levels of 255."""
+    largest_change: float
+    """Of a single value of it."""
+
+
+def compact(
+    folder: Path | str, to: Path, name: str | None = None, sources: Sequence[str] = (), seed: int = 0
+) -> Compaction:
+    """Write a model folder anew with half the bytes: matrices and kernels as float16, which has 11 significant bits.
+
+    Biases, scales and other vectors stay as they are. Once loaded all are float32 again, by every version that reads
+    model folders. The new weights have a hash of their own; the model card keeps the old one (`compacted_from`).
+
+    Args:
+        folder: the model folder.
+        to: the folder to write, which may be the same.
+        name: of the new model; None for that of the old one.
+        sources: what it was trained on and by what licence, for the model card.
+        seed: of the clips that tell what has changed.
+
+    Raises:
+        ModelError: the model is damaged, or what it makes would change by `LARGEST_CHANGE` on average.
+    """
+    info = read_info(folder)
+    tensors = _read_weights(Path(folder), info)
+    halves = {
+        key: value.half() if value.dtype == torch.float32 and value.ndim > 1 else value
+        for key, value in tensors.items()
+    }
+    clip, labels = info.config.net.read_clip(info.config.clip), len(info.labels)
+    rng = torch.Generator().manual_seed(seed)
+    shape = (1, clip.channels + info.config.guides, clip.frames, clip.height, clip.width)
+    noise, label = torch.rand(shape, generator=rng) * 2 - 1, torch.zeros(1, dtype=torch.long) if labels else None
+    made = [
+        next(iter(_sampler(info, Path(folder) / info.weights, some).preview(noise, label).values()))
+        for some in (tensors, halves)
+    ]
+    changes = (made[1] - made[0]).abs() * 127.5
+    if not float(changes.mean()) < LARGEST_CHANGE:  # not a number either: float16 ends at 65,504
+        raise ModelError(
+            f"in half precision what {info.name} makes changes by {float(changes.mean()):.2f} grey levels on average",
+            "leave it as it is",
+        )
+    extra = info.extra | {"compacted_from": info.extra.get("compacted_from", info.weights_sha256)}
+    if sources:
+        extra["sources"] = list(sources)
+    before = (Path(folder) / info.weights).stat().st_size
+    info = write_model(to, replace(info, name=name or info.name, extra=extra), halves)
+    size = (to / info.weights).stat().st_size
+    return Compaction(info, before, size, float(changes.mean()), float(changes.max()))
+
+
 def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Sampler, ModelInfo]:
     """Load a model folder: check every hash, name and shape, then build its sampler on `device`.
 
@@ -62,8 +127,11 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
         ModelError: something is missing, damaged, tampered with or of a newer version.
     """
     info = read_info(folder)
-    path = Path(folder) / info.weights
-    tensors = _read_weights(Path(folder), info)
+    return _sampler(info, Path(folder) / info.weights, _read_weights(Path(folder), info), device), info
+
+
+def _sampler(info: ModelInfo, path: Path, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Sampler:
+    """Build a model's sampler out of the weights that are in the file `path`; refuse others than its networks have."""
     method = METHODS[info.config.method]
     nets = method.sampling_nets(info.config, len(info.labels))
     expected = {f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()}
@@ -77,7 +145,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
     for name, net in nets.items():
         net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
         net.to(device).eval().requires_grad_(False)
-    return method.sampler_of(info.config, nets), info
+    return method.sampler_of(info.config, nets)
 
 
 def _read_weights(folder: Path, info: ModelInfo) -> dict[str, Tensor]:
