@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from footage.commands import main as cli
+from footage.commands import play
 from footage.media.encode import read_metadata
 from tests.models import save_tiny_model
 
@@ -141,10 +144,16 @@ def test_models_says_what_each_can_do(
     assert "predict" in said and "reconstruct, interpolate, embed, generate" in said
 
 
-def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(play, "LARGE_SECONDS", 0.1)
     assert run("demo", "--to", str(tmp_path / "demo"), "--minutes", "0.01") == 0
     said = capsys.readouterr().out
     assert "What to try next" in said
     made = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert made == {"first", "sheet.png", "curves.png", "clips", "run"}
+    (film,) = (tmp_path / "demo" / "hd").glob("*.mp4")
+    assert 0 < said.index(str(film)) < said.index("moving shapes"), "the large clip is there before anything is trained"
+    with av.open(str(film)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert np.shape(frames) == (3, 384, 512, 3) and np.std(frames) > 30
+    assert made == {"hd", "first", "sheet.png", "curves.png", "clips", "run"}
     assert len(list((tmp_path / "demo" / "clips").glob("*.mp4"))) == 16

@@ -163,14 +163,16 @@ def serve(
     server.run()
 
 
-READY, PRESET = "stream-shapes", "stream-32"
-"""The model that comes with footage, and what is trained."""
+LARGE, READY, PRESET = "stream-signs", "stream-shapes", "stream-32"
+"""The models that come with footage, and what is trained."""
+LARGE_SEED, LARGE_SECONDS = 1, 2
+"""The clip of 512×384 that is shown first; every second of it takes some of a slow computer."""
 FIRST, CLIPS = 4, 16
-"""Clips that are generated at the beginning, and at the end."""
+"""Clips of the small model, and of the trained one."""
 
 
 def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) -> Path:
-    """Generate with a model that comes with footage, train one on moving shapes, and say what to try next.
+    """Generate with models that come with footage, train one on moving shapes, and say what to try next.
 
     Args:
         to: folder for everything.
@@ -181,7 +183,11 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     """
     console, to = make_console(quiet), Path(to)
     console.rule("footage demo")
-    console.print(f"First, {FIRST} clips of the model {READY}, which comes with footage.\n")
+    console.print(f"First, a clip of people signing by the model {LARGE}, which comes with footage.\n")
+    (film,) = generate.generate(
+        Path(LARGE), to / "hd", count=1, seconds=LARGE_SECONDS, seed=LARGE_SEED, device="cpu", quiet=quiet
+    )
+    console.print(f"\nThe clip: {film}\n\nThen {FIRST} clips of the model {READY}, which comes with footage too.\n")
     generate.generate(Path(READY), to / "first", count=FIRST, seconds=4, device="cpu", quiet=quiet)
     console.print(
         f"\nTraining a small video generator on moving shapes for {minutes:g} minutes; then it makes {CLIPS} clips.\n"
@@ -197,6 +203,7 @@ def demo(to: Path = Path("demo"), *, minutes: float = 3.0, quiet: bool = False) 
     console.print(
         f"""
 Where things are
+  {to}/hd/           a clip of {LARGE}, and pictures of it
   {to}/first/        {FIRST} clips of {READY}
   {to}/sheet.png     contact sheet: a row is a clip, time runs to the right
   {to}/curves.png    how the training went
@@ -206,6 +213,7 @@ Where things are
 
 What to try next
   footage generate {model} --to more --count 100 --label circle --frames 64
+  footage generate {LARGE} --to hd --count 2 --loop 4s --size 1280x720
   footage generate {READY} --to film --count 1 --seconds 60
   footage play {model}
   footage demo --minutes 10          train the same model on

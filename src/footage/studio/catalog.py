@@ -191,9 +191,8 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
             entries["run"][name] = place
         for report in names & REPORTS.keys():
             entries["report"][f"{name}/{report}"] = place / report
-    for path in sorted(
-        PRETRAINED.glob("*/model.json"), reverse=True
-    ):  # behind one's own; stream-shapes is the better one
+    shipped = sorted(PRETRAINED.glob("*/model.json"), key=lambda path: (path.parent.name != "stream-shapes", path))
+    for path in shipped:  # behind one's own; the first is the one that is quick and good at what it does
         entries["model"].setdefault(path.parent.name, path.parent)
     return entries
 
