@@ -14,9 +14,9 @@ from tyro.conf import arg
 
 from footage import __version__
 from footage.commands.terminal import make_console, print_marked
-from footage.config import Config, IngestConfig
+from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
-from footage.config.strict import field_texts
+from footage.config.strict import field_texts, flat
 from footage.errors import ConfigError, FootageError, nearest
 from footage.models.requests import TRAINED_ON
 
@@ -96,7 +96,7 @@ ALIASES = {("evaluate", "clips"): "--count"}
 DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
 """What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
-"""What `train` takes when no preset is named."""
+"""Whose knobs `train` has as flags when no preset is named: it chooses one that suits the data, with what they say."""
 
 
 def verb(home: str) -> Callable[..., Any]:
@@ -111,7 +111,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: boo
 
     Texts of flags are looked up where the verb is the one that was `chosen`, and not in the list of all.
     """
-    parameters = []
+    parameters, chooses = [], False
     fields: type | None = getattr(function, "fields_of", None)
     # Only the parameters' types are looked up: those of the results need heavy imports.
     hints = typing.get_type_hints(fields) if fields else {}
@@ -132,13 +132,18 @@ def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: boo
             kind = IngestConfig if isinstance(default, IngestConfig) else Config
             if kind is Config:  # the configuration that is named: its network has the flags that there are
                 named = {knob: value for knob in ("method", "net.kind") if (value := _flag(arguments, f"--{knob}"))}
-                default = preset(_flag(arguments, "--preset") or DEFAULT_PRESET, named)
+                name = _flag(arguments, "--preset")
+                default, chooses = preset(name or DEFAULT_PRESET, named), not name and not named
             hint = Annotated[kind, arg(name="")]
         if item.name in ("timing", "selection", "encoding"):
             hint = Annotated[hint, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def command(**values: Any) -> Any:
+        if chooses:  # only the knobs that are given, whatever their values
+            flags = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+            given = {flag[2:].replace(".no-", ".").replace("-", "_") for flag in flags}
+            values["config"] = {knob: value for knob, value in flat(to_json(values["config"])).items() if knob in given}
         return function(**values)
 
     command.__name__, command.__doc__ = function.__name__, about

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from footage.commands.terminal import make_console, print_marked
-from footage.config import Config, IngestConfig, to_json
-from footage.config.presets import preset
-from footage.errors import ConfigError
+from footage.config import ClipConfig, Config, IngestConfig, to_json
+from footage.config.presets import options, override, preset
+from footage.config.sections import unlimited
+from footage.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +112,7 @@ class TrainingRun:
 
 def train(
     data: str,
-    config: Config | str = "stream-64",
+    config: Config | str | Mapping[str, Any] | None = None,
     *,
     guide: str | None = None,
     out: Path | None = None,
@@ -125,11 +129,15 @@ def train(
 ) -> TrainingRun:
     """Train a model. The same command again goes on where it stopped; more minutes or clips extend an ended run.
 
+    Where no preset is named, one is chosen that suits the data; of a folder of videos a data set is made first, beside
+    the run, of the size that suits the videos and the time. What was chosen is said. A run that has begun keeps it.
+
     Args:
-        data: a dataset folder, or the name of a built-in data set: shapes, digits, digits-2 or digits-3, or
-            MNIST's images (an IDX file) for Moving MNIST. For upscalers also a folder of videos of any size, or one
-            video: crops are taken from them as they are.
-        config: a complete configuration, or the name of a preset.
+        data: a dataset folder, a folder of videos, a video, or the name of a built-in data set: shapes, digits,
+            digits-2 or digits-3, or MNIST's images (an IDX file) for Moving MNIST. Upscalers and lenses take crops from
+            videos as they are.
+        config: a complete configuration, or the name of a preset; else knobs, such as {"gan.lr": 1e-4}, that are to
+            differ from what suits the data.
         guide: the data set that a translator is given, clips of the same names as those of `data`: label maps, say.
         out: the run folder; left out, runs/DATA-PRESET.
         minutes: minutes to train, over the whole life of the run.
@@ -153,6 +161,9 @@ def train(
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
+    data, config = _suited(data, config, guide, out, minutes, clips, dry_run, console)
+    if config is None:  # a dry run, and no data set yet
+        return TrainingRun(Path(out or "runs"))
     from footage.models.card import model_folder
     from footage.training import trainer
     from footage.training.comparison import Limit, penalty_trials, probe_penalties
@@ -163,7 +174,6 @@ def train(
     choice = None
     if evaluate_every is not None:
         choice = SelectionOptions(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
-    config = preset(config) if isinstance(config, str) else config
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
     trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
     probing = probe and not folder.config.exists()
@@ -197,6 +207,104 @@ def train(
         plan, folder, clips=clips, minutes=minutes, console=console, begin_with=first, choice=choice
     )
     return TrainingRun(folder.path, stopped)
+
+
+def _suited(
+    data: str,
+    wanted: Config | str | Mapping[str, Any] | None,
+    guide: str | None,
+    out: Path | None,
+    minutes: float | None,
+    clips: int | None,
+    dry_run: bool,
+    console: Console,
+) -> tuple[str, Config | None]:
+    """Return the data to train on and the configuration: what is wanted, else what suits. Videos are ingested first.
+
+    The configuration is None in a dry run on videos that have not been ingested: only then is it known.
+
+    Raises:
+        ConfigError, DatasetError: no size suits, or the videos cannot be ingested.
+    """
+    from footage.data.clips import BUILT_IN
+    from footage.data.crops import holds_videos
+    from footage.training.run_folder import RunFolder, read_config
+
+    knobs = dict(wanted) if isinstance(wanted, Mapping) else {}
+    config = preset(wanted) if isinstance(wanted, str) else wanted if isinstance(wanted, Config) else None
+    if config is None and out is not None and (stored := read_config(RunFolder(Path(out)))) is not None:
+        config = override(stored[0], knobs)
+    ingests = (
+        guide is None and not (config is not None and config.net.crops) and data not in BUILT_IN and holds_videos(data)
+    )
+    if ingests:
+        shape = None if config is None else config.clip
+        data = str(_ingest_first(Path(data), shape, knobs, out, minutes, clips, dry_run, console))
+    there = guide is None and (Path(data) / "dataset.json").exists()
+    if config is None and there:
+        from footage.data.store import Dataset
+        from footage.training.plan import choose_preset
+
+        config, reason = choose_preset(Dataset(data))
+        config = override(config, knobs)
+        console.print(f"chosen   {reason}")
+    if ingests and not there:
+        return data, None
+    config = config or preset("stream-64", knobs)
+    if ingests:
+        limits = {"--minutes": minutes, "--clips": clips}
+        words = [f" {flag} {value:.15g}" for flag, value in limits.items() if value is not None]
+        console.print(f"         footage train {shlex.quote(data)} {options(config)}{''.join(words)}\n")
+    return data, config
+
+
+def _ingest_first(
+    videos: Path,
+    shape: ClipConfig | None,
+    knobs: Mapping[str, Any],
+    out: Path | None,
+    minutes: float | None,
+    clips: int | None,
+    dry_run: bool,
+    console: Console,
+) -> Path:
+    """Make or bring up to date a data set beside the run, of a shape, or of the size that suits; return its folder."""
+    from footage.commands.terminal import phases
+    from footage.data.ingest.pipeline import ingested_from, processes, shown_sizes
+    from footage.data.ingest.sources import scan
+
+    if shape is None:
+        from footage.models.device import find_device
+        from footage.training.plan import choose_size
+
+        device = find_device(knobs.get("train.device", "auto"), "auto").device
+        with phases(console) as show:
+            shown = shown_sizes(scan([videos]).sources, processes(), show)
+        size, reason = choose_size(shown, device, minutes=minutes, clips=clips)
+        console.print(f"chosen   {reason}")
+        given = {knob: knobs[f"clip.{knob}"] for knob in ("height", "width", "channels") if f"clip.{knob}" in knobs}
+        shape = unlimited(2, **{"height": size.height, "width": size.width, "channels": 3, **given})
+    beside, pixels = Path("runs") if out is None else Path(out).parent, f"{shape.width}x{shape.height}"
+    name, origin = videos.resolve().stem if videos.is_file() else videos.resolve().name, [str(videos.absolute())]
+    folder = beside / f"{name}-{pixels}{'-grey' if shape.channels == 1 else ''}"
+    before = ingested_from(folder)
+    if before not in (None, origin):
+        raise DatasetError(
+            f'"{folder}" was made of {", ".join(before or ())}, not of {videos.absolute()}',
+            f'give --out in another folder, or train on that data set: footage train "{folder}"',
+        )
+    grey = " --channels 1" if shape.channels == 1 else ""
+    console.print(f"data     {folder}, made of the videos; by hand the two commands are:")
+    console.print(
+        f"         footage ingest {shlex.quote(str(videos))} --to {shlex.quote(str(folder))} --size {pixels}{grey}"
+    )
+    for other in sorted(beside.glob(f"{glob.escape(name)}-*x*")):
+        if other != folder and ingested_from(other) == origin:
+            console.print(f"also     {other} is there, of another size; footage train {other} goes on with that")
+    if not dry_run:
+        channels: Literal[1, 3] = 1 if shape.channels == 1 else 3
+        ingest((videos,), folder, IngestConfig(size=pixels, channels=channels), advise=False, quiet=console.quiet)
+    return folder
 
 
 def compare(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from footage.config import Config, TrainConfig, flat, from_json, to_json
+from footage.config import Config, TrainConfig, differences, flat, from_json, to_json
 from footage.config.registry import ARCHITECTURES, Registry
 from footage.errors import ConfigError, nearest
 
@@ -432,6 +432,16 @@ def override(config: Config, overrides: Mapping[str, Any]) -> Config:
             raise ConfigError(f'there is no knob "{knob}"', nearest(knob, flat(value)))
         place[int(last) if isinstance(place, list) else last] = setting
     return from_json(Config, value)
+
+
+def options(config: Config) -> str:
+    """Return the options of the command line that make this of its preset."""
+    words = [f"--preset {config.preset}"]
+    for knob, (_, value) in differences(PRESETS[config.preset].config, config).items():
+        section, _, last = knob.replace("_", "-").rpartition(".")
+        words.append(f"--{section}.no-{last}" if value is False else f"--{section}.{last}")
+        words += [] if isinstance(value, bool) else [str(value)]
+    return " ".join(words)
 
 
 def _inside(place: Any, part: str, missing: Any = None) -> Any:

@@ -318,3 +318,11 @@ def is_footage(data: Path | str) -> bool:
     """Whether this is a video, or a folder of files that is no data set."""
     path = Path(data)
     return path.is_file() or (path.is_dir() and not (path / "dataset.json").exists())
+
+
+def holds_videos(data: Path | str) -> bool:
+    """Whether this is a video, or a folder with videos or numbered pictures that is no data set, run or model."""
+    path = Path(data)
+    if not is_footage(path) or any((path / name).exists() for name in ("config.json", "model.json")):
+        return False
+    return any(source.kind in ("video", "pictures") for source in scan([path]).sources)

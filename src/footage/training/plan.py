@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from footage.config import Config
-from footage.config.presets import PRESETS
+from footage.config.presets import PRESETS, options, override
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.crops import SmallClips, VideoCrops
+from footage.data.ingest.sources import HasSize, suited_size
 from footage.data.pairs import open_source
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError
+from footage.media.geometry import Size
 from footage.models.device import ComputeDevice, find_device
 from footage.models.generators.cascade import CascadeConfig
 from footage.training.cost import Needs, fit_batch, measure, memory_free
@@ -33,6 +36,14 @@ PLENTY = 100_000
 
 FIRST_PRESETS = ("stream-64", "stream-32")
 """Presets to begin with."""
+CASCADES = ("stream-256", "stream-512", "stream-720p")
+"""Those for larger frames."""
+PLAIN = 128
+"""Longest side of frames, in pixels, up to which one network makes them."""
+SMALL_PIXELS = 2048
+"""Pixels of the small pictures of a cascade, at least: between this and four times as many, those of 64×64 lie."""
+LEAST_CROP = 32
+"""Crops of real frames are as many pixels high and wide, or a multiple."""
 
 
 @dataclass(frozen=True)
@@ -185,36 +196,124 @@ def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str 
     return TrainingPlan(config, source, note, place, needs, usable, len(spans))
 
 
+@dataclass(frozen=True)
+class SizeClass:
+    """A longest side of frames, and what training at it takes."""
+
+    longest: int
+    """In pixels."""
+    clips: int
+    """Training clips to see before it is worth its arithmetic."""
+    rates: dict[str, float]
+    """Training clips a second, by device; of others that of a CPU counts."""
+
+
+SIZES = (
+    SizeClass(80, 0, {"cpu": 20.0, "cuda": 600.0}),
+    SizeClass(256, 12_000, {"cpu": 10.0, "cuda": 370.0}),
+    SizeClass(384, 12_000, {"cpu": 6.0, "cuda": 300.0}),
+    SizeClass(512, 36_000, {"cpu": 10.0, "cuda": 370.0}),
+    SizeClass(768, 100_000, {"cpu": 5.0, "cuda": 300.0}),
+    SizeClass(1280, 250_000, {"cpu": 1.0, "cuda": 170.0}),
+)
+"""What `choose_size` chooses from. A quarter or an eighth of each side is one that small pictures halve well from.
+
+Rates of one core of an AMD EPYC and of an H200: stream-512 at 512×384 was trained on both, on the H200 also small
+pictures of 128×96; the others by the time of steps beside it, and on the H200 by pixels. The clips: the decoder's
+critic begins after 10,000, the burn-in ends at 30,000, and what is larger takes longer to look right.
+"""
+
+
+def choose_size(
+    sources: Sequence[HasSize], device: str, *, minutes: float | None = None, clips: int | None = None
+) -> tuple[Size, str]:
+    """Return the size for videos and the time to train on them, and why, as a part of a sentence.
+
+    The longest side is the largest of `SIZES` that the sources have and the time is enough for; sources below 256
+    pixels keep their size, unless time is short.
+
+    Args:
+        sources: sizes as displayed, and durations.
+        device: where training is to run.
+        minutes: minutes to train; None for no limit.
+        clips: training clips to see; `DEFAULT_CLIPS` where nothing is said.
+
+    Raises:
+        ConfigError: no source tells its size, or all are too small.
+    """
+    if minutes is None and clips is None:
+        clips = DEFAULT_CLIPS
+
+    def seen(kind: SizeClass) -> float:
+        """Return the training clips that there is time for."""
+        rate = kind.rates.get(device, kind.rates["cpu"])
+        return min(float("inf") if clips is None else clips, float("inf") if minutes is None else minutes * 60 * rate)
+
+    native = suited_size(sources)
+
+    def largest(allowed: Sequence[SizeClass]) -> Size:
+        """Return the size of the largest class that the sources have."""
+        if allowed[-1] is SIZES[0]:
+            small = suited_size(sources, SIZES[0].longest)
+            return small if small.height * small.width <= 64 * 64 else suited_size(sources, 64)
+        longest = [kind.longest for kind in allowed[1:] if kind.longest <= max(native.height, native.width)]
+        return suited_size(sources, longest[-1]) if longest else native
+
+    possible = [kind for kind in SIZES if kind.clips <= seen(kind)]
+    size = largest(possible)
+    budget = f"{minutes:g} minutes on {device}" if minutes is not None else f"{clips:,} clips"
+    reason = f"{size.width}×{size.height} suits the videos and {budget}"
+    for kind in (kind for kind in SIZES if kind not in possible):
+        more = largest([*possible, kind])
+        if more != size:
+            wanted = kind.clips / kind.rates.get(device, kind.rates["cpu"]) / 60
+            need = f"{wanted:,.0f} minutes" if minutes is not None else f"{kind.clips:,} clips"
+            return size, f"{reason}; for {more.width}×{more.height} give {need} or more"
+    return size, reason
+
+
 def choose_preset(dataset: Dataset) -> tuple[Config, str]:
-    """Return the configuration that suits a data set's frames, and the options that say so on the command line."""
+    """Return the configuration that suits a data set, and why, in words.
+
+    It is of the preset of that size, where there is one. Frames of more than `PLAIN` pixels along a side are made by a
+    cascade, whose small pictures are as small as leaves `SMALL_PIXELS`.
+    """
     info = dataset.info
-    configs = [PRESETS[name].config for name in FIRST_PRESETS]
-    exact = [c for c in configs if (c.clip.height, c.clip.width) == (info.height, info.width)]
-    config = exact[0] if exact else configs[0]
-    options = f"--preset {config.preset}"
-    clip = dataclasses.replace(config.clip, channels=info.channels)
-    if not exact:
-        clip = dataclasses.replace(clip, height=info.height, width=info.width)
-        options += f" --clip.height {info.height} --clip.width {info.width}"
-    longest = max((row.frames for row in dataset.split("train")), default=clip.frames)
-    if longest < clip.frames:
-        frames = max(2, 1 << (longest.bit_length() - 1))
-        clip = dataclasses.replace(clip, frames=frames)
-        options += f" --clip.frames {frames}"
-    return dataclasses.replace(config, clip=clip), options
+    height, width = info.height, info.width
+    values: dict[str, int] = {"clip.height": height, "clip.width": width, "clip.channels": info.channels}
+    reason, scale = "", 1
+    if max(height, width) > PLAIN and min(height, width) >= LEAST_CROP:
+        scale = next((s for s in (8, 4) if height * width >= SMALL_PIXELS * s * s), 2)
+        # Where that does not divide both sides, what does, if anything.
+        scale = next((s for s in (8, 4, 2) if s <= scale and height % s == width % s == 0), scale)
+        crop = min(128, min(height, width) // LEAST_CROP * LEAST_CROP)
+        values |= {"net.scale": scale, "net.detail_crop": crop}
+        reason = (
+            f": small pictures of {width // scale}×{height // scale} and a decoder that draws {scale} times as large"
+        )
+    configs = [PRESETS[name].config for name in (CASCADES if scale > 1 else FIRST_PRESETS)]
+    exact = [c for c in configs if (c.clip.height, c.clip.width) == (height, width)]
+    scaled = [c for c in configs if isinstance(c.net, CascadeConfig) and c.net.scale == scale]
+    config = [*exact, *scaled, configs[0]][0]
+    longest = max((row.frames for row in dataset.split("train")), default=config.clip.frames)
+    if longest < config.clip.frames:
+        values["clip.frames"] = max(2, 1 << (longest.bit_length() - 1))
+        reason += f"; the longest clip has {longest} frames"
+    return override(config, values), f"{config.preset}, which suits frames of {width}×{height}{reason}"
 
 
 def recommend(dataset: Dataset, folder: Path) -> dict[str, str]:
     """Measure the recommended training and describe it, a line for each fact; where none is possible, why."""
-    config, options = choose_preset(dataset)
     try:
+        config, reason = choose_preset(dataset)
         plan = prepare(folder, config, timed=True)
     except FootageError as error:
         return {"training": f"not possible as it is: {error}"}
     rate = plan.clips_per_second()
     return {
-        "command": f"footage train {shlex.quote(str(folder))} {options}",
+        "command": f"footage train {shlex.quote(str(folder))} {options(config)}",
         "preset": f"{config.preset}: {PRESETS[config.preset].about}",
+        "chosen": reason,
         "usable clips": f"{plan.usable:,} of {plan.total:,} training clips have {config.clip.frames} frames or more",
         "conditioned on": ", ".join(plan.note.labels) or "nothing (no labels)",
         "device": f"{plan.place.device}, {plan.place.precision}",

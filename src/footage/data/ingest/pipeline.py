@@ -128,10 +128,8 @@ def ingest(
         if on_progress is not None:
             on_progress(IngestProgress(phase, done, total, name, time.monotonic() - began))
 
-    workers = config.workers
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    remembered = folder / INNER / "settings.json"
+    workers = processes() if config.workers is None else config.workers
+    remembered, origin = folder / INNER / "settings.json", {"inputs": [os.path.abspath(path) for path in inputs]}
     with _locked(folder):
         before: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -139,7 +137,7 @@ def ingest(
         known = before.get("fps") if config.fps is None else config.fps  # added files do not change it
         fps = known if isinstance(known, int | float) else common_fps(listing.sources, workers, report)
         if not remembered.exists():
-            files.write_json(remembered, {"fps": None})  # marks the folder as ours
+            files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours
         config, asked = sized(config, before, listing.sources, workers, report), config.size
         options = DecodeOptions.of(config, fps, wanted_coding(config, folder))
         builder = DatasetBuilder(folder, listing, options, workers, config.keep_duplicates, report)
@@ -148,7 +146,7 @@ def ingest(
         settings["ignored"] = dict(sorted(listing.ignored.items()))
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
-        files.write_json(remembered, {"fps": fps, **(size if asked else {})})
+        files.write_json(remembered, {"fps": fps, **(size if asked else {}), **origin})
     return IngestResult(
         dataset=dataset,
         sources=len(listing.sources),
@@ -159,6 +157,19 @@ def ingest(
         ignored=dict(listing.ignored),
         seconds=time.monotonic() - began,
     )
+
+
+def processes() -> int:
+    """Return how many processes decode where nothing else is asked for: one for each core."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ingested_from(folder: Path) -> list[str] | None:
+    """Return the paths that the last ingest into a folder was given; None where none was, or they are not known."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        inputs = dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8"))).get("inputs")
+        return [str(path) for path in inputs] if inputs else None
+    return None
 
 
 def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
@@ -236,6 +247,13 @@ def sized(
     if before.get("size") == config.size:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return replace(config, size=None, height=int(before["height"]), width=int(before["width"]))
+    shown = shown_sizes(sources, workers, report)
+    suited = suited_size(shown) if config.size == "auto" else suited_size(shown, int(config.size))
+    return replace(config, size=None, height=suited.height, width=suited.width)
+
+
+def shown_sizes(sources: Sequence[Source], workers: int, report: Report) -> list[ShownSize]:
+    """Return what the sources that tell their sizes are displayed at."""
     shown = [size for source in sources if (size := source.displayed()) is not None]
     paths = [source.path for source in sources if source.kind == "video"]
     done = 0
@@ -244,8 +262,7 @@ def sized(
         shown += [ShownSize(*size) for size in probed if size]
         done += len(probed)
         report("sizes", done, len(paths), "")
-    suited = suited_size(shown) if config.size == "auto" else suited_size(shown, int(config.size))
-    return replace(config, size=None, height=suited.height, width=suited.width)
+    return shown
 
 
 def wanted_coding(config: IngestConfig, folder: Path) -> Coding:
