@@ -134,7 +134,13 @@ def test_videos_become_a_data_set_and_a_model(tmp_path: Path, capsys: pytest.Cap
 def test_dry_run_decodes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos = make_videos(tmp_path / "clips", count=1)
     footage.train(str(videos), "stream-512", out=tmp_path / "runs" / "a", minutes=5, dry_run=True)
-    assert "clips-512x384" in capsys.readouterr().out and not (tmp_path / "runs").exists()
+    said = capsys.readouterr().out
+    assert "--preset stream-512 --minutes 5 --out" in said
+    assert "clips-512x384" in said and not (tmp_path / "runs").exists()
+    footage.train(str(videos), {"gan.lr": 0.001}, out=tmp_path / "runs" / "a", minutes=5, dry_run=True)
+    said = capsys.readouterr().out
+    assert "clips-48x48 --gan.lr 0.001 --minutes 5 --out" in said and not (tmp_path / "runs").exists()
+    assert "clips-512x384" not in said
     assert ingested_from(tmp_path / "runs" / "clips-512x384") is None
 
 

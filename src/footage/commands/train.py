@@ -248,14 +248,13 @@ def _suited(
         config, reason = choose_preset(Dataset(data))
         config = override(config, knobs)
         console.print(f"chosen   {reason}")
-    if ingests and not there:
-        return data, None
-    config = config or preset("stream-64", knobs)
+    known, config = config is not None, config or preset("stream-64", knobs)
     if ingests:
-        limits = {"--minutes": minutes, "--clips": clips}
-        words = [f" {flag} {value:.15g}" for flag, value in limits.items() if value is not None]
-        console.print(f"         footage train {shlex.quote(data)} {options(config)}{''.join(words)}\n")
-    return data, config
+        given = {"--minutes": None if minutes is None else f"{minutes:.15g}", "--clips": clips, "--out": out}
+        limits = [f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value is not None]
+        words = options(config).split()[0 if known else 2 :]  # what is not known is chosen by that command too
+        console.print(f"         footage train {' '.join([shlex.quote(data), *words])}{''.join(limits)}\n")
+    return data, config if there or not ingests else None
 
 
 def _ingest_first(
