@@ -157,7 +157,9 @@ def test_noise_on_latents_is_forgiven_by_what_learned_with_it() -> None:
     """After as many steps, the lens that learned with noise is hurt less by it."""
     hurt = []
     for noise in (0.0, 0.5):
-        made = method(net__width=8, net__noise=noise, net__texture=0.0, learn__lr=3e-3, learn__warm_up=0, learn__decay=0)
+        made = method(
+            net__width=8, net__noise=noise, net__texture=0.0, learn__lr=3e-3, learn__warm_up=0, learn__decay=0
+        )
         real = smooth(4, 3, 2, 32, 32, seed=3)
         for number in range(40):
             made.step(Batch(real, None, torch.Generator().manual_seed(number), 4), number * 4, PlainEngine())
