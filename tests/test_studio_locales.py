@@ -37,7 +37,8 @@ ALLOWED = {
 """Latin words that a page in Chinese may show: the product, formats, units, keys."""
 NAMES = re.compile(
     r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|\b(fps|4s|4x)\b"
-    r"|stream-(shapes|digits|signs)( — (shapes|digits|signs-512))?|lens-8|upscale-x4|spring-models|Final Cut( Pro)?|Media Source"
+    r"|stream-(shapes|digits|signs)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
+    r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
     r"|GET /api/models|/enter\b|--names NAME|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, ]+"
 )
