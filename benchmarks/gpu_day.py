@@ -174,8 +174,8 @@ def ingest(day: Day) -> None:
 
 def data_of(day: Day) -> str:
     """Return what is trained on: the data set that was made here, or the one that was brought along."""
-    made = Path(day.work) / "data"
-    return str(made) if (made / "dataset.json").exists() else day.data
+    ingested = Path(day.work) / "data"
+    return str(ingested) if (ingested / "dataset.json").exists() else day.data
 
 
 def device() -> ComputeDevice:
@@ -355,7 +355,7 @@ def training(day: Day) -> None:
                 break
             begin = time.time()
             try:
-                found = rate(config, size, place, seconds)
+                figures = rate(config, size, place, seconds)
             except (RuntimeError, MemoryError) as error:
                 if not memory_is_full(error):
                     raise
@@ -363,9 +363,15 @@ def training(day: Day) -> None:
                 _free()
                 break
             took, fits = time.time() - begin, size
-            done = flops * found["clips_per_second"] / 1e12
+            done = flops * figures["clips_per_second"] / 1e12
             day.note(
-                "training", preset=name, batch=size, **found, gflop_per_clip=flops / 1e9, tflops=done, share=done / card
+                "training",
+                preset=name,
+                batch=size,
+                **figures,
+                gflop_per_clip=flops / 1e9,
+                tflops=done,
+                share=done / card,
             )
         if not number and fits:
             variants(day, config, min(fits, 64), place, seconds)
@@ -409,17 +415,19 @@ def variants(day: Day, config: Config, size: int, place: ComputeDevice, seconds:
     rates = {}
     for layout in ("first", "last"):
         for tuned in (False, True):
-            what = f"channels {layout}, cuDNN's benchmark {tuned}"
-            with attempt(day, what), torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
-                found = rate(config, size, place, seconds, layout)
-                rates[layout, tuned] = found["clips_per_second"]
-                day.note("variants", preset=config.preset, batch=size, channels=layout, cudnn_benchmark=tuned, **found)
+            variant = f"channels {layout}, cuDNN's benchmark {tuned}"
+            with attempt(day, variant), torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
+                figures = rate(config, size, place, seconds, layout)
+                rates[layout, tuned] = figures["clips_per_second"]
+                day.note(
+                    "variants", preset=config.preset, batch=size, channels=layout, cudnn_benchmark=tuned, **figures
+                )
     # A rehearsal takes the way that is less trodden.
     layout, tuned = ("last", True) if day.rehearse else max(rates, key=lambda key: rates[key])
     day.note("chosen", channels=layout, cudnn_benchmark=tuned)
     for tuned in (False, True):
-        what = f"repeating, cuDNN's benchmark {tuned}"
-        with attempt(day, what), torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
+        variant = f"repeating, cuDNN's benchmark {tuned}"
+        with attempt(day, variant), torch.backends.cudnn.flags(enabled=True, benchmark=tuned):
             one, two = (weights_after_cycle(config, 4, place) for _ in range(2))
             day.note("repeating", cudnn_benchmark=tuned, same_bits=torch.equal(one, two))
 
@@ -439,8 +447,8 @@ def compiled_variant(day: Day, config: Config, size: int, place: ComputeDevice, 
         return
     layout = day.found("chosen", "channels") or "first"
     with attempt(day, "steps with compiled generators"):
-        found = rate(config, size, place, seconds, layout, compiled=True)
-        day.note("variants", preset=config.preset, batch=size, channels=layout, compiled=True, **found)
+        figures = rate(config, size, place, seconds, layout, compiled=True)
+        day.note("variants", preset=config.preset, batch=size, channels=layout, compiled=True, **figures)
 
 
 def profile(day: Day, config: Config, size: int, place: ComputeDevice) -> None:

@@ -342,17 +342,28 @@ def blurred(frames: Tensor, sigma: float) -> Tensor:
     return flat.view_as(frames)
 
 
-class LeakyBlock(nn.Module):
-    """x + conv(act(conv(act(x)))), of 3×3; the last convolution begins small: (N, c, h, w) -> the same."""
+def leaky(x: Tensor) -> Tensor:
+    """Return the leaky rectifier of x, of slope `LEAK` below zero."""
+    return leaky_relu(x, LEAK)
 
-    def __init__(self, width: int) -> None:
+
+class PreactivationBlock(nn.Module):
+    """x + conv(act(conv(act(x)))), of 3×3; the second begins small (He et al. 2016): (N, c, h, w) -> the same.
+
+    Args:
+        width: channels c.
+        activation: act; None for the leaky rectifier.
+    """
+
+    def __init__(self, width: int, activation: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
+        self.activation = activation or leaky
         self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         with torch.no_grad():
             self.second.weight *= 0.1
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(leaky_relu(self.first(leaky_relu(x, LEAK)), LEAK))  # type: ignore[no-any-return]
+        return x + self.second(self.activation(self.first(self.activation(x))))  # type: ignore[no-any-return]
 
 
 def tiled(change: Callable[[Tensor], Tensor], frames: Tensor, *, tile: int, reach: int, scale: int) -> Tensor:

@@ -218,9 +218,9 @@ SIZES = (
 )
 """What `choose_size` chooses from. A quarter or an eighth of each side is one that small pictures halve well from.
 
-Rates of one core of an AMD EPYC and of an H200: stream-512 at 512×384 was trained on both, on the H200 also small
-pictures of 128×96; the others by the time of steps beside it, and on the H200 by pixels. The clips: the decoder's
-critic begins after 10,000, the burn-in ends at 30,000, and what is larger takes longer to look right.
+Rates of one core of an AMD EPYC and of an H200. Measured: 512×384 on both, small pictures of 128×96 on the H200; all
+others are reckoned from single steps on a busy machine, or from pixels. The clips are our choice: the decoder's critic
+begins after 10,000, the burn-in ends at 30,000, and what is larger takes longer to look right.
 """
 
 

@@ -26,7 +26,7 @@ from footage.config.sections import unlimited
 from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
-from footage.models.layers import LEAK, LeakyBlock, blurred, by_frame, channel_levels, set_levels, tiled
+from footage.models.layers import LEAK, PreactivationBlock, blurred, by_frame, channel_levels, set_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
 
@@ -39,7 +39,7 @@ class Upscaler(nn.Module):
         self.scale, self.past, self.future = net.scale, net.past, net.future
         self.window = net.past + 1 + net.future
         self.enter = nn.Conv2d(self.window * channels, net.width, 3, padding=1)
-        self.blocks = nn.ModuleList(LeakyBlock(net.width) for _ in range(net.blocks))
+        self.blocks = nn.ModuleList(PreactivationBlock(net.width) for _ in range(net.blocks))
         self.leave = nn.Conv2d(net.width, channels * net.scale**2, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]

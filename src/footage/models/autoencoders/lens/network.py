@@ -26,7 +26,7 @@ from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.lens import LensConfig
 from footage.models.base import Batch, Sampler
-from footage.models.layers import LEAK, LeakyBlock, by_frame, learn_levels, tiled
+from footage.models.layers import LEAK, PreactivationBlock, by_frame, learn_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 
 EDGES = 0.5
@@ -61,8 +61,8 @@ class LensEncoder(nn.Module):
         self.enter = nn.Conv2d(4 * channels, net.width, 3, padding=1)
         widths = _widths(net)
         self.halvings = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
-        self.blocks = nn.ModuleList(LeakyBlock(width) for width in widths[1:])
-        self.deep = nn.ModuleList(LeakyBlock(widths[-1]) for _ in range(DEEP - 2))
+        self.blocks = nn.ModuleList(PreactivationBlock(width) for width in widths[1:])
+        self.deep = nn.ModuleList(PreactivationBlock(widths[-1]) for _ in range(DEEP - 2))
         self.leave = nn.Conv2d(widths[-1], net.latent, 1)
         _silence(self.leave)
 
@@ -82,9 +82,9 @@ class LensDecoder(nn.Module):
         super().__init__()
         widths = _widths(net)[::-1]
         self.enter = nn.Conv2d(net.latent, widths[0], 3, padding=1)
-        self.deep = nn.ModuleList(LeakyBlock(widths[0]) for _ in range(DEEP))
+        self.deep = nn.ModuleList(PreactivationBlock(widths[0]) for _ in range(DEEP))
         self.doublings = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in itertools.pairwise(widths))
-        self.blocks = nn.ModuleList(LeakyBlock(width) for width in widths[1:])
+        self.blocks = nn.ModuleList(PreactivationBlock(width) for width in widths[1:])
         self.leave = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
         _silence(self.leave)
 

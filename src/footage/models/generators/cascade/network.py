@@ -28,9 +28,9 @@ from footage.models.adversarial.gan import Gan
 from footage.models.base import Batch, Engine, MovingAverage, Sampler
 from footage.models.device import has_bf16
 from footage.models.generators.cascade import CascadeConfig
-from footage.models.generators.samplers import between, end_seeds, previewed
-from footage.models.generators.stream.sampler import StreamSampler, window
-from footage.models.layers import LEAK, Generator
+from footage.models.generators.samplers import between, end_seeds
+from footage.models.generators.stream.sampler import StreamSampler
+from footage.models.layers import LEAK, Generator, PreactivationBlock
 from footage.models.requests import VideoRequest
 from footage.models.supervised import rate
 from footage.models.upscalers.upscale import enlarged
@@ -41,8 +41,6 @@ WIDTHS = (3, 2, 1)
 """Channels at 1/8, 1/4 and 1/2 of the full size, in units of the configuration's `detail`."""
 STRIDE = 16
 """Pixels from one patch that the critic judges to the next."""
-START = 0.1
-"""What a residual block's last convolution begins with, as a part of the usual."""
 R1 = 0.004
 """Weight gamma of the R1 penalty of the decoder's critic, gamma / 2 E|grad D|^2, D the sum of the patches' logits."""
 PENALTY_EVERY = 4
@@ -55,19 +53,6 @@ FIELD = 2**64 - 2
 """What tells the draws of a video's noise field from others of its seed."""
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)))), of 3×3: (N, c, h, w) -> the same."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        with torch.no_grad():
-            self.second.weight *= START
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(silu(self.first(silu(x))))  # type: ignore[no-any-return]
-
-
 class DetailDecoder(nn.Module):
     """Small pictures (N, C, h, w) and noise (N, 1, h, w) -> pictures (N, C, s h, s w), linear, around [-1, 1]."""
 
@@ -78,7 +63,7 @@ class DetailDecoder(nn.Module):
         widths = [net.detail * factor for factor in WIDTHS[-len(blocks) :]]
         layers: list[nn.Module] = [nn.Conv2d(channels + 1, widths[0], 3, padding=1)]
         for (width, after), count in zip(pairwise([*widths, 0]), blocks, strict=True):
-            layers += [ResidualBlock(width) for _ in range(count)]
+            layers += [PreactivationBlock(width, silu) for _ in range(count)]
             if after:
                 layers += [nn.Conv2d(width, 4 * after, 3, padding=1), nn.PixelShuffle(2)]  # N c h w -> N c' 2h 2w
         leave = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
@@ -280,6 +265,4 @@ class CascadeSampler:
         return torch.cat(parts)
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        requests = previewed(len(reals), labels, self.classes)
-        requests = [replace(request, time=window(self.shot, self.clip.frames, request.seed)) for request in requests]
-        return {"sample": next(self.segments(requests))}
+        return {"sample": next(self.segments(self.base.previewed(len(reals), labels)))}

@@ -233,7 +233,10 @@ class StreamSampler(SeedSampler):
             yield clips  # outside of the block: it would hold for the caller too
             done += count
 
+    def previewed(self, count: int, labels: Tensor | None) -> list[VideoRequest]:
+        """Return the requests of a preview, each with a stretch that begins as training clips do."""
+        requests = previewed(count, labels, self.classes)
+        return [replace(request, time=window(self.shot, self.clip.frames, request.seed)) for request in requests]
+
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        requests = previewed(len(reals), labels, self.classes)
-        requests = [replace(request, time=window(self.shot, self.clip.frames, request.seed)) for request in requests]
-        return {"sample": next(self.segments(requests))}
+        return {"sample": next(self.segments(self.previewed(len(reals), labels)))}
