@@ -2,6 +2,7 @@ import base64
 import html.parser
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,10 @@ def test_sheet_of_one_large_clip(tmp_path, channels):
     image = Image.open(io.BytesIO(sample_sheet(dataset)))
     assert image.size == (5 * 132 + 4, 85) and image.getpixel((60, 40)) == (99, 99, 99)
     assert "Left out" not in Audit(dataset).write(tmp_path / "audit.html").read_text("utf-8")
+
+
+def test_notes_of_sources_are_counted(dataset):
+    one, two, *others = dataset.sources
+    noted = [replace(one, notes=("interlaced", "10 bits")), replace(two, notes=("interlaced",)), *others]
+    save_tables(dataset.folder, dataset.info, dataset.rows, [], noted)
+    assert dict(Audit(Dataset(dataset.folder)).summary)["found in sources"] == "interlaced (2), 10 bits (1)"

@@ -75,6 +75,8 @@ class Audit:
             summary.append(("source sizes", _counted(sizes)))
         if rates:
             summary.append(("source fps", _counted(rates)))
+        if notes := Counter(note for source in sources for note in source.notes):
+            summary.append(("found in sources", _counted(notes)))
         ignored = info.settings.get("ignored")
         if isinstance(ignored, dict) and ignored:
             summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))

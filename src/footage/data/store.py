@@ -106,6 +106,8 @@ class SourceRow:
     """The first fault, in the decoder's words."""
     cuts: tuple[float, ...] = ()
     """When a new scene begins, in seconds: the cuts that were found."""
+    notes: tuple[str, ...] = ()
+    """What was done to its pictures or found out about it, in a few words each."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
         raise DatasetError(f"{where} is not a {kind.__name__}: {value!r:.200}", "make the dataset again")
     try:
         known: dict[str, Any] = {
-            key: tuple(v) if key in ("labels", "cuts", "levels") else v for key, v in value.items()
+            key: tuple(v) if key in ("labels", "cuts", "levels", "notes") else v for key, v in value.items()
         }
         return kind(**known)
     except TypeError as error:

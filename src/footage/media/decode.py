@@ -44,6 +44,8 @@ class FrameReader:
         """Frames and packets that were damaged, so far."""
         self.problem = ""
         """FFmpeg's words for the first fault that was met."""
+        self.notes: list[str] = []
+        """What was done to its pictures or found out about it, in a few words each, for the audit."""
 
     def frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
         """Yield the frames with whether each is damaged; damage lasts until a sound key frame."""

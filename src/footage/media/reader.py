@@ -73,6 +73,8 @@ class PictureDecoder:
         """Always False: a sequence of pictures declares no length."""
         self.problem = ""
         """The first fault that was met, in words."""
+        self.notes: list[str] = []
+        """What was found out about them, in a few words each, for the audit."""
 
     def __iter__(self) -> Iterator[DecodedChunk]:
         from PIL import Image

@@ -277,6 +277,7 @@ class PartBuilder:
         borders += detector.finish() if options.cuts else []
         record.cuts = [border / options.fps for border in borders[1:]]
         record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
+        record.notes = decoder.notes
         record.info = asdict(decoder.info) if decoder.info else None
         if self.pictures is not None:
             scenes.divide(borders, record.frames)

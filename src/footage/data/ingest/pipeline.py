@@ -528,6 +528,7 @@ class DatasetBuilder:
                     truncated=record.truncated,
                     problem=record.problem,
                     cuts=tuple(round(time, 4) for time in record.cuts),
+                    notes=tuple(record.notes),
                     **{key: info.get(key) for key in ("width", "height", "fps", "duration", "codec")},
                 )
             )

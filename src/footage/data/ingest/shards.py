@@ -142,6 +142,8 @@ class PartRecord:
     """The source's `VideoInfo`, or None."""
     comparable: bool = True
     """Whether the clips are compared with others to find near-duplicates."""
+    notes: list[str] = field(default_factory=list)
+    """What was done to the source's pictures or found out about it, in a few words each."""
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PartRecord:
