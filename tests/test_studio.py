@@ -309,3 +309,28 @@ def test_no_file_is_too_long() -> None:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
+
+
+def test_blind_pairs_differ_in_their_makers_alone(client: TestClient, studio: Studio) -> None:
+    """Clips of equal label, size and length stand beside each other: what differs otherwise would tell the maker."""
+
+    def draw(*models: str) -> tuple[int, int]:
+        body = {"campaign": "y", "models": models}
+        waiting = studio.pairs.get(client.post("/api/ratings/pairs", json=body).json()["pair"])
+        return waiting.a, waiting.b
+
+    kinds = [("a", "walk", 64, 2.0), ("a", "run", 32, 2.0), ("b", "walk", 64, 2.02), ("b", "run", 32, 2.5)]
+    with studio.library._database.write() as connection:
+        for clip, (model, label, side, seconds) in enumerate([*kinds, ("c", "run", 128, 1.0)], 1):
+            connection.execute(
+                "UPDATE clips SET model = ?, label = ?, width = ?, height = ?, seconds = ?, fps = 25, "
+                "origin = 'generated', codec = 'h264' WHERE id = ?",
+                (model, label, side, side, seconds, clip),
+            )
+    assert {frozenset(draw("a", "b", "c")) for _ in range(12)} == {frozenset({1, 3})}, "c has none that is alike"
+    assert {draw("a", "b") for _ in range(40)} == {(1, 3), (3, 1)}, "either side"
+    refused = client.post("/api/ratings/pairs", json={"campaign": "y", "models": ["a", "c"]})
+    assert refused.status_code == 400 and "the same label, size and length: a, c" in refused.json()["problem"]
+    with studio.library._database.write() as connection:  # an unconditional model has no labels
+        connection.execute("UPDATE clips SET label = NULL, width = 32, height = 32, seconds = 2.0 WHERE model = 'c'")
+    assert set(draw("a", "c")) == {2, 5}

@@ -8,6 +8,7 @@ Intervals come from the observed information of the log-strengths.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,25 @@ class Rating:
     choice: RatingChoice
     rater: str
     """Who answered; may be empty."""
+
+
+@dataclass(frozen=True)
+class ComparedKind:
+    """Clips of one maker that only their content tells apart: of the same label, size and length."""
+
+    label: str | None
+    width: int
+    height: int
+    seconds: float
+    fps: float
+    clips: tuple[int, ...]
+    """Their numbers."""
+
+    def fits(self, other: ComparedKind) -> bool:
+        """Whether clips of the two may be compared: lengths are the same to half a frame."""
+        close = abs(self.seconds - other.seconds) <= 0.5 / max(self.fps, other.fps, 1e-3) + 1e-9
+        same = (self.label, self.width, self.height) == (other.label, other.width, other.height)
+        return same and (close if self.fps and other.fps else self.seconds == other.seconds)
 
 
 class Ratings:
@@ -80,6 +100,21 @@ class Ratings:
                 (campaign, question),
             ).fetchall()
         return [Rating(*row) for row in rows]
+
+    def kinds(self, model: str | None, codecs: Sequence[str]) -> list[ComparedKind]:
+        """Return a model's clips by label, size and length; of `None` those that no model made.
+
+        Only clips whose file is there and has one of the codecs count, and none in the bin.
+        """
+        marks = ", ".join("?" * len(codecs))
+        maker = "origin = 'imported'" if model is None else "model = ?"
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT label, width, height, seconds, fps, group_concat(id) AS clips FROM clips "
+                f"WHERE deleted IS NULL AND {maker} AND missing = 0 AND codec IN ({marks}) GROUP BY 1, 2, 3, 4, 5",
+                [*([] if model is None else [model]), *codecs],
+            ).fetchall()
+        return [ComparedKind(**{**dict(row), "clips": tuple(map(int, row["clips"].split(",")))}) for row in rows]
 
     def campaigns(self) -> list[tuple[str, int]]:
         """Return the comparisons by name, with the number of their answers."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
+import itertools
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -13,10 +15,9 @@ from fastapi import APIRouter, HTTPException, Path
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from footage.errors import LibraryError
-from footage.library.entries import ClipEntry, plain
+from footage.library.entries import plain
 from footage.library.library import Library
-from footage.library.query import ClipQuery
-from footage.library.ratings import QUESTIONS, Rating, bradley_terry
+from footage.library.ratings import QUESTIONS, ComparedKind, Rating, bradley_terry
 from footage.studio.routes.clips import clip_response
 from footage.studio.schemas import PairForm, PathId, PreferenceForm
 from footage.studio.state import CurrentLibrary, CurrentStudio, WaitingPair, or_404
@@ -28,9 +29,6 @@ IMAGES = ("gif", "webp", "png", "mjpeg")
 """Codecs that browsers show as pictures."""
 SHOWABLE = ("h264", "vp8", "vp9", "av1", *IMAGES)
 """Codecs that browsers play."""
-DRAWS = 200
-"""Clips of a model that are looked at for one that can be shown."""
-
 router = APIRouter(prefix="/api/ratings", tags=["blind ratings"])
 
 
@@ -94,7 +92,10 @@ def list_makers(library: CurrentLibrary) -> list[tuple[str, int]]:
 
 @router.post("/pairs")
 def draw_pair(form: PairForm, studio: CurrentStudio) -> BlindPair:
-    """Draw two clips of the two models that were compared least; which is which is not told."""
+    """Draw two clips of the two models that were compared least, of the same label, size and length.
+
+    Which is which is not told.
+    """
     library, rng = studio.library, random.SystemRandom()
     campaign = plain(form.campaign)
     if not campaign:
@@ -104,16 +105,18 @@ def draw_pair(form: PairForm, studio: CurrentStudio) -> BlindPair:
     models = list(dict.fromkeys(form.models)) or sorted(set(makers.values()) - {""})
     if len(models) < 2:
         raise LibraryError("there is nothing to compare", "choose two models or more that have clips")
-    comparisons = {(one, other): 0 for i, one in enumerate(models) for other in models[i + 1 :]}
-    for rating in ratings:
-        compared = makers[rating.a], makers[rating.b]
-        for pair in (compared, compared[::-1]):
-            if pair in comparisons:
-                comparisons[pair] += 1
-    fewest = min(comparisons.values())
-    sides = list(rng.choice([pair for pair, count in comparisons.items() if count == fewest]))
-    rng.shuffle(sides)
-    a, b = (draw_clip(library, model, rng) for model in sides)
+    kinds = {model: library.ratings.kinds(None if model == IMPORTED else model, SHOWABLE) for model in models}
+    if empty := [model for model, found in kinds.items() if not found]:
+        raise LibraryError(f'there is no clip of "{plain(empty[0])}" that can be shown', "choose another model")
+    compared = collections.Counter(tuple(sorted((makers[rating.a], makers[rating.b]))) for rating in ratings)
+    pairs = sorted(itertools.combinations(sorted(models), 2), key=lambda pair: (compared[pair], rng.random()))
+    alike = next(filter(None, (alike_kinds(kinds[one], kinds[other]) for one, other in pairs)), None)
+    if alike is None:
+        problem = f"no two of these have clips of the same label, size and length: {', '.join(map(plain, models))}"
+        raise LibraryError(problem, "generate such clips, or choose other models")
+    # What a maker has few of is shown less often, and still turns up.
+    (chosen,) = rng.choices(alike, [min(len(one.clips), len(other.clips)) for one, other in alike])
+    a, b = (studio.entry(rng.choice(kind.clips)) for kind in rng.sample(chosen, 2))
     key = studio.pairs.put(WaitingPair(campaign, a.id, b.id))
     kind_a, kind_b = ("image" if entry.codec in IMAGES else "video" for entry in (a, b))
     address = f"/api/ratings/pairs/{key}"
@@ -221,11 +224,11 @@ def standings(library: Library, ratings: list[Rating]) -> list[Standing]:
     return sorted(rows, key=lambda row: -row.strength)
 
 
-def draw_clip(library: Library, model: str, rng: random.Random) -> ClipEntry:
-    """Draw a clip of a model that browsers can show; refuse a model that has none."""
-    clips = library.ids(ClipQuery(origin=IMPORTED) if model == IMPORTED else ClipQuery(model=model))
-    for clip in rng.sample(clips, min(len(clips), DRAWS)):
-        entry = library.get(clip)
-        if entry.codec in SHOWABLE and not entry.missing:
-            return entry
-    raise LibraryError(f'there is no clip of "{plain(model)}" that can be shown', "choose another model")
+def alike_kinds(of_one: list[ComparedKind], of_other: list[ComparedKind]) -> list[tuple[ComparedKind, ComparedKind]]:
+    """Return which clips of two makers may be compared: those of the same label, size and length.
+
+    Where a maker has no labels at all, as an unconditional model, any label goes with its clips.
+    """
+    if all(kind.label is None for kind in of_one) or all(kind.label is None for kind in of_other):
+        of_one, of_other = ([replace(kind, label=None) for kind in kinds] for kinds in (of_one, of_other))
+    return [(one, other) for one in of_one for other in of_other if one.fits(other)]
