@@ -49,3 +49,18 @@ def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(browser: Browser, t
     finally:
         page.context.close()
         server.stop()
+
+
+def test_a_token_that_is_pasted_into_the_open_entrance_is_taken(browser: Browser, tmp_path: Path) -> None:
+    server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))
+    server.start()
+    page = browser.new_page()
+    page.set_default_timeout(15_000)
+    try:
+        page.goto(f"{server.address}enter")
+        page.wait_for_function("() => document.activeElement.name === 'token'")
+        page.goto(server.entrance)  # another fragment: the page is not loaded anew
+        page.wait_for_url(server.address)
+    finally:
+        page.close()
+        server.stop()

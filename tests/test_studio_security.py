@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from footage.library.library import Library
-from footage.studio.app import application
+from footage.studio import security
+from footage.studio.app import Address, Server, application
 from footage.studio.catalog import Catalog
 from footage.studio.routes.clips import upload_clips
-from footage.studio.security import Keys, Limits
+from footage.studio.security import Keys, Limits, client_address
 from footage.studio.state import Studio
 from tests.clips import moving, write
 
@@ -110,6 +113,91 @@ def test_beyond_this_machine_a_token_is_asked_for(tmp_path: Path) -> None:
         studio.close()
 
 
+@pytest.mark.parametrize("way", ["session", "bearer"])
+def test_wrong_tokens_are_counted_for_each_address_however_they_are_given(tmp_path: Path, way: str) -> None:
+    studio = Studio(Library(tmp_path / "library"), Catalog(tmp_path), Keys("right", tries=3))
+    app = application(studio)
+
+    def code(host: str, token: str) -> int:
+        client = TestClient(app, base_url=BASE, client=(host, 50_000))
+        if way == "session":
+            return client.post("/api/session", json={"token": token}).status_code
+        return client.get("/api/albums", headers={"authorization": f"Bearer {token}"}).status_code
+
+    try:
+        assert [code("10.0.0.1", f"wrong {i}") for i in range(4)] == [401, 401, 401, 429]
+        assert code("10.0.0.1", "right") == 429, "none is looked at"
+        assert code("10.0.0.2", "right") == 200, "nobody else is kept out"
+        assert [code(f"2001:db8::{i:x}", "wrong") for i in range(4)][-1] == 429, "one machine has all of these"
+        assert code("2001:db8:0:1::1", "right") == 200
+    finally:
+        studio.close()
+
+
+def test_addresses_that_are_none_are_taken_as_they_are() -> None:
+    assert [
+        client_address({"client": client}) for client in (None, ("x", 1), ("::1%lo", 1), ("::ffff:1.2.3.4", 1))
+    ] == [*("?", "x", "::/64", "::ffff:1.2.3.4")]
+
+
+def test_two_studios_of_one_machine_keep_a_session_each(tmp_path: Path) -> None:
+    import httpx
+
+    servers = [Server(tmp_path / name, tmp_path, Address(port=0, token=True)) for name in ("one", "two")]
+    try:
+        with httpx.Client() as browser:  # its cookies go to every port of a host, as those of browsers do
+            for server in servers:
+                server.start()
+                assert browser.post(f"{server.address}api/session", json={"token": server.token}).status_code == 200
+            assert [browser.get(f"{server.address}api/albums").status_code for server in servers] == [200, 200]
+            assert len(browser.cookies) == 2
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_a_head_that_does_not_end_in_time_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert security.HEAD_SECONDS == 10
+    monkeypatch.setattr(security, "HEAD_SECONDS", 0.3)
+    server = Server(tmp_path / "library", tmp_path, Address(port=0))
+    server.start()
+    place, ask = server._socket.getsockname(), b"GET /api/albums HTTP/1.1\r\nhost: localhost\r\n"
+
+    def drip(connection: socket.socket) -> float:
+        """Send a byte now and then; return after how many seconds the connection was closed."""
+        begun = time.monotonic()
+        connection.settimeout(0.1)
+        while time.monotonic() - begun < 5:
+            try:
+                connection.sendall(b"x")
+                if connection.recv(1000) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        return time.monotonic() - begun
+
+    try:
+        with socket.create_connection(place) as silent, socket.create_connection(place) as slow:
+            slow.sendall(ask)
+            assert 0.2 < drip(slow) < 2
+            silent.settimeout(2)
+            assert silent.recv(1) == b""
+        with socket.create_connection(place) as second:  # a connection that is used again
+            second.sendall(ask + b"\r\n")
+            assert second.recv(20_000).startswith(b"HTTP/1.1 200")
+            second.sendall(ask)
+            assert 0.2 < drip(second) < 2
+        with socket.create_connection(place) as body:  # what is slow behind a head that has come is waited for
+            body.sendall(b"POST /api/redo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{")
+            time.sleep(0.5)
+            body.sendall(b"}")
+            assert body.recv(20_000).startswith(b"HTTP/1.1 403")
+    finally:
+        server.stop()
+
+
 def test_no_path_leaves_the_library_or_the_catalog(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     client = open_client(studio)
@@ -187,6 +275,34 @@ def test_uploads_are_decoded_before_they_are_taken(studio: Studio, tmp_path: Pat
     assert client.post("/api/uploads?name=big.mp4", content=chunks).status_code == 413
     assert studio.library.count() == count
     assert not list((studio.exports._folder).iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile '{}'\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 26\n",
+    ],
+)
+def test_an_upload_cannot_name_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """A list that points to files or addresses, under the ending of a video, is neither decoded nor asked for more."""
+    import av
+
+    from footage.errors import MediaError
+    from footage.media.decode import decode_whole
+    from footage.media.encode import read_metadata
+
+    one = write(tmp_path / "one.mp4", moving(8))
+    (tmp_path / "list.mp4").write_bytes(content.replace(b"{}", os.fsencode(one)))
+    given: list[dict[str, str]] = []
+    opened = av.open
+    monkeypatch.setattr(av, "open", lambda *a, **b: given.append(b.get("options", {})) or opened(*a, **b))
+    for read in (lambda path: decode_whole(path, 100), read_metadata):
+        with pytest.raises(MediaError):
+            read(tmp_path / "list.mp4")
+        read(one)
+    assert [options.get("protocol_whitelist") for options in given] == ["file"] * 4
 
 
 def test_a_zip_file_writes_nothing_outside(studio: Studio, tmp_path: Path) -> None:

@@ -341,14 +341,13 @@ def decode_whole(path: Path, longest_side: int) -> int:
 
     count = 0
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            for stream in container.streams.video[:1]:
-                if max(stream.width or 0, stream.height or 0) > longest_side:
-                    raise MediaError(f"the picture is {stream.width}×{stream.height}", f"give at most {longest_side}")
-                for frame in container.decode(stream):
-                    if max(frame.width, frame.height) > longest_side:
-                        raise MediaError(f"a frame is {frame.width}×{frame.height}", f"give at most {longest_side}")
-                    count += 1
+        with open_video(path) as (container, stream):
+            if max(stream.width or 0, stream.height or 0) > longest_side:
+                raise MediaError(f"the picture is {stream.width}×{stream.height}", f"give at most {longest_side}")
+            for frame in container.decode(stream):
+                if max(frame.width, frame.height) > longest_side:
+                    raise MediaError(f"a frame is {frame.width}×{frame.height}", f"give at most {longest_side}")
+                count += 1
     except (av.error.FFmpegError, ValueError) as error:
         if not count:
             raise MediaError(f"the file cannot be decoded ({error})", "give a video or a picture") from None

@@ -24,7 +24,7 @@ from footage import files
 from footage.errors import ConfigError, MediaError, nearest
 from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions, Format
-from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour
+from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour, open_video
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -394,9 +394,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
             with Image.open(picture) as image:
                 text = image.info.get("comment") or image.info.get("Comment") or ""
     else:
-        import av
-
-        with av.open(str(path)) as container:
+        with open_video(path) as (container, _):
             text = {key.lower(): value for key, value in container.metadata.items()}.get("comment", "")
     try:
         value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)

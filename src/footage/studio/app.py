@@ -27,7 +27,7 @@ from footage.errors import ConfigError, FootageError
 from footage.library.library import Library
 from footage.studio.catalog import Catalog
 from footage.studio.routes import albums, clips, jobs, live, pages, ratings, trainings
-from footage.studio.security import LOOPBACK, Guard, Keys, Limits, is_loopback
+from footage.studio.security import LOOPBACK, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
 ROUTERS = (
@@ -199,13 +199,20 @@ class Server:
         """What is asked for, to be shown once; None where nothing is."""
         limits = limits or Limits()
         self._socket = address.bind()
-        self.address = address.url(self._socket.getsockname()[1])
+        port = self._socket.getsockname()[1]
+        self.address = address.url(port)
         """Where it is."""
-        self.studio = Studio(Library(library), Catalog(models), Keys(self.token, limits.tries), limits)
+        self.studio = Studio(Library(library), Catalog(models), Keys(self.token, limits.tries, port), limits)
         names = (*LOOPBACK, *address.names, *([address.host, socket.gethostname()] if beyond else []))
         app = application(self.studio, names, addresses=beyond)
         config = uvicorn.Config(
-            app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=2, ws="none"
+            app,
+            http=PromptProtocol,
+            ws="none",
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None

@@ -1,4 +1,4 @@
-"""Guard between the network and the studio: who may ask, from which page, how much and how often.
+"""Guard between the network and the studio: who may ask, from which page, how much, how often and how slowly.
 
 Host names are checked against DNS rebinding; what changes something must come from the studio's own page (Origin, Fetch
 Metadata and a token in a header) or carry the bearer's token; every answer has a strict content security policy.
@@ -6,6 +6,7 @@ Metadata and a token in a header) or carry the bearer's token; every answer has 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -18,14 +19,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-COOKIE = "footage_session"
-"""Name of the cookie of who has given the token."""
+HEAD_SECONDS = 10.0
+"""Time in which the head of a request must have come."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 ENTRANCE = "/api/session"
@@ -33,7 +36,7 @@ ENTRANCE = "/api/session"
 OPEN = ("/static/", "/enter", ENTRANCE, "/favicon.ico")
 """What is answered without the token."""
 SESSIONS = 1000
-"""People who are remembered."""
+"""People, and addresses, that are remembered."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Names of this machine for itself."""
 POLICY = (
@@ -88,7 +91,7 @@ class Limits:
     exports: int = 20
     """Exports that are kept to be fetched."""
     tries: int = 10
-    """Wrong tokens in a minute after which none is looked at."""
+    """Wrong tokens in a minute from one address, after which none of that address is looked at."""
 
 
 def is_loopback(host: str) -> bool:
@@ -107,14 +110,19 @@ def digest(text: str) -> bytes:
 
 
 class Keys:
-    """The secrets of one server, kept as digests; with no token, nobody is asked for one."""
+    """The secrets of one server, kept as digests; with no token, nobody is asked for one.
 
-    def __init__(self, token: str | None = None, tries: int = 10) -> None:
+    `port` is where the server listens. It is in the cookie's name, for browsers send cookies to all ports of a host.
+    """
+
+    def __init__(self, token: str | None = None, tries: int = 10, port: int | None = None) -> None:
         self.csrf = secrets.token_urlsafe(32)
         """What the studio's own pages send with every change."""
+        self.cookie = "footage_session" if port is None else f"footage_session_{port}"
+        """Name of the cookie of who has given the token."""
         self._token = None if token is None else digest(token)
         self._sessions: OrderedDict[bytes, None] = OrderedDict()
-        self._wrong: list[float] = []
+        self._wrong: OrderedDict[str, list[float]] = OrderedDict()
         self._tries = tries
         self._lock = threading.Lock()
 
@@ -127,17 +135,29 @@ class Keys:
         """Whether this is the token; takes the same time for any."""
         return self._token is not None and hmac.compare_digest(self._token, digest(token))
 
-    def enter(self, token: str) -> str | None:
-        """Return a new session for the token, None for a wrong one; 429 after too many wrong ones."""
+    def opens(self, token: str, client: str = "") -> bool:
+        """Whether this is the token; 429 to a client that has given too many wrong ones in the last minute."""
         now = time.monotonic()
         with self._lock:
-            self._wrong = [then for then in self._wrong if now - then < 60]
-            if len(self._wrong) >= self._tries:
-                raise HTTPException(429, "too many wrong tokens: wait a minute")
-            if not self.fits(token):
-                self._wrong.append(now)
-                return None
-            session = secrets.token_urlsafe(32)
+            wrong = [then for then in self._wrong.pop(client, []) if now - then < 60]
+            if late := len(wrong) >= self._tries:
+                right = False
+            elif not (right := self.fits(token)):
+                wrong.append(now)
+            if wrong:
+                self._wrong[client] = wrong
+            while len(self._wrong) > SESSIONS:
+                self._wrong.popitem(last=False)
+        if late:
+            raise HTTPException(429, "too many wrong tokens: wait a minute")
+        return right
+
+    def enter(self, token: str, client: str = "") -> str | None:
+        """Return a new session for the token, None for a wrong one; 429 after too many wrong ones."""
+        if not self.opens(token, client):
+            return None
+        session = secrets.token_urlsafe(32)
+        with self._lock:
             self._sessions[digest(session)] = None
             while len(self._sessions) > SESSIONS:
                 self._sessions.popitem(last=False)
@@ -173,6 +193,18 @@ class Bucket:
         return left >= 1
 
 
+def client_address(scope: Scope) -> str:
+    """Return where a request comes from; of IPv6 the network of 64 bits, of which one machine has all addresses."""
+    host = str((scope.get("client") or ("?",))[0])
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 6 and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return host
+
+
 class Guard:
     """The middleware that every request passes.
 
@@ -201,16 +233,21 @@ class Guard:
 
     def refusal(self, scope: Scope) -> Response | None:
         """Return what a request is refused with; None where it may pass."""
-        headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
+        headers, path, method, client = Headers(scope=scope), scope["path"], scope["method"], client_address(scope)
         if not self.serves(headers.get("host", "")):
             return refuse(421, "this host name is not served here", "start with --names NAME to allow it")
         bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        trusted = bool(bearer) and self._keys.fits(bearer)
-        if bearer and self._keys.asked and not trusted:
-            return refuse(401, "the token is wrong", "it was shown when the server started")
+        trusted = False
+        if bearer and self._keys.asked:
+            try:
+                trusted = self._keys.opens(bearer, client)
+            except HTTPException as error:
+                return refuse(error.status_code, error.detail, "")
+            if not trusted:
+                return refuse(401, "the token is wrong", "it was shown when the server started")
         if self._keys.asked and not trusted and not path.startswith(OPEN):
             cookies = cookie_parser(headers.get("cookie", ""))
-            if not self._keys.knows(cookies.get(COOKIE, "")):
+            if not self._keys.knows(cookies.get(self._keys.cookie, "")):
                 if method == "GET" and "text/html" in headers.get("accept", ""):
                     return RedirectResponse("/enter", 303)
                 return refuse(401, "a token is required", "open /enter, or send: Authorization: Bearer TOKEN")
@@ -219,7 +256,7 @@ class Guard:
             if foreign and headers.get("sec-fetch-mode") != "navigate":
                 return refuse(403, "another site asks for this", "open the studio itself")
             return None
-        if not self._bucket.take((scope.get("client") or ("?",))[0]):
+        if not self._bucket.take(client):
             return refuse(429, "too many changes at once", "wait a moment")
         return None if trusted else self.forgery(headers, path)
 
@@ -288,3 +325,31 @@ def bounded(receive: Receive, most: int) -> Receive:
         return message
 
     return receiver
+
+
+class PromptProtocol(H11Protocol):
+    """HTTP/1.1 over a connection, which is closed where the head of a request takes more than `HEAD_SECONDS`."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def _watch_head(self) -> None:
+        """Begin to wait where a head is to come, and end it where that has come."""
+        waits = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+        if waits and self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        elif not waits and self._late is not None:
+            self._late.cancel()
+            self._late = None

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from footage.library.albums import Album
 from footage.studio.schemas import AlbumForm, ClipQueryForm, PathId, SelectionForm, TokenForm
-from footage.studio.security import COOKIE
+from footage.studio.security import client_address
 from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
 
 ViewName = Annotated[str, Path(min_length=1, max_length=200)]
@@ -94,16 +94,16 @@ def get_session(request: Request, studio: CurrentStudio) -> dict[str, Any]:
     """Return what changes have to be sent with in the header X-CSRF-Token, to who has given the token."""
     keys = studio.keys
     bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    entered = not keys.asked or keys.knows(request.cookies.get(COOKIE, "")) or keys.fits(bearer)
+    entered = not keys.asked or keys.knows(request.cookies.get(keys.cookie, "")) or keys.fits(bearer)
     return {"entered": entered, "csrf": keys.csrf if entered else None}
 
 
 @session_router.post("/session")
 def enter_session(form: TokenForm, response: Response, request: Request, studio: CurrentStudio) -> dict[str, bool]:
     """Give the token that the server showed when it started; a cookie remembers it."""
-    session = studio.keys.enter(form.token)
+    session = studio.keys.enter(form.token, client_address(request.scope))
     if session is None:
         raise HTTPException(401, "the token is wrong")
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=secure, path="/")
+    response.set_cookie(studio.keys.cookie, session, httponly=True, samesite="strict", secure=secure, path="/")
     return {"entered": True}

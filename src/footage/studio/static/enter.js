@@ -1,4 +1,4 @@
-// The entrance: the token stands behind # in the address, or is typed in.
+// The entrance: the token stands behind # in the address, now or when it is pasted there, or is typed in.
 
 import { message, t } from "./app.js";
 
@@ -11,5 +11,11 @@ async function enter(token) {
 }
 
 form.addEventListener("submit", (event) => { event.preventDefault(); enter(form.elements.token.value); });
-const token = location.hash.slice(1);
-if (token) { history.replaceState(null, "", "/enter"); enter(token); }
+
+function arrive() {
+  const token = location.hash.slice(1);
+  if (token) { history.replaceState(null, "", "/enter"); enter(token); }
+}
+
+addEventListener("hashchange", arrive);
+arrive();
