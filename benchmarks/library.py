@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def fill(folder: Path, rows: int) -> None:
                     "footage 0" if made else "", model, weights if made else None, number, label, "", {}
                 )
                 side, fps = rng.choice((64, 128, 256, 720)), rng.choice((12.0, 25.0, 30.0))
-                info = VideoInfo(side, side, fps, None, "h264", "yuv420p", 0, False, None)
+                info = VideoInfo(side, side, Fraction(fps), None, "h264", "yuv420p", 0, False, None)
                 seen = Thumbnails(info, rng.randrange(16, 400), fps, blank, blank)
                 words = " ".join(rng.choices(WORDS, k=6)) + " " + rng.choice(CHINESE)
                 known = ClipDetails(

@@ -73,7 +73,8 @@ class ClipFolder:
             try:
                 if source.kind == "video":
                     count = count_frames(source.path)
-                    self.clips.append(_ClipFile(source, count.frames, count.fps, (count.height, count.width)))
+                    rate = None if count.rate is None else float(count.rate)
+                    self.clips.append(_ClipFile(source, count.frames, rate, (count.height, count.width)))
                 elif source.kind == "pictures":
                     size = Footage(source.picture_paths[0]).size()
                     self.clips.append(_ClipFile(source, len(source.pictures), None, size))

@@ -114,7 +114,7 @@ class VideoCrops(Visits):
             if source.kind != "video":
                 continue
             try:
-                info, frames, fps = declared_length(source.path)
+                info, frames, rate = declared_length(source.path)
             except UnusableMedia as error:
                 self.left_out[source.name] = str(error)
                 continue
@@ -124,9 +124,9 @@ class VideoCrops(Visits):
             middle = frames - max(1, round(frames * HELDOUT))
             for split, first, count in (("train", 0, middle), ("heldout", middle, frames - middle)):
                 if count >= clip.frames:
-                    stretch = Stretch(source.path, source.name, first, count, fps)
+                    stretch = Stretch(source.path, source.name, first, count, float(rate))
                     self._stretches[split].append(stretch)  # type: ignore[index]
-            rates.append(fps)
+            rates.append(float(rate))
             with open(source.path, "rb") as handle:
                 head = bytes_digest(handle.read(HEAD))
             contents.append([source.name, source.path.stat().st_size, head])

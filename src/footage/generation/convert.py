@@ -50,7 +50,7 @@ def given_as(info: ModelInfo, source: Footage, own_size: bool = False) -> tuple[
     if not own_size and unit > 1:
         return clip.height, clip.width, info.fps
     height, width = (max(2 * unit, side // unit * unit) for side in source.size())
-    return height, width, info.fps if unit > 1 else source.rate() or info.fps
+    return height, width, info.fps if unit > 1 else float(source.rate() or info.fps)
 
 
 def read_window(source: Footage, clip: ClipConfig, fps: float) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from footage.errors import MediaError
 from footage.media import geometry, probe
 from footage.media.geometry import Fit
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
+from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -93,15 +95,15 @@ class DecodedChunk:
     frames: Frames
     """Pixels (T, H, W, C)."""
     times: npt.NDArray[np.float64]
-    """When each frame is shown, in seconds from the first (T,): multiples of 1 / fps."""
+    """When each frame is shown, in seconds from the first (T,): multiples of 1 / rate."""
     damaged: npt.NDArray[np.bool_]
     """Whether each frame was decoded from damaged data (T,)."""
 
     @staticmethod
-    def stack(pictures: list[tuple[Frames, bool]], end: int, fps: float) -> DecodedChunk:
+    def stack(pictures: list[tuple[Frames, bool]], end: int, rate: Fraction) -> DecodedChunk:
         """Make a chunk of pictures (H, W, C), each with whether it is damaged, that ends before tick `end`."""
         frames = np.stack([picture for picture, _ in pictures])  # T × (H, W, C) → (T, H, W, C)
-        times = np.arange(end - len(pictures), end) / fps
+        times = np.arange(end - len(pictures), end) / float(rate)
         return DecodedChunk(frames, times, np.array([damaged for _, damaged in pictures]))
 
 
@@ -117,24 +119,24 @@ class VideoDecoder(FrameReader):
         height: height of the result, in pixels.
         width: width of the result, in pixels.
         channels: 1 for grey, 3 for RGB (full range).
-        fps: ticks in a second.
+        fps: ticks in a second, exactly or as a number that stands for it.
         fit: one of `geometry.FITS`.
 
     Raises:
         UnusableMedia: from the iteration, when the file cannot be opened or gives no frame.
     """
 
-    def __init__(self, path: Path | str, *, height: int, width: int, channels: int, fps: float, fit: Fit) -> None:
+    def __init__(self, path: Path | str, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit) -> None:
         super().__init__()
         self.path, self.target = Path(path), (height, width)
-        self.channels, self.fps, self.fit = channels, fps, fit
+        self.channels, self.rate, self.fit = channels, exact_rate(fps), fit
         self.info: VideoInfo | None = None
         """What the file is; known when the first chunk has come."""
         self.truncated = False
         """Whether the file ended before the length that it declares; known at the end."""
 
     def __iter__(self) -> Iterator[DecodedChunk]:
-        ticks = _ConstantRate(self.fps)
+        ticks = _ConstantRate(self.rate)
         with open_video(self.path) as (container, stream):
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
@@ -142,7 +144,7 @@ class VideoDecoder(FrameReader):
             for frame, damaged in self.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, frame)
-                yield from ticks.show(scale(frame), frame.time, self.info.fps, damaged)
+                yield from ticks.show(scale(frame), frame.time, self.info.rate, damaged)
             yield from ticks.end()
         if self.info is None:
             raise UnusableMedia("zero frames", self.problem or "no packet holds a picture")
@@ -215,13 +217,13 @@ class Scaler:
 class _ConstantRate:
     """Put pictures with times on a constant rate: at each tick stands the one on the screen then."""
 
-    def __init__(self, fps: float) -> None:
-        self.fps = fps
+    def __init__(self, rate: Fraction) -> None:
+        self.rate, self.fps = rate, float(rate)
         self.tick = 0
         self.held: tuple[Frames, bool] | None = None
         self.time = 0.0  # of the held picture, in seconds from the first
         self.offset = 0.0  # what to add to a timestamp of the file
-        self.hold = 1 / fps  # how long a picture lasts that no other follows
+        self.hold = 1 / self.fps  # how long a picture lasts that no other follows
         self.waiting: list[tuple[Frames, bool]] = []
 
     @property
@@ -229,11 +231,11 @@ class _ConstantRate:
         return self.time + self.hold
 
     def show(
-        self, picture: Frames, time: float | None, source_fps: float | None, damaged: bool
+        self, picture: Frames, time: float | None, source_rate: Fraction | None, damaged: bool
     ) -> Iterator[DecodedChunk]:
         """Take the next picture; yield the chunks that it completes."""
-        if source_fps:
-            self.hold = 1 / source_fps
+        if source_rate:
+            self.hold = float(1 / source_rate)
         if self.held is None:
             self.offset = -(time or 0.0)
         else:
@@ -250,7 +252,7 @@ class _ConstantRate:
         if self.held is not None:
             yield from self._fill(max(self.seconds * self.fps - 0.5, 0.5))
         if self.waiting:
-            yield DecodedChunk.stack(self.waiting, self.tick, self.fps)
+            yield DecodedChunk.stack(self.waiting, self.tick, self.rate)
 
     def _fill(self, until: float) -> Iterator[DecodedChunk]:
         """Stand the held picture at each tick before `until`."""
@@ -259,11 +261,11 @@ class _ConstantRate:
             self.waiting.append(self.held)
             self.tick += 1
             if len(self.waiting) == CHUNK:
-                yield DecodedChunk.stack(self.waiting, self.tick, self.fps)
+                yield DecodedChunk.stack(self.waiting, self.tick, self.rate)
                 self.waiting = []
 
 
-def declared_length(path: Path | str) -> tuple[VideoInfo, int, float]:
+def declared_length(path: Path | str) -> tuple[VideoInfo, int, Fraction]:
     """Return what a file is, the number of its frames, and how many there are in a second.
 
     Where the container does not tell, its packets are counted, without decoding.
@@ -278,13 +280,13 @@ def declared_length(path: Path | str) -> tuple[VideoInfo, int, float]:
             break
     if info is None:
         raise UnusableMedia("zero frames", "no packet holds a picture")
-    fps = info.fps or 25.0
+    rate = info.rate or Fraction(25)
     if info.frames:
-        return info, info.frames, fps
+        return info, info.frames, rate
     if info.duration:
-        return info, max(1, round(info.duration * fps)), fps
+        return info, max(1, round(info.duration * rate)), rate
     with open_video(path) as (container, stream):
-        return info, sum(packet.size > 0 for packet in container.demux(stream)), fps
+        return info, sum(packet.size > 0 for packet in container.demux(stream)), rate
 
 
 def read_window(path: Path | str, seconds: float, count: int, channels: int = 3) -> tuple[Frames, bool]:

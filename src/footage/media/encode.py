@@ -25,6 +25,7 @@ from footage.errors import ConfigError, MediaError, nearest
 from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions, Format
 from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour, open_video
+from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -265,7 +266,7 @@ def write_clip(
     path: Path,
     chunks: Iterable[Frames],
     *,
-    fps: float,
+    fps: Fraction | float,
     metadata: dict[str, Any],
     encoding: EncodingOptions | None = None,
 ) -> None:
@@ -274,7 +275,7 @@ def write_clip(
     Args:
         path: the file; its suffix decides the format. Without a suffix: a folder of PNG frames.
         chunks: uint8 (T, H, W, C) each, C = 1 or 3, all of one size.
-        fps: frames in a second.
+        fps: frames in a second, exactly or as a number that stands for it: 29.97 is written as 30000/1001.
         metadata: put into the file as JSON, in its comment.
         encoding: how large pictures are encoded; None for settings that keep small ones clean.
 
@@ -287,15 +288,13 @@ def write_clip(
     kind = path.suffix.lower().lstrip(".") or "png"
     if kind not in FORMATS or (kind == "png" and path.suffix):
         raise MediaError(f'"{path.name}" has no format that clips are written as', nearest(kind, FORMATS))
-    if fps <= 0:
-        raise MediaError(f"the frame rate is {fps}", "give a rate above 0, such as 25")
+    rate = exact_rate(fps)
     comment = json.dumps(metadata, ensure_ascii=False)
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     with files.disk_errors(full):
         if kind == "png":
             _write_folder(path, _pictures(chunks), comment)
             return
-        rate = Fraction(fps).limit_denominator(1001)
         begin: Callable[..., StreamEncoder | CleanEncoder | GifEncoder]
         if kind == "gif":
             begin = GifEncoder

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footage.errors import MediaError
+from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -76,8 +78,8 @@ class VideoInfo:
     """Width as displayed, in pixels: after the rotation, with non-square pixels made square."""
     height: int
     """Height as displayed, in pixels."""
-    fps: float | None = None
-    """Average frames in a second, or None where the container does not say."""
+    rate: Fraction | None = None
+    """Frames in a second, or None where that cannot be found out."""
     duration: float | None = None
     """Length in seconds, or None where the container does not say."""
     codec: str = ""
@@ -89,6 +91,12 @@ class VideoInfo:
     has_audio: bool = False
     frames: int | None = None
     """Number of frames, or None where the container does not say."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same for a file: the rate as a number, `fps`."""
+        fields = asdict(self)
+        rate = fields.pop("rate")
+        return {**fields, "fps": None if rate is None else float(rate)}
 
 
 UNKNOWN_COLOUR = Colour()
@@ -169,11 +177,11 @@ def pixel_aspect(stream: VideoStream) -> float:
     return value if 0.1 <= value <= 10 else 1.0
 
 
-def stream_fps(stream: VideoStream) -> float | None:
+def stream_rate(stream: VideoStream) -> Fraction | None:
     """Return the average rate in frames a second, or None where the container does not say or it is absurd."""
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 0.05 <= float(rate) <= 1000:
-            return float(rate)
+            return exact_rate(rate)
     return None
 
 
@@ -192,7 +200,7 @@ def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
     return VideoInfo(
         width=round(width),
         height=round(height),
-        fps=stream_fps(stream),
+        rate=stream_rate(stream),
         duration=duration,
         codec=context.name,
         pix_fmt=context.pix_fmt or "unknown",
@@ -228,11 +236,11 @@ def probe(path: Path | str) -> VideoInfo:
     raise UnusableMedia("zero frames", problem)
 
 
-def probe_fps(path: Path | str) -> float | None:
+def probe_rate(path: Path | str) -> Fraction | None:
     """Return the average rate in frames a second without decoding, or None where it cannot be found out."""
     try:
         with open_video(path) as (_, stream):
-            return stream_fps(stream)
+            return stream_rate(stream)
     except UnusableMedia:
         return None
 
@@ -243,8 +251,8 @@ class FrameCount:
 
     frames: int
     """Pictures in it."""
-    fps: float | None
-    """Average frames a second, or None where it cannot be found out."""
+    rate: Fraction | None
+    """Frames in a second, or None where that cannot be found out."""
     height: int
     """Height as displayed, in pixels."""
     width: int
@@ -277,5 +285,5 @@ def count_frames(path: Path | str) -> FrameCount:
                 raise UnusableMedia("zero frames", plain_reason(error)) from None
     if info is None or not count:
         raise UnusableMedia("zero frames", "no packet holds a picture")
-    fps = info.fps or ((count - 1) / (high - low) if high > low else None)
-    return FrameCount(count, fps, info.height, info.width)
+    rate = info.rate or (exact_rate((count - 1) / (high - low)) if high > low else None)
+    return FrameCount(count, rate, info.height, info.width)

@@ -20,6 +20,7 @@ from footage.media import geometry, probe
 from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.geometry import Fit, Size
 from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
+from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,9 +63,11 @@ class PictureDecoder:
         UnusableMedia: from the iteration, when no picture can be read.
     """
 
-    def __init__(self, paths: Sequence[Path], *, height: int, width: int, channels: int, fps: float, fit: Fit) -> None:
+    def __init__(
+        self, paths: Sequence[Path], *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit
+    ) -> None:
         self.paths, self.target = list(paths), (height, width)
-        self.channels, self.fps, self.fit = channels, fps, fit
+        self.channels, self.rate, self.fit = channels, exact_rate(fps), fit
         self.info: VideoInfo | None = None
         """What the pictures are; known when the first chunk has come."""
         self.damaged = 0
@@ -105,16 +108,16 @@ class PictureDecoder:
                 waiting.append((last, False))
             tick += 1
             if len(waiting) == CHUNK:
-                yield DecodedChunk.stack(waiting, tick, self.fps)
+                yield DecodedChunk.stack(waiting, tick, self.rate)
                 waiting = []
         if waiting:
-            yield DecodedChunk.stack(waiting, tick, self.fps)
+            yield DecodedChunk.stack(waiting, tick, self.rate)
         if last is None:
             raise UnusableMedia("zero frames", self.problem or "no picture")
 
 
 def open_decoder(
-    path: Path, pictures: Sequence[Path], shape: tuple[int, int, int], *, fps: float, fit: Fit
+    path: Path, pictures: Sequence[Path], shape: tuple[int, int, int], *, fps: Fraction | float, fit: Fit
 ) -> VideoDecoder | PictureDecoder:
     """Return what decodes a video, or, where there are any, pictures, into frames of a shape (H, W, C)."""
     height, width, channels = shape
@@ -176,9 +179,9 @@ class Footage:
     def is_picture(self) -> bool:
         return len(self.pictures) == 1
 
-    def rate(self) -> float | None:
+    def rate(self) -> Fraction | None:
         """Return the frames in a second; None for pictures, and where a video does not tell."""
-        return None if self.pictures else probe.probe(self.path).fps
+        return None if self.pictures else probe.probe(self.path).rate
 
     def size(self) -> tuple[int, int]:
         """Return height and width as displayed, in pixels."""
@@ -191,7 +194,7 @@ class Footage:
         info = probe.probe(self.path)
         return info.height, info.width
 
-    def chunks(self, *, height: int, width: int, channels: int, fps: float, fit: Fit = "letterbox") -> Iterator[Frames]:
+    def chunks(self, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit = "letterbox") -> Iterator[Frames]:
         """Yield its frames as `VideoDecoder` does, uint8 (T, H, W, C); pictures stand for one frame each.
 
         Raises:
@@ -309,7 +312,7 @@ def open_original(path: Path | str) -> Original:
             shown = probe.displayed_size(
                 frame.width, frame.height, probe.pixel_aspect(stream), probe.quarter_turn(frame)
             )
-            rate = Fraction(stream.average_rate or stream.guessed_rate or PICTURES_RATE)
+            rate = info.rate or Fraction(PICTURES_RATE)
             base = stream.time_base or 1 / rate
             return Original(
                 path=footage.path,

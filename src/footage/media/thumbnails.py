@@ -76,7 +76,7 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
         ).frames
         return Thumbnails(info, 1, 0.0, shown, shown)
     info = probe(path)
-    fps = min(info.fps or USUAL, FASTEST)
+    fps = min(float(info.rate or USUAL), FASTEST)
     length = round(info.duration * fps) if info.duration else info.frames
     height, width = _size(info, side)
     if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):

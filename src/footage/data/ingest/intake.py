@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -278,7 +278,7 @@ class PartBuilder:
         record.cuts = [border / options.fps for border in borders[1:]]
         record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
         record.notes = decoder.notes
-        record.info = asdict(decoder.info) if decoder.info else None
+        record.info = decoder.info.to_json() if decoder.info else None
         if self.pictures is not None:
             scenes.divide(borders, record.frames)
             scenes.close()

@@ -41,6 +41,7 @@ from footage.data.store import (
     save_tables,
 )
 from footage.errors import ConfigError, DatasetError, nearest
+from footage.media.rates import exact_rate
 from footage.media.signatures import find_duplicates
 
 Phase = Literal["rates", "sizes", "decode", "compare", "pack"]
@@ -134,7 +135,9 @@ def ingest(
         before: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
             before = dict(json.loads(remembered.read_text(encoding="utf-8")))
-        known = before.get("fps") if config.fps is None else config.fps  # added files do not change it
+        known = before.get("fps")  # added files do not change it
+        if config.fps is not None:
+            known = float(exact_rate(config.fps))
         fps = known if isinstance(known, int | float) else common_fps(listing.sources, workers, report)
         if not remembered.exists():
             files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours

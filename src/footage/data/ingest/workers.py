@@ -24,7 +24,7 @@ from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
 from footage.errors import DatasetError
 from footage.files import DISK_FAULTS
-from footage.media.probe import UnusableMedia, probe, probe_fps
+from footage.media.probe import UnusableMedia, probe, probe_rate
 
 ATTEMPTS = 2
 """How often a job that kills its worker is tried, since the cause may lie elsewhere (memory, a signal)."""
@@ -60,7 +60,7 @@ def size_job(paths: Iterable[Path]) -> WorkerJob:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "probe" in request:
-            return {"fps": [probe_fps(_path(name)) for name in request["probe"]]}
+            return {"fps": [rate and float(rate) for rate in (probe_rate(_path(name)) for name in request["probe"])]}
         if "measure" in request:
             sizes: list[tuple[int, int, float | None] | None] = []
             for name in request["measure"]:

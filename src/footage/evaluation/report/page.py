@@ -337,7 +337,7 @@ def poster(path: Path) -> bytes:
 
     video = Footage(path)
     height, width = video.size()
-    chunk = next(video.chunks(height=height, width=width, channels=3, fps=probe(path).fps or 25.0))
+    chunk = next(video.chunks(height=height, width=width, channels=3, fps=probe(path).rate or 25.0))
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(chunk[0])).save(out, "PNG", optimize=True)  # T H W C -> H W C
     return out.getvalue()
