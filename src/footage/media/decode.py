@@ -126,7 +126,9 @@ class VideoDecoder(FrameReader):
         UnusableMedia: from the iteration, when the file cannot be opened or gives no frame.
     """
 
-    def __init__(self, path: Path | str, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit) -> None:
+    def __init__(
+        self, path: Path | str, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit
+    ) -> None:
         super().__init__()
         self.path, self.target = Path(path), (height, width)
         self.channels, self.rate, self.fit = channels, exact_rate(fps), fit

@@ -194,7 +194,9 @@ class Footage:
         info = probe.probe(self.path)
         return info.height, info.width
 
-    def chunks(self, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit = "letterbox") -> Iterator[Frames]:
+    def chunks(
+        self, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit = "letterbox"
+    ) -> Iterator[Frames]:
         """Yield its frames as `VideoDecoder` does, uint8 (T, H, W, C); pictures stand for one frame each.
 
         Raises:
