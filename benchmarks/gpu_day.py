@@ -598,7 +598,7 @@ def train(day: Day) -> None:
     config = config_of(day, day.preset)
     if config is None:
         raise RuntimeError(f"there is no preset {day.preset}")
-    knobs: dict[str, Any] = {"train.sample_clips": 10_000_000}
+    knobs: dict[str, Any] = {"train.sample_clips": 10_000_000, "train.sample_minutes": 0.0}
     data = data_of(day)
     if data != "shapes":
         info = Dataset(data).info

@@ -286,6 +286,21 @@ def test_budget_by_minutes(tmp_path: Path) -> None:
     assert progress["seconds"] >= 1.2 and progress["clips_seen"] > 0
 
 
+def test_the_first_sheet_comes_by_time_and_rows_say_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "FIRST_SHEET", 0.0)
+    monkeypatch.setattr(trainer, "LOG_CLIPS", 8)
+    run = footage.train("shapes", tiny_config(**QUICK, train__threads=1), out=tmp_path / "run", clips=32, quiet=True)
+    sheets = sorted(int(path.stem) for path in (run.path / "samples").glob("*.png"))
+    assert sheets[0] == 4 and sheets[-1] == 32, "long before the 10,000th clip, and at the end"
+    rows = read_lines(run.path / "metrics.jsonl")
+    assert {row["threads"] for row in rows if "clips_per_second" in row} == {1}
+    by_clips = tiny_config(**QUICK, train__sample_minutes=0)
+    run = footage.train("shapes", by_clips, out=tmp_path / "by-clips", clips=16, quiet=True)
+    assert [int(path.stem) for path in (run.path / "samples").glob("*.png")] == [16]
+
+
 def test_train_takes_the_name_of_a_preset() -> None:
     with pytest.raises(ConfigError, match='no preset "conv3d-63"'):
         footage.train("shapes", "conv3d-63")

@@ -269,8 +269,9 @@ def _ingest_first(
 ) -> Path:
     """Make or bring up to date a data set beside the run, of a shape, or of the size that suits; return its folder."""
     from footage.commands.terminal import phases
-    from footage.data.ingest.pipeline import ingested_from, processes, shown_sizes
+    from footage.data.ingest.pipeline import ingested_from, shown_sizes
     from footage.data.ingest.sources import scan
+    from footage.machine import cores
 
     if shape is None:
         from footage.models.device import find_device
@@ -278,7 +279,7 @@ def _ingest_first(
 
         device = find_device(knobs.get("train.device", "auto"), "auto").device
         with phases(console) as show:
-            shown = shown_sizes(scan([videos]).sources, processes(), show)
+            shown = shown_sizes(scan([videos]).sources, cores(), show)
         size, reason = choose_size(shown, device, minutes=minutes, clips=clips)
         console.print(f"chosen   {reason}")
         given = {knob: knobs[f"clip.{knob}"] for knob in ("height", "width", "channels") if f"clip.{knob}" in knobs}

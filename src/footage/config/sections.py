@@ -119,10 +119,16 @@ class TrainConfig:
     """Arithmetic of the networks; `auto` takes bf16 where the device is faster with it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; `auto` takes the best there is."""
+    threads: int | None = bounded(None, 1, 1024, remedy="give at least 1, or leave it out")
+    """Threads of a step on a CPU; None takes as many as are fastest, measured at first and whenever the rate changes.
+    A run that is resumed has bit for bit the weights of one that was not where they are given."""
     save_minutes: float = 1.0
     """Minutes between two saves of the resumable state."""
     sample_clips: int = bounded(10_000, 1)
     """Clips seen between two sample sheets."""
+    sample_minutes: float = bounded(10.0, 0.0)
+    """Minutes of training between two sample sheets at most; the first ones come sooner, the very first within a
+    minute. 0 for sheets by clips alone."""
     snapshot_clips: int | None = bounded(None, 1, remedy="give at least 1, or leave it out")
     """Clips seen between two models that are kept in snapshots/, for `footage evaluate RUN --all`; None keeps none."""
 

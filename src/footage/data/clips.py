@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
+from footage.machine import cores
 from footage.media.probe import UnusableMedia
 
 Labels = npt.NDArray[np.int64]
@@ -369,7 +369,7 @@ class Loader:
     def batches(self, clips_seen: int, ahead: int = 2) -> Generator[LoadedBatch, None, None]:
         """Yield batches for ever, from `clips_seen` on; threads read `ahead` of them or more beforehand."""
         # Sources that draw clips know one thread only. A processor in four is enough to decode for a GPU.
-        threads = 1 if isinstance(self.source, DrawsClips) else max(1, min(MOST_READERS, (os.cpu_count() or 1) // 4))
+        threads = 1 if isinstance(self.source, DrawsClips) else max(1, min(MOST_READERS, cores() // 4))
         with ThreadPoolExecutor(threads, thread_name_prefix="clips") as reader:
             numbers = itertools.count(clips_seen, self.batch_size)
             waiting = [reader.submit(self.load, next(numbers)) for _ in range(max(ahead, threads + 1))]

@@ -7,7 +7,6 @@ After the pictures stands an index, a row for each: where it ends, in bytes from
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import DatasetError
+from footage.machine import cores
 
 Frames = npt.NDArray[np.uint8]
 
@@ -125,7 +125,7 @@ class JpegFile:
             except (OSError, ValueError) as error:
                 raise self._damaged(first + place) from error
 
-        threads = min(count, MOST_THREADS, os.cpu_count() or 1)
+        threads = min(count, MOST_THREADS, cores())
         if threads < 2:
             for place in range(count):
                 decode(place)

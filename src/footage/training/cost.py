@@ -7,7 +7,6 @@ import copy
 import ctypes
 import dataclasses
 import gc
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from footage import machine
 from footage.config import Config
 from footage.config.registry import METHODS
 from footage.errors import TrainingError
@@ -51,13 +51,7 @@ def memory_free(device: str) -> int:
     """Return the bytes that a training may take on a device, leaving some for others."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0] * 0.9)
-    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
-    try:
-        with open("/proc/meminfo", encoding="ascii") as handle:
-            table = dict(line.split(":") for line in handle)
-        return int(int(table["MemAvailable"].split()[0]) * 1024 * 0.7)
-    except (OSError, KeyError):
-        return int(pages * os.sysconf("SC_PAGE_SIZE") * 0.7) if pages > 0 else 4 * 2**30
+    return int(machine.memory_free() * 0.7)
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,13 @@ class LoopClock:
         """Leave out the time since the last lap."""
         self.last = time.perf_counter()
 
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap under a name."""
+    def lap(self, name: str) -> float:
+        """Book the time since the last lap under a name, and return it."""
         now = time.perf_counter()
-        self.booked[name] += now - self.last
-        self.seconds += now - self.last
-        self.last = now
+        seconds, self.last = now - self.last, now
+        self.booked[name] += seconds
+        self.seconds += seconds
+        return seconds
 
     def shares(self) -> dict[str, float]:
         """Return shares of the time: `data`, and `outside` (all outside the training step, data included)."""

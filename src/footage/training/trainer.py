@@ -1,7 +1,8 @@
 """Training on Lightning Fabric: one loop that feeds a method, saves, samples, watches and stops.
 
 Everything that a step depends on follows from the saved state and the clips seen, so a killed run that is started again
-by the same command gives, on the same device, bit for bit the weights of one that was never interrupted.
+by the same command gives, on the same device and with as many threads, bit for bit the weights of one that was never
+interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -41,6 +42,7 @@ from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
 from footage.training.run_folder import RunFolder, drop_beyond, resume, snapshot_folder, write_config
 from footage.training.run_log import RunLog, plot_curves, write_samples
 from footage.training.selection import BestModel, SelectionOptions
+from footage.training.threads import ThreadTuner
 
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
@@ -50,6 +52,8 @@ SAMPLE_PIXELS = 2**24
 """Pixels of all frames of the clips on a sheet, at most, unless there are two clips only."""
 CALIBRATION = 256
 """Clips that a method looks at before its first step."""
+FIRST_SHEET = 20.0
+"""Seconds of training after which there is a first sample sheet, however few clips were seen."""
 RETRIES = 2
 """How often a run goes back to its last good state before it stops."""
 
@@ -63,6 +67,8 @@ class Progress:
     """Time spent in the loop."""
     attempt: int = 0
     """How often the run went back to a good state; part of every seed."""
+    sheet_seconds: float = field(default_factory=lambda: FIRST_SHEET)
+    """Time spent in the loop from which on the next sample sheet is due."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,7 @@ class Trainer:
         self.config, self.source, self.note, self.place = plan.config, plan.source, plan.note, plan.place
         self.batch_size, self.folder, self.budget = plan.batch_size, folder, budget
         self.progress, self.saved_at = Progress(), 0.0
+        self.threads = ThreadTuner(self.config.train.threads, self.place.device)
         self.sampled_at = self.measured_at = -1
         self.log, self.remedies = RunLog(folder, console, self.batch_size), remedies(self.config.method)
         seed, frames = self.config.train.seed, self.config.clip.frames
@@ -237,7 +244,8 @@ class Trainer:
         """Train until the budget is spent, a stop is asked for or no retry helps: done, interrupted, diverged."""
         config, clock = self.config.train, self.log.clock
         reals = torch.cat(list(first_clips(self.shown, self.samples)))[: self.samples]
-        with contextlib.closing(self), self.log as log, Interrupt() as interrupt:
+        threads = self.threads
+        with contextlib.closing(self), self.log as log, Interrupt() as interrupt, threads:
             self.rewind()
             while True:
                 progress = self.progress
@@ -249,7 +257,7 @@ class Trainer:
                     batch = self.batch(loaded)
                     clock.lap("rest")
                     log.means.add(self.step(batch))
-                    clock.lap("step")
+                    self.tell_threads(before, threads.took(clock.lap("step")))
                     progress.clips_seen += self.batch_size
 
                 # What is due now; weights that are no longer finite are neither kept nor measured.
@@ -265,10 +273,14 @@ class Trainer:
                     continue
 
                 if figures:
-                    log.write(seen, {**figures, "memory_gib": memory_used(self.place.device)})
+                    figures |= {"memory_gib": memory_used(self.place.device), "threads": self.threads.threads}
+                    log.write(seen, figures)
                     log.terminal.warn(judge_critics(figures, self.config.gan.loss), self.remedies, seen)
-                if crossed(before, seen, config.sample_clips):
+                by_time = bool(config.sample_minutes) and clock.seconds >= progress.sheet_seconds
+                if by_time or crossed(before, seen, config.sample_clips):
                     self.sample(reals)
+                    # At 20 and 40 seconds, at 80, and so on; at last every `sample_minutes`.
+                    progress.sheet_seconds = clock.seconds + min(clock.seconds, config.sample_minutes * 60)
                 if keep:
                     self.save_model(snapshot_folder(self.folder, seen))
                 if measure:
@@ -286,6 +298,12 @@ class Trainer:
                 self.choose()
                 self.sample(reals)
         return ended
+
+    def tell_threads(self, seen: int, change: str) -> None:
+        """Note with how many threads steps are made from here on, where that has changed."""
+        if change:
+            self.log.write(seen, {"threads": self.threads.threads})
+            self.log.terminal.say(f"at {seen:,} clips {change}")
 
     def batch(self, loaded: LoadedBatch) -> Batch:
         """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""

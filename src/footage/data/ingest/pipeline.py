@@ -41,6 +41,7 @@ from footage.data.store import (
     save_tables,
 )
 from footage.errors import ConfigError, DatasetError, nearest
+from footage.machine import cores
 from footage.media.rates import exact_rate
 from footage.media.signatures import find_duplicates
 
@@ -129,7 +130,7 @@ def ingest(
         if on_progress is not None:
             on_progress(IngestProgress(phase, done, total, name, time.monotonic() - began))
 
-    workers = processes() if config.workers is None else config.workers
+    workers = cores() if config.workers is None else config.workers
     remembered, origin = folder / INNER / "settings.json", {"inputs": [os.path.abspath(path) for path in inputs]}
     with _locked(folder):
         before: dict[str, Any] = {}
@@ -160,11 +161,6 @@ def ingest(
         ignored=dict(listing.ignored),
         seconds=time.monotonic() - began,
     )
-
-
-def processes() -> int:
-    """Return how many processes decode where nothing else is asked for: one for each core."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ingested_from(folder: Path) -> list[str] | None:

@@ -1,0 +1,100 @@
+"""What this machine lends to a process: processors and memory, within the limits of its control groups. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux shows its control groups, which containers and batch systems limit their processes by."""
+MEMBERSHIP = Path("/proc/self/cgroup")
+"""Which groups this process belongs to."""
+NO_LIMIT = 2**60
+"""Bytes from which on a limit means none, in version 1."""
+
+
+def processors() -> list[int]:
+    """Return the numbers of the processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def cores() -> int:
+    """Return how many processors a process may keep busy: by its affinity and by the quotas of its groups, at least 1.
+
+    One and a half count as one: a second thread would wait for its turn, and the first one for it.
+    """
+    most = float(len(processors()))
+    for group in _groups("cpu"):
+        quota, period = _words(group / "cpu.max") or (
+            _words(group / "cpu.cfs_quota_us") + _words(group / "cpu.cfs_period_us") or ["max", "1"]
+        )
+        if quota != "max" and float(quota) > 0:
+            most = min(most, float(quota) / float(period))
+    return max(1, int(most))
+
+
+def memory_free() -> int:
+    """Return the bytes of memory that are free: on the machine, and under the limits of the process's groups."""
+    free = psutil.virtual_memory().available
+    for group in _groups("memory"):
+        limit = _words(group / "memory.max") or _words(group / "memory.limit_in_bytes")
+        used = _words(group / "memory.current") or _words(group / "memory.usage_in_bytes")
+        if limit and used and limit[0] != "max" and int(limit[0]) < NO_LIMIT:
+            words = _words(group / "memory.stat")
+            table = dict(zip(words[::2], words[1::2], strict=False))
+            cached = int(table.get("inactive_file", 0))  # given up where memory is wanted
+            free = min(free, max(0, int(limit[0]) - int(used[0]) + cached))
+    return int(free)
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Yield the groups that may limit the process's use of `controller`, from its own one outwards; both versions."""
+    try:
+        lines = MEMBERSHIP.read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system
+        return
+    for line in lines:
+        number, controllers, name = line.split(":", 2)
+        if number != "0" and controller not in controllers.split(","):
+            continue
+        top = GROUPS if number == "0" else GROUPS / controllers
+        inner = [part for part in name.split("/") if part not in ("", "..")]
+        for depth in range(len(inner), -1, -1):
+            yield top.joinpath(*inner[:depth])
+
+
+def _words(path: Path) -> list[str]:
+    """Return the words of a file; none where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except OSError:
+        return []
+
+
+class IdleProcessors:
+    """How many of the processors that this process may use did nothing, since it was last asked."""
+
+    def __init__(self) -> None:
+        self._before = self._times()
+
+    @staticmethod
+    def _times() -> list[tuple[float, float]]:
+        """Return for each processor the seconds that it idled, and all."""
+        every = psutil.cpu_times(percpu=True)
+        mine = [every[number] for number in processors() if number < len(every)]
+        return [(time.idle + getattr(time, "iowait", 0.0), sum(time)) for time in mine]
+
+    def take(self) -> float:
+        """Return the number since the last time, 0 to all of them."""
+        now = self._times()
+        changes = [
+            (idle - idle_before, whole - whole_before)
+            for (idle, whole), (idle_before, whole_before) in zip(now, self._before, strict=False)
+        ]
+        self._before = now
+        return sum(max(0.0, min(1.0, idle / whole)) for idle, whole in changes if whole > 0)
