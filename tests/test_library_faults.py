@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ import pytest
 from footage.errors import FootageError, LibraryError, MediaError
 from footage.library import storage
 from footage.library.library import Library
+from footage.library.query import ClipQuery
 from footage.library.storage import APPLICATION, MIGRATIONS, Database
 from tests.libraries import filled, save_clip
 
@@ -176,3 +181,65 @@ def test_a_fork_gets_connections_of_its_own(tmp_path: Path) -> None:
         os._exit(0 if library.update(1, stars=5).stars == 5 else 1)
     if child is not None:
         assert os.waitpid(child, 0)[1] == 0 and library.get(1).stars == 5
+
+
+@contextlib.contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """Let nobody write into a folder, the system's administrator neither, until the block ends."""
+    folder.parent.chmod(0o755)
+    inside = [folder, *folder.rglob("*")]
+    modes = [path.stat().st_mode for path in inside]
+    for path in inside:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+        for path, mode in zip(inside, modes, strict=True):
+            path.chmod(mode)
+
+
+@pytest.mark.parametrize("state", ["whole", "log", "old"])
+def test_a_library_on_a_read_only_disk_is_listed_searched_and_exported(state: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        out = Path(place) / "out"
+        out.mkdir()
+        out.chmod(0o777)
+        library = filled(Path(place) / "disk", 2)
+        folder = library.folder
+        library.export([1], out / "as the administrator")  # imports what the user below may not be able to read
+        library.close()
+        if state == "log":  # the last changes stand in the write-ahead log, as after a crash
+            with sqlite3.connect(folder / "library.sqlite") as kept:
+                kept.execute("PRAGMA wal_autocheckpoint = 0")
+                kept.execute("UPDATE clips SET stars = 5 WHERE id = 2")
+                kept.commit()
+                for name in ("library.sqlite", "library.sqlite-wal"):
+                    shutil.copyfile(folder / name, out / name)
+            for name in ("library.sqlite", "library.sqlite-wal"):
+                shutil.move(out / name, folder / name)
+            (folder / "library.sqlite-shm").unlink(missing_ok=True)
+        if state == "old":
+            with sqlite3.connect(folder / "library.sqlite") as connection:
+                connection.execute("DROP TABLE named_changes")
+                connection.execute("PRAGMA user_version = 1")
+            connection.close()
+        with unwritable(folder):
+            opened = Library(folder, create=False)
+            assert len(opened.query(text="clip").entries) == 2 and opened.count(ClipQuery(min_stars=5)) == (
+                state == "log"
+            )
+            assert opened.similar(1) and opened.history()
+            assert len(opened.export([1, 2], out / "clips")) == 4
+            assert opened.export([1], out / "clips.zip") == [out / "clips.zip"]
+            assert opened.thumbnail(1).is_file()
+            for change in (lambda: opened.update(1, stars=3), lambda: opened.add(opened.path(1))):
+                with pytest.raises(LibraryError, match=r"on a disk or in a folder that cannot be written to: copy the library's folder"):
+                    change()
+            opened.close()
+        assert not list(folder.glob("*-format-*"))
+        assert Library(folder).update(1, stars=3).stars == 3

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import unicodedata
 
 import pytest
 
@@ -165,6 +166,8 @@ def test_table_as_an_object(tmp_path):
         ("name,label\nx.mp4,run\n", "names no file"),
         ("file,class\nx.mp4,run\n", "has no label"),
         ("file,label\nnope.mp4,run\n", "no row of"),
+        ("file,label,caption\na/x.mp4,run,fast, very fast\n", r"has 4 cells, its first row 3: put quotes around"),
+        ("file,label\na/x.mp4,caf\xe9\n", "neither UTF-8 nor UTF-16.*CSV UTF-8"),
         ("file,label\na/x.mp4,run\na/x.mp4,walk\n", "two different rows"),
         ("", "no rows"),
         ("\x00\xff", "names no file|cannot be read|no rows|has no label"),
@@ -220,3 +223,58 @@ def test_no_size_that_suits():
         suited_size([ShownSize(12, 30, 1.0)])
     with pytest.raises(ConfigError, match=r"no size suits sources of 640×480 and sides of 8: give"):
         suited_size([ShownSize(640, 480, 1.0)], 8)
+
+
+SPOKEN = "file,label,caption\na.mp4,walk,slowly\ncafé.mp4,coffee,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SPOKEN.replace(",", "\t").encode(),
+        SPOKEN.replace(",", ";").encode("utf-8-sig"),
+        SPOKEN.replace(",", "|").encode(),
+        ("sep=;\n" + SPOKEN.replace(",", ";")).encode(),
+        ('"sep=,"\r\n' + SPOKEN.replace("\n", "\r\n")).encode("utf-16"),  # with a mark
+        ("sep=\t\n" + SPOKEN.replace(",", "\t")).encode(),
+        SPOKEN.replace(",", "\t").encode("utf-16-le"),  # without one
+        SPOKEN.encode("utf-16-be"),
+        SPOKEN.replace(",", ", ").encode(),
+        SPOKEN.replace("file,label", '"File", "LABEL"').replace("a.mp4", '"a.mp4"').encode(),
+        SPOKEN.replace("\n", "\n\n,,\n \n").encode(),
+        SPOKEN.replace("\n", "\r").encode(),
+        ("\n\n" + SPOKEN.replace("\n", ",,\n")).encode(),
+        unicodedata.normalize("NFD", SPOKEN).encode(),
+        SPOKEN.replace("a.mp4", "{folder}/a.mp4").replace("café", "C:\\old\\src\\café").encode(),
+        SPOKEN.replace("a.mp4", "/data/of/another/src/a.mp4").replace("café", "src/café").encode(),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_tables_as_people_save_them(tmp_path, content, form):
+    touch(tmp_path, "src/a.mp4", unicodedata.normalize(form, "src/café.mp4"))
+    (tmp_path / "t.txt").write_bytes(content.replace(b"{folder}", os.fsencode(tmp_path / "src")))
+    found = scan([tmp_path / "src"], tmp_path / "t.txt")
+    assert [(s.label, s.caption) for s in found.sources] == [("walk", "slowly"), ("coffee", None)]
+    assert found.rejections == []
+
+
+def test_json_tables_in_any_case_and_line_by_line(tmp_path):
+    touch(tmp_path, "src/a.mp4", "src/b.mp4")
+    (tmp_path / "t.json").write_bytes('[{"File": "a.mp4", "LABEL": "walk"}]'.encode("utf-16"))
+    (tmp_path / "t.jsonl").write_text('{"File": "a.mp4", "Label": "walk"}\n\n{"file": "b.mp4", "label": 2}\n')
+    assert [s.label for s in scan([tmp_path / "src"], tmp_path / "t.json").sources] == ["walk", None]
+    assert [s.label for s in scan([tmp_path / "src"], tmp_path / "t.jsonl").sources] == ["walk", "2"]
+
+
+def test_paths_in_tables_are_exact_where_they_can_be(tmp_path, monkeypatch):
+    touch(tmp_path, "src/a/x.mp4", "src/b/x.mp4")
+    table(tmp_path / "src/b/t.csv", [{"file": "x.mp4", "label": "here"}])  # relative to the table
+    assert [s.label for s in scan([tmp_path / "src"], tmp_path / "src/b/t.csv").sources] == [None, "here"]
+    monkeypatch.chdir(tmp_path / "src")
+    table(tmp_path / "t.csv", [{"file": "a/x.mp4", "label": "root"}, {"file": "./b/x.mp4", "label": "folder"}])
+    assert [s.label for s in scan([tmp_path / "src"], tmp_path / "t.csv").sources] == ["root", "folder"]
+    # The end of an absolute path is no match by the file's name alone, which may be another file's.
+    table(tmp_path / "t.csv", [{"file": "/old/c/x.mp4", "label": "gone"}, {"file": "/old/a/x.mp4", "label": "moved"}])
+    found = scan([tmp_path / "src"], tmp_path / "t.csv")
+    assert [s.label for s in found.sources] == ["moved", None]
+    assert [r.source for r in found.rejections] == ["/old/c/x.mp4"]

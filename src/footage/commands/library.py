@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -349,51 +350,63 @@ def add(
     *,
     tag: tuple[str, ...] = (),
     prompt: str | None = None,
+    labels: str = "folder",
     quiet: bool = False,
 ) -> list[ClipEntry]:
     """Take clips into a library, which is made where it is missing. The same content is taken in once only.
 
     Args:
-        sources: videos, pictures, folders (searched with their subfolders), zip files, such as another's export.
+        sources: videos, pictures, folders (searched with their subfolders; numbered pictures are one clip), zip files,
+            such as another's export.
         tag: tags for them.
-        prompt: a caption for them.
+        prompt: a caption for them; left out, what stands in a .txt file beside a clip.
+        labels: `folder` (the first folder below a source), `none`, or the path of a CSV or JSON table. What a file says
+            of itself goes before its folder.
 
     Returns:
         The clips that are new.
     """
     from footage.commands.terminal import tracked
-    from footage.library.additions import ClipDetails, media_paths
+    from footage.data.ingest.sources import check_labels, scan
+    from footage.library.additions import ClipDetails
+    from footage.library.entries import plain
     from footage.library.storage import DiskFull
 
     console = make_console(quiet)
-    for source in sources:
-        if not source.exists():
-            raise MediaError(f'"{source}" does not exist', "give a video, a picture, a folder or a zip file")
-    paths = [path for source in sources for path in media_paths(source)]
+    for given in sources:
+        if not os.path.lexists(given):
+            raise MediaError(f'"{given}" does not exist', "give a video, a picture, a folder or a zip file")
+    check_labels(labels)
+    listing = scan(sources, labels, leave_out=folder, library=True)
+    refused = sum(_refused(console, r.source, f"{r.reason}, {r.detail}") for r in listing.rejections)
     new: list[ClipEntry] = []
-    same = refused = 0
+    same = 0
     with library(folder, create=True) as opened:
-        known = ClipDetails(tags=tag, prompt=prompt)
-        for path in tracked(paths, len(paths), "adding", console):
+        for source in tracked(listing.sources, len(listing.sources), "adding", console):
             try:
-                if path.suffix.lower() == ".zip":
-                    unpacked = opened.unpack(path)
+                if source.kind == "zip":
+                    unpacked = opened.unpack(source.path)
                     opened.bulk(unpacked.added, {} if prompt is None else {"prompt": prompt}, tag=tag)
                     new += opened.entries(unpacked.added)
                     same += len(unpacked.known)
                     for name, reason in unpacked.refused:
-                        refused += _refused(console, f"{path.name}/{name}", reason)
+                        refused += _refused(console, f"{source.path.name}/{name}", reason)
                     continue
-                entry = opened.add_new(path, known)
+                label = None if source.label is None else plain(source.label)
+                title = plain(source.name.rsplit("/", 1)[-1]) if source.pictures else None
+                known = ClipDetails(title, source.caption if prompt is None else prompt, tags=tag)
+                known = replace(known, folder_label=label) if labels == "folder" else replace(known, label=label)
+                entry = opened.add_new(source.path, known, pictures=source.pictures)
             except MediaError as error:
-                if len(paths) == 1 or isinstance(error, DiskFull):
+                if len(listing.sources) == 1 or isinstance(error, DiskFull):
                     raise
-                refused += _refused(console, path.name, str(error))
+                refused += _refused(console, source.path.name, str(error))
                 continue
             new += [] if entry is None else [entry]
             same += entry is None
-    text = f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}"
-    console.print(text)
+    if listing.ignored:
+        console.print(f"passed over: {listing.passed_over}")
+    console.print(f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}")
     return new
 
 

@@ -79,7 +79,9 @@ class Audit:
             summary.append(("found in sources", _counted(notes)))
         ignored = info.settings.get("ignored")
         if isinstance(ignored, dict) and ignored:
-            summary.append(("files passed over", _counted(Counter(ignored)) + " (no media)"))
+            examples = info.settings.get("examples", {})
+            named = {f"{k}, such as {examples[k]}" if k in examples else k: n for k, n in ignored.items()}
+            summary.append(("files not taken", _counted(Counter(named))))
         return summary
 
     @property

@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +16,9 @@ from footage import files
 from footage.errors import LibraryError, MediaError
 from footage.library import edits, similarity
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
-from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Storage
+from footage.library.storage import Storage
 from footage.media.encode import read_metadata, write_clip
+from footage.media.kinds import is_special, suffix_of
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
@@ -63,6 +64,8 @@ class ClipDetails:
     """Frames in a second of a folder of pictures; None for 25."""
     made: dict[str, Any] | None = None
     """What is to be taken for the metadata in the file; None to read that."""
+    folder_label: str | None = None
+    """Its class where neither `label` nor the file tells one: that of the folder it lies in."""
 
     def __post_init__(self) -> None:
         """Refuse what the tables would refuse, and make texts plain.
@@ -70,9 +73,9 @@ class ClipDetails:
         Raises:
             LibraryError: a value is not allowed.
         """
-        for name in ("title", "prompt", "label"):
+        for name in ("title", "prompt", "label", "folder_label"):
             if value := getattr(self, name):
-                object.__setattr__(self, name, edits.checked(name, value))
+                object.__setattr__(self, name, edits.checked(name.removeprefix("folder_"), value))
         for name in ("notes", "tags", "stars", "verdict"):
             object.__setattr__(self, name, edits.checked(name, getattr(self, name)))
         object.__setattr__(self, "tags", tuple(self.tags))
@@ -81,23 +84,29 @@ class ClipDetails:
         object.__setattr__(self, "metrics", figures(self.metrics))
 
 
-def add(storage: Storage, path: Path, details: ClipDetails, most: int | None = None) -> tuple[ClipEntry, bool]:
+def add(
+    storage: Storage, path: Path, details: ClipDetails, most: int | None = None, pictures: Sequence[str] = ()
+) -> tuple[ClipEntry, bool]:
     """Take a file into the library; see `Library.add`. Return its entry, and whether it is new."""
+    storage.database.check_writable()
     title = plain(path.stem) if details.title is None else details.title
     source = str(path.absolute()) if details.source is None else details.source
     details = replace(details, title=title or "untitled", source=source)
     if path.is_dir():  # its pictures become a video
-        pictures, fps = Footage(path), details.fps or FRAMES_FPS
-        height, width = pictures.size()
+        frames, fps = Footage(path, tuple(pictures)), details.fps or FRAMES_FPS
+        height, width = frames.size()
         scratch = storage.file_store.scratch("mp4")
         try:
             metadata = read_metadata(path)
-            chunks = pictures.chunks(height=height, width=width, channels=3, fps=fps)
+            chunks = frames.chunks(height=height, width=width, channels=3, fps=fps)
             write_clip(scratch, chunks, fps=fps, metadata=metadata)
             return add(storage, scratch, details)
         finally:
             scratch.unlink(missing_ok=True)
     try:
+        if is_special(path):
+            problem = f'"{path}" is a pipe, a socket or a device, which is never opened'
+            raise MediaError(problem, "give a video or a picture")
         if (size := path.stat().st_size) > (most or size):
             raise MediaError(f'"{path}" has {size:,} bytes, more than {most:,}', "give a smaller one")
         digest = files.file_digest(path)
@@ -109,7 +118,7 @@ def add(storage: Storage, path: Path, details: ClipDetails, most: int | None = N
                 with storage.database.write() as connection:
                     entry = _bring_back(storage, connection, entry.id)
             return entry, False
-        return take(storage, lambda: open(path, "rb"), path.suffix.lower().removeprefix("."), details, most)
+        return take(storage, lambda: open(path, "rb"), suffix_of(path), details, most)
     except OSError as error:
         raise MediaError(f'"{path}" cannot be read ({error.strerror or error})', "give a video or a picture") from error
 
@@ -118,6 +127,7 @@ def take(
     storage: Storage, opener: Callable[[], IO[bytes]], suffix: str, details: ClipDetails, most: int | None = None
 ) -> tuple[ClipEntry, bool]:
     """Take in what a stream holds, which `opener` begins; `details` has title and source."""
+    storage.database.check_writable()
     for _ in range(ATTEMPTS):
         with opener() as opened:
             digest, stored = storage.file_store.put(opened, suffix, most)
@@ -186,7 +196,7 @@ def insert(
         "title": details.title,
         "prompt": metadata.prompt if details.prompt is None else details.prompt,
         "source": details.source,
-        "label": metadata.label if details.label is None else details.label,
+        "label": (metadata.label or details.folder_label) if details.label is None else details.label,
         "model": metadata.model,
         "weights": metadata.weights,
         "seed": metadata.seed,
@@ -269,21 +279,3 @@ def generation_metadata(metadata: Mapping[str, Any]) -> GenerationMetadata:
             if key not in OWN_COLUMNS or (key == "seed" and not whole)
         },
     )
-
-
-def media_paths(source: Path) -> Iterator[Path]:
-    """Yield the clips that a path means: itself, or, of a folder, those inside; numbered pictures are one clip."""
-    if not source.is_dir():
-        yield source
-        return
-    inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
-    suffixes = [path.suffix.lower().removeprefix(".") for path in inside]
-    numbered = [path for path in inside if path.suffix.lower() == ".png" and path.stem.isdecimal()]
-    if len(numbered) > 1 and len(numbered) == len(inside):
-        yield source
-        return
-    for path, suffix in zip(inside, suffixes, strict=True):
-        if path.is_dir() and not path.is_symlink():
-            yield from media_paths(path)
-        elif suffix in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"} and path.name != "sheet.png":
-            yield path

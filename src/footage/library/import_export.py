@@ -26,7 +26,8 @@ from footage.library.additions import ClipDetails, Parent
 from footage.library.albums import Albums
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
 from footage.library.provenance import ModelCard, is_digest, register_model
-from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES, DiskFull, Storage
+from footage.library.storage import DiskFull, Storage
+from footage.media.kinds import CLIP_SUFFIXES, is_special, suffix_of
 
 TABLE, SHEET = "library.json", "clips.csv"
 """What lies beside exported clips: everything that is known of them, and the same for a spreadsheet."""
@@ -283,6 +284,9 @@ class UnpackedZip:
 def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> UnpackedZip:
     """Take in what a zip file holds; see `Library.unpack`."""
     try:
+        if is_special(path):
+            problem = f'"{path}" is a pipe, a socket or a device, which is never opened'
+            raise MediaError(problem, "give a zip file, or clips")
         packed = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise MediaError(f'"{path}" is no zip file ({error})', "give a zip file, or clips") from None
@@ -301,7 +305,7 @@ def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> Un
                 continue
             try:
                 details = zip_entry_details(path, info, table.get(name, {}))
-                suffix = PurePosixPath(name).suffix.lower()[1:]
+                suffix = suffix_of(name)
                 entry, new = additions.take(storage, partial(budget.open, packed, info), suffix, details)
             except DiskFull:
                 raise
@@ -334,7 +338,7 @@ def zip_entry_details(path: Path, info: zipfile.ZipInfo, row: Mapping[str, Any])
         raise MediaError("it is a link, or no ordinary file", "pack it again")
     if info.flag_bits & 1:
         raise MediaError("it is encrypted", "pack it again without a password")
-    if PurePosixPath(name).suffix.lower()[1:] not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
+    if suffix_of(name) not in CLIP_SUFFIXES:
         raise MediaError("it has no ending of a clip", "")
     details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
     fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}

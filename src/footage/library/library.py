@@ -83,10 +83,18 @@ class Library:
         return additions.add(self._storage, Path(path), known or ClipDetails(), most_bytes)[0]
 
     def add_new(
-        self, path: Path | str, known: ClipDetails | None = None, *, most_bytes: int | None = None
+        self,
+        path: Path | str,
+        known: ClipDetails | None = None,
+        *,
+        most_bytes: int | None = None,
+        pictures: Sequence[str] = (),
     ) -> ClipEntry | None:
-        """Take a clip in as `add` does; return None where its content was there already."""
-        entry, new = additions.add(self._storage, Path(path), known or ClipDetails(), most_bytes)
+        """Take a clip in as `add` does; return None where its content was there already.
+
+        Of a folder of pictures, `pictures` names those of the clip, in order; all of them where it is empty.
+        """
+        entry, new = additions.add(self._storage, Path(path), known or ClipDetails(), most_bytes, pictures)
         return entry if new else None
 
     def unpack(self, path: Path | str, *, most_bytes: int = 64 * 2**30, most_files: int = 100_000) -> UnpackedZip:

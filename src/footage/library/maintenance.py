@@ -17,7 +17,8 @@ from footage.errors import FootageError
 from footage.library import additions, edits, similarity
 from footage.library.additions import ClipDetails
 from footage.library.entries import ClipEntry
-from footage.library.storage import PICTURE_SUFFIXES, STALE, VIDEO_SUFFIXES, Storage
+from footage.library.storage import STALE, Storage
+from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.media.thumbnails import read_thumbnails
 
 BATCH = 200
@@ -156,9 +157,9 @@ class Verifier:
 
     def _adopt(self, path: Path, title: str) -> None:
         """Make a clip of a file that lies in the library under a name that is not its own; else put it aside."""
-        suffix = path.suffix.lower().removeprefix(".")
+        suffix = suffix_of(path)
         moved = self._set_aside(path)
-        if moved.is_symlink() or not moved.is_file() or suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
+        if moved.is_symlink() or not moved.is_file() or suffix not in CLIP_SUFFIXES:
             return
         short = title[:12] if len(title) == 64 else title
         try:

@@ -16,19 +16,23 @@ import json
 import os
 import re
 import secrets
+import shutil
 import sqlite3
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from footage import files
 from footage.errors import LibraryError, MediaError
 from footage.library import similarity
 from footage.library.entries import COLUMNS, ClipEntry, clip_entry
 from footage.library.similarity import Vectors
+from footage.media.kinds import CLIP_SUFFIXES
 from footage.media.thumbnails import Thumbnails, read_thumbnails
 
 APPLICATION = 0x666F6F74
@@ -229,6 +233,8 @@ DISK_FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"
 """SQLite's names for a disk that cannot take what is written to it."""
 DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CORRUPT_VTAB", "SQLITE_IOERR_SHORT_READ"})
 """SQLite's names for a file that is not a sound database."""
+UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
+"""Beginnings of SQLite's names for a file that it cannot write, or beside which it cannot."""
 
 
 class Database:
@@ -248,22 +254,53 @@ class Database:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._newest = len(migrations)
+        self._address = str(path)
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self.read_only = False
+        """Whether it lies where nothing can be written: then it is read only, or what a copy of it says."""
         with self._reported():
+            try:
+                with self._borrowed() as connection:
+                    version = self._version(connection)
+            except sqlite3.OperationalError as error:
+                if not path.is_file() or not str(error.sqlite_errorname).startswith(UNWRITABLE):
+                    raise
+                version = self._open_read_only()
+            if version == self._newest:
+                return
             with self._borrowed() as connection:
-                version = self._version(connection)
-                if version == self._newest:
-                    return
                 self._log_ahead(connection)
                 backup = path.with_name(f"{path.stem}-format-{version}.sqlite")
-                if version and not backup.exists():  # keep the database as it was before it is migrated
+                if version and not self.read_only and not backup.exists():  # as it was before it is migrated
                     with files.replacing(backup) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
                         connection.backup(copy)
-            with self.write() as connection:  # again, alone: another process may have been quicker
+            with self._writing() as connection:  # again, alone: another process may have been quicker
                 for number in range(self._version(connection), self._newest):
                     for statement in migrations[number]:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {number + 1}")
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
+
+    def _open_read_only(self) -> int:
+        """Read a file beside which SQLite cannot write its own, from now on; return how many steps it has taken.
+
+        Where steps are missing, or the last changes stand in the write-ahead log, a copy elsewhere is read.
+        """
+        self.read_only = True
+        self._address = f"file:{quote(os.path.abspath(self.path))}?mode=ro&immutable=1"
+        with self._borrowed() as connection:
+            version = self._version(connection)
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if version != self._newest or (log.is_file() and log.stat().st_size):
+            self.close()
+            self._copy = tempfile.TemporaryDirectory(prefix="footage-library-")
+            for file in (self.path, log):
+                if file.is_file():
+                    shutil.copyfile(file, Path(self._copy.name) / file.name)
+            self._address = str(Path(self._copy.name) / self.path.name)
+            with self._borrowed() as connection:
+                version = self._version(connection)
+        return version
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -280,8 +317,27 @@ class Database:
         """Lend a connection that alone writes until the block ends; then all is kept, or, on an exception, nothing.
 
         When the block has ended without an exception, what was written survives a killed process and a power cut.
+
+        Raises:
+            LibraryError: the disk cannot be written to, or SQLite reports a fault.
         """
-        with self._reported(), self._borrowed() as connection:
+        self.check_writable()
+        with self._reported(), self._writing() as connection:
+            yield connection
+
+    def check_writable(self) -> None:
+        """Refuse to write where nothing can be written.
+
+        Raises:
+            LibraryError: the disk or the folder is read-only.
+        """
+        if self.read_only:
+            problem = f'"{self.path}" lies on a disk or in a folder that cannot be written to'
+            raise LibraryError(problem, "copy the library's folder to where you can write")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._borrowed() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -319,7 +375,10 @@ class Database:
         return faults
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        immutable = self._address.startswith("file:")
+        connection = sqlite3.connect(
+            self._address, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=immutable
+        )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
@@ -377,7 +436,7 @@ class Database:
                 remedy = "try again when it is done"
             elif name in DAMAGED:
                 problem, remedy = f'"{self.path}" is damaged or no database ({error})', "put a copy of it back"
-            elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            elif name.startswith(UNWRITABLE):
                 problem, remedy = f'"{self.path}" cannot be written ({error})', "see who owns the folder"
             raise LibraryError(problem, remedy) from error
 
@@ -395,10 +454,6 @@ class Database:
                 time.sleep(0.01)
 
 
-VIDEO_SUFFIXES = frozenset({"mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "mpg", "mpeg", "ts", "wmv", "flv", "ogv"})
-"""Endings of the videos that are taken in."""
-PICTURE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"})
-"""Endings of the pictures that are taken in, as clips of one frame."""
 THUMBNAIL_QUALITY = 82
 """WebP quality of thumbnails and previews."""
 PREVIEW_SECONDS = 2.4
@@ -463,8 +518,8 @@ class FileStore:
             LibraryError: a suffix that is not taken in.
             MediaError: too many bytes, or a full disk; the library is as before.
         """
-        if suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
-            known = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
+        if suffix not in CLIP_SUFFIXES:
+            known = ", ".join(sorted(CLIP_SUFFIXES))
             raise LibraryError(f'".{suffix}" is no ending of a clip', f"known are {known}")
         temporary = self.scratch(suffix)
         digest, size = hashlib.sha256(), 0

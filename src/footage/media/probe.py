@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage.errors import MediaError
+from footage.media.kinds import is_special
 from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
 
     path = Path(path)
     try:
+        if is_special(path):
+            raise UnusableMedia("not a file", "a pipe, a socket or a device, which is never opened")
         if path.stat().st_size == 0:
             raise UnusableMedia("empty file", "0 bytes")
         with open(path, "rb") as handle:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,24 +19,17 @@ from footage.errors import MediaError
 from footage.media import geometry, probe
 from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.geometry import Fit, Size
+from footage.media.kinds import is_still, natural_key, is_special
 from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
 from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from PIL import Image
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""Endings of the pictures that a folder of frames may hold."""
 PICTURES_RATE = 25
 """Frames a second of a folder of pictures."""
 MOST_TIMES = 8
 """Most damage that is told of by its time."""
-
-
-def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Return a key that sorts names as people do: `img2` before `img10`."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p], name
 
 
 def upright_picture(path: Path) -> Image.Image:
@@ -161,19 +154,25 @@ class Footage:
     """A video, a picture, or a folder of numbered pictures; it is read when it is asked for, chunk by chunk."""
 
     path: Path
+    names: tuple[str, ...] = ()
+    """Names of the pictures in a folder, in order, where not all of them are meant."""
 
     def __post_init__(self) -> None:
+        remedy = "give a video, a picture, or a folder of pictures"
         if not self.path.exists():
-            raise MediaError(f'"{self.path}" does not exist', "give a video, a picture, or a folder of pictures")
+            raise MediaError(f'"{self.path}" does not exist', remedy)
+        if is_special(self.path):
+            raise MediaError(f'"{self.path}" is a pipe, a socket or a device, which is never opened', remedy)
         if self.path.is_dir() and not self.pictures:
-            raise MediaError(f'"{self.path}" holds no pictures', "give a video, a picture, or a folder of pictures")
+            raise MediaError(f'"{self.path}" holds no pictures', remedy)
 
-    @property
+    @functools.cached_property
     def pictures(self) -> list[Path]:
-        """The pictures in order; empty for a video."""
+        """The pictures in order; empty for a video, which a picture that moves is too."""
+        if self.names:
+            return [self.path / name for name in self.names]
         paths = self.path.iterdir() if self.path.is_dir() else [self.path]
-        pictures = [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES]
-        return sorted(pictures, key=lambda path: natural_key(path.name))
+        return sorted(filter(is_still, paths), key=lambda path: natural_key(path.name))
 
     @property
     def is_picture(self) -> bool:

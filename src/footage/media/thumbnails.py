@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from footage.media.decode import Frames, VideoDecoder
+from footage.media.kinds import is_still
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe, quarter_turn
-from footage.media.reader import PICTURE_SUFFIXES, PictureDecoder, upright_picture
+from footage.media.reader import PictureDecoder, upright_picture
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -63,7 +64,7 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
     Raises:
         UnusableMedia: no frame can be had from it.
     """
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    if is_still(path):
         try:
             picture = upright_picture(path)
         except Exception as error:  # Pillow raises many kinds for damaged pictures

@@ -22,7 +22,7 @@ from footage.config import IngestConfig
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
-from footage.data.ingest.sources import ShownSize, Source, SourceScan, scan, suited_size
+from footage.data.ingest.sources import ShownSize, Source, SourceScan, check_labels, scan, suited_size
 from footage.data.ingest.workers import fps_job, part_job, run_jobs, size_job
 from footage.data.store import (
     ENDINGS,
@@ -40,7 +40,7 @@ from footage.data.store import (
     level_file,
     save_tables,
 )
-from footage.errors import ConfigError, DatasetError, nearest
+from footage.errors import ConfigError, DatasetError
 from footage.machine import cores
 from footage.media.rates import exact_rate
 from footage.media.signatures import find_duplicates
@@ -148,6 +148,7 @@ def ingest(
         settings = {**options.settings, "labels": config.labels if config.labels in ("folder", "none") else "table"}
         settings["keep_duplicates"] = config.keep_duplicates
         settings["ignored"] = dict(sorted(listing.ignored.items()))
+        settings["examples"] = dict(sorted(listing.examples.items()))
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
         files.write_json(remembered, {"fps": fps, **(size if asked else {}), **origin})
@@ -175,9 +176,7 @@ def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
     """Refuse inputs that name nothing, and a folder that holds something else than an earlier ingest."""
     if not inputs:
         raise ConfigError("no source was given", "name a folder of videos")
-    if labels not in ("folder", "none") and not Path(labels).is_file():
-        remedy = f"{nearest(str(labels), ['folder', 'none'])}; or give the path of a CSV or JSON table"
-        raise ConfigError(f'labels is "{labels}", which is no file', remedy)
+    check_labels(labels)
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f'"{folder}" is a file', "name a new folder")
     if not folder.is_dir() or (folder / INNER / "settings.json").exists():
@@ -474,7 +473,7 @@ class DatasetBuilder:
             f"{count} {reason} (such as {next(r.source for r in rejections if r.reason == reason)})"
             for reason, count in counts.most_common()
         )
-        others = ", ".join(f"{count} {ending}" for ending, count in self.listing.ignored.most_common(5))
+        others = self.listing.passed_over
         return DatasetError(
             "nothing can be ingested" + (f": {listed}" if listed else ": no video was found"),
             f"all reasons are in {self.folder / 'rejected.jsonl'}"

@@ -8,27 +8,24 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
 from footage.data.store import Rejection
 from footage.data.synthetic import labels_beside
-from footage.errors import ConfigError, DatasetError, MediaError
+from footage.errors import ConfigError, DatasetError, MediaError, nearest
 from footage.media.geometry import Size
-from footage.media.reader import PICTURE_SUFFIXES, Footage, natural_key
+from footage.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_animated, natural_key, is_special, suffix_of
+from footage.media.reader import Footage
 
-_ENDINGS = """
-mp4 m4v mov qt mkv webm avi gif mpg mpeg m2v m2ts mts ts vob wmv asf flv f4v 3gp 3g2 ogv ogg mxf divx dv y4m nut
-h264 264 hevc 265 ivf mjpeg mjpg apng av1 obu rm rmvb
-"""
-VIDEOS = frozenset("." + ending for ending in _ENDINGS.split())
-"""Endings of the files that are taken for videos."""
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 IDX_LABELS = re.compile(r"labels[-.]idx1-ubyte(\.gz)?$")
 MAX_CAPTION = 10_000
@@ -49,11 +46,18 @@ ALIKE = 0.25
 ENLARGED = 0.1
 """Part of the sources' time that may have fewer pixels than the frame."""
 
-Kind = Literal["video", "pictures", "idx", "array"]
+NOT_CLIPS = frozenset({"sheet.png"})
+"""Names of pictures beside clips that are no clips: what `generate` shows of them at a glance."""
+EXPORTED = "library.json"
+"""Table beside the clips of a library's export, whose pictures are numbered and yet not frames of one clip."""
+
+Kind = Literal["video", "pictures", "idx", "array", "picture", "zip"]
 REMEDY = (
     "a label table is a .csv with the columns file,label[,caption], or a .json with a list of such objects "
     "or an object {file: label}"
 )
+_SEPARATOR = re.compile(r'\s*"?sep=(.)"?[^\n]*\n', re.IGNORECASE)
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,10 @@ class LabelRow:
 
 
 class LabelFile:
-    """A table of labels and captions, read from a `.csv` or `.json` file.
+    """A table of labels and captions as people save them: `.json`, lines of JSON, or text with separators.
+
+    Of these it takes commas, semicolons, tabs and bars, a first line `sep=;`, UTF-8 and UTF-16, empty rows and spaces
+    around cells; columns are named in any case.
 
     Raises:
         ConfigError: the file cannot be read, is not such a table, or names a file twice with different labels.
@@ -91,29 +98,39 @@ class LabelFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, LabelRow] = {}
+        suffix, kind = suffix_of(path), "CSV"
         try:
-            text = path.read_text(encoding="utf-8-sig")
-            if path.suffix.lower() == ".json":
-                value = json.loads(text)
+            if is_special(path):
+                raise ConfigError(f'the label table "{path}" is a pipe, a socket or a device', REMEDY)
+            text = table_text(path.read_bytes())
+            if suffix in ("json", "jsonl"):
+                kind = "JSON"
+                lines = [json.loads(line) for line in text.splitlines() if line.strip()] if suffix == "jsonl" else None
+                value = json.loads(text) if lines is None else lines
                 table = [{"file": k, "label": v} for k, v in value.items()] if isinstance(value, dict) else value
             else:
-                head = text.split("\n", 1)[0]
-                delimiter = ";" if head.count(";") > head.count(",") else ","
-                table = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
-        except (OSError, UnicodeDecodeError) as error:
+                table = separated_rows(text, path)
+        except UnicodeDecodeError as error:
+            remedy = 'save it as UTF-8 (in Excel: "CSV UTF-8")'
+            raise ConfigError(f'the label table "{path}" is neither UTF-8 nor UTF-16 ({error})', remedy) from None
+        except OSError as error:
             raise ConfigError(f'the label table "{path}" cannot be read ({error})', REMEDY) from None
         except (ValueError, csv.Error) as error:
-            kind = "JSON" if path.suffix.lower() == ".json" else "CSV"
             raise ConfigError(f'the label table "{path}" is not {kind} ({error})', REMEDY) from None
         if not isinstance(table, list) or not table:
             raise ConfigError(f'the label table "{path}" has no rows', REMEDY)
         for number, value in enumerate(table, start=1):
+            if isinstance(value, dict):
+                value = {str(key).strip().casefold(): cell for key, cell in value.items()}
             row = LabelRow.from_table(value, number, path)
-            if self.rows.setdefault(row.file, row) != row:
+            if self.rows.setdefault(_plain(row.file), row) != row:
                 raise ConfigError(f'{path} has two different rows for "{row.file}"', "keep one of them")
 
     def match(self, candidates: dict[str, Iterable[str]]) -> tuple[dict[str, LabelRow], list[str]]:
         """Return the row of each source that has one, and the names of the rows that match no source.
+
+        A row may name a file relative to the table or to the current folder too. Of an absolute path that is not here,
+        as in a table from another computer, the end counts where it is the whole path below what is ingested.
 
         Args:
             candidates: for each source, the names that a row may use for it, the most exact first.
@@ -127,8 +144,13 @@ class LabelFile:
                 owners.setdefault(_plain(name), {}).setdefault(exactness, set()).add(source)
         best: dict[str, tuple[int, LabelRow]] = {}
         unused = []
-        for row in self.rows.values():
-            places = owners.get(_plain(row.file))
+        for written, row in self.rows.items():
+            parts = written.split("/")
+            names = [_plain(os.path.abspath(folder / row.file)) for folder in (self.path.parent, Path())]
+            if _ABSOLUTE.match(written):
+                names += ["/".join(parts[first:]) for first in range(1, len(parts))]
+            whole = (name for name in [written, *names] if min(owners.get(name, ()), default=WHOLE_NAMES) < WHOLE_NAMES)
+            places = owners.get(next(whole, written))
             if not places:
                 unused.append(row.file)
                 continue
@@ -145,8 +167,49 @@ class LabelFile:
         return {source: row for source, (_, row) in best.items()}, unused
 
 
+WHOLE_NAMES = 4
+"""So many of the names that a row may use for a source are whole paths: two absolute ones, and two relative ones."""
+
+
+def table_text(content: bytes) -> str:
+    """Return the text of a table: UTF-16 where a mark or its zeros tell, else UTF-8.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    for encoding, high in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):
+        if high.count(0) > len(content) // 4:
+            return content.decode(encoding)
+    return content.decode("utf-8-sig")
+
+
+def separated_rows(text: str, path: Path) -> list[dict[str, str | None]]:
+    """Return the rows of a table with separators, by the names in its first row; rows without any text are left out.
+
+    Raises:
+        ConfigError: a row has more cells than the first one.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    said = _SEPARATOR.match(text)
+    text = text[said.end() :] if said else text.lstrip("\n")
+    head = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
+    delimiter = said[1] if said else max(",;\t|", key=head.count)
+    cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != " ")
+    rows = [[cell.strip() for cell in row] for row in cells if any(cell.strip() for cell in row)]
+    for number, row in enumerate(rows[1:], start=1):
+        if any(row[len(rows[0]) :]):
+            raise ConfigError(
+                f'row {number} of the label table "{path}" has {len(row)} cells, its first row {len(rows[0])}',
+                f"put quotes around texts that hold {delimiter!r}",
+            )
+    return [dict(itertools.zip_longest(rows[0], row[: len(rows[0])])) for row in rows[1:]]
+
+
 def _plain(name: str) -> str:
-    return name.replace("\\", "/").removeprefix("./")
+    """Return a name with forward slashes, its letters and accents in one (NFC)."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
 @dataclass(frozen=True)
@@ -195,6 +258,24 @@ class ShownSize:
     """In seconds, or None where it is not known."""
 
 
+def kind_of(path: Path, library: bool) -> Kind | None:
+    """Return what kind of source a file is, or, of a numbered picture, may belong to; None where it is none.
+
+    Args:
+        path: the file.
+        library: whether single pictures and zip files are sources, and arrays are not.
+    """
+    suffix = suffix_of(path)
+    if suffix in VIDEO_SUFFIXES or is_animated(path):
+        return "video"
+    if suffix in PICTURE_SUFFIXES:
+        numbered = re.search(r"\d", path.stem) is not None
+        return "pictures" if numbered else "picture" if library and path.name not in NOT_CLIPS else None
+    if library:
+        return "zip" if suffix == "zip" else None
+    return "idx" if IDX.search(path.name) else "array" if suffix in ("npy", "npz") else None
+
+
 @dataclass
 class SourceScan:
     """The sources in files and folders, and what is not taken."""
@@ -203,6 +284,31 @@ class SourceScan:
     rejections: list[Rejection] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     """How many files of other kinds there are, by ending."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """The first of them, by ending."""
+
+    def pass_over(self, name: str) -> None:
+        """Count a file that is not taken."""
+        ending = PurePosixPath(name).suffix.lower() or "(no ending)"
+        self.ignored[ending] += 1
+        self.examples.setdefault(ending, name)
+
+    @property
+    def passed_over(self) -> str:
+        """The files that are not taken, in words: endings, how many, and the first of each."""
+        return ", ".join(f"{n:,} {e} (such as {self.examples[e]})" for e, n in self.ignored.most_common())
+
+    def open_file(self, path: Path, name: str) -> bool:
+        """Whether a path can be opened: a file. Pipes, sockets and devices never are; they are noted, as are faults."""
+        try:
+            if not is_special(path):
+                return True
+            reason, detail = "not a file", "a pipe, a socket or a device, which is never opened"
+        except OSError as error:  # a link to itself, or into a forbidden folder, or to nothing
+            broken = path.is_symlink() and isinstance(error, FileNotFoundError)
+            reason, detail = "unreadable", "a link to nothing" if broken else error.strerror or str(error)
+        self.rejections.append(Rejection(name, reason, detail))
+        return False
 
     def label_by(self, table: LabelFile, candidates: dict[str, Iterable[str]]) -> None:
         """Give the sources the labels of a table; report the rows that fit none."""
@@ -242,38 +348,40 @@ class SourceScan:
         folders = []
         for entry in (entry for entry in entries if not entry.name.startswith(".")):
             entry_name = f"{name}/{_utf8(entry.name)}"
-            try:
+            with contextlib.suppress(OSError):
                 if entry.is_dir():
                     folders.append((Path(entry.path), entry_name))
-                elif entry.is_file():
-                    yield Path(entry.path), entry_name
-                elif entry.is_symlink():
-                    self.rejections.append(Rejection(entry_name, "unreadable", "a link to nothing"))
-            except OSError as error:  # a link to itself, or into a forbidden folder
-                self.rejections.append(Rejection(entry_name, "unreadable", error.strerror or str(error)))
+                    continue
+            if self.open_file(Path(entry.path), entry_name):
+                yield Path(entry.path), entry_name
         for path, entry_name in folders:
             yield from self.walk(path, entry_name, here)
 
-    def sort(self, files: Iterator[tuple[Path, str]]) -> Iterator[Source]:
-        """Sort files, with their names, into sources; collect the pictures of a folder into sequences."""
+    def sort(self, files: Iterator[tuple[Path, str]], library: bool) -> Iterator[Source]:
+        """Sort files, with their names, into sources; collect the pictures of a folder into sequences.
+
+        Args:
+            files: what there is.
+            library: whether single pictures and zip files are sources, and arrays are not.
+        """
         pictures: dict[tuple[Path, str, str], list[tuple[str, str]]] = {}
         for path, name in files:
-            suffix = path.suffix.lower()
-            if suffix in VIDEOS:
-                yield Source("video", name, path)
-            elif IDX.search(path.name):
-                yield Source("idx", name, path)
-            elif suffix == ".npy":
-                yield Source("array", name, path)
-            elif suffix in PICTURE_SUFFIXES and re.search(r"\d", path.stem):
+            kind = kind_of(path, library)
+            if kind == "pictures":
                 prefix = re.sub(r"\d+(?=\D*$)", "#", path.stem)  # the last number counts the frames
-                pictures.setdefault((path.parent, prefix, suffix), []).append((path.name, name))
+                pictures.setdefault((path.parent, prefix, path.suffix.lower()), []).append((path.name, name))
+            elif kind is not None:
+                yield Source(kind, name, path)
             elif not IDX_LABELS.search(path.name):
-                self.ignored[suffix or "(no ending)"] += 1
+                self.pass_over(name)
         in_folder = Counter(parent for (parent, _, _), group in pictures.items() if len(group) > 1)
         for (parent, prefix, suffix), group in pictures.items():
-            if len(group) == 1:
-                self.ignored[suffix] += 1
+            if len(group) == 1 or (library and (parent / EXPORTED).is_file()):
+                for file, name in group:
+                    if library:
+                        yield Source("picture", name, parent / file)
+                    else:
+                        self.pass_over(name)
                 continue
             folder_name = group[0][1].rsplit("/", 1)[0] if "/" in group[0][1] else parent.name
             name = folder_name if in_folder[parent] == 1 else f"{folder_name}/{_utf8(prefix)}{suffix}"
@@ -339,15 +447,34 @@ def suited_size(infos: Iterable[HasSize], limit: int = LONGEST) -> Size:
     raise ConfigError(problem, "give width and height, such as --size 64x64")
 
 
-def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out: Path | None = None) -> SourceScan:
+def check_labels(labels: str) -> None:
+    """Refuse labels that are neither `folder` nor `none` and no file.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if labels not in ("folder", "none") and not Path(labels).is_file():
+        remedy = f"{nearest(str(labels), ['folder', 'none'])}; or give the path of a CSV or JSON table"
+        raise ConfigError(f'labels is "{labels}", which is no file', remedy)
+
+
+def scan(
+    inputs: Sequence[Path | str],
+    labels: str | Path = "folder",
+    leave_out: Path | None = None,
+    *,
+    library: bool = False,
+) -> SourceScan:
     """Find the sources in files and folders, recursively and in a fixed order.
 
-    Hidden files are passed over, links are followed once, and files of other kinds are counted.
+    Hidden files are passed over, links are followed once, and files of other kinds are counted. Pipes, sockets and
+    devices are never opened.
 
     Args:
         inputs: files and folders.
         labels: `folder` for the first folder below the given one, `none`, or the path of a CSV or JSON table.
         leave_out: a folder that is not looked into, or None.
+        library: whether clips for a library are looked for: single pictures and zip files too, and no arrays.
 
     Raises:
         DatasetError: one of the inputs does not exist.
@@ -366,8 +493,9 @@ def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out:
     seen: set[str] = set()
     names: Counter[str] = Counter()
     for root, root_name in zip(roots, _root_names(roots), strict=True):
-        files = result.walk(root, root_name, above) if root.is_dir() else iter([(root, root_name)])
-        for source in result.sort(files):
+        given = [(root, root_name)] if not root.is_dir() and result.open_file(root, root_name) else []
+        files = result.walk(root, root_name, above) if root.is_dir() else iter(given)
+        for source in result.sort(files, library):
             real = os.path.realpath(source.files[0])
             if real in seen:
                 continue
@@ -378,12 +506,16 @@ def scan(inputs: Sequence[Path | str], labels: str | Path = "folder", leave_out:
             below = source.name[len(root_name) :].lstrip("/").split("/")
             label = below[0] if labels == "folder" and len(below) > 1 else None
             caption = None
-            with contextlib.suppress(OSError, ValueError), open(source.path.with_suffix(".txt"), "rb") as handle:
-                text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
-                caption = " ".join(text.replace("\ufeff", "").split()) or None
+            with contextlib.suppress(OSError, ValueError):
+                beside = source.path.with_suffix(".txt")
+                if not is_special(beside):
+                    with open(beside, "rb") as handle:
+                        text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
+                    caption = " ".join(text.replace("\ufeff", "").split()) or None
             result.sources.append(replace(source, label=label, caption=caption))
             relative = "/".join(below) or source.name
-            candidates[source.name] = (source.name, relative, source.path.name, source.path.stem)
+            absolute = (str(source.path), os.path.realpath(source.path))
+            candidates[source.name] = (*absolute, source.name, relative, source.path.name, source.path.stem)
     if labels not in ("folder", "none"):
         result.label_by(LabelFile(Path(labels)), candidates)
     return result

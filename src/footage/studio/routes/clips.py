@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
-from footage.library.storage import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.studio.schemas import BulkForm, ChangesForm, ClipPageForm, ClipQueryForm, ExportForm, PathId, SelectionForm
 from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
 
@@ -27,7 +27,8 @@ MEDIA_TYPES = {
     **{"mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "ogv": "video/ogg"},
     **{"mkv": "video/x-matroska", "avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg"},
     **{"gif": "image/gif", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"},
-    **{"bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff", "ts": "video/mp2t"},
+    **{"bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff", "avif": "image/avif", "apng": "image/apng"},
+    **dict.fromkeys(("ts", "mts", "m2ts", "m2t"), "video/mp2t"),
 }
 """Media types of clips by their endings; others are given as plain bytes."""
 EDIT_LISTS = ("otio", "fcpxml", "xml", "edl")
@@ -232,8 +233,8 @@ async def upload_clips(
 
     It is decoded in a process of its own with limits of time and memory before the library has it.
     """
-    limits, suffix = studio.limits, Path(name).suffix.lower().removeprefix(".")
-    if suffix not in VIDEO_SUFFIXES | PICTURE_SUFFIXES | {"zip"}:
+    limits, suffix = studio.limits, suffix_of(name)
+    if suffix not in CLIP_SUFFIXES | {"zip"}:
         raise HTTPException(415, f'".{plain(suffix)}" is no ending of a clip')
     if int(request.headers.get("content-length") or 0) > limits.upload:
         raise HTTPException(413, f"the file has more than {limits.upload:,} bytes")

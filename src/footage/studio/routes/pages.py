@@ -16,6 +16,7 @@ from footage import __version__
 from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.query import SORTS
+from footage.media.kinds import CLIP_SUFFIXES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
@@ -27,7 +28,7 @@ from footage.studio.state import CurrentStudio, Studio
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
 """Codecs that browsers play as videos, in containers that they read."""
 CONTAINERS = ("mp4", "m4v", "mov", "webm")
-STILLS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
+STILLS = ("gif", "webp", "png", "apng", "avif", "jpg", "jpeg", "bmp")
 """Endings that browsers show as pictures."""
 DRAWN = 500
 JOBS = 50
@@ -135,7 +136,8 @@ def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
 @router.get("/")
 def show_library(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     form = query_of(request)
-    return page("library.html", "bin" if form.bin else "library", **first_results(studio, form))
+    shown = first_results(studio, form)
+    return page("library.html", "bin" if form.bin else "library", endings=sorted(CLIP_SUFFIXES), **shown)
 
 
 @router.get("/parts/clips")
