@@ -15,7 +15,7 @@ from footage.errors import ConfigError, MediaError
 from footage.library import storage
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
-from footage.media.kinds import CLIP_SUFFIXES, is_animated, is_still, is_special
+from footage.media.kinds import CLIP_SUFFIXES, is_animated, is_special, is_still
 from footage.media.probe import UnusableMedia, probe
 from footage.media.reader import Footage
 from footage.studio.routes import clips as routes

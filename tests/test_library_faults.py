@@ -238,7 +238,9 @@ def test_a_library_on_a_read_only_disk_is_listed_searched_and_exported(state: st
             assert opened.export([1], out / "clips.zip") == [out / "clips.zip"]
             assert opened.thumbnail(1).is_file()
             for change in (lambda: opened.update(1, stars=3), lambda: opened.add(opened.path(1))):
-                with pytest.raises(LibraryError, match=r"on a disk or in a folder that cannot be written to: copy the library's folder"):
+                with pytest.raises(
+                    LibraryError, match=r"on a disk or in a folder that cannot be written to: copy the library's folder"
+                ):
                     change()
             opened.close()
         assert not list(folder.glob("*-format-*"))

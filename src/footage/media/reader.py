@@ -19,7 +19,7 @@ from footage.errors import MediaError
 from footage.media import geometry, probe
 from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.geometry import Fit, Size
-from footage.media.kinds import is_still, natural_key, is_special
+from footage.media.kinds import is_special, is_still, natural_key
 from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
 from footage.media.rates import exact_rate
 

@@ -23,7 +23,7 @@ from footage.data.store import Rejection
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, nearest
 from footage.media.geometry import Size
-from footage.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_animated, natural_key, is_special, suffix_of
+from footage.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_animated, is_special, natural_key, suffix_of
 from footage.media.reader import Footage
 
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
