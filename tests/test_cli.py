@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -11,7 +16,10 @@ import pytest
 
 from footage.commands import main as cli
 from footage.commands import play
+from footage.commands.terminal import make_console
 from footage.media.encode import read_metadata
+from footage.media.sheets import contact_sheet
+from tests.libraries import filled, save_clip
 from tests.models import save_tiny_model
 
 
@@ -144,6 +152,40 @@ def test_models_says_what_each_can_do(
     assert "predict" in said and "reconstruct, interpolate, embed, generate" in said
 
 
+def test_sheet_shows_what_belongs_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions: list[str] = []
+
+    def drawn(strips: list[np.ndarray], names: list[str]) -> np.ndarray:
+        captions[:] = names
+        assert {shown.shape[:3] for shown in strips} == {(8, 32, 32)}, "of old clips too, as large, frame by frame"
+        return contact_sheet(strips, names)
+
+    monkeypatch.setattr("footage.media.sheets.contact_sheet", drawn)
+    for number in (0, 1):
+        save_tiny_model(tmp_path / f"model{number}", labels=(), seed=number)
+
+    def generated(model: int, *words: str) -> str:
+        assert run("generate", str(tmp_path / f"model{model}"), "--to", str(tmp_path / "clips"), *words) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "2 clips and sheet.png in" in generated(0, "--count", "2")
+    said = generated(0, "--count", "1", "--seed", "7")
+    assert "1 clips and sheet.png, which shows 2 made before too," in said and "warning" not in said
+    assert captions == ["000000", "000001", "000007"]
+    generated(0, "--count", "1", "--seed", "9", "--format", "png")
+    assert "4 made before" in generated(0, "--count", "1", "--seed", "8", "--frames", "16")
+    assert captions == ["000000", "000001", "000007", "000008", "000009"]
+    said = generated(1, "--count", "1", "--seed", "1")
+    assert "warning:" in said and "000000.mp4" in said and "not on sheet.png" in said, (
+        "a clip of another model is named"
+    )
+    assert captions == ["000001"]
+    said = generated(1, "--count", "10")
+    assert "warning" not in said and len(captions) == 10, "all that was old was written anew"
+
+
 def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(play, "LARGE_SECONDS", 0.1)
     assert run("demo", "--to", str(tmp_path / "demo"), "--minutes", "0.01") == 0
@@ -157,3 +199,158 @@ def test_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert np.shape(frames) == (3, 384, 512, 3) and np.std(frames) > 30
     assert made == {"hd", "first", "sheet.png", "curves.png", "clips", "run"}
     assert len(list((tmp_path / "demo" / "clips").glob("*.mp4"))) == 16
+
+
+SIGNS = "— 4×4 … é影 “a” ─┬│ ⠋ ▀"
+
+
+def test_terminals_that_do_not_know_a_sign_show_what_looks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for encoding in ("ascii", "latin-1", "cp1252", "gbk", "utf-8"):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+        make_console().print(SIGNS + "\udce9")
+        sys.stdout.flush()
+        shown[encoding] = written.getvalue().decode(encoding).rstrip("\n")
+    assert shown["ascii"] == r'- 4x4 ... \xe9\u5f71 "a" -+| * #' + r"\udce9"
+    assert shown["latin-1"] == r'- 4×4 ... é\u5f71 "a" -+| * #' + r"\udce9"
+    assert shown["cp1252"].startswith(r"— 4×4 … é\u5f71 “a” -+|")
+    assert shown["gbk"].startswith("— 4×4 … é影 “a” ─┬│ *")
+    assert shown["utf-8"] == SIGNS + r"\udce9", "half a character of a file's name is shown by its number"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--help"], ["train", "--help"], ["models", "{tmp}"], ["models", "{tmp}/é×"], ["audit", "{tmp}/é×"]),
+        *(
+            ["evaluator", "list"],
+            ["train", "shapes", "--preset", "mlp-32", "--dry-run"],
+            ["ingest", "{tmp}", "--to", "é"],
+        ),
+        *(["library", "list", "{tmp}/library"], ["library", "show", "{tmp}/library", "1"]),
+        *(["library", "album", "{tmp}/library", "×", "影"], ["library", "history", "{tmp}/library"]),
+        *(["library", "similar", "{tmp}/library", "1"], ["library", "search", "{tmp}/library", "影×"]),
+    ],
+    ids=" ".join,
+)
+def test_every_verb_speaks_to_a_terminal_of_ascii(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "library":
+        library = filled(tmp_path, 2)
+        library.add(save_clip(tmp_path / "影 ×.mp4", 9, label="é"))
+    if words[0] == "models":
+        save_tiny_model(tmp_path / "é×")
+    written = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    for name, pipe in written.items():
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(pipe, encoding="ascii", write_through=True))
+    status = run(*(word.format(tmp=tmp_path) for word in words))
+    said = b"".join(pipe.getvalue() for pipe in written.values()).decode("ascii")
+    assert status in (0, 2) and said.strip() and "Traceback" not in said
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("models", False), ("ingest", True)])
+def test_ctrl_c_is_answered_in_a_sentence(
+    verb: str, goes_on: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(folder: Path) -> None:
+        """Wait for ever."""
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(30)
+
+    monkeypatch.setattr(cli, "verb", lambda home: waits)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        assert run(verb, "x") == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("stopped: what had been finished is kept")
+    assert ("the same command again goes on from there" in said) == goes_on
+
+
+@pytest.mark.parametrize("ending", ["time.sleep(9)", "atexit.register(time.sleep, 9); sys.exit(3)"])
+def test_second_ctrl_c_ends_at_once(ending: str) -> None:
+    """While something is cleared up, or when the work is done and the process is ending."""
+    code = f"""
+import atexit, os, signal, sys, threading, time
+from footage.commands.terminal import stoppable
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with stoppable(True):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(9)
+    finally:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        {ending}
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and time.monotonic() - began < 8
+    assert done.stderr.strip() == "stopped at once; what had been finished or saved before is kept"
+
+
+def test_ctrl_c_that_python_would_drop_is_not_lost() -> None:
+    code = """
+import os, signal, time, weakref
+from footage.commands.terminal import stoppable
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Thing: pass
+def pressed(_): os.kill(os.getpid(), signal.SIGINT); time.sleep(9)
+try:
+    with stoppable(False):
+        thing = Thing(); watched = weakref.ref(thing, pressed)
+        del thing
+        time.sleep(9)
+except KeyboardInterrupt:
+    print("caught")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("caught\n", "")
+
+
+def test_output_that_is_not_there_is_dropped() -> None:
+    code = "import sys; sys.stdout = sys.stderr = None; from footage.commands.main import main; main(['audit', 'x'])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["generate", "{tmp}/model", "--to", "{tmp}/clips"],
+        ["sliders", "{tmp}/model", "--to", "{tmp}/s.png"],
+        ["compact", "{tmp}/model", "--to", "{tmp}/half"],
+        ["upscale", "upscale-x4", "{tmp}/a.mp4", "--to", "{tmp}/b.mp4"],
+        ["ingest", "{tmp}/a.mp4", "--to", "{tmp}/data"],
+        ["library", "add", "{tmp}/library", "{tmp}/a.mp4"],
+        ["library", "export", "{tmp}/library", "1", "--to", "{tmp}/clips.zip"],
+    ],
+    ids=lambda words: " ".join(words[:2]).replace(" {tmp}/model", ""),
+)
+def test_read_only_disk_is_named(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_model(tmp_path / "model", labels=())
+    save_clip(tmp_path / "a.mp4")
+    filled(tmp_path, 1).close()
+    before = sorted(tmp_path.rglob("*"))
+
+    def refused(path: object, *rest: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    opened = open
+
+    def reading(path: object, mode: str = "r", *rest: object, **options: object) -> object:
+        ours = str(path).startswith(str(tmp_path)) and set(mode) & set("wax+")
+        return refused(path) if ours else opened(path, mode, *rest, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "mkdir", refused)
+    monkeypatch.setattr("builtins.open", reading)
+    monkeypatch.setattr(io, "open", reading)
+    assert run(*(word.format(tmp=tmp_path) for word in words)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "error: " in said and ("read-only" in said or "Read-only file system" in said) and str(tmp_path) in said
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -19,6 +20,7 @@ from footage.media.encode import (
     save_frames,
     write_clip,
 )
+from footage.media.encoding import rate_note
 from footage.media.sheets import FramePicker, contact_sheet, save_picture, strip, tile
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
@@ -189,3 +191,41 @@ def test_only_folders_of_frames_are_replaced(tmp_path: Path) -> None:
     check_frames_folder(tmp_path, beside="note.json")
     with pytest.raises(MediaError, match="holds something else than numbered frames"):
         check_frames_folder(tmp_path)
+
+
+def delays(path: Path) -> list[int]:
+    """How long each frame of a gif is shown, in milliseconds, by Pillow's reading of its blocks."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        shown = []
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            shown.append(image.info.get("duration", 0))
+        return shown
+
+
+@pytest.mark.parametrize(
+    ("fps", "frames", "seconds"),
+    [(25, 30, 1.2), (30, 30, 1.0), (50, 30, 0.6), (Fraction(60000, 1001), 30, 0.5005), (60, 30, 0.5), (120, 24, 0.2)],
+)
+def test_gif_has_no_delay_that_browsers_lengthen(
+    tmp_path: Path, fps: Fraction | int, frames: int, seconds: float
+) -> None:
+    write_clip(tmp_path / "a.gif", chunked(clip(frames)), fps=float(fps), metadata={})
+    shown = delays(tmp_path / "a.gif")
+    assert min(shown) >= 20, "browsers show what is shorter for 100 ms"
+    assert abs(sum(shown) / 1000 - seconds) <= 0.021
+    assert len(shown) == frames if fps <= 50 else seconds * 50 <= len(shown) <= seconds * 50 + 1
+    assert bool(rate_note(".gif", float(fps))) == (fps > 50) and not rate_note("mp4", float(fps))
+
+
+def test_gif_keeps_the_frames_that_ffmpegs_filter_keeps(tmp_path: Path) -> None:
+    """Frame n of 60 a second is shown in the 20 ms that n / 60 s are nearest to; of two, the later one."""
+    levels = (np.arange(12) * 20).astype(np.uint8)
+    made = np.broadcast_to(levels[:, None, None, None], (12, 8, 8, 3))
+    write_clip(tmp_path / "a.gif", chunked(made), fps=60, metadata={})
+    shown = [round(float(frame.mean()) / 20) for frame in frames_of(tmp_path / "a.gif")]
+    assert shown == [0, 1, 2, 4, 5, 6, 7, 8, 10, 11]
+    write_clip(tmp_path / "b.gif", chunked(made[:1]), fps=240, metadata={})
+    assert len(frames_of(tmp_path / "b.gif")) == 1, "a clip of one frame keeps it"

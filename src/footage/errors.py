@@ -40,6 +40,10 @@ class LibraryError(FootageError):
     """A library is missing, locked, damaged, full or made by a newer version, or holds no such clip."""
 
 
+class UnwritableError(FootageError):
+    """A place that is to be written to cannot be."""
+
+
 class TrainingError(FootageError):
     """Training cannot start or cannot go on."""
 

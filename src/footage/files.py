@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from footage import __version__
-from footage.errors import FootageError
+from footage.errors import FootageError, UnwritableError
 
 DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Error numbers of a disk that cannot take what is written to it."""
@@ -23,13 +23,40 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def disk_errors(error: FootageError) -> Iterator[None]:
-    """Raise `error` in place of the system's when the disk cannot take what the block writes."""
+    """Raise `error` in place of the system's when the disk is full.
+
+    Raises:
+        UnwritableError: the disk is read-only.
+    """
     try:
         yield
     except OSError as fault:
+        if fault.errno == errno.EROFS:
+            raise UnwritableError(*_unwritable(fault)) from fault
         if fault.errno in DISK_FAULTS:
             raise error from fault
         raise
+
+
+def _unwritable(fault: OSError) -> tuple[str, str]:
+    """Return problem and remedy where a disk is read-only."""
+    name = str(fault.filename or "")
+    place = Path(name).parent if PARTIAL in name else name  # what is half written has a name that says nothing
+    problem = f'the disk is read-only, "{place}" was not written' if name else "the disk is read-only"
+    return problem, "choose another place"
+
+
+def describe_fault(fault: OSError) -> str:
+    """Say in a sentence what the system refuses, of which file, and what can be done about it."""
+    if fault.errno == errno.EROFS:
+        return ": ".join(_unwritable(fault))
+    name = str(fault.filename or "")
+    text = fault.strerror or str(fault) or type(fault).__name__
+    if fault.errno in DISK_FAULTS:
+        text = f"the disk is full ({text})"
+    place = str(Path(name).parent) if PARTIAL in name else name
+    remedy = {errno.ENOSPC: "; free some space", errno.EDQUOT: "; free some space", errno.EACCES: "; see who owns it"}
+    return text + (f": {place}" if place else "") + remedy.get(fault.errno or 0, "")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
-from footage.errors import ConfigError, ModelError
-from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format
+from footage.errors import ConfigError, MediaError, ModelError
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 
@@ -32,6 +33,12 @@ SHEET = "sheet.png"
 """The contact sheet's file."""
 SHEET_CLIPS = 64
 """Most clips on a contact sheet."""
+CLIP_NAME = re.compile(r"(.+-)?\d{6,}(\.\w+)?|step-\d{3,}(\.\w+)?")
+"""What clips of a folder are called: label and seed, or the step of a series."""
+OF_ONE_CLIP = ("made_with", "seed", "label", "to_seed", "to_label", "between", "step", "novel")
+"""What may differ in the metadata of clips that belong together."""
+LOOKED_AT = 256
+"""Clips of a folder whose metadata are read, at most."""
 SLIDER_PLACES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """Values that sliders are shown at."""
 
@@ -188,6 +195,7 @@ def predict(
     converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit)
     with console.status("predicting"):
         converted.save(to)
+    _tell_rate(console, to.suffix, converted.fps)
     about = converted.metadata
     text = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
     console.print(f"{text}{f', in {samples} ways' if samples > 1 else ''}: {to}")
@@ -233,6 +241,7 @@ def translate(
     converted = loaded.convert(clip, ConversionOptions(frames, own_size, as_is, beside, seed, fit))
     with console.status("translating"):
         converted.save(to)
+    _tell_rate(console, to.suffix, converted.fps)
     console.print(f"{clip.name} translated: {to}")
     _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
@@ -276,6 +285,7 @@ def reconstruct(
     converted = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), observe)
     with console.status("reconstructing"):
         converted.save(to)
+    _tell_rate(console, to.suffix, converted.fps)
     console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}")
     _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
@@ -373,25 +383,83 @@ def _write_all(
     console: Console,
     encoding: EncodingOptions | None = None,
 ) -> list[Path]:
-    """Write clips of known length and a contact sheet of the first ones into a folder."""
+    """Write clips of known length into a folder, and a contact sheet of the first ones.
+
+    What the same model made there before, asked for the same, is on the sheet too.
+    """
+    import numpy as np
+
     from footage.media.encode import write_clip
+    from footage.media.reader import Footage, upright_picture
     from footage.media.sheets import FramePicker, contact_sheet, save_picture
+    from footage.media.thumbnails import read_thumbnails
 
     written: list[Path] = []
-    strips: list[Any] = []
-    captions: list[str] = []
+    strips: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for clip in clips:
-        path = _path(to, clip, format)
+        path, metadata = _path(to, clip, format), clip.metadata
+        if not written:
+            _tell_rate(console, format, clip.fps)
         assert clip.frames is not None
         picker = FramePicker(clip.frames)
-        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=encoding)
+        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=metadata, encoding=encoding)
         written.append(path)
         if len(strips) < SHEET_CLIPS:
-            strips.append(picker.strip())
-            captions.append(path.stem)
-    save_picture(to / SHEET, contact_sheet(strips, captions))
-    console.print(f"{len(written):,} clips and {SHEET} in {to}")
+            strips[path.stem] = picker.strip()
+    alike, others = _made_before(to, written, metadata)
+    side = max(next(iter(strips.values())).shape[1:3])
+    for path in alike[: SHEET_CLIPS - len(strips)]:
+        if path.is_dir():
+            pictures = Footage(path).pictures
+            chosen = [pictures[t] for t in np.linspace(0, len(pictures) - 1, 8).round().astype(int)]
+            strips[path.stem] = np.stack([np.asarray(upright_picture(picture).convert("RGB")) for picture in chosen])
+        else:
+            with contextlib.suppress(MediaError):  # it is cut off
+                strips[path.stem] = read_thumbnails(path, 8, side).pictures
+    captions = sorted(strips, key=lambda name: (int(re.findall(r"\d+", name)[-1]), name))  # by seed or step
+    save_picture(to / SHEET, contact_sheet([strips[caption] for caption in captions], captions))
+    shown = f", which shows {len(captions) - min(len(written), SHEET_CLIPS)} made before too," if alike else ""
+    console.print(f"{len(written):,} clips and {SHEET}{shown} in {to}")
+    if others:
+        text = f"{to} holds clips that were made otherwise, by another model or with other settings, such as "
+        print_marked(console, "warning:", f"{text}{others[0].name}: they are older, and not on {SHEET}")
     return written
+
+
+def _tell_rate(console: Console, suffix: str, fps: float) -> None:
+    """Say what a format, by its ending, cannot keep of a rate."""
+    if note := rate_note(suffix, fps):
+        print_marked(console, "gif:", note)
+
+
+def _made_before(folder: Path, written: Iterable[Path], metadata: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
+    """Return the clips that lay in a folder before those that were written now, as far as they tell how they were made.
+
+    Args:
+        folder: the first `LOOKED_AT` of them, by name, are looked at.
+        written: clips that were written now.
+        metadata: of one of these.
+
+    Returns:
+        Those of the same model and request, whatever their seed and label; and all others.
+    """
+    from footage.media.encode import read_metadata
+
+    def made_as(about: Mapping[str, Any]) -> Any:
+        return json.loads(json.dumps({key: value for key, value in about.items() if key not in OF_ONE_CLIP}))
+
+    names = {path.stem for path in written}
+    found = (path for path in sorted(folder.iterdir()) if CLIP_NAME.fullmatch(path.name) and path.stem not in names)
+    alike: list[Path] = []
+    others: list[Path] = []
+    for path in itertools.islice(found, LOOKED_AT):
+        about: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # a damaged file tells nothing
+            about = read_metadata(path)
+        if "weights_sha256" in about:
+            (alike if made_as(about) == made_as(metadata) else others).append(path)
+    return alike, others
 
 
 def _file(

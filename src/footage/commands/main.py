@@ -13,11 +13,12 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage.commands.terminal import make_console, print_marked
+from footage.commands.terminal import STOPPED, make_console, open_streams, print_marked, stoppable
 from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
 from footage.config.strict import field_texts, flat
 from footage.errors import ConfigError, FootageError, nearest
+from footage.files import describe_fault
 from footage.models.requests import TRAINED_ON
 
 VERBS = {
@@ -93,6 +94,8 @@ ALONE = {"--novel": TRAINED_ON}
 """Flags that may stand without a value, and the value that they have then."""
 ALIASES = {("evaluate", "clips"): "--count"}
 """Other names of flags: command and argument -> flag."""
+RESUMED = ("ingest", "train", "compare", "upscale", "demo")
+"""Commands that go on where they were stopped."""
 DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
 """What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
@@ -163,40 +166,55 @@ def _flag(arguments: Sequence[str], flag: str) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Errors that a user can put right are printed in one line, with exit status 2."""
+    """Run the command line. Errors that a user can put right are printed in one line, with exit status 2.
+
+    Ctrl-C ends it with exit status 130, a second one at once; both say what is kept.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if words[:1] == ["--version"]:
-            print(f"footage {__version__}")
-            return
-        group = words[0] if words and words[0] in GROUPS else ""
-        verbs, words = (GROUPS[group], words[1:]) if group else (VERBS, words)
-        program = f"footage {group}".strip()
-        if not words or words[0].startswith("-"):
-            about = (inspect.getdoc(verb(VERBS[group])) or "").split("\n\n")[0] if group else DESCRIPTION
-            commands = {name: _command(verb(home), words, chosen=False) for name, home in verbs.items()}
-            tyro.extras.subcommand_cli_from_dict(commands, prog=program, description=about, args=words or ["--help"])
-        if words[0] not in verbs:
-            named = f"{group} {words[0]}".strip()
-            raise ConfigError(f'there is no command "{named}"', nearest(words[0], verbs))
-        for number in (number for number, word in enumerate(words, 1) if word in ALONE):
-            if number == len(words) or words[number].startswith("-"):
-                words[number - 1] = f"{words[number - 1]}={ALONE[words[number - 1]]}"
-        command = _command(verb(verbs[words[0]]), words)
-        # Of AvoidSubcommands: the preset decides which generator's knobs there are.
-        config = (tyro.conf.AvoidSubcommands,)
-        result = tyro.cli(command, prog=f"{program} {words[0]}", args=words[1:], config=config)
-        if getattr(result, "interrupted", False):
-            sys.exit(130)
-    except FootageError as error:
-        _complain(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
-    except OSError as error:
-        _complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    with stoppable(for_good=arguments is None):
+        try:
+            open_streams()
+            _run(words)
+        except FootageError as error:
+            _complain(str(error))
+        except KeyboardInterrupt:
+            goes_on = "; the same command again goes on from there" if words and words[0] in RESUMED else ""
+            print_marked(make_console(to_stderr=True), "stopped:", f"what had been finished is kept{goes_on}")
+            sys.exit(STOPPED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(141)
+        except UnicodeError as error:
+            text = repr(error.object)[:200] if isinstance(error, UnicodeEncodeError) else str(error)
+            _complain(f"{text} is no text: give names that are UTF-8")
+        except OSError as error:
+            _complain(describe_fault(error))
+
+
+def _run(words: list[str]) -> None:
+    """Run a command, or print its help."""
+    if words[:1] == ["--version"]:
+        print(f"footage {__version__}")
+        return
+    group = words[0] if words and words[0] in GROUPS else ""
+    verbs, words = (GROUPS[group], words[1:]) if group else (VERBS, words)
+    program = f"footage {group}".strip()
+    if not words or words[0].startswith("-"):
+        about = (inspect.getdoc(verb(VERBS[group])) or "").split("\n\n")[0] if group else DESCRIPTION
+        commands = {name: _command(verb(home), words, chosen=False) for name, home in verbs.items()}
+        tyro.extras.subcommand_cli_from_dict(commands, prog=program, description=about, args=words or ["--help"])
+    if words[0] not in verbs:
+        named = f"{group} {words[0]}".strip()
+        raise ConfigError(f'there is no command "{named}"', nearest(words[0], verbs))
+    for number in (number for number, word in enumerate(words, 1) if word in ALONE):
+        if number == len(words) or words[number].startswith("-"):
+            words[number - 1] = f"{words[number - 1]}={ALONE[words[number - 1]]}"
+    command = _command(verb(verbs[words[0]]), words)
+    # Of AvoidSubcommands: the preset decides which generator's knobs there are.
+    config = (tyro.conf.AvoidSubcommands,)
+    result = tyro.cli(command, prog=f"{program} {words[0]}", args=words[1:], config=config)
+    if getattr(result, "interrupted", False):
+        sys.exit(STOPPED)
 
 
 def _complain(text: str) -> NoReturn:

@@ -1,18 +1,126 @@
-"""The terminal: one place that makes consoles and progress bars, so that output looks the same everywhere."""
+"""The terminal: one place that makes consoles and progress bars, so that output looks the same everywhere.
+
+Ctrl-C, and terminals that do not know every character, are seen to here too.
+"""
 
 from __future__ import annotations
 
+import _thread
+import codecs
 import contextlib
+import io
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+LOOKALIKES = {"×": "x", "·": "-", "•": "*", "–": "-", "—": "-", "−": "-", "…": "...", "→": "->", "←": "<-", "±": "+/-"}
+LOOKALIKES |= {
+    "≥": ">=",
+    "≤": "<=",
+    "≈": "~",
+    "“": '"',
+    "”": '"',
+    "‘": "'",
+    "’": "'",
+    "²": "^2",
+    "³": "^3",
+    "√": "sqrt ",
+}
+"""What signs are written as where a terminal does not know them."""
+LINES = {"─": "-", "━": "-", "═": "-", "╌": "-", "╸": "-", "╺": "-", "│": "|", "┃": "|", "║": "|"}
+"""The same for the lines of tables; their corners become +."""
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def spell_out(error: UnicodeError) -> tuple[str, int]:
+    """Write signs by others that look alike, and letters by their numbers, for names have to stay what they are.
+
+    A handler of errors, as `codecs.register_error` takes it.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    written = []
+    for sign in error.object[error.start : error.end]:
+        if "\u2500" <= sign <= "\u257f":
+            written.append(LINES.get(sign, "+"))
+        elif "\u2580" <= sign <= "\u259f" or "\u2800" <= sign <= "\u28ff":  # blocks; dots of Braille, which turn
+            written.append("#" if sign < "\u2800" else "*")
+        else:
+            written.append(LOOKALIKES.get(sign, sign.encode("ascii", "backslashreplace").decode("ascii")))
+    return "".join(written), error.end
+
+
+def open_streams() -> None:
+    """Make the output take every character, whatever the terminal's encoding; where there is no output, drop it."""
+    codecs.register_error("footage", spell_out)
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="footage")
+
+
+@contextlib.contextmanager
+def stoppable(for_good: bool) -> Iterator[None]:
+    """Let a first Ctrl-C end the block, as KeyboardInterrupt, and a second one the process, at once, in a sentence.
+
+    Files are written whole or not at all, so that nothing has to be put in order before. Whether the process ends
+    `for_good` after the block: then a Ctrl-C while it is ending is a second one.
+    """
+    pressed = 0
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            raise KeyboardInterrupt
+        with contextlib.suppress(OSError):
+            shown = b"\x1b[0m\x1b[?25h" if os.isatty(2) else b""  # plain colours, and the cursor
+            os.write(2, shown + b"\nstopped at once; what had been finished or saved before is kept\n")
+        os._exit(STOPPED)
+
+    def again() -> None:
+        if hasattr(signal, "pthread_kill"):  # which ends a wait
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            _thread.interrupt_main()
+
+    def complain(fault: Any) -> None:
+        nonlocal pressed
+        if not issubclass(fault.exc_type, KeyboardInterrupt):
+            told(fault)
+        elif pressed:  # it came where Python drops errors: once more, when that is over
+            pressed -= 1
+            threading.Timer(0.05, again).start()
+
+    before, told = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield  # signals are not ours
+        return
+    signal.signal(signal.SIGINT, press)
+    sys.unraisablehook = complain
+    try:
+        yield
+    finally:
+        sys.unraisablehook = told
+        if for_good:
+            pressed = max(pressed, 1)
+        else:
+            signal.signal(signal.SIGINT, before)
+
 
 def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""
+    open_streams()
     # No markup: names of files and labels are printed as they are.
     return Console(quiet=quiet, stderr=to_stderr, soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
 

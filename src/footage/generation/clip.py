@@ -47,7 +47,7 @@ class Clip:
     def save(self, path: Path | str) -> Path:
         """Write the clip; the suffix decides: .mp4, .webm, .gif, or none for a folder of PNG frames.
 
-        A clip of a single frame may be a picture: .png.
+        A clip of a single frame may be a picture: .png. A .gif shows at most 50 frames a second, at the same speed.
 
         Raises:
             MediaError: an unknown suffix, or a full disk.

@@ -235,7 +235,7 @@ def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps
     height, width, fps = given_as(info, a)
     shape = unlimited(sampler.clip.frames, height, width, sampler.clip.channels)
     first, last = (read_window(source, shape, fps) for source in (a, b))
-    about = conversion_metadata(info, a, 0) | {"to_source": b.path.name}
+    about = conversion_metadata(info, a, 0) | {"to_source": b.path.name, "steps": steps}
 
     def clip_at(number: int) -> Clip:
         def make() -> Iterator[Frames]:

@@ -6,6 +6,7 @@ Small pictures are encoded so that they stay clean, large ones as `EncodingOptio
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from footage import files
 from footage.errors import ConfigError, MediaError, nearest
 from footage.media.decode import Frames, exact
-from footage.media.encoding import DEFAULT_ENCODING, Codec, EncodingOptions, Format
+from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOptions, Format
 from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour, open_video
 from footage.media.rates import exact_rate
 
@@ -221,14 +222,17 @@ class CleanEncoder(_Encoder):
 
 
 class GifEncoder(_Encoder):
-    """The pictures of a gif: every frame has its own 256 colours, which needs no look at the frames to come."""
+    """The pictures of a gif: every frame has its own 256 colours, which needs no look at the frames to come.
+
+    Of more than `GIF_RATE` frames a second those are kept that FFmpeg's filter `fps` keeps; the length stays.
+    """
 
     def __init__(self, container: OutputContainer, *, size: tuple[int, int], rate: Fraction) -> None:
         import av
         import av.filter
 
         height, width = size
-        stream: Any = container.add_stream("gif", rate=rate)
+        stream: Any = container.add_stream("gif", rate=min(rate, Fraction(GIF_RATE)))
         stream.height, stream.width, stream.pix_fmt = height, width, "pal8"
         super().__init__(container, stream)
         self.base = 1 / rate
@@ -238,6 +242,10 @@ class GifEncoder(_Encoder):
         )
         split, sink = graph.add("split"), graph.add("buffersink")
         generate, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1:dither=none")
+        if rate > GIF_RATE:
+            thinner = graph.add("fps", f"{GIF_RATE}:eof_action=pass")
+            source.link_to(thinner)
+            source = thinner
         source.link_to(split)
         split.link_to(use, 0, 0)
         split.link_to(generate, 1, 0)
@@ -246,8 +254,22 @@ class GifEncoder(_Encoder):
         graph.configure()
 
     def write(self, picture: Frames, number: int) -> None:
-        self.palette.push(_frame(picture, number, self.base))
-        self.container.mux(self.stream.encode(self.palette.pull()))
+        frame = _frame(picture, number, self.base)
+        frame.duration = 1  # else the filter drops the last one
+        self._pass_on(frame)
+
+    def finish(self) -> None:
+        self._pass_on(None)
+        super().finish()
+
+    def _pass_on(self, frame: VideoFrame | None) -> None:
+        """Give the filters a frame, or None at the end, and encode what they give."""
+        import av
+
+        self.palette.push(frame)
+        with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):  # no more for now; no more at all
+            while True:
+                self.container.mux(self.stream.encode(self.palette.pull()))
 
 
 def _frame(picture: npt.NDArray[Any], number: int | None = None, base: Fraction | None = None) -> VideoFrame:

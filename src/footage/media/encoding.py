@@ -14,6 +14,8 @@ Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
 """What clips can be written as; `png` is a folder of numbered frames."""
 Codec = Literal["auto", "h264", "hevc", "av1", "vp9", "prores"]
 Hardware = Literal["none", "auto", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]
+GIF_RATE = 50
+"""Frames a second in a gif, at most: browsers show a delay below 20 ms as 100 ms, five times as slowly."""
 WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}
 
 
@@ -44,3 +46,11 @@ class EncodingOptions:
 
 DEFAULT_ENCODING = EncodingOptions()
 """What suits the file, as good as the eye can tell, by the processor."""
+
+
+def rate_note(suffix: str, fps: float) -> str:
+    """Say what a format, by its ending, cannot keep of a rate; empty where it keeps it."""
+    if suffix.lower().lstrip(".") != "gif" or fps <= GIF_RATE:
+        return ""
+    kept = f"of {fps:g} a second {GIF_RATE} are kept, and the speed stays"
+    return f"browsers show no more than {GIF_RATE} frames a second of a gif, each for 20 ms: {kept}"

@@ -115,8 +115,8 @@ def error_response(request: Request, status: int, problem: str, remedy: str = ""
 
 
 async def answer_footage_error(request: Request, error: FootageError) -> Response:
-    """Answer a mistake that footage names: it is the user's, or the disk is full."""
-    status = 507 if "disk is full" in error.problem else 400
+    """Answer a mistake that footage names: it is the user's, or that of a disk that is full or read-only."""
+    status = 507 if error.problem.startswith(("the disk is full", "the disk is read-only")) else 400
     return await asyncio.to_thread(error_response, request, status, error.problem, error.remedy)
 
 
