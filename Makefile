@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all the set-up on a machine with Python 3.11 or later.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests: as many as there are cores; 0 runs them one after the other, in this one.
+WORKERS ?= logical
 
 .PHONY: demo test check format bench gpu-pack clean
 
@@ -8,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/footage demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Everything that has to hold: style, types, floors, tests. `.ci/run` runs this.
 check: .venv/installed-dev

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Before torch is imported. Tests run side by side, one process on each core; theirs inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -33,3 +38,11 @@ def browser() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield made
         made.close()
+
+
+@pytest.fixture(scope="session")
+def trainers() -> ForkServerContext:
+    """Starts processes that can train at once: they are forked from one that has imported all that it takes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["footage.training.trainer", "lightning_fabric", "matplotlib.figure", "pytest"])
+    return context

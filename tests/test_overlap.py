@@ -59,11 +59,14 @@ def test_when_the_taker_stops_the_thread_does_and_its_generator_is_closed() -> N
 
 
 def test_stages_work_at_the_same_time() -> None:
-    def slow(items: Iterator[int]) -> Iterator[int]:
-        for item in items:
-            time.sleep(0.02)
+    """While the last stage has item n, the one before has n + 1 and the first n + 2: each waits for the others."""
+    all_at_work, items = threading.Barrier(3), 15
+
+    def stage(ahead: int, given: Iterator[int]) -> Iterator[int]:
+        for item in given:
+            if ahead <= item < items - 2 + ahead:
+                all_at_work.wait(timeout=60)
             yield item
 
-    begin = time.perf_counter()
-    assert list(slow(prefetch(slow(prefetch(slow(iter(range(15)))))))) == list(range(15))
-    assert time.perf_counter() - begin < 0.7 * 3 * 15 * 0.02
+    first = prefetch(stage(2, iter(range(items))))
+    assert list(stage(0, prefetch(stage(1, first)))) == list(range(items))

@@ -21,7 +21,8 @@ from PIL import Image
 
 import footage
 from footage.errors import ConfigError
-from footage.generation.player import Frame, FrameProducer, PlayerPage, _PlayerHandler, blocks, watch
+from footage.generation import player
+from footage.generation.player import Frame, FrameProducer, PlayerPage, StreamPerformance, _PlayerHandler, blocks, watch
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
 from tests.test_cli import run
@@ -86,7 +87,8 @@ def test_the_page_shows_the_stream_and_says_how_it_is_made(page: PlayerPage) -> 
 def test_the_page_changes_the_stream(page: PlayerPage) -> None:
     assert asked(page, "change?seed=200&label=walk", "POST")[0] == 200
     assert page.producer.seed == 200 and page.producer.label == "walk"
-    time.sleep(0.1)
+    number, _ = page.producer.after(0)
+    page.producer.after(number + 1)  # the frame that was being made is over
     assert abs(int(first_picture(page).mean()) - 200) <= 2
     for wrong, said in (("seed=-1", "whole number"), ("seed=x", "whole number"), ("seed=1&label=unknown", "no label")):
         status, text = asked(page, f"change?{wrong}", "POST")
@@ -136,23 +138,56 @@ def test_a_busy_port_is_named() -> None:
             PlayerPage(FrameProducer(grey, 10), port=busy.getsockname()[1])
 
 
-def test_frames_come_in_real_time() -> None:
-    found = watch(FrameProducer(grey, fps=50), seconds=0.6)
-    assert found.frames <= 34 and found.achieved_fps < 55 and found.asked_fps == 50
-    slow = watch(FrameProducer(lambda seed, label: grey(seed, label, pause=0.05), fps=1000), seconds=0.5)
-    assert slow.achieved_fps < 21 and slow.latency_p50_ms is not None and slow.latency_p50_ms >= 50
+class Clock(threading.Event):
+    """Stands for `time`, and for the event that ends a producer: nothing but waiting moves it on, and `end` ends it."""
+
+    def __init__(self, end: float) -> None:
+        super().__init__()
+        self.now, self.end = 0.0, end
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.sleep(timeout or 0.0)
+        return self.now >= self.end
 
 
-def test_the_time_that_a_chunk_takes_is_caught_up() -> None:
+def performed(
+    monkeypatch: pytest.MonkeyPatch, pause: float, fps: float, chunk: int = 1, seconds: float = 1.5
+) -> StreamPerformance:
+    """Say how a stream was made whose chunks take `pause` seconds each, on a clock that no other process disturbs."""
+    clock = Clock(seconds)
+    monkeypatch.setattr(player, "time", clock)
+
     def chunks(seed: int, label: str | None) -> Iterator[Frame]:
         while True:
-            time.sleep(0.1)
-            yield from np.zeros((10, 2, 2, 1), dtype=np.uint8)
+            clock.sleep(pause)
+            yield from np.zeros((chunk, 2, 2, 1), dtype=np.uint8)
 
-    found = watch(FrameProducer(chunks, fps=50, chunk=10), seconds=1.5)
-    assert 45 < found.achieved_fps < 55, "10 frames are made in half the time that they are shown"
-    slow = watch(FrameProducer(chunks, fps=200, chunk=10), seconds=0.5)
-    assert slow.achieved_fps < 130
+    producer = FrameProducer(chunks, fps=fps, chunk=chunk)
+    producer._stopped = clock
+    producer._run()
+    return producer.performance()
+
+
+def test_frames_come_in_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = watch(FrameProducer(grey, fps=50), seconds=0.6)
+    assert 1 <= quick.frames <= 34 and quick.asked_fps == 50
+    found = performed(monkeypatch, pause=0.004, fps=50)
+    assert found.frames in (75, 76) and found.achieved_fps == pytest.approx(50)
+    slow = performed(monkeypatch, pause=0.05, fps=1000)
+    assert slow.achieved_fps == pytest.approx(20) and slow.latency_p50_ms == pytest.approx(50)
+
+
+def test_the_time_that_a_chunk_takes_is_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = performed(monkeypatch, pause=0.1, fps=50, chunk=10)
+    assert 48 < found.achieved_fps < 55, "10 frames are made in half the time that they are shown"
+    slow = performed(monkeypatch, pause=0.1, fps=200, chunk=10)
+    assert 95 < slow.achieved_fps < 110
 
 
 def test_there_is_no_queue() -> None:

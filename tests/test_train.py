@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -79,30 +80,37 @@ def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path:
     assert not same(tmp_path / "one", tmp_path / "three")
 
 
-def test_killed_at_any_moment_and_started_again_gives_the_same_weights(tmp_path: Path) -> None:
-    code = (
-        "import sys, footage; from tests.test_train import CONFIG; "
-        "footage.train('shapes', CONFIG, out=sys.argv[1], clips=160, quiet=True)"
-    )
-    command = [sys.executable, "-c", code]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(tmp_path / "one")], check=True, env=environment)
+def train_to_160(out: str) -> None:
+    footage.train("shapes", CONFIG, out=out, clips=160, quiet=True)
+
+
+def test_killed_at_any_moment_and_started_again_gives_the_same_weights(
+    tmp_path: Path, trainers: ForkServerContext
+) -> None:
+    def started(name: str) -> ForkServerProcess:
+        process = trainers.Process(target=train_to_160, args=(str(tmp_path / name),))
+        process.start()
+        return process
+
+    whole = started("one")
     state = tmp_path / "two" / "state" / "last.pt"
     kills = 0
     for moment in (0.0, 0.05, 0.3):
-        process = subprocess.Popen([*command, str(tmp_path / "two")], env=environment)
+        process = started("two")
         before = state.stat().st_mtime_ns if state.exists() else 0
-        while process.poll() is None and (state.stat().st_mtime_ns if state.exists() else 0) == before:
+        while process.is_alive() and (state.stat().st_mtime_ns if state.exists() else 0) == before:
             time.sleep(0.005)
         time.sleep(moment)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
     assert kills >= 2, "the run was too quick to be killed"
     killed_at = read_state(state)["progress"]["clips_seen"]
     assert 0 < killed_at < 160
-    subprocess.run([*command, str(tmp_path / "two")], check=True, env=environment)
+    again = started("two")
+    for process in (whole, again):
+        process.join()
+        assert process.exitcode == 0
     assert same(tmp_path / "one", tmp_path / "two")
     rows = [row["clips"] for row in read_lines(tmp_path / "two" / "metrics.jsonl")]
     assert rows == sorted(rows)

@@ -247,9 +247,21 @@ def write_png(
     from matplotlib.figure import Figure
 
     rows = -(-len(plots) // columns)
-    figure = Figure(figsize=(inches[0] * columns, inches[1] * rows), layout="constrained")
+    figure = Figure(figsize=(inches[0] * columns, inches[1] * rows))
     FigureCanvasAgg(figure)
-    for axes, plot in zip(np.ravel(figure.subplots(rows, columns)), plots, strict=False):
+    # Margins that hold every text: a layout made to measure, and every tick more, takes as long as the drawing itself.
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=0.7 / figure.get_figwidth(),
+        right=1 - 0.15 / figure.get_figwidth(),
+        bottom=0.45 / figure.get_figheight(),
+        top=1 - 0.3 / figure.get_figheight(),
+        wspace=0.85 / (inches[0] - 0.85),
+        hspace=0.75 / (inches[1] - 0.75),
+    )
+    for place, plot in enumerate(plots):
+        axes: Any = figure.add_subplot(grid[place])
         for line in plot.series:
             if line.x:
                 axes.plot(line.x, line.y, label=line.name, linewidth=1.2)
@@ -257,6 +269,7 @@ def write_png(
         axes.set_xlabel(plot.axis, fontsize=8)
         axes.set_ylabel(plot.unit, fontsize=8)
         axes.tick_params(labelsize=8)
+        axes.locator_params(nbins=6)
         axes.grid(alpha=0.3, which="both")
         if log:
             axes.set_xscale("log")
