@@ -138,7 +138,7 @@ def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: boo
                 name = _flag(arguments, "--preset")
                 default, chooses = preset(name or DEFAULT_PRESET, named), not name and not named
             hint = Annotated[kind, arg(name="")]
-        if item.name in ("timing", "selection", "encoding"):
+        if item.name in ("timing", "selection", "encoding", "launch"):
             hint = Annotated[hint, arg(name="")]
         parameters.append(item.replace(annotation=hint, default=default, kind=inspect.Parameter.KEYWORD_ONLY))
 

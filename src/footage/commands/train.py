@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage.commands.terminal import make_console, print_marked
-from footage.config import ClipConfig, Config, IngestConfig, to_json
-from footage.config.presets import options, override, preset
+from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
+from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError
 
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from footage.data.ingest.pipeline import IngestResult
     from footage.data.store import Dataset
     from footage.training.comparison import Comparison
+    from footage.training.processes import Processes
+    from footage.training.selection import SelectionOptions
 
 INGEST = IngestConfig()
 """The options of `ingest` when nothing is said."""
+ALONE = LaunchConfig()
+"""A training in this process."""
 
 
 def ingest(
@@ -124,6 +128,7 @@ def train(
     evaluate_clips: int = 256,
     evaluate_metric: Literal["frechet", "kernel", "copies"] = "frechet",
     evaluator: Path | None = None,
+    launch: LaunchConfig = ALONE,
     dry_run: bool = False,
     quiet: bool = False,
 ) -> TrainingRun:
@@ -155,13 +160,100 @@ def train(
             (or 2%), and the model with the fewest where all have more: for few clips, which a long run learns by heart.
         evaluator: a feature network that `footage evaluator train` has made, for these measurements; left out, random
             ones (RFD-rand).
+        launch: how the training is spread over processes and machines.
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
     """
     for name, value in (("minutes", minutes), ("clips", clips)):
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}", "give more than 0")
     console = make_console(quiet)
-    data, config = _suited(data, config, guide, out, minutes, clips, dry_run, console)
+    if launch.several and not dry_run:
+        given = {"guide": guide, "out": out, "minutes": minutes, "clips": clips, "begin_with": begin_with}
+        given |= {"probe": probe, "evaluate_every": evaluate_every, "evaluator": evaluator, "quiet": quiet}
+        if evaluate_every is not None:
+            given |= {"evaluate_clips": evaluate_clips, "evaluate_metric": evaluate_metric}
+        return _launched(launch, data, config, given, console)
+    from footage.training.processes import Processes
+
+    processes = Processes.join()
+    if not processes.leads:
+        return _follow(processes)
+    choice = None
+    if evaluate_every is not None:
+        from footage.training.selection import SelectionOptions
+
+        choice = SelectionOptions(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
+    with processes.led():
+        return _lead(processes, data, config, guide, out, minutes, clips, begin_with, probe, choice, dry_run, console)
+
+
+def _launched(
+    launch: LaunchConfig,
+    data: str,
+    config: Config | str | Mapping[str, Any] | None,
+    given: Mapping[str, Any],
+    console: Console,
+) -> TrainingRun:
+    """Train in processes of their own, by the same verb with arguments that are `given`."""
+    from footage.training.processes import launch as launch_processes
+    from footage.training.processes import measured_devices
+
+    words = ["train", data]
+    if isinstance(config, Config):
+        words += shlex.split(options(config))
+    elif isinstance(config, str):
+        words += ["--preset", config]
+    else:
+        words += knob_words(config or {})
+    if launch.devices == "auto":
+        launch = replace(launch, devices=measured_devices(words, console.print))
+    words += knob_words({name: value for name, value in given.items() if value not in (None, False)})
+    console.print(f"launch   {shlex.join(launch.torchrun(words))}\n")
+    stopped = launch_processes(launch, words)
+    return TrainingRun(Path(given["out"] or "runs"), stopped)
+
+
+def _follow(processes: Processes) -> TrainingRun:
+    """Train beside the process that leads, by what it says."""
+    from footage.config import from_json
+    from footage.training import trainer
+    from footage.training.plan import prepare
+    from footage.training.run_folder import RunFolder
+
+    with processes.led():
+        told = processes.told(None)
+        if told is None:  # there is nothing to train, or it has failed and said so
+            return TrainingRun(Path("runs"))
+        plan = prepare(told["data"], from_json(Config, told["config"]), timed=False, guide=told["guide"])
+        folder, first = RunFolder(Path(told["out"])), told["begin_with"]
+        trainer.train(
+            plan,
+            folder,
+            clips=told["clips"],
+            minutes=told["minutes"],
+            console=make_console(True),
+            begin_with=None if first is None else Path(first),
+            processes=processes,
+        )
+        return TrainingRun(folder.path)
+
+
+def _lead(
+    processes: Processes,
+    data: str,
+    wanted: Config | str | Mapping[str, Any] | None,
+    guide: str | None,
+    out: Path | None,
+    minutes: float | None,
+    clips: int | None,
+    begin_with: Path | None,
+    probe: bool,
+    choice: SelectionOptions | None,
+    dry_run: bool,
+    console: Console,
+) -> TrainingRun:
+    """Prepare a training, tell the other processes of it, and train; the arguments are those of `train`."""
+    data, config = _suited(data, wanted, guide, out, minutes, clips, dry_run, console)
     if config is None:  # a dry run, and no data set yet
         return TrainingRun(Path(out or "runs"))
     from footage.models.card import model_folder
@@ -169,11 +261,7 @@ def train(
     from footage.training.comparison import Limit, penalty_trials, probe_penalties
     from footage.training.plan import DEFAULT_CLIPS, prepare
     from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
-    from footage.training.selection import SelectionOptions
 
-    choice = None
-    if evaluate_every is not None:
-        choice = SelectionOptions(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
     trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
     probing = probe and not folder.config.exists()
@@ -203,10 +291,32 @@ def train(
         plan = replace(plan, config=replace(plan.config, gan=probed.gan))
     console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n")
     first = None if begin_with is None else model_folder(begin_with)
-    stopped = trainer.train(
-        plan, folder, clips=clips, minutes=minutes, console=console, begin_with=first, choice=choice
+    size, world = plan.batch_size, processes.world
+    if size % world and config.train.batch_size is None:  # it was found, and so may be another
+        train = replace(plan.config.train, batch_size=max(1, size // world) * world)
+        plan = replace(plan, config=replace(plan.config, train=train))
+    if plan.batch_size % world:
+        raise ConfigError(
+            f"train.batch_size is {size}, which {world} processes cannot share evenly",
+            f"give --train.batch-size {max(1, size // world) * world}",
+        )
+    if world > 1:
+        console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each")
+    processes.told(
+        {"data": data, "guide": guide, "config": to_json(plan.config), "out": str(folder.path), "clips": clips}
+        | {"minutes": minutes, "begin_with": None if first is None else str(first)}
     )
-    return TrainingRun(folder.path, stopped)
+    stopped = trainer.train(
+        plan,
+        folder,
+        clips=clips,
+        minutes=minutes,
+        console=console,
+        begin_with=first,
+        choice=choice,
+        processes=processes,
+    )
+    return TrainingRun(folder.path, stopped and world == 1)  # torchrun takes any other end than 0 for a failure
 
 
 def _suited(

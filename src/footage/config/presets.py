@@ -436,12 +436,19 @@ def override(config: Config, overrides: Mapping[str, Any]) -> Config:
 
 def options(config: Config) -> str:
     """Return the options of the command line that make this of its preset."""
-    words = [f"--preset {config.preset}"]
-    for knob, (_, value) in differences(PRESETS[config.preset].config, config).items():
+    changed = {knob: value for knob, (_, value) in differences(PRESETS[config.preset].config, config).items()}
+    return " ".join([f"--preset {config.preset}", *knob_words(changed)])
+
+
+def knob_words(knobs: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line that give knobs, by their dotted names, these values."""
+    words = []
+    for knob, value in knobs.items():
         section, _, last = knob.replace("_", "-").rpartition(".")
-        words.append(f"--{section}.no-{last}" if value is False else f"--{section}.{last}")
+        prefix = f"--{section}." if section else "--"
+        words.append(f"{prefix}no-{last}" if value is False else f"{prefix}{last}")
         words += [] if isinstance(value, bool) else [str(value)]
-    return " ".join(words)
+    return words
 
 
 def _inside(place: Any, part: str, missing: Any = None) -> Any:

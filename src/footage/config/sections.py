@@ -140,6 +140,52 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class LaunchConfig:
+    """How a training is spread over processes and machines."""
+
+    devices: int | Literal["auto"] = 1
+    """Processes on this machine, one for each GPU; on a CPU they share its cores. `auto`: every GPU, or on a CPU one or
+    two, whichever a short trial finds faster."""
+    nodes: int = 1
+    """Machines; the same command is given on each, with another `node_rank`."""
+    node_rank: int = 0
+    """Number of this machine, 0 to `nodes` - 1."""
+    rendezvous: str = ""
+    """HOST:PORT where machines find each other, the host being that of machine 0."""
+    restarts: int = 0
+    """How often processes are started again, from the run folder, where one has failed."""
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("nodes", self.nodes, 1), ("restarts", self.restarts, 0)):
+            if value < least:
+                raise ConfigError(f"{name} is {value}", f"give at least {least}")
+        if self.devices != "auto" and self.devices < 1:
+            raise ConfigError(f"devices is {self.devices}", "give at least 1, or auto")
+        if not 0 <= self.node_rank < self.nodes:
+            raise ConfigError(f"node_rank is {self.node_rank} of {self.nodes} machines", f"give 0 to {self.nodes - 1}")
+        if self.nodes > 1 and not self.rendezvous:
+            raise ConfigError(f"nodes is {self.nodes}, and there is no rendezvous", "give HOST:PORT of machine 0")
+        host, _, port = self.rendezvous.rpartition(":")
+        if self.rendezvous and not (host and port.isdigit() and 0 < int(port) < 65536):
+            raise ConfigError(f'rendezvous is "{self.rendezvous}"', "give HOST:PORT, such as node0:29400")
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than this process."""
+        return self.devices != 1 or self.nodes > 1
+
+    def torchrun(self, arguments: Sequence[str]) -> list[str]:
+        """Return the line that starts `footage` with these arguments in every process of this machine."""
+        line = ["torchrun", f"--nproc-per-node={self.devices}", f"--max-restarts={self.restarts}"]
+        if self.nodes == 1:
+            line.append("--standalone")
+        else:
+            line += [f"--nnodes={self.nodes}", f"--node-rank={self.node_rank}", "--rdzv-backend=c10d"]
+            line += [f"--rdzv-endpoint={self.rendezvous}", "--rdzv-id=footage"]
+        return [*line, "-m", "footage", *arguments]
+
+
+@dataclass(frozen=True)
 class LearnConfig:
     """Learning from examples: the loss between what is made and what should be, and the optimiser (Adam)."""
 

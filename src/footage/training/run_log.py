@@ -99,11 +99,12 @@ class RunningMeans:
 class RunLog:
     """All that a run tells while it trains: figures on disk, lines on the terminal, and where the time goes.
 
-    Figures go to `metrics.jsonl` and to TensorBoard. As a context manager it shows the bar, and closes the files.
+    Figures go to `metrics.jsonl` and to TensorBoard. As a context manager it shows the bar, and closes the files. A
+    silent one has nothing but the clock and the means: that of a process beside the first one.
     """
 
-    def __init__(self, folder: RunFolder, console: Console, batch_size: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, console: Console, batch_size: int, silent: bool = False) -> None:
+        self.folder, self.silent = folder, silent
         self.clock, self.means, self.terminal = LoopClock(), RunningMeans(batch_size), Terminal(console)
         self._board: SummaryWriter | None = None
         self._rows: IO[str] | None = None
@@ -122,16 +123,19 @@ class RunLog:
 
         self.close()
         path = self.folder.metrics
-        if path.exists():
-            files.write_lines(path, (row for row in read_rows(path) if row["clips"] <= clips_seen))
-        events = str(self.folder.path / "tensorboard")
-        self._board = SummaryWriter(events, purge_step=clips_seen + 1 if clips_seen else None)
-        self._rows = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        if not self.silent:
+            if path.exists():
+                files.write_lines(path, (row for row in read_rows(path) if row["clips"] <= clips_seen))
+            events = str(self.folder.path / "tensorboard")
+            self._board = SummaryWriter(events, purge_step=clips_seen + 1 if clips_seen else None)
+            self._rows = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         self.means.restart()
         self.clock.restart()
         self.clock.seconds = seconds
 
     def write(self, clips_seen: int, row: Mapping[str, float]) -> None:
+        if self.silent:
+            return
         assert self._rows is not None and self._board is not None, "rewind opens the files"
         rounded = {key: float(f"{value:.6g}") for key, value in row.items()}
         self._rows.write(json.dumps({"clips": clips_seen, **rounded}) + "\n")

@@ -12,6 +12,7 @@ import math
 import shlex
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from footage.models.device import upload
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
+from footage.training.processes import Processes
 from footage.training.run_folder import RunFolder, drop_beyond, resume, snapshot_folder, write_config
 from footage.training.run_log import RunLog, plot_curves, write_samples
 from footage.training.selection import BestModel, SelectionOptions
@@ -54,6 +56,8 @@ CALIBRATION = 256
 """Clips that a method looks at before its first step."""
 FIRST_SHEET = 20.0
 """Seconds of training after which there is a first sample sheet, however few clips were seen."""
+ONE_SIGNAL = 1.0
+"""Seconds within which requests to stop count as one."""
 RETRIES = 2
 """How often a run goes back to its last good state before it stops."""
 
@@ -123,15 +127,16 @@ class Interrupt:
     """Turns Ctrl-C and a polite kill into a flag, so that the loop ends between two steps. A second Ctrl-C is final."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested, self.since = False, 0.0
 
     def __enter__(self) -> Interrupt:
         """Take the signals over, in the main thread; elsewhere they are not ours."""
 
         def request(number: int, frame: FrameType | None) -> None:
-            if self.requested:
+            # A terminal and torchrun's agent may both pass on the same one.
+            if self.requested and time.monotonic() > self.since + ONE_SIGNAL:
                 raise KeyboardInterrupt
-            self.requested = True
+            self.requested, self.since = True, time.monotonic()
 
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -170,6 +175,7 @@ class Trainer:
         folder: the run folder; a state in it is taken up.
         begin_with: a model folder whose weights a new run begins with.
         choice: how the best model is chosen; None for not at all.
+        processes: those that train together; the first one owns folder, budget and messages.
     """
 
     def __init__(
@@ -180,16 +186,23 @@ class Trainer:
         console: Console,
         begin_with: Path | None = None,
         choice: SelectionOptions | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes = processes or Processes()
         self.config, self.source, self.note, self.place = plan.config, plan.source, plan.note, plan.place
         self.batch_size, self.folder, self.budget = plan.batch_size, folder, budget
         self.progress, self.saved_at = Progress(), 0.0
-        self.threads = ThreadTuner(self.config.train.threads, self.place.device)
+        threads = self.config.train.threads
+        if processes.world > 1:  # each has its part of the cores
+            threads = threads or torch.get_num_threads()
+        self.threads = ThreadTuner(threads, self.place.device)
         self.sampled_at = self.measured_at = -1
-        self.log, self.remedies = RunLog(folder, console, self.batch_size), remedies(self.config.method)
+        self.log = RunLog(folder, console, self.batch_size, silent=not processes.leads)
+        self.remedies = remedies(self.config.method)
         seed, frames = self.config.train.seed, self.config.clip.frames
         reads = plan.training_source
-        self.loader = Loader(reads, "train", frames=frames, batch_size=self.batch_size, seed=seed)
+        part = {"frames": frames, "seed": seed, "rank": processes.rank, "world": processes.world}
+        self.loader = Loader(reads, "train", batch_size=self.batch_size, **part)
         self.batches = self.loader.batches(0)
         counts = Counter(unit.span.label for unit in self.loader.units)
         places = [self.source.labels.index(name) for name in self.note.labels]
@@ -199,14 +212,15 @@ class Trainer:
         clip = self.config.clip
         self.samples = max(2, min(SAMPLES, SAMPLE_PIXELS // (clip.frames * clip.height * clip.width)))
         self.heldout, whole = self._heldout(reads, self.batch_size), self._heldout(self.source, self.samples)
+        choice = choice if processes.leads else None
         self.best = BestModel(choice, self.config, whole, folder.best, self.place.device) if choice else None
         self.shown = whole or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
-        fabric = Fabric(accelerator="gpu" if self.place.device == "cuda" else self.place.device, devices=1)
+        fabric = processes.fabric(self.place.device)
         self.engine = FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.method: Method = METHODS[self.config.method](self.config, len(self.note.labels))
-        begun = folder.state.exists()
+        begun = processes.told(folder.state.exists())
         self.trained_with = dict[str, str]()
         """Feature networks that trained the model, or that which it began with."""
         for path in (begin_with, folder.model):
@@ -215,7 +229,8 @@ class Trainer:
         if isinstance(self.method, TrainsWithFeatures):
             self.trained_with |= self.method.trained_with
         if not begun:
-            self.method.calibrate(first_clips(self.loader, CALIBRATION))
+            every = Loader(reads, "train", frames=frames, batch_size=self.loader.local, seed=seed)
+            self.method.calibrate(first_clips(every, CALIBRATION))
             if begin_with is not None:
                 checkpoint.begin_with(begin_with, self.method)
         for name, net in self.method.nets.items():
@@ -227,7 +242,8 @@ class Trainer:
             self.method.optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))
         if begun:
             self.restore()
-        write_config(folder, self.config, self.note)
+        if processes.leads:
+            write_config(folder, self.config, self.note)
 
     def _heldout(self, source: ClipSource, batch_size: int) -> Loader | None:
         """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
@@ -250,7 +266,10 @@ class Trainer:
             while True:
                 progress = self.progress
                 before = progress.clips_seen
-                ended = "done" if self.budget.spent(progress) else "interrupted" if interrupt.requested else ""
+                # What the first process's clock says, and what any process was asked for, holds in all.
+                due = (self.budget.spent(progress), clock.seconds >= self.saved_at + config.save_minutes * 60)
+                spent, save, stop = self.processes.most(*(self.processes.leads and d for d in due), interrupt.requested)
+                ended = "done" if spent else "interrupted" if stop else ""
                 if not ended:
                     loaded = next(self.batches)
                     clock.lap("data")
@@ -262,14 +281,13 @@ class Trainer:
 
                 # What is due now; weights that are no longer finite are neither kept nor measured.
                 seen = progress.clips_seen
-                figures = log.means.take() if crossed(before, seen, LOG_CLIPS) else {}
-                save = bool(ended) or clock.seconds >= self.saved_at + config.save_minutes * 60
+                figures = self.processes.mean(log.means.take()) if crossed(before, seen, LOG_CLIPS) else {}
                 keep = crossed(before, seen, config.snapshot_clips)
                 measure = self.best is not None and crossed(before, seen, self.best.choice.every)
                 finite = all(map(math.isfinite, figures.values()))
-                if not finite or ((save or keep or measure) and not self.finite()):
-                    if interrupt.requested or not self.go_back():
-                        return "interrupted" if interrupt.requested else "diverged"  # the last good state stands
+                if not finite or ((ended or save or keep or measure) and not self.finite()):
+                    if stop or not self.go_back():
+                        return "interrupted" if stop else "diverged"  # the last good state stands
                     continue
 
                 if figures:
@@ -285,7 +303,7 @@ class Trainer:
                     self.save_model(snapshot_folder(self.folder, seen))
                 if measure:
                     self.choose()
-                if save:
+                if ended or save:
                     self.save()
                 if ended:
                     break
@@ -314,7 +332,8 @@ class Trainer:
         crops = None
         if loaded.crops is not None:
             crops = from_uint8(loaded.crops[:, None], self.place.device)[:, :, 0]  # B s s C -> B C s s
-        return Batch(*self._on_device(loaded[:2]), rng, self.batch_size, crops=crops, heldout=heldout)
+        first = self.processes.rank * self.loader.local
+        return Batch(*self._on_device(loaded[:2]), rng, self.batch_size, first, crops=crops, heldout=heldout)
 
     def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
         frames, classes = loaded
@@ -336,7 +355,7 @@ class Trainer:
     def sample(self, reals: Tensor) -> None:
         """Write a sheet and a preview of the averaged model, judge them beside real clips, and plot the curves."""
         seen, names = self.progress.clips_seen, self.note.labels
-        if seen == self.sampled_at:
+        if seen == self.sampled_at or not self.processes.leads:
             return
         self.sampled_at = seen
         sampler = self.method.sampler()
@@ -370,18 +389,20 @@ class Trainer:
             self.log.terminal.say(f"at {seen:,} clips {best.describe(value)}{', the best so far' if better else ''}")
 
     def save(self) -> None:
-        """Write the resumable state and the model, each atomically."""
+        """Write the resumable state and the model, each atomically; the first process does."""
         self.save_state()
         self.save_model(self.folder.model)
         self.saved_at = self.log.clock.seconds
 
     def save_state(self) -> None:
         """Write the resumable state, atomically."""
-        checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
+        if self.processes.leads:
+            checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
 
     def save_model(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
         """Write the averaged model as it is now, atomically; `extra` stands in its model.json."""
-        checkpoint.save_model(folder, self.model_info(extra), self.method)
+        if self.processes.leads:
+            checkpoint.save_model(folder, self.model_info(extra), self.method)
 
     def model_info(self, extra: dict[str, Any] | None = None) -> card.ModelInfo:
         return card.ModelInfo(
@@ -399,7 +420,7 @@ class Trainer:
 
     def restore(self) -> None:
         """Put the saved state into networks, averages, optimisers and progress."""
-        state = checkpoint.read_state(self.folder.state)
+        state = self.processes.told(checkpoint.read_state(self.folder.state) if self.processes.leads else None)
         checkpoint.restore_nets(state, self.method)
         checkpoint.restore_optimizers(state, self.method)
         self.progress = Progress(**state["progress"])
@@ -407,9 +428,10 @@ class Trainer:
     def rewind(self) -> None:
         """Begin where `progress` is: drop rows and models beyond it, and read clips from there on."""
         seen, self.saved_at, self.sampled_at, self.measured_at = self.progress.clips_seen, self.progress.seconds, -1, -1
-        if not self.folder.state.exists():
-            self.save_state()  # something to go back to
-        drop_beyond(self.folder, seen)
+        if self.processes.leads:
+            if not self.folder.state.exists():
+                self.save_state()  # something to go back to
+            drop_beyond(self.folder, seen)
         self.batches.close()
         self.batches = self.loader.batches(seen)
         self.log.rewind(seen, self.progress.seconds)
@@ -464,6 +486,7 @@ def train(
     console: Console,
     begin_with: Path | None = None,
     choice: SelectionOptions | None = None,
+    processes: Processes | None = None,
 ) -> bool:
     """Train in a run folder until the budget is spent, a stop is asked for, or it diverges; then say how to go on.
 
@@ -476,13 +499,14 @@ def train(
     Raises:
         TrainingError: the run cannot go on; the last good state is kept.
     """
-    with folder.lock():
-        changes = resume(folder, plan.config, plan.note)
-        for place in (folder.path, folder.samples, folder.model, folder.state.parent):
+    leads = processes is None or processes.leads
+    with folder.lock() if leads else contextlib.nullcontext():
+        changes = resume(folder, plan.config, plan.note) if leads else []
+        for place in (folder.path, folder.samples, folder.model, folder.state.parent) if leads else ():
             files.remove_partial(place)
         budget = Budget(clips if clips or minutes else DEFAULT_CLIPS, minutes)
         try:
-            trainer = Trainer(plan, folder, budget, console, begin_with, choice)
+            trainer = Trainer(plan, folder, budget, console, begin_with, choice, processes)
             if trainer.progress.clips_seen:
                 console.print(f"going on with {folder.path} at {trainer.progress.clips_seen:,} clips")
             for line in changes:
@@ -497,7 +521,7 @@ def train(
             f"the last good state is kept in {folder.path}",
             f"give another --out, and: {trainer.remedies['diverged']}",
         )
-    for line in trainer.summary(reason):
+    for line in trainer.summary(reason) if leads else ():
         console.print(line)
     return reason == "interrupted"
 
