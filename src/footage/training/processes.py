@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -202,6 +203,8 @@ class Processes:
             strategy=strategy,
         )
         fabric.launch()
+        # What matters there is said of single rows of weights, whose strides are of no consequence.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         return fabric
 
     def most(self, *values: float) -> list[float]:

@@ -1,0 +1,165 @@
+"""Training on several processes: the weights of one, for any number of them, and no silence where one is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+import footage
+from footage.config import LaunchConfig
+from footage.config.presets import options
+from footage.errors import ConfigError
+from footage.models.checkpoint import read_state
+from footage.training import processes
+from footage.training.processes import Processes, measured_devices
+from tests.models import tiny_config
+
+CONFIG = tiny_config(train__batch_size=4, clip__frames=4, train__save_minutes=1e-9, train__threads=1)
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(run: Path, clips: int, devices: int = 2, *more: str) -> list[str]:
+    line = [sys.executable, "-m", "footage", "train", "shapes", *options(CONFIG).split(), "--out", str(run)]
+    return [*line, "--clips", str(clips), "--devices", str(devices), *more]
+
+
+def weights(run: Path) -> torch.Tensor:
+    state = read_state(run / "state" / "last.pt")
+    parts = [state[part][name] for part in ("nets", "averages") for name in sorted(state[part])]
+    return torch.cat([part[key].flatten().double() for part in parts for key in sorted(part)])
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run of 16 clips by two processes, and what they said."""
+    run = tmp_path_factory.mktemp("processes") / "two"
+    said = subprocess.run(command(run, 16), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert said.returncode == 0, said.stderr
+    return run, said.stdout
+
+
+def test_two_processes_make_the_steps_of_one_and_leave_one_run_folder(tmp_path: Path, two: tuple[Path, str]) -> None:
+    run, said = two
+    footage.train("shapes", CONFIG, out=tmp_path / "one", clips=16, quiet=True)
+    one, both = weights(tmp_path / "one"), weights(run)
+    assert float((one - both).norm() / one.norm()) < 1e-5
+    assert read_state(run / "state" / "last.pt")["progress"]["clips_seen"] == 16
+    assert len(list((run / "samples").glob("*.png"))) == 1 and footage.load(run).info.clips_seen == 16
+    assert "torchrun --nproc-per-node=2" in said and "2 clips of a step each" in said
+    assert said.count("16 clips in ") == 1, "one of them speaks"
+
+
+def test_a_run_of_two_is_taken_up_by_one_and_by_two(tmp_path: Path, two: tuple[Path, str]) -> None:
+    footage.train("shapes", CONFIG, out=tmp_path / "one", clips=24, quiet=True)
+    run, _ = two
+    footage.train("shapes", CONFIG, out=run, clips=20, quiet=True)
+    said = subprocess.run(command(run, 24), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert said.returncode == 0 and "at 20 clips" in said.stdout
+    one, both = weights(tmp_path / "one"), weights(run)
+    assert float((one - both).norm() / one.norm()) < 1e-5
+
+
+def test_where_one_is_killed_all_end_and_say_which(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    log = open(tmp_path / "log", "w+")  # noqa: SIM115 - read below, after the process has ended
+    parent = subprocess.Popen(command(run, 10**7), env=ENVIRONMENT, stdout=log, stderr=log, text=True)
+    state = run / "state" / "last.pt"
+    while not state.exists() or read_state(state)["progress"]["clips_seen"] < 4:
+        assert parent.poll() is None, Path(log.name).read_text()
+        time.sleep(0.1)
+    children = [c for c in psutil.Process(parent.pid).children(recursive=True) if c.environ().get("RANK") == "1"]
+    assert len(children) == 1
+    children[0].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    assert parent.wait(60) == 2
+    assert time.monotonic() - began < 20, "ten seconds on a machine that does nothing else"
+    said = " ".join(Path(log.name).read_text().split())
+    assert re.search(r"process 1 of the training, on \S+, was ended by SIGKILL", said)
+    assert "run the same command again" in said
+    seen = read_state(state)["progress"]["clips_seen"]
+    assert seen >= 4
+    footage.train("shapes", CONFIG, out=run, clips=seen + 4, quiet=True)
+
+
+def test_ctrl_c_stops_all_of_them_and_saves(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    parent = subprocess.Popen(command(run, 10**7), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    while not (run / "state" / "last.pt").exists():
+        assert parent.poll() is None
+        time.sleep(0.1)
+    parent.send_signal(signal.SIGINT)
+    said, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert "stopped and saved" in said
+    assert footage.load(run).info.clips_seen == read_state(run / "state" / "last.pt")["progress"]["clips_seen"]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"devices": 0}, "devices is 0"),
+        ({"nodes": 2}, "there is no rendezvous"),
+        ({"nodes": 2, "node_rank": 2, "rendezvous": "a:1"}, "node_rank is 2"),
+        ({"rendezvous": "node0"}, "HOST:PORT"),
+        ({"rendezvous": "node0:99999"}, "HOST:PORT"),
+        ({"restarts": -1}, "restarts is -1"),
+    ],
+)
+def test_what_cannot_be_launched_is_refused(knobs: dict[str, int], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        LaunchConfig(**knobs)  # type: ignore[arg-type]
+
+
+def test_the_line_for_several_machines_is_torchruns() -> None:
+    how = LaunchConfig(devices=8, nodes=4, node_rank=1, rendezvous="node0:29400", restarts=3)
+    assert " ".join(how.torchrun(["train", "my-data"])) == (
+        "torchrun --nproc-per-node=8 --max-restarts=3 --nnodes=4 --node-rank=1 --rdzv-backend=c10d "
+        "--rdzv-endpoint=node0:29400 --rdzv-id=footage -m footage train my-data"
+    )
+
+
+def test_what_cannot_be_shared_evenly_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from footage.commands import train as verb
+
+    class Three(Processes):
+        def told(self, value: object) -> object:
+            self.has_told = True
+            return value
+
+    with pytest.raises(ConfigError, match=r"3 processes cannot share evenly.*give --train.batch-size 3"):
+        verb._lead(
+            Three(world=3), "shapes", CONFIG, None, tmp_path / "run", None, 8, None, False, None, False,
+            verb.make_console(True),
+        )  # fmt: skip
+
+
+def test_the_faster_number_of_processes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {1: 100, 2: 170}
+
+    def run(line: list[str], env: dict[str, str], **rest: object) -> subprocess.CompletedProcess[str]:
+        devices, out = int(line[line.index("--devices") + 1]), Path(line[line.index("--out") + 1])
+        assert env["OMP_NUM_THREADS"] == str(4 // devices)
+        if rates[devices]:
+            (out / "model").mkdir(parents=True)
+            (out / "model" / "model.json").write_text(json.dumps({"clips_seen": rates[devices]}))
+        return subprocess.CompletedProcess(line, 0 if rates[devices] else 2, "", "error: no")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(processes, "cores", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    said: list[str] = []
+    assert measured_devices(["train", "shapes"], said.append) == 2
+    rates[1] = 200
+    assert measured_devices(["train", "shapes"], said.append) == 1
+    rates[1], rates[2] = 0, 0
+    assert measured_devices(["train", "shapes"], said.append) == 1 and "cannot be tried: error: no" in said[-2]
