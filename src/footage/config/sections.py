@@ -34,6 +34,17 @@ class IngestConfig:
     """Frames in a second; None for the rate of the existing data set, or the most frequent among the sources."""
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     """How a picture of another shape is fitted in."""
+    layout: str | None = None
+    """Axes of arrays, in order, such as `NTHWC`: number of the clip, time, height, width, channel; without N it is one
+    clip, without C it is grey. None where shape and content tell."""
+    bits: int | None = bounded(None, 8, 16)
+    """Bits of the samples of pictures and arrays that store them in more, such as 10 in 16; None for the fewest that
+    hold the brightest sample of a sequence."""
+    background: str = "black"
+    """Colour behind what is transparent, such as `white` or `#20a040`."""
+    alpha: Literal["auto", "straight", "premultiplied"] = "auto"
+    """Whether the colours of transparent pictures are multiplied by their opacity; `auto` takes them as formats say,
+    and as straight where these do not."""
     labels: str = "folder"
     """`folder` (the first folder below a source), `none`, or the path of a CSV or JSON table."""
     min_frames: int = bounded(16, 1, 100_000)
@@ -64,6 +75,12 @@ class IngestConfig:
         fits, codings = ("crop", "letterbox", "stretch"), ("auto", "raw", "jpeg")
         require(self.fit in fits, "fit", self.fit, nearest(str(self.fit), fits))
         require(self.coding in codings, "coding", self.coding, nearest(str(self.coding), codings))
+        alphas = ("auto", "straight", "premultiplied")
+        require(self.alpha in alphas, "alpha", self.alpha, nearest(str(self.alpha), alphas))
+        if self.layout is not None:
+            axes, remedy = self.layout.upper(), "give axes out of N, T, H, W and C, such as NTHWC, THWC, NTHW or CTHW"
+            fitting = set("THW") <= set(axes) <= set("NTHWC") and len(set(axes)) == len(axes)
+            require(fitting, "layout", self.layout, remedy)
         size = "512x384" if self.size is None else str(self.size)
         remedy = "give a size such as 512x384, or auto, or the longest side, such as 512"
         require(re.fullmatch(r"auto|\d{1,5}([x×]\d{1,5})?", size) is not None, "size", self.size, remedy)

@@ -18,11 +18,13 @@ import numpy.typing as npt
 from footage.errors import MediaError
 from footage.media import geometry, probe
 from footage.media.geometry import Fit
+from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
 from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -54,7 +56,7 @@ class FrameReader:
         import av
 
         spoiled = False
-        packets = container.demux(stream)
+        packets, decoder = container.demux(stream), decoder_of(stream)
         with av.logging.Capture(local=False) as messages:
             while True:
                 try:
@@ -66,7 +68,7 @@ class FrameReader:
                     return
                 messages.clear()
                 try:
-                    frames: list[VideoFrame] = list(stream.decode(packet))
+                    frames: list[VideoFrame] = list(decoder.decode(packet))
                 except av.error.EOFError:
                     return
                 except (av.error.FFmpegError, ValueError, OSError, LookupError) as error:
@@ -86,6 +88,19 @@ class FrameReader:
     def _note(self, problem: str) -> None:
         self.damaged += 1
         self.problem = self.problem or problem
+
+
+def decoder_of(stream: VideoStream) -> VideoStream | VideoCodecContext:
+    """Return what decodes a stream: itself, or, where FFmpeg's own decoder knows no transparency, libvpx."""
+    import av
+
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return stream
+    context = av.CodecContext.create(name, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    context.thread_count = 1
+    return context
 
 
 @dataclass(frozen=True)
@@ -121,15 +136,25 @@ class VideoDecoder(FrameReader):
         channels: 1 for grey, 3 for RGB (full range).
         fps: ticks in a second, exactly or as a number that stands for it.
         fit: one of `geometry.FITS`.
+        options: how transparent pictures are looked at.
 
     Raises:
         UnusableMedia: from the iteration, when the file cannot be opened or gives no frame.
     """
 
     def __init__(
-        self, path: Path | str, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit
+        self,
+        path: Path | str,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        fps: Fraction | float,
+        fit: Fit,
+        options: PictureOptions = PLAIN,
     ) -> None:
         super().__init__()
+        self.options = options
         self.path, self.target = Path(path), (height, width)
         self.channels, self.rate, self.fit = channels, exact_rate(fps), fit
         self.info: VideoInfo | None = None
@@ -139,10 +164,11 @@ class VideoDecoder(FrameReader):
 
     def __iter__(self) -> Iterator[DecodedChunk]:
         ticks = _ConstantRate(self.rate)
-        with open_video(self.path) as (container, stream):
+        with open_video(self.path, self.options) as (container, stream):
+            self.notes += filter(None, [container.metadata.get(COPY_NOTE)])
             own_length = bool(stream.duration)
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
-            scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream))
+            scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream), options=self.options)
             for frame, damaged in self.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, frame)
@@ -150,6 +176,7 @@ class VideoDecoder(FrameReader):
             yield from ticks.end()
         if self.info is None:
             raise UnusableMedia("zero frames", self.problem or "no packet holds a picture")
+        self.notes += scale.notes
         # A container's length may be that of a longer sound track; only the stream's own counts beside one.
         declared = self.info.duration if own_length or not self.info.has_audio else None
         self.truncated = declared is not None and ticks.seconds < declared - max(0.5, 0.05 * declared)
@@ -169,7 +196,13 @@ class Scaler:
     """
 
     def __init__(
-        self, target: tuple[int, int], channels: int, fit: Fit, aspect: float, format: str | None = None
+        self,
+        target: tuple[int, int],
+        channels: int,
+        fit: Fit,
+        aspect: float,
+        format: str | None = None,
+        options: PictureOptions = PLAIN,
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
@@ -177,6 +210,9 @@ class Scaler:
         self.exact = format is not None
         self.format = format or (RGB if channels == 3 else GREY)
         self.reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
+        self.options = options
+        self.notes: list[str] = []
+        """What was done with the pictures, in a few words each."""
         self.plans: dict[tuple[int, int, int], geometry.ResizePlan] = {}
 
     def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
@@ -200,6 +236,11 @@ class Scaler:
             if frame.colorspace in (0, 2, 3):  # unknown
                 large = probe.is_large(frame.height, frame.width)
                 options["src_colorspace"] = Colorspace.ITU709 if large else Colorspace.ITU601
+        if has_alpha(frame):
+            frame, seen_through = laid_over(frame, self.options, options)
+            options = {}
+            if seen_through and not self.notes:
+                self.notes.append(f"transparency laid over {self.options.background}")
         kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
         small = self.reformatter.reformat(
             frame,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage.errors import MediaError
-from footage.media.kinds import is_special
+from footage.media.kinds import is_animated, is_special, suffix_of
+from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
 from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ FOREIGN = frozenset({"hls", "dash", "concat", "concatf", "tty", "lavfi", "sdp", 
 SIGNATURES = (b"ftyp", b"moov", b"mdat", b"\x1a\x45\xdf\xa3", b"RIFF", b"GIF8", b"FLV", b"OggS", b"\x00\x00\x01\xba")
 """Bytes near the beginning of a video, by which a damaged one is told from a file of another kind."""
 
+COPIED = frozenset({"webp", "avif", "tif", "tiff"})
+"""Endings of moving pictures of which FFmpeg reads a copy: it does not know them, or not their transparency."""
 MAX_ASPECT = 30.0
 """A picture more than this many times as wide as high (or the reverse) is refused."""
 MATRIX_601, MATRIX_709 = 6, 1
@@ -111,8 +115,10 @@ def plain_reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and find its first video stream; close it at the end of the block.
+
+    Moving pictures that FFmpeg does not read are read as `options` say.
 
     Raises:
         UnusableMedia: the file is empty, unreadable, not a media file, or has no video stream.
@@ -129,15 +135,21 @@ def open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]
             handle.read(1)
     except OSError as error:
         raise UnusableMedia("unreadable", error.strerror or str(error)) from None
-    try:
-        # "file:" keeps FFmpeg from taking a colon in a name for a protocol; the white list keeps it off the network.
-        opened = av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
-    except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
-        with open(path, "rb") as handle:
-            head = handle.read(64)
-        damaged = any(signature in head for signature in SIGNATURES)
-        raise UnusableMedia("damaged" if damaged else "not a video", plain_reason(error)) from None
-    with opened as container:
+    with contextlib.ExitStack() as held:
+        try:
+            if suffix_of(path) in COPIED and is_animated(path):
+                copy = held.enter_context(tempfile.TemporaryFile(prefix="footage-"))
+                copy_as_video(path, copy, options)
+                opened = av.open(copy, "r", format="mov")
+            else:
+                # "file:" keeps FFmpeg from taking a colon in a name for a protocol, the white list off the network.
+                opened = av.open(f"file:{path}", "r", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+        except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
+            with open(path, "rb") as handle:
+                head = handle.read(64)
+            damaged = any(signature in head for signature in SIGNATURES)
+            raise UnusableMedia("damaged" if damaged else "not a video", plain_reason(error)) from None
+        container = held.enter_context(opened)
         if set(container.format.name.split(",")) & FOREIGN:
             raise UnusableMedia("not a video", f"its content is of the kind {container.format.name}")
         yield container, video_stream(container)
@@ -205,7 +217,7 @@ def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
         height=round(height),
         rate=stream_rate(stream),
         duration=duration,
-        codec=context.name,
+        codec=container.metadata.get(COPY_OF, context.name),
         pix_fmt=context.pix_fmt or "unknown",
         rotation=turn,
         has_audio=bool(container.streams.audio),

@@ -20,6 +20,7 @@ from footage.media import geometry, probe
 from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.geometry import Fit, Size
 from footage.media.kinds import is_special, is_still, natural_key
+from footage.media.pictures import PLAIN, PictureOptions, Whites, over, read_upright, readable
 from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
 from footage.media.rates import exact_rate
 
@@ -57,10 +58,18 @@ class PictureDecoder:
     """
 
     def __init__(
-        self, paths: Sequence[Path], *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit
+        self,
+        paths: Sequence[Path],
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        fps: Fraction | float,
+        fit: Fit,
+        options: PictureOptions = PLAIN,
     ) -> None:
         self.paths, self.target = list(paths), (height, width)
-        self.channels, self.rate, self.fit = channels, exact_rate(fps), fit
+        self.channels, self.rate, self.fit, self.options = channels, exact_rate(fps), fit, options
         self.info: VideoInfo | None = None
         """What the pictures are; known when the first chunk has come."""
         self.damaged = 0
@@ -76,15 +85,17 @@ class PictureDecoder:
         from PIL import Image
 
         waiting: list[tuple[Frames, bool]] = []
-        tick = 0
+        whites = Whites(self.options)
+        tick, seen_through = 0, False
         last: Frames | None = None
-        for path in self.paths:
+        for number, path in enumerate(self.paths):
             try:
-                image = upright_picture(path)
-                if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits: a plain conversion would clip them
-                    values = np.asarray(image, dtype=np.float64)
-                    top = 65535.0 if values.max(initial=0) > 255 else 255.0
-                    image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+                pixels, told = read_upright(path)
+                pixels = whites.to_bytes(pixels, told, readable(self.paths[number + 1 :]))
+                seen_through |= pixels.shape[2] in (2, 4) and bool((pixels[:, :, -1] < 255).any())
+                pixels = over(pixels, self.options)
+                # (H, W, 1) → (H, W), else (H, W, 3)
+                image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
                 image = image.convert("RGB" if self.channels == 3 else "L")
             except Exception as error:  # one damaged picture costs no others
                 self.damaged += 1
@@ -107,16 +118,26 @@ class PictureDecoder:
             yield DecodedChunk.stack(waiting, tick, self.rate)
         if last is None:
             raise UnusableMedia("zero frames", self.problem or "no picture")
+        self.notes = [whites.note] if whites.note else []
+        self.notes += [f"transparency laid over {self.options.background}"] if seen_through else []
 
 
 def open_decoder(
-    path: Path, pictures: Sequence[Path], shape: tuple[int, int, int], *, fps: Fraction | float, fit: Fit
+    path: Path,
+    pictures: Sequence[Path],
+    shape: tuple[int, int, int],
+    *,
+    fps: Fraction | float,
+    fit: Fit,
+    options: PictureOptions = PLAIN,
 ) -> VideoDecoder | PictureDecoder:
     """Return what decodes a video, or, where there are any, pictures, into frames of a shape (H, W, C)."""
     height, width, channels = shape
     if pictures:
-        return PictureDecoder(pictures, height=height, width=width, channels=channels, fps=fps, fit=fit)
-    return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit)
+        return PictureDecoder(
+            pictures, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options
+        )
+    return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options)
 
 
 def fit_frames(frames: Frames, *, height: int, width: int, channels: int, fit: Fit) -> Frames:

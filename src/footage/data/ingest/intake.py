@@ -257,7 +257,9 @@ class PartBuilder:
     def add_video(self) -> None:
         """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes."""
         source, options, record = self.source, self.options, self.record
-        decoder = open_decoder(source.path, source.picture_paths, options.shape, fps=options.fps, fit=options.fit)
+        decoder = open_decoder(
+            source.path, source.picture_paths, options.shape, fps=options.fps, fit=options.fit, options=options.pictures
+        )
         detector = CutDetector()
         borders = [0]
         damage: list[tuple[int, int]] = []

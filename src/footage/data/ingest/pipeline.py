@@ -62,7 +62,7 @@ INNER = "ingest"
 """Folder, within the dataset, of what only the ingest itself reads."""
 ENOUGH = 10
 """With this many different sources at least one is held out."""
-VERSION = 2
+VERSION = 3
 """Raised when the same options give other frames than before: everything is then decoded again."""
 ONLY_IDX = ("digits", "sequences", "clip_frames", "seed")
 REDO = ""
@@ -144,6 +144,7 @@ def ingest(
             files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours
         config, asked = sized(config, before, listing.sources, workers, report), config.size
         options = DecodeOptions.of(config, fps, wanted_coding(config, folder))
+        options.pictures.check()
         builder = DatasetBuilder(folder, listing, options, workers, config.keep_duplicates, report)
         settings = {**options.settings, "labels": config.labels if config.labels in ("folder", "none") else "table"}
         settings["keep_duplicates"] = config.keep_duplicates

@@ -27,6 +27,7 @@ from footage.data.jpeg import JpegFile, JpegWriter
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file
 from footage.errors import DatasetError
 from footage.media.geometry import Fit
+from footage.media.pictures import Alpha, PictureOptions
 from footage.media.signatures import GRID, MOMENTS, Signature
 
 SHARD = re.compile(r"shard-(\d+)\.(npy|jpegs)")
@@ -59,6 +60,10 @@ class DecodeOptions:
     coding: Coding = "raw"
     quality: int = 95
     """Of JPEG pictures."""
+    layout: str | None = None
+    bits: int | None = None
+    background: str = "black"
+    alpha: Alpha = "auto"
 
     @staticmethod
     def of(config: IngestConfig, fps: float, coding: Coding) -> DecodeOptions:
@@ -92,8 +97,17 @@ class DecodeOptions:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The options that matter: without those of JPEG where there is none, as older programs have them."""
-        return {k: v for k, v in asdict(self).items() if self.coding != "raw" or k not in ("coding", "quality")}
+        """The options that matter, as older programs have them.
+
+        They are without those of JPEG where there is none, and without newer ones of which nothing is said.
+        """
+        unsaid = {"layout": None, "bits": None, "background": "black", "alpha": "auto"}
+        jpeg = ("coding", "quality") if self.coding == "raw" else ()
+        return {k: v for k, v in asdict(self).items() if k not in jpeg and (k not in unsaid or v != unsaid[k])}
+
+    @property
+    def pictures(self) -> PictureOptions:
+        return PictureOptions(self.background, self.alpha, self.bits)
 
     @property
     def signature_shape(self) -> tuple[int, int, int, int]:
