@@ -9,10 +9,16 @@ import av
 import numpy as np
 import pytest
 
+from footage.data.audit import Audit
 from footage.errors import MediaError
+from footage.media.decode import VideoDecoder
 from footage.media.encode import write_clip
-from footage.media.probe import probe
-from footage.media.rates import USUAL, exact_rate
+from footage.media.probe import count_frames, probe
+from footage.media.rates import USUAL, common_rate, exact_rate, rate_of_times
+from footage.media.reader import Footage, open_original
+from footage.media.thumbnails import read_thumbnails
+from tests import clips
+from tests.ingesting import ingest
 
 
 @pytest.mark.parametrize(
@@ -56,3 +62,153 @@ def test_what_is_written_keeps_its_rate_in_every_container(tmp_path, suffix, rat
     # as FFmpeg stamps them: on the exact grid, but for the container's own unit of time
     assert all(abs(time - number / rate) <= Fraction(1, 1000) for number, time in enumerate(times))
     assert probe(path).rate == rate
+
+
+def seconds(count: int, rate: float = 25.0, start: float = 0.0, gap: tuple[int, float] = (0, 0.0)) -> list[float]:
+    """Times of frames; before frame number gap[0] there are gap[1] seconds more."""
+    return [start + number / rate + (gap[1] if gap[0] and number >= gap[0] else 0.0) for number in range(count)]
+
+
+def decoded(path, **options):
+    decoder = VideoDecoder(path, height=32, width=32, channels=3, fps=25, fit="crop", **options)
+    return np.concatenate([chunk.frames for chunk in decoder]), decoder
+
+
+SMALL = clips.moving(60, (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("times", "declared", "rate"),
+    [
+        (seconds(40), 1000, 25),  # a clock's rate, as some recorders write it
+        (seconds(40), 12_800, 25),  # a unit of time, as some muxers write it
+        (seconds(40, 960), 960, 960),  # a high-speed camera's, borne out by the frames
+        (seconds(40, 24000 / 1001), Fraction(24000, 1001), Fraction(24000, 1001)),
+        (seconds(40, 29.83), Fraction(2983, 100), Fraction(2983, 100)),  # steady: taken as it is
+        (
+            [t + 0.002 * (i % 3) for i, t in enumerate(seconds(40, 30))],
+            Fraction(3030, 100),
+            30,
+        ),  # jitter: what is meant
+        (seconds(40, gap=(20, 45.0)), Fraction(40, 47), 25),  # a recording that stood still
+        ([t for i, t in enumerate(seconds(60, 30)) if i % 5], 24, 30),  # frames were dropped
+        (
+            [(5 * i + i % 2) / 120 * 1.001 for i in range(40)],
+            Fraction(30000, 1001),
+            Fraction(24000, 1001),
+        ),  # 2:3 pulldown
+        ([60.0 * i for i in range(9)], None, Fraction(1, 60)),
+        ([0.0, 0.04], 25, 25),
+        ([0.0], 12_800, None),
+    ],
+)
+def test_a_declared_rate_is_believed_where_the_frames_bear_it_out(times, declared, rate):
+    stamps = [Fraction(round(time * 90_000), 90_000) for time in times]
+    declared = None if declared is None else Fraction(declared)
+    assert rate_of_times(reversed(stamps), declared, Fraction(1, 90_000)) == rate
+
+
+def test_the_rate_of_most_of_the_time_is_taken_and_snapped():
+    phone = [(Fraction(rate), 10.0) for rate in ("29.8", "30.3", "30.1", "29.9", "30", "30.23")]
+    slow_motion = (Fraction(240), 9.0)
+    common = common_rate([*phone, slow_motion])
+    assert common.rate == 30 and common.seconds == pytest.approx(60) and common.total == pytest.approx(69)
+    assert common_rate([(Fraction(24000, 1001), 5.0), (Fraction(24), 4.0)]).rate == Fraction(24000, 1001)
+    # six short clips, one long one
+    assert common_rate([(Fraction(60), 2.0)] * 6 + [(Fraction(25), 30.0)]).rate == 25
+    assert common_rate([(Fraction(25), 2.0), (Fraction(50), 2.0)]).rate == 50
+
+
+@pytest.mark.parametrize("declared", [1000, 12_800])
+def test_an_absurd_rate_in_a_file_is_not_believed(tmp_path, declared):
+    path = clips.write(tmp_path / "a.mkv", SMALL[:30], fps=declared, times=seconds(30))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == declared  # FFmpeg's word
+    assert probe(path).rate == count_frames(path).rate == Footage(path).rate() == open_original(path).rate == 25
+    assert read_thumbnails(path).fps == 25
+
+
+def test_slow_motion_does_not_set_the_rate_of_phone_clips(tmp_path):
+    rng = np.random.default_rng(3)
+    for number, rate in enumerate((29.8, 30.3, 30.1)):
+        jitter = np.sort(np.arange(40) / rate + rng.uniform(-0.004, 0.004, 40)) + 0.005
+        clips.write(tmp_path / "v" / f"{number}.mp4", clips.moving(40, (32, 32), seed=number), times=jitter.tolist())
+    clips.write(tmp_path / "v" / "slow.mp4", clips.moving(60, (32, 32), seed=9), times=seconds(60, 120))
+    made = ingest([tmp_path / "v"], tmp_path / "d", height=32, width=32, workers=0, keep_duplicates=True)
+    assert made.dataset.info.fps == 30 and made.dataset.info.settings["rate"] == "30"
+    assert [source.fps for source in made.dataset.sources] == [30, 30, 30, 120]
+    clip = next(made.dataset.read(row, 0, row.frames) for row in made.dataset.rows if "slow" in row.source)
+    assert len(clip) in (15, 16)  # every fourth of the 60 frames: none twice
+    assert (np.abs(np.diff(clip[:15].astype(int), axis=0)).max(axis=(1, 2, 3)) > 20).all()
+    assert dict(Audit(made.dataset).summary)["rate"] == "30 frames a second: that of 4 of 5 s"
+
+
+def test_a_rate_that_was_rounded_long_ago_is_written_exactly(tmp_path):
+    clips.write(tmp_path / "v" / "a.mp4", SMALL, fps=Fraction(30000, 1001))
+    made = ingest([tmp_path / "v"], tmp_path / "d", height=32, width=32, workers=0, fps=29.97).dataset
+    assert made.info.fps == 30000 / 1001
+    assert "29.97 frames a second (30000/1001): as asked for" in dict(Audit(made).summary)["rate"]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_a_late_start_is_not_taken_for_length(tmp_path, suffix):
+    path = clips.write(tmp_path / f"late.{suffix}", SMALL, times=seconds(60, start=3600))
+    frames, decoder = decoded(path)
+    assert len(frames) == 60 and not decoder.truncated and not decoder.damaged
+    assert probe(path).duration == pytest.approx(2.4, abs=0.05)
+    seen = read_thumbnails(path)
+    assert (seen.frames, seen.seconds) == (60, 2.4)
+
+
+def test_jumps_of_a_transport_stream_are_closed_as_ffmpeg_closes_them(tmp_path):
+    path = clips.write(tmp_path / "jump.ts", SMALL, times=seconds(60, gap=(30, 1000.0)))
+    back = tmp_path / "back.ts"  # two recordings put together: the clock starts anew
+    first = clips.write(tmp_path / "1.ts", SMALL[:30], times=seconds(30, start=5000))
+    back.write_bytes(first.read_bytes() + clips.write(tmp_path / "2.ts", SMALL[30:], times=seconds(30)).read_bytes())
+    for each in (path, back):
+        frames, decoder = decoded(each)
+        assert len(frames) == 60 and not decoder.truncated
+        assert "times jump: taken as going on without a gap" in decoder.notes
+        assert probe(each).duration == pytest.approx(2.4, abs=0.05)
+        assert read_thumbnails(each).seconds == pytest.approx(2.4, abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_recording_that_stands_still_is_whole(tmp_path, suffix):
+    path = clips.write(tmp_path / "v" / f"still.{suffix}", SMALL, times=seconds(60, gap=(30, 45.0)))
+    frames, decoder = decoded(path)
+    assert len(frames) == round(47.4 * 25) and not decoder.truncated  # as long as FFmpeg says
+    assert read_thumbnails(path).seconds == pytest.approx(47.4)
+    made = ingest([tmp_path / "v"], tmp_path / "d", height=32, width=32, workers=0, cuts=False)
+    (row,) = made.dataset.rows
+    assert made.dataset.info.fps == 25 and row.frames == 60 and (row.start, row.end) == (0, 47.4)
+    (pause,) = made.rejections
+    assert pause.reason == "stands still" and (pause.start, pause.end) == pytest.approx((1.2, 46.2))
+    found = dict(Audit(made.dataset).summary)["found in sources"]
+    assert found == "pictures stand for more than 10 s: shown as briefly as the others (1)"
+    assert not any("early" in fault for _, fault in Audit(made.dataset).faults)
+
+
+def test_one_frame_a_minute_is_a_clip_of_these_frames(tmp_path):
+    path = clips.write(tmp_path / "v" / "lapse.mp4", SMALL[:20], times=[60.0 * i for i in range(20)])
+    assert probe(path).rate == Fraction(1, 60)
+    made = ingest([tmp_path / "v"], tmp_path / "d", height=32, width=32, workers=0, cuts=False)
+    assert [row.frames for row in made.dataset.rows] == [20] and not made.rejections
+    assert "a new picture every 60 s: each is shown for one frame (1)" in dict(Audit(made.dataset).summary).values()
+
+
+def test_a_last_picture_that_stands_is_no_early_end(tmp_path):
+    path = clips.write(tmp_path / "a.mp4", SMALL[:20], times=seconds(20))
+    with av.open(str(path)) as source, av.open(str(tmp_path / "b.mp4"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        latest = max(packets, key=lambda packet: packet.pts)
+        latest.duration += round(45 / latest.time_base)
+        for packet in packets:
+            packet.stream = stream
+            target.mux(packet)
+    assert probe(tmp_path / "b.mp4").duration == pytest.approx(45.8, abs=0.1)
+    frames, decoder = decoded(tmp_path / "b.mp4")
+    assert len(frames) == pytest.approx(45.8 * 25, abs=2) and not decoder.truncated
+    frames, decoder = decoded(tmp_path / "b.mp4", pauses=False)
+    assert len(frames) == 20 and not decoder.truncated and decoder.pauses

@@ -60,6 +60,10 @@ class Audit:
             ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
             ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps{stored}"),
         ]
+        if reason := info.settings.get("rate_reason"):
+            rate = str(info.settings.get("rate", ""))
+            exactly = f" ({rate})" if "/" in rate else ""
+            summary.append(("rate", f"{info.fps:g} frames a second{exactly}: {reason}"))
         if lengths:
             middle = int(np.median(lengths))
             summary.append(("clip length", f"{min(lengths)} to {max(lengths)} frames, half have at least {middle}"))

@@ -131,7 +131,9 @@ class ClipFolder:
         """
         clip = self.clips[index]
         rate = clip.fps if clip.fps is not None and abs(clip.fps - self.fps) <= ALIKE * self.fps else self.fps
-        decoder = open_decoder(clip.source.path, clip.source.picture_paths, self.shape, fps=rate, fit=self.fit)
+        decoder = open_decoder(
+            clip.source.path, clip.source.picture_paths, self.shape, fps=rate, fit=self.fit, pauses=False
+        )
         held: list[Frames] = []
         first, waiting = 0, list(starts)
         try:

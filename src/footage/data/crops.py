@@ -27,6 +27,7 @@ from footage.errors import DatasetError
 from footage.files import bytes_digest, json_digest
 from footage.media.decode import declared_length, read_window
 from footage.media.probe import UnusableMedia
+from footage.media.rates import common_rate
 
 HELDOUT = 0.2
 """The last part of each video, which is never trained on."""
@@ -109,7 +110,7 @@ class VideoCrops(Visits):
         self.name = Path(data).resolve().name
         self.left_out: dict[str, str] = {}
         self._stretches: dict[Split, list[Stretch]] = {"train": [], "heldout": []}
-        rates, contents = [], []
+        rated, contents = [], []
         for source in scan([Path(data)], "none").sources:
             if source.kind != "video":
                 continue
@@ -126,7 +127,7 @@ class VideoCrops(Visits):
                 if count >= clip.frames:
                     stretch = Stretch(source.path, source.name, first, count, float(rate))
                     self._stretches[split].append(stretch)  # type: ignore[index]
-            rates.append(float(rate))
+            rated.append((info.rate or rate, float(frames / rate)))
             with open(source.path, "rb") as handle:
                 head = bytes_digest(handle.read(HEAD))
             contents.append([source.name, source.path.stat().st_size, head])
@@ -135,7 +136,7 @@ class VideoCrops(Visits):
             for name, fault in itertools.islice(self.left_out.items(), 1):
                 reason = f"no video gives crops of {clip.width}×{clip.height}; {name}: {fault}"
             raise DatasetError(f"{data}: {reason}", "give larger or longer videos, or smaller --clip")
-        self.fps = max(set(rates), key=rates.count)
+        self.fps = float(common_rate(rated).rate)
         self.content_hash = json_digest([contents, self.shape])
         self._units: dict[tuple[Split, int], list[tuple[Stretch, int, int]]] = {}
         self._order: dict[Split, tuple[tuple[int, int], npt.NDArray[np.int64]]] = {}

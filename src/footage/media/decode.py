@@ -6,6 +6,7 @@ rate, `read_window` takes a few frames from anywhere in a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ from footage.media import geometry, probe
 from footage.media.geometry import Fit
 from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
-from footage.media.rates import exact_rate
+from footage.media.rates import PAUSE, FrameClock, exact_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -33,10 +34,8 @@ Frames = npt.NDArray[np.uint8]
 
 CHUNK = 32
 """Frames in a chunk."""
-EARLY = 0.45
+EARLY, HALF = Fraction(45, 100), Fraction(1, 2)
 """A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
-LONGEST_HOLD = 30.0
-"""A longer gap between two frames, in seconds, is a fault of the timestamps and is closed."""
 RGB, GREY = "rgb24", "gray"
 
 
@@ -137,6 +136,9 @@ class VideoDecoder(FrameReader):
         fps: ticks in a second, exactly or as a number that stands for it.
         fit: one of `geometry.FITS`.
         options: how transparent pictures are looked at.
+        pauses: whether a picture is shown for as long as it stands, however long. If not, one that stands for more than
+            `PAUSE` seconds is shown as briefly as the others usually are, or for a tick where they all stand so long;
+            the times of what follows go on behind the pause.
 
     Raises:
         UnusableMedia: from the iteration, when the file cannot be opened or gives no frame.
@@ -152,34 +154,52 @@ class VideoDecoder(FrameReader):
         fps: Fraction | float,
         fit: Fit,
         options: PictureOptions = PLAIN,
+        pauses: bool = True,
     ) -> None:
         super().__init__()
         self.options = options
         self.path, self.target = Path(path), (height, width)
-        self.channels, self.rate, self.fit = channels, exact_rate(fps), fit
+        self.channels, self.rate, self.fit, self.keeps_pauses = channels, exact_rate(fps), fit, pauses
         self.info: VideoInfo | None = None
         """What the file is; known when the first chunk has come."""
         self.truncated = False
         """Whether the file ended before the length that it declares; known at the end."""
+        self.pauses: list[tuple[float, float]] = []
+        """When a picture stood and was not shown, from and to, in seconds from the first frame; of moving ones only."""
 
     def __iter__(self) -> Iterator[DecodedChunk]:
-        ticks = _ConstantRate(self.rate)
         with open_video(self.path, self.options) as (container, stream):
-            self.notes += filter(None, [container.metadata.get(COPY_NOTE)])
-            own_length = bool(stream.duration)
+            self.notes += filter(None, [container.metadata.get(COPY_NOTE), probe.choose_stream(container).note])
+            own_length, clock = bool(stream.duration), FrameClock(probe.jumps(container))
+            declared = None if clock.jumps else probe.declared_seconds(container, stream)
+            ticks = _ConstantRate(self.rate, self.keeps_pauses)
+            usual = length = 1 / self.rate
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
             scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream), options=self.options)
             for frame, damaged in self.frames(container, stream):
+                base = frame.time_base or Fraction(0)
                 if self.info is None:
                     self.info = describe(container, stream, frame)
-                yield from ticks.show(scale(frame), frame.time, self.info.rate, damaged)
-            yield from ticks.end()
+                    usual = 1 / self.info.rate if self.info.rate else usual
+                stamp = None if frame.pts is None else frame.pts * base
+                length = max(usual, (frame.duration or 0) * base)
+                yield from ticks.show(scale(frame), clock.show(stamp, usual), usual, damaged)
+            yield from ticks.end(length)
+        if ticks.pauses and usual > PAUSE:
+            self.notes.append(f"a new picture every {float(usual):.3g} s: each is shown for one frame")
+        elif ticks.pauses:
+            self.pauses = ticks.pauses
+            self.notes.append(f"pictures stand for more than {PAUSE} s: shown as briefly as the others")
+        if clock.closed:
+            self.notes.append("times jump: taken as going on without a gap")
         if self.info is None:
             raise UnusableMedia("zero frames", self.problem or "no packet holds a picture")
         self.notes += scale.notes
         # A container's length may be that of a longer sound track; only the stream's own counts beside one.
-        declared = self.info.duration if own_length or not self.info.has_audio else None
-        self.truncated = declared is not None and ticks.seconds < declared - max(0.5, 0.05 * declared)
+        if declared is not None and (own_length or not self.info.has_audio):
+            # Some containers count from 0, others from the first frame.
+            seen = float(max(clock.latest, clock.latest - (clock.first or 0), clock.now) + length)
+            self.truncated = seen < declared - max(0.5, 0.05 * declared)
 
 
 def exact(kernel: Any) -> Any:
@@ -258,46 +278,47 @@ class Scaler:
 
 
 class _ConstantRate:
-    """Put pictures with times on a constant rate: at each tick stands the one on the screen then."""
+    """Put pictures with times on a constant rate: at each tick stands the one on the screen then.
 
-    def __init__(self, rate: Fraction) -> None:
-        self.rate, self.fps = rate, float(rate)
+    `keep` says whether pauses are shown; those that are not are noted in `pauses`, from and to, in seconds.
+    """
+
+    def __init__(self, rate: Fraction, keep: bool) -> None:
+        self.rate, self.keep = rate, keep
+        self.pauses: list[tuple[float, float]] = []
         self.tick = 0
         self.held: tuple[Frames, bool] | None = None
-        self.time = 0.0  # of the held picture, in seconds from the first
-        self.offset = 0.0  # what to add to a timestamp of the file
-        self.hold = 1 / self.fps  # how long a picture lasts that no other follows
+        self.time = Fraction(0)  # of the held picture, in seconds from the first
+        self.usual = Fraction(0)  # for how long a picture stands
         self.waiting: list[tuple[Frames, bool]] = []
 
-    @property
-    def seconds(self) -> float:
-        return self.time + self.hold
-
-    def show(
-        self, picture: Frames, time: float | None, source_rate: Fraction | None, damaged: bool
-    ) -> Iterator[DecodedChunk]:
-        """Take the next picture; yield the chunks that it completes."""
-        if source_rate:
-            self.hold = float(1 / source_rate)
-        if self.held is None:
-            self.offset = -(time or 0.0)
-        else:
-            shown = self.time + self.hold if time is None else time + self.offset
-            if shown - self.time > LONGEST_HOLD:
-                self.offset -= shown - self.time - self.hold
-                shown = self.time + self.hold
-            self.time = shown if shown > self.time else self.time + self.hold  # clocks do not run backwards
-            yield from self._fill(self.time * self.fps - EARLY)
-        self.held = (picture, damaged)
-
-    def end(self) -> Iterator[DecodedChunk]:
-        """Show the last picture for as long as it lasts, and yield what is left."""
+    def show(self, picture: Frames, time: Fraction, usual: Fraction, damaged: bool) -> Iterator[DecodedChunk]:
+        """Take the next picture, its time, and how long pictures usually stand; yield the chunks that it completes."""
         if self.held is not None:
-            yield from self._fill(max(self.seconds * self.fps - 0.5, 0.5))
+            if self._is_pause(time):
+                yield from self.end(time - self.time)
+                self.tick = max(self.tick, math.ceil(time * self.rate - EARLY))
+            else:
+                yield from self._fill(time * self.rate - EARLY)
+        self.held, self.time, self.usual = (picture, damaged), time, usual
+
+    def end(self, length: Fraction) -> Iterator[DecodedChunk]:
+        """Show the held picture for as long as it stands, unless that is a pause, and yield what is left."""
+        if self.held is not None:
+            end = self.time + length
+            if self._is_pause(end):
+                shown = self.time + (self.usual if self.usual <= PAUSE else 1 / self.rate)
+                self.pauses.append((float(shown), float(end)))
+                end = shown
+            yield from self._fill(max(end * self.rate - HALF, HALF))
         if self.waiting:
             yield DecodedChunk.stack(self.waiting, self.tick, self.rate)
+            self.waiting = []
 
-    def _fill(self, until: float) -> Iterator[DecodedChunk]:
+    def _is_pause(self, until: Fraction) -> bool:
+        return not self.keep and until - self.time > PAUSE
+
+    def _fill(self, until: Fraction) -> Iterator[DecodedChunk]:
         """Stand the held picture at each tick before `until`."""
         assert self.held is not None
         while self.tick < until:
@@ -309,7 +330,7 @@ class _ConstantRate:
 
 
 def declared_length(path: Path | str) -> tuple[VideoInfo, int, Fraction]:
-    """Return what a file is, the number of its frames, and how many there are in a second.
+    """Return what a file is, the number of its frames, and how many there are in a second of it on average.
 
     Where the container does not tell, its packets are counted, without decoding.
 
@@ -325,7 +346,7 @@ def declared_length(path: Path | str) -> tuple[VideoInfo, int, Fraction]:
         raise UnusableMedia("zero frames", "no packet holds a picture")
     rate = info.rate or Fraction(25)
     if info.frames:
-        return info, info.frames, rate
+        return info, info.frames, exact_rate(info.frames / info.duration) if info.duration else rate
     if info.duration:
         return info, max(1, round(info.duration * rate)), rate
     with open_video(path) as (container, stream):

@@ -6,9 +6,10 @@ Nothing is decoded, but for a first frame, which alone tells the rotation.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from footage.errors import MediaError
 from footage.media.kinds import is_animated, is_special, suffix_of
 from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
-from footage.media.rates import exact_rate
+from footage.media.rates import ALIKE, MISTAKE, MOVING, FrameClock, exact_rate, rate_of_times
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -34,6 +35,16 @@ COPIED = frozenset({"webp", "avif", "tif", "tiff"})
 """Endings of moving pictures of which FFmpeg reads a copy: it does not know them, or not their transparency."""
 MAX_ASPECT = 30.0
 """A picture more than this many times as wide as high (or the reverse) is refused."""
+LOCAL, ONLY_FILES = "file:", {"protocol_whitelist": "file"}
+"""What keeps FFmpeg off the network, whatever a file says or is called."""
+TS_DISCONT = 0x200
+"""FFmpeg's flag of a format in which time stamps may jump (AVFMT_TS_DISCONT)."""
+PEEK = 240
+"""Pictures whose times tell a rate: some seconds."""
+PEEK_PACKETS, PEEK_BYTES = 4000, 32 * 2**20
+"""What is read for that at most."""
+DECODED = 48
+"""Pictures that are decoded where their packets and the container disagree about the rate."""
 MATRIX_601, MATRIX_709 = 6, 1
 """Colour matrices by their numbers in ITU-T H.273."""
 UNKNOWN = (0, 2, 3)
@@ -116,7 +127,7 @@ def plain_reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and find its first video stream; close it at the end of the block.
+    """Open a file and choose its video stream (see `choose_stream`); close it at the end of the block.
 
     Moving pictures that FFmpeg does not read are read as `options` say.
 
@@ -142,8 +153,8 @@ def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tu
                 copy_as_video(path, copy, options)
                 opened = av.open(copy, "r", format="mov")
             else:
-                # "file:" keeps FFmpeg from taking a colon in a name for a protocol, the white list off the network.
-                opened = av.open(f"file:{path}", "r", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+                # "file:" keeps FFmpeg from taking a colon in a name for a protocol.
+                opened = av.open(f"{LOCAL}{path}", "r", metadata_errors="ignore", options=ONLY_FILES)
         except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
             with open(path, "rb") as handle:
                 head = handle.read(64)
@@ -152,16 +163,98 @@ def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tu
         container = held.enter_context(opened)
         if set(container.format.name.split(",")) & FOREIGN:
             raise UnusableMedia("not a video", f"its content is of the kind {container.format.name}")
-        yield container, video_stream(container)
+        yield container, choose_stream(container).stream
 
 
-def video_stream(container: InputContainer) -> VideoStream:
-    """Return the first stream of moving pictures, which a cover is not; refuse a file without one."""
-    for stream in container.streams.video:
-        if not stream.disposition & stream.disposition.attached_pic:
-            return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams}))
-    raise UnusableMedia("no video stream", f"it holds {kinds} only" if kinds else "it holds no stream at all")
+@dataclass(frozen=True)
+class StreamChoice:
+    """The video stream that is taken from a file."""
+
+    stream: VideoStream
+    note: str
+    """Which it is, of how many, and why; nothing where there is one only."""
+
+
+def choose_stream(container: InputContainer) -> StreamChoice:
+    """Choose the video of a file that may hold several.
+
+    A cover, a thumbnail or a picture that does not move is taken where nothing moves only, and a cover never. Of moving
+    ones the order is that of FFmpeg's `av_find_best_stream`: marked as the default and not made for those who see or
+    hear badly; then the larger, then the longer, then the first.
+
+    Raises:
+        UnusableMedia: there is none.
+    """
+    every = container.streams.video
+    streams = [s for s in every if not s.disposition & s.disposition.attached_pic]
+    if not streams:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+        raise UnusableMedia("no video stream", f"it holds {kinds} only" if kinds else "it holds no stream at all")
+    best, reason = streams[0], "the others are covers"
+    if len(streams) > 1:
+        seen = peek(container, streams, PEEK)
+        ranks = {stream.index: _rank(stream, len(seen[stream.index])) for stream in streams}
+        best = max(streams, key=lambda stream: (ranks[stream.index], -stream.index))
+        reasons = ("it can be decoded", "it moves", "it is the default", "it is the largest", "it is the longest")
+        others = [ranks[stream.index] for stream in streams if stream is not best]
+        decisive = (i for i, value in enumerate(ranks[best.index]) if value > max(other[i] for other in others))
+        reason = reasons[next(decisive, -1)] if max(others) < ranks[best.index] else "it is the first of equals"
+    number = 1 + [stream.index for stream in every].index(best.index)
+    return StreamChoice(best, f"video stream {number} of {len(every)} taken: {reason}" if len(every) > 1 else "")
+
+
+def _rank(stream: VideoStream, seen: int) -> tuple[bool, bool, int, int, int]:
+    """Return what a stream is chosen by; `seen` is how many pictures were met at its beginning."""
+    kind, context = stream.disposition, stream.codec_context
+    if context is None:
+        return False, False, 0, 0, 0
+    still = kind & (kind.timed_thumbnails | kind.still_image)
+    told = [
+        text
+        for key, text in stream.metadata.items()
+        if key.startswith("NUMBER_OF_FRAMES") and text.isdecimal() and len(text) < 12
+    ]
+    frames = stream.frames or int(told[0] if told else 0) or seen
+    default = bool(kind & kind.default) + (not kind & (kind.hearing_impaired | kind.visual_impaired))
+    return True, seen > 1 and not still, default, context.width * context.height, frames
+
+
+def _opened_anew(container: InputContainer) -> InputContainer:
+    """Open the file of a container once more, so that the container stays where it is; refuse what is not on disk."""
+    import av
+
+    if not container.name.startswith(LOCAL):
+        raise OSError("a copy in memory")
+    return av.open(container.name, "r", metadata_errors="ignore", options=ONLY_FILES)
+
+
+def peek(container: InputContainer, streams: Sequence[VideoStream], each: int) -> dict[int, list[Fraction | None]]:
+    """Return when the first pictures of some streams are shown, in seconds, as they come in the file.
+
+    Nothing is decoded. What FFmpeg reads a copy of tells no times.
+
+    Args:
+        container: a file that is open.
+        streams: of it; the result has them by their index.
+        each: pictures of each, at most; None stands for one without a time.
+    """
+    import av
+
+    times: dict[int, list[Fraction | None]] = {stream.index: [] for stream in streams}
+    read, packets = 0, 0
+    with (
+        contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),  # what is damaged says no more
+        _opened_anew(container) as again,
+    ):
+        for packet in again.demux(*(again.streams[index] for index in times)):
+            read, packets = read + packet.size, packets + 1
+            shown = times[packet.stream.index]
+            if packet.size and len(shown) < each:
+                stamp = packet.dts if packet.pts is None else packet.pts
+                shown.append(None if stamp is None or packet.time_base is None else stamp * packet.time_base)
+            if read > PEEK_BYTES or packets > PEEK_PACKETS or all(len(shown) == each for shown in times.values()):
+                break
+    return times
 
 
 def quarter_turn(frame: VideoFrame) -> int:
@@ -192,31 +285,89 @@ def pixel_aspect(stream: VideoStream) -> float:
     return value if 0.1 <= value <= 10 else 1.0
 
 
-def stream_rate(stream: VideoStream) -> Fraction | None:
-    """Return the average rate in frames a second, or None where the container does not say or it is absurd."""
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 0.05 <= float(rate) <= 1000:
-            return exact_rate(rate)
-    return None
+def stream_rate(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return the rate in frames a second, or None where it cannot be found out; see `rates.rate_of_times`.
+
+    Where the packets disagree with what the container says, since they may hold fields, pictures are decoded to see.
+    """
+    import av
+
+    declared, unit = (
+        stream.average_rate or stream.guessed_rate,
+        max(stream.time_base or Fraction(0), Fraction(1, 90_000)),
+    )
+    times = [time for time in peek(container, [stream], PEEK)[stream.index] if time is not None]
+    rate = rate_of_times(times, declared, unit)
+    if rate is None or declared is None or abs(rate / declared - 1) <= ALIKE:
+        return rate
+    shown: list[Fraction] = []
+    with (
+        contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
+        _opened_anew(container) as again,
+    ):
+        same = again.streams.video[[other.index for other in container.streams.video].index(stream.index)]
+        same.thread_count = 1
+        for frame in itertools.islice(again.decode(same), DECODED):
+            if frame.pts is not None and frame.time_base is not None:
+                shown.append(frame.pts * frame.time_base)
+    return rate_of_times(shown if len(shown) > 2 else times, declared, unit)
+
+
+def jumps(container: InputContainer) -> bool:
+    """Whether time stamps may jump in a container of this kind."""
+    return bool(int(container.format.flags) & TS_DISCONT)
+
+
+def declared_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return the length that the container tells of a stream, or of all streams, in seconds; None where it does not."""
+    seconds = container.duration / 1_000_000 if container.duration else 0.0
+    if stream.duration and stream.time_base:
+        seconds = float(stream.duration * stream.time_base)
+    return seconds if math.isfinite(seconds) and 0 < seconds < 1e7 else None
+
+
+def stream_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return the length of a stream in seconds, or None where the container does not tell.
+
+    Where the container's word cannot be right, since the stream begins late or its times jump, the packets are counted:
+    all, unless their times at the beginning, and where these stand in the file, bear the container out.
+    """
+    import av
+
+    seconds = declared_seconds(container, stream)
+    start = float((stream.start_time or 0) * (stream.time_base or 0))
+    if seconds is None or not (jumps(container) or (start > 1 and not stream.duration) or seconds > MISTAKE):
+        return seconds
+    clock, usual, counted = FrameClock(jumps(container)), Fraction(1, 25), 0
+    with (
+        contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
+        _opened_anew(container) as again,
+    ):
+        for packet in again.demux(again.streams[stream.index]):
+            if not packet.size:
+                continue
+            before, stamp = clock.now, packet.pts if packet.dts is None else packet.dts
+            clock.show(None if stamp is None or packet.time_base is None else stamp * packet.time_base, usual)
+            usual = clock.now - before if 0 < clock.now - before < 1 else usual
+            counted += 1
+            if counted == PEEK_PACKETS and packet.pos and not clock.closed:
+                likely = float(clock.now) * again.size / packet.pos
+                for length in (seconds, seconds - start):
+                    if likely / 4 < length < likely * 4:
+                        return length
+    return float(clock.now + usual) if counted else seconds
 
 
 def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     """Describe an open stream; one of its frames tells the rotation."""
     turn = quarter_turn(frame)
-    duration = None
-    if stream.duration and stream.time_base:
-        duration = float(stream.duration * stream.time_base)
-    elif container.duration:
-        duration = container.duration / 1_000_000
-    if duration is not None and not (math.isfinite(duration) and 0 < duration < 1e7):
-        duration = None
     context = stream.codec_context
     width, height = displayed_size(context.width, context.height, pixel_aspect(stream), turn)
     return VideoInfo(
         width=round(width),
         height=round(height),
-        rate=stream_rate(stream),
-        duration=duration,
+        rate=stream_rate(container, stream),
+        duration=stream_seconds(container, stream),
         codec=container.metadata.get(COPY_OF, context.name),
         pix_fmt=context.pix_fmt or "unknown",
         rotation=turn,
@@ -251,13 +402,17 @@ def probe(path: Path | str) -> VideoInfo:
     raise UnusableMedia("zero frames", problem)
 
 
-def probe_rate(path: Path | str) -> Fraction | None:
-    """Return the average rate in frames a second without decoding, or None where it cannot be found out."""
-    try:
-        with open_video(path) as (_, stream):
-            return stream_rate(stream)
-    except UnusableMedia:
-        return None
+def probe_rate(path: Path | str) -> tuple[float, float] | None:
+    """Return frames in a second, and seconds, of a video; None where there is no rate of moving pictures."""
+    import av
+
+    with contextlib.suppress(UnusableMedia, av.error.FFmpegError), open_video(path) as (container, stream):
+        if (rate := stream_rate(container, stream)) and rate >= MOVING:
+            seconds = stream_seconds(container, stream)
+            if seconds is None:  # then the packets are counted
+                seconds = float(sum(packet.size > 0 for packet in container.demux(stream)) / rate)
+            return float(rate), seconds
+    return None
 
 
 @dataclass(frozen=True)

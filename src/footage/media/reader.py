@@ -80,6 +80,8 @@ class PictureDecoder:
         """The first fault that was met, in words."""
         self.notes: list[str] = []
         """What was found out about them, in a few words each, for the audit."""
+        self.pauses: list[tuple[float, float]] = []
+        """Always empty: pictures come one a tick."""
 
     def __iter__(self) -> Iterator[DecodedChunk]:
         from PIL import Image
@@ -130,6 +132,7 @@ def open_decoder(
     fps: Fraction | float,
     fit: Fit,
     options: PictureOptions = PLAIN,
+    pauses: bool = True,
 ) -> VideoDecoder | PictureDecoder:
     """Return what decodes a video, or, where there are any, pictures, into frames of a shape (H, W, C)."""
     height, width, channels = shape
@@ -137,7 +140,9 @@ def open_decoder(
         return PictureDecoder(
             pictures, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options
         )
-    return VideoDecoder(path, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options)
+    return VideoDecoder(
+        path, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options, pauses=pauses
+    )
 
 
 def fit_frames(frames: Frames, *, height: int, width: int, channels: int, fit: Fit) -> Frames:

@@ -10,6 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ from footage.data.jpeg import JpegWriter, encode
 from footage.data.store import QUARTER, Frames, Rejection, Split, area_means
 from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
 from footage.media.probe import UnusableMedia
+from footage.media.rates import exact_rate
 from footage.media.reader import fit_frames, open_decoder
 from footage.media.signatures import GRID, Signature, moments, pool
 
@@ -253,18 +255,28 @@ class PartBuilder:
         self.record = PartRecord()
         self.signatures: list[Signature] = []
         self.pictures = JpegWriter(handle) if options.coding == "jpeg" else None
+        self._resumes: list[tuple[int, int]] = []  # frames that follow a pause that is left out, and their ticks
 
     def add_video(self) -> None:
         """Stream the frames of a video, or of a folder of pictures, to disk; then measure its scenes."""
         source, options, record = self.source, self.options, self.record
         decoder = open_decoder(
-            source.path, source.picture_paths, options.shape, fps=options.fps, fit=options.fit, options=options.pictures
+            source.path,
+            source.picture_paths,
+            options.shape,
+            fps=options.fps,
+            fit=options.fit,
+            options=options.pictures,
+            pauses=False,
         )
         detector = CutDetector()
         borders = [0]
         damage: list[tuple[int, int]] = []
         scenes = SceneMeter(self)
         for chunk in decoder:
+            tick = round(chunk.times[0] * float(decoder.rate))
+            if tick != round(self._seconds(record.frames) * decoder.rate):
+                self._resumes.append((record.frames, tick))
             self.store(chunk.frames)
             borders += detector.add(chunk.frames) if options.cuts else []
             for at in (np.flatnonzero(chunk.damaged) + record.frames).tolist():
@@ -277,7 +289,7 @@ class PartBuilder:
                 scenes.add(chunk.frames, chunk.damaged)
                 scenes.divide(borders, detector.certain if options.cuts else record.frames)
         borders += detector.finish() if options.cuts else []
-        record.cuts = [border / options.fps for border in borders[1:]]
+        record.cuts = [float(self._seconds(border)) for border in borders[1:]]
         record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
         record.notes = decoder.notes
         record.info = decoder.info.to_json() if decoder.info else None
@@ -286,11 +298,15 @@ class PartBuilder:
             scenes.close()
         unfit, record.rejections = record.rejections, []  # spans come behind what is wrong with the source
         for first, end in damage:
-            self._reject("damaged", record.problem or "marked as damaged", first / options.fps, end / options.fps)
+            self._reject("damaged", record.problem or "marked as damaged", *self._span(first, end))
         if decoder.truncated and record.info:
             declared = record.info["duration"]
             detail = f"the file ends early; it declares {declared:.2f} s"
-            self._reject("truncated", detail, record.frames / options.fps, declared)
+            self._reject("truncated", detail, float(self._seconds(record.frames)), declared)
+        record.rejections += [
+            Rejection(source.name, "stands still", f"no new picture for {end - begin:.1f} s", begin, end)
+            for begin, end in decoder.pauses
+        ]
         record.rejections += unfit
         if self.pictures is not None:
             return
@@ -328,7 +344,7 @@ class PartBuilder:
     def judge(self, meter: ClipMeter) -> PartClip | None:
         """Make a clip of a span that was measured, or say why not."""
         options, first, end = self.options, meter.first, meter.first + meter.frames
-        start_s, end_s = first / options.fps, end / options.fps
+        start_s, end_s = self._span(first, end)
         if end - first < options.min_frames:
             detail = f"{end - first} frames at {options.fps:g} fps, at least {options.min_frames} are needed"
             self._reject("too short", detail, start_s, end_s)
@@ -340,6 +356,15 @@ class PartBuilder:
         self.record.clips.append(clip)
         self.signatures.append(meter.signature)
         return clip
+
+    def _seconds(self, frame: int) -> Fraction:
+        """Return when a frame is shown, in seconds from the first, with the pauses that are left out."""
+        first, tick = next((place for place in reversed(self._resumes) if place[0] <= frame), (0, 0))
+        return (frame - first + tick) / exact_rate(self.options.fps)
+
+    def _span(self, first: int, end: int) -> tuple[float, float]:
+        """Return when some frames are shown, from and to, in seconds."""
+        return float(self._seconds(first)), float(self._seconds(end - 1) + 1 / exact_rate(self.options.fps))
 
     def _reject(self, reason: str, detail: str, start: float, end: float) -> None:
         self.record.rejections.append(Rejection(self.source.name, reason, detail, start, end))

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
 from footage.data.ingest.sources import ShownSize, Source, SourceScan, check_labels, scan, suited_size
-from footage.data.ingest.workers import fps_job, part_job, run_jobs, size_job
+from footage.data.ingest.workers import part_job, rate_job, run_jobs, size_job
 from footage.data.store import (
     ENDINGS,
     QUARTER,
@@ -42,7 +43,7 @@ from footage.data.store import (
 )
 from footage.errors import ConfigError, DatasetError
 from footage.machine import cores
-from footage.media.rates import exact_rate
+from footage.media.rates import common_rate, exact_rate
 from footage.media.signatures import find_duplicates
 
 Phase = Literal["rates", "sizes", "decode", "compare", "pack"]
@@ -51,8 +52,8 @@ Report = Callable[[Phase, int, int, str], None]
 
 DEFAULT_FPS = 25.0
 """Rate of a dataset whose sources have none."""
-FASTEST = 60.0
-"""A rate that is found out, not given, is at most this."""
+SLOWEST, FASTEST = 1.0, 120.0
+"""A rate that is found out, not given, is within these bounds."""
 PROBES = 64
 """Files that a worker probes at once."""
 MOST_RAW = 256 * 256
@@ -136,23 +137,26 @@ def ingest(
         before: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
             before = dict(json.loads(remembered.read_text(encoding="utf-8")))
-        known = before.get("fps")  # added files do not change it
         if config.fps is not None:
-            known = float(exact_rate(config.fps))
-        fps = known if isinstance(known, int | float) else common_fps(listing.sources, workers, report)
+            rate = ChosenRate(float(exact_rate(config.fps)), "as asked for")
+        elif isinstance(known := before.get("fps"), int | float):  # added files do not change it
+            rate = ChosenRate(known, str(before.get("rate_reason", "as before")))
+        else:
+            rate = choose_rate(listing.sources, workers, report)
         if not remembered.exists():
             files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours
         config, asked = sized(config, before, listing.sources, workers, report), config.size
-        options = DecodeOptions.of(config, fps, wanted_coding(config, folder))
+        options = DecodeOptions.of(config, rate.fps, wanted_coding(config, folder))
         options.pictures.check()
         builder = DatasetBuilder(folder, listing, options, workers, config.keep_duplicates, report)
         settings = {**options.settings, "labels": config.labels if config.labels in ("folder", "none") else "table"}
         settings["keep_duplicates"] = config.keep_duplicates
+        settings |= {"rate": str(exact_rate(rate.fps)), "rate_reason": rate.reason}
         settings["ignored"] = dict(sorted(listing.ignored.items()))
         settings["examples"] = dict(sorted(listing.examples.items()))
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
-        files.write_json(remembered, {"fps": fps, **(size if asked else {}), **origin})
+        files.write_json(remembered, {"fps": rate.fps, "rate_reason": rate.reason, **(size if asked else {}), **origin})
     return IngestResult(
         dataset=dataset,
         sources=len(listing.sources),
@@ -213,21 +217,36 @@ def _cannot_write(folder: Path, reason: str) -> DatasetError:
     )
 
 
-def common_fps(sources: Sequence[Source], workers: int, report: Report) -> float:
-    """Return the most frequent rate among the videos; of several, the highest."""
+@dataclass(frozen=True)
+class ChosenRate:
+    """The rate of a dataset."""
+
+    fps: float
+    """Frames in a second: the double nearest to the exact rate."""
+    reason: str
+    """Why this one."""
+
+
+def choose_rate(sources: Sequence[Source], workers: int, report: Report) -> ChosenRate:
+    """Return the rate that most of the time of the videos has, see `rates.common_rate`; at most `FASTEST`."""
     paths = [source.path for source in sources if source.kind == "video"]
-    rates: Counter[float] = Counter()
+    rated: list[tuple[Fraction, float]] = []
     done = 0
-    for job in run_jobs([fps_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
-        probed = job.reply.get("fps", [])
-        rates.update(round(rate, 2) for rate in probed if rate)
+    for job in run_jobs([rate_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
+        probed = job.reply.get("rates", [])
+        rated += [(exact_rate(fps), seconds) for fps, seconds in filter(None, probed)]
         done += len(probed)
         report("rates", done, len(paths), "")
-    if not rates:
-        return DEFAULT_FPS
-    rate = max(rates, key=lambda r: (rates[r], r))
-    rate = round(rate) if abs(rate - round(rate)) < 0.02 else rate
-    return float(min(max(rate, 1.0), FASTEST))
+    if not rated:
+        return ChosenRate(DEFAULT_FPS, "no source tells its own")
+    common = common_rate(rated)
+    fps = min(max(float(common.rate), SLOWEST), FASTEST)
+    reason = f"that of {common.seconds:,.0f} of {common.total:,.0f} s"
+    if common.seconds >= common.total * 0.999:
+        reason = "that of all videos"
+    if fps != float(common.rate):
+        reason += f", {float(common.rate):.4g}, brought within {SLOWEST:g} to {FASTEST:g}"
+    return ChosenRate(fps, reason)
 
 
 def sized(

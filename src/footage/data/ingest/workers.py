@@ -39,8 +39,8 @@ class WorkerJob:
     request: dict[str, Any]
     """See `answer`."""
     reply: dict[str, Any] = field(default_factory=dict)
-    """`frames`, `fps` or `sizes` (width, height, seconds) on success; `failed` in words; `disk` when the disk cannot be
-    written to."""
+    """`frames`, `rates` (frames a second, seconds) or `sizes` (width, height, seconds) on success; `failed` in words;
+    `disk` when the disk cannot be written to."""
 
 
 def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
@@ -49,7 +49,7 @@ def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
     return WorkerJob(source.name, {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()})
 
 
-def fps_job(paths: Iterable[Path]) -> WorkerJob:
+def rate_job(paths: Iterable[Path]) -> WorkerJob:
     return WorkerJob("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
 
 
@@ -60,7 +60,7 @@ def size_job(paths: Iterable[Path]) -> WorkerJob:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "probe" in request:
-            return {"fps": [rate and float(rate) for rate in (probe_rate(_path(name)) for name in request["probe"])]}
+            return {"rates": [probe_rate(_path(name)) for name in request["probe"]]}
         if "measure" in request:
             sizes: list[tuple[int, int, float | None] | None] = []
             for name in request["measure"]:
