@@ -38,12 +38,13 @@ def spinning(count: int) -> Iterator[None]:
             program.wait()
 
 
-def clips_per_second(preset: str, minutes: float, threads: int | None) -> float:
-    """Train in a process of its own, and return clips seen by seconds in the loop."""
+def clips_per_second(preset: str, minutes: float, threads: int | None, devices: int = 1) -> float:
+    """Train in processes of its own, and return clips seen by seconds in the loop."""
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         command = [sys.executable, "-m", "footage", "train", "shapes", "--preset", preset, "--minutes", str(minutes)]
         command += ["--train.batch-size", "16", "--train.sample-minutes", "0", "--train.device", "cpu"]
+        command += ["--devices", str(devices)]
         command += [] if threads is None else ["--train.threads", str(threads)]
         environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
         subprocess.run([*command, "--out", str(run)], check=True, capture_output=True, env=environment)
