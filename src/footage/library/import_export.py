@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import csv
 import dataclasses
@@ -11,6 +10,7 @@ import json
 import re
 import shutil
 import stat
+import urllib.parse
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +24,13 @@ from footage.errors import LibraryError, MediaError, nearest
 from footage.library import additions, edits
 from footage.library.additions import ClipDetails, Parent
 from footage.library.albums import Albums
+from footage.library.edit_lists import Shot, timeline_rate, write_list
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
 from footage.library.provenance import ModelCard, is_digest, register_model
 from footage.library.storage import DiskFull, Storage
 from footage.media.kinds import CLIP_SUFFIXES, is_special, suffix_of
+from footage.media.probe import count_frames
+from footage.media.rates import exact_rate
 
 TABLE, SHEET = "library.json", "clips.csv"
 """What lies beside exported clips: everything that is known of them, and the same for a spreadsheet."""
@@ -46,14 +49,8 @@ COLUMNS = (
     *("id", "file", "title", "origin", "model", "label", "seed", "prompt", "source", "tags", "stars", "verdict"),
     *("notes", "width", "height", "fps", "frames", "seconds", "codec", "bytes", "digest", "settings", "metrics"),
 )
-ADAPTERS = {".otio": "otio_json", ".fcpxml": "fcpx_xml", ".xml": "fcp_xml", ".edl": "cmx_3600"}
-"""OpenTimelineIO's adapter for each ending: its own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
-TIMECODES = (24.0, 25.0, 30.0, 50.0, 60.0)
-"""Rates of timelines that count in timecode: a multiple of the clips' own where there is one, else the nearest."""
-STILL_FPS = 25.0
-"""Rate of a timeline that holds pictures only."""
-STILL_SECONDS = 4.0
-"""How long a picture stands."""
+EDIT_LISTS = (".otio", ".fcpxml", ".xml", ".edl")
+"""Endings of edit lists: OpenTimelineIO's own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
 FIELD_TYPES: dict[str, type] = {
     **dict.fromkeys(("title", "prompt", "source", "label", "notes", "verdict"), str),
     "tags": list,
@@ -76,6 +73,8 @@ class ExportOptions:
     """Whether an edit list gets copies of the clips in a folder beside it, or points into the library."""
     fps: float | None = None
     """Rate of an edit list's timeline; None for that of most of its clips."""
+    relative: bool = False
+    """Whether an edit list names copies by their places beside it, so that both can go elsewhere."""
 
 
 class Exporter:
@@ -95,7 +94,7 @@ class Exporter:
             ".zip": self.write_zip,
             ".csv": lambda path: [self._write_text(path, SHEET)],
             ".json": lambda path: [self._write_text(path, TABLE)],
-            **dict.fromkeys(ADAPTERS, self.write_edit_list),
+            **dict.fromkeys(EDIT_LISTS, self.write_edit_list),
         }
         if suffix not in writers or (to.is_dir() and suffix):
             remedy = nearest(suffix, filter(None, writers))
@@ -196,65 +195,54 @@ class Exporter:
             writer.writerow([f"'{cell}" if quote else cell for cell, quote in zip(cells, risky, strict=True)])
 
     def write_edit_list(self, to: Path) -> list[Path]:
-        """Write clips one after another on a timeline that cutting programs open, by OpenTimelineIO.
+        """Write clips one after another on a timeline that cutting programs open. Their frames are counted.
 
         Raises:
-            LibraryError: all files are gone, or OpenTimelineIO or its adapter is not installed or cannot write them.
+            LibraryError: all files are gone, or what writes the list is not installed or cannot write them.
         """
-        install = 'pip install "footage[timeline]"'
-        try:
-            import opentimelineio as otio
-        except (ImportError, OSError, RuntimeError) as error:
-            raise LibraryError(f"edit lists need OpenTimelineIO ({error})", f"install it: {install}") from None
-        shots = [(entry, name, stored) for entry, name, stored in self.named() if name]
+        shots: list[Shot] = []
+        copies: list[tuple[Path, Path]] = []
+        for entry, name, path in self.named():
+            if not name:
+                continue
+            place = path
+            if self._options.media == "copy":
+                place = to.with_name(f"{to.stem}-media") / name
+                copies.append((path, place))
+            relative = self._options.relative and bool(copies)
+            url = urllib.parse.quote(f"{place.parent.name}/{name}") if relative else place.resolve().as_uri()
+            shots.append(_shot(entry, path, url, place.name))
         if not shots:
             raise LibraryError("the files of all these clips are gone", "see: footage library verify")
-        suffix, media = to.suffix.lower(), to.with_name(f"{to.stem}-media")
-        rates = collections.Counter(entry.fps for entry, _, _ in shots if entry.fps > 0)
-        rate = self._options.fps or (rates.most_common(1)[0][0] if rates else STILL_FPS)
-        if suffix in (".edl", ".xml"):  # they count in the frames of a timecode
-            multiples = [usual for usual in TIMECODES if usual % rate == 0]
-            rate = multiples[0] if multiples else min(TIMECODES, key=lambda usual: abs(usual - rate))
-        track = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video)
-        copies: list[Path] = []
-        for entry, name, path in shots:
-            if self._options.media == "copy":
-                media.mkdir(parents=True, exist_ok=True)
-                path = _copied(path, media / name)
-                copies.append(path)
-            path = path.resolve()
-            frames = max(1, round((entry.seconds or STILL_SECONDS) * rate))
-            span = otio.opentime.TimeRange(
-                otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(frames, rate)
-            )
-            reference = otio.schema.ExternalReference(target_url=path.as_uri(), available_range=span)
-            reference.name = path.name
-            metadata = {
-                "id": entry.id,
-                "digest": entry.digest,
-                "model": entry.model or "",
-                "label": entry.label or "",
-                "seed": -1 if entry.seed is None else entry.seed,
-                "stars": entry.stars,
-                "verdict": entry.verdict,
-                "tags": list(entry.tags),
-                "notes": entry.notes,
-            }
-            shot = otio.schema.Clip(entry.title, media_reference=reference, source_range=span)
-            shot.metadata["footage"] = metadata
-            track.append(shot)
-        timeline = otio.schema.Timeline(name=to.stem)
-        timeline.tracks.append(track)
-        if suffix == ".fcpxml":  # its adapter writes a project for a timeline that lies in a collection only
-            timeline, inner = otio.schema.SerializableCollection(to.stem), timeline
-            timeline.append(inner)
-        try:
-            text = otio.adapters.write_to_string(timeline, adapter_name=ADAPTERS[suffix])
-        except (otio.exceptions.OTIOError, ValueError, TypeError, KeyError, AttributeError) as error:
-            problem = f"OpenTimelineIO cannot write {suffix} ({type(error).__name__}: {error})"
-            raise LibraryError(problem, f"try .otio, or install the adapters: {install}") from error
-        files.write_text(to, str(text))
-        return [to, *copies]
+        suffix, asked = to.suffix.lower(), self._options.fps and exact_rate(self._options.fps)
+        text = write_list(shots, to.stem, suffix, timeline_rate(shots, asked or None, suffix))
+        for path, place in copies:
+            _copied(path, place)
+        files.write_text(to, text)
+        return [to, *(place for _, place in copies)]
+
+
+def _shot(entry: ClipEntry, path: Path, url: str, name: str) -> Shot:
+    """Return a clip as it stands on a timeline; its frames are counted."""
+    frames, rate = entry.frames, exact_rate(entry.fps) if entry.fps > 0 else None
+    height, width, has_audio = entry.height, entry.width, False
+    if rate is not None:
+        with contextlib.suppress(MediaError):  # it was readable when it was added
+            count = count_frames(path)
+            frames, height, width, has_audio = count.playable, count.height, count.width, count.has_audio
+            rate = count.rate or rate
+    about = {
+        "id": entry.id,
+        "digest": entry.digest,
+        "model": entry.model or "",
+        "label": entry.label or "",
+        "seed": -1 if entry.seed is None else entry.seed,
+        "stars": entry.stars,
+        "verdict": entry.verdict,
+        "tags": list(entry.tags),
+        "notes": entry.notes,
+    }
+    return Shot(entry.title, url, name, frames, rate, height, width, has_audio, about)
 
 
 def _copied(stored: Path, to: Path) -> Path:

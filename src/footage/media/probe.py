@@ -427,6 +427,16 @@ class FrameCount:
     """Height as displayed, in pixels."""
     width: int
     """Width as displayed, in pixels."""
+    span: Fraction | None = None
+    """Seconds from its first picture to its last, or None where they have no times."""
+    has_audio: bool = False
+
+    @property
+    def playable(self) -> int:
+        """Frames of its rate that its time has room for: of jittering clips there may be fewer than pictures."""
+        if self.span is None or self.rate is None or self.span * self.rate + Fraction(3, 2) > self.frames:
+            return self.frames
+        return max(1, math.floor(self.span * self.rate) + 1)
 
 
 def count_frames(path: Path | str) -> FrameCount:
@@ -437,16 +447,17 @@ def count_frames(path: Path | str) -> FrameCount:
     """
     import av
 
-    count, low, high, info = 0, math.inf, -math.inf, None
+    count, info = 0, None
+    times: list[int] = []  # the first and the last, in units of the stream
     with open_video(path) as (container, stream):
         stream.thread_count = 1
+        base = stream.time_base
         try:
             for packet in container.demux(stream):
                 if packet.size:
                     count += 1
-                    if packet.pts is not None and packet.time_base is not None:
-                        time = float(packet.pts * packet.time_base)
-                        low, high = min(low, time), max(high, time)
+                    if packet.pts is not None:
+                        times = [min(packet.pts, *times), max(packet.pts, *times)] if times else [packet.pts] * 2
                 if info is None:
                     for frame in stream.decode(packet):
                         info = info or describe(container, stream, frame)
@@ -455,5 +466,6 @@ def count_frames(path: Path | str) -> FrameCount:
                 raise UnusableMedia("zero frames", plain_reason(error)) from None
     if info is None or not count:
         raise UnusableMedia("zero frames", "no packet holds a picture")
-    rate = info.rate or (exact_rate((count - 1) / (high - low)) if high > low else None)
-    return FrameCount(count, rate, info.height, info.width)
+    span = (times[1] - times[0]) * base if base and times and times[1] > times[0] else None
+    rate = info.rate or (exact_rate((count - 1) / span) if span else None)
+    return FrameCount(count, rate, info.height, info.width, span, info.has_audio)

@@ -197,7 +197,7 @@ def export_clips(form: ExportForm, studio: CurrentStudio) -> ExportFile:
     is_edit_list = form.format in EDIT_LISTS
     target = folder / (f"cut/footage.{form.format}" if is_edit_list else f"footage.{form.format}")
     target.parent.mkdir(exist_ok=True)
-    written = studio.library.export(form.chosen(), target, ExportOptions(names=form.names, fps=form.fps))
+    written = studio.library.export(form.chosen(), target, ExportOptions(names=form.names, fps=form.fps, relative=True))
     if is_edit_list:
         inside, target = target.parent, folder / f"footage-{form.format}.zip"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

@@ -1,0 +1,231 @@
+"""Edit lists: clips one after another on a timeline, as files that cutting programs open.
+
+Times are whole frames of exact rates. `.otio` and `.edl` (CMX 3600) are written by OpenTimelineIO; FCPXML 1.8 (Final
+Cut Pro) and xmeml 4 (Final Cut Pro 7, Premiere, Resolve) here, after Apple's document types, which that library's
+adapters do not keep to.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+from xml.etree import ElementTree
+
+from footage.errors import LibraryError
+
+TIMECODES = tuple(Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
+"""Rates of timelines that count in timecode."""
+DROPPING = (Fraction(30000, 1001), Fraction(60000, 1001))
+"""Those whose timecode leaves numbers out, so as to keep step with the clock (SMPTE ST 12-1)."""
+STILL_RATE = Fraction(25)
+"""Rate of a timeline that holds pictures only."""
+STILL_SECONDS = 4
+"""How long a picture stands."""
+INSTALL = 'pip install "footage[timeline]"'
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A clip on the timeline, whole."""
+
+    title: str
+    url: str
+    """Of its file: absolute, or relative to the list."""
+    name: str
+    """Of its file."""
+    frames: int
+    """Pictures in it."""
+    rate: Fraction | None
+    """Of these a second; None for a picture."""
+    height: int
+    width: int
+    has_audio: bool
+    about: Mapping[str, Any]
+    """What else is known of it, for formats that keep it."""
+
+    def length(self, timeline: Fraction) -> int:
+        """Return its length in frames of a timeline of a rate, not past its end; at least one."""
+        if self.rate is None:
+            return math.floor(STILL_SECONDS * timeline)
+        return max(1, math.floor(self.frames / self.rate * timeline))
+
+    def own(self, timeline: Fraction) -> tuple[int, Fraction]:
+        """Return its length and rate by which it is counted itself; a picture by the timeline's."""
+        return (self.length(timeline), timeline) if self.rate is None else (self.frames, self.rate)
+
+
+def timeline_rate(shots: Sequence[Shot], asked: Fraction | None, suffix: str) -> Fraction:
+    """Return the rate of a timeline: what is asked for, or that of most of its clips.
+
+    Formats other than .otio count in timecode: there it is a rate of timecode.
+    """
+    counted = collections.Counter(shot.rate for shot in shots if shot.rate is not None)
+    rate = asked or (counted.most_common(1)[0][0] if counted else STILL_RATE)
+    return rate if suffix == ".otio" else timecode_rate(rate)
+
+
+def timecode_rate(rate: Fraction) -> Fraction:
+    """Return the least rate of timecode that is a multiple of a rate, so that no frame is divided; else the nearest."""
+    multiples = [usual for usual in TIMECODES if (usual / rate).denominator == 1]
+    return multiples[0] if multiples else min(TIMECODES, key=lambda usual: abs(usual - rate))
+
+
+def write_list(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) -> str:
+    """Return the text of an edit list.
+
+    Args:
+        shots: in their order.
+        name: of the timeline.
+        suffix: .otio, .edl, .fcpxml or .xml.
+        rate: of the timeline, in frames a second.
+
+    Raises:
+        LibraryError: OpenTimelineIO or its adapter is needed and not installed, or cannot write them.
+    """
+    if suffix in (".otio", ".edl"):
+        return _by_opentimelineio(shots, name, suffix, rate)
+    root = _fcpxml(shots, name, rate) if suffix == ".fcpxml" else _xmeml(shots, name, rate)
+    ElementTree.indent(root, " ")
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE {root.tag}>\n{_valid(text)}\n'
+
+
+def _valid(text: str) -> str:
+    """Leave out what XML 1.0 (section 2.2) has no place for."""
+    return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
+
+
+def _by_opentimelineio(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) -> str:
+    try:
+        import opentimelineio as otio
+    except (ImportError, OSError, RuntimeError) as error:
+        raise LibraryError(f"edit lists need OpenTimelineIO ({error})", f"install it: {INSTALL}") from None
+
+    def span(frames: int, unit: Fraction) -> Any:
+        zero, length = (otio.opentime.RationalTime(value, float(unit)) for value in (0, frames))
+        return otio.opentime.TimeRange(zero, length)
+
+    track, reels = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video), set[str]()
+    for shot in shots:
+        reference = otio.schema.ExternalReference(shot.url, available_range=span(*shot.own(rate)))
+        reference.name = shot.name
+        clip = otio.schema.Clip(shot.title, media_reference=reference, source_range=span(shot.length(rate), rate))
+        clip.metadata["footage"] = dict(shot.about)
+        if suffix == ".edl":  # a reel is a word of eight letters at most, by which media are told apart
+            reel = word = re.sub("[^A-Za-z0-9]", "", shot.name.rpartition(".")[0])[:8] or "CLIP"
+            number = 1
+            while reel in reels:
+                number += 1
+                reel = f"{word[: 8 - len(str(number))]}{number}"
+            reels.add(reel)
+            clip.metadata["cmx_3600"] = {"reel": reel}
+        track.append(clip)
+    timeline = otio.schema.Timeline(name=name)
+    timeline.tracks.append(track)
+    try:
+        text = str(otio.adapters.write_to_string(timeline, {".otio": "otio_json", ".edl": "cmx_3600"}[suffix]))
+    except (otio.exceptions.OTIOError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = f"OpenTimelineIO cannot write {suffix} ({type(error).__name__}: {error})"
+        raise LibraryError(problem, f"try .otio, or install the adapters: {INSTALL}") from error
+    if suffix == ".edl":  # its adapter does not say how frames are counted
+        counting = f"FCM: {'DROP' if rate in DROPPING else 'NON-DROP'} FRAME"
+        text = re.sub(r"\A(TITLE: .*\n)?", lambda title: f"{title.group()}{counting}\n", text)
+    return text
+
+
+def _seconds(frames: int, rate: Fraction) -> str:
+    """Return the time of some frames as FCPXML writes it: a fraction of seconds."""
+    time = frames / rate
+    return f"{time.numerator}s" if time.denominator == 1 else f"{time.numerator}/{time.denominator}s"
+
+
+def _fcpxml(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementTree.Element:
+    """Return a project in FCPXML 1.8: formats and assets first, which the clips of the spine refer to."""
+    root = ElementTree.Element("fcpxml", version="1.8")
+    resources = ElementTree.SubElement(root, "resources")
+    formats: dict[tuple[Fraction, int, int], str] = {}
+
+    def format_id(unit: Fraction, height: int, width: int) -> str:
+        key = (unit, height, width)
+        if key not in formats:
+            formats[key] = f"f{len(formats) + 1}"
+            about = {"frameDuration": _seconds(1, unit), "width": str(width), "height": str(height)}
+            ElementTree.SubElement(resources, "format", {"id": formats[key], **about})
+        return formats[key]
+
+    frame = format_id(rate, *_frame_size(shots))
+    project = ElementTree.SubElement(root, "project", name=name)
+    lengths = [shot.length(rate) for shot in shots]
+    counting = "DF" if rate in DROPPING else "NDF"
+    times = {"duration": _seconds(sum(lengths), rate), "tcStart": "0s", "tcFormat": counting}
+    spine = ElementTree.SubElement(ElementTree.SubElement(project, "sequence", {"format": frame, **times}), "spine")
+    for number, (shot, length) in enumerate(zip(shots, lengths, strict=True)):
+        own = shot.own(rate) if shot.rate in TIMECODES else (length, rate)  # there are no formats of other rates
+        kind = {"format": format_id(own[1], shot.height, shot.width)}
+        sound = {"hasAudio": "1", "audioSources": "1"} if shot.has_audio else {}
+        about = {"id": f"a{number + 1}", "name": shot.name, "src": shot.url, "start": "0s", "duration": _seconds(*own)}
+        ElementTree.SubElement(resources, "asset", {**about, "hasVideo": "1", **kind, **sound})
+        place = {"offset": _seconds(sum(lengths[:number]), rate), "duration": _seconds(length, rate)}
+        about = {"ref": f"a{number + 1}", "name": shot.title, "start": "0s", **place, **kind}
+        ElementTree.SubElement(spine, "asset-clip", {**about, "tcFormat": "NDF"})
+    return root
+
+
+def _frame_size(shots: Sequence[Shot]) -> tuple[int, int]:
+    """Return the height and width that most clips have."""
+    return collections.Counter((shot.height, shot.width) for shot in shots).most_common(1)[0][0]
+
+
+def _xmeml(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementTree.Element:
+    """Return a sequence in Final Cut Pro's XML interchange format, version 4: frames of timebases."""
+
+    def add(parent: ElementTree.Element, **texts: object) -> None:
+        for tag, text in texts.items():
+            ElementTree.SubElement(parent, tag).text = str(text)
+
+    def add_rate(parent: ElementTree.Element, unit: Fraction) -> None:
+        whole = math.ceil(unit)  # 24000/1001 is the timebase 24, and <ntsc>
+        add(ElementTree.SubElement(parent, "rate"), timebase=whole, ntsc="FALSE" if whole == unit else "TRUE")
+
+    def add_timecode(parent: ElementTree.Element, unit: Fraction, drops: bool) -> None:
+        timecode = ElementTree.SubElement(parent, "timecode")
+        add_rate(timecode, unit)
+        add(timecode, string="00:00:00;00" if drops else "00:00:00:00", frame=0, displayformat="DF" if drops else "NDF")
+
+    root = ElementTree.Element("xmeml", version="4")
+    sequence = ElementTree.SubElement(root, "sequence", id="sequence-1")
+    lengths = [shot.length(rate) for shot in shots]
+    add(sequence, name=name, duration=sum(lengths))
+    add_rate(sequence, rate)
+    add_timecode(sequence, rate, rate in DROPPING)
+    video = ElementTree.SubElement(ElementTree.SubElement(sequence, "media"), "video")
+    frame = ElementTree.SubElement(ElementTree.SubElement(video, "format"), "samplecharacteristics")
+    add_rate(frame, rate)
+    height, width = _frame_size(shots)
+    add(frame, width=width, height=height, pixelaspectratio="square")
+    track, start = ElementTree.SubElement(video, "track"), 0
+    for number, (shot, length) in enumerate(zip(shots, lengths, strict=True), 1):
+        item = ElementTree.SubElement(track, "clipitem", id=f"clipitem-{number}")
+        add(item, name=shot.title, enabled="TRUE", duration=length)
+        add_rate(item, rate)
+        add(item, start=start, end=start + length, **{"in": 0, "out": length})
+        start += length
+        source = ElementTree.SubElement(item, "file", id=f"file-{number}")
+        count, unit = shot.own(rate)
+        if unit not in (math.ceil(unit), Fraction(math.ceil(unit) * 1000, 1001)):  # such as 25/2, which has no timebase
+            count, unit = math.floor(count / unit * timecode_rate(unit)), timecode_rate(unit)
+        add(source, name=shot.name, pathurl=shot.url)
+        add_rate(source, unit)
+        add(source, duration=count)
+        add_timecode(source, unit, False)
+        media = ElementTree.SubElement(source, "media")
+        seen = ElementTree.SubElement(ElementTree.SubElement(media, "video"), "samplecharacteristics")
+        add(seen, width=shot.width, height=shot.height)
+        if shot.has_audio:
+            ElementTree.SubElement(media, "audio")
+    return root
