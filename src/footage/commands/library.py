@@ -212,7 +212,7 @@ def export(
     Args:
         clips: their numbers, in the order of an edit list; or say which by the flags below.
         to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml (Final Cut X), .xml (Final Cut 7,
-            Premiere, Resolve), .edl. Edit lists need: pip install "footage[timeline]".
+            Premiere, Resolve), .edl; .otio and .edl need: pip install "footage[timeline]".
         names: what files are named after.
         copy: an edit list gets copies of the clips in a folder beside it; else it points into the library.
         fps: rate of an edit list; left out, that of most of its clips.
