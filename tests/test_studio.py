@@ -199,7 +199,9 @@ def test_export(client: TestClient, tmp_path: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(client.get(ready["url"]).content)) as packed:
             assert packed.namelist() == [f"footage.{form}", "footage-media/clip 1.mp4", "footage-media/clip 0.mp4"]
             text = packed.read(f"footage.{form}").decode()
-        assert "footage-media/clip%201.mp4" in text and "file:" not in text, "paths lead beside the list, wherever it lies"
+        assert "footage-media/clip%201.mp4" in text and "file:" not in text, (
+            "paths lead beside the list, wherever it lies"
+        )
     assert client.get("/api/exports/..%2f..%2fetc%2fpasswd").status_code == 404
     assert client.post("/api/exports", json={"ids": []}).status_code == 400
 
