@@ -196,9 +196,9 @@ def choose_stream(container: InputContainer) -> StreamChoice:
         ranks = {stream.index: _rank(stream, len(seen[stream.index])) for stream in streams}
         best = max(streams, key=lambda stream: (ranks[stream.index], -stream.index))
         reasons = ("it can be decoded", "it moves", "it is the default", "it is the largest", "it is the longest")
-        others = [ranks[stream.index] for stream in streams if stream is not best]
-        decisive = (i for i, value in enumerate(ranks[best.index]) if value > max(other[i] for other in others))
-        reason = reasons[next(decisive, -1)] if max(others) < ranks[best.index] else "it is the first of equals"
+        second = max(rank for index, rank in ranks.items() if index != best.index)
+        ahead = (reason for reason, own, other in zip(reasons, ranks[best.index], second, strict=True) if own > other)
+        reason = next(ahead, "it is the first of equals")
     number = 1 + [stream.index for stream in every].index(best.index)
     return StreamChoice(best, f"video stream {number} of {len(every)} taken: {reason}" if len(every) > 1 else "")
 
