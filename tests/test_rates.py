@@ -15,7 +15,7 @@ from footage.media.decode import VideoDecoder
 from footage.media.encode import write_clip
 from footage.media.probe import count_frames, probe
 from footage.media.rates import USUAL, common_rate, exact_rate, rate_of_times
-from footage.media.reader import Footage, open_original
+from footage.media.reader import DamageLog, Footage, open_original
 from footage.media.thumbnails import read_thumbnails
 from tests import clips
 from tests.ingesting import ingest
@@ -72,6 +72,11 @@ def seconds(count: int, rate: float = 25.0, start: float = 0.0, gap: tuple[int, 
 def decoded(path, **options):
     decoder = VideoDecoder(path, height=32, width=32, channels=3, fps=25, fit="crop", **options)
     return np.concatenate([chunk.frames for chunk in decoder]), decoder
+
+
+def shown_at(path) -> list[float]:
+    original = open_original(path)
+    return [float(picture.stamp * original.base) for picture in original.pictures(3, DamageLog())]
 
 
 SMALL = clips.moving(60, (32, 32))
@@ -171,6 +176,7 @@ def test_jumps_of_a_transport_stream_are_closed_as_ffmpeg_closes_them(tmp_path):
         assert "times jump: taken as going on without a gap" in decoder.notes
         assert probe(each).duration == pytest.approx(2.4, abs=0.05)
         assert read_thumbnails(each).seconds == pytest.approx(2.4, abs=0.05)
+        assert shown_at(each) == pytest.approx(seconds(60), abs=0.001)  # so `upscale` writes them
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
@@ -179,6 +185,7 @@ def test_a_recording_that_stands_still_is_whole(tmp_path, suffix):
     frames, decoder = decoded(path)
     assert len(frames) == round(47.4 * 25) and not decoder.truncated  # as long as FFmpeg says
     assert read_thumbnails(path).seconds == pytest.approx(47.4)
+    assert shown_at(path) == pytest.approx(seconds(60, gap=(30, 45.0)), abs=0.001)  # `upscale` keeps the pause
     made = ingest([tmp_path / "v"], tmp_path / "d", height=32, width=32, workers=0, cuts=False)
     (row,) = made.dataset.rows
     assert made.dataset.info.fps == 25 and row.frames == 60 and (row.start, row.end) == (0, 47.4)

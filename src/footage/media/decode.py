@@ -177,13 +177,11 @@ class VideoDecoder(FrameReader):
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
             scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream), options=self.options)
             for frame, damaged in self.frames(container, stream):
-                base = frame.time_base or Fraction(0)
                 if self.info is None:
                     self.info = describe(container, stream, frame)
                     usual = 1 / self.info.rate if self.info.rate else usual
-                stamp = None if frame.pts is None else frame.pts * base
-                length = max(usual, (frame.duration or 0) * base)
-                yield from ticks.show(scale(frame), clock.show(stamp, usual), usual, damaged)
+                length = max(usual, (frame.duration or 0) * (frame.time_base or Fraction(0)))
+                yield from ticks.show(scale(frame), clock.show(probe.time_of(frame), usual), usual, damaged)
             yield from ticks.end(length)
         if ticks.pauses and usual > PAUSE:
             self.notes.append(f"a new picture every {float(usual):.3g} s: each is shown for one frame")

@@ -257,6 +257,11 @@ def peek(container: InputContainer, streams: Sequence[VideoStream], each: int) -
     return times
 
 
+def time_of(frame: VideoFrame) -> Fraction | None:
+    """Return the time stamp of a frame, in seconds; None where it has none."""
+    return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+
+
 def quarter_turn(frame: VideoFrame) -> int:
     """Return how far a decoded frame must be turned clockwise for display: 0, 90, 180 or 270 degrees."""
     return round(-frame.rotation / 90) * 90 % 360
@@ -308,8 +313,8 @@ def stream_rate(container: InputContainer, stream: VideoStream) -> Fraction | No
         same = again.streams.video[[other.index for other in container.streams.video].index(stream.index)]
         same.thread_count = 1
         for frame in itertools.islice(again.decode(same), DECODED):
-            if frame.pts is not None and frame.time_base is not None:
-                shown.append(frame.pts * frame.time_base)
+            if (time := time_of(frame)) is not None:
+                shown.append(time)
     return rate_of_times(shown if len(shown) > 2 else times, declared, unit)
 
 
