@@ -43,7 +43,7 @@ def ingest(
 
     Args:
         sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
-            the Moving MNIST .npy file.
+            arrays (.npy, .npz).
         to: the dataset folder.
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).

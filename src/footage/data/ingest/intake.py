@@ -1,6 +1,6 @@
 """A source becomes its part: decoded, divided at hard cuts, measured. This is what a worker process does.
 
-Arrays come divided into clips: the Moving MNIST `.npy` file, and moving digits made from MNIST's IDX images.
+Arrays come divided into clips; see `arrays`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import hashlib
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
@@ -18,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
+from footage.data.ingest.arrays import idx_clips, numpy_clips
 from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, finish_part, read_frames
 from footage.data.ingest.sources import Source
 from footage.data.jpeg import JpegWriter, encode
-from footage.data.store import QUARTER, Frames, Rejection, Split, area_means
-from footage.data.synthetic import TRAINING_IMAGES, labels_beside, moving_digits, read_idx
+from footage.data.store import QUARTER, Frames, Rejection, area_means
 from footage.media.probe import UnusableMedia
 from footage.media.rates import exact_rate
-from footage.media.reader import fit_frames, open_decoder
+from footage.media.reader import open_decoder
 from footage.media.signatures import GRID, Signature, moments, pool
 
 CUT_GRID = 16
@@ -38,8 +37,6 @@ FAINT = (6.0, 2.3)
 """The same between pictures that are alike, or within black bars."""
 DARK = (2.0, 6.0, 0.5)
 """The same between dark pictures, which must also correlate less than the last figure."""
-HELDOUT_CLIPS = 4
-"""One held-out clip is made for this many training clips."""
 CLIP_BYTES = 128 * 2**20
 """A longer scene is divided into clips of at most this size, as they are stored."""
 STILL = 5.0
@@ -101,84 +98,6 @@ class CutDetector:
         self._steps = self._steps[drop:]
         self._first += drop
         return cuts
-
-
-@dataclass(frozen=True)
-class ArrayClip:
-    """A clip of an array, of the wanted size."""
-
-    frames: Frames
-    """Pixels (T, H, W, C)."""
-    split: Split
-    label: str | None
-    caption: str | None
-
-
-def idx_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
-    """Make clips of bouncing digits from an IDX file, for training and held-out from different images.
-
-    Raises:
-        UnusableMedia: the file, or its labels, cannot be used.
-    """
-    images = read_idx(path)
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) < 10:
-        raise UnusableMedia("not digits", f"the images are {images.shape}, expected (at least 10, 28, 28)")
-    beside = labels_beside(path)
-    classes = read_idx(beside).astype(np.int64) if beside else np.full(len(images), -1)
-    if classes.shape != images.shape[:1]:
-        raise UnusableMedia("damaged", f"{len(images)} images have {classes.shape} labels")
-    middle = int(len(images) * TRAINING_IMAGES)
-    held = max(1, options.sequences // HELDOUT_CLIPS) if options.heldout > 0 else 0
-    sides: list[tuple[Split, slice, int]] = [
-        ("train", slice(0, middle), options.sequences),
-        ("heldout", slice(middle, None), held),
-    ]
-    for side, (split, part, count) in enumerate(sides):
-        for index in range(count):
-            frames, shown = moving_digits(
-                images[part],
-                classes[part],
-                seed=options.seed + side,
-                index=index,
-                digits=options.digits,
-                frames=options.clip_frames,
-                size=max(64, options.height, options.width),
-            )
-            names = [str(digit) for digit in shown] if beside is not None else []
-            label = names[0] if len(names) == 1 else None
-            caption = " ".join(names) if len(names) > 1 else None
-            yield ArrayClip(_fitted(frames, options), split, label, caption)
-
-
-def npy_clips(path: Path, options: DecodeOptions) -> Iterator[ArrayClip]:
-    """Yield the clips of a `.npy` file: (20, N, 64, 64) as Moving MNIST, or (N, T, H, W) or (N, T, H, W, C).
-
-    The last clips are held out. The file is memory-mapped.
-
-    Raises:
-        UnusableMedia: the file is not such an array of uint8.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
-        raise UnusableMedia("damaged", f"not an array without objects: {str(error)[:200]}") from None
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (4, 5) or not array.size:
-        content = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise UnusableMedia("not clips", f"the array is {content}, expected uint8 (N, T, H, W) or (N, T, H, W, C)")
-    if array.ndim == 4 and array.shape[0] == 20 and array.shape[2:] == (64, 64):
-        array = array.swapaxes(0, 1)  # Moving MNIST: (T, N, H, W) → (N, T, H, W)
-    if array.ndim == 4:
-        array = array[..., None]  # (N, T, H, W) → (N, T, H, W, 1)
-    if array.shape[-1] not in (1, 3):
-        raise UnusableMedia("not clips", f"the array has {array.shape[-1]} channels, expected 1 or 3")
-    held = min(len(array) - 1, round(len(array) * options.heldout))
-    for i, clip in enumerate(array):
-        split: Split = "heldout" if i >= len(array) - held else "train"
-        yield ArrayClip(_fitted(np.ascontiguousarray(clip), options), split, None, None)
-
-
-def _fitted(frames: Frames, options: DecodeOptions) -> Frames:
-    return fit_frames(frames, height=options.height, width=options.width, channels=options.channels, fit=options.fit)
 
 
 def content_digest(source: Source) -> str:
@@ -319,16 +238,21 @@ class PartBuilder:
 
     def add_array(self) -> None:
         """Write the clips of an array, which come divided and, from IDX files, without duplicates."""
-        record = self.record
+        record, options, path = self.record, self.options, self.source.path
         record.comparable = self.source.kind == "array"
-        for clip in (idx_clips if self.source.kind == "idx" else npy_clips)(self.source.path, self.options):
+        notes: dict[str, None] = {}
+        longest = max(options.min_frames, CLIP_BYTES // options.stored_bytes)
+        many = numpy_clips(path, options, longest, notes.setdefault)
+        for clip in many if record.comparable else idx_clips(path, options):
             meter = ClipMeter(record.frames)
-            meter.add(clip.frames)
-            self.store(clip.frames)
-            record.frames += len(clip.frames)
+            for frames in clip.chunks:
+                meter.add(frames)
+                self.store(frames)
+                record.frames += len(frames)
             measured = self.judge(meter)
             if measured is not None:
                 measured.split, measured.label, measured.caption = clip.split, clip.label, clip.caption
+        record.notes = list(notes)
         if not record.frames:
             raise UnusableMedia("zero frames", "the array holds no clip")
 

@@ -111,8 +111,8 @@ def ingest(
     """Make a dataset from files and folders, or bring one up to date. Run again, it decodes only what is new.
 
     Args:
-        sources: videos, folders (searched recursively), folders of numbered pictures, MNIST's IDX files,
-            the Moving MNIST `.npy` file.
+        sources: videos, folders (searched recursively), folders of numbered pictures, MNIST's IDX files, arrays (`.npy`
+            and `.npz`).
         to: the dataset folder; new, empty, or of an earlier ingest.
         config: the options.
         on_progress: called now and then, in the caller's thread.
@@ -401,6 +401,8 @@ class DatasetBuilder:
             options = {key: value for key, value in options.items() if key not in ONLY_IDX}
         if source.kind not in ("idx", "array"):
             del options["heldout"]
+        unused = {"array": (), "pictures": ("layout",)}.get(source.kind, ("layout", "bits"))
+        options = {key: value for key, value in options.items() if key not in unused}
         return files.json_digest(options)
 
     def carry_over(self) -> list[Source]:
@@ -490,7 +492,7 @@ class DatasetBuilder:
         files.write_lines(self.folder / "rejected.jsonl", (asdict(row) for row in rejections))
         counts = Counter(rejection.reason for rejection in rejections)
         listed = "; ".join(
-            f"{count} {reason} (such as {next(r.source for r in rejections if r.reason == reason)})"
+            f"{count} {reason} (such as {next(f'{r.source}: {r.detail}' for r in rejections if r.reason == reason)})"
             for reason, count in counts.most_common()
         )
         others = self.listing.passed_over
@@ -506,7 +508,8 @@ class DatasetBuilder:
         if self.earlier.heldout == self.options.heldout:
             earlier = {state.record.content: state.split for state in self.earlier.sources.values() if state.split}
         present = {name for name, _ in wanted}
-        free = [s.name for s in self.listing.sources if s.name in present and s.kind not in ("idx", "array")]
+        clips = {name: self.states[name].record.clips for name in present}
+        free = [s.name for s in self.listing.sources if any(clip.split is None for clip in clips.get(s.name, ()))]
         contents = {name: self.states[name].record.content for name in free}
         for name, side in assign_splits(contents, self.options.heldout, earlier).items():
             self.states[name].split = side
