@@ -32,7 +32,7 @@ TEMPLATES, SCRIPTS = PACKAGE / "studio" / "templates", PACKAGE / "studio" / "sta
 CHINESE = {"accept-language": "zh-CN", "accept": "text/html"}
 ALLOWED = {
     *("footage", "CSV", "JSON", "OpenTimelineIO", "Premiere", "CMX", "otio", "VAE", "SHA", "Unicode", "KL"),
-    *("kB", "MB", "GB", "GiB", "Del", "Ctrl"),
+    *("kB", "MB", "GB", "GiB", "Del", "Ctrl", "Esc"),
 }
 """Latin words that a page in Chinese may show: the product, formats, units, keys."""
 NAMES = re.compile(

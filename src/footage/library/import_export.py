@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import io
 import json
 import re
@@ -51,6 +52,8 @@ COLUMNS = (
 )
 EDIT_LISTS = (".otio", ".fcpxml", ".xml", ".edl")
 """Endings of edit lists: OpenTimelineIO's own, Final Cut X, Final Cut 7 (also Premiere and Resolve), CMX 3600."""
+WRITERS = {".otio": ("opentimelineio",), ".edl": ("opentimelineio", "otio_cmx3600_adapter")}
+"""What has to be installed for an edit list, by its ending; others need nothing."""
 FIELD_TYPES: dict[str, type] = {
     **dict.fromkeys(("title", "prompt", "source", "label", "notes", "verdict"), str),
     "tags": list,
@@ -249,6 +252,12 @@ def _copied(stored: Path, to: Path) -> Path:
     with files.replacing(to) as temporary:
         shutil.copyfile(stored, temporary)
     return to
+
+
+def export_formats() -> list[str]:
+    """Return the endings that clips can be exported as here; some edit lists need OpenTimelineIO."""
+    lists = [ending for ending in EDIT_LISTS if all(map(importlib.util.find_spec, WRITERS.get(ending, ())))]
+    return ["zip", "csv", "json", *(ending[1:] for ending in lists)]
 
 
 def file_name(title: str) -> str:

@@ -315,6 +315,12 @@ class Library:
         with self._database.write() as connection:
             return edits.turn(connection, back=False)
 
+    @property
+    def undoable(self) -> bool:
+        """Whether there is a step that `undo` would undo."""
+        with self._database.read() as connection:
+            return connection.execute("SELECT 1 FROM history WHERE undone = 0 LIMIT 1").fetchone() is not None
+
     def history(self, limit: int = 50) -> list[HistoryStep]:
         """Return the last steps, the latest first."""
         with self._database.read() as connection:

@@ -136,15 +136,23 @@ def bounds(values: Sequence[float | None], *, zero: bool = False, wild: bool = T
     if zero and low >= 0:
         low = 0.0
     if high - low < 1e-12 * max(1.0, abs(high)):
-        return low - 0.5, high + 0.5
+        margin = 0.1 * abs(high) or 0.5
+        return low - margin, high + margin
     return low if zero and low == 0 else low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
-def line_svg(plot: Plot, *, size: tuple[int, int] = (WIDTH, HEIGHT), wild: bool = True, marked: int = MARKED) -> str:
+def line_svg(
+    plot: Plot,
+    *,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    wild: bool = True,
+    marked: int = MARKED,
+    point: str = "{name}: {value} at {place}",
+) -> str:
     """Return lines over an axis as markup, with bands where they have intervals.
 
     `size` is in units of the text's size. Without `wild` the wildest hundredth of the values runs off the y-axis.
-    Series of more points than `marked` have no dots.
+    Series of more points than `marked` have no dots; what a dot says is `point`.
     """
     places = [x for line in plot.series for x in line.x] or [0.0]
     start, end = min(places), max(places)
@@ -178,12 +186,13 @@ def line_svg(plot: Plot, *, size: tuple[int, int] = (WIDTH, HEIGHT), wild: bool 
             stretch = []
         if len(points) <= marked:
             layer.dots = [
-                (x, y, f"{line.name}: {format_figure(value)} at {place:,.6g}")
+                (x, y, point.format(name=line.name, value=format_figure(value), place=f"{place:,.6g}"))
                 for (x, y), place, value in zip(points, line.x, line.y, strict=True)
                 if y is not None
             ]
         layers.append(layer)
-    return _chart(plot, size, frame, [(frame.at_x(x), tick_label(x)) for x in ticks(*frame.x)], layers)
+    columns = [(frame.at_x(x), tick_label(x)) for x in ticks(*(frame.x if end > start else (start, end)))]
+    return _chart(plot, size, frame, columns, layers)
 
 
 def bar_svg(plot: Plot, names: Sequence[str]) -> str:
@@ -264,7 +273,7 @@ def write_png(
         axes: Any = figure.add_subplot(grid[place])
         for line in plot.series:
             if line.x:
-                axes.plot(line.x, line.y, label=line.name, linewidth=1.2)
+                axes.plot(line.x, line.y, label=line.name, linewidth=1.2, marker="o" if len(line.x) == 1 else None)
         axes.set_title(plot.label, fontsize=10)
         axes.set_xlabel(plot.axis, fontsize=8)
         axes.set_ylabel(plot.unit, fontsize=8)

@@ -105,12 +105,12 @@ class Catalog:
             raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
         return read_info(path)
 
-    def usable_model(self, name: str, verb: str) -> ModelEntry:
-        """Return a model by its name; refuse one that is not there, or that cannot do this."""
+    def usable_model(self, name: str, *verbs: str) -> ModelEntry:
+        """Return a model by its name; refuse one that is not there, or that can do none of these."""
         for entry in self.models():
             if entry.name == name:
-                if verb not in entry.verbs:
-                    raise ConfigError(f"{name} cannot {verb}", f"it can {', '.join(entry.verbs)}")
+                if not {*verbs} & {*entry.verbs}:
+                    raise ConfigError(f"{name} cannot {verbs[0]}", f"it can {', '.join(entry.verbs)}")
                 return entry
         raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
 

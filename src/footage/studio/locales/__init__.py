@@ -47,6 +47,24 @@ class Locale:
         """
         return self.texts.get(f"{kind}_{name}", self.texts.get(name, name))
 
+    def figure(self, name: str) -> str:
+        """Return the plain name of a figure that trainings log, such as `clip_patch_real` or `heldout_psnr`.
+
+        What a method of somebody's own calls a figure stays as it is, with spaces.
+        """
+        if (text := self.texts.get(f"figure_{name}")) is not None:
+            return text
+        if name.startswith("heldout_"):
+            return self("figure_heldout", figure=self.figure(name.removeprefix("heldout_")))
+        parts = name.split("_")
+        for length in range(1, len(parts)):
+            if (text := self.texts.get(f"figure_of_{'_'.join(parts[length:])}")) is not None:
+                critics = [re.sub(r"\d+$", "", part) for part in parts[:length]]
+                numbers = re.findall(r"\d+$", parts[length - 1])
+                named = " ".join([*(self.term(part, "critic") for part in critics), *numbers])
+                return text.format(critic=named)
+        return name.replace("_", " ")
+
     def message(self, english: str) -> str:
         """Return a message of footage in this language; as it is where no translation is known.
 

@@ -53,7 +53,7 @@ def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
 @router.post("/jobs/between")
 def interpolate_clips(form: InterpolateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue clips that lie between two clips of the library."""
-    model = studio.catalog.usable_model(form.model, "generate")
+    model = studio.catalog.usable_model(form.model, "interpolate", "generate")
     ends = [studio.entry(clip) for clip in (form.a, form.b)]
     if "interpolate" in model.verbs:
         return submit_job(studio, "between", form.model_dump())

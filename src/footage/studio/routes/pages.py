@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -15,12 +16,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from footage import __version__
 from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
+from footage.library.import_export import export_formats
 from footage.library.query import SORTS
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio import locales
+from footage.studio.catalog import ModelEntry
 from footage.studio.routes import albums, jobs, live, ratings, trainings
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import CurrentStudio, Studio
@@ -136,8 +139,8 @@ def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
 @router.get("/")
 def show_library(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     form = query_of(request)
-    shown = first_results(studio, form)
-    return page("library.html", "bin" if form.bin else "library", endings=sorted(CLIP_SUFFIXES), **shown)
+    shown = {"exports": export_formats(), "undoable": studio.library.undoable, "endings": sorted(CLIP_SUFFIXES)}
+    return page("library.html", "bin" if form.bin else "library", **shown, **first_results(studio, form))
 
 
 @router.get("/parts/clips")
@@ -160,8 +163,14 @@ def show_cards(ids: Annotated[list[Id], Query(max_length=DRAWN)], studio: Curren
 
 
 @router.get("/clip/{clip}")
-def show_clip(clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
+def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show a clip, and the way to those before and after it, of the query that the address holds."""
     entry, library = studio.entry(clip), studio.library
+    form = query_of(request)
+    if entry.deleted is not None and not form.parameters():
+        form = ClipQueryForm(bin=True)
+    beside = library.ids(form.query())
+    place = beside.index(clip) if clip in beside else -1
     try:
         similar = [like for like, _ in library.similar(clip, limit=12)]
     except LibraryError:
@@ -170,6 +179,13 @@ def show_clip(clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
         "clip.html",
         "library" if entry.deleted is None else "bin",
         clip=entry,
+        query=form,
+        address=urlencode(form.parameters()),
+        number=place + 1,
+        total=len(beside),
+        previous=beside[place - 1] if place > 0 else None,
+        next=beside[place + 1] if 0 <= place < len(beside) - 1 else None,
+        can_again=entry.model is not None and studio.catalog.model(entry.model) is not None,
         albums=library.albums.of(clip),
         provenance=library.provenance(clip),
         similar=similar,
@@ -195,9 +211,22 @@ def show_duplicates(studio: CurrentStudio, page: Page) -> HTMLResponse:
 
 @router.get("/generate")
 def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    models = [model for model in studio.catalog.models() if {"generate", "interpolate"} & set(model.verbs)]
+    models = [model for model in studio.catalog.models() if "generate" in model.verbs]
+    joining = [model for model in studio.catalog.models() if model.streams or "interpolate" in model.verbs]
     values, listed = dict(request.query_params), jobs.list_jobs(studio, limit=JOBS)
-    return page("generate.html", "generate", models=models, values=values, jobs=listed)
+    between = shared_model(studio, joining, values) or values.get("model")
+    shown = {"models": models, "joining": joining, "between": between, "jobs": listed}
+    return page("generate.html", "generate", values=values, **shown)
+
+
+def shared_model(studio: Studio, models: list[ModelEntry], values: Mapping[str, str]) -> str | None:
+    """Return the model that made the clips `a` and `b` of an address, the one or both; None where they share none."""
+    ids = [int(values[side]) for side in ("a", "b") if re.fullmatch(r"[1-9]\d{0,17}", values.get(side, ""))]
+    entries = studio.library.entries(ids)
+    if not entries or len({entry.weights for entry in entries}) > 1:
+        return None
+    made = [model.name for model in models if model.weights == entries[0].weights]
+    return entries[0].model if entries[0].model in made else next(iter(made), None)
 
 
 @router.get("/parts/jobs")
@@ -254,9 +283,11 @@ def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
         series = []
         for number, (figure, points) in enumerate(figure_points.items()):
             clips, values = zip(*points, strict=True)
-            series.append(PlotSeries(t.message(figure), clips, values, f"c{number % COLOURS}").thinned())
-        plot = Plot(t.message(t.term(group)), "", series)
-        plots.append((plot, line_svg(plot, size=PLOT_SIZE, wild=False, marked=0)))
+            series.append(PlotSeries(t.figure(figure), clips, values, f"c{number % COLOURS}").thinned())
+        title = t(group) if group in trainings.FIGURE_GROUPS and group in t.texts else t.figure(group)
+        unit = trainings.FIGURE_UNITS.get(group)
+        plot = Plot(title, t("clips_seen"), series, unit=t(f"unit_{unit}") if unit else "")
+        plots.append((plot, line_svg(plot, size=PLOT_SIZE, wild=False, point=t.texts["plot_point"])))
     samples = figures["samples"]
     return {
         "name": name,

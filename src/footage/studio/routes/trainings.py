@@ -27,11 +27,21 @@ FIGURE_GROUPS: dict[str, tuple[str, ...]] = {
     "samples": ("_ratio",),
     "excess": ("_excess",),
     "overfitting": ("_heldout_gap",),
-    "penalties": ("_r1", "_r2"),
+    "penalties": ("_r1", "_r2", "_temporal", "_gradient_penalty"),
+    **{
+        name: (name,)
+        for name in ("psnr", "l1", "square", "consistency", "frame_mse", "posterior_mse", "heldout_copies")
+    },
     "speed": ("clips_per_second",),
     "memory": ("memory_gib",),
 }
 """Figures that are drawn together, by how their names end."""
+FIGURE_UNITS = {
+    **{"losses": "loss", "critics": "logits", "samples": "ratio", "excess": "excess", "overfitting": "logits"},
+    **{"penalties": "penalty", "psnr": "decibels", "l1": "levels", "heldout_copies": "share"},
+    **{"speed": "rate", "memory": "gib"},
+}
+"""Units of what is drawn together, by their names in the locales (`unit_…`)."""
 
 router = APIRouter(prefix="/api", tags=["training and reports"])
 

@@ -1,5 +1,7 @@
 // What every page has: texts, requests, messages, dialogs, keys for help and undo.
 
+import { play, still } from "./player.js";
+
 const { texts, messages, history } = JSON.parse(document.getElementById("texts").textContent);
 const csrf = document.querySelector("meta[name=csrf]").content;
 
@@ -52,7 +54,9 @@ function reason(answer, status) {
   return answer.detail.map((field) => t("message_remedy", { problem: field.loc?.slice(1).map((name) => message(t(`${name}`))).join("."), remedy: message(field.msg) })).join("; ");
 }
 
+// Say something for a moment. Undo undoes the last step, so that only the last note has it, until something else is done.
 export function toast(text, bad = false, undoable = false) {
+  if (undoable) forgetUndo();
   const note = document.createElement("div");
   note.className = bad ? "toast bad" : "toast";
   note.textContent = text;
@@ -62,10 +66,30 @@ export function toast(text, bad = false, undoable = false) {
     note.append(" ", button);
   }
   const place = document.getElementById("toasts");
+  ([...document.querySelectorAll("dialog[open]")].pop() ?? document.body).append(place); // what lies under an open dialog is out of reach
   place.append(note);
   while (place.children.length > 4) place.firstChild.remove();
-  setTimeout(() => note.remove(), bad || undoable ? 8000 : 2600);
+  let leaving;
+  const leave = () => { leaving = setTimeout(() => note.remove(), bad || undoable ? 8000 : 2600); };
+  for (const name of ["pointerenter", "focusin"]) note.addEventListener(name, () => clearTimeout(leaving));
+  for (const name of ["pointerleave", "focusout"]) note.addEventListener(name, leave);
+  leave();
 }
+
+document.addEventListener("close", () => document.body.append(document.getElementById("toasts")), true);
+
+const forgetUndo = () => document.querySelectorAll(".toast [data-undo]").forEach((button) => button.remove());
+
+// The same on the page that is gone to.
+export function toastLater(text, undoable = false) {
+  sessionStorage.setItem("toast", JSON.stringify([text, false, undoable]));
+}
+
+const left = sessionStorage.getItem("toast");
+sessionStorage.removeItem("toast");
+if (left) toast(...JSON.parse(left));
+
+const REMEMBERED = /^\/api\/(clips|albums|views|undo|redo)/; // what can be undone then
 
 // Ask the interface; what it refuses is shown and thrown.
 export async function api(method, path, body, options = {}) {
@@ -83,6 +107,10 @@ export async function api(method, path, body, options = {}) {
     const text = reason(content, answer.status);
     if (!options.quiet) toast(text, true);
     throw Object.assign(new Error(text), { status: answer.status });
+  }
+  if (method !== "GET" && REMEMBERED.test(path)) {
+    forgetUndo();
+    for (const button of document.querySelectorAll("[data-undo][hidden]")) button.hidden = false;
   }
   return content;
 }
@@ -127,8 +155,10 @@ export function judged(event, now) {
 
 export async function undo(redo = false) {
   const undone = await api("POST", redo ? "/api/redo" : "/api/undo");
-  toast(undone ? t(redo ? "redone" : "undone", { what: step(undone.what) }) : t("nothing_to_undo"));
-  if (undone) document.body.dispatchEvent(new CustomEvent("undone"));
+  const said = undone ? t(redo ? "redone" : "undone", { what: step(undone.what) }) : t(redo ? "nothing_to_redo" : "nothing_to_undo");
+  toast(said);
+  if (!undone && !redo) for (const button of document.querySelectorAll("button[data-undo]")) button.hidden = true;
+  if (undone) document.body.dispatchEvent(new CustomEvent("undone", { detail: said }));
 }
 
 export async function intoAlbum(ids, query) {
@@ -137,7 +167,7 @@ export async function intoAlbum(ids, query) {
   if (!name) return;
   const album = albums.find((known) => known.name === name) ?? (await api("POST", "/api/albums", { name }));
   const now = await api("POST", `/api/albums/${album.id}/clips`, query ? { query } : { ids });
-  toast(t("album_added", { n: now.clips, name: now.name }));
+  toast(t("album_added", { n: now.clips, name: now.name }), false, true);
   document.body.dispatchEvent(new CustomEvent("clips"));
 }
 
@@ -148,7 +178,7 @@ document.addEventListener("click", async (event) => {
   if (button.dataset.dismiss !== undefined) button.closest("dialog").close("");
   if (button.dataset.undo !== undefined) { button.closest(".toast")?.remove(); await undo(); }
   if (button.dataset.cancel) { await api("POST", `/api/jobs/${button.dataset.cancel}/cancel`); document.body.dispatchEvent(new CustomEvent("jobs")); }
-  if (button.dataset.post) { await api("POST", button.dataset.post); document.body.dispatchEvent(new CustomEvent(button.dataset.then)); }
+  if (button.dataset.post) { await api("POST", button.dataset.post); toast(t(button.dataset.said)); document.body.dispatchEvent(new CustomEvent(button.dataset.then)); }
 });
 
 document.addEventListener("keydown", (event) => {
@@ -169,6 +199,16 @@ document.getElementById("campaign")?.addEventListener("submit", (event) => {
   const models = form.getAll("model").map((name) => `model=${encodeURIComponent(name)}`).join("&");
   location.href = `/rate/${encodeURIComponent(form.get("campaign").trim())}?${models}`;
 });
+
+// Videos that play by themselves do so unless little motion is asked for; then they have buttons.
+function begin() {
+  for (const video of document.querySelectorAll("video[data-begins]")) {
+    if (still()) video.controls = true;
+    else if (video.paused) play(video);
+  }
+}
+document.body.addEventListener("htmx:afterSettle", begin);
+begin();
 
 // On a phone the rail scrolls: the place where one is stands in sight.
 document.querySelector(".rail [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });

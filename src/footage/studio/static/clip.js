@@ -1,11 +1,12 @@
 // A clip's page.
 
-import { api, drawStars, drawVerdict, intoAlbum, judged, t, toast, typing } from "./app.js";
+import { api, drawStars, drawVerdict, intoAlbum, judged, t, toast, toastLater, typing } from "./app.js";
 import { Player } from "./player.js";
 
 const page = document.querySelector(".clip-page");
 const id = Number(page.dataset.id);
 const player = new Player(page.querySelector(".player"));
+const way = (name) => document.querySelector(`.ways [data-way=${name}]`); // to the clip before or after, or back to all of them
 
 async function change(changes) {
   const entry = await api("PATCH", `/api/clips/${id}`, changes);
@@ -22,9 +23,16 @@ page.addEventListener("click", async (event) => {
   if (star) await change({ stars: Number(star) === Number(page.dataset.stars) ? 0 : Number(star) });
   if (verdict) await change({ verdict: page.dataset.verdict === verdict ? "undecided" : verdict });
   if (button.dataset.album !== undefined) await intoAlbum([id]);
-  if (button.dataset.bin !== undefined) { await api("POST", "/api/clips/bin", { ids: [id] }); location.href = "/"; }
-  if (button.dataset.restore !== undefined) { await api("POST", "/api/clips/restore", { ids: [id] }); location.reload(); }
+  if (button.dataset.bin !== undefined) await bin();
+  if (button.dataset.restore !== undefined) { await api("POST", "/api/clips/restore", { ids: [id] }); toastLater(t("restored", { n: 1 }), true); location.href = location.pathname; }
 });
+
+// Into the bin, and on to the next clip; the page that follows says so.
+async function bin() {
+  await api("POST", "/api/clips/bin", { ids: [id] });
+  toastLater(t("binned", { n: 1 }), true);
+  location.href = (way("next") ?? way("previous") ?? way("back")).href;
+}
 
 const saved = async (changes) => { await change(changes); toast(t("saved")); };
 document.getElementById("tags").addEventListener("change", (event) => saved({ tags: event.target.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean) }));
@@ -38,10 +46,17 @@ document.addEventListener("keydown", async (event) => {
   if (typing(event) || document.querySelector("dialog[open]")) return;
   const changes = judged(event, page.dataset);
   if (changes) await change(changes);
+  else if (event.ctrlKey || event.metaKey || event.altKey) return;
+  else if (event.key === "[") way("previous")?.click();
+  else if (event.key === "]") way("next")?.click();
+  else if (event.key === "Escape" && !document.fullscreenElement) way("back").click();
+  else if (event.key === "Delete" && document.querySelector("[data-bin]")) await bin();
   else if (!player.video) return;
-  else if ((event.key === "," || (event.key === "ArrowLeft" && event.target.type !== "range")) && !event.altKey) player.step(-1);
-  else if ((event.key === "." || (event.key === "ArrowRight" && event.target.type !== "range")) && !event.altKey) player.step(1);
+  else if (event.key.toLowerCase() === "m") player.toggleSound();
+  else if (event.key.toLowerCase() === "f") player.toggleFull();
+  else if (event.key === "," || (event.key === "ArrowLeft" && event.target.type !== "range")) player.step(-1);
+  else if (event.key === "." || (event.key === "ArrowRight" && event.target.type !== "range")) player.step(1);
   else if (event.key.toLowerCase() === "p" || (event.key === " " && !event.target.closest("button, a"))) { event.preventDefault(); player.toggle(); }
 });
-document.body.addEventListener("undone", () => location.reload());
+document.body.addEventListener("undone", (event) => { toastLater(event.detail); location.reload(); });
 if (location.hash === "#similar") document.querySelector(".strip")?.scrollIntoView();

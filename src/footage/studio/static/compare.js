@@ -1,9 +1,10 @@
 // Clips side by side: they play together, each from its beginning to the end of the longest.
 
 import { api, drawStars, drawVerdict } from "./app.js";
+import { drawSound, moves, play as begin, preview, setSound, still } from "./player.js";
 
 const figures = [...document.querySelectorAll(".beside figure")];
-const videos = [...document.querySelectorAll(".beside video")];
+let videos = [...document.querySelectorAll(".beside video")];
 const button = document.getElementById("together");
 const scrub = document.getElementById("scrub");
 const longest = () => Math.max(0.1, ...videos.map((video) => video.duration || 0));
@@ -20,7 +21,14 @@ function line() {
 
 function play(on) {
   button.setAttribute("aria-pressed", String(on));
-  for (const video of videos) on ? video.play().catch(() => {}) : video.pause();
+  for (const video of videos) on ? begin(video) : video.pause();
+  if (on && still()) for (const figure of figures) moves(figure);
+}
+
+for (const video of videos) {
+  const unplayable = () => { videos = videos.filter((other) => other !== video); preview(video); };
+  if (video.error) unplayable();
+  else video.addEventListener("error", unplayable);
 }
 
 if (button) {
@@ -28,13 +36,26 @@ if (button) {
   scrub.addEventListener("input", () => { if (!held) play(false); held = true; for (const video of videos) if (video.duration) video.currentTime = ((scrub.value / 1000) * longest()) % video.duration; });
   scrub.addEventListener("change", () => { held = false; });
   setInterval(line, 100);
-  play(true);
+  if (!still()) play(true);
+}
+
+// One clip is heard at a time.
+function listen(figure) {
+  for (const other of figures) {
+    const [video, sound] = [other.querySelector("video"), other.querySelector("[data-sound]")];
+    if (!video || !sound) continue;
+    if (other !== figure) video.muted = true;
+    else if (video.muted) setSound(video, true);
+    else video.muted = true;
+    drawSound(sound, video.muted);
+  }
 }
 
 for (const figure of figures) {
   figure.addEventListener("click", async (event) => {
     const pressed = event.target.closest("button");
     if (!pressed) return;
+    if (pressed.dataset.sound !== undefined) return listen(figure);
     const { star, verdict } = pressed.dataset;
     const changes = star ? { stars: Number(star) === Number(figure.dataset.stars) ? 0 : Number(star) } : { verdict: figure.dataset.verdict === verdict ? "undecided" : verdict };
     const entry = await api("PATCH", `/api/clips/${figure.dataset.id}`, changes);

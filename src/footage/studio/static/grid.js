@@ -1,3 +1,5 @@
+import { still } from "./player.js";
+
 // The grid: of any number of clips only those in sight are in the page.
 
 const CAPTION = 48; // pixels under each picture
@@ -147,19 +149,22 @@ export class Grid {
     this.place();
   }
 
-  // Take clips away that are no longer found.
+  // Take clips away that are no longer found; where one stood is the next one then.
   drop(ids) {
     const gone = new Set(ids);
-    this.ids = this.ids.filter((id) => !gone.has(id));
+    const before = this.ids.slice(0, this.current).filter((id) => !gone.has(id)).length;
+    const left = this.ids.filter((id) => !gone.has(id));
+    this.element.dataset.total = Number(this.element.dataset.total) - (this.ids.length - left.length);
+    this.ids = left;
     ids.forEach((id) => this.selected.delete(id));
-    this.current = Math.min(this.current, Math.max(0, this.ids.length - 1));
+    this.current = Math.min(before, Math.max(0, this.ids.length - 1));
     this.place();
   }
 
   hover(card) {
     if (card === this.playing) return;
     this.still();
-    if (!card) return;
+    if (!card || still()) return;
     this.playing = card;
     const frame = card.querySelector(".frame");
     if (card.dataset.kind === "video") {

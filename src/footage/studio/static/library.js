@@ -2,6 +2,7 @@
 
 import { api, ask, drawStars, drawVerdict, intoAlbum, judged, t, toast, typing, undo } from "./app.js";
 import { Grid } from "./grid.js";
+import { drawSound, hear, moves, play, preview, setSound, still } from "./player.js";
 
 const loupe = document.getElementById("loupe");
 const bar = document.getElementById("chosen");
@@ -11,12 +12,23 @@ function open() {
   grid?.end();
   const element = document.getElementById("grid");
   grid = element ? new Grid(element) : null;
+  document.querySelector("[data-export]").hidden = !grid;
   if (grid) {
     const mine = grid;
     const total = Number(element.dataset.total);
-    if (total > mine.ids.length) api("GET", `/api/clips/ids?${element.dataset.query}`).then((ids) => mine === grid && mine.fill(ids));
+    if (total > mine.ids.length) api("GET", `/api/clips/ids?${element.dataset.query}`).then((ids) => { if (mine === grid) { mine.fill(ids); arrive(); } });
+    else arrive();
   }
   drawBar();
+}
+
+// From a clip's page one comes back to where one was.
+function arrive() {
+  const place = grid.ids.indexOf(Number(/^#clip-(\d+)$/.exec(location.hash)?.[1]));
+  if (place < 0) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  grid.go(place);
+  grid.element.focus({ preventScroll: true });
 }
 
 const targets = () => (grid.selected.size && !loupe.open ? [...grid.selected] : [grid.id]).filter((id) => id !== undefined);
@@ -24,7 +36,22 @@ const targets = () => (grid.selected.size && !loupe.open ? [...grid.selected] : 
 function drawBar() {
   const count = grid?.selected.size ?? 0;
   bar.hidden = !count;
+  bar.querySelector("[data-do=compare]").hidden = count < 2 || count > 4;
+  bar.querySelector("[data-do=between]").hidden = count !== 2 || !between(...grid.selected);
   document.getElementById("chosen-count").textContent = t("selected", { n: count.toLocaleString() });
+}
+
+// Whether a model can make clips between two: one that encodes clips, or the one that streams and made both of them. Which
+// models there are is asked for when somebody first chooses two.
+let models = null;
+
+function between(a, b) {
+  if (!models) {
+    models = [];
+    api("GET", "/api/models").then((found) => { models = found; drawBar(); });
+  }
+  const made = [a, b].map((id) => grid.card(id)?.dataset);
+  return models.some((model) => model.verbs.includes("interpolate") || (model.streams && made.every((clip) => clip?.weights === model.weights && clip.seeded !== undefined)));
 }
 
 function show(ids, changes) {
@@ -37,23 +64,52 @@ function show(ids, changes) {
   if (loupe.open) drawLoupe();
 }
 
+// What is changed shows at once, and what is no longer looked for goes away at once.
 async function change(ids, changes) {
-  const before = ids.map((id) => ({ id, ...grid.card(id)?.dataset }));
+  const lost = !fits(changes);
   show(ids, changes);
+  if (lost) takeAway(ids);
   try {
     if (ids.length === 1) await api("PATCH", `/api/clips/${ids[0]}`, changes);
     else await api("POST", "/api/clips/bulk", { ids, changes });
   } catch {
-    for (const was of before) if (was.stars !== undefined) show([was.id], { stars: was.stars, verdict: was.verdict });
+    return refresh();
   }
+  if (lost) toast(t("left_view", { n: ids.length }), false, true);
+  followed();
 }
 
-async function away(path, ids) {
-  await api("POST", path, { ids });
+// Whether clips with these stars, or this verdict, are among those that are looked for.
+function fits({ stars, verdict }) {
+  const query = listed();
+  if (stars !== undefined && (stars < Number(query.min_stars ?? 0) || stars > Number(query.max_stars ?? 5))) return false;
+  return verdict === undefined || !query.verdict || query.verdict === verdict;
+}
+
+function takeAway(ids) {
   grid.drop(ids);
   drawBar();
-  if (!grid.ids.length) return renew();
-  document.body.dispatchEvent(new CustomEvent("clips"));
+  drawTotal();
+  if (!loupe.open) return;
+  if (grid.ids.length) drawLoupe();
+  else loupe.close();
+}
+
+function drawTotal() {
+  document.getElementById("total").textContent = t("clips", { n: Number(grid.element.dataset.total).toLocaleString("en") });
+}
+
+// The filters follow what is found; where nothing is left, the page says so.
+function followed() {
+  if (grid && !grid.ids.length) renew();
+  else document.body.dispatchEvent(new CustomEvent("clips"));
+}
+
+async function away(path, ids, said, undoable = true) {
+  await api("POST", path, { ids });
+  takeAway(ids);
+  toast(t(said, { n: ids.length }), false, undoable);
+  followed();
 }
 
 const actions = {
@@ -65,6 +121,7 @@ const actions = {
     const text = await ask(t("tag"), { field: t("tag_hint") });
     if (!text) return;
     await api("POST", "/api/clips/bulk", { ids, tag: text.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean) });
+    toast(t("tagged", { n: ids.length }), false, true);
     await grid.renew(ids);
     document.body.dispatchEvent(new CustomEvent("clips"));
   },
@@ -72,14 +129,23 @@ const actions = {
   take: async () => {
     const ids = targets();
     await api("DELETE", `/api/albums/${document.getElementById("grid").dataset.album}/clips`, { ids });
-    grid.drop(ids);
-    drawBar();
+    takeAway(ids);
+    toast(t("taken_out", { n: ids.length }), false, true);
+    followed();
   },
-  compare: () => { location.href = `/compare?${targets().slice(0, 4).map((id) => `ids=${id}`).join("&")}`; },
-  between: () => { const [a, b] = targets(); location.href = `/generate?a=${a}&b=${b ?? ""}#between`; },
-  bin: () => away("/api/clips/bin", targets()),
-  restore: () => away("/api/clips/restore", targets()),
-  purge: async () => { const ids = targets(); if (await ask(t("purge"), { text: t("purge_sure", { n: ids.length }) })) await away("/api/clips/purge", ids); },
+  compare: () => {
+    const ids = targets();
+    if (ids.length < 2 || ids.length > 4) toast(t("compare_hint"));
+    else location.href = `/compare?${ids.map((id) => `ids=${id}`).join("&")}`;
+  },
+  between: () => {
+    const [a, b, more] = targets();
+    if (b === undefined || more !== undefined) toast(t("between_choose"));
+    else location.href = `/generate?a=${a}&b=${b}#between`;
+  },
+  bin: () => (grid.element.dataset.bin === undefined ? away("/api/clips/bin", targets(), "binned") : actions.purge()),
+  restore: () => away("/api/clips/restore", targets(), "restored"),
+  purge: async () => { const ids = targets(); if (await ask(t("purge"), { text: t("purge_sure", { n: ids.length }) })) await away("/api/clips/purge", ids, "purged", false); },
   export: () => exported(),
   all: () => { grid.selected = new Set(grid.ids); grid.place(); drawBar(); },
   none: () => { grid.selected.clear(); grid.place(); drawBar(); },
@@ -109,15 +175,62 @@ function drawLoupe() {
   const { id, kind, digest, title, stars, verdict } = card.dataset;
   if (screen.dataset.id !== id) {
     const source = `/api/clips/${id}/${kind === "preview" ? "preview" : "file"}?${digest}`;
-    const picture = kind === "video" ? Object.assign(document.createElement("video"), { src: source, loop: true, muted: true, autoplay: true, playsInline: true }) : Object.assign(new Image(), { src: source, alt: title });
-    screen.replaceChildren(picture);
     screen.dataset.id = id;
+    if (kind === "video") {
+      const video = Object.assign(document.createElement("video"), { src: source, poster: `/api/clips/${id}/thumbnail?${digest}`, loop: true, playsInline: true, muted: true });
+      video.setAttribute("aria-label", title);
+      video.dataset.preview = `/api/clips/${id}/preview?${digest}`;
+      for (const name of ["play", "pause", "volumechange"]) video.addEventListener(name, drawPlaying);
+      video.addEventListener("error", () => { if (video.isConnected) preview(video); drawPlaying(); });
+      screen.replaceChildren(video);
+      if (card.dataset.audio !== undefined) hear(video);
+      if (!still()) play(video);
+    } else {
+      const picture = document.createElement("picture");
+      if (still()) picture.append(Object.assign(document.createElement("source"), { srcset: `/api/clips/${id}/thumbnail?${digest}` }));
+      picture.append(Object.assign(new Image(), { src: source, alt: title }));
+      screen.replaceChildren(picture);
+    }
+    drawPlaying();
   }
   loupe.classList.toggle("reject", verdict === "reject");
   loupe.querySelector(".name").textContent = title;
-  loupe.querySelector("[data-open]").href = `/clip/${id}`;
+  loupe.querySelector("[data-open]").href = clipPage(id);
+  loupe.querySelector("[data-move='-1']").disabled = grid.current === 0;
+  loupe.querySelector("[data-move='1']").disabled = grid.current === grid.ids.length - 1;
   drawStars(loupe, Number(stars));
   drawVerdict(loupe, verdict);
+}
+
+// The buttons of what moves and what sounds.
+function drawPlaying() {
+  const screen = loupe.querySelector(".screen");
+  const video = screen.querySelector("video");
+  const [playing, sound] = [loupe.querySelector("[data-play]"), loupe.querySelector("[data-sound]")];
+  playing.hidden = !video && !screen.querySelector("source");
+  playing.querySelector("use").setAttribute("href", `/static/icons.svg#${video && !video.paused ? "pause" : "play"}`);
+  playing.setAttribute("aria-label", video && !video.paused ? playing.dataset.pause : playing.dataset.start);
+  sound.hidden = !video || grid.card(Number(screen.dataset.id))?.dataset.audio === undefined;
+  if (video) drawSound(sound, video.muted || video.volume === 0);
+}
+
+function togglePlaying() {
+  const video = loupe.querySelector("video");
+  if (!video) moves(loupe);
+  else if (video.paused) play(video);
+  else video.pause();
+  drawPlaying();
+}
+
+function toggleSound() {
+  const video = loupe.querySelector("video");
+  if (video && !loupe.querySelector("[data-sound]").hidden) setSound(video, video.muted);
+}
+
+// A clip's page knows from which clips one comes.
+function clipPage(id, hash = "") {
+  const query = document.getElementById("grid").dataset.query;
+  return `/clip/${id}${query ? `?${query}` : ""}${hash}`;
 }
 
 function enlarge() {
@@ -128,8 +241,11 @@ function enlarge() {
 
 loupe.addEventListener("close", () => { loupe.querySelector(".screen").replaceChildren(); delete loupe.querySelector(".screen").dataset.id; grid?.element.focus(); });
 loupe.addEventListener("click", (event) => {
+  if (event.target.closest("video")) togglePlaying();
   const button = event.target.closest("button");
   if (!button) return;
+  if (button.dataset.play !== undefined) togglePlaying();
+  if (button.dataset.sound !== undefined) toggleSound();
   const { move, star, verdict } = button.dataset;
   if (move) turn(Number(move));
   if (star) judge({ stars: Number(star) === Number(grid.card().dataset.stars) ? 0 : Number(star) });
@@ -144,14 +260,15 @@ function turn(by) {
 
 async function judge(changes) {
   const ids = targets();
+  const here = grid.id;
   const done = change(ids, changes);
-  if (loupe.open && document.getElementById("advance").checked) turn(1);
+  if (loupe.open && document.getElementById("advance").checked && grid.id === here) turn(1); // else it has gone, and the next is there
   await done;
 }
 
 // Keys
 
-const moves = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -grid.columns, ArrowDown: () => grid.columns, Home: () => -grid.current, End: () => grid.ids.length, PageDown: () => 3 * grid.columns, PageUp: () => -3 * grid.columns };
+const arrows = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -grid.columns, ArrowDown: () => grid.columns, Home: () => -grid.current, End: () => grid.ids.length, PageDown: () => 3 * grid.columns, PageUp: () => -3 * grid.columns };
 const keys = { c: "compare", b: "between", t: "tag", delete: "bin", backspace: "bin", e: "export" };
 
 document.addEventListener("keydown", async (event) => {
@@ -164,11 +281,13 @@ document.addEventListener("keydown", async (event) => {
   const key = event.key.toLowerCase();
   const changes = judged(event, grid.card()?.dataset);
   if (changes) { event.preventDefault(); await judge(changes); }
-  else if (moves[event.key] && event.target.type !== "range" && event.target.type !== "radio") { event.preventDefault(); if (loupe.open) turn(Math.sign(moves[event.key]())); else { grid.go(grid.current + moves[event.key](), { select: event.shiftKey }); drawBar(); } }
+  else if (arrows[event.key] && event.target.type !== "range" && event.target.type !== "radio") { event.preventDefault(); if (loupe.open) turn(Math.sign(arrows[event.key]())); else { grid.go(grid.current + arrows[event.key](), { select: event.shiftKey }); drawBar(); } }
   else if (event.key === "Enter" && !(inside && !loupe.open)) { event.preventDefault(); if (loupe.open) loupe.close(); else enlarge(); }
   else if (event.key === " " && !inside) { event.preventDefault(); grid.pick(grid.id); drawBar(); }
-  else if (key === "o") location.href = `/clip/${grid.id}`;
-  else if (key === "s") location.href = `/clip/${grid.id}#similar`;
+  else if (key === "o") location.href = clipPage(grid.id);
+  else if (key === "s") location.href = clipPage(grid.id, "#similar");
+  else if (loupe.open && key === "p") togglePlaying();
+  else if (loupe.open && key === "m") toggleSound();
   else if (event.key === "Escape" && !loupe.open) actions.none();
   else if (keys[key] && !(key.length > 1 && inside)) { event.preventDefault(); if (loupe.open && key !== "delete") loupe.close(); actions[keys[key]](); if (loupe.open) drawLoupe(); }
 });
@@ -197,7 +316,7 @@ document.getElementById("results").addEventListener("dblclick", (event) => { if 
 loupe.addEventListener("click", (event) => {
   if (!event.target.closest("[data-restore-one]")) return;
   loupe.close();
-  away("/api/clips/restore", [grid.id]);
+  away("/api/clips/restore", [grid.id], "restored");
 });
 bar.addEventListener("click", (event) => { const button = event.target.closest("[data-do]"); if (button) actions[button.dataset.do](button.dataset.value); });
 
@@ -286,6 +405,9 @@ async function refresh() {
   if (!grid) return renew();
   const here = grid.id;
   const ids = await api("GET", `/api/clips/ids?${document.getElementById("grid").dataset.query}`);
+  if (!ids.length) return renew();
+  grid.element.dataset.total = ids.length;
+  drawTotal();
   grid.fill(ids);
   grid.current = Math.max(0, ids.indexOf(here));
   await grid.renew(ids);

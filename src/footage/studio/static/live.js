@@ -38,7 +38,7 @@ async function start() {
       keepUp(buffer);
     }
   } catch (error) {
-    if (!mine.ended) state.textContent = error.message;
+    if (!mine.ended) state.textContent = error.status ? error.message : t("live_broken");
   }
   if (current === mine) { await tell(mine); stop(); }
 }

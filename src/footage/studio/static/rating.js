@@ -1,6 +1,7 @@
 // A blind comparison: two clips of whose makers nothing is told, asked about one respect after the other.
 
 import { api, t, typing } from "./app.js";
+import { play, still } from "./player.js";
 
 const page = document.getElementById("rating");
 const questions = ["fidelity", "motion"];
@@ -15,11 +16,12 @@ async function draw() {
   try {
     pair = await api("POST", "/api/ratings/pairs", { campaign: page.dataset.campaign, models: JSON.parse(page.dataset.models) }, { quiet: true });
   } catch (error) {
-    document.getElementById("problem").textContent = error.message;
+    document.getElementById("problem").textContent = error.status ? error.message : t("lost");
     return;
   }
   for (const [number, side] of ["a", "b"].entries()) {
-    const screen = pair.kinds[number] === "video" ? Object.assign(document.createElement("video"), { src: pair[side], loop: true, muted: true, autoplay: true, playsInline: true }) : Object.assign(new Image(), { src: pair[side] });
+    const screen = pair.kinds[number] === "video" ? Object.assign(document.createElement("video"), { src: pair[side], loop: true, muted: true, playsInline: true, controls: still() }) : Object.assign(new Image(), { src: pair[side] });
+    if (pair.kinds[number] === "video" && !still()) play(screen);
     screen.setAttribute("aria-label", t(side === "a" ? "left_better" : "right_better"));
     document.getElementById(`side-${side}`).replaceChildren(screen);
   }
