@@ -292,8 +292,27 @@ def test_every_translation_is_chinese() -> None:
             assert not latin_words(re.sub(r"\{\w+\}", "", translation)), name
 
 
-CALLS = ("ConfigError", "MediaError", "UnusableMedia", "LibraryError", "HTTPException", "refuse", "error_response")
-REACHED = ("studio", "library", "media/probe.py", "media/decode.py", "models/requests.py")
+CALLS = (
+    "ConfigError",
+    "MediaError",
+    "ModelError",
+    "UnusableMedia",
+    "LibraryError",
+    "HTTPException",
+    "refuse",
+    "error_response",
+)
+REACHED = (
+    *("studio", "library", "media/probe.py", "media/decode.py", "media/reader.py"),
+    *("models/requests.py", "models/card.py", "models/checkpoint.py", "models/device.py"),
+    *(
+        "generation/model.py",
+        "generation/clip.py",
+        "generation/convert.py",
+        "generation/novelty.py",
+        "generation/rollout.py",
+    ),
+)
 """What a request to the studio goes through."""
 LEFT_OUT = {
     "{}:{} cannot be served: {}": "on the command line, before there is a page",
@@ -302,6 +321,8 @@ LEFT_OUT = {
     "give {}": "of a view's file that was edited by hand",
     "leave {} out, or train a model that streams with --preset stream-64": "known with it and with them",
     "{} {} asked for, and frames of {} are no function of time": "known with is and with are",
+    "{} {}: it {}": "the studio has refused the model before",
+    "use footage {}": "likewise",
     "{} is {}": "likewise; the studio's form has refused it before",
     '{} is "{}"': "likewise",
 }
@@ -366,5 +387,16 @@ def test_problems_and_remedies_are_translated_together() -> None:
     assert chinese.message('there is no view "a: b": did you mean "c" or "d"?') == "没有视图“a: b”：您是指“c”或“d”吗？"
     assert chinese.message("nobody has translated this: really") == "nobody has translated this: really"
     assert chinese.step("stars 4, verdict 'keep', tag 好") == "4 星，保留，加标签 好"
+    assert (
+        chinese.step("title 'stars 3, 好', stars 2, tags ['甲', '乙'], notes ''")
+        == "标题 stars 3, 好，2 星，标签 甲, 乙，备注 "
+    )
+    assert chinese.step(f"title '{'长' * 39}, stars 2") == f"标题 {'长' * 39}，2 星", "a long value is cut off"
+    assert chinese.step("done by, nobody") == "done by, nobody"
+    assert (
+        chinese.message('"好" cannot be read ([Errno 13] Permission denied): x')
+        == "无法读取“好”（没有权限（错误 13））：x"
+    )
+    assert chinese.message("an unforeseen fault: RuntimeError: 坏") == "意外的错误：RuntimeError: 坏"
     assert read_locale("en").message("there is no clip 3: see: x") == "there is no clip 3: see: x"
     assert read_locale("en").step("tag good") == "tag good"

@@ -19,7 +19,7 @@ from footage.pages.environment import environment, format_figure
 
 WIDTH, HEIGHT = 440, 230
 """Size of a plot in its own units; it is as wide as its place on the page."""
-LEFT, RIGHT, TOP, BOTTOM, BOTTOM_BARE = 52, 10, 10, 40, 22
+LEFT, RIGHT, TOP, BOTTOM, BOTTOM_BARE = 60, 10, 10, 40, 22
 """Margins; the last one where no text stands below the numbers of the x-axis."""
 MARKED = 40
 """Series of more points than this have no dots."""
@@ -101,6 +101,7 @@ class _Layer:
     whisker: str = ""
     stretches: list[str] = field(default_factory=list)
     dots: list[tuple[float, float, str]] = field(default_factory=list)
+    radius: float = 2.6
     bars: list[tuple[float, float, float, float, str]] = field(default_factory=list)
 
 
@@ -184,6 +185,7 @@ def line_svg(
             if len(stretch) > 1:
                 layer.stretches.append(" ".join(stretch))
             stretch = []
+        layer.radius = 2.6 if len(points) > 1 else 4.0
         if len(points) <= marked:
             layer.dots = [
                 (x, y, point.format(name=line.name, value=format_figure(value), place=f"{place:,.6g}"))

@@ -75,7 +75,7 @@ class Worker:
         except MemoryError:
             return jobs.finish(job.id, error="there is not enough memory: ask for fewer or shorter clips")
         except Exception as error:  # one job must not end the others
-            return jobs.finish(job.id, error=f"{type(error).__name__}: {error}")
+            return jobs.finish(job.id, error=f"an unforeseen fault: {type(error).__name__}: {error}")
 
     def generate(self, job: BackgroundJob) -> dict[str, Any]:
         model = self._model(job)

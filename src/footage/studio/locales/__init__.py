@@ -2,7 +2,7 @@
 
 A file has three parts. `texts` holds the texts of pages and scripts by their names. `messages` holds what the rest of
 footage says in English, errors above all, and `history` how it calls the steps that can be undone, each with its
-translation. `{…}` is filled in, in all of them; `{word}` of a message stands for one word.
+translation. `{…}` is filled in, in all of them; `{word}` and `{word2}` of a message stand for one word each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ LANGUAGES = ("en", "zh-CN")
 """Languages that there are files of."""
 COOKIE = "footage_language"
 """Cookie of who has chosen a language."""
+QUOTED = 40
+"""Characters after which the history cuts off a value."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -83,10 +85,16 @@ class Locale:
 
     def step(self, english: str) -> str:
         """Return the name of a step of the history in this language: one change, or several with commas between."""
-        parts = [translation(self.language, "history", part) for part in english.split(", ")]
-        if len(parts) > 1 and all(parts):
-            return self("comma").join(filter(None, parts))
-        return translation(self.language, "history", english) or english
+        changes = english.split(", ")
+        # What a person wrote may hold commas itself: a change takes as many parts as it needs to be known and whole.
+        rest: dict[int, list[str]] = {len(changes): []}
+        for first in reversed(range(len(changes))):
+            for end in range(first + 1, len(changes) + 1):
+                part = ", ".join(changes[first:end])
+                if end in rest and is_whole(part) and (text := translation(self.language, "history", part)):
+                    rest[first] = [text, *rest[end]]
+                    break
+        return self("comma").join(rest[0]) if 0 in rest else english
 
 
 @functools.cache
@@ -103,7 +111,7 @@ def patterns(language: str, part: str) -> list[tuple[re.Pattern[str], str]]:
     compiled = []
     for english in sorted(texts, key=lambda english: -len(PLACEHOLDER.sub("", english))):
         literals = PLACEHOLDER.split(english)  # literals, with the names of placeholders between
-        groups = [rf"(?P<{name}>{'[^ ]+' if name == 'word' else '.+?'})" for name in literals[1::2]]
+        groups = [rf"(?P<{name}>{'[^ ]+' if name.startswith('word') else '.+?'})" for name in literals[1::2]]
         parts = [re.escape(literals[0])]
         for group, literal in zip(groups, literals[2::2], strict=True):
             parts += [group, re.escape(literal)]
@@ -115,8 +123,25 @@ def translation(language: str, part: str, english: str) -> str | None:
     """Return the translation of an English text, by the patterns of a part of a language's file."""
     for pattern, text in patterns(language, part):
         if match := pattern.fullmatch(english):
-            return text.format(**match.groupdict())
+            filled = match.groupdict()
+            if "reason" in filled:  # in the words of a system or a library
+                filled["reason"] = translation(language, "messages", filled["reason"]) or filled["reason"]
+            return text.format(
+                **{name: unquoted(value) if part == "history" else value for name, value in filled.items()}
+            )
     return None
+
+
+def is_whole(change: str) -> bool:
+    """Whether the name of a change ends where the value that it quotes ends; values are cut off after 40 characters."""
+    value = change.partition(" ")[2]
+    quote = value.lstrip("[")[:1]
+    return quote not in ("'", '"') or len(value) == QUOTED or value.rstrip("]").endswith(quote)
+
+
+def unquoted(value: str) -> str:
+    """Return a value of a change, as the history quotes it, in plain words."""
+    return re.sub(r"""^\[?['"]|['"]\]?$|^\[\]$""", "", value).replace("', '", ", ")
 
 
 def preferred(chosen: str, accepted: str) -> str:

@@ -13,18 +13,24 @@ export function t(name, values = {}) {
 function patterns(translations) {
   const exact = (english) => english.replace(/\{\w+\}/g, "").length;
   return Object.entries(translations).sort(([a], [b]) => exact(b) - exact(a)).map(([english, text]) => {
-    const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>${part === "word" ? "[^ ]+" : ".+?"})` : part.replace(/[^\w ]/g, "\\$&")));
+    const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>${part.startsWith("word") ? "[^ ]+" : ".+?"})` : part.replace(/[^\w ]/g, "\\$&")));
     return [new RegExp(`^${parts.join("")}$`, "s"), text];
   });
 }
 
 const compiled = {};
 
+// What is filled in: values of the history in plain words, reasons of a system or a library translated where they are known.
+function filled(part, key, value) {
+  if (part === "history") return value?.replace(/^\[?['"]|['"]\]?$|^\[\]$/g, "").replaceAll("', '", ", ");
+  return key === "reason" ? translation("messages", value) ?? value : value;
+}
+
 function translation(part, english) {
   compiled[part] ??= patterns({ messages, history }[part]);
   for (const [pattern, text] of compiled[part]) {
     const match = pattern.exec(english);
-    if (match) return text.replace(/\{(\w+)\}/g, (whole, key) => match.groups?.[key] ?? whole);
+    if (match) return text.replace(/\{(\w+)\}/g, (whole, key) => filled(part, key, match.groups?.[key]) ?? whole);
   }
   return null;
 }
@@ -41,10 +47,25 @@ export function message(english) {
   return english;
 }
 
+// Whether the name of a change ends where the value that it quotes ends; values are cut off after 40 characters.
+function isWhole(change) {
+  const value = change.slice(change.indexOf(" ") + 1);
+  const quote = value.replace(/^\[+/, "")[0];
+  return !["'", '"'].includes(quote) || value.length === 40 || value.replace(/\]+$/, "").endsWith(quote);
+}
+
 // The name of a step that can be undone: one change, or several with commas between.
 export function step(english) {
-  const parts = english.split(", ").map((part) => translation("history", part));
-  return parts.every(Boolean) ? parts.join(t("comma")) : translation("history", english) ?? english;
+  const changes = english.split(", ");
+  const rest = { [changes.length]: [] }; // what a person wrote may hold commas itself
+  for (let first = changes.length - 1; first >= 0; first--) {
+    for (let end = first + 1; end <= changes.length && !rest[first]; end++) {
+      const part = changes.slice(first, end).join(", ");
+      const text = rest[end] && isWhole(part) ? translation("history", part) : null;
+      if (text) rest[first] = [text, ...rest[end]];
+    }
+  }
+  return rest[0]?.join(t("comma")) ?? english;
 }
 
 // Why the interface refused: problem and remedy, or what does not fit, field by field.
