@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -76,6 +77,25 @@ def write_audio(path: Path) -> Path:
         frame.sample_rate, frame.pts = 16000, 0
         for packet in [*stream.encode(frame), *stream.encode()]:
             container.mux(packet)
+    return path
+
+
+def add_sound(path: Path) -> Path:
+    """Give a video a second of a quiet tone."""
+    silent = path.rename(path.with_name(f"silent-{path.name}"))
+    with av.open(str(silent)) as source, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        audio: Any = container.add_stream("aac", rate=16000)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        tone = 0.1 * np.sin(np.arange(16000, dtype=np.float32)[None] / 6)
+        frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        for packet in [*audio.encode(frame), *audio.encode()]:
+            container.mux(packet)
+    silent.unlink()
     return path
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -344,3 +346,49 @@ def test_blind_pairs_differ_in_their_makers_alone(client: TestClient, studio: St
     with studio.library._database.write() as connection:  # an unconditional model has no labels
         connection.execute("UPDATE clips SET label = NULL, width = 32, height = 32, seconds = 2.0 WHERE model = 'c'")
     assert set(draw("a", "c")) == {2, 5}
+
+
+def test_between_begins_with_the_model_that_made_both(client: TestClient, studio: Studio) -> None:
+    weights = {model.name: model.weights for model in studio.catalog.models()}
+    with studio.library._database.write() as connection:
+        for clip, model in ((1, "stream-digits"), (2, "stream-digits"), (3, "stream-shapes")):
+            connection.execute("UPDATE clips SET weights = ?, seed = id WHERE id = ?", (weights[model], clip))
+
+    def chosen(a: str, b: str) -> list[str]:
+        form = client.get("/generate", params={"a": a, "b": b, "model": "stream-signs"}).text.split('id="between"')[1]
+        return re.findall(r'<option value="([^"]*)" selected', form.split("</select>")[0])
+
+    assert chosen("1", "2") == ["stream-digits"] and chosen("2", "") == ["stream-digits"]
+    assert chosen("1", "3") == ["stream-signs"], "they share none: what was chosen stays"
+    assert chosen("77", "x") == ["stream-signs"]
+
+
+def test_only_what_can_be_written_is_offered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = re.compile(r'<button value="(\w+)"')
+    assert set(offered.findall(client.get("/").text)) == {"zip", "csv", "json", "otio", "fcpxml", "xml", "edl"}
+    found = importlib.util.find_spec
+    for lacking, left in (("otio_fcp_adapter", {"otio", "fcpxml", "edl"}), ("opentimelineio", set())):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, gone=lacking: None if name == gone else found(name)
+        )
+        assert set(offered.findall(client.get("/").text)) == {"zip", "csv", "json"} | left
+    page = client.get("/?text=nothing-is-called-this").text
+    assert "data-export hidden" in page, "there is nothing to export"
+
+
+def test_curves_of_one_point_are_seen_and_said_in_plain_words(
+    client: TestClient, studio: Studio, tmp_path: Path
+) -> None:
+    run = tmp_path / "models" / "young"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps({"config": {"preset": "stream-64"}, "data": {"name": "walks"}}))
+    row = {"clips": 5000, "clip_patch2_loss": 0.5, "motion_ratio": 0.25, "memory_gib": 1.5, "heldout_psnr": 20.0}
+    (run / "metrics.jsonl").write_text(json.dumps(row | {"my_own": 0.1}) + "\n")
+    page = client.get("/training/run?name=young").text
+    for dot in ("Clips in patches 2: loss: 0.5 at 5,000 clips", "Motion: 0.25 at 5,000 clips", "my own: 0.1 at"):
+        assert f"<title>{dot}" in page
+    assert page.count("<circle") == 5 and page.count(">5,000</text>") == 5, "one number under each"
+    for unit in ("loss", "times real clips", "GiB", "dB"):
+        assert re.search(rf'<text[^>]*transform="rotate[^>]*>{unit}</text>', page), unit
+    assert page.count(">Clips seen</text>") == 5 and "Signal to noise (PSNR), held-out clips" in page
+    assert not re.search(r">[^<]*\w_\w[^<]*<", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)), "no raw name"

@@ -13,7 +13,7 @@ import pytest
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
 from footage.studio.app import Address, Server
-from tests.clips import moving, write
+from tests.clips import add_sound, moving, write
 from tests.streams import save_tiny_stream
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
 CLIPS = 90
+SOUNDING = 31
+"""The clip that has sound."""
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
     e.checkVisibility() && !e.closest('[aria-hidden=true], .card')
     && !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.alt)
@@ -34,6 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Library(folder / "library") as library:
         for i in range(CLIPS):
             path = write(folder / "in" / f"clip {i:03}.mp4", moving(12, (32, 32), seed=i % 30 + 7 * (i // 30)))
+            if i == SOUNDING - 1:
+                add_sound(path)
             path.write_bytes(path.read_bytes() + b"\0\0\0\x0cfree" + i.to_bytes(4, "big"))  # another file for each
             library.add(path, ClipDetails(label="walk" if i % 3 else "run"))
         with library._database.write() as connection:
@@ -203,6 +207,184 @@ def test_a_clip_is_looked_at_frame_by_frame(page: Page, server: Server) -> None:
     page.wait_for_selector(".toast")
     assert server.studio.library.get(5).notes == "<b>note</b>" and server.studio.library.get(5).verdict == "keep"
     assert page.locator(".strip .card").count() > 3
+
+
+def test_sound_is_off_at_first_and_what_was_chosen_is_remembered(page: Page) -> None:
+    video = page.locator("video").first
+    page.goto(f"/clip/{SOUNDING}")
+    page.wait_for_function("() => document.querySelector('video').readyState > 2")
+    assert video.evaluate("v => v.muted")
+    page.get_by_role("button", name="Sound on").click()
+    page.get_by_role("slider", name="Volume").fill("0.3")
+    assert video.evaluate("v => [v.muted, v.volume]") == [False, 0.3]
+    page.goto(f"/clip/{SOUNDING}")
+    page.wait_for_function("() => !document.querySelector('video').paused")
+    page.locator("#notes").click()  # what browsers wait for before they let a page be heard
+    page.wait_for_function("() => document.querySelector('video').muted === false")
+    assert video.evaluate("v => [v.paused, v.volume]") == [False, 0.3]
+    opened(page, f"/#clip-{SOUNDING}")
+    page.wait_for_selector(f"#clip-{SOUNDING}.current")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('#loupe video')?.muted === false")
+    page.keyboard.press("m")
+    assert video.evaluate("() => document.querySelector('#loupe video').muted")
+    page.keyboard.press("ArrowRight")  # a clip without sound
+    page.wait_for_function(f"() => document.querySelector('#loupe .screen').dataset.id === '{SOUNDING - 1}'")
+    assert not page.locator("#loupe [data-sound]").is_visible() and page.locator("#loupe [data-play]").is_visible()
+
+
+def test_full_screen_and_time_code(page: Page) -> None:
+    page.goto("/clip/5")
+    assert page.locator("[data-sound], [data-volume]").count() == 0, "there is nothing to be heard"
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("() => document.fullscreenElement?.matches('.player')")
+    assert page.locator(".controls").is_visible()
+    page.keyboard.press("f")
+    page.wait_for_function("() => !document.fullscreenElement")
+    page.keyboard.press("p")
+    page.locator(".scrub").fill("7")
+    page.wait_for_function("() => document.querySelector('.timecode').textContent === '00:00:00:07'")
+    # SMPTE ST 12-1: of each minute but every tenth two numbers are left out at 30000/1001, and four at 60000/1001.
+    numbers = [(1799, 30000 / 1001), (1800, 30000 / 1001), (17981, 30000 / 1001), (17982, 30000 / 1001)]
+    numbers += [(107892, 30000 / 1001), (3600, 60000 / 1001), (7193, 24000 / 1001), (90000, 25), (59, 12.5)]
+    said = page.evaluate(
+        "numbers => import('/static/player.js').then(player => numbers.map(n => player.timecode(...n)))", numbers
+    )
+    assert said[:4] == ["00:00:59;29", "00:01:00;02", "00:09:59;29", "00:10:00;00"]
+    assert said[4:] == ["01:00:00;00", "00:01:00;04", "00:04:59:17", "01:00:00:00", "00:00:04:07"]
+
+
+def test_the_page_of_a_clip_knows_from_where_one_comes(page: Page, server: Server) -> None:
+    library = server.studio.library
+    runs = [clip for clip in range(1, CLIPS + 1) if clip % 3 == 1]
+    opened(page, "/?label=run&sort=oldest")
+    page.wait_for_function("() => Number(document.querySelector('#grid').dataset.total) === 30")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("o")
+    page.wait_for_url(f"**/clip/{runs[1]}?**")
+    assert page.locator(".ways").inner_text().split("\n")[-1] == "2 / 30"
+    page.get_by_role("link", name="Next clip").click()
+    page.wait_for_url(f"**/clip/{runs[2]}?**")
+    page.get_by_role("button", name="To the bin").click()  # and on to the next
+    page.wait_for_url(f"**/clip/{runs[3]}?**")
+    assert library.get(runs[2]).deleted is not None
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.locator(".toast", has_text="Undone").wait_for()
+    assert library.get(runs[2]).deleted is None
+    page.keyboard.press("[")
+    page.wait_for_url(f"**/clip/{runs[2]}?**")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(f"#clip-{runs[2]}.current")
+    says(page, "30 clips")
+    page.goto(f"/clip/{runs[0]}?label=run&sort=oldest")
+    assert page.get_by_role("link", name="Previous clip").count() == 0, "it would lead nowhere"
+
+
+def test_filters_follow_keep_and_reject_at_once(page: Page, server: Server) -> None:
+    library = server.studio.library
+    library.bulk([51, 52, 53, 54], {"label": "jump", "verdict": "undecided", "stars": 0})
+    opened(page, "/?label=jump&verdict=undecided&sort=oldest")
+    says(page, "4 clips")
+    page.keyboard.press("x")
+    page.keyboard.press("k")
+    page.wait_for_selector("#clip-51, #clip-52", state="detached")
+    says(page, "2 clips")
+    page.wait_for_selector("#clip-53.current")
+    toast = page.locator(".toast", has_text="No longer among these")
+    toast.get_by_role("button", name="Undo").last.click()
+    page.wait_for_selector("#clip-52")
+    says(page, "3 clips")
+    assert [library.get(clip).verdict for clip in (51, 52, 53)] == ["reject", "undecided", "undecided"]
+    page.goto("/?label=jump&sort=oldest")
+    page.wait_for_selector("#grid.placed .card")
+    page.locator("#clip-52").click()
+    assert page.locator("#clip-52").evaluate("card => getComputedStyle(card).boxShadow") != "none", "a click shows"
+    page.keyboard.press("k")
+    page.locator(".facet", has_text="Keep").locator("small").get_by_text("1", exact=True).wait_for()
+    page.keyboard.press("Delete")
+    page.wait_for_selector("#clip-52", state="detached")
+    says(page, "3 clips")
+    page.locator(".toast", has_text="Moved to the bin: 1").get_by_role("button", name="Undo").click()
+    page.wait_for_selector("#clip-52")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#loupe[open]")
+    page.keyboard.press("Delete")
+    page.locator("#loupe .toast").get_by_role("button", name="Undo").click()  # in reach over what is open
+    page.locator(".toast", has_text="Undone").wait_for()
+    assert library.get(52).deleted is None
+    library.bulk([51, 52, 53, 54], {"label": "walk", "verdict": "undecided"})
+
+
+def test_what_cannot_work_is_not_shown(page: Page, server: Server) -> None:
+    (weights,) = {model.weights for model in server.studio.catalog.models() if model.name == "tiny"}
+    with server.studio.library._database.write() as connection:
+        connection.execute("UPDATE clips SET weights = ?, seed = id WHERE id IN (61, 62)", (weights,))
+        connection.execute("UPDATE clips SET missing = 1 WHERE id = 63")
+    opened(page, "/?sort=oldest#clip-61")
+    page.wait_for_selector("#clip-61.current")
+    compare, between = page.locator("[data-do=compare]"), page.locator("[data-do=between]")
+    page.keyboard.press(" ")
+    page.wait_for_selector("#chosen:not([hidden])")
+    assert not compare.is_visible() and not between.is_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+    between.wait_for()
+    assert compare.is_visible()
+    between.click()
+    page.wait_for_url("**/generate?a=61&b=62**")
+    assert page.locator("#between select").input_value() == "tiny"
+    page.goto("/clip/63")
+    assert page.get_by_role("link", name="Download").count() == 0 and page.locator("video").count() == 0
+    assert page.get_by_text("The file of this clip is gone.").is_visible()
+    with server.studio.library._database.write() as connection:
+        connection.execute("UPDATE clips SET missing = 0 WHERE id = 63")
+
+
+CONTRAST = """element => {
+    const drawn = (colour, under) => {
+        const pixel = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
+        for (const fill of [...under, colour]) { pixel.fillStyle = fill; pixel.fillRect(0, 0, 1, 1); }
+        return [...pixel.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const light = rgb => rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const under = [];
+    for (let e = element; e; e = e.parentElement) under.unshift(getComputedStyle(e).backgroundColor);
+    const colour = getComputedStyle(element).color;
+    const pair = [light(drawn(colour, under)), light(drawn('#0000', under))].sort((a, b) => b - a);
+    return (pair[0] + 0.05) / (pair[1] + 0.05);
+}"""
+"""Contrast of an element's text with what lies under it, as WCAG 2.2 defines it."""
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_empty_stars_are_seen_and_nothing_moves_that_should_not(browser: Browser, server: Server, scheme: str) -> None:
+    context = browser.new_context(base_url=server.address, color_scheme=scheme, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    try:
+        opened(page)
+        page.keyboard.press(" ")
+        page.wait_for_selector(".card[aria-selected=true]")
+        stars = [".card[aria-selected=true] i", ".card[aria-selected=false] i", "#chosen .star"]
+        for star in stars:
+            assert page.locator(star).first.evaluate(CONTRAST) >= 3, star
+        page.locator(".card").nth(1).hover()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#loupe[open] video")
+        assert page.locator("#loupe .star").first.evaluate(CONTRAST) >= 3
+        page.wait_for_function("() => document.querySelector('#loupe video').readyState > 2")
+        assert page.locator(".card video").count() == 0 and page.locator("#loupe video").evaluate("v => v.paused")
+        page.locator("#loupe [data-play]").click()
+        page.wait_for_function("() => document.querySelector('#loupe video').currentTime > 0")
+        for address in ("/clip/5", "/compare?ids=5&ids=6", "/rate/calm?model=other&model=imported"):
+            page.goto(address)
+            page.wait_for_function("() => [...document.querySelectorAll('video')].filter(v => v.readyState > 2).length")
+            assert page.evaluate("() => [...document.querySelectorAll('video')].every(v => v.paused && !v.autoplay)")
+        page.goto("/clip/5")
+        assert page.locator(".judge .star").first.evaluate(CONTRAST) >= 3
+    finally:
+        context.close()
 
 
 def test_compare_side_by_side(page: Page) -> None:

@@ -289,7 +289,7 @@ document.addEventListener("keydown", async (event) => {
   else if (loupe.open && key === "p") togglePlaying();
   else if (loupe.open && key === "m") toggleSound();
   else if (event.key === "Escape" && !loupe.open) actions.none();
-  else if (keys[key] && !(key.length > 1 && inside)) { event.preventDefault(); if (loupe.open && key !== "delete") loupe.close(); actions[keys[key]](); if (loupe.open) drawLoupe(); }
+  else if (keys[key] && !(key.length > 1 && inside && !loupe.open)) { event.preventDefault(); if (loupe.open && key !== "delete") loupe.close(); actions[keys[key]](); if (loupe.open) drawLoupe(); }
 });
 
 // The pointer

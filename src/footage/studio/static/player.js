@@ -21,7 +21,7 @@ export function drawSound(button, silent) {
   button.setAttribute("aria-label", silent ? button.dataset.on : button.dataset.off);
 }
 
-// Play, silently where the browser allows no sound before a click.
+// Play; where the browser allows no sound before somebody does something, silently until then.
 export async function play(video) {
   try {
     await video.play();
@@ -29,6 +29,12 @@ export async function play(video) {
     if (error.name !== "NotAllowedError" || video.muted) return;
     video.muted = true;
     await video.play().catch(() => {});
+    const gestures = new AbortController();
+    for (const name of ["click", "keydown"]) document.addEventListener(name, (event) => {
+      if (navigator.userActivation?.hasBeenActive === false) return;
+      gestures.abort();
+      if (!event.target.closest?.("[data-sound], [data-volume]") && event.key?.toLowerCase() !== "m") hear(video);
+    }, { signal: gestures.signal });
   }
 }
 
