@@ -367,7 +367,7 @@ def test_only_what_can_be_written_is_offered(client: TestClient, monkeypatch: py
     offered = re.compile(r'<button value="(\w+)"')
     assert set(offered.findall(client.get("/").text)) == {"zip", "csv", "json", "otio", "fcpxml", "xml", "edl"}
     found = importlib.util.find_spec
-    for lacking, left in (("otio_fcp_adapter", {"otio", "fcpxml", "edl"}), ("opentimelineio", set())):
+    for lacking, left in (("otio_cmx3600_adapter", {"otio", "fcpxml", "xml"}), ("opentimelineio", {"fcpxml", "xml"})):
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name, gone=lacking: None if name == gone else found(name)
         )
