@@ -219,3 +219,12 @@ def test_a_last_picture_that_stands_is_no_early_end(tmp_path):
     assert len(frames) == pytest.approx(45.8 * 25, abs=2) and not decoder.truncated
     frames, decoder = decoded(tmp_path / "b.mp4", pauses=False)
     assert len(frames) == 20 and not decoder.truncated and decoder.pauses
+
+
+def test_a_bare_stream_has_the_rate_that_its_codec_tells(tmp_path):
+    path = clips.write(tmp_path / "a.h264", SMALL[:30], fps=50)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 25  # what FFmpeg assumes of such files
+    assert probe(path).rate == 50
+    frames, decoder = decoded(path)
+    assert len(frames) == 15 and not decoder.truncated  # .6 s

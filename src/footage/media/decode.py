@@ -21,7 +21,7 @@ from footage.media import geometry, probe
 from footage.media.geometry import Fit
 from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
-from footage.media.rates import PAUSE, FrameClock, exact_rate
+from footage.media.rates import PAUSE, exact_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -170,7 +170,7 @@ class VideoDecoder(FrameReader):
     def __iter__(self) -> Iterator[DecodedChunk]:
         with open_video(self.path, self.options) as (container, stream):
             self.notes += filter(None, [container.metadata.get(COPY_NOTE), probe.choose_stream(container).note])
-            own_length, clock = bool(stream.duration), FrameClock(probe.jumps(container))
+            own_length, clock = bool(stream.duration), probe.clock_of(container)
             declared = None if clock.jumps else probe.declared_seconds(container, stream)
             ticks = _ConstantRate(self.rate, self.keeps_pauses)
             usual = length = 1 / self.rate

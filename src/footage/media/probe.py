@@ -39,6 +39,8 @@ LOCAL, ONLY_FILES = "file:", {"protocol_whitelist": "file"}
 """What keeps FFmpeg off the network, whatever a file says or is called."""
 TS_DISCONT = 0x200
 """FFmpeg's flag of a format in which time stamps may jump (AVFMT_TS_DISCONT)."""
+NO_TIMESTAMPS = 0x80
+"""The same of one that has none (AVFMT_NOTIMESTAMPS), such as a bare H.264 stream."""
 PEEK = 240
 """Pictures whose times tell a rate: some seconds."""
 PEEK_PACKETS, PEEK_BYTES = 4000, 32 * 2**20
@@ -301,6 +303,8 @@ def stream_rate(container: InputContainer, stream: VideoStream) -> Fraction | No
         stream.average_rate or stream.guessed_rate,
         max(stream.time_base or Fraction(0), Fraction(1, 90_000)),
     )
+    if not clock_of(container).stamped:
+        return rate_of_times([], stream.guessed_rate or declared, unit)  # the codec's own word; the demuxer says 25
     times = [time for time in peek(container, [stream], PEEK)[stream.index] if time is not None]
     rate = rate_of_times(times, declared, unit)
     if rate is None or declared is None or abs(rate / declared - 1) <= ALIKE:
@@ -318,9 +322,10 @@ def stream_rate(container: InputContainer, stream: VideoStream) -> Fraction | No
     return rate_of_times(shown if len(shown) > 2 else times, declared, unit)
 
 
-def jumps(container: InputContainer) -> bool:
-    """Whether time stamps may jump in a container of this kind."""
-    return bool(int(container.format.flags) & TS_DISCONT)
+def clock_of(container: InputContainer) -> FrameClock:
+    """Return a clock for the time stamps of a container."""
+    flags = int(container.format.flags)
+    return FrameClock(jumps=bool(flags & TS_DISCONT), stamped=not flags & NO_TIMESTAMPS)
 
 
 def declared_seconds(container: InputContainer, stream: VideoStream) -> float | None:
@@ -341,9 +346,9 @@ def stream_seconds(container: InputContainer, stream: VideoStream) -> float | No
 
     seconds = declared_seconds(container, stream)
     start = float((stream.start_time or 0) * (stream.time_base or 0))
-    if seconds is None or not (jumps(container) or (start > 1 and not stream.duration) or seconds > MISTAKE):
+    clock, usual, counted = clock_of(container), Fraction(1, 25), 0
+    if seconds is None or not (clock.jumps or (start > 1 and not stream.duration) or seconds > MISTAKE):
         return seconds
-    clock, usual, counted = FrameClock(jumps(container)), Fraction(1, 25), 0
     with (
         contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
         _opened_anew(container) as again,

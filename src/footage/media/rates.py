@@ -99,10 +99,11 @@ class FrameClock:
 
     Args:
         jumps: whether jumps are part of the format, as in MPEG streams and chained Ogg.
+        stamped: whether the format has time stamps; those that FFmpeg makes up for a bare stream are not heeded.
     """
 
-    def __init__(self, jumps: bool) -> None:
-        self.jumps = jumps
+    def __init__(self, jumps: bool, stamped: bool = True) -> None:
+        self.jumps, self.stamped = jumps, stamped
         self.now = Fraction(0)
         """When the last frame is shown."""
         self.first: Fraction | None = None
@@ -123,7 +124,7 @@ class FrameClock:
             self._offset = -self.first
             return self.now
         expected = self.now + usual
-        shown = expected if stamp is None else stamp + self._offset
+        shown = expected if stamp is None or not self.stamped else stamp + self._offset
         if shown - self.now > (JUMP if self.jumps else MISTAKE) or (self.jumps and shown < self.now - 1):
             self.closed += 1
             self._offset += expected - shown

@@ -22,7 +22,7 @@ from footage.media.geometry import Fit, Size
 from footage.media.kinds import is_special, is_still, natural_key
 from footage.media.pictures import PLAIN, PictureOptions, Whites, over, read_upright, readable
 from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
-from footage.media.rates import FrameClock, exact_rate
+from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -304,7 +304,7 @@ class Original:
         scale = Scaler(size, channels, "stretch", 1.0, kind)
         reader = FrameReader()
         with open_video(self.path) as (container, stream):
-            clock, last, noted = FrameClock(probe.jumps(container)), -1, 0
+            clock, last, noted = probe.clock_of(container), -1, 0
             for number, (frame, damaged) in enumerate(reader.frames(container, stream)):
                 last = max(last + 1, round(clock.show(probe.time_of(frame), 1 / self.rate) / self.base))
                 if damaged or reader.damaged > noted:
