@@ -29,11 +29,11 @@ import footage
 from footage.config.registry import METHODS
 from footage.generation.model import Model
 from footage.generation.upscale import Pixels, UpscaleOptions, enlarge, to_pixels, to_tensor
+from footage.media.colour import Colour
 from footage.media.decode import read_window
 from footage.media.encode import StreamEncoder
 from footage.media.encoding import DEFAULT_ENCODING
 from footage.media.geometry import Size, plan_enlargement
-from footage.media.probe import Colour
 from footage.models.base import Enlarges
 from footage.models.card import ModelInfo
 from footage.models.checkpoint import save_model

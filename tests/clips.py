@@ -29,6 +29,13 @@ def moving(frames: int = 40, size: tuple[int, int] = (64, 64), seed: int = 0) ->
     return made
 
 
+def smooth(frames: int, size: tuple[int, int] = (64, 64), seed: int = 0) -> list[np.ndarray]:
+    """Like `moving`, without the stairs of hard edges."""
+    height, width = size
+    large = moving(frames, (2 * height, 2 * width), seed)
+    return [np.rint(f.reshape(height, 2, width, 2, 3).mean(axis=(1, 3))).astype(np.uint8) for f in large]
+
+
 def still(frames: int = 40, size: tuple[int, int] = (64, 64), seed: int = 0) -> list[np.ndarray]:
     return moving(1, size, seed) * frames
 
@@ -69,6 +76,61 @@ def write(
     return path
 
 
+def woven(frames: Sequence[np.ndarray], top_first: bool = True) -> list[np.ndarray]:
+    """Interlace frames: of each two, one gives the even lines and the other the odd ones."""
+    made = []
+    for first, second in zip(frames[::2], frames[1::2], strict=True):
+        frame = (first if top_first else second).copy()
+        frame[1::2] = (second if top_first else first)[1::2]
+        made.append(frame)
+    return made
+
+
+def combs(frames: np.ndarray) -> float:
+    """By how many grey levels lines (T, H, W, C) stand out from both neighbours on the same side, on average.
+
+    What stands out by less than 5 levels is noise of the codec.
+    """
+    grey = frames.astype(int).mean(axis=-1)
+    up, down = grey[:, :-2] - grey[:, 1:-1], grey[:, 2:] - grey[:, 1:-1]
+    depth = np.where(up * down > 0, np.minimum(abs(up), abs(down)), 0)
+    return float(np.where(depth < 5, 0, depth).mean())
+
+
+def quadrants(colours: Sequence[Sequence[int]], size: int = 32) -> np.ndarray:
+    """Four colours in a square: top left, top right, bottom left, bottom right; RGB uint8 (H, W, 3)."""
+    rows = np.array(colours, np.uint8).reshape(2, 2, 3)
+    return np.kron(rows, np.ones((size // 2, size // 2, 1), np.uint8))
+
+
+def corners(picture: np.ndarray) -> np.ndarray:
+    """The colours in the middle of the four quadrants of a picture, as integers (4, 3)."""
+    height, width = picture.shape[:2]
+    return np.array([picture[y * height // 4, x * width // 4] for y in (1, 3) for x in (1, 3)], int)
+
+
+def write_signal(
+    path: Path, signal: np.ndarray, *, matrix: int, primaries: int, transfer: int, frames: int = 2, **options: str
+) -> Path:
+    """Write the values of a picture, RGB from 0 to 1 (H, W, 3), as 10 bits, with its code points of ITU-T H.273."""
+    meant = matrix if matrix != 2 else 9 if transfer in (16, 18) else 5  # 2 tells nothing
+    deep = np.round(np.clip(signal, 0, 1) * 65535).astype(np.uint16)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4", **options})
+        stream.height, stream.width, stream.pix_fmt = *deep.shape[:2], "yuv444p10le"
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = matrix, primaries, transfer
+        context.color_range = 1
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(deep, format="rgb48le").reformat(
+                format="yuv444p10le", dst_colorspace=meant, dst_color_range="MPEG"
+            )
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def write_audio(path: Path) -> Path:
     """A second of sound, no picture."""
     with av.open(str(path), "w") as container:
@@ -100,13 +162,16 @@ def add_sound(path: Path) -> Path:
 
 
 def rotate(path: Path, degrees: int) -> Path:
-    """Set the display matrix in the track header of an mp4 file: turned clockwise for display."""
+    """Turn an mp4 file clockwise for display."""
+    return display(path, {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees])
+
+
+def display(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Set the display matrix (a, b, c, d) in the track header of an mp4 file: (p, q) is shown at (ap+cq, bp+dq)."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4
-    matrix = at + (52 if content[at] == 1 else 40)
-    one = 1 << 16
-    cos, sin = {0: (one, 0), 90: (0, one), 180: (-one, 0), 270: (0, -one)}[degrees]
-    struct.pack_into(">9i", content, matrix, cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+    a, b, c, d = (value << 16 for value in matrix)
+    struct.pack_into(">9i", content, at + (52 if content[at] == 1 else 40), a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(bytes(content))
     return path
 

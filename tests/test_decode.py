@@ -2,14 +2,17 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import av.filter
 import numpy as np
 import pytest
 from PIL import Image
 
-from footage.media.decode import CHUNK, VideoDecoder
-from footage.media.geometry import FITS
+from footage.media.decode import CHUNK, VideoDecoder, read_window
+from footage.media.geometry import FITS, Orientation
 from footage.media.probe import UnusableMedia, probe
-from footage.media.reader import PictureDecoder, fit_frames, natural_key
+from footage.media.reader import DamageLog, PictureDecoder, fit_frames, natural_key, open_original
+from footage.media.thumbnails import read_thumbnails
 from tests import clips
 
 
@@ -93,16 +96,52 @@ def test_fit(tmp_path, fit):
     assert (top.max() < 20) == (fit == "letterbox")
 
 
-@pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_rotation_metadata(tmp_path, degrees):
-    upright = np.zeros((64, 96, 3), np.uint8)
-    upright[:16, :24] = 255  # a mark in the top left corner
-    path = clips.rotate(clips.write(tmp_path / "turned.mp4", [upright] * 5), degrees)
+# What FFmpeg's player does for each display matrix (a, b, c, d), by the names of its filters.
+ORIENTATIONS = {
+    (1, 0, 0, 1): [],
+    (-1, 0, 0, 1): [("hflip", "")],
+    (1, 0, 0, -1): [("vflip", "")],
+    (-1, 0, 0, -1): [("hflip", ""), ("vflip", "")],
+    (0, 1, -1, 0): [("transpose", "clock")],
+    (0, -1, 1, 0): [("transpose", "cclock")],
+    (0, 1, 1, 0): [("transpose", "cclock_flip")],
+    (0, -1, -1, 0): [("transpose", "clock_flip")],
+}
+
+
+def filtered(picture, filters):
+    """Return what FFmpeg's filters make of a picture (H, W, 3)."""
+    frame, graph = av.VideoFrame.from_ndarray(picture, format="rgb24"), av.filter.Graph()
+    height, width = picture.shape[:2]
+    source = graph.add_buffer(width=width, height=height, format=frame.format, time_base=Fraction(1, 25))
+    graph.link_nodes(source, *(graph.add(*named) for named in filters), graph.add("buffersink")).configure()
+    frame.pts = 0
+    graph.push(frame)
+    return graph.pull().to_ndarray()
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS)
+def test_the_eight_orientations(tmp_path, monkeypatch, matrix):
+    stored = np.zeros((32, 48, 3), np.uint8)
+    stored[:8, :12], stored[-8:, :12] = 255, (0, 160, 0)  # marks in the top left corner, and in the one below
+    path = clips.display(clips.write(tmp_path / "turned.mp4", [stored] * 5, pix_fmt="yuv444p"), matrix)
+    upright = filtered(stored, ORIENTATIONS[matrix])
     info = probe(path)
-    assert info.rotation == degrees
-    assert (info.width, info.height) == ((96, 64) if degrees == 180 else (64, 96))
+    assert (info.height, info.width) == upright.shape[:2]
     frames, _ = frames_of(path, info.height, info.width)
-    assert difference(frames[2], np.rot90(upright, -degrees // 90)) < 3
+    assert difference(frames[2], upright) < 3
+    assert difference(read_window(path, 0.0, 1)[0][0], upright) < 3
+    assert difference(read_thumbnails(path).pictures[0], upright) < 3
+    monkeypatch.setattr("footage.media.thumbnails.WHOLE", 2)
+    assert difference(read_thumbnails(path).pictures[0], upright) < 3
+    assert difference(next(open_original(path).pictures(3, DamageLog())).pixels, upright) < 3
+    small, _ = frames_of(path, 16, 16, fit="crop")
+    assert difference(small[0], fit_frames(upright[None], height=16, width=16, channels=3, fit="crop")[0]) < 6
+
+
+def test_a_matrix_that_is_askew_is_the_nearest_orientation():
+    assert Orientation.of_matrix(0.9, 0.1, -0.1, 0.9) == Orientation() == Orientation.of_matrix(0, 0, 0, 0)
+    assert Orientation.of_matrix(0.1, 0.9, -0.9, 0.1) == Orientation(90)
 
 
 def test_pixels_that_are_not_square(tmp_path):

@@ -30,7 +30,7 @@ from footage.models import card
 from footage.models.base import Enlarges
 from footage.models.card import find_upscaler
 from footage.models.checkpoint import load_model
-from tests.clips import corrupt, moving, rotate, write
+from tests.clips import combs, corners, corrupt, display, moving, quadrants, smooth, woven, write, write_signal
 from tests.models import save_tiny_model
 
 
@@ -140,15 +140,52 @@ def test_colours_stay(model: Path, tmp_path: Path) -> None:
             assert abs(planes[0] - planes[1]) < 3, "the same luma in the file"
 
 
-def test_rotated_clips_are_written_upright(model: Path, tmp_path: Path) -> None:
-    clip = rotate(write(tmp_path / "clip.mp4", moving(6, (32, 48))), 90)
+@pytest.mark.parametrize(("matrix", "turns", "mirrored"), [((0, 1, -1, 0), -1, False), ((0, 1, 1, 0), -1, True)])
+def test_rotated_and_mirrored_clips_are_written_upright(
+    model: Path, tmp_path: Path, matrix: tuple[int, int, int, int], turns: int, mirrored: bool
+) -> None:
+    clip = display(write(tmp_path / "clip.mp4", moving(6, (32, 48))), matrix)
     outcome = run(model, clip, tmp_path / "large.mp4")
     assert (outcome.size.height, outcome.size.width) == (96, 64)
     assert frames_of(tmp_path / "large.mp4")[0].rotation == 0
     stored = frames_of(clip)[0].to_ndarray(format="rgb24")
-    upright = np.rot90(stored, -1).astype(float)
+    upright = np.rot90(stored, turns)[:, :: -1 if mirrored else 1].astype(float)
     large = frames_of(tmp_path / "large.mp4")[0].to_ndarray(format="rgb24").astype(float)
     assert np.abs(large.reshape(48, 2, 32, 2, 3).mean(axis=(1, 3)) - upright).mean() < 6
+
+
+def test_hdr_stays_hdr_and_becomes_sdr_in_pictures(model: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    light = (quadrants([(200, 40, 40), (40, 200, 40), (40, 40, 200), (160, 160, 160)]) / 255) ** 2.4
+    # Of HLG, 203 cd/m² of 1000 (ITU-R BT.2100); the primaries stay those of BT.709.
+    signal = 0.17883277 * np.log(np.maximum(12 * (light * 0.203) ** (1 / 1.2), 1) - 0.28466892) + 0.55991073
+    low = np.sqrt(3 * (light * 0.203) ** (1 / 1.2))
+    clip = write_signal(tmp_path / "a.mp4", np.where(low <= 0.5, low, signal), matrix=9, primaries=1, transfer=18)
+    run(model, clip, tmp_path / "large.mkv")
+    before, after = frames_of(clip)[0], frames_of(tmp_path / "large.mkv")[0]
+    assert (after.color_trc, after.color_primaries, after.colorspace) == (18, 1, 9)
+    assert np.abs(corners(after.to_ndarray(format="rgb24")) - corners(before.to_ndarray(format="rgb24"))).max() <= 3
+    run(model, clip, tmp_path / "pictures")
+    picture = np.asarray(Image.open(tmp_path / "pictures" / "000000.png"))
+    assert np.abs(corners(picture) - [(200, 40, 40), (40, 200, 40), (40, 40, 200), (160, 160, 160)]).max() <= 6
+
+
+def test_interlaced_clips_are_written_progressive(model: Path, tmp_path: Path) -> None:
+    clip = write(tmp_path / "clip.mp4", woven(smooth(32, (64, 96), 3)), pix_fmt="yuv444p", options={"crf": "8"})
+
+    def lines(name: str) -> np.ndarray:
+        large = np.stack([frame.to_ndarray(format="rgb24") for frame in frames_of(tmp_path / name)])
+        return large.reshape(-1, 64, 2, 96, 2, 3).mean(axis=(2, 4))  # (T, 2H, 2W, 3) → (T, H, W, 3)
+
+    footage.upscale(model, clip, to=tmp_path / "large.mp4", quiet=True)
+    footage.upscale(model, clip, to=tmp_path / "combs.mp4", deinterlace="off", quiet=True)
+    large, raw = lines("large.mp4"), lines("combs.mp4")
+    assert len(large) == len(raw) == 16 and combs(large) < 0.4 * combs(raw)
+    footage.upscale(model, clip, to=tmp_path / "double.mp4", deinterlace="double", quiet=True)
+    with av.open(str(tmp_path / "double.mp4")) as container:
+        assert container.streams.video[0].average_rate == 50
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx([n / 50 for n in range(32)])
 
 
 def test_pixels_that_are_not_square(model: Path, tmp_path: Path) -> None:

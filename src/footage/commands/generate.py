@@ -18,6 +18,7 @@ from footage.config.strict import arguments_of
 from footage.errors import ConfigError, MediaError, ModelError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
+from footage.media.interlacing import Deinterlacing
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 
 if TYPE_CHECKING:
@@ -598,13 +599,15 @@ def upscale(
     size: str | None = None,
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
+    deinterlace: Deinterlacing = "auto",
     tile: int = 512,
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> Path:
     """Make a clip of any length and size larger and sharper. The same command again goes on where it was stopped.
 
-    Sound, frame rate, times and colours stay as they are; rotated clips are written upright.
+    Sound, frame rate, times and colours, HDR too, stay as they are; rotated clips are written upright. In frames as
+    PNG, HDR and wide gamut become BT.709.
 
     Args:
         model: a model folder of an upscaler, or a run.
@@ -615,6 +618,8 @@ def upscale(
             times as large as the model makes it.
         fit: how a picture of another shape is fitted in, where a size is given.
         encoding: how it is packed.
+        deinterlace: what becomes of an interlaced clip: auto, a frame for each; double, a frame for each of its fields;
+            off, fields as they are.
         tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
     """
     from footage.commands.terminal import phases
@@ -629,7 +634,7 @@ def upscale(
     if not isinstance(loaded.sampler, Enlarges):
         raise loaded.unable("makes no clips larger")
     options = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
-    original = open_original(clip)
+    original = open_original(clip, deinterlace)
     with phases(console) as show:
 
         def watch(done: int) -> None:
@@ -646,6 +651,8 @@ def upscale(
             options=options,
             watch=watch,
         )
+    for note in original.notes:
+        console.print(f"{clip.name}: {note}")
     again = f", {result.resumed:,} of them made before" if result.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
     if result.damage.frames:

@@ -221,6 +221,8 @@ def upscale(
     """
     frame = parse_size(size, original.shown, sampler.scale)
     plan = plan_enlargement(original.stored, original.shown, frame, sampler.scale, fit)
+    if to.suffix.lower() in ("", ".png"):
+        original = original.plain()
     channels, deep = sampler.clip.channels, original.deep and to.suffix not in ("", ".png")
     if to.suffix.lower() == ".png" and original.frames != 1:
         raise ConfigError(
@@ -247,6 +249,7 @@ def upscale(
             "source": [str(original.path.resolve()), files.json_digest(stamped)],
             "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
             "weights": info.weights_sha256,
+            "deinterlacing": original.deinterlacing,
             "version": __version__,
         },
     )

@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from footage.errors import MediaError
 from footage.media import geometry, probe
-from footage.media.geometry import Fit
+from footage.media.colour import LUMA, PEAK_NITS, PQ, coding_of, colour_of, peak_of, to_bt709
+from footage.media.geometry import Fit, Orientation
+from footage.media.interlacing import Deinterlacer, Deinterlacing
 from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
 from footage.media.rates import PAUSE, exact_rate
@@ -36,13 +38,18 @@ CHUNK = 32
 """Frames in a chunk."""
 EARLY, HALF = Fraction(45, 100), Fraction(1, 2)
 """A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
-RGB, GREY = "rgb24", "gray"
+RGB, GREY, DEEP_RGB = "rgb24", "gray", "rgb48le"
 
 
 class FrameReader:
-    """Decodes a stream; a damaged packet is skipped, and what depends on it is marked, up to the next key frame."""
+    """Decodes a stream; a damaged packet is skipped, and what depends on it is marked, up to the next key frame.
 
-    def __init__(self) -> None:
+    Args:
+        deinterlacing: what becomes of interlaced video.
+    """
+
+    def __init__(self, deinterlacing: Deinterlacing = "auto") -> None:
+        self.fields = Deinterlacer(deinterlacing)
         self.damaged = 0
         """Frames and packets that were damaged, so far."""
         self.problem = ""
@@ -52,6 +59,10 @@ class FrameReader:
 
     def frames(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
         """Yield the frames with whether each is damaged; damage lasts until a sound key frame."""
+        return self.fields.passed(self._decoded(container, stream))
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
+        """Yield the frames as they are stored."""
         import av
 
         spoiled = False
@@ -135,7 +146,7 @@ class VideoDecoder(FrameReader):
         channels: 1 for grey, 3 for RGB (full range).
         fps: ticks in a second, exactly or as a number that stands for it.
         fit: one of `geometry.FITS`.
-        options: how transparent pictures are looked at.
+        options: how transparent and interlaced pictures are looked at.
         pauses: whether a picture is shown for as long as it stands, however long. If not, one that stands for more than
             `PAUSE` seconds is shown as briefly as the others usually are, or for a tick where they all stand so long;
             the times of what follows go on behind the pause.
@@ -156,7 +167,7 @@ class VideoDecoder(FrameReader):
         options: PictureOptions = PLAIN,
         pauses: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(options.deinterlacing)
         self.options = options
         self.path, self.target = Path(path), (height, width)
         self.channels, self.rate, self.fit, self.keeps_pauses = channels, exact_rate(fps), fit, pauses
@@ -179,7 +190,7 @@ class VideoDecoder(FrameReader):
             for frame, damaged in self.frames(container, stream):
                 if self.info is None:
                     self.info = describe(container, stream, frame)
-                    usual = 1 / self.info.rate if self.info.rate else usual
+                    usual = 1 / self.info.rate / self.fields.frames_each if self.info.rate else usual
                 length = max(usual, (frame.duration or 0) * (frame.time_base or Fraction(0)))
                 yield from ticks.show(scale(frame), clock.show(probe.time_of(frame), usual), usual, damaged)
             yield from ticks.end(length)
@@ -192,7 +203,7 @@ class VideoDecoder(FrameReader):
             self.notes.append("times jump: taken as going on without a gap")
         if self.info is None:
             raise UnusableMedia("zero frames", self.problem or "no packet holds a picture")
-        self.notes += scale.notes
+        self.notes += [*scale.notes, *self.fields.notes]
         # A container's length may be that of a longer sound track; only the stream's own counts beside one.
         if declared is not None and (own_length or not self.info.has_audio):
             # Some containers count from 0, others from the first frame.
@@ -208,9 +219,10 @@ def exact(kernel: Any) -> Any:
 
 
 class Scaler:
-    """Make the wanted picture out of a decoded frame: (H, W, C), full range.
+    """Make the wanted picture out of a decoded frame: (H, W, C), upright, full range.
 
-    It is uint8 unless a format is given; then it also is exact: FFmpeg's quicker way is a level too dark.
+    It is uint8 and has the colours of BT.709, unless a format is given; then its colours are the file's, and it is
+    exact: FFmpeg's quicker way is a level too dark.
     """
 
     def __init__(
@@ -224,55 +236,59 @@ class Scaler:
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self.target, self.fit, self.aspect = target, fit, aspect
+        self.target, self.channels, self.fit, self.aspect = target, channels, fit, aspect
         self.exact = format is not None
         self.format = format or (RGB if channels == 3 else GREY)
         self.reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
         self.options = options
         self.notes: list[str] = []
         """What was done with the pictures, in a few words each."""
-        self.plans: dict[tuple[int, int, int], geometry.ResizePlan] = {}
+        self.plans: dict[tuple[int, int, Orientation], geometry.ResizePlan] = {}
 
     def __call__(self, frame: VideoFrame) -> npt.NDArray[Any]:
-        from av.video.reformatter import ColorRange, Colorspace, Interpolation
+        from av.video.reformatter import Interpolation
 
-        turn = probe.quarter_turn(frame)
-        plan = self.plans.get((frame.width, frame.height, turn))
+        orientation, colour = probe.orientation_of(frame), colour_of(frame)
+        plan = self.plans.get((frame.width, frame.height, orientation))
         if plan is None:
-            shown = probe.displayed_size(frame.width, frame.height, self.aspect, turn)
+            shown = probe.displayed_size(frame.width, frame.height, self.aspect, orientation)
             if not 1 / probe.MAX_ASPECT <= shown[0] / shown[1] <= probe.MAX_ASPECT:
                 raise UnusableMedia("unusable shape", f"{frame.width}×{frame.height} pixels")
-            plan = geometry.plan_resize(shown, turn, self.target, self.fit)
-            self.plans[frame.width, frame.height, turn] = plan
+            plan = geometry.plan_resize(shown, orientation, self.target, self.fit)
+            self.plans[frame.width, frame.height, orientation] = plan
         shrinks = plan.width * plan.height < frame.width * frame.height
-        options: dict[str, Any] = {}
-        name = frame.format.name
-        if "rgb" not in name and "bgr" not in name and not name.startswith(("pal8", "gbr")):
-            full = name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-            options["src_color_range"] = ColorRange.JPEG if full else ColorRange.MPEG
-            options["dst_color_range"] = ColorRange.JPEG
-            if frame.colorspace in (0, 2, 3):  # unknown
-                large = probe.is_large(frame.height, frame.width)
-                options["src_colorspace"] = Colorspace.ITU709 if large else Colorspace.ITU601
+        coding = coding_of(frame, colour)
+        opaque = frame
         if has_alpha(frame):
-            frame, seen_through = laid_over(frame, self.options, options)
-            options = {}
-            if seen_through and not self.notes:
-                self.notes.append(f"transparency laid over {self.options.background}")
+            opaque, seen_through = laid_over(frame, self.options, coding)
+            coding = {}
+            if seen_through:
+                self._note(f"transparency laid over {self.options.background}")
         kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
+        converted = bool(colour.beyond) and not self.exact
         small = self.reformatter.reformat(
-            frame,
+            opaque,
             width=plan.width,
             height=plan.height,
-            format=self.format,
-            interpolation=exact(kernel) if self.exact else kernel,
+            format=DEEP_RGB if converted else self.format,
+            interpolation=exact(kernel) if self.exact or converted else kernel,
             threads=1,
-            **options,
+            **coding,
         )
         picture = np.asarray(small.to_ndarray())
+        if converted:
+            self._note(f"{colour.beyond} mapped to BT.709")
+            peak = peak_of(frame) if colour.transfer == PQ else PEAK_NITS
+            picture = to_bt709(colour, peak)(picture)
+            if self.channels == 1:
+                picture = (picture @ LUMA + 0.5).astype(np.uint8)  # (H, W, 3) → (H, W)
         if picture.ndim == 2:
             picture = picture[:, :, None]  # grey: (H, W) → (H, W, 1)
         return plan.finish(picture)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 class _ConstantRate:
@@ -337,7 +353,7 @@ def declared_length(path: Path | str) -> tuple[VideoInfo, int, Fraction]:
     """
     with open_video(path) as (container, stream):
         info = None
-        for frame, _ in FrameReader().frames(container, stream):
+        for frame, _ in FrameReader("off").frames(container, stream):
             info = describe(container, stream, frame)
             break
     if info is None:

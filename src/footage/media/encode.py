@@ -23,9 +23,10 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import ConfigError, MediaError, nearest
+from footage.media.colour import MATRIX_601, UNKNOWN_COLOUR, Colour
 from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOptions, Format
-from footage.media.probe import MATRIX_601, UNKNOWN_COLOUR, Colour, open_video
+from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:

@@ -24,24 +24,59 @@ MOST_SIDE = 16_384
 
 
 @dataclass(frozen=True)
+class Orientation:
+    """The way from a stored picture to the displayed one, of which there are eight: a turn, then a mirror."""
+
+    turn: int = 0
+    """Degrees clockwise: 0, 90, 180 or 270."""
+    mirrored: bool = False
+    """Whether left and right are exchanged after the turn."""
+
+    @staticmethod
+    def of_matrix(a: float, b: float, c: float, d: float) -> Orientation:
+        """Return the nearest orientation to a display matrix: a stored point (p, q) is shown at (ap + cq, bp + dq).
+
+        That is the matrix of track headers (ISO/IEC 14496-12, 8.3.2), x to the right and y downwards.
+        """
+        if abs(b) + abs(c) > abs(a) + abs(d):  # rows become columns; then perhaps flips
+            turn, flips = (270 if b < 0 else 90), 1 + (c < 0) + (b < 0)
+        else:
+            turn, flips = (180 if d < 0 else 0), (a < 0) + (d < 0)
+        return Orientation(turn, flips % 2 == 1)
+
+    @property
+    def sideways(self) -> bool:
+        """Whether height and width are exchanged."""
+        return self.turn in (90, 270)
+
+    def upright(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a stored picture (H, W, C) as it is displayed; a sideways one becomes (W, H, C)."""
+        import numpy as np
+
+        turned = np.rot90(picture, -self.turn // 90)
+        return turned[:, ::-1] if self.mirrored else turned
+
+
+AS_STORED = Orientation()
+
+
+@dataclass(frozen=True)
 class ResizePlan:
-    """Scale the stored picture to (width, height), turn it, then crop or pad it to the target."""
+    """Scale the stored picture to (width, height), bring it upright, then crop or pad it to the target."""
 
     width: int
-    """Width to scale the stored picture to, in pixels, before the turn."""
+    """Width to scale the stored picture to, in pixels, before it is brought upright."""
     height: int
-    """Height to scale the stored picture to, in pixels, before the turn."""
-    turn: int
-    """Degrees clockwise."""
+    """Height to scale the stored picture to, in pixels, before it is brought upright."""
+    orientation: Orientation
     target: tuple[int, int]
     """(height, width) of the result."""
 
     def finish(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Turn, crop and pad a scaled picture (H, W, C) to the target size."""
+        """Bring a scaled picture (H, W, C) upright, crop and pad it to the target size."""
         import numpy as np
 
-        if self.turn:
-            picture = np.rot90(picture, -self.turn // 90)  # 90° and 270° swap H and W
+        picture = self.orientation.upright(picture)
         for axis, size in enumerate(self.target):
             extra = picture.shape[axis] - size
             if extra > 0:  # H or W shrinks to the target, the middle stays
@@ -53,12 +88,14 @@ class ResizePlan:
         return np.ascontiguousarray(picture)
 
 
-def plan_resize(displayed: tuple[float, float], turn: int, target: tuple[int, int], fit: Fit) -> ResizePlan:
+def plan_resize(
+    displayed: tuple[float, float], orientation: Orientation, target: tuple[int, int], fit: Fit
+) -> ResizePlan:
     """Plan the way from a picture to the target.
 
     Args:
         displayed: (width, height) as displayed, in square pixels.
-        turn: degrees clockwise from the stored to the displayed picture.
+        orientation: the way from the stored to the displayed picture.
         target: (height, width) of the result.
         fit: one of `FITS`.
     """
@@ -69,7 +106,7 @@ def plan_resize(displayed: tuple[float, float], turn: int, target: tuple[int, in
         width, height = (max(1, round(side * scale)) for side in displayed)
         # Rounding must not leave a line of the target uncovered, nor overfill it.
         width, height = (choose(width, target[1]), choose(height, target[0])) if fit == "crop" else (width, height)
-    return ResizePlan(*((height, width) if turn in (90, 270) else (width, height)), turn=turn, target=target)
+    return ResizePlan(*((height, width) if orientation.sideways else (width, height)), orientation, target)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import ConfigError
+from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import suffix_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class PictureOptions:
     background: str = "black"
     alpha: Alpha = "auto"
     bits: int | None = None
+    deinterlacing: Deinterlacing = "auto"
 
     def check(self) -> None:
         """Refuse a background that is no colour.

@@ -1,6 +1,6 @@
-"""What a media file is: which of its streams is the video, its size, rate, length, rotation and colours.
+"""What a media file is: which of its streams is the video, its size, rate, length, orientation and colours.
 
-Nothing is decoded, but for a first frame, which alone tells the rotation.
+Nothing is decoded, but for a first frame, which alone tells the orientation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from footage.errors import MediaError
+from footage.media.colour import side_data
+from footage.media.geometry import AS_STORED, Orientation
 from footage.media.kinds import is_animated, is_special, suffix_of
 from footage.media.pictures import COPY_OF, PLAIN, PictureOptions, copy_as_video
 from footage.media.rates import ALIKE, MISTAKE, MOVING, FrameClock, exact_rate, rate_of_times
@@ -47,31 +51,6 @@ PEEK_PACKETS, PEEK_BYTES = 4000, 32 * 2**20
 """What is read for that at most."""
 DECODED = 48
 """Pictures that are decoded where their packets and the container disagree about the rate."""
-MATRIX_601, MATRIX_709 = 6, 1
-"""Colour matrices by their numbers in ITU-T H.273."""
-UNKNOWN = (0, 2, 3)
-"""Numbers there that say nothing."""
-
-
-@dataclass(frozen=True)
-class Colour:
-    """The meaning of pixels' numbers as colours, by code points of ITU-T H.273."""
-
-    matrix: int = 2
-    """From luma and chroma to red, green and blue; 2 for unknown."""
-    full: bool = False
-    """Whether all 256 levels are used."""
-    primaries: int = 2
-    """Which red, green and blue; 2 for unknown."""
-    transfer: int = 2
-    """From numbers to light; 2 for unknown."""
-
-    def settled(self, height: int, width: int) -> Colour:
-        """Return the same with a known matrix, that of HDTV for large pictures."""
-        if self.matrix not in UNKNOWN:
-            return self
-        matrix = MATRIX_709 if is_large(height, width) else MATRIX_601
-        return Colour(matrix, self.full, self.primaries, self.transfer)
 
 
 class UnusableMedia(MediaError):
@@ -109,16 +88,14 @@ class VideoInfo:
     has_audio: bool = False
     frames: int | None = None
     """Number of frames, or None where the container does not say."""
+    mirrored: bool = False
+    """Whether left and right are exchanged after that."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for a file: the rate as a number, `fps`."""
         fields = asdict(self)
         rate = fields.pop("rate")
         return {**fields, "fps": None if rate is None else float(rate)}
-
-
-UNKNOWN_COLOUR = Colour()
-"""Of a file that does not tell."""
 
 
 def plain_reason(error: Exception) -> str:
@@ -264,25 +241,24 @@ def time_of(frame: VideoFrame) -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
-def quarter_turn(frame: VideoFrame) -> int:
-    """Return how far a decoded frame must be turned clockwise for display: 0, 90, 180 or 270 degrees."""
-    return round(-frame.rotation / 90) * 90 % 360
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Return how a decoded frame is brought upright, by its display matrix."""
+    matrix = side_data(frame, "DISPLAYMATRIX")
+    if matrix is None:
+        return AS_STORED
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return Orientation.of_matrix(a, b, c, d)
 
 
 def upright_size(frame: VideoFrame) -> tuple[int, int]:
-    """Return (height, width) of a decoded frame as it is stored, but turned for display."""
-    return (frame.width, frame.height) if quarter_turn(frame) in (90, 270) else (frame.height, frame.width)
+    """Return (height, width) of a decoded frame as it is stored, but upright."""
+    return (frame.width, frame.height) if orientation_of(frame).sideways else (frame.height, frame.width)
 
 
-def displayed_size(width: int, height: int, pixel_aspect: float, turn: int) -> tuple[float, float]:
+def displayed_size(width: int, height: int, pixel_aspect: float, orientation: Orientation) -> tuple[float, float]:
     """Return (width, height) as displayed, in square pixels."""
     wide = width * pixel_aspect
-    return (height, wide) if turn in (90, 270) else (wide, height)
-
-
-def is_large(height: int, width: int) -> bool:
-    """Whether players take the colour matrix of HDTV for pictures that do not tell theirs."""
-    return width > 1024 or height > 576
+    return (height, wide) if orientation.sideways else (wide, height)
 
 
 def pixel_aspect(stream: VideoStream) -> float:
@@ -369,10 +345,10 @@ def stream_seconds(container: InputContainer, stream: VideoStream) -> float | No
 
 
 def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
-    """Describe an open stream; one of its frames tells the rotation."""
-    turn = quarter_turn(frame)
+    """Describe an open stream; one of its frames tells the orientation."""
+    orientation = orientation_of(frame)
     context = stream.codec_context
-    width, height = displayed_size(context.width, context.height, pixel_aspect(stream), turn)
+    width, height = displayed_size(context.width, context.height, pixel_aspect(stream), orientation)
     return VideoInfo(
         width=round(width),
         height=round(height),
@@ -380,22 +356,15 @@ def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
         duration=stream_seconds(container, stream),
         codec=container.metadata.get(COPY_OF, context.name),
         pix_fmt=context.pix_fmt or "unknown",
-        rotation=turn,
+        rotation=orientation.turn,
+        mirrored=orientation.mirrored,
         has_audio=bool(container.streams.audio),
         frames=stream.frames or None,
     )
 
 
-def colour_of(frame: VideoFrame) -> Colour:
-    """Return how the numbers of a decoded frame stand for colours."""
-    from av.video.reformatter import ColorRange
-
-    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-    return Colour(int(frame.colorspace), full, int(frame.color_primaries), int(frame.color_trc))
-
-
 def probe(path: Path | str) -> VideoInfo:
-    """Describe the first video stream of a file. Decodes one frame, for the rotation.
+    """Describe the first video stream of a file. Decodes one frame, for the orientation.
 
     Raises:
         UnusableMedia: the file is empty, unreadable, not a media file, without a video stream or without frames.
@@ -450,7 +419,7 @@ class FrameCount:
 
 
 def count_frames(path: Path | str) -> FrameCount:
-    """Count the pictures of a file's first video stream. Decodes one, for the rotation.
+    """Count the pictures of a file's first video stream. Decodes one, for the orientation.
 
     Raises:
         UnusableMedia: the file is empty, unreadable, not a media file, without a video stream or without frames.

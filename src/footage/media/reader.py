@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 from footage.errors import MediaError
 from footage.media import geometry, probe
+from footage.media.colour import UNKNOWN_COLOUR, Colour, colour_of
 from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.geometry import Fit, Size
+from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import is_special, is_still, natural_key
 from footage.media.pictures import PLAIN, PictureOptions, Whites, over, read_upright, readable
-from footage.media.probe import UNKNOWN_COLOUR, Colour, UnusableMedia, VideoInfo, open_video
+from footage.media.probe import UnusableMedia, VideoInfo, open_video
 from footage.media.rates import exact_rate
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def _fitted(image: Image.Image, target: tuple[int, int], fit: Fit) -> Frames:
 
     if not 1 / probe.MAX_ASPECT <= image.width / image.height <= probe.MAX_ASPECT:
         raise UnusableMedia("unusable shape", f"{image.width}×{image.height} pixels")
-    plan = geometry.plan_resize(image.size, 0, target, fit)
+    plan = geometry.plan_resize(image.size, geometry.AS_STORED, target, fit)
     shrinks = plan.width < image.width
     small = image.resize((plan.width, plan.height), Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
     picture = np.asarray(small, dtype=np.uint8)
@@ -278,6 +280,16 @@ class Original:
     has_audio: bool = False
     start: Fraction = Fraction(0)
     """The time of its first frame, in seconds, by which the sound stands beside it."""
+    deinterlacing: Deinterlacing = "auto"
+    """What becomes of interlaced frames."""
+    native: bool = True
+    """Whether HDR and wide gamut stay as they are; otherwise they become BT.709 of 8 bits."""
+    notes: tuple[str, ...] = ()
+    """What was found out about it, in a few words each."""
+
+    def plain(self) -> Original:
+        """Return the same for pictures that cannot say which colours they have."""
+        return replace(self, native=False, deep=False, colour=UNKNOWN_COLOUR) if self.colour.beyond else self
 
     def pictures(self, channels: int, damage: DamageLog, first: int = 0) -> Iterator[TimedFrame]:
         """Yield the frames from number `first` on, in constant memory.
@@ -301,8 +313,8 @@ class Original:
                     yield TimedFrame(pixels, number)
             return
         kind = ("gray16le" if self.deep else "gray") if channels == 1 else ("rgb48le" if self.deep else "rgb24")
-        scale = Scaler(size, channels, "stretch", 1.0, kind)
-        reader = FrameReader()
+        scale = Scaler(size, channels, "stretch", 1.0, kind if self.native else None)
+        reader = FrameReader(self.deinterlacing)
         with open_video(self.path) as (container, stream):
             clock, last, noted = probe.clock_of(container), -1, 0
             for number, (frame, damaged) in enumerate(reader.frames(container, stream)):
@@ -319,8 +331,8 @@ class Original:
             raise MediaError(f'"{self.path}" has no frame that can be read', reader.problem or "give another file")
 
 
-def open_original(path: Path | str) -> Original:
-    """Find out what a video, a picture or a folder of pictures is.
+def open_original(path: Path | str, deinterlacing: Deinterlacing = "auto") -> Original:
+    """Find out what a video, a picture or a folder of pictures is; `deinterlacing` says how it is to be read.
 
     Raises:
         MediaError: it does not exist, or no frame can be had from it.
@@ -330,23 +342,28 @@ def open_original(path: Path | str) -> Original:
         size, rate = Size(*footage.size()), Fraction(PICTURES_RATE)
         return Original(footage.path, size, size, rate, 1 / rate, len(pictures))
     with open_video(footage.path) as (container, stream):
-        for frame, _ in FrameReader().frames(container, stream):
+        reader = FrameReader(deinterlacing)
+        for frame, _ in reader.frames(container, stream):
             info = probe.describe(container, stream, frame)
             shown = probe.displayed_size(
-                frame.width, frame.height, probe.pixel_aspect(stream), probe.quarter_turn(frame)
+                frame.width, frame.height, probe.pixel_aspect(stream), probe.orientation_of(frame)
             )
             rate = info.rate or Fraction(PICTURES_RATE)
             base = stream.time_base or 1 / rate
+            each = reader.fields.frames_each
+            rate, base, count = each * rate, base / each, each * (info.frames or 0)
             return Original(
                 path=footage.path,
                 stored=Size(*probe.upright_size(frame)),
                 shown=Size(round(shown[1]), round(shown[0])),
                 rate=rate,
                 base=base,
-                frames=info.frames or (round(info.duration * rate) if info.duration else None),
-                colour=probe.colour_of(frame),
+                frames=count or (round(info.duration * rate) if info.duration else None),
+                colour=colour_of(frame),
                 deep=frame.format.components[0].bits > 8,
                 has_audio=info.has_audio,
-                start=Fraction((frame.pts or 0) * base),
+                start=Fraction((frame.pts or 0) * (frame.time_base or base)),
+                deinterlacing=deinterlacing,
+                notes=tuple(reader.fields.notes),
             )
     raise MediaError(f'"{path}" has no frame that can be read', "give another file")

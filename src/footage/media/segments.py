@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError
+from footage.media.colour import Colour
 from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
 from footage.media.encoding import EncodingOptions
-from footage.media.probe import Colour, open_video
+from footage.media.probe import open_video
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footage.media.decode import Frames, VideoDecoder
+from footage.media.decode import FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.kinds import is_still
-from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe, quarter_turn
+from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe
 from footage.media.reader import PictureDecoder, upright_picture
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Thumbnails:
     """At moments evenly spread from the first frame to the last, uint8 (M, H, W, 3), of at most `SIDE` pixels."""
     following: Frames
     """The frame after each of them (M, H, W, 3); after the last one, itself."""
+    notes: tuple[str, ...] = ()
+    """What was done so that they are as they should be, in a few words each."""
 
     @property
     def seconds(self) -> float:
@@ -81,12 +83,13 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
     length = round(info.duration * fps) if info.duration else info.frames
     height, width = _size(info, side)
     if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):
-        shown, after = _seek(path, [t / fps for t in _spread(length, moments)], (height, width))
-        return Thumbnails(info, length, fps, shown, after)
+        shown, after, notes = _seek(path, [t / fps for t in _spread(length, moments)], (height, width))
+        return Thumbnails(info, length, fps, shown, after, tuple(notes))
     thinner = FrameThinner(HELD)
-    for chunk in VideoDecoder(path, height=height, width=width, channels=3, fps=fps, fit="stretch"):
+    decoder = VideoDecoder(path, height=height, width=width, channels=3, fps=fps, fit="stretch")
+    for chunk in decoder:
         thinner.add(chunk.frames)
-    return Thumbnails(info, thinner.seen, fps, *thinner.pick(moments))
+    return Thumbnails(info, thinner.seen, fps, *thinner.pick(moments), tuple(decoder.notes))
 
 
 def _size(info: VideoInfo, side: int) -> tuple[int, int]:
@@ -124,42 +127,35 @@ class FrameThinner:
         return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
 
 
-def _seek(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Frames, Frames]:
-    """Decode two frames at each time, or, where key frames are further apart than `REACH`, before it."""
+def _seek(path: Path, times: list[float], size: tuple[int, int]) -> tuple[Frames, Frames, list[str]]:
+    """Decode two frames at each time, or, where key frames are further apart than `REACH`, before it; with notes."""
     import av
 
     shown: list[Frames] = []
     after: list[Frames] = []
+    reader = FrameReader()
     with open_video(path) as (container, stream):
         stream.thread_count = 1
         start = stream.start_time or 0
+        scale = Scaler(size, 3, "stretch", 1.0)
         for time in times:
             assert stream.time_base is not None
             latest = start * float(stream.time_base) + time + 1e-6
             pair: list[VideoFrame] = []  # the frame that is on the screen, or the last within reach; the one after it
             try:
                 container.seek(start + int(time / stream.time_base), stream=stream, backward=True)
-                for number, frame in enumerate(container.decode(stream)):
+                for number, (frame, _) in enumerate(reader.frames(container, stream)):
                     pair = [*pair[-1:], frame]
                     if number and (number >= REACH or (frame.time or 0.0) > latest):
                         break
                 else:
                     pair = pair[-1:]
-                small = [(_small(pair[0], size), _small(pair[-1], size))] if pair else []
+                small = [(scale(pair[0]), scale(pair[-1]))] if pair else []
             except (av.error.FFmpegError, OSError, ValueError, LookupError):
                 continue  # damage at one moment costs no others
             shown += [first for first, _ in small]
             after += [second for _, second in small]
     if not shown:
         raise UnusableMedia("zero frames", "no moment of it can be decoded")
-    return np.stack(shown), np.stack(after)  # M × (H, W, C) → (M, H, W, C)
-
-
-def _small(frame: VideoFrame, size: tuple[int, int]) -> Frames:
-    """Return a frame as uint8 (H, W, 3), turned as it is displayed."""
-    from av.video.reformatter import Interpolation
-
-    turn = quarter_turn(frame)
-    height, width = size if turn in (0, 180) else size[::-1]
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation=Interpolation.AREA)
-    return np.ascontiguousarray(np.rot90(small.to_ndarray(), -turn // 90))
+    notes = [*scale.notes, *reader.fields.notes]
+    return np.stack(shown), np.stack(after), notes  # M × (H, W, C) → (M, H, W, C)
