@@ -15,7 +15,8 @@ import torch
 from rich.console import Console
 
 import footage
-from footage.config import Config
+from footage.config import Config, IngestConfig
+from footage.config.presets import override
 from footage.data.clips import Span
 from footage.errors import ConfigError, TrainingError
 from footage.files import read_lines
@@ -25,6 +26,7 @@ from footage.models.device import ComputeDevice, find_device
 from footage.training import cost, plan, trainer
 from footage.training.cost import clip_flops
 from footage.training.run_folder import RunFolder
+from tests.clips import moving, write
 from tests.models import tiny_config
 
 QUICK: dict[str, object] = {"train__batch_size": 4, "clip__frames": 4, "train__save_minutes": 1e-9}
@@ -387,10 +389,45 @@ def test_only_labels_that_can_be_learned_are_taken() -> None:
         labels = ("long", "never", "short", "too")
 
         def spans(self, split: str) -> list[Span]:
-            return [Span(0, 20, 0), Span(1, 3, 2), Span(2, 20, 3)] if split == "train" else [Span(3, 20, 1)]
+            train = [Span(0, 20, 0), Span(1, 3, 2), Span(2, 20, 3), Span(4, 20, 0), Span(5, 20, 3)]
+            return train if split == "train" else [Span(3, 20, 1)]
 
     _, labels = plan.match(CONFIG, Source())  # type: ignore[arg-type]
     assert labels == ("long", "too")
+
+
+@pytest.mark.parametrize(
+    ("counts", "used"), [((1, 1, 1), False), ((2, 1, 1), False), ((2, 2, 1), True), ((2, 1), True), ((1, 1), False)]
+)
+def test_labels_with_one_clip_each_are_not_trained_on_unless_told(counts: tuple[int, ...], used: bool) -> None:
+    names = tuple("abc"[: len(counts)])
+
+    class Source:
+        name, shape, guides, labels = "mine", (32, 32, 3), 0, names
+
+        def spans(self, split: str) -> list[Span]:
+            return [Span(10 * label + n, 20, label) for label, count in enumerate(counts) for n in range(count)]
+
+    assert plan.match(CONFIG, Source())[1] == (names if used else ())  # type: ignore[arg-type]
+    told = override(CONFIG, {"train.labels": "yes"})
+    assert plan.match(told, Source())[1] == names  # type: ignore[arg-type]
+    assert plan.match(CONFIG, Source(), names)[1] == names  # type: ignore[arg-type]  # a run that has begun with them
+
+
+def test_a_folder_for_each_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ingest says that its labels are no classes, the audit advises so, training is without them unless told."""
+    for number in range(4):
+        write(tmp_path / "signs" / f"word{number}" / f"word{number}.mp4", moving(8, (16, 16), number))
+    options = IngestConfig(height=16, width=16, min_frames=4, workers=0)
+    dataset = footage.ingest((tmp_path / "signs",), tmp_path / "d", options, advise=False).dataset
+    assert dataset.info.labels == ("word0", "word1", "word2", "word3")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "labels not used: most labels stand for one clip each and can only be learned by heart" in said
+    config = override(CONFIG, {"clip.frames": 4, "clip.height": 16, "clip.width": 16, "train.batch_size": 2})
+    made = plan.prepare(tmp_path / "d", config, timed=False)
+    assert made.note.labels == () and "--train.labels yes uses them" in made.conditions("nothing")
+    told = override(config, {"train.labels": "yes"})
+    assert plan.prepare(tmp_path / "d", told, timed=False).conditions("nothing") == "word0, word1, word2, word3"
 
 
 def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:

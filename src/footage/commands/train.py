@@ -218,14 +218,15 @@ def _follow(processes: Processes) -> TrainingRun:
     from footage.config import from_json
     from footage.training import trainer
     from footage.training.plan import prepare
-    from footage.training.run_folder import RunFolder
+    from footage.training.run_folder import RunFolder, begun_labels
 
     with processes.led():
         told = processes.told(None)
         if told is None:  # there is nothing to train, or it has failed and said so
             return TrainingRun(Path("runs"))
-        plan = prepare(told["data"], from_json(Config, told["config"]), timed=False, guide=told["guide"])
         folder, first = RunFolder(Path(told["out"])), told["begin_with"]
+        config = from_json(Config, told["config"])
+        plan = prepare(told["data"], config, timed=False, guide=told["guide"], begun=begun_labels(folder))
         trainer.train(
             plan,
             folder,
@@ -260,7 +261,7 @@ def _lead(
     from footage.training import trainer
     from footage.training.comparison import Limit, penalty_trials, probe_penalties
     from footage.training.plan import DEFAULT_CLIPS, prepare
-    from footage.training.run_folder import RunFolder, resume, with_found_batch, with_found_penalties
+    from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch, with_found_penalties
 
     folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
     trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
@@ -274,7 +275,8 @@ def _lead(
             )
         config = with_found_penalties(folder, config)
     with console.status("looking at the data and the machine"):
-        plan = prepare(data, with_found_batch(folder, config), timed=dry_run, guide=guide)
+        found = with_found_batch(folder, config)
+        plan = prepare(data, found, timed=dry_run, guide=guide, begun=begun_labels(folder))
     if probe:
         resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
     console.print(plan.table())

@@ -131,7 +131,8 @@ class TrainConfig:
     seed: int = 0
     """Seed of the weights, the order of the clips and every random draw."""
     labels: Literal["auto", "yes", "no"] = "auto"
-    """Condition on labels: `auto` does when every training clip has one and there are at least two."""
+    """Condition on labels: `auto` does when every training clip has one, there are at least two, and not most of them
+    stand for one clip each."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the networks; `auto` takes bf16 where the device is faster with it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

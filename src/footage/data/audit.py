@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from footage.data.clips import ONE_BY_ONE, named_one_by_one
 from footage.data.store import Dataset
 from footage.pages.environment import write_page
 
@@ -72,6 +73,9 @@ class Audit:
             seconds = sum(row.frames for row in part) / info.fps
             count = len({row.source for row in part})
             summary.append((name, f"{len(part):,} clips from {count:,} sources, {_duration(seconds)}"))
+        labels = [row.label for row in rows if row.split == "train" and row.label is not None]
+        if len(labels) > 1 and named_one_by_one(labels):
+            summary.append(("labels", f"not used: {ONE_BY_ONE}"))
         summary.append(("novelty", self.novelty))
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)

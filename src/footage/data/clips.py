@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ from footage.media.probe import UnusableMedia
 Labels = npt.NDArray[np.int64]
 
 
+ONE_BY_ONE = "most labels stand for one clip each and can only be learned by heart (--train.labels yes uses them)"
+"""What is said of labels that are not used for that."""
 MOST_READERS = 4
 """Threads that read training batches, at most."""
 
@@ -40,6 +43,12 @@ class Span:
     """Its class, an index into the source's labels, or -1 without one."""
     name: str = ""
     """Which file it was cut from, and at how many seconds, such as `walk/anna@2.40`; empty for what is drawn."""
+
+
+def named_one_by_one(labels: Iterable[Hashable]) -> bool:
+    """Whether most labels stand for one clip each, as with a folder for each: they can only be learned by heart."""
+    counts = Counter(labels).values()
+    return 2 * sum(count == 1 for count in counts) > len(counts)
 
 
 @dataclass(frozen=True, slots=True)

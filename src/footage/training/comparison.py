@@ -41,7 +41,7 @@ from footage.models import checkpoint
 from footage.models.requests import DeviceName
 from footage.training import cost, trainer
 from footage.training.plan import TrainingPlan, prepare
-from footage.training.run_folder import RunFolder, resume, with_found_batch
+from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch
 from footage.training.run_log import read_rows
 from footage.training.trainer import Budget, Progress
 
@@ -271,7 +271,7 @@ def compared_runs(
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
         folder = RunFolder(out / config.preset)
         its_guide = guide if config.preset in guided else None
-        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=its_guide)
+        plan = prepare(data, with_found_batch(folder, config), timed=False, guide=its_guide, begun=begun_labels(folder))
         resume(folder, plan.config, plan.note)
         count = cost.clip_flops(plan.config, len(plan.note.labels), plan.place)
         runs.append(ComparedRun(plan, folder, count))

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from footage.config import Config
 from footage.config.presets import PRESETS, options, override
-from footage.data.clips import BuiltInClips, ClipSource, Loader
+from footage.data.clips import ONE_BY_ONE, BuiltInClips, ClipSource, Loader, named_one_by_one
 from footage.data.crops import SmallClips, VideoCrops
 from footage.data.ingest.sources import HasSize, suited_size
 from footage.data.pairs import open_source
@@ -82,13 +82,21 @@ class TrainingPlan:
         """Return the measured rate of training steps, or 0 where it was not measured."""
         return self.needs.timed_batch / self.needs.step_seconds if self.needs.step_seconds else 0.0
 
+    def conditions(self, nothing: str) -> str:
+        """Return in words what the model is conditioned on, and why not on labels where there are some."""
+        labels = [span.label for span in self.source.spans("train") if span.label >= 0]
+        asked = self.config.train.labels == "auto" and self.config.takes_labels and len(labels) > 1
+        if asked and not self.note.labels and named_one_by_one(labels):
+            return f"{nothing}: {ONE_BY_ONE}"
+        return ", ".join(self.note.labels) or nothing
+
     def table(self) -> Table:
         clip = self.config.clip
         rate = self.clips_per_second()
         rows = {
             "preset": self.config.preset,
             "data": f"{self.note.name}: {self.usable:,} of {self.total:,} training clips are long enough",
-            "labels": ", ".join(self.note.labels) or "not used",
+            "labels": self.conditions("not used"),
             "clips": f"B × {clip.channels} × {clip.frames} × {clip.height} × {clip.width} (C T H W), "
             f"{self.source.fps:g} fps",
             **{f"weights, {name}": f"{count:,}" for name, count in self.needs.parameters.items()},
@@ -110,10 +118,11 @@ class TrainingPlan:
         return table
 
 
-def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
+def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tuple[Config, tuple[str, ...]]:
     """Match a configuration with the data: take over grey or colour, check the size, decide on labels.
 
-    The labels are those that occur among the training clips that are long enough.
+    The labels are those that occur among the training clips that are long enough. Where most of them stand for one clip
+    each, `auto` uses none, unless they are those that the run has `begun` with.
 
     Raises:
         ConfigError: the size differs, or labels are asked for and not there.
@@ -142,9 +151,10 @@ def match(config: Config, source: ClipSource) -> tuple[Config, tuple[str, ...]]:
         raise ConfigError(
             f"train.labels is yes, and {config.preset} takes no labels: it is given clips", "leave it out"
         )
+    names = tuple(name for number, name in enumerate(source.labels) if number in classes)
     wanted = config.train.labels == "auto" and config.takes_labels and not missing and len(classes) > 1
-    used = config.train.labels == "yes" or wanted
-    return config, tuple(name for number, name in enumerate(source.labels) if used and number in classes)
+    wanted = wanted and (names == tuple(begun) or not named_one_by_one(span.label for span in spans))
+    return config, names if config.train.labels == "yes" or wanted else ()
 
 
 def _guided(config: Config, source: ClipSource) -> Config:
@@ -173,14 +183,21 @@ def _guided(config: Config, source: ClipSource) -> Config:
     return dataclasses.replace(config, task=dataclasses.replace(config.task, source_channels=source.guides))
 
 
-def prepare(data: Path | str, config: Config, *, timed: bool, guide: Path | str | None = None) -> TrainingPlan:
+def prepare(
+    data: Path | str,
+    config: Config,
+    *,
+    timed: bool,
+    guide: Path | str | None = None,
+    begun: Sequence[str] = (),
+) -> TrainingPlan:
     """Resolve a request without beginning anything.
 
     With `timed` the time of a step is measured as well. `guide` is the data set that a translator of pairs makes the
-    clips of `data` from.
+    clips of `data` from, `begun` are the labels that the run has begun with.
     """
     source = open_source(data, config.clip, guide, crops=config.net.crops)
-    config, labels = match(config, source)
+    config, labels = match(config, source, begun)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
     place = find_device(config.train.device, config.train.precision)
@@ -315,7 +332,7 @@ def recommend(dataset: Dataset, folder: Path) -> dict[str, str]:
         "preset": f"{config.preset}: {PRESETS[config.preset].about}",
         "chosen": reason,
         "usable clips": f"{plan.usable:,} of {plan.total:,} training clips have {config.clip.frames} frames or more",
-        "conditioned on": ", ".join(plan.note.labels) or "nothing (no labels)",
+        "conditioned on": plan.conditions("nothing"),
         "device": f"{plan.place.device}, {plan.place.precision}",
         "batch size": str(plan.batch_size),
         "memory": f"about {plan.memory_gib():.1f} GiB",

@@ -103,6 +103,12 @@ def with_found_batch(folder: RunFolder, config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=stored[0].train.batch_size))
 
 
+def begun_labels(folder: RunFolder) -> tuple[str, ...]:
+    """Return the labels that a run has begun with; none where there is no run."""
+    stored = read_config(folder)
+    return () if stored is None else stored[1].labels
+
+
 def with_found_penalties(folder: RunFolder, config: Config) -> Config:
     """Return the configuration with the weights of R1 and R2 of the run, which a probe may have found."""
     stored = read_config(folder)
