@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from footage.data.audit import Audit
 from footage.data.ingest import pipeline, shards
 from footage.data.ingest.pipeline import assign_splits
 from footage.data.store import Dataset
@@ -366,3 +367,36 @@ def test_workers_that_cannot_start_are_said(folder, tmp_path, monkeypatch):
         with pytest.raises(DatasetError, match="could not be started"):
             ingest([folder], tmp_path / "d", workers=2)
     assert len(ingest([folder], tmp_path / "d", workers=2).dataset.rows) == 12
+
+
+def test_hdr_mirrored_and_interlaced_sources(tmp_path):
+    """What FFmpeg's player shows is what is trained on, and the audit says how much was changed for it."""
+    root, size = tmp_path / "src", (48, 64)
+    drawn = clips.smooth(40, size, 3)
+    clips.write(root / "plain.mp4", drawn[::2], pix_fmt="yuv444p", options={"crf": "8"})
+    mirrored = [frame[:, ::-1] for frame in clips.smooth(20, size, 5)]
+    clips.display(clips.write(root / "mirrored.mp4", mirrored, pix_fmt="yuv444p", options={"crf": "8"}), (-1, 0, 0, 1))
+    clips.write(root / "old.mp4", clips.woven(drawn), pix_fmt="yuv444p", options={"crf": "8"})
+    # HLG of what a display of 1000 cd/m² shows, 203 of them for SDR's white (ITU-R BT.2100, table 5, and BT.2408).
+    colours = clips.quadrants([(200, 40, 40), (40, 200, 40), (40, 40, 200), (160, 160, 160)])
+    scene = (0.203 * (colours / 255) ** 2.4) ** (1 / 1.2)
+    upper = 0.17883277 * np.log(np.maximum(12 * scene, 1) - 0.28466892) + 0.55991073
+    hlg = np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper)
+    clips.write_signal(root / "phone.mp4", hlg, matrix=9, primaries=1, transfer=18, frames=20)
+    options = {"height": 48, "width": 64, "keep_static": True, "keep_duplicates": True, "workers": 0}
+    dataset = ingest([root], tmp_path / "data", **options).dataset
+    found = {row.source: dataset.read(row) for row in dataset.rows}
+    square = found["src/phone.mp4"][0][:, 8:56]
+    assert np.abs(clips.corners(square) - clips.corners(colours)).max() <= 6
+    assert np.abs(found["src/mirrored.mp4"].astype(int) - clips.smooth(20, size, 5)).mean() < 4
+    fields = found["src/old.mp4"]
+    assert len(fields) == 20 and clips.combs(fields) < 0.4 * clips.combs(np.stack(clips.woven(drawn)))
+    noted = dict(Audit(dataset).summary)["found in sources"]
+    assert "HLG mapped to BT.709 (1)" in noted and "interlaced, deinterlaced (1)" in noted
+    double = ingest([root / "old.mp4"], tmp_path / "double", deinterlace="double", **options).dataset
+    assert double.info.fps == 50 and double.info.settings["deinterlace"] == "double"
+    assert len(double.read(double.rows[0])) == 40
+    off = ingest([root / "old.mp4"], tmp_path / "off", deinterlace="off", **options).dataset
+    assert clips.combs(off.read(off.rows[0])) > 2.5 * clips.combs(fields)
+    with pytest.raises(ConfigError, match="deinterlace is 'no'"):
+        ingest([root], tmp_path / "no", deinterlace="no")

@@ -6,14 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import footage
 from footage.commands import main as cli
 from footage.commands.library import embed_clips
 from footage.library.library import Library
 from footage.library.query import ClipQuery
-from tests.clips import moving, write
+from tests.clips import corners, moving, quadrants, smooth, woven, write, write_signal
 from tests.libraries import filled, save_clip
 from tests.models import save_tiny_model
 
@@ -186,3 +188,22 @@ def test_folders_of_frames_keep_their_rate(tmp_path: Path) -> None:
     footage.generate(tmp_path / "model", **how)  # type: ignore[arg-type]
     entry = Library(folder).get(1)
     assert (entry.fps, entry.suffix, entry.model, entry.seed) == (12.5, "mp4", "tiny", 0)
+
+
+def test_hdr_and_interlaced_clips_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = woven(smooth(40, (48, 64), 3))
+    write(tmp_path / "clips" / "old.mp4", fields, pix_fmt="yuv444p", options={"crf": "8"})
+    colours = quadrants([(200, 40, 40), (40, 200, 40), (40, 40, 200), (160, 160, 160)])
+    # Of PQ's values, linear light of 203 cd/m² and BT.709's primaries (ITU-R BT.2100, table 4).
+    light = (203 * (colours / 255) ** 2.4 / 10_000) ** 0.1593017578125
+    signal = ((0.8359375 + 18.8515625 * light) / (1 + 18.6875 * light)) ** 78.84375
+    write_signal(tmp_path / "clips" / "new.mp4", signal, matrix=9, primaries=1, transfer=16)
+    assert run("add", tmp_path / "library", tmp_path / "clips") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for note in ("PQ mapped to BT.709", "interlaced, deinterlaced"):
+        assert f"for the thumbnails of 1: {note}; the files stay as they are" in said
+    with Library(tmp_path / "library") as library:
+        entries = {entry.title: entry for entry in library.entries([1, 2])}
+        assert entries["old"].settings == {"thumbnails": "interlaced, deinterlaced"}
+        picture = np.asarray(Image.open(library.thumbnail(entries["new"].id)).convert("RGB"))
+        assert np.abs(corners(picture) - corners(colours)).max() <= 10, "a WebP of quality 80 or so"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -368,7 +369,7 @@ def add(
     """
     from footage.commands.terminal import tracked
     from footage.data.ingest.sources import check_labels, scan
-    from footage.library.additions import ClipDetails
+    from footage.library.additions import THUMBNAILS, ClipDetails
     from footage.library.entries import plain
     from footage.library.storage import DiskFull
 
@@ -404,6 +405,9 @@ def add(
                 continue
             new += [] if entry is None else [entry]
             same += entry is None
+    treated = Counter(str(entry.settings[THUMBNAILS]) for entry in new if THUMBNAILS in entry.settings)
+    for note, count in treated.most_common():
+        console.print(f"for the thumbnails of {count:,}: {note}; the files stay as they are")
     if listing.ignored:
         console.print(f"passed over: {listing.passed_over}")
     console.print(f"{len(new):,} added, {same:,} there already, {refused:,} refused: {folder}")

@@ -45,6 +45,9 @@ class IngestConfig:
     alpha: Literal["auto", "straight", "premultiplied"] = "auto"
     """Whether the colours of transparent pictures are multiplied by their opacity; `auto` takes them as formats say,
     and as straight where these do not."""
+    deinterlace: Literal["auto", "double", "off"] = "auto"
+    """What becomes of interlaced videos: `auto`, a frame for each; `double`, a frame for each of its fields; `off`,
+    fields as they are. Frames are looked at, since marks in files are often wrong."""
     labels: str = "folder"
     """`folder` (the first folder below a source), `none`, or the path of a CSV or JSON table."""
     min_frames: int = bounded(16, 1, 100_000)
@@ -77,6 +80,8 @@ class IngestConfig:
         require(self.coding in codings, "coding", self.coding, nearest(str(self.coding), codings))
         alphas = ("auto", "straight", "premultiplied")
         require(self.alpha in alphas, "alpha", self.alpha, nearest(str(self.alpha), alphas))
+        modes = ("auto", "double", "off")
+        require(self.deinterlace in modes, "deinterlace", self.deinterlace, nearest(str(self.deinterlace), modes))
         if self.layout is not None:
             axes, remedy = self.layout.upper(), "give axes out of N, T, H, W and C, such as NTHWC, THWC, NTHW or CTHW"
             fitting = set("THW") <= set(axes) <= set("NTHWC") and len(set(axes)) == len(axes)

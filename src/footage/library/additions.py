@@ -24,6 +24,8 @@ from footage.media.thumbnails import Thumbnails, read_thumbnails
 
 FRAMES_FPS = 25.0
 """Rate that a folder of pictures is taken in at."""
+THUMBNAILS = "thumbnails"
+"""Setting of a clip under which stands what was done so that its thumbnails are as they should be."""
 ATTEMPTS = 3
 """How often a file is stored that another process removes as unnamed before its row stands."""
 
@@ -189,6 +191,7 @@ def insert(
 ) -> int:
     """Make a clip's rows; return its number."""
     now = time.time()
+    seen = {THUMBNAILS: "; ".join(thumbnails.notes)} if thumbnails.notes else {}
     values = {
         "digest": digest,
         "suffix": suffix,
@@ -200,7 +203,7 @@ def insert(
         "model": metadata.model,
         "weights": metadata.weights,
         "seed": metadata.seed,
-        "settings": _json({**metadata.settings, **details.settings}),
+        "settings": _json({**metadata.settings, **details.settings, **seen}),
         "width": thumbnails.info.width,
         "height": thumbnails.info.height,
         "fps": thumbnails.fps,

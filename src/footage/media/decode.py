@@ -6,6 +6,7 @@ rate, `read_window` takes a few frames from anywhere in a file.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -365,6 +366,14 @@ def declared_length(path: Path | str) -> tuple[VideoInfo, int, Fraction]:
         return info, max(1, round(info.duration * rate)), rate
     with open_video(path) as (container, stream):
         return info, sum(packet.size > 0 for packet in container.demux(stream)), rate
+
+
+def frames_each(path: Path | str) -> int:
+    """Return how many frames are made of one of a video's where each field becomes a frame: 2 if it is interlaced."""
+    reader = FrameReader("double")
+    with contextlib.suppress(UnusableMedia), open_video(path) as (container, stream):
+        next(reader.frames(container, stream), None)
+    return reader.fields.frames_each
 
 
 def read_window(path: Path | str, seconds: float, count: int, channels: int = 3) -> tuple[Frames, bool]:

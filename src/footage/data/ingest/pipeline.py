@@ -43,6 +43,7 @@ from footage.data.store import (
 )
 from footage.errors import ConfigError, DatasetError
 from footage.machine import cores
+from footage.media.interlacing import Deinterlacing
 from footage.media.rates import common_rate, exact_rate
 from footage.media.signatures import find_duplicates
 
@@ -142,7 +143,7 @@ def ingest(
         elif isinstance(known := before.get("fps"), int | float):  # added files do not change it
             rate = ChosenRate(known, str(before.get("rate_reason", "as before")))
         else:
-            rate = choose_rate(listing.sources, workers, report)
+            rate = choose_rate(listing.sources, config.deinterlace, workers, report)
         if not remembered.exists():
             files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours
         config, asked = sized(config, before, listing.sources, workers, report), config.size
@@ -227,12 +228,13 @@ class ChosenRate:
     """Why this one."""
 
 
-def choose_rate(sources: Sequence[Source], workers: int, report: Report) -> ChosenRate:
+def choose_rate(sources: Sequence[Source], deinterlace: Deinterlacing, workers: int, report: Report) -> ChosenRate:
     """Return the rate that most of the time of the videos has, see `rates.common_rate`; at most `FASTEST`."""
     paths = [source.path for source in sources if source.kind == "video"]
     rated: list[tuple[Fraction, float]] = []
     done = 0
-    for job in run_jobs([rate_job(paths[i : i + PROBES]) for i in range(0, len(paths), PROBES)], workers):
+    jobs = [rate_job(paths[i : i + PROBES], deinterlace) for i in range(0, len(paths), PROBES)]
+    for job in run_jobs(jobs, workers):
         probed = job.reply.get("rates", [])
         rated += [(exact_rate(fps), seconds) for fps, seconds in filter(None, probed)]
         done += len(probed)

@@ -27,6 +27,7 @@ from footage.data.jpeg import JpegFile, JpegWriter
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file
 from footage.errors import DatasetError
 from footage.media.geometry import Fit
+from footage.media.interlacing import Deinterlacing
 from footage.media.pictures import Alpha, PictureOptions
 from footage.media.signatures import GRID, MOMENTS, Signature
 
@@ -64,6 +65,7 @@ class DecodeOptions:
     bits: int | None = None
     background: str = "black"
     alpha: Alpha = "auto"
+    deinterlace: Deinterlacing = "auto"
 
     @staticmethod
     def of(config: IngestConfig, fps: float, coding: Coding) -> DecodeOptions:
@@ -101,13 +103,13 @@ class DecodeOptions:
 
         They are without those of JPEG where there is none, and without newer ones of which nothing is said.
         """
-        unsaid = {"layout": None, "bits": None, "background": "black", "alpha": "auto"}
+        unsaid = {"layout": None, "bits": None, "background": "black", "alpha": "auto", "deinterlace": "auto"}
         jpeg = ("coding", "quality") if self.coding == "raw" else ()
         return {k: v for k, v in asdict(self).items() if k not in jpeg and (k not in unsaid or v != unsaid[k])}
 
     @property
     def pictures(self) -> PictureOptions:
-        return PictureOptions(self.background, self.alpha, self.bits)
+        return PictureOptions(self.background, self.alpha, self.bits, self.deinterlace)
 
     @property
     def signature_shape(self) -> tuple[int, int, int, int]:

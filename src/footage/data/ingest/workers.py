@@ -24,6 +24,8 @@ from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
 from footage.errors import DatasetError
 from footage.files import DISK_FAULTS
+from footage.media.decode import frames_each
+from footage.media.interlacing import Deinterlacing
 from footage.media.probe import UnusableMedia, probe, probe_rate
 
 ATTEMPTS = 2
@@ -49,8 +51,9 @@ def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
     return WorkerJob(source.name, {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()})
 
 
-def rate_job(paths: Iterable[Path]) -> WorkerJob:
-    return WorkerJob("frame rates", {"probe": [os.fsencode(path).hex() for path in paths]})
+def rate_job(paths: Iterable[Path], deinterlace: Deinterlacing) -> WorkerJob:
+    probe = [os.fsencode(path).hex() for path in paths]
+    return WorkerJob("frame rates", {"probe": probe, "deinterlace": deinterlace})
 
 
 def size_job(paths: Iterable[Path]) -> WorkerJob:
@@ -60,7 +63,13 @@ def size_job(paths: Iterable[Path]) -> WorkerJob:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "probe" in request:
-            return {"rates": [probe_rate(_path(name)) for name in request["probe"]]}
+            rates: list[tuple[float, float] | None] = []
+            for path in map(_path, request["probe"]):
+                rates.append(probe_rate(path))
+                if rates[-1] and request["deinterlace"] == "double":
+                    fps, seconds = rates[-1]
+                    rates[-1] = (fps * frames_each(path), seconds)
+            return {"rates": rates}
         if "measure" in request:
             sizes: list[tuple[int, int, float | None] | None] = []
             for name in request["measure"]:
