@@ -110,7 +110,7 @@ const left = sessionStorage.getItem("toast");
 sessionStorage.removeItem("toast");
 if (left) toast(...JSON.parse(left));
 
-const REMEMBERED = /^\/api\/(clips|albums|views|undo|redo)/; // what can be undone then
+const REMEMBERED = /^\/api\/(clips|albums|views|uploads|undo|redo)/; // what can be undone then
 
 // Ask the interface; what it refuses is shown and thrown.
 export async function api(method, path, body, options = {}) {

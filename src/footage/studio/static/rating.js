@@ -17,6 +17,7 @@ async function draw() {
     pair = await api("POST", "/api/ratings/pairs", { campaign: page.dataset.campaign, models: JSON.parse(page.dataset.models) }, { quiet: true });
   } catch (error) {
     document.getElementById("problem").textContent = error.status ? error.message : t("lost");
+    for (const part of page.querySelectorAll(".beside, .verdicts, .narrow, h1")) part.hidden = true; // there is nothing to answer
     return;
   }
   for (const [number, side] of ["a", "b"].entries()) {
