@@ -392,3 +392,10 @@ def test_curves_of_one_point_are_seen_and_said_in_plain_words(
         assert re.search(rf'<text[^>]*transform="rotate[^>]*>{unit}</text>', page), unit
     assert page.count(">Clips seen</text>") == 5 and "Signal to noise (PSNR), held-out clips" in page
     assert not re.search(r">[^<]*\w_\w[^<]*<", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)), "no raw name"
+
+
+def test_scripts_of_an_older_version_are_not_kept(client: TestClient) -> None:
+    first = client.get("/static/player.js")
+    assert "no-cache" in first.headers["cache-control"]
+    again = client.get("/static/player.js", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304 and not again.content, "what is as it was is not sent again"

@@ -47,11 +47,11 @@ gives, or, where the server asks for a token, `Authorization: Bearer TOKEN`."""
 
 
 class StaticAssets(StaticFiles):
-    """Files that come with footage; their addresses change with the version."""
+    """Files that come with footage. Browsers ask whether they changed: scripts import each other without a version."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
-        response.headers["cache-control"] = "private, max-age=3600"
+        response.headers["cache-control"] = "private, no-cache"
         return response
 
     async def get_response(self, path: str, scope: Scope) -> Response:
