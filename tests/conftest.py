@@ -44,5 +44,7 @@ def browser() -> Iterator[Browser]:
 def trainers() -> ForkServerContext:
     """Starts processes that can train at once: they are forked from one that has imported all that it takes."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["footage.training.trainer", "lightning_fabric", "matplotlib.figure", "pytest"])
+    context.set_forkserver_preload(
+        ["footage.training.trainer", "lightning_fabric", "matplotlib.figure", "pytest", "torch._dynamo"]
+    )
     return context

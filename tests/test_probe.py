@@ -37,7 +37,7 @@ def test_without_penalties_there_is_nothing_to_probe(config: footage.Config) -> 
 def test_train_probes_first_and_keeps_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "PROBE_SAMPLES", 16)
     config, out = tiny_config("stream-32", gan__r1=2.0, gan__r2=2.0), tmp_path / "run"
-    footage.train("shapes", config, out=out, clips=80, probe=True, quiet=True)
+    footage.train("shapes", config, out=out, clips=40, probe=True, quiet=True)
     seen = {path.name for path in (tmp_path / "run-probe").iterdir() if path.is_dir()}
     assert seen == {"stream-32-r1x4", "stream-32-r1x1", "stream-32-r1x0.25"}
     read = read_config(RunFolder(out))
@@ -45,7 +45,7 @@ def test_train_probes_first_and_keeps_what_it_found(tmp_path: Path, monkeypatch:
     found = read[0]
     assert found.gan.r1 == found.gan.r2 and found.gan.r1 in (8, 2, 0.5) and found.preset == "stream-32"
     monkeypatch.setattr(comparison, "probe_penalties", None)
-    footage.train("shapes", config, out=out, clips=88, probe=True, quiet=True)
+    footage.train("shapes", config, out=out, clips=44, probe=True, quiet=True)
     again = read_config(RunFolder(out))
     assert again is not None and again[0] == found, "it goes on with what was found, without another probe"
 

@@ -116,7 +116,7 @@ def test_a_square_is_found_followed_and_moved_on() -> None:
     config = configured()
     method, net = built(config)
     rng = torch.Generator().manual_seed(2)
-    for number in range(220):
+    for number in range(160):
         clips, _ = squares(8, rng)
         method.step(Batch(clips, None, rng, len(clips)), 8 * number, PlainEngine())
     clips, middles = squares(32, torch.Generator().manual_seed(3))
