@@ -19,7 +19,7 @@ def test_a_rehearsal_leaves_tables_a_sheet_and_weights(tmp_path: Path) -> None:
     paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     out = tmp_path / "out"
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--rehearse", "--out", out],
+        [sys.executable, SCRIPT, "--rehearse", "--minutes", "30", "--out", out],  # for a busy machine
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
