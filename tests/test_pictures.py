@@ -275,6 +275,24 @@ def test_palettes_and_keys_of_transparency(tmp_path: Path) -> None:
         assert read_thumbnails(tmp_path / name).pictures[0][0, 15].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("rawvideo", "bgra"), ("huffyuv", "bgra"), ("utvideo", "gbrap")])
+def test_opacity_that_a_recorder_left_unset(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+    """AVI files of screen recorders have pixels of 32 bits whose last 8 are 0: they are not transparent."""
+    picture = glass()
+    picture[..., :3] = np.arange(SIDE, dtype=np.uint8)[:, None, None] * 16
+    unset = picture.copy()
+    unset[..., 3] = 0
+    for shown, right in ((unset, picture[..., :3]), (picture, laid_over(picture, (0, 0, 0)))):
+        with av.open(str(tmp_path / "a.avi"), "w") as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, pix_fmt
+            for _ in range(3):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, "rgba").reformat(format=pix_fmt)))
+            container.mux(stream.encode())
+        frames, _ = decoded(tmp_path / "a.avi")
+        assert len(frames) == 3 and np.abs(frames.astype(int) - right).max() <= 2
+
+
 def test_no_colour(tmp_path: Path) -> None:
     for number, frame in enumerate(moving(3, (SIDE, SIDE))):
         Image.fromarray(frame).save(tmp_path / f"{number}.png")

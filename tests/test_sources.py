@@ -273,6 +273,9 @@ def test_paths_in_tables_are_exact_where_they_can_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "src")
     table(tmp_path / "t.csv", [{"file": "a/x.mp4", "label": "root"}, {"file": "./b/x.mp4", "label": "folder"}])
     assert [s.label for s in scan([tmp_path / "src"], tmp_path / "t.csv").sources] == ["root", "folder"]
+    (tmp_path / "link").symlink_to(tmp_path / "src")  # another way to the same file
+    table(tmp_path / "t.csv", [{"file": str(tmp_path / "link/b/x.mp4"), "label": "linked"}])
+    assert [s.label for s in scan([tmp_path / "src"], tmp_path / "t.csv").sources] == [None, "linked"]
     # The end of an absolute path is no match by the file's name alone, which may be another file's.
     table(tmp_path / "t.csv", [{"file": "/old/c/x.mp4", "label": "gone"}, {"file": "/old/a/x.mp4", "label": "moved"}])
     found = scan([tmp_path / "src"], tmp_path / "t.csv")

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import footage
 from footage.errors import ConfigError, MediaError, ModelError
@@ -186,6 +187,28 @@ def test_interlaced_clips_are_written_progressive(model: Path, tmp_path: Path) -
     with av.open(str(tmp_path / "double.mp4")) as container:
         assert container.streams.video[0].average_rate == 50
         assert [frame.time for frame in container.decode(video=0)] == pytest.approx([n / 50 for n in range(32)])
+
+
+def test_transparent_clips_stand_on_the_background(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the picture is as good as not there: half of its red, and half of the background (`c·a + b·(1 - a)`)."""
+    clear = Image.new("RGBA", (16, 16), (200, 0, 0, 128))
+    clear.save(
+        tmp_path / "a.webp", save_all=True, append_images=[clear.copy() for _ in range(3)], duration=40, lossless=True
+    )
+    clear.save(tmp_path / "b.png")
+    for name, background, right in (
+        ("a.webp", "black", (100, 0, 0)),
+        ("a.webp", "#0000ff", (100, 0, 127)),
+        ("b.png", "white", (228, 127, 127)),
+    ):
+        made = footage.upscale(model, tmp_path / name, to=tmp_path / f"{name}.png", background=background)
+        pictures = sorted(made.glob("*.png")) if made.is_dir() else [made]
+        assert np.abs(np.asarray(Image.open(pictures[0])).astype(int) - right).max() <= 2
+        assert f"{name}: transparency laid over {background}" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(ConfigError, match='background is "bleck"'):
+        footage.upscale(model, tmp_path / "b.png", to=tmp_path / "c.png", background="bleck", quiet=True)
 
 
 def test_pixels_that_are_not_square(model: Path, tmp_path: Path) -> None:

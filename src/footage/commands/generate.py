@@ -19,6 +19,7 @@ from footage.errors import ConfigError, MediaError, ModelError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
+from footage.media.pictures import Alpha, PictureOptions
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 
 if TYPE_CHECKING:
@@ -600,6 +601,9 @@ def upscale(
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
     deinterlace: Deinterlacing = "auto",
+    background: str = "black",
+    alpha: Alpha = "auto",
+    bits: int | None = None,
     tile: int = 512,
     device: DeviceName = "auto",
     quiet: bool = False,
@@ -620,6 +624,11 @@ def upscale(
         encoding: how it is packed.
         deinterlace: what becomes of an interlaced clip: auto, a frame for each; double, a frame for each of its fields;
             off, fields as they are.
+        background: colour behind what is transparent, such as white or #20a040.
+        alpha: whether the colours of transparent pictures are multiplied by their opacity: auto, as formats say;
+            straight; premultiplied.
+        bits: bits of the samples of pictures that store them in more, such as 10 in 16; left out, the fewest that hold
+            the brightest sample of the sequence.
         tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
     """
     from footage.commands.terminal import phases
@@ -634,7 +643,7 @@ def upscale(
     if not isinstance(loaded.sampler, Enlarges):
         raise loaded.unable("makes no clips larger")
     options = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
-    original = open_original(clip, deinterlace)
+    original = open_original(clip, deinterlace, PictureOptions(background, alpha, bits))
     with phases(console) as show:
 
         def watch(done: int) -> None:
@@ -651,7 +660,7 @@ def upscale(
             options=options,
             watch=watch,
         )
-    for note in original.notes:
+    for note in dict.fromkeys([*original.notes, *result.damage.notes]):
         console.print(f"{clip.name}: {note}")
     again = f", {result.resumed:,} of them made before" if result.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")

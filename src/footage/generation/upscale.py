@@ -9,7 +9,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -250,6 +250,7 @@ def upscale(
             "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
             "weights": info.weights_sha256,
             "deinterlacing": original.deinterlacing,
+            "looks": asdict(original.looks),
             "version": __version__,
         },
     )

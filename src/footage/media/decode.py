@@ -22,7 +22,7 @@ from footage.media import geometry, probe
 from footage.media.colour import LUMA, PEAK_NITS, PQ, coding_of, colour_of, peak_of, to_bt709
 from footage.media.geometry import Fit, Orientation
 from footage.media.interlacing import Deinterlacer, Deinterlacing
-from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over
+from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over, without_unset_alpha
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
 from footage.media.rates import PAUSE, exact_rate
 
@@ -68,6 +68,7 @@ class FrameReader:
 
         spoiled = False
         packets, decoder = container.demux(stream), decoder_of(stream)
+        unsure = container.format.name == "avi"  # its pixels of 32 bits have 8 that nobody has to set
         with av.logging.Capture(local=False) as messages:
             while True:
                 try:
@@ -94,7 +95,7 @@ class FrameReader:
                         self._note("a frame is marked as corrupt")
                     broken = bool(faults) or bool(frame.is_corrupt)
                     spoiled = broken or (spoiled and not frame.key_frame)
-                    yield frame, spoiled
+                    yield without_unset_alpha(frame) if unsure and has_alpha(frame) else frame, spoiled
 
     def _note(self, problem: str) -> None:
         self.damaged += 1

@@ -97,6 +97,16 @@ def has_alpha(frame: VideoFrame) -> bool:
     return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
 
 
+def without_unset_alpha(frame: VideoFrame) -> VideoFrame:
+    """Return a frame opaque where it is a picture that nothing could be seen of: its program has left opacity at 0."""
+    rgba = frame.to_ndarray(format="rgba")
+    if rgba[:, :, 3].any() or not np.ptp(rgba[:, :, :3]):
+        return frame
+    opaque = frame.reformat(format="rgb24")
+    opaque.pts, opaque.time_base = frame.pts, frame.time_base
+    return opaque
+
+
 def laid_over(frame: VideoFrame, options: PictureOptions, meaning: Mapping[str, Any]) -> tuple[VideoFrame, bool]:
     """Return a decoded frame without its alpha, RGB, laid over the background, and whether anything is seen through it.
 

@@ -242,6 +242,8 @@ class DamageLog:
     times: list[float] = field(default_factory=list)
     """When the first of them are shown, in seconds."""
     problem: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What was done with its pictures, in a few words each."""
 
     def note(self, seconds: float) -> None:
         self.frames += 1
@@ -284,6 +286,8 @@ class Original:
     """What becomes of interlaced frames."""
     native: bool = True
     """Whether HDR and wide gamut stay as they are; otherwise they become BT.709 of 8 bits."""
+    looks: PictureOptions = PLAIN
+    """How transparent and deep pictures are looked at."""
     notes: tuple[str, ...] = ()
     """What was found out about it, in a few words each."""
 
@@ -307,15 +311,18 @@ class Original:
         """
         size, footage = (self.stored.height, self.stored.width), Footage(self.path)
         if footage.pictures:
-            chunks = footage.chunks(height=size[0], width=size[1], channels=channels, fps=PICTURES_RATE)
-            for number, pixels in enumerate(pixels for chunk in chunks for pixels in chunk):
+            decoder = open_decoder(
+                self.path, footage.pictures, (*size, channels), fps=PICTURES_RATE, fit="letterbox", options=self.looks
+            )
+            for number, pixels in enumerate(pixels for chunk in decoder for pixels in chunk.frames):
                 if number >= first:
                     yield TimedFrame(pixels, number)
+            damage.notes = decoder.notes
             return
         kind = ("gray16le" if self.deep else "gray") if channels == 1 else ("rgb48le" if self.deep else "rgb24")
-        scale = Scaler(size, channels, "stretch", 1.0, kind if self.native else None)
+        scale = Scaler(size, channels, "stretch", 1.0, kind if self.native else None, self.looks)
         reader = FrameReader(self.deinterlacing)
-        with open_video(self.path) as (container, stream):
+        with open_video(self.path, self.looks) as (container, stream):
             clock, last, noted = probe.clock_of(container), -1, 0
             for number, (frame, damaged) in enumerate(reader.frames(container, stream)):
                 last = max(last + 1, round(clock.show(probe.time_of(frame), 1 / self.rate) / self.base))
@@ -324,24 +331,31 @@ class Original:
                     noted = reader.damaged
                 if number >= first:
                     yield TimedFrame(scale(frame), last)
-        damage.problem = reader.problem
+        damage.problem, damage.notes = reader.problem, scale.notes
         if reader.damaged > noted:  # at the very end
             damage.note(float(last * self.base))
         if last < 0:
             raise MediaError(f'"{self.path}" has no frame that can be read', reader.problem or "give another file")
 
 
-def open_original(path: Path | str, deinterlacing: Deinterlacing = "auto") -> Original:
-    """Find out what a video, a picture or a folder of pictures is; `deinterlacing` says how it is to be read.
+def open_original(path: Path | str, deinterlacing: Deinterlacing = "auto", looks: PictureOptions = PLAIN) -> Original:
+    """Find out what a video, a picture or a folder of pictures is.
+
+    Args:
+        path: the file, or the folder.
+        deinterlacing: what becomes of it where it is interlaced.
+        looks: how it is to be read where it is transparent or deep.
 
     Raises:
+        ConfigError: the background is no colour.
         MediaError: it does not exist, or no frame can be had from it.
     """
+    looks.check()
     footage = Footage(Path(path))
     if pictures := footage.pictures:
         size, rate = Size(*footage.size()), Fraction(PICTURES_RATE)
-        return Original(footage.path, size, size, rate, 1 / rate, len(pictures))
-    with open_video(footage.path) as (container, stream):
+        return Original(footage.path, size, size, rate, 1 / rate, len(pictures), looks=looks)
+    with open_video(footage.path, looks) as (container, stream):
         reader = FrameReader(deinterlacing)
         for frame, _ in reader.frames(container, stream):
             info = probe.describe(container, stream, frame)
@@ -364,6 +378,7 @@ def open_original(path: Path | str, deinterlacing: Deinterlacing = "auto") -> Or
                 has_audio=info.has_audio,
                 start=Fraction((frame.pts or 0) * (frame.time_base or base)),
                 deinterlacing=deinterlacing,
+                looks=looks,
                 notes=tuple(reader.fields.notes),
             )
     raise MediaError(f'"{path}" has no frame that can be read', "give another file")

@@ -146,7 +146,8 @@ class LabelFile:
         unused = []
         for written, row in self.rows.items():
             parts = written.split("/")
-            names = [_plain(os.path.abspath(folder / row.file)) for folder in (self.path.parent, Path())]
+            here = [self.path.parent / row.file, Path(row.file)]
+            names = [_plain(way(path)) for way in (os.path.abspath, os.path.realpath) for path in here]
             if _ABSOLUTE.match(written):
                 names += ["/".join(parts[first:]) for first in range(1, len(parts))]
             whole = (name for name in [written, *names] if min(owners.get(name, ()), default=WHOLE_NAMES) < WHOLE_NAMES)
