@@ -9,8 +9,11 @@ import av
 import numpy as np
 import pytest
 
+from footage.config import ClipConfig
 from footage.data.audit import Audit
+from footage.data.crops import VideoCrops
 from footage.errors import MediaError
+from footage.media import thumbnails
 from footage.media.decode import VideoDecoder
 from footage.media.encode import write_clip
 from footage.media.probe import count_frames, probe
@@ -228,3 +231,28 @@ def test_a_bare_stream_has_the_rate_that_its_codec_tells(tmp_path):
     assert probe(path).rate == 50
     frames, decoder = decoded(path)
     assert len(frames) == 15 and not decoder.truncated  # .6 s
+
+
+@pytest.mark.parametrize("gap", [(0, 0.0), (30, 1000.0)])
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_moments_of_a_long_video_are_found_wherever_it_starts_and_jumps(tmp_path, monkeypatch, gap, suffix):
+    monkeypatch.setattr(thumbnails, "WHOLE", 20)  # so that moments are sought
+    levels = [np.full((32, 32, 3), 4 * i, np.uint8) for i in range(60)]
+    path = clips.write(
+        tmp_path / f"a.{suffix}", levels, times=seconds(60, start=3600, gap=gap), options={"g": "4", "bf": "2"}
+    )
+    seen = read_thumbnails(path, moments=4)
+    if suffix == "mkv" and gap[0]:  # a pause is kept: the moments lie within it
+        assert seen.seconds == pytest.approx(1002.4, abs=0.1)
+        return
+    assert seen.seconds == pytest.approx(2.4, abs=0.1) and seen.info.jumps == bool(gap[0])
+    right = np.array([0, 20, 39, 59][: len(seen.pictures)])  # FFmpeg may not find the last moment of a .ts file
+    assert len(right) >= 3 and np.abs(seen.pictures.mean(axis=(1, 2, 3)) / 4 - right).max() < 6
+
+
+def test_crops_are_not_taken_from_where_no_moment_can_be_found(tmp_path):
+    clips.write(tmp_path / "v" / "jump.ts", SMALL, times=seconds(60, gap=(30, 1000.0)))
+    clips.write(tmp_path / "v" / "plain.mp4", SMALL, fps=Fraction(30000, 1001))
+    crops = VideoCrops(tmp_path / "v", ClipConfig(frames=4, height=16, width=16))
+    assert list(crops.left_out) == ["v/jump.ts"] and "jump" in crops.left_out["v/jump.ts"]
+    assert crops.fps == 30000 / 1001

@@ -31,7 +31,8 @@ class IngestConfig:
     quality: int = bounded(95, 1, 100)
     """Quality of JPEG pictures."""
     fps: float | None = bounded(None, 0.1, 1000)
-    """Frames in a second; None for the rate of the existing data set, or the most frequent among the sources."""
+    """Frames in a second, where 29.97 stands for 30000/1001; None for the rate of the existing data set, else for the
+    one that most of the time of the sources has."""
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     """How a picture of another shape is fitted in."""
     layout: str | None = None

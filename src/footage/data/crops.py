@@ -122,6 +122,9 @@ class VideoCrops(Visits):
             if info.height < clip.height or info.width < clip.width:
                 self.left_out[source.name] = f"{info.width}×{info.height} pixels are fewer than a crop's"
                 continue
+            if info.jumps:
+                self.left_out[source.name] = "its times jump, so that no moment of it can be found; save it again"
+                continue
             middle = frames - max(1, round(frames * HELDOUT))
             for split, first, count in (("train", 0, middle), ("heldout", middle, frames - middle)):
                 if count >= clip.frames:

@@ -6,6 +6,7 @@ Nothing is decoded, but for a first frame, which alone tells the orientation.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import math
 import tempfile
@@ -47,6 +48,8 @@ NO_TIMESTAMPS = 0x80
 """The same of one that has none (AVFMT_NOTIMESTAMPS), such as a bare H.264 stream."""
 PEEK = 240
 """Pictures whose times tell a rate: some seconds."""
+REORDERED = 32
+"""Pictures, at most, by which the order of packets differs from that of showing them."""
 PEEK_PACKETS, PEEK_BYTES = 4000, 32 * 2**20
 """What is read for that at most."""
 DECODED = 48
@@ -90,6 +93,8 @@ class VideoInfo:
     """Number of frames, or None where the container does not say."""
     mirrored: bool = False
     """Whether left and right are exchanged after that."""
+    jumps: bool = False
+    """Whether its time stamps jump, so that a moment in it cannot be sought."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for a file: the rate as a number, `fps`."""
@@ -312,8 +317,18 @@ def declared_seconds(container: InputContainer, stream: VideoStream) -> float | 
     return seconds if math.isfinite(seconds) and 0 < seconds < 1e7 else None
 
 
-def stream_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the length of a stream in seconds, or None where the container does not tell.
+@dataclass(frozen=True)
+class Timeline:
+    """The length of a stream."""
+
+    seconds: float | None
+    """None where the container does not tell."""
+    jumps: bool = False
+    """Whether its time stamps jump."""
+
+
+def timeline(container: InputContainer, stream: VideoStream) -> Timeline:
+    """Return how long a stream is.
 
     Where the container's word cannot be right, since the stream begins late or its times jump, the packets are counted:
     all, unless their times at the beginning, and where these stand in the file, bear the container out.
@@ -322,26 +337,28 @@ def stream_seconds(container: InputContainer, stream: VideoStream) -> float | No
 
     seconds = declared_seconds(container, stream)
     start = float((stream.start_time or 0) * (stream.time_base or 0))
-    clock, usual, counted = clock_of(container), Fraction(1, 25), 0
+    clock, usual = clock_of(container), Fraction(1, 25)
     if seconds is None or not (clock.jumps or (start > 1 and not stream.duration) or seconds > MISTAKE):
-        return seconds
+        return Timeline(seconds)
+    ahead: list[Fraction] = []  # time stamps that are not yet in order, a heap
     with (
         contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
         _opened_anew(container) as again,
     ):
-        for packet in again.demux(again.streams[stream.index]):
-            if not packet.size:
-                continue
-            before, stamp = clock.now, packet.pts if packet.dts is None else packet.dts
-            clock.show(None if stamp is None or packet.time_base is None else stamp * packet.time_base, usual)
-            usual = clock.now - before if 0 < clock.now - before < 1 else usual
-            counted += 1
-            if counted == PEEK_PACKETS and packet.pos and not clock.closed:
+        for number, packet in enumerate(again.demux(again.streams[stream.index])):
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if packet.size and stamp is not None and packet.time_base is not None:
+                heapq.heappush(ahead, stamp * packet.time_base)
+            while ahead and (len(ahead) > REORDERED or not packet.size):
+                before = clock.now
+                step = clock.show(heapq.heappop(ahead), usual) - before
+                usual = step if 0 < step < 1 else usual
+            if number == PEEK_PACKETS and packet.pos and not clock.closed:
                 likely = float(clock.now) * again.size / packet.pos
                 for length in (seconds, seconds - start):
                     if likely / 4 < length < likely * 4:
-                        return length
-    return float(clock.now + usual) if counted else seconds
+                        return Timeline(length)
+    return Timeline(seconds if clock.first is None else float(clock.now + usual), clock.closed > 0)
 
 
 def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
@@ -349,17 +366,19 @@ def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
     orientation = orientation_of(frame)
     context = stream.codec_context
     width, height = displayed_size(context.width, context.height, pixel_aspect(stream), orientation)
+    length = timeline(container, stream)
     return VideoInfo(
         width=round(width),
         height=round(height),
         rate=stream_rate(container, stream),
-        duration=stream_seconds(container, stream),
+        duration=length.seconds,
         codec=container.metadata.get(COPY_OF, context.name),
         pix_fmt=context.pix_fmt or "unknown",
         rotation=orientation.turn,
         mirrored=orientation.mirrored,
         has_audio=bool(container.streams.audio),
         frames=stream.frames or None,
+        jumps=length.jumps,
     )
 
 
@@ -387,7 +406,7 @@ def probe_rate(path: Path | str) -> tuple[float, float] | None:
 
     with contextlib.suppress(UnusableMedia, av.error.FFmpegError), open_video(path) as (container, stream):
         if (rate := stream_rate(container, stream)) and rate >= MOVING:
-            seconds = stream_seconds(container, stream)
+            seconds = timeline(container, stream).seconds
             if seconds is None:  # then the packets are counted
                 seconds = float(sum(packet.size > 0 for packet in container.demux(stream)) / rate)
             return float(rate), seconds

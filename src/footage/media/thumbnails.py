@@ -82,7 +82,8 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
     fps = min(float(info.rate or USUAL), FASTEST)
     length = round(info.duration * fps) if info.duration else info.frames
     height, width = _size(info, side)
-    if length is not None and (length > WHOLE or length * info.height * info.width > PIXELS):
+    long = length is not None and (length > WHOLE or length * info.height * info.width > PIXELS)
+    if length is not None and long and not info.jumps:
         shown, after, notes = _seek(path, [t / fps for t in _spread(length, moments)], (height, width))
         return Thumbnails(info, length, fps, shown, after, tuple(notes))
     thinner = FrameThinner(HELD)
