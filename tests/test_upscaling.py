@@ -382,6 +382,13 @@ def test_encoders(model: Path, tmp_path: Path, name: str, codec: Any, found: str
         assert all(frame.key_frame for frame in frames)
 
 
+def test_narrow_hevc_is_refused_where_the_encoder_would_crash(model: Path, tmp_path: Path) -> None:
+    clip = write(tmp_path / "clip.mp4", moving(4, (16, 24)), pix_fmt="yuv420p10le")
+    with pytest.raises(MediaError, match="48×32 is narrower than 64 pixels, .* give a larger --size"):
+        run(model, clip, tmp_path / "large.mp4", encoding=EncodingOptions("hevc"))
+    assert not (tmp_path / "large.mp4").exists()
+
+
 def test_a_smaller_crf_is_a_larger_file(model: Path, tmp_path: Path) -> None:
     clip = write(tmp_path / "clip.mp4", moving(6, (64, 64)))
     for crf in (10, 40):

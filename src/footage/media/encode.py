@@ -64,6 +64,8 @@ SETTINGS = {
     "vaapi": {"qp": "{crf}"},
 }
 """Settings of an encoder, or of all of one kind of hardware: quick ones, since pictures are large."""
+LEAST_HEVC = 64
+"""Width of a picture below which x265 may write beyond its memory: at 33 to 48 pixels it ends the process."""
 LIMITED, FULL = 1, 2
 """Colour ranges, as FFmpeg counts them."""
 
@@ -163,6 +165,9 @@ class StreamEncoder(_Encoder):
 
         if name == "libsvtav1" and (size[0] % 2 or size[1] % 2):
             raise MediaError(f"{size[1]}×{size[0]} has an odd side, which av1 does not take", "give an even --size")
+        if name == "libx265" and size[1] < LEAST_HEVC:
+            text = f"{size[1]}×{size[0]} is narrower than {LEAST_HEVC} pixels, which the hevc encoder does not bear"
+            raise MediaError(text, "give a larger --size, or another codec, such as h264")
         self.base, self.colour = base, colour.settled(*size)
         quality = CRF.get(codec, 0) if crf is None else crf
         settings = SETTINGS.get(name) or SETTINGS[name.rpartition("_")[2]]
