@@ -384,7 +384,7 @@ def test_encoders(model: Path, tmp_path: Path, name: str, codec: Any, found: str
 
 def test_narrow_hevc_is_refused_where_the_encoder_would_crash(model: Path, tmp_path: Path) -> None:
     clip = write(tmp_path / "clip.mp4", moving(4, (16, 24)), pix_fmt="yuv420p10le")
-    with pytest.raises(MediaError, match="48×32 is narrower than 64 pixels, .* give a larger --size"):
+    with pytest.raises(MediaError, match=r"48×32 is narrower than 64 pixels, .* give a larger --size"):
         run(model, clip, tmp_path / "large.mp4", encoding=EncodingOptions("hevc"))
     assert not (tmp_path / "large.mp4").exists()
 
