@@ -610,8 +610,9 @@ def upscale(
 ) -> Path:
     """Make a clip of any length and size larger and sharper. The same command again goes on where it was stopped.
 
-    Sound, frame rate, times and colours, HDR too, stay as they are; rotated clips are written upright. In frames as
-    PNG, HDR and wide gamut become BT.709.
+    Sound, rate, times, colours (HDR too), subtitles, chapters, attachments and titles stay as they are, as far as the
+    file can hold them, and what it cannot is named; rotated clips are written upright. In frames as PNG, HDR and wide
+    gamut become BT.709.
 
     Args:
         model: a model folder of an upscaler, or a run.
@@ -664,6 +665,10 @@ def upscale(
         console.print(f"{clip.name}: {note}")
     again = f", {result.resumed:,} of them made before" if result.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
+    for note in result.notes:
+        print_marked(console, "changed:", note)
+    for text in result.left_out:
+        print_marked(console, "left out:", text)
     if result.damage.frames:
         text = f"{clip.name}, {describe_damage(result.damage)}; what could be decoded was taken"
         print_marked(console, "damaged:", text)

@@ -25,7 +25,7 @@ from footage.generation.clip import Clip
 from footage.generation.rollout import match_channels
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import EnlargementPlan, Fit, Size, fitted, parse_size, plan_enlargement
-from footage.media.reader import DamageLog, Original
+from footage.media.reader import DamageLog, Footage, Original
 from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget
 from footage.models.base import Enlarges
 from footage.models.card import ModelInfo
@@ -119,6 +119,10 @@ class UpscaleResult:
     """How many of them had been made before."""
     damage: DamageLog = field(default_factory=DamageLog)
     """What was damaged in the source."""
+    notes: list[str] = field(default_factory=list)
+    """What beside the pictures was encoded again, in words."""
+    left_out: list[str] = field(default_factory=list)
+    """What of the source the file cannot hold, in words."""
 
 
 def enlarge(
@@ -274,7 +278,9 @@ def upscale(
         parts.write(shown())
     finally:
         enlarged.close()
-    result.frames = parts.finish(original.path if original.has_audio else None, original.start)
+    result.frames = parts.finish(None if Footage(original.path).pictures else original.path, original.start)
+    result.resumed = min(done, result.frames)
+    result.notes, result.left_out = parts.notes, parts.left_out
     return result
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 PICTURES_RATE = 25
 """Frames a second of a folder of pictures."""
+FINEST_BASE = 1_000_000
+"""Units of time stamps in a second, at most."""
 MOST_TIMES = 8
 """Most damage that is told of by its time."""
 
@@ -325,7 +328,11 @@ class Original:
         with open_video(self.path, self.looks) as (container, stream):
             clock, last, noted = probe.clock_of(container), -1, 0
             for number, (frame, damaged) in enumerate(reader.frames(container, stream)):
-                last = max(last + 1, round(clock.show(probe.time_of(frame), 1 / self.rate) / self.base))
+                time = clock.show(probe.time_of(frame), 1 / self.rate)
+                even = round(time * self.rate) / self.rate
+                # A coarse unit, such as Matroska's milliseconds, hides that the rate is even.
+                time = even if abs(time - even) <= (stream.time_base or 0) else time
+                last = max(last + 1, round(time / self.base))
                 if damaged or reader.damaged > noted:
                     damage.note(float(last * self.base))
                     noted = reader.damaged
@@ -363,9 +370,11 @@ def open_original(path: Path | str, deinterlacing: Deinterlacing = "auto", looks
                 frame.width, frame.height, probe.pixel_aspect(stream), probe.orientation_of(frame)
             )
             rate = info.rate or Fraction(PICTURES_RATE)
-            base = stream.time_base or 1 / rate
             each = reader.fields.frames_each
-            rate, base, count = each * rate, base / each, each * (info.frames or 0)
+            rate, count = each * rate, each * (info.frames or 0)
+            unit = (stream.time_base or 1 / rate) / each
+            base = Fraction(1, math.lcm(rate.numerator, unit.denominator))  # of which both are multiples
+            base = base if base.denominator <= FINEST_BASE else unit
             return Original(
                 path=footage.path,
                 stored=Size(*probe.upright_size(frame)),
@@ -376,7 +385,7 @@ def open_original(path: Path | str, deinterlacing: Deinterlacing = "auto", looks
                 colour=colour_of(frame),
                 deep=frame.format.components[0].bits > 8,
                 has_audio=info.has_audio,
-                start=Fraction((frame.pts or 0) * (frame.time_base or base)),
+                start=Fraction((frame.pts or 0) * (frame.time_base or unit)),
                 deinterlacing=deinterlacing,
                 looks=looks,
                 notes=tuple(reader.fields.notes),

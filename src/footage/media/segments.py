@@ -1,12 +1,13 @@
 """A long video that is written in segments, so that work that was stopped goes on: what is whole is never made again.
 
 The segments lie in a hidden folder beside the file. Each is a video by itself, or frames as PNG, with a note that is
-written when it is whole. At the end they are joined without being encoded again, and another file's sound is put
-beside them.
+written when it is whole. At the end they are joined without being encoded again, and another file's sound, subtitles
+and titles are put beside them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -15,32 +16,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError
 from footage.media.colour import Colour
+from footage.media.companions import Companions, named_companions
 from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
 from footage.media.encoding import EncodingOptions
 from footage.media.probe import open_video
-
-if TYPE_CHECKING:
-    from av.container import OutputContainer
-    from av.packet import Packet
 
 SEGMENT_FRAMES = 96
 """Frames in a segment."""
 MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
 """FFmpeg's names of the containers, by the ending."""
+_COMPRESSED = ("aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "alac", "opus", "libopus", "flac", "dca")
+_PLAIN = tuple(f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "u8", "s8"))
 COPIED_AUDIO = {
-    "mp4": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus"),
-    "mov": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"),
-    "mkv": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus", "vorbis", "pcm_s16le", "dca"),
-    "webm": ("opus", "libopus", "vorbis"),
+    "mp4": _COMPRESSED,
+    "mov": ("aac", "mp3", "mp3float", "ac3", "eac3", "alac", *_PLAIN),
+    "mkv": None,
+    "webm": ("opus", "libopus", "vorbis", "libvorbis"),
 }
-"""Sound that is taken as it is, by the ending: what players of such files know."""
+"""Sound that is taken as it is, by the ending: what players of such files know; None for all that they can hold."""
 AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "libopus"}
 """What sound is encoded as where the container does not take it as it is."""
 LEAD = 0.5
@@ -112,6 +112,10 @@ class SegmentWriter:
 
     def __init__(self, target: VideoTarget) -> None:
         self.target = target
+        self.notes: list[str] = []
+        """What beside the pictures was encoded again, in words; known at the end."""
+        self.left_out: list[str] = []
+        """What the file cannot hold, in words; known at the end."""
         self.codec = self.encoder = ""
         if not target.pictures:
             self.codec = codec_for(target.encoding, target.to)
@@ -176,11 +180,11 @@ class SegmentWriter:
                         encoder.finish()
                 files.write_json(self._note(number), {"frames": count, "first": first})
 
-    def finish(self, sound: Path | None, start: Fraction) -> int:
-        """Join the segments, put the sound of a file beside them, and return how many frames there are.
+    def finish(self, beside: Path | None, start: Fraction) -> int:
+        """Join the segments, put what is beside a file's pictures beside them, and return how many frames there are.
 
         Args:
-            sound: a file, or None for no sound.
+            beside: a file with sound, subtitles and so on, or None.
             start: the time of the video's first frame in that file.
 
         Raises:
@@ -195,8 +199,12 @@ class SegmentWriter:
             if not target.pictures:
                 segments = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
                 with files.replacing(target.to) as temporary:
-                    join_segments(segments, temporary, target.base, target.metadata, sound, start)
+                    self.notes, self.left_out = join_segments(segments, temporary, target, beside, start)
             else:
+                if beside is not None:
+                    with open_video(beside) as (source, pictures):
+                        names = [name for _, name in named_companions(source, pictures)]
+                    self.left_out = [f"{name}: pictures do not hold it" for name in names]
                 for path in sorted(self.frames.glob("*.png"))[count:]:  # of a segment that was stopped
                     path.unlink()
                 files.write_json(self.frames / "made-from.json", target.metadata)
@@ -218,108 +226,70 @@ def _read(path: Path) -> Any:
 
 
 def join_segments(
-    segments: list[tuple[Path, int]],
-    to: Path,
-    base: Fraction,
-    metadata: dict[str, Any],
-    sound: Path | None,
-    start: Fraction,
-) -> None:
+    segments: list[tuple[Path, int]], to: Path, target: VideoTarget, beside: Path | None, start: Fraction
+) -> tuple[list[str], list[str]]:
     """Write one file out of segments, without encoding them again, in constant memory.
 
     Args:
-        segments: files, each with the time of its first frame in units of `base`.
+        segments: files, each with the time of its first frame in units of the target's base.
         to: the file.
-        base: unit of the time stamps, in seconds.
-        metadata: put into the file as JSON, in its comment.
-        sound: the file whose sound is taken, or None.
+        target: what is written.
+        beside: the file whose sound and so on is taken, or None.
         start: the time in that file when the first segment begins, in seconds.
+
+    Returns:
+        What beside the pictures was encoded again, and what the file cannot hold, in words.
     """
     import av
 
-    kind = to.suffix.lower().lstrip(".")
+    kind, metadata = to.suffix.lower().lstrip("."), dict(target.metadata)
     options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-    with (
-        av.open(str(to), "w", format=MUXERS[kind], options=options) as container,
-        av.open(str(segments[0][0])) as first,
-    ):
-        container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
-        video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
-        video.time_base = base
-        audio = _audio_packets(container, kind, sound, start) if sound is not None else iter(())
-        waiting = next(audio, None)
-        last: int | None = None
-        for path, offset in segments:
-            with av.open(str(path)) as segment:
-                for packet in segment.demux(segment.streams.video[0]):
-                    if packet.dts is None or packet.pts is None or packet.time_base is None:
-                        continue  # the empty one at the end
-                    ratio = packet.time_base / base
-                    packet.pts, packet.dts = round(packet.pts * ratio) + offset, round(packet.dts * ratio) + offset
-                    if packet.duration:
-                        packet.duration = round(packet.duration * ratio)
-                    packet.time_base = base
-                    if last is not None and packet.dts <= last:
-                        packet.dts = last + 1  # where a segment's first frames stand close behind another's last
-                    last = packet.dts
-                    packet.stream = video
-                    while waiting is not None and waiting[0] <= float(last * base) + LEAD:
-                        container.mux(waiting[1])
-                        waiting = next(audio, None)
-                    container.mux(packet)
-        while waiting is not None:
-            container.mux(waiting[1])
-            waiting = next(audio, None)
+    companions: Companions | None = None
+    with contextlib.ExitStack() as held:
+        source = None if beside is None else held.enter_context(open_video(beside))
+        with (
+            av.open(str(to), "w", format=MUXERS[kind], options=options) as container,
+            av.open(str(segments[0][0])) as first,
+        ):
+            video: Any = container.add_stream_from_template(first.streams.video[0], opaque=True)
+            # Without a rate, Matroska's header takes the base for the length of a frame.
+            video.time_base, video.codec_context.framerate = target.base, target.rate
+            if source is not None:
+                sound = (COPIED_AUDIO[kind], AUDIO_ENCODERS[kind])
+                companions = Companions(container, kind, *sound, *source, start)
+                if text := source[0].metadata.get("comment", source[0].metadata.get("COMMENT")):
+                    metadata["source_comment"] = text
+            container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
+            others = iter(()) if companions is None else companions.packets()
+            waiting = next(others, None)
+            for packet in _packets(segments, target):
+                packet.stream = video
+                while waiting is not None and waiting[0] <= float(packet.dts * target.base) + LEAD:
+                    container.mux(waiting[1])
+                    waiting = next(others, None)
+                container.mux(packet)
+            while waiting is not None:
+                container.mux(waiting[1])
+                waiting = next(others, None)
+        return ([], []) if companions is None else (companions.notes, [*companions.left_out, *companions.missing(to)])
 
 
-def _audio_packets(
-    container: OutputContainer, kind: str, path: Path, start: Fraction
-) -> Iterator[tuple[float, list[Packet[Any]]]]:
-    """Yield the packets of all sound of a file, with their times in seconds; as they are, where the container can."""
+def _packets(segments: list[tuple[Path, int]], target: VideoTarget) -> Iterator[Any]:
+    """Yield the packets of segments, with their times in the whole video in units of the target's base."""
     import av
 
-    with open_video(path) as (source, _):
-        streams: dict[int, Any] = {}
-        for stream in source.streams.audio:
-            if stream.codec_context.name in COPIED_AUDIO[kind]:
-                streams[stream.index] = container.add_stream_from_template(stream, opaque=True)
-            else:
-                streams[stream.index] = container.add_stream(AUDIO_ENCODERS[kind], rate=48_000)
-        packets: Any = source.demux(*source.streams.audio) if streams else iter(())
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.error.FFmpegError, ValueError, OSError):
-                return  # what is left of the sound cannot be read
-            if packet is None:
-                return
-            out = streams[packet.stream.index]
-            if out.codec_context is not None and out.codec_context.is_encoder:
-                ready = _transcoded(packet, out, start)
-            elif packet.dts is not None:
-                shift = round(start / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = out
-                ready = [packet]
-            else:
-                ready = []
-            if ready:
-                yield float((ready[0].dts or 0) * ready[0].time_base), ready
-
-
-def _transcoded(packet: Any, out: Any, start: Fraction) -> list[Any]:
-    """Decode a packet of sound, and return the packets that encoding it makes ready; none where it is damaged."""
-    import av
-
-    try:
-        frames = packet.decode()
-    except (av.error.FFmpegError, ValueError):
-        return []
-    ready = []
-    for frame in frames:
-        if frame.pts is not None:
-            frame.pts -= round(start / frame.time_base)
-        ready += out.encode(frame)
-    if packet.dts is None:  # the end
-        ready += out.encode(None)
-    return ready
+    base, last = target.base, None
+    # What a segment says is the time to the packet behind it, which with B-frames is not the next picture.
+    lasting = max(1, round(1 / (target.rate * base)))
+    for path, offset in segments:
+        with av.open(str(path)) as segment:
+            for packet in segment.demux(segment.streams.video[0]):
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue  # the empty one at the end
+                ratio = packet.time_base / base
+                packet.pts, packet.dts = round(packet.pts * ratio) + offset, round(packet.dts * ratio) + offset
+                packet.duration, packet.time_base = lasting, base
+                if last is not None and packet.dts <= last:
+                    packet.dts = last + 1  # where a segment's first frames stand close behind another's last
+                last = packet.dts
+                yield packet
