@@ -317,6 +317,15 @@ def test_output_that_is_not_there_is_dropped() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_on_a_full_disk_is_said() -> None:
+    code = "from footage.commands.main import main; main(['models', 'nowhere'])"
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: the disk is full"), done.stderr
+    assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage.commands.terminal import STOPPED, make_console, open_streams, print_marked, stoppable
+from footage.commands.terminal import STOPPED, drop_output, make_console, open_streams, print_marked, stoppable
 from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
 from footage.config.strict import field_texts, flat
@@ -175,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             open_streams()
             _run(words)
+            sys.stdout.flush()
         except FootageError as error:
             _complain(str(error))
         except KeyboardInterrupt:
@@ -188,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             text = repr(error.object)[:200] if isinstance(error, UnicodeEncodeError) else str(error)
             _complain(f"{text} is no text: give names that are UTF-8")
         except OSError as error:
+            drop_output()
             _complain(describe_fault(error))
 
 

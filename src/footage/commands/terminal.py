@@ -65,8 +65,17 @@ def open_streams() -> None:
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "footage":
             stream.reconfigure(errors="footage")
+
+
+def drop_output() -> None:
+    """Drop what the output does not take, such as a file on a full disk, and all that follows."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
