@@ -19,7 +19,7 @@ from footage.errors import ConfigError, MediaError, ModelError
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
-from footage.media.pictures import Alpha, PictureOptions
+from footage.media.kinds import Alpha
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
 
 if TYPE_CHECKING:
@@ -635,6 +635,7 @@ def upscale(
     from footage.commands.terminal import phases
     from footage.generation.upscale import UpscaleOptions, describe_damage
     from footage.generation.upscale import upscale as enlarge_video
+    from footage.media.pictures import PictureOptions
     from footage.media.reader import open_original
     from footage.models.base import Enlarges
     from footage.models.device import has_bf16

@@ -9,8 +9,10 @@ import re
 import stat
 import struct
 from pathlib import Path, PurePath
-from typing import IO
+from typing import IO, Literal
 
+Alpha = Literal["auto", "straight", "premultiplied"]
+"""How the colours of a transparent picture are meant."""
 _VIDEOS = """
 mp4 m4v mp4v f4v mov qt mkv webm avi divx xvid gif mpg mpeg mpe mpv m1v m2v m2p vob vro evo mod tod ps
 ts mts m2ts m2t tp trp wmv asf flv 3gp 3g2 3gpp 3gp2 ogv ogg ogm mxf gxf dv dif y4m nut rm rmvb amv mj2 lrv insv wtv

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from footage.errors import ConfigError
 from footage.media.interlacing import Deinterlacing
-from footage.media.kinds import suffix_of
+from footage.media.kinds import Alpha, suffix_of
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[Any]
 """A picture (H, W, C): grey, grey and alpha, RGB, or RGB and alpha, of any type of number."""
-Alpha = Literal["auto", "straight", "premultiplied"]
 
 DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 """Bits that a sample may have; of a sequence the fewest that hold its brightest one."""

@@ -28,7 +28,8 @@ from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, leve
 from footage.errors import DatasetError
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
-from footage.media.pictures import Alpha, PictureOptions
+from footage.media.kinds import Alpha
+from footage.media.pictures import PictureOptions
 from footage.media.signatures import GRID, MOMENTS, Signature
 
 SHARD = re.compile(r"shard-(\d+)\.(npy|jpegs)")
