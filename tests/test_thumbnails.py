@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from footage.media import thumbnails as module
 from footage.media.probe import UnusableMedia
 from footage.media.thumbnails import read_thumbnails
-from tests.clips import moving, write
+from tests.clips import corners, moving, quadrants, write
 
 
 def test_a_short_clip_is_seen_from_first_to_last(tmp_path: Path) -> None:
@@ -66,3 +69,24 @@ def test_what_cannot_be_seen_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"nothing at all" * 20)
     with pytest.raises(UnusableMedia):
         read_thumbnails(tmp_path / name)
+
+
+def test_hd_that_tells_no_colours_has_those_of_hdtv_at_any_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (160, 160, 160)]
+    large = np.kron(quadrants(colours, 16), np.ones((45, 80, 1), np.uint8))  # 720 lines of 1280 pixels
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4", "preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = 720, 1280, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(large, format="rgb24")
+        hdtv = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        hdtv.colorspace = 2  # not told
+        for number in range(2):
+            hdtv.pts, hdtv.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(hdtv))
+        container.mux(stream.encode(None))
+    for most in (module.WHOLE, 1):
+        monkeypatch.setattr(module, "WHOLE", most)
+        shown = read_thumbnails(tmp_path / "a.mp4", moments=1)
+        assert np.abs(corners(shown.pictures[0]) - colours).max() <= 3
