@@ -76,11 +76,11 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RESUMED)
 def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path, name: str) -> None:
     footage.train("shapes", RESUMED[name], out=tmp_path / "one", clips=40, quiet=True)
-    for clips in (12, 24, 40):
+    for clips in (12, 24):
         footage.train("shapes", RESUMED[name], out=tmp_path / "two", clips=clips, quiet=True)
+    assert not same(tmp_path / "one", tmp_path / "two")
+    footage.train("shapes", RESUMED[name], out=tmp_path / "two", clips=40, quiet=True)
     assert same(tmp_path / "one", tmp_path / "two")
-    footage.train("shapes", RESUMED[name], out=tmp_path / "three", clips=36, quiet=True)
-    assert not same(tmp_path / "one", tmp_path / "three")
 
 
 def train_to_96(out: str) -> None:
