@@ -30,8 +30,8 @@ LOOKED = 10
 """Frames that are looked at, and held meanwhile, before the first is shown."""
 SELDOM = 8
 """While nothing is certain, one of so many frames is looked at later on."""
-TALLEST = 1200
-"""Frames of more lines are progressive: no interlaced format has them."""
+SHORTEST, TALLEST = 64, 1200
+"""Frames of more lines are progressive: no interlaced format has them. Of fewer, only the marks are believed."""
 COLUMNS = 256
 """Columns of a frame that are looked at, about."""
 MOVED = 10
@@ -135,7 +135,8 @@ class Deinterlacer:
         for number, reading in enumerate(readings):
             frame = reading[0]
             marked = bool(frame.interlaced_frame)
-            if self.mode != "off" and frame.height <= TALLEST and self._verdicts[marked] is None:
+            looked_at = frame.height <= TALLEST and (marked or frame.height >= SHORTEST)
+            if self.mode != "off" and looked_at and self._verdicts[marked] is None:
                 if number >= LOOKED and number % SELDOM != 1:
                     before = None
                 if number < LOOKED or number % SELDOM < 2:
