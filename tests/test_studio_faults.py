@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from footage.studio.state import WorkerProcess
+from tests.libraries import filled
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "studio_faults.py"
 
@@ -13,3 +19,13 @@ def test_a_killed_server_loses_nothing_that_it_answered_for() -> None:
     words = [sys.executable, str(BENCHMARK), "--kills", "2", "--operations", "12"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and "nothing that was answered for was lost" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="there are no sessions")
+def test_a_ctrl_c_in_the_terminal_is_the_servers_alone(tmp_path: Path) -> None:
+    """A worker that got it too would end with a traceback in the terminal."""
+    with filled(tmp_path, 1) as library:
+        worker = WorkerProcess(library, tmp_path)
+        worker.wake()
+        assert worker._process is not None and os.getsid(worker._process.pid) != os.getsid(0)
+        worker.close()

@@ -112,7 +112,8 @@ class WorkerProcess:
             if self._closed or (self._process is not None and self._process.poll() is None):
                 return
             command = [sys.executable, "-m", "footage.studio.worker", str(self._library.folder), str(self._models)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
+            # A session of its own: a Ctrl-C in the terminal is the server's, which ends the worker.
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def tend(self) -> None:
         """Put back what dead workers had begun, and wake one where something waits."""

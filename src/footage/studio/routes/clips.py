@@ -249,7 +249,10 @@ async def upload_clips(
                 await asyncio.to_thread(out.write, block)
         async with studio.upload_checks:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C in the terminal is the server's
             )
             try:
                 output, _ = await asyncio.wait_for(process.communicate(), limits.check_seconds + 10)
