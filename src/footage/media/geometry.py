@@ -53,7 +53,7 @@ class Orientation:
         """Return a stored picture (H, W, C) as it is displayed; a sideways one becomes (W, H, C)."""
         import numpy as np
 
-        turned = np.rot90(picture, -self.turn // 90)
+        turned = np.rot90(picture, -self.turn // 90) if self.turn else picture
         return turned[:, ::-1] if self.mirrored else turned
 
 
