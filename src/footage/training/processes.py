@@ -240,21 +240,17 @@ class Processes:
 
     def fail(self, error: Exception) -> NoReturn:
         """End this process where a message to the others has failed, and say who is gone."""
-        missing = self._missing()
+        try:  # whose signs of life have ended?
+            before = self.lives()
+            time.sleep(GONE)
+            missing = [rank for rank, life in self.lives().items() if life["beat"] == before[rank]["beat"]]
+        except Exception:  # the store is gone with its rank
+            missing = [0]
         self._ended.set()
         who = ", ".join(self.name(rank) for rank in missing) or "another rank"
         says = f"rank {self.rank}: {who} is gone ({str(error).splitlines()[0][:120]})"
         print(f"{says}; what was saved last stands, run the same command again", file=sys.stderr, flush=True)
         os._exit(1)  # no other rank can be asked to end: destructors would wait for them
-
-    def _missing(self) -> list[int]:
-        """Return the ranks whose signs of life have ended."""
-        try:
-            before = self.lives()
-            time.sleep(GONE)
-            return [rank for rank, life in self.lives().items() if life["beat"] == before[rank]["beat"]]
-        except Exception:  # with its store
-            return [0]
 
     @contextlib.contextmanager
     def led(self) -> Iterator[None]:

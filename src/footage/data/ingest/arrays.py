@@ -165,7 +165,7 @@ def array_clips(array: Array, options: DecodeOptions, longest: int, note: Callab
         raise UnusableMedia(
             "not clips", f"as {layout} the array {content} has {clips.shape[-1]} channels, not 1, 3 or 4"
         )
-    to_bytes = Levels(clips, options)
+    to_bytes = SampleLevels(clips, options)
     note(f"axes {layout}" + ("" if options.layout else " (--layout decides)"))
     if to_bytes.note:
         note(to_bytes.note)
@@ -185,7 +185,7 @@ def in_chunks(clip: Array) -> Iterator[Array]:
         yield np.ascontiguousarray(clip[first : first + count])
 
 
-class Levels:
+class SampleLevels:
     """Makes bytes of the numbers of an array, as decided once for the whole of it.
 
     Args:
