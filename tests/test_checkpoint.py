@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import footage
 from footage import files
 from footage.config.registry import METHODS
 from footage.errors import ModelError
@@ -94,6 +95,31 @@ def test_signed_but_senseless_descriptions_are_refused(tmp_path: Path) -> None:
             load_model(tmp_path)
 
 
+def test_rates_that_no_model_has_are_refused_with_the_reason(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path)
+    for fps in (0, 0.0, -25.0, 1e-300, 1e300, 10**400, "25", None, True):
+        edit(tmp_path, {"fps": fps}, sign=True)
+        with pytest.raises(ModelError, match=r"does not describe a model: (model\.)?fps is "):
+            read_info(tmp_path)
+    text = (tmp_path / "model.json").read_text()
+    for fps in ("NaN", "1e999", "-Infinity"):
+        (tmp_path / "model.json").write_text(text.replace('"fps": true', f'"fps": {fps}'))
+        with pytest.raises(ModelError, match="holds a number that is not finite"):
+            read_info(tmp_path)
+
+
+def test_generate_says_why_it_refuses_a_model(tmp_path: Path) -> None:
+    info = save_tiny_model(tmp_path / "rate")
+    edit(tmp_path / "rate", {"fps": 0}, sign=True)
+    tensors = load_file(tmp_path / "rate" / info.weights)
+    name = next(iter(tensors))
+    write_model(tmp_path / "nan", info, {**tensors, name: tensors[name] * float("nan")})
+    for model, words in (("rate", r"fps is 0"), ("nan", f'"{name}" holds numbers that are not finite')):
+        with pytest.raises(ModelError, match=words):
+            footage.generate(tmp_path / model, tmp_path / "out", count=1)
+        assert not (tmp_path / "out").exists()
+
+
 def test_tampered_weights_are_refused(tmp_path: Path) -> None:
     info = save_tiny_model(tmp_path)
     path = tmp_path / info.weights
@@ -112,6 +138,14 @@ def test_weights_of_other_networks_are_refused(tmp_path: Path) -> None:
         ({**tensors, "more": torch.zeros(1)}, 'also holds "more"'),
         ({k: v for k, v in tensors.items() if k != name}, f'lacks "{name}"'),
         ({**tensors, name: torch.zeros(7)}, r"is \(7,\), not"),
+        ({**tensors, name: tensors[name].to(torch.complex64)}, "is of torch.complex64, not of torch.float32"),
+        *(
+            (
+                {**tensors, name: torch.full_like(tensors[name], wrong, dtype=kind)},
+                f'"{name}" holds numbers that are not',
+            )
+            for wrong, kind in ((float("nan"), torch.float32), (float("-inf"), torch.float16), (1e300, torch.float64))
+        ),
     ):
         write_model(tmp_path, info, altered)
         with pytest.raises(ModelError, match=words):

@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import footage
+from footage import files
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
@@ -36,7 +37,7 @@ ALLOWED = {
 }
 """Latin words that a page in Chinese may show: the product, formats, units, keys."""
 NAMES = re.compile(
-    r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|\b(fps|4s|4x)\b"
+    r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|(model|config)\.json|\b(fps|4s|4x)\b"
     r"|stream-(shapes|digits|signs)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
     r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
@@ -149,14 +150,19 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     # models, runs and reports
     models = folder / "模型"
     save_tiny_stream(models / "流", ("走", "跑"))
-    card = json.loads((models / "流" / "model.json").read_text())
-    (models / "流" / "model.json").write_text(json.dumps(card | {"dataset": "数据"}))
+    card = json.loads((models / "流" / "model.json").read_text()) | {"dataset": "数据"}
+    del card["digest"]
+    (models / "流" / "model.json").write_text(json.dumps({**card, "digest": files.json_digest(card)}))
+    for name, wrong in {"静": {"fps": 0}, "短": {"labels": ["走"]}, "假": {"made_by": "别人", "schema": 9}}.items():
+        (models / name).mkdir()
+        other = card | wrong
+        (models / name / "model.json").write_text(json.dumps({**other, "digest": files.json_digest(other)}))
     save_run(models / "训练")
     (models / "比较").mkdir()
     (models / "比较" / "comparison.md").write_text("# 比较")
     (models / "比较" / "comparison.png").write_bytes(b"")
     (models / "audit.html").write_text("")
-    (models / "report.html").write_text("")
+    (models / "report.html").symlink_to(models / "audit.html")
     made = Studio(library, Catalog(models), Keys())
     made.worker.close()
     yield made
@@ -385,6 +391,8 @@ def test_what_does_not_fit_is_said_in_chinese(studio: Studio) -> None:
 def test_problems_and_remedies_are_translated_together() -> None:
     chinese = read_locale("zh-CN")
     assert chinese.message('there is no view "a: b": did you mean "c" or "d"?') == "没有视图“a: b”：您是指“c”或“d”吗？"
+    assert chinese.message("fps is 0: give at least 1: fetch it again") == "帧率为 0：请至少给出 1：请重新获取"
+    assert chinese.message("fps is 0: " * 5000).startswith("帧率为 0")
     assert chinese.message("nobody has translated this: really") == "nobody has translated this: really"
     assert chinese.step("stars 4, verdict 'keep', tag 好") == "4 星，保留，加标签 好"
     assert (

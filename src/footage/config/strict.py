@@ -116,7 +116,8 @@ def _value(hint: Any, item: Any, where: str) -> Any:
                 return _value(kind, item, where)
         return _value(kinds[-1], item, where)
     if hint is float and isinstance(item, int) and not isinstance(item, bool):
-        item = float(item)
+        with contextlib.suppress(OverflowError):  # of more than 308 digits: no float, and refused as such
+            item = float(item)
     ok = isinstance(item, hint) and not (hint is int and isinstance(item, bool))
     require(ok, where, item, f"give a value of type {hint.__name__}")
     require(not isinstance(item, float) or math.isfinite(item), where, item, "give a finite number")

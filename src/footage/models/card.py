@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from footage import __version__, files
 from footage.config import Config, from_json
 from footage.config.registry import USES, MethodUse
+from footage.config.strict import require
 from footage.errors import ConfigError, ModelError
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """Models that come with footage, a folder each."""
 SCHEMA = 1
 """Version of the model folder. A higher number than ours is refused."""
+LARGEST = 16 * 2**20
+"""Bytes of a model card, at most."""
+RATES = (1e-3, 1e5)
+"""Least and most frames a second of a model's clips."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,14 @@ class ModelInfo:
     made_by: str = f"footage {__version__}"
     """Program and version that wrote it."""
     schema: int = SCHEMA
-    trained_with: dict[str, str] = field(default_factory=dict)
+    trained_with: Mapping[str, str] = field(default_factory=dict)
     """Feature networks in the losses or critics that trained it, or the model that it began with: name -> SHA-256 of
     the weights. They never judge it. Left out of the file where there are none."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Free to use. Of models in half precision, `compacted_from`: the hash of the weights before. Of models that are
     passed on, `sources`: what they were trained on, and by what licence."""
+
+    required: ClassVar = ("name", "config", "labels", "label_shares", "fps", "dataset", "dataset_hash", "clips_seen")
 
     @property
     def use(self) -> MethodUse:
@@ -66,10 +74,12 @@ def read_info(folder: Path | str) -> ModelInfo:
     """Read and check `model.json`.
 
     Raises:
-        ModelError: it is missing, not JSON, altered, or of a newer version.
+        ModelError: it is missing, not JSON, altered, of a newer version, or holds a value that no model has.
     """
     path = Path(folder) / "model.json"
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise ModelError(f"{path} has {size:,} bytes, more than {LARGEST:,}", "fetch the model again")
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(
@@ -82,14 +92,44 @@ def read_info(folder: Path | str) -> ModelInfo:
         raise ModelError(f"{path} does not describe a model", "fetch the model again")
     files.refuse_newer(value["schema"], SCHEMA, path, ModelError, value.get("made_by", "a newer footage"))
     digest = value.pop("digest", None)
-    if digest != files.json_digest(value):
+    try:
+        intact = digest == files.json_digest(value)
+    except (ValueError, RecursionError):
+        problem = f"{path} holds a number that is not finite, or text that is no Unicode"
+        raise ModelError(problem, "fetch the model again") from None
+    if not intact:
         raise ModelError(f"{path} was altered after it was written (its digest differs)", "fetch the model again")
     try:
-        config = from_json(Config, value.pop("config"))
-        labels, shares = tuple(value.pop("labels")), tuple(value.pop("label_shares"))
-        return ModelInfo(config=config, labels=labels, label_shares=shares, **value)
-    except (ConfigError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} does not describe a model ({error})", "fetch the model again") from None
+        extra = value.pop("extra", {})
+        require(isinstance(extra, dict), "extra", extra, "give an object of named values")
+        info = from_json(ModelInfo, value, "model")
+        require(RATES[0] <= info.fps <= RATES[1], "fps", info.fps, f"give {RATES[0]:g} to {RATES[1]:,.0f}")
+        require(0 <= info.clips_seen < 2**63, "clips_seen", info.clips_seen, "give at least 0")
+        shares = info.label_shares
+        fitting = (
+            len(shares) == len(info.labels) and all(share >= 0 for share in shares) and (sum(shares) or not shares)
+        )
+        require(bool(fitting), "label_shares", list(shares), "give each label a share, 0 or more")
+        return replace(info, extra=extra)
+    except ConfigError as error:
+        raise ModelError(f"{path} does not describe a model: {error}", "fetch the model again") from None
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError) as error:
+        problem = f"{path} does not describe a model ({type(error).__name__}: {error})"
+        raise ModelError(problem, "fetch the model again") from None
+
+
+def weights_path(folder: Path, info: ModelInfo) -> Path:
+    """Return the file of a model's weights.
+
+    Raises:
+        ModelError: it is missing, or is none of the folder.
+    """
+    path = folder / info.weights
+    if path.parent != folder or path.suffix != ".safetensors":
+        raise ModelError(f'weights are named "{info.weights}", which is not a file of the folder', "fetch it again")
+    if not path.is_file():
+        raise ModelError(f"{path} is missing", "fetch the model again")
+    return path
 
 
 def readme(info: ModelInfo) -> str:

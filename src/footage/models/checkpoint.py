@@ -23,7 +23,7 @@ from footage.config import to_json
 from footage.config.registry import METHODS
 from footage.errors import ModelError
 from footage.models.base import Method, Sampler
-from footage.models.card import ModelInfo, read_info, readme
+from footage.models.card import ModelInfo, read_info, readme, weights_path
 
 
 def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
@@ -138,10 +138,11 @@ def _sampler(info: ModelInfo, path: Path, tensors: Mapping[str, Tensor], device:
     for key in sorted(set(expected) ^ set(tensors)):
         raise ModelError(f'{path} {"lacks" if key in expected else "also holds"} "{key}"', "fetch the model again")
     for key, value in expected.items():
-        if tensors[key].shape != value.shape:
-            raise ModelError(
-                f"{path}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}", "fetch it again"
-            )
+        tensor = tensors[key]
+        if tensor.shape != value.shape:
+            raise ModelError(f"{path}: {key} is {tuple(tensor.shape)}, not {tuple(value.shape)}", "fetch it again")
+        if tensor.is_floating_point() != value.is_floating_point():
+            raise ModelError(f"{path}: {key} is of {tensor.dtype}, not of {value.dtype}", "fetch it again")
     for name, net in nets.items():
         net.load_state_dict({key: tensors[f"{name}.{key}"] for key in net.state_dict()})
         net.to(device).eval().requires_grad_(False)
@@ -149,18 +150,18 @@ def _sampler(info: ModelInfo, path: Path, tensors: Mapping[str, Tensor], device:
 
 
 def _read_weights(folder: Path, info: ModelInfo) -> dict[str, Tensor]:
-    """Read a model's tensors by name, and check that they are the ones that it names."""
-    path = folder / info.weights
-    if path.parent != folder or path.suffix != ".safetensors":
-        raise ModelError(f'weights are named "{info.weights}", which is not a file of the folder', "fetch it again")
-    if not path.is_file():
-        raise ModelError(f"{path} is missing", "fetch the model again")
+    """Read a model's tensors by name, and check that they are the ones that it names, and numbers."""
+    path = weights_path(folder, info)
     if files.file_digest(path) != info.weights_sha256:
         raise ModelError(f"{path} is not the file that model.json names (its SHA-256 differs)", "fetch the model again")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value if value.is_complex() else value.float()).all()):
+            raise ModelError(f'{path}: "{key}" holds numbers that are not finite', "fetch the model again")
+    return tensors
 
 
 def begin_with(folder: Path | str, method: Method) -> None:

@@ -1,23 +1,23 @@
 """Catalog of a folder: models, runs, audits of data sets and reports, found without torch.
 
 Everything is named by its path in the folder, and looked up among what was found: no name that is asked for is ever
-joined to a path.
+joined to a path. The folder may come from anybody: what is damaged in it, or made to do harm, is listed as such.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from footage import files
 from footage.errors import ConfigError, ModelError
-from footage.models.card import PRETRAINED, ModelInfo, read_info
+from footage.library.entries import plain
+from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
 
 DEEPEST = 4
 """Levels of folders that are looked into."""
@@ -30,31 +30,35 @@ REPORTS = {"audit.html": "audit", "report.html": "report", "comparison.md": "com
 PICTURES = frozenset({".png", ".jpg", ".svg", ".mp4", ".webm", ".gif"})
 """What may stand beside a report and belong to it."""
 LARGEST = 64 * 2**20
-"""Bytes of a file of figures, from which on it is not read."""
+"""Bytes of a file of figures, or of a report in Markdown, from which on it is not read."""
+MOST_FIGURES = 200
+"""Figures of a run that are looked at."""
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that can be used."""
+    """A model. Of one that is damaged, the name and the reason are known."""
 
     name: str
     """What it is called here: its path in the folder, or the name of one that comes with footage."""
-    preset: str
-    verbs: tuple[str, ...]
-    labels: tuple[str, ...]
-    fps: float
-    frames: int
+    preset: str = ""
+    verbs: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    fps: float = 0.0
+    frames: int = 0
     """Frames of the clips that it was trained on."""
-    width: int
-    height: int
-    dataset: str
-    clips_seen: int
-    streams: bool
+    width: int = 0
+    height: int = 0
+    dataset: str = ""
+    clips_seen: int = 0
+    streams: bool = False
     """Whether its frames are a function of time, so that motion can be looped, slowed and sought."""
-    sliders: int
+    sliders: int = 0
     """Number of latent sliders, the one that changes most first."""
-    weights: str
+    weights: str = ""
     """SHA-256 of its weights."""
+    damaged: str = ""
+    """Why it cannot be used; empty for one that can."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class RunEntry:
     """Clips that it has seen, by the last row of its figures."""
     changed: float
     """When it last wrote figures, in seconds since 1970."""
+    damaged: str = ""
+    """What is wrong with its files; empty for nothing."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class ReportEntry:
     """`audit`, `report` or `comparison`."""
     changed: float
     """When it was written, in seconds since 1970."""
+    damaged: str = ""
+    """Why it is not shown; empty for one that is."""
 
 
 class Catalog:
@@ -90,9 +98,8 @@ class Catalog:
         self._seen: tuple[float, dict[str, dict[str, Path]]] = (-FRESH, {})
 
     def models(self) -> list[ModelEntry]:
-        """Return the models, those that come with footage first."""
-        entries = [read_model_entry(name, path) for name, path in self._find("model").items()]
-        return [entry for entry in entries if entry is not None]
+        """Return the models, those that come with footage last."""
+        return [read_model_entry(name, path, self.folder) for name, path in self._find("model").items()]
 
     def model(self, name: str) -> Path | None:
         """Return a model's folder by its name."""
@@ -106,39 +113,54 @@ class Catalog:
         return read_info(path)
 
     def usable_model(self, name: str, *verbs: str) -> ModelEntry:
-        """Return a model by its name; refuse one that is not there, or that can do none of these."""
-        for entry in self.models():
-            if entry.name == name:
-                if not {*verbs} & {*entry.verbs}:
-                    raise ConfigError(f"{name} cannot {verbs[0]}", f"it can {', '.join(entry.verbs)}")
-                return entry
-        raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
+        """Return a model by its name; refuse one that is not there, or is damaged, or can do none of these."""
+        path = self.model(name)
+        if path is None:
+            raise ConfigError(f'there is no model "{name}"', "see GET /api/models")
+        entry = read_model_entry(name, path, self.folder)
+        if entry.damaged:
+            raise ConfigError(f"{name} is damaged", entry.damaged)
+        if not {*verbs} & {*entry.verbs}:
+            raise ConfigError(f"{name} cannot {verbs[0]}", f"it can {', '.join(entry.verbs)}")
+        return entry
 
     def runs(self) -> list[RunEntry]:
         """Return the runs, the latest first."""
-        runs = [read_run_entry(name, path) for name, path in self._find("run").items()]
-        return sorted((run for run in runs if run is not None), key=lambda run: -run.changed)
+        runs = [read_run_entry(name, path, self.folder) for name, path in self._find("run").items()]
+        return sorted(runs, key=lambda run: -run.changed)
 
     def run(self, name: str) -> Path | None:
         return self._find("run").get(name)
 
+    def figures(self, name: str) -> list[dict[str, float]]:
+        """Return the rows of a run's figures, without what is none."""
+        path = self.run(name)
+        return [] if path is None else read_rows(path / "metrics.jsonl", self.folder)[0]
+
+    def samples(self, name: str) -> list[Path]:
+        """Return the sheets and previews of a run."""
+        path = self.run(name)
+        return [] if path is None else ordinary_files(path / "samples", self.folder)
+
     def reports(self) -> list[ReportEntry]:
         """Return audits and reports, the latest first."""
         reports = [
-            ReportEntry(name, REPORTS[path.name], path.stat().st_mtime)
+            ReportEntry(name, REPORTS[path.name], changed(path), fault(path, self.folder, MOST_BYTES[path.suffix]))
             for name, path in self._find("report").items()
-            if path.is_file()
         ]
         return sorted(reports, key=lambda report: -report.changed)
 
     def report(self, name: str) -> Path | None:
-        return self._find("report").get(name)
+        """Return a report's file by its name; refuse one that is damaged."""
+        path = self._find("report").get(name)
+        if path is not None and (reason := fault(path, self.folder, MOST_BYTES[path.suffix])):
+            raise ConfigError(f'"{name}" is damaged', reason)
+        return path
 
     def report_picture(self, report: str, name: str) -> Path | None:
         path = self.report(report)
-        if path is None:
-            return None
-        return next((p for p in ordinary_files(path.parent) if p.name == name and p.suffix.lower() in PICTURES), None)
+        beside = [] if path is None else ordinary_files(path.parent, self.folder)
+        return next((p for p in beside if p.name == name and p.suffix.lower() in PICTURES), None)
 
     def _find(self, kind: str) -> dict[str, Path]:
         with self._lock:
@@ -149,41 +171,89 @@ class Catalog:
             return entries[kind]
 
 
-def ordinary_files(folder: Path) -> list[Path]:
-    """Return the ordinary files of a folder, by name; symbolic links are left out."""
+MOST_BYTES: dict[str, int | None] = {".md": LARGEST, ".html": None}
+"""Bytes of a report by its ending; None for any number."""
+
+
+def fault(path: Path, folder: Path, most: int | None = LARGEST) -> str:
+    """Return why a file in a folder is not read; empty where nothing is wrong with it.
+
+    It is not where it, or a folder on the way to it, is a link, where it is no file, has more than `most` bytes, is
+    gone, or may not be read by us.
+    """
+    inside = [place for place in path.parents if place.is_relative_to(folder) and place != folder]
     try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+        if any(place.is_symlink() for place in (path, *inside)):
+            return "it is a link, or lies behind one"
+        status = path.lstat()
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    if not stat.S_ISREG(status.st_mode):
+        return "it is a link, or no ordinary file"
+    if most is not None and status.st_size > most:
+        return f"it has {status.st_size:,} bytes, more than {most:,}"
+    return "" if os.access(path, os.R_OK) else "it cannot be read (no permission)"
+
+
+def changed(path: Path) -> float:
+    """Return when a file was written, in seconds since 1970; 0 where that is not known."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def ordinary_files(place: Path, folder: Path) -> list[Path]:
+    """Return the ordinary files of a place in a folder, by name, that can be read and named; links are left out."""
+    try:
+        paths = sorted(place / name for name in os.listdir(place) if name.isprintable())
     except OSError:
         return []
+    return [path for path in paths if not fault(path, folder, None)]
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; empty where it cannot be read or is no object."""
+def read_rows(path: Path, folder: Path) -> tuple[list[dict[str, float]], str]:
+    """Return the rows of a run's figures, and what is wrong with them; what is no finite number is left out.
+
+    A last line without an end is being written, and is no damage.
+    """
+    if reason := fault(path, folder):
+        return [], reason
     try:
-        if path.stat().st_size > LARGEST:
-            return {}
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # splitlines() also splits at U+2028
+    except OSError as error:
+        return [], f"it cannot be read ({error.strerror or error})"
+    rows: list[dict[str, float]] = []
+    damage = ""
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line) if line.strip() else {}
+            items = list(value.items())
+        except (ValueError, RecursionError, AttributeError):
+            if number < len(lines):
+                damage = damage or f"line {number} of its figures cannot be read"
+            continue
+        row = {plain(name): float(figure) for name, figure in items[:MOST_FIGURES] if is_figure(figure)}
+        if len(row) < len(items):
+            damage = damage or f"line {number} of its figures holds what is no finite number"
+        clips = row.get("clips", -1.0)
+        if items and not (0 <= clips < 2**53 and clips.is_integer()):
+            damage = damage or f"line {number} of its figures does not say after how many clips it was written"
+        elif items:
+            rows.append(row)
+    return rows, damage
 
 
-def metric_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a run's figures; empty where they cannot be read."""
-    try:
-        if path.stat().st_size > LARGEST:
-            return []
-        return [row for row in files.read_lines(path) if isinstance(row, dict)]
-    except (OSError, ValueError):
-        return []
+def is_figure(value: object) -> bool:
+    """Whether a value is a number that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # NaN is not
 
 
 def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
     """Return the paths of models, runs and reports: by kind, then by name."""
     entries: dict[str, dict[str, Path]] = {"model": {}, "run": {}, "report": {}}
     for place, names in walk(folder):
-        name = place.relative_to(folder).as_posix()
+        name = os.fsencode(place.relative_to(folder).as_posix()).decode("utf-8", "replace")  # whatever a disk holds
         if "model.json" in names:
             known = name.removesuffix("/model") if (place.parent / "config.json").is_file() else name
             entries["model"].setdefault(known, place)
@@ -198,7 +268,10 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Yield folders with the names of their files, nearest first; hidden ones and symbolic links are left out."""
+    """Yield folders with the names of what is no folder in them, nearest first; hidden ones are left out.
+
+    Symbolic links are named, and never followed.
+    """
     level, looked = [folder], 0
     for _ in range(DEEPEST + 1):
         below: list[Path] = []
@@ -208,51 +281,58 @@ def walk(folder: Path) -> Iterator[tuple[Path, set[str]]]:
                 return
             try:
                 with os.scandir(place) as entries:
-                    listed = [e for e in entries if not e.name.startswith(".") and not e.is_symlink()]
+                    listed = {e.name: e.is_dir(follow_symlinks=False) for e in entries if not e.name.startswith(".")}
             except OSError:
                 continue
-            below += sorted(Path(entry.path) for entry in listed if entry.is_dir())
-            yield place, {entry.name for entry in listed if entry.is_file()}
+            below += sorted(place / name for name, is_folder in listed.items() if is_folder)
+            yield place, {name for name, is_folder in listed.items() if not is_folder}
         level = below
 
 
-def read_model_entry(name: str, path: Path) -> ModelEntry | None:
-    """Read a model's card; None where it is none, or one that would be refused."""
+def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
+    """Read a model's card; of one that would be refused, say why."""
     try:
-        if (path / "model.json").stat().st_size > LARGEST:
-            return None
+        ours = path.parent == PRETRAINED  # installers may have put links there
+        if not ours and (reason := fault(path / "model.json", folder)):
+            return ModelEntry(name, damaged=reason)
         info = read_info(path)
-    except (OSError, ModelError):
-        return None
-    clip = info.config.clip
-    return ModelEntry(
-        name=name,
-        preset=info.config.preset,
-        verbs=info.use.verbs,
-        labels=info.labels,
-        fps=info.fps,
-        frames=clip.frames,
-        width=clip.width,
-        height=clip.height,
-        dataset=info.dataset,
-        clips_seen=info.clips_seen,
-        streams=info.streams,
-        sliders=info.sliders,
-        weights=info.weights_sha256,
-    )
-
-
-def read_run_entry(name: str, path: Path) -> RunEntry | None:
-    """Read a run's configuration and the end of its figures; None where it is no run."""
-    value = read_object(path / "config.json")
-    try:
-        seen = [row["clips"] for row in metric_rows(path / "metrics.jsonl")[-5:] if "clips" in row]
-        return RunEntry(
+        weights_path(path, info)
+        clip = info.config.clip
+        return ModelEntry(
             name=name,
-            preset=str(value["config"]["preset"]),
-            dataset=str(value["data"]["name"]),
-            clips=int(seen[-1]) if seen else 0,
-            changed=(path / "metrics.jsonl").stat().st_mtime,
+            preset=info.config.preset,
+            verbs=info.use.verbs,
+            labels=info.labels,
+            fps=info.fps,
+            frames=clip.frames,
+            width=clip.width,
+            height=clip.height,
+            dataset=plain(info.dataset),
+            clips_seen=info.clips_seen,
+            streams=info.streams,
+            sliders=info.sliders,
+            weights=info.weights_sha256,
         )
-    except (KeyError, TypeError, ValueError, OSError):
-        return None
+    except ModelError as error:
+        return ModelEntry(name, damaged=str(error))
+    except Exception as error:  # whatever one model holds, it costs no other
+        return ModelEntry(name, damaged=f"it cannot be read ({type(error).__name__}: {plain(error)})")
+
+
+def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
+    """Read a run's configuration and its figures, and say what is wrong with them."""
+    config, metrics = path / "config.json", path / "metrics.jsonl"
+    rows, damage = read_rows(metrics, folder)
+    preset = dataset = ""
+    if reason := fault(config, folder):
+        damage = reason
+    else:
+        try:
+            value = json.loads(config.read_text(encoding="utf-8"))
+            names = value["config"]["preset"], value["data"]["name"]
+            if not all(isinstance(text, str) for text in names):
+                raise TypeError("preset and data are no texts")
+            preset, dataset = map(plain, names)
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            damage = f"its config.json cannot be read ({type(error).__name__}: {plain(error)})"
+    return RunEntry(name, preset, dataset, int(rows[-1]["clips"]) if rows else 0, changed(metrics), damage)

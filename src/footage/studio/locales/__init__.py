@@ -21,6 +21,8 @@ COOKIE = "footage_language"
 """Cookie of who has chosen a language."""
 QUOTED = 40
 """Characters after which the history cuts off a value."""
+PARTS = 8
+"""Colons of a message at which it is taken apart, at most."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -67,21 +69,24 @@ class Locale:
                 return text.format(critic=named)
         return name.replace("_", " ")
 
-    def message(self, english: str) -> str:
+    def message(self, english: str, deep: int = 3) -> str:
         """Return a message of footage in this language; as it is where no translation is known.
 
         Args:
-            english: a problem, a remedy, or both with a colon between.
+            english: a problem, a remedy, or both with a colon between, which may be so again.
+            deep: how often it may.
         """
-        if (text := translation(self.language, "messages", english)) is not None:
-            return text
-        problem, colon, remedy = english.partition(": ")
-        while colon:
-            if (text := translation(self.language, "messages", problem)) is not None:
-                return self("message_remedy", problem=text, remedy=self.message(remedy))
-            more, colon, remedy = remedy.partition(": ")
-            problem = f"{problem}: {more}"
-        return english
+        parts, half_known = english.split(": ", PARTS), None
+        for cut in range(1, len(parts)):
+            text = translation(self.language, "messages", ": ".join(parts[:cut]))
+            if text is not None:
+                remedy = ": ".join(parts[cut:])
+                told = self.message(remedy, deep - 1) if deep else remedy
+                both = self("message_remedy", problem=text, remedy=told)
+                if told != remedy:
+                    return both
+                half_known = half_known or both
+        return translation(self.language, "messages", english) or half_known or english
 
     def step(self, english: str) -> str:
         """Return the name of a step of the history in this language: one change, or several with commas between."""
@@ -180,4 +185,7 @@ def duration(seconds: float) -> str:
 
 
 def day(when: float) -> str:
-    return datetime.datetime.fromtimestamp(when).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.datetime.fromtimestamp(when).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # what a disk says may be no time
+        return "?"

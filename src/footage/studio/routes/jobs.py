@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from footage.config import to_json
 from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob, State
-from footage.models.requests import read_sliders
+from footage.models.requests import GenerateRequest, read_sliders
 from footage.studio.catalog import ModelEntry
 from footage.studio.schemas import GenerateForm, InterpolateForm, PathId
+from footage.studio.security import Limits
 from footage.studio.state import CurrentLibrary, CurrentStudio, Studio, or_404
 
 BETWEEN_SECONDS = 4.0
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/api", tags=["models and jobs"])
 
 @router.get("/models")
 def list_models(studio: CurrentStudio) -> list[ModelEntry]:
-    """Return the models that can be used."""
+    """Return the models; those that are damaged with the reason."""
     return studio.catalog.models()
 
 
@@ -40,13 +41,7 @@ def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue clips to be generated; they are filed in the library."""
     model, limits = studio.catalog.usable_model(form.model, "generate"), studio.limits
     read_sliders(form.sliders or {}, model.sliders, model.name)  # complains now
-    frames = form.length(studio.catalog.card(form.model))
-    if form.count > limits.job_clips:
-        raise ConfigError(f"count is {form.count}", f"give at most {limits.job_clips}")
-    if form.count * frames > limits.job_frames:
-        raise ConfigError(
-            f"{form.count * frames:,} frames are asked for", f"give fewer or shorter clips: {limits.job_frames:,}"
-        )
+    check_amount(limits, form.count, form.length(studio.catalog.card(form.model)))
     return submit_job(studio, "generate", to_json(form))
 
 
@@ -56,12 +51,16 @@ def interpolate_clips(form: InterpolateForm, studio: CurrentStudio) -> Backgroun
     model = studio.catalog.usable_model(form.model, "interpolate", "generate")
     ends = [studio.entry(clip) for clip in (form.a, form.b)]
     if "interpolate" in model.verbs:
+        check_amount(studio.limits, form.steps, model.frames)
         return submit_job(studio, "between", form.model_dump())
     if not (model.streams and all(entry.weights == model.weights and entry.seed is not None for entry in ends)):
         raise ConfigError(
             f"{form.model} has no way between these clips", "choose a VAE, or the stream model that made both"
         )
-    return submit_job(studio, "between", {**form.model_dump(), "seconds": form.seconds or BETWEEN_SECONDS})
+    seconds = BETWEEN_SECONDS if form.seconds is None else form.seconds
+    way = GenerateRequest(seconds=seconds, between=(ends[0].seed or 0, ends[1].seed or 0))
+    check_amount(studio.limits, 1, way.length(studio.catalog.card(form.model)))
+    return submit_job(studio, "between", {**form.model_dump(), "seconds": seconds})
 
 
 @router.post("/jobs/verify")
@@ -87,6 +86,16 @@ def cancel_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
     """Give a job up: at once while it waits, else when its worker hears of it."""
     or_404(lambda: library.jobs.get(job))
     return library.jobs.cancel(job)
+
+
+def check_amount(limits: Limits, count: int, frames: int) -> None:
+    """Refuse a job of more clips, or of more frames in all, than one may have; however they were asked for."""
+    if count > limits.job_clips:
+        raise ConfigError(f"count is {count}", f"give at most {limits.job_clips}")
+    if count * frames > limits.job_frames:
+        raise ConfigError(
+            f"{count * frames:,} frames are asked for", f"give fewer or shorter clips: {limits.job_frames:,}"
+        )
 
 
 def submit_job(studio: Studio, kind: str, request: dict[str, Any]) -> BackgroundJob:

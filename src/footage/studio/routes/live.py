@@ -16,7 +16,6 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from footage.config import to_json
-from footage.errors import ConfigError
 from footage.studio.catalog import Catalog, ModelEntry
 from footage.studio.schemas import LiveForm, LiveStartForm
 from footage.studio.state import Studio
@@ -116,9 +115,7 @@ class LiveStreams:
 
     async def start(self, form: LiveStartForm) -> StreamProcess:
         """Start a process and tell it what to stream; refuse an unknown model, and more streams than may be."""
-        models = await asyncio.to_thread(streaming_models, self._studio.catalog)
-        if all(entry.name != form.model for entry in models):
-            raise ConfigError(f'there is no model "{form.model}" that streams', "see GET /api/models")
+        await asyncio.to_thread(self._studio.catalog.usable_model, form.model, "generate")
         folder = self._studio.catalog.model(form.model)
         async with self._starting:
             await self.sweep()

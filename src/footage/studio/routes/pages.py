@@ -211,11 +211,13 @@ def show_duplicates(studio: CurrentStudio, page: Page) -> HTMLResponse:
 
 @router.get("/generate")
 def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    models = [model for model in studio.catalog.models() if "generate" in model.verbs]
-    joining = [model for model in studio.catalog.models() if model.streams or "interpolate" in model.verbs]
+    found = studio.catalog.models()
+    models = [model for model in found if "generate" in model.verbs]
+    joining = [model for model in found if model.streams or "interpolate" in model.verbs]
     values, listed = dict(request.query_params), jobs.list_jobs(studio, limit=JOBS)
     between = shared_model(studio, joining, values) or values.get("model")
-    shown = {"models": models, "joining": joining, "between": between, "jobs": listed}
+    damaged = [model for model in found if model.damaged]
+    shown = {"models": models, "joining": joining, "between": between, "damaged": damaged, "jobs": listed}
     return page("generate.html", "generate", values=values, **shown)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
-from footage.studio.catalog import ReportEntry, RunEntry, metric_rows, ordinary_files
+from footage.studio.catalog import MOST_FIGURES, ReportEntry, RunEntry
 from footage.studio.security import DOCUMENT_POLICY
 from footage.studio.state import CurrentStudio
 from footage.training.diagnostics import WARM_UP, judge_samples
@@ -55,19 +54,17 @@ def list_runs(studio: CurrentStudio) -> list[RunEntry]:
 @router.get("/runs/figures")
 def get_run_figures(run: EntryName, studio: CurrentStudio) -> dict[str, Any]:
     """Return a run's figures, each over the clips seen, its samples, and the signs that something goes wrong."""
-    folder = studio.catalog.run(run)
-    if folder is None:
+    if studio.catalog.run(run) is None:
         raise HTTPException(404, "there is no such run")
-    rows = metric_rows(folder / "metrics.jsonl")
-    names = sorted(path.name for path in ordinary_files(folder / "samples") if path.suffix in SAMPLES)
+    rows = studio.catalog.figures(run)
+    names = [path.name for path in studio.catalog.samples(run) if path.suffix in SAMPLES]
     return {"figures": figure_series(rows), "samples": names, "signs": last_signs(rows)}
 
 
 @router.get("/runs/sample")
 def get_run_sample(run: EntryName, name: FileName, studio: CurrentStudio) -> FileResponse:
     """Return a sheet or a preview of a run."""
-    folder = studio.catalog.run(run)
-    for path in [] if folder is None else ordinary_files(folder / "samples"):
+    for path in studio.catalog.samples(run):
         if path.name == name and path.suffix in SAMPLES:
             return FileResponse(path, media_type=SAMPLES[path.suffix])
     raise HTTPException(404, "there is no such sample")
@@ -83,7 +80,7 @@ def list_reports(studio: CurrentStudio) -> list[ReportEntry]:
 def get_report_file(name: EntryName, studio: CurrentStudio) -> Response:
     """Return a report as it was written; it can run no script."""
     path = studio.catalog.report(name)
-    if path is None or not path.is_file():
+    if path is None:
         raise HTTPException(404, "there is no such report")
     if path.suffix == ".html":
         headers = {"content-security-policy": DOCUMENT_POLICY}
@@ -100,30 +97,24 @@ def get_report_picture(report: EntryName, name: FileName, studio: CurrentStudio)
     return FileResponse(path, headers={"content-security-policy": "sandbox; default-src 'none'"})
 
 
-def last_signs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def last_signs(rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
     """Return the signs of trouble in a run's samples, as its training would report them: the last of each kind."""
     signs: dict[str, dict[str, Any]] = {}
     for row in rows:
         figures = {name: value for name, value in row.items() if name.endswith(("_ratio", "_excess"))}
-        figures = {name: value for name, value in figures.items() if isinstance(value, int | float)}
-        if figures and isinstance(row.get("clips"), int | float):
+        if figures:
             kinds = judge_samples(figures) if row["clips"] >= WARM_UP else []
-            signs = {sign.kind: {"kind": sign.kind, "text": sign.text, "clips": row["clips"]} for sign in kinds}
+            signs = {sign.kind: {"kind": sign.kind, "text": sign.text, "clips": int(row["clips"])} for sign in kinds}
     return list(signs.values())
 
 
-def figure_series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Return each figure of a run's rows over the clips seen; what is no finite number is left out."""
+def figure_series(rows: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[float, float]]]:
+    """Return each figure of a run's rows over the clips seen, `MOST_FIGURES` of them at most."""
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        numbers = {
-            name: float(value)
-            for name, value in row.items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        }
-        if (clips := numbers.pop("clips", None)) is not None:
-            for name, value in numbers.items():
-                series.setdefault(name, []).append((clips, value))
+        for name, value in row.items():
+            if name != "clips" and (name in series or len(series) < MOST_FIGURES):
+                series.setdefault(name, []).append((row["clips"], value))
     return series
 
 
