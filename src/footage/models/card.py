@@ -106,10 +106,8 @@ def read_info(folder: Path | str) -> ModelInfo:
         require(RATES[0] <= info.fps <= RATES[1], "fps", info.fps, f"give {RATES[0]:g} to {RATES[1]:,.0f}")
         require(0 <= info.clips_seen < 2**63, "clips_seen", info.clips_seen, "give at least 0")
         shares = info.label_shares
-        fitting = (
-            len(shares) == len(info.labels) and all(share >= 0 for share in shares) and (sum(shares) or not shares)
-        )
-        require(bool(fitting), "label_shares", list(shares), "give each label a share, 0 or more")
+        fitting = len(shares) == len(info.labels) and min(shares, default=0.0) >= 0 and (not shares or sum(shares) > 0)
+        require(fitting, "label_shares", list(shares), "give each label a share, 0 or more")
         return replace(info, extra=extra)
     except ConfigError as error:
         raise ModelError(f"{path} does not describe a model: {error}", "fetch the model again") from None
