@@ -4,12 +4,14 @@ import csv
 import json
 import os
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from footage.errors import LibraryError, MediaError
+from footage.library import import_export
 from footage.library.additions import ClipDetails, Parent
 from footage.library.import_export import ExportOptions, file_name
 from footage.library.library import Library
@@ -197,8 +199,9 @@ def test_zips_with_links_passwords_damage_and_bombs(tmp_path: Path) -> None:
     bomb = _zip(tmp_path / "bomb.zip", {"zeros.mp4": bytes(50_000_000)})
     assert bomb.stat().st_size < 100_000
     before = _tree(library.folder)
-    with pytest.raises(MediaError, match="unpacks to more than"):
+    with pytest.raises(MediaError, match="unpacks to more than 1,000,000 bytes"):
         library.unpack(bomb, most_bytes=1_000_000)
+    assert dict(library.unpack(bomb).refused)["zeros.mp4"].startswith("it unpacks to more than 100 times its size")
     assert {n for n in _tree(library.folder) ^ before if "sqlite" not in n} == set()
     with pytest.raises(MediaError, match="more than 1"):
         library.unpack(path, most_files=1)
@@ -207,6 +210,42 @@ def test_zips_with_links_passwords_damage_and_bombs(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(data)
         with pytest.raises(MediaError, match="no zip file"):
             library.unpack(tmp_path / name)
+
+
+def test_a_padded_zip_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips with zeros behind them are whole clips, and are packed into a thousandth."""
+    library, clip = Library(tmp_path / "library"), save_clip(tmp_path / "a.mp4").read_bytes()
+
+    def taken(name: str, padded: list[int]) -> tuple[int, int, int]:
+        """Return the size of a zip, how many of its clips were taken in, and how much the library has grown."""
+        content = {f"{n}.mp4": clip + b"\0\0\0\x0cfree" + n.to_bytes(4, "big") + bytes(p) for n, p in enumerate(padded)}
+        path, before = _zip(tmp_path / name, content), sum(p.stat().st_size for p in library.folder.rglob("files/*/*"))
+        try:
+            added = len(library.unpack(path).added)
+        except MediaError as error:
+            assert "unpacks to more than" in str(error)
+            added = -1
+        return path.stat().st_size, added, sum(p.stat().st_size for p in library.folder.rglob("files/*/*")) - before
+
+    size, added, grown = taken("large.zip", [8_000_000, 8_000_000, 0])
+    assert size < 30_000 and added == 1 and grown < 10_000, "each file has its own limit"
+    monkeypatch.setattr(import_export, "SMALL_ZIP", 2_000_000)
+    size, added, grown = taken("many.zip", [500_000] * 12)
+    assert added == -1 and grown <= max(2_000_000, 100 * size) < 6_000_000, "and all together have one"
+    assert not list((library.folder / "partial").iterdir())
+    honest = _zip(
+        tmp_path / "honest.zip", {f"{n}.mp4": save_clip(tmp_path / "b.mp4", n).read_bytes() for n in range(30, 36)}
+    )
+    assert len(library.unpack(honest).added) == 6
+
+
+@pytest.mark.parametrize(("character", "count"), [(b"[", 3_000_000), (b" ", 60_000_000)])
+def test_a_packed_table_fills_no_memory(tmp_path: Path, character: bytes, count: int) -> None:
+    library, clip = Library(tmp_path / "library"), save_clip(tmp_path / "a.mp4").read_bytes()
+    path = _zip(tmp_path / "x.zip", {"a.mp4": clip, "library.json": character * count})
+    tracemalloc.start()
+    assert library.unpack(path).added == (1,) and tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,8 @@ def test_problems_and_remedies_are_translated_together() -> None:
     chinese = read_locale("zh-CN")
     assert chinese.message('there is no view "a: b": did you mean "c" or "d"?') == "没有视图“a: b”：您是指“c”或“d”吗？"
     assert chinese.message("fps is 0: give at least 1: fetch it again") == "帧率为 0：请至少给出 1：请重新取得它"
-    assert chinese.message("fps is 0: " * 5000).startswith("帧率为 0")
+    assert chinese.message("fps is 0: " * 50).startswith("帧率为 0")
+    assert chinese.message("fps is 0: " * 5000).startswith("fps is 0")
     assert chinese.message("nobody has translated this: really") == "nobody has translated this: really"
     assert chinese.step("stars 4, verdict 'keep', tag 好") == "4 星，保留，加标签 好"
     assert (

@@ -126,14 +126,24 @@ def add(
 
 
 def take(
-    storage: Storage, opener: Callable[[], IO[bytes]], suffix: str, details: ClipDetails, most: int | None = None
+    storage: Storage,
+    opener: Callable[[], IO[bytes]],
+    suffix: str,
+    details: ClipDetails,
+    most: int | None = None,
+    check: Callable[[Path], object] | None = None,
 ) -> tuple[ClipEntry, bool]:
-    """Take in what a stream holds, which `opener` begins; `details` has title and source."""
+    """Take in what a stream holds, which `opener` begins; `details` has title and source.
+
+    `check` looks at the stored file before the tables name it, and raises `MediaError` where it is to be refused.
+    """
     storage.database.check_writable()
     for _ in range(ATTEMPTS):
         with opener() as opened:
             digest, stored = storage.file_store.put(opened, suffix, most)
         try:
+            if check is not None:
+                check(stored)
             thumbnails = read_thumbnails(stored)
             storage.file_store.draw(digest, thumbnails)
             metadata = details.made or {}

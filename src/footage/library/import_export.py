@@ -64,6 +64,10 @@ FIELD_TYPES: dict[str, type] = {
 """What is taken from the table of an export, and of which type it has to be."""
 LARGEST_TABLE = 512 * 2**20
 """Bytes of the table of an export, at most."""
+RATIO = 100
+"""How many times its packed bytes a file of a zip, and the whole zip, may unpack to."""
+SMALL, SMALL_ZIP = 2**20, 2**24
+"""Bytes that a file of a zip, and a whole zip, may unpack to, however few they were packed into."""
 
 
 @dataclass(frozen=True)
@@ -278,42 +282,19 @@ class UnpackedZip:
     """Files of it that were not taken in, with the reason."""
 
 
-def unpack(storage: Storage, path: Path, most_bytes: int, most_files: int) -> UnpackedZip:
+def unpack(packed: ZipImport) -> UnpackedZip:
     """Take in what a zip file holds; see `Library.unpack`."""
-    try:
-        if is_special(path):
-            problem = f'"{path}" is a pipe, a socket or a device, which is never opened'
-            raise MediaError(problem, "give a zip file, or clips")
-        packed = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise MediaError(f'"{path}" is no zip file ({error})', "give a zip file, or clips") from None
-    with packed:
-        members = packed.infolist()
-        if len(members) > most_files:
-            raise MediaError(f'"{path}" holds {len(members):,} files, more than {most_files:,}', "divide it")
-        table = read_table(packed)
-        added: list[int] = []
-        known: list[int] = []
-        refused: list[tuple[str, str]] = []
-        budget = UnpackBudget(most_bytes)
-        for info in members:
-            name = info.filename
-            if info.is_dir() or name in (TABLE, SHEET) or name.startswith("__MACOSX/"):
-                continue
-            try:
-                details = zip_entry_details(path, info, table.get(name, {}))
-                suffix = suffix_of(name)
-                entry, new = additions.take(storage, partial(budget.open, packed, info), suffix, details)
-            except DiskFull:
-                raise
-            except TooLarge:
-                raise MediaError(f'"{path}" unpacks to more than {most_bytes:,} bytes', "divide it") from None
-            except _FAULTS as error:
-                refused.append((plain(name, LONGEST_TEXT), plain(str(error), LONGEST_TEXT)))
-                continue
+    added: list[int] = []
+    known: list[int] = []
+    refused: list[tuple[str, str]] = []
+    for number, name in enumerate(packed.names):
+        try:
+            entry, new = packed.take(number)
             (added if new else known).append(entry.id)
-            if new:
-                _relate(storage, entry.id, table.get(name, {}))
+        except (DiskFull, TooLarge):
+            raise
+        except MediaError as error:
+            refused.append((plain(name, LONGEST_TEXT), plain(str(error), LONGEST_TEXT)))
     return UnpackedZip(tuple(added), tuple(known), tuple(refused))
 
 
@@ -325,8 +306,131 @@ _FAULTS = (MediaError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedE
 """What reading a damaged or hostile file of a zip raises."""
 
 
-def zip_entry_details(path: Path, info: zipfile.ZipInfo, row: Mapping[str, Any]) -> ClipDetails:
-    """Return what name and table's row say of a file in a zip; refuse what is no ordinary clip."""
+class ZipImport:
+    """A zip file from anywhere, whose clips are taken into a library one after another.
+
+    What it says of sizes is not believed. Clips are packed already: what unpacks to many times its size was made to
+    fill disks, and is refused, each file by itself (`RATIO`, `SMALL`) and all together (`RATIO`, `SMALL_ZIP`).
+
+    Args:
+        storage: of the library.
+        path: the zip file.
+        most_bytes: bytes that may be unpacked in all.
+        most_files: files that it may hold.
+        title: what it is called where the clips come from; None for the name of the file.
+        used: bytes that were unpacked from it before.
+
+    Raises:
+        MediaError: it is no zip file, or holds too many files.
+    """
+
+    def __init__(
+        self, storage: Storage, path: Path, most_bytes: int, most_files: int, title: str | None = None, used: int = 0
+    ) -> None:
+        self._storage, self._title = storage, title or path.name
+        try:
+            if is_special(path):
+                problem = f'"{path}" is a pipe, a socket or a device, which is never opened'
+                raise MediaError(problem, "give a zip file, or clips")
+            self._bytes = path.stat().st_size
+            self._packed = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise MediaError(f'"{path}" is no zip file ({error})', "give a zip file, or clips") from None
+        members = self._packed.infolist()
+        if len(members) > most_files:
+            self.close()
+            raise MediaError(f'"{path}" holds {len(members):,} files, more than {most_files:,}', "divide it")
+        names = (info.filename for info in members)
+        passed_over = [name in (TABLE, SHEET) or name.startswith("__MACOSX/") for name in names]
+        self._members = [m for m, out in zip(members, passed_over, strict=True) if not (out or m.is_dir())]
+        self.names = [info.filename for info in self._members]
+        """Files that may be clips."""
+        self.used = used
+        """Bytes that were unpacked."""
+        self.most = min(most_bytes, max(SMALL_ZIP, RATIO * self._bytes))
+        """Bytes that may be unpacked in all."""
+        self._table = self._read_table()
+
+    def __enter__(self) -> ZipImport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._packed.close()
+
+    def take(self, number: int, check: Callable[[Path], object] | None = None) -> tuple[ClipEntry, bool]:
+        """Take a file in, with what the table of an export says of it; return its entry, and whether it is new.
+
+        Args:
+            number: of the file, among `names`.
+            check: looks at it before the library has it, and raises `MediaError` where it is to be refused.
+
+        Raises:
+            DiskFull: nothing more can be taken in.
+            TooLarge: all that may be was unpacked.
+            MediaError: this file is refused.
+        """
+        info = self._members[number]
+        row = self._table.get(info.filename, {})
+        try:
+            details = zip_entry_details(self._title, info, row)
+            opener = partial(self._open, info, self._count)
+            entry, new = additions.take(self._storage, opener, suffix_of(info.filename), details, check=check)
+        except MediaError:
+            raise
+        except _FAULTS as error:
+            raise MediaError(str(error) or type(error).__name__) from None
+        if new:
+            _relate(self._storage, entry.id, row)
+        return entry, new
+
+    def _open(self, info: zipfile.ZipInfo, count: Callable[[int], None]) -> IO[bytes]:
+        most = max(SMALL, RATIO * min(info.compress_size, self._bytes))
+        return cast(IO[bytes], _Counted(self._packed.open(info), most, count))
+
+    def _count(self, size: int) -> None:
+        self.used += size
+        if self.used > self.most:
+            raise TooLarge(f'"{self._title}" unpacks to more than {self.most:,} bytes', "divide it")
+
+    def _read_table(self) -> dict[str, Mapping[str, Any]]:
+        """Return what an export says of its clips, by file name; empty for another zip."""
+        try:
+            with self._open(self._packed.getinfo(TABLE), lambda size: None) as raw:
+                value = json.loads(raw.read(LARGEST_TABLE))
+        except (KeyError, ValueError, RecursionError, *_FAULTS):
+            return {}
+        if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("clips"), list):
+            return {}
+        files.refuse_newer(value.get("schema", "none"), SCHEMA, "its table", MediaError)
+        return {
+            row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)
+        }
+
+
+class _Counted(io.RawIOBase):
+    """A file inside a zip that is read up to a number of bytes, whatever it says of its size; `count` hears of all."""
+
+    def __init__(self, source: IO[bytes], most: int, count: Callable[[int], None]) -> None:
+        self._source, self._most, self._count = source, most, count
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._source.read(min(size, self._most + 1) if size >= 0 else self._most + 1)
+        self._most -= len(block)
+        self._count(len(block))
+        if self._most < 0:
+            raise MediaError(f"it unpacks to more than {RATIO} times its size", "pack it again without compression")
+        return block
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def zip_entry_details(title: str, info: zipfile.ZipInfo, row: Mapping[str, Any]) -> ClipDetails:
+    """Return what name and table's row say of a file in a zip, called `title`; refuse what is no ordinary clip."""
     name, kind = info.filename, info.external_attr >> 16
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
@@ -337,7 +441,7 @@ def zip_entry_details(path: Path, info: zipfile.ZipInfo, row: Mapping[str, Any])
         raise MediaError("it is encrypted", "pack it again without a password")
     if suffix_of(name) not in CLIP_SUFFIXES:
         raise MediaError("it has no ending of a clip", "")
-    details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{path.name}/{name}"}
+    details: dict[str, Any] = {"title": plain(PurePosixPath(name).stem) or "untitled", "source": f"{title}/{name}"}
     fitting = {field: row[field] for field, kind in FIELD_TYPES.items() if type(row.get(field)) is kind}
     for field, value in fitting.items():
         with contextlib.suppress(LibraryError, TypeError):
@@ -347,47 +451,6 @@ def zip_entry_details(path: Path, info: zipfile.ZipInfo, row: Mapping[str, Any])
                 edits.checked(field, value)
             details[field] = value
     return ClipDetails(**details)
-
-
-@dataclass
-class UnpackBudget:
-    """Bytes that may still be unpacked."""
-
-    left: int
-
-    def open(self, packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-        return cast(IO[bytes], _Counted(packed.open(info), self))
-
-
-class _Counted(io.RawIOBase):
-    """A file inside a zip that is read up to a number of bytes, whatever it says of its size."""
-
-    def __init__(self, source: IO[bytes], budget: UnpackBudget) -> None:
-        self.source, self.budget = source, budget
-
-    def read(self, size: int = -1) -> bytes:
-        block = self.source.read(size)
-        self.budget.left -= len(block)
-        if self.budget.left < 0:
-            raise TooLarge("more bytes than were allowed", "divide it")
-        return block
-
-    def close(self) -> None:
-        self.source.close()
-        super().close()
-
-
-def read_table(packed: zipfile.ZipFile) -> dict[str, Mapping[str, Any]]:
-    """Return what an export says of its clips, by file name; empty for another zip."""
-    try:
-        with packed.open(TABLE) as raw:
-            value = json.loads(raw.read(LARGEST_TABLE))
-    except (KeyError, ValueError, RecursionError, *_FAULTS):
-        return {}
-    if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("clips"), list):
-        return {}
-    files.refuse_newer(value.get("schema", "none"), SCHEMA, "its table", MediaError)
-    return {row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)}
 
 
 def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Views
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry
-from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, unpack
+from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, ZipImport, unpack
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, purge
 from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
@@ -110,7 +110,26 @@ class Library:
         Raises:
             MediaError: it is no zip file, or holds more than that.
         """
-        return unpack(self._storage, Path(path), most_bytes, most_files)
+        with self.zip_import(path, most_bytes=most_bytes, most_files=most_files) as packed:
+            return unpack(packed)
+
+    def zip_import(
+        self,
+        path: Path | str,
+        *,
+        most_bytes: int = 64 * 2**30,
+        most_files: int = 100_000,
+        title: str | None = None,
+        used: int = 0,
+    ) -> ZipImport:
+        """Open a zip file, to take in what it holds file by file; see `ZipImport`."""
+        return ZipImport(self._storage, Path(path), most_bytes, most_files, title, used)
+
+    def upload_path(self, name: str) -> Path:
+        """Return where an upload of a name waits to be taken in; what lies there for an hour is taken for abandoned."""
+        folder = self._storage.file_store.partial
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / Path(name).name
 
     # Finding
 

@@ -67,11 +67,13 @@ class Limits:
     body: int = 4 * 2**20
     """Bytes of a request that is no upload."""
     upload: int = 2 * 2**30
-    """Bytes of an upload."""
-    unpacked: int = 16 * 2**30
+    """Bytes of an uploaded clip."""
+    archive: int = 64 * 2**30
+    """Bytes of an uploaded zip file."""
+    unpacked: int = 128 * 2**30
     """Bytes that an uploaded zip file may unpack to."""
     check_seconds: int = 120
-    """Time in which an upload must have been decoded."""
+    """Time in which a clip must have been decoded; each of a zip file has as much."""
     check_memory: int = 3 * 2**30
     """Bytes of memory that decoding an upload may take."""
     queue: int = 50
@@ -228,7 +230,7 @@ class Guard:
             await refusal(scope, receive, sender)
             return
         upload = scope["method"] == "POST" and scope["path"] == "/api/uploads"
-        most = self._limits.upload if upload else self._limits.body
+        most = max(self._limits.upload, self._limits.archive) if upload else self._limits.body
         await self._app(scope, bounded(receive, most), sender)
 
     def refusal(self, scope: Scope) -> Response | None:

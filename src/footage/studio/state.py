@@ -6,6 +6,8 @@ Routes take it as `CurrentStudio`, or the library alone as `CurrentLibrary`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import secrets
 import shutil
 import subprocess
@@ -97,39 +99,51 @@ class WaitingPairs:
         return pair
 
 
+LANES = (("generate", "between"), ("import", "verify"))
+"""Kinds of jobs that wait for each other; what generates and what takes in goes on at the same time."""
+
+
 class WorkerProcess:
-    """Keeps `footage.studio.worker` going while there are jobs."""
+    """Keeps a `footage.studio.worker` going for each of the `LANES` in which there are jobs."""
 
     def __init__(self, library: Library, models: Path) -> None:
         self._library, self._models = library, models
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._closed = False
 
-    def wake(self) -> None:
-        """Start a worker where none is going."""
+    def wake(self, kind: str) -> None:
+        """Start a worker for a kind of jobs where none is going."""
+        lane = next(kinds for kinds in LANES if kind in kinds)
         with self._lock:
-            if self._closed or (self._process is not None and self._process.poll() is None):
+            process = self._processes.get(lane)
+            if self._closed or (process is not None and process.poll() is None):
                 return
-            command = [sys.executable, "-m", "footage.studio.worker", str(self._library.folder), str(self._models)]
+            folders = str(self._library.folder), str(self._models)
+            command = [sys.executable, "-m", "footage.studio.worker", *folders, *lane]
             # A session of its own: a Ctrl-C in the terminal is the server's, which ends the worker.
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            self._processes[lane] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def tend(self) -> None:
-        """Put back what dead workers had begun, and wake one where something waits."""
+        """Put back what dead workers had begun, and wake those for whom something waits; keep the uploads that wait."""
         self._library.jobs.revive()
-        if self._library.jobs.all("queued", 1):
-            self.wake()
+        waiting = self._library.jobs.all("queued", 1000)
+        for kind in {job.kind for job in waiting}:
+            self.wake(kind)
+        for job in waiting + self._library.jobs.all("running"):
+            if job.kind == "import":
+                with contextlib.suppress(OSError):  # what lies for an hour is taken for abandoned
+                    os.utime(self._library.upload_path(job.request["file"]))
 
     def close(self) -> None:
-        """End the worker; what it was doing is begun again by the next one."""
+        """End the workers; what they were doing is begun again by the next ones."""
         with self._lock:
             self._closed = True
-            if self._process is not None:
-                self._process.kill()
-                self._process.wait()
-                if self._process.stdin is not None:
-                    self._process.stdin.close()
+            for process in self._processes.values():
+                process.kill()
+                process.wait()
+                if process.stdin is not None:
+                    process.stdin.close()
 
 
 class Studio:

@@ -1,62 +1,117 @@
-"""A process of its own for one upload: it decodes the file within limits, and only then is it added to the library.
+"""A process of its own for one upload: it decodes what was uploaded within limits, and only then the library has it.
 
-    python -m footage.studio.upload_check LIBRARY FILE TITLE SECONDS MEMORY MOST UNPACKED
+    python -m footage.studio.upload_check UPLOAD
 
-It prints one line of JSON: the numbers of the clips that were added, or what is wrong.
+UPLOAD is an `Upload` as JSON. For a clip it prints one line of JSON: the numbers of the clips that were added or known,
+or what is wrong. For a zip file it prints a line before each file (which one of how many comes now) and one after it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from footage.errors import FootageError
+from footage.errors import FootageError, MediaError
 from footage.library.additions import ClipDetails
+from footage.library.entries import plain
+from footage.library.import_export import TooLarge
 from footage.library.library import Library
+from footage.library.storage import DiskFull
 from footage.media.decode import decode_whole
 
 LONGEST_SIDE = 8192
 """Pixels of a side from which on a video is refused."""
+MOST_FILES = 100_000
+"""Files of a zip, at most."""
 
 
-def limit(seconds: int, memory: int) -> None:
-    """Let the system end this process when it takes more processor time or memory."""
-    try:
-        import resource
-    except ImportError:  # no such limits on this system; the server's own clock remains
-        return
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+@dataclass(frozen=True)
+class Upload:
+    """What was uploaded, and within which limits it is taken in."""
 
+    library: str
+    """Folder of the library."""
+    file: str
+    title: str
+    """What it is called."""
+    seconds: int
+    """Processor time that a clip may take; each of a zip file has as much for itself."""
+    memory: int
+    """Bytes of memory that the process may take."""
+    most: int
+    """Bytes of a clip, or those that a zip file may unpack to."""
+    first: int = 0
+    """Which file of a zip is the first that is looked at."""
+    used: int = 0
+    """Bytes that were unpacked of the files before."""
 
-def add_upload(library: Path, path: Path, title: str, most: int, unpacked: int) -> dict[str, Any]:
-    """Decode a file and add it, or add what a zip file holds; return the clips' numbers by what became of them."""
-    with Library(library, create=False) as opened:
-        if path.suffix == ".zip":
-            contents = opened.unpack(path, most_bytes=unpacked)
-            return {"added": list(contents.added), "known": list(contents.known), "refused": list(contents.refused)}
+    def limits(self) -> dict[str, Any]:
+        """Return what a job is to know of it, apart from where it lies."""
+        return {name: getattr(self, name) for name in ("title", "seconds", "memory", "most")}
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "footage.studio.upload_check", json.dumps(asdict(self))]
+
+    def limit(self) -> None:
+        """Let the system end this process when it takes more memory, or more processor time from now on."""
+        try:
+            import resource
+        except ImportError:  # no such limits on this system; the clock of who started it remains
+            return
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        due = math.ceil(used.ru_utime + used.ru_stime) + self.seconds if self.seconds else 0
+        resource.setrlimit(resource.RLIMIT_CPU, (due, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (self.memory, self.memory))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def take_clip(self, opened: Library) -> dict[str, Any]:
+        """Decode a clip and add it; return its number by what became of it."""
+        path, known = Path(self.file), ClipDetails(title=self.title, source="uploaded")
         decode_whole(path, LONGEST_SIDE)
-        known = ClipDetails(title=title, source="uploaded")
-        entry = opened.add_new(path, known, most_bytes=most)
+        entry = opened.add_new(path, known, most_bytes=self.most)
         if entry is not None:
             return {"added": [entry.id], "known": [], "refused": []}
         return {"added": [], "known": [opened.add(path, known).id], "refused": []}
 
+    def take_zip(self, opened: Library) -> Iterator[dict[str, Any]]:
+        """Take in the files of a zip, and say before and after each how it goes."""
+        path, most = Path(self.file), self.most
+        with opened.zip_import(
+            path, most_bytes=most, most_files=MOST_FILES, title=self.title, used=self.used
+        ) as packed:
+            for number in range(self.first, len(packed.names)):
+                name = plain(packed.names[number])
+                yield {"at": number, "of": len(packed.names), "name": name, "used": packed.used}
+                self.limit()
+                try:
+                    entry, new = packed.take(number, lambda stored: decode_whole(stored, LONGEST_SIDE))
+                    yield {"added" if new else "known": entry.id}
+                except (DiskFull, TooLarge):
+                    raise
+                except MediaError as error:
+                    yield {"refused": plain(str(error))}
+                except MemoryError:
+                    yield {"refused": "it takes too much memory to decode"}
+        yield {"ended": True}
+
 
 def main(arguments: list[str]) -> None:
-    library, path, title, *numbers = arguments
-    seconds, memory, most, unpacked = map(int, numbers)
-    limit(seconds, memory)
+    upload = Upload(**json.loads(arguments[0]))
+    upload.limit()
     try:
-        outcome = add_upload(Path(library), Path(path), title, most, unpacked)
+        with Library(upload.library, create=False) as opened:
+            is_zip = upload.file.endswith(".zip")
+            for said in upload.take_zip(opened) if is_zip else [upload.take_clip(opened)]:
+                print(json.dumps(said), flush=True)
     except FootageError as error:
-        outcome = {"problem": error.problem.replace(str(path), title), "remedy": error.remedy}
+        print(json.dumps({"problem": error.problem.replace(upload.file, upload.title), "remedy": error.remedy}))
     except MemoryError:
-        outcome = {"problem": "the file takes too much memory to decode", "remedy": "give a smaller one"}
-    print(json.dumps(outcome))
+        print(json.dumps({"problem": "the file takes too much memory to decode", "remedy": "give a smaller one"}))
 
 
 if __name__ == "__main__":

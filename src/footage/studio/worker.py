@@ -1,27 +1,31 @@
 """Jobs, worked off one after another by a process of their own, which ends when it has been idle or its server is gone.
 
-python -m footage.studio.worker LIBRARY MODELS
+python -m footage.studio.worker LIBRARY MODELS KINDS...
 """
 
 from __future__ import annotations
 
+import json
 import os
+import queue
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage.config import from_json
-from footage.errors import FootageError, LibraryError
+from footage.errors import FootageError, LibraryError, MediaError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
+from footage.studio.upload_check import Upload
 
 if TYPE_CHECKING:
     from footage.generation.clip import Clip
@@ -33,10 +37,46 @@ IDLE = 300.0
 """Seconds without a job after which the process ends."""
 REPORTED = 0.25
 """Seconds between two reports of a job's progress."""
+PATIENCE = 10.0
+"""Seconds beyond its processor time after which a clip of a zip file is given up."""
+NUMBERED, NAMED = 1000, 10
+"""Clips that were taken in of a zip file that its job numbers, and files that were refused that it names, at most."""
 
 
 class Cancelled(Exception):
     """Raised in a job that somebody asked to give up."""
+
+
+@dataclass
+class TakenIn:
+    """What has become of the files of a zip so far, as the process that takes them in says it."""
+
+    added: list[int] = field(default_factory=list)
+    known: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Names of files, and why they were not taken in."""
+    name: str | None = None
+    """The file that is looked at now."""
+    ended: bool = False
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Remember what was said; raise what ends it all."""
+        if "problem" in said:
+            raise MediaError(said["problem"], said["remedy"])
+        if "refused" in said:
+            self.refused.append((str(self.name), said["refused"]))
+        self.added += [said["added"]] if "added" in said else []
+        self.known += "known" in said
+        self.name = said.get("name")
+        self.ended = "ended" in said
+
+    def outcome(self) -> dict[str, Any]:
+        """Return the result of the job."""
+        told = [f"{self.known} were in the library already"] if self.known else []
+        told += [f"{len(self.refused)} files were not taken in"] if self.refused else []
+        told += [f'"{name}" was not taken in ({reason})' for name, reason in self.refused[:NAMED]]
+        counts = {"added": len(self.added), "known": self.known, "refused": len(self.refused)}
+        return {"clips": self.added[:NUMBERED], **counts, "told": told}
 
 
 class Worker:
@@ -49,14 +89,15 @@ class Worker:
             "generate": self.generate,
             "between": self.between,
             "verify": self.verify,
+            "import": self.take_in,
         }
         """What it can do, by the job's kind."""
 
-    def run(self, idle: float = IDLE) -> None:
-        """Run jobs until there was none for a while."""
+    def run(self, kinds: Sequence[str], idle: float = IDLE) -> None:
+        """Run jobs of some kinds until there was none for a while."""
         name, last = f"worker {os.getpid()}", time.monotonic()
         while time.monotonic() - last < idle:
-            job = self._library.jobs.claim(name, list(self.kinds))
+            job = self._library.jobs.claim(name, kinds)
             if job is None:
                 time.sleep(POLLED)
                 continue
@@ -119,6 +160,60 @@ class Worker:
         verification = vars(self._library.verify())
         return {name: len(value) if isinstance(value, tuple) else value for name, value in verification.items()}
 
+    def take_in(self, job: BackgroundJob) -> dict[str, Any]:
+        """Take in the clips of an uploaded zip file, each within time and memory of its own.
+
+        A process opens the file and takes in one clip after another. Where it dies of one, another goes on behind it.
+        """
+        file = self._library.upload_path(job.request["file"])
+        limits = {name: value for name, value in job.request.items() if name != "file"}
+        upload, taken = Upload(library=str(self._library.folder), file=str(file), **limits), TakenIn()
+        try:
+            if not file.is_file():
+                raise LibraryError("the uploaded file is gone", "upload it again")
+            while not taken.ended:
+                begun = upload.first
+                for said in self._told(job, upload):
+                    taken.hear(said)
+                    if "at" in said:
+                        upload = replace(upload, first=said["at"] + 1, used=said["used"])
+                        self._report(job, said["at"] / said["of"], f"{said['at']} / {said['of']}")
+                if not taken.ended and upload.first == begun:
+                    raise MediaError("the file took too much time or memory to read", "divide it")
+                if taken.name is not None:
+                    taken.hear({"refused": "it took too much time or memory to decode"})
+        finally:
+            file.unlink(missing_ok=True)
+        return taken.outcome()
+
+    def _told(self, job: BackgroundJob, upload: Upload) -> Iterator[dict[str, Any]]:
+        """Yield what the process of an upload says, and end it where it says nothing for too long."""
+        process = subprocess.Popen(upload.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def listen() -> None:
+            for line in process.stdout or ():
+                lines.put(line)
+            lines.put("")
+
+        threading.Thread(target=listen, name="upload", daemon=True).start()
+        heard = time.monotonic()
+        try:
+            while time.monotonic() - heard < upload.seconds + PATIENCE:
+                try:
+                    line = lines.get(timeout=1.0)
+                except queue.Empty:
+                    if not self._library.jobs.heard(job.id):
+                        raise Cancelled from None
+                    continue
+                if not line:
+                    return
+                heard = time.monotonic()
+                yield json.loads(line)
+        finally:
+            process.kill()
+            process.wait()
+
     def _model(self, job: BackgroundJob) -> Model:
         """Return the model that a job names; the last one stays loaded."""
         from footage.generation.model import Model
@@ -176,10 +271,10 @@ def end_with_parent() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    library, models = arguments
+    library, models, *kinds = arguments
     end_with_parent()
     with Library(library, create=False) as opened:
-        Worker(opened, Catalog(Path(models))).run()
+        Worker(opened, Catalog(Path(models))).run(kinds)
 
 
 if __name__ == "__main__":

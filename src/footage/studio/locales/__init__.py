@@ -21,8 +21,8 @@ COOKIE = "footage_language"
 """Cookie of who has chosen a language."""
 QUOTED = 40
 """Characters after which the history cuts off a value."""
-PARTS = 8
-"""Colons of a message at which it is taken apart, at most."""
+PARTS, LONGEST = 8, 1000
+"""Colons of a message at which it is taken apart, and characters of one that is translated, at most."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -76,6 +76,8 @@ class Locale:
             english: a problem, a remedy, or both with a colon between, which may be so again.
             deep: how often it may.
         """
+        if len(english) > LONGEST:
+            return english
         parts, half_known = english.split(": ", PARTS), None
         for cut in range(1, len(parts)):
             text = translation(self.language, "messages", ": ".join(parts[:cut]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import secrets
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +14,16 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse
 
+from footage import files
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
+from footage.library.storage import DiskFull
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
+from footage.studio.routes.jobs import submit_job
 from footage.studio.schemas import BulkForm, ChangesForm, ClipPageForm, ClipQueryForm, ExportForm, PathId, SelectionForm
 from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
+from footage.studio.upload_check import Upload
 
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
 """Headers of what never changes: files are named by their content."""
@@ -225,48 +229,78 @@ UPLOAD_BODY = {
 """Body of an upload, as OpenAPI describes it."""
 
 
+NOTHING: dict[str, Any] = {"added": [], "known": [], "refused": [], "job": None}
+"""What has become of an upload so far."""
+
+
 @router.post("/uploads", openapi_extra=UPLOAD_BODY)
 async def upload_clips(
     request: Request, name: Annotated[str, Query(max_length=300)], studio: CurrentStudio
 ) -> dict[str, Any]:
-    """Take in the clip, or the zip file of clips, that is the body of the request.
+    """Take in the clip that is the body of the request, or begin a job that takes in the zip file of clips that it is.
 
-    It is decoded in a process of its own with limits of time and memory before the library has it.
+    Each clip is decoded in a process of its own with limits of time and memory before the library has it.
     """
-    limits, suffix = studio.limits, suffix_of(name)
+    limits, suffix, title = studio.limits, suffix_of(name), plain(Path(name).stem) or "untitled"
     if suffix not in CLIP_SUFFIXES | {"zip"}:
         raise HTTPException(415, f'".{plain(suffix)}" is no ending of a clip')
-    if int(request.headers.get("content-length") or 0) > limits.upload:
-        raise HTTPException(413, f"the file has more than {limits.upload:,} bytes")
-    folder = studio.exports.new_folder()
-    path = folder / f"upload.{suffix}"
-    command = [sys.executable, "-m", "footage.studio.upload_check", str(studio.library.folder), str(path)]
-    command.append(plain(Path(name).stem) or "untitled")
-    command += [str(value) for value in (limits.check_seconds, limits.check_memory, limits.upload, limits.unpacked)]
+    is_zip = suffix == "zip"
+    path = studio.library.upload_path(f"{secrets.token_hex(8)}.{suffix}")
+    upload = Upload(
+        library=str(studio.library.folder),
+        file=str(path),
+        title=plain(Path(name).name) if is_zip else title,
+        seconds=limits.check_seconds,
+        memory=limits.check_memory,
+        most=limits.unpacked if is_zip else limits.upload,
+    )
+    taken_over = False
     try:
-        with open(path, "wb") as out:
-            async for block in request.stream():
-                await asyncio.to_thread(out.write, block)
+        await receive(request, path, limits.archive if is_zip else limits.upload)
+        if is_zip:
+            if not await asyncio.to_thread(zipfile.is_zipfile, path):
+                raise HTTPException(422, f'"{upload.title}" is no zip file')
+            job = await asyncio.to_thread(submit_job, studio, "import", {**upload.limits(), "file": path.name})
+            taken_over = True
+            return {**NOTHING, "job": job.id}
         async with studio.upload_checks:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C in the terminal is the server's
-            )
-            try:
-                output, _ = await asyncio.wait_for(process.communicate(), limits.check_seconds + 10)
-                outcome: dict[str, Any] = json.loads(output)
-            except (TimeoutError, ValueError):
-                problem = "the file took too much time or memory to decode, and was refused"
-                raise HTTPException(422, problem) from None
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+            return {**NOTHING, **await checked(upload)}
     finally:
-        path.unlink(missing_ok=True)
-        folder.rmdir()
+        if not taken_over:
+            path.unlink(missing_ok=True)
+
+
+async def receive(request: Request, path: Path, most: int) -> None:
+    """Write the body of a request to a file; refuse one of too many bytes, whatever its header says."""
+    too_large = HTTPException(413, f"the file has more than {most:,} bytes")
+    if int(request.headers.get("content-length") or 0) > most:
+        raise too_large
+    size = 0
+    with files.disk_errors(DiskFull()), open(path, "wb") as out:
+        async for block in request.stream():
+            size += len(block)
+            if size > most:
+                raise too_large
+            await asyncio.to_thread(out.write, block)
+
+
+async def checked(upload: Upload) -> dict[str, Any]:
+    """Have an uploaded clip decoded and added; return the clips' numbers by what became of them."""
+    process = await asyncio.create_subprocess_exec(
+        *upload.command(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C in the terminal is the server's
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), upload.seconds + 10)
+        outcome: dict[str, Any] = json.loads(output)
+    except (TimeoutError, ValueError):
+        raise HTTPException(422, "the file took too much time or memory to decode, and was refused") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if "problem" in outcome:
         raise HTTPException(422, outcome)
     return outcome

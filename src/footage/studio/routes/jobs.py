@@ -84,8 +84,11 @@ def get_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
 @router.post("/jobs/{job}/cancel")
 def cancel_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
     """Give a job up: at once while it waits, else when its worker hears of it."""
-    or_404(lambda: library.jobs.get(job))
-    return library.jobs.cancel(job)
+    waiting = or_404(lambda: library.jobs.get(job)).state == "queued"
+    cancelled = library.jobs.cancel(job)
+    if waiting and cancelled.kind == "import" and cancelled.state == "cancelled" and cancelled.started is None:
+        library.upload_path(cancelled.request["file"]).unlink(missing_ok=True)  # else its worker does that
+    return cancelled
 
 
 def check_amount(limits: Limits, count: int, frames: int) -> None:
@@ -101,5 +104,5 @@ def check_amount(limits: Limits, count: int, frames: int) -> None:
 def submit_job(studio: Studio, kind: str, request: dict[str, Any]) -> BackgroundJob:
     """Put a job into the queue, unless that is full, and wake the worker."""
     job = studio.library.jobs.submit(kind, request, studio.limits.queue)
-    studio.worker.wake()
+    studio.worker.wake(kind)
     return job

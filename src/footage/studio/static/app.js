@@ -37,14 +37,18 @@ function translation(part, english) {
 
 // What the interface says in English, a problem, a remedy or both with a colon between, in the language of the page; as it
 // is where no translation is known.
-export function message(english) {
-  const whole = translation("messages", english);
-  if (whole !== null) return whole;
-  for (let colon = english.indexOf(": "); colon >= 0; colon = english.indexOf(": ", colon + 1)) {
+export function message(english, deep = 3) {
+  if (english.length > 1000) return english;
+  let halfKnown = null;
+  for (let colon = english.indexOf(": "), parts = 8; colon >= 0 && parts; colon = english.indexOf(": ", colon + 1), parts--) {
     const problem = translation("messages", english.slice(0, colon));
-    if (problem !== null) return t("message_remedy", { problem, remedy: message(english.slice(colon + 2)) });
+    if (problem === null) continue;
+    const remedy = english.slice(colon + 2);
+    const told = deep ? message(remedy, deep - 1) : remedy;
+    halfKnown ??= t("message_remedy", { problem, remedy: told });
+    if (told !== remedy) return t("message_remedy", { problem, remedy: told });
   }
-  return english;
+  return translation("messages", english) ?? halfKnown ?? english;
 }
 
 // Whether the name of a change ends where the value that it quotes ends; values are cut off after 40 characters.

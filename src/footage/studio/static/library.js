@@ -1,6 +1,6 @@
 // The library's page: the grid, the loupe, triage by keyboard, the bar of what is selected, taking in and giving out.
 
-import { api, ask, drawStars, drawVerdict, intoAlbum, judged, t, toast, typing, undo } from "./app.js";
+import { api, ask, drawStars, drawVerdict, intoAlbum, judged, message, t, toast, typing, undo } from "./app.js";
 import { Grid } from "./grid.js";
 import { drawSound, hear, moves, play, preview, setSound, still } from "./player.js";
 
@@ -382,11 +382,26 @@ async function taken(files) {
     try {
       const upload = await api("POST", `/api/uploads?name=${encodeURIComponent(one.name)}`, one);
       count += upload.added.length;
+      if (upload.job) { toast(t("importing", { name: one.name })); followImport(upload.job); }
       if (upload.known.length && !upload.added.length) toast(t("upload_known", { name: one.name }));
     } catch { /* it was shown */ }
   }
   file.value = "";
   if (count) { toast(t("uploaded", { n: count })); renew(); }
+}
+
+// A zip file is taken in by a job: its clips are shown when it is done.
+async function followImport(id) {
+  let job;
+  do {
+    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    job = await api("GET", `/api/jobs/${id}`, undefined, { quiet: true });
+  } while (job.ended === null);
+  if (job.state === "failed") toast(message(job.message), true);
+  if (job.state !== "done") return;
+  const { added, known, refused, told } = job.result;
+  toast([t("uploaded", { n: added }), ...told.slice(0, (known > 0) + (refused > 0)).map(message)].join(t("comma")), refused > 0);
+  renew();
 }
 
 let dragged = 0;
