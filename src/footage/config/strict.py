@@ -19,12 +19,14 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from footage.errors import ConfigError, nearest
 
 T = TypeVar("T")
+LONGEST_VALUE = 200
+"""Characters of a wrong value that an error shows."""
 
 
 def require(ok: bool, knob: str, value: object, remedy: str) -> None:
     """Refuse a knob's value, with the remedy, unless it is right."""
     if not ok:
-        raise ConfigError(f"{knob} is {value!r}", remedy)
+        raise ConfigError(f"{knob} is {value!r:.{LONGEST_VALUE}}", remedy)
 
 
 def require_named(config: object, prefix: str, *knobs: str) -> None:

@@ -88,7 +88,7 @@ def read_info(folder: Path | str) -> ModelInfo:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
-    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), int) or not 0 <= value["schema"] < 10_000:
         raise ModelError(f"{path} does not describe a model", "fetch the model again")
     files.refuse_newer(value["schema"], SCHEMA, path, ModelError, value.get("made_by", "a newer footage"))
     digest = value.pop("digest", None)

@@ -31,6 +31,8 @@ PICTURES = frozenset({".png", ".jpg", ".svg", ".mp4", ".webm", ".gif"})
 """What may stand beside a report and belong to it."""
 LARGEST = 64 * 2**20
 """Bytes of a file of figures, or of a report in Markdown, from which on it is not read."""
+LONGEST_REASON = 500
+"""Characters that are said of what is damaged."""
 MOST_FIGURES = 200
 """Figures of a run that are looked at."""
 
@@ -314,7 +316,7 @@ def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
             weights=info.weights_sha256,
         )
     except ModelError as error:
-        return ModelEntry(name, damaged=str(error))
+        return ModelEntry(name, damaged=plain(error, LONGEST_REASON))
     except Exception as error:  # whatever one model holds, it costs no other
         return ModelEntry(name, damaged=f"it cannot be read ({type(error).__name__}: {plain(error)})")
 
