@@ -318,8 +318,9 @@ def test_filters_follow_keep_and_reject_at_once(page: Page, server: Server) -> N
     page.keyboard.press("Enter")
     page.wait_for_selector("#loupe[open]")
     page.keyboard.press("Delete")
+    page.wait_for_selector("#clip-52", state="detached")
     page.locator("#loupe .toast").get_by_role("button", name="Undo").click()  # in reach over what is open
-    page.locator(".toast", has_text="Undone").wait_for()
+    page.wait_for_selector("#clip-52", state="attached")
     assert library.get(52).deleted is None
     library.bulk([51, 52, 53, 54], {"label": "walk", "verdict": "undecided"})
 

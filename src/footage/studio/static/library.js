@@ -418,13 +418,13 @@ function renew() {
 // What is shown is looked up again, and the place in the grid stays.
 async function refresh() {
   if (!grid) return renew();
-  const here = grid.id;
+  const [here, before] = [grid.id, new Set(grid.ids)];
   const ids = await api("GET", `/api/clips/ids?${document.getElementById("grid").dataset.query}`);
   if (!ids.length) return renew();
   grid.element.dataset.total = ids.length;
   drawTotal();
   grid.fill(ids);
-  grid.current = Math.max(0, ids.indexOf(here));
+  grid.current = Math.max(0, ids.indexOf(ids.find((id) => !before.has(id)) ?? here)); // what came back is looked at
   await grid.renew(ids);
   if (loupe.open) drawLoupe();
   document.body.dispatchEvent(new CustomEvent("clips"));
