@@ -408,6 +408,8 @@ def test_problems_and_remedies_are_translated_together() -> None:
     )
     broken = "\"好\" cannot be read (JSONDecodeError: Expecting ',' delimiter: line 1 column 8 (char 7))"
     assert chinese.message(broken) == "无法读取“好”（不是有效的 JSON：缺少逗号（第 1 行第 8 列，第 7 个字符））"
+    inside = '"好" was not taken in (not a video: Invalid data found when processing input: give a smaller one)'
+    assert not latin_words(chinese.message(inside)), "problem and remedy of a reason too"
     assert chinese.message("an unforeseen fault: RuntimeError: 坏") == "意外的错误：RuntimeError: 坏"
     assert read_locale("en").message("there is no clip 3: see: x") == "there is no clip 3: see: x"
     assert read_locale("en").step("tag good") == "tag good"

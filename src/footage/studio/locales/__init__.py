@@ -132,7 +132,7 @@ def translation(language: str, part: str, english: str) -> str | None:
         if match := pattern.fullmatch(english):
             filled = match.groupdict()
             if "reason" in filled:  # in the words of a system or a library
-                filled["reason"] = translation(language, "messages", filled["reason"]) or filled["reason"]
+                filled["reason"] = read_locale(language).message(filled["reason"])
             return text.format(
                 **{name: unquoted(value) if part == "history" else value for name, value in filled.items()}
             )

@@ -23,7 +23,7 @@ const compiled = {};
 // What is filled in: values of the history in plain words, reasons of a system or a library translated where they are known.
 function filled(part, key, value) {
   if (part === "history") return value?.replace(/^\[?['"]|['"]\]?$|^\[\]$/g, "").replaceAll("', '", ", ");
-  return key === "reason" ? translation("messages", value) ?? value : value;
+  return key === "reason" ? message(value) : value;
 }
 
 function translation(part, english) {
