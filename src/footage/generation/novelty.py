@@ -8,6 +8,7 @@ clip than that, in any window and in either space, is a copy, or close to one.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import warnings
@@ -380,7 +381,11 @@ def open_training_clips(
     """
     given = novel
     if novel == TRAINED_ON:
-        given = info.dataset if info.dataset in BUILT_IN else _data_of_run(folder)
+        given = info.dataset if info.dataset in BUILT_IN else ""
+        for run in list(folder.resolve().parents)[:2]:  # the run of model/ and best/, of snapshots/000016000/
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+                given = given or str(config["data"]["data"])
         if not given:
             raise ConfigError(
                 f'{info.name} does not say where its data set "{info.dataset}" is', "give the data set: --novel DATASET"
@@ -396,13 +401,3 @@ def open_training_clips(
             "it repeats these"
         )
     return source
-
-
-def _data_of_run(folder: Path) -> str:
-    """Return the data set that the run of a model folder was trained on, as its config.json names it; "" for none."""
-    for run in list(folder.resolve().parents)[:2]:  # model/ and best/, snapshots/000016000/
-        try:
-            return str(json.loads((run / "config.json").read_text(encoding="utf-8"))["data"]["data"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return ""

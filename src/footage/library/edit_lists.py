@@ -8,15 +8,20 @@ adapters do not keep to.
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from footage.errors import LibraryError
+from footage.errors import LibraryError, MediaError
+from footage.library.entries import ClipEntry
+from footage.media.probe import count_frames
+from footage.media.rates import exact_rate
 
 TIMECODES = tuple(Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
 """Rates of timelines that count in timecode."""
@@ -47,6 +52,29 @@ class Shot:
     has_audio: bool
     about: Mapping[str, Any]
     """What else is known of it, for formats that keep it."""
+
+    @classmethod
+    def of(cls, entry: ClipEntry, path: Path, url: str, name: str) -> Shot:
+        """Return a clip as it stands on a timeline; its frames are counted."""
+        frames, rate = entry.frames, exact_rate(entry.fps) if entry.fps > 0 else None
+        height, width, has_audio = entry.height, entry.width, False
+        if rate is not None:
+            with contextlib.suppress(MediaError):  # it was readable when it was added
+                count = count_frames(path)
+                frames, height, width, has_audio = count.playable, count.height, count.width, count.has_audio
+                rate = count.rate or rate
+        about = {
+            "id": entry.id,
+            "digest": entry.digest,
+            "model": entry.model or "",
+            "label": entry.label or "",
+            "seed": -1 if entry.seed is None else entry.seed,
+            "stars": entry.stars,
+            "verdict": entry.verdict,
+            "tags": list(entry.tags),
+            "notes": entry.notes,
+        }
+        return cls(entry.title, url, name, frames, rate, height, width, has_audio, about)
 
     def length(self, timeline: Fraction) -> int:
         """Return its length in frames of a timeline of a rate, not past its end; at least one."""
@@ -92,12 +120,8 @@ def write_list(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) ->
     root = _fcpxml(shots, name, rate) if suffix == ".fcpxml" else _xmeml(shots, name, rate)
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE {root.tag}>\n{_valid(text)}\n'
-
-
-def _valid(text: str) -> str:
-    """Leave out what XML 1.0 (section 2.2) has no place for."""
-    return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
+    text = re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)  # XML 1.0, section 2.2
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE {root.tag}>\n{text}\n'
 
 
 def _by_opentimelineio(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) -> str:

@@ -30,7 +30,6 @@ from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
 from footage.library.provenance import ModelCard, is_digest, register_model
 from footage.library.storage import DiskFull, Storage
 from footage.media.kinds import CLIP_SUFFIXES, is_special, suffix_of
-from footage.media.probe import count_frames
 from footage.media.rates import exact_rate
 
 TABLE, SHEET = "library.json", "clips.csv"
@@ -218,7 +217,7 @@ class Exporter:
                 copies.append((path, place))
             relative = self._options.relative and bool(copies)
             url = urllib.parse.quote(f"{place.parent.name}/{name}") if relative else place.resolve().as_uri()
-            shots.append(_shot(entry, path, url, place.name))
+            shots.append(Shot.of(entry, path, url, place.name))
         if not shots:
             raise LibraryError("the files of all these clips are gone", "see: footage library verify")
         suffix, asked = to.suffix.lower(), self._options.fps and exact_rate(self._options.fps)
@@ -227,29 +226,6 @@ class Exporter:
             _copied(path, place)
         files.write_text(to, text)
         return [to, *(place for _, place in copies)]
-
-
-def _shot(entry: ClipEntry, path: Path, url: str, name: str) -> Shot:
-    """Return a clip as it stands on a timeline; its frames are counted."""
-    frames, rate = entry.frames, exact_rate(entry.fps) if entry.fps > 0 else None
-    height, width, has_audio = entry.height, entry.width, False
-    if rate is not None:
-        with contextlib.suppress(MediaError):  # it was readable when it was added
-            count = count_frames(path)
-            frames, height, width, has_audio = count.playable, count.height, count.width, count.has_audio
-            rate = count.rate or rate
-    about = {
-        "id": entry.id,
-        "digest": entry.digest,
-        "model": entry.model or "",
-        "label": entry.label or "",
-        "seed": -1 if entry.seed is None else entry.seed,
-        "stars": entry.stars,
-        "verdict": entry.verdict,
-        "tags": list(entry.tags),
-        "notes": entry.notes,
-    }
-    return Shot(entry.title, url, name, frames, rate, height, width, has_audio, about)
 
 
 def _copied(stored: Path, to: Path) -> Path:

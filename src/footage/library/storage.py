@@ -374,25 +374,20 @@ class Database:
                 faults.append(f"the index of words: {error}")
         return faults
 
-    def _open(self) -> sqlite3.Connection:
-        immutable = self._address.startswith("file:")
-        connection = sqlite3.connect(
-            self._address, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=immutable
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA mmap_size = 268435456")
-        return connection
-
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._process != os.getpid():  # SQLite's connections must not be used across a fork
                 self._idle, self._process = [], os.getpid()
             connection = self._idle.pop() if self._idle else None
-        connection = connection or self._open()
+        if connection is None:
+            immutable = self._address.startswith("file:")
+            connection = sqlite3.connect(
+                self._address, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=immutable
+            )
+            connection.row_factory = sqlite3.Row
+            for pragma in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY", "mmap_size = 268435456"):
+                connection.execute(f"PRAGMA {pragma}")
         try:
             yield connection
         except sqlite3.Error:

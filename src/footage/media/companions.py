@@ -133,12 +133,13 @@ class Companions:
         video.disposition = pictures.disposition
         self.tags = telling(source.metadata)
         container.metadata.update(self.tags)
-        chapters = [self._chapter(chapter) for chapter in source.chapters()]
-        container.set_chapters([chapter for chapter in chapters if chapter["end"] > chapter["start"]])
-
-    def _chapter(self, chapter: Mapping[str, Any]) -> Any:
-        shift = round(self.start / chapter["time_base"])
-        return {**chapter, "start": max(0, chapter["start"] - shift), "end": chapter["end"] - shift}
+        chapters: list[Any] = []
+        chapter: Any
+        for chapter in source.chapters():
+            shift = round(start / chapter["time_base"])
+            moved = {"start": max(0, chapter["start"] - shift), "end": chapter["end"] - shift}
+            chapters += [{**chapter, **moved}] if moved["end"] > moved["start"] else []
+        container.set_chapters(chapters)
 
     def _add(self, stream: Any, out: Any) -> Any:
         """Give a stream the tags of the one that it is made of."""

@@ -161,23 +161,16 @@ class Deinterlacer:
             yield from self._shown(*item)
         yield from self._rest()
 
-    def _arguments(self, frame: VideoFrame) -> str | None:
-        """Return what the filter is to do, or None where a frame needs none."""
-        if self.mode == "off" or frame.height > TALLEST:
-            return None
-        rate = "send_field" if self.mode == "double" else "send_frame"
-        if (order := self._verdicts[False]) in ("tff", "bff"):  # the marks are wrong
-            return f"mode={rate}:parity={order}:deint=all"
-        verdict = self._verdicts[True]
-        if verdict == "progressive" or not (frame.interlaced_frame or self._graph):
-            return None
-        return f"mode={rate}:parity={verdict or 'auto'}:deint=interlaced"
-
     def _shown(self, frame: VideoFrame, damaged: bool) -> Iterator[Reading]:
         """Yield a frame as it is to be seen, or, where it is filtered, what that makes ready."""
         import av.filter
 
-        arguments = self._arguments(frame)
+        arguments, rate, verdict = None, "send_field" if self.mode == "double" else "send_frame", self._verdicts[True]
+        if self.mode != "off" and frame.height <= TALLEST:
+            if (order := self._verdicts[False]) in ("tff", "bff"):  # the marks are wrong
+                arguments = f"mode={rate}:parity={order}:deint=all"
+            elif verdict != "progressive" and (frame.interlaced_frame or self._graph):
+                arguments = f"mode={rate}:parity={verdict or 'auto'}:deint=interlaced"
         made_for = (arguments, frame.width, frame.height, frame.format.name, frame.time_base)
         if self._graph is not None and made_for != self._made_for:
             yield from self._rest()

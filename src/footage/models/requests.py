@@ -142,18 +142,14 @@ def read_sliders(sliders: Sliders, count: int, name: str) -> dict[int, float]:
             raise ConfigError(f'slider "{number}" is asked for, and {name} has {count}', f"give 1 to {count}")
         if int(number) in values:
             raise ConfigError(f"slider {int(number)} is given twice", "leave one of the two out")
-        values[int(number)] = _slider_value(number, value)
+        try:
+            values[int(number)] = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            values[int(number)] = math.nan
+        if not -SLIDER_LIMIT <= values[int(number)] <= SLIDER_LIMIT:
+            remedy = f"give a number from {-SLIDER_LIMIT:g} to {SLIDER_LIMIT:g}"
+            raise ConfigError(f'slider {number} is "{value}"', remedy)
     return {number: value for number, value in sorted(values.items()) if value}
-
-
-def _slider_value(number: str, value: Any) -> float:
-    try:
-        position = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        position = math.nan
-    if not -SLIDER_LIMIT <= position <= SLIDER_LIMIT:
-        raise ConfigError(f'slider {number} is "{value}"', f"give a number from {-SLIDER_LIMIT:g} to {SLIDER_LIMIT:g}")
-    return position
 
 
 def write_sliders(values: Mapping[int, float]) -> str:

@@ -43,7 +43,6 @@ from footage.data.store import (
 )
 from footage.errors import ConfigError, DatasetError
 from footage.machine import cores
-from footage.media.interlacing import Deinterlacing
 from footage.media.rates import common_rate, exact_rate
 from footage.media.signatures import find_duplicates
 
@@ -138,12 +137,7 @@ def ingest(
         before: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
             before = dict(json.loads(remembered.read_text(encoding="utf-8")))
-        if config.fps is not None:
-            rate = ChosenRate(float(exact_rate(config.fps)), "as asked for")
-        elif isinstance(known := before.get("fps"), int | float):  # added files do not change it
-            rate = ChosenRate(known, str(before.get("rate_reason", "as before")))
-        else:
-            rate = choose_rate(listing.sources, config.deinterlace, workers, report)
+        rate = choose_rate(config, before, listing.sources, workers, report)
         if not remembered.exists():
             files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours
         config, asked = sized(config, before, listing.sources, workers, report), config.size
@@ -228,12 +222,21 @@ class ChosenRate:
     """Why this one."""
 
 
-def choose_rate(sources: Sequence[Source], deinterlace: Deinterlacing, workers: int, report: Report) -> ChosenRate:
-    """Return the rate that most of the time of the videos has, see `rates.common_rate`; at most `FASTEST`."""
+def choose_rate(
+    config: IngestConfig, before: Mapping[str, Any], sources: Sequence[Source], workers: int, report: Report
+) -> ChosenRate:
+    """Return the rate that is asked for, or that of `before`; else the one that most of the time of the videos has.
+
+    That one is `rates.common_rate`, brought within `SLOWEST` and `FASTEST`.
+    """
+    if config.fps is not None:
+        return ChosenRate(float(exact_rate(config.fps)), "as asked for")
+    if isinstance(known := before.get("fps"), int | float):  # added files do not change it
+        return ChosenRate(known, str(before.get("rate_reason", "as before")))
     paths = [source.path for source in sources if source.kind == "video"]
     rated: list[tuple[Fraction, float]] = []
     done = 0
-    jobs = [rate_job(paths[i : i + PROBES], deinterlace) for i in range(0, len(paths), PROBES)]
+    jobs = [rate_job(paths[i : i + PROBES], config.deinterlace) for i in range(0, len(paths), PROBES)]
     for job in run_jobs(jobs, workers):
         probed = job.reply.get("rates", [])
         rated += [(exact_rate(fps), seconds) for fps, seconds in filter(None, probed)]

@@ -247,6 +247,16 @@ class Source:
             return None
         return ShownSize(width, height, len(self.pictures) / PICTURES_FPS)
 
+    def caption_beside(self) -> str | None:
+        """Return what stands in a .txt file beside it, in one line; None where there is none that can be read."""
+        beside = self.path.with_suffix(".txt")
+        with contextlib.suppress(OSError, ValueError):
+            if not is_special(beside):
+                with open(beside, "rb") as handle:
+                    text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
+                return " ".join(text.replace("\ufeff", "").split()) or None
+        return None
+
 
 @dataclass(frozen=True)
 class ShownSize:
@@ -506,14 +516,7 @@ def scan(
                 source = replace(source, name=f"{source.name} ({names[source.name]})")
             below = source.name[len(root_name) :].lstrip("/").split("/")
             label = below[0] if labels == "folder" and len(below) > 1 else None
-            caption = None
-            with contextlib.suppress(OSError, ValueError):
-                beside = source.path.with_suffix(".txt")
-                if not is_special(beside):
-                    with open(beside, "rb") as handle:
-                        text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
-                    caption = " ".join(text.replace("\ufeff", "").split()) or None
-            result.sources.append(replace(source, label=label, caption=caption))
+            result.sources.append(replace(source, label=label, caption=source.caption_beside()))
             relative = "/".join(below) or source.name
             absolute = (str(source.path), os.path.realpath(source.path))
             candidates[source.name] = (*absolute, source.name, relative, source.path.name, source.path.stem)
