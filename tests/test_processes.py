@@ -137,10 +137,9 @@ def test_what_cannot_be_shared_evenly_is_refused(tmp_path: Path, capsys: pytest.
             return value
 
     with pytest.raises(ConfigError, match=r"3 processes cannot share evenly.*give --train.batch-size 3"):
-        verb._lead(
-            Three(world=3), "shapes", CONFIG, None, tmp_path / "run", None, 8, None, False, None, False,
-            verb.make_console(True),
-        )  # fmt: skip
+        verb.TrainingOrder(
+            "shapes", CONFIG, None, tmp_path / "run", None, 8, None, False, None, False, verb.make_console(True)
+        ).lead(Three(world=3))
 
 
 def test_the_faster_number_of_processes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,11 +169,11 @@ def test_given_flags_alone_reach_a_choice(
 
     seen: list[Any] = []
 
-    def stop(data: str, config: Any, *rest: Any) -> tuple[str, Config | None]:
-        seen.append(config)
-        return data, None
+    def stop(order: verbs.TrainingOrder) -> tuple[str, Config | None]:
+        seen.append(order.config)
+        return order.data, None
 
-    monkeypatch.setattr(verbs, "_suited", stop)
+    monkeypatch.setattr(verbs.TrainingOrder, "suited", stop)
     cli.main(["train", "my-data", *words])
     cli.main(["train", "my-data", "--preset", "stream-64", *words])
     assert seen[0] == wanted

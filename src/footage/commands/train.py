@@ -163,64 +163,140 @@ def train(
         launch: how the training is spread over processes and machines.
         dry_run: only say what would be done: configuration, shapes, weights, memory, speed.
     """
-    for name, value in (("minutes", minutes), ("clips", clips)):
-        if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"{name} is {value}", "give more than 0")
-    console = make_console(quiet)
-    if launch.several and not dry_run:
-        given = {"guide": guide, "out": out, "minutes": minutes, "clips": clips, "begin_with": begin_with}
-        given |= {"probe": probe, "evaluate_every": evaluate_every, "evaluator": evaluator, "quiet": quiet}
-        if evaluate_every is not None:
-            given |= {"evaluate_clips": evaluate_clips, "evaluate_metric": evaluate_metric}
-        return _launched(launch, data, config, given, console)
-    from footage.training.processes import Processes
-
-    processes = Processes.join()
-    if not processes.leads:
-        return _follow(processes)
     choice = None
     if evaluate_every is not None:
         from footage.training.selection import SelectionOptions
 
         choice = SelectionOptions(evaluate_every, evaluate_clips, evaluate_metric, evaluator)
-    with processes.led():
-        return _lead(processes, data, config, guide, out, minutes, clips, begin_with, probe, choice, dry_run, console)
+    console = make_console(quiet)
+    order = TrainingOrder(data, config, guide, out, minutes, clips, begin_with, probe, choice, dry_run, console)
+    return order.begin(launch)
 
 
-def _launched(
-    launch: LaunchConfig,
-    data: str,
-    config: Config | str | Mapping[str, Any] | None,
-    given: Mapping[str, Any],
-    console: Console,
-) -> TrainingRun:
-    """Train in processes of their own, by the same verb with arguments that are `given`."""
-    from footage.training.processes import launch as launch_processes
-    from footage.training.processes import measured_devices
+@dataclass(frozen=True)
+class TrainingOrder:
+    """What `train` was asked for; see there."""
 
-    words = ["train", data]
-    if isinstance(config, Config):
-        words += shlex.split(options(config))
-    elif isinstance(config, str):
-        words += ["--preset", config]
-    else:
-        words += knob_words(config or {})
-    if launch.devices == "auto":
-        launch = replace(launch, devices=measured_devices(words, console.print))
-    words += knob_words({name: value for name, value in given.items() if value not in (None, False)})
-    console.print(f"launch   {shlex.join(launch.torchrun(words))}\n")
-    stopped = launch_processes(launch, words)
-    return TrainingRun(Path(given["out"] or "runs"), stopped)
+    data: str
+    config: Config | str | Mapping[str, Any] | None
+    guide: str | None
+    out: Path | None
+    minutes: float | None
+    clips: int | None
+    begin_with: Path | None
+    probe: bool
+    choice: SelectionOptions | None
+    """How the best model is chosen, with `evaluate_every`."""
+    dry_run: bool
+    console: Console
 
+    def __post_init__(self) -> None:
+        for name, value in (("minutes", self.minutes), ("clips", self.clips)):
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"{name} is {value}", "give more than 0")
 
-def _follow(processes: Processes) -> TrainingRun:
-    """Train beside the process that leads, by what it says."""
-    from footage.config import from_json
-    from footage.training import trainer
-    from footage.training.plan import prepare
-    from footage.training.run_folder import RunFolder, begun_labels
+    def begin(self, launch: LaunchConfig) -> TrainingRun:
+        """Train: in processes of their own, or as one of those that are there, which may be this one alone."""
+        if launch.several and not self.dry_run:
+            return self.launch(launch)
+        from footage.training.processes import Processes
 
-    with processes.led():
+        processes = Processes.join()
+        with processes.led():
+            return self.lead(processes) if processes.leads else self.follow(processes)
+
+    def launch(self, launch: LaunchConfig) -> TrainingRun:
+        """Train in processes of their own, by the same verb with the arguments that are given."""
+        from footage.training.processes import launch as launch_processes
+        from footage.training.processes import measured_devices
+
+        words, config = ["train", self.data], self.config
+        if isinstance(config, Config):
+            words += shlex.split(options(config))
+        elif isinstance(config, str):
+            words += ["--preset", config]
+        else:
+            words += knob_words(config or {})
+        if launch.devices == "auto":
+            launch = replace(launch, devices=measured_devices(words, self.console.print))
+        given = {"guide": self.guide, "out": self.out, "minutes": self.minutes, "clips": self.clips}
+        given |= {"begin_with": self.begin_with, "probe": self.probe, "quiet": self.console.quiet}
+        if self.choice is not None:
+            given |= {f"evaluate_{name}": getattr(self.choice, name) for name in ("every", "clips", "metric")}
+            given["evaluator"] = self.choice.evaluator
+        words += knob_words({name: value for name, value in given.items() if value not in (None, False)})
+        self.console.print(f"launch   {shlex.join(launch.torchrun(words))}\n")
+        stopped = launch_processes(launch, words)
+        return TrainingRun(Path(self.out or "runs"), stopped)
+
+    def lead(self, processes: Processes) -> TrainingRun:
+        """Prepare a training, tell the other processes of it, and train."""
+        (data, config), console = self.suited(), self.console
+        if config is None:  # a dry run, and no data set yet
+            return TrainingRun(Path(self.out or "runs"))
+        from footage.models.card import model_folder
+        from footage.training import trainer
+        from footage.training.comparison import Limit, penalty_trials, probe_penalties
+        from footage.training.plan import DEFAULT_CLIPS, prepare
+        from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch, with_found_penalties
+
+        folder = RunFolder(Path(self.out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
+        trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
+        probing = self.probe and not folder.config.exists()
+        if self.probe:
+            penalty_trials(config)  # refuses a configuration without penalties
+            if self.clips is not None and self.minutes is not None:
+                raise ConfigError(
+                    f"minutes is {self.minutes:g} and clips is {self.clips}, and a trial is a part of one of them",
+                    "give --probe with --minutes or --clips alone",
+                )
+            config = with_found_penalties(folder, config)
+        with console.status("looking at the data and the machine"):
+            found = with_found_batch(folder, config)
+            plan = prepare(data, found, timed=self.dry_run, guide=self.guide, begun=begun_labels(folder))
+        if self.probe:
+            resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
+        console.print(plan.table())
+        if probing:
+            console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
+        if self.dry_run:
+            console.print_json(json.dumps(to_json(plan.config)))
+            return TrainingRun(folder.path)
+        if probing:
+            limit = Limit(self.minutes, (self.clips or DEFAULT_CLIPS) if self.minutes is None else None)
+            probed, stopped = probe_penalties(data, config, trials_folder, limit=limit, console=console)
+            if stopped:
+                return TrainingRun(folder.path, True)
+            plan = replace(plan, config=replace(plan.config, gan=probed.gan))
+        console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n")
+        first = None if self.begin_with is None else model_folder(self.begin_with)
+        plan, world = plan.shared_by(processes.world, found=config.train.batch_size is None), processes.world
+        if world > 1:
+            console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each")
+        processes.told(
+            {"data": data, "guide": self.guide, "config": to_json(plan.config), "out": str(folder.path)}
+            | {"clips": self.clips, "minutes": self.minutes, "begin_with": None if first is None else str(first)}
+        )
+        stopped = trainer.train(
+            plan,
+            folder,
+            clips=self.clips,
+            minutes=self.minutes,
+            console=console,
+            begin_with=first,
+            choice=self.choice,
+            processes=processes,
+        )
+        return TrainingRun(folder.path, stopped and world == 1)  # torchrun takes any other end than 0 for a failure
+
+    @staticmethod
+    def follow(processes: Processes) -> TrainingRun:
+        """Train beside the process that leads, by what it says."""
+        from footage.config import from_json
+        from footage.training import trainer
+        from footage.training.plan import prepare
+        from footage.training.run_folder import RunFolder, begun_labels
+
         told = processes.told(None)
         if told is None:  # there is nothing to train, or it has failed and said so
             return TrainingRun(Path("runs"))
@@ -238,185 +314,95 @@ def _follow(processes: Processes) -> TrainingRun:
         )
         return TrainingRun(folder.path)
 
+    def suited(self) -> tuple[str, Config | None]:
+        """Return the data to train on and configuration: what is wanted, else what suits. Videos are ingested first.
 
-def _lead(
-    processes: Processes,
-    data: str,
-    wanted: Config | str | Mapping[str, Any] | None,
-    guide: str | None,
-    out: Path | None,
-    minutes: float | None,
-    clips: int | None,
-    begin_with: Path | None,
-    probe: bool,
-    choice: SelectionOptions | None,
-    dry_run: bool,
-    console: Console,
-) -> TrainingRun:
-    """Prepare a training, tell the other processes of it, and train; the arguments are those of `train`."""
-    data, config = _suited(data, wanted, guide, out, minutes, clips, dry_run, console)
-    if config is None:  # a dry run, and no data set yet
-        return TrainingRun(Path(out or "runs"))
-    from footage.models.card import model_folder
-    from footage.training import trainer
-    from footage.training.comparison import Limit, penalty_trials, probe_penalties
-    from footage.training.plan import DEFAULT_CLIPS, prepare
-    from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch, with_found_penalties
+        The configuration is None in a dry run on videos that have not been ingested: only then is it known.
 
-    folder = RunFolder(Path(out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
-    trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
-    probing = probe and not folder.config.exists()
-    if probe:
-        penalty_trials(config)  # refuses a configuration without penalties
-        if clips is not None and minutes is not None:
-            raise ConfigError(
-                f"minutes is {minutes:g} and clips is {clips}, and a trial is a part of one of them",
-                "give --probe with --minutes or --clips alone",
+        Raises:
+            ConfigError, DatasetError: no size suits, or the videos cannot be ingested.
+        """
+        from footage.data.clips import BUILT_IN
+        from footage.data.crops import holds_videos
+        from footage.training.run_folder import RunFolder, read_config
+
+        data, wanted = self.data, self.config
+        knobs = dict(wanted) if isinstance(wanted, Mapping) else {}
+        config = preset(wanted) if isinstance(wanted, str) else wanted if isinstance(wanted, Config) else None
+        if config is None and self.out is not None and (stored := read_config(RunFolder(Path(self.out)))) is not None:
+            config = override(stored[0], knobs)
+        ingests = (
+            self.guide is None
+            and not (config is not None and config.net.crops)
+            and data not in BUILT_IN
+            and holds_videos(data)
+        )
+        if ingests:
+            shape = None if config is None else config.clip
+            data = str(self.ingest_first(Path(data), shape, knobs))
+        there = self.guide is None and (Path(data) / "dataset.json").exists()
+        if config is None and there:
+            from footage.data.store import Dataset
+            from footage.training.plan import choose_preset
+
+            config, reason = choose_preset(Dataset(data))
+            config = override(config, knobs)
+            self.console.print(f"chosen   {reason}")
+        known, config = config is not None, config or preset("stream-64", knobs)
+        if ingests:
+            given = {
+                "--minutes": None if self.minutes is None else f"{self.minutes:.15g}",
+                "--clips": self.clips,
+                "--out": self.out,
+            }
+            limits = [f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value is not None]
+            words = options(config).split()[0 if known else 2 :]  # what is not known is chosen by that command too
+            self.console.print(f"         footage train {' '.join([shlex.quote(data), *words])}{''.join(limits)}\n")
+        return data, config if there or not ingests else None
+
+    def ingest_first(self, videos: Path, shape: ClipConfig | None, knobs: Mapping[str, Any]) -> Path:
+        """Make or bring up to date a data set beside the run, of a shape or the size that suits; return its folder."""
+        from footage.commands.terminal import phases
+        from footage.data.ingest.pipeline import ingested_from, shown_sizes
+        from footage.data.ingest.sources import scan
+        from footage.machine import cores
+
+        if shape is None:
+            from footage.models.device import find_device
+            from footage.training.plan import choose_size
+
+            device = find_device(knobs.get("train.device", "auto"), "auto").device
+            with phases(self.console) as show:
+                shown = shown_sizes(scan([videos]).sources, cores(), show)
+            size, reason = choose_size(shown, device, minutes=self.minutes, clips=self.clips)
+            self.console.print(f"chosen   {reason}")
+            given = {knob: knobs[f"clip.{knob}"] for knob in ("height", "width", "channels") if f"clip.{knob}" in knobs}
+            shape = unlimited(2, **{"height": size.height, "width": size.width, "channels": 3, **given})
+        beside, pixels = Path("runs") if self.out is None else Path(self.out).parent, f"{shape.width}x{shape.height}"
+        name, origin = videos.resolve().stem if videos.is_file() else videos.resolve().name, [str(videos.absolute())]
+        folder = beside / f"{name}-{pixels}{'-grey' if shape.channels == 1 else ''}"
+        before = ingested_from(folder)
+        if before not in (None, origin):
+            raise DatasetError(
+                f'"{folder}" was made of {", ".join(before or ())}, not of {videos.absolute()}',
+                f'give --out in another folder, or train on that data set: footage train "{folder}"',
             )
-        config = with_found_penalties(folder, config)
-    with console.status("looking at the data and the machine"):
-        found = with_found_batch(folder, config)
-        plan = prepare(data, found, timed=dry_run, guide=guide, begun=begun_labels(folder))
-    if probe:
-        resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
-    console.print(plan.table())
-    if probing:
-        console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
-    if dry_run:
-        console.print_json(json.dumps(to_json(plan.config)))
-        return TrainingRun(folder.path)
-    if probing:
-        limit = Limit(minutes, (clips or DEFAULT_CLIPS) if minutes is None else None)
-        probed, stopped = probe_penalties(data, config, trials_folder, limit=limit, console=console)
-        if stopped:
-            return TrainingRun(folder.path, True)
-        plan = replace(plan, config=replace(plan.config, gan=probed.gan))
-    console.print(f"run      {folder.path}   (Ctrl-C saves and stops)\n")
-    first = None if begin_with is None else model_folder(begin_with)
-    size, world = plan.batch_size, processes.world
-    if size % world and config.train.batch_size is None:  # it was found, and so may be another
-        train = replace(plan.config.train, batch_size=max(1, size // world) * world)
-        plan = replace(plan, config=replace(plan.config, train=train))
-    if plan.batch_size % world:
-        raise ConfigError(
-            f"train.batch_size is {size}, which {world} processes cannot share evenly",
-            f"give --train.batch-size {max(1, size // world) * world}",
+        grey = " --channels 1" if shape.channels == 1 else ""
+        self.console.print(f"data     {folder}, made of the videos; by hand the two commands are:")
+        self.console.print(
+            f"         footage ingest {shlex.quote(str(videos))} --to {shlex.quote(str(folder))} --size {pixels}{grey}"
         )
-    if world > 1:
-        console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each")
-    processes.told(
-        {"data": data, "guide": guide, "config": to_json(plan.config), "out": str(folder.path), "clips": clips}
-        | {"minutes": minutes, "begin_with": None if first is None else str(first)}
-    )
-    stopped = trainer.train(
-        plan,
-        folder,
-        clips=clips,
-        minutes=minutes,
-        console=console,
-        begin_with=first,
-        choice=choice,
-        processes=processes,
-    )
-    return TrainingRun(folder.path, stopped and world == 1)  # torchrun takes any other end than 0 for a failure
-
-
-def _suited(
-    data: str,
-    wanted: Config | str | Mapping[str, Any] | None,
-    guide: str | None,
-    out: Path | None,
-    minutes: float | None,
-    clips: int | None,
-    dry_run: bool,
-    console: Console,
-) -> tuple[str, Config | None]:
-    """Return the data to train on and the configuration: what is wanted, else what suits. Videos are ingested first.
-
-    The configuration is None in a dry run on videos that have not been ingested: only then is it known.
-
-    Raises:
-        ConfigError, DatasetError: no size suits, or the videos cannot be ingested.
-    """
-    from footage.data.clips import BUILT_IN
-    from footage.data.crops import holds_videos
-    from footage.training.run_folder import RunFolder, read_config
-
-    knobs = dict(wanted) if isinstance(wanted, Mapping) else {}
-    config = preset(wanted) if isinstance(wanted, str) else wanted if isinstance(wanted, Config) else None
-    if config is None and out is not None and (stored := read_config(RunFolder(Path(out)))) is not None:
-        config = override(stored[0], knobs)
-    ingests = (
-        guide is None and not (config is not None and config.net.crops) and data not in BUILT_IN and holds_videos(data)
-    )
-    if ingests:
-        shape = None if config is None else config.clip
-        data = str(_ingest_first(Path(data), shape, knobs, out, minutes, clips, dry_run, console))
-    there = guide is None and (Path(data) / "dataset.json").exists()
-    if config is None and there:
-        from footage.data.store import Dataset
-        from footage.training.plan import choose_preset
-
-        config, reason = choose_preset(Dataset(data))
-        config = override(config, knobs)
-        console.print(f"chosen   {reason}")
-    known, config = config is not None, config or preset("stream-64", knobs)
-    if ingests:
-        given = {"--minutes": None if minutes is None else f"{minutes:.15g}", "--clips": clips, "--out": out}
-        limits = [f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value is not None]
-        words = options(config).split()[0 if known else 2 :]  # what is not known is chosen by that command too
-        console.print(f"         footage train {' '.join([shlex.quote(data), *words])}{''.join(limits)}\n")
-    return data, config if there or not ingests else None
-
-
-def _ingest_first(
-    videos: Path,
-    shape: ClipConfig | None,
-    knobs: Mapping[str, Any],
-    out: Path | None,
-    minutes: float | None,
-    clips: int | None,
-    dry_run: bool,
-    console: Console,
-) -> Path:
-    """Make or bring up to date a data set beside the run, of a shape, or of the size that suits; return its folder."""
-    from footage.commands.terminal import phases
-    from footage.data.ingest.pipeline import ingested_from, shown_sizes
-    from footage.data.ingest.sources import scan
-    from footage.machine import cores
-
-    if shape is None:
-        from footage.models.device import find_device
-        from footage.training.plan import choose_size
-
-        device = find_device(knobs.get("train.device", "auto"), "auto").device
-        with phases(console) as show:
-            shown = shown_sizes(scan([videos]).sources, cores(), show)
-        size, reason = choose_size(shown, device, minutes=minutes, clips=clips)
-        console.print(f"chosen   {reason}")
-        given = {knob: knobs[f"clip.{knob}"] for knob in ("height", "width", "channels") if f"clip.{knob}" in knobs}
-        shape = unlimited(2, **{"height": size.height, "width": size.width, "channels": 3, **given})
-    beside, pixels = Path("runs") if out is None else Path(out).parent, f"{shape.width}x{shape.height}"
-    name, origin = videos.resolve().stem if videos.is_file() else videos.resolve().name, [str(videos.absolute())]
-    folder = beside / f"{name}-{pixels}{'-grey' if shape.channels == 1 else ''}"
-    before = ingested_from(folder)
-    if before not in (None, origin):
-        raise DatasetError(
-            f'"{folder}" was made of {", ".join(before or ())}, not of {videos.absolute()}',
-            f'give --out in another folder, or train on that data set: footage train "{folder}"',
-        )
-    grey = " --channels 1" if shape.channels == 1 else ""
-    console.print(f"data     {folder}, made of the videos; by hand the two commands are:")
-    console.print(
-        f"         footage ingest {shlex.quote(str(videos))} --to {shlex.quote(str(folder))} --size {pixels}{grey}"
-    )
-    for other in sorted(beside.glob(f"{glob.escape(name)}-*x*")):
-        if other != folder and ingested_from(other) == origin:
-            console.print(f"also     {other} is there, of another size; footage train {other} goes on with that")
-    if not dry_run:
-        channels: Literal[1, 3] = 1 if shape.channels == 1 else 3
-        ingest((videos,), folder, IngestConfig(size=pixels, channels=channels), advise=False, quiet=console.quiet)
-    return folder
+        for other in sorted(beside.glob(f"{glob.escape(name)}-*x*")):
+            if other != folder and ingested_from(other) == origin:
+                self.console.print(
+                    f"also     {other} is there, of another size; footage train {other} goes on with that"
+                )
+        if not self.dry_run:
+            channels: Literal[1, 3] = 1 if shape.channels == 1 else 3
+            ingest(
+                (videos,), folder, IngestConfig(size=pixels, channels=channels), advise=False, quiet=self.console.quiet
+            )
+        return folder
 
 
 def compare(

@@ -67,6 +67,23 @@ class TrainingPlan:
         assert self.config.train.batch_size is not None
         return self.config.train.batch_size
 
+    def shared_by(self, processes: int, found: bool) -> TrainingPlan:
+        """Return the plan of a training on processes that share each batch evenly: one that was found is made smaller.
+
+        Raises:
+            ConfigError: the batch size was given, and cannot be shared so.
+        """
+        even = max(1, self.batch_size // processes) * processes
+        if self.batch_size == even:
+            return self
+        if not found:
+            raise ConfigError(
+                f"train.batch_size is {self.batch_size}, which {processes} processes cannot share evenly",
+                f"give --train.batch-size {even}",
+            )
+        train = dataclasses.replace(self.config.train, batch_size=even)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, train=train))
+
     @property
     def training_source(self) -> ClipSource:
         """What training reads: the source itself, or its clips made small with crops of their frames beside them."""
