@@ -272,7 +272,7 @@ def test_ctrl_c_is_answered_in_a_sentence(
     assert ("the same command again goes on from there" in said) == goes_on
 
 
-@pytest.mark.parametrize("ending", ["time.sleep(9)", "atexit.register(time.sleep, 9); sys.exit(3)"])
+@pytest.mark.parametrize("ending", ["time.sleep(90)", "atexit.register(time.sleep, 90); sys.exit(3)"])
 def test_second_ctrl_c_ends_at_once(ending: str) -> None:
     """While something is cleared up, or when the work is done and the process is ending."""
     code = f"""
@@ -282,14 +282,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 with stoppable(True):
     try:
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(9)
+        time.sleep(90)
     finally:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         {ending}
 """
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 130 and time.monotonic() - began < 8
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 130 and time.monotonic() - began < 60
     assert done.stderr.strip() == "stopped at once; what had been finished or saved before is kept"
 
 

@@ -168,7 +168,7 @@ def test_a_head_that_does_not_end_in_time_is_not_waited_for(tmp_path: Path, monk
         """Send a byte now and then; return after how many seconds the connection was closed."""
         begun = time.monotonic()
         connection.settimeout(0.1)
-        while time.monotonic() - begun < 5:
+        while time.monotonic() - begun < 20:
             try:
                 connection.sendall(b"x")
                 if connection.recv(1000) == b"":
@@ -182,14 +182,14 @@ def test_a_head_that_does_not_end_in_time_is_not_waited_for(tmp_path: Path, monk
     try:
         with socket.create_connection(place) as silent, socket.create_connection(place) as slow:
             slow.sendall(ask)
-            assert 0.2 < drip(slow) < 2
-            silent.settimeout(2)
+            assert 0.2 < drip(slow) < 10
+            silent.settimeout(10)
             assert silent.recv(1) == b""
         with socket.create_connection(place) as second:  # a connection that is used again
             second.sendall(ask + b"\r\n")
             assert second.recv(20_000).startswith(b"HTTP/1.1 200")
             second.sendall(ask)
-            assert 0.2 < drip(second) < 2
+            assert 0.2 < drip(second) < 10
         with socket.create_connection(place) as body:  # what is slow behind a head that has come is waited for
             body.sendall(b"POST /api/redo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{")
             time.sleep(0.5)
