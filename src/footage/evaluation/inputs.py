@@ -373,7 +373,19 @@ def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: Evalu
     warnings: list[str] = []
     if options.evaluator is not None:
         sides = [leave_out_learned(side, read_learned(options.evaluator), warnings) for side in sides]
-    sides = _apart(sides, options.seed, warnings)
+    one, two = (side.source for side in sides)
+    same = one is not None and two is not None and one.content_hash == two.content_hash
+    places = [{span.index for span in side.spans} for side in sides]
+    if same and places[0] & places[1]:
+        common = [span for span in sides[0].spans if span in set(sides[1].spans)]
+        if len(common) < 2:
+            raise ConfigError(f"{made.given} and {real.given} are the same clip", "give other clips")
+        warnings.append(
+            f"{made.given} and {real.given} are the same clips: two halves of them are compared, without a common "
+            "clip, which gives the floor and nothing else"
+        )
+        halves = halve_clips(common, options.seed)
+        sides = [replace(side, spans=tuple(half), heldout=()) for side, half in zip(sides, halves, strict=True)]
     full = replace(protocol, frames=shape.frames, height=shape.height, width=shape.width)
     _warn(sides, full, warnings)
     return EvaluationPlan(sides[0], sides[1], full, shape, tuple(warnings))
@@ -412,24 +424,6 @@ def leave_out_learned(side: InputClips, learned: LearnedNetwork, warnings: list[
     if not spans:
         raise DatasetError(f"{learned.name} learned from all clips of {side.opened.given}", "give other clips")
     return replace(side, spans=spans, heldout=heldout)
-
-
-def _apart(sides: list[InputClips], seed: int, warnings: list[str]) -> list[InputClips]:
-    """Divide the clips where both sides have the same ones."""
-    made, real = sides
-    if made.source is None or real.source is None or made.source.content_hash != real.source.content_hash:
-        return sides
-    if not {span.index for span in made.spans} & {span.index for span in real.spans}:
-        return sides
-    common = [span for span in made.spans if span in set(real.spans)]
-    if len(common) < 2:
-        raise ConfigError(f"{made.opened.given} and {real.opened.given} are the same clip", "give other clips")
-    warnings.append(
-        f"{made.opened.given} and {real.opened.given} are the same clips: two halves of them are compared, without a "
-        "common clip, which gives the floor and nothing else"
-    )
-    one, two = halve_clips(common, seed)
-    return [replace(made, spans=tuple(one), heldout=()), replace(real, spans=tuple(two), heldout=())]
 
 
 def _warn(sides: list[InputClips], protocol: Protocol, warnings: list[str]) -> None:

@@ -140,6 +140,42 @@ class NeighbourSearch:
         k = min(k, training.shape[0])
         return *nearest(made, training, k), *nearest(heldout, training, k, groups=groups)
 
+    def spaces(
+        self,
+        training: RealClips,
+        features: Sequence[FeatureReader],
+        nets: Sequence[Any],
+        cache: FeatureCache,
+        seconds: StepSeconds,
+        seed: int,
+    ) -> list[Neighbours]:
+        """Return the nearest training windows in pixels, and in each kind of features."""
+        every = np.arange(training.count)
+        made, known, held = (side.rows[SMALL_COPIES] for side in (self.made, self.training, self.heldout))
+        gaps, numbers, gaps_real, numbers_real = self.neighbours(made, held, known, every, SHORTLIST)
+        spaces: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
+        rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
+        listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
+        extra = rng.permutation(training.count)[: others_of(self.made.count)]
+        short = np.union1d(listed[listed >= 0], extra)
+        chosen = training.others([training.windows[int(row)] for row in short])
+        if features:
+            near = extract_features(chosen, features, cache, seconds)
+            for group in (group for group in network_groups(nets) if group.of == "clip"):
+                moments = [column_means(near.rows[name]) for name in group.names]
+                scales = [
+                    np.asarray((square - mean.square()).clamp(min=0).sqrt().clamp(min=1e-6).numpy())
+                    for mean, square in moments
+                ]
+                joined = [
+                    JoinedRows([side.rows[name] for name in group.names], scales)
+                    for side in (self.made, self.heldout, near)
+                ]
+                gaps, numbers, gaps_real, _ = self.neighbours(joined[0], joined[1], joined[2], short, 1)
+                numbers = torch.from_numpy(short)[numbers]
+                spaces.append(_neighbours(group.title, group.tier, group.names, gaps, numbers, gaps_real))
+        return [space for space in spaces if space is not None]
+
 
 def find_memorisation(
     made: ClipFeatures,
@@ -180,7 +216,7 @@ def find_memorisation(
     say("looking at unseen clips")
     held = extract_features(training.others(unseen), [*small, *features], cache, seconds)
     search = NeighbourSearch(made, known, held, not heldout)
-    spaces = _spaces(search, training, features, [net.about for net in nets], cache, seconds, seed)
+    spaces = search.spaces(training, features, [net.about for net in nets], cache, seconds, seed)
     if not spaces:
         return None
     what = "held-out windows" if heldout else "training windows, each beside those of other clips"
@@ -199,43 +235,6 @@ def find_memorisation(
     seconds.add("nearest pairs", since)
     summaries = tuple(space.summary() for space in spaces)
     return Memorisation(how, len(windows), there, held.count, made.count, summaries, pairs, named, sheet)
-
-
-def _spaces(
-    search: NeighbourSearch,
-    training: RealClips,
-    features: Sequence[FeatureReader],
-    nets: Sequence[Any],
-    cache: FeatureCache,
-    seconds: StepSeconds,
-    seed: int,
-) -> list[Neighbours]:
-    """Return the nearest training windows in pixels, and in each kind of features."""
-    every = np.arange(training.count)
-    made, known, held = (side.rows[SMALL_COPIES] for side in (search.made, search.training, search.heldout))
-    gaps, numbers, gaps_real, numbers_real = search.neighbours(made, held, known, every, SHORTLIST)
-    spaces: list[Neighbours | None] = [_neighbours("pixels", "D", (), gaps, numbers, gaps_real)]
-    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3E4]))
-    listed = np.unique(torch.cat([numbers.flatten(), numbers_real.flatten()]).numpy())
-    extra = rng.permutation(training.count)[: others_of(search.made.count)]
-    short = np.union1d(listed[listed >= 0], extra)
-    chosen = training.others([training.windows[int(row)] for row in short])
-    if features:
-        near = extract_features(chosen, features, cache, seconds)
-        for group in (group for group in network_groups(nets) if group.of == "clip"):
-            moments = [column_means(near.rows[name]) for name in group.names]
-            scales = [
-                np.asarray((square - mean.square()).clamp(min=0).sqrt().clamp(min=1e-6).numpy())
-                for mean, square in moments
-            ]
-            joined = [
-                JoinedRows([side.rows[name] for name in group.names], scales)
-                for side in (search.made, search.heldout, near)
-            ]
-            gaps, numbers, gaps_real, _ = search.neighbours(joined[0], joined[1], joined[2], short, 1)
-            numbers = torch.from_numpy(short)[numbers]
-            spaces.append(_neighbours(group.title, group.tier, group.names, gaps, numbers, gaps_real))
-    return [space for space in spaces if space is not None]
 
 
 def _neighbours(

@@ -329,27 +329,25 @@ class NovelClips(Iterator[Clip]):
         """New clips that there were."""
         self.watch: Callable[[], object] = lambda: None
         """Is called before each clip that is judged; what it raises ends the search."""
-        self._found = self._search(clips, tell)
+        self._clips, self._tell = clips, tell
 
     def __next__(self) -> Clip:
-        return next(self._found)
-
-    def _search(self, clips: Iterator[Clip], tell: Callable[[str], object]) -> Iterator[Clip]:
-        for clip in clips:
+        for clip in self._clips if self.made < self.count else ():
             self.watch()
             found = self.check.judge(clip.chunks())
             if near := [near for near in found.values() if not near.new]:
                 self.left_out.append(LeftOut(clip.metadata["seed"], near[0]))
                 continue
             self.made += 1
-            yield Clip(clip.make, clip.frames, clip.fps, {**clip.metadata, "novel": self.check.note(found)})
-            if self.made == self.count:
-                return
+            return Clip(clip.make, clip.frames, clip.fps, {**clip.metadata, "novel": self.check.note(found)})
+        if self.made == self.count:
+            raise StopIteration
         problem = f"{self.made} of {self.made + len(self.left_out)} seeds give new clips, {self.count} were asked for"
         remedy = "train on more clips or for less long, see train --evaluate-metric copies; or leave novel out"
         if not self.made:
             raise ConfigError(problem, remedy)
-        tell(f"{problem}: {remedy}")
+        self._tell(f"{problem}: {remedy}")
+        raise StopIteration
 
     def summary(self) -> str:
         """Say how many clips were left out, and which seeds."""

@@ -268,6 +268,18 @@ class GifEncoder(_Encoder):
         self._pass_on(None)
         super().finish()
 
+    @staticmethod
+    def add_comment(path: Path, comment: str) -> None:
+        """Put a comment extension (GIF89a, section 24) behind the header; the encoder writes none."""
+        with open(path, "rb") as encoded:
+            packed = encoded.read(13)[10]
+        header = 13 + (3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0)  # screen descriptor, global colour table
+        text = comment.encode("utf-8")
+        blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
+        with files.replacing(path) as temporary, open(temporary, "wb") as out, open(path, "rb") as encoded:
+            out.write(encoded.read(header) + b"\x21\xfe" + blocks + b"\x00")
+            shutil.copyfileobj(encoded, out)
+
     def _pass_on(self, frame: VideoFrame | None) -> None:
         """Give the filters a frame, or None at the end, and encode what they give."""
         import av
@@ -347,7 +359,7 @@ def write_clip(
                     raise MediaError(f'"{path.name}" would have no frames', "give at least one")
                 encoder.finish()
             if kind == "gif":
-                _add_gif_comment(temporary, comment)
+                GifEncoder.add_comment(temporary, comment)
 
 
 def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:
@@ -356,18 +368,6 @@ def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:
         if chunk.dtype != np.uint8 or chunk.ndim != 4 or chunk.shape[-1] not in (1, 3):
             raise MediaError(f"a chunk is {chunk.dtype} {chunk.shape}", "give uint8 (T, H, W, C) with 1 or 3 channels")
         yield from chunk
-
-
-def _add_gif_comment(path: Path, comment: str) -> None:
-    """Put a comment extension (GIF89a, section 24) behind the header; the encoder writes none."""
-    with open(path, "rb") as encoded:
-        packed = encoded.read(13)[10]
-    header = 13 + (3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0)  # screen descriptor, global colour table
-    text = comment.encode("utf-8")
-    blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
-    with files.replacing(path) as temporary, open(temporary, "wb") as out, open(path, "rb") as encoded:
-        out.write(encoded.read(header) + b"\x21\xfe" + blocks + b"\x00")
-        shutil.copyfileobj(encoded, out)
 
 
 def _write_folder(path: Path, pictures: Iterable[Frames], comment: str) -> None:

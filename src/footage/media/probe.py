@@ -177,7 +177,18 @@ def choose_stream(container: InputContainer) -> StreamChoice:
     best, reason = streams[0], "the others are covers"
     if len(streams) > 1:
         seen = peek(container, streams, PEEK)
-        ranks = {stream.index: _rank(stream, len(seen[stream.index])) for stream in streams}
+        ranks = dict.fromkeys(seen, (False, False, 0, 0, 0))
+        for stream in streams:
+            kind, context = stream.disposition, stream.codec_context
+            if context is None:
+                continue
+            still = kind & (kind.timed_thumbnails | kind.still_image)
+            default = bool(kind & kind.default) + (not kind & (kind.hearing_impaired | kind.visual_impaired))
+            counted = (text for key, text in stream.metadata.items() if key.startswith("NUMBER_OF_FRAMES"))
+            told = next((int(text) for text in counted if text.isdecimal() and len(text) < 12), 0)
+            met = len(seen[stream.index])
+            size = context.width * context.height
+            ranks[stream.index] = (True, met > 1 and not still, default, size, stream.frames or told or met)
         best = max(streams, key=lambda stream: (ranks[stream.index], -stream.index))
         reasons = ("it can be decoded", "it moves", "it is the default", "it is the largest", "it is the longest")
         second = max(rank for index, rank in ranks.items() if index != best.index)
@@ -185,22 +196,6 @@ def choose_stream(container: InputContainer) -> StreamChoice:
         reason = next(ahead, "it is the first of equals")
     number = 1 + [stream.index for stream in every].index(best.index)
     return StreamChoice(best, f"video stream {number} of {len(every)} taken: {reason}" if len(every) > 1 else "")
-
-
-def _rank(stream: VideoStream, seen: int) -> tuple[bool, bool, int, int, int]:
-    """Return what a stream is chosen by; `seen` is how many pictures were met at its beginning."""
-    kind, context = stream.disposition, stream.codec_context
-    if context is None:
-        return False, False, 0, 0, 0
-    still = kind & (kind.timed_thumbnails | kind.still_image)
-    told = [
-        text
-        for key, text in stream.metadata.items()
-        if key.startswith("NUMBER_OF_FRAMES") and text.isdecimal() and len(text) < 12
-    ]
-    frames = stream.frames or int(told[0] if told else 0) or seen
-    default = bool(kind & kind.default) + (not kind & (kind.hearing_impaired | kind.visual_impaired))
-    return True, seen > 1 and not still, default, context.width * context.height, frames
 
 
 def _opened_anew(container: InputContainer) -> InputContainer:

@@ -183,7 +183,7 @@ Show = Callable[[str, int, int], None]
 def fit(
     source: ClipSource, own: Sequence[Span], recipe: FeatureTraining, state: Path, show: Show
 ) -> tuple[ClipNet, Heads]:
-    """Train the network on its `own` clips.
+    """Train the network on its `own` clips, and set the scale of its features by them.
 
     What is needed to go on is kept in the file `state`, which the caller removes: a killed training goes on.
     """
@@ -216,7 +216,9 @@ def fit(
             with files.replacing(state, durable=False) as temporary:
                 torch.save({**value, "optimizer": optimizer.state_dict()}, temporary)
         show("training", step + 1, steps)
-    return net.eval(), heads.eval()
+    real, _ = windows(source, own, recipe.frames, TRIED, recipe.seed)
+    net.eval().standardise(_each(real, lambda clips: net.described(net.maps(clips))))
+    return net, heads.eval()
 
 
 @torch.no_grad()
@@ -337,8 +339,6 @@ def train_evaluator(
     recipe = FeatureTraining(chosen, speeds, frames, clips, seed)
     state = to.with_name(f".{to.stem}.state")
     net, heads = fit(source, own, recipe, state, show)
-    real, _ = windows(source, own, frames, TRIED, seed)
-    net.standardise(_each(real, lambda clips: net.described(net.maps(clips))))
     content = serialize({key: value.contiguous() for key, value in net.state_dict().items()})
     digest = files.bytes_digest(content)
     path = to.with_name(f"{to.stem}-{digest[:12]}.safetensors")

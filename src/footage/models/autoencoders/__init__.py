@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from footage.config import ClipConfig, Config, CriticConfig, LearnConfig, TaskConfig
+from footage.config import ClipConfig, Config, LearnConfig, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import halvings, unlimited
 from footage.config.strict import bounded, require, require_named
@@ -69,7 +68,31 @@ class VaeConfig(NetConfig):
             if size % unit:
                 raise ConfigError(f"clip.{knob} is {size}", f"give a multiple of {unit} for a VAE")
         if self.prior == "gan":
-            _check_latent(config.clip, config.critics)
+            count = halvings(config.clip.height // VAE_SPACE, config.clip.width // VAE_SPACE)
+            unit = 2**count * VAE_SPACE
+            for knob in ("height", "width"):
+                value = getattr(config.clip, knob)
+                if value % unit:
+                    sizes = " or ".join(
+                        str(size) for size in (value // unit * unit, (value // unit + 1) * unit) if size
+                    )
+                    times = "once" if count == 1 else f"{count} times"
+                    raise ConfigError(
+                        f"clip.{knob} is {value}, a GAN in the latent space halves an eighth of it {times}",
+                        f"give {sizes}, or --net.prior normal",
+                    )
+            for number, critic in enumerate(config.critics):
+                if critic.net not in ("conv", "mlp"):
+                    raise ConfigError(
+                        f"critics.{number}.net is {critic.net}, it looks for motion in pixels: a latent volume has "
+                        "none",
+                        f"give --critics.{number}.net conv or mlp",
+                    )
+                if critic.shrink > 1:
+                    raise ConfigError(
+                        f"critics.{number}.shrink is {critic.shrink}, a latent volume is small already",
+                        f"give --critics.{number}.shrink 1",
+                    )
             remedy = "changes are made to pixels, and these critics judge latent volumes: give 0"
             require(not config.augment.probability, "augment.probability", config.augment.probability, remedy)
         for knob in ("loss", "weight"):
@@ -79,29 +102,3 @@ class VaeConfig(NetConfig):
                     f"learn.{knob} is {value}, a VAE learns by the likelihood of the clip, whose scale it finds itself",
                     f"give --learn.{knob} {usual}, or another --kl.beta",
                 )
-
-
-def _check_latent(clip: ClipConfig, critics: Sequence[CriticConfig]) -> None:
-    """Refuse clips and critics that a GAN in a VAE's latent space cannot have."""
-    count = halvings(clip.height // VAE_SPACE, clip.width // VAE_SPACE)
-    unit = 2**count * VAE_SPACE
-    for knob in ("height", "width"):
-        value = getattr(clip, knob)
-        if value % unit:
-            sizes = " or ".join(str(size) for size in (value // unit * unit, (value // unit + 1) * unit) if size)
-            times = "once" if count == 1 else f"{count} times"
-            raise ConfigError(
-                f"clip.{knob} is {value}, a GAN in the latent space halves an eighth of it {times}",
-                f"give {sizes}, or --net.prior normal",
-            )
-    for number, critic in enumerate(critics):
-        if critic.net not in ("conv", "mlp"):
-            raise ConfigError(
-                f"critics.{number}.net is {critic.net}, it looks for motion in pixels: a latent volume has none",
-                f"give --critics.{number}.net conv or mlp",
-            )
-        if critic.shrink > 1:
-            raise ConfigError(
-                f"critics.{number}.shrink is {critic.shrink}, a latent volume is small already",
-                f"give --critics.{number}.shrink 1",
-            )
