@@ -51,11 +51,10 @@ def noise(seconds: int) -> Iterator[Frames]:
 def save_untrained(name: str, folder: Path) -> None:
     """Write the model folder of a preset with random weights."""
     config = preset(name)
-    method = METHODS[config.method](config, 0)
     info = ModelInfo(
         name=name, config=config, labels=(), label_shares=(), fps=25.0, dataset="none", dataset_hash="0", clips_seen=0
     )
-    save_model(folder, info, method)
+    save_model(folder, info, METHODS[config.method].sampling_nets(config, 0))
 
 
 def measure_here(verb: str, model: Path, clip: Path) -> None:

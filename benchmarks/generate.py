@@ -27,8 +27,8 @@ def make_model(folder: Path) -> None:
     """Write a model with random weights: memory and time do not depend on their values."""
     config = footage.preset("conv3d-64")
     torch.manual_seed(0)
-    method = METHODS[config.method](config, 0)
-    save_model(folder, ModelInfo("random", config, (), (), 25.0, "none", "0" * 64, 0), method)
+    nets = METHODS[config.method].sampling_nets(config, 0)
+    save_model(folder, ModelInfo("random", config, (), (), 25.0, "none", "0" * 64, 0), nets)
 
 
 def generate(model: Path, to: Path, clips: int, frames: int, kind: str) -> tuple[float, float]:

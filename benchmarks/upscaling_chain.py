@@ -50,7 +50,8 @@ def random_model(folder: Path, preset: str, **knobs: object) -> Path:
     """Write a model with random weights."""
     config = footage.preset(preset, {key.replace("__", "."): value for key, value in knobs.items()})
     torch.manual_seed(0)
-    save_model(folder, ModelInfo(preset, config, (), (), 25.0, "none", "0" * 64, 0), METHODS[config.method](config, 0))
+    nets = METHODS[config.method].sampling_nets(config, 0)
+    save_model(folder, ModelInfo(preset, config, (), (), 25.0, "none", "0" * 64, 0), nets)
     return folder
 
 

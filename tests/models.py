@@ -48,7 +48,7 @@ def save_tiny_model(
         dataset_hash="0" * 64,
         clips_seen=0,
     )
-    return save_model(folder, info, method)
+    return save_model(folder, info, {name: average.module for name, average in method.averages.items()})
 
 
 class FewShapes(BuiltInClips):

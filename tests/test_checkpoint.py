@@ -23,6 +23,7 @@ from footage.models.checkpoint import (
     restore_nets,
     restore_optimizers,
     save_state,
+    training_state,
     write_model,
 )
 from footage.models.requests import VideoRequest
@@ -243,7 +244,7 @@ def test_state_round_trip(tmp_path: Path) -> None:
 
     one, two = make(0), make(1)
     step(one)
-    save_state(tmp_path / "s.pt", one, {"clips_seen": 2, "seconds": 0.5, "attempt": 0})
+    save_state(tmp_path / "s.pt", training_state(one), {"clips_seen": 2, "seconds": 0.5, "attempt": 0})
     state = read_state(tmp_path / "s.pt")
     assert state["progress"] == {"clips_seen": 2, "seconds": 0.5, "attempt": 0}
     restore_nets(state, two)

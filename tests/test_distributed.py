@@ -1,4 +1,7 @@
-"""Two processes with half the batch each give the gradients of one with the whole batch, double backward included."""
+"""Two processes with half the batch each give the gradients of one with the whole batch, double backward included.
+
+So do networks that are divided among them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from footage.models.predictors.convlstm import ConvLstmConfig
 from footage.models.predictors.simvp import SimVpConfig
 from footage.models.predictors.sprites import SpritesConfig
 from footage.models.predictors.svg import SvgConfig
-from footage.training.trainer import FabricEngine
+from footage.training.engines import FabricEngine, ShardedEngine
 
 STILL = {"lr": 1e-12, "critic_lr": 1e-12, "penalty_every": 1}  # the critics' update must not reach the generator
 ALL = {"r1": 1.0, "r2": 1.0, "gradient_penalty": 10.0, **STILL}
@@ -36,6 +39,7 @@ BASE = Config(
     gan=GanConfig(temporal=1.0, periodicity="avoid", **ALL),  # type: ignore[arg-type]
 )
 RECURRENT = RecurrentConfig(content=8, motion=4, hidden=4, label=4, width=4)
+CLIPPED = LearnConfig(lr=1e-12, clip_gradient=0.1)
 PREDICT = Config(
     method="predict",
     clip=BASE.clip,
@@ -50,7 +54,7 @@ VAE = Config(
     clip=BASE.clip,
     net=VaeConfig(width=4, latent=4, noise=8, label=4),
     critics=(),
-    learn=LearnConfig(lr=1e-12),
+    learn=CLIPPED,
     kl=KlConfig(ramp=0, free_bits=0.01),
     gan=GanConfig(**ALL),  # type: ignore[arg-type]
 )
@@ -67,6 +71,7 @@ def small(preset: str) -> Config:
 
 CONFIGS = {
     "conv3d": BASE,
+    "penalty alone": dataclasses.replace(BASE, gan=GanConfig(gradient_penalty=10.0, **STILL)),  # type: ignore[arg-type]
     "relativistic": dataclasses.replace(BASE, gan=dataclasses.replace(BASE.gan, loss="relativistic")),
     "mlp": dataclasses.replace(
         BASE,
@@ -113,7 +118,7 @@ CONFIGS = {
         net=ConvLstmConfig(width=4, layers=2, surprise=True),
         task=TaskConfig(past=5, truth=8),  # half of the frames are shown at the second step
     ),
-    "sprites": dataclasses.replace(PREDICT, net=SpritesConfig(side=8, width=4, features=8, motion=8)),
+    "sprites": dataclasses.replace(PREDICT, net=SpritesConfig(side=8, width=4, features=8, motion=8), learn=CLIPPED),
     "svg": dataclasses.replace(PREDICT, net=SvgConfig(width=4, latent=2, code=8, hidden=8)),
     "vae": VAE,
     "vae-gan": dataclasses.replace(VAE, critics=(CriticConfig(width=4), frames(frames=3))),
@@ -139,19 +144,19 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def gradients(name: str, fabric: Fabric) -> dict[str, torch.Tensor]:
-    """Make one step on this process's part of a batch of four; return the gradients of all networks."""
+def gradients(name: str, engine: FabricEngine) -> dict[str, torch.Tensor]:
+    """Make two steps on this process's part of a batch of four; return the gradients of all networks.
+
+    Those of divided networks are whole in the first process, and None in the other.
+    """
     config = CONFIGS[name]
     if name == "conv3d":
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
     torch.manual_seed(0)
     named = config.takes_labels
     method = METHODS[config.method](config, 2 if named else 0)
-    for name, net in method.nets.items():
-        method.nets[name] = fabric.setup_module(net)
-    method.build_optimizers()
-    for name, optimizer in method.optimizers.items():
-        method.optimizers[name] = fabric.setup_optimizers(optimizer)  # type: ignore[assignment]
+    engine.adopt(method)
+    fabric = engine.fabric
     rng = torch.Generator().manual_seed(7)
     clip = config.clip
     read = clip.channels + config.guides
@@ -163,10 +168,10 @@ def gradients(name: str, fabric: Fabric) -> dict[str, torch.Tensor]:
     heldout = (clips.flip(0)[mine], labels) if name in EXAMINED else None
     for number in range(2):  # twice: a wrapper that waits for gradients in vain fails at the second step
         rng = torch.Generator().manual_seed(number)
-        log = method.step(Batch(clips[mine], labels, rng, 4, first, heldout), number * 4, FabricEngine(fabric))
+        log = method.step(Batch(clips[mine], labels, rng, 4, first, heldout=heldout), number * 4, engine)
         assert any(key.startswith("heldout_") for key in log) == (heldout is not None)
     return {
-        f"{name}.{key}".replace("_forward_module.", "").replace("module.", ""): weight.grad.clone()  # without wrappers
+        f"{name}.{key}".replace("_forward_module.", "").replace("module.", ""): engine.whole(weight.grad.clone())  # without wrappers
         for name, net in method.nets.items()
         for key, weight in net.named_parameters()
         if weight.grad is not None
@@ -177,30 +182,48 @@ def work(fabric: Fabric, folder: str) -> None:
     """What each of the two processes does."""
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
-    found = {name: gradients(name, fabric) for name in CONFIGS}
+    found = {
+        "whole": {name: gradients(name, FabricEngine(fabric)) for name in CONFIGS},
+        "divided": {name: gradients(name, ShardedEngine(fabric, least=0)) for name in CONFIGS},
+    }
     torch.save(found, Path(folder) / f"{fabric.global_rank}.pt")
 
 
+Gradients = dict[str, dict[str, torch.Tensor]]
+
+
 @pytest.fixture(scope="module")
-def halves(
-    tmp_path_factory: pytest.TempPathFactory, trainers: ForkServerContext
-) -> list[dict[str, dict[str, torch.Tensor]]]:
+def halves(tmp_path_factory: pytest.TempPathFactory, trainers: ForkServerContext) -> list[dict[str, Gradients]]:
+    """What each of the two processes found, with whole and with divided networks."""
     folder = tmp_path_factory.mktemp("ranks")
     strategy = DDPStrategy(process_group_backend="gloo", start_method="forkserver")
     Fabric(accelerator="cpu", devices=2, strategy=strategy, precision="64-true").launch(work, str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_two_processes_give_the_gradients_of_one(name: str, halves: list[dict[str, dict[str, torch.Tensor]]]) -> None:
-    whole = gradients(name, Fabric(accelerator="cpu", devices=1, precision="64-true"))
-    assert set(whole) == set(halves[0][name]) == set(halves[1][name])
-    for net in sorted({key.partition(".")[0] for key in whole}):
-        size = torch.cat([gradient.flatten() for key, gradient in whole.items() if key.startswith(net)]).norm()
+def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> tuple[float, str]:
+    """Return the largest relative difference of two lists of gradients, and where it is."""
+    assert set(found) == set(expected)
+    errors = []
+    for net in sorted({key.partition(".")[0] for key in expected}):
+        gradients = {key: gradient for key, gradient in expected.items() if key.startswith(net)}
+        size = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
         assert size > 1e-4, f"{net} has no gradient to compare"
-        for key, gradient in whole.items():
-            if key.startswith(net):
-                scale = max(float(gradient.norm()), 1e-3 * float(size))  # some weights all but cancel out of a loss
-                for rank in halves:
-                    error = float((rank[name][key] - gradient).norm()) / scale
-                    assert error < 1e-5, f"{key} differs by {error:.1e}"
+        for key, gradient in gradients.items():
+            scale = max(float(gradient.norm()), 1e-3 * float(size))  # some weights all but cancel out of a loss
+            errors.append((float((found[key] - gradient).norm()) / scale, key))
+    return max(errors)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_processes_give_the_gradients_of_one(name: str, halves: list[dict[str, Gradients]]) -> None:
+    whole = gradients(name, FabricEngine(Fabric(accelerator="cpu", devices=1, precision="64-true")))
+    for rank in halves:
+        error, key = worst(rank["whole"][name], whole)
+        assert error < 1e-5, f"{key} differs by {error:.1e}"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_divided_networks_have_the_gradients_of_whole_ones(name: str, halves: list[dict[str, Gradients]]) -> None:
+    error, key = worst(halves[0]["divided"][name], halves[0]["whole"][name])
+    assert error < 1e-6, f"{key} differs by {error:.1e}"

@@ -170,6 +170,9 @@ class LaunchConfig:
     devices: int | Literal["auto"] = 1
     """Processes on this machine, one for each GPU; on a CPU they share its cores. `auto`: every GPU, or on a CPU one or
     two, whichever a short trial finds faster."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """`ddp`: each process has the whole networks. `fsdp`: each keeps a part of all weights, their averages, gradients and
+    moments, for networks that do not fit one GPU; gradients and files are the same."""
     nodes: int = 1
     """Machines; the same command is given on each, with another `node_rank`."""
     node_rank: int = 0
@@ -183,6 +186,7 @@ class LaunchConfig:
         for name, value, least in (("nodes", self.nodes, 1), ("restarts", self.restarts, 0)):
             if value < least:
                 raise ConfigError(f"{name} is {value}", f"give at least {least}")
+        require(self.strategy in ("ddp", "fsdp"), "strategy", self.strategy, "give ddp or fsdp")
         if self.devices != "auto" and self.devices < 1:
             raise ConfigError(f"devices is {self.devices}", "give at least 1, or auto")
         if not 0 <= self.node_rank < self.nodes:

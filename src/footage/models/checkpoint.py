@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
-from torch import Tensor
+from torch import Tensor, nn
 
 from footage import __version__, files
 from footage.config import to_json
@@ -26,12 +26,12 @@ from footage.models.base import Method, Sampler
 from footage.models.card import ModelInfo, read_info, readme, weights_path
 
 
-def save_model(folder: Path, info: ModelInfo, method: Method) -> ModelInfo:
-    """Write a model folder, so that at every moment `model.json` names weights that are there and whole."""
+def save_model(folder: Path, info: ModelInfo, nets: Mapping[str, nn.Module]) -> ModelInfo:
+    """Write a model folder of a method's averaged networks, so that at every moment `model.json` names weights that are there and whole."""
     tensors = {
         f"{name}.{key}": value.detach().cpu().contiguous()
-        for name, average in method.averages.items()
-        for key, value in average.module.state_dict().items()
+        for name, net in nets.items()
+        for key, value in net.state_dict().items()
     }
     return write_model(folder, info, tensors)
 
@@ -189,15 +189,18 @@ def begin_with(folder: Path | str, method: Method) -> None:
             net.load_state_dict({**net.state_dict(), **theirs})
 
 
-def save_state(path: Path, method: Method, progress: Mapping[str, int | float]) -> None:
-    """Write what resuming needs, atomically: one file, whole or not there."""
-    state = {
+def training_state(method: Method) -> dict[str, Any]:
+    """Return the state of a method's networks, averages and optimisers, by their names."""
+    return {
         "nets": {name: net.state_dict() for name, net in method.nets.items()},
         "averages": {name: average.module.state_dict() for name, average in method.averages.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
-        "progress": dict(progress),
-        "version": __version__,
     }
+
+
+def save_state(path: Path, state: Mapping[str, Any], progress: Mapping[str, int | float]) -> None:
+    """Write what resuming needs, a `training_state` and how far it is, atomically: one file, whole or not there."""
+    state = {**state, "progress": dict(progress), "version": __version__}
     with files.replacing(path) as temporary, open(temporary, "wb") as handle:
         try:
             torch.save(state, handle)  # through a file object: it passes on the system's own error

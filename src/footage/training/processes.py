@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import psutil
 import torch
@@ -113,6 +113,8 @@ class Processes:
     world: int = 1
     local_world: int = 1
     """Processes on this machine."""
+    sharded: bool = False
+    """Whether each keeps a part of the networks only."""
     step: int = 0
     """How often this one has agreed with the others."""
     hosts: dict[int, str] = field(default_factory=dict)
@@ -130,12 +132,12 @@ class Processes:
         return self.rank == 0
 
     @classmethod
-    def join(cls) -> Processes:
+    def join(cls, strategy: Literal["ddp", "fsdp"] = "ddp") -> Processes:
         """Return this process's place among those that torchrun has started; a single one where it has not."""
         if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
             return cls()
         rank, world, local_world = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-        mine = cls(rank, world, local_world)
+        mine = cls(rank, world, local_world, strategy == "fsdp")
         mine._meet()
         return mine
 
@@ -205,6 +207,7 @@ class Processes:
         fabric.launch()
         # What matters there is said of single rows of weights, whose strides are of no consequence.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")  # nothing changes it there
         return fabric
 
     def most(self, *values: float) -> list[float]:

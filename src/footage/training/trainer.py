@@ -14,19 +14,16 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
 from rich.console import Console
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from footage import files
 from footage.config.registry import METHODS
@@ -35,10 +32,11 @@ from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
-from footage.models.base import Batch, Method, PlainEngine, TrainsWithFeatures
+from footage.models.base import Batch, Method, TrainsWithFeatures
 from footage.models.device import upload
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
+from footage.training.engines import FabricEngine, ShardedEngine
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
 from footage.training.processes import Processes
 from footage.training.run_folder import RunFolder, drop_beyond, resume, snapshot_folder, write_config
@@ -95,32 +93,6 @@ class Budget:
             return progress.seconds / (self.minutes * 60)
         assert self.clips is not None, "a budget has clips or minutes"
         return progress.clips_seen / self.clips
-
-
-class FabricEngine(PlainEngine):
-    """What the trainer lends to a step, for one process or several; see `footage.models.base.Engine`."""
-
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-
-    def backward(self, loss: Tensor) -> None:
-        self.fabric.backward(loss)
-
-    @contextlib.contextmanager
-    def frozen(self, net: nn.Module) -> Iterator[nn.Module]:
-        """Give the network inside a distributed wrapper, which would wait for gradients of its weights.
-
-        Networks that are divided among processes (FSDP) have no inside that works alone: not supported.
-        """
-        with super().frozen(net.module if isinstance(net, _FabricModule) else net) as bare:
-            yield bare
-
-    def mean(self, value: Tensor) -> Tensor:
-        if self.fabric.world_size == 1:
-            return value.detach()
-        mean = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-        assert isinstance(mean, torch.Tensor)
-        return mean
 
 
 class Interrupt:
@@ -216,11 +188,11 @@ class Trainer:
         self.best = BestModel(choice, self.config, whole, folder.best, self.place.device) if choice else None
         self.shown = whole or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
         fabric = processes.fabric(self.place.device)
-        self.engine = FabricEngine(fabric)
+        self.engine = ShardedEngine(fabric) if processes.sharded else FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.method: Method = METHODS[self.config.method](self.config, len(self.note.labels))
-        begun = processes.told(folder.state.exists())
+        self.begun, self.measure_every = processes.told((folder.state.exists(), choice and choice.every))
         self.trained_with = dict[str, str]()
         """Feature networks that trained the model, or that which it began with."""
         for path in (begin_with, folder.model):
@@ -228,19 +200,13 @@ class Trainer:
                 self.trained_with |= card.read_info(path).trained_with
         if isinstance(self.method, TrainsWithFeatures):
             self.trained_with |= self.method.trained_with
-        if not begun:
+        if not self.begun:
             every = Loader(reads, "train", frames=frames, batch_size=self.loader.local, seed=seed)
             self.method.calibrate(first_clips(every, CALIBRATION))
             if begin_with is not None:
                 checkpoint.begin_with(begin_with, self.method)
-        for name, net in self.method.nets.items():
-            self.method.nets[name] = fabric.setup_module(net)
-        for average in self.method.averages.values():
-            average.module.to(fabric.device)
-        self.method.build_optimizers()
-        for name, optimizer in self.method.optimizers.items():
-            self.method.optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))
-        if begun:
+        self.engine.adopt(self.method)
+        if self.begun:
             self.restore()
         if processes.leads:
             write_config(folder, self.config, self.note)
@@ -267,8 +233,14 @@ class Trainer:
                 progress = self.progress
                 before = progress.clips_seen
                 # What the first process's clock says, and what any process was asked for, holds in all.
-                due = (self.budget.spent(progress), clock.seconds >= self.saved_at + config.save_minutes * 60)
-                spent, save, stop = self.processes.most(*(self.processes.leads and d for d in due), interrupt.requested)
+                due = (
+                    self.budget.spent(progress),
+                    clock.seconds >= self.saved_at + config.save_minutes * 60,
+                    bool(config.sample_minutes) and clock.seconds >= progress.sheet_seconds,
+                )
+                spent, save, show, stop = self.processes.most(
+                    *(self.processes.leads and d for d in due), interrupt.requested
+                )
                 ended = "done" if spent else "interrupted" if stop else ""
                 if not ended:
                     loaded = next(self.batches)
@@ -283,7 +255,7 @@ class Trainer:
                 seen = progress.clips_seen
                 figures = self.processes.mean(log.means.take()) if crossed(before, seen, LOG_CLIPS) else {}
                 keep = crossed(before, seen, config.snapshot_clips)
-                measure = self.best is not None and crossed(before, seen, self.best.choice.every)
+                measure = crossed(before, seen, self.measure_every)
                 finite = all(map(math.isfinite, figures.values()))
                 if not finite or ((ended or save or keep or measure) and not self.finite()):
                     if stop or not self.go_back():
@@ -294,13 +266,12 @@ class Trainer:
                     figures |= {"memory_gib": memory_used(self.place.device), "threads": self.threads.threads}
                     log.write(seen, figures)
                     log.terminal.warn(judge_critics(figures, self.config.gan.loss), self.remedies, seen)
-                by_time = bool(config.sample_minutes) and clock.seconds >= progress.sheet_seconds
-                if by_time or crossed(before, seen, config.sample_clips):
+                if show or crossed(before, seen, config.sample_clips):
                     self.sample(reals)
                     # At 20 and 40 seconds, at 80, and so on; at last every `sample_minutes`.
                     progress.sheet_seconds = clock.seconds + min(clock.seconds, config.sample_minutes * 60)
                 if keep:
-                    self.save_model(snapshot_folder(self.folder, seen))
+                    self.save_model(snapshot_folder(self.folder, seen), self.averaged())
                 if measure:
                     self.choose()
                 if ended or save:
@@ -347,18 +318,25 @@ class Trainer:
             return self.method.step(batch, self.progress.clips_seen, self.engine)
 
     def finite(self) -> bool:
-        """Whether every weight, trained or averaged, is finite."""
+        """Whether every weight, trained or averaged, is finite, in all processes."""
         averages = (p for average in self.method.averages.values() for p in average.module.parameters())
-        weights = [p.detach() for p in self.method.nets.parameters()] + list(averages)
-        return all(math.isfinite(float(norm)) for norm in torch._foreach_norm(weights))
+        weights = self.engine.own([*self.method.nets.parameters(), *averages])
+        finite = all(math.isfinite(float(norm)) for norm in torch._foreach_norm(weights))
+        return not any(self.processes.most(not finite))
+
+    def averaged(self) -> dict[str, nn.Module]:
+        """Return the averaged networks, whole: in the first process, once all have asked."""
+        return {name: self.engine.whole_net(average.module) for name, average in self.method.averages.items()}
 
     def sample(self, reals: Tensor) -> None:
         """Write a sheet and a preview of the averaged model, judge them beside real clips, and plot the curves."""
         seen, names = self.progress.clips_seen, self.note.labels
-        if seen == self.sampled_at or not self.processes.leads:
+        if seen == self.sampled_at:
             return
-        self.sampled_at = seen
-        sampler = self.method.sampler()
+        self.sampled_at, nets = seen, self.averaged()
+        if not self.processes.leads:
+            return
+        sampler = self.method.sampler_of(self.config, nets)
         shown = sampler.preview(reals, torch.arange(len(reals)) % len(names) if names else None)
         clips, captions = [], []
         for number in range(max(1, len(reals) // len(shown))):
@@ -377,32 +355,35 @@ class Trainer:
     def choose(self) -> None:
         """Measure the averaged model beside held-out clips and keep it where it is the best; outside the budget."""
         best, seen = self.best, self.progress.clips_seen
-        if best is None or self.measured_at == seen:
+        if self.measure_every is None or self.measured_at == seen:
             return
-        self.measured_at = seen
+        self.measured_at, nets = seen, self.averaged()
+        if best is None:  # another process measures
+            return
         with self.log.paused():
-            value = best.measure(self.method.sampler(), self.model_info())
+            value = best.measure(self.method.sampler_of(self.config, nets), self.model_info())
             self.log.write(seen, best.row(value))
             better = best.is_best(value)
             if better:
-                self.save_model(self.folder.best, best.note(value))
+                self.save_model(self.folder.best, nets, best.note(value))
             self.log.terminal.say(f"at {seen:,} clips {best.describe(value)}{', the best so far' if better else ''}")
 
     def save(self) -> None:
         """Write the resumable state and the model, each atomically; the first process does."""
         self.save_state()
-        self.save_model(self.folder.model)
+        self.save_model(self.folder.model, self.averaged())
         self.saved_at = self.log.clock.seconds
 
     def save_state(self) -> None:
         """Write the resumable state, atomically."""
+        state = self.engine.whole(checkpoint.training_state(self.method))
         if self.processes.leads:
-            checkpoint.save_state(self.folder.state, self.method, vars(self.progress))
+            checkpoint.save_state(self.folder.state, state, vars(self.progress))
 
-    def save_model(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
-        """Write the averaged model as it is now, atomically; `extra` stands in its model.json."""
+    def save_model(self, folder: Path, nets: Mapping[str, nn.Module], extra: dict[str, Any] | None = None) -> None:
+        """Write the `averaged` networks, atomically; `extra` stands in their model.json."""
         if self.processes.leads:
-            checkpoint.save_model(folder, self.model_info(extra), self.method)
+            checkpoint.save_model(folder, self.model_info(extra), nets)
 
     def model_info(self, extra: dict[str, Any] | None = None) -> card.ModelInfo:
         return card.ModelInfo(
@@ -419,8 +400,14 @@ class Trainer:
         )
 
     def restore(self) -> None:
-        """Put the saved state into networks, averages, optimisers and progress."""
-        state = self.processes.told(checkpoint.read_state(self.folder.state) if self.processes.leads else None)
+        """Put the saved state into networks, averages, optimisers and progress: as each is told, one by one."""
+        saved, told = checkpoint.read_state(self.folder.state) if self.processes.leads else None, self.processes.told
+        state: dict[str, Any] = {"progress": told(saved and saved["progress"])}
+        for kind, ours in (("nets", self.method.nets), ("averages", self.method.nets), ("optimizers", {})):
+            state[kind] = {}
+            for name in told(saved and list(saved[kind])):
+                buffers = dict(ours[name].named_buffers()) if name in ours else ()
+                state[kind][name] = self.engine.part(told(saved and saved[kind][name]), buffers)
         checkpoint.restore_nets(state, self.method)
         checkpoint.restore_optimizers(state, self.method)
         self.progress = Progress(**state["progress"])
@@ -428,9 +415,10 @@ class Trainer:
     def rewind(self) -> None:
         """Begin where `progress` is: drop rows and models beyond it, and read clips from there on."""
         seen, self.saved_at, self.sampled_at, self.measured_at = self.progress.clips_seen, self.progress.seconds, -1, -1
+        if not self.begun:
+            self.save_state()  # something to go back to
+            self.begun = True
         if self.processes.leads:
-            if not self.folder.state.exists():
-                self.save_state()  # something to go back to
             drop_beyond(self.folder, seen)
         self.batches.close()
         self.batches = self.loader.batches(seen)
