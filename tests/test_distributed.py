@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from footage.config import ClipConfig, Config, CriticConfig, GanConfig, KlConfig
 from footage.config.presets import PRESETS, tiny
 from footage.config.registry import METHODS
 from footage.models.autoencoders import VaeConfig
-from footage.models.base import Batch
+from footage.models.base import Batch, Method
 from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.generators.mlp import MlpConfig
 from footage.models.generators.recurrent import RecurrentConfig
@@ -144,11 +145,15 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def gradients(name: str, engine: FabricEngine) -> dict[str, torch.Tensor]:
-    """Make two steps on this process's part of a batch of four; return the gradients of all networks.
+DIVIDED = (
+    *("conv3d", "penalty alone", "stream", "sparse", "translate-64", "svg", "sprites", "vae", "vae-latent", "lens"),
+    "diffusion",
+)
+"""Configurations whose networks are divided among the processes as well: one of each kind."""
 
-    Those of divided networks are whole in the first process, and None in the other.
-    """
+
+def trained(name: str, engine: FabricEngine) -> Method:
+    """Make two steps on this process's part of a batch of four."""
     config = CONFIGS[name]
     if name == "conv3d":
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
@@ -169,13 +174,29 @@ def gradients(name: str, engine: FabricEngine) -> dict[str, torch.Tensor]:
     for number in range(2):  # twice: a wrapper that waits for gradients in vain fails at the second step
         rng = torch.Generator().manual_seed(number)
         log = method.step(Batch(clips[mine], labels, rng, 4, first, heldout=heldout), number * 4, engine)
-        assert any(key.startswith("heldout_") for key in log) == (heldout is not None)
+        assert any("heldout_" in key for key in log) == (heldout is not None)
+    return method
+
+
+def gradients(name: str, engine: FabricEngine) -> dict[str, torch.Tensor]:
+    """Return the gradients of all networks; divided ones are whole in the first process, and None in the other."""
     return {
-        f"{name}.{key}".replace("_forward_module.", "").replace("module.", ""): engine.whole(weight.grad.clone())  # without wrappers
-        for name, net in method.nets.items()
+        f"{name}.{key}".replace("_forward_module.", "").replace("module.", ""): engine.whole(
+            weight.grad.clone()
+        )  # without wrappers
+        for name, net in trained(name, engine).nets.items()
         for key, weight in net.named_parameters()
         if weight.grad is not None
     }
+
+
+def kept(engine: FabricEngine) -> int:
+    """Return how many numbers this process keeps of weights, averages and moments."""
+    method = trained("stream", engine)
+    states = (state for optimizer in method.optimizers.values() for state in optimizer.state.values())
+    moments = [value for state in states for key, value in state.items() if key != "step"]
+    averages = [weight for average in method.averages.values() for weight in average.module.parameters()]
+    return sum(part.numel() for part in engine.own([*method.nets.parameters(), *averages, *moments]))
 
 
 def work(fabric: Fabric, folder: str) -> None:
@@ -184,16 +205,14 @@ def work(fabric: Fabric, folder: str) -> None:
     torch.set_default_dtype(torch.float64)
     found = {
         "whole": {name: gradients(name, FabricEngine(fabric)) for name in CONFIGS},
-        "divided": {name: gradients(name, ShardedEngine(fabric, least=0)) for name in CONFIGS},
+        "divided": {name: gradients(name, ShardedEngine(fabric, least=0)) for name in DIVIDED},
+        "kept": {engine.__class__.__name__: kept(engine) for engine in (FabricEngine(fabric), ShardedEngine(fabric))},
     }
     torch.save(found, Path(folder) / f"{fabric.global_rank}.pt")
 
 
-Gradients = dict[str, dict[str, torch.Tensor]]
-
-
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory, trainers: ForkServerContext) -> list[dict[str, Gradients]]:
+def halves(tmp_path_factory: pytest.TempPathFactory, trainers: ForkServerContext) -> list[dict[str, Any]]:
     """What each of the two processes found, with whole and with divided networks."""
     folder = tmp_path_factory.mktemp("ranks")
     strategy = DDPStrategy(process_group_backend="gloo", start_method="forkserver")
@@ -216,14 +235,20 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_two_processes_give_the_gradients_of_one(name: str, halves: list[dict[str, Gradients]]) -> None:
+def test_two_processes_give_the_gradients_of_one(name: str, halves: list[dict[str, Any]]) -> None:
     whole = gradients(name, FabricEngine(Fabric(accelerator="cpu", devices=1, precision="64-true")))
     for rank in halves:
         error, key = worst(rank["whole"][name], whole)
         assert error < 1e-5, f"{key} differs by {error:.1e}"
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_divided_networks_have_the_gradients_of_whole_ones(name: str, halves: list[dict[str, Gradients]]) -> None:
+@pytest.mark.parametrize("name", DIVIDED)
+def test_divided_networks_have_the_gradients_of_whole_ones(name: str, halves: list[dict[str, Any]]) -> None:
     error, key = worst(halves[0]["divided"][name], halves[0]["whole"][name])
     assert error < 1e-6, f"{key} differs by {error:.1e}"
+
+
+def test_each_process_keeps_its_part_of_divided_networks(halves: list[dict[str, Any]]) -> None:
+    whole, parts = halves[0]["kept"]["FabricEngine"], [rank["kept"]["ShardedEngine"] for rank in halves]
+    assert halves[1]["kept"]["FabricEngine"] == whole == sum(parts)
+    assert max(parts) < 0.52 * whole

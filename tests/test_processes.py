@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import footage
 from footage.config import LaunchConfig
@@ -77,6 +78,26 @@ def test_a_run_of_two_is_taken_up_by_one_and_by_two_until_ctrl_c(tmp_path: Path,
     assert float((one - both).norm() / one.norm()) < 1e-5
 
 
+def test_two_processes_that_divide_the_networks_go_on_for_one_and_it_for_them(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    footage.train("shapes", CONFIG, out=run, clips=4, quiet=True)
+    more = ("--strategy", "fsdp", "--evaluate-every", "8", "--evaluate-clips", "8", "--train.snapshot-clips", "8")
+    said = subprocess.run(command(run, 12, 2, *more), env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert said.returncode == 0, said.stderr
+    assert "at 4 clips" in said.stdout and "networks divided among them" in said.stdout
+    assert len(list((run / "samples").glob("*.png"))) == 2
+    assert footage.load(run / "snapshots" / "000000008").info.clips_seen == 8
+    assert "chosen" in footage.load(run / "best").info.extra
+    averages = read_state(run / "state" / "last.pt")["averages"]["generator"]
+    model = load_file(next((run / "model").glob("*.safetensors")))
+    assert all(torch.equal(model[f"generator.{key}"], value) for key, value in averages.items())
+
+    footage.train("shapes", CONFIG, out=run, clips=16, quiet=True)
+    footage.train("shapes", CONFIG, out=tmp_path / "one", clips=16, quiet=True)
+    one, both = weights(tmp_path / "one"), weights(run)
+    assert float((one - both).norm() / one.norm()) < 1e-5
+
+
 def test_where_one_is_killed_all_end_and_say_which(tmp_path: Path) -> None:
     run = tmp_path / "run"
     log = open(tmp_path / "log", "w+")  # noqa: SIM115 - read below, after the process has ended
@@ -108,6 +129,7 @@ def test_where_one_is_killed_all_end_and_say_which(tmp_path: Path) -> None:
         ({"rendezvous": "node0"}, "HOST:PORT"),
         ({"rendezvous": "node0:99999"}, "HOST:PORT"),
         ({"restarts": -1}, "restarts is -1"),
+        ({"strategy": "zero"}, "strategy is 'zero'"),
     ],
 )
 def test_what_cannot_be_launched_is_refused(knobs: dict[str, int], words: str) -> None:

@@ -171,8 +171,8 @@ class LaunchConfig:
     """Processes on this machine, one for each GPU; on a CPU they share its cores. `auto`: every GPU, or on a CPU one or
     two, whichever a short trial finds faster."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    """`ddp`: each process has the whole networks. `fsdp`: each keeps a part of all weights, their averages, gradients and
-    moments, for networks that do not fit one GPU; gradients and files are the same."""
+    """`ddp`: each process has the whole networks. `fsdp`: each keeps a part of all weights, their averages, gradients
+    and moments, for networks that do not fit one GPU; what is trained and the files are the same."""
     nodes: int = 1
     """Machines; the same command is given on each, with another `node_rank`."""
     node_rank: int = 0

@@ -27,7 +27,7 @@ from footage.models.card import ModelInfo, read_info, readme, weights_path
 
 
 def save_model(folder: Path, info: ModelInfo, nets: Mapping[str, nn.Module]) -> ModelInfo:
-    """Write a model folder of a method's averaged networks, so that at every moment `model.json` names weights that are there and whole."""
+    """Write a folder of averaged networks: at every moment `model.json` names weights that are there and whole."""
     tensors = {
         f"{name}.{key}": value.detach().cpu().contiguous()
         for name, net in nets.items()

@@ -1,7 +1,7 @@
 """Engines: what the loop lends to a method's steps, for one process or several, whole networks or divided ones.
 
-Whole networks (DDP): each process has all weights, and gradients are averaged. Divided ones (FSDP2): each process keeps a
-part of every weight, of its gradient, moments and average, and all of a weight only while it is used.
+Whole networks (DDP): each process has all weights, and gradients are averaged. Divided ones (FSDP2): each process keeps
+a part of every weight, of its gradient, moments and average, and all of a weight only while it is used.
 """
 
 from __future__ import annotations

@@ -124,6 +124,7 @@ class Processes:
         self._group: Any = None
         self._waiting_since = 0.0
         self._ended = threading.Event()
+        self._signs = threading.Thread(target=self._live, name="signs of life", daemon=True)
         self.has_told = False
 
     @property
@@ -149,7 +150,7 @@ class Processes:
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._store = PrefixStore(f"footage/{attempt}", store)
         self._beat(0)
-        threading.Thread(target=self._live, name="signs of life", daemon=True).start()
+        self._signs.start()
         self.hosts = {rank: json.loads(self._store.get(f"life/{rank}"))["host"] for rank in range(self.world)}
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
@@ -264,6 +265,8 @@ class Processes:
             if self.leads and not self.has_told:
                 self.told(None)
             self._ended.set()
+            if self._signs.ident is not None:
+                self._signs.join(GONE)  # an interpreter that ends within its message to the store aborts
             if self.world > 1 and dist.is_initialized():
                 dist.destroy_process_group()
 
