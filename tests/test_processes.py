@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,10 +19,11 @@ from safetensors.torch import load_file
 
 import footage
 from footage.config import LaunchConfig
-from footage.config.presets import options
+from footage.config.presets import options, override
 from footage.errors import ConfigError
 from footage.models.checkpoint import read_state
-from footage.training import processes
+from footage.training import cost, processes
+from footage.training.plan import prepare
 from footage.training.processes import Processes, measured_devices
 from tests.models import tiny_config
 
@@ -96,6 +98,17 @@ def test_two_processes_that_divide_the_networks_go_on_for_one_and_it_for_them(tm
     footage.train("shapes", CONFIG, out=tmp_path / "one", clips=16, quiet=True)
     one, both = weights(tmp_path / "one"), weights(run)
     assert float((one - both).norm() / one.norm()) < 1e-5
+
+
+def test_networks_that_are_to_be_divided_are_not_tried_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = prepare("shapes", CONFIG, timed=False)
+    monkeypatch.delattr(cost, "fake_batch")  # there is nothing to make a step of
+    plan = prepare("shapes", CONFIG, timed=False, tried=False)
+    assert plan.needs == replace(whole.needs, clip_bytes=0) and plan.batch_size == 4
+    rows = list(plan.table().columns[1].cells)
+    assert any("what a step takes is not tried" in str(row) for row in rows)
+    with pytest.raises(NameError):
+        prepare("shapes", override(CONFIG, {"train.batch_size": None}), timed=False, tried=False)
 
 
 def test_where_one_is_killed_all_end_and_say_which(tmp_path: Path) -> None:

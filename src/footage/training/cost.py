@@ -33,7 +33,10 @@ MOST_STEPS = 32
 """Steps of one clip that are looked at, at most; see `Method.cycle`."""
 SLOW = 3.0
 """Seconds of a step of one clip above which larger steps are not timed but reckoned."""
-SMALLER = "lower --clip.height, --clip.width, --clip.frames or --net.width"
+SMALLER = (
+    "lower --clip.height, --clip.width, --clip.frames or --net.width; or divide the networks among several GPUs, "
+    "--devices auto --strategy fsdp --train.batch-size CLIPS"
+)
 """What to do when nothing fits."""
 MOST = {"cpu": 8, "cuda": 64, "mps": 32}
 """Largest batch that is chosen without being asked: beyond it a step takes longer for no better model."""
@@ -63,7 +66,7 @@ class Needs:
     fixed_bytes: int
     """Memory whatever the batch: weights, averages, gradients, optimisers, libraries."""
     clip_bytes: int
-    """Memory for each further clip in a batch."""
+    """Memory for each further clip in a batch; 0 where no step was made."""
     step_seconds: float
     """Time of a training step of `timed_batch` clips on this machine, 0 where it was not measured."""
     timed_batch: int
@@ -136,8 +139,10 @@ class _SavedTensor:
         self.saved.count(self.address, self.size, -1)
 
 
-def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: int = 0) -> Needs:
+def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: int = 0, tried: bool = True) -> Needs:
     """Count weights and memory by one real step of one clip; time one of `timed_batch` clips if asked.
+
+    Where nothing is to be `tried`, no step is made, and the networks need not fit the device.
 
     The bytes that the step keeps for its backward pass are counted as they are kept, each storage once, so that the
     figure holds on any device.
@@ -146,12 +151,12 @@ def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: i
         TrainingError: the memory does not suffice.
     """
     try:
-        method = fresh_method(config, labels, place)
+        method = fresh_method(config, labels, place if tried else ComputeDevice("cpu", False))
         weights = sum(p.numel() * p.element_size() for p in method.nets.parameters())
         averaged = [p for average in method.averages.values() for p in average.module.parameters()]
         average_bytes = sum(p.numel() * p.element_size() for p in averaged)
         owned = {p.untyped_storage().data_ptr() for p in method.nets.parameters()}
-        saved, steps = SavedTensors(owned), min(method.cycle, MOST_STEPS)
+        saved, steps, seconds = SavedTensors(owned), min(method.cycle, MOST_STEPS) if tried else 0, 0.0
         for number in range(steps):  # now and then there is a penalty, or a generator's update
             begin = time.perf_counter()
             with (

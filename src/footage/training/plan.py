@@ -119,7 +119,9 @@ class TrainingPlan:
             **{f"weights, {name}": f"{count:,}" for name, count in self.needs.parameters.items()},
             "device": f"{self.place.device}, {self.place.precision}",
             "batch size": f"{self.batch_size}",
-            "memory": f"about {self.memory_gib():.1f} GiB; {memory_free(self.place.device) / 2**30:.1f} GiB are free",
+            "memory": f"about {self.memory_gib():.1f} GiB; {memory_free(self.place.device) / 2**30:.1f} GiB are free"
+            if self.needs.clip_bytes
+            else f"{self.memory_gib():.1f} GiB for weights and what belongs to them; what a step takes is not tried",
         }
         left_out = self.source.left_out if isinstance(self.source, VideoCrops) else {}
         for number, (name, reason) in enumerate(left_out.items()):
@@ -205,20 +207,22 @@ def prepare(
     config: Config,
     *,
     timed: bool,
+    tried: bool = True,
     guide: Path | str | None = None,
     begun: Sequence[str] = (),
 ) -> TrainingPlan:
     """Resolve a request without beginning anything.
 
-    With `timed` the time of a step is measured as well. `guide` is the data set that a translator of pairs makes the
-    clips of `data` from, `begun` are the labels that the run has begun with.
+    With `timed` the time of a step is measured as well; where the batch size is given, even a step of one clip need not
+    be `tried`, whose whole networks may not fit the device. `guide` is the data set that a translator of pairs makes
+    the clips of `data` from, `begun` are the labels that the run has begun with.
     """
     source = open_source(data, config.clip, guide, crops=config.net.crops)
     config, labels = match(config, source, begun)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
     place = find_device(config.train.device, config.train.precision)
-    needs = measure(config, len(labels), place)
+    needs = measure(config, len(labels), place, tried=tried or config.train.batch_size is None)
     batch_size = fit_batch(config, needs, place)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
     if timed:
