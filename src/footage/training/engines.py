@@ -108,14 +108,14 @@ class ShardedEngine(FabricEngine):
         self.mesh = init_device_mesh(fabric.device.type, (fabric.world_size,))
         self.nets: list[FSDPModule] = []
         self.scalars: list[nn.Parameter] = []
-        """Weights without an axis, which cannot be divided: each process has them, and gradients are averaged here."""
+        """Weights without an axis, which cannot be divided: each process has them; gradients are averaged in this order."""
 
     def wrap(self, net: nn.Module, averaged: bool) -> nn.Module:
         """Divide a network: each large block is brought together by itself, and what remains at once."""
         net.to(self.fabric.device)
         for weight in net.parameters():
             weight.data = weight.data.contiguous()  # channels lie last in some
-        scalars = {weight for weight in net.parameters() if weight.ndim == 0}
+        scalars = [weight for weight in net.parameters() if weight.ndim == 0]
         blocks = [
             block
             for holder in reversed(list(net.modules()))  # what is further inside comes first
@@ -125,7 +125,7 @@ class ShardedEngine(FabricEngine):
             and sum(weight.numel() for weight in block.parameters()) >= max(1, self.least)
         ]
         for module in (*dict.fromkeys(blocks), net):
-            fully_shard(module, mesh=self.mesh, reshard_after_forward=averaged, ignored_params=scalars)
+            fully_shard(module, mesh=self.mesh, reshard_after_forward=averaged, ignored_params=set(scalars))
         assert isinstance(net, FSDPModule)
         net.set_reshard_after_backward(averaged)
         self.nets.append(net)
