@@ -108,7 +108,7 @@ class ShardedEngine(FabricEngine):
         self.mesh = init_device_mesh(fabric.device.type, (fabric.world_size,))
         self.nets: list[FSDPModule] = []
         self.scalars: list[nn.Parameter] = []
-        """Weights without an axis, which cannot be divided: each process has them; gradients are averaged in this order."""
+        """Weights without an axis cannot be divided: all have them, and average their gradients in this order."""
 
     def wrap(self, net: nn.Module, averaged: bool) -> nn.Module:
         """Divide a network: each large block is brought together by itself, and what remains at once."""
