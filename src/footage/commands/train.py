@@ -201,7 +201,9 @@ class TrainingOrder:
             return self.launch(launch)
         from footage.training.processes import Processes
 
-        processes = Processes.join()
+        processes = Processes.join(launch.strategy)
+        if launch.strategy == "fsdp" and processes.world == 1 and not launch.several:
+            self.console.print("strategy is fsdp, and one process has nobody to divide with: its networks stay whole")
         with processes.led():
             return self.lead(processes) if processes.leads else self.follow(processes)
 
@@ -217,6 +219,7 @@ class TrainingOrder:
             words += ["--preset", config]
         else:
             words += knob_words(config or {})
+        words += knob_words({"strategy": launch.strategy} if launch.strategy != "ddp" else {})
         if launch.devices == "auto":
             launch = replace(launch, devices=measured_devices(words, self.console.print))
         given = {"guide": self.guide, "out": self.out, "minutes": self.minutes, "clips": self.clips}
@@ -253,7 +256,8 @@ class TrainingOrder:
             config = with_found_penalties(folder, config)
         with console.status("looking at the data and the machine"):
             found = with_found_batch(folder, config)
-            plan = prepare(data, found, timed=self.dry_run, guide=self.guide, begun=begun_labels(folder))
+            tried, begun = self.dry_run or not processes.sharded, begun_labels(folder)
+            plan = prepare(data, found, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
         if self.probe:
             resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
         console.print(plan.table())
@@ -272,7 +276,8 @@ class TrainingOrder:
         first = None if self.begin_with is None else model_folder(self.begin_with)
         plan, world = plan.shared_by(processes.world, found=config.train.batch_size is None), processes.world
         if world > 1:
-            console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each")
+            divided = "; networks divided among them" if processes.sharded else ""
+            console.print(f"spread   over {world} processes, {plan.batch_size // world} clips of a step each{divided}")
         processes.told(
             {"data": data, "guide": self.guide, "config": to_json(plan.config), "out": str(folder.path)}
             | {"clips": self.clips, "minutes": self.minutes, "begin_with": None if first is None else str(first)}
@@ -302,7 +307,8 @@ class TrainingOrder:
             return TrainingRun(Path("runs"))
         folder, first = RunFolder(Path(told["out"])), told["begin_with"]
         config = from_json(Config, told["config"])
-        plan = prepare(told["data"], config, timed=False, guide=told["guide"], begun=begun_labels(folder))
+        begun = begun_labels(folder)
+        plan = prepare(told["data"], config, timed=False, tried=False, guide=told["guide"], begun=begun)
         trainer.train(
             plan,
             folder,
