@@ -358,22 +358,20 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:#.{digits}g}" if abs(value) >= 1e-4 or not value else f"{value:.{digits - 1}e}"
 
 
-def _spread(figures: Row | None, name: str = "rfd") -> str:
-    """Write mean and standard deviation over the feature networks, to the same place."""
-    values = (figures or {}).get(name)
+def _spread(figures: Row | None, floor: Row | None = None) -> str:
+    """Write mean and standard deviation of RFD-rand over the feature networks, to the same place.
+
+    With a floor, of the ratios to it, network by network: each has a scale of its own, which goes out here.
+    """
+    values = (figures or {}).get("rfd")
+    if values and floor is not None:
+        least = floor.get("rfd")
+        values = [a / b for a, b in zip(values, least, strict=True)] if least and all(least) else None
     if not values:
         return "–"
     mean, deviation = statistics.mean(values), statistics.stdev(values)
     places = max(0, 3 - len(f"{mean:.0f}")) if mean >= 1 else 4
     return f"{mean:.{places}f} ± {deviation:.{places}f}"
-
-
-def _over_floor(row: Row) -> str:
-    """Write the ratio to the floor, network by network: each has a scale of its own, which goes out here."""
-    fake, real = ((row[key] or {}).get("rfd") for key in ("figures", "floor"))
-    if not fake or not real or not all(real):
-        return "–"
-    return _spread({"rfd": [a / b for a, b in zip(fake, real, strict=True)]})
 
 
 def _figure(name: str) -> Callable[[Row], str]:
@@ -395,7 +393,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "memory, GiB ↓": lambda row: "–" if row.get("memory_gib") is None else f"{row['memory_gib']:.2f}",
     "RFD-rand ↓": lambda row: _spread(row["figures"]),
     "its floor": lambda row: _spread(row["floor"]),
-    "RFD-rand : floor ↓": lambda row: _over_floor(row),
+    "RFD-rand : floor ↓": lambda row: _spread(row["figures"], row["floor"] or {}),
     "motion ratio → 1": _figure("motion_ratio"),
     "motion distance ↓": _figure("motion_distance"),
     "spectrum distance ↓": _figure("spectrum_distance"),
