@@ -57,7 +57,7 @@ def done(studio: Studio) -> BackgroundJob:
 
 
 def waiting(studio: Studio) -> list[Path]:
-    return list((studio.library.folder / "partial").glob("*"))
+    return list((studio.library.folder / "partial").glob("*.zip"))
 
 
 def test_a_zip_file_is_taken_in_by_a_job(client: TestClient, studio: Studio, tmp_path: Path) -> None:
