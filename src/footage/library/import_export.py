@@ -322,7 +322,7 @@ class ZipImport:
         self.names = [info.filename for info in self._members]
         """Files that may be clips."""
         self.used = used
-        """Bytes that were unpacked."""
+        """Bytes that were unpacked, of what was taken in."""
         self.most = min(most_bytes, max(SMALL_ZIP, RATIO * self._bytes))
         """Bytes that may be unpacked in all."""
         self._table = self._read_table()
@@ -348,16 +348,17 @@ class ZipImport:
             TooLarge: all that may be was unpacked.
             MediaError: this file is refused.
         """
-        info = self._members[number]
+        info, used = self._members[number], self.used
         row = self._table.get(info.filename, {})
         try:
             details = zip_entry_details(self._title, info, row)
             opener = partial(self._open, info, self._count)
             entry, new = additions.take(self._storage, opener, suffix_of(info.filename), details, check=check)
-        except MediaError:
+        except (DiskFull, TooLarge):
             raise
         except _FAULTS as error:
-            raise MediaError(str(error) or type(error).__name__) from None
+            self.used = used  # nothing of it stays
+            raise error if isinstance(error, MediaError) else MediaError(str(error) or type(error).__name__) from None
         if new:
             _relate(self._storage, entry.id, row)
         return entry, new
