@@ -325,7 +325,7 @@ class ZipImport:
         """Bytes that were unpacked, of what was taken in."""
         self.most = min(most_bytes, max(SMALL_ZIP, RATIO * self._bytes))
         """Bytes that may be unpacked in all."""
-        self._table = self._read_table()
+        self._table = read_table(self)
 
     def __enter__(self) -> ZipImport:
         return self
@@ -352,7 +352,7 @@ class ZipImport:
         row = self._table.get(info.filename, {})
         try:
             details = zip_entry_details(self._title, info, row)
-            opener = partial(self._open, info, self._count)
+            opener = partial(self.open, info, self.count)
             entry, new = additions.take(self._storage, opener, suffix_of(info.filename), details, check=check)
         except (DiskFull, TooLarge):
             raise
@@ -363,34 +363,25 @@ class ZipImport:
             _relate(self._storage, entry.id, row)
         return entry, new
 
-    def _open(self, info: zipfile.ZipInfo, count: Callable[[int], None]) -> IO[bytes]:
+    def member(self, name: str) -> zipfile.ZipInfo:
+        return self._packed.getinfo(name)
+
+    def open(self, info: zipfile.ZipInfo, count: Callable[[int], object]) -> IO[bytes]:
+        """Open a file within its limit; `count` is told how many bytes are read."""
         most = max(SMALL, RATIO * min(info.compress_size, self._bytes))
         return cast(IO[bytes], _Counted(self._packed.open(info), most, count))
 
-    def _count(self, size: int) -> None:
+    def count(self, size: int) -> None:
+        """Count bytes that were unpacked; refuse more than may be."""
         self.used += size
         if self.used > self.most:
             raise TooLarge(f'"{self._title}" unpacks to more than {self.most:,} bytes', "divide it")
-
-    def _read_table(self) -> dict[str, Mapping[str, Any]]:
-        """Return what an export says of its clips, by file name; empty for another zip."""
-        try:
-            with self._open(self._packed.getinfo(TABLE), lambda size: None) as raw:
-                value = json.loads(raw.read(LARGEST_TABLE))
-        except (KeyError, ValueError, RecursionError, *_FAULTS):
-            return {}
-        if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("clips"), list):
-            return {}
-        files.refuse_newer(value.get("schema", "none"), SCHEMA, "its table", MediaError)
-        return {
-            row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)
-        }
 
 
 class _Counted(io.RawIOBase):
     """A file inside a zip that is read up to a number of bytes, whatever it says of its size; `count` hears of all."""
 
-    def __init__(self, source: IO[bytes], most: int, count: Callable[[int], None]) -> None:
+    def __init__(self, source: IO[bytes], most: int, count: Callable[[int], object]) -> None:
         self._source, self._most, self._count = source, most, count
 
     def read(self, size: int = -1) -> bytes:
@@ -428,6 +419,19 @@ def zip_entry_details(title: str, info: zipfile.ZipInfo, row: Mapping[str, Any])
                 edits.checked(field, value)
             details[field] = value
     return ClipDetails(**details)
+
+
+def read_table(packed: ZipImport) -> dict[str, Mapping[str, Any]]:
+    """Return what an export says of its clips, by file name; empty for another zip."""
+    try:
+        with packed.open(packed.member(TABLE), lambda size: None) as raw:
+            value = json.loads(raw.read(LARGEST_TABLE))
+    except (KeyError, ValueError, RecursionError, *_FAULTS):
+        return {}
+    if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("clips"), list):
+        return {}
+    files.refuse_newer(value.get("schema", "none"), SCHEMA, "its table", MediaError)
+    return {row["file"]: row for row in value["clips"] if isinstance(row, dict) and isinstance(row.get("file"), str)}
 
 
 def _relate(storage: Storage, clip: int, row: Mapping[str, Any]) -> None:

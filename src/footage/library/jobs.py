@@ -103,14 +103,6 @@ class Jobs:
             ).fetchone()
         return row is not None and not row["cancel"]
 
-    def heard(self, job: int) -> bool:
-        """Say that a running job is worked on; return whether it is to go on: False once it was cancelled."""
-        with self._database.write() as connection:
-            row = connection.execute(
-                "UPDATE jobs SET heard = ? WHERE id = ? AND state = 'running' RETURNING cancel", (time.time(), job)
-            ).fetchone()
-        return row is not None and not row["cancel"]
-
     def finish(self, job: int, result: Any = None, *, error: str | None = None) -> BackgroundJob:
         """End a running job: done, failed with an error, or, where that was asked for, cancelled."""
         with self._database.write() as connection:

@@ -5,6 +5,7 @@ python -m footage.studio.worker LIBRARY MODELS KINDS...
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,13 +172,17 @@ class Worker:
         try:
             if not file.is_file():
                 raise LibraryError("the uploaded file is gone", "upload it again")
+            share, part = 0.0, ""
             while not taken.ended:
                 begun = upload.first
-                for said in self._told(job, upload):
-                    taken.hear(said)
-                    if "at" in said:
-                        upload = replace(upload, first=said["at"] + 1, used=said["used"])
-                        self._report(job, said["at"] / said["of"], f"{said['at']} / {said['of']}")
+                with contextlib.closing(spoken(upload)) as lines:
+                    for said in lines:
+                        if said:
+                            taken.hear(said)
+                        if "at" in said:
+                            upload = replace(upload, first=said["at"] + 1, used=said["used"])
+                            share, part = said["at"] / said["of"], f"{said['at']} / {said['of']}"
+                        self._report(job, share, part)
                 if not taken.ended and upload.first == begun:
                     raise MediaError("the file took too much time or memory to read", "divide it")
                 if taken.name is not None:
@@ -185,34 +190,6 @@ class Worker:
         finally:
             file.unlink(missing_ok=True)
         return taken.outcome()
-
-    def _told(self, job: BackgroundJob, upload: Upload) -> Iterator[dict[str, Any]]:
-        """Yield what the process of an upload says, and end it where it says nothing for too long."""
-        process = subprocess.Popen(upload.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-        def listen() -> None:
-            for line in process.stdout or ():
-                lines.put(line)
-            lines.put("")
-
-        threading.Thread(target=listen, name="upload", daemon=True).start()
-        heard = time.monotonic()
-        try:
-            while time.monotonic() - heard < upload.seconds + PATIENCE:
-                try:
-                    line = lines.get(timeout=1.0)
-                except queue.Empty:
-                    if not self._library.jobs.heard(job.id):
-                        raise Cancelled from None
-                    continue
-                if not line:
-                    return
-                heard = time.monotonic()
-                yield json.loads(line)
-        finally:
-            process.kill()
-            process.wait()
 
     def _model(self, job: BackgroundJob) -> Model:
         """Return the model that a job names; the last one stays loaded."""
@@ -258,6 +235,34 @@ class Worker:
                 numbers.append(self._library.add(path, replace(known, title=title, source=model.info.name)).id)
                 path.unlink()
         return {"clips": numbers}
+
+
+def spoken(upload: Upload) -> Generator[dict[str, Any], None, None]:
+    """Yield what the process of an upload says, and nothing when it is silent for a second; for too long, end it."""
+    process = subprocess.Popen(upload.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=listen, name="upload", daemon=True).start()
+    heard = time.monotonic()
+    try:
+        while time.monotonic() - heard < upload.seconds + PATIENCE:
+            try:
+                line = lines.get(timeout=1.0)
+            except queue.Empty:
+                yield {}
+                continue
+            if not line:
+                return
+            heard = time.monotonic()
+            yield json.loads(line)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def end_with_parent() -> None:
