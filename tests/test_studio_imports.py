@@ -78,7 +78,7 @@ def test_a_zip_file_is_taken_in_by_a_job(client: TestClient, studio: Studio, tmp
     assert "my clips.zip" in page and "broken" in page and f"/clip/{entry.id}" in page
     chinese = read_locale("zh-CN")
     assert all(chinese.message(text) != text for text in result["told"])
-    assert chinese.message(result["told"][1]).startswith("没有收入“broken.mp4”：不是视频：数据无效：")
+    assert chinese.message(result["told"][1]).startswith("没有收入“broken.mp4”（不是视频：数据无效：")
     client.post("/api/uploads?name=again.zip", content=content)
     assert done(studio).result["known"] == 4
 

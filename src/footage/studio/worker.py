@@ -75,7 +75,7 @@ class TakenIn:
         """Return the result of the job."""
         told = [f"{self.known} were in the library already"] if self.known else []
         told += [f"{len(self.refused)} files were not taken in"] if self.refused else []
-        told += [f'"{name}" was not taken in: {reason}' for name, reason in self.refused[:NAMED]]
+        told += [f'"{name}" was not taken in ({reason})' for name, reason in self.refused[:NAMED]]
         counts = {"added": len(self.added), "known": self.known, "refused": len(self.refused)}
         return {"clips": self.added[:NUMBERED], **counts, "told": told}
 
