@@ -194,6 +194,11 @@ class TrainingOrder:
         for name, value in (("minutes", self.minutes), ("clips", self.clips)):
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}", "give more than 0")
+        if self.probe and self.clips is not None and self.minutes is not None:
+            raise ConfigError(
+                f"minutes is {self.minutes:g} and clips is {self.clips}, and a trial is a part of one of them",
+                "give --probe with --minutes or --clips alone",
+            )
 
     def begin(self, launch: LaunchConfig) -> TrainingRun:
         """Train: in processes of their own, or as one of those that are there, which may be this one alone."""
@@ -248,11 +253,6 @@ class TrainingOrder:
         probing = self.probe and not folder.config.exists()
         if self.probe:
             penalty_trials(config)  # refuses a configuration without penalties
-            if self.clips is not None and self.minutes is not None:
-                raise ConfigError(
-                    f"minutes is {self.minutes:g} and clips is {self.clips}, and a trial is a part of one of them",
-                    "give --probe with --minutes or --clips alone",
-                )
             config = with_found_penalties(folder, config)
         with console.status("looking at the data and the machine"):
             found = with_found_batch(folder, config)
