@@ -553,6 +553,11 @@ def test_a_clip_is_dropped_on_the_page(page: Page, tmp_path: Path) -> None:
     opened(page)
     page.locator("#file").set_input_files(write(tmp_path / "mine.mp4", moving(10, seed=999)))
     page.wait_for_selector(".card[data-title=mine]")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as packed:
+        packed.write(write(tmp_path / "packed.mp4", moving(10, seed=998)), "packed.mp4")
+    page.locator("#file").set_input_files(tmp_path / "more.zip")  # a job takes that in
+    page.wait_for_selector(".card[data-title=packed]", timeout=60_000)
+    assert page.locator(".toast", has_text="1 added").count()
 
 
 @pytest.mark.parametrize("size", SIZES)

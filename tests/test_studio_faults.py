@@ -26,6 +26,8 @@ def test_a_ctrl_c_in_the_terminal_is_the_servers_alone(tmp_path: Path) -> None:
     """A worker that got it too would end with a traceback in the terminal."""
     with filled(tmp_path, 1) as library:
         worker = WorkerProcess(library, tmp_path)
-        worker.wake()
-        assert worker._process is not None and os.getsid(worker._process.pid) != os.getsid(0)
+        for kind in ("generate", "import"):
+            worker.wake(kind)
+        sessions = {os.getsid(process.pid) for process in worker._processes.values()}
+        assert len(sessions) == 2 and os.getsid(0) not in sessions
         worker.close()

@@ -332,6 +332,69 @@ def test_decoding_has_limits_of_time_and_memory(
     assert studio.library.count() == 1 and upload_clips.__doc__
 
 
+NONSENSE = (
+    *(b"", b"{", b"null", b"1e999", b"[" * 50_000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b'{"\\ud800": 1}', b"\xff"),
+    *(b'{"ids": [1e999]}', b'{"ids": [' + b"9" * 400 + b"]}", b'{"query": {"seed": -Infinity}}'),
+    *(b'{"query": {"metric": ["a:nan:inf"]}}', b'{"model": "stream-shapes", "seconds": 1e999}'),
+    *(b'{"model": "stream-shapes", "timing": {"loop": NaN, "strength": 1e999}}', b'{"model": "x", "fps": NaN}'),
+    b'{"model": "stream-shapes", "label": "circle:1e999+square:nan", "sliders": {"1": NaN}}',
+)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["clips/bulk", "clips/bin", "exports", "albums", "jobs/generate", "jobs/between", "ratings/pairs", "session"],
+)
+def test_bodies_that_are_no_json_or_hold_no_numbers_are_refused(studio: Studio, address: str) -> None:
+    client = TestClient(application(studio), base_url=BASE, raise_server_exceptions=False)
+    client.headers["x-csrf-token"] = studio.keys.csrf
+    for body in NONSENSE:
+        answer = client.post(f"/api/{address}", content=body, headers={"content-type": "application/json"})
+        assert 400 <= answer.status_code < 500, body[:80]
+        assert "problem" in answer.json() or all(
+            {"loc", "msg", "type"} <= field.keys() for field in answer.json()["detail"]
+        )
+    assert studio.library.count() == 1 and not studio.library.jobs.all()
+
+
+PAGES = ("/clip/{}", "/compare?ids={}", "/parts/cards?ids={}", "/rate/{}", "/rate/{}/results", "/?text={}&sort={}")
+PAGES += (
+    "/?seed={}",
+    "/?metric={}&tag={}",
+    "/?album={}",
+    "/generate?model={}&a={}&b=1&seed={}&sliders={}",
+    "/live?model={}",
+)
+PAGES += ("/training/run?name={}", "/reports/view?name={}", "/language/{}", "/static/{}", "/{}", "/api/clips?cursor={}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "1e999", "NaN", "-1", "9" * 400, "%00", "%ff", "%ed%a0%80", "(" * 300, '"', "NEAR(", "[]", "../..", "é"],
+)
+def test_no_value_in_an_address_is_a_fault_of_the_server(studio: Studio, value: str) -> None:
+    client = TestClient(application(studio), base_url=BASE, raise_server_exceptions=False)
+    for page in PAGES:
+        assert client.get(page.replace("{}", value), headers={"accept": "text/html"}).status_code < 500, page
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"referer": "http://[bad/"},
+        {"range": "bytes=9-1"},
+        {"range": ",".join(f"{n}-{n}" for n in range(3000))},
+        {"accept-language": "zh;q=nan,en;q=1e999,;;q="},
+        {"cookie": '=;=; footage_language="'},
+        {"if-range": "x", "range": "bytes=0-1"},
+    ],
+)
+def test_headers_that_make_no_sense_do_no_harm(studio: Studio, headers: dict[str, str]) -> None:
+    client = TestClient(application(studio), base_url=BASE, raise_server_exceptions=False)
+    for address in ("/", "/api/clips/1/file", "/language/en", "/static/app.js", "/nowhere"):
+        assert client.get(address, headers=headers, follow_redirects=False).status_code < 500
+
+
 def test_bodies_and_changes_have_limits(studio: Studio) -> None:
     client = open_client(studio)
     assert client.patch("/api/clips/1", json={"notes": "x" * 5_000_000}).status_code == 413

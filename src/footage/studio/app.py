@@ -15,7 +15,6 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
@@ -24,6 +23,7 @@ from starlette.types import Scope
 
 from footage import __version__
 from footage.errors import ConfigError, FootageError
+from footage.library.entries import plain
 from footage.library.library import Library
 from footage.studio.catalog import Catalog
 from footage.studio.routes import albums, clips, jobs, live, pages, ratings, trainings
@@ -40,6 +40,8 @@ ROUTERS = (
     live.router,
     pages.router,
 )
+MOST_FIELDS = 100
+"""Fields that a refused request is told of."""
 TENDED = 5.0
 """Seconds between two looks at jobs that nobody works on."""
 ABOUT = """Every action of the studio. What changes something needs the header X-CSRF-Token, which GET /api/session
@@ -138,7 +140,16 @@ async def answer_invalid_request(request: Request, error: RequestValidationError
     """Answer a request whose values do not fit: there is no such page, or a list of what does not fit."""
     if wants_page(request):
         return await asyncio.to_thread(error_response, request, 404, "")
-    return await request_validation_exception_handler(request, error)
+    # What was sent is not sent back: it may be no JSON (1e999), no Unicode, or large.
+    fields = [
+        {
+            "type": field["type"],
+            "loc": [place if isinstance(place, int) else plain(place) for place in field["loc"]],
+            "msg": plain(field["msg"]),
+        }
+        for field in error.errors()[:MOST_FIELDS]
+    ]
+    return JSONResponse({"detail": fields}, 422)
 
 
 ERROR_HANDLERS: dict[Any, Callable[..., Any]] = {

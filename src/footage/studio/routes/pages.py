@@ -340,7 +340,10 @@ def show_entrance(page: Page) -> HTMLResponse:
 def choose_language(request: Request, code: str) -> Response:
     if code not in locales.LANGUAGES:
         raise HTTPException(404, "there is no such language")
-    came = urlsplit(request.headers.get("referer", ""))
+    try:
+        came = urlsplit(request.headers.get("referer", ""))
+    except ValueError:  # it is no address
+        came = urlsplit("")
     place = came.path if came.netloc == request.headers.get("host") and came.path.startswith("/") else "/"
     back = quote("/" + place.lstrip("/")) + (f"?{came.query}" if came.query and place == came.path else "")
     response = RedirectResponse(back, 303)
