@@ -371,7 +371,7 @@ def test_workers_that_cannot_start_are_said(folder, tmp_path, monkeypatch):
 
 def test_hdr_mirrored_and_interlaced_sources(tmp_path):
     """What FFmpeg's player shows is what is trained on, and the audit says how much was changed for it."""
-    root, size = tmp_path / "src", (48, 64)
+    root, size = tmp_path / "src", (64, 80)
     drawn = clips.smooth(40, size, 3)
     clips.write(root / "plain.mp4", drawn[::2], pix_fmt="yuv444p", options={"crf": "8"})
     mirrored = [frame[:, ::-1] for frame in clips.smooth(20, size, 5)]
@@ -383,10 +383,10 @@ def test_hdr_mirrored_and_interlaced_sources(tmp_path):
     upper = 0.17883277 * np.log(np.maximum(12 * scene, 1) - 0.28466892) + 0.55991073
     hlg = np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper)
     clips.write_signal(root / "phone.mp4", hlg, matrix=9, primaries=1, transfer=18, frames=20)
-    options = {"height": 48, "width": 64, "keep_static": True, "keep_duplicates": True, "workers": 0}
+    options = {"height": 64, "width": 80, "keep_static": True, "keep_duplicates": True, "workers": 0}
     dataset = ingest([root], tmp_path / "data", **options).dataset
     found = {row.source: dataset.read(row) for row in dataset.rows}
-    square = found["src/phone.mp4"][0][:, 8:56]
+    square = found["src/phone.mp4"][0][:, 8:72]
     assert np.abs(clips.corners(square) - clips.corners(colours)).max() <= 6
     assert np.abs(found["src/mirrored.mp4"].astype(int) - clips.smooth(20, size, 5)).mean() < 4
     fields = found["src/old.mp4"]

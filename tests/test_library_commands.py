@@ -191,7 +191,7 @@ def test_folders_of_frames_keep_their_rate(tmp_path: Path) -> None:
 
 
 def test_hdr_and_interlaced_clips_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fields = woven(smooth(40, (48, 64), 3))
+    fields = woven(smooth(40, (64, 80), 3))
     write(tmp_path / "clips" / "old.mp4", fields, pix_fmt="yuv444p", options={"crf": "8"})
     colours = quadrants([(200, 40, 40), (40, 200, 40), (40, 40, 200), (160, 160, 160)])
     # Of PQ's values, linear light of 203 cd/m² and BT.709's primaries (ITU-R BT.2100, table 4).

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,19 +76,19 @@ def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert library.get(1).stars == 4
 
 
-def test_full_disk_for_the_database(tmp_path: Path) -> None:
+def test_full_disk_for_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = filled(tmp_path, 1)
     with library._database._borrowed() as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    opened = library._database._open
+    connect = sqlite3.connect
 
-    def cramped() -> sqlite3.Connection:
-        connection = opened()
+    def cramped(*place: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*place, **options)
         connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
     library.close()
-    library._database._open = cramped  # type: ignore[method-assign]
+    monkeypatch.setattr(sqlite3, "connect", cramped)
     with pytest.raises(LibraryError, match="disk is full"):
         for number in range(500):
             library.update(1, notes="long " * 3000 + str(number))
@@ -96,7 +97,7 @@ def test_full_disk_for_the_database(tmp_path: Path) -> None:
         for number in range(200):
             library.add(save_clip(tmp_path / f"more {number}.mp4", 50 + number))
     count = library.count()
-    library._database._open = opened  # type: ignore[method-assign]
+    monkeypatch.undo()
     library.close()
     again = Library(library.folder)
     assert again.get(1).notes == kept and again.count() == count and again.verify(repair=False).sound
