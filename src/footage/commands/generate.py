@@ -452,10 +452,10 @@ def _made_before(folder: Path, written: Iterable[Path], metadata: Mapping[str, A
         return json.loads(json.dumps({key: value for key, value in about.items() if key not in OF_ONE_CLIP}))
 
     names = {path.stem for path in written}
-    found = (path for path in sorted(folder.iterdir()) if CLIP_NAME.fullmatch(path.name) and path.stem not in names)
+    older = (path for path in sorted(folder.iterdir()) if CLIP_NAME.fullmatch(path.name) and path.stem not in names)
     alike: list[Path] = []
     others: list[Path] = []
-    for path in itertools.islice(found, LOOKED_AT):
+    for path in itertools.islice(older, LOOKED_AT):
         about: dict[str, Any] = {}
         with contextlib.suppress(Exception):  # a damaged file tells nothing
             about = read_metadata(path)

@@ -227,12 +227,12 @@ class TrainingOrder:
         words += knob_words({"strategy": launch.strategy} if launch.strategy != "ddp" else {})
         if launch.devices == "auto":
             launch = replace(launch, devices=measured_devices(words, self.console.print))
-        given = {"guide": self.guide, "out": self.out, "minutes": self.minutes, "clips": self.clips}
-        given |= {"begin_with": self.begin_with, "probe": self.probe, "quiet": self.console.quiet}
+        flags = {"guide": self.guide, "out": self.out, "minutes": self.minutes, "clips": self.clips}
+        flags |= {"begin_with": self.begin_with, "probe": self.probe, "quiet": self.console.quiet}
         if self.choice is not None:
-            given |= {f"evaluate_{name}": getattr(self.choice, name) for name in ("every", "clips", "metric")}
-            given["evaluator"] = self.choice.evaluator
-        words += knob_words({name: value for name, value in given.items() if value not in (None, False)})
+            flags |= {f"evaluate_{name}": getattr(self.choice, name) for name in ("every", "clips", "metric")}
+            flags["evaluator"] = self.choice.evaluator
+        words += knob_words({name: value for name, value in flags.items() if value not in (None, False)})
         self.console.print(f"launch   {shlex.join(launch.torchrun(words))}\n")
         stopped = launch_processes(launch, words)
         return TrainingRun(Path(self.out or "runs"), stopped)
@@ -255,9 +255,9 @@ class TrainingOrder:
             penalty_trials(config)  # refuses a configuration without penalties
             config = with_found_penalties(folder, config)
         with console.status("looking at the data and the machine"):
-            found = with_found_batch(folder, config)
+            with_batch = with_found_batch(folder, config)
             tried, begun = self.dry_run or not processes.sharded, begun_labels(folder)
-            plan = prepare(data, found, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
+            plan = prepare(data, with_batch, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
         if self.probe:
             resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
         console.print(plan.table())
