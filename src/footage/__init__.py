@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         upscale,
     )
     from footage.commands.play import demo, play, serve
-    from footage.commands.train import compare, ingest, train
+    from footage.commands.train import compare, ingest, plan, train
     from footage.config import Config, IngestConfig
     from footage.config.presets import PRESETS, preset
     from footage.data.store import Dataset
@@ -47,7 +47,7 @@ _HOMES = {
         *("predict", "reconstruct", "sliders", "translate", "upscale"),
     ),
     "commands.play": ("demo", "play", "serve"),
-    "commands.train": ("compare", "ingest", "train"),
+    "commands.train": ("compare", "ingest", "plan", "train"),
     "config": ("Config", "IngestConfig"),
     "config.presets": ("PRESETS", "preset"),
     "data.store": ("Dataset",),
@@ -83,6 +83,7 @@ __all__ = [
     "list_evaluators",
     "load",
     "models",
+    "plan",
     "play",
     "predict",
     "preset",

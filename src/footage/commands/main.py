@@ -25,6 +25,7 @@ VERBS = {
     "demo": "play:demo",
     "ingest": "train:ingest",
     "audit": "train:audit",
+    "plan": "train:plan",
     "train": "train:train",
     "compare": "train:compare",
     "evaluate": "evaluate:evaluate",

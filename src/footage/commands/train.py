@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from footage.data.ingest.pipeline import IngestResult
     from footage.data.store import Dataset
     from footage.training.comparison import Comparison
+    from footage.training.estimate import Estimate
     from footage.training.processes import Processes
     from footage.training.selection import SelectionOptions
 
@@ -409,6 +410,59 @@ class TrainingOrder:
                 (videos,), folder, IngestConfig(size=pixels, channels=channels), advise=False, quiet=self.console.quiet
             )
         return folder
+
+
+def plan(
+    data: str,
+    config: Config | str | Mapping[str, Any] | None = None,
+    *,
+    guide: str | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    gpu: str | None = None,
+    strategy: Literal["ddp", "fsdp"] = "ddp",
+    minutes: float | None = None,
+    clips: int | None = None,
+    json: bool = False,
+    quiet: bool = False,
+) -> Estimate:
+    """Say what a training would take: time, memory, disk; nothing is begun, and what can be is measured here.
+
+    Each figure says where it is from: measured here, measured on an H200, or assumed. docs/scale.md has the formulas.
+    With several devices one process and two are tried here for a few seconds.
+
+    Args:
+        data: what is to be trained on, as for `footage train`; videos have to be ingested before.
+        config: a complete configuration, or the name of a preset; else knobs that are to differ.
+        guide: the data set that a translator is given.
+        devices: processes on each machine: one for each GPU, or for each core of a CPU.
+        nodes: machines.
+        gpu: kind of GPU, h100 or h200; left out, devices like those of this machine.
+        strategy: as for `footage train`.
+        minutes: minutes to train.
+        clips: training clips to see; 200,000 when nothing is said.
+        json: print the figures as JSON.
+    """
+    from footage.training.estimate import Estimator
+
+    console = make_console(quiet)
+    notes = make_console(quiet, to_stderr=json)
+    order = TrainingOrder(data, config, guide, None, minutes, clips, None, False, None, True, notes)
+    found, resolved = order.suited()
+    if resolved is None:
+        raise DatasetError(
+            f'"{data}" holds videos, and no data set is made of them yet', f"footage ingest {data} --to …"
+        )
+    with notes.status("measuring"):
+        estimator = Estimator(found, resolved, guide, devices, nodes, strategy, gpu, clips, minutes, notes.print)
+        estimate = estimator.estimate()
+    if json:
+        console.print_json(data=estimate.json())
+        return estimate
+    console.print(estimate.table())
+    for line in estimate.advice:
+        print_marked(console, "better:", line)
+    return estimate
 
 
 def compare(

@@ -189,15 +189,17 @@ def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: i
         raise TrainingError(f"the memory does not suffice for {max(1, timed_batch)} clips", SMALLER) from error
 
 
-def fit_batch(config: Config, needs: Needs, place: ComputeDevice) -> int:
+def fit_batch(config: Config, needs: Needs, place: ComputeDevice, free: int | None = None) -> int:
     """Return the batch size: the given one, or the largest power of two that fits the memory and is worth its time.
+
+    The memory is what is `free` on a device that need not be here, in bytes; None for what is free on this one.
 
     Raises:
         TrainingError: not even one clip fits.
     """
     if config.train.batch_size is not None:
         return config.train.batch_size
-    free = memory_free(place.device)
+    free = memory_free(place.device) if free is None else free
     size = MOST[place.device]
     while size > 1 and needs.bytes(size) > free:
         size //= 2
@@ -220,6 +222,8 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total: int = 0
+        self.operations: int = 0
+        """All that was asked for, views and what is done element by element included."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -229,21 +233,30 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        self.operations += 1
         result = func(*args, **kwargs)
         if formula is not None:
             self.total += int(formula(*args, **kwargs, out_val=result))
         return result
 
 
-def clip_flops(config: Config, labels: int, place: ComputeDevice) -> float:
-    """Return the floating-point operations of training for each clip: a mean of real steps of one clip."""
+def clip_cost(config: Config, labels: int, place: ComputeDevice) -> tuple[float, float]:
+    """Return what a step asks for, in operations on tensors, and the floating-point operations of each clip.
+
+    Both are means of real steps of one clip.
+    """
     method = fresh_method(config, labels, place)
     with FlopCount() as count:
         for number in range(method.cycle):
             batch = fake_batch(config, labels, 1, place.device)
             with torch.autocast(place.device, torch.bfloat16, enabled=place.bf16, cache_enabled=False):
                 method.step(batch, number, PlainEngine())
-    return float(count.total) / method.cycle
+    return count.operations / method.cycle, count.total / method.cycle
+
+
+def clip_flops(config: Config, labels: int, place: ComputeDevice) -> float:
+    """Return the floating-point operations of training for each clip."""
+    return clip_cost(config, labels, place)[1]
 
 
 def made_flops(config: Config, labels: int, place: ComputeDevice) -> float:

@@ -34,6 +34,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from footage.config import LaunchConfig
 from footage.errors import TrainingError
 from footage.machine import cores
+from footage.models.checkpoint import read_state
 
 BEAT = 1.0
 """Seconds between two signs of life of a rank."""
@@ -291,6 +292,29 @@ TRIAL = 0.2
 """Minutes that each trial of a number of processes trains."""
 
 
+def trial_rates(arguments: Sequence[str], say: Callable[[str], None]) -> dict[int, float]:
+    """Return the clips a second of one process and of two, each tried for a short time with `arguments` of the command.
+
+    They share the cores, where no threads are given. What cannot be tried is left out, and said.
+    """
+    rates: dict[int, float] = {}
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as name:
+            run = Path(name) / "run"
+            words = ["--out", str(run), "--minutes", str(TRIAL), "--train.sample-minutes", "0", "--quiet"]
+            environment = {**os.environ, "OMP_NUM_THREADS": str(cores() // count)}
+            line = [sys.executable, "-m", "footage", *arguments, *words, "--devices", str(count)]
+            outcome = subprocess.run(line, env=environment, capture_output=True, text=True)
+            state = run / "state" / "last.pt"
+            if outcome.returncode or not state.exists():
+                last = (outcome.stderr.strip().splitlines() or ["nothing was said"])[-1]
+                say(f"devices  {count} cannot be tried: {last}")
+                continue
+            progress = read_state(state)["progress"]
+            rates[count] = progress["clips_seen"] / progress["seconds"]
+    return rates
+
+
 def measured_devices(arguments: Sequence[str], say: Callable[[str], None]) -> int:
     """Return how many processes are to train on this machine: one for each GPU; on a CPU one or two.
 
@@ -300,20 +324,7 @@ def measured_devices(arguments: Sequence[str], say: Callable[[str], None]) -> in
         return torch.cuda.device_count()
     if cores() < 2:
         return 1
-    rates: dict[int, float] = {}
-    for count in (1, 2):
-        with tempfile.TemporaryDirectory() as name:
-            run = Path(name) / "run"
-            words = ["--out", str(run), "--minutes", str(TRIAL), "--train.sample-minutes", "0", "--quiet"]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(cores() // count)}
-            line = [sys.executable, "-m", "footage", *arguments, *words, "--devices", str(count)]
-            outcome = subprocess.run(line, env=environment, capture_output=True, text=True)
-            card = run / "model" / "model.json"
-            if outcome.returncode or not card.exists():
-                last = (outcome.stderr.strip().splitlines() or ["nothing was said"])[-1]
-                say(f"devices  {count} cannot be tried: {last}")
-                continue
-            rates[count] = json.loads(card.read_text(encoding="utf-8"))["clips_seen"] / (TRIAL * 60)
+    rates = trial_rates(arguments, say)
     best = max(rates, key=rates.__getitem__, default=1)
     tried = ", ".join(f"{count}: {rate:.1f} clips/s" for count, rate in rates.items())
     say(f"devices  {best}, tried for {TRIAL * 60:g} s each ({tried or 'none could be'})")

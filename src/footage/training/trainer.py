@@ -26,6 +26,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from footage import files
+from footage.config import ClipConfig
 from footage.config.registry import METHODS
 from footage.data.clips import ClipSource, Labels, LoadedBatch, Loader
 from footage.data.store import Frames
@@ -129,6 +130,11 @@ def step_seed(seed: int, clips_seen: int, attempt: int) -> int:
     return (mixed ^ (mixed >> 31)) % 2**63
 
 
+def sheet_clips(clip: ClipConfig) -> int:
+    """Return how many clips a sample sheet shows."""
+    return max(2, min(SAMPLES, SAMPLE_PIXELS // (clip.frames * clip.height * clip.width)))
+
+
 def first_clips(loader: Loader, count: int) -> Iterator[Tensor]:
     """Yield the first `count` training windows or a few more, batches of (B, C, T, H, W) in [-1, 1]."""
     for seen in range(0, count, loader.local):
@@ -181,8 +187,7 @@ class Trainer:
         self.label_shares = tuple(counts[place] / len(self.loader.units) for place in places)
         self.classes = np.full(len(self.source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
-        clip = self.config.clip
-        self.samples = max(2, min(SAMPLES, SAMPLE_PIXELS // (clip.frames * clip.height * clip.width)))
+        self.samples = sheet_clips(self.config.clip)
         self.heldout, whole = self._heldout(reads, self.batch_size), self._heldout(self.source, self.samples)
         choice = choice if processes.leads else None
         self.best = BestModel(choice, self.config, whole, folder.best, self.place.device) if choice else None
