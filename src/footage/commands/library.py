@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from footage.library.library import ClipSelection, Library
     from footage.library.maintenance import CollectionReport, VerificationReport
     from footage.library.provenance import Provenance
+    from footage.library.taste import TasteSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +177,47 @@ def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False)
     _show_table(console, entries, [str(number + 1) for number, group in enumerate(groups) for _ in group])
     console.print(f"{len(groups):,} groups of copies")
     return groups
+
+
+def taste(folder: Path, clip: int | None = None, *, quiet: bool = False) -> TasteSummary:
+    """Say what the library has learned of what you keep: how accurate it is, from how many ratings, what it goes by.
+
+    It learns from verdicts, stars (4 and 5 count as kept, 1 and 2 as rejected) and blind ratings. Where it is better
+    than chance, footage library list --sort taste shows likely keepers first, and footage generate --best 20 --taste
+    LIBRARY makes such clips.
+
+    Args:
+        clip: number of a clip; also say how likely it is to be kept, and why.
+    """
+    from rich.table import Table
+
+    from footage.commands.terminal import phases
+
+    console = make_console(quiet)
+    with library(folder) as opened:
+        with phases(console) as show:
+            opened.measure(progress=lambda done, total: show("measuring clips", done, total, ""))
+        learned = opened.taste_summary()
+        judged = None if clip is None or not learned.ready else opened.taste_of(opened.get(clip).id)
+    console.print(f"{learned.kept:,} clips kept, {learned.rejected:,} rejected, {learned.pairs:,} blind ratings")
+    if learned.accuracy is not None:
+        text = f"{learned.accuracy:.0%} of comparisons come out right on clips that it has not seen, by chance 50%"
+        console.print(f"{text} (95%: {learned.low:.0%} to {learned.high:.0%})")
+    if not learned.ready:
+        console.print(f"not yet better than chance: rate about {learned.more:,} more clips")
+        return learned
+    console.print(f"better than chance from {learned.enough:,} ratings on")
+    table = Table("figure", "kept", "rejected", "weight")
+    for figure in learned.figures[:8]:
+        numbers = (figure.kept, figure.rejected, figure.weight)
+        table.add_row(figure.name.replace("_", " "), *(f"{number:+.2f}" for number in numbers))
+    console.print(table)
+    console.print("kept, rejected: means in deviations from the mean of all rated clips; weight: logits a deviation")
+    if judged is not None:
+        console.print(f"clip {clip}: {judged.score:.0%} likely to be kept")
+        for reason in judged.reasons:
+            console.print(f"  {reason}")
+    return learned
 
 
 def history(folder: Path, *, limit: int = 20, quiet: bool = False) -> list[HistoryStep]:

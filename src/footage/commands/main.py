@@ -58,6 +58,7 @@ GROUPS = {
         "show": "library:show",
         "similar": "library:similar",
         "duplicates": "library:duplicates",
+        "taste": "library:taste",
         "tag": "library:tag",
         "rate": "library:rate",
         "edit": "library:edit",

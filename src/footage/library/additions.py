@@ -15,8 +15,10 @@ from typing import IO, Any
 from footage import files
 from footage.errors import LibraryError, MediaError
 from footage.library import edits, similarity
+from footage.library.descriptors import describe
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
 from footage.library.storage import Storage
+from footage.library.taste import keep_descriptors
 from footage.media.encode import read_metadata, write_clip
 from footage.media.kinds import is_special, suffix_of
 from footage.media.reader import Footage
@@ -151,6 +153,7 @@ def take(
                 with contextlib.suppress(Exception):  # whatever a foreign file holds, it only lacks metadata then
                     metadata = read_metadata(stored)
             vectors, vector = storage.vectors(similarity.APPEARANCE), similarity.appearance(thumbnails)
+            descriptors = describe(thumbnails)
             with storage.database.write() as connection:
                 if not storage.file_store.inside(stored):  # another process has removed it meanwhile
                     continue
@@ -162,6 +165,7 @@ def take(
                 size = stored.stat().st_size
                 number = insert(connection, digest, suffix, size, thumbnails, generation_metadata(metadata), details)
                 vectors.put({number: vector})
+                keep_descriptors(connection, number, descriptors)
                 return storage.entry(connection, number), True
         except FileNotFoundError:
             continue

@@ -26,6 +26,7 @@ from footage.library.provenance import ModelCard, Provenance, read_models, regis
 from footage.library.query import ClipQuery, EntryPage
 from footage.library.ratings import Ratings
 from footage.library.storage import Storage
+from footage.library.taste import ClipTaste, Taste, TasteLearner, TasteSummary
 
 ClipSelection = Sequence[int] | ClipQuery
 """Which clips are meant: their numbers, or all that a query finds."""
@@ -53,6 +54,7 @@ class Library:
         self.views = Views(self._database)
         self.ratings = Ratings(self._database)
         self.jobs = Jobs(self._database)
+        self._learner = TasteLearner(self._storage)
 
     def __enter__(self) -> Library:
         return self
@@ -169,6 +171,8 @@ class Library:
         """
         query = self._query(filters, text, sort)
         with self._database.read() as connection:
+            if query.sort == "taste":
+                self._learner.lend(connection)
             clips, following = search.select(connection, query, cursor, limit)
             return EntryPage(self._storage.entries(connection, clips), following)
 
@@ -212,6 +216,8 @@ class Library:
             return list(dict.fromkeys(chosen))
         query = self._query(chosen)
         with self._database.read() as connection:
+            if query.sort == "taste":
+                self._learner.lend(connection)
             return search.numbers(connection, query)
 
     def similar(
@@ -385,6 +391,33 @@ class Library:
     def choose_embedding(self, kind: str) -> None:
         """Measure likeness by this kind of embedding from now on; `look-1` is the one that needs no model."""
         self._storage.choose_embedding(kind)
+
+    # Taste
+
+    def taste(self) -> Taste:
+        """Return what the owner keeps, as it is learned from verdicts, stars and blind ratings; see `Taste.ready`."""
+        return self._learner.taste()
+
+    def taste_summary(self) -> TasteSummary:
+        """Return what has been learned in plain values: how accurate it is, and what it goes by."""
+        return self.taste().summary(len(self._learner.unmeasured()))
+
+    def taste_of(self, clip: int) -> ClipTaste | None:
+        """Say how likely a clip is to be kept, and why; None where its figures are not known.
+
+        Raises:
+            LibraryError: the taste is not learned yet.
+        """
+        return self._learner.judge(clip)
+
+    def measure(self, *, judged: bool = False, progress: Callable[[int, int], object] = lambda *_: None) -> int:
+        """Measure what clips lack that taste goes by, as those do that an older version took in; return how many.
+
+        Args:
+            judged: those alone that have been judged.
+            progress: told how many are done, of how many.
+        """
+        return self._learner.measure(judged=judged, progress=progress)
 
     # Giving out, keeping whole
 

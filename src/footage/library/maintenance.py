@@ -18,6 +18,7 @@ from footage.library import additions, edits, similarity
 from footage.library.additions import ClipDetails
 from footage.library.entries import ClipEntry
 from footage.library.storage import STALE, Storage
+from footage.library.taste import TasteLearner
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.media.thumbnails import read_thumbnails
 
@@ -110,6 +111,8 @@ class Verifier:
             if self._repair:
                 with contextlib.suppress(FileNotFoundError):
                     self._adopt(path, path.stem)
+        if self._repair:
+            TasteLearner(self._storage).measure()
         return VerificationReport(count, **{name: tuple(items) for name, items in findings.items()})
 
     def _verify_file(self, entry: ClipEntry) -> bool:

@@ -30,8 +30,10 @@ SORTS: dict[str, tuple[str, str]] = {
     "largest": ("c.bytes", "DESC"),
     "seed": ("coalesce(c.seed, 9223372036854775807)", "ASC"),
     "changed": ("c.changed", "DESC"),
+    "taste": ("taste(c.id)", "DESC"),
 }
-"""Orders of a query: expression and direction. `metric:NAME` and `metric:NAME:asc` sort by a figure."""
+"""Orders of a query: expression and direction. `metric:NAME` and `metric:NAME:asc` sort by a figure; the function
+`taste` is lent to a connection by `taste.TasteLearner.lend`."""
 SINGULAR = {"tags": "tag", "metrics": "metric"}
 """Names of parameters that are repeated, in addresses and as flags."""
 MOST = 1000
@@ -125,7 +127,8 @@ class ClipQuery:
     bin: bool = False
     """Those in the bin, instead of those in the library."""
     sort: str = "newest"
-    """Order: newest, oldest, stars, title, longest, shortest, largest, seed, changed, or metric:NAME."""
+    """Order: newest, oldest, stars, title, longest, shortest, largest, seed, changed, metric:NAME, or taste: likely
+    keepers first."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "alias_generator": lambda name: SINGULAR.get(name, name),

@@ -221,7 +221,18 @@ _SECOND = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+_THIRD = (
+    # Figures of a clip that taste is learned from, as float32 in the order of `descriptors.DESCRIPTORS`.
+    """
+    CREATE TABLE descriptors (
+        clip INTEGER PRIMARY KEY REFERENCES clips (id) ON DELETE CASCADE,
+        version INTEGER NOT NULL,         -- of how they are measured
+        numbers BLOB NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 
 

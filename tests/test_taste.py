@@ -1,0 +1,276 @@
+"""What a library learns of what its owner keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage.commands.main import main
+from footage.data.synthetic import draw_factors, render_shapes
+from footage.errors import LibraryError
+from footage.library import taste as module
+from footage.library.descriptors import DESCRIPTORS, describe
+from footage.library.library import Library
+from footage.library.query import ClipQuery
+from footage.library.taste import Accuracy, Judgements, cross_validate, fit, learn, logistic
+from footage.media.encode import write_clip
+from footage.media.probe import VideoInfo
+from footage.media.thumbnails import Thumbnails
+
+NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
+
+
+def thumbnails(frames: np.ndarray, fps: float = 25.0) -> Thumbnails:
+    after = np.concatenate([frames[1:], frames[-1:]])
+    return Thumbnails(VideoInfo(frames.shape[2], frames.shape[1]), len(frames), fps, frames, after)
+
+
+def described(frames: np.ndarray, fps: float = 25.0) -> dict[str, float]:
+    return dict(zip(DESCRIPTORS, describe(thumbnails(frames, fps)).tolist(), strict=True))
+
+
+def square(right: int = 0, down: int = 0, colour: tuple[int, int, int] = (255, 0, 0), frames: int = 6) -> np.ndarray:
+    clip = np.zeros((frames, 64, 64, 3), dtype=np.uint8)
+    for t in range(frames):
+        clip[t, 24 + down * t : 40 + down * t, 24 + right * t : 40 + right * t] = colour
+    return clip
+
+
+def judgements(kept: np.ndarray, pairs: np.ndarray = NO_PAIRS, preferred: np.ndarray | None = None) -> Judgements:
+    known = np.zeros(len(pairs)) if preferred is None else preferred
+    return Judgements(np.arange(len(kept)), kept.astype(float), pairs, known)
+
+
+def test_descriptors_measure_what_they_are_called_after() -> None:
+    still = described(square())
+    for colour, name in (((255, 0, 0), "red"), ((0, 255, 255), "cyan"), ((255, 0, 255), "magenta")):
+        clip = described(square(colour=colour))
+        assert clip[name] > 0.85 and sum(clip[hue] for hue in module.DESCRIPTORS[3:9]) == pytest.approx(1, abs=1e-5)
+    orange = described(square(colour=(255, 128, 0)))
+    assert orange["red"] == pytest.approx(orange["yellow"], abs=0.02)
+    right, up, fast = described(square(right=1)), described(square(down=-1)), described(square(right=3))
+    assert right["towards_right"] > 0.1 and abs(right["towards_down"]) < 0.02
+    assert up["towards_down"] < -0.1 and abs(up["towards_right"]) < 0.02
+    assert fast["speed"] > right["speed"] > still["speed"] and still["towards_right"] == 0
+    assert described(square(right=1), fps=50)["towards_right"] == pytest.approx(2 * right["towards_right"], rel=1e-4)
+    assert fast["motion"] > right["motion"] > still["motion"] and right["moving_area"] > still["moving_area"] == 0
+    soft = square().astype(float)
+    for _ in range(6):
+        soft = (soft + np.roll(soft, 1, 1) + np.roll(soft, -1, 1) + np.roll(soft, 1, 2) + np.roll(soft, -1, 2)) / 5
+    dim = square() // 2
+    assert described(soft.astype(np.uint8))["sharpness"] < still["sharpness"] - 0.5
+    assert described(dim)["sharpness"] == pytest.approx(still["sharpness"], abs=0.02)
+    assert described(dim)["brightness"] == pytest.approx(still["brightness"] / 2, rel=0.02)
+    blinking = square()
+    blinking[::2] //= 2
+    assert described(blinking)["flicker"] > still["flicker"] + 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 1, 9, 3), (3, 2, 2, 3), (1, 5, 3, 3)])
+def test_descriptors_of_tiny_clips_and_even_ones_are_finite(shape: tuple[int, ...]) -> None:
+    for level in (0, 255):
+        numbers = describe(thumbnails(np.full(shape, level, dtype=np.uint8), fps=0.0))
+        assert numbers.shape == (len(DESCRIPTORS),) and np.isfinite(numbers).all()
+
+
+def test_weights_are_those_of_another_implementation() -> None:
+    """scikit-learn's ridge logistic regression, which does not shrink its intercept, as ours hardly does."""
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    features, kept = rng.normal(size=(50, 4)), rng.random(50) < 0.4
+    kept[:10] = features[:10, 0] > 0
+    ours = fit(features, judgements(kept))
+    theirs = linear.LogisticRegression(C=1 / module.PRIOR, tol=1e-10, max_iter=1000).fit(features, kept)
+    assert ours[:-1] == pytest.approx(theirs.coef_[0], abs=1e-3)
+    assert ours[-1] == pytest.approx(theirs.intercept_[0], abs=1e-3)
+
+
+def test_pairs_alone_give_the_strengths_of_bradley_and_terry() -> None:
+    """With a column for each clip, what is learned from pairs has Bradley and Terry's slope of 0 at its optimum."""
+    rng = np.random.default_rng(1)
+    pairs = rng.integers(0, 6, (60, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    preferred = (rng.random(len(pairs)) < 0.5).astype(float)
+    preferred[0] = 0.5
+    weights = fit(np.eye(6), judgements(np.full(6, np.nan), pairs, preferred))
+    likely = 1 / (1 + np.exp(weights[pairs[:, 1]] - weights[pairs[:, 0]]))
+    slope = np.zeros(6)
+    np.add.at(slope, pairs[:, 0], preferred - likely)
+    np.add.at(slope, pairs[:, 1], likely - preferred)
+    assert slope == pytest.approx(module.PRIOR * weights[:-1], abs=1e-6)
+    assert abs(weights[-1]) < 1e-9
+
+
+def test_newton_finds_separated_judgements_too() -> None:
+    rows = np.array([[1.0], [2.0], [-1.0], [-2.0]])
+    weights = logistic(rows, np.array([1.0, 1, 0, 0]), np.array([1e-6]))
+    assert np.isfinite(weights).all() and weights[0] > 5
+
+
+def test_accuracy_is_that_on_clips_that_were_not_learned_from() -> None:
+    rng, found, true = np.random.default_rng(2), [], []
+    for _ in range(16):
+        features = rng.normal(size=(1000, 6))
+        kept = rng.random(1000) < 1 / (1 + np.exp(-2 * features[:, 0]))
+        known = cross_validate(features[:50], judgements(kept[:50]))
+        scores = features[50:] @ fit(features[:50], judgements(kept[:50]))[:-1]
+        gaps = scores[kept[50:]][:, None] - scores[~kept[50:]]
+        assert known is not None
+        found.append(known)
+        true.append((gaps > 0).mean())
+    assert np.mean([known.share for known in found]) == pytest.approx(np.mean(true), abs=0.03)
+    assert np.mean([k.low <= share <= k.high for k, share in zip(found, true, strict=True)]) >= 0.85
+    assert np.mean([known.sure for known in found]) > 0.85
+
+
+def test_what_follows_no_rule_is_not_better_than_chance() -> None:
+    rng = np.random.default_rng(3)
+    for number in range(8):
+        features, kept = rng.normal(size=(40, 12)), np.arange(40) % 2
+        pairs = rng.permutation(40)[:30].reshape(15, 2)
+        known = cross_validate(features, judgements(kept, pairs, (np.arange(15) % 2).astype(float)))
+        assert known is not None and not known.sure, number
+
+
+def test_blind_pairs_alone_are_learned_from() -> None:
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(40, 3))
+    pairs = np.array([rng.choice(40, 2, replace=False) for _ in range(60)])
+    preferred = (features[pairs[:, 0], 1] > features[pairs[:, 1], 1]).astype(float)
+    known = cross_validate(features, judgements(np.full(40, np.nan), pairs, preferred))
+    assert known is not None and known.sure and known.share > 0.85
+
+
+def test_all_right_is_not_certain() -> None:
+    kept = np.arange(12) % 2
+    known = cross_validate(np.where(kept, 1.0, -1.0)[:, None], judgements(kept))
+    assert known is not None and known.share == 1 and 0.05 < known.error < 0.2
+    assert Accuracy(0.7, 0.05).sure and not Accuracy(0.7, 0.08).sure
+
+
+def test_too_few_judgements_teach_nothing_and_say_how_many_are_missing() -> None:
+    few = judgements(np.array([1.0, 1, 0, np.nan]))
+    assert few.missing == 3 + 4 and few.count == 3
+    nobody = learn(judgements(np.zeros(0)), np.zeros((0, len(DESCRIPTORS))), np.zeros((0, 5)))
+    assert nobody.more == 10 and not nobody.ready and nobody.summary(3).unmeasured == 3
+    with pytest.raises(LibraryError, match="not learned yet from 0 ratings: keep or reject 10 more"):
+        nobody.check()
+
+
+COLOURS = ((255, 0, 0), (0, 200, 60), (40, 40, 255))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of squares that move, a third of them red, which the owner keeps."""
+    folder = tmp_path_factory.mktemp("taste")
+    with Library(folder / "library") as library:
+        for number in range(24):
+            clip = square(right=number % 4 - 2, down=number % 2, colour=COLOURS[number % 3])[:, ::2, ::2]
+            path = folder / f"clip-{number}.mp4"
+            write_clip(path, [np.roll(clip, number, axis=1)], fps=12, metadata={})
+            library.add(path)
+    return folder / "library"
+
+
+@pytest.fixture
+def coloured(made: Path, tmp_path: Path) -> Library:
+    shutil.copytree(made, tmp_path / "library")
+    return Library(tmp_path / "library")
+
+
+def judge(library: Library, first: int = 1, last: int = 18) -> None:
+    for clip in range(first, last + 1):
+        library.update(clip, verdict="keep" if (clip - 1) % 3 == 0 else "reject")
+
+
+def test_a_library_learns_and_sorts_and_says_why(coloured: Library) -> None:
+    with coloured as library:
+        with pytest.raises(LibraryError, match="not learned yet"):
+            library.query(ClipQuery(sort="taste"))
+        judge(library)
+        summary = library.taste_summary()
+        assert summary.ready and (summary.kept, summary.rejected, summary.unmeasured) == (6, 12, 0)
+        assert summary.accuracy and summary.accuracy > 0.95 and summary.enough and summary.enough <= 18
+        assert summary.figures[0].name in ("red", "green", "blue", "brightness")
+        order = library.ids(ClipQuery(sort="taste"))
+        assert {(clip - 1) % 3 for clip in order[:8]} == {0} and len(order) == 24
+        first = library.query(ClipQuery(sort="taste"), limit=10)
+        rest = library.query(ClipQuery(sort="taste"), limit=20, cursor=first.cursor)
+        assert [entry.id for entry in (*first.entries, *rest.entries)] == order
+        unseen, disliked = library.taste_of(22), library.taste_of(23)
+        assert unseen and disliked and unseen.score > 0.5 > disliked.score
+        red = {reason.name: reason for reason in unseen.reasons}["red"]
+        assert red.deviations > 1 and red.logits > 0 and str(red).startswith("more red than those you reject: +")
+        assert all(reason.logits < 0 for reason in disliked.reasons[:2])
+        judge(library, 19, 24)
+        assert library.taste().stamp != "" and library.taste_summary().kept == 8
+
+
+def test_judged_clips_in_the_bin_teach_and_stars_count_where_there_is_no_verdict(coloured: Library) -> None:
+    with coloured as library:
+        for clip, stars in enumerate((5, 1, 2, 4, 3, 1, 5, 3, 1, 5, 0, 2), 1):
+            library.update(clip, stars=stars)
+        library.update(2, verdict="keep")
+        library.remove([3, 6])
+        said = library.taste().said
+        assert dict(zip(said.clips.tolist(), said.kept.tolist(), strict=True)) == {
+            **{1: 1.0, 2: 1.0, 3: 0.0, 4: 1.0, 6: 0.0, 7: 1.0, 9: 0.0, 10: 1.0, 12: 0.0}
+        }
+        library.ratings.add("blind", "fidelity", 5, 8, "tie")
+        library.ratings.add("blind", "motion", 8, 1, "b")
+        said = library.taste().said
+        assert said.clips[said.pairs].tolist() == [[8, 1], [5, 8]] and said.preferred.tolist() == [0.0, 0.5]
+        assert np.isnan(said.kept[said.clips == 5]).all()
+
+
+def test_what_an_older_version_took_in_is_measured_when_it_is_needed(coloured: Library) -> None:
+    with coloured as library:
+        library.update(2, verdict="keep")
+        folder = library.folder
+    with sqlite3.connect(folder / "library.sqlite") as connection:
+        connection.execute("DROP TABLE descriptors")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with Library(folder) as library:
+        assert library.taste_summary().unmeasured == 24 and library.taste().said.count == 0
+        assert library.measure(judged=True) == 1
+        assert library.taste().said.count == 1 and library.taste_summary().unmeasured == 23
+        assert library.verify().sound and library.taste_summary().unmeasured == 0
+        library.remove([2])
+        library.purge()
+        assert library.taste().said.count == 0
+
+
+def test_the_command_says_how_accurate_it_is_and_why(coloured: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(coloured.folder)
+    main(["library", "taste", folder])
+    assert "rate about 10 more clips" in capsys.readouterr().out
+    with Library(folder) as library:
+        judge(library)
+    main(["library", "taste", folder, "22"])
+    out = capsys.readouterr().out
+    assert "6 clips kept, 12 rejected, 0 blind ratings" in out and "of comparisons come out right" in out
+    assert "better than chance from" in out and "more red than those you reject" in out
+    main(["library", "list", folder, "--sort", "taste", "--limit", "1"])
+    assert (int(capsys.readouterr().out.split("clip-")[1].split()[0])) % 3 == 0
+
+
+def test_a_view_may_be_sorted_by_taste() -> None:
+    assert ClipQuery.from_json(json.loads(json.dumps(ClipQuery(sort="taste").to_json()))).sort == "taste"
+
+
+def test_built_in_clips_of_one_speed_are_told_from_those_of_another() -> None:
+    """Speed alone, whatever colour, size and direction."""
+    clips = [draw_factors(0, index) for index in range(60)]
+    numbers = np.array(
+        [describe(thumbnails(render_shapes(f, start=0, frames=8, height=32, width=32))) for f in clips], np.float32
+    )
+    kept = np.array([factors.speed > 1 / 30 for factors in clips])
+    learned = learn(judgements(kept), numbers, np.zeros((60, 3)))
+    assert learned.ready and learned.accuracy is not None and learned.accuracy.share > 0.9
