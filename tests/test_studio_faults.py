@@ -27,7 +27,7 @@ def test_a_ctrl_c_in_the_terminal_is_the_servers_alone(tmp_path: Path) -> None:
     with filled(tmp_path, 1) as library:
         worker = WorkerProcess(library, tmp_path)
         for kind in ("generate", "import"):
-            worker.wake(kind)
+            worker.wake(library.jobs.submit(kind, {}))
         sessions = {os.getsid(process.pid) for process in worker._processes.values()}
         assert len(sessions) == 2 and os.getsid(0) not in sessions
         worker.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ GROUPS = Path("/sys/fs/cgroup")
 """Where Linux shows its control groups, which containers and batch systems limit their processes by."""
 MEMBERSHIP = Path("/proc/self/cgroup")
 """Which groups this process belongs to."""
+GPUS = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver for Linux has a folder for each GPU."""
 NO_LIMIT = 2**60
 """Bytes from which on a limit means none, in version 1."""
 
@@ -36,6 +40,21 @@ def cores() -> int:
         if quota != "max" and float(quota) > 0:
             most = min(most, float(quota) / float(period))
     return max(1, int(most))
+
+
+def devices() -> list[str]:
+    """Return the names of what can compute here, as far as can be told without torch: `cpu`, `mps`, `cuda:0` and so on.
+
+    GPUs are counted by what NVIDIA's driver shows in /proc, and by CUDA_VISIBLE_DEVICES where that is set.
+    """
+    found = ["cpu"]
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        found.append("mps")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = len(list(GPUS.glob("*"))) if GPUS.is_dir() else 0
+    if visible is not None:
+        there = min(there, len([number for number in visible.split(",") if number.strip() not in ("", "-1")]))
+    return [*found, *(f"cuda:{number}" for number in range(there))]
 
 
 def memory_free() -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from footage.commands.terminal import make_console, print_marked
+from footage.commands.terminal import make_console, print_marked, working
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError
 from footage.evaluation.protocols import EvaluationOptions
@@ -82,9 +82,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         """Measure something and print the figures and warnings; pictures are put beside a .json file."""
         assert real is not None, "what is measured anew has something to be measured by"
         asked_metrics(asked)
-        with console.status("measuring") as status:
+        with working(console, "measuring") as say:
             plan = plan_evaluation(*open_inputs(subject, real, asked), asked)
-            evaluation = measure(plan, asked, to=beside, say=status.update)
+            evaluation = measure(plan, asked, to=beside, say=say)
         console.print(results.table(evaluation))
         for warning in evaluation.warnings:
             print_marked(console, "warning:", warning, "bold yellow")

@@ -13,7 +13,16 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
-from footage.commands.terminal import STOPPED, drop_output, make_console, open_streams, print_marked, stoppable
+from footage.commands.terminal import (
+    STOPPED,
+    drop_output,
+    end_with_follower,
+    make_console,
+    open_streams,
+    print_marked,
+    stoppable,
+    tell_follower,
+)
 from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
 from footage.config.strict import field_texts, flat
@@ -176,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with stoppable(for_good=arguments is None):
         try:
             open_streams()
+            end_with_follower()
             _run(words)
             sys.stdout.flush()
         except FootageError as error:
@@ -223,5 +233,6 @@ def _run(words: list[str]) -> None:
 
 def _complain(text: str) -> NoReturn:
     """Print an error and leave."""
+    tell_follower(error=text)
     print_marked(make_console(to_stderr=True), "error:", text, "bold red")
     sys.exit(2)

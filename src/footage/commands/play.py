@@ -138,26 +138,32 @@ def serve(
     port: int = 8000,
     names: tuple[str, ...] = (),
     token: bool = False,
+    sources: tuple[Path, ...] = (),
     quiet: bool = False,
 ) -> None:
-    """Serve the studio: look through a library in the browser, judge, generate, watch live. Ctrl-C ends it.
+    """Serve the studio in the browser: ingest, train, evaluate, generate, look through a library. Ctrl-C ends it.
 
     It is for this computer only, unless another host is given; then a token is asked for, which is shown once.
 
     Args:
         library: the library's folder; it is made where it is missing.
-        models: folder in which models, training runs, audits and reports are found, with its subfolders.
+        models: folder in which data sets, models, training runs, audits and reports are found, with its subfolders, and
+            made: in data, runs and reports.
         host: address to bind to; 0.0.0.0 for all of this computer's.
         port: port; 0 for any that is free.
         names: further host names that it is called by, beside its addresses.
         token: ask for a token on this computer too.
+        sources: folders whose videos may be ingested, with their subfolders; left out, the one it is started in.
         quiet: print nothing but the token.
     """
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
         raise ConfigError("the studio is not installed", "pip install 'footage[studio]'")
     from footage.studio.app import Address, Server
 
-    server = Server(Path(library), Path(models), Address(host, port, names, token))
+    for folder in sources:
+        if not folder.is_dir():
+            raise ConfigError(f'sources is "{folder}", which is no folder', "give folders that there are")
+    server = Server(Path(library), Path(models), Address(host, port, names, token), sources=sources or (Path.cwd(),))
     console = make_console(quiet and server.token is None)
     console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", soft_wrap=True)
     server.run()

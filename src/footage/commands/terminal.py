@@ -1,6 +1,8 @@
 """The terminal: one place that makes consoles and progress bars, so that output looks the same everywhere.
 
-Ctrl-C, and terminals that do not know every character, are seen to here too.
+Ctrl-C, and terminals that do not know every character, are seen to here too; and programs that follow a command: where
+the environment has FOOTAGE_PROGRESS=json, progress and errors are lines of JSON on the error output, and the command
+ends, as by Ctrl-C, when its input is closed.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ import _thread
 import codecs
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
@@ -36,6 +40,8 @@ LOOKALIKES |= {
 """What signs are written as where a terminal does not know them."""
 LINES = {"─": "-", "━": "-", "═": "-", "╌": "-", "╸": "-", "╺": "-", "│": "|", "┃": "|", "║": "|"}
 """The same for the lines of tables; their corners become +."""
+TOLD = 0.25
+"""Seconds between two words on the progress of a phase to a program that follows."""
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -127,6 +133,31 @@ def stoppable(for_good: bool) -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
+def followed() -> bool:
+    """Whether a program follows this command, see the module's docstring."""
+    return os.environ.get("FOOTAGE_PROGRESS") == "json"
+
+
+def tell_follower(**values: Any) -> None:
+    """Tell the program that follows this command, if there is one, how it goes, as one line of JSON."""
+    if followed():
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any longer
+            sys.stderr.write(json.dumps(values) + "\n")
+            sys.stderr.flush()
+
+
+def end_with_follower() -> None:
+    """Stop this command, as by Ctrl-C, when the program that follows it closes its input or is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1024):  # sys.stdin would have a lock, which the end of the process would wait for
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    if followed():
+        threading.Thread(target=wait, name="follower", daemon=True).start()
+
+
 def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
     """Return a console for people; a quiet one prints nothing."""
     open_streams()
@@ -166,12 +197,30 @@ def tracked(items: Iterable[T], total: int, phase: str, console: Console) -> Ite
 
 
 @contextlib.contextmanager
+def working(console: Console, text: str) -> Iterator[Callable[[str], None]]:
+    """Show that something goes on of which nobody knows how long it takes; the function that is lent says more."""
+    tell_follower(phase=text)
+    with console.status(text) as status:
+
+        def say(text: str) -> None:
+            status.update(text)
+            tell_follower(phase=text)
+
+        yield say
+
+
+@contextlib.contextmanager
 def phases(console: Console) -> Iterator[Callable[[str, int, int, str], None]]:
     """Show a bar for each phase of a work; the function that is lent takes phase, done, total and a name."""
     with _bar(console) as bar:
         tasks: dict[str, object] = {}
+        told = 0.0
 
         def show(phase: str, done: int, total: int, name: str) -> None:
+            nonlocal told
+            if phase not in tasks or done == total or time.monotonic() >= told:
+                told = time.monotonic() + TOLD
+                tell_follower(phase=phase, done=done, total=total, name=name)
             if phase not in tasks:
                 tasks[phase] = bar.add_task(phase, total=total, name="")
             bar.update(tasks[phase], completed=done, total=total, name=name[-40:])  # type: ignore[arg-type]

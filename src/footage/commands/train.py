@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage.commands.terminal import make_console, print_marked
+from footage.commands.terminal import make_console, print_marked, tell_follower, working
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
@@ -94,7 +94,7 @@ def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
     if advise:
         from footage.training.plan import recommend
 
-        with console.status("measuring what could be trained from it"):
+        with working(console, "measuring what could be trained from it"):
             facts.recommendation = list(recommend(dataset, dataset.folder).items())
         facts.write(page)
     console.print(facts.text())
@@ -255,7 +255,7 @@ class TrainingOrder:
         if self.probe:
             penalty_trials(config)  # refuses a configuration without penalties
             config = with_found_penalties(folder, config)
-        with console.status("looking at the data and the machine"):
+        with working(console, "looking at the data and the machine"):
             with_batch = with_found_batch(folder, config)
             tried, begun = self.dry_run or not processes.sharded, begun_labels(folder)
             plan = prepare(data, with_batch, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
@@ -265,6 +265,12 @@ class TrainingOrder:
         if probing:
             console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
         if self.dry_run:
+            tell_follower(
+                plan={"preset": plan.config.preset, "clips_per_second": plan.clips_per_second()}
+                | {"memory_gib": plan.memory_gib(), "batch_size": plan.batch_size, "device": plan.place.device}
+                | {"labels": list(plan.note.labels), "usable": plan.usable, "total": plan.total}
+                | {"weights": sum(plan.needs.parameters.values())}
+            )
             console.print_json(json.dumps(to_json(plan.config)))
             return TrainingRun(folder.path)
         if probing:

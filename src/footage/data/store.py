@@ -203,6 +203,29 @@ def area_means(frames: Frames, scale: int) -> Frames:
     return frames
 
 
+def read_dataset_info(folder: Path) -> DatasetInfo:
+    """Read what a dataset is, without its tables.
+
+    Raises:
+        DatasetError: the folder is missing, incomplete, damaged, or of a newer format.
+    """
+    path = folder / "dataset.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {folder}"
+        problem = "is not a dataset (it has no dataset.json)" if folder.is_dir() else "does not exist"
+        raise DatasetError(f'"{folder}" {problem}', remedy) from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
+    if isinstance(value, dict):
+        files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
+    info = _from_json(DatasetInfo, value, str(path))
+    if info.coding not in CODINGS:
+        raise DatasetError(f'{path} has the coding "{info.coding}"', "make the dataset again")
+    return info
+
+
 class Dataset:
     """A dataset folder opened for reading. Frames are memory-mapped: nothing is loaded before it is asked for.
 
@@ -212,20 +235,7 @@ class Dataset:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        path = self.folder / "dataset.json"
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {self.folder}"
-            problem = "is not a dataset (it has no dataset.json)" if self.folder.is_dir() else "does not exist"
-            raise DatasetError(f'"{self.folder}" {problem}', remedy) from None
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
-        if isinstance(value, dict):
-            files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
-        self.info = _from_json(DatasetInfo, value, str(path))
-        if self.info.coding not in CODINGS:
-            raise DatasetError(f'{path} has the coding "{self.info.coding}"', "make the dataset again")
+        self.info = read_dataset_info(self.folder)
         self.rows = [_from_json(ClipRow, v, "clips.jsonl") for v in self._table("clips.jsonl")]
         if len(self.rows) != self.info.clips:
             raise DatasetError(

@@ -76,20 +76,22 @@ class Jobs:
             ).fetchone()
         return _job(row)
 
-    def claim(self, worker: str, kinds: Sequence[str] | None = None) -> BackgroundJob | None:
+    def claim(self, worker: str, kinds: Sequence[str] | None = None, device: str = "") -> BackgroundJob | None:
         """Take the job that has waited longest; no two workers get the same one. None where none waits.
 
         Args:
             worker: name of who works on it.
             kinds: what the worker can do; None for all.
+            device: take only jobs whose request has this device; empty for any.
         """
         with self._database.write() as connection:
             row = connection.execute(
                 "UPDATE jobs SET state = 'running', started = ?1, heard = ?1, worker = ?2 WHERE id = ("
                 "SELECT id FROM jobs WHERE state = 'queued' "
-                "AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3))) ORDER BY id LIMIT 1"
+                "AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3))) "
+                "AND (?4 = '' OR json_extract(request, '$.device') = ?4) ORDER BY id LIMIT 1"
                 f") RETURNING {_FIELDS}",
-                (time.time(), worker, None if kinds is None else json.dumps(list(kinds))),
+                (time.time(), worker, None if kinds is None else json.dumps(list(kinds)), device),
             ).fetchone()
         return None if row is None else _job(row)
 
@@ -131,13 +133,19 @@ class Jobs:
             )
         return self.get(job)
 
-    def revive(self, older: float = LOST) -> int:
-        """Put back into the queue what workers that died had begun; return how many."""
+    def revive(self, older: float = LOST, workers: Sequence[str] | None = None) -> int:
+        """Put back into the queue what workers that died had begun; return how many.
+
+        Args:
+            older: seconds without a word after which a worker is taken for dead.
+            workers: names of those that are known to be; None for any.
+        """
         with self._database.write() as connection:
             cursor = connection.execute(
                 "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, progress = 0 "
-                "WHERE state = 'running' AND heard < ?",
-                (time.time() - older,),
+                "WHERE state = 'running' AND heard <= ?1 "
+                "AND (?2 IS NULL OR worker IN (SELECT value FROM json_each(?2)))",
+                (time.time() - older, None if workers is None else json.dumps(list(workers))),
             )
             return cursor.rowcount
 

@@ -199,12 +199,21 @@ class Address:
 class Server:
     """A studio that is served: a library, made where it is missing, and a folder of models, runs and reports.
 
+    Videos below `sources`, or below the folder of models where none is given, may be ingested.
+
     Raises:
         ConfigError: the port is not free.
         LibraryError: the library cannot be opened.
     """
 
-    def __init__(self, library: Path, models: Path, address: Address, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        library: Path,
+        models: Path,
+        address: Address,
+        limits: Limits | None = None,
+        sources: Sequence[Path] = (),
+    ) -> None:
         beyond = not is_loopback(address.host)
         self.token = secrets.token_urlsafe(24) if beyond or address.token else None
         """What is asked for, to be shown once; None where nothing is."""
@@ -213,7 +222,7 @@ class Server:
         port = self._socket.getsockname()[1]
         self.address = address.url(port)
         """Where it is."""
-        self.studio = Studio(Library(library), Catalog(models), Keys(self.token, limits.tries, port), limits)
+        self.studio = Studio(Library(library), Catalog(models), Keys(self.token, limits.tries, port), limits, sources)
         names = (*LOOPBACK, *address.names, *([address.host, socket.gethostname()] if beyond else []))
         app = application(self.studio, names, addresses=beyond)
         config = uvicorn.Config(

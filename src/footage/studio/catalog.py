@@ -1,4 +1,4 @@
-"""Catalog of a folder: models, runs, audits of data sets and reports, found without torch.
+"""Catalog of a folder: data sets, models, runs, audits and reports, found without torch.
 
 Everything is named by its path in the folder, and looked up among what was found: no name that is asked for is ever
 joined to a path. The folder may come from anybody: what is damaged in it, or made to do harm, is listed as such.
@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from footage.errors import ConfigError, ModelError
+from footage.data.store import read_dataset_info
+from footage.errors import ConfigError, DatasetError, ModelError
 from footage.library.entries import plain
 from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
+from footage.training.run_folder import RunFolder, RunStatus, read_status
 
 DEEPEST = 4
 """Levels of folders that are looked into."""
@@ -76,6 +78,31 @@ class RunEntry:
     """When it last wrote figures, in seconds since 1970."""
     damaged: str = ""
     """What is wrong with its files; empty for nothing."""
+    status: RunStatus | None = None
+    """How far it is, as its training says; None where it does not say."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is being trained now, by whatever process."""
+        return self.status is not None and self.status.running
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set. Of one that is damaged, the name and the reason are known."""
+
+    name: str
+    clips: int = 0
+    width: int = 0
+    height: int = 0
+    channels: int = 3
+    fps: float = 0.0
+    labels: tuple[str, ...] = ()
+    audit: str = ""
+    """Name of its audit among the reports; empty where there is none."""
+    changed: float = 0.0
+    """When it was written, in seconds since 1970."""
+    damaged: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +152,23 @@ class Catalog:
         if not {*verbs} & {*entry.verbs}:
             raise ConfigError(f"{name} cannot {verbs[0]}", f"it can {', '.join(entry.verbs)}")
         return entry
+
+    def datasets(self) -> list[DatasetEntry]:
+        """Return the data sets, the latest first."""
+        found = [read_dataset_entry(name, path, self.folder) for name, path in self._find("dataset").items()]
+        return sorted(found, key=lambda entry: -entry.changed)
+
+    def place(self, name: str) -> Path:
+        """Return where a model, a run or a data set of this name is; refuse a name that is not known."""
+        for kind in ("dataset", "model", "run"):
+            if (path := self._find(kind).get(name)) is not None:
+                return path.resolve()
+        raise ConfigError(f'there is no data set, model or run "{name}"', "see the lists of them")
+
+    def refresh(self) -> None:
+        """Look at the folder anew when something is asked for the next time."""
+        with self._lock:
+            self._seen = (-FRESH, {})
 
     def runs(self) -> list[RunEntry]:
         """Return the runs, the latest first."""
@@ -252,8 +296,8 @@ def is_figure(value: object) -> bool:
 
 
 def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return the paths of models, runs and reports: by kind, then by name."""
-    entries: dict[str, dict[str, Path]] = {"model": {}, "run": {}, "report": {}}
+    """Return the paths of data sets, models, runs and reports: by kind, then by name."""
+    entries: dict[str, dict[str, Path]] = {"dataset": {}, "model": {}, "run": {}, "report": {}}
     for place, names in walk(folder):
         name = os.fsencode(place.relative_to(folder).as_posix()).decode("utf-8", "replace")  # whatever a disk holds
         if "model.json" in names:
@@ -261,6 +305,8 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
             entries["model"].setdefault(known, place)
         if {"config.json", "metrics.jsonl"} <= names:
             entries["run"][name] = place
+        if "dataset.json" in names:
+            entries["dataset"][name] = place
         for report in names & REPORTS.keys():
             entries["report"][f"{name}/{report}"] = place / report
     shipped = sorted(PRETRAINED.glob("*/model.json"), key=lambda path: (path.parent.name != "stream-shapes", path))
@@ -321,6 +367,27 @@ def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
         return ModelEntry(name, damaged=f"it cannot be read ({type(error).__name__}: {plain(error)})")
 
 
+def read_dataset_entry(name: str, path: Path, folder: Path) -> DatasetEntry:
+    """Read what a data set says of itself."""
+    if reason := fault(path / "dataset.json", folder):
+        return DatasetEntry(name, damaged=reason)
+    try:
+        info = read_dataset_info(path)
+    except (DatasetError, OSError) as error:
+        return DatasetEntry(name, damaged=plain(error, LONGEST_REASON))
+    return DatasetEntry(
+        name=name,
+        clips=info.clips,
+        width=info.width,
+        height=info.height,
+        channels=info.channels,
+        fps=info.fps,
+        labels=tuple(map(plain, info.labels)),
+        audit=f"{name}/audit.html" if (path / "audit.html").is_file() else "",
+        changed=changed(path / "dataset.json"),
+    )
+
+
 def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
     """Read a run's configuration and its figures, and say what is wrong with them."""
     config, metrics = path / "config.json", path / "metrics.jsonl"
@@ -337,4 +404,6 @@ def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
             preset, dataset = map(plain, names)
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             damage = f"its config.json cannot be read ({type(error).__name__}: {plain(error)})"
-    return RunEntry(name, preset, dataset, int(rows[-1]["clips"]) if rows else 0, changed(metrics), damage)
+    clips = int(rows[-1]["clips"]) if rows else 0
+    status = None if fault(path / "state" / "status.json", folder) else read_status(RunFolder(path))
+    return RunEntry(name, preset, dataset, clips, changed(metrics), damage, status)

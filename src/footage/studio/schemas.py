@@ -201,6 +201,46 @@ class GenerateForm(GenerateRequest):
     novel: Literal["trained-on"] | None = None
 
 
+FolderName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,99}$")]
+"""Name of a folder that is to be made."""
+Knobs = Annotated[dict[Name, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Name], Field(max_length=100)]
+"""Options by their dotted names, such as `train.batch_size`."""
+SourcePath = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class IngestForm(StrictForm):
+    """A data set to make, or to bring up to date: videos, and the options that are other than usual."""
+
+    sources: list[SourcePath] = Field(min_length=1, max_length=1000)
+    name: FolderName
+    options: Knobs = {}
+
+
+class TrainForm(StrictForm):
+    """A training to begin, or to go on with: a run that is there goes on with what is asked for now."""
+
+    data: Name
+    """Name of a data set, or of a built-in one."""
+    run: FolderName
+    preset: Name | None = None
+    """None for one that suits the data."""
+    knobs: Knobs = {}
+    minutes: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    """Over the whole life of the run."""
+    clips: Annotated[int, Field(gt=0, le=10**12)] | None = None
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
+    begin_with: Name | None = None
+    """Name of a model whose weights a new run begins with."""
+
+
+class EvaluateForm(StrictForm):
+    """One or two models, or data sets, to measure beside real clips."""
+
+    made: list[Name] = Field(min_length=1, max_length=2)
+    real: Name
+    options: Knobs = {}
+
+
 class InterpolateForm(StrictForm):
     """Clips that lie between two clips: by a VAE's latent space, or by the seeds of a model that streams."""
 

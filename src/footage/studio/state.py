@@ -15,15 +15,16 @@ import sys
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, HTTPException, Request
 
-from footage.errors import LibraryError
-from footage.library.entries import ClipEntry
+from footage.errors import ConfigError, LibraryError
+from footage.library.entries import ClipEntry, plain
+from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.studio.catalog import Catalog
 from footage.studio.security import Keys, Limits
@@ -99,22 +100,27 @@ class WaitingPairs:
         return pair
 
 
-LANES = (("generate", "between"), ("import", "verify"))
-"""Kinds of jobs that wait for each other; what generates and what takes in goes on at the same time."""
+LANES = (("generate", "between"), ("import", "verify"), ("ingest", "evaluate"), ("plan",), ("train",))
+"""Kinds of jobs that wait for each other, by lane; the lanes go on at the same time. There is one of `BY_DEVICE` for
+each device."""
+BY_DEVICE = "train"
+"""Kind of jobs that wait for those of the same device alone."""
 
 
 class WorkerProcess:
-    """Keeps a `footage.studio.worker` going for each of the `LANES` in which there are jobs."""
+    """Keeps a `footage.studio.worker` going for each of the `LANES`, and each device, for which there are jobs."""
 
     def __init__(self, library: Library, models: Path) -> None:
         self._library, self._models = library, models
         self._processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        """Workers by device, empty for any, and kinds."""
         self._lock = threading.Lock()
         self._closed = False
 
-    def wake(self, kind: str) -> None:
-        """Start a worker for a kind of jobs where none is going."""
-        lane = next(kinds for kinds in LANES if kind in kinds)
+    def wake(self, job: BackgroundJob) -> None:
+        """Start a worker for a job where none is going that could do it."""
+        kinds = next(kinds for kinds in LANES if job.kind in kinds)
+        lane = (str(job.request["device"]) if job.kind == BY_DEVICE else "", *kinds)
         with self._lock:
             process = self._processes.get(lane)
             if self._closed or (process is not None and process.poll() is None):
@@ -128,34 +134,63 @@ class WorkerProcess:
         """Put back what dead workers had begun, and wake those for whom something waits; keep the uploads that wait."""
         self._library.jobs.revive()
         waiting = self._library.jobs.all("queued", 1000)
-        for kind in {job.kind for job in waiting}:
-            self.wake(kind)
+        for job in waiting:
+            self.wake(job)
         for job in waiting + self._library.jobs.all("running"):
             if job.kind == "import":
                 with contextlib.suppress(OSError):  # what lies for an hour is taken for abandoned
                     os.utime(self._library.upload_path(job.request["file"]))
 
     def close(self) -> None:
-        """End the workers; what they were doing is begun again by the next ones."""
+        """End the workers; what they were doing goes back into the queue, for the next ones."""
         with self._lock:
             self._closed = True
+            names = [f"worker {process.pid}" for process in self._processes.values()]
             for process in self._processes.values():
                 process.kill()
                 process.wait()
                 if process.stdin is not None:
                     process.stdin.close()
+            if names:
+                self._library.jobs.revive(0.0, names)
 
 
 class Studio:
     """One server's share of a library."""
 
-    def __init__(self, library: Library, catalog: Catalog, keys: Keys, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        library: Library,
+        catalog: Catalog,
+        keys: Keys,
+        limits: Limits | None = None,
+        sources: Sequence[Path] = (),
+    ) -> None:
         self.library, self.catalog, self.keys = library, catalog, keys
         self.limits = limits or Limits()
+        self.sources = tuple(Path(folder).resolve() for folder in sources) or (catalog.folder.resolve(),)
+        """Folders whose videos may be ingested."""
         self.exports = ExportFolder(self.limits.exports)
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder)
         self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
+
+    def source(self, path: str) -> Path:
+        """Return where videos are that somebody wants to ingest.
+
+        Raises:
+            ConfigError: they lie outside the folders that may be looked into, or are not there.
+        """
+        try:
+            place = Path(path).resolve()
+            inside = any(place.is_relative_to(folder) for folder in self.sources)
+            if inside and place.exists():
+                return place
+        except (OSError, ValueError, RuntimeError):  # no path, or links in a circle
+            inside = False
+        if inside:
+            raise ConfigError(f'"{plain(path)}" does not exist', "choose another folder")
+        raise ConfigError(f'"{plain(path)}" is outside the folders of this studio', "start it with --sources FOLDER")
 
     def entry(self, clip: int) -> ClipEntry:
         return or_404(lambda: self.library.get(clip))

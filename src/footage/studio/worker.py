@@ -1,6 +1,8 @@
 """Jobs, worked off one after another by a process of their own, which ends when it has been idle or its server is gone.
 
-python -m footage.studio.worker LIBRARY MODELS KINDS...
+python -m footage.studio.worker LIBRARY MODELS DEVICE KINDS...
+
+Where DEVICE is not empty, it takes the jobs of that device alone.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
+from footage.studio.command_jobs import CommandJobs
 from footage.studio.upload_check import Upload
 
 if TYPE_CHECKING:
@@ -86,19 +89,24 @@ class Worker:
     def __init__(self, library: Library, catalog: Catalog) -> None:
         self._library, self._catalog = library, catalog
         self._loaded: tuple[Path, str, Model] | None = None
+        commands = CommandJobs(catalog, self._report)
         self.kinds: dict[str, Callable[[BackgroundJob], dict[str, Any]]] = {
             "generate": self.generate,
             "between": self.between,
             "verify": self.verify,
             "import": self.take_in,
+            "ingest": commands.ingest,
+            "train": commands.train,
+            "plan": commands.plan,
+            "evaluate": commands.evaluate,
         }
         """What it can do, by the job's kind."""
 
-    def run(self, kinds: Sequence[str], idle: float = IDLE) -> None:
-        """Run jobs of some kinds until there was none for a while."""
+    def run(self, kinds: Sequence[str], device: str = "", idle: float = IDLE) -> None:
+        """Run jobs of some kinds, and of one device where one is named, until there was none for a while."""
         name, last = f"worker {os.getpid()}", time.monotonic()
         while time.monotonic() - last < idle:
-            job = self._library.jobs.claim(name, kinds)
+            job = self._library.jobs.claim(name, kinds, device)
             if job is None:
                 time.sleep(POLLED)
                 continue
@@ -276,10 +284,10 @@ def end_with_parent() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    library, models, *kinds = arguments
+    library, models, device, *kinds = arguments
     end_with_parent()
     with Library(library, create=False) as opened:
-        Worker(opened, Catalog(Path(models))).run(kinds)
+        Worker(opened, Catalog(Path(models))).run(kinds, device)
 
 
 if __name__ == "__main__":

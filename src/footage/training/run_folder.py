@@ -6,7 +6,8 @@ samples/        sheets and previews of fixed seeds through the training;  curves
 model/          what a user shares
 best/           the best model by a figure, where one was asked for
 snapshots/      models on the way, where asked for; 000016000 is the model after 16,000 clips
-state/          what resuming needs
+state/          what resuming needs; status.json, how far the run is, written every other second while it is trained;
+                stop, which somebody puts there who wants it to end
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import psutil
 
 from footage import files
 from footage.config import Config, differences, from_json, to_json
@@ -38,6 +43,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path, self.config, self.metrics = path, path / "config.json", path / "metrics.jsonl"
         self.samples, self.state = path / "samples", path / "state" / "last.pt"
+        self.status, self.stop = path / "state" / "status.json", path / "state" / "stop"
         self.model, self.best, self.snapshots = path / "model", path / "best", path / "snapshots"
 
     @contextlib.contextmanager
@@ -59,6 +65,125 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
+
+    def ask_to_stop(self) -> None:
+        """Ask the training of this run, in whatever process, to save and end after its next step."""
+        files.write_text(self.stop, "")
+
+
+STATUS_SECONDS = 2.0
+"""Seconds between two writes of a run's status, and between two looks at whether it is asked to stop."""
+SILENT_SECONDS = 300.0
+"""Seconds after which a training on another machine, of which nothing was heard, is taken for dead."""
+
+RunState = Literal["running", "done", "interrupted", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a training is, as it says itself in `state/status.json`."""
+
+    state: RunState
+    clips: int
+    """Clips that it has seen."""
+    seconds: float
+    """Time of training, over the whole life of the run."""
+    part: float
+    """Part of its budget that is spent, 0 to 1."""
+    clips_per_second: float
+    memory_gib: float
+    target_clips: int | None
+    target_minutes: float | None
+    device: str
+    host: str
+    pid: int
+    began: float
+    """When its process began, in seconds since 1970: numbers of processes come again."""
+    written: float
+    """When this was written, in seconds since 1970."""
+    problem: str = ""
+    """Why it failed."""
+    version: int = 1
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until its budget is spent, at the present rate; None where that is not known."""
+        if not self.part or not self.seconds:
+            return None
+        by_clips = self.target_clips is not None and self.target_minutes is None
+        if by_clips and self.clips_per_second:
+            return max(0.0, (self.target_clips or 0) - self.clips) / self.clips_per_second
+        return max(0.0, self.seconds / self.part - self.seconds)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there; of one on another machine, whether it was heard of lately."""
+        if self.state != "running":
+            return False
+        if self.host != socket.gethostname():
+            return time.time() - self.written < SILENT_SECONDS
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.began) < 1.0
+        except psutil.Error:
+            return False
+
+
+def read_status(folder: RunFolder) -> RunStatus | None:
+    """Read how far a run is; None where it does not say, or says it in a way that cannot be read.
+
+    Of a training whose process is gone, or was killed, the state is `interrupted`.
+    """
+    try:
+        status = from_json(RunStatus, json.loads(folder.status.read_text(encoding="utf-8")), "status")
+    except (OSError, ValueError, TypeError, RecursionError, ConfigError):
+        return None
+    if status.state == "running" and not status.running:
+        return dataclasses.replace(status, state="interrupted")
+    return status
+
+
+class StatusWriter:
+    """Writes how far a training is, and looks whether somebody wants it to stop: every other second.
+
+    Raises nothing where the disk is full: a status is no reason to end a training.
+    """
+
+    def __init__(self, folder: RunFolder, device: str, target_clips: int | None, target_minutes: float | None) -> None:
+        self._folder, self._next, self._stop = folder, 0.0, False
+        process = psutil.Process()
+        self._last = RunStatus(
+            state="running",
+            clips=0,
+            seconds=0.0,
+            part=0.0,
+            clips_per_second=0.0,
+            memory_gib=0.0,
+            target_clips=target_clips,
+            target_minutes=target_minutes,
+            device=device,
+            host=socket.gethostname(),
+            pid=process.pid,
+            began=process.create_time(),
+            written=time.time(),
+        )
+        folder.stop.unlink(missing_ok=True)  # meant for the one before
+
+    @property
+    def due(self) -> bool:
+        """Whether the last word is old enough for another."""
+        return time.monotonic() >= self._next
+
+    def tell(self, **values: Any) -> None:
+        """Write new values."""
+        self._next = time.monotonic() + STATUS_SECONDS
+        self._last = dataclasses.replace(self._last, written=time.time(), **values)
+        self._stop = self._folder.stop.exists()
+        with contextlib.suppress(OSError), files.replacing(self._folder.status, durable=False) as path:
+            path.write_text(json.dumps(asdict(self._last)), encoding="utf-8")
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._stop
 
 
 @dataclass(frozen=True)

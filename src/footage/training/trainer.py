@@ -40,7 +40,14 @@ from footage.training.diagnostics import judge_critics, judge_samples, remedies,
 from footage.training.engines import FabricEngine, ShardedEngine
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan
 from footage.training.processes import Processes
-from footage.training.run_folder import RunFolder, drop_beyond, resume, snapshot_folder, write_config
+from footage.training.run_folder import (
+    RunFolder,
+    StatusWriter,
+    drop_beyond,
+    resume,
+    snapshot_folder,
+    write_config,
+)
 from footage.training.run_log import RunLog, plot_curves, write_samples
 from footage.training.selection import BestModel, SelectionOptions
 from footage.training.threads import ThreadTuner
@@ -176,6 +183,7 @@ class Trainer:
         self.threads = ThreadTuner(threads, self.place.device)
         self.sampled_at = self.measured_at = -1
         self.log = RunLog(folder, console, self.batch_size, silent=not processes.leads)
+        self.status = StatusWriter(folder, self.place.device, budget.clips, budget.minutes) if processes.leads else None
         self.remedies = remedies(self.config.method)
         seed, frames = self.config.train.seed, self.config.clip.frames
         reads = plan.training_source
@@ -243,9 +251,8 @@ class Trainer:
                     clock.seconds >= self.saved_at + config.save_minutes * 60,
                     bool(config.sample_minutes) and clock.seconds >= progress.sheet_seconds,
                 )
-                spent, save, show, stop = self.processes.most(
-                    *(self.processes.leads and d for d in due), interrupt.requested
-                )
+                asked = interrupt.requested or (self.status is not None and self.status.asked_to_stop)
+                spent, save, show, stop = self.processes.most(*(self.processes.leads and d for d in due), asked)
                 ended = "done" if spent else "interrupted" if stop else ""
                 if not ended:
                     loaded = next(self.batches)
@@ -287,11 +294,24 @@ class Trainer:
                 log.terminal.progress(self.budget.part(progress), text, self.place.device)
                 clock.lap("rest")
                 progress.seconds = clock.seconds
+                self.report()
 
             if ended == "done":
                 self.choose()
                 self.sample(reals)
         return ended
+
+    def report(self, **values: Any) -> None:
+        """Write into the run folder how far the run is: every other second, or at once where there are values."""
+        if self.status is not None and (values or self.status.due):
+            self.status.tell(
+                clips=self.progress.clips_seen,
+                seconds=self.progress.seconds,
+                part=min(1.0, self.budget.part(self.progress)),
+                clips_per_second=self.log.means.rate,
+                memory_gib=memory_used(self.place.device),
+                **values,
+            )
 
     def tell_threads(self, seen: int, change: str) -> None:
         """Note with how many threads steps are made from here on, where that has changed."""
@@ -505,7 +525,13 @@ def train(
             for line in changes:
                 console.print("changed:", style="yellow", end=" ")
                 console.print(line)
-            reason = trainer.run()
+            trainer.report(state="running")
+            try:
+                reason = trainer.run()
+            except Exception as error:
+                trainer.report(state="failed", problem=str(advice(error, folder.path) or error)[:500])
+                raise
+            trainer.report(state=reason)
         except (RuntimeError, OSError) as error:
             raise advice(error, folder.path) or error from error
     if reason == "diverged":

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from footage.config import to_json
-from footage.errors import ConfigError
+from footage.config import IngestConfig, from_json, to_json
+from footage.config.presets import override, preset
+from footage.data.clips import BUILT_IN
+from footage.errors import ConfigError, nearest
+from footage.evaluation.protocols import EvaluationOptions
 from footage.library.jobs import BackgroundJob, State
+from footage.machine import devices
 from footage.models.requests import GenerateRequest, read_sliders
 from footage.studio.catalog import ModelEntry
-from footage.studio.schemas import GenerateForm, InterpolateForm, PathId
+from footage.studio.command_jobs import DATA, RUNS
+from footage.studio.schemas import EvaluateForm, GenerateForm, IngestForm, InterpolateForm, PathId, TrainForm
 from footage.studio.security import Limits
 from footage.studio.state import CurrentLibrary, CurrentStudio, Studio, or_404
 
 BETWEEN_SECONDS = 4.0
 """Length of what a streaming model makes between two clips, where none is given."""
+
+EVALUATION_OPTIONS = ("metrics", "clips", "frames", "fps", "size", "fit", "split", "networks", "resamples", "seed")
+"""Options of an evaluation that can be asked for here: those that name no file."""
+INGEST_OPTIONS = tuple(name for name in vars(IngestConfig()) if name not in ("workers", "name"))
 
 router = APIRouter(prefix="/api", tags=["models and jobs"])
 
@@ -63,6 +76,55 @@ def interpolate_clips(form: InterpolateForm, studio: CurrentStudio) -> Backgroun
     return submit_job(studio, "between", {**form.model_dump(), "seconds": seconds})
 
 
+@router.get("/devices")
+def list_devices() -> list[str]:
+    """Return what can compute here."""
+    return devices()
+
+
+@router.post("/jobs/ingest")
+def ingest_videos(form: IngestForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue videos to be made into a data set; one of that name is brought up to date."""
+    sources = [str(studio.source(path)) for path in form.sources]
+    options = checked(form.options, INGEST_OPTIONS)
+    if options.get("labels", "folder") not in ("folder", "none"):
+        options["labels"] = str(studio.source(str(options["labels"])))
+    from_json(IngestConfig, options, "options")
+    name = f"{DATA}/{form.name}"
+    request = {"sources": sources, "to": name, "options": options, "title": form.name}
+    return submit_job(studio, "ingest", request, taken=name)
+
+
+@router.post("/jobs/plan")
+def plan_training(form: TrainForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue a measurement of what a training would take: rate, memory and size of batches, on this machine."""
+    return submit_job(studio, "plan", training_request(form, studio))
+
+
+@router.post("/jobs/train")
+def train_model(form: TrainForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue a training, behind those of the same device; a run of that name goes on.
+
+    Stop it by cancelling the job, or by POST /api/runs/stop: it saves first, and the same request goes on from there.
+    """
+    request = training_request(form, studio)
+    return submit_job(studio, "train", request, taken=request["run"])
+
+
+@router.post("/jobs/evaluate")
+def evaluate_models(form: EvaluateForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue a measurement of models, or of data sets, beside real clips; the result is a report."""
+    for name in (*form.made, form.real):
+        if name not in BUILT_IN:
+            studio.catalog.place(name)
+    options = checked(form.options, EVALUATION_OPTIONS)
+    from_json(EvaluationOptions, options, "options")
+    stamp = time.strftime("%Y-%m-%d %H%M%S")
+    report = re.sub(r"[^\w.-]+", "-", " ".join([*form.made, stamp]))[:120].strip("-")
+    request = {"made": form.made, "real": form.real, "options": options, "report": report}
+    return submit_job(studio, "evaluate", {**request, "title": ", ".join(form.made)})
+
+
 @router.post("/jobs/verify")
 def verify_library(studio: CurrentStudio) -> BackgroundJob:
     """Queue a comparison of the library's tables with its files; what can be repaired is."""
@@ -101,8 +163,36 @@ def check_amount(limits: Limits, count: int, frames: int) -> None:
         )
 
 
-def submit_job(studio: Studio, kind: str, request: dict[str, Any]) -> BackgroundJob:
-    """Put a job into the queue, unless that is full, and wake the worker."""
-    job = studio.library.jobs.submit(kind, request, studio.limits.queue)
-    studio.worker.wake(kind)
+def checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, Any]:
+    """Return options; refuse one that cannot be given here."""
+    for name in options:
+        if name not in allowed:
+            raise ConfigError(f'options has no "{name}"', nearest(name, allowed))
+    return dict(options)
+
+
+def training_request(form: TrainForm, studio: Studio) -> dict[str, Any]:
+    """Return the request of a training's job; refuse what cannot be trained."""
+    if form.data not in BUILT_IN:
+        studio.catalog.place(form.data)
+    if form.begin_with is not None:
+        studio.catalog.usable_model(form.begin_with, *studio.catalog.card(form.begin_with).use.verbs)
+    if form.preset is not None:
+        override(preset(form.preset), dict(form.knobs))  # complains now
+    if form.device not in ("auto", "cuda", *devices()):
+        raise ConfigError(f'there is no device "{form.device}" here', nearest(form.device, devices()))
+    return {**form.model_dump(), "run": f"{RUNS}/{form.run}", "title": form.run}
+
+
+def submit_job(studio: Studio, kind: str, request: dict[str, Any], taken: str = "") -> BackgroundJob:
+    """Put a job into the queue, unless that is full, and wake the worker.
+
+    Where it makes something of a name that is `taken` by a job that waits or runs, it is refused.
+    """
+    jobs = studio.library.jobs
+    for other in (*jobs.all("queued", 1000), *jobs.all("running")) if taken else ():
+        if taken in (other.request.get("to"), other.request.get("run")) and other.kind != "plan":
+            raise ConfigError(f'a job for "{Path(taken).name}" waits or runs already', "let it end, or cancel it")
+    job = jobs.submit(kind, request, studio.limits.queue)
+    studio.worker.wake(job)
     return job

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
-from footage.studio.catalog import MOST_FIGURES, ReportEntry, RunEntry
+from footage.errors import ConfigError
+from footage.studio.catalog import MOST_FIGURES, DatasetEntry, ReportEntry, RunEntry
 from footage.studio.security import DOCUMENT_POLICY
 from footage.studio.state import CurrentStudio
 from footage.training.diagnostics import WARM_UP, judge_samples
+from footage.training.run_folder import RunFolder
 
 EntryName = Annotated[str, Query(max_length=1000)]
 FileName = Annotated[str, Query(max_length=200)]
@@ -49,6 +51,25 @@ router = APIRouter(prefix="/api", tags=["training and reports"])
 def list_runs(studio: CurrentStudio) -> list[RunEntry]:
     """Return the training runs, the latest first."""
     return studio.catalog.runs()
+
+
+@router.post("/runs/stop")
+def stop_run(run: EntryName, studio: CurrentStudio) -> RunEntry:
+    """Ask a run to save and stop, wherever it was started; refuse one that is not being trained."""
+    path = studio.catalog.run(run)
+    if path is None:
+        raise HTTPException(404, "there is no such run")
+    entry = next(entry for entry in studio.catalog.runs() if entry.name == run)
+    if not entry.running:
+        raise ConfigError(f"{run} is not being trained", "see the list of runs")
+    RunFolder(path).ask_to_stop()
+    return entry
+
+
+@router.get("/datasets")
+def list_datasets(studio: CurrentStudio) -> list[DatasetEntry]:
+    """Return the data sets, the latest first."""
+    return studio.catalog.datasets()
 
 
 @router.get("/runs/figures")

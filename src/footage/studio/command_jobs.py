@@ -1,0 +1,236 @@
+"""Jobs that are commands of footage: ingest, train, evaluate, each in a process of its own that is followed.
+
+Such a process has a low priority, so that pages are served while it computes. It ends, saving what it has, when the job
+is given up or the studio is gone; the job is taken up again where it was when a studio is there again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import psutil
+
+from footage.config.presets import knob_words
+from footage.data.clips import BUILT_IN
+from footage.errors import FootageError
+from footage.library.jobs import BackgroundJob
+from footage.studio.catalog import Catalog
+from footage.training.run_folder import RunFolder, read_status
+
+NICENESS = 10
+"""By how much the priority of what computes for long is lowered (`nice`)."""
+LISTENED = 0.5
+"""Seconds between two looks at whether a job goes on."""
+ENDING = 120.0
+"""Seconds that a command has to save and end."""
+REMEMBERED = 40
+"""Lines of its output that are kept."""
+STOPPED = 130
+"""Status of a command that was stopped and has kept what it had."""
+DATA, RUNS, REPORTS = "data", "runs", "reports"
+"""Folders, below that of the models, of what is made by jobs."""
+
+Report = Callable[[float, str], None]
+"""Takes the part that is done, 0 to 1, and a word on it; raises what ends the job where it was given up."""
+
+
+class CommandFailed(FootageError):
+    """A command ended with an error: its own words."""
+
+
+class FollowedCommand:
+    """A command of footage in a process of its own. It says how it goes as lines of JSON; see `commands/terminal.py`.
+
+    Args:
+        words: verb and arguments.
+        device: `cpu`, or `cuda:1`: the only GPU that it is to see; `auto` for all that there is.
+    """
+
+    def __init__(self, words: Sequence[str], device: str = "auto") -> None:
+        environment = {**os.environ, "FOOTAGE_PROGRESS": "json", "PYTHONIOENCODING": "utf-8"}
+        kind, _, number = device.partition(":")
+        if kind == "cuda" and number:
+            environment["CUDA_VISIBLE_DEVICES"] = number
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "footage", *words],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        with contextlib.suppress(psutil.Error, OSError):
+            psutil.Process(self.process.pid).nice(NICENESS if os.name == "posix" else 64)  # IDLE_PRIORITY_CLASS
+        self.lines: deque[str] = deque(maxlen=REMEMBERED)
+        """The last lines that it printed for people."""
+        self.said: dict[str, Any] = {}
+        """All that it said as JSON, the last of each kind."""
+        self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._listeners = [
+            threading.Thread(target=listen, name="command", daemon=True) for listen in (self._hear, self._read)
+        ]
+        for listener in self._listeners:
+            listener.start()
+
+    def _hear(self) -> None:
+        for line in self.process.stderr or ():
+            try:
+                said = json.loads(line)
+            except ValueError:
+                self.lines.append(line.rstrip())
+                continue
+            if isinstance(said, dict):
+                self.said |= said
+                self._news.put(said)
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self.lines.append(line.rstrip())
+
+    def follow(self, watch: Callable[[dict[str, Any]], None]) -> int:
+        """Wait for its end, and call `watch` with what it says, or with nothing every half second; return its status.
+
+        Where `watch` raises, the command is stopped first.
+        """
+        try:
+            while self.process.poll() is None:
+                try:
+                    watch(self._news.get(timeout=LISTENED))
+                except queue.Empty:
+                    watch({})
+        finally:
+            self.stop()
+        return self.process.returncode
+
+    def stop(self) -> None:
+        """Ask it to save and end, as by Ctrl-C; after `ENDING` seconds end it."""
+        with contextlib.suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+        try:
+            self.process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for listener in self._listeners:
+            listener.join(5.0)
+
+    def refuse_failure(self) -> None:
+        """Raise what it failed with, in its own words; nothing where it ended well, or was stopped.
+
+        Raises:
+            CommandFailed
+        """
+        if self.process.returncode in (0, STOPPED):
+            return
+        words = str(self.said.get("error") or (self.lines[-1] if self.lines else ""))
+        problem, _, remedy = words.partition(": ")
+        raise CommandFailed(problem or f"the process ended with status {self.process.returncode}", remedy)
+
+
+class CommandJobs:
+    """Runs jobs that are commands.
+
+    Args:
+        catalog: the folder in which all is made, and where data, models and runs are found by their names.
+        report: says how far a job is; raises what ends it where it was given up.
+    """
+
+    def __init__(self, catalog: Catalog, report: Callable[[BackgroundJob, float, str], None]) -> None:
+        self._catalog, self._report, self._folder = catalog, report, catalog.folder.resolve()
+
+    def ingest(self, job: BackgroundJob) -> dict[str, Any]:
+        """Make a data set, or bring it up to date; return its name and that of its audit."""
+        request = job.request
+        name = request["to"]
+        words = ["ingest", *request["sources"], "--to", str(self._folder / name), *knob_words(request["options"])]
+        self._run(job, words)
+        return {"dataset": name, "report": f"{name}/audit.html"}
+
+    def evaluate(self, job: BackgroundJob) -> dict[str, Any]:
+        """Measure one or two models beside a data set; return the name of the report."""
+        request, name = job.request, job.request["report"]
+        page = self._folder / REPORTS / name / "report.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        made, *others = map(self._given, request["made"])
+        words = ["evaluate", made, self._given(request["real"]), "--report", str(page)]
+        words += ["--compare", *others] if others else []
+        self._run(job, [*words, *knob_words(request["options"])])
+        return {"report": f"{REPORTS}/{name}/report.html", "models": request["made"]}
+
+    def plan(self, job: BackgroundJob) -> dict[str, Any]:
+        """Measure what a training would take, without beginning it: rate, memory, batch size, preset."""
+        command = self._run(job, [*self._training(job.request), "--dry-run"], job.request["device"])
+        return {
+            "plan": command.said.get("plan", {}),
+            "told": [line for line in command.lines if line.startswith("chosen")],
+        }
+
+    def train(self, job: BackgroundJob) -> dict[str, Any]:
+        """Train, or go on with a run; return how it ended. A run that somebody stopped by itself ends the job too."""
+        run = RunFolder(self._folder / job.request["run"])
+        device = job.request["device"]
+
+        def watch(said: Mapping[str, Any]) -> None:
+            status = read_status(run)
+            if status is not None and status.running:
+                self._report(job, status.part, f"{status.clips:,}")
+            else:
+                self._report(job, 0.0, "")
+
+        while (status := read_status(run)) is not None and status.running:  # the last studio's may still be saving
+            self._report(job, status.part, f"{status.clips:,}")
+            time.sleep(LISTENED)
+        self._run(job, self._training(job.request), device, watch)
+        status = read_status(run)
+        return {"run": job.request["run"], **({} if status is None else {"ended": status.state, "seen": status.clips})}
+
+    def _training(self, request: Mapping[str, Any]) -> list[str]:
+        """Return the words of a training."""
+        words = ["train", self._given(request["data"])]
+        flags = {name: request[name] for name in ("preset", "minutes", "clips") if request.get(name) is not None}
+        flags["out"] = str(self._folder / request["run"])
+        if request.get("begin_with"):
+            flags["begin_with"] = self._given(request["begin_with"])
+        if request["device"] != "auto":
+            flags["train.device"] = request["device"].partition(":")[0]
+        return [*words, *knob_words({**flags, **request["knobs"]})]
+
+    def _given(self, name: str) -> str:
+        """Return how a command is given what is called so here."""
+        return name if name in BUILT_IN else str(self._catalog.place(name))
+
+    def _run(
+        self,
+        job: BackgroundJob,
+        words: Sequence[str],
+        device: str = "auto",
+        watch: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> FollowedCommand:
+        """Run a command to its end and report how far it is."""
+        part, text = 0.0, ""
+
+        def report(said: Mapping[str, Any]) -> None:
+            nonlocal part, text
+            if "phase" in said:
+                total = said.get("total") or 0
+                part = said["done"] / total if total else 0.0
+                text = f"{said['phase']}: {said['done']:,} / {total:,}" if total else str(said["phase"])
+            self._report(job, part, text)
+
+        command = FollowedCommand(words, device)
+        command.follow(watch or report)
+        command.refuse_failure()
+        return command
