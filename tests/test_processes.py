@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.elastic.rendezvous import RendezvousTimeoutError
+from torch.distributed.launcher import api
 
 import footage
-from footage.config import LaunchConfig
+from footage.config import IngestConfig, LaunchConfig
 from footage.config.presets import options, override
-from footage.errors import ConfigError
+from footage.errors import ConfigError, TrainingError
 from footage.models.checkpoint import read_state
 from footage.training import cost, processes
 from footage.training.plan import prepare
 from footage.training.processes import Processes, measured_devices
 from tests.models import tiny_config
+from tests.test_api import make_videos
 
 CONFIG = tiny_config(train__batch_size=4, clip__frames=4, train__save_minutes=1e-9, train__threads=1)
+INGEST = IngestConfig(height=32, width=32, min_frames=4)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -193,3 +202,77 @@ def test_the_faster_number_of_processes_is_taken(monkeypatch: pytest.MonkeyPatch
     assert measured_devices(["train", "shapes"], said.append) == 1
     rates[1], rates[2] = 0, 0
     assert measured_devices(["train", "shapes"], said.append) == 1 and "cannot be tried: error: no" in said[-2]
+
+
+def test_a_machine_without_the_data_is_named_and_nothing_is_begun(tmp_path: Path) -> None:
+    footage.ingest((make_videos(tmp_path / "videos", frames=8),), tmp_path / "data", INGEST, advise=False, quiet=True)
+    (tmp_path / "elsewhere").mkdir()
+    code = "import os\nif os.environ['RANK'] == '1': os.chdir('elsewhere')\nimport footage.__main__ as m\nm.main()\n"
+    (tmp_path / "machine.py").write_text(code)
+    line = [*command(tmp_path / "run", 16, 1)[4:], "--quiet"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "machine.py"]
+    said = subprocess.run(
+        [*torchrun, "train", "data", *line[1:]],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    words = " ".join(said.stderr.split())
+    assert said.returncode != 0
+    assert re.search(r"error: rank 1 on \S+ cannot begin: .*data.* every machine needs the same data", words), words
+    assert words.count("cannot begin") == 1 and not (tmp_path / "run" / "state").exists()
+
+
+def test_a_full_disk_ends_all_and_keeps_the_last_state(tmp_path: Path, two: tuple[Path, str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(two[0], run)
+    before = (run / "state" / "last.pt").read_bytes()
+    limit = "import resource, signal, sys, os; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); os.execv(sys.argv[1], sys.argv[1:])"
+    line = [sys.executable, "-c", limit, *command(run, 10**7)]
+    said = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    words = " ".join(said.stderr.split())
+    assert said.returncode == 2 and "the disk cannot take the state" in words, words
+    assert re.search(r"process 0 of the training, on \S+, failed \(2\): put right what is said above", words)
+    assert (run / "state" / "last.pt").read_bytes() == before
+    assert footage.load(run).info.clips_seen == read_state(run / "state" / "last.pt")["progress"]["clips_seen"]
+
+
+@pytest.mark.parametrize(("rank", "leads"), [(0, True), (1, False)])
+def test_unequal_versions_are_refused(rank: int, leads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TCPStore("127.0.0.1", 0, 2, is_master=True, wait_for_workers=False)
+    other = {"beat": 0, "step": 0, "host": "node7", "process": 1, "versions": "footage 0.0.1 and torch 2.0"}
+    PrefixStore("footage/0", store).set(f"life/{1 - rank}", json.dumps(other))
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", store.port)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "footage")
+    for name, value in (("RANK", rank), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(value))
+    if leads:
+        here = re.escape(f"footage {footage.__version__} and torch {torch.__version__}")
+        with pytest.raises(TrainingError, match=f"has {here}, rank 1 on node7 has footage 0.0.1.*install the same"):
+            Processes.join()
+    else:  # the first process of its machine has said it
+        with pytest.raises(SystemExit):
+            Processes.join()
+
+
+def test_a_port_in_use_and_machines_that_do_not_come_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        how = LaunchConfig(nodes=2, rendezvous=f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(
+            TrainingError, match=rf"cannot listen at rendezvous {how.rendezvous} .*address already in use.*free"
+        ):
+            processes.launch(how, ["train", "shapes"])
+
+    def alone(*arguments: object) -> NoReturn:
+        raise RendezvousTimeoutError
+
+    monkeypatch.setattr(api, "elastic_launch", lambda config, program: alone)
+    with pytest.raises(TrainingError, match=r"2 machines have not met at rendezvous node0:29400.*same command on each"):
+        processes.launch(LaunchConfig(nodes=2, node_rank=1, rendezvous="node0:29400"), ["train", "shapes"])

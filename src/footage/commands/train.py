@@ -14,7 +14,7 @@ from footage.commands.terminal import make_console, print_marked, tell_follower,
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, FootageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -288,7 +288,9 @@ class TrainingOrder:
         processes.told(
             {"data": data, "guide": self.guide, "config": to_json(plan.config), "out": str(folder.path)}
             | {"clips": self.clips, "minutes": self.minutes, "begin_with": None if first is None else str(first)}
+            | {"content": plan.note.content_hash}
         )
+        processes.begin()
         stopped = trainer.train(
             plan,
             folder,
@@ -314,8 +316,14 @@ class TrainingOrder:
             return TrainingRun(Path("runs"))
         folder, first = RunFolder(Path(told["out"])), told["begin_with"]
         config = from_json(Config, told["config"])
-        begun = begun_labels(folder)
-        plan = prepare(told["data"], config, timed=False, tried=False, guide=told["guide"], begun=begun)
+        try:
+            begun = begun_labels(folder)
+            plan = prepare(told["data"], config, timed=False, tried=False, guide=told["guide"], begun=begun)
+        except (FootageError, OSError) as error:
+            processes.begin(str(error))
+            raise
+        same = plan.note.content_hash == told["content"]
+        processes.begin("" if same else f"{told['data']} has other clips there than where rank 0 is")
         trainer.train(
             plan,
             folder,

@@ -31,6 +31,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+import footage
 from footage.config import LaunchConfig
 from footage.errors import TrainingError
 from footage.machine import cores
@@ -57,10 +58,11 @@ def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
         Whether they were stopped by the user.
 
     Raises:
-        TrainingError: a process has failed; which one, and on which machine.
+        TrainingError: a process has failed; which one, and on which machine. Or the machines have not met, and why.
     """
     assert how.devices != "auto", "the number is chosen before"
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousError
     from torch.distributed.launcher.api import LaunchConfig as EngineConfig
     from torch.distributed.launcher.api import elastic_launch
 
@@ -96,10 +98,22 @@ def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
         elastic_launch(config, sys.executable)("-m", "footage", *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        died = failure.exitcode < 0
+        died, said = failure.exitcode < 0, failure.exitcode == 2
         reason = f"was ended by {signal.Signals(-failure.exitcode).name}" if died else f"failed ({failure.exitcode})"
         message = f"process {rank} of the training, on {socket.gethostname()}, {reason}"
-        raise TrainingError(message, "run the same command again: it goes on from the last save") from None
+        remedy = "run the same command again: it goes on from the last save"
+        raise TrainingError(message, f"put right what is said above, then {remedy}" if said else remedy) from None
+    except RendezvousError as error:
+        reason = str(error.__cause__ or error)[-160:].strip() or type(error).__name__
+        if how.node_rank == 0 and isinstance(error, RendezvousConnectionError):
+            raise TrainingError(
+                f"this machine cannot listen at rendezvous {how.rendezvous} ({reason})",
+                "give a port that is free and open, the same on every machine",
+            ) from None
+        raise TrainingError(
+            f"the {how.nodes} machines have not met at rendezvous {how.rendezvous} ({reason})",
+            "start the same command on each within ten minutes, machine 0 with --node-rank 0; its port has to be open",
+        ) from None
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
@@ -151,8 +165,14 @@ class Processes:
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._store = PrefixStore(f"footage/{attempt}", store)
         self._beat(0)
+        lives = self.lives()
+        self.hosts = {rank: life["host"] for rank, life in lives.items()}
+        versions = {rank: life.get("versions", "other versions") for rank, life in lives.items()}
+        others = [f"{self.name(rank)} has {has}" for rank, has in versions.items() if has != versions[0]]
+        if others:
+            problem = f"{self.name(0)} has {versions[0]}, {', '.join(others)}"
+            self.refuse(problem, "install the same versions of footage and torch on every machine")
         self._signs.start()
-        self.hosts = {rank: json.loads(self._store.get(f"life/{rank}"))["host"] for rank in range(self.world)}
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
             backend, store=PrefixStore("group", self._store), rank=self.rank, world_size=self.world,
@@ -162,6 +182,7 @@ class Processes:
 
     def _beat(self, number: int) -> None:
         life = {"beat": number, "step": self.step, "host": socket.gethostname(), "process": os.getpid()}
+        life["versions"] = f"footage {footage.__version__} and torch {torch.__version__}"
         self._store.set(f"life/{self.rank}", json.dumps(life))
 
     def lives(self) -> dict[int, dict[str, Any]]:
@@ -239,6 +260,27 @@ class Processes:
         with self._waiting():
             dist.broadcast_object_list(parcel, src=0, group=self._group)
         return parcel[0]
+
+    def begin(self, fault: str = "") -> None:
+        """Wait until all are ready to train; what hinders this process is its `fault`.
+
+        Raises:
+            TrainingError: one of them cannot begin; which one, on which machine, and why.
+        """
+        if self.world == 1:
+            return
+        faults = [""] * self.world
+        with self._waiting():
+            dist.all_gather_object(faults, fault, group=self._group)
+        hindered = [f"{self.name(rank)} cannot begin: {text}" for rank, text in enumerate(faults) if text]
+        if hindered:
+            self.refuse("; ".join(hindered), "every machine needs the same data at the same place")
+
+    def refuse(self, problem: str, remedy: str) -> NoReturn:
+        """End a training that cannot begin, here as in every other process; one of each machine says why."""
+        if self.rank % self.local_world == 0:
+            raise TrainingError(problem, remedy)
+        sys.exit(2)
 
     def _waiting(self) -> _Waiting:
         return _Waiting(self)
