@@ -40,6 +40,10 @@ class LibraryError(FootageError):
     """A library is missing, locked, damaged, full or made by a newer version, or holds no such clip."""
 
 
+class RemoteError(FootageError):
+    """An address cannot be reached, read or written to, or what is there is damaged."""
+
+
 class UnwritableError(FootageError):
     """A place that is to be written to cannot be."""
 

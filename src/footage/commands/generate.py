@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from footage import remote
 from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
@@ -116,7 +117,7 @@ class GenerateOptions(GenerateRequest):
 
     model: Path = field(kw_only=False)
     to: Path | None = field(default=None, kw_only=False)
-    """folder for the clips; may be left out with a library."""
+    """folder for the clips, or an address of one, such as s3://bucket/clips; may be left out with a library."""
     count: int = 16
     sliders: str | None = None
     upscale: Path | None = None
@@ -160,11 +161,11 @@ def generate(options: GenerateOptions) -> list[Path]:
             packed = options.encoding
         clips = tracked(clips, options.count, "generating", console)
         shown = console if to is not None else make_console(quiet=True)
-        written = _write_all(clips, folder, options.format, shown, packed)
+        written = _write_all(clips, folder, options.format, shown, packed, to)
         filed = _file(loaded, written, library, console)
         if isinstance(judged, NovelClips):
             console.print(judged.summary())
-    return filed if to is None else written
+    return filed if to is None else remote.placed(written, folder, to)
 
 
 def predict(
@@ -310,7 +311,7 @@ def interpolate(
     Args:
         clip: a video, or a folder of pictures: the first clip is its beginning, reconstructed.
         end: another: the last clip is its beginning, reconstructed.
-        to: folder for the clips; may be left out with a library.
+        to: folder for the clips, or an address of one; may be left out with a library.
         steps: how many clips, both ends included.
         format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
 
@@ -325,9 +326,9 @@ def interpolate(
             refuse_overwriting((clip, end), _path(folder, step, format))
         refuse_overwriting((clip, end), folder / SHEET)
         shown = console if to is not None else make_console(quiet=True)
-        written = _write_all(clips, folder, format, shown)
+        written = _write_all(clips, folder, format, shown, place=to)
         filed = _file(loaded, written, library, console, {"begin": clip, "end": end})
-    return filed if to is None else written
+    return filed if to is None else remote.placed(written, folder, to)
 
 
 @contextlib.contextmanager
@@ -338,7 +339,8 @@ def output_folder(to: Path | None, library: Path | None) -> Iterator[Path]:
         ConfigError: neither folder nor library was given.
     """
     if to is not None:
-        yield Path(to)
+        with remote.sent(to) as folder:
+            yield folder
     elif library is None:
         raise ConfigError("there is no place for the clips", "give --to FOLDER, or --library FOLDER, or both")
     else:
@@ -349,6 +351,7 @@ def output_folder(to: Path | None, library: Path | None) -> Iterator[Path]:
 def _target(clip: Path, to: Path | None, word: str) -> Path:
     """Return where to write, and refuse to write over the clip itself, or the folder that holds it."""
     chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
+    remote.refuse_address(chosen, "to")
     refuse_overwriting((clip,), chosen)
     return chosen
 
@@ -384,10 +387,12 @@ def _write_all(
     format: Format,
     console: Console,
     encoding: EncodingOptions | None = None,
+    place: Path | None = None,
 ) -> list[Path]:
     """Write clips of known length into a folder, and a contact sheet of the first ones.
 
-    What the same model made there before, asked for the same, is on the sheet too.
+    What the same model made there before, asked for the same, is on the sheet too. Where the clips go on to another
+    `place`, that one is named.
     """
     import numpy as np
 
@@ -422,7 +427,7 @@ def _write_all(
     captions = sorted(strips, key=lambda name: (int(re.findall(r"\d+", name)[-1]), name))  # by seed or step
     save_picture(to / SHEET, contact_sheet([strips[caption] for caption in captions], captions))
     shown = f", which shows {len(captions) - min(len(written), SHEET_CLIPS)} made before too," if alike else ""
-    console.print(f"{len(written):,} clips and {SHEET}{shown} in {to}")
+    console.print(f"{len(written):,} clips and {SHEET}{shown} in {(place and remote.address_of(place)) or to}")
     if others:
         text = f"{to} holds clips that were made otherwise, by another model or with other settings, such as "
         print_marked(console, "warning:", f"{text}{others[0].name}: they are older, and not on {SHEET}")

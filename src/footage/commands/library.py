@@ -17,6 +17,7 @@ from footage.commands.terminal import make_console, print_marked
 from footage.errors import ConfigError, MediaError
 from footage.library.query import ClipQuery
 from footage.models.requests import DeviceName
+from footage.remote import address_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -255,7 +256,7 @@ def export(
     Args:
         clips: their numbers, in the order of an edit list; or say which by the flags below.
         to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml (Final Cut X), .xml (Final Cut 7,
-            Premiere, Resolve), .edl; .otio and .edl need: pip install "footage[timeline]".
+            Premiere, Resolve), .edl; .otio and .edl need: pip install "footage[timeline]". Or an address of one.
         names: what files are named after.
         copy: an edit list gets copies of the clips in a folder beside it; else it points into the library.
         fps: rate of an edit list; left out, that of most of its clips.
@@ -270,7 +271,7 @@ def export(
         written = opened.export(numbers, to, ExportOptions(names, "copy" if copy else "none", fps))
         gone = sum(entry.missing for entry in opened.entries(numbers))
     console = make_console(quiet)
-    console.print(f"{len(numbers):,} clips: {to}")
+    console.print(f"{len(numbers):,} clips: {address_of(to) or to}")
     if gone:
         print_marked(console, "warning:", f"the files of {gone:,} are gone, see: footage library verify {folder}")
     return written

@@ -29,6 +29,7 @@ from footage.config.strict import field_texts, flat
 from footage.errors import ConfigError, FootageError, nearest
 from footage.files import describe_fault
 from footage.models.requests import TRAINED_ON
+from footage.remote import address_of
 
 VERBS = {
     "demo": "play:demo",
@@ -186,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             open_streams()
             end_with_follower()
+            for word in words:
+                address_of(word.partition("=")[2] if word.startswith("--") else word)  # refuses one with a key
             _run(words)
             sys.stdout.flush()
         except FootageError as error:

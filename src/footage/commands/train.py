@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from footage import remote
 from footage.commands.terminal import make_console, print_marked, tell_follower, working
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
@@ -44,8 +45,8 @@ def ingest(
 
     Args:
         sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
-            arrays (.npy, .npz).
-        to: the dataset folder.
+            arrays (.npy, .npz); or addresses of them, such as s3://bucket/clips.
+        to: the dataset folder, or an address of one.
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
     """
@@ -88,17 +89,17 @@ def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
     """Write audit.html and print the same."""
     from footage.data.audit import Audit
 
-    page = dataset.folder / "audit.html"
-    facts = Audit(dataset)
-    facts.write(page)
-    if advise:
-        from footage.training.plan import recommend
-
-        with working(console, "measuring what could be trained from it"):
-            facts.recommendation = list(recommend(dataset, dataset.folder).items())
+    facts, to = Audit(dataset), f"{dataset.place}/audit.html"
+    with remote.sent(to) as page:
         facts.write(page)
+        if advise:
+            from footage.training.plan import recommend
+
+            with working(console, "measuring what could be trained from it"):
+                facts.recommendation = list(recommend(dataset).items())
+            facts.write(page)
     console.print(facts.text())
-    console.print(f"audit    {page}")
+    console.print(f"audit    {to}")
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,9 @@ def train(
     the run, of the size that suits the videos and the time. What was chosen is said. A run that has begun keeps it.
 
     Args:
-        data: a dataset folder, a folder of videos, a video, or the name of a built-in data set: shapes, digits,
-            digits-2 or digits-3, or MNIST's images (an IDX file) for Moving MNIST. Upscalers and lenses take crops from
-            videos as they are.
+        data: a dataset folder or an address of one, such as s3://bucket/data; a folder of videos, a video, or the name
+            of a built-in data set: shapes, digits, digits-2 or digits-3, or MNIST's images (an IDX file) for Moving
+            MNIST. Upscalers and lenses take crops from videos as they are.
         config: a complete configuration, or the name of a preset; else knobs, such as {"gan.lr": 1e-4}, that are to
             differ from what suits the data.
         guide: the data set that a translator is given, clips of the same names as those of `data`: label maps, say.
@@ -192,6 +193,10 @@ class TrainingOrder:
     console: Console
 
     def __post_init__(self) -> None:
+        for place in filter(None, (self.data, self.guide)):
+            remote.address_of(place)  # refuses one with a key, before it is printed
+        if self.out is not None:
+            remote.refuse_address(self.out, "out")
         for name, value in (("minutes", self.minutes), ("clips", self.clips)):
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}", "give more than 0")
@@ -361,7 +366,8 @@ class TrainingOrder:
         if ingests:
             shape = None if config is None else config.clip
             data = str(self.ingest_first(Path(data), shape, knobs))
-        there = self.guide is None and (Path(data) / "dataset.json").exists()
+        far = remote.address_of(data) is not None
+        there = self.guide is None and (far or (Path(data) / "dataset.json").exists())
         if config is None and there:
             from footage.data.store import Dataset
             from footage.training.plan import choose_preset

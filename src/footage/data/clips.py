@@ -89,6 +89,14 @@ class DrawsClips(Protocol):
         """Return the `number`-th clip of a run, uint8 (T, H, W, C): a function of these arguments alone."""
 
 
+@runtime_checkable
+class ReadsInGroups(Protocol):
+    """A source of which not everything may be here at once."""
+
+    def groups(self, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:
+        """Return a number for each clip: those of one number are read together; None where the order is free."""
+
+
 def pace_of(spans: Sequence[Span], reach: int, most: int) -> int:
     """Return the least number of frames from one training window to the next, so that there are at most `most`.
 
@@ -159,6 +167,9 @@ class DatasetClips:
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         return self.dataset.read(self.dataset.rows[index], start, frames)
+
+    def groups(self, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:
+        return self.dataset.groups(rng)
 
 
 class _DrawnClips:
@@ -298,7 +309,8 @@ class _StartRange:
 class Loader:
     """Endless training batches, each a function of (seed, rank, clips seen): nothing is stored to resume.
 
-    Each epoch shows every stretch of `frames` frames of every clip once, in a new order, from a random start.
+    Each epoch shows every stretch of `frames` frames of every clip once, in a new order, from a random start. Of a
+    dataset at an address that is larger than the cache, clips of the shards that are here come first, then others.
 
     Args:
         source: where to read from.
@@ -359,7 +371,13 @@ class Loader:
             order = self._order  # another thread may be in another epoch
             if order[0] != epoch:
                 rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
-                order = self._order = (epoch, rng.permutation(len(self.units)))
+                places, groups = rng.permutation(len(self.units)), None
+                if isinstance(self.source, ReadsInGroups):
+                    groups = self.source.groups(rng)
+                if groups is not None:
+                    indices = np.array([unit.span.index for unit in self.units])
+                    places = places[np.argsort(groups[indices[places]], kind="stable")]
+                order = self._order = (epoch, places)
             unit = self.units[int(order[1][place])]
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
             start = unit.first + int(rng.integers(unit.starts))

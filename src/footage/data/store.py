@@ -4,6 +4,7 @@ dataset.json       what it is: size, rate, labels, content hash (see `DatasetInf
 clips.jsonl        a row for each clip (see `ClipRow`), ordered by source and time
 sources.jsonl      a row for each input: what it is, and whether it was damaged (see `SourceRow`)
 rejected.jsonl     a row for each input or span that was left out, with the reason (see `Rejection`)
+files.json         length and SHA-256 of each of the others, by which they are fetched where the folder is an address
 shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on
 
 Large frames are stored as JPEG pictures, beside copies of them at a quarter of height and width:
@@ -14,6 +15,7 @@ shard-00000.quarter.npy …  uint8 means of 4×4 pixels (N, H/4, W/4, C), where 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -23,9 +25,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from footage import __version__, files
+from footage import __version__, files, remote
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.errors import DatasetError
+from footage.remote import FileSum, HeldFiles, RemoteFolder
 
 SCHEMA = 2
 """Version of the folder's format. A higher number than ours is refused."""
@@ -42,6 +45,11 @@ QUARTER = 4
 """Means that are a multiple of this wide are taken in two steps: of QUARTER² pixels, rounded, then of those."""
 BLOCK_BYTES = 8 * 2**20
 """Frames that are made smaller at once are at most this large, where several are."""
+SUMS = "files.json"
+"""Table of lengths and hashes."""
+SUMS_SCHEMA = 1
+"""Version of its format."""
+TABLES = ("clips.jsonl", "rejected.jsonl", "sources.jsonl")
 RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo")
 
 
@@ -167,6 +175,36 @@ def level_file(shard: str) -> str:
     return f"{Path(shard).stem}.quarter.npy"
 
 
+def read_sums(content: bytes | None, where: str) -> dict[str, FileSum]:
+    """Read `files.json`; it says nothing of any file where there is none.
+
+    Raises:
+        DatasetError: it is damaged, or of a newer format.
+    """
+    try:
+        value = json.loads(content or b"{}")
+        files.refuse_newer(value.get("schema"), SUMS_SCHEMA, where, DatasetError)
+        return {name: FileSum(int(row["bytes"]), str(row["sha256"])) for name, row in value.get("files", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{where} cannot be read ({error})", "run the same ingest command again") from None
+
+
+def write_sums(folder: Path, shards: Iterable[str]) -> dict[str, FileSum]:
+    """Write `files.json` for the tables and some shards; what is older than the last one is not read again."""
+    path = folder / SUMS
+    before: dict[str, FileSum] = {}
+    since = 0
+    with contextlib.suppress(OSError, DatasetError):
+        before, since = read_sums(path.read_bytes(), str(path)), path.stat().st_mtime_ns
+    sums: dict[str, FileSum] = {}
+    for name in (*TABLES, *sorted(shards)):
+        status, old = (folder / name).stat(), before.get(name)
+        known = old is not None and old.bytes == status.st_size and status.st_mtime_ns < since
+        sums[name] = old if known and old else FileSum(status.st_size, files.file_digest(folder / name))
+    files.write_json(path, {"schema": SUMS_SCHEMA, "files": {name: asdict(row) for name, row in sums.items()}})
+    return sums
+
+
 def save_tables(
     folder: Path,
     info: DatasetInfo,
@@ -182,6 +220,8 @@ def save_tables(
     if info.schema == RAW_SCHEMA:  # older programs refuse what they do not know
         for key in ("coding", "quality", "levels"):
             del value[key]
+    used = {row.shard for row in rows}
+    write_sums(folder, used | ({level_file(shard) for shard in used} if info.levels else set()))
     files.write_json(folder / "dataset.json", value)
 
 
@@ -203,24 +243,31 @@ def area_means(frames: Frames, scale: int) -> Frames:
     return frames
 
 
-def read_dataset_info(folder: Path) -> DatasetInfo:
+def read_dataset_info(folder: Path | str) -> DatasetInfo:
     """Read what a dataset is, without its tables.
 
     Raises:
         DatasetError: the folder is missing, incomplete, damaged, or of a newer format.
+        RemoteError: it is at an address that cannot be read.
     """
-    path = folder / "dataset.json"
+    address = remote.address_of(folder)
+    place = address or str(folder)
+    path = f"{place}/dataset.json"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        content = RemoteFolder(address).read("dataset.json") if address else Path(path).read_bytes()
+        if content is None:
+            raise FileNotFoundError
+        value = json.loads(content)
     except FileNotFoundError:
-        remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {folder}"
-        problem = "is not a dataset (it has no dataset.json)" if folder.is_dir() else "does not exist"
-        raise DatasetError(f'"{folder}" {problem}', remedy) from None
+        remedy = f"make one with: footage ingest FOLDER_OF_VIDEOS --to {place}"
+        there = address is not None or Path(folder).is_dir()
+        problem = "is not a dataset (it has no dataset.json)" if there else "does not exist"
+        raise DatasetError(f'"{place}" {problem}', remedy) from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
     if isinstance(value, dict):
         files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
-    info = _from_json(DatasetInfo, value, str(path))
+    info = _from_json(DatasetInfo, value, path)
     if info.coding not in CODINGS:
         raise DatasetError(f'{path} has the coding "{info.coding}"', "make the dataset again")
     return info
@@ -229,27 +276,73 @@ def read_dataset_info(folder: Path) -> DatasetInfo:
 class Dataset:
     """A dataset folder opened for reading. Frames are memory-mapped: nothing is loaded before it is asked for.
 
+    Of one at an address the shards are fetched whole when they are asked for, and mapped here.
+
     Raises:
         DatasetError: the folder is missing, incomplete, damaged, or of a newer format.
+        RemoteError: of all methods, where it is at an address: it cannot be reached or read.
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self.info = read_dataset_info(self.folder)
+        address = remote.address_of(folder)
+        self.folder, self.place = Path(folder), address or str(folder)
+        self.info = read_dataset_info(folder)
+        self._held: HeldFiles | None = None
+        if address is not None:
+            there = RemoteFolder(address)
+            sums = read_sums(there.read(SUMS), f"{address}/{SUMS}")
+            if not sums:
+                raise DatasetError(
+                    f'"{address}" has no {SUMS}, by which its shards are fetched',
+                    f"run the same ingest command again, with --to {address} or to copy the folder again",
+                )
+            self._held = HeldFiles(there, sums, self._forget)
         self.rows = [_from_json(ClipRow, v, "clips.jsonl") for v in self._table("clips.jsonl")]
         if len(self.rows) != self.info.clips:
             raise DatasetError(
-                f"{self.folder} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
+                f"{self.place} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
                 "run the same ingest command again: it decodes only what is missing",
             )
         self._opened: dict[str, Frames | JpegFile] = {}
 
+    def _forget(self, name: str) -> None:
+        self._opened.pop(name, None)
+
+    def _path(self, name: str) -> Path:
+        """Return where a file is, or, of a dataset at an address, where it is kept here.
+
+        Raises:
+            DatasetError: it was not there when the dataset was put to the address.
+        """
+        if self._held is None:
+            return self.folder / name
+        if name not in self._held.sums:
+            raise DatasetError(f"{self.place}/{SUMS} does not name {name}", "run the same ingest command again")
+        return self._held.path(name)
+
+    def groups(self, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:
+        """Return a number for each clip: those of one number are to be read together, one number after another.
+
+        Each number's shards fit half of the cache, and which go together is drawn; None where all fit it, or are here.
+        """
+        shards = {row.shard for row in self.rows}
+        if self._held is None or sum(self._held.sums[name].bytes for name in shards) <= self._held.cache.limit:
+            return None
+        numbers: dict[str, int] = {}
+        number, room = -1, 0
+        for shard in rng.permutation(sorted(shards)).tolist():
+            size = self._held.sums[shard].bytes
+            if size > room:
+                number, room = number + 1, self._held.room
+            numbers[shard], room = number, room - size
+        return np.array([numbers[row.shard] for row in self.rows])
+
     def _table(self, name: str) -> list[dict[str, Any]]:
         try:
-            return files.read_lines(self.folder / name)
+            return files.read_lines(self._path(name))
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"{self.folder / name} cannot be read ({error})", "run the same ingest command again"
+                f"{self.place}/{name} cannot be read ({error})", "run the same ingest command again"
             ) from None
 
     @property
@@ -259,7 +352,7 @@ class Dataset:
     @property
     def sources(self) -> list[SourceRow]:
         """What the dataset was made from; empty for a dataset that was not made by `ingest`."""
-        if not (self.folder / "sources.jsonl").exists():
+        if self._held is None and not (self.folder / "sources.jsonl").exists():
             return []
         return [_from_json(SourceRow, v, "sources.jsonl") for v in self._table("sources.jsonl")]
 
@@ -284,7 +377,7 @@ class Dataset:
         height, width = self.info.height, self.info.width
         if scale < 1 or height % scale or width % scale:
             raise DatasetError(
-                f"{self.folder} has frames of {width}×{height}, which cannot be made {scale} times smaller",
+                f"{self.place} has frames of {width}×{height}, which cannot be made {scale} times smaller",
                 "choose a scale that divides both, or ingest again at a size that it divides",
             )
         count = self._count(row, start, frames)
@@ -310,16 +403,18 @@ class Dataset:
     def _window(self, row: ClipRow, start: int, count: int, small: bool = False) -> Frames:
         """Return frames of a clip, of full size or, with `small`, at a quarter of height and width."""
         name = level_file(row.shard) if small else row.shard
-        if name not in self._opened:
-            self._opened[name] = self._open(row.shard, name, small)
-        opened, first = self._opened[name], row.offset + start
+        opened, first = self._opened.get(name), row.offset + start
+        if opened is None:
+            self._opened[name] = opened = self._open(row.shard, name, small)
+        elif self._held is not None:
+            self._held.touch(name)
         return opened.read(first, count) if isinstance(opened, JpegFile) else opened[first : first + count]
 
     def _open(self, shard: str, name: str, small: bool) -> Frames | JpegFile:
         """Map a shard, or its level, into memory, and check that all its clips are in it."""
         step = QUARTER if small else 1
         shape = (self.info.height // step, self.info.width // step, self.info.channels)
-        path = self.folder / name
+        path = self._path(name)
         needed = max(other.offset + other.frames for other in self.rows if other.shard == shard)
         if self.info.coding == "jpeg" and not small:
             pictures = JpegFile(path, shape)

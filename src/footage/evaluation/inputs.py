@@ -32,6 +32,7 @@ from footage.generation.model import Model
 from footage.media.geometry import Fit
 from footage.models.base import Converts, Generates, Predicts
 from footage.models.card import model_folder
+from footage.remote import address_of
 
 FRAMES = 16
 """Frames of a window where neither protocol nor model says."""
@@ -93,6 +94,8 @@ def open_input(
         DatasetError: there is no such thing, or no clip in it.
         ModelError: the model is damaged.
     """
+    if address := address_of(given):
+        return EvaluationInput(address, "dataset", clips=DatasetClips(Dataset(address)))
     path, text = Path(given), str(given)
     if (model_folder(path) / "model.json").exists():
         return EvaluationInput(text, "model", model=Model(path, device))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from footage import remote
 from footage.errors import LibraryError
 from footage.library import additions, edits, similarity
 from footage.library import query as search
@@ -47,6 +48,7 @@ class Library:
     """
 
     def __init__(self, folder: Path | str, *, create: bool = True) -> None:
+        remote.refuse_address(folder, "the library")
         self.folder = Path(folder)
         self._storage = Storage(self.folder, create=create)
         self._database = self._storage.database
@@ -426,7 +428,8 @@ class Library:
 
         Args:
             chosen: which clips, in this order.
-            to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml, .xml (Final Cut 7), .edl.
+            to: a folder, a .zip, .csv or .json file, or an edit list: .otio, .fcpxml, .xml (Final Cut 7), .edl; or an
+                address of one, where an edit list names copies of the clips by their places beside it.
             how: the options.
 
         Returns:
@@ -435,8 +438,13 @@ class Library:
         Raises:
             LibraryError: an unknown ending, a folder that holds something else, or a library for edit lists that is
                 not installed.
+            RemoteError: an address cannot be written to.
         """
-        return Exporter(self._storage, self.ids(chosen), how or ExportOptions()).write(Path(to))
+        options, far = how or ExportOptions(), remote.address_of(to) is not None
+        with remote.sent(to) as local:
+            options = replace(options, relative=True, media="copy") if far else options
+            written = Exporter(self._storage, self.ids(chosen), options).write(local)
+        return remote.placed(written, local, to)
 
     def verify(self, *, repair: bool = True, quick: bool = False) -> VerificationReport:
         """Compare the tables with the files.

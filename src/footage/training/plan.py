@@ -22,6 +22,7 @@ from footage.errors import ConfigError, FootageError
 from footage.media.geometry import Size
 from footage.models.device import ComputeDevice, find_device
 from footage.models.generators.cascade import CascadeConfig
+from footage.remote import absolute
 from footage.training.cost import Needs, fit_batch, measure, memory_free
 from footage.training.run_folder import DataNote
 
@@ -227,8 +228,8 @@ def prepare(
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
     if timed:
         needs = measure(config, len(labels), place, timed_batch=batch_size)
-    data_path = str(data) if isinstance(source, BuiltInClips) else str(Path(data).resolve())
-    guide_path = None if guide is None else str(Path(guide).resolve())
+    data_path = str(data) if isinstance(source, BuiltInClips) else absolute(data)
+    guide_path = None if guide is None else absolute(guide)
     note = DataNote(data_path, source.name, source.content_hash, labels, guide_path)
     usable = len({unit.span.index for unit in loader.units})
     return TrainingPlan(config, source, note, place, needs, usable, len(spans))
@@ -340,16 +341,16 @@ def choose_preset(dataset: Dataset) -> tuple[Config, str]:
     return override(config, values), f"{config.preset}, which suits frames of {width}×{height}{reason}"
 
 
-def recommend(dataset: Dataset, folder: Path) -> dict[str, str]:
+def recommend(dataset: Dataset) -> dict[str, str]:
     """Measure the recommended training and describe it, a line for each fact; where none is possible, why."""
     try:
         config, reason = choose_preset(dataset)
-        plan = prepare(folder, config, timed=True)
+        plan = prepare(dataset.place, config, timed=True)
     except FootageError as error:
         return {"training": f"not possible as it is: {error}"}
     rate = plan.clips_per_second()
     return {
-        "command": f"footage train {shlex.quote(str(folder))} {options(config)}",
+        "command": f"footage train {shlex.quote(dataset.place)} {options(config)}",
         "preset": f"{config.preset}: {PRESETS[config.preset].about}",
         "chosen": reason,
         "usable clips": f"{plan.usable:,} of {plan.total:,} training clips have {config.clip.frames} frames or more",

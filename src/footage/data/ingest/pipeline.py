@@ -6,8 +6,10 @@ An earlier dataset in the folder is brought up to date: only what is new is deco
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +20,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from footage import files
+from footage import files, remote
 from footage.config import IngestConfig
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
-from footage.data.ingest.sources import ShownSize, Source, SourceScan, check_labels, scan, suited_size
+from footage.data.ingest.sources import HEADS, ShownSize, Source, SourceScan, check_labels, scan, suited_size
 from footage.data.ingest.workers import part_job, rate_job, run_jobs, size_job
 from footage.data.store import (
     ENDINGS,
     QUARTER,
     RAW_SCHEMA,
     SCHEMA,
+    SUMS,
     ClipRow,
     Coding,
     Dataset,
@@ -39,12 +42,14 @@ from footage.data.store import (
     Split,
     content_hash,
     level_file,
+    read_sums,
     save_tables,
 )
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, RemoteError
 from footage.machine import cores
 from footage.media.rates import common_rate, exact_rate
 from footage.media.signatures import find_duplicates
+from footage.remote import Cache, RemoteFolder
 
 Phase = Literal["rates", "sizes", "decode", "compare", "pack"]
 Report = Callable[[Phase, int, int, str], None]
@@ -112,18 +117,33 @@ def ingest(
 
     Args:
         sources: videos, folders (searched recursively), folders of numbered pictures, MNIST's IDX files, arrays (`.npy`
-            and `.npz`).
-        to: the dataset folder; new, empty, or of an earlier ingest.
+            and `.npz`); or addresses of them, such as `s3://bucket/clips`.
+        to: the dataset folder; new, empty, or of an earlier ingest; or an address of one.
         config: the options.
         on_progress: called now and then, in the caller's thread.
 
     Raises:
         ConfigError: an option has a value that is not allowed.
         DatasetError: nothing can be ingested, the disk is full, or the folder holds something else.
+        RemoteError: an address cannot be reached, read or written to.
     """
-    began = time.monotonic()
-    folder = Path(to)
     inputs = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    far = RemoteDataset(address) if (address := remote.address_of(to)) else None
+    with remote.sources_here(inputs, to, HEADS) as places:
+        origin = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
+        return _ingest(places, origin, Path(to) if far is None else far.work, far, config, on_progress)
+
+
+def _ingest(
+    inputs: Sequence[Path | str],
+    origin: Mapping[str, Any],
+    folder: Path,
+    far: RemoteDataset | None,
+    config: IngestConfig,
+    on_progress: Callable[[IngestProgress], None] | None,
+) -> IngestResult:
+    """Make a dataset of what is on this machine, for its folder at an address where there is one; see `ingest`."""
+    began = time.monotonic()
     _check(inputs, config.labels, folder)
     listing = scan(inputs, config.labels, leave_out=folder)
 
@@ -132,8 +152,10 @@ def ingest(
             on_progress(IngestProgress(phase, done, total, name, time.monotonic() - began))
 
     workers = cores() if config.workers is None else config.workers
-    remembered, origin = folder / INNER / "settings.json", {"inputs": [os.path.abspath(path) for path in inputs]}
+    remembered = folder / INNER / "settings.json"
     with _locked(folder):
+        if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
+            far.pull()
         before: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
             before = dict(json.loads(remembered.read_text(encoding="utf-8")))
@@ -152,6 +174,8 @@ def ingest(
         dataset = builder.build(config.name or folder.resolve().name, settings)
         size = {"size": asked, "height": options.height, "width": options.width}
         files.write_json(remembered, {"fps": rate.fps, "rate_reason": rate.reason, **(size if asked else {}), **origin})
+        if far is not None:
+            dataset = far.push(dataset)
     return IngestResult(
         dataset=dataset,
         sources=len(listing.sources),
@@ -162,6 +186,63 @@ def ingest(
         ignored=dict(listing.ignored),
         seconds=time.monotonic() - began,
     )
+
+
+class RemoteDataset:
+    """A dataset folder at an address that is made, or brought up to date, in a folder of this machine.
+
+    That one stays where an ingest is stopped: the next one goes on there.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address, self.folder, self.cache = address, RemoteFolder(address), Cache.of_this_machine()
+        self.work = self.cache.work / files.json_digest(address)[:16] / address.rpartition("/")[2]
+
+    def pull(self) -> None:
+        """Fetch what an earlier ingest has put to the address.
+
+        Raises:
+            DatasetError: something else is there.
+        """
+        there = self.folder.files()
+        if not there:
+            return
+        if f"{INNER}/settings.json" not in there:
+            raise DatasetError(
+                f'"{self.address}" holds something else than an ingested dataset', "name a new or empty folder"
+            )
+        sums = read_sums(self.folder.read(SUMS), f"{self.address}/{SUMS}") if "dataset.json" in there else {}
+        for name, wanted in sums.items():
+            fetch = functools.partial(lambda name, path: self.folder.fetch([name], [path]), name)
+            with contextlib.closing(self.cache.lease(wanted.sha256, wanted, self.folder.where(name), fetch)) as kept:
+                try:
+                    os.link(kept.path, self.work / name)
+                except OSError:  # another disk, or one without links
+                    shutil.copyfile(kept.path, self.work / name)
+        for name in ("dataset.json", SUMS, f"{INNER}/state.npz", f"{INNER}/settings.json") if sums else ():
+            files.write_bytes(self.work / name, self.folder.read(name) or b"")
+
+    def push(self, dataset: Dataset) -> Dataset:
+        """Put the dataset to the address, `dataset.json` last, and what it replaces away; return it as it is there."""
+        before = read_sums(self.folder.read(SUMS), f"{self.address}/{SUMS}")
+        sums = read_sums((self.work / SUMS).read_bytes(), str(self.work / SUMS))
+        self.folder.put(self.work / INNER / "settings.json", f"{INNER}/settings.json")  # marks the folder as ours
+        there = self.folder.files()
+        for name, wanted in sums.items():
+            if before.get(name) != wanted or name not in there or there[name].size != wanted.bytes:
+                self.folder.put(self.work / name, name)
+        for name in (f"{INNER}/state.npz", SUMS, "dataset.json"):
+            self.folder.put(self.work / name, name)
+        self.folder.remove([name for name in there if shards.SHARD_FILE.fullmatch(name) and name not in sums])
+        room = self.cache.limit // 2
+        for name, wanted in sums.items():  # it is read next, as far as there is room for it
+            room -= wanted.bytes
+            if room > 0:
+                copy = functools.partial(shutil.copyfile, self.work / name)
+                self.cache.lease(wanted.sha256, wanted, self.folder.where(name), copy).close()
+        del dataset
+        shutil.rmtree(self.work.parent)
+        return Dataset(self.address)
 
 
 def ingested_from(folder: Path) -> list[str] | None:
@@ -426,7 +507,7 @@ class DatasetBuilder:
             if old and usable and old.options_digest == state.options_digest:
                 same = bool(stamp) and old.stamp == stamp
                 if old.stamp != stamp and [size for size, _ in old.stamp] == [size for size, _ in stamp]:
-                    with contextlib.suppress(OSError):  # only the time of change differs: the bytes decide
+                    with contextlib.suppress(OSError), remote.present(source.files):  # only its time: the bytes decide
                         same = content_digest(source) == old.record.content
                 if same:
                     old.stamp = stamp
@@ -457,6 +538,8 @@ class DatasetBuilder:
         with contextlib.closing(run_jobs(jobs, self.workers)) as finished:
             for done, job in enumerate(finished, start=1):
                 name, state = job.name, self.states[job.name]
+                if "away" in job.reply:
+                    raise RemoteError(*job.reply["away"])
                 if "disk" in job.reply:
                     raise _cannot_write(self.folder, job.reply["disk"])
                 if "failed" in job.reply or not self.take_part(name):

@@ -33,6 +33,8 @@ from footage.media.pictures import PictureOptions
 from footage.media.signatures import GRID, MOMENTS, Signature
 
 SHARD = re.compile(r"shard-(\d+)\.(npy|jpegs)")
+SHARD_FILE = re.compile(r"shard-\d+\.(npy|jpegs|quarter\.npy)")
+"""A shard, or its level."""
 SHARD_BYTES = 128 * 2**20
 """A shard is closed when the next clip would make it larger than this; of JPEG about, since sizes are estimates."""
 SMALLER = 8

@@ -23,13 +23,25 @@ from footage.data.store import Rejection
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, nearest
 from footage.media.geometry import Size
-from footage.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_animated, is_special, natural_key, suffix_of
+from footage.media.kinds import (
+    HEAD,
+    MAY_MOVE,
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_animated,
+    is_special,
+    natural_key,
+    suffix_of,
+)
 from footage.media.reader import Footage
+from footage.remote import present
 
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 IDX_LABELS = re.compile(r"labels[-.]idx1-ubyte(\.gz)?$")
 MAX_CAPTION = 10_000
 """A caption file is read up to this many bytes."""
+HEADS = {"txt": MAX_CAPTION, **dict.fromkeys(MAY_MOVE, HEAD)}
+"""Bytes of the beginning of a file at an address that tell what kind of source it is, or its caption, by its ending."""
 
 PICTURES_FPS = 25.0
 """Rate of numbered pictures, which say nothing of it."""
@@ -242,7 +254,8 @@ class Source:
         if self.kind != "pictures":
             return None
         try:
-            height, width = Footage(self.picture_paths[0]).size()
+            with present(self.picture_paths[:1]):
+                height, width = Footage(self.picture_paths[0]).size()
         except MediaError:
             return None
         return ShownSize(width, height, len(self.pictures) / PICTURES_FPS)

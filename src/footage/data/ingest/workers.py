@@ -22,11 +22,12 @@ from typing import Any
 from footage.data.ingest.intake import make_part
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
-from footage.errors import DatasetError
+from footage.errors import DatasetError, RemoteError, UnwritableError
 from footage.files import DISK_FAULTS
 from footage.media.decode import frames_each
 from footage.media.interlacing import Deinterlacing
 from footage.media.probe import UnusableMedia, probe, probe_rate
+from footage.remote import present
 
 ATTEMPTS = 2
 """How often a job that kills its worker is tried, since the cause may lie elsewhere (memory, a signal)."""
@@ -42,7 +43,7 @@ class WorkerJob:
     """See `answer`."""
     reply: dict[str, Any] = field(default_factory=dict)
     """`frames`, `rates` (frames a second, seconds) or `sizes` (width, height, seconds) on success; `failed` in words;
-    `disk` when the disk cannot be written to."""
+    `disk` when the disk cannot be written to; `away` (problem, remedy) when a source cannot be fetched."""
 
 
 def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
@@ -65,22 +66,26 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         if "probe" in request:
             rates: list[tuple[float, float] | None] = []
             for path in map(_path, request["probe"]):
-                rates.append(probe_rate(path))
-                if rates[-1] and request["deinterlace"] == "double":
-                    fps, seconds = rates[-1]
-                    rates[-1] = (fps * frames_each(path), seconds)
+                with present([path]):
+                    rates.append(probe_rate(path))
+                    if rates[-1] and request["deinterlace"] == "double":
+                        fps, seconds = rates[-1]
+                        rates[-1] = (fps * frames_each(path), seconds)
             return {"rates": rates}
         if "measure" in request:
             sizes: list[tuple[int, int, float | None] | None] = []
             for name in request["measure"]:
                 sizes.append(None)
-                with contextlib.suppress(UnusableMedia):
+                with contextlib.suppress(UnusableMedia), present([_path(name)]):
                     info = probe(_path(name))
                     sizes[-1] = (info.width, info.height, info.duration)
             return {"sizes": sizes}
         pictures = tuple(os.fsdecode(bytes.fromhex(name)) for name in request["source"]["pictures"])
         source = Source(**{**request["source"], "path": _path(request["source"]["path"]), "pictures": pictures})
-        return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
+        with present(source.files):
+            return {"frames": make_part(source, DecodeOptions(**request["options"]), _path(request["part"])).frames}
+    except (RemoteError, UnwritableError) as error:
+        return {"away": [error.problem, error.remedy]}
     except OSError as error:
         kind = "disk" if error.errno in DISK_FAULTS else "failed"
         return {kind: error.strerror or str(error)}

@@ -1,0 +1,601 @@
+"""Places elsewhere: addresses such as `s3://bucket/clips`, through fsspec, and the files of them that are kept here.
+
+Files are fetched whole, into one folder of this machine that all processes share and that is bounded; what was used
+longest ago leaves it. Credentials are those that the machine has; an address that holds any is refused, so that any
+address may be written into logs, configurations and model cards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from footage import files
+from footage.errors import ConfigError, FootageError, RemoteError, UnwritableError, nearest
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]+(.*)", re.DOTALL)
+"""An address; in a `Path` one of its slashes is lost. Two letters at least: C:/ is a disk."""
+HERE = ("file", "local", "memory")
+"""Schemes of what is on this machine and needs no credentials."""
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory")
+"""Schemes of stores in which a file appears when all of it is there, and folders need not be made."""
+CACHE_FOLDER, CACHE_LIMIT = "FOOTAGE_CACHE", "FOOTAGE_CACHE_GB"
+"""Variables of the environment: the folder of the cache, and its limit in GB (10⁹ bytes)."""
+LIMIT = 20.0
+"""GB that the cache holds at most when nothing is said."""
+TRIES = 2
+"""How often a file is fetched whose content is not what its hash says."""
+FEW = 8
+"""Up to so many files of a source are kept in the cache; of more, such as numbered pictures, each is fetched anew."""
+MIRROR = ".remote.json"
+"""File in a folder of stand-ins that says which address they are of."""
+KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use ~/.aws/credentials, never the address"
+
+
+def address_of(place: Path | str) -> str | None:
+    """Return the address that a place is given by; None for one on this machine.
+
+    Raises:
+        ConfigError: the address holds a key, a password or a signature, which must not come into logs and files.
+    """
+    match = SCHEME.fullmatch(os.fspath(place))
+    if match is None or os.path.lexists(place):
+        return None
+    scheme, rest = match[1].lower(), match[2].replace("\\", "/").rstrip("/")
+    if scheme in HERE:
+        return f"{scheme}:///{rest}"
+    host, (_, at, after) = rest.partition("/")[0], rest.rpartition("@")
+    named = re.search(r":(?!\d+$)", host.partition("]")[2] if host.startswith("[") else host)
+    user = host.rpartition("@")[0]
+    keyed = (user and (":" in user or scheme in OBJECT_STORES)) or (at and not user and ":" in host)
+    if named or keyed or re.search(r"\?.*=", rest):
+        shown = f"{scheme}://…" + (at + re.sub(r"\?.*", "?…", after) if at else "")
+        raise ConfigError(f'the address "{shown}" holds a key, a password or a signature', KEYS)
+    return f"{scheme}://{rest}"
+
+
+def absolute(place: Path | str) -> str:
+    """Return a place as others can find it: an address, or an absolute path."""
+    return address_of(place) or str(Path(place).resolve())
+
+
+def refuse_address(place: Path | str, what: str) -> None:
+    """Refuse an address where a place on this machine is needed.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if address := address_of(place):
+        raise ConfigError(f'{what} is "{address}"', "give a folder on this machine")
+
+
+@dataclass(frozen=True)
+class FileSum:
+    """What the content of a file has to be."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at an address, as it is listed."""
+
+    size: int
+    changed: int
+    """When it was changed, in nanoseconds since 1970; 0 where it is not known."""
+
+
+class RemoteFolder:
+    """A folder at an address. Whatever fails there is raised as a sentence that names the address.
+
+    Raises:
+        RemoteError: of all methods: there is no such place, no permission, no connection, or no library for it.
+        UnwritableError: the disk of this machine is full.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @functools.cached_property
+    def _opened(self) -> tuple[Any, str]:
+        """The file system, and the folder's path in it."""
+        with _explained(self.address):
+            import fsspec
+
+            system, path = fsspec.core.url_to_fs(self.address, use_listings_cache=False)
+            return system, str(path)
+
+    @property
+    def parent(self) -> RemoteFolder:
+        return RemoteFolder(self.address.rpartition("/")[0])
+
+    def where(self, name: str) -> str:
+        """Return the address of a file in it; of itself for no name."""
+        return f"{self.address}/{name}" if name else self.address
+
+    def _path(self, name: str) -> str:
+        return f"{self._opened[1].rstrip('/')}/{name}" if name else self._opened[1]
+
+    def files(self) -> dict[str, RemoteFile]:
+        """List the files in it and in its subfolders, by their paths below it; where it is a file, that by no name."""
+        system, root = self._opened
+        with _explained(self.address):
+            found = system.find(root, detail=True)
+        listed: dict[str, RemoteFile] = {}
+        for path, about in found.items():
+            name = path[len(root.rstrip("/")) :].lstrip("/")
+            if about.get("type") != "file" or name.endswith("/"):
+                continue
+            if {"..", "."} & set(name.split("/")) or "\\" in name or "\0" in name:
+                raise RemoteError(f'"{self.where(name)}" is no name of a file', "rename it")
+            times = (about.get(key) for key in ("LastModified", "mtime", "last_modified", "updated", "created"))
+            when: Any = next(filter(None, times), 0)
+            seconds = when.timestamp() if hasattr(when, "timestamp") else when if isinstance(when, (int, float)) else 0
+            listed[name] = RemoteFile(int(about.get("size") or 0), round(seconds * 10**9))
+        return listed
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file; None where it is not there."""
+        try:
+            with _explained(self.where(name)):
+                content: bytes = self._opened[0].cat_file(self._path(name))
+            return content
+        except NoSuchFile:
+            return None
+
+    def heads(self, names: Sequence[str], lengths: Sequence[int]) -> list[bytes]:
+        """Return the beginnings of files, of some bytes each; empty where one cannot be read."""
+        with _explained(self.address):
+            paths = [self._path(name) for name in names]
+            found = self._opened[0].cat_ranges(paths, [0] * len(paths), list(lengths), on_error="return")
+        return [content if isinstance(content, bytes) else b"" for content in found]
+
+    def fetch(self, names: Sequence[str], to: Sequence[Path]) -> None:
+        """Copy files to this machine."""
+        system = self._opened[0]
+        with _explained(self.where(names[0])):
+            if len(names) == 1:
+                system.get_file(self._path(names[0]), str(to[0]))
+            else:
+                system.get([self._path(name) for name in names], [str(path) for path in to])
+
+    def put(self, path: Path, name: str) -> None:
+        """Copy a file of this machine there: it is there as a whole, or not at all."""
+        system, target = self._opened[0], self._path(name)
+        with _explained(self.where(name), writing=True):
+            if self.address.partition(":")[0] in OBJECT_STORES:
+                system.put_file(str(path), target)
+                return
+            folder, _, last = target.rpartition("/")
+            system.makedirs(folder, exist_ok=True)
+            partial = f"{folder}/.{last}{files.PARTIAL}"
+            system.put_file(str(path), partial)
+            system.mv(partial, target)
+
+    def remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            with _explained(self.where(name), writing=True):
+                self._opened[0].rm_file(self._path(name))
+
+
+class NoSuchFile(RemoteError):
+    """A file is not there, in a place that is."""
+
+
+@contextlib.contextmanager
+def _explained(address: str, writing: bool = False) -> Iterator[None]:
+    """Raise what fsspec and the libraries under it raise as a sentence; their own words may hold what is secret."""
+    try:
+        yield
+    except FootageError:
+        raise
+    except Exception as fault:
+        raise _sentence(address, fault, "written to" if writing else "read") from None
+
+
+def _sentence(address: str, fault: Exception, done: str) -> FootageError:
+    """Return the error that says what failed at an address, and what can be done."""
+    scheme, kinds = address.partition(":")[0], set()
+    cause: BaseException | None = fault
+    while cause is not None:
+        kinds |= {kind.__name__ for kind in type(cause).__mro__}
+        cause = cause.__cause__
+    if isinstance(fault, ImportError):
+        remedy = 'pip install "footage[remote]"'
+        with contextlib.suppress(ImportError):
+            from fsspec.registry import known_implementations
+
+            remedy = remedy if scheme in ("s3", "s3a") else known_implementations.get(scheme, {}).get("err") or remedy
+        return RemoteError(f'"{address}" needs a library that is not installed', remedy)
+    if isinstance(fault, ValueError) and "rotocol not known" in str(fault):
+        from fsspec.registry import known_implementations
+
+        return RemoteError(
+            f'"{address}" begins with "{scheme}", which is not known', nearest(scheme, known_implementations)
+        )
+    if isinstance(fault, OSError) and fault.errno in files.DISK_FAULTS:
+        remedy = f"free some space, or set {CACHE_FOLDER} to a folder on another disk"
+        return UnwritableError(f'the disk of this machine is full, "{address}" was not {done}', remedy)
+    if "NoSuchBucket" in kinds or (isinstance(fault, FileNotFoundError) and "bucket does not exist" in str(fault)):
+        return RemoteError(f'there is no bucket for "{address}"', "check its name, or make it first")
+    if isinstance(fault, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        return NoSuchFile(f'"{address}" does not exist', "check the address")
+    if kinds & {"NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "ProfileNotFound"}:
+        return RemoteError(f'there are no credentials for "{address}"', KEYS)
+    if kinds & {"PermissionError", "AuthenticationException"}:
+        return RemoteError(
+            f'"{address}" must not be {done} with the credentials of this machine', f"ask its owner, or {KEYS}"
+        )
+    if kinds & {
+        "ConnectionError",
+        "ConnectionClosedError",
+        "HTTPClientError",
+        "ClientConnectorError",
+        "TimeoutError",
+        "gaierror",
+    }:
+        return RemoteError(f'"{address}" cannot be reached', "check the network, and AWS_ENDPOINT_URL where it is set")
+    return RemoteError(f'"{address}" cannot be {done} ({type(fault).__name__})', "check the address")
+
+
+class Lease:
+    """A file of the cache that does not leave it before this is closed, or its process has ended."""
+
+    def __init__(self, path: Path, handle: IO[bytes]) -> None:
+        self.path, self._handle = path, handle
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A bounded folder of files by their hashes, which several processes share.
+
+    A file that is used is locked (flock), and so is one that is being fetched: it has another name until it is whole
+    and its hash is right. Where there are no such locks, one process at a time may use the folder.
+    """
+
+    folder: Path
+    limit: int
+    """In bytes."""
+
+    @staticmethod
+    def of_this_machine() -> Cache:
+        """Return the one that the environment names; else `footage/remote` in the user's folder of caches.
+
+        Raises:
+            ConfigError: its limit is no number of GB.
+        """
+        given = os.environ.get(CACHE_LIMIT) or str(LIMIT)
+        try:
+            limit = float(given)
+        except ValueError:
+            limit = 0.0
+        if not 0 < limit < float("inf"):
+            raise ConfigError(f'{CACHE_LIMIT} is "{given}"', f"give a number of GB, such as {LIMIT:g}")
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Cache(Path(os.environ.get(CACHE_FOLDER) or Path(home) / "footage" / "remote"), round(limit * 10**9))
+
+    @property
+    def work(self) -> Path:
+        """Where ingests keep what they have not finished; it is beside the limit."""
+        return self.folder / "work"
+
+    def lease(self, key: str, wanted: FileSum, address: str, fetch: Callable[[Path], object]) -> Lease:
+        """Return a file, which is fetched where it is not there; no second process fetches it meanwhile.
+
+        Args:
+            key: its name in the cache, 64 digits.
+            wanted: its length, and its SHA-256 where that is known.
+            address: what it is called in errors.
+            fetch: writes it to a path.
+
+        Raises:
+            RemoteError: it cannot be fetched, is not what its hash says, or does not fit.
+        """
+        path = self.folder / "files" / key
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                handle = open(path, "rb")  # noqa: SIM115 - for as long as the lease
+                _flock(handle, shared=True)
+                about = os.fstat(handle.fileno())
+                if about.st_nlink and about.st_size == wanted.bytes:
+                    os.utime(path, ns=(max(about.st_atime_ns + 1, time.time_ns()), about.st_mtime_ns))
+                    return Lease(path, handle)
+                handle.close()
+                if about.st_nlink:  # cut off, by whatever
+                    path.unlink(missing_ok=True)
+            partial = path.with_name(f"{key}.{wanted.bytes}{files.PARTIAL}")
+            reserved = self._reserve(partial, wanted.bytes, address)
+            if reserved is None:  # another process was fetching it, and has ended
+                continue
+            try:
+                self._fetch(partial, wanted, address, fetch)
+                os.replace(partial, path)
+            except OSError as fault:
+                raise _sentence(address, fault, "kept here") from None
+            finally:
+                partial.unlink(missing_ok=True)
+                reserved.close()
+
+    def _fetch(self, partial: Path, wanted: FileSum, address: str, fetch: Callable[[Path], object]) -> None:
+        """Fetch a file until it is what it has to be; refuse it when it has not become that."""
+        for _ in range(TRIES):
+            fetch(partial)
+            whole = partial.stat().st_size == wanted.bytes
+            if whole and wanted.sha256 in ("", files.file_digest(partial)):
+                return
+        raise RemoteError(
+            f'"{address}" is damaged: it is not the {wanted.bytes:,} bytes that were written'
+            + (f" (SHA-256 {wanted.sha256[:12]}…)" if wanted.sha256 else ""),
+            "put it there again, by the command that made it" if wanted.sha256 else "run the same command again",
+        )
+
+    def _reserve(self, partial: Path, size: int, address: str) -> IO[bytes] | None:
+        """Make room for a file, and keep it by a locked one, of which the name tells the length.
+
+        None where another process had reserved it, which is waited for, or has fetched it by now.
+        """
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        waits: IO[bytes] | None = None
+        with open(self.folder / "lock", "wb") as lock:
+            _flock(lock)
+            used, free = size, []
+            for path in partial.parent.iterdir():
+                try:
+                    handle, about = open(path, "rb"), path.stat()  # noqa: SIM115 - it may be waited for
+                except FileNotFoundError:  # it is whole now, under its own name
+                    continue
+                if not path.name.endswith(files.PARTIAL):
+                    handle.close()
+                    used += about.st_size
+                    free.append((about.st_atime_ns, about.st_size, path))
+                    continue
+                if _flock(handle, wait=False):  # its process was killed
+                    path.unlink()
+                    handle.close()
+                elif path == partial:
+                    waits = handle
+                else:
+                    used += int(path.name.split(".")[1])
+                    handle.close()
+            if waits is None and partial.with_name(partial.name.partition(".")[0]).exists():
+                return None
+            if waits is None:
+                for _, length, path in sorted(free):
+                    if used <= self.limit:
+                        break
+                    with open(path, "rb") as handle, contextlib.suppress(PermissionError):  # Windows: it is in use
+                        if _flock(handle, wait=False):
+                            path.unlink()
+                            used -= length
+                if used > self.limit:
+                    raise RemoteError(
+                        f'"{address}" of {size / 1e9:.3g} GB does not fit the cache {self.folder} of '
+                        f"{self.limit / 1e9:.3g} GB, with what is in use there",
+                        f"set {CACHE_LIMIT} to more",
+                    )
+                mine = open(partial, "wb")  # noqa: SIM115 - until it is whole
+                _flock(mine)
+                return mine
+        with waits:
+            _flock(waits, shared=True)
+        return None
+
+
+def _flock(handle: IO[bytes], shared: bool = False, wait: bool = True) -> bool:
+    """Lock a file until it is closed; tell whether it could be. Where there are no such locks, it always can."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+class HeldFiles:
+    """Files of a folder at an address that one reader has in use here, at most half of the cache: others have the rest.
+
+    Args:
+        folder: the folder.
+        sums: what its files have to be, by name.
+        dropped: is told the name of a file that may leave the cache from now on.
+    """
+
+    def __init__(
+        self, folder: RemoteFolder, sums: Mapping[str, FileSum], dropped: Callable[[str], object] = lambda name: None
+    ) -> None:
+        self.folder, self.sums, self._dropped = folder, sums, dropped
+        self.cache = Cache.of_this_machine()
+        self.room = self.cache.limit // 2
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def touch(self, name: str) -> None:
+        """Note that a file is used: what was not used for longest is dropped first."""
+        with self._lock:
+            if name in self._leases:
+                self._leases.move_to_end(name)
+
+    def path(self, name: str) -> Path:
+        """Return where a file is here; it is fetched if it is not.
+
+        Raises:
+            RemoteError, UnwritableError: it cannot be; see `Cache.lease`.
+        """
+        with self._lock:
+            if name in self._leases:
+                return self._leases[name].path
+            while self._leases and sum(self.sums[n].bytes for n in [*self._leases, name]) > self.room:
+                old, lease = self._leases.popitem(last=False)
+                self._dropped(old)
+                lease.close()
+        wanted = self.sums[name]
+        lease = self.cache.lease(
+            wanted.sha256, wanted, self.folder.where(name), lambda path: self.folder.fetch([name], [path])
+        )
+        with self._lock:
+            held = self._leases.setdefault(name, lease)
+            if held is not lease:  # another thread was faster
+                lease.close()
+            return held.path
+
+
+@contextlib.contextmanager
+def sources_here(
+    inputs: Sequence[Path | str], leave_out: Path | str, heads: Mapping[str, int]
+) -> Iterator[list[Path | str]]:
+    """Give places on this machine for inputs. What is at an address stands in a temporary folder as long as the block.
+
+    There stand, under their names and of their sizes and times, files without content, until `present` fetches it.
+
+    Args:
+        inputs: files and folders, here or at addresses.
+        leave_out: a place at an address that is not looked into.
+        heads: endings of files of which the beginning is fetched at once, and how many bytes of it.
+
+    Raises:
+        RemoteError: there is nothing at an address.
+    """
+    addresses = [address_of(place) for place in inputs]
+    if not any(addresses):
+        yield list(inputs)
+        return
+    work, out = Cache.of_this_machine().work, address_of(leave_out)
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sources-", dir=work) as scratch:
+        places: list[Path | str] = []
+        for number, (place, address) in enumerate(zip(inputs, addresses, strict=True)):
+            if address is None:
+                places.append(place)
+                continue
+            folder, listed = RemoteFolder(address), RemoteFolder(address).files()
+            if not listed:
+                raise RemoteError(f'"{address}" does not exist, or holds nothing', "check the address of the videos")
+            if "" in listed:
+                folder, listed = folder.parent, {address.rpartition("/")[2]: listed[""]}
+            home = Path(scratch) / str(number)
+            mirror = home.joinpath(*PurePosixPath(folder.address.partition("://")[2].lstrip("/")).parts)
+            given = mirror / next(iter(listed)) if folder.address != address else mirror
+            places.append(given)
+            headed: list[str] = []
+            for name, about in listed.items():
+                if out is not None and f"{folder.where(name)}/".startswith(f"{out}/"):
+                    continue
+                path = mirror / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open(path, "wb") as handle:
+                    handle.truncate(about.size)
+                os.utime(path, ns=(about.changed, about.changed))
+                if about.size and PurePosixPath(name).suffix[1:].lower() in heads:
+                    headed.append(name)
+            mirror.mkdir(parents=True, exist_ok=True)
+            files.write_json(home / MIRROR, {"address": folder.address, "folder": str(mirror.relative_to(home))})
+            lengths = [min(heads[PurePosixPath(name).suffix[1:].lower()], listed[name].size) for name in headed]
+            for name, content in zip(headed, folder.heads(headed, lengths) if headed else (), strict=True):
+                with open(mirror / name, "rb+") as handle:
+                    handle.write(content)
+                os.utime(mirror / name, ns=(listed[name].changed, listed[name].changed))
+        yield places
+
+
+@contextlib.contextmanager
+def present(paths: Sequence[Path]) -> Iterator[None]:
+    """Have the content of files here while the block runs, where they stand for others at an address."""
+    home = next((parent for parent in paths[0].parents if (parent / MIRROR).is_file()), None) if paths else None
+    if home is None:
+        yield
+        return
+    about = json.loads((home / MIRROR).read_text(encoding="utf-8"))
+    folder, cache = RemoteFolder(about["address"]), Cache.of_this_machine()
+    names = [path.relative_to(home / about["folder"]).as_posix() for path in paths]
+    away = [path.with_name(f".{path.name}.away") for path in paths]
+    with contextlib.ExitStack() as stack:
+        fetched: list[Path] = []
+        for path, name in zip(paths, names, strict=True) if len(paths) <= FEW else ():
+            status, address = path.stat(), folder.where(name)
+            key = files.json_digest([address, status.st_size, status.st_mtime_ns])
+            fetch = functools.partial(lambda name, to: folder.fetch([name], [to]), name)
+            fetched.append(
+                stack.enter_context(
+                    contextlib.closing(cache.lease(key, FileSum(status.st_size, ""), address, fetch))
+                ).path
+            )
+        for path, hidden in zip(paths, away, strict=True):
+            os.rename(path, hidden)
+            stack.callback(os.replace, hidden, path)
+        if fetched:
+            for path, content in zip(paths, fetched, strict=True):
+                path.symlink_to(content)
+        else:
+            folder.fetch(names, paths)
+        yield
+
+
+@contextlib.contextmanager
+def sent(to: Path | str) -> Iterator[Path]:
+    """Give a place on this machine to write a file or a folder to; where `to` is an address, put it there afterwards.
+
+    The file may have others beside it. Whether the address can be written to is tried first. What could not be put
+    stays on this machine.
+
+    Raises:
+        RemoteError: it cannot be written to.
+    """
+    address = address_of(to)
+    if address is None:
+        yield Path(to)
+        return
+    made = Path(tempfile.mkdtemp(prefix="footage-"))
+    local, base = made / address.rpartition("/")[2], _base(address)
+    try:
+        (made / "empty").touch()
+        folder, probe = base if local.suffix else RemoteFolder(address), f".footage-{os.getpid()}"
+        folder.put(made / "empty", probe)
+        (made / "empty").unlink()
+        with contextlib.suppress(FootageError):  # who may write need not be allowed to remove
+            folder.remove([probe])
+        yield local
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    above = made if base.address != address else local
+    try:
+        for path in sorted(path for path in made.rglob("*") if path.is_file()):
+            base.put(path, path.relative_to(above).as_posix().removeprefix("."))
+    except FootageError as error:
+        raise type(error)(error.problem, f"{error.remedy}; what was made is in {made}") from None
+    shutil.rmtree(made)
+
+
+def _base(address: str) -> RemoteFolder:
+    """Return the folder that a place is in; a bucket is its own."""
+    return RemoteFolder(address) if "/" not in address.partition("://")[2].lstrip("/") else RemoteFolder(address).parent
+
+
+def placed(written: Sequence[Path], local: Path, to: Path | str) -> list[Path]:
+    """Return what was written to the place that `sent` gave as where it is then."""
+    address = address_of(to)
+    if address is None:
+        return list(written)
+    base = _base(address)
+    return [
+        Path(base.address) / path.relative_to(local.parent if base.address != address else local) for path in written
+    ]
