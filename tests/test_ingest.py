@@ -54,7 +54,8 @@ def test_folder_of_videos(folder, tmp_path):
     assert {p.phase for p in seen} == {"rates", "decode", "compare", "pack"}
     assert [p.done for p in seen if p.phase == "decode"] == list(range(1, 13))
     assert sorted(p.name for p in (tmp_path / "d").iterdir()) == [
-        *("clips.jsonl", "dataset.json", "ingest", "rejected.jsonl", "shard-00000.npy", "sources.jsonl")
+        *("clips.jsonl", "dataset.json", "files.json", "ingest"),
+        *("rejected.jsonl", "shard-00000.npy", "sources.jsonl"),
     ]
     assert not any((tmp_path / "d/ingest/parts").iterdir())
 
