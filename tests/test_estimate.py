@@ -11,6 +11,7 @@ import pytest
 
 import footage
 from footage.commands import main as cli
+from footage.config import IngestConfig
 from footage.config.presets import override, preset
 from footage.errors import ConfigError, DatasetError, TrainingError
 from footage.models.card import model_folder
@@ -114,6 +115,19 @@ def test_the_command_prints_figures_as_json(trials: list[Sequence[str]], capsys:
     said = json.loads(capsys.readouterr().out)
     assert {figure["origin"] for figure in said["figures"]} <= set(ORIGINS)
     assert [figure["group"] for figure in said["figures"]] == ["time"] * 8 + ["memory"] * 2 + ["disk"] * 2
+
+
+def test_a_data_set_at_an_address_is_planned_as_one_here(tmp_path: Path) -> None:
+    options = IngestConfig(height=32, width=32, min_frames=4, keep_duplicates=True, keep_static=True)
+    videos = make_videos(tmp_path / "videos", frames=8)
+    data = footage.ingest((videos,), tmp_path / "data", options, advise=False, quiet=True).dataset
+    here, there = (
+        footage.plan(place, CONFIG, clips=8, quiet=True)
+        for place in (str(tmp_path / "data"), f"file://{tmp_path / 'data'}")
+    )
+    raw = sum(row.frames for row in data.rows) * 32 * 32 * 3
+    assert here["data"].value * 2**30 > raw == there["data"].value * 2**30
+    assert here["data"].origin == HERE and there["data"].origin == ASSUMED
 
 
 def test_what_cannot_be_planned_is_refused(tmp_path: Path, trials: list[Sequence[str]]) -> None:

@@ -36,8 +36,10 @@ from footage import machine
 from footage.config import Config
 from footage.config.presets import PRESETS, options
 from footage.data.clips import Loader
+from footage.data.store import Split
 from footage.errors import ConfigError, TrainingError
 from footage.models.device import ComputeDevice
+from footage.remote import address_of
 from footage.training.cost import LIBRARIES, Needs, clip_cost, fit_batch, measure
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan, prepare
 from footage.training.processes import trial_rates
@@ -63,6 +65,7 @@ UNDIVIDED = 0.2
 """Part of a step that does not divide, where it cannot be measured."""
 AHEAD = 4
 """Batches that are read beforehand."""
+SPLITS: tuple[Split, ...] = ("train", "heldout")
 USEFUL = 0.6
 """Part of the devices' worth below which another size of batch is recommended."""
 WORTH = 64
@@ -330,12 +333,16 @@ class Estimator:
         run = 2 * state + (2 + kept) * model + sheets * sheet
         note = f"state {state / 2**20:.0f} MiB, twice while it is written; {sheets:.0f} sheets of {sheet / 1e6:.1f} MB"
         yield EstimatedFigure("disk", "run folder", run / GIB, "GiB", HERE, f"{note}; {kept} snapshots")
-        folder = Path(self.data)
+        folder, source = Path(self.data), plan.source
+        if address_of(self.data) is not None:
+            frames = sum(span.frames for split in SPLITS for span in source.spans(split))
+            held = frames * math.prod(source.shape)
+            yield EstimatedFigure("disk", "data", held / GIB, "GiB", ASSUMED, "at most, in the cache of each machine")
+            return
         held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
         held = folder.stat().st_size if folder.is_file() else held
-        yield EstimatedFigure(
-            "disk", "data", held / GIB, "GiB", HERE, "on each machine" if held else "drawn as it is needed"
-        )
+        note = "on each machine" if held else "drawn as it is needed"
+        yield EstimatedFigure("disk", "data", held / GIB, "GiB", HERE, note)
 
     def sheet_bytes(self, plan: TrainingPlan) -> int:
         """Return the size of a sample sheet and its preview, both of real clips."""
