@@ -73,7 +73,7 @@ def test_clips_shorter_than_the_preset_name_the_remedy(tmp_path: Path) -> None:
     result = footage.ingest((tmp_path / "videos",), tmp_path / "data", SMALL, advise=False, quiet=True)
     with pytest.raises(DatasetError, match=r"longest clip is 11 frames, training needs 16: give --clip.frames 11"):
         footage.train(str(tmp_path / "data"), "conv3d-32", out=tmp_path / "run", clips=2, quiet=True)
-    advice = recommend(result.dataset, tmp_path / "data")
+    advice = recommend(result.dataset)
     assert "--clip.frames 8" in advice["command"], "the recommended command works"
 
 
@@ -81,7 +81,7 @@ def test_advice_suits_the_frames(tmp_path: Path) -> None:
     make_videos(tmp_path / "videos")
     options = IngestConfig(height=32, width=48, min_frames=8, workers=0, heldout=0)
     result = footage.ingest((tmp_path / "videos",), tmp_path / "data", options, advise=False, quiet=True)
-    advice = recommend(result.dataset, tmp_path / "data")
+    advice = recommend(result.dataset)
     assert "--clip.height 32 --clip.width 48" in advice["command"] and "GiB" in advice["memory"]
     assert advice["conditioned on"] == "left, right"
 
@@ -90,7 +90,7 @@ def test_advice_says_why_nothing_can_be_trained(tmp_path: Path) -> None:
     make_videos(tmp_path / "videos")
     options = IngestConfig(height=50, width=50, min_frames=8, workers=0, heldout=0)
     result = footage.ingest((tmp_path / "videos",), tmp_path / "data", options, advise=False, quiet=True)
-    assert "clip.height is 50" in recommend(result.dataset, tmp_path / "data")["training"]
+    assert "clip.height is 50" in recommend(result.dataset)["training"]
 
 
 def test_every_error_is_a_footage_error(tmp_path: Path) -> None:

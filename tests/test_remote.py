@@ -161,9 +161,12 @@ def test_a_stopped_ingest_goes_on(bucket, videos, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pipeline.RemoteDataset, "push", stop)
         ingest([f"{bucket}/clips"], f"{bucket}/data", **SMALL)
+    killed = Cache.of_this_machine().work / "sources-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
     assert RemoteFolder(f"{bucket}/data").files() == {}
     again = ingest([f"{bucket}/clips"], f"{bucket}/data", **SMALL)
-    assert (again.decoded, again.reused) == (0, 6) and len(again.dataset.rows) == 6
+    assert (again.decoded, again.reused) == (0, 6) and len(again.dataset.rows) == 6 and not killed.exists()
 
 
 def test_a_folder_of_something_else_is_refused(bucket, videos):

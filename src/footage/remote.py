@@ -480,7 +480,12 @@ def sources_here(
         return
     work, out = Cache.of_this_machine().work, address_of(leave_out)
     work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sources-", dir=work) as scratch:
+    for old in work.glob("sources-*"):  # of processes that were killed: their locks are gone
+        with contextlib.suppress(OSError), open(old / "lock", "rb") as handle:
+            if _flock(handle, wait=False):
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix="sources-", dir=work) as scratch, open(f"{scratch}/lock", "wb") as lock:
+        _flock(lock)
         places: list[Path | str] = []
         for number, (place, address) in enumerate(zip(inputs, addresses, strict=True)):
             if address is None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -304,6 +305,7 @@ class Dataset:
                 "run the same ingest command again: it decodes only what is missing",
             )
         self._opened: dict[str, Frames | JpegFile] = {}
+        self._opening = threading.Lock()
 
     def _forget(self, name: str) -> None:
         self._opened.pop(name, None)
@@ -325,16 +327,20 @@ class Dataset:
 
         Each number's shards fit half of the cache, and which go together is drawn; None where all fit it, or are here.
         """
-        shards = {row.shard for row in self.rows}
-        if self._held is None or sum(self._held.sums[name].bytes for name in shards) <= self._held.cache.limit:
+        if self._held is None:
+            return None
+        sizes: dict[str, int] = {}
+        for shard in sorted({row.shard for row in self.rows}):
+            names = [shard, level_file(shard)] if self.info.levels else [shard]
+            sizes[shard] = sum(self._held.sums[name].bytes for name in names if name in self._held.sums)
+        if sum(sizes.values()) <= self._held.cache.limit:
             return None
         numbers: dict[str, int] = {}
         number, room = -1, 0
-        for shard in rng.permutation(sorted(shards)).tolist():
-            size = self._held.sums[shard].bytes
-            if size > room:
+        for shard in rng.permutation(list(sizes)).tolist():
+            if sizes[shard] > room:
                 number, room = number + 1, self._held.room
-            numbers[shard], room = number, room - size
+            numbers[shard], room = number, room - sizes[shard]
         return np.array([numbers[row.shard] for row in self.rows])
 
     def _table(self, name: str) -> list[dict[str, Any]]:
@@ -405,7 +411,8 @@ class Dataset:
         name = level_file(row.shard) if small else row.shard
         opened, first = self._opened.get(name), row.offset + start
         if opened is None:
-            self._opened[name] = opened = self._open(row.shard, name, small)
+            with self._opening:  # else another thread might let the file go before it is mapped
+                self._opened[name] = opened = self._open(row.shard, name, small)
         elif self._held is not None:
             self._held.touch(name)
         return opened.read(first, count) if isinstance(opened, JpegFile) else opened[first : first + count]

@@ -175,7 +175,7 @@ def _ingest(
         size = {"size": asked, "height": options.height, "width": options.width}
         files.write_json(remembered, {"fps": rate.fps, "rate_reason": rate.reason, **(size if asked else {}), **origin})
         if far is not None:
-            dataset = far.push(dataset)
+            dataset = far.push()
     return IngestResult(
         dataset=dataset,
         sources=len(listing.sources),
@@ -215,6 +215,7 @@ class RemoteDataset:
         for name, wanted in sums.items():
             fetch = functools.partial(lambda name, path: self.folder.fetch([name], [path]), name)
             with contextlib.closing(self.cache.lease(wanted.sha256, wanted, self.folder.where(name), fetch)) as kept:
+                (self.work / name).unlink(missing_ok=True)  # of a stopped one: it may be the cache's own file
                 try:
                     os.link(kept.path, self.work / name)
                 except OSError:  # another disk, or one without links
@@ -222,8 +223,8 @@ class RemoteDataset:
         for name in ("dataset.json", SUMS, f"{INNER}/state.npz", f"{INNER}/settings.json") if sums else ():
             files.write_bytes(self.work / name, self.folder.read(name) or b"")
 
-    def push(self, dataset: Dataset) -> Dataset:
-        """Put the dataset to the address, `dataset.json` last, and what it replaces away; return it as it is there."""
+    def push(self) -> Dataset:
+        """Put what was made to the address, `dataset.json` last, and what it replaces away; return it as it is there."""
         before = read_sums(self.folder.read(SUMS), f"{self.address}/{SUMS}")
         sums = read_sums((self.work / SUMS).read_bytes(), str(self.work / SUMS))
         self.folder.put(self.work / INNER / "settings.json", f"{INNER}/settings.json")  # marks the folder as ours
@@ -240,7 +241,6 @@ class RemoteDataset:
             if room > 0:
                 copy = functools.partial(shutil.copyfile, self.work / name)
                 self.cache.lease(wanted.sha256, wanted, self.folder.where(name), copy).close()
-        del dataset
         shutil.rmtree(self.work.parent)
         return Dataset(self.address)
 
