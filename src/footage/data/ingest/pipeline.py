@@ -224,7 +224,7 @@ class RemoteDataset:
             files.write_bytes(self.work / name, self.folder.read(name) or b"")
 
     def push(self) -> Dataset:
-        """Put what was made to the address, `dataset.json` last, and what it replaces away; return it as it is there."""
+        """Put what was made to the address, `dataset.json` last, and take away what it replaces; open it there."""
         before = read_sums(self.folder.read(SUMS), f"{self.address}/{SUMS}")
         sums = read_sums((self.work / SUMS).read_bytes(), str(self.work / SUMS))
         self.folder.put(self.work / INNER / "settings.json", f"{INNER}/settings.json")  # marks the folder as ours
