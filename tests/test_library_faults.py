@@ -226,7 +226,11 @@ def test_a_library_on_a_read_only_disk_is_listed_searched_and_exported(state: st
             (folder / "library.sqlite-shm").unlink(missing_ok=True)
         if state == "old":
             with sqlite3.connect(folder / "library.sqlite") as connection:
-                connection.execute("DROP TABLE named_changes")
+                made = "SELECT type, name FROM sqlite_master WHERE name GLOB 'facets_*' OR name GLOB 'tags_*ed'"
+                for kind, name in connection.execute(f"{made} OR name = 'history_undone'").fetchall():
+                    connection.execute(f"DROP {kind} {name}")
+                for table in ("named_changes", "descriptors", "facet_counts", "tag_counts"):
+                    connection.execute(f"DROP TABLE {table}")
                 connection.execute("PRAGMA user_version = 1")
             connection.close()
         with unwritable(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,10 +18,12 @@ from tests.clips import add_sound, moving, write
 from tests.streams import save_tiny_stream
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
 CLIPS = 90
+EXPECTED = re.compile(r"\b(404|503)\b").search
+"""What tests let the server answer that a browser reports as an error."""
 SOUNDING = 31
 """The clip that has sound."""
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, img')].filter(e =>
@@ -57,7 +60,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     errors: list[str] = []
     made.on("pageerror", lambda error: errors.append(str(error)))
     made.on(
-        "console", lambda said: errors.append(said.text) if said.type == "error" and "404" not in said.text else None
+        "console", lambda said: errors.append(said.text) if said.type == "error" and not EXPECTED(said.text) else None
     )
     yield made
     context.close()
@@ -609,3 +612,55 @@ def test_what_scripts_say_is_chinese_in_the_chinese_studio(browser: Browser, ser
         expect(page.locator(".toast").last).to_have_text("数量：应不小于 1")
     finally:
         context.close()
+
+
+def test_a_grid_asks_for_more_clips_as_it_is_scrolled(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.library.query.COMMON", 5)  # more are not counted for the page
+
+    def shorter(route: Route) -> None:
+        answer = route.fetch()
+        text = answer.text()
+        assert "const LISTED = 5000;" in text
+        route.fulfill(response=answer, body=text.replace("const LISTED = 5000;", "const LISTED = 10;"))
+
+    page.route("**/static/library.js*", shorter)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    opened(page, "/?text=clip")
+    says(page, f"{CLIPS} clips")
+    eventually(page, lambda: sum("/api/clips/ids" in url for url in asked) >= 1)
+    before = sum("/api/clips/ids" in url for url in asked)
+    assert before < (CLIPS - 60) / 10 and any("/api/clips/count" in url for url in asked)
+    for _ in range(20):
+        page.keyboard.press("End")
+        page.wait_for_timeout(50)
+        if page.locator("#clip-1").count():
+            break
+    page.wait_for_selector("#clip-1")
+    page.keyboard.press("Home")
+    page.keyboard.press("Control+a")
+    eventually(page, lambda: page.locator("#chosen-count").inner_text() == f"{CLIPS} selected")
+
+
+def test_a_page_that_is_put_off_asks_again(page: Page, server: Server) -> None:
+    opened(page)
+    left = [2]
+
+    def put_off(route: Route) -> None:
+        if left[0]:
+            left[0] -= 1
+            route.fulfill(status=503, headers={"retry-after": "0.1"}, json={"problem": "busy", "remedy": ""})
+        else:
+            route.continue_()
+
+    page.route("**/api/clips/*", put_off)
+    page.keyboard.press("2")
+    page.wait_for_selector(f"#clip-{CLIPS}[data-stars='2']")
+    eventually(page, lambda: not left[0])
+    assert page.locator(".toast.bad").count() == 0
+    left[0] = 1
+    page.route("**/parts/clips*", put_off)
+    page.locator("#text").fill("clip 01")
+    eventually(page, lambda: not left[0])
+    says(page, "11 clips")
+    server.studio.library.undo()

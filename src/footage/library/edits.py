@@ -25,6 +25,8 @@ TOGETHER = 10.0
 """Clips that are taken in within this many seconds of each other are one step of the history."""
 REMEMBERED = 10_000
 """Entries of the history that are kept."""
+FORGOTTEN = 500
+"""Changes of older entries, and of undone ones, that are forgotten with each new entry; one may hold a million."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ def record(
     What was undone before can no longer be redone.
     """
     now = time.time()
-    connection.execute("DELETE FROM history WHERE undone = 1")
-    last = connection.execute("SELECT * FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    connection.execute("UPDATE history SET undone = 2 WHERE undone = 1")
+    last = connection.execute("SELECT * FROM history WHERE undone = 0 ORDER BY id DESC LIMIT 1").fetchone()
     if summary == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
         entry = int(last["id"])
         connection.execute("UPDATE history SET time = ? WHERE id = ?", (now, entry))
@@ -135,7 +137,18 @@ def record(
     connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [(entry, *row) for row in rows])
     texts = [(entry, kind, key, json.dumps(before), json.dumps(after)) for kind, key, before, after in wholes]
     connection.executemany("INSERT INTO named_changes VALUES (?, ?, ?, ?, ?)", texts)
-    connection.execute("DELETE FROM history WHERE id <= ?", (entry - REMEMBERED,))
+    connection.execute("UPDATE history SET undone = 2 WHERE id <= ? AND undone = 0", (entry - REMEMBERED,))
+    gone = [row[0] for row in connection.execute("SELECT id FROM history WHERE undone = 2 ORDER BY id LIMIT 100")]
+    forgotten = 0
+    for old in gone:
+        forgotten += connection.execute(
+            "DELETE FROM changes WHERE entry = ?1 AND (clip, field) IN "
+            "(SELECT clip, field FROM changes WHERE entry = ?1 LIMIT ?2)",
+            (old, FORGOTTEN - forgotten),
+        ).rowcount
+        if forgotten >= FORGOTTEN:
+            break
+        connection.execute("DELETE FROM history WHERE id = ?", (old,))
     return entry
 
 
@@ -191,7 +204,7 @@ def _unchanged(kind: str, now: Any, then: Any) -> bool:
 def steps(connection: sqlite3.Connection, limit: int) -> list[HistoryStep]:
     rows = connection.execute(
         "SELECT h.*, (SELECT count(DISTINCT clip) FROM changes WHERE entry = h.id) AS clips "
-        "FROM history h ORDER BY id DESC LIMIT ?",
+        "FROM history h WHERE undone < 2 ORDER BY id DESC LIMIT ?",
         (limit,),
     )
     return [HistoryStep(row["id"], row["time"], row["what"], bool(row["undone"]), row["clips"]) for row in rows]

@@ -24,7 +24,7 @@ from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, 
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, purge
 from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
-from footage.library.query import ClipQuery, EntryPage
+from footage.library.query import ClipQuery, EntryPage, QueryPlace
 from footage.library.ratings import Ratings
 from footage.library.storage import Storage
 from footage.library.taste import ClipTaste, Taste, TasteLearner, TasteSummary
@@ -184,6 +184,12 @@ class Library:
         with self._database.read() as connection:
             return search.count(connection, query)
 
+    def count_few(self, filters: ClipQuery) -> int | None:
+        """Return the same as `count`; None where that takes a while, since there are thousands."""
+        query = self._query(filters)
+        with self._database.read() as connection:
+            return search.count_few(connection, query)
+
     def facets(
         self, filters: ClipQuery | None = None, text: str = "", most: int = 50
     ) -> dict[str, list[tuple[Any, int]]]:
@@ -194,7 +200,18 @@ class Library:
         """
         query = self._query(filters, text)
         with self._database.read() as connection:
-            return search.facets(connection, query, most)
+            return search.facets(connection, query, most)[0]
+
+    def facets_among(
+        self, filters: ClipQuery, most: int, among: int
+    ) -> tuple[dict[str, list[tuple[Any, int]]], frozenset[str]]:
+        """Return the same as `facets`, quickly, and the names of those that are counted among some of the clips only.
+
+        These are the ones of which no count is kept, where more clips than `among` are found.
+        """
+        query = self._query(filters)
+        with self._database.read() as connection:
+            return search.facets(connection, query, most, among)
 
     def _query(self, filters: ClipQuery | None, text: str = "", sort: str | None = None) -> ClipQuery:
         """Return what is asked for as one query, with the number of its album; refuse an unknown album or order."""
@@ -212,15 +229,29 @@ class Library:
         if unknown := [clip for clip in numbers if clip not in known]:
             raise LibraryError(f"there is no clip {unknown[0]}", "see: footage library list")
 
-    def ids(self, chosen: ClipSelection) -> list[int]:
-        """Return the numbers of the clips that are meant, in order."""
+    def ids(self, chosen: ClipSelection, after: int | None = None, limit: int | None = None) -> list[int]:
+        """Return the numbers of the clips that are meant, in order.
+
+        Args:
+            chosen: which clips.
+            after: of a query, only those that come after this clip; nothing where there is no such clip.
+            limit: of a query, so many at most.
+        """
         if not isinstance(chosen, ClipQuery):
             return list(dict.fromkeys(chosen))
         query = self._query(chosen)
         with self._database.read() as connection:
             if query.sort == "taste":
                 self._learner.lend(connection)
-            return search.numbers(connection, query)
+            return search.numbers(connection, query, after, limit)
+
+    def place(self, clip: int, filters: ClipQuery) -> QueryPlace:
+        """Return where a clip stands among those that are found, with those before and after it."""
+        query = self._query(filters)
+        with self._database.read() as connection:
+            if query.sort == "taste":
+                self._learner.lend(connection)
+            return search.place(connection, query, clip)
 
     def similar(
         self,

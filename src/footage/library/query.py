@@ -38,7 +38,9 @@ SINGULAR = {"tags": "tag", "metrics": "metric"}
 """Names of parameters that are repeated, in addresses and as flags."""
 MOST = 1000
 FACETS = ("origin", "model", "label", "verdict", "stars", "codec")
-"""Columns whose values are counted for a panel of filters."""
+"""Columns whose values are counted for a panel of filters, and kept in `facet_counts`."""
+SINGLE_FACETS = tuple(name for name in FACETS if name != "stars")
+"""Those of which a query asks for one value."""
 
 
 class MetricBounds(NamedTuple):
@@ -317,8 +319,8 @@ def select(
             known = False
         if not known:
             raise LibraryError("the cursor is not one of this query", "begin again without a cursor")
-        terms.append(f"({expression}, c.id) {'<' if direction == 'DESC' else '>'} (?, ?)")
-        values += [*operands, mark, number]
+        more, marks = _side(query, mark, number, direction)
+        terms, values = [*terms, *more], [*values, *marks]
     limit = max(1, min(limit, MOST))
     rows = connection.execute(
         f"SELECT c.id, {expression} AS mark FROM clips c WHERE {' AND '.join(terms)} "
@@ -333,6 +335,10 @@ def select(
 
 
 def count(connection: sqlite3.Connection, query: ClipQuery) -> int:
+    if (known := facet_conditions(query)) is not None:
+        terms, values = known
+        statement = f"SELECT coalesce(sum(clips), 0) FROM facet_counts c WHERE {' AND '.join(terms)}"
+        return int(connection.execute(statement, values).fetchone()[0])
     match = match_text(connection, query.text)
     if query.filters == ClipQuery() and match.indexed and not match.rest:
         binned = "SELECT id FROM clips WHERE deleted IS NOT NULL"
@@ -342,34 +348,164 @@ def count(connection: sqlite3.Connection, query: ClipQuery) -> int:
     return int(connection.execute(f"SELECT count(*) FROM clips c WHERE {' AND '.join(terms)}", values).fetchone()[0])
 
 
-def numbers(connection: sqlite3.Connection, query: ClipQuery) -> list[int]:
-    """Return the numbers of all clips that a query finds, in its order."""
+def count_few(connection: sqlite3.Connection, query: ClipQuery) -> int | None:
+    """Return how many clips a query finds; None where there are so many that to count them takes a while."""
+    if facet_conditions(query) is None:
+        _, found = some(connection, query, COMMON)
+        return None if found is None else len(found)
+    return count(connection, query)
+
+
+def some(connection: sqlite3.Connection, query: ClipQuery, most: int) -> tuple[list[int], list[int] | None]:
+    """Return clips that a query finds, about `most` at most, and the same again where these are all of them, else None.
+
+    Which ones is not said: they are those that come to hand.
+    """
+    match = match_text(connection, query.text)
+    if match.nowhere:
+        return [], []
+    terms, values = conditions(connection, dataclasses.replace(query, text="", sort="oldest"))
+    if match.indexed:
+        statement = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
+        holding = [row[0] for row in connection.execute(statement, (match.indexed, most + 1))]
+        terms, values = [*terms, "c.id IN (SELECT value FROM json_each(?))"], [*values, json.dumps(holding)]
+    if match.rest:
+        holds = " AND ".join("instr(t.body, ?) > 0" for _ in match.rest)
+        terms.append(f"EXISTS (SELECT 1 FROM texts t WHERE t.clip = c.id AND {holds})")
+        values += match.rest
+    statement = f"SELECT c.id FROM clips c WHERE {' AND '.join(terms)} LIMIT ?"
+    found = [row[0] for row in connection.execute(statement, [*values, most + 1])]
+    whole = len(found) <= most and (not match.indexed or len(holding) <= most)
+    return found, found if whole else None
+
+
+def facet_conditions(query: ClipQuery) -> Conditions | None:
+    """Return a query as conditions on `facet_counts AS c`; None where it asks for more than facets and the bin."""
+    known = {*SINGLE_FACETS, "min_stars", "max_stars", "bin", "sort"}
+    if any(
+        getattr(query, field.name) != field.default for field in dataclasses.fields(query) if field.name not in known
+    ):
+        return None
+    terms, values = ["c.binned = ?", "c.stars BETWEEN ? AND ?"], [query.bin, query.min_stars, query.max_stars]
+    for name in SINGLE_FACETS:
+        if (value := getattr(query, name)) is not None:
+            terms.append(CONDITIONS[name])
+            values.append(value)
+    return terms, values
+
+
+def numbers(
+    connection: sqlite3.Connection, query: ClipQuery, after: int | None = None, limit: int | None = None
+) -> list[int]:
+    """Return the numbers of all clips that a query finds, in its order; of those that come after a clip, so many."""
     expression, direction, operands = _order(query.sort)
-    terms, values = conditions(connection, query)
-    order = f"ORDER BY {expression} {direction}, c.id {direction}"
-    rows = connection.execute(f"SELECT c.id FROM clips c WHERE {' AND '.join(terms)} {order}", [*values, *operands])
+    terms, values = conditions(connection, query, all_at_once=limit is None)
+    if after is not None:
+        more, marks = _beyond(connection, query, after, direction)
+        terms, values = [*terms, *more], [*values, *marks]
+    statement = (
+        f"SELECT c.id FROM clips c WHERE {' AND '.join(terms)} ORDER BY {expression} {direction}, c.id {direction}"
+    )
+    rows = connection.execute(f"{statement} LIMIT ?", [*values, *operands, -1 if limit is None else limit])
     return [row[0] for row in rows]
 
 
-def facets(connection: sqlite3.Connection, query: ClipQuery, most: int) -> dict[str, list[tuple[Any, int]]]:
-    """Return the values that the found clips have, with how often, commonest first: what a panel of filters shows."""
-    terms, values = conditions(connection, query)
+def _beyond(connection: sqlite3.Connection, query: ClipQuery, clip: int, direction: str) -> Conditions:
+    """Return the condition that clips stand on one side of a clip: ASC, those with greater marks."""
+    expression, _, operands = _order(query.sort)
+    row = connection.execute(f"SELECT {expression} FROM clips c WHERE c.id = ?", [*operands, clip]).fetchone()
+    return (["0"], []) if row is None else _side(query, row[0], clip, direction)
+
+
+def _side(query: ClipQuery, mark: Any, clip: int, direction: str) -> Conditions:
+    """Return the condition that clips stand on one side of a mark and a number."""
+    expression, _, operands = _order(query.sort)
+    sign = "<" if direction == "DESC" else ">"
+    if expression == "c.id":
+        return [f"c.id {sign} ?"], [clip]
+    # The first says nothing new; SQLite begins there in the index, and would walk to the second from its end.
+    terms = [f"{expression} {sign}= ?", f"({expression}, c.id) {sign} (?, ?)"]
+    return terms, [*operands, mark, *operands, mark, clip]
+
+
+class QueryPlace(NamedTuple):
+    """Where a clip stands among those that a query finds."""
+
+    number: int
+    """1 for the first; 0 where it is none of them."""
+    total: int
+    previous: int | None
+    """Number of the clip before it."""
+    next: int | None
+
+
+def place(connection: sqlite3.Connection, query: ClipQuery, clip: int) -> QueryPlace:
+    """Return where a clip stands among those that a query finds, by way of indices, without a list of them."""
+    total = count(connection, query)
+    expression, direction, operands = _order(query.sort)
+    terms, values = conditions(connection, query, all_at_once=False)
     where = " AND ".join(terms)
-    columns = ", ".join(f"c.{name}" for name in FACETS)
+    if not connection.execute(f"SELECT 1 FROM clips c WHERE c.id = ? AND {where}", [clip, *values]).fetchone():
+        return QueryPlace(0, total, None, None)
+    opposite = "ASC" if direction == "DESC" else "DESC"
+    before, marks = _beyond(connection, query, clip, opposite)
+    nearest_before = connection.execute(
+        f"SELECT c.id FROM clips c WHERE {' AND '.join([where, *before])} "
+        f"ORDER BY {expression} {opposite}, c.id {opposite} LIMIT 1",
+        [*values, *marks, *operands],
+    ).fetchone()
+    terms, values = conditions(connection, query)
+    counted = f"SELECT count(*) FROM clips c WHERE {' AND '.join([*terms, *before])}"
+    number = int(connection.execute(counted, [*values, *marks]).fetchone()[0]) + 1
+    following = numbers(connection, query, clip, 1)
+    return QueryPlace(number, total, None if nearest_before is None else nearest_before[0], next(iter(following), None))
+
+
+def facets(
+    connection: sqlite3.Connection, query: ClipQuery, most: int, among: int | None = None
+) -> tuple[dict[str, list[tuple[Any, int]]], frozenset[str]]:
+    """Return the values that the found clips have, with how often, commonest first: what a panel of filters shows.
+
+    Args:
+        connection: the database's.
+        query: which clips.
+        most: values of a facet.
+        among: where no count is kept, only about so many of the clips are looked at, if there are more.
+
+    Returns:
+        Lists of (value, count) by name, and the names of those that are counted among some of the clips only.
+    """
+    known = facet_conditions(query)
+    kept_tags = dataclasses.replace(query.filters, bin=False, text=query.text) == ClipQuery()
+    terms, values = conditions(connection, query) if among is None else ([], [])
+    inside = f"SELECT c.id FROM clips c WHERE {' AND '.join(terms)}"
+    partly: set[str] = set()
+    if among is not None and not kept_tags:
+        found, whole = some(connection, query, among)
+        inside = "SELECT value FROM json_each(?)"
+        terms, values = [f"c.id IN ({inside})"], [json.dumps(found)]
+        if whole is None:
+            partly = {"tags"} if known is not None else {*FACETS, "tags"}
+    columns, where = ", ".join(f"c.{name}" for name in FACETS), " AND ".join(terms)
+    statement = f"SELECT {columns}, count(*) AS n FROM clips c WHERE {where} GROUP BY {columns}"
+    operands = values
+    if known is not None:
+        statement = f"SELECT {columns}, c.clips AS n FROM facet_counts c WHERE {' AND '.join(known[0])}"
+        operands = known[1]
     counters: dict[str, Counter[Any]] = {name: Counter() for name in FACETS}
-    for row in connection.execute(
-        f"SELECT {columns}, count(*) AS n FROM clips c WHERE {where} GROUP BY {columns}", values
-    ):
+    for row in connection.execute(statement, operands):
         for name in FACETS:
             if row[name] is not None:
                 counters[name][row[name]] += row["n"]
     counts = {name: sorted(counter.items(), key=lambda item: (-item[1], item[0])) for name, counter in counters.items()}
-    inside = f"clip IN (SELECT c.id FROM clips c WHERE {where})"
-    if terms == ["c.deleted IS NULL"]:  # all of them: it is quicker to leave out the few that lie in the bin
-        inside = "clip NOT IN (SELECT id FROM clips WHERE deleted IS NOT NULL)"
-    statement = f"SELECT tag, count(*) AS n FROM tags WHERE {inside} GROUP BY tag ORDER BY n DESC, tag LIMIT ?"
-    tags = [(row[0], row[1]) for row in connection.execute(statement, [*values, most])]
-    return {**{name: items[:most] for name, items in counts.items()}, "tags": tags}
+    statement = "SELECT tag, clips AS n FROM tag_counts WHERE binned = ? ORDER BY n DESC, tag LIMIT ?"
+    operands = [query.bin]
+    if not kept_tags:
+        statement = f"SELECT tag, count(*) AS n FROM tags WHERE clip IN ({inside}) GROUP BY tag "
+        statement += "ORDER BY n DESC, tag LIMIT ?"
+        operands = values
+    tags = [(row["tag"], row["n"]) for row in connection.execute(statement, [*operands, most])]
+    return {**{name: items[:most] for name, items in counts.items()}, "tags": tags}, frozenset(partly)
 
 
 TRIGRAM = 3

@@ -264,6 +264,10 @@ def have_neighbour(
     return mask
 
 
+SAMPLED = 1 << 14
+"""Cosines by which the largest ones are picked beforehand."""
+
+
 ROWS_AT_ONCE = 8192
 """Rows that are compared at once."""
 
@@ -324,13 +328,33 @@ class Vectors:
                 self._matrix = np.memmap(self.path, "<f4", "r", shape=shape) if count else np.zeros(shape, np.float32)
             return self._matrix
 
-    def likeness(self, vector: Vector) -> npt.NDArray[np.float32]:
-        """Return the cosine of each row with a vector, (N,); -1 where there is none."""
-        length = float(np.linalg.norm(vector))
-        cosines = self.matrix() @ np.asarray(vector / (length or 1.0), dtype=np.float32)
-        # A row of zeros gives exactly 0, which a real one gives as good as never.
-        cosines[cosines == 0] = -1
-        return np.asarray(cosines, dtype=np.float32)
+    def nearest(self, vector: Vector, most: int, among: Numbers | None = None) -> tuple[Numbers, Vector]:
+        """Return the clips whose vectors have the largest cosines with a vector, the largest first, and these cosines.
+
+        Args:
+            vector: (width,).
+            most: how many, at most.
+            among: rows that come into question, in order; None for all.
+        """
+        matrix = self.matrix()
+        wanted = np.asarray(vector / (float(np.linalg.norm(vector)) or 1.0), dtype=np.float32)
+        # Twice as fast as a product by OpenBLAS, which is made for matrices that a cache holds, in several threads.
+        cosines = np.einsum(
+            "nk,k->n", matrix if among is None or len(among) > len(matrix) // 8 else matrix[among], wanted
+        )
+        if among is not None and len(cosines) != len(among):
+            cosines = cosines[among]
+        every = max(1, len(cosines) // SAMPLED)
+        sample, share = cosines[::every], 2 * most // every + 8
+        found = (
+            np.flatnonzero(cosines >= np.partition(sample, -share)[-share]) if share < len(sample) else np.zeros(0, int)
+        )
+        found = found[cosines[found] != 0]  # a row of zeros gives exactly 0, which a real one gives as good as never
+        if len(found) < most:
+            found = np.flatnonzero(cosines)
+        rows, cosines = found if among is None else among[found], cosines[found]
+        order = np.lexsort((rows, -cosines))[:most]
+        return rows[order], cosines[order]
 
     def lacking(self, ids: Sequence[int]) -> list[int]:
         """Return which of some clips have no vector."""
@@ -359,6 +383,10 @@ NEAR_DUPLICATE = 0.93
 """Clips that are less alike are not compared any further. Copies of half the size at CRF 23 have more than this."""
 COMPARED_SIDE = 96
 """Pixels of the longer side of the frames that copies are compared by."""
+TRIED = 16
+"""Clips beyond those that are wanted that are looked at first: some of the nearest may lie in the bin."""
+MOST_TRIED = 40_000
+"""Nearest clips that are looked through for some that fit; where they are not enough, all that fit are looked at."""
 
 
 def similar(
@@ -371,25 +399,25 @@ def similar(
         raise LibraryError(f"clip {to} has no embedding of the kind {vectors.kind}", "see: footage library verify")
     if vector.shape != (vectors.width,):
         raise LibraryError(f"the vector is {vector.shape}", f"give ({vectors.width},)")
-    cosines = vectors.likeness(vector)
-    if isinstance(to, int):
-        cosines[to] = -1
+    alone = {to} if isinstance(to, int) else set()
     with storage.database.read() as connection:
-        if filters != ClipQuery():
-            allowed = np.asarray(query.numbers(connection, replace(filters, sort="oldest")), dtype=np.int64)
-            mask = np.zeros(len(cosines), dtype=bool)
-            mask[allowed[allowed < len(cosines)]] = True
-            cosines[~mask] = -1
-        candidates = min(limit + 16, len(cosines))
-        while candidates:  # some of the nearest may lie in the bin, or be gone
-            nearest = np.argpartition(-cosines, candidates - 1)[:candidates]
-            nearest = nearest[np.lexsort((nearest, -cosines[nearest]))]  # the largest first
-            ids = nearest[cosines[nearest] > -1].tolist()
-            entries = [e for e in storage.entries(connection, ids) if (e.deleted is not None) == filters.bin]
-            if len(entries) >= limit or candidates == len(cosines):
-                return [(entry, float(cosines[entry.id])) for entry in entries[:limit]]
-            candidates = min(8 * candidates, len(cosines))
-    return []
+        tried = limit + TRIED
+        while tried < min(
+            MOST_TRIED, len(vectors.matrix())
+        ):  # most of those that are near may be kept out by the filters
+            rows, cosines = vectors.nearest(vector, tried)
+            likeness = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
+            asked = replace(filters, sort="oldest", ids=tuple(likeness)) if filters.ids is None else filters
+            fitting = set(query.numbers(connection, asked, limit=tried)) - alone
+            chosen = [clip for clip in likeness if clip in fitting][:limit]
+            if len(chosen) == limit:
+                return [(entry, likeness[entry.id]) for entry in storage.entries(connection, chosen)]
+            tried *= 8
+        fitting_rows = np.asarray(query.numbers(connection, replace(filters, sort="oldest")), dtype=np.int64)
+        fitting_rows = fitting_rows[(fitting_rows < len(vectors.matrix())) & ~np.isin(fitting_rows, list(alone))]
+        rows, cosines = vectors.nearest(vector, limit, fitting_rows)
+        likeness = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
+        return [(entry, likeness[entry.id]) for entry in storage.entries(connection, likeness)]
 
 
 def duplicates(storage: Storage, filters: ClipQuery) -> list[list[ClipEntry]]:

@@ -232,20 +232,120 @@ _THIRD = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
+_FACETS = "origin, model, label, verdict, stars, codec"
+
+
+def _facet_values(row: str) -> str:
+    """Return what a row of `clips`, by its name in a trigger, is counted as: whether it is binned, and its facets."""
+    return ", ".join([f"{row}.deleted IS NOT NULL", *(f"{row}.{name}" for name in _FACETS.split(", "))])
+
+
+def _count_clip(row: str) -> str:
+    """Return the statement that counts a clip among those of its facets."""
+    return f"""
+        INSERT INTO facet_counts VALUES (json_array({_facet_values(row)}), {_facet_values(row)}, 1)
+            ON CONFLICT (key) DO UPDATE SET clips = clips + 1;
+    """
+
+
+_FORGET_CLIP = f"""
+        UPDATE facet_counts SET clips = clips - 1 WHERE key = json_array({_facet_values("old")});
+        DELETE FROM facet_counts WHERE key = json_array({_facet_values("old")}) AND clips = 0;
+"""
+"""The statements that take a clip out of those of its facets."""
+
+_FOURTH = (
+    # How many clips have the same facets, and each tag: what a panel of filters shows of a million clips without a
+    # look at each. Triggers keep the counts, in the transaction of what they count.
+    f"""
+    CREATE TABLE facet_counts (
+        key TEXT PRIMARY KEY,             -- the next seven, as JSON
+        binned INTEGER NOT NULL,
+        {_FACETS},
+        clips INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    f"""
+    INSERT INTO facet_counts
+        SELECT json_array({_facet_values("c")}), {_facet_values("c")}, count(*)
+        FROM clips c GROUP BY {_facet_values("c")}
+    """,
+    f"CREATE TRIGGER facets_added AFTER INSERT ON clips BEGIN {_count_clip('new')} END",
+    f"""
+    CREATE TRIGGER facets_removed BEFORE DELETE ON clips BEGIN
+        DELETE FROM tags WHERE clip = old.id;  -- while it can be asked whether it is binned
+        {_FORGET_CLIP}
+    END
+    """,
+    f"""
+    CREATE TRIGGER facets_changed AFTER UPDATE OF deleted, {_FACETS} ON clips
+    WHEN json_array({_facet_values("old")}) <> json_array({_facet_values("new")}) BEGIN
+        {_FORGET_CLIP} {_count_clip("new")}
+    END
+    """,
+    # Steps that can be redone (undone is 1), and those that are being forgotten (2), are looked for at each change.
+    "CREATE INDEX history_undone ON history (undone, id) WHERE undone > 0",
+    """
+    CREATE TABLE tag_counts (
+        binned INTEGER NOT NULL,
+        tag TEXT NOT NULL,
+        clips INTEGER NOT NULL,
+        PRIMARY KEY (binned, tag)
+    ) WITHOUT ROWID
+    """,
+    """
+    INSERT INTO tag_counts
+        SELECT c.deleted IS NOT NULL, t.tag, count(*) FROM tags t JOIN clips c ON c.id = t.clip GROUP BY 1, 2
+    """,
+    """
+    CREATE TRIGGER tags_added AFTER INSERT ON tags BEGIN
+        INSERT INTO tag_counts SELECT deleted IS NOT NULL, new.tag, 1 FROM clips WHERE id = new.clip
+            ON CONFLICT (binned, tag) DO UPDATE SET clips = clips + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER tags_removed AFTER DELETE ON tags BEGIN
+        UPDATE tag_counts SET clips = clips - 1
+            WHERE tag = old.tag AND binned = (SELECT deleted IS NOT NULL FROM clips WHERE id = old.clip);
+        DELETE FROM tag_counts WHERE tag = old.tag AND clips = 0;
+    END
+    """,
+    """
+    CREATE TRIGGER tags_binned AFTER UPDATE OF deleted ON clips
+    WHEN (old.deleted IS NULL) <> (new.deleted IS NULL) BEGIN
+        UPDATE tag_counts SET clips = clips - 1
+            WHERE binned = (old.deleted IS NOT NULL) AND tag IN (SELECT tag FROM tags WHERE clip = new.id);
+        INSERT INTO tag_counts SELECT new.deleted IS NOT NULL, tag, 1 FROM tags WHERE clip = new.id
+            ON CONFLICT (binned, tag) DO UPDATE SET clips = clips + 1;
+        DELETE FROM tag_counts WHERE clips = 0 AND tag IN (SELECT tag FROM tags WHERE clip = new.id);
+    END
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 
 
 WAIT = 30.0
-"""Seconds that a writer waits for another."""
+"""Seconds that a writer waits for another process."""
 IDLE = 8
 """Connections that are kept for the next reader."""
+MAPPED = 2**31 - 2**16
+"""Bytes of the file that are mapped into memory, the most that SQLite allows: all connections share them."""
 DISK_FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE"})
 """SQLite's names for a disk that cannot take what is written to it."""
 DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CORRUPT_VTAB", "SQLITE_IOERR_SHORT_READ"})
 """SQLite's names for a file that is not a sound database."""
 UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 """Beginnings of SQLite's names for a file that it cannot write, or beside which it cannot."""
+
+
+class LibraryBusy(LibraryError):
+    """Another process writes for so long that who waits is sent away; nothing was changed."""
+
+    def __init__(self, path: Path) -> None:
+        problem = f'another program has been writing to "{path}" for {WAIT:g} s'
+        super().__init__(problem, "try again when it is done")
 
 
 class Database:
@@ -263,6 +363,7 @@ class Database:
         self.path = path
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._process = os.getpid()
         self._newest = len(migrations)
         self._address = str(path)
@@ -348,7 +449,8 @@ class Database:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._borrowed() as connection:
+        # Threads of one process take turns, where one wakes the next; SQLite would have each look again and again.
+        with self._borrowed() as connection, self._turn:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -389,7 +491,7 @@ class Database:
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._process != os.getpid():  # SQLite's connections must not be used across a fork
-                self._idle, self._process = [], os.getpid()
+                self._idle, self._process, self._turn = [], os.getpid(), threading.Lock()
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             immutable = self._address.startswith("file:")
@@ -397,7 +499,7 @@ class Database:
                 self._address, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=immutable
             )
             connection.row_factory = sqlite3.Row
-            for pragma in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY", "mmap_size = 268435456"):
+            for pragma in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY", f"mmap_size = {MAPPED}"):
                 connection.execute(f"PRAGMA {pragma}")
         try:
             yield connection
@@ -438,8 +540,7 @@ class Database:
             if name in DISK_FULL:
                 problem, remedy = f'the disk is full, "{self.path}" was not changed', "free some space and do it again"
             elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-                problem = f'another program has been writing to "{self.path}" for {WAIT:g} s'
-                remedy = "try again when it is done"
+                raise LibraryBusy(self.path) from error
             elif name in DAMAGED:
                 problem, remedy = f'"{self.path}" is damaged or no database ({error})', "put a copy of it back"
             elif name.startswith(UNWRITABLE):

@@ -25,9 +25,10 @@ from footage import __version__
 from footage.errors import ConfigError, FootageError
 from footage.library.entries import plain
 from footage.library.library import Library
+from footage.library.storage import LibraryBusy
 from footage.studio.catalog import Catalog
 from footage.studio.routes import albums, clips, jobs, live, pages, ratings, trainings
-from footage.studio.security import LOOPBACK, Guard, Keys, Limits, PromptProtocol, is_loopback
+from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
 ROUTERS = (
@@ -122,6 +123,13 @@ async def answer_footage_error(request: Request, error: FootageError) -> Respons
     return await asyncio.to_thread(error_response, request, status, error.problem, error.remedy)
 
 
+async def answer_busy_library(request: Request, error: LibraryBusy) -> Response:
+    """Answer a change that waited too long for another process: it is to be made again."""
+    return await asyncio.to_thread(
+        error_response, request, 503, error.problem, error.remedy, {"retry-after": str(RETRY_AFTER)}
+    )
+
+
 async def answer_unicode_error(request: Request, _: UnicodeError) -> Response:
     """Answer a request that holds half of a surrogate pair."""
     return await asyncio.to_thread(error_response, request, 400, "the request holds text that is no Unicode")
@@ -153,6 +161,7 @@ async def answer_invalid_request(request: Request, error: RequestValidationError
 
 
 ERROR_HANDLERS: dict[Any, Callable[..., Any]] = {
+    LibraryBusy: answer_busy_library,
     FootageError: answer_footage_error,
     UnicodeError: answer_unicode_error,
     HTTPException: answer_http_error,

@@ -130,6 +130,13 @@ class ClipPageForm(ClipQueryForm):
     ids: Annotated[list[Id], Query(max_length=1000)] = []  # noqa: RUF012 - a field's default
 
 
+class ClipIdsForm(ClipQueryForm):
+    """Query, and which of its clips: so many, of those that come after one."""
+
+    after: Id | None = None
+    limit: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+
+
 class SelectionForm(StrictForm):
     """Which clips are meant: their numbers, or all that a query finds."""
 

@@ -35,6 +35,10 @@ ENTRANCE = "/api/session"
 """Where the token is given, by who cannot have the header yet."""
 OPEN = ("/static/", "/enter", ENTRANCE, "/favicon.ico")
 """What is answered without the token."""
+LASTING = ("/static/", "/api/live")
+"""What takes no time of the library, or goes on for as long as somebody looks."""
+RETRY_AFTER = 1
+"""Seconds after which a request that was put off is made again."""
 SESSIONS = 1000
 """People, and addresses, that are remembered."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -92,6 +96,8 @@ class Limits:
     """Blind pairs that wait for an answer."""
     exports: int = 20
     """Exports that are kept to be fetched."""
+    waiting: int = 100
+    """Requests that are at work or wait at the same time; more are put off. Videos and uploads are not counted."""
     tries: int = 10
     """Wrong tokens in a minute from one address, after which none of that address is looked at."""
 
@@ -218,6 +224,7 @@ class Guard:
         self._names = {name.lower().rstrip(".") for name in names}
         self._addresses = addresses
         self._bucket = Bucket(limits.changes, limits.burst)
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -231,7 +238,20 @@ class Guard:
             return
         upload = scope["method"] == "POST" and scope["path"] == "/api/uploads"
         most = max(self._limits.upload, self._limits.archive) if upload else self._limits.body
-        await self._app(scope, bounded(receive, most), sender)
+        if upload or scope["path"].startswith(LASTING):
+            await self._app(scope, bounded(receive, most), sender)
+        elif self._waiting >= self._limits.waiting:
+            refusal = refuse(503, "too many people ask at the same moment", "try again in a moment")
+            refusal.headers["retry-after"] = str(RETRY_AFTER)
+            if "text/html" in Headers(scope=scope).get("accept", ""):  # a browser loads the page again by itself
+                refusal.headers["refresh"] = str(RETRY_AFTER)
+            await refusal(scope, receive, sender)
+        else:
+            self._waiting += 1
+            try:
+                await self._app(scope, bounded(receive, most), sender)
+            finally:
+                self._waiting -= 1
 
     def refusal(self, scope: Scope) -> Response | None:
         """Return what a request is refused with; None where it may pass."""

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
@@ -26,6 +26,7 @@ from footage.errors import ConfigError, LibraryError
 from footage.library.entries import ClipEntry, plain
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
+from footage.machine import cores
 from footage.studio.catalog import Catalog
 from footage.studio.security import Keys, Limits
 
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 UPLOAD_CHECKS = 2
 """Uploads that are decoded at the same time."""
+QUICK = frozenset({"sort", "bin", "limit", "after"})
+"""Parameters of a query that finds what it finds by an index, and whose counts are kept."""
 
 
 class ExportFolder:
@@ -174,6 +177,8 @@ class Studio:
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder)
         self.upload_checks = asyncio.Semaphore(UPLOAD_CHECKS)
+        turns = max(1, cores() - 1)  # one core is left for what is quick
+        self.searches, self.likenesses = asyncio.Semaphore(turns), asyncio.Semaphore(turns)
 
     def source(self, path: str) -> Path:
         """Return where videos are that somebody wants to ingest.
@@ -216,6 +221,24 @@ async def current_studio(request: Request) -> Studio:
 
 
 CurrentStudio = Annotated[Studio, Depends(current_studio)]
+
+
+async def search_turn(request: Request, studio: CurrentStudio) -> AsyncIterator[None]:
+    """Let a request that looks through what a query finds wait, before it has a thread, until fewer do."""
+    asked = {name: value for name, value in request.query_params.items() if value}
+    quick = asked.keys() <= QUICK and not asked.get("sort", "").startswith(("taste", "metric"))
+    async with contextlib.nullcontext() if quick else studio.searches:
+        yield
+
+
+async def likeness_turn(studio: CurrentStudio) -> AsyncIterator[None]:
+    """Let a request that looks through all vectors wait, before it has a thread, until fewer do."""
+    async with studio.likenesses:
+        yield
+
+
+IN_TURN, IN_LIKENESS_TURN = Depends(search_turn), Depends(likeness_turn)
+"""Dependencies of the routes that look through much of a library."""
 
 
 async def current_library(studio: CurrentStudio) -> Library:

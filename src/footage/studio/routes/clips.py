@@ -21,8 +21,17 @@ from footage.library.import_export import ExportOptions
 from footage.library.storage import DiskFull
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.studio.routes.jobs import submit_job
-from footage.studio.schemas import BulkForm, ChangesForm, ClipPageForm, ClipQueryForm, ExportForm, PathId, SelectionForm
-from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
+from footage.studio.schemas import (
+    BulkForm,
+    ChangesForm,
+    ClipIdsForm,
+    ClipPageForm,
+    ClipQueryForm,
+    ExportForm,
+    PathId,
+    SelectionForm,
+)
+from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentLibrary, CurrentStudio, or_404
 from footage.studio.upload_check import Upload
 
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
@@ -86,19 +95,25 @@ def list_clips(form: Annotated[ClipPageForm, Query()], library: CurrentLibrary) 
     return ClipPage(page.entries, page.cursor)
 
 
-@router.get("/clips/ids")
-def list_clip_ids(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> list[int]:
-    """Return the numbers of all clips that a query finds, in order."""
-    return library.ids(form.query())
+@router.get("/clips/ids", dependencies=[IN_TURN])
+def list_clip_ids(form: Annotated[ClipIdsForm, Query()], library: CurrentLibrary) -> list[int]:
+    """Return the numbers of all clips that a query finds, in order; or so many that come after a clip."""
+    return library.ids(form.query(), form.after, form.limit)
 
 
-@router.get("/clips/facets")
+@router.get("/clips/count", dependencies=[IN_TURN])
+def count_clips(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> int:
+    """Return how many clips a query finds."""
+    return library.count(form.query())
+
+
+@router.get("/clips/facets", dependencies=[IN_TURN])
 def count_facets(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> dict[str, list[tuple[Any, int]]]:
     """Return the values that the found clips have, with how often, commonest first."""
     return library.facets(form.query())
 
 
-@router.get("/duplicates")
+@router.get("/duplicates", dependencies=[IN_TURN])
 def list_duplicates(library: CurrentLibrary) -> list[list[ClipEntry]]:
     """Return groups of clips that show the same footage, the best first."""
     return library.duplicates()
@@ -141,7 +156,7 @@ def change_clip(clip: PathId, changes: ChangesForm, studio: CurrentStudio) -> Cl
     return studio.library.update(clip, **changes.values())
 
 
-@router.get("/clips/{clip}/similar")
+@router.get("/clips/{clip}/similar", dependencies=[IN_LIKENESS_TURN])
 def list_similar_clips(
     clip: PathId, studio: CurrentStudio, limit: Annotated[int, Query(ge=1, le=500)] = 60
 ) -> list[SimilarClip]:

@@ -26,7 +26,7 @@ from footage.studio import locales
 from footage.studio.catalog import ModelEntry
 from footage.studio.routes import albums, jobs, live, ratings, trainings
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
-from footage.studio.state import CurrentStudio, Studio
+from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
 
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
 """Codecs that browsers play as videos, in containers that they read."""
@@ -34,6 +34,8 @@ CONTAINERS = ("mp4", "m4v", "mov", "webm")
 STILLS = ("gif", "webp", "png", "apng", "avif", "jpg", "jpeg", "bmp")
 """Endings that browsers show as pictures."""
 DRAWN = 500
+FACETS_AMONG = 10_000
+"""Clips whose values a panel of filters counts, where no count is kept and more are found."""
 JOBS = 50
 PLOT_SIZE = (640, 200)
 """Width and height of a plot of a run's figures, in its own units."""
@@ -122,10 +124,13 @@ def query_of(request: Request) -> ClipQueryForm:
 
 
 def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
-    """Return what the grid of a query fills in: its first page, its total and its address."""
+    """Return what the grid of a query fills in: its first page, its total and its address.
+
+    Where the total is None, the grid asks for it when it has its clips.
+    """
     query, parameters = form.query(), form.parameters()
     page = studio.library.query(query, limit=PAGE)
-    total = len(page.entries) if page.cursor is None else studio.library.count(query)
+    total = len(page.entries) if page.cursor is None else studio.library.count_few(query)
     return {
         "query": form,
         "clips": page.entries,
@@ -148,13 +153,15 @@ def show_results(request: Request, studio: CurrentStudio, page: Page) -> HTMLRes
     return page("results.html", "", **first_results(studio, query_of(request)))
 
 
-@router.get("/parts/facets")
+@router.get("/parts/facets", dependencies=[IN_TURN])
 def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     form, library = query_of(request), studio.library
     query = form.query()
     views = [(view.name, urlencode(ClipQueryForm.of(view.query).parameters())) for view in library.views.all()]
-    facets = library.facets(query, most=12)
-    return page("facets.html", "", query=form, facets=facets, albums=albums.list_albums(library), views=views)
+    facets, partly = library.facets_among(query, 12, FACETS_AMONG)
+    return page(
+        "facets.html", "", query=form, facets=facets, partly=partly, albums=albums.list_albums(library), views=views
+    )
 
 
 @router.get("/parts/cards")
@@ -162,15 +169,14 @@ def show_cards(ids: Annotated[list[Id], Query(max_length=DRAWN)], studio: Curren
     return page("cards.html", "", clips=studio.library.entries(ids))
 
 
-@router.get("/clip/{clip}")
+@router.get("/clip/{clip}", dependencies=[IN_LIKENESS_TURN])
 def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
     """Show a clip, and the way to those before and after it, of the query that the address holds."""
     entry, library = studio.entry(clip), studio.library
     form = query_of(request)
     if entry.deleted is not None and not form.parameters():
         form = ClipQueryForm(bin=True)
-    beside = library.ids(form.query())
-    place = beside.index(clip) if clip in beside else -1
+    place = library.place(clip, form.query())
     try:
         similar = [like for like, _ in library.similar(clip, limit=12)]
     except LibraryError:
@@ -181,10 +187,10 @@ def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page)
         clip=entry,
         query=form,
         address=urlencode(form.parameters()),
-        number=place + 1,
-        total=len(beside),
-        previous=beside[place - 1] if place > 0 else None,
-        next=beside[place + 1] if 0 <= place < len(beside) - 1 else None,
+        number=place.number,
+        total=place.total,
+        previous=place.previous,
+        next=place.next,
         can_again=entry.model is not None and studio.catalog.model(entry.model) is not None,
         albums=library.albums.of(clip),
         provenance=library.provenance(clip),
@@ -201,7 +207,7 @@ def show_comparison(
     return page("compare.html", "compare", clips=studio.library.entries(ids))
 
 
-@router.get("/duplicates")
+@router.get("/duplicates", dependencies=[IN_TURN])
 def show_duplicates(studio: CurrentStudio, page: Page) -> HTMLResponse:
     return page("duplicates.html", "library", groups=studio.library.duplicates())
 

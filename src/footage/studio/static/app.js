@@ -116,13 +116,29 @@ if (left) toast(...JSON.parse(left));
 
 const REMEMBERED = /^\/api\/(clips|albums|views|uploads|undo|redo)/; // what can be undone then
 
+const TRIES = 60;
+// A server with too much to do says when to ask again; all who were told so do not come back at the same moment.
+export const putOff = (status, after) => status === 503 && after !== null;
+export const pause = (after) => new Promise((resolve) => setTimeout(resolve, 1000 * (Number(after) || 1) * (0.5 + Math.random())));
+
+document.addEventListener("htmx:responseError", async ({ detail: { xhr, elt, target, requestConfig, pathInfo } }) => {
+  if (!putOff(xhr.status, xhr.getResponseHeader("retry-after")) || requestConfig.verb !== "get") return;
+  await pause(xhr.getResponseHeader("retry-after"));
+  if (elt.isConnected && target.isConnected) window.htmx.ajax("GET", pathInfo.finalRequestPath, { target });
+});
+
 // Ask the interface; what it refuses is shown and thrown.
 export async function api(method, path, body, options = {}) {
   const headers = { "X-CSRF-Token": csrf };
   if (body !== undefined && !(body instanceof Blob)) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body instanceof Blob || body === undefined ? body : JSON.stringify(body), ...options });
+    const asked = { method, headers, body: body instanceof Blob || body === undefined ? body : JSON.stringify(body), ...options };
+    for (let left = TRIES; left; left--) {
+      answer = await fetch(path, asked);
+      if (!putOff(answer.status, answer.headers.get("retry-after"))) break;
+      await pause(answer.headers.get("retry-after"));
+    }
   } catch (error) {
     if (error.name !== "AbortError") toast(t("lost"), true);
     throw error;

@@ -1,3 +1,4 @@
+import { pause } from "./app.js";
 import { still } from "./player.js";
 
 // The grid: of any number of clips only those in sight are in the page.
@@ -73,6 +74,7 @@ export class Grid {
     for (const card of [...this.element.children]) if (!shown.has(card)) card.remove();
     for (const card of shown) if (card.parentElement !== this.element) this.element.append(card);
     if (lacking.length) this.fetch(lacking);
+    if (!this.whole && last > this.ids.length - ASKED) this.wanted?.();
     if (this.cards.size > KEPT) for (const [id, card] of this.cards) if (!shown.has(card) && this.cards.size > KEPT / 2) this.cards.delete(id);
   }
 
@@ -96,6 +98,7 @@ export class Grid {
       try {
         const answer = await fetch(`/parts/cards?${part.map((id) => `ids=${id}`).join("&")}`);
         if (answer.ok) this.take(await answer.text());
+        else await pause(answer.headers.get("retry-after"));
       } finally {
         part.forEach((id) => this.asked.delete(id));
       }
@@ -154,7 +157,7 @@ export class Grid {
     const gone = new Set(ids);
     const before = this.ids.slice(0, this.current).filter((id) => !gone.has(id)).length;
     const left = this.ids.filter((id) => !gone.has(id));
-    this.element.dataset.total = Number(this.element.dataset.total) - (this.ids.length - left.length);
+    if (this.element.dataset.total !== "") this.element.dataset.total -= this.ids.length - left.length;
     this.ids = left;
     ids.forEach((id) => this.selected.delete(id));
     this.current = Math.min(before, Math.max(0, this.ids.length - 1));

@@ -15,11 +15,40 @@ function open() {
   document.querySelector("[data-export]").hidden = !grid;
   if (grid) {
     const mine = grid;
-    const total = Number(element.dataset.total);
-    if (total > mine.ids.length) api("GET", `/api/clips/ids?${element.dataset.query}`).then((ids) => { if (mine === grid) { mine.fill(ids); arrive(); } });
-    else arrive();
+    const total = element.dataset.total; // empty where it is not known yet
+    mine.whole = total !== "" && Number(total) <= mine.ids.length;
+    mine.wanted = () => lengthen(mine).catch(() => {}); // what went wrong has been said
+    if (mine.whole) arrive();
+    else lengthen(mine).then(() => { if (mine === grid) arrive(); });
   }
   drawBar();
+}
+
+// Of a large library the grid has the numbers of the first clips, and more as somebody comes to their end.
+const LISTED = 5000;
+
+const listedAfter = (of, after, limit) => api("GET", `/api/clips/ids?${of.element.dataset.query}&limit=${limit}${after ? `&after=${after}` : ""}`);
+
+function lengthen(mine) {
+  mine.lengthening ??= listedAfter(mine, mine.ids.at(-1), LISTED).then(async (ids) => {
+    const known = new Set(mine.ids);
+    mine.whole ||= ids.length < LISTED;
+    mine.fill([...mine.ids, ...ids.filter((id) => !known.has(id))]);
+    await counted(mine);
+  }).finally(() => { mine.lengthening = null; });
+  return mine.lengthening;
+}
+
+async function counted(mine) {
+  const { dataset } = mine.element;
+  if (dataset.total !== "") return;
+  dataset.total = mine.whole ? mine.ids.length : await api("GET", `/api/clips/count?${dataset.query}`);
+  if (mine === grid) drawTotal();
+}
+
+async function complete() {
+  const mine = grid;
+  while (!mine.whole) await lengthen(mine);
 }
 
 // From a clip's page one comes back to where one was.
@@ -96,7 +125,8 @@ function takeAway(ids) {
 }
 
 function drawTotal() {
-  document.getElementById("total").textContent = t("clips", { n: Number(grid.element.dataset.total).toLocaleString("en") });
+  const { total } = grid.element.dataset;
+  document.getElementById("total").textContent = t("clips", { n: total === "" ? "…" : Number(total).toLocaleString("en") });
 }
 
 // The filters follow what is found; where nothing is left, the page says so.
@@ -147,12 +177,13 @@ const actions = {
   restore: () => away("/api/clips/restore", targets(), "restored"),
   purge: async () => { const ids = targets(); if (await ask(t("purge"), { text: t("purge_sure", { n: ids.length }) })) await away("/api/clips/purge", ids, "purged", false); },
   export: () => exported(),
-  all: () => { grid.selected = new Set(grid.ids); grid.place(); drawBar(); },
+  all: async () => { await complete(); grid.selected = new Set(grid.ids); grid.place(); drawBar(); },
   none: () => { grid.selected.clear(); grid.place(); drawBar(); },
 };
 
 async function exported() {
   if (!grid) return;
+  if (!grid.selected.size) await complete();
   const ids = grid.selected.size ? [...grid.selected] : grid.ids;
   const dialog = document.getElementById("export");
   dialog.querySelector("h2").textContent = t("export_as", { n: ids.length.toLocaleString() });
@@ -301,8 +332,8 @@ document.getElementById("results").addEventListener("click", async (event) => {
     if (name) { await api("PUT", `/api/views/${encodeURIComponent(name)}`, listed()); toast(t("saved")); document.body.dispatchEvent(new CustomEvent("clips")); }
     return;
   }
-  if (button?.dataset.purgeAll !== undefined) { actions.all(); await actions.purge(); return; }
-  if (button?.dataset.restoreAll !== undefined) { actions.all(); await actions.restore(); return; }
+  if (button?.dataset.purgeAll !== undefined) { await actions.all(); await actions.purge(); return; }
+  if (button?.dataset.restoreAll !== undefined) { await actions.all(); await actions.restore(); return; }
   const card = event.target.closest(".card");
   if (!card) return;
   const id = Number(card.dataset.id);
@@ -419,11 +450,13 @@ function renew() {
 async function refresh() {
   if (!grid) return renew();
   const [here, before] = [grid.id, new Set(grid.ids)];
-  const ids = await api("GET", `/api/clips/ids?${document.getElementById("grid").dataset.query}`);
+  const limit = Math.max(LISTED, grid.ids.length);
+  const ids = await listedAfter(grid, null, limit);
   if (!ids.length) return renew();
-  grid.element.dataset.total = ids.length;
-  drawTotal();
+  grid.whole = ids.length < limit;
+  grid.element.dataset.total = "";
   grid.fill(ids);
+  counted(grid);
   grid.current = Math.max(0, ids.indexOf(ids.find((id) => !before.has(id)) ?? here)); // what came back is looked at
   await grid.renew(ids);
   if (loupe.open) drawLoupe();
