@@ -20,7 +20,7 @@ from footage.library import storage
 from footage.library.library import Library
 from footage.library.query import ClipQuery
 from footage.library.storage import APPLICATION, MIGRATIONS, Database
-from tests.libraries import filled, save_clip
+from tests.libraries import filled, make_older, save_clip
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "library_faults.py"
 
@@ -225,14 +225,7 @@ def test_a_library_on_a_read_only_disk_is_listed_searched_and_exported(state: st
                 shutil.move(out / name, folder / name)
             (folder / "library.sqlite-shm").unlink(missing_ok=True)
         if state == "old":
-            with sqlite3.connect(folder / "library.sqlite") as connection:
-                made = "SELECT type, name FROM sqlite_master WHERE name GLOB 'facets_*' OR name GLOB 'tags_*ed'"
-                for kind, name in connection.execute(f"{made} OR name = 'history_undone'").fetchall():
-                    connection.execute(f"DROP {kind} {name}")
-                for table in ("named_changes", "descriptors", "facet_counts", "tag_counts"):
-                    connection.execute(f"DROP TABLE {table}")
-                connection.execute("PRAGMA user_version = 1")
-            connection.close()
+            make_older(folder, 1)
         with unwritable(folder):
             opened = Library(folder, create=False)
             assert len(opened.query(text="clip").entries) == 2 and opened.count(ClipQuery(min_stars=5)) == (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from footage.library.taste import Accuracy, Judgements, cross_validate, fit, lea
 from footage.media.encode import write_clip
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
+from tests.libraries import make_older
 
 NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
 
@@ -233,10 +233,7 @@ def test_what_an_older_version_took_in_is_measured_when_it_is_needed(coloured: L
     with coloured as library:
         library.update(2, verdict="keep")
         folder = library.folder
-    with sqlite3.connect(folder / "library.sqlite") as connection:
-        connection.execute("DROP TABLE descriptors")
-        connection.execute("PRAGMA user_version = 2")
-    connection.close()
+    make_older(folder, 2)
     with Library(folder) as library:
         assert library.taste_summary().unmeasured == 24 and library.taste().said.count == 0
         assert library.measure(judged=True) == 1
