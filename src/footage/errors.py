@@ -48,6 +48,10 @@ class UnwritableError(FootageError):
     """A place that is to be written to cannot be."""
 
 
+class ClusterError(FootageError):
+    """A cluster cannot be reached, or one of its machines lacks what it needs."""
+
+
 class TrainingError(FootageError):
     """Training cannot start or cannot go on."""
 

@@ -40,6 +40,11 @@ class EvaluateOptions(EvaluationOptions):
     compare: tuple[str, ...] = ()
     """others to be measured by the same clips, or .json files of what was measured, side by side on one report;
     comparison.html when nothing is said."""
+    on: str | None = None
+    """ray for workers on this machine, or ray://HOST:PORT for those of a cluster; left out, all is done in this
+    process. See docs/scale.md."""
+    workers: int | None = None
+    """with on: units of work that are done at once; left out, as many as there are processors for."""
     quiet: bool = False
 
 
@@ -65,6 +70,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     subjects: list[str | Path] = [*([] if made is None else [made]), *options.compare]
     if options.all and subjects and (options.compare or made is None):
         raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
+    import torch
+
+    from footage.cluster import connect
     from footage.evaluation import results
     from footage.evaluation.inputs import open_inputs, plan_evaluation
     from footage.evaluation.report.content import compile_report, moved, report_path
@@ -84,21 +92,22 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         asked_metrics(asked)
         with working(console, "measuring") as say:
             plan = plan_evaluation(*open_inputs(subject, real, asked), asked)
-            evaluation = measure(plan, asked, to=beside, say=say)
+            evaluation = measure(plan, asked, to=beside, say=say, cluster=cluster)
         console.print(results.table(evaluation))
         for warning in evaluation.warnings:
             print_marked(console, "warning:", warning, "bold yellow")
         return evaluation, plan
 
-    if report is None:
-        evaluation = main = measured(subjects[0], to)[0]
-    else:
-        whole = compile_report(kind, models_of_run(subjects[0]) if options.all else subjects, report, measured)
-        write_report(report, whole)
-        console.print(f"the report is {report}")
-        evaluation = main = whole.main.evaluation
-        if to is not None:
-            main = moved(whole.main, report.parent, Path(to).parent).evaluation
+    with connect(options.on, options.workers, torch.get_num_threads(), asked.device) as cluster:
+        if report is None:
+            evaluation = main = measured(subjects[0], to)[0]
+        else:
+            whole = compile_report(kind, models_of_run(subjects[0]) if options.all else subjects, report, measured)
+            write_report(report, whole)
+            console.print(f"the report is {report}")
+            evaluation = main = whole.main.evaluation
+            if to is not None:
+                main = moved(whole.main, report.parent, Path(to).parent).evaluation
     if to is not None:
         results.write(Path(to), main)
         console.print(f"all figures in {to}")

@@ -7,12 +7,12 @@ import itertools
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from footage import remote
+from footage import files, remote
 from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from footage.cluster import Cluster
     from footage.generation.clip import Clip
     from footage.generation.model import Model
 
@@ -36,6 +37,8 @@ SHEET = "sheet.png"
 """The contact sheet's file."""
 SHEET_CLIPS = 64
 """Most clips on a contact sheet."""
+MOST_AT_ONCE = 16
+"""Clips that a worker makes before it sends them, at most."""
 CLIP_NAME = re.compile(r"(.+-)?\d{6,}(\.\w+)?|step-\d{3,}(\.\w+)?")
 """What clips of a folder are called: label and seed, or the step of a series."""
 OF_ONE_CLIP = ("made_with", "seed", "label", "to_seed", "to_label", "between", "step", "novel")
@@ -134,6 +137,11 @@ class GenerateOptions(GenerateRequest):
     """how they are packed."""
     library: Path | None = None
     device: DeviceName = "auto"
+    on: str | None = None
+    """ray for workers on this machine, or ray://HOST:PORT for those of a cluster; left out, all is done in this
+    process. See docs/scale.md."""
+    workers: int | None = None
+    """with on: units of work that are done at once; left out, as many as there are processors for."""
     quiet: bool = False
 
 
@@ -144,24 +152,35 @@ def generate(options: GenerateOptions) -> list[Path]:
     Returns:
         The files written.
     """
+    import torch
+
+    from footage.cluster import connect
     from footage.commands.terminal import tracked
     from footage.generation.novelty import NovelClips
 
     to, library = options.to, options.library
     console = make_console(options.quiet)
+    if options.on is not None and options.novel is not None:
+        raise ConfigError("novel is given with on: which clips are left out is found out one by one", "leave out --on")
     with output_folder(to, library) as folder:
         loaded = load(options.model, options.device)
+        threads, place = torch.get_num_threads(), loaded.sampler.device.type
         with console.status("looking at the training clips" if options.novel else "loading"):
             clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
         if note := loaded.joins(options.length(loaded.info)):
             console.print(note)
-        packed = None if options.encoding == DEFAULT_ENCODING else options.encoding
+        writer = ClipWriter(options.format, None if options.encoding == DEFAULT_ENCODING else options.encoding)
+        resize: Callable[[Clip], Clip] | None = None
         if options.size is not None or options.upscale is not None:
-            clips = map(loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print), clips)
-            packed = options.encoding
-        clips = tracked(clips, options.count, "generating", console)
+            resize = loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print)
+            clips, writer = map(resize, clips), replace(writer, encoding=options.encoding)
         shown = console if to is not None else make_console(quiet=True)
-        written = _write_all(clips, folder, options.format, shown, packed, to)
+        with connect(options.on, options.workers, threads, place) as cluster:
+            many = writer.write_all(clips, folder)
+            if cluster is not None:
+                many = SeedRange(loaded, options, resize, writer, threads).write_on(cluster, folder)
+            many = tracked(many, options.count, "generating", console)
+            written = _show_all(many, folder, options.format, shown, to)
         filed = _file(loaded, written, library, console)
         if isinstance(judged, NovelClips):
             console.print(judged.summary())
@@ -326,7 +345,7 @@ def interpolate(
             refuse_overwriting((clip, end), _path(folder, step, format))
         refuse_overwriting((clip, end), folder / SHEET)
         shown = console if to is not None else make_console(quiet=True)
-        written = _write_all(clips, folder, format, shown, place=to)
+        written = _show_all(ClipWriter(format).write_all(clips, folder), folder, format, shown, to)
         filed = _file(loaded, written, library, console, {"begin": clip, "end": end})
     return filed if to is None else remote.placed(written, folder, to)
 
@@ -381,39 +400,118 @@ def _path(to: Path, clip: Clip, format: Format) -> Path:
     return to / (name + ("" if format == "png" else f".{format}"))
 
 
-def _write_all(
-    clips: Iterable[Clip],
-    to: Path,
-    format: Format,
-    console: Console,
-    encoding: EncodingOptions | None = None,
-    place: Path | None = None,
+@dataclass(frozen=True)
+class WrittenClip:
+    """A clip that was written."""
+
+    number: int
+    path: Path
+    """Its file, or folder."""
+    fps: float
+    metadata: dict[str, Any]
+    strip: npt.NDArray[np.uint8] | None
+    """Frames (T, H, W, C) for a contact sheet, where it is to be on one."""
+    content: dict[str, bytes] = field(default_factory=dict)
+    """Of a clip that was written on another machine: its file, or those in its folder, by name."""
+
+    def bring_to(self, folder: Path) -> WrittenClip:
+        """Write the content into a folder, atomically, and return the clip without it."""
+        from footage.media.encode import replaced_folder
+
+        path = folder / self.path.name
+        if path.suffix:
+            files.write_bytes(path, self.content[path.name])
+        else:
+            with replaced_folder(path) as temporary:
+                for name, content in self.content.items():
+                    (temporary / name).write_bytes(content)
+        return replace(self, path=path, content={})
+
+
+@dataclass(frozen=True)
+class ClipWriter:
+    """Writes clips of known length into a folder."""
+
+    format: Format
+    encoding: EncodingOptions | None = None
+    """None for settings that keep small pictures clean."""
+
+    def write_all(self, clips: Iterable[Clip], folder: Path, first: int = 0) -> Iterator[WrittenClip]:
+        """Write clips, the first of which is number `first` of all."""
+        from footage.media.encode import write_clip
+        from footage.media.sheets import FramePicker
+
+        for number, clip in enumerate(clips, first):
+            assert clip.frames is not None
+            path, picker = _path(folder, clip, self.format), FramePicker(clip.frames)
+            write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=self.encoding)
+            yield WrittenClip(number, path, clip.fps, clip.metadata, picker.strip() if number < SHEET_CLIPS else None)
+
+
+@dataclass(frozen=True)
+class SeedRange:
+    """Makes and writes the clips of some seeds of a request, in a worker: with the same arguments, the same bytes."""
+
+    model: Model
+    request: GenerateRequest
+    resize: Callable[[Clip], Clip] | None
+    writer: ClipWriter
+    threads: int
+    """Of PyTorch: the last digits of frames follow from their number."""
+
+    def __call__(self, numbers: range) -> list[WrittenClip]:
+        """Return clips, by their numbers within the request, with what was written."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        clips = itertools.islice(self.model.clips(self.request), numbers.start, numbers.stop)
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+            return [
+                replace(
+                    one,
+                    content={
+                        path.name: path.read_bytes()
+                        for path in (sorted(one.path.iterdir()) if one.path.is_dir() else [one.path])
+                    },
+                )
+                for one in self.writer.write_all(
+                    clips if self.resize is None else map(self.resize, clips), Path(folder), numbers.start
+                )
+            ]
+
+    def write_on(self, cluster: Cluster, folder: Path) -> Iterator[WrittenClip]:
+        """Have all clips of the request made by workers, a few seeds each; write them into a folder as they come."""
+        count = self.request.count
+        few = max(1, min(MOST_AT_ONCE, count // (4 * cluster.slots)))
+        units = [range(first, min(first + few, count)) for first in range(0, count, few)]
+        with contextlib.closing(cluster.run(self, units)) as results:
+            for _, clips in results:
+                for clip in clips:
+                    yield clip.bring_to(folder)
+
+
+def _show_all(
+    clips: Iterable[WrittenClip], to: Path, format: Format, console: Console, place: Path | None
 ) -> list[Path]:
-    """Write clips of known length into a folder, and a contact sheet of the first ones.
+    """Make a contact sheet of the first of clips that are written into a folder; return all their files, in order.
 
     What the same model made there before, asked for the same, is on the sheet too. Where the clips go on to another
     `place`, that one is named.
     """
     import numpy as np
 
-    from footage.media.encode import write_clip
     from footage.media.reader import Footage, upright_picture
-    from footage.media.sheets import FramePicker, contact_sheet, save_picture
+    from footage.media.sheets import contact_sheet, save_picture
     from footage.media.thumbnails import read_thumbnails
 
-    written: list[Path] = []
-    strips: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
+    made: list[WrittenClip] = []
     for clip in clips:
-        path, metadata = _path(to, clip, format), clip.metadata
-        if not written:
+        if not made:
             _tell_rate(console, format, clip.fps)
-        assert clip.frames is not None
-        picker = FramePicker(clip.frames)
-        write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=metadata, encoding=encoding)
-        written.append(path)
-        if len(strips) < SHEET_CLIPS:
-            strips[path.stem] = picker.strip()
+        made.append(clip)
+    made.sort(key=lambda clip: clip.number)
+    written, metadata = [clip.path for clip in made], made[-1].metadata
+    strips = {clip.path.stem: clip.strip for clip in made if clip.strip is not None}
     alike, others = _made_before(to, written, metadata)
     side = max(next(iter(strips.values())).shape[1:3])
     for path in alike[: SHEET_CLIPS - len(strips)]:
@@ -583,7 +681,6 @@ def embed(
     """
     import numpy as np
 
-    from footage import files
     from footage.commands.terminal import tracked
 
     console, to = make_console(quiet), Path(to)
@@ -611,6 +708,8 @@ def upscale(
     bits: int | None = None,
     tile: int = 512,
     device: DeviceName = "auto",
+    on: str | None = None,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> Path:
     """Make a clip of any length and size larger and sharper. The same command again goes on where it was stopped.
@@ -637,6 +736,9 @@ def upscale(
             the brightest sample of the sequence.
         tile: longest side of what is enlarged at once, in pixels of the clip; smaller ones need less memory.
     """
+    import torch
+
+    from footage.cluster import connect
     from footage.commands.terminal import phases
     from footage.generation.upscale import UpscaleOptions, describe_damage
     from footage.generation.upscale import upscale as enlarge_video
@@ -650,8 +752,11 @@ def upscale(
     if not isinstance(loaded.sampler, Enlarges):
         raise loaded.unable("makes no clips larger")
     options = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
+    if on is not None:  # workers are elsewhere
+        clip, target = clip.absolute(), target.absolute()
     original = open_original(clip, deinterlace, PictureOptions(background, alpha, bits))
-    with phases(console) as show:
+    threads, place = torch.get_num_threads(), loaded.sampler.device.type
+    with connect(on, workers, threads, place) as cluster, phases(console) as show:
 
         def watch(done: int) -> None:
             show("upscaling", done, max(done, original.frames or done), clip.name)
@@ -666,6 +771,7 @@ def upscale(
             encoding=encoding,
             options=options,
             watch=watch,
+            cluster=cluster,
         )
     for note in dict.fromkeys([*original.notes, *result.damage.notes]):
         console.print(f"{clip.name}: {note}")

@@ -99,6 +99,9 @@ TEXTS = {
     "selection": "which clips come into question.",
     "where": "which clips.",
     "device": "where to compute.",
+    "on": "ray for workers on this machine, or ray://HOST:PORT for those of a cluster; left out, all is done in this "
+    "process. See docs/scale.md.",
+    "workers": "with --on ray: units of work that are done at once; left out, as many as there are processors.",
     "quiet": "print nothing.",
 }
 """Help of arguments that are the same in most verbs; a verb's own docstring, or its field's, goes first."""

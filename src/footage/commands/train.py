@@ -38,6 +38,7 @@ def ingest(
     to: Path,
     config: IngestConfig = INGEST,
     *,
+    on: str | None = None,
     advise: bool = True,
     quiet: bool = False,
 ) -> IngestResult:
@@ -50,12 +51,13 @@ def ingest(
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
     """
+    from footage.cluster import connect
     from footage.commands.terminal import phases
     from footage.data.ingest.pipeline import ingest as ingest_sources
 
     console = make_console(quiet)
-    with phases(console) as show:
-        result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name))
+    with connect(on, config.workers if on else None) as cluster, phases(console) as show:
+        result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name), cluster)
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
     console.print(f"{line}, {result.reused:,} as before")
     if result.gone:

@@ -307,6 +307,16 @@ class Dataset:
         self._opened: dict[str, Frames | JpegFile] = {}
         self._opening = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process opens the same with: it maps the files itself."""
+        state = {**vars(self), "_opened": {}, "_held": self._held and self._held.sums}
+        return state if self._held else {**state, "folder": self.folder.absolute()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if sums := state["_held"]:
+            self._held = HeldFiles(RemoteFolder(self.place), sums, self._forget)
+
     def _forget(self, name: str) -> None:
         self._opened.pop(name, None)
 

@@ -11,15 +11,17 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
-from footage import __version__, files
+from footage import __version__
 from footage.data.clip_folder import ClipFolder
-from footage.data.clips import ClipSource, Labels, Span, Window
+from footage.data.clips import ClipSource, DatasetClips, Labels, Span, Window
 from footage.data.store import Frames
 from footage.evaluation.features import batch_of
 from footage.evaluation.protocols import Protocol
+from footage.files import json_digest
 from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
 from footage.media.reader import fit_frames
@@ -120,6 +122,9 @@ class ClipSet(typing.Protocol):
     def named(self, row: int) -> tuple[str, int]:
         """Return the name of a clip and the first frame of its window."""
 
+    def files(self, rows: range) -> Iterable[Path]:
+        """Return the files that some rows are read from."""
+
 
 def in_batches(clips: Iterable[tuple[int, Frames]]) -> Iterator[tuple[Labels, Frames]]:
     """Yield numbers and clips (T, H, W, C), which come one by one, in batches (B,) and (B, T, H, W, C)."""
@@ -162,7 +167,7 @@ class RealClips:
         self.labels = np.array([window.span.label for window in windows], dtype=np.int64)
         flat = (number for window in windows for number in (window.span.index, window.start))
         places = np.fromiter(flat, dtype=np.int64, count=2 * len(windows))
-        self.digest = files.json_digest(
+        self.digest = json_digest(
             [
                 source.content_hash,
                 hashlib.sha256(places.tobytes()).hexdigest(),
@@ -199,6 +204,15 @@ class RealClips:
         window = self.windows[row]
         return window.span.name or f"{self.source.name} {window.span.index}", window.start
 
+    def files(self, rows: range) -> Iterable[Path]:
+        spans = dict.fromkeys(self.windows[row].span.index for row in rows)
+        if isinstance(self.source, ClipFolder):
+            return [path for index in spans for path in self.source.clips[index].source.files]
+        if isinstance(self.source, DatasetClips):
+            dataset = self.source.dataset
+            return [dataset.folder / name for name in dict.fromkeys(dataset.rows[index].shard for index in spans)]
+        return ()
+
 
 def made_at_once(model: TrainedModel, frames: int) -> int:
     """Return how many clips of some frames a model makes at once."""
@@ -220,7 +234,7 @@ class GeneratedClips:
         self.batch = made_at_once(model, shape.frames * stride)
         drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
         self.labels = np.array(drawn, dtype=np.int64)
-        self.digest = files.json_digest(
+        self.digest = json_digest(
             [
                 info.weights_sha256,
                 [seed, stride, *vars(shape).values()],
@@ -243,6 +257,9 @@ class GeneratedClips:
     def named(self, row: int) -> tuple[str, int]:
         return f"seed {self.seed + row}", 0
 
+    def files(self, rows: range) -> Iterable[Path]:
+        return ()
+
 
 class AnsweredClips:
     """What a model makes of clips that it is given: what follows them, or another one instead.
@@ -257,7 +274,7 @@ class AnsweredClips:
         self.given = model.sampler.given
         self.shape = replace(shape, frames=shape.frames - self.given)
         device = str(model.sampler.device.type)
-        self.digest = files.json_digest([model.info.weights_sha256, asked.digest, self.given, device, __version__])
+        self.digest = json_digest([model.info.weights_sha256, asked.digest, self.given, device, __version__])
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
         for numbers, clips in in_batches(self.asked.whole(rows)):
@@ -266,6 +283,9 @@ class AnsweredClips:
 
     def named(self, row: int) -> tuple[str, int]:
         return self.asked.named(row)
+
+    def files(self, rows: range) -> Iterable[Path]:
+        return self.asked.files(rows)
 
 
 VIDEOS = 128
@@ -290,7 +310,7 @@ class LongVideos:
         self._video = numbers // self.part * batch + numbers % batch
         self.position = numbers // batch % windows
         self.labels = self._videos.labels[self._video]
-        self.digest = files.json_digest([self._videos.digest, windows, "long", __version__])
+        self.digest = json_digest([self._videos.digest, windows, "long", __version__])
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
         """Yield row numbers and clips; rows must be whole batches of videos."""
@@ -313,6 +333,9 @@ class LongVideos:
     def named(self, row: int) -> tuple[str, int]:
         reach = self.shape.frames * self._videos.stride
         return f"seed {self._videos.seed + int(self._video[row])}", int(self.position[row]) * reach
+
+    def files(self, rows: range) -> Iterable[Path]:
+        return self._videos.files(rows)
 
 
 def successive_windows(real: RealClips, spans: Sequence[Span], windows: int) -> tuple[RealClips, Labels] | None:

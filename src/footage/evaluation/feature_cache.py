@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from footage import files
+from footage.cluster import Cluster
 from footage.data.clips import Labels
 from footage.data.store import Frames
 from footage.errors import ConfigError
@@ -115,9 +116,13 @@ class StoredRows:
 
 
 class FeatureCache:
-    """The folder that keeps vectors from one evaluation to the next; without one, they go when it is closed."""
+    """The folder that keeps vectors from one evaluation to the next; without one, they go when it is closed.
 
-    def __init__(self, folder: Path | None) -> None:
+    What is not in it yet is made by the workers of a `cluster`, where there is one.
+    """
+
+    def __init__(self, folder: Path | None, cluster: Cluster | None = None) -> None:
+        self.cluster = cluster
         self.kept = folder is not None
         if folder is not None:
             try:
@@ -276,6 +281,60 @@ class ClipFeatures:
         return ClipFeatures(self.clips, rows, self.each, self.labels[numbers])
 
 
+Vectors = dict[str, npt.NDArray[Any]]
+"""Vectors (N, rows of a clip, D) of N clips, by the name of what makes them."""
+
+
+@dataclass(frozen=True)
+class MissingPart:
+    """A part of the features of a set of clips that has to be made: a unit of work."""
+
+    number: int
+    rows: range
+    names: tuple[str, ...]
+    """What makes vectors that are missing."""
+
+
+@dataclass(frozen=True)
+class PartReader:
+    """Reads a part of the features of a set of clips, in this process or in a worker."""
+
+    clips: ClipSet
+    readers: Sequence[FeatureReader]
+    threads: int
+    """Of PyTorch: the last digits of features follow from their number."""
+
+    def __call__(self, part: MissingPart) -> tuple[Vectors, StepSeconds]:
+        """Return the vectors of a part, and where the time went.
+
+        Raises:
+            ConfigError: a network gives what is not finite; the clip is named.
+        """
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        clips, rows, clock = self.clips, part.rows, StepSeconds()
+        missing = [reader for reader in self.readers if reader.name in part.names]
+        each = {reader.name: clips.shape.frames if reader.of == "frame" else 1 for reader in missing}
+        vectors: Vectors = {
+            reader.name: np.empty((len(rows), each[reader.name], reader.size), dtype=reader.dtype) for reader in missing
+        }
+        since = time.perf_counter()
+        for numbers, batch in clips.batches(rows):
+            since = clock.add("clips", since)
+            for reader in missing:
+                values = reader.read(batch).reshape(len(numbers), -1, reader.size)
+                if not np.isfinite(values).all():
+                    bad = numbers[~np.isfinite(values).all(axis=(1, 2))][0]
+                    name, start = clips.named(int(bad))
+                    raise ConfigError(
+                        f"{reader.name} gives what is not finite for {name}, from frame {start} on",
+                        "look at that clip and leave it out, or give other weights",
+                    )
+                vectors[reader.name][numbers - rows.start] = values
+                since = clock.add(reader.step, since)
+        return vectors, clock
+
+
 def extract_features(
     clips: ClipSet,
     wanted: Sequence[FeatureReader],
@@ -298,32 +357,28 @@ def extract_features(
         key = files.json_digest([clips.digest, reader.digest, reader.name, torch.__version__])
         each = frames if reader.of == "frame" else 1
         entries[reader.name] = store.entry(key, clips.count, each, size, reader.size, reader.dtype)
-    parts = [range(first, min(first + size, clips.count)) for first in range(0, clips.count, size)]
-    for number, rows in enumerate(parts):
-        since = time.perf_counter()
-        missing = [reader for reader in wanted if not entries[reader.name].whole(number)]
-        since = clock.add("stored features", since)
-        vectors = {
-            reader.name: np.empty((len(rows), entries[reader.name].each, reader.size), dtype=reader.dtype)
-            for reader in missing
-        }
-        for numbers, batch in clips.batches(rows) if missing else ():
-            since = clock.add("clips", since)
-            for reader in missing:
-                values = reader.read(batch).reshape(len(numbers), -1, reader.size)
-                if not np.isfinite(values).all():
-                    bad = numbers[~np.isfinite(values).all(axis=(1, 2))][0]
-                    name, start = clips.named(int(bad))
-                    raise ConfigError(
-                        f"{reader.name} gives what is not finite for {name}, from frame {start} on",
-                        "look at that clip and leave it out, or give other weights",
-                    )
-                vectors[reader.name][numbers - rows.start] = values
-                since = clock.add(reader.step, since)
-        for reader in missing:
-            entries[reader.name].write(number, vectors[reader.name].reshape(-1, reader.size))
-        clock.add("stored features", since)
-        if on_progress is not None:
-            on_progress(rows.stop, clips.count)
+    since = time.perf_counter()
+    parts: list[MissingPart] = []
+    for number, first in enumerate(range(0, clips.count, size)):
+        missing = tuple(reader.name for reader in wanted if not entries[reader.name].whole(number))
+        if missing:
+            parts.append(MissingPart(number, range(first, min(first + size, clips.count)), missing))
+    clock.add("stored features", since)
+    done = clips.count - sum(len(part.rows) for part in parts)
+    read = PartReader(clips, wanted, torch.get_num_threads())
+    results = ((part, read(part)) for part in parts)
+    if store.cluster is not None:
+        results = store.cluster.run(read, parts, needs=lambda part: clips.files(part.rows))
+    with contextlib.closing(results):
+        for part, (vectors, taken) in results:
+            for step, seconds in taken.seconds.items():
+                clock.seconds[step] = clock.seconds.get(step, 0.0) + seconds
+            since = time.perf_counter()
+            for name, values in vectors.items():
+                entries[name].write(part.number, values.reshape(-1, entries[name].size))
+            clock.add("stored features", since)
+            done += len(part.rows)
+            if on_progress is not None:
+                on_progress(done, clips.count)
     each_of = {name: entry.each for name, entry in entries.items()}
     return ClipFeatures(clips, dict(entries), each_of, clips.labels)

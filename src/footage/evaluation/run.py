@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 from footage import __version__
+from footage.cluster import Cluster
 from footage.data.clips import Labels
 from footage.errors import ConfigError, nearest
 from footage.evaluation.clip_sets import VIDEOS, ClipSet, GeneratedClips, LongVideos, RealClips, successive_windows
@@ -64,15 +65,22 @@ Say = Callable[[str], None]
 
 
 def evaluate(
-    plan: EvaluationPlan, options: EvaluationOptions, *, to: Path | None = None, say: Say = lambda _: None
+    plan: EvaluationPlan,
+    options: EvaluationOptions,
+    *,
+    to: Path | None = None,
+    say: Say = lambda _: None,
+    cluster: Cluster | None = None,
 ) -> Evaluation:
     """Measure everything that was asked for; pictures of pairs are put beside a figures.json, `to`.
+
+    The workers of a `cluster` make clips and read features; the figures are computed here.
 
     Raises:
         ConfigError: a metric or network is not known or cannot be had here, or features are not finite.
         ModelError: a network's file is missing, damaged or another one.
     """
-    with FeatureCache(options.cache_folder) as cache:
+    with FeatureCache(options.cache_folder, cluster) as cache:
         return Evaluator(plan, options, cache, say=say).evaluation(to)
 
 

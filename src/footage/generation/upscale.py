@@ -5,6 +5,8 @@ Reading, enlarging and packing go on at the same time, each in a thread, with a 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import queue
 import threading
 from collections import deque
@@ -20,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from footage import __version__, files
+from footage.cluster import Cluster
 from footage.errors import ConfigError
 from footage.generation.clip import Clip
 from footage.generation.rollout import match_channels
@@ -83,6 +86,8 @@ def prefetch(items: Iterable[T], depth: int = 2, name: str = "stage") -> Generat
         thread.join()
 
 
+SegmentRange = tuple[int, int | None]
+"""Numbers of the first segment and of the one behind the last; None for as many as there are."""
 Pixels = npt.NDArray[Any]
 """uint8, or uint16 where a video has more than 8 bits."""
 
@@ -90,6 +95,8 @@ TILE = 512
 """Longest side of what is enlarged at once, in pixels of the small frames."""
 LEAST_TILE = 32
 """A smaller tile is mostly margin."""
+STRETCH = 40
+"""Segments that a worker of a cluster writes at once, at most."""
 CPU = torch.device("cpu")
 AREA, MOST_FRAMES = 2**18, 8
 """Pixels, and frames, that wait together between two stages, at most."""
@@ -213,13 +220,16 @@ def upscale(
     encoding: EncodingOptions = DEFAULT_ENCODING,
     options: UpscaleOptions | None = None,
     watch: Callable[[int], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> UpscaleResult:
     """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
 
     `to` is a file or a folder. `size` is such as `1280x720`, `720p` or `2x`; None for as many times as large
-    as the upscaler makes it. `watch` is told how many frames are done.
+    as the upscaler makes it. `watch` is told how many frames are done. The workers of a `cluster` make stretches of
+    it, and have to see the video and the folder that it is written into.
 
     Raises:
+        ClusterError: a worker does not.
         MediaError: it cannot be read, or is as large already, or the disk is full.
         ConfigError: the size cannot be read, or codec and file do not go together.
     """
@@ -227,7 +237,7 @@ def upscale(
     plan = plan_enlargement(original.stored, original.shown, frame, sampler.scale, fit)
     if to.suffix.lower() in ("", ".png"):
         original = original.plain()
-    channels, deep = sampler.clip.channels, original.deep and to.suffix not in ("", ".png")
+    deep = original.deep and to.suffix not in ("", ".png")
     if to.suffix.lower() == ".png" and original.frames != 1:
         raise ConfigError(
             f'"{to.name}" is a picture, and the clip has several frames', "give an .mp4 file, or a folder"
@@ -259,29 +269,99 @@ def upscale(
         },
     )
     parts = SegmentWriter(target)
-    done = parts.done * SEGMENT_FRAMES
-    result = UpscaleResult(frame, 0, done)
-    stamps: deque[int] = deque()
-    before = min(done, sampler.past * plan.passes)  # what a window needs of the frames that are done
-    chunks = _chunks(original, channels, result.damage, done - before, stamps)
-    enlarged = prefetch(_enlarged(sampler, plan, chunks, options or UpscaleOptions(), deep), name="upscaler")
-
-    def shown() -> Iterator[tuple[Pixels, int]]:
-        for number, picture in enumerate(picture for chunk in enlarged for picture in chunk):
-            stamp = stamps.popleft()
-            if number >= before:
-                yield picture, stamp
-                if watch is not None:
-                    watch(done - before + number + 1)
-
-    try:
-        parts.write(shown())
-    finally:
-        enlarged.close()
+    result = UpscaleResult(frame, 0, parts.done * SEGMENT_FRAMES)
+    work = Stretches(sampler, plan, original, deep, options or UpscaleOptions(), parts, torch.get_num_threads())
+    if cluster is None:
+        work.write((parts.done, None), result.damage, watch)
+    else:
+        result.damage = work.write_on(cluster, watch)
     result.frames = parts.finish(None if Footage(original.path).pictures else original.path, original.start)
-    result.resumed = min(done, result.frames)
+    result.resumed = min(result.resumed, result.frames)
     result.notes, result.left_out = parts.notes, parts.left_out
     return result
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Makes stretches of a video, segment by segment: in this process, or each in a worker, with the same bytes."""
+
+    sampler: Enlarges
+    plan: EnlargementPlan
+    original: Original
+    deep: bool
+    options: UpscaleOptions
+    parts: SegmentWriter
+    threads: int
+    """Of PyTorch: the last digits of frames follow from their number."""
+
+    def write(self, segments: SegmentRange, damage: DamageLog, watch: Callable[[int], None] | None = None) -> int:
+        """Write some segments, and return the number behind the last one.
+
+        Args:
+            segments: they end where the video ends, at the latest.
+            damage: where it is noted, from the beginning of the video on.
+            watch: is told how many frames of the video are done.
+        """
+        first, end = segments
+        done = first * SEGMENT_FRAMES
+        before = min(done, self.sampler.past * self.plan.passes)  # what a window needs of the frames that are done
+        stamps: deque[int] = deque()
+        chunks = _chunks(self.original, self.sampler.clip.channels, damage, done - before, stamps)
+        enlarged = prefetch(_enlarged(self.sampler, self.plan, chunks, self.options, self.deep), name="upscaler")
+
+        def shown() -> Iterator[tuple[Pixels, int]]:
+            for number, picture in enumerate(picture for chunk in enlarged for picture in chunk):
+                stamp = stamps.popleft()
+                if number >= before:
+                    yield picture, stamp
+                    if watch is not None:
+                        watch(done - before + number + 1)
+
+        wanted = None if end is None else (end - first) * SEGMENT_FRAMES
+        try:
+            return self.parts.write(itertools.islice(shown(), wanted), first)
+        finally:
+            enlarged.close()
+
+    def __call__(self, segments: SegmentRange) -> tuple[int, DamageLog]:
+        """Do a unit of work in a worker: write some segments; return the number behind the last, and the damage."""
+        torch.set_num_threads(self.threads)
+        damage = DamageLog()
+        return self.write(segments, damage), damage
+
+    def units(self, slots: int) -> list[SegmentRange]:
+        """Divide the segments that are not there into stretches for some workers; the last one goes to the very end.
+
+        Each is read from the beginning of the video on, so there are few: two for each worker, where they are no longer
+        than `STRETCH`. Only who reads to the end knows of all damage, so that there is always a last one.
+        """
+        done, total = self.parts.done, -(-(self.original.frames or 0) // SEGMENT_FRAMES)
+        missing = [number for number in range(done, total) if not self.parts.note(number).exists()]
+        few = max(1, min(STRETCH, len(missing) // (2 * slots)))
+        units: list[tuple[int, int]] = []
+        for number in missing:
+            if units and units[-1][1] == number and number - units[-1][0] < few:
+                units[-1] = (units[-1][0], number + 1)
+            else:
+                units.append((number, number + 1))
+        if units and units[-1][1] == total:
+            return [*units[:-1], (units[-1][0], None)]
+        return [*units, (max(done, total), None)]
+
+    def write_on(self, cluster: Cluster, watch: Callable[[int], None] | None = None) -> DamageLog:
+        """Have the segments that are not there written by workers; return the damage of the whole video."""
+        units = self.units(cluster.slots)
+        source = Footage(self.original.path).pictures or [self.original.path]
+        needs = [*source, self.parts.key]
+        whole, made = DamageLog(), self.parts.done
+        with contextlib.closing(cluster.run(self, units, needs=lambda _: needs)) as results:
+            for (first, end), (behind, damage) in results:
+                for number in range(first, behind):
+                    cluster.await_file(self.parts.note(number))
+                whole, made = damage if end is None else whole, made + behind - first
+                if watch is not None:
+                    watch(min(made * SEGMENT_FRAMES, self.original.frames or made * SEGMENT_FRAMES))
+        return whole
 
 
 def _enlarged(

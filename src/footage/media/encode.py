@@ -374,15 +374,26 @@ def _write_folder(path: Path, pictures: Iterable[Frames], comment: str) -> None:
     """Write numbered PNG frames beside the folder, then put them in its place."""
     from PIL.PngImagePlugin import PngInfo
 
-    check_frames_folder(path)
     text = PngInfo()
     text.add_itxt("Comment", comment)
+    with replaced_folder(path) as temporary:
+        if not save_frames(temporary, pictures, comment=text):
+            raise MediaError(f'"{path.name}" would have no frames', "give at least one")
+
+
+@contextlib.contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give a folder for numbered frames beside `path`, and put it in its place when the block succeeds.
+
+    Raises:
+        MediaError: there is something else than numbered frames.
+    """
+    check_frames_folder(path)
     temporary, aside = (path.with_name(f".{path.name}-{word}{files.PARTIAL}") for word in ("new", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        if not save_frames(temporary, pictures, comment=text):
-            raise MediaError(f'"{path.name}" would have no frames', "give at least one")
+        yield temporary
         if path.exists():
             os.replace(path, aside)
         os.replace(temporary, path)

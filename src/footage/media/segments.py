@@ -123,7 +123,8 @@ class SegmentWriter:
         elif not target.to.suffix:
             check_frames_folder(target.to, beside="made-from.json")
         self.frames = target.folder / "frames"
-        key = target.folder / "made-from.json"
+        self.key = key = target.folder / "made-from.json"
+        """What the segments depend on."""
         with files.disk_errors(target.disk_full):
             if key.exists() and _read(key) != target.key():
                 shutil.rmtree(target.folder)
@@ -132,7 +133,8 @@ class SegmentWriter:
             if not key.exists():
                 files.write_json(key, target.key())
 
-    def _note(self, number: int) -> Path:
+    def note(self, number: int) -> Path:
+        """Return the file that is written when a segment is whole."""
         return self.target.folder / f"{number:06d}.json"
 
     def _file(self, number: int) -> Path:
@@ -141,10 +143,10 @@ class SegmentWriter:
     @property
     def done(self) -> int:
         """Number of segments that are there, from the first on."""
-        return next(number for number in itertools.count() if not self._note(number).exists())
+        return next(number for number in itertools.count() if not self.note(number).exists())
 
-    def write(self, pictures: Iterable[StampedPicture]) -> None:
-        """Write the pictures that follow those of the segments that are there.
+    def write(self, pictures: Iterable[StampedPicture], begin: int) -> int:
+        """Write pictures, which begin with segment number `begin`; return the number behind the last segment.
 
         Raises:
             MediaError: the disk is full; what is whole stays.
@@ -152,11 +154,11 @@ class SegmentWriter:
         import av
 
         target, waiting = self.target, iter(pictures)
-        for number in itertools.count(self.done):
+        for number in itertools.count(begin):
             with files.disk_errors(target.disk_full):
                 head = next(waiting, None)
                 if head is None:
-                    return
+                    return number
                 first, count = head[1], 0
                 segment = itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1))
                 if target.pictures:
@@ -178,7 +180,8 @@ class SegmentWriter:
                             count += 1
                             encoder.write(picture, stamp - first)
                         encoder.finish()
-                files.write_json(self._note(number), {"frames": count, "first": first})
+                files.write_json(self.note(number), {"frames": count, "first": first})
+        raise AssertionError("numbers do not end")
 
     def finish(self, beside: Path | None, start: Fraction) -> int:
         """Join the segments, put what is beside a file's pictures beside them, and return how many frames there are.
@@ -191,7 +194,7 @@ class SegmentWriter:
             MediaError: there are no frames, or the disk is full; the segments stay.
         """
         target = self.target
-        notes = [_read(self._note(number)) for number in range(self.done)]
+        notes = [_read(self.note(number)) for number in range(self.done)]
         count = sum(int(note["frames"]) for note in notes)
         if not count:
             raise MediaError(f'"{target.to.name}" would have no frames', "give another video")

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import os
+import secrets
 import shutil
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from footage import files, remote
+from footage.cluster import Cluster
 from footage.config import IngestConfig
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
@@ -112,6 +114,7 @@ def ingest(
     to: Path | str,
     config: IngestConfig = DEFAULTS,
     on_progress: Callable[[IngestProgress], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> IngestResult:
     """Make a dataset from files and folders, or bring one up to date. Run again, it decodes only what is new.
 
@@ -121,8 +124,10 @@ def ingest(
         to: the dataset folder; new, empty, or of an earlier ingest; or an address of one.
         config: the options.
         on_progress: called now and then, in the caller's thread.
+        cluster: whose workers decode, instead of processes of this machine; they have to see sources and folder.
 
     Raises:
+        ClusterError: a worker does not see a source, or the folder.
         ConfigError: an option has a value that is not allowed.
         DatasetError: nothing can be ingested, the disk is full, or the folder holds something else.
         RemoteError: an address cannot be reached, read or written to.
@@ -131,7 +136,7 @@ def ingest(
     far = RemoteDataset(address) if (address := remote.address_of(to)) else None
     with remote.sources_here(inputs, to, HEADS) as places:
         origin = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
-        return _ingest(places, origin, Path(to) if far is None else far.work, far, config, on_progress)
+        return _ingest(places, origin, Path(to) if far is None else far.work, far, config, on_progress, cluster)
 
 
 def _ingest(
@@ -141,6 +146,7 @@ def _ingest(
     far: RemoteDataset | None,
     config: IngestConfig,
     on_progress: Callable[[IngestProgress], None] | None,
+    cluster: Cluster | None,
 ) -> IngestResult:
     """Make a dataset of what is on this machine, for its folder at an address where there is one; see `ingest`."""
     began = time.monotonic()
@@ -151,7 +157,7 @@ def _ingest(
         if on_progress is not None:
             on_progress(IngestProgress(phase, done, total, name, time.monotonic() - began))
 
-    workers = cores() if config.workers is None else config.workers
+    workers = cluster or (cores() if config.workers is None else config.workers)
     remembered = folder / INNER / "settings.json"
     with _locked(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
@@ -304,7 +310,7 @@ class ChosenRate:
 
 
 def choose_rate(
-    config: IngestConfig, before: Mapping[str, Any], sources: Sequence[Source], workers: int, report: Report
+    config: IngestConfig, before: Mapping[str, Any], sources: Sequence[Source], workers: int | Cluster, report: Report
 ) -> ChosenRate:
     """Return the rate that is asked for, or that of `before`; else the one that most of the time of the videos has.
 
@@ -336,7 +342,7 @@ def choose_rate(
 
 
 def sized(
-    config: IngestConfig, before: Mapping[str, Any], sources: Sequence[Source], workers: int, report: Report
+    config: IngestConfig, before: Mapping[str, Any], sources: Sequence[Source], workers: int | Cluster, report: Report
 ) -> IngestConfig:
     """Return a configuration with height and width in place of a size: that of `before`, if it was asked for then too.
 
@@ -356,7 +362,7 @@ def sized(
     return replace(config, size=None, height=suited.height, width=suited.width)
 
 
-def shown_sizes(sources: Sequence[Source], workers: int, report: Report) -> list[ShownSize]:
+def shown_sizes(sources: Sequence[Source], workers: int | Cluster, report: Report) -> list[ShownSize]:
     """Return what the sources that tell their sizes are displayed at."""
     shown = [size for source in sources if (size := source.displayed()) is not None]
     paths = [source.path for source in sources if source.kind == "video"]
@@ -419,7 +425,7 @@ class DatasetBuilder:
         folder: Path,
         listing: SourceScan,
         options: DecodeOptions,
-        workers: int,
+        workers: int | Cluster,
         keep_duplicates: bool,
         report: Report,
     ) -> None:
@@ -479,7 +485,11 @@ class DatasetBuilder:
         return Dataset(self.folder)
 
     def part(self, name: str, state: SourceState) -> Path:
-        return self.inner / "parts" / (files.json_digest([name, state.stamp, state.options_digest])[:32] + ".part")
+        return (
+            self.inner.absolute()
+            / "parts"
+            / (files.json_digest([name, state.stamp, state.options_digest])[:32] + ".part")
+        )
 
     def options_digest(self, source: Source) -> str:
         options = {"version": VERSION, "kind": source.kind, **self.options.settings}
@@ -533,8 +543,15 @@ class DatasetBuilder:
     def decode(self, sources: Sequence[Source]) -> None:
         """Make the parts of some sources, in parallel."""
         self.decoded += len(sources)
-        (self.inner / "parts").mkdir(parents=True, exist_ok=True)
-        jobs = [part_job(source, self.options, self.part(source.name, self.states[source.name])) for source in sources]
+        parts, witness = self.inner.absolute() / "parts", None
+        parts.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.workers, Cluster):
+            witness = parts / f".{secrets.token_hex(8)}{files.PARTIAL}"
+            witness.touch()
+        jobs = [
+            part_job(source, self.options, self.part(source.name, self.states[source.name]), witness)
+            for source in sources
+        ]
         with contextlib.closing(run_jobs(jobs, self.workers)) as finished:
             for done, job in enumerate(finished, start=1):
                 name, state = job.name, self.states[job.name]

@@ -3,6 +3,8 @@
 Each worker is `python -m footage.data.ingest.workers`, fed with one JSON line a job and answering with one.
 Unlike a process pool this does not import the user's `__main__` again, names the job that killed a
 worker, and ends by itself when its parent is killed, since its input then ends.
+
+On a cluster the same jobs are units of Ray's workers. What takes those down is tried once more here, in such a process.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from footage.cluster import Cluster
 from footage.data.ingest.intake import make_part
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
@@ -44,21 +47,27 @@ class WorkerJob:
     reply: dict[str, Any] = field(default_factory=dict)
     """`frames`, `rates` (frames a second, seconds) or `sizes` (width, height, seconds) on success; `failed` in words;
     `disk` when the disk cannot be written to; `away` (problem, remedy) when a source cannot be fetched."""
+    needs: tuple[Path, ...] = ()
+    """What a worker on another machine has to see."""
 
 
-def part_job(source: Source, options: DecodeOptions, part: Path) -> WorkerJob:
+def part_job(source: Source, options: DecodeOptions, part: Path, witness: Path | None = None) -> WorkerJob:
+    """Return the job that makes a part; a `witness` in its folder shows a cluster's workers that it is the same one."""
     described = {**asdict(source), "path": os.fsencode(source.path).hex()}
     described["pictures"] = [os.fsencode(name).hex() for name in source.pictures]
-    return WorkerJob(source.name, {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()})
+    request = {"source": described, "options": asdict(options), "part": os.fsencode(part).hex()}
+    return WorkerJob(source.name, request, needs=(*source.files, *filter(None, [witness])))
 
 
 def rate_job(paths: Iterable[Path], deinterlace: Deinterlacing) -> WorkerJob:
-    probe = [os.fsencode(path).hex() for path in paths]
-    return WorkerJob("frame rates", {"probe": probe, "deinterlace": deinterlace})
+    needs = tuple(paths)
+    probe = [os.fsencode(path).hex() for path in needs]
+    return WorkerJob("frame rates", {"probe": probe, "deinterlace": deinterlace}, needs=needs)
 
 
 def size_job(paths: Iterable[Path]) -> WorkerJob:
-    return WorkerJob("sizes", {"measure": [os.fsencode(path).hex() for path in paths]})
+    needs = tuple(paths)
+    return WorkerJob("sizes", {"measure": [os.fsencode(path).hex() for path in needs]}, needs=needs)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -171,12 +180,34 @@ class WorkerThread(threading.Thread):
                 self.worker.stop()
 
 
-def run_jobs(jobs: list[WorkerJob], workers: int) -> Generator[WorkerJob, None, None]:
-    """Do the jobs in `workers` processes, or in this one for 0; yield them with their replies as they come.
+def _run_on(cluster: Cluster, jobs: list[WorkerJob]) -> Generator[WorkerJob, None, None]:
+    """Do the jobs on a cluster; one that takes its workers down is tried here, as if there were none."""
+    results = cluster.run(
+        lambda job: answer(job.request),
+        jobs,
+        needs=lambda job: job.needs,
+        lost=lambda job: next(run_jobs([job], 1)).reply,
+    )
+    with contextlib.closing(results):
+        for job, reply in results:
+            if "part" in job.request and "frames" in reply:
+                cluster.await_file(_path(job.request["part"]))
+            job.reply = reply
+            yield job
+
+
+def run_jobs(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJob, None, None]:
+    """Do the jobs in `workers` processes, or in this one for 0, or on a cluster; yield them with their replies.
 
     When the caller stops iterating, the processes are ended; the parts in work are removed or left as
     partial files, which the next ingest removes.
+
+    Raises:
+        ClusterError: a worker on another machine lacks what a job needs.
     """
+    if isinstance(workers, Cluster):
+        yield from _run_on(workers, jobs)
+        return
     if workers == 0:
         for job in jobs:
             job.reply = answer(job.request)
