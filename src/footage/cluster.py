@@ -15,6 +15,7 @@ import shutil
 import socket
 import tempfile
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 
 EXTRA = "pip install 'footage[cluster]'"
 ADDRESS = re.compile(r"ray://(\[[^\s\]]+\]|[^\s/:]+):(\d{1,5})")
-REACH = 5.0
+REACH = 10.0
 """Seconds in which a cluster has to answer a call."""
 ANSWER = 120.0
 """Seconds in which every machine has to say which versions it has."""
@@ -40,6 +41,7 @@ ATTEMPTS = 2
 """How often a unit is given to Ray, where even that did not do."""
 SHOWN = 90.0
 """Seconds that a file of another machine may take until it is seen here: network disks remember for 60 what was not."""
+TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token"
 SHARED_DISK = "put it on a disk that all machines see under the same path"
 
 
@@ -333,7 +335,7 @@ def _token() -> str:
 
 
 def _call(on: str, host: str, port: int) -> None:
-    """Refuse an address at which nothing answers, which Ray would try for long."""
+    """Refuse an address at which no cluster answers, or not to us: Ray itself would try for long, and not say which."""
     try:
         socket.create_connection((host, port), timeout=REACH).close()
     except (OSError, OverflowError) as fault:
@@ -341,14 +343,31 @@ def _call(on: str, host: str, port: int) -> None:
             f"nothing answers at {on} ({getattr(fault, 'strerror', None) or fault})",
             "check host and port; the cluster's first machine, started with: ray start --head, answers on port 10001",
         ) from None
+    with contextlib.suppress(ImportError):  # there may be versions of Ray that have these elsewhere
+        names = ("grpc", "ray._private.grpc_utils", "ray.core.generated.ray_client_pb2")
+        grpc, tools, messages = map(importlib.import_module, names)
+        services: Any = importlib.import_module("ray.core.generated.ray_client_pb2_grpc")
+        channel = tools.init_grpc_channel(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        ping = messages.ClusterInfoRequest(type=messages.ClusterInfoType.PING)
+        try:
+            services.RayletDriverStub(channel).ClusterInfo(ping, timeout=REACH, wait_for_ready=True)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                raise ClusterError(f"{on} does not let us in ({error.details()})", TOKEN) from None
+            raise ClusterError(
+                f"what answers at {on} is no Ray cluster ({error.code().name.lower()})",
+                "give the port of its client server, 10001 where it was started with: ray start --head",
+            ) from None
+        finally:
+            channel.close()
 
 
 def _begin(ray: Any, on: str, **how: Any) -> None:
     """Start or connect Ray, silently."""
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **how)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **how)
     except Exception as error:  # Ray's own are of many kinds
         text = " ".join(str(error).split())[:300]
-        refused = re.search(r"unauth|token|permission", text, re.IGNORECASE)
-        remedy = "set RAY_AUTH_TOKEN to the cluster's token" if refused else "see whether it runs: ray status"
-        raise ClusterError(f"{on} {'does not let us in' if refused else 'cannot be used'} ({text})", remedy) from None
+        raise ClusterError(f"{on} cannot be used ({text})", "see whether it runs: ray status") from None
