@@ -81,6 +81,13 @@ class Reply(Generic[Result]):
     error: tuple[type[FootageError], str, str] | None = None
     """Kind, problem and remedy of what the user can put right."""
 
+    def take(self) -> Any:
+        """Return the result, or raise the error, with the host in it."""
+        if self.error is not None:
+            kind, problem, remedy = self.error
+            raise kind(f"{problem} (worker on {self.host})", remedy)
+        return self.result
+
 
 def perform(work: Callable[[Unit], Result], unit: Unit, needed: Sequence[Needed]) -> Reply[Result]:
     """Do a unit; this is what a worker does."""
@@ -221,7 +228,7 @@ class Cluster:
                 (ref, *_), _ = self.ray.wait(list(in_work), num_returns=1)
                 number = in_work.pop(ref)
                 try:
-                    reply = self.ray.get(ref)
+                    reply: Reply[Any] = self.ray.get(ref)
                 except failures.RayTaskError:
                     raise
                 except failures.RayError as error:
@@ -237,10 +244,7 @@ class Cluster:
                             "look for a lack of memory there; the same command without --on does it here",
                         ) from None
                     continue
-                if reply.error is not None:
-                    kind, problem, remedy = reply.error
-                    raise kind(f"{problem} (worker on {reply.host})", remedy)
-                yield units[number], reply.result
+                yield units[number], reply.take()
         except ConnectionError as error:
             raise ClusterError(
                 f"the connection to {self.on} is lost ({error})",
@@ -300,10 +304,9 @@ def connect(
     before = {name: os.environ.get(name) for name in settings}
     os.environ |= settings
     folder: str | None = None
-    ray: Any = None
     try:
         try:
-            ray = importlib.import_module("ray")
+            ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise ClusterError(f"Ray is not installed ({error})", EXTRA) from None
         if not ray.is_initialized():
