@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from footage.errors import ClusterError, ConfigError, FootageError
 from footage.evaluation import feature_cache
 from footage.generation.upscale import Stretches, UpscaleOptions
 from footage.media.reader import open_original
+from footage.remote import RemoteFolder
 from tests.clips import moving, write
 from tests.models import save_tiny_model
 
@@ -134,6 +136,24 @@ def test_upscale_writes_the_same_file(tmp_path: Path, ray: Cluster) -> None:
             to = tmp_path / folder / name
             footage.upscale(tmp_path / "model", tmp_path / "clip.mp4", to=to, on=on, quiet=True)
     assert content(tmp_path / "here") == content(tmp_path / "there") and len(content(tmp_path / "here")) == 202
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_workers_open_data_sets_themselves(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    address = "memory:///clips" if away else os.path.relpath(plain)
+    for path in plain.glob("*"):
+        if away and path.is_file():
+            RemoteFolder(address).put(path, path.name)
+    here = footage.Dataset(address)
+    frames = here.read(here.rows[0])
+    sent = pickle.dumps(here)
+    assert len(sent) < 10_000  # no frames, no locks
+    monkeypatch.chdir(tmp_path)
+    there = pickle.loads(sent)
+    assert (there.read(there.rows[0]) == frames).all()
 
 
 @pytest.mark.parametrize(
