@@ -309,13 +309,15 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process opens the same with: it maps the files itself."""
-        state = {**vars(self), "_opened": {}, "_held": self._held and self._held.sums}
-        return state if self._held else {**state, "folder": self.folder.absolute()}
+        folder = self.folder if self._held else self.folder.absolute()
+        sums = self._held and self._held.sums
+        return {"folder": folder, "place": self.place, "info": self.info, "rows": self.rows, "sums": sums}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        sums = state.pop("sums")
         vars(self).update(state)
-        if sums := state["_held"]:
-            self._held = HeldFiles(RemoteFolder(self.place), sums, self._forget)
+        self._held = HeldFiles(RemoteFolder(self.place), sums, self._forget) if sums else None
+        self._opened, self._opening = {}, threading.Lock()
 
     def _forget(self, name: str) -> None:
         self._opened.pop(name, None)
