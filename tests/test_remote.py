@@ -131,7 +131,8 @@ def test_addresses_with_keys_are_refused_and_not_shown(address, tmp_path, monkey
 def test_ingest_from_and_to_a_bucket(bucket, videos, local, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 80_000)
     put(videos, f"{bucket}/clips")
-    made = ingest([f"{bucket}/clips"], Path(f"{bucket}/data"), **SMALL)  # a path, as the command line has it
+    small = {**SMALL, "workers": 1}  # in a process of its own; and a path, as the command line has it
+    made = ingest([f"{bucket}/clips"], Path(f"{bucket}/data"), **small)
     assert contents(made.dataset) == contents(local) and made.dataset.info.content_hash == local.info.content_hash
     assert {row.caption for row in made.dataset.rows} == {None, "a disc moves"} and len(local.sources) == 6
     assert made.dataset.place == f"{bucket}/data" and made.decoded == 6
@@ -169,6 +170,21 @@ def test_a_stopped_ingest_goes_on(bucket, videos, monkeypatch):
     assert (again.decoded, again.reused) == (0, 6) and len(again.dataset.rows) == 6 and not killed.exists()
 
 
+def test_a_source_that_cannot_be_fetched_ends_the_ingest(bucket, videos, tmp_path, monkeypatch):
+    """It is not left out as if it were damaged."""
+    put(videos, f"{bucket}/clips")
+    fetch = RemoteFolder.fetch
+
+    def gone(self, names, to):
+        self.remove(names)
+        fetch(self, names, to)
+
+    monkeypatch.setattr(RemoteFolder, "fetch", gone)
+    with pytest.raises(errors.RemoteError, match=f'"{bucket}/clips/run/1.mp4" does not exist: check the address'):
+        ingest([f"{bucket}/clips"], tmp_path / "d", **SMALL)
+    assert not (tmp_path / "d" / "dataset.json").exists()
+
+
 def test_a_folder_of_something_else_is_refused(bucket, videos):
     put(videos, f"{bucket}/data")
     with pytest.raises(errors.DatasetError, match=f'"{bucket}/data" holds something else'):
@@ -190,6 +206,15 @@ def test_training_from_a_bucket_is_training_from_a_folder(bucket, local, tmp_pat
         assert told["data"] == (place if number else str(local.folder.resolve()))
         assert all(SECRET.encode() not in path.read_bytes() for path in run.path.rglob("*") if path.is_file())
     assert hashes[0] == hashes[1] != []
+
+    from footage.evaluation.inputs import open_input
+    from footage.evaluation.protocols import Protocol
+
+    judged = open_input(
+        Path(f"{bucket}/data"), protocol=Protocol("own", "", 8, 8), channels=None, fit="crop", device="cpu"
+    )
+    assert judged.given == f"{bucket}/data" and judged.natural == (32, 32, 3)
+    assert judged.clips.content_hash == local.info.content_hash
 
 
 def test_a_cache_of_half_the_set_is_enough(bucket, local, tmp_path, monkeypatch):
