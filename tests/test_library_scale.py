@@ -256,6 +256,43 @@ def test_a_step_of_many_clips_is_forgotten_by_and_by(library: Library, monkeypat
     assert library.redo() is None and len(library.history()) == 1
 
 
+def test_many_clips_are_changed_in_parts_and_undone_in_one(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.library.library.PART", 7)
+    monkeypatch.setattr("footage.library.library.GAP", 0.002)
+    before = library.entries(range(1, CLIPS + 1))
+    done = threading.Event()
+    between: list[int] = []
+
+    def judge() -> None:
+        with Library(library.folder) as other:
+            while not done.is_set():
+                time.sleep(0.001)
+                other.update(3, title=f"other {len(between)}")
+                between.append(other.count(ClipQuery(min_stars=5, tags=("all",))))
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    try:
+        assert library.bulk(ClipQuery(), {"stars": 5}, tag=["all"]) == CLIPS
+    finally:
+        done.set()
+        thread.join()
+    assert any(0 < count < CLIPS for count in between), "others write between the parts"
+    assert library.count(ClipQuery(min_stars=5, tags=("all",))) == CLIPS
+    mine = [step for step in library.history(1000) if not step.what.startswith("title")]
+    assert mine[0].clips == CLIPS
+    while (undone := library.undo()) is not None and undone.id != mine[0].id:
+        assert undone.what.startswith("title")
+    keep = [(entry.stars, entry.tags) for entry in before]
+    assert [(entry.stars, entry.tags) for entry in library.entries(range(1, CLIPS + 1))] == keep
+    assert library.remove(ClipQuery()) == CLIPS and library.count() == 0 and library.history(1)[0].clips == CLIPS
+    assert library.undo() is not None and library.count() == CLIPS
+    with pytest.raises(LibraryError, match="no clip 999"):
+        library.bulk([*range(1, 20), 999], {"stars": 1})
+    assert [(entry.stars, entry.tags) for entry in library.entries(range(1, CLIPS + 1))] == keep
+    agree(library)
+
+
 def test_many_ask_at_once_and_nothing_is_lost(library: Library, tmp_path: Path) -> None:
     folder = library.folder
     server = Server(folder, tmp_path / "models", Address(port=0), Limits(waiting=4))

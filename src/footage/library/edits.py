@@ -80,8 +80,9 @@ def change(
     tag: Sequence[str],
     untag: Sequence[str],
     summary: str,
-) -> None:
-    """Give clips new values by field, and add and take tags, in one step; see `Library.bulk`."""
+    step: int | None = None,
+) -> int | None:
+    """Give clips new values by field, and add and take tags, in one step; see `Library.bulk` and `apply`."""
     values = {field: checked(field, value) for field, value in changes.items()}
     more, less = checked("tags", tag), checked("tags", untag)
 
@@ -95,13 +96,13 @@ def change(
 
     words = [f"{field} {value if isinstance(value, int) else repr(value)[:40]}" for field, value in values.items()]
     words += [f"tag {name}" for name in more] + [f"untag {name}" for name in less]
-    apply(connection, summary or ", ".join(words) or "nothing", edits())
+    return apply(connection, summary or ", ".join(words) or "nothing", edits(), step)
 
 
-def apply(connection: sqlite3.Connection, summary: str, edits: Iterable[Edit]) -> int | None:
+def apply(connection: sqlite3.Connection, summary: str, edits: Iterable[Edit], step: int | None = None) -> int | None:
     """Make changes, with values as `checked` returns them, in one step of the history; return its number.
 
-    None where nothing changed. The connection is that of a writing transaction.
+    None where nothing changed. The connection is that of a writing transaction. With `step`, that step goes on.
     """
     rows: list[tuple[int, str, str, str]] = []
     for clip, field, after in edits:
@@ -110,9 +111,9 @@ def apply(connection: sqlite3.Connection, summary: str, edits: Iterable[Edit]) -
             _set(connection, clip, field, after)
             rows.append((clip, field, json.dumps(before), json.dumps(after)))
     if not rows:
-        return None
+        return step
     _touch(connection, rows)
-    return record(connection, summary, rows)
+    return record(connection, summary, rows, step=step)
 
 
 def record(
@@ -120,15 +121,19 @@ def record(
     summary: str,
     rows: Sequence[tuple[int, str, str, str]] = (),
     wholes: Sequence[Change] = (),
+    step: int | None = None,
 ) -> int:
     """Remember changes (clip, field, JSON before, JSON after) and those of whole albums and views.
 
-    What was undone before can no longer be redone.
+    What was undone before can no longer be redone. A `step` that has not been undone since is added to.
     """
     now = time.time()
     connection.execute("UPDATE history SET undone = 2 WHERE undone = 1")
     last = connection.execute("SELECT * FROM history WHERE undone = 0 ORDER BY id DESC LIMIT 1").fetchone()
-    if summary == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
+    goes_on = "SELECT 1 FROM history WHERE id = ? AND undone = 0"
+    if step is not None and connection.execute(goes_on, (step,)).fetchone():
+        entry = step
+    elif summary == ADDED and last is not None and last["what"] == ADDED and 0 <= now - last["time"] < TOGETHER:
         entry = int(last["id"])
         connection.execute("UPDATE history SET time = ? WHERE id = ?", (now, entry))
     else:

@@ -29,6 +29,10 @@ from footage.library.ratings import Ratings
 from footage.library.storage import Storage
 from footage.library.taste import ClipTaste, Taste, TasteLearner, TasteSummary
 
+PART = 1000
+"""Clips that are changed at once, while all others who write wait."""
+GAP = 0.02
+"""Seconds between two parts. Another process looks every 0.1 s whether it may write (SQLite's busy handler)."""
 ClipSelection = Sequence[int] | ClipQuery
 """Which clips are meant: their numbers, or all that a query finds."""
 
@@ -320,6 +324,9 @@ class Library:
     ) -> int:
         """Change many clips in one step, which is undone in one.
 
+        Of more than `PART` clips, so many at a time: between two parts others may write. Where the process ends in
+        between, what was done can be undone.
+
         Args:
             chosen: which clips.
             changes: new values by field, as for `update`.
@@ -330,9 +337,15 @@ class Library:
         Returns:
             How many clips there are of those chosen; all of them are now so.
         """
-        clips = self.ids(chosen)
-        with self._database.write() as connection:
-            edits.change(connection, clips, changes or {}, tag, untag, what)
+        clips, step = self.ids(chosen), None
+        if len(clips) > PART:
+            self.check(clips)  # nothing is done where one of them is not there
+        for first in range(0, max(1, len(clips)), PART):
+            if first:
+                time.sleep(GAP)
+            with self._database.write() as connection:
+                part = clips[first : first + PART]
+                step = edits.change(connection, part, changes or {}, tag, untag, what, step)
         return len(clips)
 
     def set_metrics(self, clip: int, metrics: Mapping[str, float]) -> ClipEntry:
@@ -353,11 +366,16 @@ class Library:
         return self._move(chosen, None, "out of the bin")
 
     def _move(self, chosen: ClipSelection, deleted: float | None, summary: str) -> int:
-        ids = self.ids(chosen)
-        with self._database.write() as connection:
-            clips = [e.id for e in self._storage.entries(connection, ids) if (e.deleted is None) != (deleted is None)]
-            edits.apply(connection, summary, [(clip, "deleted", deleted) for clip in clips])
-        return len(clips)
+        ids, step, moved = self.ids(chosen), None, 0
+        for first in range(0, len(ids), PART):
+            if first:
+                time.sleep(GAP)
+            with self._database.write() as connection:
+                entries = self._storage.entries(connection, ids[first : first + PART])
+                clips = [entry.id for entry in entries if (entry.deleted is None) != (deleted is None)]
+                step = edits.apply(connection, summary, [(clip, "deleted", deleted) for clip in clips], step)
+            moved += len(clips)
+        return moved
 
     def purge(self, chosen: ClipSelection | None = None) -> int:
         """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone."""
