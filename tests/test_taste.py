@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from footage.commands.main import main
+from footage.config import to_json
 from footage.data.synthetic import draw_factors, render_shapes
-from footage.errors import LibraryError
+from footage.errors import ConfigError, DatasetError, LibraryError, ModelError
+from footage.generation import novelty
+from footage.generation.best import BestClips
+from footage.generation.clip import Clip
+from footage.generation.model import Model
 from footage.library import taste as module
 from footage.library.descriptors import DESCRIPTORS, describe
 from footage.library.library import Library
@@ -20,7 +28,12 @@ from footage.library.taste import Accuracy, Judgements, cross_validate, fit, lea
 from footage.media.encode import write_clip
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
+from footage.models.requests import TRAINED_ON, GenerateRequest, VideoRequest
+from footage.studio.catalog import Catalog
+from footage.studio.schemas import GenerateForm
+from footage.studio.worker import Worker
 from tests.libraries import make_older
+from tests.models import FewShapes, FromClips, save_tiny_model
 
 NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
 
@@ -125,7 +138,7 @@ def test_accuracy_is_that_on_clips_that_were_not_learned_from() -> None:
         true.append((gaps > 0).mean())
     assert np.mean([known.share for known in found]) == pytest.approx(np.mean(true), abs=0.03)
     assert np.mean([k.low <= share <= k.high for k, share in zip(found, true, strict=True)]) >= 0.85
-    assert np.mean([known.sure for known in found]) > 0.85
+    assert np.mean([known.sure for known in found]) > 0.5
 
 
 def test_what_follows_no_rule_is_not_better_than_chance() -> None:
@@ -149,7 +162,7 @@ def test_blind_pairs_alone_are_learned_from() -> None:
 def test_all_right_is_not_certain() -> None:
     kept = np.arange(12) % 2
     known = cross_validate(np.where(kept, 1.0, -1.0)[:, None], judgements(kept))
-    assert known is not None and known.share == 1 and 0.05 < known.error < 0.2
+    assert known is not None and known.share == 1 and 0.1 < known.error < 0.25
     assert Accuracy(0.7, 0.05).sure and not Accuracy(0.7, 0.08).sure
 
 
@@ -271,3 +284,153 @@ def test_built_in_clips_of_one_speed_are_told_from_those_of_another() -> None:
     kept = np.array([factors.speed > 1 / 30 for factors in clips])
     learned = learn(judgements(kept), numbers, np.zeros((60, 3)))
     assert learned.ready and learned.accuracy is not None and learned.accuracy.share > 0.9
+
+
+# The best of many
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model that shows clips of the built-in shapes that it has not learned from, each again and again."""
+    for name, value in (("SEEDS", (0,)), ("UNSEEN", 24), ("OTHERS", 8)):
+        monkeypatch.setattr(novelty, name, value)
+    monkeypatch.setattr("footage.generation.best.LOOKED_AT", 16)
+    shapes = FewShapes(train=4, heldout=60)
+    monkeypatch.setattr("footage.generation.novelty.open_clips", lambda *_: shapes)
+    save_tiny_model(tmp_path / "run" / "model", labels=())
+    model = Model(tmp_path / "run" / "model")
+    model.info = replace(model.info, fps=25.0, dataset="shapes", dataset_hash=shapes.content_hash)
+    model.sampler = FromClips(model.info.config.clip, shapes, shapes.spans("heldout")[28:])
+    return model
+
+
+@pytest.fixture
+def unchecked(model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """The same, with too few training clips to tell what is new, which takes time."""
+
+    def too_few(*_: object) -> None:
+        raise DatasetError("there are too few clips", "give more")
+
+    monkeypatch.setattr("footage.generation.model.NoveltyCheck", too_few)
+    return model
+
+
+def redness(clip: Clip) -> float:
+    light = clip.array().astype(float)
+    colour = light[light.max(axis=-1) > 200].mean(axis=0)
+    return float(colour[0] - colour[1:].max())
+
+
+def test_the_best_of_many_please_and_say_where_they_stand(coloured: Library, model: Model) -> None:
+    judge(coloured)
+    found = model.generate(best=3, of=32, taste=str(coloured.folder))
+    assert isinstance(found, BestClips)
+    seen: list[int] = []
+    found.watch = lambda: seen.append(found.looked)
+    clips = list(found)
+    assert len(clips) == 3 and all(redness(clip) > 100 for clip in clips) and seen == list(range(32))
+    notes = [clip.metadata["taste"] for clip in clips]
+    assert [note["rank"] for note in notes] == [1, 2, 3] and notes[0]["candidates"] == 32
+    assert notes[0]["score"] >= notes[1]["score"] >= notes[2]["score"] > 0.5
+    assert notes[0]["library"] == "library" and notes[0]["ratings"] == 18 and notes[0]["accuracy"] > 0.9
+    again = next(model.generate(1, seed=clips[0].metadata["seed"]))
+    assert (again.array() == clips[0].array()).all()
+    assert clips[0].metadata["novel"]["dataset"] == "shapes" and not found.damaged
+    assert found.summary().startswith("the best 3 of 32 by the taste of library (learned from 18 ratings, ")
+    assert next(found, None) is None
+
+
+def test_near_copies_are_left_out_of_the_best(coloured: Library, model: Model) -> None:
+    judge(coloured)
+    shapes = model.sampler.source  # type: ignore[attr-defined]
+    model.sampler = FromClips(model.info.config.clip, shapes, [*shapes.spans("train"), *shapes.spans("heldout")[28:34]])
+    found = model.generate(best=8, of=10, taste=str(coloured.folder))
+    assert isinstance(found, BestClips)
+    with pytest.warns(UserWarning, match="clips are left, 8 were asked for"):
+        seeds = [clip.metadata["seed"] for clip in found]
+    assert set(range(4)) <= set(found.copies) and not set(seeds) & set(range(4)) and len(seeds) == len(found.taken)
+
+
+class Damaging(FromClips):
+    """Of every four seeds, the second gives NaN, the third black, the fourth noise."""
+
+    def segments(self, requests: Sequence[VideoRequest]) -> Iterator[torch.Tensor]:
+        way = requests[0].seed % 4 if requests[0].seed < 8 else 0
+        for clips in super().segments(requests):
+            noise = torch.rand(clips.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+            yield [clips, torch.full_like(clips, torch.nan), torch.full_like(clips, -1.0), noise][way]
+
+
+def test_damaged_ones_are_left_out_with_the_reason(coloured: Library, unchecked: Model) -> None:
+    model = unchecked
+    judge(coloured)
+    sampler = model.sampler
+    assert isinstance(sampler, FromClips)
+    model.sampler = Damaging(sampler.clip, sampler.source, sampler.spans)
+    with pytest.warns(UserWarning, match="too few clips"):
+        found = model.generate(best=2, of=24, taste=str(coloured.folder))
+    assert isinstance(found, BestClips)
+    found.look()
+    assert sorted(found.damaged) == [1, 2, 3, 5, 6, 7]
+    assert found.damaged[1] == "with numbers that are not finite" and found.damaged[2] == "of one plain colour"
+    assert found.damaged[3].endswith("is far outside of the training clips'")
+    assert "2 of one plain colour" in found.left_out and len(list(found)) == 2
+    with pytest.raises(ModelError, match="seed 1 gives numbers that are not finite"):
+        next(model.generate(1, seed=1)).array()
+
+
+def test_without_the_training_clips_it_goes_on_and_says_so(coloured: Library, model: Model) -> None:
+    judge(coloured)
+    model.info = replace(model.info, dataset="lost")
+    with pytest.warns(UserWarning, match="not compared with training clips: tiny does not say where"):
+        found = model.generate(best=2, of=6, taste=str(coloured.folder))
+    assert len(list(found)) == 2
+    with pytest.raises(ConfigError, match="does not say where"):
+        model.generate(best=2, of=6, taste=str(coloured.folder), novel=TRAINED_ON)
+
+
+def test_what_is_asked_of_taste_is_checked(coloured: Library, model: Model) -> None:
+    for asked, problem in (
+        ({"best": 3}, "best is 3, and no taste is given: give --taste LIBRARY"),
+        ({"of": 30}, "of is 30, and not how many are the best"),
+        ({"taste": "x"}, "taste is given, and not how many are the best"),
+        ({"best": 3, "of": 2, "taste": "x"}, "of is 2: give at least 3"),
+        ({"best": 0, "taste": "x"}, "best is 0: give at least 1"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            GenerateRequest(**asked)  # type: ignore[arg-type]
+    assert GenerateRequest(best=3, taste="x").candidates == 60 and GenerateRequest(5).candidates == 5
+    with pytest.raises(LibraryError, match="not learned yet from 0 ratings"):
+        model.generate(best=1, taste=str(coloured.folder))
+    with pytest.raises(LibraryError, match="holds no library"):
+        model.generate(best=1, taste=str(coloured.folder / "none"))
+
+
+def test_the_worker_makes_the_best_by_its_own_library(
+    coloured: Library, unchecked: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(coloured)
+    worker = Worker(coloured, Catalog(unchecked.folder))
+    monkeypatch.setattr(worker, "_model", lambda job: unchecked)
+    shares: list[float] = []
+    monkeypatch.setattr(worker, "_report", lambda job, share, message: shares.append(share))
+    form = GenerateForm(model="tiny", best=2, of=12, taste="library")
+    coloured.jobs.submit("generate", to_json(form))
+    job = coloured.jobs.claim("worker")
+    assert job is not None
+    done = worker.do(job)
+    assert done.state == "done", done.message
+    assert done.result["looked_at"] == 12 and len(done.result["clips"]) == 2 and done.result["damaged"] == 0
+    assert shares == sorted(shares) and shares[11] < 0.8 <= shares[12] < 1
+    made = coloured.get(done.result["clips"][0])
+    assert made.settings["taste"]["rank"] == 1 and made.settings["taste"]["candidates"] == 12
+
+
+def test_the_command_makes_the_best(
+    coloured: Library, unchecked: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge(coloured)
+    monkeypatch.setattr("footage.commands.generate.load", lambda *_: unchecked)
+    main(["generate", "tiny", "--best", "2", "--of", "10", "--library", str(coloured.folder)])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the best 2 of 10 by the taste of library" in out and "2 filed" in out

@@ -41,7 +41,7 @@ MOST_AT_ONCE = 16
 """Clips that a worker makes before it sends them, at most."""
 CLIP_NAME = re.compile(r"(.+-)?\d{6,}(\.\w+)?|step-\d{3,}(\.\w+)?")
 """What clips of a folder are called: label and seed, or the step of a series."""
-OF_ONE_CLIP = ("made_with", "seed", "label", "to_seed", "to_label", "between", "step", "novel")
+OF_ONE_CLIP = ("made_with", "seed", "label", "to_seed", "to_label", "between", "step", "novel", "taste")
 """What may differ in the metadata of clips that belong together."""
 LOOKED_AT = 256
 """Clips of a folder whose metadata are read, at most."""
@@ -144,6 +144,11 @@ class GenerateOptions(GenerateRequest):
     """with on: units of work that are done at once; left out, as many as there are processors for."""
     quiet: bool = False
 
+    def __post_init__(self) -> None:
+        if self.best is not None and self.taste is None and self.library is not None:
+            object.__setattr__(self, "taste", str(self.library))
+        super().__post_init__()
+
 
 @arguments_of(GenerateOptions)
 def generate(options: GenerateOptions) -> list[Path]:
@@ -155,17 +160,19 @@ def generate(options: GenerateOptions) -> list[Path]:
     import torch
 
     from footage.cluster import connect
-    from footage.commands.terminal import tracked
+    from footage.commands.terminal import phases, tracked
+    from footage.generation.best import BestClips
     from footage.generation.novelty import NovelClips
 
     to, library = options.to, options.library
     console = make_console(options.quiet)
-    if options.on is not None and options.novel is not None:
-        raise ConfigError("novel is given with on: which clips are left out is found out one by one", "leave out --on")
+    if options.on is not None and (options.novel is not None or options.best is not None):
+        given = "novel" if options.best is None else "best"
+        raise ConfigError(f"{given} is given with on: which clips are left out is found out one by one", "leave out --on")
     with output_folder(to, library) as folder:
         loaded = load(options.model, options.device)
         threads, place = torch.get_num_threads(), loaded.sampler.device.type
-        with console.status("looking at the training clips" if options.novel else "loading"):
+        with console.status("looking at the training clips" if options.novel or options.best else "loading"):
             clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
         if note := loaded.joins(options.length(loaded.info)):
             console.print(note)
@@ -174,6 +181,10 @@ def generate(options: GenerateOptions) -> list[Path]:
         if options.size is not None or options.upscale is not None:
             resize = loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print)
             clips, writer = map(resize, clips), replace(writer, encoding=options.encoding)
+        if isinstance(judged, BestClips):
+            with phases(console) as show:
+                judged.watch = lambda: show("looking at clips", judged.looked, judged.total, "")
+                judged.look()
         shown = console if to is not None else make_console(quiet=True)
         with connect(options.on, options.workers, threads, place) as cluster:
             many = writer.write_all(clips, folder)
@@ -182,7 +193,7 @@ def generate(options: GenerateOptions) -> list[Path]:
             many = tracked(many, options.count, "generating", console)
             written = _show_all(many, folder, options.format, shown, to)
         filed = _file(loaded, written, library, console)
-        if isinstance(judged, NovelClips):
+        if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
     return filed if to is None else remote.placed(written, folder, to)
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.config import ClipConfig
 from footage.config.strict import method_arguments_of
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, DatasetError, nearest
 from footage.generation import convert as conversions
+from footage.generation.best import BestClips, UsualRange
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.novelty import TRIES, NovelClips, NoveltyCheck, open_training_clips
@@ -34,6 +35,7 @@ from footage.models.device import find_device, has_bf16
 from footage.models.generators.stream.sampler import check
 from footage.models.requests import (
     PLAIN,
+    TRAINED_ON,
     Duration,
     GenerateRequest,
     Sliders,
@@ -96,11 +98,13 @@ class Model:
     def generate(self, request: GenerateRequest) -> Iterator[Clip]:
         """Yield clips. Clip i has seed `seed` + i, and is the same whatever else is generated beside it.
 
-        With `novel` they are `footage.generation.novelty.NovelClips`, which know which seeds were left out.
+        With `novel` they are `footage.generation.novelty.NovelClips`, with `best` `footage.generation.best.BestClips`,
+        which know which seeds were left out.
 
         Raises:
             ConfigError: the model does not know the label, or cannot do it, or a number is out of range.
             DatasetError: what clips are to be new beside is missing, or too little to tell.
+            LibraryError: the taste that is asked for is not learned yet, or there is no such library.
         """
         return self.clips(request)
 
@@ -123,12 +127,34 @@ class Model:
         asked = {"label": request.label, "to_label": request.to_label, "fps": request.fps, **request.timing.given()}
         if moved:
             asked["sliders"] = {str(number): value for number, value in moved.items()}
-        tries = 1 if request.novel is None else TRIES
-        clips = (self._clip(video, i, asked, request.fps) for i in range(tries * request.count))
+        tries = 1 if request.novel is None or request.best is not None else TRIES
+        clips = (self._clip(video, i, asked, request.fps) for i in range(tries * request.candidates))
+        if request.best is not None:
+            return self._best(request, clips, tell)
         if request.novel is None:
             return clips
         source = open_training_clips(request.novel, self.folder, self.info, tell)
         return NovelClips(clips, NoveltyCheck(source, self.info, length, time.rate), request.count, tell)
+
+    def _best(self, request: GenerateRequest, clips: Iterator[Clip], tell: Callable[[str], object]) -> BestClips:
+        """Return the best of some clips by the taste that a request names."""
+        assert request.taste is not None and request.best is not None
+        with Library(request.taste, create=False) as library:
+            library.measure(judged=True)
+            taste, owner = library.taste(), library.folder.resolve().name
+        taste.check()
+        length, rate = request.length(self.info), request.mapping(self.info).rate
+        usual, check = None, None
+        try:
+            source = open_training_clips(request.novel or TRAINED_ON, self.folder, self.info, tell)
+            usual = UsualRange.of(source, self.info, length)
+            check = NoveltyCheck(source, self.info, length, rate)
+        except (ConfigError, DatasetError) as error:
+            if request.novel is not None:
+                raise
+            tell(f"what is made is not compared with training clips: {error}")
+        timed, total = not request.timing.given(), request.candidates
+        return BestClips(clips, total, request.best, taste, owner, usual=usual, timed=timed, check=check, tell=tell)
 
     def length(
         self,

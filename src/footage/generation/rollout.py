@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from footage.errors import ModelError
 from footage.models.base import Generates, Streams
 from footage.models.device import upload
 from footage.models.generators.stream.sampler import window
@@ -82,22 +83,38 @@ def stream(sampler: Generates, requests: Sequence[VideoRequest], chunk: int | No
         yield segment[:, :, :-shared]
 
 
-def render(sampler: Generates, requests: Sequence[VideoRequest], frames: int) -> Iterator[Frames]:
+class NotFinite(ModelError):
+    """A model has given numbers that are not finite, which are no picture."""
+
+
+def render(
+    sampler: Generates, requests: Sequence[VideoRequest], frames: int, *, finite: bool = False
+) -> Iterator[Frames]:
     """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each request.
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
+
+    Raises:
+        NotFinite: with `finite`, where a chunk holds a NaN or an infinite number.
     """
+
+    def levels(clips: Tensor) -> Frames:
+        if finite and not bool(torch.isfinite(clips).all()):
+            problem = f"seed {requests[0].seed} gives numbers that are not finite"
+            raise NotFinite(problem, "leave the seed out, or take a model of an earlier time of its training")
+        return to_uint8(clips)
+
     requests = [_bounded(replace(request, frames=frames)) for request in requests]
     if not sampler.endless and frames <= sampler.clip.frames:
         segment = next(sampler.segments(requests))
-        yield to_uint8(segment[:, :, :frames])
+        yield levels(segment[:, :, :frames])
         return
     left, chunk_frames = frames, None
     if isinstance(sampler, Streams):  # of no more use than what is wanted, and no faster than what caches hold
         most = AT_ONCE if sampler.device.type == "cpu" else AT_ONCE_GPU
         chunk_frames = max(1, min(frames, most // (sampler.clip.height * sampler.clip.width * len(requests))))
     for chunk in stream(sampler, requests, chunk_frames):
-        yield to_uint8(chunk[:, :, :left])
+        yield levels(chunk[:, :, :left])
         left -= chunk.shape[2]
         if left <= 0:
             return
@@ -123,8 +140,12 @@ def videos(sampler: Generates, seeds: Sequence[int], labels: Sequence[int] | Non
 
 
 def one_video(sampler: Generates, request: VideoRequest, frames: int) -> Iterator[Frames]:
-    """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments."""
-    for chunk in render(sampler, [request], frames):
+    """Yield chunks uint8 (T, H, W, C) of one video. What it shows depends on nothing but the arguments.
+
+    Raises:
+        NotFinite: the model has given numbers that are not finite.
+    """
+    for chunk in render(sampler, [request], frames, finite=True):
         yield chunk[0]
 
 

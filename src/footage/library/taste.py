@@ -7,8 +7,9 @@ and Terry's model has it (1952) where strengths are linear in x. A tie is half o
 
 Accuracy is the share of comparisons that come out right on clips that the model has not seen: of a kept clip with a
 rejected one, which is the area under the ROC curve, and of blind pairs. It comes from stratified cross-validation that
-is repeated with other folds; its variance is the larger of DeLong's (1988) and Hanley and McNeil's (1982). Nothing is
-sorted before accuracy is above chance (.5) by `SURE` standard errors.
+is repeated with other folds. Its variance is the larger of DeLong's (1988) and Hanley and McNeil's (1982), times
+1 + FOLDS / (FOLDS - 1), since what is tested in one fold is learned from in the others (Nadeau and Bengio, Inference
+for the generalization error, 2003). Nothing is sorted before accuracy is above chance (.5) by `SURE` standard errors.
 """
 
 from __future__ import annotations
@@ -192,7 +193,8 @@ def cross_validate(features: Matrix, said: Judgements) -> Accuracy | None:
         errors.append(math.sqrt(max(float(of_each.var(ddof=1)), drawn * (1 - drawn)) / count))
         weights.append(float(count))
     total = sum(weights)
-    error = math.sqrt(sum((w * e / total) ** 2 for w, e in zip(weights, errors, strict=True)))
+    alone = sum((w * e / total) ** 2 for w, e in zip(weights, errors, strict=True))
+    error = math.sqrt(alone * (1 + FOLDS / (FOLDS - 1)))
     return Accuracy(sum(w * s / total for w, s in zip(weights, shares, strict=True)), error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 from footage.media.decode import FrameReader, Frames, Scaler, VideoDecoder
 from footage.media.kinds import is_still
 from footage.media.probe import UnusableMedia, VideoInfo, open_video, probe
-from footage.media.reader import PictureDecoder, upright_picture
+from footage.media.reader import PictureDecoder, fit_frames, upright_picture
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -91,6 +92,16 @@ def read_thumbnails(path: Path, moments: int = MOMENTS, side: int = SIDE) -> Thu
     for chunk in decoder:
         thinner.add(chunk.frames)
     return Thumbnails(info, thinner.seen, fps, *thinner.pick(moments), tuple(decoder.notes))
+
+
+def sample_frames(chunks: Iterable[Frames], fps: float) -> Thumbnails:
+    """Look at a video that is at hand, chunks uint8 (T, H, W, C), as `read_thumbnails` looks at a file."""
+    thinner, info = FrameThinner(HELD), VideoInfo(0, 0)
+    for chunk in chunks:
+        info = VideoInfo(chunk.shape[2], chunk.shape[1])
+        height, width = _size(info, SIDE)
+        thinner.add(fit_frames(chunk, height=height, width=width, channels=3, fit="stretch"))
+    return Thumbnails(info, thinner.seen, fps, *thinner.pick(MOMENTS))
 
 
 def _size(info: VideoInfo, side: int) -> tuple[int, int]:

@@ -32,6 +32,8 @@ TRAINED_ON = "trained-on"
 """Stands for the data set that a model was trained on, where one is asked for."""
 SEED_LIMIT = 2**63
 """Seeds are taken modulo this."""
+CANDIDATES = 20
+"""Clips that are looked at for each of the best, where it is not said."""
 MOST_FRAMES = 2**33
 """Times below this many frames are exact: in float64 they are whole ticks of 2^-20 (`stream.sampler.TICK`)."""
 MOST_SLOW = 1000.0
@@ -236,8 +238,26 @@ class GenerateRequest(VideoOptions):
     novel: str | None = None
     """leave out clips that come nearer to the training clips of a data set than its held-out clips do, and go on with
     the next seeds, ten for each clip at most: a data set, or trained-on for the one that the model's run names."""
+    best: int | None = None
+    """how many are taken instead of count, of more that are looked at: those that a library's owner is likeliest to
+    keep. Damaged ones are left out, and, where the training clips are there, those that come nearer to them than unseen
+    clips do."""
+    of: int | None = None
+    """how many are looked at for the best; left out, twenty for each."""
+    taste: str | None = None
+    """folder of a library, whose verdicts, stars and blind ratings say what is best; see footage library taste."""
 
     def __post_init__(self) -> None:
+        if self.best is not None:
+            object.__setattr__(self, "count", self.best)
+            if self.taste is None:
+                raise ConfigError(f"best is {self.best}, and no taste is given", "give --taste LIBRARY")
+            self.check(best=1)
+            if self.of is not None and not self.best <= self.of < SEED_LIMIT:
+                raise ConfigError(f"of is {self.of}", f"give at least {self.best}, the number of the best")
+        elif self.of is not None or self.taste is not None:
+            problem = "taste is given" if self.of is None else f"of is {self.of}"
+            raise ConfigError(f"{problem}, and not how many are the best", "give --best 20 too")
         if self.between is not None:
             if self.to_seed is not None or self.seed not in (0, self.between[0]):
                 raise ConfigError("between is given beside other seeds", "leave seed and to_seed out")
@@ -245,6 +265,11 @@ class GenerateRequest(VideoOptions):
         self.check(count=1, frames=1, fps=1e-3, seed=0, to_seed=0)
         if self.between is not None and self.between[1] < 0:
             raise ConfigError(f"to_seed is {self.between[1]}", "give at least 0")
+
+    @property
+    def candidates(self) -> int:
+        """How many clips are made, of which some may be left out."""
+        return self.count if self.best is None else self.of or CANDIDATES * self.best
 
     @property
     def last_seed(self) -> int | None:

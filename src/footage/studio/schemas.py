@@ -206,6 +206,9 @@ class GenerateForm(GenerateRequest):
     sliders: Sliders | None = None
     timing: Motion = PLAIN
     novel: Literal["trained-on"] | None = None
+    best: Annotated[int, Field(ge=1)] | None = None
+    of: Annotated[int, Field(ge=1)] | None = None
+    taste: Literal["library"] | None = None
 
 
 FolderName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,99}$")]

@@ -39,6 +39,8 @@ POLLED = 0.4
 """Seconds between two looks at the queue."""
 IDLE = 300.0
 """Seconds without a job after which the process ends."""
+LOOKING = 0.8
+"""Part of a job that generates the best of many clips in which these are looked at."""
 REPORTED = 0.25
 """Seconds between two reports of a job's progress."""
 PATIENCE = 10.0
@@ -134,15 +136,30 @@ class Worker:
         tags = tuple(message.pop("tags"))
         del message["model"]
         request = from_json(GenerateRequest, message, "job")
+        if request.taste is not None:
+            request = replace(request, taste=str(self._library.folder))
+        from footage.generation.best import BestClips
         from footage.generation.novelty import NovelClips
 
         told: list[str] = []
         clips = model.clips(request, told.append)
         if isinstance(clips, NovelClips):
             clips.watch = lambda: self._report(job, clips.made / request.count, f"{clips.made} / {request.count}")
-        result = self._file(job, model, clips, request.count, ClipDetails(tags=tags))
+        begun = 0.0
+        if isinstance(clips, BestClips):
+            begun, total = LOOKING, request.candidates
+            clips.watch = lambda: self._report(job, LOOKING * clips.looked / total, f"{clips.looked} / {total}")
+            clips.look()
+        result = self._file(job, model, clips, request.count, ClipDetails(tags=tags), begun)
         if isinstance(clips, NovelClips):
             result |= {"left_out": len(clips.left_out), "told": told}
+        if isinstance(clips, BestClips):
+            result |= {
+                "looked_at": clips.looked,
+                "damaged": len(clips.damaged),
+                "left_out": len(clips.copies),
+                "told": told,
+            }
         return result
 
     def between(self, job: BackgroundJob) -> dict[str, Any]:
@@ -218,14 +235,23 @@ class Worker:
             raise Cancelled
 
     def _file(
-        self, job: BackgroundJob, model: Model, clips: Iterator[Clip], count: int, known: ClipDetails
+        self,
+        job: BackgroundJob,
+        model: Model,
+        clips: Iterator[Clip],
+        count: int,
+        known: ClipDetails,
+        begun: float = 0.0,
     ) -> dict[str, Any]:
-        """Write clips, file them, and report meanwhile how far it is; return their numbers."""
+        """Write clips, file them, and report meanwhile how far it is; return their numbers.
+
+        `begun` is the part of the job that had been done before.
+        """
         self._library.register(model.library_card)
         numbers: list[int] = []
         with tempfile.TemporaryDirectory(prefix="footage-") as folder:
             for number, clip in enumerate(clips):
-                self._report(job, number / count, f"{number} / {count}")
+                self._report(job, begun + (1 - begun) * number / count, f"{number} / {count}")
 
                 def chunks(clip: Clip = clip, number: int = number) -> Iterator[Any]:
                     """Yield the clip's chunks; raise `Cancelled` when the job is given up."""
@@ -236,7 +262,7 @@ class Worker:
                         if time.monotonic() - last > REPORTED:
                             last = time.monotonic()
                             share = (number + frames / (clip.frames or frames)) / count
-                            self._report(job, share, f"{number} / {count}")
+                            self._report(job, begun + (1 - begun) * share, f"{number} / {count}")
 
                 path = replace(clip, make=chunks).save(Path(folder) / f"{model.info.name}-{job.id}-{number}.mp4")
                 title = f"{model.info.name} {clip.metadata.get('seed', '')} {clip.metadata.get('label', '')}".strip()

@@ -54,7 +54,9 @@ def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue clips to be generated; they are filed in the library."""
     model, limits = studio.catalog.usable_model(form.model, "generate"), studio.limits
     read_sliders(form.sliders or {}, model.sliders, model.name)  # complains now
-    check_amount(limits, form.count, form.length(studio.catalog.card(form.model)))
+    if form.taste is not None:
+        studio.library.taste().check()
+    check_amount(limits, form.count, form.length(studio.catalog.card(form.model)), form.candidates)
     return submit_job(studio, "generate", to_json(form))
 
 
@@ -153,14 +155,16 @@ def cancel_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
     return cancelled
 
 
-def check_amount(limits: Limits, count: int, frames: int) -> None:
-    """Refuse a job of more clips, or of more frames in all, than one may have; however they were asked for."""
+def check_amount(limits: Limits, count: int, frames: int, candidates: int = 0) -> None:
+    """Refuse a job of more clips, or of more frames in all, than one may have; however they were asked for.
+
+    `candidates` is how many are made, where that is more than are kept.
+    """
     if count > limits.job_clips:
         raise ConfigError(f"count is {count}", f"give at most {limits.job_clips}")
-    if count * frames > limits.job_frames:
-        raise ConfigError(
-            f"{count * frames:,} frames are asked for", f"give fewer or shorter clips: {limits.job_frames:,}"
-        )
+    total = max(count, candidates) * frames
+    if total > limits.job_frames:
+        raise ConfigError(f"{total:,} frames are asked for", f"give fewer or shorter clips: {limits.job_frames:,}")
 
 
 def checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, Any]:
