@@ -41,7 +41,7 @@ NAMES = re.compile(
     r"|stream-(shapes|digits|signs)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
     r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
-    r"|GET /api/models|/enter\b|--names NAME|--sources"
+    r"|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources"
     r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, ]+"
 )
 """Digests, codecs, file names; what is to be typed as it stands: commands, addresses, values; programs and models."""

@@ -168,7 +168,9 @@ def generate(options: GenerateOptions) -> list[Path]:
     console = make_console(options.quiet)
     if options.on is not None and (options.novel is not None or options.best is not None):
         given = "novel" if options.best is None else "best"
-        raise ConfigError(f"{given} is given with on: which clips are left out is found out one by one", "leave out --on")
+        raise ConfigError(
+            f"{given} is given with on: which clips are left out is found out one by one", "leave out --on"
+        )
     with output_folder(to, library) as folder:
         loaded = load(options.model, options.device)
         threads, place = torch.get_num_threads(), loaded.sampler.device.type
