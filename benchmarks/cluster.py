@@ -45,16 +45,21 @@ def write_files(folder: Path, count: int) -> None:
 
 def timed_ingest(videos: Path, to: Path, cluster: Cluster | None, kill_after: int | None = None) -> tuple[str, float]:
     """Ingest, and return the data set's hash and the seconds; one worker may be killed after some files."""
+    killed = list[psutil.Process]()
 
     def watch(progress: IngestProgress) -> None:
-        if progress.phase == "decode" and progress.done == kill_after:
-            everyone = psutil.Process().children(recursive=True)
-            busy = [one for one in everyone if one.cmdline() and one.cmdline()[0].startswith("ray::perform")]
-            busy[0].send_signal(signal.SIGKILL)
-            print(f"killed worker {busy[0].pid} after {progress.done} files", flush=True)
+        if kill_after is None or progress.phase != "decode" or progress.done < kill_after or killed:
+            return
+        everyone = psutil.Process().children(recursive=True)
+        busy = [one for one in everyone if one.cmdline() and one.cmdline()[0].startswith("ray::perform")]
+        for one in busy[:1]:
+            one.send_signal(signal.SIGKILL)
+            killed.append(one)
+            print(f"killed worker {one.pid} after {progress.done} files", flush=True)
 
     since = time.perf_counter()
     result = ingest([videos], to, CONFIG, watch, cluster)
+    assert kill_after is None or killed, "no worker was busy"
     return result.dataset.info.content_hash, time.perf_counter() - since
 
 

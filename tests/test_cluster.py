@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
@@ -22,8 +23,10 @@ import footage
 from footage import cluster as clusters
 from footage.cluster import Cluster, Needed, connect
 from footage.config import IngestConfig
+from footage.data.ingest import workers as ingest_workers
 from footage.data.ingest.pipeline import IngestProgress
 from footage.data.ingest.pipeline import ingest as ingest_sources
+from footage.data.ingest.workers import answer
 from footage.errors import ClusterError, ConfigError, FootageError
 from footage.evaluation import feature_cache
 from footage.generation.upscale import Stretches, UpscaleOptions
@@ -63,25 +66,19 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def workers() -> list[psutil.Process]:
-    """The processes that Ray does units in."""
-    mine = psutil.Process().children(recursive=True)
-    return [process for process in mine if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::perform")]
-
-
 def test_ingest_makes_the_same_folder_though_a_worker_is_killed(
-    videos: Path, plain: Path, tmp_path: Path, ray: Cluster
+    videos: Path, plain: Path, tmp_path: Path, ray: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed: list[int] = []
+    def answer_or_die(request: dict[str, Any]) -> dict[str, Any]:
+        if "/kind1/" in os.fsdecode(bytes.fromhex(request.get("source", {}).get("path", ""))):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(tmp_path / "died")
+                os.kill(os.getpid(), signal.SIGKILL)
+        return answer(request)
 
-    def kill(progress: IngestProgress) -> None:
-        if progress.phase == "decode" and progress.done == 3:
-            for process in workers()[:1]:
-                process.send_signal(signal.SIGKILL)
-                killed.append(process.pid)
-
-    result = ingest_sources([videos], tmp_path / "there", SMALL, kill, ray)
-    assert len(killed) == 1 and result.decoded == 9
+    monkeypatch.setattr(ingest_workers, "answer", answer_or_die)  # it goes to the workers as it is
+    result = ingest_sources([videos], tmp_path / "there", SMALL, cluster=ray)
+    assert (tmp_path / "died").is_dir() and result.decoded == 9
     footage.ingest((videos,), tmp_path / "there", SMALL, on="ray", advise=False, quiet=True)  # nothing is left to do
     assert content(tmp_path / "there").keys() == content(plain).keys()
     for name, there in content(tmp_path / "there").items():
@@ -101,41 +98,29 @@ def test_what_was_stopped_goes_on(videos: Path, plain: Path, tmp_path: Path, ray
     assert result.dataset.info.content_hash == footage.Dataset(plain).info.content_hash
 
 
-def test_generate_writes_the_same_files(tmp_path: Path, ray: Cluster) -> None:
-    save_tiny_model(tmp_path / "model")
-    save_tiny_model(tmp_path / "larger", preset="upscale-x2")
-    for format in ("mp4", "png"):
-        how: dict[str, Any] = {"count": 5, "format": format, "seed": 3, "quiet": True}
-        if format == "png":
-            how |= {"size": "64x64", "upscale": tmp_path / "larger", "count": 2}
-        here = footage.generate(tmp_path / "model", tmp_path / f"here-{format}", **how)
-        there = footage.generate(tmp_path / "model", tmp_path / f"there-{format}", on="ray", **how)
-        assert [path.name for path in here] == [path.name for path in there]
-        assert content(tmp_path / f"here-{format}") == content(tmp_path / f"there-{format}")
-    with pytest.raises(ConfigError, match="novel is given with on"):
-        footage.generate(tmp_path / "model", tmp_path / "new", novel="shapes", on="ray", quiet=True)
-
-
-def test_evaluate_finds_the_same_figures(
+def test_clips_figures_and_larger_videos_are_the_same(
     plain: Path, tmp_path: Path, ray: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feature_cache, "ROWS", 64)  # units of 16 clips
-    save_tiny_model(tmp_path / "model", labels=())
-    how: dict[str, Any] = {"clips": 24, "frames": 4, "resamples": 2, "networks": "random", "split": "all"}
-    how |= {"metrics": "fvd,motion", "cache": Path("none"), "quiet": True}
-    here = footage.evaluate(tmp_path / "model", plain, **how)
-    there = footage.evaluate(tmp_path / "model", plain, on="ray", **how)
-    assert replace(here, work=()) == replace(there, work=())
-
-
-def test_upscale_writes_the_same_file(tmp_path: Path, ray: Cluster) -> None:
-    save_tiny_model(tmp_path / "model", preset="upscale-x2")
+    """One test, since workers import PyTorch for it, which takes longer than all that they do."""
+    model, larger = tmp_path / "model", tmp_path / "larger"
+    save_tiny_model(model)
+    save_tiny_model(larger, preset="upscale-x2")
     write(tmp_path / "clip.mp4", moving(200, (16, 16)))
-    for name in ("large.mp4", "pictures"):
-        for folder, on in (("here", None), ("there", "ray")):
-            to = tmp_path / folder / name
-            footage.upscale(tmp_path / "model", tmp_path / "clip.mp4", to=to, on=on, quiet=True)
-    assert content(tmp_path / "here") == content(tmp_path / "there") and len(content(tmp_path / "here")) == 202
+    monkeypatch.setattr(feature_cache, "ROWS", 64)  # units of 16 clips
+    asked: dict[str, Any] = {"clips": 24, "frames": 4, "resamples": 2, "networks": "random", "split": "all"}
+    asked |= {"metrics": "fvd,motion", "cache": Path("none"), "quiet": True}
+    figures = []
+    for place, on in (("here", None), ("there", "ray")):
+        to = tmp_path / place
+        footage.generate(model, to / "clips", count=5, seed=3, on=on, quiet=True)
+        footage.generate(model, to / "pictures", count=2, format="png", size="64x64", upscale=larger, on=on, quiet=True)
+        footage.upscale(larger, tmp_path / "clip.mp4", to=to / "large.mp4", on=on, quiet=True)
+        footage.upscale(larger, tmp_path / "clip.mp4", to=to / "large", on=on, quiet=True)
+        figures.append(replace(footage.evaluate(model, plain, on=on, **asked), work=()))
+    assert content(tmp_path / "here") == content(tmp_path / "there") and len(content(tmp_path / "here")) > 200
+    assert figures[0] == figures[1] and figures[0].figures
+    with pytest.raises(ConfigError, match="novel is given with on"):
+        footage.generate(model, tmp_path / "new", novel="shapes", on="ray", quiet=True)
 
 
 @pytest.mark.parametrize("away", [False, True])
