@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from footage.machine import cores
+from footage.models.checkpoint import read_state
 
 
 @contextlib.contextmanager
@@ -48,8 +48,8 @@ def clips_per_second(preset: str, minutes: float, threads: int | None, devices: 
         command += [] if threads is None else ["--train.threads", str(threads)]
         environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
         subprocess.run([*command, "--out", str(run)], check=True, capture_output=True, env=environment)
-        card = json.loads((run / "model" / "model.json").read_text(encoding="utf-8"))
-        return float(card["clips_seen"]) / (60 * minutes)
+        progress = read_state(run / "state" / "last.pt")["progress"]
+        return float(progress["clips_seen"] / progress["seconds"])
 
 
 def main() -> None:
