@@ -66,20 +66,23 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    console = Console()
     rng, slow, longest = random.Random(options.seed), 0, 0.0
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
-        for _ in range(options.kills):
+        for number in range(options.kills):
             before, there = seen(run), sheets(run)
             parent = start(run, 10**7)
-            if rng.random() < 0.7:  # mostly while it trains and saves, now and then while it starts
+            late = rng.random() < 0.7
+            if late:  # mostly while it trains and saves, now and then while it starts
                 state, began = run / "state" / "last.pt", time.monotonic()
                 stamp = state.stat().st_mtime_ns if state.exists() else 0
                 while (state.stat().st_mtime_ns if state.exists() else 0) == stamp and time.monotonic() < began + 120:
                     time.sleep(0.01)
-            time.sleep(rng.random() * 4)
+            time.sleep(rng.random() * (4 if late else 12))
             members = family(parent)
-            rng.choice(members).send_signal(signal.SIGKILL)
+            victim = rng.choice(members)
+            victim.send_signal(signal.SIGKILL)
             began = time.monotonic()
             _, alive = psutil.wait_procs(members, timeout=30)
             took = time.monotonic() - began
@@ -92,10 +95,12 @@ def main() -> None:
                 sheet for sheet, digest in there.items() if int(sheet[:-4]) <= before and now.get(sheet) != digest
             ]
             assert not missing, f"sheets are lost: {missing}"
+            who = "the command" if victim.pid == parent.pid else "one that it had started"
+            console.print(f"{number + 1}: {who}, after {seen(run):,} clips; all had ended after {took:.1f} s")
         last = seen(run)
         assert start(run, last + 8).wait(300) == 0
         assert load_model(run / "model")[1].clips_seen == last + 8
-    Console().print(
+    console.print(
         f"{options.kills} kills: no damaged state, no lost sheet; all had ended after {longest:.1f} s at most "
         f"({slow} times more than 10 s); {last:,} clips seen on the way"
     )

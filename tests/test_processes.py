@@ -276,3 +276,21 @@ def test_a_port_in_use_and_machines_that_do_not_come_are_said(monkeypatch: pytes
     monkeypatch.setattr(api, "elastic_launch", lambda config, program: alone)
     with pytest.raises(TrainingError, match=r"2 machines have not met at rendezvous node0:29400.*same command on each"):
         processes.launch(LaunchConfig(nodes=2, node_rank=1, rendezvous="node0:29400"), ["train", "shapes"])
+
+
+def test_a_process_ends_with_the_command_that_has_started_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> NoReturn:
+        raise Ended(status)
+
+    monkeypatch.setattr(processes, "BEAT", 0.001)
+    monkeypatch.setattr(os, "_exit", end)
+    parents = [7, 7, 1]  # the last one takes up whoever has lost his own
+    monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
+    with pytest.raises(Ended, match="1"):
+        Processes(1, 2, 2)._end_with(7)
+    assert not parents and "rank 1: the command that has started it is gone" in capsys.readouterr().err

@@ -45,8 +45,12 @@ GONE = 4.0
 """Seconds without a sign of life after which a rank is gone, once a message to it has failed."""
 PATIENCE = timedelta(hours=2)
 """How long a rank waits for others at most: sheets and measurements of rank 0 take their time."""
+STANDS = "what was saved last stands"
+"""What is said of the run where a process ends at once."""
 LAST_WORDS = 60
 """Seconds that a process which is told to end has to save, before it is ended."""
+PARENT = "FOOTAGE_PARENT"
+"""Variable in which `launch` leaves the number of its own process, for those that it starts."""
 SILENT = 8.0
 """Seconds without a sign of life after which a rank is gone where GPUs are: their messages wait for ever."""
 
@@ -66,6 +70,7 @@ def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
     from torch.distributed.launcher.api import LaunchConfig as EngineConfig
     from torch.distributed.launcher.api import elastic_launch
 
+    os.environ[PARENT] = str(os.getpid())
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // how.devices))
     knobs: dict[str, Any] = dict(
@@ -115,6 +120,7 @@ def launch(how: LaunchConfig, arguments: Sequence[str]) -> bool:
             "start the same command on each within ten minutes, machine 0 with --node-rank 0; its port has to be open",
         ) from None
     finally:
+        os.environ.pop(PARENT, None)
         if before is not None:
             signal.signal(signal.SIGINT, before)
     return stopped
@@ -158,7 +164,9 @@ class Processes:
         return mine
 
     def _meet(self) -> None:
-        """Find the others, and begin to show signs of life."""
+        """Find the others, and begin to show signs of life; end with the command that has started this process."""
+        parent = int(os.environ.get(PARENT, os.getppid()))
+        threading.Thread(target=self._end_with, args=(parent,), name="parent", daemon=True).start()
         agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE", "False") == "True"
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = TCPStore(address, port, self.world, is_master=self.leads and not agents, timeout=PATIENCE)
@@ -188,6 +196,15 @@ class Processes:
     def lives(self) -> dict[int, dict[str, Any]]:
         """Return the last sign of life of each rank: a number that grows, the steps, the host, the process."""
         return {rank: json.loads(self._store.get(f"life/{rank}")) for rank in range(self.world)}
+
+    def _end_with(self, parent: int) -> None:
+        """End this process where its parent has ended without a word: nobody else would tell it to."""
+        while not self._ended.wait(BEAT):
+            if os.getppid() != parent:
+                with contextlib.suppress(OSError):
+                    gone = "the command that has started it is gone"
+                    print(f"rank {self.rank}: {gone}, run it again: {STANDS}", file=sys.stderr, flush=True)
+                os._exit(1)
 
     def _live(self) -> None:
         """Show signs of life, and say for whom this rank waits where it waits for long."""
@@ -296,7 +313,7 @@ class Processes:
         self._ended.set()
         who = ", ".join(self.name(rank) for rank in missing) or "another rank"
         says = f"rank {self.rank}: {who} is gone ({str(error).splitlines()[0][:120]})"
-        print(f"{says}; what was saved last stands, run the same command again", file=sys.stderr, flush=True)
+        print(f"{says}; run the same command again: {STANDS}", file=sys.stderr, flush=True)
         os._exit(1)  # no other rank can be asked to end: destructors would wait for them
 
     @contextlib.contextmanager
