@@ -199,6 +199,9 @@ ADDRESSES = (
         "/parts/clips?bin=true&text=无",
         "/parts/facets",
         "/parts/facets?bin=true",
+        "/parts/clips?sort=taste",
+        "/parts/taste",
+        "/parts/taste?clip=1",
     ),
     *(
         "/parts/cards?ids=1&ids=2&ids=3&ids=5",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 
 from footage.commands.main import main
 from footage.config import to_json
@@ -29,11 +30,15 @@ from footage.media.encode import write_clip
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
 from footage.models.requests import TRAINED_ON, GenerateRequest, VideoRequest
+from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.schemas import GenerateForm
+from footage.studio.security import Keys
+from footage.studio.state import Studio
 from footage.studio.worker import Worker
 from tests.libraries import make_older
 from tests.models import FewShapes, FromClips, save_tiny_model
+from tests.test_studio_locales import english_in
 
 NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
 
@@ -434,3 +439,48 @@ def test_the_command_makes_the_best(
     main(["generate", "tiny", "--best", "2", "--of", "10", "--library", str(coloured.folder)])
     out = " ".join(capsys.readouterr().out.split())
     assert "the best 2 of 10 by the taste of library" in out and "2 filed" in out
+
+
+# In the studio
+
+
+@pytest.fixture
+def client(coloured: Library, tmp_path: Path) -> Iterator[TestClient]:
+    studio = Studio(coloured, Catalog(tmp_path), Keys())
+    studio.worker.close()
+    yield TestClient(application(studio), base_url="http://127.0.0.1")
+    studio.close()
+
+
+def test_the_studio_says_how_many_ratings_it_needs_and_sorts_nothing(client: TestClient) -> None:
+    assert client.get("/api/taste").json()["more"] == 10
+    refused = client.get("/api/clips?sort=taste")
+    assert refused.status_code == 400 and "not learned yet" in refused.text
+    assert client.get("/api/clips/1/taste").status_code == 400
+    for address in ("/?sort=taste", "/parts/clips?sort=taste", "/parts/taste", "/parts/taste?clip=1", "/generate"):
+        page = client.get(address)
+        assert page.status_code == 200, address
+        assert address == "/generate" or "keep or reject about 10 more clips" in page.text, address
+    assert client.get("/clip/3?sort=taste").status_code == 200
+    body = {"model": "tiny", "best": 2, "taste": "library"}
+    csrf = {"X-CSRF-Token": client.get("/api/session").json()["csrf"]}
+    assert client.post("/api/jobs/generate", json={**body, "taste": "/etc"}, headers=csrf).status_code == 422
+
+
+def test_the_studio_sorts_and_says_why_in_both_languages(client: TestClient, coloured: Library) -> None:
+    judge(coloured)
+    order = [clip["id"] for clip in client.get("/api/clips?sort=taste&limit=24").json()["clips"]]
+    assert order == coloured.ids(ClipQuery(sort="taste")) == client.get("/api/clips/ids?sort=taste").json()
+    told = client.get("/api/clips/22/taste").json()
+    assert told["score"] > 0.5 and any(reason["name"] == "red" for reason in told["reasons"])
+    summary = client.get("/api/taste").json()
+    assert summary["ready"] and summary["kept"] == 6 and summary["low"] <= summary["accuracy"] <= summary["high"]
+    page = client.get("/parts/taste?clip=22").text
+    assert "likely to be kept" in page and "Red: +" in page and "against those you reject" in page
+    assert "Better than chance from" in client.get("/parts/taste").text
+    assert 'value="taste" selected' in client.get("/?sort=taste").text
+    for address in ("/parts/taste", "/parts/taste?clip=22", "/parts/taste?clip=23"):
+        chinese = client.get(address, headers={"accept-language": "zh-CN"}).text
+        assert not english_in(chinese), address
+    place = order.index(22)
+    assert f"/clip/{order[place + 1]}?sort=taste" in client.get("/clip/22?sort=taste").text

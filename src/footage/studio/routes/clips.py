@@ -19,6 +19,7 @@ from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
 from footage.library.storage import DiskFull
+from footage.library.taste import ClipTaste, TasteSummary
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.studio.routes.jobs import submit_job
 from footage.studio.schemas import (
@@ -163,6 +164,18 @@ def list_similar_clips(
     """Return the clips that are most like a clip, the most alike first."""
     studio.entry(clip)
     return [SimilarClip(entry, likeness) for entry, likeness in studio.library.similar(clip, limit=limit)]
+
+
+@router.get("/taste")
+def get_taste(library: CurrentLibrary) -> TasteSummary:
+    """Return what has been learned of what is kept: how accurate it is on clips that it has not seen, and by what."""
+    return library.taste_summary()
+
+
+@router.get("/clips/{clip}/taste")
+def get_clip_taste(clip: PathId, studio: CurrentStudio) -> ClipTaste | None:
+    """Return how likely a clip is to be kept, and why; null where its figures are not known."""
+    return studio.library.taste_of(studio.entry(clip).id)
 
 
 @router.get("/clips/{clip}/provenance")

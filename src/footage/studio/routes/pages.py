@@ -128,6 +128,7 @@ def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
 
     Where the total is None, the grid asks for it when it has its clips.
     """
+    form, more = sortable(studio, form)
     query, parameters = form.query(), form.parameters()
     page = studio.library.query(query, limit=PAGE)
     total = len(page.entries) if page.cursor is None else studio.library.count_few(query)
@@ -138,7 +139,18 @@ def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
         "address": urlencode(parameters),
         "sorts": tuple(SORTS),
         "filtered": {name for name, _ in parameters} - {"sort", "bin"} != set(),
+        "taste_more": more,
     }
+
+
+def sortable(studio: Studio, form: ClipQueryForm) -> tuple[ClipQueryForm, int]:
+    """Return a query in its order, or, before a taste is learned that is asked for, the newest first.
+
+    Beside it, about how many more ratings the taste needs, 0 for none.
+    """
+    if form.sort != "taste" or not (more := studio.library.taste().more):
+        return form, 0
+    return form.model_copy(update={"sort": "newest"}), more
 
 
 @router.get("/")
@@ -173,7 +185,7 @@ def show_cards(ids: Annotated[list[Id], Query(max_length=DRAWN)], studio: Curren
 def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page) -> HTMLResponse:
     """Show a clip, and the way to those before and after it, of the query that the address holds."""
     entry, library = studio.entry(clip), studio.library
-    form = query_of(request)
+    form, _ = sortable(studio, query_of(request))
     if entry.deleted is not None and not form.parameters():
         form = ClipQueryForm(bin=True)
     place = library.place(clip, form.query())
@@ -196,6 +208,14 @@ def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page)
         provenance=library.provenance(clip),
         similar=similar,
     )
+
+
+@router.get("/parts/taste")
+def show_taste(studio: CurrentStudio, page: Page, clip: Id | None = None) -> HTMLResponse:
+    """Show what has been learned of what is kept, or what that says of a clip."""
+    learned = studio.library.taste_summary()
+    judged = None if clip is None or not learned.ready else studio.library.taste_of(studio.entry(clip).id)
+    return page("taste.html", "", learned=learned, clip=clip, judged=judged)
 
 
 @router.get("/compare")
@@ -224,7 +244,7 @@ def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> H
     between = shared_model(studio, joining, values) or values.get("model")
     damaged = [model for model in found if model.damaged]
     shown = {"models": models, "joining": joining, "between": between, "damaged": damaged, "jobs": listed}
-    return page("generate.html", "generate", values=values, **shown)
+    return page("generate.html", "generate", values=values, taste_more=studio.library.taste().more, **shown)
 
 
 def shared_model(studio: Studio, models: list[ModelEntry], values: Mapping[str, str]) -> str | None:
