@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pytest
@@ -15,6 +17,7 @@ from starlette.testclient import TestClient
 
 import footage
 from footage import files
+from footage.data.audit import Audit
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
@@ -22,9 +25,11 @@ from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.locales import LANGUAGES, Locale, read_locale
 from footage.studio.routes import pages
-from footage.studio.security import Keys
+from footage.studio.security import Keys, Limits
 from footage.studio.state import Studio
-from tests.clips import moving, write
+from footage.studio.uploads import PromisedFile, SourceUploads
+from tests.clips import moving, still, write
+from tests.ingesting import ingest
 from tests.libraries import save_clip
 from tests.streams import save_tiny_stream
 
@@ -33,12 +38,12 @@ TEMPLATES, SCRIPTS = PACKAGE / "studio" / "templates", PACKAGE / "studio" / "sta
 CHINESE = {"accept-language": "zh-CN", "accept": "text/html"}
 ALLOWED = {
     *("footage", "CSV", "JSON", "OpenTimelineIO", "Premiere", "CMX", "otio", "VAE", "SHA", "Unicode", "KL"),
-    *("kB", "MB", "GB", "GiB", "Del", "Ctrl", "Esc"),
+    *("kB", "MB", "GB", "GiB", "Del", "Ctrl", "Esc", "NTHWC"),
 }
-"""Latin words that a page in Chinese may show: the product, formats, units, keys."""
+"""Latin words that a page in Chinese may show: the product, formats, units, keys, axes to be typed."""
 NAMES = re.compile(
     r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|(model|config)\.json|\b(fps|4s|4x)\b"
-    r"|stream-(shapes|digits|signs)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
+    r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
     r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
     r"|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources"
@@ -162,12 +167,44 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     (models / "比较").mkdir()
     (models / "比较" / "comparison.md").write_text("# 比较")
     (models / "比较" / "comparison.png").write_bytes(b"")
+    save_dataset(models)
     (models / "audit.html").write_text("")
     (models / "report.html").symlink_to(models / "audit.html")
     made = Studio(library, Catalog(models), Keys())
     made.worker.close()
     yield made
     made.close()
+
+
+def save_dataset(models: Path) -> None:
+    """Make a data set with clips that were left out for all kinds of reasons, and with an upload that is not whole."""
+    videos = models / "视频"
+    write(videos / "走" / "一.mp4", moving(16, (32, 32)))
+    write(videos / "跑" / "二.mp4", moving(16, (32, 32), seed=1))
+    write(videos / "跑" / "三.mp4", moving(16, (32, 32)))
+    write(videos / "跑" / "静.mp4", still(16, (32, 32)))
+    write(videos / "跑" / "短.mp4", moving(4, (32, 32), seed=2))
+    (videos / "坏.mp4").write_bytes(b"x" * 99)
+    (videos / "空.mp4").write_bytes(b"")
+    (videos / "字.数").write_text("")
+    options: dict[str, Any] = {"height": 32, "width": 32, "min_frames": 8, "workers": 0}
+    dataset = ingest([videos], models / "数据集", **options).dataset
+    advice = {
+        **{
+            "command": "footage train",
+            "preset": "stream-64: clips",
+            "chosen": "stream-64, which suits frames of 32×32",
+        },
+        **{
+            "usable clips": "2 of 2 training clips have 8 frames or more",
+            "conditioned on": "nothing",
+            "memory": "about 1.9 GiB",
+        },
+        "time": "about 1,107 minutes for 100,000 clips (1.5 clips/s measured here)",
+    }
+    Audit(dataset, advice).write(dataset.folder / "audit.html")
+    uploads = SourceUploads(models / "uploads", Limits())
+    uploads.begin("上传", [PromisedFile("一.mp4", 10, 0)])
 
 
 def library_query(library: Library) -> object:
@@ -224,6 +261,15 @@ ADDRESSES = (
         "/rate/评比/results",
         "/rate/无/results",
     ),
+    *(
+        "/data",
+        "/data?add=数据集",
+        "/data/audit?name=数据集",
+        "/data/audit?name=无",
+        "/parts/datasets",
+        "/parts/folders",
+    ),
+    *("/parts/folders?path=片库", "/parts/folders?path=/"),
     *("/training", "/training/run?name=训练", "/parts/run?name=训练", "/training/run?name=无", "/reports"),
     *("/reports/view?name=比较/comparison.md", "/reports/view?name=./audit.html", "/reports/view?name=无", "/enter"),
     *("/nowhere", "/language/xx"),
@@ -238,8 +284,12 @@ def test_no_text_of_any_page_is_left_in_english(studio: Studio, monkeypatch: pyt
         jinja2.PackageLoader, "get_source", lambda self, env, name: rendered.add(name) or loaded(self, env, name)
     )
     folder = str(studio.library.folder.parent)  # the user's
+    videos = quote(str(studio.catalog.folder / "视频"))
     client = TestClient(application(studio), base_url="http://127.0.0.1")
-    left = {address: english_in(client.get(address, headers=CHINESE).text.replace(folder, "")) for address in ADDRESSES}
+    left = {
+        address: english_in(client.get(address.replace("片库", videos), headers=CHINESE).text.replace(folder, ""))
+        for address in ADDRESSES
+    }
     empty = Studio(Library(studio.library.folder.parent / "空"), Catalog(studio.library.folder.parent / "无"), Keys())
     empty.worker.close()
     nothing = TestClient(application(empty), base_url="http://127.0.0.1")
@@ -307,12 +357,16 @@ CALLS = (
     "MediaError",
     "ModelError",
     "UnusableMedia",
+    "DatasetError",
+    "Rejection",
+    "_reject",
     "LibraryError",
     "HTTPException",
     "refuse",
     "error_response",
 )
 REACHED = (
+    *("data/ingest", "data/store.py", "data/synthetic.py", "data/jpeg.py"),
     *("studio", "library", "media/probe.py", "media/decode.py", "media/reader.py"),
     *("models/requests.py", "models/card.py", "models/checkpoint.py", "models/device.py"),
     *(
@@ -341,7 +395,7 @@ LEFT_OUT = {
 def messages_of(path: Path) -> Iterator[str]:
     """Yield the errors that a module raises, as templates with {} for what is filled in."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in CALLS:
             for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and argument.value:
                     yield argument.value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from footage import files
 from footage.data.clips import ONE_BY_ONE, named_one_by_one
 from footage.data.store import Dataset
 from footage.pages.environment import write_page
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
+SCHEMA = 1
+"""Version of what stands beside the page."""
 NAMED = 5
 """Files named for each reason on the terminal; the page names them all, up to `pages.environment.LISTED`."""
 RARE = 0.25
@@ -191,10 +196,24 @@ class Audit:
         return Group(*shown)
 
     def write(self, path: Path | str) -> Path:
-        """Write the audit as one HTML page that needs nothing else: no network, no scripts."""
+        """Write the audit as one HTML page that needs nothing else: no network, no scripts.
+
+        Beside it, as JSON, stands what was measured and cannot be read off the data: see `read_recommendation`.
+        """
+        rows = [list(row) for row in self.recommendation]
+        files.write_json(Path(path).with_suffix(".json"), {"schema": SCHEMA, "recommendation": rows})
         return write_page(
             path, "audit.html", audit=self, sheet=sample_sheet(self.dataset) if self.dataset.rows else b""
         )
+
+
+def read_recommendation(folder: Path) -> dict[str, str]:
+    """Return what an audit recommended to train from a data set, as `Audit` takes it; nothing where none did."""
+    with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
+        value = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+        if value["schema"] == SCHEMA:
+            return {str(what): str(fact) for what, fact in value["recommendation"]}
+    return {}
 
 
 def _named(rows: Sequence[tuple[str, str]], where: str) -> Text:

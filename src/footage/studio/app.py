@@ -27,7 +27,7 @@ from footage.library.entries import plain
 from footage.library.library import Library
 from footage.library.storage import LibraryBusy
 from footage.studio.catalog import Catalog
-from footage.studio.routes import albums, clips, jobs, live, pages, ratings, trainings
+from footage.studio.routes import albums, clips, datasets, jobs, live, pages, ratings, trainings
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
@@ -39,6 +39,7 @@ ROUTERS = (
     ratings.router,
     trainings.router,
     live.router,
+    datasets.router,
     pages.router,
 )
 MOST_FIELDS = 100

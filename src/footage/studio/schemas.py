@@ -226,6 +226,22 @@ class IngestForm(StrictForm):
     options: Knobs = {}
 
 
+class PromisedFileForm(StrictForm):
+    """A file that is to be sent; see `PromisedFile`."""
+
+    path: SourcePath
+    size: Annotated[int, Field(ge=0, lt=2**53)]
+    modified: Annotated[int, Field(ge=0, lt=2**43)] = 0
+
+
+class SendForm(StrictForm):
+    """Files that are to be sent, to be ingested; `into` adds them to the folder of this name, whatever it holds."""
+
+    name: FolderName
+    files: list[PromisedFileForm] = Field(min_length=1, max_length=100_000)
+    into: bool = False
+
+
 class TrainForm(StrictForm):
     """A training to begin, or to go on with: a run that is there goes on with what is asked for now."""
 

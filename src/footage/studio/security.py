@@ -76,6 +76,12 @@ class Limits:
     """Bytes of an uploaded zip file."""
     unpacked: int = 128 * 2**30
     """Bytes that an uploaded zip file may unpack to."""
+    sent_file: int = 64 * 2**30
+    """Bytes of a file that is sent to be ingested."""
+    sent_files: int = 20_000
+    """Files of a folder that is sent to be ingested."""
+    sent_bytes: int = 512 * 2**30
+    """Bytes of all these files."""
     check_seconds: int = 120
     """Time in which a clip must have been decoded; each of a zip file has as much."""
     check_memory: int = 3 * 2**30

@@ -29,6 +29,7 @@ from footage.library.library import Library
 from footage.machine import cores
 from footage.studio.catalog import Catalog
 from footage.studio.security import Keys, Limits
+from footage.studio.uploads import SourceUploads
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ UPLOAD_CHECKS = 2
 """Uploads that are decoded at the same time."""
 QUICK = frozenset({"sort", "bin", "limit", "after"})
 """Parameters of a query that finds what it finds by an index, and whose counts are kept."""
+UPLOADS = "uploads"
+"""Folder, below that of the models, of videos that browsers sent to be ingested."""
 
 
 class ExportFolder:
@@ -173,6 +176,7 @@ class Studio:
         self.limits = limits or Limits()
         self.sources = tuple(Path(folder).resolve() for folder in sources) or (catalog.folder.resolve(),)
         """Folders whose videos may be ingested."""
+        self.uploads = SourceUploads(catalog.folder.resolve() / UPLOADS, self.limits)
         self.exports = ExportFolder(self.limits.exports)
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder)
@@ -188,7 +192,7 @@ class Studio:
         """
         try:
             place = Path(path).resolve()
-            inside = any(place.is_relative_to(folder) for folder in self.sources)
+            inside = any(place.is_relative_to(folder) for folder in (*self.sources, self.uploads.folder))
             if inside and place.exists():
                 return place
         except (OSError, ValueError, RuntimeError):  # no path, or links in a circle

@@ -23,11 +23,20 @@ import numpy as np
 
 from footage import files, remote
 from footage.cluster import Cluster
-from footage.config import IngestConfig
+from footage.config import IngestConfig, differences
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
-from footage.data.ingest.sources import HEADS, ShownSize, Source, SourceScan, check_labels, scan, suited_size
+from footage.data.ingest.sources import (
+    HEADS,
+    ShownSize,
+    Source,
+    SourceScan,
+    check_labels,
+    root_names,
+    scan,
+    suited_size,
+)
 from footage.data.ingest.workers import part_job, rate_job, run_jobs, size_job
 from footage.data.store import (
     ENDINGS,
@@ -135,7 +144,10 @@ def ingest(
     inputs = [sources] if isinstance(sources, (str, Path)) else list(sources)
     far = RemoteDataset(address) if (address := remote.address_of(to)) else None
     with remote.sources_here(inputs, to, HEADS) as places:
-        origin = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
+        origin: dict[str, Any] = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
+        origin["options"] = {name: value for name, (_, value) in differences(DEFAULTS, config).items()}
+        if config.labels not in ("folder", "none"):
+            origin["options"]["labels"] = os.path.abspath(config.labels)
         return _ingest(places, origin, Path(to) if far is None else far.work, far, config, on_progress, cluster)
 
 
@@ -257,6 +269,22 @@ def ingested_from(folder: Path) -> list[str] | None:
         inputs = dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8"))).get("inputs")
         return [str(path) for path in inputs] if inputs else None
     return None
+
+
+def find_source(folder: Path, source: str) -> Path | None:
+    """Return where a source of the last ingest into a folder lies, by its name; None where that is not known."""
+    roots = [Path(path) for path in ingested_from(folder) or ()]
+    for root, name in zip(roots, root_names(roots), strict=True):
+        if source == name or source.startswith(f"{name}/"):
+            return root / source[len(name) + 1 :] if source != name else root
+    return None
+
+
+def options_before(folder: Path) -> dict[str, Any]:
+    """Return the options of the last ingest into a folder that are other than usual; none where they are not known."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8")).get("options", {}))
+    return {}
 
 
 def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:

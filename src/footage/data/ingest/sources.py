@@ -516,7 +516,7 @@ def scan(
         above.add((status.st_dev, status.st_ino))
     seen: set[str] = set()
     names: Counter[str] = Counter()
-    for root, root_name in zip(roots, _root_names(roots), strict=True):
+    for root, root_name in zip(roots, root_names(roots), strict=True):
         given = [(root, root_name)] if not root.is_dir() and result.open_file(root, root_name) else []
         files = result.walk(root, root_name, above) if root.is_dir() else iter(given)
         for source in result.sort(files, library):
@@ -538,7 +538,7 @@ def scan(
     return result
 
 
-def _root_names(roots: Sequence[Path]) -> list[str]:
+def root_names(roots: Sequence[Path]) -> list[str]:
     """Return a short name for each input, with as many parents as it takes to tell them apart."""
     deepest = max((len(root.parts) for root in roots), default=0)
     names: list[str] = []

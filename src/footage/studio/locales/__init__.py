@@ -38,7 +38,7 @@ class Locale:
     history: Mapping[str, str]
     """Translations of the English names of steps that can be undone."""
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, name: str, /, **values: object) -> str:
         text = self.texts[name]
         return text.format(**values) if values else text
 

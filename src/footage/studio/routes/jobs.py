@@ -29,6 +29,8 @@ BETWEEN_SECONDS = 4.0
 
 EVALUATION_OPTIONS = ("metrics", "clips", "frames", "fps", "size", "fit", "split", "networks", "resamples", "seed")
 """Options of an evaluation that can be asked for here: those that name no file."""
+REPEATED = ("ingest", "train", "evaluate", "plan")
+"""Kinds of jobs that may be queued again as they were."""
 INGEST_OPTIONS = tuple(name for name in vars(IngestConfig()) if name not in ("workers", "name"))
 
 router = APIRouter(prefix="/api", tags=["models and jobs"])
@@ -143,6 +145,16 @@ def clear_jobs(library: CurrentLibrary) -> dict[str, int]:
 def get_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
     """Return a job with its progress and its result."""
     return or_404(lambda: library.jobs.get(job))
+
+
+@router.post("/jobs/{job}/again")
+def repeat_job(job: PathId, studio: CurrentStudio) -> BackgroundJob:
+    """Queue a job again that was cancelled or has failed: it goes on where it was, where its kind can."""
+    before = or_404(lambda: studio.library.jobs.get(job))
+    if before.state not in ("cancelled", "failed") or before.kind not in REPEATED:
+        raise ConfigError(f"job {job} is not to be done again", "see the list of jobs")
+    taken = before.request.get("to") or before.request.get("run") or ""
+    return submit_job(studio, before.kind, before.request, taken=taken)
 
 
 @router.post("/jobs/{job}/cancel")

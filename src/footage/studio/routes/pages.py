@@ -6,6 +6,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -14,9 +15,12 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from footage import __version__
+from footage.config import IngestConfig
+from footage.data.ingest.pipeline import ingested_from, options_before
 from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.import_export import export_formats
+from footage.library.jobs import BackgroundJob
 from footage.library.query import SORTS
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
@@ -24,9 +28,10 @@ from footage.pages.environment import package_environment
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio import locales
 from footage.studio.catalog import ModelEntry
-from footage.studio.routes import albums, jobs, live, ratings, trainings
+from footage.studio.routes import albums, datasets, jobs, live, ratings, trainings
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
+from footage.studio.uploads import TAKEN
 
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
 """Codecs that browsers play as videos, in containers that they read."""
@@ -37,6 +42,8 @@ DRAWN = 500
 FACETS_AMONG = 10_000
 """Clips whose values a panel of filters counts, where no count is kept and more are found."""
 JOBS = 50
+SIZES = ("64x64", "128", "256", "512", "auto")
+"""Sizes of data sets that are offered: both sides, the longer one, or what suits."""
 PLOT_SIZE = (640, 200)
 """Width and height of a plot of a run's figures, in its own units."""
 
@@ -258,8 +265,13 @@ def shared_model(studio: Studio, models: list[ModelEntry], values: Mapping[str, 
 
 
 @router.get("/parts/jobs")
-def show_jobs(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    return page("jobs.html", "", jobs=jobs.list_jobs(studio, limit=JOBS))
+def show_jobs(studio: CurrentStudio, page: Page, kind: str = "") -> HTMLResponse:
+    return page("jobs.html", "", jobs=jobs_of(studio, kind))
+
+
+def jobs_of(studio: Studio, kind: str) -> list[BackgroundJob]:
+    """Return the newest jobs; of one kind, where one is named."""
+    return [job for job in jobs.list_jobs(studio, limit=1000) if kind in ("", job.kind)][:JOBS]
 
 
 @router.get("/activity")
@@ -272,6 +284,62 @@ def show_activity(studio: CurrentStudio, page: Page) -> HTMLResponse:
 def show_live(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     models, values = live.streaming_models(studio.catalog), dict(request.query_params)
     return page("live.html", "live", models=models, values=values)
+
+
+# Data sets
+
+
+@router.get("/data")
+def show_datasets(studio: CurrentStudio, page: Page, add: str = "") -> HTMLResponse:
+    """Show the data sets, and the form that makes one, or adds clips to the one that is named."""
+    found = studio.catalog.datasets()
+    adding = next((entry for entry in found if entry.name == add and not entry.damaged), None)
+    sources: list[str] = []
+    before: dict[str, Any] = {}
+    if adding is not None:
+        place = studio.catalog.place(adding.name)
+        sources = ingested_from(place) or []
+        before = {name: value for name, value in options_before(place).items() if name in jobs.INGEST_OPTIONS}
+        if before.keys() & {"height", "width"}:
+            before["size"] = f"{before.pop('width', 64)}x{before.pop('height', 64)}"
+    shown = [name for name in jobs.INGEST_OPTIONS if name not in ("size", "height", "width", "labels")]
+    return page(
+        "data.html",
+        "data",
+        datasets=found,
+        adding=adding,
+        sources=[(path, Path(path).name or path) for path in sources],
+        before=before,
+        options=datasets.option_fields(IngestConfig, tuple(shown)),
+        sizes=SIZES,
+        endings=sorted(TAKEN),
+        unfinished=studio.uploads.unfinished(),
+        jobs=jobs_of(studio, "ingest"),
+    )
+
+
+@router.get("/parts/datasets")
+def show_dataset_list(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    studio.catalog.refresh()
+    return page("datasets.html", "", datasets=studio.catalog.datasets())
+
+
+@router.get("/parts/folders")
+def show_folders(
+    studio: CurrentStudio,
+    page: Page,
+    path: Annotated[str, Query(max_length=4000)] = "",
+    number: Annotated[int, Query(ge=1, le=10**6)] = 1,
+) -> HTMLResponse:
+    return page("folders.html", "", here=datasets.list_folders(studio, path, number))
+
+
+@router.get("/data/audit")
+def show_audit(name: datasets.EntryName, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show what is in a data set, what was left out and why, and what could be trained from it."""
+    facts = datasets.get_audit(name, studio)
+    entry = next(entry for entry in studio.catalog.datasets() if entry.name == name)
+    return page("audit.html", "data", facts=facts, entry=entry)
 
 
 # Judging

@@ -3,7 +3,7 @@
 import { play, still } from "./player.js";
 
 const { texts, messages, history } = JSON.parse(document.getElementById("texts").textContent);
-const csrf = document.querySelector("meta[name=csrf]").content;
+let csrf = document.querySelector("meta[name=csrf]").content;
 
 export function t(name, values = {}) {
   return (texts[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
@@ -140,8 +140,15 @@ export async function api(method, path, body, options = {}) {
       await pause(answer.headers.get("retry-after"));
     }
   } catch (error) {
-    if (error.name !== "AbortError") toast(t("lost"), true);
+    if (error.name !== "AbortError" && !options.quiet) toast(t("lost"), true);
     throw error;
+  }
+  if (answer.status === 403 && method !== "GET" && !options.again) { // a server that was started anew has another
+    const session = await fetch("/api/session").then((said) => (said.ok ? said.json() : null), () => null);
+    if (session && session.csrf !== csrf) {
+      csrf = session.csrf;
+      return api(method, path, body, { ...options, again: true });
+    }
   }
   const content = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
   if (!answer.ok) {
