@@ -10,7 +10,7 @@ import pytest
 from footage.errors import LibraryError
 from footage.library.library import Library
 from footage.library.query import ClipQuery
-from footage.library.storage import MIGRATIONS, Database
+from footage.library.storage import MIGRATIONS, Database, acting
 from tests.libraries import filled
 
 
@@ -235,3 +235,31 @@ def test_jobs_are_done_once_each_and_survive_their_workers(tmp_path: Path) -> No
     with pytest.raises(LibraryError, match="1 jobs wait"):
         library.jobs.submit("a", {}, most=1)
     assert library.jobs.clear() == 23 and len(library.jobs.all()) == 1
+
+
+def test_steps_and_jobs_are_those_of_who_acts_and_each_undoes_their_own(tmp_path: Path) -> None:
+    library = filled(tmp_path, 2)
+    with acting("ann") as ann:
+        library.update(1, stars=4)
+        job = library.jobs.submit("verify", {})
+        with acting("bob"):
+            library.update(2, stars=3)
+        assert library.undoable
+        assert ann.doings == [f"step {library.history(2)[1].id}", f"job {job.id}"]
+    assert [step.actor for step in library.history()][:3] == ["bob", "ann", ""]
+    assert job.actor == "ann" and library.jobs.claim("worker").actor == "ann" == library.jobs.all()[0].actor
+    with acting("ann"):
+        step = library.undo()
+        assert step is not None and (step.what, step.actor) == ("stars 4", "ann"), "not what bob did later"
+        assert library.undo() is None and not library.undoable, "nor what was before there were accounts"
+    with acting("bob"):
+        assert library.redo() is None
+        library.update(2, stars=2)
+    with acting("ann"):
+        assert library.redo() is not None, "another's change does not take it away"
+        library.undo()
+        library.update(1, notes="x")
+        assert library.redo() is None, "one's own does"
+    assert library.undo().actor == "ann" and library.undo().actor == "bob", "who is nobody in particular undoes all"
+    library.jobs.finish(job.id)
+    assert library.jobs.clear("bob") == 0 and library.jobs.clear("ann") == 1

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from footage.errors import LibraryError, nearest
 from footage.library.entries import LONGEST_TEXT, LONGEST_TITLE, VERDICTS, plain, searched
-from footage.library.storage import Database
+from footage.library.storage import ACTOR, Database
 
 EDITABLE = ("title", "prompt", "label", "stars", "verdict", "notes")
 """Columns that a person may change; tags, albums and the bin are changed likewise."""
@@ -40,6 +40,8 @@ class HistoryStep:
     """In words, such as `4 stars`."""
     undone: bool
     clips: int
+    actor: str = ""
+    """Account on whose behalf it was done; empty where there was none."""
 
 
 def checked(field: str, value: Any) -> Any:
@@ -125,11 +127,18 @@ def record(
 ) -> int:
     """Remember changes (clip, field, JSON before, JSON after) and those of whole albums and views.
 
-    What was undone before can no longer be redone. A `step` that has not been undone since is added to.
+    What was undone before, on behalf of the same account, can no longer be redone. A `step` that has not been undone
+    since is added to.
     """
-    now = time.time()
-    connection.execute("UPDATE history SET undone = 2 WHERE undone = 1")
+    now, actor = time.time(), ACTOR.get()
+    connection.execute(
+        "UPDATE history SET undone = 2 WHERE undone = 1 AND "
+        "(?1 = '' OR EXISTS (SELECT 1 FROM step_actors WHERE actor = ?1 AND entry = id))",
+        (actor.name,),
+    )
     last = connection.execute("SELECT * FROM history WHERE undone = 0 ORDER BY id DESC LIMIT 1").fetchone()
+    if last is not None and step_actor(connection, last["id"]) != actor.name:
+        last = None
     goes_on = "SELECT 1 FROM history WHERE id = ? AND undone = 0"
     if step is not None and connection.execute(goes_on, (step,)).fetchone():
         entry = step
@@ -139,6 +148,9 @@ def record(
     else:
         cursor = connection.execute("INSERT INTO history (time, what) VALUES (?, ?)", (now, plain(summary)))
         entry = int(cursor.lastrowid or 0)
+        if actor.name:
+            connection.execute("INSERT INTO step_actors VALUES (?, ?)", (actor.name, entry))
+    actor.doings += [f"step {entry}"] if actor.name else []
     connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [(entry, *row) for row in rows])
     texts = [(entry, kind, key, json.dumps(before), json.dumps(after)) for kind, key, before, after in wholes]
     connection.executemany("INSERT INTO named_changes VALUES (?, ?, ?, ?, ?)", texts)
@@ -171,10 +183,9 @@ def recorded(database: Database, summary: str, kind: Kind, key: str) -> Iterator
 def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
     """Undo the last step that is not undone, or redo the last that is; return it, or None where there is none.
 
-    A value that was changed otherwise since then stays as it is.
+    On behalf of an account, the last of its own. A value that was changed otherwise since then stays as it is.
     """
-    choice = "undone = 0 ORDER BY id DESC" if back else "undone = 1 ORDER BY id ASC"
-    step = connection.execute(f"SELECT * FROM history WHERE {choice} LIMIT 1").fetchone()
+    step = next_step(connection, back=back)
     if step is None:
         return None
     old, new = ("after", "before") if back else ("before", "after")
@@ -190,7 +201,26 @@ def turn(connection: sqlite3.Connection, *, back: bool) -> HistoryStep | None:
                 changed.append((clip, field, "", ""))
     _touch(connection, changed)
     connection.execute("UPDATE history SET undone = ? WHERE id = ?", (int(back), step["id"]))
-    return HistoryStep(step["id"], step["time"], step["what"], back, len({row[0] for row in changed}))
+    actor, clips = step_actor(connection, step["id"]), len({row[0] for row in changed})
+    return HistoryStep(step["id"], step["time"], step["what"], back, clips, actor)
+
+
+def next_step(connection: sqlite3.Connection, *, back: bool) -> sqlite3.Row | None:
+    """Return the step that would be undone, or done again, next; on behalf of an account, of its own steps."""
+    choice = "undone = 0 ORDER BY id DESC" if back else "undone = 1 ORDER BY id ASC"
+    actor, table = ACTOR.get().name, "history"
+    if actor:
+        table = "step_actors JOIN history ON id = entry AND actor = ?1"
+    found: sqlite3.Row | None = connection.execute(
+        f"SELECT history.* FROM {table} WHERE {choice} LIMIT 1", (actor,) if actor else ()
+    ).fetchone()
+    return found
+
+
+def step_actor(connection: sqlite3.Connection, entry: int) -> str:
+    """Return on whose behalf a step was done; empty where on nobody's."""
+    row = connection.execute("SELECT actor FROM step_actors WHERE entry = ?", (entry,)).fetchone()
+    return "" if row is None else str(row["actor"])
 
 
 def _unchanged(kind: str, now: Any, then: Any) -> bool:
@@ -208,11 +238,12 @@ def _unchanged(kind: str, now: Any, then: Any) -> bool:
 
 def steps(connection: sqlite3.Connection, limit: int) -> list[HistoryStep]:
     rows = connection.execute(
-        "SELECT h.*, (SELECT count(DISTINCT clip) FROM changes WHERE entry = h.id) AS clips "
+        "SELECT h.*, (SELECT count(DISTINCT clip) FROM changes WHERE entry = h.id) AS clips, "
+        "coalesce((SELECT actor FROM step_actors WHERE entry = h.id), '') AS actor "
         "FROM history h WHERE undone < 2 ORDER BY id DESC LIMIT ?",
         (limit,),
     )
-    return [HistoryStep(row["id"], row["time"], row["what"], bool(row["undone"]), row["clips"]) for row in rows]
+    return [HistoryStep(**{**dict(row), "undone": bool(row["undone"])}) for row in rows]
 
 
 def index(connection: sqlite3.Connection, clips: Iterable[int]) -> None:

@@ -6,12 +6,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from footage.errors import LibraryError
 from footage.library.entries import LONGEST_TEXT, plain
-from footage.library.storage import Database
+from footage.library.storage import ACTOR, Database
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 LOST = 60.0
@@ -39,9 +39,12 @@ class BackgroundJob:
     """When it was asked for, in seconds since 1970."""
     started: float | None
     ended: float | None
+    actor: str = ""
+    """Account on whose behalf it was asked for; empty where there was none."""
 
 
-_FIELDS = ", ".join(item.name for item in fields(BackgroundJob))
+_ACTOR = "coalesce((SELECT actor FROM job_actors WHERE job = jobs.id), '') AS actor"
+_FIELDS = ", ".join(_ACTOR if item.name == "actor" else item.name for item in fields(BackgroundJob))
 
 
 def _job(row: sqlite3.Row) -> BackgroundJob:
@@ -74,7 +77,10 @@ class Jobs:
                 f"INSERT INTO jobs (kind, request, state, made) VALUES (?, ?, 'queued', ?) RETURNING {_FIELDS}",
                 (plain(kind), json.dumps(request, ensure_ascii=False, allow_nan=False), time.time()),
             ).fetchone()
-        return _job(row)
+            if actor := ACTOR.get().name:
+                connection.execute("INSERT INTO job_actors VALUES (?, ?)", (row["id"], actor))
+                ACTOR.get().doings.append(f"job {row['id']}")
+        return replace(_job(row), actor=actor)
 
     def claim(self, worker: str, kinds: Sequence[str] | None = None, device: str = "") -> BackgroundJob | None:
         """Take the job that has waited longest; no two workers get the same one. None where none waits.
@@ -165,7 +171,11 @@ class Jobs:
             ).fetchall()
         return [_job(row) for row in rows]
 
-    def clear(self) -> int:
-        """Forget the jobs that have ended; return how many."""
+    def clear(self, actor: str = "") -> int:
+        """Forget the jobs that have ended, those of an account where one is named; return how many."""
         with self._database.write() as connection:
-            return connection.execute("DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled')").rowcount
+            return connection.execute(
+                "DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND "
+                "(?1 = '' OR EXISTS (SELECT 1 FROM job_actors WHERE job = id AND actor = ?1))",
+                (actor,),
+            ).rowcount

@@ -382,7 +382,10 @@ class Library:
         return purge(self._storage, None if chosen is None else self.ids(chosen))
 
     def undo(self) -> HistoryStep | None:
-        """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay."""
+        """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay.
+
+        Of steps that were done on behalf of an account, `storage.acting`, an account undoes its own.
+        """
         with self._database.write() as connection:
             return edits.turn(connection, back=True)
 
@@ -395,7 +398,7 @@ class Library:
     def undoable(self) -> bool:
         """Whether there is a step that `undo` would undo."""
         with self._database.read() as connection:
-            return connection.execute("SELECT 1 FROM history WHERE undone = 0 LIMIT 1").fetchone() is not None
+            return edits.next_step(connection, back=True) is not None
 
     def history(self, limit: int = 50) -> list[HistoryStep]:
         """Return the last steps, the latest first."""

@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -322,8 +324,51 @@ _FOURTH = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+_FIFTH = (
+    # On whose behalf a step was done, or a job was asked for; of what nobody in particular did there is no row.
+    """
+    CREATE TABLE step_actors (
+        actor TEXT NOT NULL,
+        entry INTEGER NOT NULL REFERENCES history (id) ON DELETE CASCADE,
+        PRIMARY KEY (actor, entry)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX step_actors_entry ON step_actors (entry)",
+    """
+    CREATE TABLE job_actors (
+        job INTEGER PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+        actor TEXT NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
+
+
+@dataclass
+class Actor:
+    """Somebody on whose behalf a library is changed, and what that came to."""
+
+    name: str = ""
+    """Of an account of the studio; empty for nobody in particular, such as who sits at this computer."""
+    doings: list[str] = field(default_factory=list)
+    """Steps of the history, and jobs, that were made: `step 3`, `job 4`."""
+
+
+ACTOR: ContextVar[Actor] = ContextVar("actor", default=Actor())  # noqa: B039 - the default's name stays empty
+"""Who changes a library in this thread or task; the name stands in its history and beside its jobs."""
+
+
+@contextlib.contextmanager
+def acting(name: str) -> Iterator[Actor]:
+    """Let changes to libraries, in the block and in threads that it hands work to, be those of an account."""
+    actor = Actor(name)
+    token = ACTOR.set(actor)
+    try:
+        yield actor
+    finally:
+        ACTOR.reset(token)
 
 
 WAIT = 30.0

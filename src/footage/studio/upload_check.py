@@ -21,7 +21,7 @@ from footage.library.additions import ClipDetails
 from footage.library.entries import plain
 from footage.library.import_export import TooLarge
 from footage.library.library import Library
-from footage.library.storage import DiskFull
+from footage.library.storage import DiskFull, acting
 from footage.media.decode import decode_whole
 
 LONGEST_SIDE = 8192
@@ -49,6 +49,8 @@ class Upload:
     """Which file of a zip is the first that is looked at."""
     used: int = 0
     """Bytes that were unpacked of the files before."""
+    actor: str = ""
+    """Account on whose behalf it is taken in; empty where there is none."""
 
     def limits(self) -> dict[str, Any]:
         """Return what a job is to know of it, apart from where it lies."""
@@ -104,7 +106,7 @@ def main(arguments: list[str]) -> None:
     upload = Upload(**json.loads(arguments[0]))
     upload.limit()
     try:
-        with Library(upload.library, create=False) as opened:
+        with acting(upload.actor), Library(upload.library, create=False) as opened:
             is_zip = upload.file.endswith(".zip")
             for said in upload.take_zip(opened) if is_zip else [upload.take_clip(opened)]:
                 print(json.dumps(said), flush=True)

@@ -26,6 +26,7 @@ from footage.errors import FootageError, LibraryError, MediaError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
+from footage.library.storage import acting
 from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
 from footage.studio.command_jobs import CommandJobs
@@ -119,7 +120,9 @@ class Worker:
         """Run a job, and record how it ended."""
         jobs = self._library.jobs
         try:
-            return jobs.finish(job.id, self.kinds[job.kind](job))
+            with acting(job.actor):
+                result = self.kinds[job.kind](job)
+            return jobs.finish(job.id, result)
         except Cancelled:
             return jobs.finish(job.id)
         except FootageError as error:
@@ -193,7 +196,8 @@ class Worker:
         """
         file = self._library.upload_path(job.request["file"])
         limits = {name: value for name, value in job.request.items() if name != "file"}
-        upload, taken = Upload(library=str(self._library.folder), file=str(file), **limits), TakenIn()
+        upload = Upload(library=str(self._library.folder), file=str(file), actor=job.actor, **limits)
+        taken = TakenIn()
         try:
             if not file.is_file():
                 raise LibraryError("the uploaded file is gone", "upload it again")

@@ -18,7 +18,7 @@ from footage import files
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
-from footage.library.storage import DiskFull
+from footage.library.storage import ACTOR, DiskFull
 from footage.library.taste import ClipTaste, TasteSummary
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.studio.routes.jobs import submit_job
@@ -281,6 +281,7 @@ async def upload_clips(
         seconds=limits.check_seconds,
         memory=limits.check_memory,
         most=limits.unpacked if is_zip else limits.upload,
+        actor=ACTOR.get().name,
     )
     taken_over = False
     try:
