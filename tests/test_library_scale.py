@@ -22,11 +22,12 @@ from footage.library.additions import ClipDetails, GenerationMetadata
 from footage.library.library import Library
 from footage.library.query import FACETS, SORTS, ClipQuery
 from footage.library.similarity import APPEARANCE
-from footage.library.storage import DATABASE, MIGRATIONS, Database
+from footage.library.storage import DATABASE
 from footage.media.probe import VideoInfo
 from footage.media.thumbnails import Thumbnails
 from footage.studio.app import Address, Server
 from footage.studio.security import Limits
+from tests.libraries import make_older
 
 CLIPS = 60
 
@@ -113,16 +114,14 @@ def test_kept_counts_follow_every_change(library: Library) -> None:
     assert library._database.faults() == []
 
 
-def test_counts_are_made_for_a_library_of_before(tmp_path: Path) -> None:
-    old = Database(tmp_path / DATABASE, MIGRATIONS[:3])
-    with old.write() as connection:
-        insert(connection, 20)
-        connection.execute("UPDATE clips SET deleted = 1 WHERE id < 5")
-    old.close()
-    with Library(tmp_path) as library:
-        agree(library)
-        library.restore([1, 2])
-        agree(library)
+def test_counts_are_made_for_a_library_of_before(library: Library) -> None:
+    library.remove([1, 2, 3, 4])
+    library.close()
+    make_older(library.folder, 3)
+    with Library(library.folder) as brought_up:
+        agree(brought_up)
+        brought_up.restore([1, 2])
+        agree(brought_up)
 
 
 INDEXED = [sort for sort in SORTS if sort != "taste"]
