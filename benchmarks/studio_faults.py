@@ -2,9 +2,11 @@
 
 A client changes random clips by the interface, one request after the other, uploads included; the server is killed
 somewhere among them, while a request is on its way, and started again. Then the library is checked, and every clip is
-compared with what was answered.
+compared with what was answered. Then a folder is sent to be ingested, in small pieces, and the server killed while they
+come: what was answered for is not sent again, and all files are whole at the end. At last the server is killed while it
+makes a data set of them: when it is started again, the data set is made, the same as without.
 
-python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--seed 0]
+python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--sending 20] [--ingesting 5] [--seed 0]
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,86 @@ class Client:
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def promised_files(paths: list[Path]) -> list[State]:
+    """Return what is said of files before they are sent."""
+    return [
+        {"path": f"{path.stem[-1]}/{path.name}", "size": path.stat().st_size, "modified": 10**12 + number}
+        for number, path in enumerate(paths)
+    ]
+
+
+def send_and_kill(library: Path, paths: list[Path], kills: int, seed: int) -> list[str]:
+    """Send a folder in pieces to a server that is killed meanwhile, so many times; return what is wrong then."""
+    rng, wrong = random.Random(seed), []
+    promised = promised_files(paths)
+    total = sum(file["size"] for file in promised)
+    answered = [0] * len(paths)
+    again = 0
+    for kill in range(kills + 1):
+        client = Client(library)
+        try:
+            state = client.ask("POST", "/api/sources/uploads", {"name": "sent", "files": promised})
+            offsets = list(state["offsets"])
+            wrong += [
+                f"{offset} bytes of {file['path']} are there, {known} were answered for"
+                for offset, known, file in zip(offsets, answered, promised, strict=True)
+                if offset < known
+            ]
+            again += sum(max(0, known - offset) for offset, known in zip(offsets, answered, strict=True))
+            if kill < kills:
+                left = total - sum(offsets)
+                piece = max(1, left // max(1, 12 * (kills - kill)))
+                threading.Timer(rng.random() * 0.15, client.kill).start()
+            else:
+                piece = 2**20
+            for number, (file, path) in enumerate(zip(promised, paths, strict=True)):
+                content = path.read_bytes()
+                while offsets[number] < len(content):
+                    offset = offsets[number]
+                    query = urllib.parse.urlencode({"folder": "sent", **file, "offset": offset})
+                    body = content[offset : offset + piece]
+                    offsets[number] = client.ask("PUT", f"/api/sources/uploads?{query}", body)["received"]
+                    answered[number] = offsets[number]
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                return [f"the server answered {error.code}: {error.read()[:200]!r}"]
+        finally:
+            client.stop()
+    sent = library.parent / "uploads" / "sent"
+    for file, path in zip(promised, paths, strict=True):
+        if not (sent / file["path"]).is_file() or file_digest(sent / file["path"]) != file_digest(path):
+            wrong.append(f"{file['path']} is not whole")
+    return [*wrong, *([f"{again} bytes were sent again"] if again else [])]
+
+
+def ingest_and_kill(library: Path, kills: int, seed: int) -> list[str]:
+    """Have what was sent made into data sets by servers that are killed meanwhile; return what is wrong then."""
+    rng, wrong = random.Random(seed), []
+    options = {"size": "32x32", "min_frames": 4, "keep_duplicates": True}
+    hashes, client = {}, Client(library)
+    for kill in range(kills + 1):
+        name = f"kill-{kill}"
+        form = {"sources": [str(library.parent / "uploads" / "sent")], "name": name, "options": options}
+        job = client.ask("POST", "/api/jobs/ingest", {**form, "advise": False})["id"]
+        if kill:  # the first is not killed: it is what the others are compared with
+            time.sleep(rng.random() * 3.0)
+            client.kill()
+            client.stop()
+            client = Client(library)
+        until = time.monotonic() + 120
+        while (state := client.ask("GET", f"/api/jobs/{job}"))["ended"] is None and time.monotonic() < until:
+            time.sleep(0.1)
+        if state["state"] == "done":
+            described = json.loads((library.parent / "data" / name / "dataset.json").read_text())
+            hashes[name] = described["content_hash"]
+        else:
+            wrong.append(f"the data set {name} is {state['state']}: {state['message']}")
+    client.stop()
+    if len(set(hashes.values())) > 1:
+        wrong.append(f"the data sets differ: {hashes}")
+    return wrong
 
 
 def change(rng: random.Random, before: State) -> State:
@@ -161,6 +244,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--operations", type=int, default=200)
+    parser.add_argument("--sending", type=int, default=20, help="kills while files are sent to be ingested")
+    parser.add_argument("--ingesting", type=int, default=5, help="kills while a data set is made")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     wrong: list[str] = []
@@ -172,6 +257,10 @@ def main() -> None:
         for number in range(options.kills):
             wrong += kill_once(folder, paths, options.seed + number, options.operations, known)
         print(f"{options.kills} kills of the server, {len(known)} clips")
+        wrong += send_and_kill(folder, paths, options.sending, options.seed)
+        print(f"{options.sending} kills while {len(paths)} files were sent")
+        wrong += ingest_and_kill(folder, options.ingesting, options.seed)
+        print(f"{options.ingesting} kills while a data set was made of them")
     print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
     sys.exit(bool(wrong))
 

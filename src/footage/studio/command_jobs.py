@@ -156,7 +156,15 @@ class CommandJobs:
         request = job.request
         name = request["to"]
         words = ["ingest", *request["sources"], "--to", str(self._folder / name), *knob_words(request["options"])]
-        self._run(job, words)
+        words += [] if request.get("advise", True) else ["--no-advise"]
+        until = time.monotonic() + ENDING
+        while True:
+            try:
+                self._run(job, words)
+                break
+            except CommandFailed as error:  # the last studio's may still be saving
+                if not error.problem.startswith("another ingest is writing") or time.monotonic() > until:
+                    raise
         return {"dataset": name, "report": f"{name}/audit.html"}
 
     def evaluate(self, job: BackgroundJob) -> dict[str, Any]:

@@ -224,6 +224,8 @@ class IngestForm(StrictForm):
     sources: list[SourcePath] = Field(min_length=1, max_length=1000)
     name: FolderName
     options: Knobs = {}
+    advise: bool = True
+    """Measure what a model could be trained from it."""
 
 
 class PromisedFileForm(StrictForm):

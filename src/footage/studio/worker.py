@@ -303,11 +303,16 @@ def spoken(upload: Upload) -> Generator[dict[str, Any], None, None]:
         process.wait()
 
 
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone: the pipe from there is closed then."""
+def end_with_parent(library: Library) -> None:
+    """End this process when the one that started it is gone: the pipe from there is closed then.
+
+    What it was doing goes back into the queue, for the next one.
+    """
 
     def wait() -> None:
         sys.stdin.buffer.read()
+        with contextlib.suppress(FootageError):
+            library.jobs.revive(0.0, [f"worker {os.getpid()}"])
         os._exit(0)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
@@ -315,8 +320,8 @@ def end_with_parent() -> None:
 
 def main(arguments: list[str]) -> None:
     library, models, device, *kinds = arguments
-    end_with_parent()
     with Library(library, create=False) as opened:
+        end_with_parent(opened)
         Worker(opened, Catalog(Path(models))).run(kinds, device)
 
 

@@ -95,7 +95,7 @@ def ingest_videos(form: IngestForm, studio: CurrentStudio) -> BackgroundJob:
         options["labels"] = str(studio.source(str(options["labels"])))
     from_json(IngestConfig, options, "options")
     name = f"{DATA}/{form.name}"
-    request = {"sources": sources, "to": name, "options": options, "title": form.name}
+    request = {"sources": sources, "to": name, "options": options, "title": form.name, "advise": form.advise}
     return submit_job(studio, "ingest", request, taken=name)
 
 
