@@ -117,6 +117,10 @@ def test_files_come_in_pieces_and_go_on_after_a_break(tmp_path: Path) -> None:
     assert (tmp_path / "uploads/clips/b.mp4").exists()
     state = again.begin("clips", files)
     assert state.offsets == (1000, 0) and state.whole == 2
+    last = PromisedFile("c.mp4", 4, 7)
+    again.begin("clips", [last], into=True)
+    (tmp_path / "uploads/clips/.parts" / last.part).write_bytes(b"abcd")  # killed before it was put in its place
+    assert again.begin("clips", [last]).whole == 3 and (tmp_path / "uploads/clips/c.mp4").read_bytes() == b"abcd"
     with pytest.raises(ConfigError, match="was not announced"):
         again.write("clips", replace(files[0], size=9), 0, b"")
     again.remove("clips")

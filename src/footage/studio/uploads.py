@@ -130,6 +130,9 @@ class SourceUploads:
             listed = {**before, **{file.path: file for file in wanted}}
             rows = [asdict(file) for file in listed.values()]
             files.write_json(place / LIST, {"schema": SCHEMA, "files": rows, "whole": False})
+            for file in wanted:  # a server may have been killed between the last piece and its place
+                if file.size and self._received(place, file) == file.size and not self._is_whole(place, file):
+                    self._finish(place, file)
             return self._state(folder, listed, wanted)
 
     def write(self, name: str, file: PromisedFile, offset: int, content: bytes) -> int:
@@ -150,17 +153,13 @@ class SourceUploads:
                 return received
             if received + len(content) > file.size:
                 raise ConfigError(f'more comes of "{plain(file.path)}" than its {file.size:,} bytes', "begin again")
-            part, target = place / PARTS / file.part, place / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.parent.resolve().is_relative_to(place.resolve()):
-                raise ConfigError(f'"{plain(file.path)}" leads out of the folder', "rename it")
+            part = place / PARTS / file.part
             with open(part, "ab") as out:
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
             if received + len(content) == file.size:
-                os.utime(part, ns=(file.modified * 10**6, file.modified * 10**6))
-                os.replace(part, target)
+                self._finish(place, file)
             return received + len(content)
 
     def unfinished(self) -> list[UploadState]:
@@ -204,6 +203,15 @@ class SourceUploads:
                         listed[file.path] = file
             self._lists[name] = written, listed
         return self._lists[name][1]
+
+    def _finish(self, place: Path, file: PromisedFile) -> None:
+        """Put a file in its place of which all has come."""
+        part, target = place / PARTS / file.part, place / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.resolve().is_relative_to(place.resolve()):
+            raise ConfigError(f'"{plain(file.path)}" leads out of the folder', "rename it")
+        os.utime(part, ns=(file.modified * 10**6, file.modified * 10**6))
+        os.replace(part, target)
 
     def _is_whole(self, place: Path, file: PromisedFile) -> bool:
         """Whether a file has come; some disks know times to two seconds."""
