@@ -257,9 +257,11 @@ def main() -> None:
         for number in range(options.kills):
             wrong += kill_once(folder, paths, options.seed + number, options.operations, known)
         print(f"{options.kills} kills of the server, {len(known)} clips")
-        wrong += send_and_kill(folder, paths, options.sending, options.seed)
+        if options.sending:
+            wrong += send_and_kill(folder, paths, options.sending, options.seed)
         print(f"{options.sending} kills while {len(paths)} files were sent")
-        wrong += ingest_and_kill(folder, options.ingesting, options.seed)
+        if options.sending and options.ingesting:
+            wrong += ingest_and_kill(folder, options.ingesting, options.seed)
         print(f"{options.ingesting} kills while a data set was made of them")
     print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
     sys.exit(bool(wrong))
