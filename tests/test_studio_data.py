@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +223,32 @@ def test_a_shard_that_lies_elsewhere_is_not_read(studio: Studio, client: TestCli
         assert client.get("/api/datasets/strip?name=data/moving").status_code == 404
     finally:
         place.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        *[("dataset.json", "fps", value) for value in (0, "fast", -1)],
+        *[("dataset.json", key, 10**12) for key in ("width", "clips")],
+        *[("dataset.json", key, [[]]) for key in ("labels", "settings", "levels")],
+        *[("clips.jsonl", "frames", value) for value in (0, "many", 10**15, None)],
+        *[("clips.jsonl", key, 7) for key in ("shard", "source", "label")],
+        *[("rejected.jsonl", key, {}) for key in ("source", "start", "detail")],
+    ],
+)
+def test_a_damaged_data_set_costs_no_other(tmp_path: Path, studio: Studio, table: str, key: str, value: object) -> None:
+    bad = tmp_path / "models" / "bad"
+    shutil.copytree(studio.catalog.folder / "data" / "moving", bad)
+    rows = [json.loads(line) for line in (bad / table).read_text().splitlines() if table.endswith("l")]
+    rows = rows or [json.loads((bad / table).read_text())]
+    (bad / table).write_text("\n".join(json.dumps({**row, key: value}) for row in rows))
+    made = Studio(studio.library, Catalog(tmp_path / "models"), Keys())
+    made.worker.close()
+    client = TestClient(application(made), base_url="http://127.0.0.1")
+    for address in ("/data", "/api/datasets", "/data/audit?name=bad", "/api/datasets/strip?name=bad"):
+        answer = client.get(address, headers={"accept": "text/html"})
+        assert answer.status_code < 500, (address, answer.text)
+    assert client.get("/data").status_code == 200
 
 
 def test_every_option_has_its_help_and_kind() -> None:

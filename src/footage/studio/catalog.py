@@ -373,6 +373,11 @@ def read_dataset_entry(name: str, path: Path, folder: Path) -> DatasetEntry:
         return DatasetEntry(name, damaged=reason)
     try:
         info = read_dataset_info(path)
+        numbers = (info.clips, info.width, info.height, info.channels, info.fps)
+        if not all(is_figure(number) and number > 0 for number in numbers) or not all(
+            isinstance(label, str) for label in info.labels
+        ):
+            raise DatasetError("its dataset.json holds what is no size, rate or label", "make the dataset again")
     except (DatasetError, OSError) as error:
         return DatasetEntry(name, damaged=plain(error, LONGEST_REASON))
     return DatasetEntry(

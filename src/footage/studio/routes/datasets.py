@@ -43,6 +43,8 @@ NOT_TAKEN = ("ignored", "examples")
 """Settings of a data set that say which files were no sources."""
 COUNTED = ("found in sources", "files not taken")
 """Facts of an audit that are given as lists here."""
+NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError)
+"""What comes of values of other types and sizes than they should be."""
 MEDIA = CLIP_SUFFIXES | {"npy", "npz"}
 
 EntryName = Annotated[str, Query(max_length=1000)]
@@ -311,7 +313,7 @@ def get_dataset_strip(name: EntryName, studio: CurrentStudio, still: bool = Fals
     dataset = opened(studio, name)
     try:
         content = strip(dataset, 1 if still else MOMENTS)
-    except (DatasetError, OSError, ValueError) as error:
+    except (DatasetError, OSError, *NONSENSE) as error:
         raise HTTPException(404, f"there is no such picture ({plain(error)})") from None
     return Response(content, media_type="image/webp", headers=LASTING)
 
@@ -351,11 +353,22 @@ def fault_of(dataset: Dataset, row: ClipRow) -> str:
 def get_audit(name: EntryName, studio: CurrentStudio) -> AuditFacts:
     """Return what is in a data set, what was left out and why, and what could be trained from it."""
     dataset = opened(studio, name)
+    try:
+        return audit_facts(studio, name, dataset)
+    except NONSENSE as error:  # whatever its tables hold
+        raise ConfigError(
+            f'"{name}" is damaged', f"it cannot be read ({type(error).__name__}: {plain(error)})"
+        ) from None
+
+
+def audit_facts(studio: Studio, name: str, dataset: Dataset) -> AuditFacts:
     audit = Audit(dataset, read_recommendation(dataset.folder))
     groups = []
     for reason, rows in audit.rejected:
-        shown = [(what, why, source_file(studio, dataset, what) is not None) for what, why in rows[:SHOWN_ROWS]]
-        groups.append(RejectedGroup(reason, len(rows), shown))
+        shown = [
+            (plain(what), plain(why), source_file(studio, dataset, what) is not None) for what, why in rows[:SHOWN_ROWS]
+        ]
+        groups.append(RejectedGroup(plain(reason), len(rows), shown))
     settings = dataset.info.settings
     ignored, examples = ({**value} if isinstance(value := settings.get(key), dict) else {} for key in NOT_TAKEN)
     return AuditFacts(
