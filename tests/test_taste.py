@@ -168,7 +168,7 @@ def test_all_right_is_not_certain() -> None:
     kept = np.arange(12) % 2
     known = cross_validate(np.where(kept, 1.0, -1.0)[:, None], judgements(kept))
     assert known is not None and known.share == 1 and 0.1 < known.error < 0.25
-    assert Accuracy(0.7, 0.05).sure and not Accuracy(0.7, 0.08).sure
+    assert Accuracy(0.7, 0.1).sure and not Accuracy(0.7, 0.11).sure
 
 
 def test_too_few_judgements_teach_nothing_and_say_how_many_are_missing() -> None:

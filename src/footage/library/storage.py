@@ -342,7 +342,12 @@ _FIFTH = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+_SIXTH = (
+    # The clips that taste is learned from, the last that were judged first.
+    "CREATE INDEX clips_judged ON clips (changed) WHERE verdict <> 'undecided' OR stars > 0",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 
 

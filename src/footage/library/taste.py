@@ -9,7 +9,7 @@ Accuracy is the share of comparisons that come out right on clips that the model
 rejected one, which is the area under the ROC curve, and of blind pairs. It comes from stratified cross-validation that
 is repeated with other folds. Its variance is the larger of DeLong's (1988) and Hanley and McNeil's (1982), times
 1 + FOLDS / (FOLDS - 1), since what is tested in one fold is learned from in the others (Nadeau and Bengio, Inference
-for the generalization error, 2003). Nothing is sorted before accuracy is above chance (.5) by `SURE` standard errors.
+for the generalization error, 2003). Nothing is sorted before the interval of 95% is above chance (.5).
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ MOST = 4000
 """Judgements that are learned from, at most: the last ones of clips, and of blind pairs."""
 LEAST = 5
 """Clips of each kind, or blind pairs twice over, below which nothing is learned."""
-SURE = 2.58
-"""Standard errors above chance from which on the taste is used: one in 200 by chance."""
 NORMAL = 1.959963984540054
 """Quantile of the normal distribution for intervals of 95%."""
 APPEARANCE = "appearance"
@@ -117,8 +115,8 @@ class Accuracy:
 
     @property
     def sure(self) -> bool:
-        """Whether it is better than chance."""
-        return self.share - SURE * self.error > 0.5
+        """Whether it is better than chance: the interval lies above it."""
+        return self.low > 0.5
 
 
 def logistic(rows: Matrix, targets: Matrix, precision: Matrix) -> Matrix:
@@ -310,7 +308,7 @@ class Taste:
         if self.accuracy is None:
             return self.said.missing
         above, count = self.accuracy.share - 0.5, self.said.count
-        wanted = count * (SURE * self.accuracy.error / above) ** 2 if above > 0 else math.inf
+        wanted = count * (NORMAL * self.accuracy.error / above) ** 2 if above > 0 else math.inf
         return max(2, min(count, math.ceil(wanted - count)))
 
     def check(self) -> None:
@@ -443,8 +441,8 @@ class TasteLearner:
     def _learned(self, connection: sqlite3.Connection) -> Taste:
         judged: dict[int, float] = {}
         rows = connection.execute(
-            "SELECT id, verdict, stars FROM clips WHERE (verdict <> 'undecided' OR stars > 0) "
-            "AND id IN (SELECT clip FROM descriptors WHERE version = ?) ORDER BY changed DESC LIMIT ?",
+            "SELECT id, verdict, stars FROM clips INDEXED BY clips_judged WHERE (verdict <> 'undecided' OR stars > 0) "
+            "AND EXISTS (SELECT 1 FROM descriptors WHERE clip = id AND version = ?) ORDER BY changed DESC LIMIT ?",
             (VERSION, MOST),
         )
         for clip, verdict, stars in sorted(map(tuple, rows)):
@@ -453,8 +451,8 @@ class TasteLearner:
             elif stars >= KEPT_STARS or stars <= REJECTED_STARS:
                 judged[clip] = float(stars >= KEPT_STARS)
         compared = connection.execute(
-            "SELECT a, b, choice FROM ratings WHERE a IN (SELECT clip FROM descriptors WHERE version = ?1) "
-            "AND b IN (SELECT clip FROM descriptors WHERE version = ?1) ORDER BY id DESC LIMIT ?2",
+            "SELECT a, b, choice FROM ratings WHERE 2 = (SELECT count(*) FROM descriptors "
+            "WHERE clip IN (a, b) AND version = ?) ORDER BY id DESC LIMIT ?",
             (VERSION, MOST),
         ).fetchall()
         told = json.dumps([VERSION, similarity.APPEARANCE, list(judged.items()), [tuple(row) for row in compared]])
@@ -534,8 +532,8 @@ class TasteLearner:
         told = "AND (verdict <> 'undecided' OR stars > 0 OR id IN (SELECT a FROM ratings UNION SELECT b FROM ratings))"
         with self._storage.database.read() as connection:
             rows = connection.execute(
-                "SELECT id FROM clips WHERE missing = 0 AND id NOT IN "
-                f"(SELECT clip FROM descriptors WHERE version = ?) {told if judged else ''} ORDER BY id",
+                "SELECT id FROM clips WHERE missing = 0 AND NOT EXISTS "
+                f"(SELECT 1 FROM descriptors WHERE clip = id AND version = ?) {told if judged else ''} ORDER BY id",
                 (VERSION,),
             )
             return [row["id"] for row in rows]
