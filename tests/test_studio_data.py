@@ -225,6 +225,15 @@ def test_a_shard_that_lies_elsewhere_is_not_read(studio: Studio, client: TestCli
         place.write_text(before)
 
 
+def test_clips_are_added_to_a_data_set_wherever_it_lies(studio: Studio, client: TestClient) -> None:
+    form = {"sources": [str(studio.sources[0])], "name": "moving", "into": "data/moving", "advise": False}
+    job = client.post("/api/jobs/ingest", json=form).json()
+    client.post(f"/api/jobs/{job['id']}/cancel")
+    assert job["request"]["to"] == "data/moving" and job["request"]["advise"] is False
+    for name in ("elsewhere", "../x", "data"):
+        assert client.post("/api/jobs/ingest", json={**form, "into": name}).status_code == 400, name
+
+
 @pytest.mark.parametrize(
     ("table", "key", "value"),
     [

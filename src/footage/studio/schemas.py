@@ -224,6 +224,8 @@ class IngestForm(StrictForm):
     sources: list[SourcePath] = Field(min_length=1, max_length=1000)
     name: FolderName
     options: Knobs = {}
+    into: Name | None = None
+    """A data set that is there, wherever it lies, to bring up to date; None for one of this name."""
     advise: bool = True
     """Measure what a model could be trained from it."""
 

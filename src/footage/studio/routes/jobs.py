@@ -95,6 +95,10 @@ def ingest_videos(form: IngestForm, studio: CurrentStudio) -> BackgroundJob:
         options["labels"] = str(studio.source(str(options["labels"])))
     from_json(IngestConfig, options, "options")
     name = f"{DATA}/{form.name}"
+    if form.into is not None:
+        if form.into not in {entry.name for entry in studio.catalog.datasets()}:
+            raise ConfigError(f'there is no data set, model or run "{form.into}"', "see the lists of them")
+        name = form.into
     request = {"sources": sources, "to": name, "options": options, "title": form.name, "advise": form.advise}
     return submit_job(studio, "ingest", request, taken=name)
 

@@ -211,7 +211,7 @@ form.addEventListener("submit", async (event) => {
   const button = form.querySelector("button.primary");
   button.disabled = true;
   try {
-    await api("POST", "/api/jobs/ingest", { sources: [...chosen.keys()], name: form.elements.name.value.trim(), options: options(), advise: form.elements.advise.checked });
+    await api("POST", "/api/jobs/ingest", { sources: [...chosen.keys()], name: named(form.elements.name.value), into: adding ? form.dataset.adding : null, options: options(), advise: form.elements.advise.checked });
     toast(t("in_queue"));
     if (!adding) { chosen.clear(); form.elements.name.value = ""; drawSources(); }
     document.body.dispatchEvent(new CustomEvent("jobs"));
