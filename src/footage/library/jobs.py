@@ -101,13 +101,17 @@ class Jobs:
             ).fetchone()
         return None if row is None else _job(row)
 
-    def report(self, job: int, progress: float, message: str = "") -> bool:
-        """Say how far a running job is; return whether it is to go on: False once it was cancelled."""
+    def report(self, job: int, progress: float, message: str = "", result: Any = None) -> bool:
+        """Say how far a running job is; return whether it is to go on: False once it was cancelled.
+
+        `result` is what has come of it so far, which stays where it is cancelled or fails.
+        """
         with self._database.write() as connection:
             row = connection.execute(
-                "UPDATE jobs SET progress = ?, message = ?, heard = ? "
-                "WHERE id = ? AND state = 'running' RETURNING cancel",
-                (min(1.0, max(0.0, progress)), plain(message), time.time(), job),
+                "UPDATE jobs SET progress = ?1, message = ?2, heard = ?3, "
+                "result = CASE WHEN ?4 = 'null' THEN result ELSE ?4 END "
+                "WHERE id = ?5 AND state = 'running' RETURNING cancel",
+                (min(1.0, max(0.0, progress)), plain(message), time.time(), json.dumps(result), job),
             ).fetchone()
         return row is not None and not row["cancel"]
 
@@ -116,7 +120,8 @@ class Jobs:
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE jobs SET state = CASE WHEN cancel AND ?2 IS NULL AND ?3 = 'null' THEN 'cancelled' "
-                "WHEN ?2 IS NULL THEN 'done' ELSE 'failed' END, message = coalesce(?2, message), result = ?3, "
+                "WHEN ?2 IS NULL THEN 'done' ELSE 'failed' END, message = coalesce(?2, message), "
+                "result = CASE WHEN ?3 = 'null' THEN result ELSE ?3 END, "
                 "progress = CASE WHEN ?2 IS NULL AND NOT cancel THEN 1.0 ELSE progress END, ended = ?4 "
                 "WHERE id = ?1 AND state = 'running'",
                 (
@@ -148,7 +153,8 @@ class Jobs:
         """
         with self._database.write() as connection:
             cursor = connection.execute(
-                "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, progress = 0 "
+                "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, progress = 0, "
+                "result = CASE WHEN cancel THEN result ELSE 'null' END "
                 "WHERE state = 'running' AND heard <= ?1 "
                 "AND (?2 IS NULL OR worker IN (SELECT value FROM json_each(?2)))",
                 (time.time() - older, None if workers is None else json.dumps(list(workers))),

@@ -27,7 +27,7 @@ from footage.library.entries import plain
 from footage.library.library import Library
 from footage.library.storage import LibraryBusy
 from footage.studio.catalog import Catalog
-from footage.studio.routes import albums, clips, datasets, jobs, live, pages, ratings, trainings
+from footage.studio.routes import albums, clips, datasets, jobs, live, making, pages, ratings, trainings
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
@@ -36,6 +36,7 @@ ROUTERS = (
     albums.router,
     albums.session_router,
     jobs.router,
+    making.router,
     ratings.router,
     trainings.router,
     live.router,

@@ -14,6 +14,7 @@ from footage.errors import LibraryError
 from footage.library.entries import Verdict
 from footage.library.library import ClipSelection
 from footage.library.query import SINGULAR, ClipQuery
+from footage.media.geometry import Fit
 from footage.models.requests import PLAIN, SLIDER_LIMIT, GenerateRequest, Timing, VideoOptions
 
 Id = Annotated[int, Field(ge=1, lt=2**63)]
@@ -279,6 +280,66 @@ class InterpolateForm(StrictForm):
     b: Id
     steps: int = Field(default=5, ge=1, le=64)
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
+
+
+class OfClipForm(StrictForm):
+    """What is to be made of a clip, and how it is filed."""
+
+    clip: Id
+    tags: list[Name] = Field(default=[], max_length=50)
+
+
+class PredictForm(OfClipForm):
+    """Frames that are to follow a clip, in one or several ways."""
+
+    model: Name
+    frames: int | None = Field(default=None, ge=1)
+    """None for as many as the model learned to make."""
+    futures: int = Field(default=1, ge=1, le=16)
+    seed: Seed = 0
+    past: Literal["none", "model", "all"] = "model"
+    """Which frames of the clip stand before them: those that the model looks at, or all, 2000 at most."""
+    fit: Fit = "letterbox"
+
+
+class ConvertForm(OfClipForm):
+    """A clip that is to be turned into another, or a picture into a clip."""
+
+    model: Name
+    frames: int | None = Field(default=None, ge=1)
+    """Length of a clip that is made from a picture; None for the model's own."""
+    futures: int = Field(default=1, ge=1, le=16)
+    """How many are made, each from the next seed; of what follows from the clip alone, one."""
+    seed: Seed = 0
+    own_size: bool = False
+    """Keep the clip's size instead of the model's."""
+    as_is: bool = False
+    """The clip already is what the model looks at, such as edges."""
+    fit: Fit = "letterbox"
+
+
+class UpscaleForm(OfClipForm):
+    """A clip that is to be made larger."""
+
+    model: Name
+    size: Annotated[str, Field(max_length=20)] | None = None
+    """Such as 1280x720, 720p or 2x; None for as many times as large as the model makes it."""
+    fit: Fit = "letterbox"
+
+
+class TrimForm(OfClipForm):
+    """A part of a clip: the numbers of its first frame and of its last, from 0 on."""
+
+    first: int = Field(ge=0, lt=2**40)
+    last: int = Field(ge=0, lt=2**40)
+
+
+class JoinForm(StrictForm):
+    """Clips that are to become one, one behind the other, at size and rate of the first."""
+
+    clips: list[Id] = Field(min_length=2, max_length=200)
+    tags: list[Name] = Field(default=[], max_length=50)
+    fit: Fit = "letterbox"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,14 @@ class WaitingPairs:
         return pair
 
 
-LANES = (("generate", "between"), ("import", "verify"), ("ingest", "evaluate"), ("plan",), ("train",))
+LANES = (
+    ("generate", "between", "predict", "animate", "translate", "reconstruct", "upscale"),
+    ("trim", "join"),
+    ("import", "verify"),
+    ("ingest", "evaluate"),
+    ("plan",),
+    ("train",),
+)
 """Kinds of jobs that wait for each other, by lane; the lanes go on at the same time. There is one of `BY_DEVICE` for
 each device."""
 BY_DEVICE = "train"

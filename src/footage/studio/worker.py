@@ -29,6 +29,7 @@ from footage.library.library import Library
 from footage.library.storage import acting
 from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
+from footage.studio.clip_jobs import ClipJobs
 from footage.studio.command_jobs import CommandJobs
 from footage.studio.upload_check import Upload
 
@@ -93,9 +94,17 @@ class Worker:
         self._library, self._catalog = library, catalog
         self._loaded: tuple[Path, str, Model] | None = None
         commands = CommandJobs(catalog, self._report)
+        clips = ClipJobs(library, self._model, self._report, self._file)
         self.kinds: dict[str, Callable[[BackgroundJob], dict[str, Any]]] = {
             "generate": self.generate,
             "between": self.between,
+            "predict": clips.predict,
+            "animate": clips.convert,
+            "translate": clips.convert,
+            "reconstruct": clips.convert,
+            "upscale": clips.upscale,
+            "trim": clips.cut,
+            "join": clips.cut,
             "verify": self.verify,
             "import": self.take_in,
             "ingest": commands.ingest,
@@ -234,8 +243,8 @@ class Worker:
             self._loaded = path, stamp, Model(path, "auto")
         return self._loaded[2]
 
-    def _report(self, job: BackgroundJob, share: float, message: str) -> None:
-        if not self._library.jobs.report(job.id, share, message):
+    def _report(self, job: BackgroundJob, share: float, message: str, made: dict[str, Any] | None = None) -> None:
+        if not self._library.jobs.report(job.id, share, message, made):
             raise Cancelled
 
     def _file(
@@ -246,16 +255,18 @@ class Worker:
         count: int,
         known: ClipDetails,
         begun: float = 0.0,
+        title: str = "",
     ) -> dict[str, Any]:
-        """Write clips, file them, and report meanwhile how far it is; return their numbers.
+        """Write clips, file them, and report meanwhile how far it is, and which are there; return their numbers.
 
-        `begun` is the part of the job that had been done before.
+        `begun` is the part of the job that had been done before, `title` that of the clip that they are made of.
         """
         self._library.register(model.library_card)
         numbers: list[int] = []
         with tempfile.TemporaryDirectory(prefix="footage-") as folder:
             for number, clip in enumerate(clips):
-                self._report(job, begun + (1 - begun) * number / count, f"{number} / {count}")
+                made = {"clips": numbers, "of": count}
+                self._report(job, begun + (1 - begun) * number / count, f"{number} / {count}", made)
 
                 def chunks(clip: Clip = clip, number: int = number) -> Iterator[Any]:
                     """Yield the clip's chunks; raise `Cancelled` when the job is given up."""
@@ -268,9 +279,13 @@ class Worker:
                             share = (number + frames / (clip.frames or frames)) / count
                             self._report(job, begun + (1 - begun) * share, f"{number} / {count}")
 
-                path = replace(clip, make=chunks).save(Path(folder) / f"{model.info.name}-{job.id}-{number}.mp4")
-                title = f"{model.info.name} {clip.metadata.get('seed', '')} {clip.metadata.get('label', '')}".strip()
-                numbers.append(self._library.add(path, replace(known, title=title, source=model.info.name)).id)
+                path = replace(clip, make=chunks).save(Path(folder) / f"{job.id}-{number}.mp4")
+                seed = clip.metadata.get("seed", "")
+                name = f"{model.info.name} {seed} {clip.metadata.get('label', '')}".strip()
+                if title:
+                    name = f"{title} · {model.info.name}{f' #{seed}' if count > 1 else ''}"
+                about = replace(known, title=name, source=known.source or model.info.name)
+                numbers.append(self._library.add(path, about).id)
                 path.unlink()
         return {"clips": numbers}
 

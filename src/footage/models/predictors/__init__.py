@@ -16,6 +16,8 @@ class PredictorConfig(NetConfig):
     """
 
     method: ClassVar[str] = "predict"
+    certain: ClassVar[bool] = True
+    """Whether it knows one future only."""
     untaught: ClassVar[str] = ""
     """Why it cannot be weaned from true frames, where it is not fed its own frames in training."""
 

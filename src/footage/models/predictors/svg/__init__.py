@@ -17,6 +17,7 @@ class SvgConfig(PredictorConfig):
 
     network: ClassVar[str] = "footage.models.predictors.svg.network:Svg"
     tiny: ClassVar = {"width": 4, "latent": 2, "code": 8, "hidden": 8}
+    certain: ClassVar[bool] = False
     untaught: ClassVar[str] = "is always shown true frames"
 
     kind: Literal["svg"] = "svg"
