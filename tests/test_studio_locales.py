@@ -253,6 +253,9 @@ ADDRESSES = (
     *("/clip/99", "/compare", "/compare?ids=1&ids=2&ids=7", "/duplicates", "/generate", "/generate?model=流&seed=3"),
     *(
         "/parts/jobs",
+        "/parts/jobs?clip=1",
+        "/parts/more?clip=1",
+        "/parts/more?clip=3",
         "/activity",
         "/live",
         "/live?model=流",

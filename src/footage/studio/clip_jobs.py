@@ -113,18 +113,19 @@ def use_of(verb: str, model: ModelEntry, info: ModelInfo, clip: ClipEntry) -> Cl
 
 def uses(catalog: Catalog, clip: ClipEntry) -> list[ClipUse]:
     """Return what the models of a catalog can make of a clip, and which cannot: by verb, what fits first."""
-    found = []
-    for model in catalog.models():
-        if model.damaged:
-            continue
-        try:
-            info = catalog.card(model.name)
-        except FootageError:  # it was removed meanwhile
-            continue
-        animates = info.config.method == "translate" and info.config.task.source == "first-frame"
-        verbs = {"animate"} if animates else {*model.verbs}
-        found += [use_of(verb, model, info, clip) for verb in VERBS if verb in verbs]
+    found = [use for model in catalog.models() if not model.damaged for use in uses_of(catalog, model, clip)]
     return sorted(found, key=lambda use: (VERBS.index(use.verb), bool(use.reason)))
+
+
+def uses_of(catalog: Catalog, model: ModelEntry, clip: ClipEntry) -> list[ClipUse]:
+    """Return what a model can make of a clip, or why it cannot; nothing of one that is gone meanwhile."""
+    try:
+        info = catalog.card(model.name)
+    except FootageError:
+        return []
+    animates = info.config.method == "translate" and info.config.task.source == "first-frame"
+    verbs = {"animate"} if animates else {*model.verbs}
+    return [use_of(verb, model, info, clip) for verb in VERBS if verb in verbs]
 
 
 def fitting_use(catalog: Catalog, name: str, verb: str, clip: ClipEntry) -> ClipUse:
@@ -133,9 +134,8 @@ def fitting_use(catalog: Catalog, name: str, verb: str, clip: ClipEntry) -> Clip
     Raises:
         ConfigError: there is none of this name, or it cannot do it, or not with this clip.
     """
-    verbs = ("translate",) if verb == "animate" else (verb,)
-    model = catalog.usable_model(name, *verbs)
-    use = next((use for use in uses(catalog, clip) if use.model.name == name and use.verb == verb), None)
+    model = catalog.usable_model(name, "translate" if verb == "animate" else verb)
+    use = next((use for use in uses_of(catalog, model, clip) if use.verb == verb), None)
     if use is None:
         raise ConfigError(f"{name} cannot {verb}", f"it can {', '.join(model.verbs)}")
     if use.reason:

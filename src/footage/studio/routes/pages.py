@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from footage.pages.environment import package_environment
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio import locales
 from footage.studio.catalog import ModelEntry
+from footage.studio.clip_jobs import LARGEST, ClipUse, uses
 from footage.studio.routes import albums, datasets, jobs, live, ratings, trainings
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
@@ -42,6 +44,9 @@ DRAWN = 500
 FACETS_AMONG = 10_000
 """Clips whose values a panel of filters counts, where no count is kept and more are found."""
 JOBS = 50
+JOBS_OF_CLIP = 6
+LEAST_DONE = 0.02
+"""Part of a job after which it is said how long it takes."""
 SIZES = ("64x64", "128", "256", "512", "auto")
 """Sizes of data sets that are offered: both sides, the longer one, or what suits."""
 PLOT_SIZE = (640, 200)
@@ -53,6 +58,13 @@ def clip_kind(entry: ClipEntry) -> str:
     if entry.codec in VIDEOS and entry.suffix in CONTAINERS:
         return "video"
     return "image" if entry.suffix in STILLS else "preview"
+
+
+def seconds_left(job: BackgroundJob) -> float | None:
+    """Return about how long a running job goes on, by how far it came; None where that cannot be told yet."""
+    if job.state != "running" or job.started is None or not LEAST_DONE <= job.progress < 1:
+        return None
+    return (time.time() - job.started) * (1 - job.progress) / job.progress
 
 
 def generate_parameters(entry: ClipEntry) -> str:
@@ -89,6 +101,7 @@ def environment() -> jinja2.Environment:
         day=locales.day,
         kind=clip_kind,
         again=generate_parameters,
+        left=seconds_left,
     )
 
 
@@ -225,6 +238,19 @@ def show_taste(studio: CurrentStudio, page: Page, clip: Id | None = None) -> HTM
     return page("taste.html", "", learned=learned, clip=clip, judged=judged)
 
 
+@router.get("/parts/more")
+def show_more(clip: Id, studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show what can be made of a clip: a form for each verb that a model which is here fits, and why others do not."""
+    entry = studio.entry(clip)
+    fitting: dict[str, list[ClipUse]] = {}
+    found = uses(studio.catalog, entry)
+    for use in found:
+        if not use.reason:
+            fitting.setdefault(use.verb, []).append(use)
+    unfit = [use for use in found if use.reason]
+    return page("more.html", "", clip=entry, verbs=list(fitting), fitting=fitting, unfit=unfit, most=LARGEST)
+
+
 @router.get("/compare")
 def show_comparison(
     studio: CurrentStudio,
@@ -265,13 +291,19 @@ def shared_model(studio: Studio, models: list[ModelEntry], values: Mapping[str, 
 
 
 @router.get("/parts/jobs")
-def show_jobs(studio: CurrentStudio, page: Page, kind: str = "") -> HTMLResponse:
+def show_jobs(studio: CurrentStudio, page: Page, kind: str = "", clip: Id | None = None) -> HTMLResponse:
+    if clip is not None:
+        return page("jobs.html", "", jobs=jobs_of(studio, kind, clip)[:JOBS_OF_CLIP], quiet=True)
     return page("jobs.html", "", jobs=jobs_of(studio, kind))
 
 
-def jobs_of(studio: Studio, kind: str) -> list[BackgroundJob]:
-    """Return the newest jobs; of one kind, where one is named."""
-    return [job for job in jobs.list_jobs(studio, limit=1000) if kind in ("", job.kind)][:JOBS]
+def jobs_of(studio: Studio, kind: str, clip: int | None = None) -> list[BackgroundJob]:
+    """Return the newest jobs; of one kind, where one is named, and about a clip, where one is."""
+    found = [job for job in jobs.list_jobs(studio, limit=1000) if kind in ("", job.kind)]
+    if clip is not None:
+        asked = (({job.request.get("clip"), job.request.get("a"), *job.request.get("clips", ())}, job) for job in found)
+        found = [job for clips, job in asked if clip in clips]
+    return found[:JOBS]
 
 
 @router.get("/activity")

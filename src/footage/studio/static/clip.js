@@ -1,11 +1,13 @@
 // A clip's page.
 
 import { api, drawStars, drawVerdict, intoAlbum, judged, t, toast, toastLater, typing } from "./app.js";
+import { makeMore } from "./more.js";
 import { Player } from "./player.js";
 
 const page = document.querySelector(".clip-page");
 const id = Number(page.dataset.id);
 const player = new Player(page.querySelector(".player"));
+const part = makeMore(player);
 const way = (name) => document.querySelector(`.ways [data-way=${name}]`); // to the clip before or after, or back to all of them
 
 async function change(changes) {
@@ -54,6 +56,7 @@ document.addEventListener("keydown", async (event) => {
   else if (!player.video) return;
   else if (event.key.toLowerCase() === "m") player.toggleSound();
   else if (event.key.toLowerCase() === "f") player.toggleFull();
+  else if (part && ["i", "o"].includes(event.key.toLowerCase())) part.set(event.key.toLowerCase() === "i" ? "first" : "last");
   else if (event.key === "," || (event.key === "ArrowLeft" && event.target.type !== "range")) player.step(-1);
   else if (event.key === "." || (event.key === "ArrowRight" && event.target.type !== "range")) player.step(1);
   else if (event.key.toLowerCase() === "p" || (event.key === " " && !event.target.closest("button, a"))) { event.preventDefault(); player.toggle(); }

@@ -173,6 +173,13 @@ const actions = {
     if (b === undefined || more !== undefined) toast(t("between_choose"));
     else location.href = `/generate?a=${a}&b=${b}#between`;
   },
+  join: async () => {
+    const clips = targets();
+    if (clips.length < 2) return toast(t("join_choose"));
+    await api("POST", "/api/jobs/join", { clips });
+    toast(t("in_queue"));
+    document.body.dispatchEvent(new CustomEvent("jobs"));
+  },
   bin: () => (grid.element.dataset.bin === undefined ? away("/api/clips/bin", targets(), "binned") : actions.purge()),
   restore: () => away("/api/clips/restore", targets(), "restored"),
   purge: async () => { const ids = targets(); if (await ask(t("purge"), { text: t("purge_sure", { n: ids.length }) })) await away("/api/clips/purge", ids, "purged", false); },
