@@ -108,11 +108,11 @@ class WaitingPairs:
 
 LANES = (
     ("generate", "between", "predict", "animate", "translate", "reconstruct", "upscale"),
-    ("trim", "join"),
     ("import", "verify"),
     ("ingest", "evaluate"),
     ("plan",),
     ("train",),
+    ("trim", "join"),
 )
 """Kinds of jobs that wait for each other, by lane; the lanes go on at the same time. There is one of `BY_DEVICE` for
 each device."""

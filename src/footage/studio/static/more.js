@@ -80,9 +80,10 @@ class Part {
     const [first, last] = this.ends;
     const most = Math.max(1, this.player.frames - 1);
     const part = (frame) => `${(100 * Math.min(most, Math.max(0, frame))) / most}%`;
-    scrub.style.setProperty("--in", part(first));
-    scrub.style.setProperty("--out", part(last));
-    scrub.classList.toggle("parted", first > 0 || last < this.player.frames - 1);
+    this.marks ??= scrub.parentNode.insertBefore(Object.assign(document.createElement("div"), { className: "marks" }), scrub.nextSibling);
+    this.marks.style.setProperty("--in", part(first));
+    this.marks.style.setProperty("--out", part(last));
+    this.marks.hidden = first <= 0 && last >= this.player.frames - 1;
   }
 
   toggle(button) {
