@@ -1,0 +1,189 @@
+"""WCAG 2.2 AA by axe-core: every page of the studio, in both languages, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from footage.library.additions import ClipDetails
+from footage.library.library import Library
+from footage.studio.app import ROUTERS, Address, Server
+from tests.clips import moving, write
+from tests.streams import save_tiny_stream
+from tests.test_studio_locales import save_dataset, save_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+WIDTHS = (1280, 360)
+LANGUAGES = ("en-GB", "zh-CN")
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES = {"runOnly": {"type": "tag", "values": LEVELS}, "rules": {"target-size": {"enabled": True}}}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""The rules that a colour scheme can break."""
+
+PAGES = {
+    "/": ("/", "/?bin=true", "/?text=nothing", "/?label=walk"),
+    "/clip/{clip}": ("/clip/1", "/clip/4"),
+    "/compare": ("/compare", "/compare?ids=1&ids=2"),
+    "/duplicates": ("/duplicates",),
+    "/generate": ("/generate", "/generate?a=1&b=2"),
+    "/activity": ("/activity",),
+    "/live": ("/live",),
+    "/data": ("/data", "/data?add=数据集"),
+    "/data/audit": ("/data/audit?name=数据集",),
+    "/rate": ("/rate",),
+    "/rate/{campaign}": ("/rate/calm?model=one&model=two",),
+    "/rate/{campaign}/results": ("/rate/calm/results",),
+    "/training": ("/training",),
+    "/training/run": ("/training/run?name=训练",),
+    "/reports": ("/reports",),
+    "/reports/view": ("/reports/view?name=比较/comparison.md", "/reports/view?name=数据集/audit.html"),
+    "/enter": ("/enter",),
+    "/nowhere": ("/nowhere",),  # what is shown for a page that there is not
+}
+"""Addresses of each page, by the route that they go to: full and, where that looks otherwise, empty."""
+EMPTY = ("/", "/generate", "/live", "/rate", "/data", "/training", "/reports", "/activity", "/duplicates")
+"""Pages that say what to do next where there is nothing yet."""
+LOADED = """() => document.readyState === 'complete' && (!window.htmx || !document.querySelector('.htmx-request')) &&
+    [...document.querySelectorAll('[hx-trigger^=load]')].every(part => part.children.length)"""
+"""Whether a page has all of its parts."""
+NO_PAGES = ("/api/", "/parts/", "/static", "/language/", "/favicon.ico")
+"""Routes that answer with no page of their own."""
+
+
+def save_reports(models: Path) -> None:
+    (models / "比较").mkdir()
+    (models / "比较" / "comparison.md").write_text("# 比较")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("accessible")
+    with Library(folder / "library") as library:
+        for number in range(4):
+            path = write(folder / "in" / f"clip {number}.mp4", moving(8, (32, 48), seed=number))
+            library.add(path, ClipDetails(label="walk" if number % 2 else "run", tags=("good",)))
+        with library._database.write() as connection:
+            connection.execute("UPDATE clips SET model = CASE WHEN id < 3 THEN 'one' ELSE 'two' END")
+        library.update(1, stars=4, verdict="keep", notes="a note")
+        library.update(2, verdict="reject")
+        library.albums.put(library.albums.create("album").id, [1, 2])
+        library.ratings.add("calm", "fidelity", 1, 3, "a", "rater")
+        for state in ("failed", "cancelled"):
+            job = library.jobs.submit("generate", {"model": "tiny", "seed": 3, "count": 2})
+            library.jobs.claim("worker")
+            library.jobs.cancel(job.id) if state == "cancelled" else None
+            library.jobs.finish(
+                job.id, None, error='there is no model "tiny": see the list' if state == "failed" else None
+            )
+    models = folder / "models"
+    save_tiny_stream(models / "tiny", ("walk", "run"))
+    save_run(models / "训练")
+    save_dataset(models)
+    save_reports(models)
+    made = Server(folder / "library", models, Address(port=0))
+    made.studio.worker.close()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("empty")
+    made = Server(folder / "library", folder / "models", Address(port=0))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page of a server in a language, with axe-core in it."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    contexts = []
+
+    def opened(server: Server, language: str = "en-GB") -> Page:
+        context = browser.new_context(base_url=server.address, locale=language, reduced_motion="reduce")
+        context.add_init_script(AXE_SCRIPT)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def violations(page: Page, options: Any = RULES) -> list[str]:
+    """Return what axe-core finds wrong with a page, each with the place and what to do about it."""
+    found = page.evaluate("options => axe.run(document, {...options, resultTypes: ['violations']})", options)
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']} {node['html'][:200]}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+def looked_at(page: Page, address: str) -> dict[str, list[str]]:
+    """Return what is wrong with a page, wide and narrow, light and dark."""
+    wrong = {}
+    page.set_viewport_size({"width": WIDTHS[0], "height": 800})
+    page.emulate_media(color_scheme="light")
+    page.goto(address)
+    page.wait_for_function(LOADED)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.wait_for_function("() => document.getAnimations().every(a => a.playState !== 'running')")
+            wrong[f"{address} {width} {scheme}"] = violations(page, RULES if scheme == "light" else COLOURS)
+            if folder := os.environ.get("FOOTAGE_SCREENSHOTS"):
+                name = quote(address.strip("/") or "library", safe="").replace("%", "_")
+                language = page.evaluate("document.documentElement.lang")
+                page.screenshot(path=f"{folder}/{name}-{language}-{width}-{scheme}.png")
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if overflow > 1:
+            wrong[f"{address} {width}"] = [f"the page is {overflow} pixels wider than the window"]
+    return {where: what for where, what in wrong.items() if what}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("half", [0, 1])
+def test_axe_finds_nothing_wrong_with_any_page(
+    visit: Callable[..., Page], server: Server, language: str, half: int
+) -> None:
+    addresses = [address for several in PAGES.values() for address in several]
+    page = visit(server, language)
+    wrong: dict[str, list[str]] = {}
+    for address in addresses[half::2]:
+        wrong |= looked_at(page, address)
+    assert not wrong, "\n".join(f"{where}\n  " + "\n  ".join(what) for where, what in wrong.items())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_axe_finds_nothing_wrong_with_empty_pages(visit: Callable[..., Page], empty: Server, language: str) -> None:
+    page = visit(empty, language)
+    wrong: dict[str, list[str]] = {}
+    for address in EMPTY:
+        wrong |= looked_at(page, address)
+    assert not wrong, "\n".join(f"{where}\n  " + "\n  ".join(what) for where, what in wrong.items())
+
+
+def test_every_page_is_in_the_table() -> None:
+    paths = {
+        route.path  # type: ignore[attr-defined]
+        for router in ROUTERS
+        for route in router.routes
+        if "GET" in route.methods  # type: ignore[attr-defined]
+    }
+    assert {path for path in paths if not path.startswith(NO_PAGES)} == set(PAGES) - {"/nowhere"}
