@@ -283,7 +283,7 @@ def test_rating_blindly(client: TestClient, studio: Studio, sources: list[Path])
 
 def test_wrong_tokens_and_clients_are_counted() -> None:
     keys = Keys("right", tries=2)
-    assert keys.enter("wrong") is None and keys.enter("right") is not None and not keys.knows("")
+    assert keys.enter("wrong") is None and keys.enter("right") is not None and keys.visitor("") is None
     keys.enter("wrong")
     with pytest.raises(Exception, match="wait"):
         keys.enter("right")

@@ -31,6 +31,7 @@ from footage.studio.uploads import PromisedFile, SourceUploads
 from tests.clips import moving, still, write
 from tests.ingesting import ingest
 from tests.libraries import save_clip
+from tests.people import make_accounts, sign_in
 from tests.streams import save_tiny_stream
 
 PACKAGE = Path(footage.__file__).parent
@@ -46,7 +47,7 @@ NAMES = re.compile(
     r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
     r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
-    r"|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources"
+    r"|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
     r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, ]+"
 )
 """Digests, codecs, file names; what is to be typed as it stands: commands, addresses, values; programs and models."""
@@ -299,6 +300,23 @@ def test_no_text_of_any_page_is_left_in_english(studio: Studio, monkeypatch: pyt
     for address in ADDRESSES:
         left[f"{address} of nothing"] = english_in(nothing.get(address, headers=CHINESE).text.replace(folder, ""))
     empty.close()
+    shared = Studio(Library(studio.library.folder.parent / "共有"), studio.catalog, Keys())
+    shared.worker.close()
+    accounts = shared.keys.accounts = make_accounts(shared.library.folder)
+    accounts.invite("look", "管理员")
+    accounts.invite("rate", "管理员", accounts.all()[0].id)
+    accounts.make_token(accounts.all()[0].id, "程序", "look")
+    accounts.change(2, disabled=True)
+    client = sign_in(application(shared), shared, "administer")
+    client.post("/api/undo")
+    for address in ("/account", "/people", "/log", "/join", "/join?name=甲", "/enter", "/"):
+        page = client.get(address, headers=CHINESE).text
+        for name in ("administer", "look", "rate", "make", "testclient"):
+            page = page.replace(name, "名")
+        left[f"{address} of accounts"] = english_in(page)
+    looks = sign_in(application(shared), shared, "make")
+    left["refused"] = english_in(looks.get("/people", headers=CHINESE).text.replace("make", "名"))
+    shared.close()
     for address, words in left.items():
         assert not words, address
     assert rendered >= {path.name for path in TEMPLATES.glob("*.html")}, "a template was not rendered"
@@ -384,6 +402,18 @@ REACHED = (
 LEFT_OUT = {
     "{}:{} cannot be served: {}": "on the command line, before there is a page",
     "give another --port": "likewise",
+    "accounts need argon2-cffi": "likewise",
+    "pip install 'footage[studio]'": "likewise",
+    '{} is "{}", which is no file': "likewise, of a certificate",
+    "give a file that there is": "likewise",
+    'the key "{}" does not fit the certificate': "likewise",
+    "give the key that it was made with": "likewise",
+    '"{}" and "{}" are no certificate and key ({})': "likewise",
+    "give both as PEM": "likewise",
+    '"{}" or "{}" cannot be read ({})': "likewise",
+    "see who owns it": "likewise",
+    'the key "{}" is locked by a password': "likewise",
+    "give one without": "likewise",
     '"{}": {}': "a fault of the disk, in the system's words",
     "give {}": "of a view's file that was edited by hand",
     "leave {} out, or train a model that streams with --preset stream-64": "known with it and with them",

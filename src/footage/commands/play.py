@@ -139,11 +139,16 @@ def serve(
     names: tuple[str, ...] = (),
     token: bool = False,
     sources: tuple[Path, ...] = (),
+    accounts: bool = False,
+    invite: bool = False,
+    certificate: Path | None = None,
+    key: Path | None = None,
     quiet: bool = False,
 ) -> None:
     """Serve the studio in the browser: ingest, train, evaluate, generate, look through a library. Ctrl-C ends it.
 
-    It is for this computer only, unless another host is given; then a token is asked for, which is shown once.
+    It is for this computer only, unless another host is given; then a token is asked for, which is shown once, or, with
+    --accounts, a name and a password.
 
     Args:
         library: the library's folder; it is made where it is missing.
@@ -154,18 +159,34 @@ def serve(
         names: further host names that it is called by, beside its addresses.
         token: ask for a token on this computer too.
         sources: folders whose videos may be ingested, with their subfolders; left out, the one it is started in.
+        accounts: let people in by accounts, which they make by invitation; the first start prints a link for the
+            administrator.
+        invite: print a link for one more administrator, such as where the last one has lost the password.
+        certificate: file of a certificate, PEM, with those that vouch for it behind it: the studio speaks HTTPS.
+        key: file of the certificate's key, where it does not stand in the same file.
         quiet: print nothing but the token.
     """
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
         raise ConfigError("the studio is not installed", "pip install 'footage[studio]'")
     from footage.studio.app import Address, Server
+    from footage.studio.encryption import Encryption
 
     for folder in sources:
         if not folder.is_dir():
             raise ConfigError(f'sources is "{folder}", which is no folder', "give folders that there are")
-    server = Server(Path(library), Path(models), Address(host, port, names, token), sources=sources or (Path.cwd(),))
-    console = make_console(quiet and server.token is None)
+    if (key is not None and certificate is None) or (invite and not accounts):
+        given, missing = ("invite", "accounts") if invite and not accounts else ("key", "certificate")
+        raise ConfigError(f"{given} is given without {missing}", f"give --{missing}, too")
+    encryption = None if certificate is None else Encryption(certificate, key)
+    address = Address(host, port, names, token, accounts, encryption)
+    server = Server(Path(library), Path(models), address, sources=sources or (Path.cwd(),))
+    link = None if server.administered and not invite else server.invite_administrator()
+    console = make_console(quiet and server.token is None and link is None)
+    if encryption is not None and (warning := encryption.warning()):
+        console.print(f"[yellow]{warning}[/]")
     console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", soft_wrap=True)
+    if link is not None:
+        console.print(f"an administrator makes an account at {link} (once, within three days)", soft_wrap=True)
     server.run()
 
 

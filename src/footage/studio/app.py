@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -26,15 +27,18 @@ from footage.errors import ConfigError, FootageError
 from footage.library.entries import plain
 from footage.library.library import Library
 from footage.library.storage import LibraryBusy
+from footage.studio.accounts import Accounts
 from footage.studio.catalog import Catalog
-from footage.studio.routes import albums, clips, datasets, jobs, live, making, pages, ratings, trainings
+from footage.studio.encryption import Encryption
+from footage.studio.roles import Role
+from footage.studio.routes import albums, clips, datasets, jobs, live, making, pages, people, ratings, trainings
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
 ROUTERS = (
     clips.router,
     albums.router,
-    albums.session_router,
+    people.router,
     jobs.router,
     making.router,
     ratings.router,
@@ -48,7 +52,7 @@ MOST_FIELDS = 100
 TENDED = 5.0
 """Seconds between two looks at jobs that nobody works on."""
 ABOUT = """Every action of the studio. What changes something needs the header X-CSRF-Token, which GET /api/session
-gives, or, where the server asks for a token, `Authorization: Bearer TOKEN`."""
+gives, or, where the server asks for a token or has accounts, `Authorization: Bearer TOKEN`."""
 
 
 class StaticAssets(StaticFiles):
@@ -98,12 +102,26 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         exception_handlers=ERROR_HANDLERS,
     )
     app.state.studio, app.state.streams = studio, streams
+    routes = [*(route for route in app.routes if isinstance(route, Route)), *all_routes()]
     for router in ROUTERS:
         app.include_router(router)
     static = str(importlib.resources.files("footage.studio").joinpath("static"))
     app.mount("/static", StaticAssets(directory=static), name="static")
-    app.add_middleware(Guard, keys=studio.keys, names=names, addresses=addresses, limits=studio.limits)
+    app.add_middleware(
+        Guard,
+        keys=studio.keys,
+        names=names,
+        addresses=addresses,
+        limits=studio.limits,
+        routes=routes,
+        answer=error_response,
+    )
     return app
+
+
+def all_routes() -> list[Route]:
+    """Return the routes of the interface and of the pages, as they are asked."""
+    return [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
 
 
 def wants_page(request: Request) -> bool:
@@ -183,12 +201,17 @@ class Address:
     names: tuple[str, ...] = ()
     """Further host names that it goes by."""
     token: bool = False
-    """Ask for a token on this machine too; beyond it one is always asked for."""
+    """Ask for a token on this machine too; beyond it one, or an account, is always asked for."""
+    accounts: bool = False
+    """Ask for an account in place of the token."""
+    encryption: Encryption | None = None
+    """Certificate of HTTPS; None for HTTP."""
 
     def url(self, port: int) -> str:
         """Return the address to open in a browser on this machine, with the port that was bound to."""
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        scheme = "http" if self.encryption is None else "https"
+        return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
     def bind(self) -> socket.socket:
         """Return a socket that is bound; refuse a port that there is not, or that is not free."""
@@ -226,14 +249,17 @@ class Server:
         sources: Sequence[Path] = (),
     ) -> None:
         beyond = not is_loopback(address.host)
-        self.token = secrets.token_urlsafe(24) if beyond or address.token else None
+        self.token = secrets.token_urlsafe(24) if (beyond or address.token) and not address.accounts else None
         """What is asked for, to be shown once; None where nothing is."""
         limits = limits or Limits()
         self._socket = address.bind()
         port = self._socket.getsockname()[1]
         self.address = address.url(port)
         """Where it is."""
-        self.studio = Studio(Library(library), Catalog(models), Keys(self.token, limits.tries, port), limits, sources)
+        opened = Library(library)
+        accounts = Accounts(opened.folder) if address.accounts else None
+        keys = Keys(self.token, limits.tries, port, accounts)
+        self.studio = Studio(opened, Catalog(models), keys, limits, sources)
         names = (*LOOPBACK, *address.names, *([address.host, socket.gethostname()] if beyond else []))
         app = application(self.studio, names, addresses=beyond)
         config = uvicorn.Config(
@@ -245,6 +271,9 @@ class Server:
             proxy_headers=False,
             timeout_graceful_shutdown=2,
         )
+        config.load()
+        if address.encryption is not None:
+            config.ssl = address.encryption.context()
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 
@@ -252,6 +281,18 @@ class Server:
     def entrance(self) -> str:
         """The address to open first; the token stands behind #, which browsers send to nobody."""
         return self.address if self.token is None else f"{self.address}enter#{self.token}"
+
+    def invite_administrator(self) -> str:
+        """Return the address at which an administrator makes an account, once; it is not shown again."""
+        accounts = self.studio.keys.accounts
+        assert accounts is not None
+        return f"{self.address}join#{accounts.invite(Role.administer.name)[1]}"
+
+    @property
+    def administered(self) -> bool:
+        """Whether there is an administrator, where there are accounts."""
+        accounts = self.studio.keys.accounts
+        return accounts is None or accounts.administered
 
     def run(self) -> None:
         """Serve until Ctrl-C is pressed."""

@@ -32,6 +32,8 @@ SliderPosition = Annotated[float, Field(ge=-SLIDER_LIMIT, le=SLIDER_LIMIT)]
 Sliders = Annotated[dict[Annotated[int, Field(ge=1, le=10_000)], SliderPosition], Field(max_length=200)]
 """Positions of latent sliders by their numbers."""
 Label = Annotated[str, Field(max_length=500)]
+Password = Annotated[str, Field(max_length=1000)]
+RoleName = Literal["look", "rate", "make", "administer"]
 Motion = Annotated[Timing, Field(validation_alias=AliasChoices("timing", "motion"))]
 """Mapping of a streaming model's video through time; `motion` is its old name."""
 MOST_CHOSEN = 200_000
@@ -375,7 +377,44 @@ class PreferenceForm(StrictForm):
     rater: Name = ""
 
 
-class TokenForm(StrictForm):
-    """The token that the server showed when it started."""
+class EntryForm(StrictForm):
+    """The token that the server showed when it started; or, where there are accounts, name and password."""
 
-    token: str = Field(max_length=200)
+    token: str = Field(default="", max_length=200)
+    name: Name = ""
+    password: Password = ""
+
+
+class JoinForm(StrictForm):
+    """What is taken up an invitation with. Without a name where one's password is chosen anew."""
+
+    invitation: str = Field(max_length=200)
+    name: Name = ""
+    password: Password
+
+
+class PasswordForm(StrictForm):
+    """Password, and another in its place."""
+
+    old: Password
+    new: Password
+
+
+class TokenForm(StrictForm):
+    """Token for programs to make: what it is called, and what it may do."""
+
+    name: Name
+    role: RoleName = "look"
+
+
+class InvitationForm(StrictForm):
+    """Invitation to make, for an account of a role."""
+
+    role: RoleName = "look"
+
+
+class AccountForm(StrictForm):
+    """What is to be changed of an account; what is left out stays."""
+
+    role: RoleName | None = None
+    disabled: bool | None = None

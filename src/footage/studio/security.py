@@ -7,14 +7,16 @@ Metadata and a token in a header) or carry the bearer's token; every answer has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import ipaddress
+import math
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,23 +24,30 @@ from urllib.parse import urlsplit
 import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from footage.errors import FootageError
+from footage.library.storage import Actor, acting
+from footage.studio.accounts import Accounts
+from footage.studio.roles import OWNER, STRANGER, LeastRoles, Role, Visitor
 
 HEAD_SECONDS = 10.0
 """Time in which the head of a request must have come."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-ENTRANCE = "/api/session"
-"""Where the token is given, by who cannot have the header yet."""
-OPEN = ("/static/", "/enter", ENTRANCE, "/favicon.ico")
+ENTRANCES = ("/api/session", "/api/join")
+"""Where the token, a password or an invitation is given, by who cannot have the header yet."""
+OPEN = ("/static/", "/enter", "/join", "/language/", *ENTRANCES, "/favicon.ico")
 """What is answered without the token."""
 LASTING = ("/static/", "/api/live")
 """What takes no time of the library, or goes on for as long as somebody looks."""
 RETRY_AFTER = 1
 """Seconds after which a request that was put off is made again."""
+MINUTE = 60.0
 SESSIONS = 1000
 """People, and addresses, that are remembered."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -62,6 +71,10 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 """Other headers of every answer."""
+STRICT = "max-age=15552000"
+"""Seconds for which a browser is to ask with encryption alone, of a server that has it: half a year."""
+UNRECORDED = frozenset({("PUT", "/api/sources/uploads"), ("POST", "/api/ratings/pairs")})
+"""Changes that are not written into the log: the pieces of a file, and the drawing of a pair."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class Limits:
     streams: int = 4
     """Models that stream at the same time."""
     changes: float = 50.0
-    """Requests a second that change something, for one client, in the long run."""
+    """Requests a second that change something, for one address and for one account, in the long run."""
     burst: int = 400
     """How many of them may come at once."""
     pairs: int = 2000
@@ -105,7 +118,7 @@ class Limits:
     waiting: int = 100
     """Requests that are at work or wait at the same time; more are put off. Videos and uploads are not counted."""
     tries: int = 10
-    """Wrong tokens in a minute from one address, after which none of that address is looked at."""
+    """Wrong tokens and passwords in a minute from one address, or for one account, after which none is looked at."""
 
 
 def is_loopback(host: str) -> bool:
@@ -123,52 +136,77 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
+class Tries:
+    """Counts what went wrong, by who tried: `most` in a minute."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._wrong: OrderedDict[str, list[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self, *names: str, what: str = "tokens") -> None:
+        """Count a try for wrong until it is `forgiven`, for an address and perhaps an account.
+
+        Raises:
+            HTTPException: 429, where there were too many in the last minute; then it is not counted.
+        """
+        now = time.monotonic()
+        with self._lock:
+            tried = {name: [then for then in self._wrong.pop(name, []) if now - then < MINUTE] for name in names}
+            late = [times[-self._most] for times in tried.values() if len(times) >= self._most]
+            for name, times in tried.items():
+                if times := times if late else [*times, now]:
+                    self._wrong[name] = times
+            while len(self._wrong) > SESSIONS:
+                self._wrong.popitem(last=False)
+        if late:
+            after = math.ceil(max(late) + MINUTE - now)
+            raise HTTPException(429, f"too many wrong {what}: wait a minute", {"retry-after": str(after)})
+
+    def forgive(self, *names: str) -> None:
+        """Take back the last try, which was right."""
+        with self._lock:
+            for name in names:
+                if self._wrong.get(name):
+                    self._wrong[name].pop()
+
+
 class Keys:
-    """The secrets of one server, kept as digests; with no token, nobody is asked for one.
+    """The secrets of one server, kept as digests; with no token and no accounts, nobody is asked for any.
 
     `port` is where the server listens. It is in the cookie's name, for browsers send cookies to all ports of a host.
     """
 
-    def __init__(self, token: str | None = None, tries: int = 10, port: int | None = None) -> None:
+    def __init__(
+        self,
+        token: str | None = None,
+        tries: int = 10,
+        port: int | None = None,
+        accounts: Accounts | None = None,
+    ) -> None:
         self.csrf = secrets.token_urlsafe(32)
-        """What the studio's own pages send with every change."""
+        """What the studio's own pages send with every change; where there are accounts, see `csrf_of`."""
         self.cookie = "footage_session" if port is None else f"footage_session_{port}"
-        """Name of the cookie of who has given the token."""
+        """Name of the cookie of who has come in."""
+        self.accounts = accounts
+        """None where there is one owner."""
+        self.tries = Tries(tries)
         self._token = None if token is None else digest(token)
         self._sessions: OrderedDict[bytes, None] = OrderedDict()
-        self._wrong: OrderedDict[str, list[float]] = OrderedDict()
-        self._tries = tries
         self._lock = threading.Lock()
 
     @property
     def asked(self) -> bool:
-        """Whether a token has to be given."""
-        return self._token is not None
+        """Whether a token, or a name and a password, have to be given."""
+        return self._token is not None or self.accounts is not None
 
     def fits(self, token: str) -> bool:
         """Whether this is the token; takes the same time for any."""
         return self._token is not None and hmac.compare_digest(self._token, digest(token))
 
-    def opens(self, token: str, client: str = "") -> bool:
-        """Whether this is the token; 429 to a client that has given too many wrong ones in the last minute."""
-        now = time.monotonic()
-        with self._lock:
-            wrong = [then for then in self._wrong.pop(client, []) if now - then < 60]
-            if late := len(wrong) >= self._tries:
-                right = False
-            elif not (right := self.fits(token)):
-                wrong.append(now)
-            if wrong:
-                self._wrong[client] = wrong
-            while len(self._wrong) > SESSIONS:
-                self._wrong.popitem(last=False)
-        if late:
-            raise HTTPException(429, "too many wrong tokens: wait a minute")
-        return right
-
     def enter(self, token: str, client: str = "") -> str | None:
         """Return a new session for the token, None for a wrong one; 429 after too many wrong ones."""
-        if not self.opens(token, client):
+        if self.bearer(token, client) is None:
             return None
         session = secrets.token_urlsafe(32)
         with self._lock:
@@ -177,14 +215,41 @@ class Keys:
                 self._sessions.popitem(last=False)
             return session
 
-    def knows(self, session: str) -> bool:
-        """Whether a session was given out; sessions are looked up by digest, which tells nothing by its time."""
+    def leave(self, session: str) -> None:
+        """End a session."""
+        if self.accounts is not None:
+            self.accounts.leave(session)
         with self._lock:
-            return bool(session) and digest(session) in self._sessions
+            self._sessions.pop(digest(session), None)
 
-    def same_page(self, token: str) -> bool:
+    def bearer(self, token: str, client: str = "") -> Visitor | None:
+        """Return who a program's token is of; None for a wrong one; 429 to a client that gave too many wrong ones."""
+        self.tries.begin(client)
+        if self.accounts is not None:
+            visitor = self.accounts.bearer(token)
+        else:
+            visitor = Visitor(Role.administer, trusted=True) if self.fits(token) else None
+        if visitor is not None:
+            self.tries.forgive(client)
+        return visitor
+
+    def visitor(self, session: str) -> Visitor | None:
+        """Return who a session is of; sessions are looked up by digest, which tells nothing by its time."""
+        if self.accounts is not None:
+            return self.accounts.visitor(session)
+        with self._lock:
+            known = bool(session) and digest(session) in self._sessions
+        return Visitor(Role.administer, session=session) if known else None
+
+    def csrf_of(self, visitor: Visitor) -> str:
+        """Return what the pages of a visitor send with every change: of each session of an account another."""
+        if self.accounts is None:
+            return self.csrf
+        return hmac.new(self.csrf.encode(), visitor.session.encode(), "sha256").hexdigest() if visitor.session else ""
+
+    def same_page(self, token: str, visitor: Visitor) -> bool:
         """Whether this is what the studio's own pages send."""
-        return hmac.compare_digest(digest(self.csrf), digest(token))
+        return hmac.compare_digest(digest(self.csrf_of(visitor)), digest(token))
 
 
 class Bucket:
@@ -225,11 +290,21 @@ class Guard:
     With `addresses`, the server may also be called by any of its addresses: a rebound name never is one.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, names: Iterable[str], addresses: bool, limits: Limits) -> None:
-        self._app, self._keys, self._limits = app, keys, limits
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        names: Iterable[str],
+        addresses: bool,
+        limits: Limits,
+        routes: Iterable[Route],
+        answer: Callable[[Request, int, str, str], Response],
+    ) -> None:
+        self._app, self._keys, self._limits, self._answer = app, keys, limits, answer
         self._names = {name.lower().rstrip(".") for name in names}
         self._addresses = addresses
         self._bucket = Bucket(limits.changes, limits.burst)
+        self._least = LeastRoles(routes)
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -237,58 +312,114 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        refusal = self.refusal(scope)
-        sender = with_headers(send)
-        if refusal is not None:
+        sender = with_headers(send, scope)
+        if not self.serves(Headers(scope=scope).get("host", "")):
+            refusal = refuse(421, "this host name is not served here", "start with --names NAME to allow it")
             await refusal(scope, receive, sender)
+            return
+        if self._keys.accounts is None:
+            admitted = self.admit(scope)
+        else:  # a database is asked
+            admitted = await asyncio.to_thread(self.admit, scope)
+        if isinstance(admitted, Response):
+            scope["visitor"] = STRANGER
+            await admitted(scope, receive, sender)
+            return
+        scope["visitor"] = admitted
+        with acting(admitted.name) as actor:
+            if self._keys.accounts is None or scope["method"] in SAFE:
+                await self._serve(scope, receive, sender)
+            else:
+                await self._serve_recorded(self._keys.accounts, actor, scope, receive, sender)
+
+    async def _serve_recorded(
+        self, accounts: Accounts, actor: Actor, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a request that changes something, and write it into the log with what it was answered."""
+        answered = 0
+
+        async def sender(message: Message) -> None:
+            nonlocal answered
+            answered = message.get("status", answered)
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, sender)
+        finally:
+            path, method = scope["path"], scope["method"]
+            route, _ = self._least.find(method, path)
+            if (method, route) not in UNRECORDED and (route or scope["visitor"].name):
+                doings = [*([] if route == path else [path]), *actor.doings]
+                client = str((scope.get("client") or ("?",))[0])
+                with contextlib.suppress(FootageError):  # a full disk does not take what was done back
+                    await asyncio.to_thread(accounts.record, scope["visitor"], method, route, doings, answered, client)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of somebody who was let in, unless it is refused or put off."""
+        refusal = await self.refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
         upload = scope["method"] == "POST" and scope["path"] == "/api/uploads"
         most = max(self._limits.upload, self._limits.archive) if upload else self._limits.body
         if upload or scope["path"].startswith(LASTING):
-            await self._app(scope, bounded(receive, most), sender)
+            await self._app(scope, bounded(receive, most), send)
         elif self._waiting >= self._limits.waiting:
             refusal = refuse(503, "too many people ask at the same moment", "try again in a moment")
             refusal.headers["retry-after"] = str(RETRY_AFTER)
             if "text/html" in Headers(scope=scope).get("accept", ""):  # a browser loads the page again by itself
                 refusal.headers["refresh"] = str(RETRY_AFTER)
-            await refusal(scope, receive, sender)
+            await refusal(scope, receive, send)
         else:
             self._waiting += 1
             try:
-                await self._app(scope, bounded(receive, most), sender)
+                await self._app(scope, bounded(receive, most), send)
             finally:
                 self._waiting -= 1
 
-    def refusal(self, scope: Scope) -> Response | None:
-        """Return what a request is refused with; None where it may pass."""
-        headers, path, method, client = Headers(scope=scope), scope["path"], scope["method"], client_address(scope)
-        if not self.serves(headers.get("host", "")):
-            return refuse(421, "this host name is not served here", "start with --names NAME to allow it")
+    def admit(self, scope: Scope) -> Visitor | Response:
+        """Return who makes a request, or what they are refused with, who may not come in."""
+        headers, path = Headers(scope=scope), scope["path"]
+        if not self._keys.asked:
+            return OWNER
         bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        trusted = False
-        if bearer and self._keys.asked:
+        if bearer:
             try:
-                trusted = self._keys.opens(bearer, client)
+                visitor = self._keys.bearer(bearer, client_address(scope))
             except HTTPException as error:
-                return refuse(error.status_code, error.detail, "")
-            if not trusted:
-                return refuse(401, "the token is wrong", "it was shown when the server started")
-        if self._keys.asked and not trusted and not path.startswith(OPEN):
-            cookies = cookie_parser(headers.get("cookie", ""))
-            if not self._keys.knows(cookies.get(self._keys.cookie, "")):
-                if method == "GET" and "text/html" in headers.get("accept", ""):
-                    return RedirectResponse("/enter", 303)
-                return refuse(401, "a token is required", "open /enter, or send: Authorization: Bearer TOKEN")
+                return refuse(error.status_code, error.detail, "", error.headers)
+            remedy = "it was shown when the server started" if self._keys.accounts is None else "see your account"
+            return visitor or refuse(401, "the token is wrong", remedy)
+        cookies = cookie_parser(headers.get("cookie", ""))
+        visitor = self._keys.visitor(cookies.get(self._keys.cookie, ""))
+        if visitor is not None:
+            return visitor
+        if path.startswith(OPEN):
+            return STRANGER
+        if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            return RedirectResponse("/enter", 303)
+        return refuse(401, "a token is required", "open /enter, or send: Authorization: Bearer TOKEN")
+
+    async def refusal(self, scope: Scope) -> Response | None:
+        """Return what a request of somebody who was let in is refused with; None where it may pass."""
+        headers, path, method, visitor = Headers(scope=scope), scope["path"], scope["method"], scope["visitor"]
+        if visitor.role < Role.administer and not path.startswith("/static/"):
+            _, least = self._least.find(method, path)
+            if visitor.role < least:
+                problem, remedy = "your role does not allow this", "ask an administrator"
+                return await asyncio.to_thread(self._answer, Request(scope), 403, problem, remedy)
         if method in SAFE:
             foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
             if foreign and headers.get("sec-fetch-mode") != "navigate":
                 return refuse(403, "another site asks for this", "open the studio itself")
             return None
-        if not self._bucket.take(client):
-            return refuse(429, "too many changes at once", "wait a moment")
-        return None if trusted else self.forgery(headers, path)
+        who = [client_address(scope), *([f"account {visitor.account}"] if visitor.account else [])]
+        if not all([self._bucket.take(name) for name in who]):
+            after = {"retry-after": str(RETRY_AFTER)}
+            return refuse(429, "too many changes at once", "wait a moment", after)
+        return None if visitor.trusted else self.forgery(headers, path, visitor)
 
-    def forgery(self, headers: Headers, path: str) -> Response | None:
+    def forgery(self, headers: Headers, path: str, visitor: Visitor) -> Response | None:
         """Return what a change is refused with that does not come from the studio's own page."""
         origin, own_page = headers.get("origin"), headers.get("sec-fetch-site") in (None, "same-origin", "none")
         try:
@@ -297,7 +428,7 @@ class Guard:
             own_page = False
         if not own_page:
             return refuse(403, "another site asks for this", "use the studio's own page")
-        if path != ENTRANCE and not self._keys.same_page(headers.get("x-csrf-token", "")):
+        if path not in ENTRANCES and not self._keys.same_page(headers.get("x-csrf-token", ""), visitor):
             return refuse(
                 403, "the header X-CSRF-Token is missing or stale", "load the page again, or GET /api/session"
             )
@@ -319,19 +450,23 @@ class Guard:
         return self._addresses
 
 
-def refuse(status: int, problem: str, remedy: str) -> JSONResponse:
+def refuse(status: int, problem: str, remedy: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a refusal as every error of the interface looks."""
-    return JSONResponse({"problem": problem, "remedy": remedy}, status)
+    return JSONResponse({"problem": problem, "remedy": remedy}, status, headers=headers)
 
 
-def with_headers(send: Send) -> Send:
+def with_headers(send: Send, scope: Scope) -> Send:
     """Return a sender that adds the headers which every answer has."""
+    # Not of this machine's own names, which other servers here go by, at other ports.
+    encrypted = scope.get("scheme") == "https" and not Headers(scope=scope).get("host", "").startswith(LOOPBACK)
 
     async def sender(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+            if encrypted:
+                headers.setdefault("strict-transport-security", STRICT)
             headers.setdefault("content-security-policy", POLICY)
             headers.setdefault("cache-control", "no-store")
         await send(message)

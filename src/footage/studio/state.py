@@ -28,6 +28,7 @@ from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.machine import cores
 from footage.studio.catalog import Catalog
+from footage.studio.roles import Visitor
 from footage.studio.security import Keys, Limits
 from footage.studio.uploads import SourceUploads
 
@@ -215,6 +216,8 @@ class Studio:
         """End what is running, and remove what was for this server only."""
         self.worker.close()
         self.exports.close()
+        if self.keys.accounts is not None:
+            self.keys.accounts.close()
         self.library.close()
 
 
@@ -231,7 +234,23 @@ async def current_studio(request: Request) -> Studio:
     return cast(Studio, request.app.state.studio)
 
 
+async def current_visitor(request: Request) -> Visitor:
+    """Return who makes a request, as the guard has found out."""
+    return cast(Visitor, request.scope["visitor"])
+
+
 CurrentStudio = Annotated[Studio, Depends(current_studio)]
+CurrentVisitor = Annotated[Visitor, Depends(current_visitor)]
+
+
+def check_own(visitor: Visitor, actor: str) -> None:
+    """Refuse to let somebody stop or change what was made on behalf of another account.
+
+    Raises:
+        HTTPException: 403.
+    """
+    if not visitor.owns(actor):
+        raise HTTPException(403, {"problem": "this is somebody else's", "remedy": "ask them, or an administrator"})
 
 
 async def search_turn(request: Request, studio: CurrentStudio) -> AsyncIterator[None]:

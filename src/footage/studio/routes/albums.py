@@ -1,20 +1,18 @@
-"""Interface to albums and saved views, and to the session of who is asking."""
+"""Interface to albums and saved views."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Path
 
 from footage.library.albums import Album
-from footage.studio.schemas import AlbumForm, ClipQueryForm, PathId, SelectionForm, TokenForm
-from footage.studio.security import client_address
-from footage.studio.state import CurrentLibrary, CurrentStudio, or_404
+from footage.studio.schemas import AlbumForm, ClipQueryForm, PathId, SelectionForm
+from footage.studio.state import CurrentLibrary, or_404
 
 ViewName = Annotated[str, Path(min_length=1, max_length=200)]
 
 router = APIRouter(prefix="/api", tags=["albums and views"])
-session_router = APIRouter(prefix="/api", tags=["session"])
 
 
 @router.get("/albums")
@@ -87,23 +85,3 @@ def delete_view(name: ViewName, library: CurrentLibrary) -> dict[str, str]:
     or_404(lambda: library.views.get(name))
     library.views.delete(name)
     return {"deleted": name}
-
-
-@session_router.get("/session")
-def get_session(request: Request, studio: CurrentStudio) -> dict[str, Any]:
-    """Return what changes have to be sent with in the header X-CSRF-Token, to who has given the token."""
-    keys = studio.keys
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    entered = not keys.asked or keys.knows(request.cookies.get(keys.cookie, "")) or keys.fits(bearer)
-    return {"entered": entered, "csrf": keys.csrf if entered else None}
-
-
-@session_router.post("/session")
-def enter_session(form: TokenForm, response: Response, request: Request, studio: CurrentStudio) -> dict[str, bool]:
-    """Give the token that the server showed when it started; a cookie remembers it."""
-    session = studio.keys.enter(form.token, client_address(request.scope))
-    if session is None:
-        raise HTTPException(401, "the token is wrong")
-    secure = request.url.scheme == "https"
-    response.set_cookie(studio.keys.cookie, session, httponly=True, samesite="strict", secure=secure, path="/")
-    return {"entered": True}

@@ -20,9 +20,10 @@ from footage.machine import devices
 from footage.models.requests import GenerateRequest, read_sliders
 from footage.studio.catalog import ModelEntry
 from footage.studio.command_jobs import DATA, RUNS
+from footage.studio.roles import Role
 from footage.studio.schemas import EvaluateForm, GenerateForm, IngestForm, InterpolateForm, PathId, TrainForm
 from footage.studio.security import Limits
-from footage.studio.state import CurrentLibrary, CurrentStudio, Studio, or_404
+from footage.studio.state import CurrentLibrary, CurrentStudio, CurrentVisitor, Studio, check_own, or_404
 
 BETWEEN_SECONDS = 4.0
 """Length of what a streaming model makes between two clips, where none is given."""
@@ -140,9 +141,9 @@ def verify_library(studio: CurrentStudio) -> BackgroundJob:
 
 
 @router.post("/jobs/clear")
-def clear_jobs(library: CurrentLibrary) -> dict[str, int]:
-    """Forget the jobs that have ended."""
-    return {"cleared": library.jobs.clear()}
+def clear_jobs(library: CurrentLibrary, visitor: CurrentVisitor) -> dict[str, int]:
+    """Forget the jobs that have ended; of accounts that do not administer, their own."""
+    return {"cleared": library.jobs.clear("" if visitor.role >= Role.administer else visitor.name)}
 
 
 @router.get("/jobs/{job}")
@@ -152,9 +153,10 @@ def get_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
 
 
 @router.post("/jobs/{job}/again")
-def repeat_job(job: PathId, studio: CurrentStudio) -> BackgroundJob:
+def repeat_job(job: PathId, studio: CurrentStudio, visitor: CurrentVisitor) -> BackgroundJob:
     """Queue a job again that was cancelled or has failed: it goes on where it was, where its kind can."""
     before = or_404(lambda: studio.library.jobs.get(job))
+    check_own(visitor, before.actor)
     if before.state not in ("cancelled", "failed") or before.kind not in REPEATED:
         raise ConfigError(f"job {job} is not to be done again", "see the list of jobs")
     taken = before.request.get("to") or before.request.get("run") or ""
@@ -162,9 +164,11 @@ def repeat_job(job: PathId, studio: CurrentStudio) -> BackgroundJob:
 
 
 @router.post("/jobs/{job}/cancel")
-def cancel_job(job: PathId, library: CurrentLibrary) -> BackgroundJob:
+def cancel_job(job: PathId, library: CurrentLibrary, visitor: CurrentVisitor) -> BackgroundJob:
     """Give a job up: at once while it waits, else when its worker hears of it."""
-    waiting = or_404(lambda: library.jobs.get(job)).state == "queued"
+    asked = or_404(lambda: library.jobs.get(job))
+    check_own(visitor, asked.actor)
+    waiting = asked.state == "queued"
     cancelled = library.jobs.cancel(job)
     if waiting and cancelled.kind == "import" and cancelled.state == "cancelled" and cancelled.started is None:
         library.upload_path(cancelled.request["file"]).unlink(missing_ok=True)  # else its worker does that

@@ -16,9 +16,11 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from footage.config import to_json
+from footage.library.storage import ACTOR
 from footage.studio.catalog import Catalog, ModelEntry
+from footage.studio.roles import Visitor
 from footage.studio.schemas import LiveForm, LiveStartForm
-from footage.studio.state import Studio
+from footage.studio.state import CurrentVisitor, Studio, check_own
 
 BLOCK = 64 * 1024
 """Bytes that are passed on at once."""
@@ -49,7 +51,7 @@ class StreamProcess:
     """One `footage.studio.stream_process`, and what it reports."""
 
     def __init__(self, id: str, model: str, process: asyncio.subprocess.Process, request: dict[str, Any]) -> None:
-        self.id, self.model, self.request = id, model, request
+        self.id, self.model, self.request, self.actor = id, model, request, ACTOR.get().name
         self.watched, self.touched = False, time.monotonic()
         self._process = process
         self._status: dict[str, Any] = {}
@@ -131,13 +133,15 @@ class LiveStreams:
         await stream.send(request)
         return stream
 
-    def get(self, live: str) -> StreamProcess:
+    def get(self, live: str, visitor: Visitor) -> StreamProcess:
+        """Return a stream; refuse one of somebody else."""
         if live not in self._streams:
             raise HTTPException(404, "there is no such stream, or it has ended: start another")
+        check_own(visitor, self._streams[live].actor)
         return self._streams[live]
 
-    async def end(self, live: str) -> None:
-        await self.get(live).end()
+    async def end(self, live: str, visitor: Visitor) -> None:
+        await self.get(live, visitor).end()
         self._streams.pop(live, None)
 
     async def sweep(self) -> list[StreamProcess]:
@@ -182,32 +186,32 @@ async def start_stream(form: LiveStartForm, streams: CurrentStreams) -> LiveEntr
 
 
 @router.get("/live/{live}")
-async def get_stream(live: str, streams: CurrentStreams) -> LiveEntry:
+async def get_stream(live: str, streams: CurrentStreams, visitor: CurrentVisitor) -> LiveEntry:
     """Return how a stream goes."""
-    stream = streams.get(live)
+    stream = streams.get(live, visitor)
     stream.touched = time.monotonic()
     return stream.entry()
 
 
 @router.patch("/live/{live}")
-async def change_stream(live: str, form: LiveForm, streams: CurrentStreams) -> LiveEntry:
+async def change_stream(live: str, form: LiveForm, streams: CurrentStreams, visitor: CurrentVisitor) -> LiveEntry:
     """Let a stream go on with other values; it does so with its next frame."""
-    stream = streams.get(live)
+    stream = streams.get(live, visitor)
     await stream.send(to_json(form))
     return stream.entry()
 
 
 @router.delete("/live/{live}")
-async def end_stream(live: str, streams: CurrentStreams) -> dict[str, str]:
+async def end_stream(live: str, streams: CurrentStreams, visitor: CurrentVisitor) -> dict[str, str]:
     """End a stream and its process."""
-    await streams.end(live)
+    await streams.end(live, visitor)
     return {"ended": live}
 
 
 @router.get("/live/{live}/video")
-async def watch_stream(live: str, streams: CurrentStreams) -> StreamingResponse:
+async def watch_stream(live: str, streams: CurrentStreams, visitor: CurrentVisitor) -> StreamingResponse:
     """Return the video as it is made: fragmented MP4 for Media Source. It can be watched once."""
-    stream = streams.get(live)
+    stream = streams.get(live, visitor)
     if stream.watched:
         raise HTTPException(409, "this stream is watched already: start another")
     stream.watched = True

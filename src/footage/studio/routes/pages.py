@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import jinja2
@@ -28,9 +28,12 @@ from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio import locales
+from footage.studio.accounts import DAY, INVITED, SHORTEST
 from footage.studio.catalog import ModelEntry
 from footage.studio.clip_jobs import LARGEST, ClipUse, uses
-from footage.studio.routes import albums, datasets, jobs, live, ratings, trainings
+from footage.studio.roles import GIVEN, ROLES, Visitor
+from footage.studio.routes import albums, datasets, jobs, live, people, ratings, trainings
+from footage.studio.routes.people import CurrentAccounts
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
 from footage.studio.uploads import TAKEN
@@ -41,6 +44,7 @@ CONTAINERS = ("mp4", "m4v", "mov", "webm")
 STILLS = ("gif", "webp", "png", "apng", "avif", "jpg", "jpeg", "bmp")
 """Endings that browsers show as pictures."""
 DRAWN = 500
+LOG_PAGE = 100
 FACETS_AMONG = 10_000
 """Clips whose values a panel of filters counts, where no count is kept and more are found."""
 JOBS = 50
@@ -109,9 +113,13 @@ class PageRenderer:
     """Renders templates for one request, in the language of who asks."""
 
     def __init__(self, request: Request, studio: Studio) -> None:
-        self._studio = studio
+        self._studio, self.visitor = studio, cast(Visitor, request.scope["visitor"])
         chosen, accepted = request.cookies.get(locales.COOKIE, ""), request.headers.get("accept-language", "")
         self.locale = locales.read_locale(locales.preferred(chosen, accepted))
+
+    def may(self, method: str, path: str) -> bool:
+        """Whether who asks may call a route, named by the template of its address."""
+        return self.visitor.role >= ROLES[method, path]
 
     def __call__(self, template: str, place: str, **values: Any) -> HTMLResponse:
         """Return a page, or a part of one; `place` is its entry of the navigation, empty for parts."""
@@ -121,7 +129,11 @@ class PageRenderer:
             place=place,
             languages={code: locales.read_locale(code) for code in locales.LANGUAGES},
             verdicts=VERDICTS,
-            csrf="" if place == "enter" else self._studio.keys.csrf,
+            csrf="" if place == "enter" else self._studio.keys.csrf_of(self.visitor),
+            may=self.may,
+            visitor=self.visitor,
+            role=self.visitor.role.name,
+            accounts=self._studio.keys.accounts is not None,
             version=__version__,
             folder=self._studio.catalog.folder,
             **values,
@@ -460,6 +472,33 @@ def show_report(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
 @router.get("/enter")
 def show_entrance(page: Page) -> HTMLResponse:
     return page("enter.html", "enter")
+
+
+@router.get("/join")
+def show_invitation(_: CurrentAccounts, page: Page, name: Annotated[str, Query(max_length=40)] = "") -> HTMLResponse:
+    """Show the form for a new account, or, with a name, for its new password."""
+    return page("join.html", "enter", name=name, shortest=SHORTEST)
+
+
+@router.get("/account")
+def show_account(accounts: CurrentAccounts, page: Page) -> HTMLResponse:
+    own = people.get_account(accounts, page.visitor)
+    roles = [role.name for role in GIVEN if role <= page.visitor.role]
+    return page("account.html", "account", own=own, roles=roles, shortest=SHORTEST)
+
+
+@router.get("/people")
+def show_people(accounts: CurrentAccounts, page: Page) -> HTMLResponse:
+    found, roles = people.list_people(accounts), [role.name for role in GIVEN]
+    return page("people.html", "people", people=found, roles=roles, days=round(INVITED / DAY))
+
+
+@router.get("/log")
+def show_log(accounts: CurrentAccounts, page: Page, before: Id | None = None, actor: str = "") -> HTMLResponse:
+    """Show a page of the log: the entries before one, and those of one account where one is named."""
+    entries = accounts.log(before, actor or None, LOG_PAGE)
+    names = [account.name for account in accounts.all()]
+    return page("log.html", "people", entries=entries, actor=actor, names=names, more=len(entries) == LOG_PAGE)
 
 
 @router.get("/language/{code}", response_model=None)

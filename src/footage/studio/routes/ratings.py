@@ -20,7 +20,7 @@ from footage.library.library import Library
 from footage.library.ratings import QUESTIONS, ComparedKind, Rating, bradley_terry
 from footage.studio.routes.clips import clip_response
 from footage.studio.schemas import PairForm, PathId, PreferenceForm
-from footage.studio.state import CurrentLibrary, CurrentStudio, WaitingPair, or_404
+from footage.studio.state import CurrentLibrary, CurrentStudio, CurrentVisitor, WaitingPair, check_own, or_404
 
 CampaignName = Annotated[str, Path(min_length=1, max_length=200)]
 IMPORTED: Final = "imported"
@@ -133,16 +133,20 @@ def get_pair_side(pair: str, side: Literal["a", "b"], studio: CurrentStudio) -> 
 
 
 @router.post("/pairs/{pair}")
-def rate_pair(pair: str, form: PreferenceForm, studio: CurrentStudio) -> dict[str, int]:
-    """Say which of a pair is better, in one respect; the last answer of a rater about a pair's respect counts."""
-    waiting = studio.pairs.get(pair)
-    rating = studio.library.ratings.add(waiting.campaign, form.question, waiting.a, waiting.b, form.choice, form.rater)
+def rate_pair(pair: str, form: PreferenceForm, studio: CurrentStudio, visitor: CurrentVisitor) -> dict[str, int]:
+    """Say which of a pair is better, in one respect; the last answer of a rater about a pair's respect counts.
+
+    Where there are accounts, the rater is the account.
+    """
+    waiting, rater = studio.pairs.get(pair), visitor.name or form.rater
+    rating = studio.library.ratings.add(waiting.campaign, form.question, waiting.a, waiting.b, form.choice, rater)
     return {"rating": rating.id}
 
 
 @router.delete("/answers/{rating}")
-def remove_rating(rating: PathId, library: CurrentLibrary) -> dict[str, int]:
-    """Take an answer back."""
+def remove_rating(rating: PathId, library: CurrentLibrary, visitor: CurrentVisitor) -> dict[str, int]:
+    """Take an answer back, of one's own."""
+    check_own(visitor, next((answer.rater for answer in library.ratings.all() if answer.id == rating), visitor.name))
     library.ratings.remove(rating)
     return {"removed": rating}
 

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from footage.errors import ConfigError
 from footage.studio.catalog import MOST_FIGURES, DatasetEntry, ReportEntry, RunEntry
 from footage.studio.security import DOCUMENT_POLICY
-from footage.studio.state import CurrentStudio
+from footage.studio.state import CurrentStudio, CurrentVisitor, check_own
 from footage.training.diagnostics import WARM_UP, judge_samples
 from footage.training.run_folder import RunFolder
 
@@ -54,7 +54,7 @@ def list_runs(studio: CurrentStudio) -> list[RunEntry]:
 
 
 @router.post("/runs/stop")
-def stop_run(run: EntryName, studio: CurrentStudio) -> RunEntry:
+def stop_run(run: EntryName, studio: CurrentStudio, visitor: CurrentVisitor) -> RunEntry:
     """Ask a run to save and stop, wherever it was started; refuse one that is not being trained."""
     path = studio.catalog.run(run)
     if path is None:
@@ -62,6 +62,8 @@ def stop_run(run: EntryName, studio: CurrentStudio) -> RunEntry:
     entry = next(entry for entry in studio.catalog.runs() if entry.name == run)
     if not entry.running:
         raise ConfigError(f"{run} is not being trained", "see the list of runs")
+    running = studio.library.jobs.all("running")
+    check_own(visitor, next((job.actor for job in running if job.request.get("run") == run), ""))
     RunFolder(path).ask_to_stop()
     return entry
 

@@ -1,0 +1,454 @@
+"""Accounts: every route and every role, invitations, sessions, tokens, limits, the log, HTTPS."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import re
+import ssl
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from footage.errors import ConfigError
+from footage.library.library import Library
+from footage.library.storage import acting
+from footage.studio import accounts as accounts_module
+from footage.studio.accounts import ACCOUNTS, IDLE, INVITED, LASTS, Accounts
+from footage.studio.app import Address, Server, all_routes, application
+from footage.studio.catalog import Catalog
+from footage.studio.encryption import Encryption
+from footage.studio.roles import GIVEN, ROLES, LeastRoles, Role, Visitor
+from footage.studio.security import LOOPBACK, Guard, Keys, Limits
+from footage.studio.state import Studio
+from tests.clips import moving, write
+from tests.people import BASE, PASSWORD, QUICK, make_accounts, sign_in
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def studio(tmp_path: Path, clock: Clock) -> Iterator[Studio]:
+    library = Library(tmp_path / "library")
+    for seed in range(3):
+        library.add(write(tmp_path / f"{seed}.mp4", moving(8, seed=seed)))
+    (tmp_path / "models").mkdir()
+    keys = Keys(tries=3, accounts=make_accounts(library.folder, clock))
+    made = Studio(library, Catalog(tmp_path / "models"), keys, Limits(changes=1e6))
+    made.worker.close()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(studio: Studio) -> FastAPI:
+    return application(studio)
+
+
+def accounts_of(studio: Studio) -> Accounts:
+    assert studio.keys.accounts is not None
+    return studio.keys.accounts
+
+
+def test_every_route_is_in_the_table(app: FastAPI) -> None:
+    routes = {(method, route.path) for route in all_routes() for method in route.methods or ()}
+    described = {(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations}
+    assert described <= routes
+    table = ROLES.keys() - {("GET", "/api/openapi.json")}
+    assert routes - table == set(), "give each a least role in studio/roles.py"
+    assert table - routes == set(), "these are no longer there"
+
+
+def test_what_is_not_in_the_table_is_for_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(ROLES, ("GET", "/api/clips"))
+    least = LeastRoles(all_routes())
+    assert least.find("GET", "/api/clips") == ("/api/clips", Role.administer)
+    assert least.find("GET", "/api/clips/ids") == ("/api/clips/ids", Role.look), "not for a clip's number"
+    assert least.find("GET", "/nowhere") == ("", Role.look)
+
+
+@pytest.mark.parametrize("role", [None, *GIVEN], ids=lambda role: role.name if role else "stranger")
+def test_each_role_may_do_what_the_table_says_and_nothing_else(studio: Studio, role: Role | None) -> None:
+    reached: list[str] = []
+
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["path"])
+        await Response(status_code=204)(scope, receive, send)
+
+    def answer(_: Request, status: int, problem: str, remedy: str) -> Response:
+        return JSONResponse({"problem": problem, "remedy": remedy}, status)
+
+    guard = Guard(behind, studio.keys, LOOPBACK, False, studio.limits, all_routes(), answer)
+    client = sign_in(guard, studio, role.name) if role else TestClient(guard, base_url=BASE)
+    for (method, path), least in ROLES.items():
+        reached.clear()
+        code = client.request(method, re.sub(r"\{\w+\}", "1", path), follow_redirects=False).status_code
+        allowed = (role or Role.anyone) >= least
+        assert bool(reached) == allowed, (method, path)
+        assert code == 204 if allowed else code in ((403,) if role else (401, 403)), (method, path, code)
+
+
+def test_an_invitation_is_for_once_and_ends(studio: Studio, app: FastAPI, clock: Clock) -> None:
+    administrator = sign_in(app, studio, "administer")
+    link = administrator.post("/api/invitations", json={"role": "rate"}).json()
+    secret = link["url"].partition("#")[2]
+    assert link["url"].startswith(f"{BASE}/join#") and link["invitation"]["role"] == "rate"
+    guest = TestClient(app, base_url=BASE)
+
+    def join(**values: str) -> int:
+        asked = {"invitation": secret, "name": "Ann", "password": PASSWORD, **values}
+        return guest.post("/api/join", json=asked).status_code
+
+    assert join(name="<b>") == 400 and join(name="RATE") == 400, "names are alike without case"
+    assert [join(password=bad) for bad in ("short", "aaaaaaaaaaaa")] == [400, 400]
+    assert join() == 200, "those were no guesses at the secret, of which there may be three a minute"
+    own = guest.get("/api/session").json()
+    assert (own["name"], own["role"], own["entered"]) == ("Ann", "rate", True)
+    assert guest.get("/", headers={"accept": "text/html"}).status_code == 200
+    assert join(name="Bob") == 404, "it was used"
+    secret = administrator.post("/api/invitations", json={}).json()["url"].partition("#")[2]
+    clock.now += INVITED + 1
+    assert join(name="Bob") == 404 and accounts_of(studio).invitations() == []
+    entry = sign_in(app, studio, "administer").post("/api/invitations", json={}).json()
+    assert sign_in(app, studio, "administer").delete(f"/api/invitations/{entry['invitation']['id']}").status_code == 200
+    assert accounts_of(studio).join(entry["url"].partition("#")[2], "Bob", PASSWORD) is None
+
+
+def test_signing_in_and_out(studio: Studio, app: FastAPI, clock: Clock) -> None:
+    client = TestClient(app, base_url=BASE)
+    assert client.get("/", headers={"accept": "text/html"}, follow_redirects=False).headers["location"] == "/enter"
+    assert "password" in client.get("/enter").text and client.get("/api/clips").status_code == 401
+    assert client.post("/api/session", json={"name": "make", "password": "wrong password"}).status_code == 401
+    answer = client.post("/api/session", json={"name": "MAKE", "password": PASSWORD})
+    cookie = answer.headers["set-cookie"].lower()
+    assert answer.status_code == 200 and "httponly" in cookie and "samesite=strict" in cookie and "secure" not in cookie
+    csrf = client.get("/api/session").json()["csrf"]
+    assert client.post("/api/undo").status_code == 403 and client.get("/api/clips").status_code == 200
+    other = sign_in(app, studio, "make")
+    assert client.post("/api/undo", headers={"x-csrf-token": other.headers["x-csrf-token"]}).status_code == 403
+    assert client.post("/api/undo", headers={"x-csrf-token": csrf}).status_code == 200
+    assert client.delete("/api/session", headers={"x-csrf-token": csrf}).status_code == 200
+    assert client.get("/api/clips").status_code == 401 and other.get("/api/clips").status_code == 200
+    clock.now += IDLE - 1
+    assert other.get("/api/clips").status_code == 200, "it was used"
+    clock.now += IDLE + 1
+    assert other.get("/api/clips").status_code == 401
+    used = sign_in(app, studio, "make")
+    begun = clock.now
+    while clock.now < begun + LASTS:
+        assert used.get("/api/albums").status_code == 200
+        clock.now += IDLE / 2
+    assert used.get("/api/albums").status_code == 401, "at last it ends, used or not"
+
+
+def test_secrets_are_not_kept(studio: Studio, app: FastAPI) -> None:
+    client = sign_in(app, studio, "make")
+    secret = client.post("/api/account/tokens", json={"name": "program", "role": "rate"}).json()["secret"]
+    folder = studio.library.folder
+    invitation = accounts_of(studio).invite("look", "make")[1]
+    session = client.post("/api/session", json={"name": "make", "password": PASSWORD}).cookies[studio.keys.cookie]
+    kept = b"".join(path.read_bytes() for path in folder.glob(f"{ACCOUNTS}*"))
+    assert b"$argon2id$" in kept and not any(text.encode() in kept for text in (secret, session, invitation, PASSWORD))
+    for path in folder.glob(f"{ACCOUNTS}*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_tokens_are_bound_to_a_role_and_to_their_account(studio: Studio, app: FastAPI) -> None:
+    client = sign_in(app, studio, "make")
+    assert client.post("/api/account/tokens", json={"name": "x", "role": "administer"}).status_code == 400
+    made = client.post("/api/account/tokens", json={"name": "program", "role": "rate"}).json()
+    program = TestClient(app, base_url=BASE, headers={"authorization": f"Bearer {made['secret']}"})
+    assert program.patch("/api/clips/1", json={"stars": 3}).status_code == 200
+    assert studio.library.history(1)[0].actor == "make"
+    assert program.post("/api/clips/bin", json={"ids": [1]}).status_code == 403
+    assert program.post("/api/account/tokens", json={"name": "more"}).status_code == 403
+    assert program.put("/api/account/password", json={"old": PASSWORD, "new": "x" * 9 + "yzabc"}).status_code == 403
+    accounts_of(studio).change(3, role="look")
+    assert program.patch("/api/clips/1", json={"stars": 4}).status_code == 403, "the lesser of the two"
+    assert client.get("/api/account").json()["tokens"][0]["name"] == "program"
+    assert client.delete(f"/api/account/tokens/{made['token']['id']}").status_code == 200
+    assert program.get("/api/clips").status_code == 401 and client.delete("/api/account/tokens/1").status_code == 404
+
+
+def test_passwords_and_sessions_of_ones_own(studio: Studio, app: FastAPI) -> None:
+    client, other = sign_in(app, studio, "look"), sign_in(app, studio, "look")
+    assert client.put("/api/account/password", json={"old": "wrong", "new": "another password"}).status_code == 400
+    assert client.put("/api/account/password", json={"old": PASSWORD, "new": "look"}).status_code == 400
+    assert client.put("/api/account/password", json={"old": PASSWORD, "new": "another password"}).status_code == 200
+    assert client.get("/api/clips").status_code == 200 and other.get("/api/clips").status_code == 401
+    assert accounts_of(studio).check("look", PASSWORD) is None
+    assert accounts_of(studio).check("look", "another password") is not None
+    other = sign_in(app, studio, "look")
+    own = client.get("/api/account").json()
+    strange = next(s["id"] for s in own["sessions"] if s["id"] != own["session"])
+    assert sign_in(app, studio, "make").delete(f"/api/account/sessions/{strange}").status_code == 404, "not another's"
+    assert client.delete(f"/api/account/sessions/{strange}").status_code == 200
+    assert other.get("/api/clips").status_code == 401
+    other = sign_in(app, studio, "look")
+    assert client.delete("/api/account/sessions").json() == {"ended": 2}
+    assert client.get("/api/clips").status_code == other.get("/api/clips").status_code == 401
+
+
+def test_administrators_look_after_people(studio: Studio, app: FastAPI) -> None:
+    client, maker = sign_in(app, studio, "administer"), sign_in(app, studio, "make")
+    people = client.get("/api/people").json()
+    assert [account["name"] for account in people["accounts"]] == ["administer", "look", "make", "rate"]
+    assert "password" not in client.get("/api/people").text
+    assert client.patch("/api/people/4", json={"role": "make"}).status_code == 400, "the last one"
+    assert client.patch("/api/people/4", json={"disabled": True}).status_code == 400
+    assert client.patch("/api/people/99", json={"role": "make"}).status_code == 400
+    assert client.patch("/api/people/3", json={"disabled": True}).json()["disabled"] is True
+    assert maker.get("/api/clips").status_code == 401 and accounts_of(studio).check("make", PASSWORD) is None
+    client.patch("/api/people/3", json={"disabled": False})
+    maker = sign_in(app, studio, "make")
+    link = client.post("/api/people/3/link").json()["url"]
+    assert "?name=make#" in link
+    guest = TestClient(app, base_url=BASE)
+    asked = {"invitation": link.partition("#")[2], "name": "", "password": "a new password"}
+    assert guest.post("/api/join", json=asked).json() == {"name": "make", "role": "make"}
+    assert maker.get("/api/clips").status_code == 401 and guest.get("/api/clips").status_code == 200
+
+
+def test_jobs_of_others_are_an_administrators(studio: Studio, app: FastAPI) -> None:
+    with acting("rate"):
+        job = studio.library.jobs.submit("verify", {}).id
+    maker, administrator = sign_in(app, studio, "make"), sign_in(app, studio, "administer")
+    assert maker.post(f"/api/jobs/{job}/cancel").status_code == 403
+    assert studio.library.jobs.get(job).state == "queued"
+    assert administrator.post(f"/api/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert maker.post("/api/jobs/clear").json() == {"cleared": 0}
+    asked = {"model": "stream-shapes", "count": 1, "seconds": 1}
+    own = maker.post("/api/jobs/generate", json=asked).json()
+    assert own["actor"] == "make" and maker.post(f"/api/jobs/{own['id']}/cancel").json()["state"] == "cancelled"
+    assert maker.post("/api/jobs/clear").json() == {"cleared": 1}
+    assert administrator.post("/api/jobs/clear").json() == {"cleared": 1}
+
+
+def test_the_rater_is_the_account(studio: Studio, app: FastAPI) -> None:
+    with studio.library._database.write() as connection:
+        connection.execute("UPDATE clips SET model = 'x', origin = 'generated' WHERE id = 1")
+        connection.execute("UPDATE clips SET codec = 'h264'")
+    client = sign_in(app, studio, "rate")
+    pair = client.post("/api/ratings/pairs", json={"campaign": "c", "models": ["x", "imported"]}).json()["pair"]
+    answered = client.post(f"/api/ratings/pairs/{pair}", json={"question": "motion", "choice": "a", "rater": "forged"})
+    assert [rating.rater for rating in studio.library.ratings.all()] == ["rate"]
+    other = sign_in(app, studio, "make")
+    assert other.delete(f"/api/ratings/answers/{answered.json()['rating']}").status_code == 403
+    assert client.delete(f"/api/ratings/answers/{answered.json()['rating']}").status_code == 200
+
+
+def test_wrong_passwords_are_counted_for_address_and_account(studio: Studio, app: FastAPI) -> None:
+    def code(host: str, name: str, password: str = "wrong password") -> int:
+        client = TestClient(app, base_url=BASE, client=(host, 50_000))
+        answer = client.post("/api/session", json={"name": name, "password": password})
+        assert answer.status_code != 429 or 0 < int(answer.headers["retry-after"]) <= 60
+        return answer.status_code
+
+    assert [code("10.0.0.1", f"name {i}") for i in range(4)] == [401, 401, 401, 429]
+    assert code("10.0.0.2", "make", PASSWORD) == 200, "others are not kept out"
+    assert [code(f"10.0.1.{i}", "look") for i in range(4)] == [401, 401, 401, 429], "wherever they come from"
+    assert code("10.0.0.3", "LOOK", PASSWORD) == 429 and code("10.0.0.3", "rate", PASSWORD) == 200
+    assert [code("10.0.2.1", "nobody") for _ in range(4)] == [401, 401, 401, 429], "as those that there are"
+
+
+def test_a_name_that_is_not_known_takes_as_much_work(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts, verified = accounts_of(studio), []
+    monkeypatch.setattr(
+        type(accounts), "_fits", lambda self, stored, password: verified.append(stored.split("$")[3]) or False
+    )
+    assert accounts.check("look", "x") is None and accounts.check("nobody", "x") is None
+    assert verified[0] == verified[1], "with the same parameters"
+
+
+def test_changes_have_a_limit_for_each_account(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    limits = Limits(changes=0.001, burst=5)
+    made = Studio(library, Catalog(tmp_path), Keys(accounts=make_accounts(library.folder)), limits)
+    made.worker.close()
+    app = application(made)
+    client = sign_in(app, made, "rate")
+    codes = [client.post("/api/redo") for _ in range(6)]
+    assert [answer.status_code for answer in codes] == [200] * 5 + [429] and codes[-1].headers["retry-after"]
+    elsewhere = TestClient(app, base_url=BASE, client=("10.0.0.9", 1), cookies=client.cookies, headers=client.headers)
+    assert elsewhere.post("/api/redo").status_code == 429, "an account is one, wherever it comes from"
+    made.close()
+
+
+def test_the_log_says_who_did_what(studio: Studio, app: FastAPI) -> None:
+    client, administrator = sign_in(app, studio, "rate"), sign_in(app, studio, "administer")
+    client.patch("/api/clips/2", json={"stars": 4, "notes": "=SUM(A1)"})
+    client.post("/api/clips/bin", json={"ids": [1]})
+    TestClient(app, base_url=BASE).post("/api/session", json={"name": "look", "password": "wrong password"})
+    TestClient(app, base_url=BASE).post("/api/session", json={"name": "look", "password": PASSWORD})
+    entries = administrator.get("/api/log").json()
+    step = studio.library.history(1)[0].id
+    said = [(e["actor"], e["method"], e["route"], e["object"], e["status"]) for e in reversed(entries)]
+    assert said == [
+        ("rate", "PATCH", "/api/clips/{clip}", f"/api/clips/2, step {step}", 200),
+        ("rate", "POST", "/api/clips/bin", "", 403),
+        ("", "POST", "/api/session", "", 401),
+        ("look", "POST", "/api/session", "", 200),
+    ]
+    assert {entry["address"] for entry in entries} == {"testclient"}
+    only = administrator.get("/api/log", params={"actor": "rate", "limit": 1, "before": entries[2]["id"]}).json()
+    assert [entry["id"] for entry in only] == [entries[3]["id"]]
+    rows = list(csv.DictReader(io.StringIO(administrator.get("/api/log.csv").text)))
+    assert len(rows) == 4 and rows[0]["actor"] == "look" and rows[0]["utc"].startswith("1970-01-12T")
+    page = administrator.get("/log", headers={"accept": "text/html"}).text
+    assert "/api/clips/{clip}" in page and "testclient" in page
+    shown = administrator.get("/activity", headers={"accept": "text/html"}).text
+    assert "<small>rate</small>" in shown
+
+
+def test_the_log_is_bounded_and_strangers_cannot_drive_it_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "LOGGED", 30)
+    monkeypatch.setattr(accounts_module, "STRANGERS", 4)
+    accounts = accounts_of(studio)
+    accounts.record(Visitor(Role.make, "make"), "POST", "/api/undo", [], 200, "here")
+    for number in range(20):
+        accounts.record(Visitor(Role.anyone), "POST", "/api/session", [str(number)], 401, "there")
+    assert [entry.object for entry in accounts.log() if not entry.actor] == ["19", "18", "17", "16"]
+    assert [entry.actor for entry in accounts.log()].count("make") == 1
+    for _ in range(40):
+        accounts.record(Visitor(Role.make, "make"), "POST", "/api/undo", [], 200, "here")
+    assert len(accounts.log(limit=1000)) == 30
+
+
+HTML = {"accept": "text/html"}
+
+
+def test_pages_show_what_the_role_may_do(studio: Studio, app: FastAPI) -> None:
+    looks = sign_in(app, studio, "look", **HTML)
+    page = looks.get("/").text
+    assert 'data-role="look"' in page and 'href="/generate"' not in page.split("</nav>")[0]
+    assert 'href="/people"' not in page and 'href="/account"' in page
+    assert "readonly" in looks.get("/clip/1").text and "contenteditable" not in looks.get("/clip/1").text
+    refused = looks.get("/people")
+    assert refused.status_code == 403 and "<!doctype html>" in refused.text and "administrator" in refused.text
+    administrator = sign_in(app, studio, "administer", **HTML)
+    assert 'href="/people"' in administrator.get("/").text and "contenteditable" in administrator.get("/clip/1").text
+    assert "data-account" in administrator.get("/people").text
+    assert "sessions" in administrator.get("/account").text.lower()
+
+
+def test_without_accounts_nothing_is_asked_and_nothing_is_shown(tmp_path: Path) -> None:
+    made = Studio(Library(tmp_path / "library"), Catalog(tmp_path), Keys())
+    made.worker.close()
+    client = TestClient(application(made), base_url=BASE, headers={"x-csrf-token": made.keys.csrf})
+    page = client.get("/").text
+    assert 'data-role="administer"' in page and 'href="/account"' not in page and 'href="/people"' not in page
+    for name in ("account", "people", "log", "join"):
+        assert client.get(f"/{name}", headers=HTML).status_code == 404
+    assert client.get("/api/people").json()["remedy"] == "start it with --accounts"
+    assert client.post("/api/jobs/verify").json()["actor"] == "" and not list(tmp_path.rglob("accounts*"))
+    made.close()
+
+
+def test_what_lacks_a_role_or_a_name_is_refused(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path, hasher=QUICK)
+    assert not accounts.administered
+    with pytest.raises(ConfigError, match="no role"):
+        accounts.invite("king")
+    _, first = accounts.invite("administer")
+    _, second = accounts.invite("administer")
+    assert accounts.join(first, "ann", PASSWORD) is None, "of the server's own the last one alone"
+    assert accounts.join(second, "ann", PASSWORD) is not None and accounts.administered
+    accounts.close()
+    again = Accounts(tmp_path, hasher=QUICK)
+    assert again.check("Ann", PASSWORD) is not None and again.visitor("") is None
+    again.close()
+
+
+# HTTPS
+
+
+def save_certificate(folder: Path, days: float = 90, name: str = "one") -> tuple[Path, Path]:
+    """Write a certificate for this machine that ends in so many days, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    about = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(about)
+        .issuer_name(about)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    paths = folder / f"{name}.pem", folder / f"{name}.key"
+    paths[0].write_bytes(certificate.public_bytes(pem))
+    paths[1].write_bytes(key.private_bytes(pem, plain, serialization.NoEncryption()))
+    locked = key.private_bytes(pem, plain, serialization.BestAvailableEncryption(b"secret"))
+    (folder / f"{name}.locked").write_bytes(locked)
+    return paths
+
+
+def test_certificates_are_looked_at_before_they_are_shown(tmp_path: Path) -> None:
+    certificate, key = save_certificate(tmp_path)
+    assert Encryption(certificate, key).warning() is None
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    assert Encryption(both).warning() is None
+    ended, its_key = save_certificate(tmp_path, -1, "ended")
+    assert "has ended" in str(Encryption(ended, its_key).warning())
+    soon, its_key = save_certificate(tmp_path, 5, "soon")
+    assert "ends in 5 days" in str(Encryption(soon, its_key).warning())
+    for problem, files in {
+        "no file": (tmp_path / "none.pem", key),
+        "does not fit": (soon, key),
+        "no certificate and key": (key, certificate),
+        "is locked": (certificate, tmp_path / "one.locked"),
+    }.items():
+        with pytest.raises(ConfigError, match=problem):
+            Encryption(*files)
+
+
+def test_a_studio_speaks_https(tmp_path: Path) -> None:
+    import httpx
+
+    certificate, key = save_certificate(tmp_path)
+    encryption = Encryption(certificate, key)
+    address = Address("localhost", 0, ("studio.example",), accounts=True, encryption=encryption)
+    server = Server(tmp_path / "library", tmp_path, address)
+    try:
+        link = server.invite_administrator()
+        assert server.address.startswith("https://localhost:") and not server.administered and server.token is None
+        server.start()
+        trusted = ssl.create_default_context(cafile=certificate)
+        with httpx.Client(verify=trusted, base_url=server.address) as client:
+            asked = {"invitation": link.partition("#")[2], "name": "ann", "password": PASSWORD}
+            answer = client.post("api/join", json=asked)
+            assert answer.status_code == 200 and "; secure" in answer.headers["set-cookie"].lower()
+            assert server.administered and client.get("api/clips").status_code == 200
+            assert "strict-transport-security" not in answer.headers, "other servers of this machine have that name"
+            named = client.get("api/clips", headers={"host": "studio.example"})
+            assert "max-age" in named.headers["strict-transport-security"]
+    finally:
+        server.stop()
