@@ -97,6 +97,7 @@ GET /api/clips/count
 GET /api/clips/facets
 GET /api/clips/{clip}
 GET /api/clips/{clip}/similar
+GET /api/clips/{clip}/uses
 GET /api/clips/{clip}/taste
 GET /api/clips/{clip}/provenance
 GET /api/clips/{clip}/file
@@ -153,6 +154,7 @@ _MAKE = """
 GET /generate
 GET /live
 GET /parts/folders
+GET /parts/more
 POST /api/clips/bin
 POST /api/clips/restore
 POST /api/uploads
@@ -164,6 +166,13 @@ PUT /api/sources/uploads
 DELETE /api/sources/uploads
 POST /api/jobs/generate
 POST /api/jobs/between
+POST /api/jobs/predict
+POST /api/jobs/translate
+POST /api/jobs/animate
+POST /api/jobs/reconstruct
+POST /api/jobs/upscale
+POST /api/jobs/trim
+POST /api/jobs/join
 POST /api/jobs/ingest
 POST /api/jobs/plan
 POST /api/jobs/train

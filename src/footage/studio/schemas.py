@@ -385,8 +385,8 @@ class EntryForm(StrictForm):
     password: Password = ""
 
 
-class JoinForm(StrictForm):
-    """What is taken up an invitation with. Without a name where one's password is chosen anew."""
+class NewcomerForm(StrictForm):
+    """What an invitation is taken up with. Without a name where one's password is chosen anew."""
 
     invitation: str = Field(max_length=200)
     name: Name = ""

@@ -32,8 +32,8 @@ from footage.studio.schemas import (
     EntryForm,
     Id,
     InvitationForm,
-    JoinForm,
     Name,
+    NewcomerForm,
     PasswordForm,
     PathId,
     TokenForm,
@@ -159,7 +159,7 @@ def leave_session(response: Response, studio: CurrentStudio, visitor: CurrentVis
 
 @router.post("/join")
 def join(
-    form: JoinForm, response: Response, request: Request, studio: CurrentStudio, accounts: CurrentAccounts
+    form: NewcomerForm, response: Response, request: Request, studio: CurrentStudio, accounts: CurrentAccounts
 ) -> dict[str, str]:
     """Take up an invitation: make an account, or choose its password anew, and come in."""
     client = client_address(request.scope)
