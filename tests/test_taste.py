@@ -23,6 +23,7 @@ from footage.generation.clip import Clip
 from footage.generation.model import Model
 from footage.library import taste as module
 from footage.library.descriptors import DESCRIPTORS, describe
+from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.library.query import ClipQuery
 from footage.library.taste import Accuracy, Judgements, cross_validate, fit, learn, logistic
@@ -35,7 +36,7 @@ from footage.studio.catalog import Catalog
 from footage.studio.schemas import GenerateForm
 from footage.studio.security import Keys
 from footage.studio.state import Studio
-from footage.studio.worker import Worker
+from footage.studio.worker import Cancelled, Worker
 from tests.libraries import make_older
 from tests.models import FewShapes, FromClips, save_tiny_model
 from tests.test_studio_locales import english_in
@@ -484,3 +485,24 @@ def test_the_studio_sorts_and_says_why_in_both_languages(client: TestClient, col
         assert not english_in(chinese), address
     place = order.index(22)
     assert f"/clip/{order[place + 1]}?sort=taste" in client.get("/clip/22?sort=taste").text
+
+
+def test_a_job_can_be_given_up_while_training_clips_are_looked_at(
+    coloured: Library, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(coloured)
+    worker = Worker(coloured, Catalog(model.folder))
+    monkeypatch.setattr(worker, "_model", lambda job: model)
+    monkeypatch.setattr("footage.studio.worker.REPORTED", 0.0)
+    monkeypatch.setattr("footage.studio.worker.Worker._report", given_up)
+    coloured.jobs.submit("generate", to_json(GenerateForm(model="tiny", best=2, of=12, taste="library")))
+    job = coloured.jobs.claim("worker")
+    assert job is not None
+    coloured.jobs.cancel(job.id)
+    assert worker.do(job).state == "cancelled" and not coloured.entries([25])
+
+
+def given_up(worker: Worker, job: BackgroundJob, share: float, message: str) -> None:
+    """As the worker hears of it, and at once: no clip was looked at before."""
+    assert share == 0 and message == ""
+    raise Cancelled

@@ -108,8 +108,16 @@ class Model:
         """
         return self.clips(request)
 
-    def clips(self, request: GenerateRequest, tell: Callable[[str], object] = warnings.warn) -> Iterator[Clip]:
-        """Yield the clips of a request, and tell what else there is to say; see `generate`."""
+    def clips(
+        self,
+        request: GenerateRequest,
+        tell: Callable[[str], object] = warnings.warn,
+        watch: Callable[[], object] = lambda: None,
+    ) -> Iterator[Clip]:
+        """Yield the clips of a request, and tell what else there is to say; see `generate`.
+
+        `watch` is called while training clips are looked at; what it raises ends that.
+        """
         generator, name, known = self.generator, self.info.name, self.info.config.clip.frames
         length = request.length(self.info)
         labels = (request.label, request.to_label)
@@ -130,13 +138,19 @@ class Model:
         tries = 1 if request.novel is None or request.best is not None else TRIES
         clips = (self._clip(video, i, asked, request.fps) for i in range(tries * request.candidates))
         if request.best is not None:
-            return self._best(request, clips, tell)
+            return self._best(request, clips, tell, watch)
         if request.novel is None:
             return clips
         source = open_training_clips(request.novel, self.folder, self.info, tell)
-        return NovelClips(clips, NoveltyCheck(source, self.info, length, time.rate), request.count, tell)
+        return NovelClips(clips, NoveltyCheck(source, self.info, length, time.rate, watch), request.count, tell)
 
-    def _best(self, request: GenerateRequest, clips: Iterator[Clip], tell: Callable[[str], object]) -> BestClips:
+    def _best(
+        self,
+        request: GenerateRequest,
+        clips: Iterator[Clip],
+        tell: Callable[[str], object],
+        watch: Callable[[], object],
+    ) -> BestClips:
         """Return the best of some clips by the taste that a request names."""
         assert request.taste is not None and request.best is not None
         with Library(request.taste, create=False) as library:
@@ -148,7 +162,7 @@ class Model:
         try:
             source = open_training_clips(request.novel or TRAINED_ON, self.folder, self.info, tell)
             usual = UsualRange.of(source, self.info, length)
-            check = NoveltyCheck(source, self.info, length, rate)
+            check = NoveltyCheck(source, self.info, length, rate, watch)
         except (ConfigError, DatasetError) as error:
             if request.novel is not None:
                 raise

@@ -85,14 +85,22 @@ class NoveltyCheck:
         info: the model.
         frames: length of the clips that are judged.
         rate: frames of the model's time from one frame of these to the next.
+        watch: is called while training clips are looked at, which takes up to minutes; what it raises ends that.
 
     Raises:
         DatasetError: there is nothing to compare with, or held-out clips are copies of training clips.
     """
 
-    def __init__(self, source: ClipSource, info: ModelInfo, frames: int, rate: float = 1.0) -> None:
+    def __init__(
+        self,
+        source: ClipSource,
+        info: ModelInfo,
+        frames: int,
+        rate: float = 1.0,
+        watch: Callable[[], object] = lambda: None,
+    ) -> None:
         clip = info.config.clip
-        self.source, self.frames = source, frames
+        self.source, self.frames, self._watch = source, frames, watch
         self.length = max(1, min(clip.frames, int((frames - 1) * rate + 1e-9) + 1))
         """Frames of a window, in the model's time."""
         shrink = min(1.0, SIDE / max(clip.height, clip.width))
@@ -253,6 +261,7 @@ class NoveltyCheck:
             by_span.setdefault(window.span, []).append(number)
         vectors: dict[int, npt.NDArray[np.uint8]] = {}
         for span, numbers in by_span.items():
+            self._watch()
             wanted = sorted({windows[number].start + int(shot) for number in numbers for shot in shots})
             small: dict[int, npt.NDArray[np.uint8]] = {}
             for _, run in itertools.groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0]):
@@ -271,6 +280,7 @@ class NoveltyCheck:
         """Return the random features (B, D) of windows (B, T, h, w, C), a few at a time."""
         parts = []
         for first in range(0, len(windows), AT_ONCE):
+            self._watch()
             clips = from_uint8(np.ascontiguousarray(windows[first : first + AT_ONCE]))
             parts.append(torch.cat([net(clips) for net in self._nets], dim=1).numpy())
         return np.concatenate(parts)

@@ -154,7 +154,16 @@ class Worker:
         from footage.generation.novelty import NovelClips
 
         told: list[str] = []
-        clips = model.clips(request, told.append)
+        last = time.monotonic()
+
+        def watch() -> None:
+            """Hear, while training clips are looked at, whether the job is given up."""
+            nonlocal last
+            if time.monotonic() - last > REPORTED:
+                last = time.monotonic()
+                self._report(job, 0.0, "")
+
+        clips = model.clips(request, told.append, watch)
         if isinstance(clips, NovelClips):
             clips.watch = lambda: self._report(job, clips.made / request.count, f"{clips.made} / {request.count}")
         begun = 0.0
