@@ -419,7 +419,7 @@ def test_the_worker_makes_the_best_by_its_own_library(
     worker = Worker(coloured, Catalog(unchecked.folder))
     monkeypatch.setattr(worker, "_model", lambda job: unchecked)
     shares: list[float] = []
-    monkeypatch.setattr(worker, "_report", lambda job, share, message: shares.append(share))
+    monkeypatch.setattr(worker, "_report", lambda job, share, *_: shares.append(share))
     form = GenerateForm(model="tiny", best=2, of=12, taste="library")
     coloured.jobs.submit("generate", to_json(form))
     job = coloured.jobs.claim("worker")
@@ -502,7 +502,7 @@ def test_a_job_can_be_given_up_while_training_clips_are_looked_at(
     assert worker.do(job).state == "cancelled" and not coloured.entries([25])
 
 
-def given_up(worker: Worker, job: BackgroundJob, share: float, message: str) -> None:
+def given_up(worker: Worker, job: BackgroundJob, share: float, message: str, made: object = None) -> None:
     """As the worker hears of it, and at once: no clip was looked at before."""
     assert share == 0 and message == ""
     raise Cancelled
