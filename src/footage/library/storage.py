@@ -5,6 +5,7 @@ files/3f/3fa9….mp4         a clip, named by the SHA-256 of its content; whole,
 pictures/3f/3fa9….webp     its thumbnail
 pictures/3f/3fa9…-moving.webp   its animated preview
 embeddings/look-1.f32      the vectors of all clips; see `similarity`
+embeddings/seen-1-57….rows what a network sees in them; see `seen`
 partial/                   what is being written
 """
 
@@ -33,6 +34,7 @@ from footage import files
 from footage.errors import LibraryError, MediaError
 from footage.library import similarity
 from footage.library.entries import COLUMNS, ClipEntry, clip_entry
+from footage.library.seen import SEEN, SeenVectors
 from footage.library.similarity import Vectors
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.media.thumbnails import Thumbnails, read_thumbnails
@@ -803,7 +805,8 @@ class Storage:
                     widths.update(connection.execute("SELECT kind, width FROM embeddings").fetchall())
                 if kind not in widths:
                     raise LibraryError(f'there is no embedding "{kind}"', f"known are {', '.join(widths)}")
-                self._vectors[kind] = Vectors(self.folder / "embeddings", kind, widths[kind])
+                made = SeenVectors if kind.startswith(SEEN) else Vectors
+                self._vectors[kind] = made(self.folder / "embeddings", kind, widths[kind])
             return self._vectors[kind]
 
     def choose_embedding(self, kind: str) -> None:

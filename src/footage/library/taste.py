@@ -19,7 +19,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -432,6 +432,7 @@ class TasteLearner:
         self._lock = threading.Lock()
         self._taste: Taste | None = None
         self._scores: tuple[tuple[str, int, int], dict[int, float]] | None = None
+        self._motion: tuple[tuple[int, int], dict[int, float]] | None = None
 
     def taste(self) -> Taste:
         """Return what the owner likes, by all judgements of clips whose descriptors are known; those in the bin too."""
@@ -508,21 +509,45 @@ class TasteLearner:
         with self._lock:
             taste = self._learned(connection)
             taste.check()
-            measured = connection.execute("SELECT count(*), max(clip) FROM descriptors WHERE version = ?", (VERSION,))
-            stamp = (taste.stamp, *measured.fetchone())
+            stamp = (taste.stamp, *self._measured(connection))
             if self._scores is None or self._scores[0] != stamp:
                 self._scores = stamp, self._score(connection, taste)
             scores = self._scores[1]
         connection.create_function("taste", 1, lambda clip: scores.get(clip, -1e308), deterministic=True)
 
-    def _score(self, connection: sqlite3.Connection, taste: Taste) -> dict[int, float]:
-        matrix = self._storage.vectors(similarity.APPEARANCE).matrix()
+    def lend_motion(self, connection: sqlite3.Connection) -> None:
+        """Give a connection the function `motion(clip)`: how much moves in a clip, or -1e308 where it is not known."""
+        place = DESCRIPTORS.index("motion")
+        with self._lock:
+            stamp = self._measured(connection)
+            if self._motion is None or self._motion[0] != stamp:
+                motion: dict[int, float] = {}
+                for clips, descriptors in self._all_descriptors(connection):
+                    motion |= zip(clips.tolist(), descriptors[:, place].tolist(), strict=True)
+                self._motion = stamp, motion
+            known = self._motion[1]
+        connection.create_function("motion", 1, lambda clip: known.get(clip, -1e308), deterministic=True)
+
+    def _measured(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return how many clips have descriptors, and the last one's number."""
+        row = connection.execute("SELECT count(*), max(clip) FROM descriptors WHERE version = ?", (VERSION,))
+        count, last = row.fetchone()
+        return count, last
+
+    def _all_descriptors(
+        self, connection: sqlite3.Connection
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Yield numbers (N,) and descriptors (N, F) of all clips that have them, some at a time."""
         rows = connection.execute("SELECT clip, numbers FROM descriptors WHERE version = ? ORDER BY clip", (VERSION,))
-        scores: dict[int, float] = {}
         while some := rows.fetchmany(ROWS_AT_ONCE):
             clips = np.array([row["clip"] for row in some], dtype=np.int64)
-            descriptors = np.frombuffer(b"".join(row["numbers"] for row in some), dtype="<f4").reshape(len(some), -1)
-            looks = np.zeros((len(some), matrix.shape[1]), dtype=np.float32)
+            yield clips, np.frombuffer(b"".join(row["numbers"] for row in some), dtype="<f4").reshape(len(some), -1)
+
+    def _score(self, connection: sqlite3.Connection, taste: Taste) -> dict[int, float]:
+        matrix = self._storage.vectors(similarity.APPEARANCE).matrix()
+        scores: dict[int, float] = {}
+        for clips, descriptors in self._all_descriptors(connection):
+            looks = np.zeros((len(clips), matrix.shape[1]), dtype=np.float32)
             looks[clips < len(matrix)] = matrix[clips[clips < len(matrix)]]
             scores |= zip(clips.tolist(), taste.logits(descriptors, looks).tolist(), strict=True)
         return scores

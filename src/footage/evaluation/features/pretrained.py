@@ -16,11 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from footage.evaluation.features import Frames, NetworkInfo, check_clips, to_rgb
 from footage.models.feature_networks import FEATURE_NETWORKS
-from footage.models.feature_networks.efficientnet import STAGES, EfficientNetLite0
+from footage.models.feature_networks.efficientnet import STAGES, EfficientNetLite0, fused
 from footage.models.feature_networks.transnet import FILTERS, HEIGHT, STEP, WIDTH, TransNetBlocks
 
 STAGE = 5
@@ -68,25 +67,13 @@ def load_pretrained(name: str, device: torch.device | str = "cpu") -> Pretrained
     if name == "lite0":
         size, least, side = STAGES[STAGE - 1].width, (1, CELL, CELL), None
         described: Callable[[Frames], Tensor] = partial(
-            lite0_features, fused(cast(EfficientNetLite0, net)).to(device), device=device
+            lite0_features, fused(cast(EfficientNetLite0, net), STAGE).to(device), device=device
         )
     else:
         size, least, side = 4 * sum(FILTERS[:BLOCKS]), (2, 8, 8), HEIGHT
         described = partial(transnet_features, cast(TransNetBlocks, net.to(device)), device=device)
     about = NetworkInfo(name, "P", weights.sha256, 2 * size, "clip", None, least, side=side)
     return PretrainedExtractor(about, described)
-
-
-def fused(net: EfficientNetLite0) -> EfficientNetLite0:
-    """Put each normalisation into the convolution before it, which halves the time; for use, not for training."""
-    net.blocks = net.blocks[: net.ends[STAGE - 1]]
-    for part in (net, *net.blocks):
-        for conv, norm in (("conv_stem", 0), ("expand_conv", 0), ("depthwise_conv", 1), ("project_conv", 2)):
-            if hasattr(part, conv):
-                both = fuse_conv_bn_eval(getattr(part, conv), getattr(part, f"bn{norm}"))
-                setattr(part, conv, both)
-                setattr(part, f"bn{norm}", torch.nn.Identity())
-    return net
 
 
 def lite0_features(

