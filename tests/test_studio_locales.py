@@ -46,7 +46,7 @@ NAMES = re.compile(
     r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|(model|config)\.json|\b(fps|4s|4x)\b"
     r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
     r"|spring-models|Final Cut( Pro)?|Media Source"
-    r"|footage (train|models|library (list|verify|search|add))|pip install \"footage\[timeline\]\""
+    r"|footage (train|models|library (list|verify|search|add|embed LIBRARY))|pip install \"footage\[timeline\]\""
     r"|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
     r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, ]+"
 )

@@ -29,7 +29,7 @@ FRAMES = 8
 """Frames that are looked at, about."""
 SIDE = 448
 """Pixels of the longer side of a frame, at most."""
-LEAST_SIDE = 160
+LEAST_SIDE = 224
 """Pixels of the shorter side that small frames are enlarged to, within SIDE."""
 PLACES = 3
 """Places of the map, to each side, that are looked at together."""
