@@ -12,7 +12,9 @@ import pytest
 from footage.library.additions import ClipDetails
 from footage.library.library import Library
 from footage.studio.app import ROUTERS, Address, Server
+from footage.studio.roles import Role, Visitor
 from tests.clips import moving, write
+from tests.people import make_accounts
 from tests.streams import save_tiny_stream
 from tests.test_studio_locales import save_dataset, save_run
 
@@ -49,6 +51,13 @@ PAGES = {
     "/nowhere": ("/nowhere",),  # what is shown for a page that there is not
 }
 """Addresses of each page, by the route that they go to: full and, where that looks otherwise, empty."""
+PEOPLE = {
+    "/account": ("/account",),
+    "/people": ("/people",),
+    "/log": ("/log",),
+    "/join": ("/join", "/join?name=ann"),
+}
+"""Pages of a studio that has accounts, to an administrator."""
 EMPTY = ("/", "/generate", "/live", "/rate", "/data", "/training", "/reports", "/activity", "/duplicates")
 """Pages that say what to do next where there is nothing yet."""
 LOADED = """() => document.readyState === 'complete' && (!window.htmx || !document.querySelector('.htmx-request')) &&
@@ -99,6 +108,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("empty")
     made = Server(folder / "library", folder / "models", Address(port=0))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Server]:
+    with Library(tmp_path / "library") as library:
+        accounts = make_accounts(library.folder)
+    accounts.invite("rate", "administer")
+    accounts.invite("make", "administer", 2)
+    accounts.change(3, disabled=True)
+    accounts.make_token(4, "backup", "look")
+    accounts.record(Visitor(Role.make, "make"), "POST", "/api/undo", [], 403, "10.0.0.1")
+    accounts.close()
+    made = Server(tmp_path / "library", tmp_path, Address(port=0, accounts=True))
     made.start()
     yield made
     made.stop()
@@ -179,6 +204,21 @@ def test_axe_finds_nothing_wrong_with_empty_pages(visit: Callable[..., Page], em
     assert not wrong, "\n".join(f"{where}\n  " + "\n  ".join(what) for where, what in wrong.items())
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_axe_finds_nothing_wrong_with_pages_of_accounts(
+    visit: Callable[..., Page], shared: Server, language: str
+) -> None:
+    page, keys = visit(shared, language), shared.studio.keys
+    assert keys.accounts is not None
+    wrong = looked_at(page, "/enter")
+    for _ in range(2):  # two sessions
+        session = keys.accounts.enter(next(account for account in keys.accounts.all() if account.role == "administer"))
+    page.context.add_cookies([{"name": keys.cookie, "value": session, "url": shared.address}])
+    for address in [address for several in PEOPLE.values() for address in several]:
+        wrong |= looked_at(page, address)
+    assert not wrong, "\n".join(f"{where}\n  " + "\n  ".join(what) for where, what in wrong.items())
+
+
 def test_every_page_is_in_the_table() -> None:
     paths = {
         route.path  # type: ignore[attr-defined]
@@ -186,4 +226,4 @@ def test_every_page_is_in_the_table() -> None:
         for route in router.routes
         if "GET" in route.methods  # type: ignore[attr-defined]
     }
-    assert {path for path in paths if not path.startswith(NO_PAGES)} == set(PAGES) - {"/nowhere"}
+    assert {path for path in paths if not path.startswith(NO_PAGES)} == {*PAGES, *PEOPLE} - {"/nowhere"}

@@ -10,6 +10,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fastapi import FastAPI
@@ -31,6 +32,9 @@ from footage.studio.security import LOOPBACK, Guard, Keys, Limits
 from footage.studio.state import Studio
 from tests.clips import moving, write
 from tests.people import BASE, PASSWORD, QUICK, make_accounts, sign_in
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 class Clock:
@@ -451,4 +455,62 @@ def test_a_studio_speaks_https(tmp_path: Path) -> None:
             named = client.get("api/clips", headers={"host": "studio.example"})
             assert "max-age" in named.headers["strict-transport-security"]
     finally:
+        server.stop()
+
+
+# In a browser
+
+
+def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Path, browser: Browser) -> None:
+    with Library(tmp_path / "library") as library:
+        library.add(write(tmp_path / "one.mp4", moving(8)))
+        make_accounts(library.folder).close()
+    server = Server(tmp_path / "library", tmp_path, Address(port=0, accounts=True))
+    server.studio.worker.close()
+    server.start()
+    contexts = [browser.new_context(base_url=server.address, locale="en-GB") for _ in range(2)]
+    page, guest = (context.new_page() for context in contexts)
+    try:
+        for context in contexts:
+            context.set_default_timeout(30_000)
+        page.goto("/")
+        page.fill("[name=name]", "administer")
+        page.fill("[name=password]", "wrong password")
+        page.click("#enter button")
+        page.wait_for_function("document.getElementById('problem').textContent.includes('wrong')")
+        page.fill("[name=password]", PASSWORD)
+        page.click("#enter button")
+        page.wait_for_url(server.address)
+        page.click("nav a[href='/people']")
+        page.check("[name=role][value=look]")
+        page.click("form[data-asks] button")
+        page.wait_for_function("document.querySelector('#once input').value")
+        link = page.input_value("#once input")
+        page.click("[data-done]")
+        page.wait_for_selector("[data-asks^='DELETE /api/invitations']")
+
+        guest.goto(link)
+        assert link.partition("#")[2] not in guest.url, "it does not stay in sight"
+        guest.fill("[name=name]", "Ann")
+        guest.fill("[name=password]", PASSWORD)
+        guest.click("#join button")
+        guest.wait_for_url(server.address)
+        guest.goto("/clip/1")
+        assert not guest.is_visible("button.star") and not guest.is_visible("button[data-bin]")
+        assert guest.is_visible("a[download]") and guest.get_attribute("#tags", "readonly") is not None
+        assert not guest.locator("nav a[href='/generate']").count()
+
+        page.reload()
+        page.select_option("[data-account='5'] select", "rate")
+        page.wait_for_selector(".toast")
+        guest.reload()
+        guest.locator("button.star").nth(3).click()
+        guest.wait_for_selector("button.star[aria-pressed=true]")
+        assert server.studio.library.history(1)[0].actor == "Ann"
+        guest.goto("/account")
+        guest.click("[data-asks='DELETE /api/session']")
+        guest.wait_for_url("**/enter")
+    finally:
+        for context in contexts:
+            context.close()
         server.stop()

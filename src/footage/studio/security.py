@@ -144,18 +144,23 @@ class Tries:
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, *names: str, what: str = "tokens") -> None:
-        """Count a try for wrong until it is `forgiven`, for an address and perhaps an account.
+    def check(self, *names: str, what: str = "tokens", count: bool = False) -> None:
+        """Refuse who has given too many wrong ones in the last minute.
+
+        Args:
+            names: an address, an account.
+            what: what is tried, for the words of the refusal.
+            count: count the try as wrong, until it is forgiven, so that of many at once no more are looked at.
 
         Raises:
-            HTTPException: 429, where there were too many in the last minute; then it is not counted.
+            HTTPException: 429; then nothing is counted.
         """
         now = time.monotonic()
         with self._lock:
             tried = {name: [then for then in self._wrong.pop(name, []) if now - then < MINUTE] for name in names}
             late = [times[-self._most] for times in tried.values() if len(times) >= self._most]
             for name, times in tried.items():
-                if times := times if late else [*times, now]:
+                if times := [*times, now] if count and not late else times:
                     self._wrong[name] = times
             while len(self._wrong) > SESSIONS:
                 self._wrong.popitem(last=False)
@@ -163,12 +168,16 @@ class Tries:
             after = math.ceil(max(late) + MINUTE - now)
             raise HTTPException(429, f"too many wrong {what}: wait a minute", {"retry-after": str(after)})
 
-    def forgive(self, *names: str) -> None:
-        """Take back the last try, which was right."""
+    def count(self, name: str) -> None:
+        """Count a wrong one."""
         with self._lock:
-            for name in names:
-                if self._wrong.get(name):
-                    self._wrong[name].pop()
+            self._wrong.setdefault(name, []).append(time.monotonic())
+
+    def forgive(self, name: str) -> None:
+        """Take back the last one that was counted: it was right."""
+        with self._lock:
+            if self._wrong.get(name):
+                self._wrong[name].pop()
 
 
 class Keys:
@@ -224,13 +233,13 @@ class Keys:
 
     def bearer(self, token: str, client: str = "") -> Visitor | None:
         """Return who a program's token is of; None for a wrong one; 429 to a client that gave too many wrong ones."""
-        self.tries.begin(client)
+        self.tries.check(client)
         if self.accounts is not None:
             visitor = self.accounts.bearer(token)
         else:
             visitor = Visitor(Role.administer, trusted=True) if self.fits(token) else None
-        if visitor is not None:
-            self.tries.forgive(client)
+        if visitor is None:
+            self.tries.count(client)
         return visitor
 
     def visitor(self, session: str) -> Visitor | None:

@@ -84,6 +84,15 @@ def generate_parameters(entry: ClipEntry) -> str:
     return urlencode(values)
 
 
+def browser_name(agent: str) -> str:
+    """Return what a browser calls itself, in short: `Firefox, Linux`; of other programs the beginning."""
+    browsers = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+    systems = {"Windows": "Windows", "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Mac OS": "macOS"}
+    systems["Linux"] = "Linux"
+    found = [next((name for mark, name in known.items() if mark in agent), "") for known in (browsers, systems)]
+    return ", ".join(filter(None, found)) or agent[:40]
+
+
 SETTINGS: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(("to_seed", "motion_seed"), int),
     **dict.fromkeys(("truncation", "strength"), float),
@@ -105,6 +114,7 @@ def environment() -> jinja2.Environment:
         day=locales.day,
         kind=clip_kind,
         again=generate_parameters,
+        browser=browser_name,
         left=seconds_left,
     )
 

@@ -119,12 +119,14 @@ def enter_session(form: EntryForm, response: Response, request: Request, studio:
             raise HTTPException(401, "the token is wrong")
         set_session(response, request, studio, session)
         return {"entered": True}
-    names = client, f"account {fold(form.name)}"
-    keys.tries.begin(*names, what="passwords")
+    name = f"account {fold(form.name)}"
+    keys.tries.check(client, what="passwords")
+    keys.tries.check(name, what="passwords", count=True)
     account = keys.accounts.check(form.name, form.password)
     if account is None:
+        keys.tries.count(client)
         raise HTTPException(401, "name or password is wrong")
-    keys.tries.forgive(*names)
+    keys.tries.forgive(name)
     begin_session(response, request, studio, keys.accounts, account)
     return {"entered": True}
 
@@ -163,15 +165,11 @@ def join(
 ) -> dict[str, str]:
     """Take up an invitation: make an account, or choose its password anew, and come in."""
     client = client_address(request.scope)
-    studio.keys.tries.begin(client, what="invitations")
-    try:
-        account = accounts.join(form.invitation, form.name, form.password)
-    except ConfigError:  # of name or password: the invitation is right
-        studio.keys.tries.forgive(client)
-        raise
+    studio.keys.tries.check(client, what="invitations")
+    account = accounts.join(form.invitation, form.name, form.password)
     if account is None:
+        studio.keys.tries.count(client)
         raise HTTPException(404, "this invitation was used, has ended or was withdrawn: ask for another")
-    studio.keys.tries.forgive(client)
     begin_session(response, request, studio, accounts, account)
     return {"name": account.name, "role": account.role}
 
@@ -193,7 +191,7 @@ def change_password(
 ) -> dict[str, bool]:
     """Choose another password; all other sessions end."""
     name = f"account {fold(visitor.name)}"
-    studio.keys.tries.begin(name, what="passwords")
+    studio.keys.tries.check(name, what="passwords", count=True)
     accounts.change_password(visitor.account, form.old, form.new, visitor.session)
     studio.keys.tries.forgive(name)
     return {"changed": True}
