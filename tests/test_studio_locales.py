@@ -255,6 +255,7 @@ ADDRESSES = (
     *(
         "/parts/jobs",
         "/parts/jobs?clip=1",
+        "/parts/badge",
         "/parts/more?clip=1",
         "/parts/more?clip=3",
         "/activity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ from footage.media.cuts import SOUND_RATE, Cut, write_cuts
 from footage.media.encode import write_clip
 from footage.media.reader import Footage
 from footage.media.sheets import save_picture
-from footage.studio.app import application
+from footage.studio.app import Address, Server, application
 from footage.studio.catalog import Catalog
+from footage.studio.preview_process import Preview, Previews
 from footage.studio.security import Keys
 from footage.studio.state import Studio
 from footage.studio.worker import Worker
@@ -26,6 +27,9 @@ from tests.clips import add_sound, moving, write
 from tests.libraries import save_clip
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 LONG, SHORT, PICTURE, FOREIGN = 1, 2, 3, 4
 """Clips of the library: one of 24 frames, one of 4, a still, and one of the stream model."""
@@ -189,3 +193,113 @@ def test_cuts_are_exact_to_the_frame_and_to_the_sample(tmp_path: Path) -> None:
     begin, length = SOUND_RATE // 4, SOUND_RATE // 5
     same = np.corrcoef(whole[begin + 2000 : begin + length - 500], cut[2000 : length - 500])[0, 1]
     assert same > 0.999
+
+
+def test_what_a_cancelled_job_has_made_stays_and_is_said_to_be_partial(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/api/jobs/generate", json={"model": "stream", "count": 5, "frames": 4})
+    job = studio.library.jobs.claim("worker", ["generate"])
+    assert job is not None
+    worker = Worker(studio.library, studio.catalog)
+    file = studio.library.add
+
+    def add(*given: Any, **named: Any) -> Any:
+        entry = file(*given, **named)
+        if len(studio.library.jobs.get(job.id).result["clips"]) == 1:  # the second is there
+            studio.library.jobs.cancel(job.id)
+        return entry
+
+    monkeypatch.setattr(studio.library, "add", add)
+    ended = worker.do(job)
+    assert ended.state == "cancelled" and len(ended.result["clips"]) == 2 and ended.result["of"] == 5
+    page = client.get("/parts/jobs").text
+    assert "2 of 5 made, then cancelled" in page and f"/compare?ids={ended.result['clips'][0]}" in page
+    waiting = client.post("/api/jobs/verify").json()["id"]
+    assert 'class="badge">1<' in client.get("/parts/badge").text
+    client.post(f"/api/jobs/{waiting}/cancel")
+    badge = client.get("/parts/badge").text
+    assert 'class="badge"' not in badge and f'data-newest="{ended.result["clips"][-1]}"' in badge
+
+
+def test_a_preview_shows_what_the_batch_will_be(studio: Studio) -> None:
+    import io
+
+    from PIL import Image
+
+    from footage.generation.model import Model
+
+    folder = studio.catalog.model("stream")
+    assert folder is not None
+    variants = [{"seed": 3}, {"seed": 3, "motion_seed": 9}, {"seed": 4, "sliders": {"1": 2.0}}]
+    previews = Previews()
+    said, content = previews.make(Preview(str(folder), {"timing": {"strength": 1.5}}, variants, frames=4, length=16))
+    sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    assert (said["rows"], said["columns"], sheet.shape) == (3, 4, (3 * 32, 4 * 32, 3))
+    from footage.models.requests import Timing
+
+    (clip,) = Model(folder).generate(1, seed=3, frames=16, timing=Timing(strength=1.5))
+    whole = np.concatenate(list(clip.array()[::4]), axis=1).astype(int)
+    cells = sheet.reshape(3, 32, 128, 3)
+    errors = [np.abs(cells[row] - whole).mean() for row in range(3)]
+    assert errors[0] < 8 and min(errors[1:]) > errors[0], errors
+
+
+def test_settings_and_names_of_sliders_are_kept(client: TestClient) -> None:
+    weights = "ab" * 32
+    assert client.put(f"/api/sliders/{weights}", json={"number": 2, "name": "size"}).json() == {"2": "size"}
+    client.put(f"/api/sliders/{weights}", json={"number": 1, "name": "colour"})
+    assert client.put(f"/api/sliders/{weights}", json={"number": 2, "name": ""}).json() == {"1": "colour"}
+    assert client.get(f"/api/sliders/{'cd' * 32}").json() == {}
+    assert client.put("/api/presets/slow ones", json={"values": {"slow": "4"}}).json() == {"slow ones": {"slow": "4"}}
+    assert 'value="slow ones"' in client.get("/generate").text
+    assert client.delete("/api/presets/other").status_code == 404
+    assert client.delete("/api/presets/slow ones").json() == {}
+
+
+def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    save_tiny_stream(tmp_path / "models" / "tiny")
+    with Library(tmp_path / "library") as library:
+        library.add(write(tmp_path / "clip.mp4", moving(12, (32, 32))))
+    server = Server(tmp_path / "library", tmp_path / "models", Address(port=0))
+    server.start()
+    context = browser.new_context(base_url=server.address, locale="en-GB", viewport={"width": 360, "height": 780})
+    page, errors = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(30_000)
+    page.goto("/generate?model=tiny")
+    page.locator(".cell").nth(11).wait_for()
+    page.locator(".cell").nth(5).click()
+    assert page.locator("#generate [name=seed]").input_value() == "5"
+    page.locator("#preview [data-vary=motion]").click()
+    page.get_by_label("Take Motion seed 7").click()
+    assert page.locator("#generate [name=motion_seed]").input_value() == "7"
+    page.locator("[data-rename='1']").click()
+    page.locator("#ask input").fill("colour")
+    page.keyboard.press("Enter")
+    page.locator(".latent", has_text="colour").wait_for()
+    page.locator(".latent canvas").first.wait_for()
+    page.locator("[data-preset=save]").click()
+    page.locator("#ask input").fill("mine")
+    page.keyboard.press("Enter")
+    page.locator("#toasts", has_text="Saved").wait_for()
+    page.goto("/generate")
+    page.locator("#presets").select_option("mine")
+    page.wait_for_url("**preset=mine")
+    assert page.locator("#generate [name=motion_seed]").input_value() == "7"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.goto("/clip/1")
+    page.locator("#make-trim summary").click()
+    page.evaluate("document.querySelector('video').pause()")
+    for frame, key in ((3, "i"), (8, "o")):
+        page.locator(".scrub").evaluate("(e, frame) => { e.value = frame; e.dispatchEvent(new Event('input')) }", frame)
+        page.wait_for_function(f"document.querySelector('.place').textContent.startsWith('{frame + 1} ')")
+        page.wait_for_timeout(100)
+        page.keyboard.press(key)
+    assert [page.locator(f"#make-trim [name={end}]").input_value() for end in ("first", "last")] == ["4", "9"]
+    page.locator("#make-trim button.primary").click()
+    page.locator("#more + #jobs .job").wait_for()
+    context.close()
+    (job,) = server.studio.library.jobs.all()
+    server.stop()
+    assert (job.kind, job.request["first"], job.request["last"]) == ("trim", 3, 8) and not errors

@@ -1,11 +1,11 @@
-"""Albums and saved views."""
+"""Albums, saved views, and presets of settings."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from footage.errors import LibraryError, nearest
@@ -185,6 +185,55 @@ class Views:
         self.get(name)
         with edits.recorded(self._database, f"view {name} deleted", "view", name) as connection:
             set_state(connection, "view", name, None)
+
+
+PRESET, SLIDERS = "preset:", "sliders:"
+"""Beginnings of the names under which settings of generation are kept."""
+
+
+class Presets:
+    """Settings of generation that are kept, and what somebody calls the sliders of models: `library.presets`.
+
+    They are no part of the history: saving again, or naming again, is how they are changed back.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> dict[str, dict[str, str]]:
+        """Return the kept settings by their names, in alphabetical order."""
+        with self._database.read() as connection:
+            statement = "SELECT name, value FROM settings WHERE name GLOB ? ORDER BY name COLLATE NOCASE"
+            rows = connection.execute(statement, (f"{PRESET}*",)).fetchall()
+        return {row["name"].removeprefix(PRESET): json.loads(row["value"]) for row in rows}
+
+    def save(self, name: str, values: Mapping[str, str]) -> None:
+        """Keep settings under a name, in place of what was kept there before."""
+        self._put(PRESET + _name(name), {plain(key): plain(value, LONGEST_TEXT) for key, value in values.items()})
+
+    def delete(self, name: str) -> None:
+        """Forget a preset; refuse a name that is not known."""
+        if name not in (known := self.all()):
+            raise LibraryError(f'there is no preset "{name}"', nearest(name, known))
+        self._put(PRESET + name, {})
+
+    def slider_names(self, weights: str) -> dict[int, str]:
+        """Return the names of a model's latent sliders by their numbers; the model is known by its weights' SHA-256."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT value FROM settings WHERE name = ?", (SLIDERS + weights,)).fetchone()
+        return {} if row is None else {int(number): name for number, name in json.loads(row["value"]).items()}
+
+    def name_slider(self, weights: str, number: int, name: str) -> None:
+        """Call a latent slider something; with an empty name, its number again."""
+        names = {**self.slider_names(weights), number: plain(name)}
+        self._put(SLIDERS + weights, {str(known): names[known] for known in sorted(names) if names[known]})
+
+    def _put(self, name: str, values: Mapping[str, str]) -> None:
+        """Keep values under a name; none of them is kept as nothing."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM settings WHERE name = ?", (name,))
+            if values:
+                connection.execute("INSERT INTO settings VALUES (?, ?)", (name, json.dumps(values, ensure_ascii=False)))
 
 
 def _name(name: str) -> str:

@@ -177,6 +177,12 @@ class Jobs:
             ).fetchall()
         return [_job(row) for row in rows]
 
+    def waiting(self) -> int:
+        """Return how many jobs wait or run."""
+        with self._database.read() as connection:
+            statement = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
+            return int(connection.execute(statement).fetchone()[0])
+
     def clear(self, actor: str = "") -> int:
         """Forget the jobs that have ended, those of an account where one is named; return how many."""
         with self._database.write() as connection:

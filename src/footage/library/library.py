@@ -18,7 +18,7 @@ from footage.errors import LibraryError
 from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
 from footage.library.additions import ClipDetails
-from footage.library.albums import Albums, Views
+from footage.library.albums import Albums, Presets, Views
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry
 from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, ZipImport, unpack
@@ -62,6 +62,7 @@ class Library:
         self._database = self._storage.database
         self.albums = Albums(self._database)
         self.views = Views(self._database)
+        self.presets = Presets(self._database)
         self.ratings = Ratings(self._database)
         self.jobs = Jobs(self._database)
         self._learner = TasteLearner(self._storage)
@@ -153,6 +154,11 @@ class Library:
         """
         with self._database.read() as connection:
             return self._storage.entry(connection, clip)
+
+    def newest(self) -> int:
+        """Return the number of the clip that was taken in last; 0 of an empty library."""
+        with self._database.read() as connection:
+            return int(connection.execute("SELECT coalesce(max(id), 0) FROM clips").fetchone()[0])
 
     def entries(self, clips: Iterable[int]) -> list[ClipEntry]:
         """Return clips by their numbers, in this order; those that are not there are left out."""

@@ -31,7 +31,7 @@ from footage.studio.accounts import Accounts
 from footage.studio.catalog import Catalog
 from footage.studio.encryption import Encryption
 from footage.studio.roles import Role
-from footage.studio.routes import albums, clips, datasets, jobs, live, making, pages, people, ratings, trainings
+from footage.studio.routes import albums, clips, datasets, jobs, live, making, pages, people, previews, ratings, trainings
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
@@ -44,6 +44,7 @@ ROUTERS = (
     ratings.router,
     trainings.router,
     live.router,
+    previews.router,
     datasets.router,
     pages.router,
 )
@@ -73,7 +74,7 @@ class StaticAssets(StaticFiles):
 
 def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool = False) -> FastAPI:
     """Return the application, guarded; see `Guard` for the names and addresses that it may be called by."""
-    streams = live.LiveStreams(studio)
+    streams, grids = live.LiveStreams(studio), previews.PreviewProcess(studio)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -89,6 +90,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         finally:
             tending.cancel()
             await streams.close()
+            await grids.close()
             await asyncio.to_thread(studio.close)
 
     app = FastAPI(
@@ -101,7 +103,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
         openapi_url="/api/openapi.json",
         exception_handlers=ERROR_HANDLERS,
     )
-    app.state.studio, app.state.streams = studio, streams
+    app.state.studio, app.state.streams, app.state.previews = studio, streams, grids
     routes = [*(route for route in app.routes if isinstance(route, Route)), *all_routes()]
     for router in ROUTERS:
         app.include_router(router)

@@ -69,6 +69,7 @@ GET /parts/facets
 GET /parts/cards
 GET /parts/taste
 GET /parts/jobs
+GET /parts/badge
 GET /parts/run
 GET /parts/datasets
 GET /clip/{clip}
@@ -181,6 +182,12 @@ POST /api/jobs/clear
 POST /api/jobs/{job}/again
 POST /api/jobs/{job}/cancel
 POST /api/runs/stop
+POST /api/previews
+GET /api/presets
+PUT /api/presets/{name}
+DELETE /api/presets/{name}
+GET /api/sliders/{weights}
+PUT /api/sliders/{weights}
 GET /api/live
 POST /api/live
 GET /api/live/{live}

@@ -299,7 +299,14 @@ def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> H
     between = shared_model(studio, joining, values) or values.get("model")
     damaged = [model for model in found if model.damaged]
     shown = {"models": models, "joining": joining, "between": between, "damaged": damaged, "jobs": listed}
-    return page("generate.html", "generate", values=values, taste_more=studio.library.taste().more, **shown)
+    return page(
+        "generate.html",
+        "generate",
+        values=values,
+        taste_more=studio.library.taste().more,
+        presets=studio.library.presets.all(),
+        **shown,
+    )
 
 
 def shared_model(studio: Studio, models: list[ModelEntry], values: Mapping[str, str]) -> str | None:
@@ -326,6 +333,12 @@ def jobs_of(studio: Studio, kind: str, clip: int | None = None) -> list[Backgrou
         asked = (({job.request.get("clip"), job.request.get("a"), *job.request.get("clips", ())}, job) for job in found)
         found = [job for clips, job in asked if clip in clips]
     return found[:JOBS]
+
+
+@router.get("/parts/badge")
+def show_badge(studio: CurrentStudio, page: Page) -> HTMLResponse:
+    """Show how many jobs wait or run, and which clip is the newest."""
+    return page("badge.html", "", waiting=studio.library.jobs.waiting(), newest=studio.library.newest())
 
 
 @router.get("/activity")

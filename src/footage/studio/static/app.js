@@ -150,6 +150,7 @@ export async function api(method, path, body, options = {}) {
       return api(method, path, body, { ...options, again: true });
     }
   }
+  if (answer.ok && options.whole) return answer;
   const content = answer.headers.get("content-type")?.includes("json") ? await answer.json() : null;
   if (!answer.ok) {
     const text = reason(content, answer.status);
@@ -164,7 +165,7 @@ export async function api(method, path, body, options = {}) {
 }
 
 // Ask a question; the answer is a text, or true, or null when it is given up.
-export function ask(title, { text = "", field = null, value = "", choices = [] } = {}) {
+export function ask(title, { text = "", field = null, value = "", choices = [], empty = false } = {}) {
   const dialog = document.getElementById("ask");
   const [label, input] = [dialog.querySelector("#ask-label"), dialog.querySelector("input")];
   dialog.querySelector("#ask-title").textContent = title;
@@ -172,7 +173,7 @@ export function ask(title, { text = "", field = null, value = "", choices = [] }
   label.hidden = field === null;
   label.querySelector("span").textContent = field ?? "";
   input.placeholder = field ?? "";
-  input.required = field !== null;
+  input.required = field !== null && !empty;
   input.value = value;
   dialog.querySelector("#ask-list").replaceChildren(...choices.map((c) => Object.assign(document.createElement("option"), { value: c })));
   dialog.returnValue = "";

@@ -1,6 +1,6 @@
 // Forms that say what a model is to make.
 
-import { t } from "./app.js";
+import { api, ask, t } from "./app.js";
 
 const MOST_SLIDERS = 8;
 const MOTION = ["truncation", "strength", "slow", "motion_seed", "loop", "drift"];
@@ -48,8 +48,34 @@ function latents(form) {
     const value = Number(positions[i + 1] ?? 0);
     const [label, input] = ranged(t("slider", { n: i + 1 }), { min: -5, max: 5, step: (value * 10) % 1 ? "any" : 0.1, value });
     input.dataset.slider = i + 1;
-    return label;
+    const row = document.createElement("div");
+    row.className = "latent";
+    const rename = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: t("name_it") });
+    rename.dataset.rename = i + 1;
+    row.append(label, rename);
+    return row;
   }));
+  if (count) name(form, weights(form), api("GET", `/api/sliders/${weights(form)}`, undefined, { quiet: true }));
+}
+
+const weights = (form) => form.elements.model.selectedOptions[0]?.dataset.weights;
+
+// What somebody has called the sliders of the chosen model.
+async function name(form, model, asked) {
+  const names = await asked.catch(() => ({}));
+  if (model !== weights(form)) return;
+  for (const input of form.querySelectorAll("[data-slider]")) {
+    const n = Number(input.dataset.slider);
+    input.parentNode.firstChild.textContent = names[n] ?? t("slider", { n });
+    input.closest(".latent").querySelector("[data-rename]").setAttribute("aria-label", `${t("name_it")}: ${names[n] ?? t("slider", { n })}`);
+  }
+}
+
+async function rename(form, button) {
+  const n = Number(button.dataset.rename);
+  const now = form.querySelector(`[data-slider="${n}"]`).parentNode.firstChild.textContent;
+  const given = await ask(t("slider", { n }), { field: t("name"), value: now === t("slider", { n }) ? "" : now, empty: true });
+  if (given !== null) await name(form, weights(form), api("PUT", `/api/sliders/${weights(form)}`, { number: n, name: given }));
 }
 
 // A slider for each label of the chosen model.
@@ -80,6 +106,7 @@ export function prepare(form) {
   labels(form);
   form.elements.model.addEventListener("change", () => labels(form));
   form.addEventListener("input", (event) => { const output = event.target.closest(".slider")?.querySelector("[data-value]"); if (output) output.textContent = event.target.value; });
+  form.addEventListener("click", (event) => { const button = event.target.closest("[data-rename]"); if (button) rename(form, button); });
   form.querySelector("[data-level]").addEventListener("click", () => {
     for (const input of form.querySelectorAll("#sliders input")) {
       input.value = 0;

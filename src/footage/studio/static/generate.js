@@ -1,7 +1,8 @@
 // The page that has clips generated.
 
-import { api, t, toast } from "./app.js";
-import { number, prepare, videoOptions } from "./controls.js";
+import { api, ask, t, toast } from "./app.js";
+import { number, prepare, videoOptions, written } from "./controls.js";
+import { Preview } from "./preview.js";
 
 const form = document.getElementById("generate");
 const between = document.getElementById("between");
@@ -19,8 +20,49 @@ async function queue(form, kind, request) {
   document.body.dispatchEvent(new CustomEvent("jobs"));
 }
 
+// The form's settings as an address holds them, which is how presets keep them.
+function settings() {
+  const { seed, label, sliders, timing } = videoOptions(form);
+  const held = { model: form.elements.model.value, seed, label, sliders: written(sliders), ...timing };
+  for (const name of ["count", "seconds", "to_seed"]) held[name] = number(form, name);
+  return Object.fromEntries(Object.entries(held).filter(([, value]) => value !== null && value !== "").map(([name, value]) => [name, String(value)]));
+}
+
+const presets = document.getElementById("presets");
+
+async function keep(what) {
+  if (what === "delete") {
+    await api("DELETE", `/api/presets/${encodeURIComponent(presets.value)}`);
+    toast(t("deleted", { name: presets.value }));
+    presets.selectedOptions[0].remove();
+    presets.dispatchEvent(new Event("change"));
+    return;
+  }
+  const name = await ask(t("preset_save"), { field: t("name"), value: presets.value });
+  if (!name) return;
+  const values = settings();
+  await api("PUT", `/api/presets/${encodeURIComponent(name)}`, { values });
+  const option = [...presets.options].find((known) => known.value === name) ?? presets.appendChild(new Option(name, name));
+  option.dataset.values = JSON.stringify(values);
+  presets.value = name;
+  document.querySelector("[data-preset=delete]").disabled = false;
+  toast(t("saved"));
+}
+
+if (presets) {
+  const chosen = new URLSearchParams(location.search).get("preset");
+  if ([...presets.options].some((option) => option.value === chosen)) presets.value = chosen;
+  document.querySelector("[data-preset=delete]").disabled = !presets.value;
+  presets.addEventListener("change", () => {
+    document.querySelector("[data-preset=delete]").disabled = !presets.value;
+    if (presets.value) location.href = `/generate?${new URLSearchParams({ ...JSON.parse(presets.selectedOptions[0].dataset.values), preset: presets.value })}`;
+  });
+  document.querySelector(".presets").addEventListener("click", (event) => { const button = event.target.closest("[data-preset]"); if (button) keep(button.dataset.preset); });
+}
+
 if (form) {
   prepare(form);
+  new Preview(form, document.getElementById("preview"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);

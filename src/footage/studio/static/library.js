@@ -470,6 +470,15 @@ async function refresh() {
   document.body.dispatchEvent(new CustomEvent("clips"));
 }
 
+// Clips that jobs make come in as they are made, unless somebody is looking further down, or has chosen some.
+let newest = null;
+document.getElementById("badge")?.addEventListener("htmx:afterSwap", ({ currentTarget }) => {
+  const now = Number(currentTarget.querySelector("[data-newest]")?.dataset.newest ?? 0);
+  const came = newest !== null && now > newest;
+  newest = now;
+  if (came && scrollY < 200 && !grid?.selected.size && !document.querySelector("dialog[open]")) refresh();
+});
+
 document.body.addEventListener("undone", refresh);
 document.body.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "results") return;
