@@ -31,7 +31,19 @@ from footage.studio.accounts import Accounts
 from footage.studio.catalog import Catalog
 from footage.studio.encryption import Encryption
 from footage.studio.roles import Role
-from footage.studio.routes import albums, clips, datasets, jobs, live, making, pages, people, previews, ratings, trainings
+from footage.studio.routes import (
+    albums,
+    clips,
+    datasets,
+    jobs,
+    live,
+    making,
+    pages,
+    people,
+    previews,
+    ratings,
+    trainings,
+)
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
 from footage.studio.state import Studio
 
