@@ -10,13 +10,14 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from typing import Any
 
 import torch
 
 from footage.models.card import model_folder
 from footage.studio.preview_process import Preview, Previews
 
-GRIDS = {
+GRIDS: dict[str, tuple[list[dict[str, Any]], int]] = {
     "12 strips of 8": ([{"seed": seed} for seed in range(12)], 8),
     "12 pictures": ([{"seed": seed} for seed in range(12)], 1),
     "8 sliders, 7 places": ([{"seed": 0, "sliders": {str(n): p}} for n in range(1, 9) for p in range(-3, 4)], 1),
