@@ -208,7 +208,7 @@ def test_a_data_set_is_seen_and_its_audit_read(studio: Studio, client: TestClien
         assert client.get("/api/datasets/source", params={**name, "source": path}).status_code == 404, path
     assert client.get("/api/datasets/audit?name=none").status_code == 404
     page = client.get("/data/audit", params=name).text
-    assert "videos/run/still.mp4" in page and 'href="/training?data=data/moving"' in page and "data-look" in page
+    assert "videos/run/still.mp4" in page and 'href="/training/new?data=data/moving"' in page and "data-look" in page
     form = client.get("/data", params={"add": "data/moving"}).text
     assert (
         str(studio.sources[0]) in form and 'value="32x32"' in form and 'value="moving"' in form and "readonly" in form

@@ -17,17 +17,23 @@ from starlette.testclient import TestClient
 
 import footage
 from footage import files
+from footage.config import ClipConfig
+from footage.config.presets import PRESETS, preset
+from footage.config.registry import ARCHITECTURES
+from footage.config.strict import field_texts
 from footage.data.audit import Audit
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.provenance import ModelCard
 from footage.studio.app import application
 from footage.studio.catalog import Catalog
-from footage.studio.locales import LANGUAGES, Locale, read_locale
+from footage.studio.locales import LANGUAGES, Locale, read_locale, read_terms
 from footage.studio.routes import pages
 from footage.studio.security import Keys, Limits
 from footage.studio.state import Studio
+from footage.studio.training_form import knobs
 from footage.studio.uploads import PromisedFile, SourceUploads
+from footage.training.run_folder import DataNote, RunFolder, write_config
 from tests.clips import moving, still, write
 from tests.ingesting import ingest
 from tests.libraries import save_clip
@@ -40,15 +46,19 @@ CHINESE = {"accept-language": "zh-CN", "accept": "text/html"}
 ALLOWED = {
     *("footage", "CSV", "JSON", "OpenTimelineIO", "Premiere", "CMX", "otio", "VAE", "SHA", "Unicode", "KL"),
     *("kB", "MB", "GB", "GiB", "Del", "Ctrl", "Esc", "NTHWC"),
+    *("VGAN", "DVD", "GAN", "MoCoGAN", "SimVP", "EDM", "ConvLSTM", "DDPAE", "SVG", "LP", "Net", "pix", "SPADE", "SAVP"),
+    *("JPEG", "StyleGAN", "RMSprop", "WGAN", "GP", "GRU", "LSTM", "Adam", "Wasserstein", "Charbonnier", "Bengio"),
+    *("Kingma", "Wang", "Ho", "Finn", "Shi", "Lotter", "Park", "Fréchet", "Fr", "chet"),
 }
-"""Latin words that a page in Chinese may show: the product, formats, units, keys, axes to be typed."""
+"""Latin words that a page in Chinese may show: product, formats, units, keys, axes to be typed; methods, and who found
+them."""
 NAMES = re.compile(
     r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|(model|config)\.json|\b(fps|4s|4x)\b"
     r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
     r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add|embed LIBRARY))|pip install \"footage\[timeline\]\""
-    r"|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
-    r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, ]+"
+    r"|\bruns/|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
+    r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, -]+"
 )
 """Digests, codecs, file names; what is to be typed as it stands: commands, addresses, values; programs and models."""
 SHOWN = ("title", "aria-label", "placeholder", "alt")
@@ -151,6 +161,17 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     jobs.submit("between", request)
     jobs.claim("工人")
     jobs.submit("generate", request)
+    training = {"data": "数据", "device": "cpu", "clips": 9, "minutes": None, "knobs": {}}
+    results = {"plan": {"plan": MEASURED}, "train": {"run": "runs/完成", "ended": "done", "seen": 9}}
+    results |= {"evaluate": {"report": "report.html", "models": ["流"]}}
+    for kind, result in results.items():
+        for error in (None, "the memory does not suffice for 7 clips"):
+            job = jobs.submit(kind, training | {"run": "runs/完成", "title": "完成"})
+            jobs.claim("工人", [kind])
+            jobs.finish(job.id, None if error else result, error=error)
+    jobs.submit("plan", training | {"run": "runs/等待", "title": "等待"})
+    for name in ("完成", "等待"):
+        jobs.submit("train", training | {"run": f"runs/{name}", "title": name})
     for question in ("fidelity", "motion"):
         library.ratings.add("评比", question, 1, 2, "a", "评者")
         library.ratings.add("评比", question, 1, 3, "tie", "评者")
@@ -165,6 +186,19 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         other = card | wrong
         (models / name / "model.json").write_text(json.dumps({**other, "digest": files.json_digest(other)}))
     save_run(models / "训练")
+    save_run(models / "runs" / "完成")
+    write_config(RunFolder(models / "runs" / "完成"), preset("stream-32"), DataNote("shapes", "数据", "", ()))
+    values = {
+        "state": "interrupted",
+        "clips": 9000,
+        "seconds": 90.0,
+        "part": 0.5,
+        "clips_per_second": 3.0,
+        "device": "cpu",
+    }
+    values |= {"memory_gib": 1.0, "target_clips": 9, "target_minutes": None, "host": "机", "pid": 1, "began": 0.0}
+    (models / "runs" / "完成" / "state").mkdir()
+    (models / "runs" / "完成" / "state" / "status.json").write_text(json.dumps({**values, "written": 0.0}))
     (models / "比较").mkdir()
     (models / "比较" / "comparison.md").write_text("# 比较")
     (models / "比较" / "comparison.png").write_bytes(b"")
@@ -206,6 +240,10 @@ def save_dataset(models: Path) -> None:
     Audit(dataset, advice).write(dataset.folder / "audit.html")
     uploads = SourceUploads(models / "uploads", Limits())
     uploads.begin("上传", [PromisedFile("一.mp4", 10, 0)])
+
+
+MEASURED = {"preset": "stream-32", "clips_per_second": 3.0, "memory_gib": 1.0, "memory_free_gib": 2.0, "batch_size": 8}
+"""What a training was measured to take."""
 
 
 def library_query(library: Library) -> object:
@@ -276,6 +314,29 @@ ADDRESSES = (
     ),
     *("/parts/folders?path=片库", "/parts/folders?path=/"),
     *("/training", "/training/run?name=训练", "/parts/run?name=训练", "/training/run?name=无", "/reports"),
+    *(
+        "/parts/runs",
+        "/training/new",
+        "/training/new?data=digits-2",
+        "/training/new?from=runs/完成",
+        "/training/new?from=无",
+    ),
+    *("/parts/knobs?preset=stream-512", "/parts/knobs?preset=vae-gan-64", "/parts/knobs?preset=无"),
+    *(
+        "/training/run?name=runs/等待",
+        "/training/run?name=runs/完成",
+        "/parts/jobs?kind=plan",
+        "/parts/plan?job=1",
+        "/parts/run?name=runs/完成",
+    ),
+    *(
+        "/parts/plan?job=7",
+        "/parts/plan?job=8",
+        "/parts/plan?job=13",
+        "/models",
+        "/evaluate",
+        "/evaluate?made=流&real=shapes",
+    ),
     *("/reports/view?name=比较/comparison.md", "/reports/view?name=./audit.html", "/reports/view?name=无", "/enter"),
     *("/nowhere", "/language/xx"),
 )
@@ -332,6 +393,7 @@ def test_a_planted_text_is_seen() -> None:
 def test_no_branch_of_a_template_holds_a_text() -> None:
     for path in TEMPLATES.glob("*.html"):
         source = re.sub(r"\{% block body_class %\}.*?\{% endblock %\}", "", path.read_text())
+        source = re.sub(r"(</?)\{\{.*?\}\}", r"\1div", source)
         source = re.sub(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", "", source, flags=re.DOTALL)
         assert not english_in(source), path.name
 
@@ -383,6 +445,7 @@ CALLS = (
     "Rejection",
     "_reject",
     "LibraryError",
+    "TrainingError",
     "HTTPException",
     "refuse",
     "error_response",
@@ -398,6 +461,8 @@ REACHED = (
         "generation/novelty.py",
         "generation/rollout.py",
     ),
+    *("config/__init__.py", "config/presets.py", "training/run_folder.py", "training/plan.py", "training/trainer.py"),
+    *("training/cost.py", "evaluation/inputs.py", "evaluation/run.py", "evaluation/protocols.py"),
 )
 """What a request to the studio goes through."""
 LEFT_OUT = {
@@ -419,6 +484,7 @@ LEFT_OUT = {
     "give {}": "of a view's file that was edited by hand",
     "leave {} out, or train a model that streams with --preset stream-64": "known with it and with them",
     "{} {} asked for, and frames of {} are no function of time": "known with is and with are",
+    "{}, and {}": "both are known by themselves",
     "{} {}: it {}": "the studio has refused the model before",
     "use footage {}": "likewise",
     "{} is {}": "likewise; the studio's form has refused it before",
@@ -505,3 +571,16 @@ def test_problems_and_remedies_are_translated_together() -> None:
     assert chinese.message("an unforeseen fault: RuntimeError: 坏") == "意外的错误：RuntimeError: 坏"
     assert read_locale("en").message("there is no clip 3: see: x") == "there is no clip 3: see: x"
     assert read_locale("en").step("tag good") == "tag good"
+
+
+def test_every_knob_and_preset_is_said_in_chinese() -> None:
+    """What configurations say of themselves has a file of its own, in which nothing is left over."""
+    terms = read_terms("zh-CN")
+    told = {entry.about for entry in (PRESETS[name] for name in PRESETS)}
+    told |= {knob.help for name in PRESETS for knob in knobs(PRESETS[name].config) if knob.help}
+    assert told <= terms.keys(), told - terms.keys()
+    known = set(told)
+    for kind in (ARCHITECTURES[name] for name in ARCHITECTURES):
+        known |= set(field_texts(kind).values())
+    assert terms.keys() <= known | set(field_texts(ClipConfig).values()), "a text that nothing has any longer"
+    assert read_locale("zh-CN").knob("unheard of") == ("unheard of", "en")

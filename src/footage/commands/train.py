@@ -253,6 +253,7 @@ class TrainingOrder:
         from footage.models.card import model_folder
         from footage.training import trainer
         from footage.training.comparison import Limit, penalty_trials, probe_penalties
+        from footage.training.cost import memory_free
         from footage.training.plan import DEFAULT_CLIPS, prepare
         from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch, with_found_penalties
 
@@ -274,7 +275,8 @@ class TrainingOrder:
         if self.dry_run:
             tell_follower(
                 plan={"preset": plan.config.preset, "clips_per_second": plan.clips_per_second()}
-                | {"memory_gib": plan.memory_gib(), "batch_size": plan.batch_size, "device": plan.place.device}
+                | {"memory_gib": plan.memory_gib(), "memory_free_gib": memory_free(plan.place.device) / 2**30}
+                | {"batch_size": plan.batch_size, "device": plan.place.device}
                 | {"labels": list(plan.note.labels), "usable": plan.usable, "total": plan.total}
                 | {"weights": sum(plan.needs.parameters.values())}
             )

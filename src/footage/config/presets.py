@@ -434,6 +434,51 @@ def override(config: Config, overrides: Mapping[str, Any]) -> Config:
     return from_json(Config, value)
 
 
+FIRST_PRESETS = ("stream-64", "stream-32")
+"""Presets to begin with."""
+CASCADES = ("stream-256", "stream-512", "stream-720p")
+"""Those for larger frames."""
+PLAIN = 128
+"""Longest side of frames, in pixels, up to which one network makes them."""
+SMALL_PIXELS = 2048
+"""Pixels of the small pictures of a cascade, at least: between this and four times as many, those of 64×64 lie."""
+LEAST_CROP = 32
+"""Crops of real frames are as many pixels high and wide, or a multiple."""
+
+
+def suited_preset(height: int, width: int, channels: int, longest: int | None = None) -> tuple[Config, str]:
+    """Return the configuration that suits clips, and why, in words.
+
+    It is of the preset of that size, where there is one. Frames of more than `PLAIN` pixels along a side are made by a
+    cascade, whose small pictures are as small as leaves `SMALL_PIXELS`.
+
+    Args:
+        height: of the frames, in pixels.
+        width: likewise.
+        channels: 1 for grey, 3 for RGB.
+        longest: frames of the longest clip; None where that is not known.
+    """
+    values: dict[str, int] = {"clip.height": height, "clip.width": width, "clip.channels": channels}
+    reason, scale = "", 1
+    if max(height, width) > PLAIN and min(height, width) >= LEAST_CROP:
+        scale = next((s for s in (8, 4) if height * width >= SMALL_PIXELS * s * s), 2)
+        # Where that does not divide both sides, what does, if anything.
+        scale = next((s for s in (8, 4, 2) if s <= scale and height % s == width % s == 0), scale)
+        crop = min(128, min(height, width) // LEAST_CROP * LEAST_CROP)
+        values |= {"net.scale": scale, "net.detail_crop": crop}
+        reason = (
+            f": small pictures of {width // scale}×{height // scale} and a decoder that draws {scale} times as large"
+        )
+    configs = [PRESETS[name].config for name in (CASCADES if scale > 1 else FIRST_PRESETS)]
+    exact = [c for c in configs if (c.clip.height, c.clip.width) == (height, width)]
+    scaled = [c for c in configs if getattr(c.net, "scale", 1) == scale > 1]
+    config = [*exact, *scaled, configs[0]][0]
+    if longest is not None and longest < config.clip.frames:
+        values["clip.frames"] = max(2, 1 << (longest.bit_length() - 1))
+        reason += f"; the longest clip has {longest} frames"
+    return override(config, values), f"{config.preset}, which suits frames of {width}×{height}{reason}"
+
+
 def options(config: Config) -> str:
     """Return the options of the command line that make this of its preset."""
     changed = {knob: value for knob, (_, value) in differences(PRESETS[config.preset].config, config).items()}

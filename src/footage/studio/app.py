@@ -42,6 +42,7 @@ from footage.studio.routes import (
     people,
     previews,
     ratings,
+    training_pages,
     trainings,
 )
 from footage.studio.security import LOOPBACK, RETRY_AFTER, Guard, Keys, Limits, PromptProtocol, is_loopback
@@ -59,6 +60,7 @@ ROUTERS = (
     previews.router,
     datasets.router,
     pages.router,
+    training_pages.router,
 )
 MOST_FIELDS = 100
 """Fields that a refused request is told of."""

@@ -11,14 +11,17 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from footage.config.presets import PRESETS
 from footage.data.store import read_dataset_info
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.library.entries import plain
 from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
+from footage.studio.training_form import family
 from footage.training.run_folder import RunFolder, RunStatus, read_status
 
 DEEPEST = 4
@@ -37,6 +40,39 @@ LONGEST_REASON = 500
 """Characters that are said of what is damaged."""
 MOST_FIGURES = 200
 """Figures of a run that are looked at."""
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """The main figures of an evaluation of a model, as its report says them; None for what was not measured."""
+
+    report: str
+    """Name of the report."""
+    beside: str
+    """Name of the real clips."""
+    measured: float
+    """When, in seconds since 1970."""
+    given: str
+    """What was asked to be measured: the model's folder, most of the time."""
+    weights: str
+    """SHA-256 of the weights that were measured."""
+    clips_seen: int = 0
+    sharpness: float | None = None
+    """Sharpness over that of real clips: 1 is best."""
+    motion: float | None = None
+    """Motion over that of real clips: 1 is best."""
+    distance: float | None = None
+    """Fréchet distance of clips from real ones, over that of real clips from real ones: 1 is best."""
+    distance_label: str = ""
+    """What that distance is called, such as `RFD-rand`: by which network it was measured."""
+    near_copies: float | None = None
+    """Part of its clips that lie nearer to a training clip than half of what is usual."""
+    near_copies_real: float | None = None
+    """The same part of clips that it has never seen."""
+    psnr: float | None = None
+    """Of what answers clips: signal to noise beside the truth, in decibels."""
+    psnr_plain: float | None = None
+    """That of the plainest answer."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +99,19 @@ class ModelEntry:
     """SHA-256 of its weights."""
     damaged: str = ""
     """Why it cannot be used; empty for one that can."""
+    method: str = ""
+    """How it is trained, a key of `footage.config.registry.USES`."""
+    family: str = ""
+    """What it does, for its picture: see `footage.studio.training_form.family`."""
+    bytes: int = 0
+    """Size of its weights."""
+    figures: ModelFigures | None = None
+    """Of its last evaluation; where it was trained on since, of its weights before."""
+
+    @property
+    def figures_are_old(self) -> bool:
+        """Whether its figures are those of weights that it had before."""
+        return self.figures is not None and self.figures.weights != self.weights
 
 
 @dataclass(frozen=True)
@@ -80,6 +129,8 @@ class RunEntry:
     """What is wrong with its files; empty for nothing."""
     status: RunStatus | None = None
     """How far it is, as its training says; None where it does not say."""
+    family: str = ""
+    """What its model is to do, as in `ModelEntry`."""
 
     @property
     def running(self) -> bool:
@@ -125,10 +176,36 @@ class Catalog:
         self.folder = folder
         self._lock = threading.Lock()
         self._seen: tuple[float, dict[str, dict[str, Path]]] = (-FRESH, {})
+        self._figures: dict[Path, tuple[float, list[ModelFigures]]] = {}
+        """What reports say of models, by their files, with the time at which these were written."""
 
     def models(self) -> list[ModelEntry]:
         """Return the models, those that come with footage last."""
-        return [read_model_entry(name, path, self.folder) for name, path in self._find("model").items()]
+        figures = self.figures_of_models()
+        found = []
+        for name, path in self._find("model").items():
+            entry = read_model_entry(name, path, self.folder)
+            places = {str(path), str(path.resolve()), str(path.parent.resolve())}
+            mine = [measured for measured in figures if measured.weights == entry.weights]
+            before = [measured for measured in figures if measured.given in places]
+            found.append(replace(entry, figures=next(iter(mine + before), None)))
+        return found
+
+    def figures_of_models(self) -> list[ModelFigures]:
+        """Return the main figures of all evaluations that there are reports of, the latest first."""
+        figures = []
+        for name, page in self._find("report").items():
+            path, when = page.with_suffix(".json"), changed(page)
+            if page.name != "report.html":
+                continue
+            with self._lock:
+                known = self._figures.get(path)
+            if known is None or known[0] != when:
+                known = when, read_figures(name, path, self.folder, when)
+                with self._lock:
+                    self._figures[path] = known
+            figures += known[1]
+        return sorted(figures, key=lambda measured: -measured.measured)
 
     def model(self, name: str) -> Path | None:
         """Return a model's folder by its name."""
@@ -303,7 +380,8 @@ def find_entries(folder: Path) -> dict[str, dict[str, Path]]:
         if "model.json" in names:
             known = name.removesuffix("/model") if (place.parent / "config.json").is_file() else name
             entries["model"].setdefault(known, place)
-        if {"config.json", "metrics.jsonl"} <= names:
+        begun = place / "state" / "status.json"  # before the first figures
+        if "config.json" in names and ("metrics.jsonl" in names or begun.is_file()):
             entries["run"][name] = place
         if "dataset.json" in names:
             entries["dataset"][name] = place
@@ -344,7 +422,6 @@ def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
         if not ours and (reason := fault(path / "model.json", folder)):
             return ModelEntry(name, damaged=reason)
         info = read_info(path)
-        weights_path(path, info)
         clip = info.config.clip
         return ModelEntry(
             name=name,
@@ -360,6 +437,9 @@ def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
             streams=info.streams,
             sliders=info.sliders,
             weights=info.weights_sha256,
+            method=info.config.method,
+            family=family(info.config),
+            bytes=weights_path(path, info).stat().st_size,
         )
     except ModelError as error:
         return ModelEntry(name, damaged=plain(error, LONGEST_REASON))
@@ -396,8 +476,9 @@ def read_dataset_entry(name: str, path: Path, folder: Path) -> DatasetEntry:
 def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
     """Read a run's configuration and its figures, and say what is wrong with them."""
     config, metrics = path / "config.json", path / "metrics.jsonl"
-    rows, damage = read_rows(metrics, folder)
-    preset = dataset = ""
+    status = None if fault(path / "state" / "status.json", folder) else read_status(RunFolder(path))
+    rows, damage = read_rows(metrics, folder) if status is None or metrics.exists() else ([], "")
+    preset = dataset = kind = ""
     if reason := fault(config, folder):
         damage = reason
     else:
@@ -407,8 +488,55 @@ def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
             if not all(isinstance(text, str) for text in names):
                 raise TypeError("preset and data are no texts")
             preset, dataset = map(plain, names)
+            kind = family(PRESETS[preset].config) if preset in PRESETS else ""
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             damage = f"its config.json cannot be read ({type(error).__name__}: {plain(error)})"
-    clips = int(rows[-1]["clips"]) if rows else 0
-    status = None if fault(path / "state" / "status.json", folder) else read_status(RunFolder(path))
-    return RunEntry(name, preset, dataset, clips, changed(metrics), damage, status)
+    clips = max(int(rows[-1]["clips"]) if rows else 0, 0 if status is None else status.clips)
+    when = max(changed(metrics), 0.0 if status is None else status.written)
+    return RunEntry(name, preset, dataset, clips, when, damage, status, kind)
+
+
+def read_figures(name: str, path: Path, folder: Path, when: float) -> list[ModelFigures]:
+    """Return what a report says of models; nothing where it cannot be read."""
+    if fault(path, folder):
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
+        return [main_figures(name, entry["evaluation"], when) for entry in entries]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+
+
+def main_figures(name: str, evaluation: Mapping[str, Any], when: float) -> ModelFigures:
+    """Return the main figures of an evaluation as figures.json has it."""
+    made, values = evaluation["made"], {}
+    for figure in reversed(evaluation["figures"]):  # the first of a name counts
+        values[figure["name"] if figure["metric"] != "fvd" else "distance"] = figure
+
+    def number(value: object) -> float | None:
+        return float(value) if is_figure(value) else None  # type: ignore[arg-type]
+
+    def value_of(figure: str, part: str = "value") -> float | None:
+        return number(values.get(figure, {}).get(part))
+
+    distance = values.get("distance", {})
+    floor = number((distance.get("floor") or {}).get("value"))
+    over = number(distance.get("value"))
+    spaces = (evaluation["memorisation"] or {}).get("spaces", [])
+    nearest: Mapping[str, Any] = max(spaces, key=lambda space: float(space["below"]), default={})
+    return ModelFigures(
+        report=name,
+        beside=plain(evaluation["real"]["name"] or evaluation["real"]["given"]),
+        measured=when,
+        given=str(made["given"]),
+        weights=str(made["digest"]) if made["kind"] == "model" else "",
+        clips_seen=int(made["clips_seen"]),
+        sharpness=value_of("sharpness_ratio"),
+        motion=value_of("motion_ratio"),
+        distance=over / floor if over is not None and floor else None,
+        distance_label=plain(distance.get("label", "")),
+        near_copies=number(nearest.get("below")),
+        near_copies_real=number(nearest.get("below_real")),
+        psnr=value_of("psnr"),
+        psnr_plain=value_of("psnr", "plain"),
+    )

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -212,13 +213,15 @@ class CommandJobs:
         flags["out"] = str(self._folder / request["run"])
         if request.get("begin_with"):
             flags["begin_with"] = self._given(request["begin_with"])
+        if request.get("guide"):
+            flags["guide"] = self._given(request["guide"])
         if request["device"] != "auto":
             flags["train.device"] = request["device"].partition(":")[0]
         return [*words, *knob_words({**flags, **request["knobs"]})]
 
     def _given(self, name: str) -> str:
-        """Return how a command is given what is called so here."""
-        return name if name in BUILT_IN else str(self._catalog.place(name))
+        """Return how a command is given what is called so here; a path was looked at when the job was asked for."""
+        return name if name in BUILT_IN or Path(name).is_absolute() else str(self._catalog.place(name))
 
     def _run(
         self,

@@ -71,6 +71,10 @@ GET /parts/taste
 GET /parts/jobs
 GET /parts/badge
 GET /parts/run
+GET /parts/runs
+GET /parts/plan
+GET /models
+GET /api/trainings/presets
 GET /parts/datasets
 GET /clip/{clip}
 GET /compare
@@ -154,6 +158,9 @@ DELETE /api/ratings/answers/{rating}
 _MAKE = """
 GET /generate
 GET /live
+GET /training/new
+GET /parts/knobs
+GET /evaluate
 GET /parts/folders
 GET /parts/more
 POST /api/clips/bin
@@ -188,6 +195,7 @@ PUT /api/presets/{name}
 DELETE /api/presets/{name}
 GET /api/sliders/{weights}
 PUT /api/sliders/{weights}
+POST /api/runs/continue
 GET /api/live
 POST /api/live
 GET /api/live/{live}

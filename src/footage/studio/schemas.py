@@ -218,6 +218,8 @@ FolderName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,99}$")]
 """Name of a folder that is to be made."""
 Knobs = Annotated[dict[Name, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Name], Field(max_length=100)]
 """Options by their dotted names, such as `train.batch_size`."""
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
+"""What computes: one of GET /api/devices, or the best there is."""
 SourcePath = Annotated[str, Field(min_length=1, max_length=4000)]
 
 
@@ -261,9 +263,21 @@ class TrainForm(StrictForm):
     minutes: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
     """Over the whole life of the run."""
     clips: Annotated[int, Field(gt=0, le=10**12)] | None = None
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
+    device: Device = "auto"
     begin_with: Name | None = None
     """Name of a model whose weights a new run begins with."""
+    guide: Name | None = None
+    """Name of the data set that a translator of pairs makes the clips of `data` from."""
+
+
+class ContinueForm(StrictForm):
+    """How a run goes on: to the end that it had, or for so much longer."""
+
+    minutes: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    """More minutes of training."""
+    clips: Annotated[int, Field(gt=0, le=10**12)] | None = None
+    """More clips to see."""
+    device: Device = "auto"
 
 
 class EvaluateForm(StrictForm):

@@ -8,13 +8,15 @@ Judging knows no torch: the studio shows the same signs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from footage.config.registry import ADVERSARIAL, LOGISTIC
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from footage.config import Config
 
 WARM_UP = 4_000
 """Clips seen before anything is judged: every run begins with grey."""
@@ -65,6 +67,43 @@ class Diagnostic:
 def remedies(method: str) -> Mapping[str, str]:
     """Return what usually helps against a sign, by its kind, for a method by its name in the configuration."""
     return GAN_REMEDIES if method in ADVERSARIAL else SUPERVISED_REMEDIES
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One thing that usually helps."""
+
+    name: str
+    """What it is, such as `slower`; the studio has words for it."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """Knobs that differ, by their dotted names, from those of the run; none for what is no knob."""
+
+
+def helpful_changes(kind: str, config: Config) -> list[Remedy]:
+    """Return the `remedies` against a sign as changes of a run's configuration; those that are no knob without one."""
+    gan, train, rates = config.gan, config.train, ("gan.lr", "gan.critic_lr")
+    slower = {"gan.lr": gan.lr / 2} if config.method in ADVERSARIAL else {"learn.lr": config.learn.lr / 2}
+    penalty = Remedy("penalty", {"gan.r1": gan.r1 * 10 or 1.0})
+    augmented = Remedy("augment", {"augment.probability": 0.3, "augment.translation": True})
+    larger = [] if train.batch_size is None else [Remedy("larger_batch", {"train.batch_size": train.batch_size * 2})]
+    both = {name: value / 2 for name, value in zip(rates, (gan.lr, gan.critic_lr), strict=True)}
+    longer, more = Remedy("longer"), Remedy("more_data")
+    adversarial = config.method in ADVERSARIAL
+    avoiding = [Remedy("avoid_repetition", {"gan.periodicity": "avoid"})]
+    found = {
+        "critic won": [penalty, Remedy("slower_critic", {"gan.critic_lr": gan.critic_lr / 2}), more],
+        "learned by heart": [augmented, Remedy("penalty", {"gan.r1": gan.r1 * 3 or 1.0}), more],
+        "grey": [Remedy("slower", slower), Remedy("another_seed", {"train.seed": train.seed + 1})],
+        "frozen": [longer, Remedy("lower_rate")] if adversarial else [longer],
+        "collapsed": [*larger, penalty, Remedy("slower", slower)] if adversarial else [longer, *larger],
+        "periodic": [*(avoiding if adversarial and config.clip.frames >= 6 else []), longer],
+        "sticking": [augmented, longer] if adversarial else [longer],
+        "diverged": [
+            Remedy("slower", both if adversarial else slower),
+            Remedy("single_precision", {"train.precision": "fp32"}),
+        ],
+    }
+    return found.get(kind, [])
 
 
 def judge_critics(figures: Mapping[str, float], loss: str) -> list[Diagnostic]:

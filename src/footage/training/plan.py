@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from footage.config import Config
-from footage.config.presets import PRESETS, options, override
+from footage.config.presets import PRESETS, options, suited_preset
 from footage.data.clips import ONE_BY_ONE, BuiltInClips, ClipSource, Loader, named_one_by_one
 from footage.data.crops import SmallClips, VideoCrops
 from footage.data.ingest.sources import HasSize, suited_size
@@ -34,17 +34,6 @@ LEFT_OUT = 3
 
 PLENTY = 100_000
 """Training clips after which a small model shows what it can do."""
-
-FIRST_PRESETS = ("stream-64", "stream-32")
-"""Presets to begin with."""
-CASCADES = ("stream-256", "stream-512", "stream-720p")
-"""Those for larger frames."""
-PLAIN = 128
-"""Longest side of frames, in pixels, up to which one network makes them."""
-SMALL_PIXELS = 2048
-"""Pixels of the small pictures of a cascade, at least: between this and four times as many, those of 64×64 lie."""
-LEAST_CROP = 32
-"""Crops of real frames are as many pixels high and wide, or a multiple."""
 
 
 @dataclass(frozen=True)
@@ -312,33 +301,10 @@ def choose_size(
 
 
 def choose_preset(dataset: Dataset) -> tuple[Config, str]:
-    """Return the configuration that suits a data set, and why, in words.
-
-    It is of the preset of that size, where there is one. Frames of more than `PLAIN` pixels along a side are made by a
-    cascade, whose small pictures are as small as leaves `SMALL_PIXELS`.
-    """
+    """Return the configuration that suits a data set, and why, in words; see `suited_preset`."""
     info = dataset.info
-    height, width = info.height, info.width
-    values: dict[str, int] = {"clip.height": height, "clip.width": width, "clip.channels": info.channels}
-    reason, scale = "", 1
-    if max(height, width) > PLAIN and min(height, width) >= LEAST_CROP:
-        scale = next((s for s in (8, 4) if height * width >= SMALL_PIXELS * s * s), 2)
-        # Where that does not divide both sides, what does, if anything.
-        scale = next((s for s in (8, 4, 2) if s <= scale and height % s == width % s == 0), scale)
-        crop = min(128, min(height, width) // LEAST_CROP * LEAST_CROP)
-        values |= {"net.scale": scale, "net.detail_crop": crop}
-        reason = (
-            f": small pictures of {width // scale}×{height // scale} and a decoder that draws {scale} times as large"
-        )
-    configs = [PRESETS[name].config for name in (CASCADES if scale > 1 else FIRST_PRESETS)]
-    exact = [c for c in configs if (c.clip.height, c.clip.width) == (height, width)]
-    scaled = [c for c in configs if isinstance(c.net, CascadeConfig) and c.net.scale == scale]
-    config = [*exact, *scaled, configs[0]][0]
-    longest = max((row.frames for row in dataset.split("train")), default=config.clip.frames)
-    if longest < config.clip.frames:
-        values["clip.frames"] = max(2, 1 << (longest.bit_length() - 1))
-        reason += f"; the longest clip has {longest} frames"
-    return override(config, values), f"{config.preset}, which suits frames of {width}×{height}{reason}"
+    longest = max((row.frames for row in dataset.split("train")), default=None)
+    return suited_preset(info.height, info.width, info.channels, longest)
 
 
 def recommend(dataset: Dataset) -> dict[str, str]:

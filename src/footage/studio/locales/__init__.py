@@ -69,6 +69,21 @@ class Locale:
                 return text.format(critic=named)
         return name.replace("_", " ")
 
+    def about(self, seconds: float) -> str:
+        """Return a time that is to be waited for, in words: about 12 minutes."""
+        if seconds < 90:
+            return self("about_seconds", n=max(1, round(seconds)))
+        if seconds < 5400:
+            return self("about_minutes", n=round(seconds / 60))
+        if seconds < 172_800:
+            return self("about_hours", n=f"{seconds / 3600:.1f}")
+        return self("about_days", n=f"{seconds / 86400:.1f}")
+
+    def knob(self, english: str) -> tuple[str, str]:
+        """Return what a configuration says of a preset or a knob, and the language that this is in."""
+        text = read_terms(self.language).get(english)
+        return (english, "en") if text is None else (text, self.language)
+
     def message(self, english: str, deep: int = 3) -> str:
         """Return a message of footage in this language; as it is where no translation is known.
 
@@ -109,6 +124,14 @@ def read_locale(language: str) -> Locale:
     """Read the file of a language, one of `LANGUAGES`."""
     path = importlib.resources.files("footage.studio.locales").joinpath(f"{language}.json")
     return Locale(language, **json.loads(path.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def read_terms(language: str) -> Mapping[str, str]:
+    """Read what presets and knobs are, by their English texts in the code, in another language; empty for English."""
+    path = importlib.resources.files("footage.studio.locales").joinpath(f"knobs.{language}.json")
+    terms: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return terms
 
 
 @functools.cache

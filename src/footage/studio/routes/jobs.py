@@ -195,16 +195,23 @@ def checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, A
     return dict(options)
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that is not there."""
+    if device not in ("auto", "cuda", *devices()):
+        raise ConfigError(f'there is no device "{device}" here', nearest(device, devices()))
+
+
 def training_request(form: TrainForm, studio: Studio) -> dict[str, Any]:
     """Return the request of a training's job; refuse what cannot be trained."""
     if form.data not in BUILT_IN:
         studio.catalog.place(form.data)
+    if form.guide is not None and form.guide not in BUILT_IN:
+        studio.catalog.place(form.guide)
     if form.begin_with is not None:
         studio.catalog.usable_model(form.begin_with, *studio.catalog.card(form.begin_with).use.verbs)
     if form.preset is not None:
         override(preset(form.preset), dict(form.knobs))  # complains now
-    if form.device not in ("auto", "cuda", *devices()):
-        raise ConfigError(f'there is no device "{form.device}" here', nearest(form.device, devices()))
+    check_device(form.device)
     return {**form.model_dump(), "run": f"{RUNS}/{form.run}", "title": form.run}
 
 

@@ -26,13 +26,12 @@ from footage.library.query import SORTS
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
-from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio import locales
 from footage.studio.accounts import DAY, INVITED, SHORTEST
 from footage.studio.catalog import ModelEntry
 from footage.studio.clip_jobs import LARGEST, ClipUse, uses
 from footage.studio.roles import GIVEN, ROLES, Visitor
-from footage.studio.routes import albums, datasets, jobs, live, people, ratings, trainings
+from footage.studio.routes import albums, datasets, jobs, live, people, ratings
 from footage.studio.routes.people import CurrentAccounts
 from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
 from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
@@ -53,8 +52,6 @@ LEAST_DONE = 0.02
 """Part of a job after which it is said how long it takes."""
 SIZES = ("64x64", "128", "256", "512", "auto")
 """Sizes of data sets that are offered: both sides, the longer one, or what suits."""
-PLOT_SIZE = (640, 200)
-"""Width and height of a plot of a run's figures, in its own units."""
 
 
 def clip_kind(entry: ClipEntry) -> str:
@@ -428,65 +425,6 @@ def show_pair(request: Request, campaign: str, page: Page) -> HTMLResponse:
 def show_standings(campaign: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
     report = ratings.get_campaign_report(campaign, studio.library)
     return page("standings.html", "rate", campaign=campaign, report=report)
-
-
-# Training
-
-
-@router.get("/training")
-def show_runs(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    return page("training.html", "training", runs=studio.catalog.runs())
-
-
-def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
-    """Return what the templates about a run fill in: curves, samples and signs; 404 without such a run."""
-    figures, t = trainings.get_run_figures(name, studio), page.locale
-    plots = []
-    for group, figure_points in trainings.group_figures(figures["figures"]).items():
-        series = []
-        for number, (figure, points) in enumerate(figure_points.items()):
-            clips, values = zip(*points, strict=True)
-            series.append(PlotSeries(t.figure(figure), clips, values, f"c{number % COLOURS}").thinned())
-        title = t(group) if group in trainings.FIGURE_GROUPS and group in t.texts else t.figure(group)
-        unit = trainings.FIGURE_UNITS.get(group)
-        plot = Plot(title, t("clips_seen"), series, unit=t(f"unit_{unit}") if unit else "")
-        plots.append((plot, line_svg(plot, size=PLOT_SIZE, wild=False, point=t.texts["plot_point"])))
-    samples = figures["samples"]
-    return {
-        "name": name,
-        "run": next((run for run in studio.catalog.runs() if run.name == name), None),
-        "plots": plots,
-        "samples": samples,
-        "latest": max((sample.rsplit(".", 1)[0] for sample in samples), default=None),
-        "signs": figures["signs"],
-    }
-
-
-@router.get("/training/run")
-def show_run(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    return page("run.html", "training", **run_values(studio, page, name))
-
-
-@router.get("/parts/run")
-def show_run_curves(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    return page("curves.html", "", **run_values(studio, page, name))
-
-
-@router.get("/reports")
-def show_reports(studio: CurrentStudio, page: Page) -> HTMLResponse:
-    return page("reports.html", "reports", reports=studio.catalog.reports())
-
-
-@router.get("/reports/view")
-def show_report(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
-    """Show a report inside a frame that can run nothing, or as text with its picture."""
-    path = studio.catalog.report(name)
-    if path is None:
-        raise HTTPException(404, "there is no such report")
-    text = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".md" else None
-    picture = path.with_suffix(".png").name
-    shown = text is not None and studio.catalog.report_picture(name, picture) is not None
-    return page("report.html", "reports", name=name, text=text, picture=picture if shown else None)
 
 
 # Coming in

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
-from footage.errors import ConfigError
+from footage.config import Config
+from footage.data.clips import BUILT_IN
+from footage.errors import ConfigError, FootageError
+from footage.library.jobs import BackgroundJob
 from footage.studio.catalog import MOST_FIGURES, DatasetEntry, ReportEntry, RunEntry
+from footage.studio.routes.jobs import check_device, submit_job
+from footage.studio.schemas import ContinueForm
 from footage.studio.security import DOCUMENT_POLICY
-from footage.studio.state import CurrentStudio, CurrentVisitor, check_own
-from footage.training.diagnostics import WARM_UP, judge_samples
-from footage.training.run_folder import RunFolder
+from footage.studio.state import CurrentStudio, CurrentVisitor, Studio, check_own
+from footage.studio.training_form import PresetChoice, preset_choices, run_settings
+from footage.training.diagnostics import WARM_UP, Diagnostic, helpful_changes, judge_critics, judge_samples
+from footage.training.run_folder import RunFolder, read_config
 
 EntryName = Annotated[str, Query(max_length=1000)]
 FileName = Annotated[str, Query(max_length=200)]
@@ -68,6 +76,60 @@ def stop_run(run: EntryName, studio: CurrentStudio, visitor: CurrentVisitor) -> 
     return entry
 
 
+@router.post("/runs/continue")
+def continue_run(run: EntryName, form: ContinueForm, studio: CurrentStudio) -> BackgroundJob:
+    """Queue a run to go on, wherever it was begun: to the end that it had, or for so much longer."""
+    path = studio.catalog.run(run)
+    if path is None:
+        raise HTTPException(404, "there is no such run")
+    check_device(form.device)
+    entry, settings = next(entry for entry in studio.catalog.runs() if entry.name == run), run_settings(path)
+    if entry.running:
+        raise ConfigError(f"{run} is being trained already", "stop it first")
+    status = entry.status
+    clips, minutes = (None, None) if status is None else (status.target_clips, status.target_minutes)
+    if form.clips is not None or form.minutes is not None:
+        if form.minutes is not None and status is None:
+            raise ConfigError(f"it is not known how many minutes {run} was trained", "say how many clips more")
+        spent = 0.0 if status is None else status.seconds / 60
+        clips = None if form.clips is None else entry.clips + form.clips
+        minutes = None if form.minutes is None else spent + form.minutes
+    elif status is not None and status.part >= 1:
+        raise ConfigError(f"{run} is at its end", "say how many minutes or clips more")
+    request: dict[str, Any] = {
+        "data": dataset_name(studio, settings.data),
+        "guide": None if settings.guide is None else dataset_name(studio, settings.guide),
+        "run": run,
+        "knobs": {},
+        "clips": clips,
+        "minutes": minutes,
+        "device": form.device,
+        "title": run,
+    }
+    return submit_job(studio, "train", request, taken=run)
+
+
+def dataset_name(studio: Studio, path: str) -> str:
+    """Return what a data set that a run names by its path is called here: its path, where it is not in the catalog.
+
+    Raises:
+        ConfigError: it lies outside the folders that may be read, or is gone.
+    """
+    if path in BUILT_IN:
+        return path
+    place = Path(path).resolve()
+    found = (entry.name for entry in studio.catalog.datasets() if studio.catalog.place(entry.name) == place)
+    return next(found, None) or str(studio.source(path))
+
+
+@router.get("/trainings/presets")
+def list_training_presets(
+    height: Annotated[int, Query(ge=8, le=4096)] = 64, width: Annotated[int, Query(ge=8, le=4096)] = 64
+) -> list[PresetChoice]:
+    """Return the presets, those that suit clips of this size first."""
+    return preset_choices(height, width)
+
+
 @router.get("/datasets")
 def list_datasets(studio: CurrentStudio) -> list[DatasetEntry]:
     """Return the data sets, the latest first."""
@@ -77,11 +139,15 @@ def list_datasets(studio: CurrentStudio) -> list[DatasetEntry]:
 @router.get("/runs/figures")
 def get_run_figures(run: EntryName, studio: CurrentStudio) -> dict[str, Any]:
     """Return a run's figures, each over the clips seen, its samples, and the signs that something goes wrong."""
-    if studio.catalog.run(run) is None:
+    path = studio.catalog.run(run)
+    if path is None:
         raise HTTPException(404, "there is no such run")
-    rows = studio.catalog.figures(run)
+    rows, config = studio.catalog.figures(run), None
+    with contextlib.suppress(FootageError):  # the list of runs says why
+        stored = read_config(RunFolder(path))
+        config = None if stored is None else stored[0]
     names = [path.name for path in studio.catalog.samples(run) if path.suffix in SAMPLES]
-    return {"figures": figure_series(rows), "samples": names, "signs": last_signs(rows)}
+    return {"figures": figure_series(rows), "samples": names, "signs": last_signs(rows, config)}
 
 
 @router.get("/runs/sample")
@@ -120,15 +186,28 @@ def get_report_picture(report: EntryName, name: FileName, studio: CurrentStudio)
     return FileResponse(path, headers={"content-security-policy": "sandbox; default-src 'none'"})
 
 
-def last_signs(rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Return the signs of trouble in a run's samples, as its training would report them: the last of each kind."""
-    signs: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        figures = {name: value for name, value in row.items() if name.endswith(("_ratio", "_excess"))}
-        if figures:
-            kinds = judge_samples(figures) if row["clips"] >= WARM_UP else []
-            signs = {sign.kind: {"kind": sign.kind, "text": sign.text, "clips": int(row["clips"])} for sign in kinds}
-    return list(signs.values())
+def last_signs(rows: Sequence[Mapping[str, float]], config: Config | None = None) -> list[dict[str, Any]]:
+    """Return the signs of trouble in a run, as its training would report them: the last of each kind, with remedies.
+
+    Critics are judged, and remedies found, where the configuration is known.
+    """
+    found: list[tuple[Diagnostic, int]] = []
+    judged = [row for row in rows if row["clips"] >= WARM_UP]
+    samples = [row for row in judged if any(name.endswith(("_ratio", "_excess")) for name in row)]
+    critics = [row for row in judged if any(name.endswith("_real") for name in row)]
+    if samples:
+        found += [(sign, int(samples[-1]["clips"])) for sign in judge_samples(samples[-1])]
+    if critics and config is not None:
+        found += [(sign, int(critics[-1]["clips"])) for sign in judge_critics(critics[-1], config.gan.loss)]
+    return [
+        {
+            "kind": sign.kind,
+            "text": sign.text,
+            "clips": clips,
+            "remedies": [] if config is None else [vars(remedy) for remedy in helpful_changes(sign.kind, config)],
+        }
+        for sign, clips in {sign.kind: (sign, clips) for sign, clips in found}.values()
+    ]
 
 
 def figure_series(rows: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[float, float]]]:
