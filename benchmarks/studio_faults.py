@@ -4,9 +4,10 @@ A client changes random clips by the interface, one request after the other, upl
 somewhere among them, while a request is on its way, and started again. Then the library is checked, and every clip is
 compared with what was answered. Then a folder is sent to be ingested, in small pieces, and the server killed while they
 come: what was answered for is not sent again, and all files are whole at the end. At last the server is killed while it
-makes a data set of them: when it is started again, the data set is made, the same as without.
+makes a data set of them: when it is started again, the data set is made, the same as without. And it is killed while it
+trains a small model, and while it measures one: both are taken up again, and come to their end.
 
-python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--sending 20] [--ingesting 5] [--seed 0]
+python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--sending 20] [--ingesting 5] [--training 4] [--seed 0]
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from typing import Any
 
 from library_faults import make_clips
 
+from footage.config import differences
+from footage.config.presets import preset, tiny
 from footage.files import file_digest
 from footage.library.library import Library
 
@@ -173,6 +176,49 @@ def ingest_and_kill(library: Path, kills: int, seed: int) -> list[str]:
     return wrong
 
 
+def ended(client: Client, job: int, seconds: float) -> State:
+    """Return a job when it has ended, or after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        state: State = client.ask("GET", f"/api/jobs/{job}")
+        if state["ended"] is not None or time.monotonic() > until:
+            return state
+        time.sleep(0.2)
+
+
+def train_and_kill(library: Path, kills: int, seed: int) -> list[str]:
+    """Have models trained and measured by servers that are killed meanwhile, by turns; return what is wrong then."""
+    rng, wrong, clips = random.Random(seed), [], 400
+    small = preset("stream-32")
+    knobs = {name: value for name, (_, value) in differences(small, tiny(small)).items() if value is not None}
+    knobs |= {"clip.frames": 8, "train.threads": 1, "train.save_minutes": 0.02}
+    options = {"metrics": "pictures,diversity", "clips": 64}
+    for kill in range(kills):
+        run, client = f"kill-{kill}", Client(library)
+        training = {"data": "shapes", "run": run, "preset": "stream-32", "knobs": knobs, "clips": clips}
+        for kind, form in (
+            ("train", {**training, "device": "cpu"}),
+            ("evaluate", {"made": [f"runs/{run}"], "real": "shapes", "options": options}),
+        ):
+            job = client.ask("POST", f"/api/jobs/{kind}", form)["id"]
+            if kind == ("train", "evaluate")[kill % 2]:
+                time.sleep(2.0 + rng.random() * 15.0)
+                client.kill()
+                client.stop()
+                client = Client(library)
+            state = ended(client, job, 400)
+            if state["state"] != "done":
+                wrong.append(f"{kind} of {run} is {state['state']}: {state['message']}")
+                break
+            result = state["result"]
+            if kind == "train" and (result["ended"] != "done" or result["seen"] < clips):
+                wrong.append(f"the training of {run} ended {result['ended']} after {result['seen']} clips")
+            if kind == "evaluate" and not (library.parent / result["report"]).is_file():
+                wrong.append(f"the report of {run} is not there")
+        client.stop()
+    return wrong
+
+
 def change(rng: random.Random, before: State) -> State:
     """Return what a clip is to become."""
     name = rng.choice(list(before))
@@ -246,6 +292,7 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=200)
     parser.add_argument("--sending", type=int, default=20, help="kills while files are sent to be ingested")
     parser.add_argument("--ingesting", type=int, default=5, help="kills while a data set is made")
+    parser.add_argument("--training", type=int, default=4, help="kills while a model is trained or measured")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     wrong: list[str] = []
@@ -263,6 +310,8 @@ def main() -> None:
         if options.sending and options.ingesting:
             wrong += ingest_and_kill(folder, options.ingesting, options.seed)
         print(f"{options.ingesting} kills while a data set was made of them")
+        wrong += train_and_kill(folder, options.training, options.seed)
+        print(f"{options.training} kills while a model was trained or measured")
     print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
     sys.exit(bool(wrong))
 
