@@ -7,7 +7,7 @@ come: what was answered for is not sent again, and all files are whole at the en
 makes a data set of them: when it is started again, the data set is made, the same as without. And it is killed while it
 trains a small model, and while it measures one: both are taken up again, and come to their end.
 
-python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--sending 20] [--ingesting 5] [--training 4] [--seed 0]
+python benchmarks/studio_faults.py [--kills 20] [--operations 200] [--sending 20] [--ingesting 5] [--training 4]
 """
 
 from __future__ import annotations

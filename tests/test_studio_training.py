@@ -113,7 +113,11 @@ def test_a_run_that_cannot_go_on_says_why(folder: Path, studio: Studio, client: 
     assert client.post("/api/runs/continue", params={"run": "../x"}, json={}).status_code == 404
     assert client.post("/api/runs/continue", params={"run": "runs/ended"}, json={"clips": 5}).status_code == 200
     page = client.get("/training").text
-    assert "Being trained" in page and "/api/runs/stop?run=runs/busy" in page and "number 1 in line" in page
+    assert (
+        '<span class="badge running">Being trained' in page
+        and "/api/runs/stop?run=runs/busy" in page
+        and "number 1 in line" in page
+    )
 
 
 def test_a_run_is_seen_before_its_first_figures(folder: Path, studio: Studio, client: TestClient) -> None:
@@ -122,7 +126,7 @@ def test_a_run_is_seen_before_its_first_figures(folder: Path, studio: Studio, cl
     studio.catalog.refresh()
     (entry,) = [entry for entry in studio.catalog.runs() if entry.name == "runs/young"]
     assert entry.clips == 120 and not entry.damaged
-    assert "Stopped" in client.get("/training/run", params={"name": "runs/young"}).text
+    assert 'interrupted">Stopped' in client.get("/training/run", params={"name": "runs/young"}).text
 
 
 def test_the_form_is_filled_with_what_a_run_was_asked_for(folder: Path, studio: Studio, client: TestClient) -> None:
@@ -183,7 +187,7 @@ def test_signs_come_with_what_helps(folder: Path, studio: Studio, client: TestCl
     run.metrics.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
     studio.catalog.refresh()
     page = client.get("/training/run", params={"name": "runs/ill"}).text
-    assert "knob=gan.critic_lr:0.00015" in page and "no setting of a training does that" in page
+    assert "knob=gan.critic_lr:0.00015" in page and '<span class="sub">a data set of fewer frames' in page
 
 
 def report_of(model: Path, weights: str, **figures: float) -> dict[str, Any]:
@@ -224,7 +228,7 @@ def test_models_are_listed_with_the_figures_of_their_weights(folder: Path, studi
     assert (found["sharpness"], found["distance"], found["near_copies"]) == (0.8, 3.0, 0.3)
     assert found["report"] == "reports/now/report.html" and found["distance_label"] == "RFD-rand"
     page = client.get("/models").text
-    assert "of older weights" not in page and "Distance 3 × real" in page and "Near-copies 30 %" in page
+    assert "of older weights, after 7" not in page and "Distance 3 × real" in page and "Near-copies 30 %" in page
     report("now", {"entries": [{"evaluation": []}]}, 1100.0)  # written anew, and damaged
     assert listed()["sharpness"] == 0.4, "a report that cannot be read costs no other"
 
@@ -244,4 +248,7 @@ def test_what_was_measured_is_said_in_words(studio: Studio, client: TestClient) 
 def test_the_form_of_an_evaluation_knows_the_data_of_its_model(client: TestClient) -> None:
     page = client.get("/evaluate", params={"made": "stream-shapes"}).text
     assert re.search(r'<option value="shapes" selected>', page)
-    assert re.search(r'value="stream-shapes" data-origin="shapes" selected', page) and "To enlarge" in page
+    assert (
+        re.search(r'value="stream-shapes" data-origin="shapes" selected', page)
+        and '<optgroup label="To enlarge">' in page
+    )
