@@ -327,7 +327,8 @@ def jobs_of(studio: Studio, kind: str, clip: int | None = None) -> list[Backgrou
     """Return the newest jobs; of one kind, where one is named, and about a clip, where one is."""
     found = [job for job in jobs.list_jobs(studio, limit=1000) if kind in ("", job.kind)]
     if clip is not None:
-        asked = (({job.request.get("clip"), job.request.get("a"), *job.request.get("clips", ())}, job) for job in found)
+        named = [job for job in found if isinstance(job.request.get("clips", ()), list | tuple)]  # else how many
+        asked = (({job.request.get("clip"), job.request.get("a"), *job.request.get("clips", ())}, job) for job in named)
         found = [job for clips, job in asked if clip in clips]
     return found[:JOBS]
 
