@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from footage.commands import play
 from footage.errors import ConfigError
 from footage.library.library import Library
 from footage.library.storage import acting
@@ -381,6 +382,30 @@ def test_what_lacks_a_role_or_a_name_is_refused(tmp_path: Path) -> None:
     again = Accounts(tmp_path, hasher=QUICK)
     assert again.check("Ann", PASSWORD) is not None and again.visitor("") is None
     again.close()
+
+
+def test_the_first_starts_print_a_link_for_the_administrator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(**given: object) -> str:
+        """Start and end a studio; return the secret of the link that is printed, empty where there is none."""
+        play.serve(library=tmp_path / "library", models=tmp_path, port=0, accounts=True, **given)  # type: ignore[arg-type]
+        return capsys.readouterr().out.replace("\n", "").partition("/join#")[2].partition(" ")[0]
+
+    def run(server: Server) -> None:
+        server._socket.close()
+        server.studio.close()
+
+    monkeypatch.setattr(Server, "run", run)
+    first, second = serve(), serve(quiet=True)
+    accounts = Accounts(tmp_path / "library", hasher=QUICK)
+    assert first != second and accounts.join(first, "ann", PASSWORD) is None
+    assert accounts.join(second, "ann", PASSWORD) is not None
+    assert serve() == "" and accounts.join(serve(invite=True), "bob", PASSWORD) is not None
+    accounts.close()
+    for given in ({"invite": True}, {"key": tmp_path / "key.pem"}):
+        with pytest.raises(ConfigError, match="is given without"):
+            play.serve(library=tmp_path / "library", models=tmp_path, port=0, **given)  # type: ignore[arg-type]
 
 
 # HTTPS
