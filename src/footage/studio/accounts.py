@@ -517,7 +517,7 @@ class Accounts:
         self, visitor: Visitor, method: str, route: str, doings: Sequence[str], status: int, address: str
     ) -> None:
         """Write into the log what somebody did or tried; the oldest entries give way."""
-        row = (self._clock(), visitor.name, visitor.token, method, route, ", ".join(dict.fromkeys(doings))[:300])
+        row = (self._clock(), visitor.name, visitor.token, method, route, plain(", ".join(dict.fromkeys(doings)))[:300])
         with self._database.write() as connection:
             cursor = connection.execute(
                 "INSERT INTO log (time, actor, token, method, route, object, status, address) "

@@ -73,8 +73,8 @@ HEADERS = {
 """Other headers of every answer."""
 STRICT = "max-age=15552000"
 """Seconds for which a browser is to ask with encryption alone, of a server that has it: half a year."""
-UNRECORDED = frozenset({("PUT", "/api/sources/uploads"), ("POST", "/api/ratings/pairs")})
-"""Changes that are not written into the log: the pieces of a file, and the drawing of a pair."""
+UNRECORDED = frozenset({("PUT", "/api/sources/uploads"), ("POST", "/api/ratings/pairs"), ("POST", "/api/previews")})
+"""What is not written into the log: pieces of a file, and what changes nothing, pairs and previews."""
 
 
 @dataclass(frozen=True)
@@ -357,11 +357,13 @@ class Guard:
         finally:
             path, method = scope["path"], scope["method"]
             route, _ = self._least.find(method, path)
-            if (method, route) not in UNRECORDED and (route or scope["visitor"].name):
+            if (method, route) not in UNRECORDED and answered not in (429, 503) and (route or scope["visitor"].name):
                 doings = [*([] if route == path else [path]), *actor.doings]
                 client = str((scope.get("client") or ("?",))[0])
                 with contextlib.suppress(FootageError):  # a full disk does not take what was done back
-                    await asyncio.to_thread(accounts.record, scope["visitor"], method, route, doings, answered, client)
+                    await asyncio.to_thread(
+                        accounts.record, scope["visitor"], method, route, doings, answered or 500, client
+                    )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of somebody who was let in, unless it is refused or put off."""

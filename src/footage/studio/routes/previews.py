@@ -15,6 +15,7 @@ from pydantic import Field
 
 from footage.config import to_json
 from footage.errors import ConfigError
+from footage.library.storage import ACTOR
 from footage.models.requests import read_sliders
 from footage.studio.schemas import LiveForm, Name, Seed, Sliders, StrictForm
 from footage.studio.state import CurrentLibrary, Studio, or_404
@@ -93,15 +94,16 @@ class PreviewProcess:
             for name in [name for name, value in variant.items() if value is None]:
                 del variant[name]
         folder = str(self._studio.catalog.model(form.model))
-        mine = self._latest[form.place] = object()
+        place = f"{ACTOR.get().name} {form.place}"  # that of each account is another
+        mine = self._latest[place] = object()
         try:
             async with self._turn:
-                if self._latest.get(form.place) is not mine:
+                if self._latest.get(place) is not mine:
                     raise HTTPException(409, "something else was asked for meanwhile")
                 return await self._ask({"folder": folder, "options": asked, **own})
         finally:
-            if self._latest.get(form.place) is mine:
-                del self._latest[form.place]
+            if self._latest.get(place) is mine:
+                del self._latest[place]
 
     async def _ask(self, question: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         try:
