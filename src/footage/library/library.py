@@ -259,6 +259,11 @@ class Library:
             places = {clip: place for place, clip in enumerate(query.ids or ())}
             connection.create_function("place", 1, lambda clip: places.get(clip, len(places)), deterministic=True)
 
+    def figure_names(self) -> list[str]:
+        """Return the names of figures that the newest thousand clips have."""
+        with self._database.read() as connection:
+            return search.figure_names(connection)
+
     def check(self, clips: Iterable[int]) -> None:
         """Make sure that clips are there, in the library or the bin.
 
@@ -484,6 +489,10 @@ class Library:
         with self._database.read() as connection:
             statement = "SELECT count(*) FROM clips WHERE missing = 0 AND id >= ?"
             return int(connection.execute(statement, (count,)).fetchone()[0])
+
+    def words_ready(self) -> bool:
+        """Whether rough search by words can find anything: the extra `words` is there, and clips were looked at."""
+        return seen.words_known() and seen.seen_vectors(self._storage) is not None
 
     def classes(self, clip: int) -> list[SeenClass]:
         """Return what a network takes a clip for, the surest first; empty where that is not known."""

@@ -332,6 +332,12 @@ def _any_of(query: ClipQuery) -> Conditions:
     return terms, values
 
 
+def figure_names(connection: sqlite3.Connection) -> list[str]:
+    newest = "SELECT metrics FROM clips ORDER BY id DESC LIMIT 1000"
+    rows = connection.execute(f"SELECT DISTINCT key FROM ({newest}) m, json_each(m.metrics) ORDER BY key")
+    return [row["key"] for row in rows]
+
+
 def _metric(name: str) -> str:
     """Return the JSON path of a figure."""
     if '"' in name or "\\" in name:

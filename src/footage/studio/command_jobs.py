@@ -168,6 +168,11 @@ class CommandJobs:
                     raise
         return {"dataset": name, "report": f"{name}/audit.html"}
 
+    def embed(self, job: BackgroundJob, library: Path) -> dict[str, Any]:
+        """Let a network look at the clips that none has looked at; what it has seen stays when the job is given up."""
+        self._run(job, ["library", "embed", str(library.resolve())])
+        return {}
+
     def evaluate(self, job: BackgroundJob) -> dict[str, Any]:
         """Measure one or two models beside a data set; return the name of the report."""
         request, name = job.request, job.request["report"]

@@ -102,6 +102,7 @@ GET /api/clips/count
 GET /api/clips/facets
 GET /api/clips/{clip}
 GET /api/clips/{clip}/similar
+GET /api/clips/{clip}/classes
 GET /api/clips/{clip}/uses
 GET /api/clips/{clip}/taste
 GET /api/clips/{clip}/provenance
@@ -208,6 +209,7 @@ GET /people
 GET /log
 POST /api/clips/purge
 POST /api/jobs/verify
+POST /api/jobs/embed
 GET /api/people
 PATCH /api/people/{account}
 POST /api/people/{account}/link

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
@@ -49,7 +51,9 @@ class StrictForm(BaseModel):
 
 QUERY_BOUNDS: dict[str, Any] = {
     "text": Annotated[str, Field(max_length=500)],
+    "words": Annotated[str, Field(max_length=200)],
     "sort": Annotated[str, Field(max_length=100)],
+    "motion": Annotated[float, Field(ge=0, le=1)] | None,
     "seed": Annotated[int, Field(ge=-(2**63), lt=2**63)] | None,
     "min_stars": Annotated[int, Field(ge=0, le=5)],
     "max_stars": Annotated[int, Field(ge=0, le=5)],
@@ -83,6 +87,15 @@ def query_fields() -> dict[str, Any]:
     return fields
 
 
+def read_day(text: str, *, behind: bool) -> str:
+    """Return the time at which a day begins here, or ends, as seconds since 1970; what is no day stays as it is."""
+    try:
+        day = datetime.date.fromisoformat(text.strip()) + datetime.timedelta(days=behind)
+        return str(time.mktime(day.timetuple()))
+    except (ValueError, OverflowError):
+        return text
+
+
 class ClipQueryForm(create_model("QueryFields", __base__=StrictForm, **query_fields())):  # type: ignore[misc]
     """Query for clips: words, an order and filters. `metric` is NAME:LEAST:MOST; a bound may be empty."""
 
@@ -99,7 +112,10 @@ class ClipQueryForm(create_model("QueryFields", __base__=StrictForm, **query_fie
     def parameters(self) -> list[tuple[str, str]]:
         """Return what is asked for as the parameters of an address; what has its default is left out."""
         parameters: list[tuple[str, str]] = []
-        for name, value in self.model_dump(exclude_defaults=True, exclude_none=True).items():
+        values = self.model_dump(exclude_defaults=True, exclude_none=True)
+        if "like" in values or "words" in values:
+            values["sort"] = self.sort
+        for name, value in values.items():
             for item in value if isinstance(value, list) else [value]:
                 parameters.append((name, str(item).lower() if isinstance(item, bool) else str(item)))
         return parameters
@@ -112,10 +128,14 @@ class ClipQueryForm(create_model("QueryFields", __base__=StrictForm, **query_fie
             field = ClipQueryForm.model_fields.get(name)
             if field is None or not value.strip():
                 continue
+            if name in ("since", "until"):
+                value = read_day(value, behind=name == "until")
             if isinstance(field.default, list):
                 values.setdefault(name, []).append(value)
             else:
                 values[name] = value
+        if ranked := [order for order, given in (("likeness", "like"), ("words", "words")) if given in values]:
+            values.setdefault("sort", ranked[0])
         try:
             return ClipQueryForm(**values)
         except ValueError as error:

@@ -110,6 +110,7 @@ class WaitingPairs:
 LANES = (
     ("generate", "between", "predict", "animate", "translate", "reconstruct", "upscale"),
     ("import", "verify"),
+    ("embed",),
     ("ingest", "evaluate"),
     ("plan",),
     ("train",),

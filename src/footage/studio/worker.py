@@ -111,6 +111,7 @@ class Worker:
             "train": commands.train,
             "plan": commands.plan,
             "evaluate": commands.evaluate,
+            "embed": lambda job: commands.embed(job, library.folder),
         }
         """What it can do, by the job's kind."""
 

@@ -18,6 +18,8 @@ from footage import files
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry, plain
 from footage.library.import_export import ExportOptions
+from footage.library.query import ClipQuery
+from footage.library.seen import SeenClass
 from footage.library.storage import ACTOR, DiskFull
 from footage.library.taste import ClipTaste, TasteSummary
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
@@ -159,11 +161,21 @@ def change_clip(clip: PathId, changes: ChangesForm, studio: CurrentStudio) -> Cl
 
 @router.get("/clips/{clip}/similar", dependencies=[IN_LIKENESS_TURN])
 def list_similar_clips(
-    clip: PathId, studio: CurrentStudio, limit: Annotated[int, Query(ge=1, le=500)] = 60
+    clip: PathId,
+    studio: CurrentStudio,
+    limit: Annotated[int, Query(ge=1, le=500)] = 60,
+    motion: Annotated[float | None, Query(ge=0, le=1)] = None,
 ) -> list[SimilarClip]:
     """Return the clips that are most like a clip, the most alike first."""
     studio.entry(clip)
-    return [SimilarClip(entry, likeness) for entry, likeness in studio.library.similar(clip, limit=limit)]
+    found = studio.library.similar(clip, ClipQuery(motion=motion), limit)
+    return [SimilarClip(entry, likeness) for entry, likeness in found]
+
+
+@router.get("/clips/{clip}/classes")
+def list_classes(clip: PathId, studio: CurrentStudio) -> list[SeenClass]:
+    """Return the things that a network takes a clip for, the surest first; empty where none has looked at it. Rough."""
+    return studio.library.classes(studio.entry(clip).id)
 
 
 @router.get("/taste")

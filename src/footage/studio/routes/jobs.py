@@ -140,6 +140,12 @@ def verify_library(studio: CurrentStudio) -> BackgroundJob:
     return submit_job(studio, "verify", {})
 
 
+@router.post("/jobs/embed")
+def look_at_clips(studio: CurrentStudio) -> BackgroundJob:
+    """Queue a network's look at what is in the clips, for likeness and rough search by words; it has a low priority."""
+    return submit_job(studio, "embed", {})
+
+
 @router.post("/jobs/clear")
 def clear_jobs(library: CurrentLibrary, visitor: CurrentVisitor) -> dict[str, int]:
     """Forget the jobs that have ended; of accounts that do not administer, their own."""

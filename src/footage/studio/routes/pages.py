@@ -7,6 +7,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,7 +23,7 @@ from footage.errors import FootageError, LibraryError
 from footage.library.entries import VERDICTS, ClipEntry
 from footage.library.import_export import export_formats
 from footage.library.jobs import BackgroundJob
-from footage.library.query import SORTS
+from footage.library.query import ANY_OF, SORTS, MetricBounds
 from footage.media.kinds import CLIP_SUFFIXES
 from footage.models.requests import parse_duration, parse_factor, write_sliders
 from footage.pages.environment import package_environment
@@ -113,6 +114,7 @@ def environment() -> jinja2.Environment:
         again=generate_parameters,
         browser=browser_name,
         left=seconds_left,
+        calendar=lambda value: time.strftime("%Y-%m-%d", time.localtime(value)),
     )
 
 
@@ -177,7 +179,7 @@ def first_results(studio: Studio, form: ClipQueryForm) -> dict[str, Any]:
         "total": total,
         "address": urlencode(parameters),
         "sorts": tuple(SORTS),
-        "filtered": {name for name, _ in parameters} - {"sort", "bin"} != set(),
+        "filtered": {name for name, _ in parameters} - {"sort", "bin", "motion"} != set(),
         "taste_more": more,
     }
 
@@ -196,6 +198,10 @@ def sortable(studio: Studio, form: ClipQueryForm) -> tuple[ClipQueryForm, int]:
 def show_library(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     form = query_of(request)
     shown = {"exports": export_formats(), "undoable": studio.library.undoable, "endings": sorted(CLIP_SUFFIXES)}
+    shown |= {
+        "words_ready": studio.library.words_ready(),
+        "alike": None if form.like is None else studio.entry(form.like),
+    }
     return page("library.html", "bin" if form.bin else "library", **shown, **first_results(studio, form))
 
 
@@ -210,9 +216,14 @@ def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResp
     query = form.query()
     views = [(view.name, urlencode(ClipQueryForm.of(view.query).parameters())) for view in library.views.all()]
     facets, partly = library.facets_among(query, 12, FACETS_AMONG)
-    return page(
-        "facets.html", "", query=form, facets=facets, partly=partly, albums=albums.list_albums(library), views=views
-    )
+    for name, column in ANY_OF.items():  # of what can be chosen beside others, all that there would be
+        if getattr(query, name) or getattr(query, column) is not None:
+            wider = replace(query, **{name: (), column: None})
+            facets[column] = library.facets_among(wider, 12, FACETS_AMONG)[0][column]
+    figures = {name: MetricBounds(name, None, None) for name in library.figure_names()}
+    figures |= {bounds.name: bounds for bounds in map(MetricBounds.read, query.metrics)}
+    shown = {"facets": facets, "partly": partly, "albums": albums.list_albums(library), "views": views}
+    return page("facets.html", "", query=form, figures=figures.values(), **shown)
 
 
 @router.get("/parts/cards")
@@ -246,6 +257,7 @@ def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page)
         albums=library.albums.of(clip),
         provenance=library.provenance(clip),
         similar=similar,
+        classes=library.classes(clip),
     )
 
 
@@ -342,7 +354,7 @@ def show_badge(studio: CurrentStudio, page: Page) -> HTMLResponse:
 @router.get("/activity")
 def show_activity(studio: CurrentStudio, page: Page) -> HTMLResponse:
     listed, steps = jobs.list_jobs(studio, limit=JOBS), studio.library.history(100)
-    return page("activity.html", "activity", steps=steps, jobs=listed)
+    return page("activity.html", "activity", steps=steps, jobs=listed, unseen=studio.library.unseen())
 
 
 @router.get("/live")

@@ -362,7 +362,7 @@ bar.addEventListener("click", (event) => { const button = event.target.closest("
 function listed() {
   const query = {};
   for (const [name, value] of new URLSearchParams(document.getElementById("grid")?.dataset.query ?? "")) {
-    if (["tag", "without", "metric"].includes(name)) (query[name] ??= []).push(value);
+    if (["tag", "without", "metric", "any_model", "any_label"].includes(name)) (query[name] ??= []).push(value);
     else query[name] = value;
   }
   return query;
@@ -394,6 +394,21 @@ function gone(name, follow = true) {
   toast(t("deleted", { name }), false, true);
   if (follow) document.body.dispatchEvent(new CustomEvent("clips"));
 }
+// A figure's bounds are one parameter: NAME:LEAST:MOST.
+document.getElementById("facets").addEventListener("change", (event) => {
+  const figure = event.target.closest("[data-figure]");
+  if (!figure) return;
+  const ends = [...figure.querySelectorAll("[type=number]")].map((input) => input.value);
+  figure.querySelector("[name=metric]").value = ends.some(Boolean) ? [figure.dataset.figure, ...ends].join(":") : "";
+}, true);
+// What is found by rough words is in their order, as long as there are some.
+const words = document.getElementById("words");
+words?.addEventListener("input", () => {
+  const sort = document.getElementById("sort");
+  if (words.value.trim() && sort.value === "newest") sort.value = "words";
+  else if (!words.value.trim() && sort.value === "words") sort.value = "newest";
+});
+words?.addEventListener("change", (event) => event.stopPropagation());
 document.getElementById("facets").addEventListener("change", (event) => {
   if (event.target.dataset.single !== undefined && event.target.checked) for (const other of document.querySelectorAll(`#facets [name="${event.target.name}"]`)) if (other !== event.target) other.checked = false;
 }, true);
