@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from footage.commands import library as commands
 from footage.errors import LibraryError, ModelError
@@ -18,6 +22,12 @@ from footage.library.seen import APPEARANCE_NUMBERS, CLASSES, COMPARED, WIDTH, S
 from footage.library.similarity import MOTION_WIDTH, WEIGHTS
 from footage.media.encode import write_clip
 from footage.models.feature_networks import FEATURE_NETWORKS
+from footage.studio.app import application
+from footage.studio.catalog import Catalog
+from footage.studio.command_jobs import CommandJobs
+from footage.studio.security import Keys
+from footage.studio.state import LANES, Studio
+from footage.studio.worker import Worker
 from tests.libraries import filled, save_clip
 from tests.wheels import install
 
@@ -248,3 +258,77 @@ def test_what_moves_most_comes_first(tmp_path: Path) -> None:
     with library._database.write() as connection:
         connection.execute("DELETE FROM descriptors WHERE clip = 2")
     assert library.ids(ClipQuery(sort="motion"))[-1] == 2  # it is not known
+
+
+# In the studio
+
+
+@pytest.fixture
+def studio(tmp_path: Path, stand_in: None) -> Iterator[tuple[TestClient, Library]]:
+    library = filled(tmp_path, 4)
+    made = Studio(library, Catalog(tmp_path), Keys())
+    made.worker.close()
+    client = TestClient(application(made), base_url="http://127.0.0.1")
+    client.headers["X-CSRF-Token"] = client.get("/api/session").json()["csrf"]
+    yield client, library
+    made.close()
+
+
+def cards(page: str) -> list[int]:
+    return [int(clip) for clip in re.findall(r'id="clip-(\d+)"', page)]
+
+
+def test_the_studio_finds_by_rough_words_and_says_so(studio: tuple[TestClient, Library]) -> None:
+    client, library = studio
+    assert 'id="words"' not in client.get("/").text and "/api/jobs/embed" in client.get("/activity").text
+    looked_at(library, {1: row_of(1, thing=1), 2: row_of(2), 3: row_of(3, thing=1, sure=0.5), 4: row_of(4, thing=9)})
+    page = client.get("/?words=bottle").text  # without an order that is given, the best come first
+    assert cards(page) == [1, 3] and "no people, no actions" in page and 'value="bottle"' in page
+    assert 'data-query="words=bottle&amp;sort=words"' in page
+    assert client.get("/api/clips/ids?words=bottle&sort=words").json() == [1, 3]
+    assert cards(client.get("/parts/clips?words=bottle&sort=newest").text) == [3, 1]
+    assert "不认得人" in client.get("/?words=bottle", headers={"accept-language": "zh-CN"}).text
+    assert client.get("/api/clips/3/classes").json()[0] == ["bottle", pytest.approx(0.5, abs=1e-4)]
+    assert "bottle 90%" in client.get("/clip/1").text and "/api/jobs/embed" not in client.get("/activity").text
+
+
+def test_the_studio_shows_what_is_like_a_clip(studio: tuple[TestClient, Library]) -> None:
+    client, library = studio
+    looked_at(library, {1: row_of(5, 1), 2: row_of(5, 2), 3: row_of(6, 1), 4: row_of(7, 3)})
+    page = client.get("/?like=1").text
+    assert cards(page)[:2] == [2, 3] and 'name="motion"' in page and 'value="0.2"' in page
+    assert cards(client.get("/parts/clips?like=1&motion=0.9&sort=likeness").text)[0] == 3
+    found = client.get("/api/clips/1/similar?motion=0.9").json()
+    assert found[0]["clip"]["id"] == 3 and found[0]["likeness"] == pytest.approx(0.9, abs=0.02)
+    assert client.get("/api/clips/1/similar?motion=2").status_code == 422
+    assert 'href="/?like=1"' in client.get("/clip/1").text and client.get("/?like=99").status_code == 404
+
+
+def test_the_panel_of_filters_keeps_what_was_chosen(studio: tuple[TestClient, Library]) -> None:
+    client, library = studio
+    for clip, label in ((1, "dog"), (2, "cat"), (3, "cow")):
+        library.update(clip, label=label, tags=["day", label])
+    library.set_metrics(1, {"motion": 0.25})
+    day = time.strftime("%Y-%m-%d", time.localtime(library.get(1).added))
+    asked = f"any_label=dog&any_label=cat&since={day}&until={day}&sound=false&min_width=8&metric=motion:0.1:"
+    assert cards(client.get(f"/parts/clips?{asked}").text) == [1]
+    panel = client.get(f"/parts/facets?{asked}").text
+    for chosen in ('value="dog" checked', f'name="since" value="{day}"', f'name="until" value="{day}"', "motion:0.1:"):
+        assert chosen in panel, chosen
+    assert 'name="any_label" value="cow"' in client.get("/parts/facets?any_label=dog").text  # it may be chosen beside
+    assert cards(client.get("/parts/clips?until=2001-02-03").text) == []
+    both = client.get("/parts/facets?tag=day&tag=dog&any_tag=true").text
+    assert "One of these" in both and cards(client.get("/parts/clips?tag=cat&tag=dog&any_tag=true").text) == [2, 1]
+
+
+def test_a_job_looks_at_clips(
+    tmp_path: Path, studio: tuple[TestClient, Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, library = studio
+    begun: list[list[str]] = []
+    monkeypatch.setattr(CommandJobs, "_run", lambda self, job, words: begun.append(words))
+    assert client.post("/api/jobs/embed").json()["state"] == "queued"
+    job = library.jobs.claim("worker", ["embed"])
+    assert job is not None and Worker(library, Catalog(tmp_path)).do(job).state == "done"
+    assert begun == [["library", "embed", str(library.folder.resolve())]]
+    assert any("embed" in lane for lane in LANES)
