@@ -7,7 +7,6 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -34,7 +33,7 @@ from footage.studio.clip_jobs import LARGEST, ClipUse, uses
 from footage.studio.roles import GIVEN, ROLES, Visitor
 from footage.studio.routes import albums, datasets, jobs, live, people, ratings
 from footage.studio.routes.people import CurrentAccounts
-from footage.studio.schemas import PAGE, ClipQueryForm, Id, PathId
+from footage.studio.schemas import PAGE, PARAMETERS, ClipQueryForm, Id, PathId
 from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
 from footage.studio.uploads import TAKEN
 
@@ -218,7 +217,7 @@ def show_facets(request: Request, studio: CurrentStudio, page: Page) -> HTMLResp
     facets, partly = library.facets_among(query, 12, FACETS_AMONG)
     for name, column in ANY_OF.items():  # of what can be chosen beside others, all that there would be
         if getattr(query, name) or getattr(query, column) is not None:
-            wider = replace(query, **{name: (), column: None})
+            wider = form.model_copy(update={PARAMETERS[name]: [], column: None}).query()
             facets[column] = library.facets_among(wider, 12, FACETS_AMONG)[0][column]
     figures = {name: MetricBounds(name, None, None) for name in library.figure_names()}
     figures |= {bounds.name: bounds for bounds in map(MetricBounds.read, query.metrics)}
