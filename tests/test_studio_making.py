@@ -100,6 +100,9 @@ def test_only_models_that_fit_are_offered_and_the_others_say_why(client: TestCli
     assert not told(FOREIGN)["generate", "stream"]
     uses = {u["model"]["name"]: u for u in client.get(f"/api/clips/{LONG}/uses").json() if u["verb"] == "predict"}
     assert uses["svg"]["several"] and not uses["simvp"]["several"]
+    shown = {clip: client.get(f"/parts/more?clip={clip}").text for clip in (LONG, SHORT, PICTURE, FOREIGN)}
+    assert "make-predict" in shown[LONG] and "make-trim" in shown[SHORT] and "make-trim" not in shown[PICTURE]
+    assert "make-animate" in shown[PICTURE] and "make-vary" in shown[FOREIGN] and "vary=motion" in shown[FOREIGN]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,7 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     page.evaluate("document.querySelector('video').pause()")
     for frame, key in ((3, "i"), (8, "o")):
         page.locator(".scrub").evaluate("(e, frame) => { e.value = frame; e.dispatchEvent(new Event('input')) }", frame)
-        page.wait_for_function(f"document.querySelector('.place').textContent.startsWith('{frame + 1} ')")
+        page.wait_for_function(f"() => document.querySelector('.place').textContent.startsWith('{frame + 1} ')")
         page.wait_for_timeout(100)
         page.keyboard.press(key)
     assert [page.locator(f"#make-trim [name={end}]").input_value() for end in ("first", "last")] == ["4", "9"]

@@ -469,7 +469,7 @@ function renew() {
 }
 
 // What is shown is looked up again, and the place in the grid stays.
-async function refresh() {
+async function refresh(stay = false) {
   if (!grid) return renew();
   const [here, before] = [grid.id, new Set(grid.ids)];
   const limit = Math.max(LISTED, grid.ids.length);
@@ -479,7 +479,7 @@ async function refresh() {
   grid.element.dataset.total = "";
   grid.fill(ids);
   counted(grid);
-  grid.current = Math.max(0, ids.indexOf(ids.find((id) => !before.has(id)) ?? here)); // what came back is looked at
+  grid.current = Math.max(0, ids.indexOf((stay ? undefined : ids.find((id) => !before.has(id))) ?? here)); // what came back is looked at
   await grid.renew(ids);
   if (loupe.open) drawLoupe();
   document.body.dispatchEvent(new CustomEvent("clips"));
@@ -491,10 +491,10 @@ document.getElementById("badge")?.addEventListener("htmx:afterSwap", ({ currentT
   const now = Number(currentTarget.querySelector("[data-newest]")?.dataset.newest ?? 0);
   const came = newest !== null && now > newest;
   newest = now;
-  if (came && scrollY < 200 && !grid?.selected.size && !document.querySelector("dialog[open]")) refresh();
+  if (came && scrollY < 200 && !grid?.selected.size && !document.querySelector("dialog[open]")) refresh(true);
 });
 
-document.body.addEventListener("undone", refresh);
+document.body.addEventListener("undone", () => refresh());
 document.body.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "results") return;
   const address = document.querySelector(".found").dataset.query;
