@@ -114,7 +114,7 @@ def test_a_run_that_cannot_go_on_says_why(folder: Path, studio: Studio, client: 
     assert client.post("/api/runs/continue", params={"run": "runs/ended"}, json={"clips": 5}).status_code == 200
     page = client.get("/training").text
     assert (
-        '<span class="badge running">Being trained' in page
+        '<span class="run-state running">Being trained' in page
         and "/api/runs/stop?run=runs/busy" in page
         and "number 1 in line" in page
     )

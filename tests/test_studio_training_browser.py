@@ -61,10 +61,10 @@ def test_a_model_is_trained_stopped_gone_on_with_and_measured(browser: Browser, 
     page.locator("[name=device]").select_option("cpu")
     page.get_by_role("button", name="Start").click()
     page.wait_for_url("**/training/run?name=runs%2Ffirst")
-    expect(page.locator("#state .badge")).to_have_text("Being trained", timeout=PATIENCE)
+    expect(page.locator("#state .run-state")).to_have_text("Being trained", timeout=PATIENCE)
     page.wait_for_function("() => Number(document.querySelector('.numbers dd').textContent.replace(/\\D/g, '')) > 8")
     page.locator("#stop").click()
-    expect(page.locator("#state .badge")).to_have_text("Stopped", timeout=PATIENCE)
+    expect(page.locator("#state .run-state")).to_have_text("Stopped", timeout=PATIENCE)
     video = page.locator("#sheets video")
     expect(video).to_be_visible(timeout=PATIENCE)
     page.wait_for_function("video => video.readyState > 1", arg=video.element_handle())
@@ -72,7 +72,7 @@ def test_a_model_is_trained_stopped_gone_on_with_and_measured(browser: Browser, 
     page.locator("#extend [name=amount]").fill("16")
     page.locator("#extend [name=unit]").select_option("clips")
     page.locator("#extend button").click()
-    expect(page.locator("#state .badge")).to_have_text("Finished", timeout=PATIENCE)
+    expect(page.locator("#state .run-state")).to_have_text("Finished", timeout=PATIENCE)
     (ended,) = [entry for entry in server.studio.catalog.runs() if entry.name == "runs/first"]
     assert ended.clips >= stored.clips + 16
     page.reload()
