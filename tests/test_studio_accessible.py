@@ -45,6 +45,9 @@ PAGES = {
     "/rate/{campaign}/results": ("/rate/calm/results",),
     "/training": ("/training",),
     "/training/run": ("/training/run?name=训练",),
+    "/training/new": ("/training/new", "/training/new?data=digits-2&knob=gan.lr:0.001"),
+    "/models": ("/models",),
+    "/evaluate": ("/evaluate",),
     "/reports": ("/reports",),
     "/reports/view": ("/reports/view?name=比较/comparison.md", "/reports/view?name=数据集/audit.html"),
     "/enter": ("/enter",),
@@ -58,7 +61,7 @@ PEOPLE = {
     "/join": ("/join", "/join?name=ann"),
 }
 """Pages of a studio that has accounts, to an administrator."""
-EMPTY = ("/", "/generate", "/live", "/rate", "/data", "/training", "/reports", "/activity", "/duplicates")
+EMPTY = ("/", "/generate", "/live", "/rate", "/data", "/training", "/models", "/reports", "/activity", "/duplicates")
 """Pages that say what to do next where there is nothing yet."""
 LOADED = """() => document.readyState === 'complete' && (!window.htmx || !document.querySelector('.htmx-request')) &&
     [...document.querySelectorAll('[hx-trigger^=load]')].every(part => part.children.length)"""
