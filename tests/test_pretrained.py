@@ -26,7 +26,7 @@ from tests.clips import moving
 SMALL = ["stream-digits", "stream-shapes"]
 LIMIT = 2 * 2**20
 """Most bytes of a small model."""
-LARGE = ["lens-8", "stream-signs", "upscale-x4"]
+LARGE = ["lens-8", "stream-signs", "upscale-x4", "upscale-x4-fast"]
 LARGE_LIMIT = 10_000_000
 """Most bytes of all large models together."""
 

@@ -23,7 +23,7 @@ from footage.studio.state import Studio
 from tests import hostile
 from tests.clips import moving, write
 
-SHIPPED = ("lens-8", "stream-digits", "stream-shapes", "stream-signs", "upscale-x4")
+SHIPPED = ("lens-8", "stream-digits", "stream-shapes", "stream-signs", "upscale-x4", "upscale-x4-fast")
 HTML = {"accept": "text/html"}
 NAMELESS = "no-unicode-\ufffd"
 
@@ -66,7 +66,7 @@ def test_each_damaged_model_is_marked_and_costs_no_other(client: TestClient, stu
     assert client.get("/live?model=models/card+fps+0&seed=1e999&sliders=x&fps=NaN", headers=HTML).status_code == 200
     page = client.get("/generate?model=models/pipe&seed=1e999&seconds=NaN&count=x", headers=HTML).text
     for name in whole:
-        assert f'<option value="{name}"' in page or name in ("lens-8", "upscale-x4")
+        assert f'<option value="{name}"' in page or name in ("lens-8", "upscale-x4", "upscale-x4-fast")
     assert all(f"<b>{name}</b>" in page.replace("&#39;", "'") for name in found.keys() - whole)
 
 

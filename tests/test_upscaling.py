@@ -433,12 +433,13 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs" / "base"
 
 
-def save_upscaler(folder: Path, preset: str = "upscale-x2", **changes: Any) -> None:
+def save_upscaler(folder: Path, preset: str = "upscale-x2", width: int | None = None, **changes: Any) -> None:
     """Write a tiny upscaler whose card says other things than the generator's."""
     save_tiny_model(folder, preset=preset)
     value = json.loads((folder / "model.json").read_text())
     del value["digest"]
     value |= changes
+    value["config"]["net"]["width"] = width or value["config"]["net"]["width"]
     (folder / "model.json").write_text(json.dumps(value | {"digest": json_digest(value)}))
 
 
@@ -477,6 +478,8 @@ def test_the_upscaler_that_is_taken(alone: Path) -> None:
     order = [shipped / "general", runs / "name", runs / "hash" / "model", folder / "upscaler"]
     save_upscaler(order[0], dataset="music", dataset_hash="1" * 64, clips_seen=8_000)
     assert find_upscaler(folder, info) == order[0]
+    save_upscaler(shipped / "wide", dataset="music", dataset_hash="1" * 64, clips_seen=1, width=16)
+    assert find_upscaler(folder, info) == shipped / "wide" and find_upscaler(folder, info, quick=True) == order[0]
     save_upscaler(order[1], dataset_hash="2" * 64, clips_seen=70)
     assert find_upscaler(folder, info) == order[1]
     save_upscaler(order[2], dataset="renamed", clips_seen=6)

@@ -380,7 +380,7 @@ class Model:
                 return lambda clip: clip
             if picture.height <= own.height and picture.width <= own.width:
                 return lambda clip: shrunk_clip(clip, own, frame, fit)
-            upscale = find_upscaler(self.folder, self.info)
+            upscale = find_upscaler(self.folder, self.info, quick=self.sampler.device.type == "cpu")
         larger = Model(upscale, self.sampler.device.type)
         tell(f"from {own} made larger by {larger.info.name}, trained on {larger.info.dataset}: {larger.folder}")
         return lambda clip: larger.enlarge(clip, shape, size, fit)

@@ -167,7 +167,7 @@ def model_folder(folder: Path | str) -> Path:
     return next((place for place in places if (place / "model.json").exists()), path)
 
 
-def find_upscaler(folder: Path, info: ModelInfo) -> Path:
+def find_upscaler(folder: Path, info: ModelInfo, quick: bool = False) -> Path:
     """Return the folder of the upscaler for a model's clips.
 
     That is the folder `upscaler` in its own; else, of those beside it or beside its run, one that was trained on the
@@ -176,6 +176,7 @@ def find_upscaler(folder: Path, info: ModelInfo) -> Path:
     Args:
         folder: the model folder.
         info: what it holds.
+        quick: of those that come with footage take the narrowest, else the widest.
 
     Raises:
         ModelError: what is in the folder `upscaler` is damaged, or no upscaler.
@@ -195,7 +196,8 @@ def find_upscaler(folder: Path, info: ModelInfo) -> Path:
             same = (other.dataset_hash == info.dataset_hash, other.dataset == info.dataset)
             ours = path.parent == PRETRAINED
             if other.config.method == "upscale" and (any(same) or ours):
-                known.append((*same, not ours, other.clips_seen, path))
+                width = getattr(other.config.net, "width", 0)
+                known.append((*same, not ours, (-width if quick else width) if ours else other.clips_seen, path))
     if not known:
         raise ConfigError(
             f"{info.name} makes clips of {info.config.clip.width}×{info.config.clip.height}, and nothing is there that "
