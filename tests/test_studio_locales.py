@@ -54,7 +54,7 @@ ALLOWED = {
 them."""
 NAMES = re.compile(
     r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|(model|config)\.json|\b(fps|4s|4x)\b"
-    r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4"
+    r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4(-fast)?"
     r"|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add|embed LIBRARY))|pip install \"footage\[timeline\]\""
     r"|\bruns/|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
