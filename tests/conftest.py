@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 NEEDED = "FOOTAGE_NEEDS_CHROMIUM"
 """Set in continuous integration: there a missing browser is a failure."""
@@ -25,8 +25,29 @@ def _chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+class SeasonedBrowser:
+    """A browser in which the studio has been visited before, so that its tour does not stand before what is tested."""
+
+    def __init__(self, visitor: Browser) -> None:
+        self.visitor = visitor
+        """The same browser, coming for the first time."""
+
+    def new_context(self, **options: Any) -> BrowserContext:
+        context = self.visitor.new_context(**options)
+        context.add_init_script("try { localStorage.setItem('tour', 'seen') } catch { /* no page of the studio */ }")
+        return context
+
+    def new_page(self, **options: Any) -> Page:
+        return self.new_context(**options).new_page()
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def visitor(browser: SeasonedBrowser) -> Browser:
+    return browser.visitor
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[SeasonedBrowser]:
     found = _chromium()
     if found is None:
         if os.environ.get(NEEDED):
@@ -36,7 +57,7 @@ def browser() -> Iterator[Browser]:
 
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield made
+        yield SeasonedBrowser(made)
         made.close()
 
 

@@ -290,6 +290,19 @@ class Library:
             self._lend(connection, query)
             return search.numbers(connection, query, after, limit)
 
+    def shapes(self, clips: Sequence[int]) -> list[tuple[int, float]]:
+        """Return width over height of the pictures of clips, each beside the clip's number, in the order given.
+
+        Clips that there are not are left out.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT id, CAST(width AS REAL) / height FROM clips WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(clips)),),
+            )
+            known = dict(rows.fetchall())
+        return [(clip, round(known[clip], 4)) for clip in clips if clip in known]
+
     def place(self, clip: int, filters: ClipQuery) -> QueryPlace:
         """Return where a clip stands among those that are found, with those before and after it."""
         query = self._query(filters)

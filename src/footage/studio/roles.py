@@ -98,6 +98,7 @@ DELETE /api/account/tokens/{token}
 GET /api/openapi.json
 GET /api/clips
 GET /api/clips/ids
+GET /api/clips/shapes
 GET /api/clips/count
 GET /api/clips/facets
 GET /api/clips/{clip}

@@ -104,6 +104,12 @@ def list_clip_ids(form: Annotated[ClipIdsForm, Query()], library: CurrentLibrary
     return library.ids(form.query(), form.after, form.limit)
 
 
+@router.get("/clips/shapes", dependencies=[IN_TURN])
+def list_clip_shapes(form: Annotated[ClipIdsForm, Query()], library: CurrentLibrary) -> list[tuple[int, float]]:
+    """Return the numbers of clips as above, each with width over height of its picture."""
+    return library.shapes(library.ids(form.query(), form.after, form.limit))
+
+
 @router.get("/clips/count", dependencies=[IN_TURN])
 def count_clips(form: Annotated[ClipQueryForm, Query()], library: CurrentLibrary) -> int:
     """Return how many clips a query finds."""

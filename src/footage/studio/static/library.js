@@ -11,7 +11,7 @@ let grid = null;
 function open() {
   grid?.end();
   const element = document.getElementById("grid");
-  grid = element ? new Grid(element) : null;
+  grid = element ? new Grid(element, uncropped()) : null;
   document.querySelector("[data-export]").hidden = !grid;
   if (grid) {
     const mine = grid;
@@ -27,7 +27,14 @@ function open() {
 // Of a large library the grid has the numbers of the first clips, and more as somebody comes to their end.
 const LISTED = 5000;
 
-const listedAfter = (of, after, limit) => api("GET", `/api/clips/ids?${of.element.dataset.query}&limit=${limit}${after ? `&after=${after}` : ""}`);
+// The numbers of the clips that come after one; rows of whole pictures need their shapes too.
+async function listedAfter(of, after, limit) {
+  const asked = `${of.element.dataset.query}&limit=${limit}${after ? `&after=${after}` : ""}`;
+  if (!of.uncropped) return api("GET", `/api/clips/ids?${asked}`);
+  const shapes = await api("GET", `/api/clips/shapes?${asked}`);
+  for (const [id, shape] of shapes) of.shapes.set(id, shape);
+  return shapes.map(([id]) => id);
+}
 
 function lengthen(mine) {
   mine.lengthening ??= listedAfter(mine, mine.ids.at(-1), LISTED).then(async (ids) => {
@@ -275,11 +282,13 @@ function enlarge() {
   grid.still();
   loupe.showModal();
   drawLoupe();
+  const playing = loupe.querySelector("[data-play]");
+  (playing.hidden ? loupe.querySelector("[data-close]") : playing).focus();
 }
 
 loupe.addEventListener("close", () => { loupe.querySelector(".screen").replaceChildren(); delete loupe.querySelector(".screen").dataset.id; grid?.element.focus(); });
 loupe.addEventListener("click", (event) => {
-  if (event.target.closest("video")) togglePlaying();
+  if (event.target.closest("video") && !swipe?.across) togglePlaying();
   const button = event.target.closest("button");
   if (!button) return;
   if (button.dataset.play !== undefined) togglePlaying();
@@ -289,6 +298,26 @@ loupe.addEventListener("click", (event) => {
   if (star) judge({ stars: Number(star) === Number(grid.card().dataset.stars) ? 0 : Number(star) });
   if (verdict) judge({ verdict: grid.card().dataset.verdict === verdict ? "undecided" : verdict });
   if (button.dataset.close !== undefined) loupe.close();
+});
+
+// Where screens are touched one swipes from clip to clip; the picture follows the finger unless little motion is asked for.
+const FAR = 56; // pixels
+let swipe = null; // the last one: where it began, and how far it has gone
+const surface = loupe.querySelector(".screen");
+surface.addEventListener("pointerdown", (event) => { if (event.isPrimary && event.button === 0) swipe = { x: event.clientX, y: event.clientY, across: 0, goes: true }; });
+surface.addEventListener("pointermove", (event) => {
+  if (!swipe?.goes || !event.isPrimary) return;
+  const [across, down] = [event.clientX - swipe.x, event.clientY - swipe.y];
+  if (!swipe.across && (Math.abs(across) < 8 || Math.abs(down) > Math.abs(across))) return;
+  if (!swipe.across) surface.setPointerCapture(event.pointerId);
+  swipe.across = across || 1;
+  if (!still()) surface.firstElementChild?.style.setProperty("translate", `${across}px`);
+});
+for (const name of ["pointerup", "pointercancel"]) surface.addEventListener(name, () => {
+  if (!swipe?.goes) return;
+  swipe.goes = false;
+  surface.firstElementChild?.style.removeProperty("translate");
+  if (name === "pointerup" && Math.abs(swipe.across) >= FAR) turn(swipe.across < 0 ? 1 : -1);
 });
 
 function turn(by) {
@@ -306,7 +335,8 @@ async function judge(changes) {
 
 // Keys
 
-const arrows = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -grid.columns, ArrowDown: () => grid.columns, Home: () => -grid.current, End: () => grid.ids.length, PageDown: () => 3 * grid.columns, PageUp: () => -3 * grid.columns };
+const rows = (by) => () => grid.beside(by) - grid.current;
+const arrows = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: rows(-1), ArrowDown: rows(1), Home: () => -grid.current, End: () => grid.ids.length, PageDown: rows(3), PageUp: rows(-3) };
 const keys = { c: "compare", b: "between", t: "tag", delete: "bin", backspace: "bin", e: "export" };
 
 document.addEventListener("keydown", async (event) => {
@@ -344,13 +374,16 @@ document.getElementById("results").addEventListener("click", async (event) => {
   const card = event.target.closest(".card");
   if (!card) return;
   const id = Number(card.dataset.id);
-  if (event.shiftKey) grid.pick(id, { range: true });
+  const over = event.target.closest("[data-pick], [data-enlarge]")?.dataset ?? {};
+  if (over.enlarge !== undefined) { grid.go(grid.ids.indexOf(id)); enlarge(); }
+  else if (over.pick !== undefined && !event.shiftKey) grid.pick(id);
+  else if (event.shiftKey) grid.pick(id, { range: true });
   else if (event.ctrlKey || event.metaKey) grid.pick(id);
   else if (event.target.dataset.star) { grid.go(grid.ids.indexOf(id)); await change([id], { stars: event.target.dataset.star === card.dataset.stars ? 0 : Number(event.target.dataset.star) }); }
   else { grid.go(grid.ids.indexOf(id)); grid.element.focus({ preventScroll: true }); if (matchMedia("(pointer: coarse)").matches) enlarge(); }
   drawBar();
 });
-document.getElementById("results").addEventListener("dblclick", (event) => { if (event.target.closest(".card")) enlarge(); });
+document.getElementById("results").addEventListener("dblclick", (event) => { if (event.target.closest(".card") && !event.target.closest("[data-pick], [data-star]")) enlarge(); });
 loupe.addEventListener("click", (event) => {
   if (!event.target.closest("[data-restore-one]")) return;
   loupe.close();
@@ -417,6 +450,18 @@ size.value = localStorage.getItem("card") ?? 220;
 const resize = () => { document.documentElement.style.setProperty("--card", `${size.value}px`); localStorage.setItem("card", size.value); grid?.place(); };
 size.addEventListener("input", resize);
 size.addEventListener("change", (event) => event.stopPropagation());
+const layouts = document.querySelectorAll("[data-layout]");
+const uncropped = () => localStorage.getItem("layout") !== "cells";
+const drawLayout = () => { for (const button of layouts) button.setAttribute("aria-pressed", String((button.dataset.layout === "rows") === uncropped())); };
+for (const button of layouts) button.addEventListener("click", () => {
+  localStorage.setItem("layout", button.dataset.layout);
+  drawLayout();
+  if (!grid) return;
+  grid.arrange(uncropped());
+  grid.reveal();
+  if (grid.uncropped && grid.ids.some((id) => !grid.shapes.has(id))) refresh(); // which shapes they have was not asked for
+});
+drawLayout();
 const advance = document.getElementById("advance");
 advance.checked = localStorage.getItem("advance") === "yes";
 advance.addEventListener("change", () => localStorage.setItem("advance", advance.checked ? "yes" : ""));
