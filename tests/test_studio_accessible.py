@@ -63,8 +63,9 @@ PEOPLE = {
 """Pages of a studio that has accounts, to an administrator."""
 EMPTY = ("/", "/generate", "/live", "/rate", "/data", "/training", "/models", "/reports", "/activity", "/duplicates")
 """Pages that say what to do next where there is nothing yet."""
-LOADED = """() => document.readyState === 'complete' && (!window.htmx || !document.querySelector('.htmx-request')) &&
-    [...document.querySelectorAll('[hx-trigger^=load]')].every(part => part.children.length)"""
+LOADED = """() => document.readyState === 'complete' && !document.querySelector('.htmx-request') &&
+    [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
+        .some(asked => asked.responseEnd && asked.name.includes(part.getAttribute('hx-get'))))"""
 """Whether a page has all of its parts."""
 NO_PAGES = ("/api/", "/parts/", "/static", "/language/", "/favicon.ico")
 """Routes that answer with no page of their own."""
@@ -173,11 +174,13 @@ def looked_at(page: Page, address: str) -> dict[str, list[str]]:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")  # where what sticks covers nothing
             page.wait_for_function("() => document.getAnimations().every(a => a.playState !== 'running')")
             wrong[f"{address} {width} {scheme}"] = violations(page, RULES if scheme == "light" else COLOURS)
             if folder := os.environ.get("FOOTAGE_SCREENSHOTS"):
                 name = quote(address.strip("/") or "library", safe="").replace("%", "_")
                 language = page.evaluate("document.documentElement.lang")
+                page.evaluate("scrollTo(0, 0)")
                 page.screenshot(path=f"{folder}/{name}-{language}-{width}-{scheme}.png")
         overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if overflow > 1:
@@ -219,6 +222,48 @@ def test_axe_finds_nothing_wrong_with_pages_of_accounts(
     page.context.add_cookies([{"name": keys.cookie, "value": session, "url": shared.address}])
     for address in [address for several in PEOPLE.values() for address in several]:
         wrong |= looked_at(page, address)
+    assert not wrong, "\n".join(f"{where}\n  " + "\n  ".join(what) for where, what in wrong.items())
+
+
+OPENED = {
+    "keys": ("/", "?"),
+    "large view": ("/", "Enter"),
+    "selected": ("/", " "),
+    "a question": ("/", "t"),
+    "export": ("/", "e"),
+}
+"""What a key opens on a page."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_axe_finds_nothing_wrong_with_what_is_opened(visit: Callable[..., Page], server: Server, language: str) -> None:
+    page = visit(server, language)
+    wrong: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                wrong[f"{name} {width} {scheme}"] = violations(page, RULES if scheme == "light" else COLOURS)
+
+    for name, (address, key) in OPENED.items():
+        page.set_viewport_size({"width": WIDTHS[0], "height": 800})
+        page.goto(address)
+        page.wait_for_selector("#grid.placed .card")
+        page.locator("#grid").focus()
+        page.keyboard.press(key)
+        page.wait_for_selector("#chosen:not([hidden])" if key == " " else "dialog[open]")
+        look(name)
+        if name == "keys":
+            page.locator("[data-tour]").click()
+            page.wait_for_selector("#tour[open]")
+            look("tour")
+    page.goto("/")
+    page.locator("#filters").click()
+    page.wait_for_selector("#facets fieldset")
+    look("filters")
+    wrong = {where: what for where, what in wrong.items() if what}
     assert not wrong, "\n".join(f"{where}\n  " + "\n  ".join(what) for where, what in wrong.items())
 
 

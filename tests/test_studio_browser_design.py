@@ -1,4 +1,4 @@
-"""How the studio looks and is reached: the grid's two layouts, what a card offers, the tour, swiping, narrow toolbars."""
+"""How the studio looks and is reached: two layouts of the grid, what a card offers, tour, swiping, narrow toolbars."""
 
 from __future__ import annotations
 
