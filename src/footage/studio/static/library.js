@@ -450,11 +450,12 @@ size.value = localStorage.getItem("card") ?? 220;
 const resize = () => { document.documentElement.style.setProperty("--card", `${size.value}px`); localStorage.setItem("card", size.value); grid?.place(); };
 size.addEventListener("input", resize);
 size.addEventListener("change", (event) => event.stopPropagation());
+const LAYOUT = ["layout", document.body.dataset.account].filter(Boolean).join(":"); // each account has its own
 const layouts = document.querySelectorAll("[data-layout]");
-const uncropped = () => localStorage.getItem("layout") !== "cells";
+const uncropped = () => localStorage.getItem(LAYOUT) !== "cells";
 const drawLayout = () => { for (const button of layouts) button.setAttribute("aria-pressed", String((button.dataset.layout === "rows") === uncropped())); };
 for (const button of layouts) button.addEventListener("click", () => {
-  localStorage.setItem("layout", button.dataset.layout);
+  localStorage.setItem(LAYOUT, button.dataset.layout);
   drawLayout();
   if (!grid) return;
   grid.arrange(uncropped());
