@@ -61,7 +61,19 @@ PEOPLE = {
     "/join": ("/join", "/join?name=ann"),
 }
 """Pages of a studio that has accounts, to an administrator."""
-EMPTY = ("/", "/generate", "/live", "/rate", "/data", "/training", "/models", "/reports", "/activity", "/duplicates")
+EMPTY = (
+    "/",
+    "/generate",
+    "/live",
+    "/rate",
+    "/data",
+    "/training",
+    "/models",
+    "/evaluate",
+    "/reports",
+    "/activity",
+    "/duplicates",
+)
 """Pages that say what to do next where there is nothing yet."""
 LOADED = """() => document.readyState === 'complete' && !document.querySelector('.htmx-request') &&
     [...document.querySelectorAll('[hx-trigger^=load]')].every(part => performance.getEntriesByType('resource')
