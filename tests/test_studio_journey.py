@@ -1,0 +1,202 @@
+"""The whole job in a real browser, with no terminal: from an empty folder to a cutting list of clips that were chosen.
+
+Clips are dropped, a data set is made and its audit read; a model is trained, stopped, gone on with and measured; clips
+are judged by keyboard, 20 of 60 made by the taste that is learned from it, one is made larger, two are joined, all
+exported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import numpy as np
+import opentimelineio as otio
+import pytest
+
+from footage.config import differences
+from footage.config.presets import preset, tiny
+from footage.studio.app import Address, Server
+from tests.clips import moving, write
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PATIENCE = 120_000
+"""Milliseconds for what a process does that has to start first."""
+TINY = preset("stream-32")
+KNOBS = {name: value for name, (_, value) in differences(TINY, tiny(TINY)).items() if value is not None}
+KNOBS |= {"clip.frames": 8, "train.sample_clips": 16, "train.threads": 1}
+del KNOBS["train.device"]
+JUDGED = 24
+"""Clips that are judged: the bright ones are kept."""
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of videos, half of them dark."""
+    folder = tmp_path_factory.mktemp("mine") / "moving"
+    for number in range(JUDGED):
+        level, kind = (0, "dark") if number % 2 else (120, "bright")
+        frames = [(frame // 2 + level).astype(np.uint8) for frame in moving(16, (32, 32), seed=number)]
+        write(folder / f"{kind} {number}.mp4", frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    made = Server(folder / "library", folder, Address(port=0))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    context = browser.new_context(base_url=server.address, locale="en-GB", viewport={"width": 1280, "height": 800})
+    made = context.new_page()
+    made.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    yield made
+    context.close()
+    assert not errors, errors
+
+
+def test_dropped_clips_become_a_data_set_whose_audit_is_read(page: Page, videos: Path) -> None:
+    page.goto("/data")
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(videos)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": data})
+    page.wait_for_selector("#sources li")
+    page.select_option("[name=size]", "")
+    page.fill("[name=other]", "32x32")
+    page.locator("#new summary").click()
+    page.fill("[data-option=min_frames]", "8")
+    page.locator("[name=advise]").uncheck()
+    page.locator("#new button.primary").click()
+    page.wait_for_selector("[data-dataset='data/moving'] img")
+    page.get_by_role("link", name="Audit", exact=True).first.click()
+    assert f"{JUDGED} sources" in page.locator("main").inner_text()
+    page.get_by_role("link", name="Train on it").first.click()
+    page.wait_for_url(re.compile(r"/training.*data=data(/|%2F)moving"))
+
+
+def test_a_model_is_trained_stopped_gone_on_with_and_measured(page: Page, server: Server) -> None:
+    from playwright.sync_api import expect
+
+    page.goto("/training")
+    page.get_by_role("link", name="New training").first.click()
+    expect(page.locator(".preset:has(input:checked)")).to_contain_text("suits these data", timeout=PATIENCE)
+    page.goto(f"/training/new?{urlencode([('knob', f'{name}:{value}') for name, value in KNOBS.items()])}")
+    page.locator("[data-knob='gan.r1']").wait_for()
+    page.get_by_label("Search").fill("learning rate")
+    assert page.locator("[data-knob='gan.lr']").is_visible() and not page.locator("[data-knob='gan.r1']").is_visible()
+    page.locator("[data-knob='gan.lr']").fill("0.001")
+    page.locator("[name=run]").fill("first")
+    page.locator("[name=amount]").fill("1000000")
+    page.locator("[name=unit]").select_option("clips")
+    page.locator("[name=device]").select_option("cpu")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/training/run?name=runs%2Ffirst")
+    expect(page.locator("#state .run-state")).to_have_text("Being trained", timeout=PATIENCE)
+    page.wait_for_function("() => Number(document.querySelector('.numbers dd').textContent.replace(/\\D/g, '')) > 8")
+    page.locator("#stop").click()
+    expect(page.locator("#state .run-state")).to_have_text("Stopped", timeout=PATIENCE)
+    video = page.locator("#sheets video")
+    expect(video).to_be_visible(timeout=PATIENCE)
+    page.wait_for_function("video => video.readyState > 1", arg=video.element_handle())
+    (stored,) = [entry for entry in server.studio.catalog.runs() if entry.name == "runs/first"]
+    page.locator("#extend [name=amount]").fill("16")
+    page.locator("#extend [name=unit]").select_option("clips")
+    page.locator("#extend button").click()
+    expect(page.locator("#state .run-state")).to_have_text("Finished", timeout=PATIENCE)
+    (ended,) = [entry for entry in server.studio.catalog.runs() if entry.name == "runs/first"]
+    assert ended.clips >= stored.clips + 16
+    page.reload()
+    page.get_by_role("link", name="Evaluate").click()
+    expect(page.locator("[name=real]")).to_have_value("data/moving", timeout=PATIENCE)
+    chosen = page.locator("[name=metric]").evaluate_all("boxes => boxes.filter(b => b.checked).map(b => b.value)")
+    for metric in set(chosen) - {"pictures"}:
+        page.locator(f"[name=metric][value={metric}]").uncheck()
+    page.locator("[name=clips]").fill("4")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("link", name="Open the report").click()
+    expect(page.frame_locator("iframe.document").locator("body")).to_contain_text("sharpness", timeout=PATIENCE)
+    page.goto("/models")
+    expect(page.locator(".figures").first).to_contain_text("Sharpness", timeout=PATIENCE)
+
+
+def test_twenty_of_sixty_are_made_by_the_taste_that_was_learned(page: Page, server: Server, videos: Path) -> None:
+    from playwright.sync_api import expect
+
+    library = server.studio.library
+    page.goto("/")
+    page.locator("#file").set_input_files(sorted(videos.glob("*.mp4")))
+    expect(page.locator("#total")).to_have_text(f"{JUDGED} clips", timeout=PATIENCE)
+    page.goto("/?sort=oldest")
+    page.wait_for_selector("#grid.placed .card")
+    page.locator("#grid").focus()
+    for number in range(JUDGED):
+        if number:
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("k" if library.get(number + 1).title.startswith("bright") else "x")
+    page.wait_for_selector(f"#clip-{JUDGED}:not([data-verdict=undecided])")
+    page.goto("/generate?model=runs/first")
+    page.locator("#generate [name=model]").select_option("runs/first")
+    page.locator("#generate [name=count]").fill("20")
+    page.locator("#generate [name=seconds]").fill("0.5")
+    page.locator("#generate [name=best]").check()
+    page.locator("#generate [name=of]").fill("60")
+    page.locator("#generate button.primary").click()
+    made = [library.get(clip) for clip in made_by(page, server, "generate")]
+    page.wait_for_selector(".job.done .made a")
+    assert len(made) == 20 and all(entry.model == "first" for entry in made)
+
+
+def made_by(page: Page, server: Server, kind: str) -> list[int]:
+    """Wait until the last job, which is of this kind, is done; return the clips that it has made."""
+    for _ in range(PATIENCE // 100):
+        job = server.studio.library.jobs.all()[0]
+        if job.kind == kind and job.state == "done":
+            return list(job.result["clips"])
+        page.wait_for_timeout(100)
+    raise AssertionError(job)
+
+
+def test_one_is_made_larger_two_are_joined_and_all_exported(page: Page, server: Server) -> None:
+    library = server.studio.library
+    first, second = library.jobs.all()[0].result["clips"][:2]
+    page.goto(f"/clip/{first}")
+    page.locator("#make-upscale summary").click()
+    page.locator("#make-upscale [name=model]").select_option("upscale-x4-fast")
+    page.locator("#make-upscale button.primary").click()
+    (larger,) = made_by(page, server, "upscale")
+    assert (library.get(larger).width, library.get(larger).height) == (128, 128)
+    page.goto(f"/clip/{first}")
+    page.locator("#make-job_join summary").click()
+    page.locator("#make-job_join [name=clips]").fill(str(second))
+    page.locator("#make-job_join button.primary").click()
+    (joined,) = made_by(page, server, "join")
+    parts = [library.get(clip).frames for clip in (first, second)]
+    assert library.get(joined).frames == sum(parts)
+    page.goto("/?origin=generated")
+    page.wait_for_selector("#grid.placed .card")
+    page.get_by_role("button", name="Export").first.click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="OpenTimelineIO").click()
+    path = Path(waiting.value.path())
+    timeline = otio.adapters.read_from_string(path.read_text(), "otio_json")
+    assert len(list(timeline.find_clips())) >= 20
+
+
+def test_what_was_made_says_where_it_comes_from(server: Server) -> None:
+    library = server.studio.library
+    (joined,) = library.jobs.all()[0].result["clips"]
+    provenance = library.provenance(joined)
+    assert len(provenance.parents) == 2 and all(parent.provenance for parent in provenance.parents)
