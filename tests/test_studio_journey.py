@@ -8,6 +8,7 @@ exported.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,8 +191,9 @@ def test_one_is_made_larger_two_are_joined_and_all_exported(page: Page, server: 
     page.get_by_role("button", name="Export").first.click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="OpenTimelineIO").click()
-    path = Path(waiting.value.path())
-    timeline = otio.adapters.read_from_string(path.read_text(), "otio_json")
+    with zipfile.ZipFile(waiting.value.path()) as packed:
+        (list_name,) = [name for name in packed.namelist() if name.endswith(".otio")]
+        timeline = otio.adapters.read_from_string(packed.read(list_name).decode(), "otio_json")
     assert len(list(timeline.find_clips())) >= 20
 
 
