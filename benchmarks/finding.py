@@ -79,7 +79,7 @@ def fill(library: Library, data: Path, actions: int, scratch: Path) -> dict[str,
 
 
 def same_video(library: Library, groups: dict[str, list[int]], kind: str, weight: float) -> float:
-    """Return the share of each part's nearest clips that are of its video, of as many as there are; without whole ones."""
+    """Return the share of each part's nearest clips, of as many as there are others, that are of its video."""
     wanted = ClipQuery(
         motion=weight, ids=tuple(clip for name, clips in groups.items() if name != "whole" for clip in clips)
     )

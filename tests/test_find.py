@@ -131,6 +131,27 @@ def test_likeness_weighs_appearance_and_motion(tmp_path: Path) -> None:
         library.ids(ClipQuery(like=99))
 
 
+def test_of_clips_that_are_named_the_nearest_come_first(tmp_path: Path) -> None:
+    library = filled(tmp_path, 3)
+    with library._database.write() as connection:
+        for number in range(4, 60):
+            columns = "digest, suffix, origin, title, width, height, fps, frames, seconds, codec, bytes, added, changed"
+            values = (f"{number:064x}", number)
+            rest = "'mp4', 'imported', ?2, 32, 32, 12, 8, 1, 'h264', 9, 0, 0"
+            connection.execute(f"INSERT INTO clips ({columns}) VALUES (?1, {rest})", values)
+    vectors = library._storage.vectors(similarity.APPEARANCE)
+    first = np.zeros(vectors.width, np.float32)
+    first[0] = 1
+    rows = {
+        number: first + np.eye(vectors.width, dtype=np.float32)[1] * (number if number < 4 else 64 - number)
+        for number in range(2, 60)
+    }
+    vectors.put({1: first, **rows})
+    named = tuple(range(2, 59))
+    found = library.similar(1, ClipQuery(ids=named), limit=2)  # more are named than are looked at first
+    assert [entry.id for entry, _ in found] == [2, 3]
+
+
 def test_without_rows_likeness_is_the_closed_form(tmp_path: Path) -> None:
     library = filled(tmp_path, 3)
     plain = [entry.id for entry, _ in library.similar(1)]

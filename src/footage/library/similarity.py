@@ -445,7 +445,8 @@ def similar(
         ):  # most of those that are near may be kept out by the filters
             rows, cosines = vectors.nearest(vector, tried, motion=filters.motion)
             likeness = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
-            asked = replace(filters, sort="oldest", ids=tuple(likeness)) if filters.ids is None else filters
+            near = likeness.keys() if filters.ids is None else likeness.keys() & set(filters.ids)
+            asked = replace(filters, sort="oldest", ids=tuple(near))
             fitting = set(query.numbers(connection, asked, limit=tried)) - alone
             chosen = [clip for clip in likeness if clip in fitting][:limit]
             if len(chosen) == limit:
