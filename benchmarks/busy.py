@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from footage.machine import cores
+from footage.machines.local import cores
 from footage.models.checkpoint import read_state
 
 

@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 import footage
-from footage.cluster import Cluster, connect
 from footage.config import IngestConfig
 from footage.data.ingest.pipeline import IngestProgress, ingest
 from footage.data.synthetic import draw_factors, render_shapes
+from footage.machines.cluster import Cluster, connect
 from footage.media.encode import write_clip
 
 CONFIG = IngestConfig(height=64, width=64, fps=25, name="benchmark")

@@ -31,7 +31,7 @@ from footage.data.clips import DatasetClips, Loader
 from footage.data.ingest import pipeline, shards
 from footage.data.store import Dataset
 from footage.data.synthetic import draw_factors, render_shapes
-from footage.remote import RemoteFolder
+from footage.machines.remote import RemoteFolder
 
 SERVER = """
 import sys, threading

@@ -20,8 +20,6 @@ import psutil
 import pytest
 
 import footage
-from footage import cluster as clusters
-from footage.cluster import Cluster, Needed, connect
 from footage.config import IngestConfig
 from footage.data.ingest import workers as ingest_workers
 from footage.data.ingest.pipeline import IngestProgress
@@ -30,8 +28,10 @@ from footage.data.ingest.workers import answer
 from footage.errors import ClusterError, ConfigError, FootageError
 from footage.evaluation import feature_cache
 from footage.generation.upscale import Stretches, UpscaleOptions
+from footage.machines import cluster as clusters
+from footage.machines.cluster import Cluster, Needed, connect
+from footage.machines.remote import RemoteFolder
 from footage.media.reader import open_original
-from footage.remote import RemoteFolder
 from tests.clips import moving, write
 from tests.models import save_tiny_model
 

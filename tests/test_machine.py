@@ -8,7 +8,7 @@ import psutil
 import pytest
 import torch
 
-from footage import machine
+from footage.machines import local as machine
 from footage.training import threads
 from footage.training.threads import ThreadTuner
 

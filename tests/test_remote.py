@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage import errors, files, remote
+from footage import errors, files
 from footage.data.clips import DatasetClips, Loader
 from footage.data.ingest import pipeline, shards
 from footage.data.store import SUMS, Dataset
 from footage.library.query import ClipQuery
-from footage.remote import Cache, FileSum, HeldFiles, RemoteFolder
+from footage.machines import remote
+from footage.machines.remote import Cache, FileSum, HeldFiles, RemoteFolder
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.libraries import filled

@@ -72,13 +72,13 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
     import torch
 
-    from footage.cluster import connect
     from footage.evaluation import results
     from footage.evaluation.inputs import open_inputs, plan_evaluation
     from footage.evaluation.report.content import compile_report, moved, report_path
     from footage.evaluation.report.page import write_report
     from footage.evaluation.run import asked_metrics
     from footage.evaluation.run import evaluate as measure
+    from footage.machines.cluster import connect
     from footage.models.device import find_device
 
     report = report_path(subjects, real, options.report, to, every=options.all)
@@ -200,7 +200,7 @@ def train_evaluator(
     for task, result in network.accuracy.items():
         learned.add_row(task, f"{result['accuracy']:.1%}", f"{result['guessing']:.1%}", f"{result['clips']:.0f}")
     console.print(learned)
-    console.print(_ladder_table(network.ladder))
+    console.print(ladder_table(network.ladder))
     if not network.failures:
         console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})")
     else:
@@ -208,7 +208,7 @@ def train_evaluator(
     return path
 
 
-def _ladder_table(ladder: dict[str, Any]) -> Table:
+def ladder_table(ladder: dict[str, Any]) -> Table:
     """Lay out how far real clips move away as they are corrupted, step by step, and whether the steps are ranked."""
     from rich.table import Table
 

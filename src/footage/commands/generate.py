@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from footage import files, remote
+from footage import files
 from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, MediaError, ModelError
+from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from footage.cluster import Cluster
     from footage.generation.clip import Clip
     from footage.generation.model import Model
+    from footage.machines.cluster import Cluster
 
 SHEET = "sheet.png"
 """The contact sheet's file."""
@@ -159,10 +160,10 @@ def generate(options: GenerateOptions) -> list[Path]:
     """
     import torch
 
-    from footage.cluster import connect
     from footage.commands.terminal import phases, tracked
     from footage.generation.best import BestClips
     from footage.generation.novelty import NovelClips
+    from footage.machines.cluster import connect
 
     to, library = options.to, options.library
     console = make_console(options.quiet)
@@ -525,7 +526,7 @@ def _show_all(
     made.sort(key=lambda clip: clip.number)
     written, metadata = [clip.path for clip in made], made[-1].metadata
     strips = {clip.path.stem: clip.strip for clip in made if clip.strip is not None}
-    alike, others = _made_before(to, written, metadata)
+    alike, others = made_before(to, written, metadata)
     side = max(next(iter(strips.values())).shape[1:3])
     for path in alike[: SHEET_CLIPS - len(strips)]:
         if path.is_dir():
@@ -551,7 +552,7 @@ def _tell_rate(console: Console, suffix: str, fps: float) -> None:
         print_marked(console, "gif:", note)
 
 
-def _made_before(folder: Path, written: Iterable[Path], metadata: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
+def made_before(folder: Path, written: Iterable[Path], metadata: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
     """Return the clips that lay in a folder before those that were written now, as far as they tell how they were made.
 
     Args:
@@ -751,10 +752,10 @@ def upscale(
     """
     import torch
 
-    from footage.cluster import connect
     from footage.commands.terminal import phases
     from footage.generation.upscale import UpscaleOptions, describe_damage
     from footage.generation.upscale import upscale as enlarge_video
+    from footage.machines.cluster import connect
     from footage.media.pictures import PictureOptions
     from footage.media.reader import open_original
     from footage.models.base import Enlarges

@@ -16,8 +16,8 @@ from tyro.conf import Suppress, arg
 from footage.commands.terminal import make_console, print_marked
 from footage.errors import ConfigError, MediaError
 from footage.library.query import ClipQuery
+from footage.machines.remote import address_of
 from footage.models.requests import DeviceName
-from footage.remote import address_of
 
 if TYPE_CHECKING:
     from rich.console import Console

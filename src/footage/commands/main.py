@@ -28,8 +28,8 @@ from footage.config.presets import preset
 from footage.config.strict import field_texts, flat
 from footage.errors import ConfigError, FootageError, nearest
 from footage.files import describe_fault
+from footage.machines.remote import address_of
 from footage.models.requests import TRAINED_ON
-from footage.remote import address_of
 
 VERBS = {
     "demo": "play:demo",

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage import remote
 from footage.commands.terminal import make_console, print_marked, tell_follower, working
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError, FootageError
+from footage.machines import remote
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,9 +51,9 @@ def ingest(
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
     """
-    from footage.cluster import connect
     from footage.commands.terminal import phases
     from footage.data.ingest.pipeline import ingest as ingest_sources
+    from footage.machines.cluster import connect
 
     console = make_console(quiet)
     with connect(on, config.workers if on else None) as cluster, phases(console) as show:
@@ -396,7 +396,7 @@ class TrainingOrder:
         from footage.commands.terminal import phases
         from footage.data.ingest.pipeline import ingested_from, shown_sizes
         from footage.data.ingest.sources import scan
-        from footage.machine import cores
+        from footage.machines.local import cores
 
         if shape is None:
             from footage.models.device import find_device

@@ -383,7 +383,7 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
 """Name, the preset that it differs from (none: the defaults), what it is in one sentence, and how it differs."""
 
 
-def _build(name: str) -> Preset:
+def build_config(name: str) -> Preset:
     """Make the configuration of a row of the table."""
     _, base, about, sections = next(row for row in _TABLE if row[0] == name)
     values = to_json(PRESETS[base].config if base else Config()) | {"preset": name}
@@ -398,7 +398,7 @@ def _build(name: str) -> Preset:
     return Preset(about, from_json(Config, values, name))
 
 
-PRESETS: Registry[Preset] = Registry({name: name for name, *_ in _TABLE}, _build)
+PRESETS: Registry[Preset] = Registry({name: name for name, *_ in _TABLE}, build_config)
 """Every preset, by name."""
 
 

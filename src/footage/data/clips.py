@@ -20,7 +20,7 @@ from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
-from footage.machine import cores
+from footage.machines.local import cores
 from footage.media.probe import UnusableMedia
 
 Labels = npt.NDArray[np.int64]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import DatasetError
-from footage.machine import cores
+from footage.machines.local import cores
 
 Frames = npt.NDArray[np.uint8]
 

@@ -26,10 +26,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from footage import __version__, files, remote
+from footage import __version__, files
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.errors import DatasetError
-from footage.remote import FileSum, HeldFiles, RemoteFolder
+from footage.machines import remote
+from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
 
 SCHEMA = 2
 """Version of the folder's format. A higher number than ours is refused."""

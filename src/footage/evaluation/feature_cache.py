@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from footage import files
-from footage.cluster import Cluster
 from footage.data.clips import Labels
 from footage.data.store import Frames
 from footage.errors import ConfigError
@@ -37,6 +36,7 @@ from footage.evaluation.pixel_features import (
     glance,
     pixel_features,
 )
+from footage.machines.cluster import Cluster
 from footage.metrics.clip_vectors import small_copies, small_shape
 from footage.metrics.distances import Rows, SelectedRows
 

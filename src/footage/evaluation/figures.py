@@ -278,7 +278,7 @@ def _spread_ratio(inputs: FigureInputs, name: str) -> tuple[float | None, list[f
     return _ratio_of_spreads(made[0], real[0]), drawn, floor
 
 
-def _within_labels(inputs: FigureInputs, name: str) -> dict[str, float]:
+def spread_within_labels(inputs: FigureInputs, name: str) -> dict[str, float]:
     """Return the ratio of spreads within each class that both sides have two clips of."""
     ratios = {}
     for place, label in enumerate(inputs.made_labels):
@@ -319,7 +319,7 @@ def diversity(inputs: FigureInputs) -> Measured:
     shape = inputs.made.clips.shape
     small = small_shape(shape.frames, shape.height, shape.width, shape.channels)
     if min(small[1:3]) > SSIM_WINDOW // 2:
-        figures.append(_ssim_figure(inputs, small))
+        figures.append(ssim_figure(inputs, small))
     for group in inputs.groups("clip"):
         parts = [_spread_ratio(inputs, name) for name in group.names]
         values = [part[0] for part in parts if part[0] is not None]
@@ -332,7 +332,7 @@ def diversity(inputs: FigureInputs) -> Measured:
             continue
         label, ratio, floor = inputs.label("variety", group), statistics.mean(values), mean_or_none(floors)
         figures.append(_variety_figure(inputs, label, ratio, by_draw, floor, group=group, by_network=values))
-        by_label = [_within_labels(inputs, name) for name in group.names]
+        by_label = [spread_within_labels(inputs, name) for name in group.names]
         common = [label for label in by_label[0] if all(label in one for one in by_label)]
         if common:
             within = {label: statistics.mean(one[label] for one in by_label) for label in common}
@@ -364,7 +364,7 @@ def _variety_figure(
     return inputs.figure("diversity", "variety", label, value, better="one", floor=floor, interval=spread_of, **more)  # type: ignore[arg-type]
 
 
-def _ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
+def ssim_figure(inputs: FigureInputs, small: tuple[int, int, int, int]) -> Figure:
     """Return how dissimilar pairs of clips are by SSIM, made : real."""
     sides = [_similar(side, small, inputs.seed) for side in (inputs.made, inputs.real)]
     draws = [Bootstrap.of(PAIRS, inputs.resamples, inputs.seed, number) for number in range(2)]
@@ -502,7 +502,7 @@ def motion(inputs: FigureInputs) -> Measured:
     means = ColumnMeans(inputs)
     label = "distance of temporal spectra"
     spectrum = means.figure("motion", "spectrum_distance", label, "power", spectrum_distance, "lower")
-    figures = [means.ratio("energy"), _energies(inputs), spectrum]
+    figures = [means.ratio("energy"), energy_distance(inputs), spectrum]
     half = LENGTHS // 2
     for name, part in (("velocity", slice(0, half)), ("acceleration", slice(half, LENGTHS))):
         figures.append(
@@ -516,7 +516,7 @@ def motion(inputs: FigureInputs) -> Measured:
                 "in classes, each twice as long as the one before; lengths along tracks of the optical flow",
             )
         )
-    figures += [_tracks(inputs), *means.ratios("motion")]
+    figures += [track_distance(inputs), *means.ratios("motion")]
     for name, (columns, label) in LEVELS.items():
         figures.append(means.level(name, label, columns, lambda mean: float(mean[0])))
 
@@ -533,7 +533,7 @@ def pictures(inputs: FigureInputs) -> Measured:
     return means.ratios("pictures"), []
 
 
-def _energies(inputs: FigureInputs) -> Figure:
+def energy_distance(inputs: FigureInputs) -> Figure:
     """Return the Wasserstein distance of the clips' motion energies, as a part of the real mean."""
     place = PixelColumns(inputs.frames).place("energy")
     made, real = column(inputs.made, place), column(inputs.real, place)
@@ -551,7 +551,7 @@ def _energies(inputs: FigureInputs) -> Figure:
     )
 
 
-def _tracks(inputs: FigureInputs) -> Figure:
+def track_distance(inputs: FigureInputs) -> Figure:
     """Return the Fréchet distance of the direction histograms of tracks: FVMD's idea with optical flow."""
     place = PixelColumns(inputs.frames).place("directions")
 

@@ -29,10 +29,10 @@ from footage.evaluation.features.learned import LearnedNetwork, left_over, read_
 from footage.evaluation.protocols import EvaluationOptions, Protocol
 from footage.evaluation.results import Kind, Side
 from footage.generation.model import Model
+from footage.machines.remote import address_of
 from footage.media.geometry import Fit
 from footage.models.base import Converts, Generates, Predicts
 from footage.models.card import model_folder
-from footage.remote import address_of
 
 FRAMES = 16
 """Frames of a window where neither protocol nor model says."""
@@ -390,7 +390,7 @@ def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: Evalu
         halves = halve_clips(common, options.seed)
         sides = [replace(side, spans=tuple(half), heldout=()) for side, half in zip(sides, halves, strict=True)]
     full = replace(protocol, frames=shape.frames, height=shape.height, width=shape.width)
-    _warn(sides, full, warnings)
+    notes_on_inputs(sides, full, warnings)
     return EvaluationPlan(sides[0], sides[1], full, shape, tuple(warnings))
 
 
@@ -429,7 +429,7 @@ def leave_out_learned(side: InputClips, learned: LearnedNetwork, warnings: list[
     return replace(side, spans=spans, heldout=heldout)
 
 
-def _warn(sides: list[InputClips], protocol: Protocol, warnings: list[str]) -> None:
+def notes_on_inputs(sides: list[InputClips], protocol: Protocol, warnings: list[str]) -> None:
     """Say what was done to the clips, and what is missing."""
     made, real = sides
     rates = [side.fps / side.stride for side in sides]

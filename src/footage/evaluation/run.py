@@ -16,7 +16,6 @@ from typing import TypeVar
 import torch
 
 from footage import __version__
-from footage.cluster import Cluster
 from footage.data.clips import Labels
 from footage.errors import ConfigError, nearest
 from footage.evaluation.clip_sets import VIDEOS, ClipSet, GeneratedClips, LongVideos, RealClips, successive_windows
@@ -38,6 +37,7 @@ from footage.evaluation.inputs import EvaluationPlan, side_of
 from footage.evaluation.memorisation import find_memorisation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
+from footage.machines.cluster import Cluster
 from footage.metrics.distances import blocks
 
 REPEATED = ("clip", "frame", "classes")

@@ -183,7 +183,7 @@ def convert(
                 return
 
     def make() -> Iterator[Frames]:
-        for before, after in _aligned(sampler, tensors(), replace(options, seed=seed), length):
+        for before, after in aligned(sampler, tensors(), replace(options, seed=seed), length):
             if observe is not None:
                 observe(before, after)
             frames = to_uint8(after)[0]
@@ -192,7 +192,7 @@ def convert(
     return Clip(make, length, fps, conversion_metadata(info, source, options.seed))
 
 
-def _aligned(
+def aligned(
     sampler: Converts, tensors: Iterator[Tensor], options: ConversionOptions, length: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the source and its conversion, frame for frame; a picture comes again and again."""

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from footage import __version__, files
-from footage.cluster import Cluster
 from footage.errors import ConfigError
 from footage.generation.clip import Clip
 from footage.generation.rollout import match_channels
+from footage.machines.cluster import Cluster
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import EnlargementPlan, Fit, Size, fitted, parse_size, plan_enlargement
 from footage.media.reader import DamageLog, Footage, Original

@@ -52,7 +52,7 @@ def describe(thumbnails: Thumbnails) -> Descriptors:
     grey = pictures.mean(axis=-1)
     high, low = pictures.max(axis=-1), pictures.min(axis=-1)
     colourful = high - low
-    shares = _hues(pictures, high, colourful)
+    shares = hue_shares(pictures, high, colourful)
 
     across, down = np.diff(grey, axis=2)[:, :-1], np.diff(grey, axis=1)[:, :, :-1]  # (M, H - 1, W - 1)
     slope = float((across**2 + down**2).mean()) if across.size else 0.0
@@ -70,7 +70,7 @@ def describe(thumbnails: Thumbnails) -> Descriptors:
     rate = thumbnails.fps or 0.0
     change = np.abs(after - small).max(axis=-1)
     level = small.mean(axis=(1, 2, 3)), after.mean(axis=(1, 2, 3))
-    speed, to_right, to_down = _velocities(small.mean(axis=-1), after.mean(axis=-1))
+    speed, to_right, to_down = velocities(small.mean(axis=-1), after.mean(axis=-1))
     numbers = (
         *(grey.mean(), grey.std(axis=(1, 2)).mean(), colourful.mean(), *shares),
         *(np.log((curve + 1e-6) / (slope + 1e-5)), np.log(LEAST + np.sqrt(slope))),
@@ -81,7 +81,7 @@ def describe(thumbnails: Thumbnails) -> Descriptors:
     return np.asarray(numbers, dtype=np.float32)
 
 
-def _hues(pictures: Values, high: Values, colourful: Values) -> list[float]:
+def hue_shares(pictures: Values, high: Values, colourful: Values) -> list[float]:
     """Return how much of all colour is of each hue; evenly as much where there is none."""
     red, green, blue = np.moveaxis(pictures, -1, 0)
     safe = np.maximum(colourful, 1e-6)
@@ -98,7 +98,7 @@ def _hues(pictures: Values, high: Values, colourful: Values) -> list[float]:
     return [(amount + even / len(HUES)) / total for amount in amounts]
 
 
-def _velocities(grey: Values, then: Values) -> tuple[float, float, float]:
+def velocities(grey: Values, then: Values) -> tuple[float, float, float]:
     """Return speed, and velocity to the right and down, of what has edges, in parts of the picture a frame.
 
     Pictures are (M, g, g'), with the frames after them.

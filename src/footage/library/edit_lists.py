@@ -117,7 +117,7 @@ def write_list(shots: Sequence[Shot], name: str, suffix: str, rate: Fraction) ->
     """
     if suffix in (".otio", ".edl"):
         return _by_opentimelineio(shots, name, suffix, rate)
-    root = _fcpxml(shots, name, rate) if suffix == ".fcpxml" else _xmeml(shots, name, rate)
+    root = fcpxml_project(shots, name, rate) if suffix == ".fcpxml" else xmeml_sequence(shots, name, rate)
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, encoding="unicode")
     text = re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)  # XML 1.0, section 2.2
@@ -168,7 +168,7 @@ def _seconds(frames: int, rate: Fraction) -> str:
     return f"{time.numerator}s" if time.denominator == 1 else f"{time.numerator}/{time.denominator}s"
 
 
-def _fcpxml(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementTree.Element:
+def fcpxml_project(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementTree.Element:
     """Return a project in FCPXML 1.8: formats and assets first, which the clips of the spine refer to."""
     root = ElementTree.Element("fcpxml", version="1.8")
     resources = ElementTree.SubElement(root, "resources")
@@ -205,7 +205,7 @@ def _frame_size(shots: Sequence[Shot]) -> tuple[int, int]:
     return collections.Counter((shot.height, shot.width) for shot in shots).most_common(1)[0][0]
 
 
-def _xmeml(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementTree.Element:
+def xmeml_sequence(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementTree.Element:
     """Return a sequence in Final Cut Pro's XML interchange format, version 4: frames of timebases."""
 
     def add(parent: ElementTree.Element, **texts: object) -> None:

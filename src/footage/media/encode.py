@@ -333,7 +333,7 @@ def write_clip(
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     with files.disk_errors(full):
         if kind == "png":
-            _write_folder(path, _pictures(chunks), comment)
+            write_frames_folder(path, _pictures(chunks), comment)
             return
         begin: Callable[..., StreamEncoder | CleanEncoder | GifEncoder]
         if kind == "gif":
@@ -370,7 +370,7 @@ def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:
         yield from chunk
 
 
-def _write_folder(path: Path, pictures: Iterable[Frames], comment: str) -> None:
+def write_frames_folder(path: Path, pictures: Iterable[Frames], comment: str) -> None:
     """Write numbered PNG frames beside the folder, then put them in its place."""
     from PIL.PngImagePlugin import PngInfo
 

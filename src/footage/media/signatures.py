@@ -116,7 +116,7 @@ def find_duplicates(signatures: npt.NDArray[np.uint8], seconds: Sequence[float])
             for i, j in (np.argwhere(close) + np.array([start, before])).tolist():
                 if i not in kept_of and j not in kept_of:
                     limit_ij = float(min(allowed[i], allowed[j]))
-                    if _same(signatures[i], signatures[j], limit_ij):
+                    if same_motion(signatures[i], signatures[j], limit_ij):
                         kept_of[i] = j
     return [Duplicate(clip, of) for clip, of in sorted(kept_of.items())]
 
@@ -127,7 +127,7 @@ def _motion(signatures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.asarray(values - values.mean(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _same(a: Signature, b: Signature, limit: float) -> bool:
+def same_motion(a: Signature, b: Signature, limit: float) -> bool:
     """Compare two clips in full: how they move, and where."""
     motion = _motion(np.stack([a, b]))
     if float(((motion[0] - motion[1]) ** 2).mean()) > limit:

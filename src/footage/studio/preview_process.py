@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from footage.config import from_json
 from footage.errors import FootageError
-from footage.machine import cores
+from footage.machines.local import cores
 from footage.models.requests import GenerateRequest, VideoOptions
 
 if TYPE_CHECKING:

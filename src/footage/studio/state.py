@@ -26,7 +26,7 @@ from footage.errors import ConfigError, LibraryError
 from footage.library.entries import ClipEntry, plain
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.machine import cores
+from footage.machines.local import cores
 from footage.studio.catalog import Catalog
 from footage.studio.roles import Visitor
 from footage.studio.security import Keys, Limits

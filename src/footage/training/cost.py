@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from footage import machine
 from footage.config import Config
 from footage.config.registry import METHODS
 from footage.errors import TrainingError
+from footage.machines import local as machine
 from footage.models.base import Batch, Generates, Method, PlainEngine
 from footage.models.device import ComputeDevice
 from footage.models.generators.samplers import first_frames, previewed

@@ -32,14 +32,14 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from footage import machine
 from footage.config import Config
 from footage.config.presets import PRESETS, options
 from footage.data.clips import Loader
 from footage.data.store import Split
 from footage.errors import ConfigError, TrainingError
+from footage.machines import local as machine
+from footage.machines.remote import address_of
 from footage.models.device import ComputeDevice
-from footage.remote import address_of
 from footage.training.cost import LIBRARIES, Needs, clip_cost, fit_batch, measure
 from footage.training.plan import DEFAULT_CLIPS, TrainingPlan, prepare
 from footage.training.processes import trial_rates

@@ -19,10 +19,10 @@ from footage.data.ingest.sources import HasSize, suited_size
 from footage.data.pairs import open_source
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError
+from footage.machines.remote import absolute
 from footage.media.geometry import Size
 from footage.models.device import ComputeDevice, find_device
 from footage.models.generators.cascade import CascadeConfig
-from footage.remote import absolute
 from footage.training.cost import Needs, fit_batch, measure, memory_free
 from footage.training.run_folder import DataNote
 
@@ -144,7 +144,7 @@ def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tupl
             f"ingest again with --width {clip.width} --height {clip.height}, "
             f"or train with --clip.width {width} --clip.height {height}",
         )
-    config = _guided(config, source)
+    config = match_guide(config, source)
     if channels - source.guides != clip.channels:
         config = dataclasses.replace(config, clip=dataclasses.replace(clip, channels=channels - source.guides))
     spans = source.spans("train")
@@ -166,7 +166,7 @@ def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tupl
     return config, names if config.train.labels == "yes" or wanted else ()
 
 
-def _guided(config: Config, source: ClipSource) -> Config:
+def match_guide(config: Config, source: ClipSource) -> Config:
     """Match what a translator is given with the data: clips of another data set, or something made of each clip.
 
     Raises:

@@ -34,7 +34,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 import footage
 from footage.config import LaunchConfig
 from footage.errors import TrainingError
-from footage.machine import cores
+from footage.machines.local import cores
 from footage.models.checkpoint import read_state
 
 BEAT = 1.0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from footage.machine import IdleProcessors, cores
+from footage.machines.local import IdleProcessors, cores
 
 TRIED = 3
 """Steps by which a number of threads is judged; their median counts, as some steps have penalties to compute."""

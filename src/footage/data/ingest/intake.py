@@ -230,7 +230,7 @@ class PartBuilder:
         if self.pictures is not None:
             return
         longest = max(options.min_frames, CLIP_BYTES // options.frame_bytes)
-        for first, end in _scenes(borders, damage, record.frames, longest, options.min_frames):
+        for first, end in scenes_between_cuts(borders, damage, record.frames, longest, options.min_frames):
             meter = ClipMeter(first)
             for block in read_frames(self.handle, 0, first, end - first, options.shape):
                 meter.add(block)
@@ -332,7 +332,7 @@ class SceneMeter:
         self._meter = None
 
 
-def _scenes(
+def scenes_between_cuts(
     borders: list[int], damage: list[tuple[int, int]], frames: int, longest: int, shortest: int
 ) -> Iterator[tuple[int, int]]:
     """Yield the (first, end) of the scenes: between cuts, without the damaged frames, none too long."""

@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from footage import files, remote
-from footage.cluster import Cluster
+from footage import files
 from footage.config import IngestConfig, differences
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
@@ -57,10 +56,12 @@ from footage.data.store import (
     save_tables,
 )
 from footage.errors import ConfigError, DatasetError, RemoteError
-from footage.machine import cores
+from footage.machines import remote
+from footage.machines.cluster import Cluster
+from footage.machines.local import cores
+from footage.machines.remote import Cache, RemoteFolder
 from footage.media.rates import common_rate, exact_rate
 from footage.media.signatures import find_duplicates
-from footage.remote import Cache, RemoteFolder
 
 Phase = Literal["rates", "sizes", "decode", "compare", "pack"]
 Report = Callable[[Phase, int, int, str], None]

@@ -374,7 +374,7 @@ def pack(
         for group in groups:
             path = folder / f"shard-{number + len(written):05d}{ENDINGS[options.coding]}"
             written.append(path)
-            write_shard = _write_shard if options.coding == "raw" else _write_pictures
+            write_shard = write_raw_shard if options.coding == "raw" else write_jpeg_shard
             new_places |= write_shard(path, group, states, options)
             yield len(new_places)
     except BaseException:
@@ -396,7 +396,7 @@ def _header(frames: int, shape: tuple[int, int, int]) -> bytes:
     return header.getvalue()
 
 
-def _write_shard(
+def write_raw_shard(
     path: Path, group: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions
 ) -> dict[Wanted, tuple[str, int]]:
     """Write one shard, a few MB at a time; return the places of its clips."""
@@ -424,7 +424,7 @@ def _write_shard(
     return places
 
 
-def _write_pictures(
+def write_jpeg_shard(
     path: Path, group: Sequence[Wanted], states: dict[str, SourceState], options: DecodeOptions
 ) -> dict[Wanted, tuple[str, int]]:
     """Write one shard of JPEG pictures, and its level, without decoding them; return the places of its clips."""

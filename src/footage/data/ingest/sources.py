@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol
 from footage.data.store import Rejection
 from footage.data.synthetic import labels_beside
 from footage.errors import ConfigError, DatasetError, MediaError, nearest
+from footage.machines.remote import present
 from footage.media.geometry import Size
 from footage.media.kinds import (
     HEAD,
@@ -34,7 +35,6 @@ from footage.media.kinds import (
     suffix_of,
 )
 from footage.media.reader import Footage
-from footage.remote import present
 
 IDX = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 IDX_LABELS = re.compile(r"labels[-.]idx1-ubyte(\.gz)?$")

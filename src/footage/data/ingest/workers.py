@@ -21,16 +21,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from footage.cluster import Cluster
 from footage.data.ingest.intake import make_part
 from footage.data.ingest.shards import DecodeOptions
 from footage.data.ingest.sources import Source
 from footage.errors import DatasetError, RemoteError, UnwritableError
 from footage.files import DISK_FAULTS
+from footage.machines.cluster import Cluster
+from footage.machines.remote import present
 from footage.media.decode import frames_each
 from footage.media.interlacing import Deinterlacing
 from footage.media.probe import UnusableMedia, probe, probe_rate
-from footage.remote import present
 
 ATTEMPTS = 2
 """How often a job that kills its worker is tried, since the cause may lie elsewhere (memory, a signal)."""

@@ -16,7 +16,7 @@ from footage.data.clips import BUILT_IN
 from footage.errors import ConfigError, nearest
 from footage.evaluation.protocols import EvaluationOptions
 from footage.library.jobs import BackgroundJob, State
-from footage.machine import devices
+from footage.machines.local import devices
 from footage.models.requests import GenerateRequest, read_sliders
 from footage.studio.catalog import ModelEntry
 from footage.studio.command_jobs import DATA, RUNS

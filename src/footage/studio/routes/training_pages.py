@@ -15,7 +15,7 @@ from footage.config.registry import USES
 from footage.data.clips import BUILT_IN
 from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob
-from footage.machine import devices
+from footage.machines.local import devices
 from footage.pages.plots import COLOURS, Plot, PlotSeries, line_svg
 from footage.studio.catalog import DatasetEntry, ModelEntry
 from footage.studio.routes import jobs, trainings

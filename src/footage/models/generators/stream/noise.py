@@ -37,7 +37,7 @@ def covariance(rates: Floats, gaps: Floats) -> Floats:
 
 
 @functools.lru_cache(maxsize=64)
-def _factor(rates: tuple[float, ...], frames: int) -> Tensor:
+def cholesky_factors(rates: tuple[float, ...], frames: int) -> Tensor:
     """Return the Cholesky factors of `frames` successive frames, (K, T, T)."""
     steps = np.arange(frames, dtype=np.float64)
     gram = covariance(np.array(rates), steps[:, None] - steps)
@@ -72,7 +72,7 @@ class NoiseBank(nn.Module):
         frames = noise.shape[1]
         parts = noise.reshape(len(noise), frames, -1, 2)  # B T K 2
         with torch.autocast(noise.device.type, enabled=False):
-            factor = upload(_factor(self.rates, frames).to(parts.dtype), parts.device)
+            factor = upload(cholesky_factors(self.rates, frames).to(parts.dtype), parts.device)
             path = torch.einsum("kts,bskc->btkc", factor, parts)
             return self.turned(path, torch.arange(frames, device=noise.device, dtype=noise.dtype))
 
@@ -113,7 +113,7 @@ def spread(rates: Floats, gap: float) -> Floats:
 
 
 @functools.lru_cache(maxsize=256)
-def _step(rates: tuple[float, ...], gap: float) -> tuple[Floats, Floats]:
+def step_forward(rates: tuple[float, ...], gap: float) -> tuple[Floats, Floats]:
     """Return A and a square root of Q for a step forward."""
     array = np.array(rates)
     r = np.minimum(array * gap, 1)
@@ -232,7 +232,7 @@ class NoisePath:
         """Return the state at frame 64 * 2^exponent: forward from the power before, from frame 0 for the first."""
         state = self._knot(0)
         for n in range(exponent + 1):
-            matrix, root = _step(self.rates, float(BLOCK * (1 if n == 0 else 1 << (n - 1))))
+            matrix, root = step_forward(self.rates, float(BLOCK * (1 if n == 0 else 1 << (n - 1))))
             state = _apply(matrix, state) + _apply(root, self._normal(1 << n, 66, 1)[0])
         return state
 

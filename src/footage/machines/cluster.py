@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from footage.errors import ClusterError, ConfigError, FootageError
 from footage.files import describe_fault
-from footage.machine import cores
+from footage.machines.local import cores
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -300,7 +300,11 @@ def connect(
     if place is None:
         # Without networks of several machines, all of Ray listens on 127.0.0.1 only; and a token, which no file keeps,
         # shuts other users of this machine out.
-        settings |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+        settings |= {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": process_token(),
+        }
     before = {name: os.environ.get(name) for name in settings}
     os.environ |= settings
     folder: str | None = None
@@ -316,7 +320,7 @@ def connect(
                 _begin(ray, on, address="local", num_cpus=processors, include_dashboard=False, _temp_dir=folder)
             else:
                 folder = ""
-                _call(on, place[1].strip("[]"), int(place[2]))
+                refuse_unreachable(on, place[1].strip("[]"), int(place[2]))
                 _begin(ray, on, address=on)
         cluster = Cluster(ray, on, workers, threads, int(device != "cpu"))
         cluster.check()
@@ -332,12 +336,12 @@ def connect(
 
 
 @functools.cache
-def _token() -> str:
+def process_token() -> str:
     """Return this process's secret, which Ray reads once."""
     return secrets.token_hex(32)
 
 
-def _call(on: str, host: str, port: int) -> None:
+def refuse_unreachable(on: str, host: str, port: int) -> None:
     """Refuse an address at which no cluster answers, or not to us: Ray itself would try for long, and not say which."""
     try:
         socket.create_connection((host, port), timeout=REACH).close()
