@@ -448,8 +448,8 @@ def test_latent_sliders_are_moved_and_kept(page: Page, server: Server) -> None:
     page.locator("#generate [name=seconds]").fill("0.6")
     page.locator("#labels input").first.fill("1")
     sliders = page.locator("#sliders input[type=range]")
-    assert sliders.count() == 8 and page.get_by_label("Slider 2").count() == 1
-    first = page.get_by_label("Slider 1")
+    assert sliders.count() == 8 and page.get_by_role("slider", name="Slider 2").count() == 1
+    first = page.get_by_role("slider", name="Slider 1")
     first.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
@@ -457,17 +457,17 @@ def test_latent_sliders_are_moved_and_kept(page: Page, server: Server) -> None:
     page.get_by_role("button", name="All to 0").click()
     assert first.input_value() == "0" and first.locator("xpath=..").locator("[data-value]").inner_text() == "0"
     first.fill("2")
-    page.get_by_label("Slider 3").fill("-1.5")
+    page.get_by_role("slider", name="Slider 3").fill("-1.5")
     page.locator("#generate button.primary").click()
     page.wait_for_function("() => document.querySelector('.job')?.classList.contains('done')", timeout=40_000)
     library = server.studio.library
     (entry,) = library.query(limit=1).entries
     assert entry.settings["sliders"] == {"1": 2.0, "3": -1.5} and entry.label == "walk"
     page.goto(f"/clip/{entry.id}")
-    page.locator("a[href^='/generate?']").click()
+    page.locator("a[href^='/generate?']").first.click()
     page.wait_for_selector("#sliders input")
-    assert page.get_by_label("Slider 1").input_value() == "2"
-    assert page.get_by_label("Slider 3").input_value() == "-1.5"
+    assert page.get_by_role("slider", name="Slider 1").input_value() == "2"
+    assert page.get_by_role("slider", name="Slider 3").input_value() == "-1.5"
     assert page.locator("#labels input").first.input_value() == "1"
     page.wait_for_selector(".job.done")
     done = page.locator(".job.done").count()
@@ -512,7 +512,7 @@ def test_live_frames_change_and_controls_act(page: Page) -> None:
         return False
 
     assert act(page.locator("[name=seed]").fill, ("77", "78", "79")), "another seed shows"
-    slider = page.get_by_label("Slider 1")
+    slider = page.get_by_role("slider", name="Slider 1")
     assert act(slider.fill, ("5", "-5", "4")), "a latent slider acts"
     assert f"sliders=1={slider.input_value()}" in str(page.locator("#keep").get_attribute("href"))
     page.wait_for_function("() => Number(document.getElementById('state').dataset.change) >= 1")
@@ -628,8 +628,8 @@ def test_a_grid_asks_for_more_clips_as_it_is_scrolled(page: Page, monkeypatch: p
     page.on("request", lambda request: asked.append(request.url))
     opened(page, "/?text=clip")
     says(page, f"{CLIPS} clips")
-    eventually(page, lambda: sum("/api/clips/ids" in url for url in asked) >= 1)
-    before = sum("/api/clips/ids" in url for url in asked)
+    eventually(page, lambda: sum("/api/clips/shapes" in url for url in asked) >= 1)
+    before = sum("/api/clips/shapes" in url for url in asked)
     assert before < (CLIPS - 60) / 10 and any("/api/clips/count" in url for url in asked)
     for _ in range(20):
         page.keyboard.press("End")
@@ -655,7 +655,7 @@ def test_a_page_that_is_put_off_asks_again(page: Page, server: Server) -> None:
 
     page.route("**/api/clips/*", put_off)
     page.keyboard.press("2")
-    page.wait_for_selector(f"#clip-{CLIPS}[data-stars='2']")
+    page.wait_for_selector(".card.current[data-stars='2']")
     eventually(page, lambda: not left[0])
     assert page.locator(".toast.bad").count() == 0
     left[0] = 1
