@@ -101,7 +101,7 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     page.wait_for_function("() => document.querySelector('#look video').readyState > 1")
     page.keyboard.press("Escape")
     page.get_by_role("link", name="Train on it").first.click()
-    page.wait_for_url("**/training?data=data/people")
+    page.wait_for_url("**/training/new?data=data/people")
 
 
 def test_a_closed_browser_is_gone_on_with_and_a_folder_here_is_chosen(page: Page, server: Server, videos: Path) -> None:
