@@ -3,7 +3,9 @@
 Without --library a small one is made, with files. For the figures at 100,000 clips make one first, and give it:
 
 python benchmarks/library.py --rows 100000 --keep big
-python benchmarks/studio.py [--library big] [--clients 50] [--live 4] [--seconds 120] [--fuzz 0]
+python benchmarks/studio.py [--library big] [--clients 50] [--live 4] [--seconds 120] [--work] [--fuzz 0]
+
+With --work a model is trained (stream-64 on moving shapes, a job of the studio) and files are sent meanwhile.
 
 The server is a process of its own, the clients are threads of this one; the memory is that of the server and of all
 processes that it has started, shared pages divided among those who share them (PSS).
@@ -42,6 +44,8 @@ WANTED = {"first page": 300.0, "text search": 100.0, "similarity": 200.0, "triag
 """Milliseconds that a request may take at the server, 95 times of 100, asked one after another."""
 THINKING = 1.0
 """Seconds that somebody looks between two requests."""
+LARGE_FILE, PIECE, PAUSE = 64 * 2**20, 2 * 2**20, 0.5
+"""Bytes of a file that is sent, and of its pieces, and seconds between two of them."""
 MODEL = "stream-shapes"
 """What streams live."""
 
@@ -157,6 +161,11 @@ class Load:
     def __init__(self, address: str, headers: dict[str, str], ids: list[int], until: float) -> None:
         self.address, self.headers, self.ids, self.until = address, headers, ids, until
         self.times: list[float] = []
+        self.pages: list[float] = []
+        """Of the first page alone."""
+        self.sent = 0
+        """Bytes of files that were sent."""
+        self.trained = ""
         self.faults: list[str] = []
         self.bytes = [0] * 64
         self.whole = httpx.get(f"{address}api/clips/{ids[0]}/file", headers=headers).status_code == 200
@@ -181,7 +190,47 @@ class Load:
                 except httpx.HTTPError as error:
                     self.faults.append(f"{method} {path}: {error!r}")
                 self.times.append(1000 * (time.perf_counter() - begun))
+                if path == "/":
+                    self.pages.append(self.times[-1])
                 time.sleep(rng.uniform(0, 2 * THINKING))
+
+    def send(self) -> None:
+        """Send files to be ingested, piece by piece, until time is up."""
+        file = {"path": "large.mp4", "size": LARGE_FILE, "modified": 1}
+        piece = bytes(PIECE)
+        with httpx.Client(base_url=self.address, headers=self.headers, timeout=60) as client:
+            for number in range(10_000):
+                folder = client.post("/api/sources/uploads", json={"name": f"sent {number}", "files": [file]})
+                self.refuse(folder)
+                for offset in range(0, LARGE_FILE, PIECE):
+                    if time.time() > self.until:
+                        return
+                    place = {**file, "folder": folder.json()["folder"], "offset": offset}
+                    self.refuse(client.put("/api/sources/uploads", params=place, content=piece))
+                    self.sent += len(piece)
+                    time.sleep(PAUSE)
+
+    def train(self, process: int) -> None:
+        """Have a model trained until time is up, below the server's process; note how far it came, and its priority."""
+        with httpx.Client(base_url=self.address, headers=self.headers, timeout=60) as client:
+            form = {"data": "shapes", "run": "load", "preset": "stream-64", "device": "cpu", "clips": 10**9}
+            job = client.post("/api/jobs/train", json=form)
+            self.refuse(job)
+            nice = 0
+            while time.time() < self.until:
+                time.sleep(1)
+                for child in below(process):
+                    with contextlib.suppress(OSError):
+                        if b"\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                            nice = int(Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[16])
+            message = client.get(f"/api/jobs/{job.json()['id']}").json()
+            self.trained = f"trained on {message['message'] or 'no'} clips with a niceness of {nice}"
+            client.post(f"/api/jobs/{job.json()['id']}/cancel")
+
+    def refuse(self, answer: httpx.Response) -> None:
+        """Note an answer that is an error."""
+        if answer.status_code >= 400:
+            self.faults.append(f"{answer.request.method} {answer.request.url.path}: {answer.text[:80]}")
 
     def watch(self, number: int) -> None:
         """Watch a live stream until time is up, and change its seed now and then."""
@@ -248,6 +297,8 @@ def load(address: str, headers: dict[str, str], ids: list[int], process: int, op
     made = Load(address, headers, ids, time.time() + options.seconds)
     threads = [threading.Thread(target=made.browse, args=(i,)) for i in range(options.clients)]
     threads += [threading.Thread(target=made.watch, args=(i,)) for i in range(options.live)]
+    if options.work:
+        threads += [threading.Thread(target=made.send), threading.Thread(target=made.train, args=(process,))]
     memory = Memory(process)
     for thread in threads:
         thread.start()
@@ -257,7 +308,10 @@ def load(address: str, headers: dict[str, str], ids: list[int], process: int, op
     for thread in threads:
         thread.join()
     high = statistics.quantiles(made.times, n=20)[-1]
+    first = statistics.quantiles(made.pages, n=20)[-1]
     lines = [
+        f"first page: {len(made.pages):,} requests, median {statistics.median(made.pages):.0f} ms, p95 {first:.0f} ms",
+        *([f"{made.trained}; {made.sent / 2**20:,.0f} MiB of files sent"] if options.work else []),
         f"{options.clients} clients and {options.live} live for {options.seconds:.0f} s: {len(made.times):,} requests, "
         f"median {statistics.median(made.times):.0f} ms, p95 {high:.0f} ms, {len(made.faults)} errors; live "
         f"{[round(count / 1e6, 1) for count in made.bytes[: options.live]]} MB",
@@ -273,6 +327,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--live", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--work", action="store_true", help="a training and an upload beside")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--fuzz", type=int, default=0, help="nonsensical requests for each operation")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
