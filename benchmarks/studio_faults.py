@@ -310,7 +310,8 @@ def main() -> None:
         if options.sending and options.ingesting:
             wrong += ingest_and_kill(folder, options.ingesting, options.seed)
         print(f"{options.ingesting} kills while a data set was made of them")
-        wrong += train_and_kill(folder, options.training, options.seed)
+        if options.training:
+            wrong += train_and_kill(folder, options.training, options.seed)
         print(f"{options.training} kills while a model was trained or measured")
     print("\n".join(wrong) or "nothing that was answered for was lost, nothing half done is listed")
     sys.exit(bool(wrong))

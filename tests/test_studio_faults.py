@@ -16,10 +16,14 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "studio_faults.py"
 
 
 @pytest.mark.parametrize(
-    "kills", [("--kills", "2", "--sending", "0"), ("--kills", "0", "--sending", "1", "--ingesting", "1")]
+    "kills",
+    [
+        ("--kills", "2", "--sending", "0"),
+        ("--kills", "0", "--sending", "1", "--ingesting", "1"),
+    ],
 )
 def test_a_killed_server_loses_nothing_that_it_answered_for(kills: tuple[str, ...]) -> None:
-    words = [sys.executable, str(BENCHMARK), "--operations", "12", *kills]
+    words = [sys.executable, str(BENCHMARK), "--operations", "12", "--training", "0", *kills]
     done = subprocess.run(words, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and "nothing that was answered for was lost" in done.stdout, done.stdout + done.stderr
 

@@ -134,7 +134,7 @@ def test_the_form_is_filled_with_what_a_run_was_asked_for(folder: Path, studio: 
     critics = (*config.critics, dataclasses.replace(config.critics[0], weight=0.5))
     save_run(folder, "changed", "shapes", dataclasses.replace(config, critics=critics))
     studio.catalog.refresh()
-    settings = run_settings(folder / "models" / "runs" / "changed")
+    settings = run_settings("changed", studio.catalog.config("runs/changed"))
     assert settings.preset == "stream-32" and settings.data == "shapes"
     assert settings.knobs == {"gan.lr": 1e-4, "train.batch_size": 4, "augment.flip": True}
     assert "critics.2.weight" in settings.kept_back and override(preset("stream-32"), dict(settings.knobs)) == config

@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from footage.config import Config
 from footage.config.presets import PRESETS
 from footage.data.store import read_dataset_info
-from footage.errors import ConfigError, DatasetError, ModelError
+from footage.errors import ConfigError, DatasetError, FootageError, ModelError
 from footage.library.entries import plain
 from footage.models.card import PRETRAINED, ModelInfo, read_info, weights_path
 from footage.studio.training_form import family
-from footage.training.run_folder import RunFolder, RunStatus, read_status
+from footage.training.run_folder import DataNote, RunFolder, RunStatus, read_config, read_status
 
 DEEPEST = 4
 """Levels of folders that are looked into."""
@@ -254,6 +255,16 @@ class Catalog:
 
     def run(self, name: str) -> Path | None:
         return self._find("run").get(name)
+
+    def config(self, name: str) -> tuple[Config, DataNote] | None:
+        """Return the configuration of a run, and the data that it is trained on; None where it cannot be read."""
+        path = self.run(name)
+        if path is None or fault(path / "config.json", self.folder):
+            return None
+        try:
+            return read_config(RunFolder(path))
+        except FootageError:  # the list of runs says why
+            return None
 
     def figures(self, name: str) -> list[dict[str, float]]:
         """Return the rows of a run's figures, without what is none."""

@@ -10,7 +10,6 @@ import functools
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from footage.config import Config, differences, flat, to_json
@@ -18,7 +17,7 @@ from footage.config.presets import PRESETS, override, suited_preset
 from footage.config.registry import ADVERSARIAL
 from footage.config.strict import field_texts
 from footage.errors import ConfigError
-from footage.training.run_folder import RunFolder, read_config
+from footage.training.run_folder import DataNote
 
 HIDDEN = ("preset", "method", "net.kind", "train.device", "clip.channels", "task.source_channels")
 """Knobs that a form does not show: they have a place of their own, or are found when training begins."""
@@ -190,16 +189,14 @@ class RunSettings:
     config: Config
 
 
-def run_settings(path: Path) -> RunSettings:
-    """Read what a run was asked for.
+def run_settings(name: str, stored: tuple[Config, DataNote] | None) -> RunSettings:
+    """Return what a run was asked for, of what the catalog has read of it.
 
     Raises:
-        ConfigError: there is no such run, or its preset is not known here.
-        TrainingError: its configuration cannot be read.
+        ConfigError: it cannot be read, or its preset is not known here.
     """
-    stored = read_config(RunFolder(path))
     if stored is None:
-        raise ConfigError(f'"{path.name}" is no run', "see the list of runs")
+        raise ConfigError(f'"{name}" is damaged', "see the list of runs")
     config, note = stored
     if config.preset not in PRESETS:
         raise ConfigError(f'the preset "{config.preset}" is not known here', "begin with another one")

@@ -149,7 +149,7 @@ def show_training_form(
         path = studio.catalog.run(run)
         if path is None:
             raise HTTPException(404, "there is no such run")
-        settings = run_settings(path)
+        settings = run_settings(run, studio.catalog.config(run))
         filled = {"preset": settings.preset, "knobs": dict(settings.knobs), "kept_back": settings.kept_back}
         with contextlib.suppress(ConfigError):  # it lies elsewhere: another is chosen
             data = data or trainings.dataset_name(studio, settings.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from footage.config import Config
 from footage.data.clips import BUILT_IN
-from footage.errors import ConfigError, FootageError
+from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob
 from footage.studio.catalog import MOST_FIGURES, DatasetEntry, ReportEntry, RunEntry
 from footage.studio.routes.jobs import check_device, submit_job
@@ -21,7 +20,7 @@ from footage.studio.security import DOCUMENT_POLICY
 from footage.studio.state import CurrentStudio, CurrentVisitor, Studio, check_own
 from footage.studio.training_form import PresetChoice, preset_choices, run_settings
 from footage.training.diagnostics import WARM_UP, Diagnostic, helpful_changes, judge_critics, judge_samples
-from footage.training.run_folder import RunFolder, read_config
+from footage.training.run_folder import RunFolder
 
 EntryName = Annotated[str, Query(max_length=1000)]
 FileName = Annotated[str, Query(max_length=200)]
@@ -83,7 +82,10 @@ def continue_run(run: EntryName, form: ContinueForm, studio: CurrentStudio) -> B
     if path is None:
         raise HTTPException(404, "there is no such run")
     check_device(form.device)
-    entry, settings = next(entry for entry in studio.catalog.runs() if entry.name == run), run_settings(path)
+    entry, settings = (
+        next(entry for entry in studio.catalog.runs() if entry.name == run),
+        run_settings(run, studio.catalog.config(run)),
+    )
     if entry.running:
         raise ConfigError(f"{run} is being trained already", "stop it first")
     status = entry.status
@@ -142,12 +144,13 @@ def get_run_figures(run: EntryName, studio: CurrentStudio) -> dict[str, Any]:
     path = studio.catalog.run(run)
     if path is None:
         raise HTTPException(404, "there is no such run")
-    rows, config = studio.catalog.figures(run), None
-    with contextlib.suppress(FootageError):  # the list of runs says why
-        stored = read_config(RunFolder(path))
-        config = None if stored is None else stored[0]
+    rows, stored = studio.catalog.figures(run), studio.catalog.config(run)
     names = [path.name for path in studio.catalog.samples(run) if path.suffix in SAMPLES]
-    return {"figures": figure_series(rows), "samples": names, "signs": last_signs(rows, config)}
+    return {
+        "figures": figure_series(rows),
+        "samples": names,
+        "signs": last_signs(rows, None if stored is None else stored[0]),
+    }
 
 
 @router.get("/runs/sample")
