@@ -68,7 +68,17 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     assert not errors, errors
 
 
-def test_dropped_clips_become_a_data_set_whose_audit_is_read(page: Page, videos: Path) -> None:
+@pytest.mark.timeout(900)
+def test_from_an_empty_folder_to_a_cutting_list(page: Page, server: Server, videos: Path) -> None:
+    """One test, as every step needs what the step before it made, and processes share tests out one by one."""
+    make_a_data_set_and_read_its_audit(page, videos)
+    train_stop_go_on_and_measure(page, server)
+    judge_and_make_twenty_of_sixty_by_taste(page, server, videos)
+    make_one_larger_join_two_export_all(page, server)
+    check_where_it_comes_from(server)
+
+
+def make_a_data_set_and_read_its_audit(page: Page, videos: Path) -> None:
     page.goto("/data")
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(videos)], "dragOperationsMask": 1}
@@ -88,7 +98,7 @@ def test_dropped_clips_become_a_data_set_whose_audit_is_read(page: Page, videos:
     page.wait_for_url(re.compile(r"/training.*data=data(/|%2F)moving"))
 
 
-def test_a_model_is_trained_stopped_gone_on_with_and_measured(page: Page, server: Server) -> None:
+def train_stop_go_on_and_measure(page: Page, server: Server) -> None:
     from playwright.sync_api import expect
 
     page.goto("/training")
@@ -133,7 +143,7 @@ def test_a_model_is_trained_stopped_gone_on_with_and_measured(page: Page, server
     expect(page.locator(".figures").first).to_contain_text("Sharpness", timeout=PATIENCE)
 
 
-def test_twenty_of_sixty_are_made_by_the_taste_that_was_learned(page: Page, server: Server, videos: Path) -> None:
+def judge_and_make_twenty_of_sixty_by_taste(page: Page, server: Server, videos: Path) -> None:
     from playwright.sync_api import expect
 
     library = server.studio.library
@@ -170,7 +180,7 @@ def made_by(page: Page, server: Server, kind: str) -> list[int]:
     raise AssertionError(job)
 
 
-def test_one_is_made_larger_two_are_joined_and_all_exported(page: Page, server: Server) -> None:
+def make_one_larger_join_two_export_all(page: Page, server: Server) -> None:
     library = server.studio.library
     first, second = library.jobs.all()[0].result["clips"][:2]
     page.goto(f"/clip/{first}")
@@ -197,7 +207,7 @@ def test_one_is_made_larger_two_are_joined_and_all_exported(page: Page, server: 
     assert len(list(timeline.find_clips())) >= 20
 
 
-def test_what_was_made_says_where_it_comes_from(server: Server) -> None:
+def check_where_it_comes_from(server: Server) -> None:
     library = server.studio.library
     (joined,) = library.jobs.all()[0].result["clips"]
     provenance = library.provenance(joined)

@@ -517,7 +517,7 @@ function renew() {
 // What is shown is looked up again, and the place in the grid stays.
 async function refresh(stay = false) {
   if (!grid) return renew();
-  const [here, before] = [grid.id, new Set(grid.ids)];
+  const [here, before, whole] = [grid.id, new Set(grid.ids), grid.whole];
   const limit = Math.max(LISTED, grid.ids.length);
   const ids = await listedAfter(grid, null, limit);
   if (!ids.length) return renew();
@@ -525,7 +525,9 @@ async function refresh(stay = false) {
   grid.element.dataset.total = "";
   grid.fill(ids);
   counted(grid);
-  grid.current = Math.max(0, ids.indexOf((stay ? undefined : ids.find((id) => !before.has(id))) ?? here)); // what came back is looked at
+  // What came back is looked at; of a list that was not whole, what stands behind its last clip was there before.
+  const listed = whole ? ids : ids.slice(0, ids.findLastIndex((id) => before.has(id)));
+  grid.current = Math.max(0, ids.indexOf((stay ? undefined : listed.find((id) => !before.has(id))) ?? here));
   await grid.renew(ids);
   if (loupe.open) drawLoupe();
   document.body.dispatchEvent(new CustomEvent("clips"));
