@@ -161,8 +161,8 @@ class Simulation:
             self.idle.append(worker)
         else:
             self.unit[worker], self.since[worker] = self.pending.popleft(), now
-            given = self.drivers.serve(now, self.cluster.overhead, worker % self.cluster.drivers)
-            self.later(now, given, "reads", worker)
+            sent = self.drivers.serve(now, self.cluster.overhead, worker % self.cluster.drivers)
+            self.later(now, sent, "reads", worker)
 
     def reads(self, now: float, worker: int) -> None:
         self.later(now, self.moved(now, worker, self.work.read), "computes", worker)
@@ -264,10 +264,10 @@ def works(measured: Path | None, console: Console) -> list[Work]:
         files.refuse_newer(stored["version"], VERSION, measured, FootageError)
         return [Work(**work) for work in stored["works"]]
     with console.status("measuring"):
-        found = measure()
+        measured_works = measure()
     if measured is not None:
-        files.write_json(measured, {"version": VERSION, "works": [asdict(work) for work in found]})
-    return found
+        files.write_json(measured, {"version": VERSION, "works": [asdict(work) for work in measured_works]})
+    return measured_works
 
 
 def scaled(work: Work, cluster: Cluster, counts: Sequence[int], each: int, seed: int) -> list[Outcome]:
@@ -275,13 +275,15 @@ def scaled(work: Work, cluster: Cluster, counts: Sequence[int], each: int, seed:
     return [simulate(work, replace(cluster, workers=count, items=each * count), seed) for count in counts]
 
 
-def draw(picture: Path, found: Sequence[Work], cluster: Cluster, counts: Sequence[int], each: int, seed: int) -> None:
+def draw(
+    picture: Path, simulated: Sequence[Work], cluster: Cluster, counts: Sequence[int], each: int, seed: int
+) -> None:
     """Plot the efficiency of every remedy against the number of workers."""
     from footage.pages.plots import Plot, PlotSeries, write_png
 
     numbers = sorted({*counts, *(max(1, round(0.3 * count)) for count in counts)})
     plots = []
-    for work in found:
+    for work in simulated:
         series = []
         for remedy in REMEDIES:
             outcomes = scaled(work, improved(cluster, remedy), numbers, each, seed)
@@ -306,8 +308,8 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     cluster = Cluster(**{knob.name: getattr(options, knob.name) for knob in knobs})
-    counts, found = [int(count) for count in options.workers.split(",")], works(options.measured, console)
-    for work in found:
+    counts, simulated = [int(count) for count in options.workers.split(",")], works(options.measured, console)
+    for work in simulated:
         moved = f"{work.read / 1e6:.2f} MB read, {work.written / 1e6:.2f} MB written"
         title = f"{work.name}: {work.seconds:.3f} s, {moved} an item"
         table = Table(title=title)
@@ -341,7 +343,7 @@ def main() -> None:
             f"{reached[best]:.2f}; all three {reached['all three']:.2f}\n"
         )
     if options.picture:
-        draw(options.picture, found, cluster, counts, options.each, options.seed)
+        draw(options.picture, simulated, cluster, counts, options.each, options.seed)
 
 
 if __name__ == "__main__":

@@ -126,12 +126,12 @@ def main() -> None:
         among = ClipQuery(ids=(*groups["whole"], *groups["signs"], *few))
         table, places = Table("words", "place", "found", "first", "score"), list[int]()
         for words in (*SHOWN, *BEYOND):
-            found = seen.find(library._storage, words, among)
-            titles = [library.get(clip).title for clip, _ in found]
+            matches = seen.find(library._storage, words, among)
+            titles = [library.get(clip).title for clip, _ in matches]
             place = next((n for n, title in enumerate(titles, 1) if title in SHOWN.get(words, ())), 0)
             places += [place] if words in SHOWN else []
-            first = (titles[0], f"{found[0][1]:.1f}") if found else ("", "")
-            table.add_row(words, str(place or "–") if words in SHOWN else "", str(len(found)), *first)
+            first = (titles[0], f"{matches[0][1]:.1f}") if matches else ("", "")
+            table.add_row(words, str(place or "–") if words in SHOWN else "", str(len(matches)), *first)
         console.print(table)
         ranks = {most: sum(0 < place <= most for place in places) for most in (1, 5)}
         console.print(

@@ -111,20 +111,20 @@ def main() -> None:
         assert far.info.content_hash == here.info.content_hash
         size = sum(file.size for key, file in RemoteFolder(far.place).files().items() if key.startswith("shard-"))
         units = len(Loader(DatasetClips(Dataset(here.place)), "train", frames=WINDOW, batch_size=BATCH, seed=0).units)
-        found: dict[str, list[tuple[float, float]]] = {"here": [], "at the address": [], "half a cache": []}
+        speeds: dict[str, list[tuple[float, float]]] = {"here": [], "at the address": [], "half a cache": []}
         for number in range(options.rounds):
             os.environ |= {"FOOTAGE_CACHE": f"{name}/cache{number}", "FOOTAGE_CACHE_GB": "20"}
             for place, dataset in (("here", here), ("at the address", far)):
-                found[place].append(rates(dataset.place, options.preset, options.epochs, units))
+                speeds[place].append(rates(dataset.place, options.preset, options.epochs, units))
         os.environ |= {"FOOTAGE_CACHE": f"{name}/half", "FOOTAGE_CACHE_GB": str(size / 2e9)}
-        found["half a cache"].append(rates(far.place, options.preset, options.epochs, units))
+        speeds["half a cache"].append(rates(far.place, options.preset, options.epochs, units))
         kept = sum(path.stat().st_size for path in Path(name, "half", "files").iterdir())
         assert kept <= size / 2, "the cache is larger than its limit"
     count = len({row.shard for row in far.rows})
     title = f"{options.preset}, {size / 1e6:.1f} MB in {count} shards, {units} clips an epoch, one thread"
     table = Table("data set", "first epoch, clips/s", "others, clips/s", "others : here", title=title)
-    usual = statistics.median(after for _, after in found["here"])
-    for place, pairs in found.items():
+    usual = statistics.median(after for _, after in speeds["here"])
+    for place, pairs in speeds.items():
         first, after = (", ".join(f"{pair[i]:.1f}" for pair in pairs) for i in (0, 1))
         table.add_row(place, first, after, f"{statistics.median(pair[1] for pair in pairs) / usual:.3f}")
     Console(width=120).print(table)

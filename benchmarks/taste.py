@@ -132,7 +132,7 @@ def main() -> None:
         unseen, candidates = (
             seen(built_in(SEEDS[name], count)) for name, count in (("unseen", UNSEEN), ("candidates", CANDIDATES))
         )
-        made = seen([clip.array() for clip in model.generate(CANDIDATES, frames=FRAMES)])
+        generated = seen([clip.array() for clip in model.generate(CANDIDATES, frames=FRAMES)])
         console.print(f"{CANDIDATES} candidates of stream-shapes too: {time.monotonic() - begun:.0f} s")
         rng = np.random.Generator(np.random.Philox(key=[0, 0x7A57]))
 
@@ -162,8 +162,8 @@ def main() -> None:
                     which: liked(value(shown), name, limit)
                     for which, shown in (("known", known), ("unseen", unseen), ("candidates", candidates))
                 }
-                top = float(np.quantile(value(made), 1 - LIKED))
-                truth["made"] = liked(value(made), name, top)
+                top = float(np.quantile(value(generated), 1 - LIKED))
+                truth["made"] = liked(value(generated), name, top)
                 for count in VERDICTS:
                     rows = []
                     for _ in range(options.repeats):
@@ -173,7 +173,7 @@ def main() -> None:
                             continue
                         auc = area(taste.logits(unseen.descriptors, unseen.looks), truth["unseen"])
                         best = []
-                        for which, shown in (("candidates", candidates), ("made", made)):
+                        for which, shown in (("candidates", candidates), ("made", generated)):
                             order = np.argsort(-taste.logits(shown.descriptors, shown.looks), kind="stable")[:BEST]
                             best.append(float(truth[which][order].mean() / truth[which].mean()))
                         said = truth["unseen"] ^ (rng.random(UNSEEN) < wrong)  # as the owner would judge them
@@ -195,8 +195,8 @@ def main() -> None:
                     )
             console.print(table)
         for count in VERDICTS:
-            found = [learn(rng.random(JUDGEABLE) < 0.3, count).ready for _ in range(COIN)]
-            console.print(f"an owner who throws a coin, {count} verdicts: in use {sum(found)} of {COIN} times")
+            in_use = [learn(rng.random(JUDGEABLE) < 0.3, count).ready for _ in range(COIN)]
+            console.print(f"an owner who throws a coin, {count} verdicts: in use {sum(in_use)} of {COIN} times")
         console.print(f"{time.monotonic() - begun:.0f} s")
 
 

@@ -11,6 +11,7 @@ import pytest
 from footage.studio.app import Address, Server
 from footage.studio.uploads import PromisedFile
 from tests.clips import moving, still, write
+from tests.studios import drop, make_data_set, opened_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -42,22 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Iterator[S
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=server.address, locale="en-GB")
-    made = context.new_page()
-    made.set_default_timeout(20_000)
-    errors: list[str] = []
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    yield made
-    context.close()
-    assert not errors, errors
-
-
-def drop(page: Page, path: Path) -> None:
-    """Drop a file or a folder of this computer on the page, as a hand would."""
-    session = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": data})
+    with opened_page(browser, server.address, 20_000) as page:
+        yield page
 
 
 def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, server: Server, videos: Path) -> None:
@@ -85,12 +72,7 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     assert files == sorted(str(path.relative_to(videos)) for path in videos.rglob("*.mp4"))
     assert all((sent / name).read_bytes() == (videos / name).read_bytes() for name in files)
     assert page.locator("[name=name]").input_value() == "people"
-    page.select_option("[name=size]", "")
-    page.fill("[name=other]", "32x32")
-    page.locator("#new summary").click()
-    page.fill("[data-option=min_frames]", "8")
-    page.locator("[name=advise]").uncheck()
-    page.locator("#new button.primary").click()
+    make_data_set(page)
     page.wait_for_selector(".job")
     page.wait_for_selector("[data-dataset='data/people'] img", timeout=120_000)
     page.wait_for_function("() => document.querySelector('.film').naturalWidth > 0")

@@ -14,16 +14,14 @@ from starlette.testclient import TestClient
 
 from footage.config import differences
 from footage.config.presets import preset, tiny
-from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.command_jobs import FollowedCommand
 from footage.studio.security import Keys
 from footage.studio.state import Studio
-from footage.studio.worker import Worker
 from footage.training.run_folder import RunFolder, read_status
 from tests.clips import moving, write
+from tests.studios import client_of, work_off
 
 TINY = preset("stream-32")
 KNOBS = {name: value for name, (_, value) in differences(TINY, tiny(TINY)).items() if value is not None}
@@ -46,29 +44,19 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture
 def client(studio: Studio) -> TestClient:
-    return TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
-
-
-def do(studio: Studio, kind: str) -> BackgroundJob:
-    """Do the job that waits, as a worker would; it went well."""
-    job = studio.library.jobs.claim("worker", [kind])
-    assert job is not None
-    ended = Worker(studio.library, studio.catalog).do(job)
-    assert ended.state != "failed", ended.message
-    studio.catalog.refresh()
-    return ended
+    return client_of(studio)
 
 
 @pytest.fixture(scope="module")
 def dataset(studio: Studio) -> str:
     """The name of a data set that was made by a job."""
-    client = TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
+    client = client_of(studio)
     form = {"sources": [str(studio.sources[0])], "name": "moving", "options": {"size": "32x32", "min_frames": 8}}
     answer = client.post("/api/jobs/ingest", json=form)
     assert answer.status_code == 200, answer.text
     again = client.post("/api/jobs/ingest", json=form)
     assert again.status_code == 400 and "waits or runs already" in again.text
-    job = do(studio, "ingest")
+    job = work_off(studio, "ingest")
     assert job.result == {"dataset": "data/moving", "report": "data/moving/audit.html"}
     (entry,) = client.get("/api/datasets").json()
     assert (entry["name"], entry["clips"], entry["width"]) == ("data/moving", 6, 32) and entry["audit"]
@@ -97,7 +85,7 @@ def test_a_folder_becomes_a_data_set_a_model_and_a_report(studio: Studio, client
     seen: list[object] = []
     stopping = threading.Thread(target=stop)
     stopping.start()
-    job = do(studio, "train")
+    job = work_off(studio, "train")
     stopping.join()
     entry, answered = seen
     assert answered == 200 and isinstance(entry, dict) and entry["status"]["state"] == "running"
@@ -110,13 +98,13 @@ def test_a_folder_becomes_a_data_set_a_model_and_a_report(studio: Studio, client
 
     more = job.result["seen"] + 4
     assert client.post("/api/jobs/train", json={**form, "clips": more}).status_code == 200
-    job = do(studio, "train")
+    job = work_off(studio, "train")
     assert job.result["ended"] == "done" and job.result["seen"] >= more
     assert client.get("/api/models").json()[0]["name"] == "runs/first"
 
     form = {"made": ["runs/first"], "real": dataset, "options": {"metrics": "pictures", "clips": 4, "resamples": 0}}
     assert client.post("/api/jobs/evaluate", json=form).status_code == 200
-    job = do(studio, "evaluate")
+    job = work_off(studio, "evaluate")
     page = client.get("/api/reports/file", params={"name": job.result["report"]})
     assert page.status_code == 200 and "sharpness" in page.text
 
@@ -124,7 +112,7 @@ def test_a_folder_becomes_a_data_set_a_model_and_a_report(studio: Studio, client
 def test_what_is_measured_before_a_training_is_said(studio: Studio, client: TestClient, dataset: str) -> None:
     form = {"data": dataset, "run": "other", "preset": "stream-32", "knobs": KNOBS, "minutes": 1, "device": "cpu"}
     assert client.post("/api/jobs/plan", json=form).status_code == 200
-    plan = do(studio, "plan").result["plan"]
+    plan = work_off(studio, "plan").result["plan"]
     assert plan["clips_per_second"] > 0 and plan["memory_gib"] > 0 and plan["batch_size"] == 2
     assert not (studio.catalog.folder / "runs" / "other").exists()
 

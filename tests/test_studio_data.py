@@ -28,6 +28,7 @@ from footage.studio.state import Studio
 from footage.studio.uploads import PromisedFile, SourceUploads, safe_path
 from tests.clips import moving, still, write
 from tests.ingesting import ingest
+from tests.studios import client_of
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture
 def client(studio: Studio) -> TestClient:
-    return TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
+    return client_of(studio)
 
 
 def test_folders_are_shown_and_none_outside_or_hidden(

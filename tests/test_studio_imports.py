@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.studio import worker
-from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.locales import read_locale
 from footage.studio.security import Keys, Limits
@@ -23,6 +22,7 @@ from footage.studio.state import LANES, Studio
 from footage.studio.upload_check import Upload
 from footage.studio.worker import Worker
 from tests.libraries import save_clip
+from tests.studios import client_of
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 
 @pytest.fixture
 def client(studio: Studio) -> TestClient:
-    return TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
+    return client_of(studio)
 
 
 def zipped(tmp_path: Path, clips: int, **other: bytes) -> bytes:

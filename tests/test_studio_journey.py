@@ -22,6 +22,7 @@ from footage.config import differences
 from footage.config.presets import preset, tiny
 from footage.studio.app import Address, Server
 from tests.clips import moving, write
+from tests.studios import drop, make_data_set, opened_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -58,14 +59,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    context = browser.new_context(base_url=server.address, locale="en-GB", viewport={"width": 1280, "height": 800})
-    made = context.new_page()
-    made.set_default_timeout(PATIENCE)
-    errors: list[str] = []
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    yield made
-    context.close()
-    assert not errors, errors
+    with opened_page(browser, server.address, PATIENCE) as page:
+        yield page
 
 
 @pytest.mark.timeout(900)
@@ -80,17 +75,8 @@ def test_from_an_empty_folder_to_a_cutting_list(page: Page, server: Server, vide
 
 def make_a_data_set_and_read_its_audit(page: Page, videos: Path) -> None:
     page.goto("/data")
-    session = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(videos)], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": data})
-    page.wait_for_selector("#sources li")
-    page.select_option("[name=size]", "")
-    page.fill("[name=other]", "32x32")
-    page.locator("#new summary").click()
-    page.fill("[data-option=min_frames]", "8")
-    page.locator("[name=advise]").uncheck()
-    page.locator("#new button.primary").click()
+    drop(page, videos)
+    make_data_set(page)
     page.wait_for_selector("[data-dataset='data/moving'] img")
     page.get_by_role("link", name="Audit", exact=True).first.click()
     assert f"{JUDGED} sources" in page.locator("main").inner_text()

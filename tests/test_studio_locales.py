@@ -39,6 +39,7 @@ from tests.ingesting import ingest
 from tests.libraries import save_clip
 from tests.people import make_accounts, sign_in
 from tests.streams import save_tiny_stream
+from tests.studios import client_of
 
 PACKAGE = Path(footage.__file__).parent
 TEMPLATES, SCRIPTS = PACKAGE / "studio" / "templates", PACKAGE / "studio" / "static"
@@ -523,7 +524,7 @@ def translated(locale: Locale, template: str) -> str:
 
 def test_what_does_not_fit_is_said_in_chinese(studio: Studio) -> None:
     chinese = read_locale("zh-CN")
-    client = TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
+    client = client_of(studio)
     bad = [{"model": "x" * 201}, {"model": 1}, {}, {"model": "x", "count": 0}, {"model": "x", "count": "n"}]
     bad += [
         {"model": "x", "seed": 2**63},

@@ -11,13 +11,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from footage.library.additions import ClipDetails
-from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.media.cuts import SOUND_RATE, Cut, write_cuts
 from footage.media.encode import write_clip
 from footage.media.reader import Footage
 from footage.media.sheets import save_picture
-from footage.studio.app import Address, Server, application
+from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
 from footage.studio.preview_process import Preview, Previews
 from footage.studio.security import Keys
@@ -27,6 +26,7 @@ from tests.clips import add_sound, moving, write
 from tests.libraries import save_clip
 from tests.models import save_tiny_model
 from tests.streams import save_tiny_stream
+from tests.studios import client_of, work_off
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -63,15 +63,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture
 def client(studio: Studio) -> TestClient:
-    return TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
-
-
-def do(studio: Studio, kind: str) -> BackgroundJob:
-    job = studio.library.jobs.claim("worker", [kind])
-    assert job is not None
-    ended = Worker(studio.library, studio.catalog).do(job)
-    assert ended.state == "done", ended.message
-    return ended
+    return client_of(studio)
 
 
 def frames_of(path: Path) -> np.ndarray[Any, Any]:
@@ -127,7 +119,7 @@ def test_what_is_made_of_a_clip_is_filed_with_its_origin(
     request_ = {"clip": LONG, "tags": ["made"], **request_}
     answer = client.post(f"/api/jobs/{kind}", json=request_)
     assert answer.status_code == 200, answer.text
-    clips = do(studio, kind).result["clips"]
+    clips = work_off(studio, kind).result["clips"]
     assert len(clips) == len(set(clips)) == request_.get("futures", 1)
     source = studio.library.get(request_["clip"])
     for clip in clips:
@@ -159,16 +151,16 @@ def test_what_does_not_fit_is_refused(client: TestClient) -> None:
 
 def test_a_part_of_a_clip_becomes_a_clip_and_clips_become_one(client: TestClient, studio: Studio) -> None:
     assert client.post("/api/jobs/trim", json={"clip": LONG, "first": 3, "last": 9}).status_code == 200
-    (part,) = do(studio, "trim").result["clips"]
+    (part,) = work_off(studio, "trim").result["clips"]
     entry = studio.library.get(part)
     assert entry.frames == 7 and entry.audio and entry.origin == "imported"
     assert entry.settings["trimmed"] == [3, 9] and studio.library.provenance(part).parents[0].relation == "trimmed"
     generated = studio.library.get(FOREIGN)
     client.post("/api/jobs/trim", json={"clip": FOREIGN, "first": 0, "last": 3})
-    trimmed = studio.library.get(do(studio, "trim").result["clips"][0])
+    trimmed = studio.library.get(work_off(studio, "trim").result["clips"][0])
     assert (trimmed.model, trimmed.weights, trimmed.frames) == (generated.model, generated.weights, 4)
     client.post("/api/jobs/join", json={"clips": [SHORT, part]})
-    joined = studio.library.get(do(studio, "join").result["clips"][0])
+    joined = studio.library.get(work_off(studio, "join").result["clips"][0])
     assert (joined.frames, joined.width, joined.audio) == (11, 32, True)
     assert {parent.relation for parent in studio.library.provenance(joined.id).parents} == {"joined"}
 

@@ -20,7 +20,6 @@ from footage.config import Config, differences
 from footage.config.presets import PRESETS, override, preset
 from footage.config.registry import USES
 from footage.library.library import Library
-from footage.studio.app import application
 from footage.studio.catalog import Catalog
 from footage.studio.locales import read_locale
 from footage.studio.routes.trainings import last_signs
@@ -32,6 +31,7 @@ from footage.training.run_folder import DataNote, RunFolder, write_config
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.models import save_tiny_model
+from tests.studios import client_of
 
 STATIC = Path(__file__).parent.parent / "src" / "footage" / "studio" / "static"
 
@@ -57,7 +57,7 @@ def studio(folder: Path, tmp_path: Path) -> Iterator[Studio]:
 
 @pytest.fixture
 def client(studio: Studio) -> TestClient:
-    return TestClient(application(studio), base_url="http://127.0.0.1", headers={"x-csrf-token": studio.keys.csrf})
+    return client_of(studio)
 
 
 def save_run(folder: Path, name: str, data: Path | str, config: Config | None = None, **status: Any) -> RunFolder:
