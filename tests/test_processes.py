@@ -71,7 +71,7 @@ def test_two_processes_make_the_steps_of_one_and_leave_one_run_folder(tmp_path: 
 
 
 def test_a_run_of_two_is_taken_up_by_one_and_by_two_until_ctrl_c(tmp_path: Path, two: tuple[Path, str]) -> None:
-    run, _ = two
+    run = Path(shutil.copytree(two[0], tmp_path / "two"))
     footage.train("shapes", CONFIG, out=run, clips=20, quiet=True)
     parent = subprocess.Popen(command(run, 10**7), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     state = run / "state" / "last.pt"
