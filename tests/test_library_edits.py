@@ -237,6 +237,19 @@ def test_jobs_are_done_once_each_and_survive_their_workers(tmp_path: Path) -> No
     assert library.jobs.clear() == 23 and len(library.jobs.all()) == 1
 
 
+def test_a_worker_that_is_silent_is_there_where_it_is_heard_of(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    job = library.jobs.submit("a", {})
+    library.jobs.claim("w")
+    with library._database.write() as connection:
+        connection.execute("UPDATE jobs SET heard = 0")
+    library.jobs.hear(job.id)
+    assert library.jobs.revive() == 0 and library.jobs.get(job.id).state == "running"
+    library.jobs.finish(job.id)
+    library.jobs.hear(job.id)
+    assert library.jobs.get(job.id).state == "done"
+
+
 def test_steps_and_jobs_are_those_of_who_acts_and_each_undoes_their_own(tmp_path: Path) -> None:
     library = filled(tmp_path, 2)
     with acting("ann") as ann:

@@ -243,6 +243,19 @@ def test_every_text_that_is_used_is_there() -> None:
     assert len(used) > 100 and used <= read_locale("en").texts.keys()
 
 
+def test_every_text_that_is_there_is_used() -> None:
+    folder = Path(footage.studio.__file__).parent
+    sources = [*folder.parent.rglob("*.py"), *folder.glob("templates/*.html"), *folder.glob("static/[!h]*.js")]
+    said = "".join(path.read_text() for path in sources)
+    quoted = set(re.findall(r"""["'`](\w+)["'`]""", said))
+    # Beginnings of names whose ends are known when the page is made; settings of clips have parts.
+    begun = {*re.findall(r"""["'`]([a-z]+_(?:[a-z]+_)?)["'`{$]""", said), "novel_", "taste_"}
+    begun |= {f"{kind}_" for kind in re.findall(r"""term\(.*?, "(\w+)"\)""", said)}
+    names = read_locale("en").texts.keys()
+    unused = {name for name in names if name.removesuffix("_hint") not in quoted and not name.startswith(tuple(begun))}
+    assert len(begun) > 20 and not unused - quoted
+
+
 def test_the_vendored_library_is_what_it_was() -> None:
     import hashlib
 

@@ -441,6 +441,40 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     page.wait_for_selector(".job.cancelled", timeout=20_000)
 
 
+def test_clips_that_are_gone_are_asked_for_once(page: Page) -> None:
+    gone, asked = range(5000, 5003), list[str]()
+
+    def with_gone(route: Route) -> None:
+        """Answer as if somebody had these purged a moment later."""
+        answer = route.fetch()
+        shaped = "shapes" in route.request.url
+        route.fulfill(response=answer, json=[*answer.json(), *([number, 1.0] if shaped else number for number in gone)])
+
+    page.route(re.compile("/api/clips/(ids|shapes)"), with_gone)
+    page.on("request", lambda request: asked.append(request.url) if f"ids={gone[0]}" in request.url else None)
+    opened(page)
+    page.keyboard.press("End")
+    says(page, f"{CLIPS - len(gone)} clips")
+    page.wait_for_selector("#clip-1")
+    assert len(asked) == 1, asked
+
+
+def test_knobs_that_another_preset_lacks_are_dropped_and_named(page: Page) -> None:
+    page.route("**/api/jobs/train", lambda route: route.fulfill(json={"id": 1, "request": {"run": "x"}}))
+    page.goto("/training/new?data=shapes")
+    page.locator("#settings > summary").click()
+    page.locator("[data-knob='gan.lr']").fill("0.001")
+    page.locator("[data-knob='train.batch_size']").fill("4")
+    page.locator("#settings > summary").click()
+    page.locator("[name=preset][value=vae-64]").check(force=True)
+    page.locator("#toasts", has_text="gan.lr").wait_for()
+    with page.expect_request("**/api/jobs/train") as asked:
+        page.locator("#training button.primary").click()
+    sent = asked.value.post_data_json
+    assert sent["preset"] == "vae-64" and sent["knobs"] == {"train.batch_size": 4}
+    page.wait_for_url("**/training/run?name=x")
+
+
 def test_latent_sliders_are_moved_and_kept(page: Page, server: Server) -> None:
     page.goto("/generate")
     page.locator("#generate select[name=model]").select_option("tiny")

@@ -17,6 +17,7 @@ from footage.config.presets import preset, tiny
 from footage.library.library import Library
 from footage.studio.catalog import Catalog
 from footage.studio.command_jobs import FollowedCommand
+from footage.studio.routes.jobs import report_name
 from footage.studio.security import Keys
 from footage.studio.state import Studio
 from footage.training.run_folder import RunFolder, read_status
@@ -158,8 +159,18 @@ def test_a_command_ends_when_nobody_follows_it_and_says_its_errors(tmp_path: Pat
 def test_jobs_of_one_device_leave_those_of_another_alone(studio: Studio) -> None:
     jobs = studio.library.jobs
     first, second = (jobs.submit("train", {"device": device, "run": device}) for device in ("cuda:0", "cuda:1"))
-    claimed = jobs.claim("worker 2", ["train"], "cuda:1")
-    assert claimed is not None and claimed.id == second.id and jobs.claim("worker 2", ["train"], "cuda:1") is None
+    claimed = jobs.claim("worker 2", ["train"], ["cuda:1"])
+    assert claimed is not None and claimed.id == second.id and jobs.claim("worker 2", ["train"], ["cuda:1"]) is None
     assert jobs.revive(0.0, ["worker 1"]) == 0 and jobs.revive(0.0, ["worker 2"]) == 1
     for job in (first, second):
         jobs.cancel(job.id)
+
+
+def test_no_report_takes_the_name_of_another_or_one_that_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.studio.routes.jobs.time.strftime", lambda form: "2026-01-02 030405")
+    assert report_name(["runs/a b", "other"], ()) == "2026-01-02-030405-runs-a-b-other"
+    assert report_name(["."], ()) == "2026-01-02-030405", "the folder itself is a model"
+    long = report_name(["模型" * 60, "模型" * 60], ())
+    assert long.startswith("2026-01-02-030405-模") and 100 < len(long.encode()) <= 120
+    taken = {long, f"{long}-2"}
+    assert report_name(["模型" * 60], taken) == f"{long}-3"

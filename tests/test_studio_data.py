@@ -268,3 +268,16 @@ def test_every_option_has_its_help_and_kind() -> None:
     assert (fields["fps"].kind, fields["fps"].default, fields["fps"].whole) == ("number", None, False)
     assert (fields["quality"].least, fields["quality"].most, fields["quality"].whole) == (1, 100, True)
     assert fields["layout"].kind == "text"
+
+
+def test_what_is_sent_is_not_removed_while_some_of_it_is_ingested(studio: Studio, client: TestClient) -> None:
+    studio.uploads.begin("people", [PromisedFile("walk/a.mp4", 4, 0)])
+    folder = studio.uploads.folder / "people"
+    for source in (folder / "walk", folder, folder.parent):
+        job = studio.library.jobs.submit("ingest", {"to": "data/x", "sources": [str(source)]})
+        refused = client.delete("/api/sources/uploads", params={"folder": "people"})
+        assert refused.status_code == 400 and "waits or runs already" in refused.text, source
+        studio.library.jobs.cancel(job.id)
+    job = studio.library.jobs.submit("ingest", {"to": "data/x", "sources": [f"{folder} 2"]})
+    assert client.delete("/api/sources/uploads", params={"folder": "people"}).status_code == 200
+    studio.library.jobs.cancel(job.id)

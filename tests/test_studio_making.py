@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +220,41 @@ def test_what_a_cancelled_job_has_made_stays_and_is_said_to_be_partial(
     assert 'class="badge"' not in badge and f'data-newest="{ended.result["clips"][-1]}"' in badge
 
 
+def test_a_job_that_says_nothing_for_long_does_not_begin_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footage.studio.worker.TOLD", 0.01)
+    jobs, heard = studio.library.jobs, list[bool]()
+
+    def silent(job: BackgroundJob) -> dict[str, Any]:
+        with studio.library._database.write() as connection:
+            connection.execute("UPDATE jobs SET heard = 0 WHERE id = ?", (job.id,))
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not heard:
+            with studio.library._database.read() as connection:
+                heard.extend(
+                    [True] * connection.execute("SELECT heard > 0 FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
+                )
+        assert jobs.revive() == 0
+        return {}
+
+    jobs.submit("verify", {})
+    job = jobs.claim("worker", ["verify"])
+    worker = Worker(studio.library, studio.catalog)
+    worker.kinds["verify"] = silent
+    assert job is not None and worker.do(job).state == "done" and heard
+    assert not [thread for thread in threading.enumerate() if thread.name == "heard"]
+
+
+def test_a_part_of_a_clip_has_the_limits_of_a_job(studio: Studio, client: TestClient) -> None:
+    limits = studio.limits
+    studio.limits = replace(limits, job_frames=10)
+    try:
+        answers = [client.post("/api/jobs/trim", json={"clip": LONG, "first": 2, "last": last}) for last in (11, 12)]
+    finally:
+        studio.limits = limits
+    assert [answer.status_code for answer in answers] == [200, 400] and "11 frames" in answers[1].text
+    studio.library.jobs.cancel(answers[0].json()["id"])
+
+
 def test_a_preview_shows_what_the_batch_will_be(studio: Studio) -> None:
     import io
 
@@ -238,6 +276,24 @@ def test_a_preview_shows_what_the_batch_will_be(studio: Studio) -> None:
     cells = sheet.reshape(3, 32, 128, 3)
     errors = [np.abs(cells[row] - whole).mean() for row in range(3)]
     assert errors[0] < 8 and min(errors[1:]) > errors[0], errors
+
+
+def test_a_preview_shows_the_whole_way_to_another_seed(studio: Studio) -> None:
+    import io
+
+    from PIL import Image
+
+    from footage.generation.model import Model
+
+    folder = studio.catalog.model("stream")
+    assert folder is not None
+    variants = [{"seed": 3, "to_seed": 40}, {"seed": 3}]
+    _, content = Previews().make(Preview(str(folder), {}, variants, frames=4, length=61))
+    sheet = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    (clip,) = Model(folder).generate(1, seed=3, to_seed=40, frames=61)
+    whole = np.concatenate(list(clip.array()[::20]), axis=1).astype(int)
+    errors = [np.abs(cells - whole).mean() for cells in sheet.reshape(2, 32, 128, 3)]
+    assert errors[0] < 8 and errors[1] > 2 * errors[0], errors
 
 
 def test_settings_and_names_of_sliders_are_kept(client: TestClient) -> None:
@@ -269,6 +325,13 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     page.locator("#preview [data-vary=motion]").click()
     page.get_by_label("Take Motion seed 7").click()
     assert page.locator("#generate [name=motion_seed]").input_value() == "7"
+    page.locator("#generate [name=to_seed]").fill("20")
+    page.locator("#generate [name=to_seed]").blur()
+    page.locator("#preview [data-vary=seeds]").click()
+    page.get_by_label("Take Seed 8", exact=True).click()
+    assert page.locator("#generate [name=to_seed]").input_value() == "23"
+    page.locator("[name=tags]").fill("one, two")
+    page.locator("[name=novel]").check()
     page.locator("[data-rename='1']").click()
     page.locator("#ask input").fill("colour")
     page.keyboard.press("Enter")
@@ -282,6 +345,7 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     page.locator("#presets").select_option("mine")
     page.wait_for_url("**preset=mine")
     assert page.locator("#generate [name=motion_seed]").input_value() == "7"
+    assert page.locator("[name=tags]").input_value() == "one, two" and page.locator("[name=novel]").is_checked()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.goto("/clip/1")
     page.locator("#make-trim summary").click()

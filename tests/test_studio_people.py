@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import json
 import re
+import socket
 import ssl
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+import psutil
 import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -20,9 +24,10 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from footage.commands import play
+from footage.config.presets import preset
 from footage.errors import ConfigError
 from footage.library.library import Library
-from footage.library.storage import acting
+from footage.library.storage import Database, DiskFull, acting
 from footage.studio import accounts as accounts_module
 from footage.studio.accounts import ACCOUNTS, IDLE, INVITED, LASTS, Accounts
 from footage.studio.app import Address, Server, all_routes, application
@@ -31,7 +36,9 @@ from footage.studio.encryption import Encryption
 from footage.studio.roles import GIVEN, ROLES, LeastRoles, Role, Visitor
 from footage.studio.security import LOOPBACK, Guard, Keys, Limits
 from footage.studio.state import Studio
+from footage.training.run_folder import DataNote, RunFolder, write_config
 from tests.clips import moving, write
+from tests.ingesting import ingest
 from tests.people import BASE, PASSWORD, QUICK, make_accounts, sign_in
 
 if TYPE_CHECKING:
@@ -249,6 +256,33 @@ def test_jobs_of_others_are_an_administrators(studio: Studio, app: FastAPI) -> N
     assert administrator.post("/api/jobs/clear").json() == {"cleared": 1}
 
 
+def test_a_training_and_an_upload_are_whose_they_are(studio: Studio, app: FastAPI) -> None:
+    jobs, process = studio.library.jobs, psutil.Process()
+    run = RunFolder(studio.catalog.folder / "runs" / "hers")
+    run.state.parent.mkdir(parents=True)
+    write_config(run, preset("stream-32"), DataNote("shapes", "shapes", "", ()))
+    status = {"state": "running", "clips": 1, "seconds": 1.0, "part": 0.1, "clips_per_second": 1.0, "memory_gib": 1.0}
+    status |= {"target_clips": 9, "target_minutes": None, "device": "cpu", "host": socket.gethostname()}
+    run.status.write_text(json.dumps(status | {"pid": process.pid, "began": process.create_time(), "written": 0.0}))
+    for kind, actor in (("train", "administer"), ("plan", "make")):  # the latest is looked at first
+        with acting(actor):
+            jobs.submit(kind, {"run": "runs/hers", "device": "cpu"})
+        jobs.claim("worker", [kind])
+    client = sign_in(app, studio, "make")
+    assert client.post("/api/runs/stop", params={"run": "runs/hers"}).status_code == 403
+    assert sign_in(app, studio, "administer").post("/api/runs/stop", params={"run": "runs/hers"}).status_code == 200
+
+    accounts = accounts_of(studio)
+    secret = accounts.invite("make", "test")[1]
+    assert accounts.join(secret, "other", PASSWORD) is not None
+    files = [{"path": "a.mp4", "size": 4, "modified": 0}]
+    assert client.post("/api/sources/uploads", json={"name": "walk", "files": files}).status_code == 200
+    other = sign_in(app, studio, "other")
+    assert other.post("/api/sources/uploads", json={"name": "walk", "files": files}).json()["folder"] == "walk"
+    assert other.delete("/api/sources/uploads", params={"folder": "walk"}).status_code == 403
+    assert client.delete("/api/sources/uploads", params={"folder": "walk"}).status_code == 200
+
+
 def test_the_rater_is_the_account(studio: Studio, app: FastAPI) -> None:
     with studio.library._database.write() as connection:
         connection.execute("UPDATE clips SET model = 'x', origin = 'generated' WHERE id = 1")
@@ -274,6 +308,60 @@ def test_wrong_passwords_are_counted_for_address_and_account(studio: Studio, app
     assert [code(f"10.0.1.{i}", "look") for i in range(4)] == [401, 401, 401, 429], "wherever they come from"
     assert code("10.0.0.3", "LOOK", PASSWORD) == 429 and code("10.0.0.3", "rate", PASSWORD) == 200
     assert [code("10.0.2.1", "nobody") for _ in range(4)] == [401, 401, 401, 429], "as those that there are"
+    assert [code("10.0.4.1", "administer", PASSWORD) for _ in range(5)] == [200] * 5, "right ones are not counted"
+
+
+def test_of_many_passwords_at_once_no_more_are_looked_at_than_may_be_wrong(
+    studio: Studio, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked, go_on = list[str](), threading.Event()
+
+    def check(accounts: Accounts, name: str, password: str) -> None:
+        checked.append(name)
+        go_on.wait(30)
+
+    monkeypatch.setattr(Accounts, "check", check)
+
+    def give(number: int) -> None:
+        client = TestClient(app, base_url=BASE)
+        answer = client.post("/api/session", json={"name": f"name {number}", "password": "wrong password"})
+        codes.append(answer.status_code)
+        if answer.status_code == 429:
+            go_on.set()
+
+    codes: list[int] = []
+    threads = [threading.Thread(target=give, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == [401, 401, 401, 429] and len(checked) == 3
+
+
+def test_a_new_password_that_is_none_is_no_wrong_one(studio: Studio, app: FastAPI) -> None:
+    client = sign_in(app, studio, "rate")
+    for _ in range(5):
+        answer = client.put("/api/account/password", json={"old": PASSWORD, "new": "short"})
+        assert answer.status_code == 400 and "has 5 characters" in answer.text
+    answer = client.put("/api/account/password", json={"old": PASSWORD, "new": "another horse battery"})
+    assert answer.status_code == 200
+
+
+def test_who_has_come_in_stays_in_where_the_disk_is_full(
+    studio: Studio, app: FastAPI, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, accounts = sign_in(app, studio, "make"), accounts_of(studio)
+    account = next(account for account in accounts.all() if account.name == "make")
+    _, token = accounts.make_token(account.id, "program", "make")
+    clock.now += 100
+
+    def full(database: object) -> NoReturn:
+        raise DiskFull
+
+    monkeypatch.setattr(Database, "check_writable", full)
+    assert client.get("/api/account").json()["name"] == "make"
+    program = TestClient(app, base_url=BASE, headers={"authorization": f"Bearer {token}"})
+    assert program.get("/api/account").status_code == 200
 
 
 def test_a_name_that_is_not_known_takes_as_much_work(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,13 +418,13 @@ def test_the_log_is_bounded_and_strangers_cannot_drive_it_out(studio: Studio, mo
     monkeypatch.setattr(accounts_module, "STRANGERS", 4)
     accounts = accounts_of(studio)
     accounts.record(Visitor(Role.make, "make"), "POST", "/api/undo", [], 200, "here")
-    for number in range(20):
+    for number in range(40):
         accounts.record(Visitor(Role.anyone), "POST", "/api/session", [str(number)], 401, "there")
-    assert [entry.object for entry in accounts.log() if not entry.actor] == ["19", "18", "17", "16"]
+    assert [entry.object for entry in accounts.log() if not entry.actor] == ["39", "38", "37", "36"]
     assert [entry.actor for entry in accounts.log()].count("make") == 1
     for _ in range(40):
         accounts.record(Visitor(Role.make, "make"), "POST", "/api/undo", [], 200, "here")
-    assert len(accounts.log(limit=1000)) == 30
+    assert [bool(entry.actor) for entry in accounts.log(limit=1000)] == [True] * 30 + [False] * 4
 
 
 HTML = {"accept": "text/html"}
@@ -485,11 +573,21 @@ def test_a_studio_speaks_https(tmp_path: Path) -> None:
 
 # In a browser
 
+OFFERED = """() => [...document.querySelectorAll('main a[href], main [data-post]')].filter(e => e.checkVisibility())
+    .map(e => e.dataset.post ? ['POST', e.dataset.post] : ['GET', e.pathname])"""
+"""What can be asked for on a page."""
+
 
 def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Path, browser: Browser) -> None:
     with Library(tmp_path / "library") as library:
         library.add(write(tmp_path / "one.mp4", moving(8)))
+        for error in (None, "too large"):
+            library.jobs.submit("ingest", {"to": "data/moving", "title": "moving"})
+            job = library.jobs.claim("worker")
+            assert job is not None
+            library.jobs.finish(job.id, None if error else {"dataset": "data/moving"}, error=error)
         make_accounts(library.folder).close()
+    ingest([tmp_path / "one.mp4"], tmp_path / "data" / "moving", height=32, width=32, min_frames=8, workers=0)
     server = Server(tmp_path / "library", tmp_path, Address(port=0, accounts=True))
     server.studio.worker.close()
     server.start()
@@ -524,6 +622,12 @@ def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Pa
         assert not guest.is_visible("button.star") and not guest.is_visible("button[data-bin]")
         assert guest.is_visible("a[download]") and guest.get_attribute("#tags", "readonly") is not None
         assert not guest.locator("nav a[href='/generate']").count()
+        least = LeastRoles(all_routes())
+        for address in ("/data", "/data/audit?name=data/moving", "/activity", "/training", "/models", "/reports"):
+            guest.goto(address)
+            guest.wait_for_selector("h1")
+            for method, path in guest.evaluate(OFFERED):
+                assert least.find(method, path.partition("?")[0])[1] <= Role.look, (address, method, path)
 
         page.reload()
         page.select_option("[data-account='5'] select", "rate")

@@ -19,12 +19,16 @@ from starlette.testclient import TestClient
 from footage.config import Config, differences
 from footage.config.presets import PRESETS, override, preset
 from footage.config.registry import USES
+from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.studio.catalog import Catalog
+from footage.studio.command_jobs import CommandJobs
 from footage.studio.locales import read_locale
-from footage.studio.routes.trainings import last_signs
+from footage.studio.routes.pages import seconds_left
+from footage.studio.routes.training_pages import training_jobs
+from footage.studio.routes.trainings import last_signs, own_device
 from footage.studio.security import Keys
-from footage.studio.state import Studio
+from footage.studio.state import Studio, same_device
 from footage.studio.training_form import family, knobs, preset_choices, run_settings
 from footage.training.diagnostics import GAN_REMEDIES, SUPERVISED_REMEDIES, helpful_changes
 from footage.training.run_folder import DataNote, RunFolder, write_config
@@ -92,6 +96,80 @@ def test_a_run_goes_on_as_it_was_asked_or_for_longer(folder: Path, studio: Studi
     client.post("/api/runs/continue", params={"run": "runs/stopped"}, json={})
     again = client.post("/api/runs/continue", params={"run": "runs/stopped"}, json={})
     assert again.status_code == 400 and "waits or runs already" in again.text
+
+
+def test_a_run_goes_on_where_it_was_trained_and_those_of_one_device_wait_for_each_other(
+    folder: Path, studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ["cpu", "cuda:0", "cuda:1"]
+    for module in ("state", "routes.jobs", "routes.trainings", "routes.training_pages"):
+        monkeypatch.setattr(f"footage.studio.{module}.devices", lambda: there)
+    for name, device in (("on-cpu", "cpu"), ("on-gpu", "cuda:0")):
+        save_run(folder, name, folder / "models" / "data" / "moving", device=device)
+    studio.catalog.refresh()
+
+    def go_on(name: str, **form: Any) -> BackgroundJob:
+        answer = client.post("/api/runs/continue", params={"run": f"runs/{name}"}, json=form)
+        assert answer.status_code == 200, answer.text
+        return studio.library.jobs.get(answer.json()["id"])
+
+    def device_of(name: str, **form: Any) -> str:
+        job = go_on(name, **form)
+        studio.library.jobs.cancel(job.id)
+        return str(job.request["device"])
+
+    assert (device_of("on-cpu"), device_of("on-gpu")) == ("cpu", "cuda"), "by its status, where no job is known"
+    assert device_of("on-gpu", device="cuda:1") == "cuda:1" == device_of("on-gpu"), "else by its last job"
+    there.pop()
+    assert device_of("on-gpu") == "auto", "which is not there any more"
+    assert same_device("auto") == same_device("cuda") == same_device("cuda:0") == ("auto", "cuda", "cuda:0")
+    assert same_device("cpu") == ("cpu",)
+    first = go_on("on-gpu", device="cuda:0")
+    second = client.post("/api/jobs/train", json={"data": "shapes", "run": "more", "device": "auto"}).json()
+    places = {job.id: place for job, place in training_jobs(studio)}
+    assert (places[first.id], places[second["id"]]) == (1, 2)
+    there.pop()
+    assert same_device("auto") == same_device("cpu") == ("auto", "cuda", "cpu")
+    assert (
+        f'value="{own_device(studio, studio.catalog.runs()[0])}" selected'
+        in client.get("/training/run", params={"name": studio.catalog.runs()[0].name}).text
+    )
+
+
+def test_what_is_set_is_a_knob_whatever_the_preset(client: TestClient, studio: Studio) -> None:
+    form = {"data": "data/moving", "run": "x", "minutes": 1}
+    for more in ({}, {"preset": "stream-32"}):
+        for name in ("out", "guide", "begin_with", "evaluator", "preset", "gan.lrr", "out=/tmp/x.y", "critics.².width"):
+            answer = client.post("/api/jobs/train", json={**form, **more, "knobs": {name: "/elsewhere"}})
+            assert answer.status_code == 400 and "there is no knob" in answer.text, (name, answer.text)
+    answer = client.post("/api/jobs/train", json={**form, "knobs": {"gan.lr": 1e-4, "train.device": "cpu"}})
+    commands = CommandJobs(studio.catalog, lambda *_: None)
+    words = commands._training(answer.json()["request"] | {"knobs": {"out": "/elsewhere", "train.device": "cuda"}})
+    assert words[words.index("--out") + 1] == str(studio.catalog.folder.resolve() / "runs" / "x")
+    assert "/elsewhere" not in words and "--train.device" not in words
+
+
+def test_a_training_says_itself_how_long_it_goes_on_and_phases_do_not(folder: Path, studio: Studio) -> None:
+    process = psutil.Process()
+    going = {
+        "pid": process.pid,
+        "began": process.create_time(),
+        "seconds": 900.0,
+        "clips": 180,
+        "clips_per_second": 2.0,
+    }
+    save_run(folder, "going", "shapes", state="running", **going)
+    studio.catalog.refresh()
+    jobs = studio.library.jobs
+    for kind, request in (("train", {"run": "runs/going", "device": "cpu"}), ("ingest", {"to": "x"}), ("embed", {})):
+        job = jobs.submit(kind, request)
+        jobs.claim("worker", [kind])
+        jobs.report(job.id, 0.75)
+    with studio.library._database.write() as connection:
+        connection.execute("UPDATE jobs SET started = started - 30")
+    embed, ingest_, train = jobs.all("running")
+    assert seconds_left(studio, train) == 30.0, "60 clips at 2 a second"
+    assert seconds_left(studio, ingest_) is None and 10 <= (seconds_left(studio, embed) or 0) < 20
 
 
 def test_a_run_that_cannot_go_on_says_why(folder: Path, studio: Studio, client: TestClient) -> None:
@@ -212,7 +290,8 @@ def test_models_are_listed_with_the_figures_of_their_weights(folder: Path, studi
         (reports / name).mkdir(parents=True, exist_ok=True)
         (reports / name / "report.html").write_text("<p>")
         (reports / name / "report.json").write_text(json.dumps(value))
-        os.utime(reports / name / "report.html", (when, when))
+        for ending in ("html", "json"):
+            os.utime(reports / name / f"report.{ending}", (when, when))
         studio.catalog.refresh()
 
     def listed() -> dict[str, Any]:
@@ -220,6 +299,11 @@ def test_models_are_listed_with_the_figures_of_their_weights(folder: Path, studi
         figures: dict[str, Any] = entry["figures"]
         return figures
 
+    assert listed() is None
+    (reports / "before").mkdir(parents=True)
+    (reports / "before" / "report.html").write_text("<p>")  # it stands there before its figures do
+    os.utime(reports / "before" / "report.html", (1000.0, 1000.0))
+    studio.catalog.refresh()
     assert listed() is None
     report("before", report_of(model.resolve(), "ab" * 32, sharpness=0.4), 1000.0)
     assert listed()["sharpness"] == 0.4 and "of older weights, after 7 clips" in client.get("/models").text
@@ -231,6 +315,13 @@ def test_models_are_listed_with_the_figures_of_their_weights(folder: Path, studi
     assert "of older weights, after 7" not in page and "Distance 3 × real" in page and "Near-copies 30 %" in page
     report("now", {"entries": [{"evaluation": []}]}, 1100.0)  # written anew, and damaged
     assert listed()["sharpness"] == 0.4, "a report that cannot be read costs no other"
+    (folder / "models" / "broken").mkdir()
+    (folder / "models" / "broken" / "model.json").write_text("{")
+    of_data = report_of(folder / "clips", "", sharpness=0.9)
+    of_data["entries"][0]["evaluation"]["made"]["kind"] = "dataset"
+    report("clips", of_data, 1200.0)
+    (broken,) = [entry for entry in client.get("/api/models").json() if entry["name"] == "broken"]
+    assert broken["damaged"] and broken["figures"] is None, "a data set's are no model's"
 
 
 def test_what_was_measured_is_said_in_words(studio: Studio, client: TestClient) -> None:

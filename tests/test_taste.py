@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -165,6 +168,29 @@ def test_blind_pairs_alone_are_learned_from() -> None:
     assert known is not None and known.sure and known.share > 0.85
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, math.nan])
+def test_of_a_taste_at_chance_or_below_nobody_can_tell_how_many_more_it_needs(share: float) -> None:
+    kept = np.arange(14) % 2
+    learned = learn(judgements(kept), np.random.default_rng(5).normal(size=(14, len(DESCRIPTORS))), np.zeros((14, 5)))
+    assert replace(learned, accuracy=Accuracy(share, 0.1)).more == 14
+    assert replace(learned, accuracy=Accuracy(0.6, 0.1)).more == 14 and replace(learned, accuracy=None).more == 0
+
+
+@pytest.mark.parametrize("most", [1, 10])
+def test_clips_that_never_share_a_fold_are_left_out(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few clips that are kept or rejected, beside many pairs: what was not compared is neither right nor wrong."""
+    monkeypatch.setattr("footage.library.taste.REPEATS", most)
+    rng = np.random.default_rng(6)
+    features = rng.normal(size=(40, 3))
+    pairs = np.array([rng.choice(40, 2, replace=False) for _ in range(60)])
+    preferred = (features[pairs[:, 0], 1] > features[pairs[:, 1], 1]).astype(float)
+    for few in itertools.product(range(4), range(4)):
+        kept = np.full(40, np.nan)
+        kept[: sum(few)] = np.repeat([1.0, 0.0], few)
+        known = cross_validate(features, judgements(kept, pairs, preferred))
+        assert known is not None and known.share > 0.6 and 0 < known.error < 0.3, few
+
+
 def test_all_right_is_not_certain() -> None:
     kept = np.arange(12) % 2
     known = cross_validate(np.where(kept, 1.0, -1.0)[:, None], judgements(kept))
@@ -227,8 +253,9 @@ def test_a_library_learns_and_sorts_and_says_why(coloured: Library) -> None:
         red = {reason.name: reason for reason in unseen.reasons}["red"]
         assert red.deviations > 1 and red.logits > 0 and str(red).startswith("more red than those you reject: +")
         assert all(reason.logits < 0 for reason in disliked.reasons[:2])
+        before = library.taste().stamp
         judge(library, 19, 24)
-        assert library.taste().stamp != "" and library.taste_summary().kept == 8
+        assert library.taste().stamp != before and library.taste_summary().kept == 8
 
 
 def test_judged_clips_in_the_bin_teach_and_stars_count_where_there_is_no_verdict(coloured: Library) -> None:
@@ -261,6 +288,20 @@ def test_what_an_older_version_took_in_is_measured_when_it_is_needed(coloured: L
         library.remove([2])
         library.purge()
         assert library.taste().said.count == 0
+
+
+def test_a_clip_that_is_purged_meanwhile_ends_nothing(coloured: Library) -> None:
+    with coloured as library:
+        with library._database.write() as connection:
+            connection.execute("DELETE FROM descriptors WHERE clip <= 3")
+
+        def purge(clip: int) -> None:
+            library.remove([clip])
+            library.purge()
+
+        assert library.measure(progress=lambda done, _: purge(2) if done == 1 else None) == 2
+        embed = functools.partial(library.embed, "ones", lambda path: np.ones(2, dtype=np.float32))
+        assert embed(progress=lambda done, _: purge(5) if done == 1 else None) == 22
 
 
 def test_the_command_says_how_accurate_it_is_and_why(coloured: Library, capsys: pytest.CaptureFixture[str]) -> None:
@@ -485,6 +526,16 @@ def test_the_studio_sorts_and_says_why_in_both_languages(client: TestClient, col
         assert not english_in(chinese), address
     place = order.index(22)
     assert f"/clip/{order[place + 1]}?sort=taste" in client.get("/clip/22?sort=taste").text
+
+
+def test_verdicts_without_a_rule_break_no_page(client: TestClient, coloured: Library) -> None:
+    for clip in range(1, 25):
+        coloured.update(clip, verdict="keep" if (clip - 1) // 3 % 2 else "reject")
+    accuracy = coloured.taste().accuracy
+    assert accuracy is not None and accuracy.share <= 0.5
+    for address in ("/generate", "/?sort=taste", "/api/taste", "/parts/taste"):
+        assert client.get(address).status_code == 200, address
+    assert client.get("/api/taste").json()["more"] == 24
 
 
 def test_a_job_can_be_given_up_while_training_clips_are_looked_at(

@@ -499,7 +499,7 @@ def knob_words(knobs: Mapping[str, Any]) -> list[str]:
 def _inside(place: Any, part: str, missing: Any = None) -> Any:
     """Return what stands under a name, or a number in a list."""
     if isinstance(place, list):
-        return place[int(part)] if part.isdigit() and int(part) < len(place) else missing
+        return place[int(part)] if part.isdecimal() and int(part) < len(place) else missing
     return place.get(part, missing) if isinstance(place, dict) else missing
 
 

@@ -209,31 +209,39 @@ class Presets:
 
     def save(self, name: str, values: Mapping[str, str]) -> None:
         """Keep settings under a name, in place of what was kept there before."""
-        self._put(PRESET + _name(name), {plain(key): plain(value, LONGEST_TEXT) for key, value in values.items()})
+        kept = {plain(key): plain(value, LONGEST_TEXT) for key, value in values.items()}
+        with self._database.write() as connection:
+            _put(connection, PRESET + _name(name), kept)
 
     def delete(self, name: str) -> None:
         """Forget a preset; refuse a name that is not known."""
         if name not in (known := self.all()):
             raise LibraryError(f'there is no preset "{name}"', nearest(name, known))
-        self._put(PRESET + name, {})
+        with self._database.write() as connection:
+            _put(connection, PRESET + name, {})
 
     def slider_names(self, weights: str) -> dict[int, str]:
         """Return the names of a model's latent sliders by their numbers; the model is known by its weights' SHA-256."""
         with self._database.read() as connection:
-            row = connection.execute("SELECT value FROM settings WHERE name = ?", (SLIDERS + weights,)).fetchone()
-        return {} if row is None else {int(number): name for number, name in json.loads(row["value"]).items()}
+            return _slider_names(connection, weights)
 
     def name_slider(self, weights: str, number: int, name: str) -> None:
         """Call a latent slider something; with an empty name, its number again."""
-        names = {**self.slider_names(weights), number: plain(name)}
-        self._put(SLIDERS + weights, {str(known): names[known] for known in sorted(names) if names[known]})
-
-    def _put(self, name: str, values: Mapping[str, str]) -> None:
-        """Keep values under a name; none of them is kept as nothing."""
         with self._database.write() as connection:
-            connection.execute("DELETE FROM settings WHERE name = ?", (name,))
-            if values:
-                connection.execute("INSERT INTO settings VALUES (?, ?)", (name, json.dumps(values, ensure_ascii=False)))
+            names = {**_slider_names(connection, weights), number: plain(name)}
+            _put(connection, SLIDERS + weights, {str(known): names[known] for known in sorted(names) if names[known]})
+
+
+def _slider_names(connection: sqlite3.Connection, weights: str) -> dict[int, str]:
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", (SLIDERS + weights,)).fetchone()
+    return {} if row is None else {int(number): name for number, name in json.loads(row["value"]).items()}
+
+
+def _put(connection: sqlite3.Connection, name: str, values: Mapping[str, str]) -> None:
+    """Keep values under a name; none of them is kept as nothing."""
+    connection.execute("DELETE FROM settings WHERE name = ?", (name,))
+    if values:
+        connection.execute("INSERT INTO settings VALUES (?, ?)", (name, json.dumps(values, ensure_ascii=False)))
 
 
 def _name(name: str) -> str:

@@ -82,22 +82,29 @@ class Jobs:
                 ACTOR.get().doings.append(f"job {row['id']}")
         return replace(_job(row), actor=actor)
 
-    def claim(self, worker: str, kinds: Sequence[str] | None = None, device: str = "") -> BackgroundJob | None:
+    def claim(
+        self, worker: str, kinds: Sequence[str] | None = None, devices: Sequence[str] = ()
+    ) -> BackgroundJob | None:
         """Take the job that has waited longest; no two workers get the same one. None where none waits.
 
         Args:
             worker: name of who works on it.
             kinds: what the worker can do; None for all.
-            device: take only jobs whose request has this device; empty for any.
+            devices: take only jobs whose request has one of these devices; none for any.
         """
         with self._database.write() as connection:
             row = connection.execute(
                 "UPDATE jobs SET state = 'running', started = ?1, heard = ?1, worker = ?2 WHERE id = ("
                 "SELECT id FROM jobs WHERE state = 'queued' "
                 "AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3))) "
-                "AND (?4 = '' OR json_extract(request, '$.device') = ?4) ORDER BY id LIMIT 1"
-                f") RETURNING {_FIELDS}",
-                (time.time(), worker, None if kinds is None else json.dumps(list(kinds)), device),
+                "AND (?4 = '[]' OR json_extract(request, '$.device') IN (SELECT value FROM json_each(?4))) "
+                f"ORDER BY id LIMIT 1) RETURNING {_FIELDS}",
+                (
+                    time.time(),
+                    worker,
+                    None if kinds is None else json.dumps(list(kinds)),
+                    json.dumps(list(devices)),
+                ),
             ).fetchone()
         return None if row is None else _job(row)
 
@@ -114,6 +121,11 @@ class Jobs:
                 (min(1.0, max(0.0, progress)), plain(message), time.time(), json.dumps(result), job),
             ).fetchone()
         return row is not None and not row["cancel"]
+
+    def hear(self, job: int) -> None:
+        """Note that the worker of a running job is there, though it has nothing to say."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE jobs SET heard = ? WHERE id = ? AND state = 'running'", (time.time(), job))
 
     def finish(self, job: int, result: Any = None, *, error: str | None = None) -> BackgroundJob:
         """End a running job: done, failed with an error, or, where that was asked for, cancelled."""

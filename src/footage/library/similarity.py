@@ -501,11 +501,11 @@ def embed(
         registered = connection.execute("SELECT width FROM embeddings WHERE kind = ?", (kind,)).fetchone()
     lacking, embedded = clips if registered is None else storage.vectors(kind).lacking(clips), 0
     for number, clip in enumerate(lacking):
-        with storage.database.read() as connection:
-            entry = storage.entry(connection, clip)
         try:
+            with storage.database.read() as connection:
+                entry = storage.entry(connection, clip)
             vector = np.asarray(embedding(storage.clip_file(entry)), dtype=np.float32).ravel()
-        except (MediaError, LibraryError):  # it cannot be read, or its file is gone
+        except (MediaError, LibraryError):  # it cannot be read, its file is gone, or it was purged meanwhile
             vector = None
         if vector is not None:
             with storage.database.write() as connection:

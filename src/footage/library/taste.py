@@ -181,8 +181,9 @@ def cross_validate(features: Matrix, said: Judgements) -> Accuracy | None:
             agreed[tested] += ((gap > 0) == (said.preferred[tested] == 1)) * (gap != 0) + 0.5 * (gap == 0)
             asked[tested] += 1
     shares, errors, weights = list[float](), list[float](), list[float]()
-    if min(len(kept), len(rejected)) > 1:
-        share, error = area_under_roc(right, met)
+    rows, columns = met.any(axis=1), met.any(axis=0)  # of few clips some never shared a fold with one of the others
+    if min(rows.sum(), columns.sum()) > 1:
+        share, error = area_under_roc(right[np.ix_(rows, columns)], met[np.ix_(rows, columns)])
         shares, errors, weights = [share], [error], [float(len(kept) + len(rejected))]
     if (count := int((asked > 0).sum())) > 1:
         of_each = agreed[asked > 0] / asked[asked > 0]
@@ -197,10 +198,13 @@ def cross_validate(features: Matrix, said: Judgements) -> Accuracy | None:
 
 
 def area_under_roc(right: Matrix, met: Matrix) -> tuple[float, float]:
-    """Return the area under the ROC curve and its standard error, of how often (m, n) pairs came out right."""
+    """Return the area under the ROC curve and its standard error, of how often (m, n) pairs came out right, and met.
+
+    Each clip has met one of the others.
+    """
     m, n = right.shape
     area = float(right.sum() / met.sum())
-    rows, columns = (right.sum(axis=axis) / np.maximum(met.sum(axis=axis), 1e-9) for axis in (1, 0))
+    rows, columns = (right.sum(axis=axis) / met.sum(axis=axis) for axis in (1, 0))
     delong = rows.var(ddof=1) / m + columns.var(ddof=1) / n
     a = (max(area, 1 - area) * min(m, n) + 1) / (min(m, n) + 2)  # all right is not certain to be right for ever
     q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
@@ -308,7 +312,9 @@ class Taste:
         if self.accuracy is None:
             return self.said.missing
         above, count = self.accuracy.share - 0.5, self.said.count
-        wanted = count * (NORMAL * self.accuracy.error / above) ** 2 if above > 0 else math.inf
+        if not above > 0:  # how far it is cannot be told
+            return count
+        wanted = count * (NORMAL * self.accuracy.error / above) ** 2
         return max(2, min(count, math.ceil(wanted - count)))
 
     def check(self) -> None:
@@ -567,11 +573,11 @@ class TasteLearner:
         """Measure the clips whose descriptors are not known; return how many. What cannot be read is passed over."""
         lacking, count = self.unmeasured(judged=judged), 0
         for number, clip in enumerate(lacking):
-            with self._storage.database.read() as connection:
-                entry = self._storage.entry(connection, clip)
             try:
+                with self._storage.database.read() as connection:
+                    entry = self._storage.entry(connection, clip)
                 numbers = describe(read_thumbnails(self._storage.clip_file(entry)))
-            except (MediaError, LibraryError):
+            except (MediaError, LibraryError):  # or it was purged meanwhile
                 numbers = None
             if numbers is not None:
                 with self._storage.database.write() as connection:

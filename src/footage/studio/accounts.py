@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from footage.errors import ConfigError, nearest
+from footage.errors import ConfigError, FootageError, nearest
 from footage.library.entries import fold, plain
 from footage.library.storage import Database
 from footage.studio.roles import GIVEN, Role, Visitor
@@ -189,6 +189,7 @@ class LogEntry:
 
 
 def hashed(secret: str) -> bytes:
+    """Return what is kept in place of a secret that is random."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
@@ -256,10 +257,10 @@ class Accounts:
             ConfigError: the old password is wrong, or the new one is too short or too plain.
         """
         with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM accounts WHERE id = ?", (account,)).fetchone()
-        if row is None or not self._fits(row["password"], old):
-            raise ConfigError("the password is wrong", "give the one that you came in with")
+            row = self._get(connection, account)
         check_password(new, row["name"])
+        if not self._fits(row["password"], old):
+            raise ConfigError("the password is wrong", "give the one that you came in with")
         self._set_password(account, self._hash(new))
         self.end_sessions(account, keep=session)
 
@@ -443,10 +444,10 @@ class Accounts:
         return Visitor(role, row["name"], row["account"], token=row["token"], trusted=True)
 
     def _note(self, table: Literal["sessions", "tokens"], row: sqlite3.Row, now: float) -> None:
-        """Write down now and then when a session or token was last used."""
+        """Write down now and then when a session or token was last used, unless the disk is full or busy."""
         if now - (row["seen"] or 0) < NOTED:
             return
-        with self._database.write() as connection:
+        with contextlib.suppress(FootageError), self._database.write() as connection:
             connection.execute(f"UPDATE {table} SET seen = ? WHERE id = ?", (now, row["id"]))
             connection.execute("UPDATE accounts SET seen = ? WHERE id = ?", (now, row["account"]))
 
@@ -516,7 +517,7 @@ class Accounts:
     def record(
         self, visitor: Visitor, method: str, route: str, doings: Sequence[str], status: int, address: str
     ) -> None:
-        """Write into the log what somebody did or tried; the oldest entries give way."""
+        """Write into the log what somebody did or tried; the oldest entries of accounts, or of strangers, give way."""
         row = (self._clock(), visitor.name, visitor.token, method, route, plain(", ".join(dict.fromkeys(doings)))[:300])
         with self._database.write() as connection:
             cursor = connection.execute(
@@ -524,13 +525,13 @@ class Accounts:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, status, address),
             )
-            newest = int(cursor.lastrowid or 0)
-            connection.execute("DELETE FROM log WHERE id <= ?", (newest - LOGGED,))
-            if not visitor.name:  # so that who stays outside cannot drive out what was done inside
+            # Each are bounded by themselves: who stays outside cannot drive out what was done inside.
+            kind, most = ("<>", LOGGED) if visitor.name else ("=", STRANGERS)
+            if int(cursor.lastrowid or 0) > most:
                 connection.execute(
-                    "DELETE FROM log WHERE actor = '' AND id <= "
-                    "(SELECT id FROM log WHERE actor = '' ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                    (STRANGERS,),
+                    f"DELETE FROM log WHERE actor {kind} '' AND id <= "
+                    f"(SELECT id FROM log WHERE actor {kind} '' ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    (most,),
                 )
 
     def log(self, before: int | None = None, actor: str | None = None, limit: int = 100) -> list[LogEntry]:

@@ -94,7 +94,7 @@ def application(studio: Studio, names: Sequence[str] = LOOPBACK, addresses: bool
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async def tend() -> None:
             while True:
-                with contextlib.suppress(FootageError):
+                with contextlib.suppress(FootageError, OSError):  # what fails now may go in a moment
                     await asyncio.to_thread(studio.worker.tend)
                 await asyncio.sleep(TENDED)
 

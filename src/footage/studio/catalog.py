@@ -187,7 +187,7 @@ class Catalog:
         for name, path in self._find("model").items():
             entry = read_model_entry(name, path, self.folder)
             places = {str(path), str(path.resolve()), str(path.parent.resolve())}
-            mine = [measured for measured in figures if measured.weights == entry.weights]
+            mine = [measured for measured in figures if measured.weights == entry.weights != ""]
             before = [measured for measured in figures if measured.given in places]
             found.append(replace(entry, figures=next(iter(mine + before), None)))
         return found
@@ -196,9 +196,10 @@ class Catalog:
         """Return the main figures of all evaluations that there are reports of, the latest first."""
         figures = []
         for name, page in self._find("report").items():
-            path, when = page.with_suffix(".json"), changed(page)
             if page.name != "report.html":
                 continue
+            path = page.with_suffix(".json")  # it is written after the page
+            when = changed(path)
             with self._lock:
                 known = self._figures.get(path)
             if known is None or known[0] != when:
@@ -255,6 +256,11 @@ class Catalog:
 
     def run(self, name: str) -> Path | None:
         return self._find("run").get(name)
+
+    def status(self, name: str) -> RunStatus | None:
+        """Return how far a run is, as its training says; None where it does not say."""
+        path = self.run(name)
+        return None if path is None else read_run_status(path, self.folder)
 
     def config(self, name: str) -> tuple[Config, DataNote] | None:
         """Return the configuration of a run, and the data that it is trained on; None where it cannot be read."""
@@ -484,10 +490,14 @@ def read_dataset_entry(name: str, path: Path, folder: Path) -> DatasetEntry:
     )
 
 
+def read_run_status(path: Path, folder: Path) -> RunStatus | None:
+    return None if fault(path / "state" / "status.json", folder) else read_status(RunFolder(path))
+
+
 def read_run_entry(name: str, path: Path, folder: Path) -> RunEntry:
     """Read a run's configuration and its figures, and say what is wrong with them."""
     config, metrics = path / "config.json", path / "metrics.jsonl"
-    status = None if fault(path / "state" / "status.json", folder) else read_status(RunFolder(path))
+    status = read_run_status(path, folder)
     rows, damage = read_rows(metrics, folder) if status is None or metrics.exists() else ([], "")
     preset = dataset = kind = ""
     if reason := fault(config, folder):

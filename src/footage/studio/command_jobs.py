@@ -222,7 +222,8 @@ class CommandJobs:
             flags["guide"] = self._given(request["guide"])
         if request["device"] != "auto":
             flags["train.device"] = request["device"].partition(":")[0]
-        return [*words, *knob_words({**flags, **request["knobs"]})]
+        knobs = {name: value for name, value in request["knobs"].items() if name != "train.device"}
+        return [*words, *knob_words({**knobs, **flags})]  # no knob replaces what was checked
 
     def _given(self, name: str) -> str:
         """Return how a command is given what is called so here; a path was looked at when the job was asked for."""

@@ -54,7 +54,8 @@ class Preview:
     options: dict[str, Any]
     """What all have in common: `VideoOptions` as JSON."""
     variants: list[dict[str, Any]]
-    """What each has of its own: `seed`, and, where they differ from the options', `sliders` and `motion_seed`."""
+    """What each has of its own: `seed`, where it changes `to_seed`, and, where they differ from the options', `sliders`
+    and `motion_seed`."""
     frames: int = 1
     """Pictures of each."""
     length: int | None = None
@@ -112,11 +113,17 @@ class Previews:
         if variant.get("motion_seed") is not None:
             timing = replace(timing, motion_seed=variant["motion_seed"])
         sliders = variant.get("sliders", options.sliders)
-        request = GenerateRequest(seed=variant["seed"], label=options.label, sliders=sliders, timing=timing)
+        seed, to_seed = variant["seed"], variant.get("to_seed")
+        request = GenerateRequest(seed=seed, to_seed=to_seed, label=options.label, sliders=sliders, timing=timing)
         known, fps = model.info.config.clip.frames, options.fps or model.info.fps
+        length = preview.length or known
         if model.info.streams:  # its frames are a function of time: those between need not be made
-            apart = max(1, min(STRETCH, (preview.length or known) // frames)) if frames > 1 else 1
+            apart: float = max(1, min(STRETCH, length // frames)) if frames > 1 else 1
+            if to_seed is not None and length > frames > 1:  # the pictures show the whole way
+                apart = (length - 1) / (frames - 1)
             request = replace(request, frames=frames, fps=fps / apart)
+        elif to_seed is not None:
+            request = replace(request, frames=max(length, known))
         (clip,) = model.clips(request)
         pictures = clip.array()
         if not model.info.streams:

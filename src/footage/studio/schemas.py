@@ -297,7 +297,8 @@ class ContinueForm(StrictForm):
     """More minutes of training."""
     clips: Annotated[int, Field(gt=0, le=10**12)] | None = None
     """More clips to see."""
-    device: Device = "auto"
+    device: Device | None = None
+    """None for the one that it was trained on."""
 
 
 class EvaluateForm(StrictForm):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import hmac
 import ipaddress
 import math
@@ -32,7 +31,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from footage.errors import FootageError
 from footage.library.storage import Actor, acting
-from footage.studio.accounts import Accounts
+from footage.studio.accounts import Accounts, hashed
 from footage.studio.roles import OWNER, STRANGER, LeastRoles, Role, Visitor
 
 HEAD_SECONDS = 10.0
@@ -131,11 +130,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def digest(text: str) -> bytes:
-    """Return what is kept in place of a secret."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
-
-
 class Tries:
     """Counts what went wrong, by who tried: `most` in a minute."""
 
@@ -173,11 +167,12 @@ class Tries:
         with self._lock:
             self._wrong.setdefault(name, []).append(time.monotonic())
 
-    def forgive(self, name: str) -> None:
-        """Take back the last one that was counted: it was right."""
+    def forgive(self, *names: str) -> None:
+        """Take back the last one that was counted for each: it was right."""
         with self._lock:
-            if self._wrong.get(name):
-                self._wrong[name].pop()
+            for name in names:
+                if self._wrong.get(name):
+                    self._wrong[name].pop()
 
 
 class Keys:
@@ -200,7 +195,7 @@ class Keys:
         self.accounts = accounts
         """None where there is one owner."""
         self.tries = Tries(tries)
-        self._token = None if token is None else digest(token)
+        self._token = None if token is None else hashed(token)
         self._sessions: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -211,7 +206,7 @@ class Keys:
 
     def fits(self, token: str) -> bool:
         """Whether this is the token; takes the same time for any."""
-        return self._token is not None and hmac.compare_digest(self._token, digest(token))
+        return self._token is not None and hmac.compare_digest(self._token, hashed(token))
 
     def enter(self, token: str, client: str = "") -> str | None:
         """Return a new session for the token, None for a wrong one; 429 after too many wrong ones."""
@@ -219,7 +214,7 @@ class Keys:
             return None
         session = secrets.token_urlsafe(32)
         with self._lock:
-            self._sessions[digest(session)] = None
+            self._sessions[hashed(session)] = None
             while len(self._sessions) > SESSIONS:
                 self._sessions.popitem(last=False)
             return session
@@ -229,7 +224,7 @@ class Keys:
         if self.accounts is not None:
             self.accounts.leave(session)
         with self._lock:
-            self._sessions.pop(digest(session), None)
+            self._sessions.pop(hashed(session), None)
 
     def bearer(self, token: str, client: str = "") -> Visitor | None:
         """Return who a program's token is of; None for a wrong one; 429 to a client that gave too many wrong ones."""
@@ -247,7 +242,7 @@ class Keys:
         if self.accounts is not None:
             return self.accounts.visitor(session)
         with self._lock:
-            known = bool(session) and digest(session) in self._sessions
+            known = bool(session) and hashed(session) in self._sessions
         return Visitor(Role.administer, session=session) if known else None
 
     def csrf_of(self, visitor: Visitor) -> str:
@@ -258,7 +253,7 @@ class Keys:
 
     def same_page(self, token: str, visitor: Visitor) -> bool:
         """Whether this is what the studio's own pages send."""
-        return hmac.compare_digest(digest(self.csrf_of(visitor)), digest(token))
+        return hmac.compare_digest(hashed(self.csrf_of(visitor)), hashed(token))
 
 
 class Bucket:

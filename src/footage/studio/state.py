@@ -26,7 +26,7 @@ from footage.errors import ConfigError, LibraryError
 from footage.library.entries import ClipEntry, plain
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.machines.local import cores
+from footage.machines.local import cores, devices
 from footage.studio.catalog import Catalog
 from footage.studio.roles import Visitor
 from footage.studio.security import Keys, Limits
@@ -122,20 +122,27 @@ BY_DEVICE = "train"
 """Kind of jobs that wait for those of the same device alone."""
 
 
+def same_device(device: str) -> tuple[str, ...]:
+    """Return the names by which requests may call a device here: `auto` and `cuda` are also the best that is seen."""
+    best = next((name for name in devices() if name.startswith("cuda")), devices()[-1])
+    names = ("auto", "cuda", best)
+    return names if device in names else (device,)
+
+
 class WorkerProcess:
     """Keeps a `footage.studio.worker` going for each of the `LANES`, and each device, for which there are jobs."""
 
     def __init__(self, library: Library, models: Path) -> None:
         self._library, self._models = library, models
         self._processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
-        """Workers by device, empty for any, and kinds."""
+        """Workers by the names of their device, empty for any, and kinds."""
         self._lock = threading.Lock()
         self._closed = False
 
     def wake(self, job: BackgroundJob) -> None:
         """Start a worker for a job where none is going that could do it."""
         kinds = next(kinds for kinds in LANES if job.kind in kinds)
-        lane = (str(job.request["device"]) if job.kind == BY_DEVICE else "", *kinds)
+        lane = (",".join(same_device(job.request["device"])) if job.kind == BY_DEVICE else "", *kinds)
         with self._lock:
             process = self._processes.get(lane)
             if self._closed or (process is not None and process.poll() is None):
@@ -143,7 +150,8 @@ class WorkerProcess:
             folders = str(self._library.folder), str(self._models)
             command = [sys.executable, "-m", "footage.studio.worker", *folders, *lane]
             # A session of its own: a Ctrl-C in the terminal is the server's, which ends the worker.
-            self._processes[lane] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            with contextlib.suppress(OSError):  # too many processes, or no memory: `tend` tries again
+                self._processes[lane] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def tend(self) -> None:
         """Put back what dead workers had begun, and wake those for whom something waits; keep the uploads that wait."""

@@ -17,7 +17,7 @@ import re
 import shutil
 import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,14 @@ class SourceUploads:
         self._lists: dict[str, tuple[int, dict[str, PromisedFile]]] = {}
         """Lists that were read: when they were written, and the files by path."""
 
-    def begin(self, name: str, promised: Sequence[PromisedFile], into: bool = False) -> UploadState:
+    def begin(self, name: str, promised: Sequence[PromisedFile], into: bool = False, actor: str = "") -> UploadState:
         """Begin an upload, or go on with one: what is promised is what is sent next.
 
         Args:
             name: of its folder. Where one of that name has none of these files, another name is taken.
             promised: the files. Their names are made safe.
             into: add them to the folder of this name, whatever is in it.
+            actor: account whose upload it is, where it begins; empty where there are none.
 
         Raises:
             ConfigError: they are too many or too large, or a file is none that is taken.
@@ -128,8 +129,7 @@ class SourceUploads:
             if lacking > (free := shutil.disk_usage(place).free):
                 raise ConfigError(f"{lacking:,} bytes are to be sent, and {free:,} are free", "free some space")
             listed = {**before, **{file.path: file for file in wanted}}
-            rows = [asdict(file) for file in listed.values()]
-            files.write_json(place / LIST, {"schema": SCHEMA, "files": rows, "whole": False})
+            _write(place / LIST, listed, actor=_read(place / LIST).get("actor", "") if before else actor)
             for file in wanted:  # a server may have been killed between the last piece and its place
                 if file.size and self._received(place, file) == file.size and not self._is_whole(place, file):
                     self._finish(place, file)
@@ -174,9 +174,12 @@ class SourceUploads:
                 if state.whole < state.files:
                     states.append(state)
                 else:
-                    rows = [asdict(file) for file in listed.values()]
-                    files.write_json(place / LIST, {"schema": SCHEMA, "files": rows, "whole": True})
+                    _write(place / LIST, listed, actor=_read(place / LIST).get("actor", ""), whole=True)
         return states
+
+    def actor(self, name: str) -> str:
+        """Return the account that began an upload; empty where that is not known, or there were no accounts."""
+        return str(_read(self.folder / name / LIST).get("actor", ""))
 
     def remove(self, name: str) -> None:
         """Remove an upload with all that has come; refuse one that there is not."""
@@ -240,6 +243,11 @@ class SourceUploads:
             received=sum(received.values()),
             offsets=tuple(received[file.path] for file in asked),
         )
+
+
+def _write(path: Path, listed: Mapping[str, PromisedFile], *, actor: str, whole: bool = False) -> None:
+    rows = [asdict(file) for file in listed.values()]
+    files.write_json(path, {"schema": SCHEMA, "files": rows, "whole": whole, "actor": actor})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Jobs, worked off one after another by a process of their own, which ends when it has been idle or its server is gone.
 
-python -m footage.studio.worker LIBRARY MODELS DEVICE KINDS...
+python -m footage.studio.worker LIBRARY MODELS DEVICES KINDS...
 
-Where DEVICE is not empty, it takes the jobs of that device alone.
+Where DEVICES is not empty, it takes the jobs of these devices alone: names with commas between them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from footage.library.library import Library
 from footage.library.storage import acting
 from footage.models.requests import GenerateRequest
 from footage.studio.catalog import Catalog
-from footage.studio.clip_jobs import ClipJobs
+from footage.studio.clip_jobs import REPORTED, ClipJobs
 from footage.studio.command_jobs import CommandJobs
 from footage.studio.upload_check import Upload
 
@@ -43,8 +43,8 @@ IDLE = 300.0
 """Seconds without a job after which the process ends."""
 LOOKING = 0.8
 """Part of a job that generates the best of many clips in which these are looked at."""
-REPORTED = 0.25
-"""Seconds between two reports of a job's progress."""
+TOLD = 5.0
+"""Seconds between two notes that the process of a job is there."""
 PATIENCE = 10.0
 """Seconds beyond its processor time after which a clip of a zip file is given up."""
 NUMBERED, NAMED = 1000, 10
@@ -115,11 +115,11 @@ class Worker:
         }
         """What it can do, by the job's kind."""
 
-    def run(self, kinds: Sequence[str], device: str = "", idle: float = IDLE) -> None:
-        """Run jobs of some kinds, and of one device where one is named, until there was none for a while."""
+    def run(self, kinds: Sequence[str], devices: Sequence[str] = (), idle: float = IDLE) -> None:
+        """Run jobs of some kinds, and of some devices where any are named, until there was none for a while."""
         name, last = f"worker {os.getpid()}", time.monotonic()
         while time.monotonic() - last < idle:
-            job = self._library.jobs.claim(name, kinds, device)
+            job = self._library.jobs.claim(name, kinds, devices)
             if job is None:
                 time.sleep(POLLED)
                 continue
@@ -130,7 +130,7 @@ class Worker:
         """Run a job, and record how it ended."""
         jobs = self._library.jobs
         try:
-            with acting(job.actor):
+            with acting(job.actor), self._heard(job):
                 result = self.kinds[job.kind](job)
             return jobs.finish(job.id, result)
         except Cancelled:
@@ -141,6 +141,24 @@ class Worker:
             return jobs.finish(job.id, error="there is not enough memory: ask for fewer or shorter clips")
         except Exception as error:  # one job must not end the others
             return jobs.finish(job.id, error=f"an unforeseen fault: {type(error).__name__}: {error}")
+
+    @contextlib.contextmanager
+    def _heard(self, job: BackgroundJob) -> Iterator[None]:
+        """Let a thread say all the while that this process is there: a job may be silent for longer than `LOST`."""
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(TOLD):
+                with contextlib.suppress(FootageError):
+                    self._library.jobs.hear(job.id)
+
+        teller = threading.Thread(target=tell, name="heard", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
 
     def generate(self, job: BackgroundJob) -> dict[str, Any]:
         model = self._model(job)
@@ -344,10 +362,10 @@ def end_with_parent(library: Library) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    library, models, device, *kinds = arguments
+    library, models, devices, *kinds = arguments
     with Library(library, create=False) as opened:
         end_with_parent(opened)
-        Worker(opened, Catalog(Path(models))).run(kinds, device)
+        Worker(opened, Catalog(Path(models))).run(kinds, [name for name in devices.split(",") if name])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from footage.media.kinds import CLIP_SUFFIXES, VIDEO_SUFFIXES, natural_key, suff
 from footage.studio.catalog import fault
 from footage.studio.routes.clips import LASTING, UPLOAD_BODY, clip_response
 from footage.studio.schemas import FolderName, SendForm, SourcePath
-from footage.studio.state import CurrentStudio, Studio
+from footage.studio.state import CurrentStudio, CurrentVisitor, Studio, check_own
 from footage.studio.uploads import PromisedFile, UploadState
 
 FOLDERS = 100
@@ -254,10 +254,10 @@ def list_uploads(studio: CurrentStudio) -> list[UploadState]:
 
 
 @router.post("/sources/uploads")
-def begin_upload(form: SendForm, studio: CurrentStudio) -> UploadState:
+def begin_upload(form: SendForm, studio: CurrentStudio, visitor: CurrentVisitor) -> UploadState:
     """Begin to send files that are to be ingested, or go on: `offsets` says how much of each has come already."""
     promised = [PromisedFile(**file.model_dump()) for file in form.files]
-    return studio.uploads.begin(form.name, promised, form.into)
+    return studio.uploads.begin(form.name, promised, form.into, visitor.name)
 
 
 @router.put("/sources/uploads", openapi_extra=UPLOAD_BODY)
@@ -280,11 +280,13 @@ async def send_piece(
 
 
 @router.delete("/sources/uploads")
-def remove_upload(folder: FolderName, studio: CurrentStudio) -> dict[str, str]:
-    """Remove what was sent; refuse it while it is ingested. Data sets that were made of it stay as they are."""
-    place = str(studio.uploads.folder / folder)
-    jobs = studio.library.jobs
-    if any(place in job.request.get("sources", ()) for job in (*jobs.all("queued", 1000), *jobs.all("running"))):
+def remove_upload(folder: FolderName, studio: CurrentStudio, visitor: CurrentVisitor) -> dict[str, str]:
+    """Remove what was sent; refuse it while any of it is ingested. Data sets that were made of it stay as they are."""
+    check_own(visitor, studio.uploads.actor(folder))
+    place, jobs = studio.uploads.folder / folder, studio.library.jobs
+    waiting = (*jobs.all("queued", 1000), *jobs.all("running"))
+    sources = [Path(source) for job in waiting for source in job.request.get("sources", ())]
+    if any(source.is_relative_to(place) or place.is_relative_to(source) for source in sources):
         raise ConfigError(f'a job for "{plain(folder)}" waits or runs already', "let it end, or cancel it")
     studio.uploads.remove(folder)
     return {"removed": folder}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from footage.config import IngestConfig, from_json, to_json
-from footage.config.presets import override, preset
+from footage.config import Config, IngestConfig, flat, from_json, to_json
+from footage.config.presets import FIRST_PRESETS, override, preset, suited_preset
 from footage.data.clips import BUILT_IN
 from footage.errors import ConfigError, nearest
 from footage.evaluation.protocols import EvaluationOptions
@@ -30,6 +31,8 @@ BETWEEN_SECONDS = 4.0
 
 EVALUATION_OPTIONS = ("metrics", "clips", "frames", "fps", "size", "fit", "split", "networks", "resamples", "seed")
 """Options of an evaluation that can be asked for here: those that name no file."""
+LONGEST_REPORT = 120
+"""Bytes of the name of a report, at most; disks take 255, and a number may come behind."""
 REPEATED = ("ingest", "train", "evaluate", "plan")
 """Kinds of jobs that may be queued again as they were."""
 INGEST_OPTIONS = tuple(name for name in vars(IngestConfig()) if name not in ("workers", "name"))
@@ -128,8 +131,7 @@ def evaluate_models(form: EvaluateForm, studio: CurrentStudio) -> BackgroundJob:
             studio.catalog.place(name)
     options = checked(form.options, EVALUATION_OPTIONS)
     from_json(EvaluationOptions, options, "options")
-    stamp = time.strftime("%Y-%m-%d %H%M%S")
-    report = re.sub(r"[^\w.-]+", "-", " ".join([*form.made, stamp]))[:120].strip("-")
+    report = report_name(form.made, {job.request.get("report") for job in studio.library.jobs.all(limit=1000)})
     request = {"made": form.made, "real": form.real, "options": options, "report": report}
     return submit_job(studio, "evaluate", {**request, "title": ", ".join(form.made)})
 
@@ -165,7 +167,7 @@ def repeat_job(job: PathId, studio: CurrentStudio, visitor: CurrentVisitor) -> B
     check_own(visitor, before.actor)
     if before.state not in ("cancelled", "failed") or before.kind not in REPEATED:
         raise ConfigError(f"job {job} is not to be done again", "see the list of jobs")
-    taken = before.request.get("to") or before.request.get("run") or ""
+    taken = "" if before.kind == "plan" else before.request.get("to") or before.request.get("run") or ""
     return submit_job(studio, before.kind, before.request, taken=taken)
 
 
@@ -201,6 +203,14 @@ def checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, A
     return dict(options)
 
 
+def report_name(made: Sequence[str], taken: Container[str]) -> str:
+    """Return a name for the folder of a report that no other has: when it was asked for, and of what."""
+    words = re.sub(r"[^\w.-]+", "-", " ".join([time.strftime("%Y-%m-%d %H%M%S"), *made]))
+    name = words.encode()[:LONGEST_REPORT].decode("utf-8", "ignore").strip("-.")
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
+
+
 def check_device(device: str) -> None:
     """Refuse a device that is not there."""
     if device not in ("auto", "cuda", *devices()):
@@ -215,10 +225,19 @@ def training_request(form: TrainForm, studio: Studio) -> dict[str, Any]:
         studio.catalog.place(form.guide)
     if form.begin_with is not None:
         studio.catalog.usable_model(form.begin_with, *studio.catalog.card(form.begin_with).use.verbs)
-    if form.preset is not None:
-        override(preset(form.preset), dict(form.knobs))  # complains now
+    config = preset(form.preset) if form.preset is not None else suited_config(studio, form.data)
+    for name in form.knobs:
+        if "." not in name:  # a flag of the command
+            raise ConfigError(f'there is no knob "{name}"', nearest(name, flat(to_json(config))))
+    override(config, dict(form.knobs))  # complains now
     check_device(form.device)
     return {**form.model_dump(), "run": f"{RUNS}/{form.run}", "title": form.run}
+
+
+def suited_config(studio: Studio, data: str) -> Config:
+    """Return the configuration that suits a data set by the size of its clips; of another, the first preset."""
+    entry = next((entry for entry in studio.catalog.datasets() if entry.name == data and not entry.damaged), None)
+    return preset(FIRST_PRESETS[0]) if entry is None else suited_preset(entry.height, entry.width, entry.channels)[0]
 
 
 def submit_job(studio: Studio, kind: str, request: dict[str, Any], taken: str = "") -> BackgroundJob:

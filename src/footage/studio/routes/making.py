@@ -80,6 +80,7 @@ def trim_clip(form: TrimForm, studio: CurrentStudio) -> BackgroundJob:
             f"first is {form.first} and last is {form.last}, and clip {entry.id} has {entry.frames:,} frames",
             f"give 0 to {entry.frames - 1}, the first before the last",
         )
+    check_amount(studio.limits, 1, form.last - form.first + 1)
     request = form.model_dump(exclude={"clip"})
     return submit_job(studio, "trim", {**request, "clips": [form.clip], "fit": "letterbox", "title": entry.title})
 

@@ -34,7 +34,7 @@ from footage.studio.roles import GIVEN, ROLES, Visitor
 from footage.studio.routes import albums, datasets, jobs, live, people, ratings
 from footage.studio.routes.people import CurrentAccounts
 from footage.studio.schemas import PAGE, PARAMETERS, ClipQueryForm, Id, PathId
-from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
+from footage.studio.state import BY_DEVICE, IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
 from footage.studio.uploads import TAKEN
 
 VIDEOS = ("h264", "vp8", "vp9", "av1", "hevc")
@@ -48,6 +48,8 @@ FACETS_AMONG = 10_000
 """Clips whose values a panel of filters counts, where no count is kept and more are found."""
 JOBS = 50
 JOBS_OF_CLIP = 6
+IN_PHASES = ("ingest", "plan", "evaluate")
+"""Kinds of jobs that say how much of a phase is done, not of all."""
 LEAST_DONE = 0.02
 """Part of a job after which it is said how long it takes."""
 SIZES = ("64x64", "128", "256", "512", "auto")
@@ -61,9 +63,12 @@ def clip_kind(entry: ClipEntry) -> str:
     return "image" if entry.suffix in STILLS else "preview"
 
 
-def seconds_left(job: BackgroundJob) -> float | None:
-    """Return about how long a running job goes on, by how far it came; None where that cannot be told yet."""
-    if job.state != "running" or job.started is None or not LEAST_DONE <= job.progress < 1:
+def seconds_left(studio: Studio, job: BackgroundJob) -> float | None:
+    """Return about how long a running job goes on, by how far it came; None where that cannot be told, or not yet."""
+    if job.kind == BY_DEVICE:  # it may be a run's second job, and says itself how fast it goes
+        status = studio.catalog.status(job.request["run"]) if job.state == "running" else None
+        return status.seconds_left if status is not None and status.running else None
+    if job.kind in IN_PHASES or job.state != "running" or job.started is None or not LEAST_DONE <= job.progress < 1:
         return None
     return (time.time() - job.started) * (1 - job.progress) / job.progress
 
@@ -112,7 +117,6 @@ def environment() -> jinja2.Environment:
         kind=clip_kind,
         again=generate_parameters,
         browser=browser_name,
-        left=seconds_left,
         calendar=lambda value: time.strftime("%Y-%m-%d", time.localtime(value)),
     )
 
@@ -144,6 +148,7 @@ class PageRenderer:
             accounts=self._studio.keys.accounts is not None,
             version=__version__,
             folder=self._studio.catalog.folder,
+            left=functools.partial(seconds_left, self._studio),
             **values,
         )
         return HTMLResponse(text, headers={"vary": "cookie, accept-language"})

@@ -24,6 +24,7 @@ from footage.studio.accounts import (
     AccountSession,
     Invitation,
     LogEntry,
+    check_password,
 )
 from footage.studio.roles import Visitor
 from footage.studio.routes.ratings import csv_text
@@ -120,13 +121,11 @@ def enter_session(form: EntryForm, response: Response, request: Request, studio:
         set_session(response, request, studio, session)
         return {"entered": True}
     name = f"account {fold(form.name)}"
-    keys.tries.check(client, what="passwords")
-    keys.tries.check(name, what="passwords", count=True)
+    keys.tries.check(client, name, what="passwords", count=True)
     account = keys.accounts.check(form.name, form.password)
     if account is None:
-        keys.tries.count(client)
         raise HTTPException(401, "name or password is wrong")
-    keys.tries.forgive(name)
+    keys.tries.forgive(client, name)
     begin_session(response, request, studio, keys.accounts, account)
     return {"entered": True}
 
@@ -190,6 +189,7 @@ def change_password(
     form: PasswordForm, accounts: CurrentAccounts, studio: CurrentStudio, visitor: SignedIn
 ) -> dict[str, bool]:
     """Choose another password; all other sessions end."""
+    check_password(form.new, visitor.name)  # it says nothing of the old one, and is no try
     name = f"account {fold(visitor.name)}"
     studio.keys.tries.check(name, what="passwords", count=True)
     accounts.change_password(visitor.account, form.old, form.new, visitor.session)

@@ -39,6 +39,8 @@ class PreviewVariant:
     """None for those of the request."""
     motion_seed: Seed | None = None
     """None for that of the request."""
+    to_seed: Seed | None = None
+    """Seed whose content it changes into on its way."""
 
 
 @dataclass(frozen=True, kw_only=True)

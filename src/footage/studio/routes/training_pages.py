@@ -21,7 +21,7 @@ from footage.studio.catalog import DatasetEntry, ModelEntry
 from footage.studio.routes import jobs, trainings
 from footage.studio.routes.pages import JOBS, Page, PageRenderer
 from footage.studio.schemas import Id
-from footage.studio.state import CurrentStudio, Studio, or_404
+from footage.studio.state import CurrentStudio, Studio, or_404, same_device
 from footage.studio.training_form import knobs, preset_choices, run_settings
 
 PLOT_SIZE = (640, 200)
@@ -55,11 +55,11 @@ router = APIRouter(include_in_schema=False)
 def training_jobs(studio: Studio) -> list[tuple[BackgroundJob, int]]:
     """Return the trainings that run or wait, the next first, each with its place in line for its device: 0 runs."""
     running = studio.library.jobs.all("running", 1000)
-    waiting, places = studio.library.jobs.all("queued", 1000), dict[str, int]()
+    waiting, places = studio.library.jobs.all("queued", 1000), dict[tuple[str, ...], int]()
     listed = [(job, 0) for job in reversed(running) if job.kind == "train"]
     for job in reversed(waiting):
         if job.kind == "train":
-            device = str(job.request["device"])
+            device = same_device(job.request["device"])
             places[device] = places.get(device, 0) + 1
             listed.append((job, places[device]))
     return listed
@@ -121,7 +121,8 @@ def run_values(studio: Studio, page: PageRenderer, name: str) -> dict[str, Any]:
 def show_run(name: str, studio: CurrentStudio, page: Page) -> HTMLResponse:
     values = run_values(studio, page, name)
     model = next((model for model in studio.catalog.models() if model.name == name), None)
-    return page("run.html", "training", model=model, devices=devices(), **values)
+    own = trainings.own_device(studio, values["run"]) if values["run"] is not None else "auto"
+    return page("run.html", "training", model=model, devices=devices(), own_device=own, **values)
 
 
 @router.get("/parts/run")
@@ -150,10 +151,9 @@ def show_training_form(
         if path is None:
             raise HTTPException(404, "there is no such run")
         settings = run_settings(run, studio.catalog.config(run))
-        filled = {"preset": settings.preset, "knobs": dict(settings.knobs), "kept_back": settings.kept_back}
+        filled |= {"preset": settings.preset, "knobs": dict(settings.knobs), "kept_back": settings.kept_back}
         with contextlib.suppress(ConfigError):  # it lies elsewhere: another is chosen
             data = data or trainings.dataset_name(studio, settings.data)
-        filled["guide"] = None
         with contextlib.suppress(ConfigError):
             filled["guide"] = settings.guide and trainings.dataset_name(studio, settings.guide)
     for text in knob:

@@ -13,6 +13,7 @@ from footage.config import Config
 from footage.data.clips import BUILT_IN
 from footage.errors import ConfigError
 from footage.library.jobs import BackgroundJob
+from footage.machines.local import devices
 from footage.studio.catalog import MOST_FIGURES, DatasetEntry, ReportEntry, RunEntry
 from footage.studio.routes.jobs import check_device, submit_job
 from footage.studio.schemas import ContinueForm
@@ -70,7 +71,8 @@ def stop_run(run: EntryName, studio: CurrentStudio, visitor: CurrentVisitor) -> 
     if not entry.running:
         raise ConfigError(f"{run} is not being trained", "see the list of runs")
     running = studio.library.jobs.all("running")
-    check_own(visitor, next((job.actor for job in running if job.request.get("run") == run), ""))
+    trained = (job.actor for job in running if job.kind == "train" and job.request["run"] == run)
+    check_own(visitor, next(trained, ""))
     RunFolder(path).ask_to_stop()
     return entry
 
@@ -81,7 +83,8 @@ def continue_run(run: EntryName, form: ContinueForm, studio: CurrentStudio) -> B
     path = studio.catalog.run(run)
     if path is None:
         raise HTTPException(404, "there is no such run")
-    check_device(form.device)
+    if form.device is not None:
+        check_device(form.device)
     entry, settings = (
         next(entry for entry in studio.catalog.runs() if entry.name == run),
         run_settings(run, studio.catalog.config(run)),
@@ -105,10 +108,23 @@ def continue_run(run: EntryName, form: ContinueForm, studio: CurrentStudio) -> B
         "knobs": {},
         "clips": clips,
         "minutes": minutes,
-        "device": form.device,
+        "device": form.device or own_device(studio, entry),
         "title": run,
     }
     return submit_job(studio, "train", request, taken=run)
+
+
+def own_device(studio: Studio, run: RunEntry) -> str:
+    """Return the device that a run was trained on last, as requests call it; `auto` where that is not here."""
+    asked = (
+        str(job.request["device"])
+        for job in studio.library.jobs.all(limit=1000)
+        if job.kind == "train" and job.request["run"] == run.name
+    )
+    # A process that sees one GPU alone calls it the first.
+    kind = "auto" if run.status is None else run.status.device.partition(":")[0]
+    device = next(asked, kind)
+    return device if device in ("cuda", *devices()) else "auto"
 
 
 def dataset_name(studio: Studio, path: str) -> str:

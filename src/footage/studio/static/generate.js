@@ -24,7 +24,9 @@ async function queue(form, kind, request) {
 function settings() {
   const { seed, label, sliders, timing } = videoOptions(form);
   const held = { model: form.elements.model.value, seed, label, sliders: written(sliders), ...timing };
-  for (const name of ["count", "seconds", "to_seed"]) held[name] = number(form, name);
+  for (const name of ["count", "seconds", "to_seed", "of"]) held[name] = number(form, name);
+  for (const name of ["novel", "best"]) held[name] = form.elements[name]?.checked ? "on" : "";
+  held.tags = form.elements.tags.value.trim();
   return Object.fromEntries(Object.entries(held).filter(([, value]) => value !== null && value !== "").map(([name, value]) => [name, String(value)]));
 }
 

@@ -188,8 +188,11 @@ export class Grid {
       part.forEach((id) => this.asked.add(id));
       try {
         const answer = await fetch(`/parts/cards?${part.map((id) => `ids=${id}`).join("&")}`);
-        if (answer.ok) this.take(await answer.text());
-        else await pause(answer.headers.get("retry-after"));
+        if (answer.ok && !answer.redirected) {
+          const taken = this.take(await answer.text());
+          const gone = part.filter((id) => !taken.has(id)); // for good, or they would be asked for again and again
+          if (gone.length) { this.drop(gone); this.lost?.(); }
+        } else await pause(answer.headers.get("retry-after"));
       } finally {
         part.forEach((id) => this.asked.delete(id));
       }
@@ -199,13 +202,16 @@ export class Grid {
 
   take(text) {
     const parsed = new DOMParser().parseFromString(text, "text/html");
+    const taken = new Set();
     for (const card of parsed.querySelectorAll(".card")) {
       const old = this.cards.get(Number(card.dataset.id));
       const now = document.importNode(card, true);
       if (old?.isConnected) old.replaceWith(now);
       this.cards.set(Number(card.dataset.id), now);
+      taken.add(Number(card.dataset.id));
       if (!this.shapes.has(Number(card.dataset.id))) { this.shape(Number(card.dataset.id), now); this.known++; }
     }
+    return taken;
   }
 
   async renew(ids) {

@@ -17,6 +17,7 @@ function open() {
     const mine = grid;
     const total = element.dataset.total; // empty where it is not known yet
     mine.whole = total !== "" && Number(total) <= mine.ids.length;
+    mine.lost = () => { drawBar(); drawTotal(); };
     mine.wanted = () => lengthen(mine).catch(() => {}); // what went wrong has been said
     if (mine.whole) arrive();
     else lengthen(mine).then(() => { if (mine === grid) arrive(); });

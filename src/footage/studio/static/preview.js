@@ -76,15 +76,17 @@ export class Preview {
   variants() {
     const { seed, sliders, timing } = videoOptions(this.form);
     const motion = timing.motion_seed ?? seed;
+    const to = number(this.form, "to_seed");
     const count = Math.min(8, Number(this.form.elements.model.selectedOptions[0]?.dataset.sliders || 0));
     return Array.from({ length: CELLS }, (_, i) => {
       const n = this.page * CELLS + i;
-      if (this.way === "motion") return { seed, motion_seed: motion + n };
-      if (this.way === "content") return { seed: seed + n, motion_seed: motion };
-      if (this.way !== "near") return { seed: seed + n };
+      const end = (by) => (to === null ? {} : { to_seed: to + by });
+      if (this.way === "motion") return { seed, motion_seed: motion + n, ...end(0) };
+      if (this.way === "content") return { seed: seed + n, motion_seed: motion, ...end(n) };
+      if (this.way !== "near") return { seed: seed + n, ...end(n) };
       const draw = normals(n);
       const near = Array.from({ length: count }, (_, k) => [k + 1, Math.max(-5, Math.min(5, Math.round(10 * ((sliders[k + 1] ?? 0) + (n ? FAR * draw() : 0))) / 10))]);
-      return { seed, sliders: Object.fromEntries(near.filter(([, value]) => value)) };
+      return { seed, sliders: Object.fromEntries(near.filter(([, value]) => value)), ...end(0) };
     });
   }
 
@@ -110,10 +112,11 @@ export class Preview {
   }
 
   // The settings of a cell become those of the form.
-  take({ seed, motion_seed, sliders }) {
+  take({ seed, motion_seed, to_seed, sliders }) {
     const { elements } = this.form;
     elements.seed.value = seed;
     if (motion_seed !== undefined && elements.motion_seed) elements.motion_seed.value = motion_seed;
+    if (to_seed !== undefined) elements.to_seed.value = to_seed;
     if (sliders) for (const input of this.form.querySelectorAll("[data-slider]")) {
       input.step = "any";
       input.value = sliders[input.dataset.slider] ?? 0;

@@ -36,9 +36,12 @@ function count() {
   for (const input of form.querySelectorAll("[data-knob]")) input.closest(".knob").classList.toggle("changed", input.dataset.knob in knobs);
 }
 
+let shown = Promise.resolve(); // the knobs of the chosen preset, and those that were changed hold for it
+
 async function showKnobs() {
   const place = document.getElementById("knobs");
-  if (!document.getElementById("settings").open || place.dataset.preset === preset().value) return;
+  const before = place.dataset.preset;
+  if (before === preset().value || !(document.getElementById("settings").open || Object.keys(knobs).length)) return;
   place.dataset.preset = preset().value;
   await htmx.ajax("GET", `/parts/knobs?preset=${encodeURIComponent(preset().value)}`, { target: place, swap: "innerHTML" });
   for (const input of place.querySelectorAll("[data-knob]")) {
@@ -47,6 +50,10 @@ async function showKnobs() {
     input.value = String(given);
     if (input.value !== String(given)) delete knobs[input.dataset.knob]; // it is as this preset has it
   }
+  // What a run differed in stays, though the form has no field for all of it; of another preset it would be refused.
+  const lost = before === undefined ? [] : Object.keys(knobs).filter((name) => !place.querySelector(`[data-knob="${CSS.escape(name)}"]`));
+  for (const name of lost) delete knobs[name];
+  if (lost.length) toast(t("knobs_lost", { names: lost.join(", ") }));
   count();
   find();
 }
@@ -68,7 +75,8 @@ function fitted() {
   return sizes;
 }
 
-function request() {
+async function request() {
+  await shown;
   const data = form.elements.data.selectedOptions[0];
   // What suits the data best is chosen by footage, which looks at the lengths of the clips too.
   const chosen = preset().value === form.dataset.best && data.dataset.height && !form.dataset.from ? { preset: null, knobs } : { preset: preset().value, knobs: { ...fitted(), ...knobs } };
@@ -91,7 +99,7 @@ if (form) {
   const chosen = () => {
     form.querySelector("[data-guide]").hidden = !preset().dataset.guided;
     named();
-    showKnobs();
+    shown = showKnobs();
   };
   form.addEventListener("change", (event) => {
     if (event.target.dataset.reload !== undefined) {
@@ -109,18 +117,18 @@ if (form) {
     } else if (event.target.name === "find") find();
     else if (event.target.name === "run") { event.target.dataset.own = "yes"; named(); }
   });
-  document.getElementById("settings").addEventListener("toggle", showKnobs);
+  document.getElementById("settings").addEventListener("toggle", () => { shown = showKnobs(); });
   document.getElementById("measure").addEventListener("click", (event) => {
     if (!form.reportValidity()) return;
     resting(event.currentTarget, async () => {
-      const job = await api("POST", "/api/jobs/plan", request());
+      const job = await api("POST", "/api/jobs/plan", await request());
       await htmx.ajax("GET", `/parts/plan?job=${job.id}`, { target: "#plan", swap: "innerHTML" });
     });
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     resting(event.submitter, async () => {
-      const job = await api("POST", "/api/jobs/train", request());
+      const job = await api("POST", "/api/jobs/train", await request());
       toastLater(t("in_queue"));
       location.href = `/training/run?name=${encodeURIComponent(job.request.run)}`;
     });
