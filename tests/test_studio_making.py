@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from footage.library.additions import ClipDetails
+from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.media.cuts import SOUND_RATE, Cut, write_cuts
 from footage.media.encode import write_clip

@@ -632,7 +632,7 @@ def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Pa
         page.reload()
         page.select_option("[data-account='5'] select", "rate")
         page.wait_for_selector(".toast")
-        guest.reload()
+        guest.goto("/clip/1")
         guest.locator("button.star").nth(3).click()
         guest.wait_for_selector("button.star[aria-pressed=true]")
         assert server.studio.library.history(1)[0].actor == "Ann"

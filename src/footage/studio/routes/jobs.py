@@ -131,7 +131,7 @@ def evaluate_models(form: EvaluateForm, studio: CurrentStudio) -> BackgroundJob:
             studio.catalog.place(name)
     options = checked(form.options, EVALUATION_OPTIONS)
     from_json(EvaluationOptions, options, "options")
-    report = report_name(form.made, {job.request.get("report") for job in studio.library.jobs.all(limit=1000)})
+    report = report_name(form.made, {str(job.request.get("report")) for job in studio.library.jobs.all(limit=1000)})
     request = {"made": form.made, "real": form.real, "options": options, "report": report}
     return submit_job(studio, "evaluate", {**request, "title": ", ".join(form.made)})
 
