@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -187,6 +188,68 @@ def test_other_versions_are_refused(ray: Cluster, monkeypatch: pytest.MonkeyPatc
         ray.check()
 
 
+def test_a_machine_that_joins_later_with_other_versions_does_nothing(
+    ray: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(unit: Path) -> None:
+        unit.touch()
+
+    versions = {**clusters.own_versions(), "av": "1.0"}
+    monkeypatch.setattr(clusters, "teller", lambda: lambda: versions)
+    with pytest.raises(ClusterError, match=r"a worker has av [\d.]+, this machine 1\.0 \(worker on .*install the same"):
+        list(ray.run(work, [tmp_path / "done"]))
+    assert not (tmp_path / "done").exists()
+
+
+class Leaving:
+    """Ray, of which all machines that compute leave."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+        class RayTaskError(RayError):
+            pass
+
+    def __init__(self) -> None:
+        self.processors, self.cancelled = 2, 0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "NodeID": "a" * 56, "NodeManagerHostname": "node3", "Resources": {"CPU": 2}}]
+
+    def cluster_resources(self) -> dict[str, int]:
+        return {"CPU": self.processors}
+
+    def remote(self, work: object) -> Leaving:
+        return self if callable(work) else object()  # type: ignore[return-value]
+
+    def options(self, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(remote=lambda *_: object())
+
+    def put(self, work: object) -> object:
+        return work
+
+    def wait(self, refs: list[object], num_returns: int, timeout: float = 1e9) -> tuple[list[object], list[object]]:
+        assert timeout < 1e9, "it waits for ever"
+        self.processors = 0
+        return (refs, []) if num_returns == len(refs) and timeout > clusters.REACH else ([], refs)
+
+    def get(self, ref: object) -> NoReturn:
+        raise self.exceptions.RayError("the node is gone")
+
+    def cancel(self, ref: object, force: bool) -> None:
+        self.cancelled += 1
+
+
+def test_where_the_last_machine_leaves_it_is_said() -> None:
+    leaving = Leaving()
+    cluster = Cluster(leaving, "ray://head:10001", 2, 1, 0)
+    with pytest.raises(ClusterError, match="ray://head:10001 has no processor for this: start workers there"):
+        list(cluster.run(abs, [1, 2, 3]))
+    assert leaving.cancelled == 2
+    cluster.check()  # who leaves while it is asked is no fault
+
+
 def test_what_goes_wrong_in_a_worker(ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(unit: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/scratch/part")
@@ -222,6 +285,9 @@ def test_nothing_listens_to_other_machines_and_no_token_is_left(ray: Cluster) ->
     }
     assert ports and ports <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     assert not (Path.home() / ".ray" / "auth_token").exists()
+    session = Path(ray.ray._private.worker._global_node.get_session_dir_path())
+    left = [path for path in session.rglob("*") if path.is_file()]
+    assert len(left) > 5 and not [path for path in left if clusters.process_token().encode() in path.read_bytes()]
 
 
 def test_a_cluster_by_its_address(videos: Path, plain: Path, tmp_path: Path, ray: Cluster) -> None:

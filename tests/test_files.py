@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from footage import files
 from footage.errors import FootageError, nearest
+from footage.training.run_folder import RunFolder
 
 
 def test_replacing_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
@@ -51,3 +53,24 @@ def test_partial_files_are_removed(tmp_path: Path) -> None:
     (tmp_path / "b.npy").touch()
     files.remove_partial(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["b.npy"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EIO])
+def test_where_there_are_no_locks_all_may_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Network disks are such; and who waits for a second ingest or training there is not told of another one."""
+    with open(tmp_path / "lock", "wb") as handle, open(tmp_path / "lock", "rb") as second:
+        assert files.lock(handle) and not files.lock(second, wait=False)
+
+        def refuse(*_: object) -> None:
+            raise OSError(number, "no")
+
+        monkeypatch.setattr("fcntl.flock", refuse)
+        if number == errno.EIO:
+            with pytest.raises(OSError, match="no"):
+                files.lock(handle)
+        else:
+            assert files.lock(handle, wait=False)
+            with RunFolder(tmp_path).lock():
+                pass

@@ -31,6 +31,8 @@ from footage.models.checkpoint import read_state
 from footage.training import cost, processes
 from footage.training.plan import prepare
 from footage.training.processes import Processes, measured_devices
+from footage.training.run_folder import RunFolder, RunStatus, read_status
+from footage.training.trainer import Trainer
 from tests.models import tiny_config
 from tests.test_api import make_videos
 
@@ -178,6 +180,43 @@ def test_what_cannot_be_shared_evenly_is_refused(tmp_path: Path, capsys: pytest.
         verb.TrainingOrder(
             "shapes", CONFIG, None, tmp_path / "run", None, 8, None, False, None, False, verb.make_console(True)
         ).lead(Three(world=3))
+
+
+def test_all_stay_until_the_first_one_has_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where GPUs are, a process without signs of life is taken for dead, and ends all."""
+    from footage.commands import train as verb
+
+    done: list[str] = []
+
+    class One(Processes):
+        def most(self, *values: float) -> list[float]:
+            done.append("agreed")
+            return list(values)
+
+    for name in ("choose", "sample"):
+        monkeypatch.setattr(Trainer, name, lambda *_, name=name: done.append(name))
+    verb.TrainingOrder(
+        "shapes", CONFIG, None, tmp_path / "run", None, 4, None, False, None, False, verb.make_console(True)
+    ).lead(One())
+    assert done[-3:] == ["choose", "sample", "agreed"]
+
+
+def test_a_clock_that_is_set_ends_no_training(tmp_path: Path) -> None:
+    folder, now = RunFolder(tmp_path), time.time()
+    folder.status.parent.mkdir()
+    status = RunStatus(
+        **{"state": "running", "clips": 8, "seconds": 1.0, "part": 0.1, "clips_per_second": 8.0, "memory_gib": 1.0},
+        **{"target_clips": 80, "target_minutes": None, "device": "cpu", "host": socket.gethostname()},
+        **{"pid": os.getpid(), "began": psutil.Process().create_time() - 3600, "written": now},
+    )
+    for told, state in (
+        (status, "running"),
+        (replace(status, written=now - 3600), "interrupted"),  # another process has its number
+        (replace(status, version=2), None),
+    ):
+        folder.status.write_text(json.dumps(vars(told)))
+        read = read_status(folder)
+        assert (read and read.state) == state
 
 
 def test_the_faster_number_of_processes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from footage import errors, files
 from footage.data.clips import DatasetClips, Loader
-from footage.data.ingest import pipeline, shards
+from footage.data.ingest import pipeline, shards, workers
 from footage.data.store import SUMS, Dataset
 from footage.library.query import ClipQuery
 from footage.machines import remote
@@ -109,6 +109,7 @@ def test_addresses(tmp_path, monkeypatch):
         f"s3://{SECRET[:12]}@bucket",
         f"sftp://me:{SECRET}@host:22/a",
         f"https://host/a.mp4?X-Amz-Signature={SECRET}",
+        f"https://{SECRET[:12]}@host/clips",
     ],
 )
 def test_addresses_with_keys_are_refused_and_not_shown(address, tmp_path, monkeypatch, capfd):
@@ -127,6 +128,84 @@ def test_addresses_with_keys_are_refused_and_not_shown(address, tmp_path, monkey
         assert ended.value.code == 2 and "holds a key" in shown and "~/.aws/credentials" in " ".join(shown.split())
         assert SECRET not in shown and SECRET[:12] not in shown and "AKIA" not in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_may_hold_any_address(tmp_path, capsys):
+    from footage.commands.main import main
+
+    library = filled(tmp_path, 1)
+    library.close()
+    place, address = str(tmp_path / "library"), "https://www.youtube.com/watch?v=abc"
+    main(["library", "edit", place, "1", "--notes", address, f"--title={address}"])
+    main(["library", "search", place, address])
+    main(["library", "album", place, address, "--put", "1"])
+    assert f"{address}: 1 clips" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["library", "edit", place, "1", "--notes", "a", "--library", address])
+    assert "holds a key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("../../thesis.tex", {}),
+        ("/etc/passwd", {}),
+        ("shard-00000.npy/../../x.npy", {}),
+        ("ingest/lock", {}),
+        ("shard-00000.npy", {"sha256": "PLACE"}),
+        ("clips.jsonl", {"sha256": "a" * 64 + "\n"}),
+        ("clips.jsonl", {"bytes": -1}),
+    ],
+)
+def test_a_table_of_sums_names_files_of_a_data_set_only(name, row, local, videos, tmp_path, monkeypatch):
+    """Whoever writes to the address must not write or remove anything here."""
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "thesis.tex").write_text("ten years")
+    there = put(local.folder, "memory://sums/data")
+    value = json.loads(there.read(SUMS))
+    row = {"bytes": 3, "sha256": files.bytes_digest(b"bad"), **row}
+    row["sha256"] = row["sha256"].replace("PLACE", str(tmp_path / "thesis.tex"))
+    (tmp_path / "sums").write_text(json.dumps({**value, "files": {**value["files"], name: row}}))
+    there.put(tmp_path / "sums", SUMS)
+    for attempt in (
+        lambda: Dataset(there.address).read(local.rows[0]),
+        lambda: ingest([videos], there.address, **SMALL),
+    ):
+        with pytest.raises(errors.DatasetError, match=r"data/files.json cannot be read \(.*: remove it, and run"):
+            attempt()
+    assert (tmp_path / "thesis.tex").read_text() == "ten years"
+
+
+@pytest.mark.parametrize("asked", [{"height": 32, "width": 32}, {"fps": 25.0, "size": "auto"}])
+@pytest.mark.parametrize(
+    ("reply", "kind", "text"),
+    [
+        ({"away": ["it is away", "wait"]}, errors.RemoteError, "it is away: wait"),
+        ({"disk": [28, "No space left"]}, errors.DatasetError, r"cannot be written \(No space left\)"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_no_reason_for_another_rate_or_size(
+    asked, reply, kind, text, videos, tmp_path, monkeypatch
+):
+    answer = workers.answer
+    monkeypatch.setattr(workers, "answer", lambda request: answer(request) if "part" in request else reply)
+    with pytest.raises(kind, match=text):
+        ingest([videos], tmp_path / "d", workers=0, heldout=0.2, **asked)
+    assert not (tmp_path / "d" / "dataset.json").exists()
+
+
+def test_a_full_cache_is_no_reason_to_fail_once_all_is_put(videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+
+    def full(*_, **__):
+        raise remote.CacheFull("it is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cache, "lease", full)
+        patch.setattr(pipeline, "Dataset", lambda place: Dataset(place) if isinstance(place, Path) else local_rows)
+        local_rows = type("Rows", (), {"rejections": ()})
+        ingest([videos], "memory://full-cache/data", **SMALL)
+    assert len(Dataset("memory://full-cache/data").rows) == 6 and not list((tmp_path / "cache" / "work").iterdir())
 
 
 def test_ingest_from_and_to_a_bucket(bucket, videos, local, tmp_path, monkeypatch):
@@ -164,8 +243,7 @@ def test_a_stopped_ingest_goes_on(bucket, videos, monkeypatch):
         patch.setattr(pipeline.RemoteDataset, "push", stop)
         ingest([f"{bucket}/clips"], f"{bucket}/data", **SMALL)
     killed = Cache.of_this_machine().work / "sources-killed"
-    killed.mkdir()
-    (killed / "lock").touch()
+    killed.mkdir()  # before it had a lock
     assert RemoteFolder(f"{bucket}/data").files() == {}
     again = ingest([f"{bucket}/clips"], f"{bucket}/data", **SMALL)
     assert (again.decoded, again.reused) == (0, 6) and len(again.dataset.rows) == 6 and not killed.exists()
@@ -229,13 +307,18 @@ def test_a_cache_of_half_the_set_is_enough(bucket, local, tmp_path, monkeypatch)
     fetched = []
     fetch = RemoteFolder.fetch
     monkeypatch.setattr(RemoteFolder, "fetch", lambda self, names, to: (fetched.extend(names), fetch(self, names, to)))
-    units = len(loaders[0].units)
+    units, reads, read = len(loaders[0].units), [], far.read
+    monkeypatch.setattr(far, "read", lambda *place: (reads.append(place[:2]), read(*place))[1])
     seen = [[loader.batch(at)[0] for at in range(0, 4 * units, 4)] for loader in loaders]  # four epochs
     total = sum(path.stat().st_size for path in (tmp_path / "cache" / "files").iterdir())
     assert total <= far.dataset._held.cache.limit < sum(sizes.values())
     assert len(fetched) <= 4 * len(sizes), "a shard is fetched once in each epoch at most"
-    starts = [sorted(clip.tobytes()[:3072] for batch in part for clip in batch) for part in seen]
-    assert len(starts[0]) == len(starts[1]) and len(set(starts[0])) > units / 2
+    ranges = [(unit.span.index, range(unit.first, unit.first + unit.starts)) for unit in loaders[0].units]
+    places = [
+        next(i for i, (at, starts) in enumerate(ranges) if at == index and start in starts) for index, start in reads
+    ]
+    for epoch in range(4):
+        assert sorted(places[epoch * units : (epoch + 1) * units]) == list(range(units)), "each stretch is shown once"
     np.testing.assert_array_equal(loaders[0].batch(8)[0], seen[0][2])  # a function of the clips seen, as ever
 
 
@@ -365,6 +448,62 @@ def test_exports_and_clips_go_to_addresses(bucket, tmp_path):
     assert Model(tmp_path / "model", "cpu").info.name == "tiny"
 
 
+def test_what_is_finished_is_put_at_once(tmp_path, monkeypatch):
+    import footage
+    from footage.media import encode
+    from tests.models import save_tiny_model
+
+    save_tiny_model(tmp_path / "model")
+    write_clip, written = encode.write_clip, []
+
+    def stop_at_third(path, *more, **options):
+        if len(written) == 2:
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+        written.append(path)
+        write_clip(path, *more, **options)
+
+    monkeypatch.setattr(encode, "write_clip", stop_at_third)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        footage.generate(tmp_path / "model", Path("memory://stopped/clips"), count=4, device="cpu", quiet=True)
+    there = RemoteFolder("memory://stopped/clips")
+    assert set(there.files()) == {path.name for path in written} and len(written) == 2
+    assert not written[0].exists()
+    monkeypatch.undo()
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with (
+        pytest.raises(errors.RemoteError, match="is away: wait; what was made is in ") as caught,
+        remote.sent("memory://stopped/more") as out,
+    ):
+        out.path.mkdir()
+        (out.path / "a").write_bytes(b"a")
+        out.put(out.path / "a")
+        (out.path / "b").write_bytes(b"b")
+
+        def away(self, path, name):
+            raise errors.RemoteError(f"{path.name} is away", "wait")  # all that is new, and nothing else
+
+        monkeypatch.setattr(RemoteFolder, "put", away)
+    assert caught.value.problem == "b is away" and (out.path / "b").read_bytes() == b"b"
+
+
+def test_an_audit_is_said_where_nothing_may_be_written(local, tmp_path, monkeypatch, capsys):
+    from footage.commands import train
+
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    put(local.folder, "memory://audited/data")
+
+    def refuse(self, path, name):
+        raise errors.RemoteError("it must not be written to", "ask")
+
+    monkeypatch.setattr(RemoteFolder, "put", refuse)
+    train.audit(Path("memory://audited/data"), advise=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "6 clips" in said and "audit.html is not written: it must not be written to" in said
+
+
 def test_the_library_is_named_where_it_is_missing(tmp_path):
     """In a process in which nothing of fsspec can be imported."""
     program = (
@@ -380,7 +519,8 @@ def test_the_cache_is_bounded_and_what_is_used_stays(tmp_path):
     cache = Cache(tmp_path, 100)
 
     def lease(name: str, size: int = 40) -> remote.Lease:
-        return cache.lease(name * 64, FileSum(size, ""), f"s3://b/{name}", lambda path: path.write_bytes(bytes(size)))
+        place = f"s3://b/{name}"
+        return cache.lease(name * 64, FileSum(size, ""), place, lambda path: path.write_bytes(bytes(size)), 0)
 
     lease("a").close()
     held = lease("b")
@@ -401,7 +541,8 @@ def test_the_cache_is_bounded_and_what_is_used_stays(tmp_path):
         Cache.of_this_machine()
 
 
-def test_one_of_many_fetches_a_file(tmp_path):
+def test_one_of_many_fetches_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "file_digest", None)  # what is not known is not reckoned
     cache, fetched, leases = Cache(tmp_path, 1000), [], []
 
     def fetch(path: Path) -> None:
@@ -435,3 +576,66 @@ def test_a_reader_holds_half_of_the_cache(tmp_path, monkeypatch):
         held.touch("a")
     assert held.path("c").read_bytes() == b"c" * 25 and dropped == ["b"]
     assert held.path("d").exists() and dropped == ["b", "a"]
+
+
+def test_three_readers_share_a_cache(tmp_path, monkeypatch):
+    """Two of them hold all of it; the third waits until one of them goes on, and they make do with less."""
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FOOTAGE_CACHE_GB", str(100 / 1e9))
+    monkeypatch.setattr(remote, "AGAIN", 0.01)
+    for name in "abcdefg":
+        (tmp_path / name).write_bytes(name.encode() * 25)
+    there = put(tmp_path, "memory://three")
+    sums = {name: FileSum(25, files.bytes_digest(name.encode() * 25)) for name in "abcdefg"}
+    first, second, third = (HeldFiles(there, sums) for _ in range(3))
+    for name in "ab":
+        first.path(name)
+    for name in "cd":
+        second.path(name)
+    got: list[bytes] = []
+    waiting = threading.Thread(target=lambda: got.append(third.path("e").read_bytes()))
+    waiting.start()
+    waiting.join(timeout=0.2)
+    assert waiting.is_alive()
+    assert first.path("f").read_bytes() == b"f" * 25
+    waiting.join(timeout=0.2)
+    assert second.path("g").read_bytes() == b"g" * 25
+    waiting.join(timeout=60)
+    assert got == [b"e" * 25]
+
+
+def test_sources_are_swept_by_turns(tmp_path, monkeypatch):
+    """What another process has just begun is not taken for what a killed one has left."""
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.mp4").write_bytes(b"a clip")
+    there = put(tmp_path, "memory://turns")
+    left = tmp_path / "cache" / "work" / "sources-left"
+    left.mkdir(parents=True)
+    make, free = remote.tempfile.TemporaryDirectory, []
+
+    def watched(**how):
+        made = make(**how)
+        with open(tmp_path / "cache" / "sources.lock", "rb") as turn:
+            free.append(files.lock(turn, wait=False))
+        return made
+
+    monkeypatch.setattr(remote.tempfile, "TemporaryDirectory", watched)
+    with remote.sources_here([f"{there.address}/../turns"], tmp_path, {}) as (place,):
+        assert free == [False] and not left.exists() and Path(place).is_relative_to(tmp_path / "cache" / "work")
+        with open(tmp_path / "cache" / "sources.lock", "rb") as turn:
+            assert files.lock(turn, wait=False)
+
+
+def test_a_killed_worker_leaves_a_source_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.mp4").write_bytes(b"a clip")
+    there = put(tmp_path, "memory://killed")
+    with remote.sources_here([there.address], tmp_path, {}) as (place,):
+        path = Path(place) / "a.mp4"
+        before = path.stat()
+        path.rename(path.with_name(".a.mp4.away"))  # so it was killed
+        path.symlink_to(tmp_path / "gone")
+        with remote.present([path]):
+            assert path.read_bytes() == b"a clip"
+        assert path.read_bytes() == bytes(6) and path.stat().st_mtime_ns == before.st_mtime_ns
+        assert [name.name for name in path.parent.iterdir()] == ["a.mp4"]

@@ -10,13 +10,15 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from footage import __version__
 from footage.errors import FootageError, UnwritableError
 
 DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Error numbers of a disk that cannot take what is written to it."""
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+"""Error numbers of a file system that has no locks."""
 PARTIAL = ".partial"
 """Ending of a file that is still being written; such files may be removed at any time."""
 
@@ -79,6 +81,22 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(handle: IO[Any] | int, shared: bool = False, wait: bool = True) -> bool:
+    """Lock a file (flock) until it is closed; tell whether it could be. Where there are no locks, it always can."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as fault:
+        if fault.errno not in NO_LOCKS:
+            raise
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -172,7 +172,7 @@ def generate(options: GenerateOptions) -> list[Path]:
         raise ConfigError(
             f"{given} is given with on: which clips are left out is found out one by one", "leave out --on"
         )
-    with output_folder(to, library) as folder:
+    with output_folder(to, library) as out:
         loaded = load(options.model, options.device)
         threads, place = torch.get_num_threads(), loaded.sampler.device.type
         with console.status("looking at the training clips" if options.novel or options.best else "loading"):
@@ -190,15 +190,15 @@ def generate(options: GenerateOptions) -> list[Path]:
                 judged.look()
         shown = console if to is not None else make_console(quiet=True)
         with connect(options.on, options.workers, threads, place) as cluster:
-            many = writer.write_all(clips, folder)
+            many = writer.write_all(clips, out.path)
             if cluster is not None:
-                many = SeedRange(loaded, options, resize, writer, threads).write_on(cluster, folder)
+                many = SeedRange(loaded, options, resize, writer, threads).write_on(cluster, out.path)
             many = tracked(many, options.count, "generating", console)
-            written = _show_all(many, folder, options.format, shown, to)
+            written = _show_all(many, out, options.format, shown)
         filed = _file(loaded, written, library, console)
         if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
-    return filed if to is None else remote.placed(written, folder, to)
+    return filed if to is None else out.placed(written)
 
 
 def predict(
@@ -352,33 +352,33 @@ def interpolate(
         The files written.
     """
     console = make_console(quiet)
-    with output_folder(to, library) as folder:
+    with output_folder(to, library) as out:
         loaded = load(model, device)
         clips = loaded.interpolate(clip, end, steps)
         for step in clips:
-            refuse_overwriting((clip, end), _path(folder, step, format))
-        refuse_overwriting((clip, end), folder / SHEET)
+            refuse_overwriting((clip, end), _path(out.path, step, format))
+        refuse_overwriting((clip, end), out.path / SHEET)
         shown = console if to is not None else make_console(quiet=True)
-        written = _show_all(ClipWriter(format).write_all(clips, folder), folder, format, shown, to)
+        written = _show_all(ClipWriter(format).write_all(clips, out.path), out, format, shown)
         filed = _file(loaded, written, library, console, {"begin": clip, "end": end})
-    return filed if to is None else remote.placed(written, folder, to)
+    return filed if to is None else out.placed(written)
 
 
 @contextlib.contextmanager
-def output_folder(to: Path | None, library: Path | None) -> Iterator[Path]:
+def output_folder(to: Path | None, library: Path | None) -> Iterator[remote.Outgoing]:
     """Give the folder that clips are written into: the one that was asked for, else one that is gone afterwards.
 
     Raises:
         ConfigError: neither folder nor library was given.
     """
     if to is not None:
-        with remote.sent(to) as folder:
-            yield folder
+        with remote.sent(to) as out:
+            yield out
     elif library is None:
         raise ConfigError("there is no place for the clips", "give --to FOLDER, or --library FOLDER, or both")
     else:
         with tempfile.TemporaryDirectory(prefix="footage-") as folder:
-            yield Path(folder)
+            yield remote.Outgoing(folder, Path(folder))
 
 
 def _target(clip: Path, to: Path | None, word: str) -> Path:
@@ -504,13 +504,11 @@ class SeedRange:
                     yield clip.bring_to(folder)
 
 
-def _show_all(
-    clips: Iterable[WrittenClip], to: Path, format: Format, console: Console, place: Path | None
-) -> list[Path]:
+def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format, console: Console) -> list[Path]:
     """Make a contact sheet of the first of clips that are written into a folder; return all their files, in order.
 
-    What the same model made there before, asked for the same, is on the sheet too. Where the clips go on to another
-    `place`, that one is named.
+    Each clip goes on to its place as soon as it is whole. What the same model made there before, asked for the same, is
+    on the sheet too.
     """
     import numpy as np
 
@@ -523,10 +521,11 @@ def _show_all(
         if not made:
             _tell_rate(console, format, clip.fps)
         made.append(clip)
+        out.put(clip.path)
     made.sort(key=lambda clip: clip.number)
     written, metadata = [clip.path for clip in made], made[-1].metadata
     strips = {clip.path.stem: clip.strip for clip in made if clip.strip is not None}
-    alike, others = made_before(to, written, metadata)
+    alike, others = made_before(out.path, written, metadata)
     side = max(next(iter(strips.values())).shape[1:3])
     for path in alike[: SHEET_CLIPS - len(strips)]:
         if path.is_dir():
@@ -537,11 +536,11 @@ def _show_all(
             with contextlib.suppress(MediaError):  # it is cut off
                 strips[path.stem] = read_thumbnails(path, 8, side).pictures
     captions = sorted(strips, key=lambda name: (int(re.findall(r"\d+", name)[-1]), name))  # by seed or step
-    save_picture(to / SHEET, contact_sheet([strips[caption] for caption in captions], captions))
+    save_picture(out.path / SHEET, contact_sheet([strips[caption] for caption in captions], captions))
     shown = f", which shows {len(captions) - min(len(written), SHEET_CLIPS)} made before too," if alike else ""
-    console.print(f"{len(written):,} clips and {SHEET}{shown} in {(place and remote.address_of(place)) or to}")
+    console.print(f"{len(written):,} clips and {SHEET}{shown} in {out.place}")
     if others:
-        text = f"{to} holds clips that were made otherwise, by another model or with other settings, such as "
+        text = f"{out.place} holds clips that were made otherwise, by another model or with other settings, such as "
         print_marked(console, "warning:", f"{text}{others[0].name}: they are older, and not on {SHEET}")
     return written
 

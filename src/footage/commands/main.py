@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, NoReturn
 
 import tyro
@@ -109,6 +109,28 @@ ALONE = {"--novel": TRAINED_ON}
 """Flags that may stand without a value, and the value that they have then."""
 ALIASES = {("evaluate", "clips"): "--count"}
 """Other names of flags: command and argument -> flag."""
+SAID = frozenset(
+    [
+        "title",
+        "prompt",
+        "notes",
+        "label",
+        "text",
+        "words",
+        "tag",
+        "without",
+        "add",
+        "remove",
+        "name",
+        "rename",
+        "album",
+        "view",
+        "sources",
+    ]
+)
+"""Flags whose values are texts, in which any address may stand."""
+NAMED = (("library", "search"), ("library", "album"), ("library", "view"))
+"""Commands that are given texts after the library."""
 RESUMED = ("ingest", "train", "compare", "upscale", "demo")
 """Commands that go on where they were stopped."""
 DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
@@ -180,6 +202,16 @@ def _flag(arguments: Sequence[str], flag: str) -> str | None:
     return None
 
 
+def _places(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line that may be places: all but its texts."""
+    said, named = False, len(words) > 1 and (words[0], words[1]) in NAMED
+    for number, word in enumerate(words):
+        flag, _, value = word[2:].partition("=") if word.startswith("--") else ("", "", word)
+        said = flag.rpartition(".")[2] in SAID if flag else said
+        if not said and (flag or number < 3 or not named):
+            yield value
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Errors that a user can put right are printed in one line, with exit status 2.
 
@@ -190,8 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             open_streams()
             end_with_follower()
-            for word in words:
-                address_of(word.partition("=")[2] if word.startswith("--") else word)  # refuses one with a key
+            for word in _places(words):
+                address_of(word)  # refuses one with a key
             _run(words)
             sys.stdout.flush()
         except FootageError as error:

@@ -15,6 +15,7 @@ from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_js
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError, FootageError
+from footage.files import describe_fault
 from footage.machines import remote
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def audit(dataset: Path, *, advise: bool = True, quiet: bool = False) -> Path:
         advise: measure what a model could be trained from it (takes a few seconds).
 
     Returns:
-        The page, audit.html in the dataset folder.
+        The page, audit.html in the dataset folder; where that may not be written a warning says so.
     """
     from footage.data.store import Dataset
 
@@ -88,20 +89,31 @@ def audit(dataset: Path, *, advise: bool = True, quiet: bool = False) -> Path:
 
 
 def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
-    """Write audit.html and print the same."""
+    """Print what is in a data set, and write the same to audit.html, where that may be written."""
     from footage.data.audit import Audit
 
     facts, to = Audit(dataset), f"{dataset.place}/audit.html"
-    with remote.sent(to) as page:
-        facts.write(page)
-        if advise:
-            from footage.training.plan import recommend
 
-            with working(console, "measuring what could be trained from it"):
-                facts.recommendation = list(recommend(dataset).items())
-            facts.write(page)
+    def write() -> str:
+        try:
+            with remote.sent(to) as page:
+                facts.write(page.path)
+        except (FootageError, OSError) as fault:
+            return describe_fault(fault) if isinstance(fault, OSError) else str(fault)
+        return ""
+
+    problem = write()  # it is there, though the measuring may be stopped
+    if advise:
+        from footage.training.plan import recommend
+
+        with working(console, "measuring what could be trained from it"):
+            facts.recommendation = list(recommend(dataset).items())
+        problem = problem or write()
     console.print(facts.text())
-    console.print(f"audit    {to}")
+    if problem:
+        print_marked(console, "warning:", f"{to} is not written: {problem}")
+    else:
+        console.print(f"audit    {to}")
 
 
 @dataclass(frozen=True)

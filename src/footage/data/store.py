@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -52,6 +53,8 @@ SUMS = "files.json"
 SUMS_SCHEMA = 1
 """Version of its format."""
 TABLES = ("clips.jsonl", "rejected.jsonl", "sources.jsonl")
+SHARD_NAME = re.compile(r"shard-\d+(\.[a-z]+){1,2}")
+"""A shard, or a file beside it."""
 RowType = TypeVar("RowType", "ClipRow", "Rejection", "SourceRow", "DatasetInfo")
 
 
@@ -180,15 +183,26 @@ def level_file(shard: str) -> str:
 def read_sums(content: bytes | None, where: str) -> dict[str, FileSum]:
     """Read `files.json`; it says nothing of any file where there is none.
 
+    Whoever writes an address writes this too, and its names and hashes become paths on this machine.
+
     Raises:
-        DatasetError: it is damaged, or of a newer format.
+        DatasetError: it is damaged, or of a newer format, or names what is no file of a dataset.
     """
+    sums: dict[str, FileSum] = {}
     try:
         value = json.loads(content or b"{}")
         files.refuse_newer(value.get("schema"), SUMS_SCHEMA, where, DatasetError)
-        return {name: FileSum(int(row["bytes"]), str(row["sha256"])) for name, row in value.get("files", {}).items()}
+        for name, row in value.get("files", {}).items():
+            if name not in TABLES and not SHARD_NAME.fullmatch(name):
+                raise ValueError(f'"{name[:200]}" is no file of a data set')
+            sums[name] = FileSum(int(row["bytes"]), str(row["sha256"]))
+            if sums[name].bytes < 0 or not re.fullmatch("[0-9a-f]{64}", sums[name].sha256):
+                raise ValueError(f"it says of {name} what no file is")
+        return sums
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{where} cannot be read ({error})", "run the same ingest command again") from None
+        raise DatasetError(
+            f"{where} cannot be read ({error})", "remove it, and run the same ingest command again"
+        ) from None
 
 
 def write_sums(folder: Path, shards: Iterable[str]) -> dict[str, FileSum]:

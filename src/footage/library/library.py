@@ -562,10 +562,10 @@ class Library:
             RemoteError: an address cannot be written to.
         """
         options, far = how or ExportOptions(), remote.address_of(to) is not None
-        with remote.sent(to) as local:
+        with remote.sent(to) as out:
             options = replace(options, relative=True, media="copy") if far else options
-            written = Exporter(self._storage, self.ids(chosen), options).write(local)
-        return remote.placed(written, local, to)
+            written = Exporter(self._storage, self.ids(chosen), options).write(out.path)
+        return out.placed(written)
 
     def verify(self, *, repair: bool = True, quick: bool = False) -> VerificationReport:
         """Compare the tables with the files.

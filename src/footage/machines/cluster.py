@@ -17,7 +17,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -42,6 +42,7 @@ ATTEMPTS = 2
 SHOWN = 90.0
 """Seconds that a file of another machine may take until it is seen here: network disks remember for 60 what was not."""
 TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's token"
+SAME = "install the same versions on all machines"
 SHARED_DISK = "put it on a disk that all machines see under the same path"
 
 
@@ -89,10 +90,14 @@ class Reply(Generic[Result]):
         return self.result
 
 
-def perform(work: Callable[[Unit], Result], unit: Unit, needed: Sequence[Needed]) -> Reply[Result]:
-    """Do a unit; this is what a worker does."""
+def perform(
+    work: Callable[[Unit], Result], unit: Unit, needed: Sequence[Needed], versions: Mapping[str, str]
+) -> Reply[Result]:
+    """Do a unit; this is what a worker does. It may have joined since the work was begun, with other `versions`."""
     host = socket.gethostname()
     try:
+        if others := differing(versions, own_versions()):
+            raise ClusterError(f"a worker has {others}", SAME)
         for one in needed:
             one.check()
         return Reply(host, work(unit))
@@ -129,6 +134,20 @@ def teller() -> Callable[[], dict[str, str]]:
         return found
 
     return tell
+
+
+@functools.cache
+def own_versions() -> dict[str, str]:
+    """Return what the results depend on in this process, as long as it lasts."""
+    return teller()()
+
+
+def differing(mine: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """Say which version is another one there than on this machine; nothing where none is."""
+    for name, version in mine.items():
+        if theirs.get(name) != version:
+            return f"{name} {theirs.get(name, 'none')}, this machine {version}"
+    return ""
 
 
 class Cluster:
@@ -185,13 +204,14 @@ class Cluster:
         if silent:
             raise ClusterError(f"{asked[silent[0]]} does not answer for {ANSWER:.0f} s", "see on it: ray status")
         for ref in done:
-            theirs = self.ray.get(ref)
-            for name, version in mine.items():
-                if theirs.get(name) != version:
-                    raise ClusterError(
-                        f"the worker on {asked[ref]} has {name} {theirs.get(name, 'none')}, this machine {version}",
-                        "install the same versions on all machines",
-                    )
+            try:
+                others = differing(mine, self.ray.get(ref))
+            except self.ray.exceptions.RayTaskError:
+                raise
+            except self.ray.exceptions.RayError:  # that machine has gone; what comes later is asked with each unit
+                continue
+            if others:
+                raise ClusterError(f"the worker on {asked[ref]} has {others}", SAME)
 
     def run(
         self,
@@ -210,12 +230,13 @@ class Cluster:
             lost: does, here, a unit that has taken all its workers down; None where that is an error.
 
         Raises:
-            ClusterError: a worker lacks what it needs, or its disk is full, or a unit cannot be done.
+            ClusterError: a worker lacks what it needs, or has a full disk, or other versions; or a unit cannot be done, or
+                no worker is left.
             FootageError: what `work` raises, with the host in it.
         """
         failures = self.ray.exceptions
         do = self.ray.remote(perform).options(num_cpus=self.threads, num_gpus=self.gpus, max_retries=RETRIES)
-        waiting, attempts = deque(range(len(units))), Counter[int]()
+        waiting, attempts, versions = deque(range(len(units))), Counter[int](), teller()()
         in_work: dict[Any, int] = {}
         try:
             sent = self.ray.put(work)
@@ -224,8 +245,11 @@ class Cluster:
                 most = self.slots * (1 if self.workers is not None and self.on != "ray" else 2)
                 while waiting and len(in_work) < most:
                     number = waiting.popleft()
-                    in_work[do.remote(sent, units[number], Needed.of(needs(units[number])))] = number
-                (ref, *_), _ = self.ray.wait(list(in_work), num_returns=1)
+                    in_work[do.remote(sent, units[number], Needed.of(needs(units[number])), versions)] = number
+                done, _ = self.ray.wait(list(in_work), num_returns=1, timeout=REACH)
+                if not done:  # it takes its time, unless the last machine has gone: that is found out above
+                    continue
+                ref = done[0]
                 number = in_work.pop(ref)
                 try:
                     reply: Reply[Any] = self.ray.get(ref)
@@ -317,7 +341,9 @@ def connect(
             if place is None:
                 folder = tempfile.mkdtemp(prefix="ray-")
                 processors = (workers or max(1, cores() // threads)) * threads
-                _begin(ray, on, address="local", num_cpus=processors, include_dashboard=False, _temp_dir=folder)
+                how = {"num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
+                with _alone():
+                    _begin(ray, on, address="local", _node_ip_address="127.0.0.1", **how)
             else:
                 folder = ""
                 refuse_unreachable(on, place[1].strip("[]"), int(place[2]))
@@ -367,6 +393,18 @@ def refuse_unreachable(on: str, host: str, port: int) -> None:
             ) from None
         finally:
             channel.close()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Have Ray start without networks: it reads the variable for this only when it is imported, which others may do."""
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _begin(ray: Any, on: str, **how: Any) -> None:

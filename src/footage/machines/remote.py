@@ -31,10 +31,14 @@ HERE = ("file", "local", "memory")
 """Schemes of what is on this machine and needs no credentials."""
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory")
 """Schemes of stores in which a file appears when all of it is there, and folders need not be made."""
+WEB = ("http", "https", "webdav", "dav")
+"""Schemes of addresses in which a user is a secret, such as a token."""
 CACHE_FOLDER, CACHE_LIMIT = "FOOTAGE_CACHE", "FOOTAGE_CACHE_GB"
 """Variables of the environment: the folder of the cache, and its limit in GB (10⁹ bytes)."""
 LIMIT = 20.0
 """GB that the cache holds at most when nothing is said."""
+PATIENCE, AGAIN = 120.0, 0.5
+"""Seconds that a file waits for room in the cache that others use, and between two looks."""
 TRIES = 2
 """How often a file is fetched whose content is not what its hash says."""
 FEW = 8
@@ -59,7 +63,7 @@ def address_of(place: Path | str) -> str | None:
     host, (_, at, after) = rest.partition("/")[0], rest.rpartition("@")
     named = re.search(r":(?!\d+$)", host.partition("]")[2] if host.startswith("[") else host)
     user = host.rpartition("@")[0]
-    keyed = (user and (":" in user or scheme in OBJECT_STORES)) or (at and not user and ":" in host)
+    keyed = (user and (":" in user or scheme in (*OBJECT_STORES, *WEB))) or (at and not user and ":" in host)
     if named or keyed or re.search(r"\?.*=", rest):
         shown = f"{scheme}://…" + (at + re.sub(r"\?.*", "?…", after) if at else "")
         raise ConfigError(f'the address "{shown}" holds a key, a password or a signature', KEYS)
@@ -172,6 +176,9 @@ class RemoteFolder:
             else:
                 system.get([self._path(name) for name in names], [str(path) for path in to])
 
+    def fetch_one(self, name: str, to: Path) -> None:
+        self.fetch([name], [to])
+
     def put(self, path: Path, name: str) -> None:
         """Copy a file of this machine there: it is there as a whole, or not at all."""
         system, target = self._opened[0], self._path(name)
@@ -193,6 +200,10 @@ class RemoteFolder:
 
 class NoSuchFile(RemoteError):
     """A file is not there, in a place that is."""
+
+
+class CacheFull(RemoteError):
+    """A file does not fit the cache, with what is in use there."""
 
 
 @contextlib.contextmanager
@@ -295,7 +306,14 @@ class Cache:
         """Where ingests keep what they have not finished; it is beside the limit."""
         return self.folder / "work"
 
-    def lease(self, key: str, wanted: FileSum, address: str, fetch: Callable[[Path], object]) -> Lease:
+    def lease(
+        self,
+        key: str,
+        wanted: FileSum,
+        address: str,
+        fetch: Callable[[Path], object],
+        patience: float = PATIENCE,
+    ) -> Lease:
         """Return a file, which is fetched where it is not there; no second process fetches it meanwhile.
 
         Args:
@@ -303,15 +321,17 @@ class Cache:
             wanted: its length, and its SHA-256 where that is known.
             address: what it is called in errors.
             fetch: writes it to a path.
+            patience: seconds that it waits for room, where others use what there is.
 
         Raises:
-            RemoteError: it cannot be fetched, is not what its hash says, or does not fit.
+            CacheFull: it does not fit.
+            RemoteError: it cannot be fetched, or is not what its hash says.
         """
-        path = self.folder / "files" / key
+        path, until = self.folder / "files" / key, time.monotonic() + patience
         while True:
             with contextlib.suppress(FileNotFoundError):
                 handle = open(path, "rb")  # noqa: SIM115 - for as long as the lease
-                _flock(handle, shared=True)
+                files.lock(handle, shared=True)
                 about = os.fstat(handle.fileno())
                 if about.st_nlink and about.st_size == wanted.bytes:
                     os.utime(path, ns=(max(about.st_atime_ns + 1, time.time_ns()), about.st_mtime_ns))
@@ -320,7 +340,13 @@ class Cache:
                 if about.st_nlink:  # cut off, by whatever
                     path.unlink(missing_ok=True)
             partial = path.with_name(f"{key}.{wanted.bytes}{files.PARTIAL}")
-            reserved = self._reserve(partial, wanted.bytes, address)
+            try:
+                reserved = self._reserve(partial, wanted.bytes, address)
+            except CacheFull:
+                if wanted.bytes > self.limit or time.monotonic() >= until:
+                    raise
+                time.sleep(AGAIN)
+                continue
             if reserved is None:  # another process was fetching it, and has ended
                 continue
             try:
@@ -337,7 +363,7 @@ class Cache:
         for _ in range(TRIES):
             fetch(partial)
             whole = partial.stat().st_size == wanted.bytes
-            if whole and wanted.sha256 in ("", files.file_digest(partial)):
+            if whole and (not wanted.sha256 or wanted.sha256 == files.file_digest(partial)):
                 return
         raise RemoteError(
             f'"{address}" is damaged: it is not the {wanted.bytes:,} bytes that were written'
@@ -353,7 +379,7 @@ class Cache:
         partial.parent.mkdir(parents=True, exist_ok=True)
         waits: IO[bytes] | None = None
         with open(self.folder / "lock", "wb") as lock:
-            _flock(lock)
+            files.lock(lock)
             used, free = size, []
             for path in partial.parent.iterdir():
                 try:
@@ -365,7 +391,7 @@ class Cache:
                     used += about.st_size
                     free.append((about.st_atime_ns, about.st_size, path))
                     continue
-                if _flock(handle, wait=False):  # its process was killed
+                if files.lock(handle, wait=False):  # its process was killed
                     path.unlink()
                     handle.close()
                 elif path == partial:
@@ -380,34 +406,21 @@ class Cache:
                     if used <= self.limit:
                         break
                     with open(path, "rb") as handle, contextlib.suppress(PermissionError):  # Windows: it is in use
-                        if _flock(handle, wait=False):
+                        if files.lock(handle, wait=False):
                             path.unlink()
                             used -= length
                 if used > self.limit:
-                    raise RemoteError(
+                    raise CacheFull(
                         f'"{address}" of {size / 1e9:.3g} GB does not fit the cache {self.folder} of '
                         f"{self.limit / 1e9:.3g} GB, with what is in use there",
                         f"set {CACHE_LIMIT} to more",
                     )
                 mine = open(partial, "wb")  # noqa: SIM115 - until it is whole
-                _flock(mine)
+                files.lock(mine)
                 return mine
         with waits:
-            _flock(waits, shared=True)
+            files.lock(waits, shared=True)
         return None
-
-
-def _flock(handle: IO[bytes], shared: bool = False, wait: bool = True) -> bool:
-    """Lock a file until it is closed; tell whether it could be. Where there are no such locks, it always can."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
 
 
 class HeldFiles:
@@ -434,6 +447,12 @@ class HeldFiles:
             if name in self._leases:
                 self._leases.move_to_end(name)
 
+    def _drop(self) -> None:
+        """Let go what was not used for longest."""
+        name, lease = self._leases.popitem(last=False)
+        self._dropped(name)
+        lease.close()
+
     def path(self, name: str) -> Path:
         """Return where a file is here; it is fetched if it is not.
 
@@ -444,13 +463,19 @@ class HeldFiles:
             if name in self._leases:
                 return self._leases[name].path
             while self._leases and sum(self.sums[n].bytes for n in [*self._leases, name]) > self.room:
-                old, lease = self._leases.popitem(last=False)
-                self._dropped(old)
-                lease.close()
-        wanted = self.sums[name]
-        lease = self.cache.lease(
-            wanted.sha256, wanted, self.folder.where(name), lambda path: self.folder.fetch([name], [path])
-        )
+                self._drop()
+        wanted, fetch = self.sums[name], functools.partial(self.folder.fetch_one, name)
+        lease: Lease | None = None
+        while lease is None:
+            patience = 0 if self._leases else PATIENCE
+            try:
+                lease = self.cache.lease(wanted.sha256, wanted, self.folder.where(name), fetch, patience)
+            except CacheFull:  # there are more readers than two: this one makes do with less, before it waits
+                if patience:
+                    raise
+                with self._lock:
+                    if self._leases:
+                        self._drop()
         with self._lock:
             held = self._leases.setdefault(name, lease)
             if held is not lease:  # another thread was faster
@@ -480,12 +505,15 @@ def sources_here(
         return
     work, out = Cache.of_this_machine().work, address_of(leave_out)
     work.mkdir(parents=True, exist_ok=True)
-    for old in work.glob("sources-*"):  # of processes that were killed: their locks are gone
-        with contextlib.suppress(OSError), open(old / "lock", "rb") as handle:
-            if _flock(handle, wait=False):
-                shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix="sources-", dir=work) as scratch, open(f"{scratch}/lock", "wb") as lock:
-        _flock(lock)
+    with contextlib.ExitStack() as stack:
+        with open(work.parent / "sources.lock", "wb") as turn:  # none is swept before it is locked
+            files.lock(turn)
+            for old in work.glob("sources-*"):  # of processes that were killed: their locks are gone
+                with contextlib.suppress(OSError), open(old / "lock", "ab") as handle:
+                    if files.lock(handle, wait=False):
+                        shutil.rmtree(old)
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sources-", dir=work))
+            files.lock(stack.enter_context(open(f"{scratch}/lock", "wb")))
         places: list[Path | str] = []
         for number, (place, address) in enumerate(zip(inputs, addresses, strict=True)):
             if address is None:
@@ -497,7 +525,8 @@ def sources_here(
             if "" in listed:
                 folder, listed = folder.parent, {address.rpartition("/")[2]: listed[""]}
             home = Path(scratch) / str(number)
-            mirror = home.joinpath(*PurePosixPath(folder.address.partition("://")[2].lstrip("/")).parts)
+            parts = PurePosixPath(folder.address.partition("://")[2].lstrip("/")).parts
+            mirror = home.joinpath(*(part for part in parts if part != ".."))
             given = mirror / next(iter(listed)) if folder.address != address else mirror
             places.append(given)
             headed: list[str] = []
@@ -532,12 +561,15 @@ def present(paths: Sequence[Path]) -> Iterator[None]:
     folder, cache = RemoteFolder(about["address"]), Cache.of_this_machine()
     names = [path.relative_to(home / about["folder"]).as_posix() for path in paths]
     away = [path.with_name(f".{path.name}.away") for path in paths]
+    for path, hidden in zip(paths, away, strict=True):
+        if hidden.exists():  # whoever had it here was killed
+            os.replace(hidden, path)
     with contextlib.ExitStack() as stack:
         fetched: list[Path] = []
         for path, name in zip(paths, names, strict=True) if len(paths) <= FEW else ():
             status, address = path.stat(), folder.where(name)
             key = files.json_digest([address, status.st_size, status.st_mtime_ns])
-            fetch = functools.partial(lambda name, to: folder.fetch([name], [to]), name)
+            fetch = functools.partial(folder.fetch_one, name)
             fetched.append(
                 stack.enter_context(
                     contextlib.closing(cache.lease(key, FileSum(status.st_size, ""), address, fetch))
@@ -554,22 +586,67 @@ def present(paths: Sequence[Path]) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def sent(to: Path | str) -> Iterator[Path]:
-    """Give a place on this machine to write a file or a folder to; where `to` is an address, put it there afterwards.
+@dataclass
+class Outgoing:
+    """A file or folder that is made on this machine, for a place that may be an address."""
 
-    The file may have others beside it. Whether the address can be written to is tried first. What could not be put
-    stays on this machine.
+    place: str
+    """What the user calls the place."""
+    path: Path
+    """Where it is made. A file may have others beside it."""
+    folder: RemoteFolder | None = None
+    """The folder at the address; None where all stays on this machine."""
+    above: Path = Path()
+    """What stands for that folder here."""
+    stuck: bool = False
+    """Whether something could not be put."""
+
+    def __post_init__(self) -> None:
+        self._times: dict[Path, int] = {}
+
+    def put(self, path: Path) -> None:
+        """Put what is whole to the address, where there is one: a file, or all that is in a folder and not yet there.
+
+        Raises:
+            RemoteError, UnwritableError: it cannot be; then all that was made stays on this machine.
+        """
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if self.folder is None or not file.is_file() or self._times.get(file) == file.stat().st_mtime_ns:
+                continue
+            changed, name = file.stat().st_mtime_ns, file.relative_to(self.above).as_posix()
+            try:
+                self.folder.put(file, "" if name == "." else name)
+            except FootageError as error:
+                self.stuck = True
+                remedy = f"{error.remedy}; what was made is in {self.path.parent}"
+                raise type(error)(error.problem, remedy) from None
+            self._times[file] = changed
+
+    def placed(self, written: Sequence[Path]) -> list[Path]:
+        """Return paths of what was made as where it is in the end."""
+        if self.folder is None:
+            return list(written)
+        return [Path(self.folder.address) / path.relative_to(self.above) for path in written]
+
+
+@contextlib.contextmanager
+def sent(to: Path | str) -> Iterator[Outgoing]:
+    """Give a place on this machine to make a file or a folder in; where `to` is an address, put it there afterwards.
+
+    Whether the address can be written to is tried first. What could not be put stays on this machine. Where the block
+    ends with an error, or by Ctrl-C, what it has put itself by then is at the address, and nothing else.
 
     Raises:
         RemoteError: it cannot be written to.
     """
     address = address_of(to)
     if address is None:
-        yield Path(to)
+        yield Outgoing(str(to), Path(to))
         return
     made = Path(tempfile.mkdtemp(prefix="footage-"))
-    local, base = made / address.rpartition("/")[2], _base(address)
+    local, bucket = made / address.rpartition("/")[2], "/" not in address.partition("://")[2].lstrip("/")
+    base = RemoteFolder(address) if bucket else RemoteFolder(address).parent
+    out = Outgoing(address, local, base, local if bucket else made)
     try:
         (made / "empty").touch()
         folder, probe = base if local.suffix else RemoteFolder(address), f".footage-{os.getpid()}"
@@ -577,30 +654,8 @@ def sent(to: Path | str) -> Iterator[Path]:
         (made / "empty").unlink()
         with contextlib.suppress(FootageError):  # who may write need not be allowed to remove
             folder.remove([probe])
-        yield local
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-    above = made if base.address != address else local
-    try:
-        for path in sorted(path for path in made.rglob("*") if path.is_file()):
-            base.put(path, path.relative_to(above).as_posix().removeprefix("."))
-    except FootageError as error:
-        raise type(error)(error.problem, f"{error.remedy}; what was made is in {made}") from None
-    shutil.rmtree(made)
-
-
-def _base(address: str) -> RemoteFolder:
-    """Return the folder that a place is in; a bucket is its own."""
-    return RemoteFolder(address) if "/" not in address.partition("://")[2].lstrip("/") else RemoteFolder(address).parent
-
-
-def placed(written: Sequence[Path], local: Path, to: Path | str) -> list[Path]:
-    """Return what was written to the place that `sent` gave as where it is then."""
-    address = address_of(to)
-    if address is None:
-        return list(written)
-    base = _base(address)
-    return [
-        Path(base.address) / path.relative_to(local.parent if base.address != address else local) for path in written
-    ]
+        yield out
+        out.put(made)
+    finally:
+        if not out.stuck:
+            shutil.rmtree(made, ignore_errors=True)

@@ -255,7 +255,7 @@ class Processes:
         if self.world == 1:
             return list(values)
         agreed = torch.tensor(values, dtype=torch.float64)
-        with self._waiting():
+        with _Waiting(self):
             dist.all_reduce(agreed, dist.ReduceOp.MAX, group=self._group)
         return [float(value) for value in agreed]
 
@@ -264,7 +264,7 @@ class Processes:
         if self.world == 1:
             return dict(figures)
         total = torch.tensor(list(figures.values()), dtype=torch.float64)
-        with self._waiting():
+        with _Waiting(self):
             dist.all_reduce(total, group=self._group)
         return dict(zip(figures, (total / self.world).tolist(), strict=True))
 
@@ -274,7 +274,7 @@ class Processes:
         if self.world == 1:
             return value
         parcel = [value if self.leads else None]
-        with self._waiting():
+        with _Waiting(self):
             dist.broadcast_object_list(parcel, src=0, group=self._group)
         return parcel[0]
 
@@ -287,7 +287,7 @@ class Processes:
         if self.world == 1:
             return
         faults = [""] * self.world
-        with self._waiting():
+        with _Waiting(self):
             dist.all_gather_object(faults, fault, group=self._group)
         hindered = [f"{self.name(rank)} cannot begin: {text}" for rank, text in enumerate(faults) if text]
         if hindered:
@@ -298,9 +298,6 @@ class Processes:
         if self.rank % self.local_world == 0:
             raise TrainingError(problem, remedy)
         sys.exit(2)
-
-    def _waiting(self) -> _Waiting:
-        return _Waiting(self)
 
     def fail(self, error: Exception) -> NoReturn:
         """End this process where a message to the others has failed, and say who is gone."""

@@ -52,16 +52,10 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
         try:
-            try:
-                import fcntl
-
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError:  # no such locks on this system
-                pass
-            except OSError:
+            if not files.lock(handle, wait=False):
                 raise TrainingError(
                     f'"{self.path}" is being trained by another process', "wait for it, or give another --out"
-                ) from None
+                )
             yield
         finally:
             os.close(handle)
@@ -73,6 +67,8 @@ class RunFolder:
 
 STATUS_SECONDS = 2.0
 """Seconds between two writes of a run's status, and between two looks at whether it is asked to stop."""
+STATUS_VERSION = 1
+"""Version of the status. A higher number than ours is not read."""
 SILENT_SECONDS = 300.0
 """Seconds after which a training on another machine, of which nothing was heard, is taken for dead."""
 
@@ -103,7 +99,7 @@ class RunStatus:
     """When this was written, in seconds since 1970."""
     problem: str = ""
     """Why it failed."""
-    version: int = 1
+    version: int = STATUS_VERSION
 
     @property
     def seconds_left(self) -> float | None:
@@ -123,19 +119,23 @@ class RunStatus:
         if self.host != socket.gethostname():
             return time.time() - self.written < SILENT_SECONDS
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.began) < 1.0
+            began = psutil.Process(self.pid).create_time()
         except psutil.Error:
             return False
+        # Where the clock was set since, a process seems to have begun at another time; but it goes on writing.
+        return abs(began - self.began) < 1.0 or abs(time.time() - self.written) < 5 * STATUS_SECONDS
 
 
 def read_status(folder: RunFolder) -> RunStatus | None:
-    """Read how far a run is; None where it does not say, or says it in a way that cannot be read.
+    """Read how far a run is; None where it does not say, or says it in a way that cannot be read, or a newer one.
 
     Of a training whose process is gone, or was killed, the state is `interrupted`.
     """
     try:
-        status = from_json(RunStatus, json.loads(folder.status.read_text(encoding="utf-8")), "status")
-    except (OSError, ValueError, TypeError, RecursionError, ConfigError):
+        value = json.loads(folder.status.read_text(encoding="utf-8"))
+        files.refuse_newer(value.get("version"), STATUS_VERSION, "status", ConfigError)
+        status = from_json(RunStatus, value, "status")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError):
         return None
     if status.state == "running" and not status.running:
         return dataclasses.replace(status, state="interrupted")

@@ -299,6 +299,7 @@ class Trainer:
             if ended == "done":
                 self.choose()
                 self.sample(reals)
+            self.processes.most(0)  # who has nothing left to do shows signs of life until the first one has measured
         return ended
 
     def report(self, **values: Any) -> None:

@@ -55,7 +55,7 @@ from footage.data.store import (
     read_sums,
     save_tables,
 )
-from footage.errors import ConfigError, DatasetError, RemoteError
+from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
 from footage.machines import remote
 from footage.machines.cluster import Cluster
 from footage.machines.local import cores
@@ -175,9 +175,7 @@ def _ingest(
     with _locked(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
             far.pull()
-        before: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            before = dict(json.loads(remembered.read_text(encoding="utf-8")))
+        before = _remembered(folder)
         rate = choose_rate(config, before, listing.sources, workers, report)
         if not remembered.exists():
             files.write_json(remembered, {"fps": None, **origin})  # marks the folder as ours
@@ -232,7 +230,7 @@ class RemoteDataset:
             )
         sums = read_sums(self.folder.read(SUMS), f"{self.address}/{SUMS}") if "dataset.json" in there else {}
         for name, wanted in sums.items():
-            fetch = functools.partial(lambda name, path: self.folder.fetch([name], [path]), name)
+            fetch = functools.partial(self.folder.fetch_one, name)
             with contextlib.closing(self.cache.lease(wanted.sha256, wanted, self.folder.where(name), fetch)) as kept:
                 (self.work / name).unlink(missing_ok=True)  # of a stopped one: it may be the cache's own file
                 try:
@@ -255,21 +253,29 @@ class RemoteDataset:
             self.folder.put(self.work / name, name)
         self.folder.remove([name for name in there if shards.SHARD_FILE.fullmatch(name) and name not in sums])
         room = self.cache.limit // 2
-        for name, wanted in sums.items():  # it is read next, as far as there is room for it
-            room -= wanted.bytes
-            if room > 0:
-                copy = functools.partial(shutil.copyfile, self.work / name)
-                self.cache.lease(wanted.sha256, wanted, self.folder.where(name), copy).close()
+        with contextlib.suppress(
+            RemoteError, UnwritableError, OSError
+        ):  # nothing is lost: it is fetched when it is read
+            for name, wanted in sums.items():  # it is read next, as far as there is room for it
+                room -= wanted.bytes
+                if room > 0:
+                    copy = functools.partial(shutil.copyfile, self.work / name)
+                    self.cache.lease(wanted.sha256, wanted, self.folder.where(name), copy, patience=0).close()
         shutil.rmtree(self.work.parent)
         return Dataset(self.address)
 
 
+def _remembered(folder: Path) -> dict[str, Any]:
+    """Return what is noted of the last ingest into a folder; nothing where there was none, or it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8")))
+    return {}
+
+
 def ingested_from(folder: Path) -> list[str] | None:
     """Return the paths that the last ingest into a folder was given; None where none was, or they are not known."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        inputs = dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8"))).get("inputs")
-        return [str(path) for path in inputs] if inputs else None
-    return None
+    inputs = _remembered(folder).get("inputs")
+    return [str(path) for path in inputs] if inputs and isinstance(inputs, list) else None
 
 
 def find_source(folder: Path, source: str) -> Path | None:
@@ -283,9 +289,8 @@ def find_source(folder: Path, source: str) -> Path | None:
 
 def options_before(folder: Path) -> dict[str, Any]:
     """Return the options of the last ingest into a folder that are other than usual; none where they are not known."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8")).get("options", {}))
-    return {}
+    options = _remembered(folder).get("options")
+    return dict(options) if isinstance(options, dict) else {}
 
 
 def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
@@ -307,13 +312,8 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         (folder / INNER).mkdir(parents=True, exist_ok=True)
         with open(folder / INNER / "lock", "w") as handle:
-            with contextlib.suppress(ImportError):  # there are systems without such locks
-                import fcntl
-
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise DatasetError(f'another ingest is writing to "{folder}"', "wait for it to end") from None
+            if not files.lock(handle, wait=False):
+                raise DatasetError(f'another ingest is writing to "{folder}"', "wait for it to end")
             yield
     except OSError as error:
         if error.errno not in files.DISK_FAULTS and not isinstance(error, PermissionError):
@@ -584,10 +584,6 @@ class DatasetBuilder:
         with contextlib.closing(run_jobs(jobs, self.workers)) as finished:
             for done, job in enumerate(finished, start=1):
                 name, state = job.name, self.states[job.name]
-                if "away" in job.reply:
-                    raise RemoteError(*job.reply["away"])
-                if "disk" in job.reply:
-                    raise _cannot_write(self.folder, job.reply["disk"])
                 if "failed" in job.reply or not self.take_part(name):
                     why = job.reply.get("failed", "its part cannot be read back")
                     state.record = PartRecord(rejections=[Rejection(name, "damaged", why)])

@@ -4,7 +4,7 @@ Each worker is `python -m footage.data.ingest.workers`, fed with one JSON line a
 Unlike a process pool this does not import the user's `__main__` again, names the job that killed a
 worker, and ends by itself when its parent is killed, since its input then ends.
 
-On a cluster the same jobs are units of Ray's workers. What takes those down is tried once more here, in such a process.
+On a cluster the same jobs are units of Ray's workers. What takes those down is tried here, in such a process.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class WorkerJob:
     """See `answer`."""
     reply: dict[str, Any] = field(default_factory=dict)
     """`frames`, `rates` (frames a second, seconds) or `sizes` (width, height, seconds) on success; `failed` in words;
-    `disk` when the disk cannot be written to; `away` (problem, remedy) when a source cannot be fetched."""
+    `disk` (number, text) where the disk takes nothing; `away` (problem, remedy) when a source cannot be fetched."""
     needs: tuple[Path, ...] = ()
     """What a worker on another machine has to see."""
 
@@ -96,8 +96,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except (RemoteError, UnwritableError) as error:
         return {"away": [error.problem, error.remedy]}
     except OSError as error:
-        kind = "disk" if error.errno in DISK_FAULTS else "failed"
-        return {kind: error.strerror or str(error)}
+        text = error.strerror or str(error)
+        return {"disk": [error.errno, text]} if error.errno in DISK_FAULTS else {"failed": text}
     except Exception as error:
         return {"failed": f"{type(error).__name__}: {error}"[:500]}
 
@@ -186,7 +186,7 @@ def _run_on(cluster: Cluster, jobs: list[WorkerJob]) -> Generator[WorkerJob, Non
         lambda job: answer(job.request),
         jobs,
         needs=lambda job: job.needs,
-        lost=lambda job: next(run_jobs([job], 1)).reply,
+        lost=lambda job: next(_replied([job], 1)).reply,
     )
     with contextlib.closing(results):
         for job, reply in results:
@@ -204,7 +204,20 @@ def run_jobs(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJ
 
     Raises:
         ClusterError: a worker on another machine lacks what a job needs.
+        OSError: the disk cannot be written to.
+        RemoteError: a source cannot be fetched, which says nothing of the source.
     """
+    with contextlib.closing(_replied(jobs, workers)) as replied:
+        for job in replied:
+            if "away" in job.reply:
+                raise RemoteError(*job.reply["away"])
+            if "disk" in job.reply:
+                raise OSError(*job.reply["disk"])
+            yield job
+
+
+def _replied(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJob, None, None]:
+    """Do the jobs; yield them with their replies, whatever these say."""
     if isinstance(workers, Cluster):
         yield from _run_on(workers, jobs)
         return
