@@ -230,8 +230,8 @@ class Cluster:
             lost: does, here, a unit that has taken all its workers down; None where that is an error.
 
         Raises:
-            ClusterError: a worker lacks what it needs, or has a full disk, or other versions; or a unit cannot be done, or
-                no worker is left.
+            ClusterError: a worker lacks what it needs, or has a full disk, or other versions; or a unit cannot be done,
+                or no worker is left.
             FootageError: what `work` raises, with the host in it.
         """
         failures = self.ray.exceptions

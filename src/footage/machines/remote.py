@@ -39,6 +39,8 @@ LIMIT = 20.0
 """GB that the cache holds at most when nothing is said."""
 PATIENCE, AGAIN = 120.0, 0.5
 """Seconds that a file waits for room in the cache that others use, and between two looks."""
+AWAITED, LATELY = "awaited", 5.0
+"""File of the cache that is touched while somebody waits for room, and for how many seconds that counts."""
 TRIES = 2
 """How often a file is fetched whose content is not what its hash says."""
 FEW = 8
@@ -306,6 +308,13 @@ class Cache:
         """Where ingests keep what they have not finished; it is beside the limit."""
         return self.folder / "work"
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for room."""
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - (self.folder / AWAITED).stat().st_mtime < LATELY
+        return False
+
     def lease(
         self,
         key: str,
@@ -345,6 +354,7 @@ class Cache:
             except CacheFull:
                 if wanted.bytes > self.limit or time.monotonic() >= until:
                     raise
+                (self.folder / AWAITED).touch()
                 time.sleep(AGAIN)
                 continue
             if reserved is None:  # another process was fetching it, and has ended
@@ -463,6 +473,8 @@ class HeldFiles:
             if name in self._leases:
                 return self._leases[name].path
             while self._leases and sum(self.sums[n].bytes for n in [*self._leases, name]) > self.room:
+                self._drop()
+            if self._leases and self.cache.awaited:  # else what is let go here would be taken here at once
                 self._drop()
         wanted, fetch = self.sums[name], functools.partial(self.folder.fetch_one, name)
         lease: Lease | None = None
