@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import pickle
 import signal
@@ -288,6 +289,25 @@ def test_nothing_listens_to_other_machines_and_no_token_is_left(ray: Cluster) ->
     session = Path(ray.ray._private.worker._global_node.get_session_dir_path())
     left = [path for path in session.rglob("*") if path.is_file()]
     assert len(left) > 5 and not [path for path in left if clusters.process_token().encode() in path.read_bytes()]
+
+
+def test_who_imports_ray_first_does_not_open_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray reads once, when it is imported, whether it listens to other machines and asks for a token."""
+    constants = importlib.import_module("ray._private.ray_constants")
+    seen: list[object] = []
+
+    def init(**_: object) -> NoReturn:
+        inner: Any = importlib.import_module("ray._raylet")
+        seen.extend([constants.ENABLE_RAY_CLUSTER, inner.get_authentication_mode()])
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ClusterError, match="enough"), connect("ray", 1):
+        pass
+    assert seen == [False, 1] and constants.ENABLE_RAY_CLUSTER is True
 
 
 def test_a_cluster_by_its_address(videos: Path, plain: Path, tmp_path: Path, ray: Cluster) -> None:

@@ -397,10 +397,14 @@ def refuse_unreachable(on: str, host: str, port: int) -> None:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Have Ray start without networks: it reads the variable for this only when it is imported, which others may do."""
+    """Have Ray start without networks, and with a token: it reads the variables when it is imported, maybe before."""
     constants: Any = importlib.import_module("ray._private.ray_constants")
     before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
     constants.ENABLE_RAY_CLUSTER = False
+    with contextlib.suppress(ImportError, AttributeError):  # other versions may have these elsewhere
+        inner: Any = importlib.import_module("ray._raylet")
+        inner.Config.initialize("")
+        inner.AuthenticationTokenLoader.instance().reset_cache()
     try:
         yield
     finally:
