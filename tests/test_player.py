@@ -297,3 +297,24 @@ def test_a_page_of_a_model(tmp_path: Path) -> None:
         page.stop()
     assert shape == (32, 32, 3) and changed[0] == 200 and changed[1][0] == 400 and b"fly" in changed[1][1]
     assert not runner.is_alive()
+
+
+def test_the_page_plays_the_sound_that_is_followed(tmp_path: Path) -> None:
+    sound = tmp_path / "song.wav"
+    sound.write_bytes(bytes(range(256)) * 10)
+    producer = FrameProducer(grey, 10)
+    page = PlayerPage(producer, audio=sound)
+    page.start()
+    try:
+        assert page.status()["audio"] is True
+        assert asked(page, "audio") == (200, sound.read_bytes())
+        assert asked(page, "audio", Range="bytes=5-9") == (206, bytes(range(5, 10)))
+        assert asked(page, "audio", Range="bytes=2550-") == (206, bytes(range(246, 256)))
+        assert asked(page, "audio", Host="evil.example")[0] == 403
+    finally:
+        page.stop()
+        producer.stop()
+
+
+def test_a_page_without_sound_has_none(page: PlayerPage) -> None:
+    assert asked(page, "audio")[0] == 404 and page.status()["audio"] is False

@@ -56,7 +56,7 @@ them."""
 NAMES = re.compile(
     r"\b[0-9a-f]{8,}\b|\bh264\b|\b(audit|report|comparison)?\.(mp4|gif|avi|md|html|png)\b|(model|config)\.json|\b(fps|4s|4x)\b"
     r"|stream-(shapes|digits|signs|64)( — (shapes|digits|signs-512))?|lens-8|upscale-x4(-fast)?"
-    r"|spring-models|Final Cut( Pro)?|Media Source"
+    r"|kick:strength,chroma:content|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add|embed LIBRARY))|pip install \"footage\[timeline\]\""
     r"|\bruns/|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
     r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, -]+"
@@ -454,7 +454,7 @@ CALLS = (
 REACHED = (
     *("data/ingest", "data/store.py", "data/synthetic.py", "data/jpeg.py"),
     *("studio", "library", "media/probe.py", "media/decode.py", "media/reader.py"),
-    *("models/requests.py", "models/card.py", "models/checkpoint.py", "models/device.py"),
+    *("models/requests.py", "models/reactions.py", "models/card.py", "models/checkpoint.py", "models/device.py"),
     *(
         "generation/model.py",
         "generation/clip.py",

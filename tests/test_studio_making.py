@@ -16,10 +16,11 @@ from starlette.testclient import TestClient
 from footage.library.additions import ClipDetails
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.media.cuts import SOUND_RATE, Cut, write_cuts
+from footage.media.cuts import Cut, write_cuts
 from footage.media.encode import write_clip
 from footage.media.reader import Footage
 from footage.media.sheets import save_picture
+from footage.media.sound import TRACK_RATE
 from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
 from footage.studio.preview_process import Preview, Previews
@@ -183,13 +184,13 @@ def test_cuts_are_exact_to_the_frame_and_to_the_sample(tmp_path: Path) -> None:
     assert np.abs(shown - [50, 60, 70, 80, 170, 180, 190]).max() < 4
 
     def sound(path: Path) -> np.ndarray[Any, Any]:
-        resampler = av.AudioResampler("fltp", "mono", SOUND_RATE)
+        resampler = av.AudioResampler("fltp", "mono", TRACK_RATE)
         with av.open(str(path)) as container:
             parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
         return np.concatenate(parts, axis=1)[0]
 
     whole, cut = sound(source), sound(tmp_path / "cut.mp4")
-    begin, length = SOUND_RATE // 4, SOUND_RATE // 5
+    begin, length = TRACK_RATE // 4, TRACK_RATE // 5
     same = np.corrcoef(whole[begin + 2000 : begin + length - 500], cut[2000 : length - 500])[0, 1]
     assert same > 0.999
 

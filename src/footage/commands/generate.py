@@ -164,9 +164,12 @@ def generate(options: GenerateOptions) -> list[Path]:
     from footage.generation.best import BestClips
     from footage.generation.novelty import NovelClips
     from footage.machines.cluster import connect
+    from footage.media.sound import check_sound
 
     to, library = options.to, options.library
     console = make_console(options.quiet)
+    if options.audio is not None:
+        check_sound(options.format)
     if options.on is not None and (options.novel is not None or options.best is not None):
         given = "novel" if options.best is None else "best"
         raise ConfigError(
@@ -458,7 +461,14 @@ class ClipWriter:
         for number, clip in enumerate(clips, first):
             assert clip.frames is not None
             path, picker = _path(folder, clip, self.format), FramePicker(clip.frames)
-            write_clip(path, picker.watch(clip.chunks()), fps=clip.fps, metadata=clip.metadata, encoding=self.encoding)
+            write_clip(
+                path,
+                picker.watch(clip.chunks()),
+                fps=clip.fps,
+                metadata=clip.metadata,
+                encoding=self.encoding,
+                sound=None if clip.sound is None else clip.sound(),
+            )
             yield WrittenClip(number, path, clip.fps, clip.metadata, picker.strip() if number < SHEET_CLIPS else None)
 
 
@@ -594,6 +604,43 @@ def _file(
     filed = loaded.file_clips(written, library, parents, metadata)
     console.print(f"{len(filed):,} filed in {library}")
     return filed
+
+
+def react(
+    song: Path,
+    to: Path | None = None,
+    *,
+    react: str | None = None,
+    bpm_lock: str | None = None,
+    fps: float = 25.0,
+    quiet: bool = False,
+) -> Path:
+    """Show what is heard in a sound, and how a video would follow it, before it is generated with --audio.
+
+    Args:
+        song: a file of sound, or a video with sound.
+        to: the .html page to write; left out, NAME-reaction.html here.
+        react: what follows what is heard, as for generate; left out, kick:strength,chroma:content.
+        bpm_lock: how often motion is fastest: 1/2, 1 or 2 times a beat, or off; left out, 1.
+        fps: frames of the video in a second.
+    """
+    from footage.models.reactions import reaction_to, write_reaction_page
+
+    console, song = make_console(quiet), Path(song)
+    target = Path(f"{song.stem}-reaction.html") if to is None else Path(to)
+    if target.suffix.lower() != ".html":
+        raise ConfigError(f'to is "{target}"', "give a file that ends in .html")
+    if not 1 <= fps <= 1000:
+        raise ConfigError(f"fps is {fps}", "give 1 to 1000")
+    with console.status("listening"):
+        reaction = reaction_to(song, react, bpm_lock, fps)
+    write_reaction_page(target, reaction, song.name)
+    heard = reaction.heard
+    beat = f"{heard.tempo:.1f} beats a minute, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"
+    console.print(f"{song.name}, {heard.seconds:.1f} s: {beat}, {len(heard.onsets):,} onsets: {target}")
+    for note in reaction.notes:
+        print_marked(console, "warning:", note)
+    return target
 
 
 def sliders(

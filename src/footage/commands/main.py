@@ -42,6 +42,7 @@ VERBS = {
     "evaluator": "evaluate:evaluator",
     "generate": "generate:generate",
     "play": "play:play",
+    "react": "generate:react",
     "sliders": "generate:sliders",
     "predict": "generate:predict",
     "translate": "generate:translate",
@@ -88,7 +89,7 @@ GROUPS = {
 }
 """Commands that have commands of their own."""
 POSITIONAL = (
-    *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real"),
+    *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
     *("clips", "words", "name"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""

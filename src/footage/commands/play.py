@@ -111,7 +111,8 @@ def play(options: PlayOptions) -> StreamPerformance:
     if not (options.terminal or options.headless):
         clip = loaded.info.config.clip
         scale = options.scale or (max(1, SHOWN // max(clip.height, clip.width)) if resize is None else 1)
-        page = PlayerPage(producer, loaded.labels, scale, options.port)
+        audio = None if options.audio is None else Path(options.audio)
+        page = PlayerPage(producer, loaded.labels, scale, options.port, audio)
         page.start()
         console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed")
     try:

@@ -61,6 +61,8 @@ class IngestConfig:
     """Keep clips in which nothing moves."""
     keep_duplicates: bool = False
     """Keep clips that repeat an earlier one."""
+    sound: bool = True
+    """Keep the sound of videos that have some, in mono with 16 bits at 22,050 Hz."""
     digits: int = bounded(2, 1, 3)
     """Digits in a clip made from IDX images, 1 to 3; with 1 it is also the label."""
     sequences: int = bounded(2000, 1, 10_000_000)

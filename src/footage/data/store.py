@@ -11,6 +11,11 @@ Large frames are stored as JPEG pictures, beside copies of them at a quarter of 
 
 shard-00000.jpegs …        the frames as pictures (see `footage.data.jpeg`)
 shard-00000.quarter.npy …  uint8 means of 4×4 pixels (N, H/4, W/4, C), where 4 divides both sides
+
+Where clips have sound, it stands beside their shard:
+
+shard-00000.sound.npy …    int16 in mono at `sound_rate`, from frame 0 of the shard on without a gap; none of clips
+                           that have none, of which a file system keeps no bytes
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -32,11 +38,15 @@ from footage.data.jpeg import AGAIN, JpegFile
 from footage.errors import DatasetError
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
+from footage.media.rates import exact_rate
+from footage.media.sound import Sound
 
-SCHEMA = 2
-"""Version of the folder's format. A higher number than ours is refused."""
+SCHEMA = 3
+"""Version of the folder's format, with sound. A higher number than ours is refused."""
+JPEG_SCHEMA = 2
+"""Version of a folder with JPEG and without sound: it is what older programs write and read."""
 RAW_SCHEMA = 1
-"""Version of a folder without JPEG: it is what older programs write and read."""
+"""Version of a folder without either."""
 
 Coding = Literal["raw", "jpeg"]
 CODINGS: tuple[Coding, ...] = ("raw", "jpeg")
@@ -79,6 +89,8 @@ class ClipRow:
     """First frame of the clip within the shard."""
     digest: str
     """SHA-256 of the clip's pixels."""
+    sound: bool = False
+    """Whether its sound stands beside the shard."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,8 @@ class DatasetInfo:
     """Quality of the JPEG pictures, 1 to 100."""
     levels: tuple[int, ...] = ()
     """How many times smaller the copies are that stand beside the frames."""
+    sound_rate: int | None = None
+    """Samples of sound in a second; None where no clip has any."""
 
 
 def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
@@ -178,6 +192,16 @@ def content_hash(rows: Iterable[ClipRow], quality: int | None = None) -> str:
 def level_file(shard: str) -> str:
     """Return the name of the file with the frames of a shard at a quarter of height and width."""
     return f"{Path(shard).stem}.quarter.npy"
+
+
+def sound_file(shard: str) -> str:
+    """Return the name of the file with the sound of a shard."""
+    return f"{Path(shard).stem}.sound.npy"
+
+
+def samples_until(frame: int, fps: float, rate: int) -> int:
+    """Return the number of samples before a frame, of sound that begins with frame 0."""
+    return round(Fraction(frame) * rate / exact_rate(fps))
 
 
 def read_sums(content: bytes | None, where: str) -> dict[str, FileSum]:
@@ -230,14 +254,21 @@ def save_tables(
 ) -> None:
     """Write the tables. `dataset.json` comes last: a folder with it is complete."""
     files.write_lines(folder / "sources.jsonl", (asdict(row) for row in sources))
-    files.write_lines(folder / "clips.jsonl", (asdict(row) for row in rows))
+    spoken = [asdict(row) for row in rows]
+    for value in spoken:
+        if not value["sound"]:  # older programs refuse what they do not know
+            del value["sound"]
+    files.write_lines(folder / "clips.jsonl", spoken)
     files.write_lines(folder / "rejected.jsonl", (asdict(row) for row in rejections))
     value = asdict(info)
-    if info.schema == RAW_SCHEMA:  # older programs refuse what they do not know
+    if info.sound_rate is None:
+        del value["sound_rate"]
+    if info.schema == RAW_SCHEMA:
         for key in ("coding", "quality", "levels"):
             del value[key]
     used = {row.shard for row in rows}
-    write_sums(folder, used | ({level_file(shard) for shard in used} if info.levels else set()))
+    beside = {level_file(shard) for shard in used} if info.levels else set()
+    write_sums(folder, used | beside | {sound_file(row.shard) for row in rows if row.sound})
     files.write_json(folder / "dataset.json", value)
 
 
@@ -320,6 +351,7 @@ class Dataset:
                 "run the same ingest command again: it decodes only what is missing",
             )
         self._opened: dict[str, Frames | JpegFile] = {}
+        self._tracks: dict[str, npt.NDArray[np.int16]] = {}
         self._opening = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -332,10 +364,11 @@ class Dataset:
         sums = state.pop("sums")
         vars(self).update(state)
         self._held = HeldFiles(RemoteFolder(self.place), sums, self._forget) if sums else None
-        self._opened, self._opening = {}, threading.Lock()
+        self._opened, self._tracks, self._opening = {}, {}, threading.Lock()
 
     def _forget(self, name: str) -> None:
         self._opened.pop(name, None)
+        self._tracks.pop(name, None)
 
     def _path(self, name: str) -> Path:
         """Return where a file is, or, of a dataset at an address, where it is kept here.
@@ -358,7 +391,7 @@ class Dataset:
             return None
         sizes: dict[str, int] = {}
         for shard in sorted({row.shard for row in self.rows}):
-            names = [shard, level_file(shard)] if self.info.levels else [shard]
+            names = [shard, level_file(shard), sound_file(shard)]
             sizes[shard] = sum(self._held.sums[name].bytes for name in names if name in self._held.sums)
         if sum(sizes.values()) <= self._held.cache.limit:
             return None
@@ -424,6 +457,46 @@ class Dataset:
             part = self._window(row, start + first, min(block, count - first), quarter)
             small[first : first + block] = area_means(part, step)
         return small
+
+    def sound(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Sound | None:
+        """Return what is heard during `frames` frames of a clip from its frame `start` on; None where it has no sound.
+
+        As many frames have as many samples: `samples_until(frames, fps, rate)`. Time 0 is that of the clip's first
+        frame.
+
+        Raises:
+            DatasetError: the frames are outside the clip, or its file is missing or damaged.
+        """
+        count, rate = self._count(row, start, frames), self.info.sound_rate
+        if not row.sound or rate is None:
+            return None
+        name, fps = sound_file(row.shard), self.info.fps
+        with self._opening:
+            track = self._tracks.get(name)
+            if track is None:
+                self._tracks[name] = track = self._open_track(name)
+            elif self._held is not None:
+                self._held.touch(name)
+        first, length = samples_until(row.offset + start, fps, rate), samples_until(count, fps, rate)
+        end = min(first + length, samples_until(row.offset + row.frames, fps, rate))
+        if end > len(track):
+            raise DatasetError(f"{self.place}/{name} ends early", "run the same ingest command again")
+        samples = np.zeros(length, np.float32)
+        samples[: end - first] = track[first:end] / np.float32(32_768)
+        return Sound(samples, rate, start / fps)
+
+    def _open_track(self, name: str) -> npt.NDArray[np.int16]:
+        """Map the sound of a shard into memory."""
+        path = self._path(name)
+        try:
+            track: npt.NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
+            raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
+        if track.dtype != np.int16 or track.ndim != 1:
+            raise DatasetError(
+                f"{path} holds {track.dtype} {track.shape}, expected int16 (N,)", "run the same ingest command again"
+            )
+        return track
 
     @staticmethod
     def _count(row: ClipRow, start: int, frames: int | None) -> int:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from footage.errors import MediaError
 from footage.media.encode import write_clip
 from footage.media.sheets import save_picture
+from footage.media.sound import Channels
 
 Frames = npt.NDArray[np.uint8]
 
@@ -35,6 +36,8 @@ class Clip:
     """Frames in a second."""
     metadata: dict[str, Any]
     """Model, seed, label and version, as they stand inside a saved file."""
+    sound: Callable[[], Iterator[Channels]] | None = None
+    """Starts its sound over: yields (2, n) at `media.sound.TRACK_RATE`; None for a clip without sound."""
 
     def chunks(self) -> Iterator[Frames]:
         """Yield the clip from the beginning in chunks uint8 (T, H, W, C), in constant memory."""
@@ -59,7 +62,8 @@ class Clip:
                 raise MediaError(f'"{path.name}" is a picture, and the clip has several frames', "give an .mp4 file")
             save_picture(path, np.broadcast_to(frames[0], (*frames[0].shape[:2], 3)))
         else:
-            write_clip(path, self.make(), fps=self.fps, metadata=self.metadata)
+            sound = None if self.sound is None else self.sound()
+            write_clip(path, self.make(), fps=self.fps, metadata=self.metadata, sound=sound)
         return path
 
     def _repr_html_(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ from footage.library.provenance import ModelCard
 from footage.media.encode import read_metadata
 from footage.media.geometry import Fit, Size, fitted, parse_size
 from footage.media.reader import Footage
+from footage.media.sound import TRACK_RATE, channel_chunks
 from footage.models.base import Converts, Encodes, Enlarges, Generates, Predicts, Sampler, Streams
 from footage.models.card import ModelInfo, find_upscaler, model_folder
 from footage.models.checkpoint import load_model
 from footage.models.device import find_device, has_bf16
 from footage.models.generators.stream.sampler import check
+from footage.models.reactions import Reaction
 from footage.models.requests import (
     PLAIN,
     TRAINED_ON,
@@ -128,15 +131,22 @@ class Model:
                 f"give --frames {2 * known} or more to see it change",
             )
         ends = [None if text is None else self.mixture(text) for text in labels]  # complains now
-        moved, time = self.moved(request.sliders), request.mapping(self.info)
-        video = VideoRequest(request.seed, ends[0], request.last_seed, ends[1], length, tuple(moved.items()), time)
+        moved, time, react = self.moved(request.sliders), request.mapping(self.info), self._reaction(request)
+        video = VideoRequest(
+            request.seed, ends[0], request.last_seed, ends[1], length, tuple(moved.items()), time, react
+        )
+        for note in [] if react is None else react.notes:
+            tell(note)
         if isinstance(generator, Streams):
             check(video, generator.shot)
         asked = {"label": request.label, "to_label": request.to_label, "fps": request.fps, **request.timing.given()}
+        if request.audio is not None:
+            asked |= {"audio": Path(request.audio).name, "react": request.react, "bpm_lock": request.bpm_lock}
         if moved:
             asked["sliders"] = {str(number): value for number, value in moved.items()}
         tries = 1 if request.novel is None or request.best is not None else TRIES
-        clips = (self._clip(video, i, asked, request.fps) for i in range(tries * request.candidates))
+        audio = request.audio
+        clips = (self._clip(video, i, asked, request.fps, audio) for i in range(tries * request.candidates))
         if request.best is not None:
             return self._best(request, clips, tell, watch)
         if request.novel is None:
@@ -207,7 +217,8 @@ class Model:
             )
         label = request.label
         shares = self.mixture(self._label(label, request.seed)) if self.labels or label else None
-        video = VideoRequest(request.seed, shares, sliders=tuple(self.moved(request.sliders).items()), time=time)
+        sliders, react = tuple(self.moved(request.sliders).items()), self._reaction(request)
+        video = VideoRequest(request.seed, shares, sliders=sliders, time=time, react=react)
         if isinstance(generator, Streams):
             check(video, generator.shot)
         return endless_frames(generator, video, chunk)
@@ -247,7 +258,16 @@ class Model:
         total = sum(weights.values())
         return tuple(weight / total for weight in weights.values())
 
-    def _clip(self, video: VideoRequest, number: int, asked: dict[str, Any], fps: float | None) -> Clip:
+    def _reaction(self, request: GenerateRequest | StreamRequest) -> Reaction | None:
+        """Return how the videos of a request follow sound; refuse sliders that the model has not."""
+        react = request.reaction(self.info)
+        if react is not None:
+            self.moved({link.slider: 0.0 for link in react.links if link.slider})
+        return react
+
+    def _clip(
+        self, video: VideoRequest, number: int, asked: dict[str, Any], fps: float | None, audio: str | None = None
+    ) -> Clip:
         """Return the clip that is `number` after the first one, with what was asked for in its metadata."""
         to_seed = None if video.to_seed is None else video.to_seed + number
         video = replace(video, seed=video.seed + number, to_seed=to_seed)
@@ -269,7 +289,8 @@ class Model:
             **{name: value for name, value in (asked | other).items() if value is not None},
         }
         fps = fps or self.info.fps
-        return Clip(lambda: one_video(self.generator, video, video.frames), video.frames, fps, metadata)
+        sound = None if audio is None else partial(channel_chunks, audio, TRACK_RATE, "stereo")
+        return Clip(lambda: one_video(self.generator, video, video.frames), video.frames, fps, metadata, sound)
 
     def predict(
         self,

@@ -10,6 +10,8 @@ import functools
 import importlib.resources
 import io
 import json
+import mimetypes
+import re
 import shutil
 import threading
 import time
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,6 +37,8 @@ Source = Callable[[int, str | None], Iterator[Frame]]
 REMEMBERED = 10_000
 """Latencies that percentiles are taken of: those of the newest frames."""
 BOUNDARY = "frame"
+AT_ONCE = 2**16
+"""Bytes of a file that are sent at once."""
 QUALITY = 92
 """Of the JPEG pictures on the page."""
 
@@ -173,13 +178,21 @@ class PlayerPage:
     Args:
         scale: pixels of the page for one of the stream.
         port: where it is served, on 127.0.0.1; 0 for any that is free.
+        audio: a file of the sound that the stream follows, which begins anew with it.
 
     Raises:
         ConfigError: the port is not free.
     """
 
-    def __init__(self, producer: FrameProducer, labels: tuple[str, ...] = (), scale: int = 4, port: int = 0) -> None:
-        self.producer, self.labels, self.scale = producer, labels, scale
+    def __init__(
+        self,
+        producer: FrameProducer,
+        labels: tuple[str, ...] = (),
+        scale: int = 4,
+        port: int = 0,
+        audio: Path | None = None,
+    ) -> None:
+        self.producer, self.labels, self.scale, self.audio = producer, labels, scale, audio
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_PlayerHandler, self))
         except OSError as error:
@@ -209,13 +222,14 @@ class PlayerPage:
             "seed": self.producer.seed,
             "label": self.producer.label,
             "labels": list(self.labels),
+            "audio": self.audio is not None,
             "height": height * self.scale,
             "width": width * self.scale,
         }
 
 
 class _PlayerHandler(BaseHTTPRequestHandler):
-    """Answers for a page: `/`, `/stream`, `/status`, and `/change` by POST."""
+    """Answers for a page: `/`, `/stream`, `/audio`, `/status`, and `/change` by POST."""
 
     timeout = 10.0
     """Seconds that a connection may be silent, or take nothing, before it is closed."""
@@ -240,6 +254,8 @@ class _PlayerHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, "application/json", json.dumps(self.page.status()).encode())
         elif path == "/stream":
             self._stream()
+        elif path == "/audio" and self.page.audio is not None:
+            self._send_part(self.page.audio)
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"there is no such page")
 
@@ -284,6 +300,26 @@ class _PlayerHandler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(content)
+
+    def _send_part(self, path: Path) -> None:
+        """Send a file, or the part of it that is asked for (RFC 9110, section 14)."""
+        size = path.stat().st_size
+        asked = re.fullmatch(r"bytes=(\d{1,15})-(\d{0,15})", self.headers.get("Range", ""))
+        first = min(int(asked[1]), size - 1) if asked else 0
+        last = min(int(asked[2]), size - 1) if asked and asked[2] else size - 1
+        self.send_response(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK)
+        self.send_header("Content-Type", mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+        self.send_header("Content-Length", str(max(0, last - first + 1)))
+        self.send_header("Accept-Ranges", "bytes")
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.end_headers()
+        with open(path, "rb") as sound:
+            sound.seek(first)
+            left = last - first + 1
+            while left > 0 and (block := sound.read(min(left, AT_ONCE))):
+                self.wfile.write(block)
+                left -= len(block)
 
     def _stream(self) -> None:
         """Send the newest frame again and again, as fast as they are made and taken."""

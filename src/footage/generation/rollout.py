@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from footage.errors import ModelError
 from footage.models.base import Generates, Streams
 from footage.models.device import upload
 from footage.models.generators.stream.sampler import window
+from footage.models.reactions import Reaction
 from footage.models.requests import SEED_LIMIT, VideoRequest
 
 Frames = npt.NDArray[np.uint8]
@@ -48,6 +50,8 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
 
 AT_ONCE = 16 * 64 * 64
 """Pixels, of all videos, that a model that streams makes at once: more takes memory, and gains 4% at most on a CPU."""
+PICKED = 32
+"""Frames that are picked at once where time follows a beat, and a model's frames are no function of time."""
 AT_ONCE_GPU = 2**23
 """The same on a GPU, which small chunks leave idle: 9 frames of 1280×720."""
 
@@ -145,11 +149,32 @@ def one_video(sampler: Generates, request: VideoRequest, frames: int) -> Iterato
     Raises:
         NotFinite: the model has given numbers that are not finite.
     """
-    for chunk in render(sampler, [request], frames, finite=True):
-        yield chunk[0]
+    if request.react is None or not request.react.on_beat or isinstance(sampler, Streams):
+        for chunk in render(sampler, [request], frames, finite=True):
+            yield chunk[0]
+        return
+    last = int(request.react.picked(np.array([frames - 1]))[0])
+    made = (frame for chunk in render(sampler, [request], last + 1, finite=True) for frame in chunk[0])
+    picked = on_beat(made, request.react)
+    for first in range(0, frames, PICKED):
+        yield np.stack(list(itertools.islice(picked, min(PICKED, frames - first))))
+
+
+def on_beat(frames: Iterator[Frames], react: Reaction) -> Iterator[Frames]:
+    """Yield frames (H, W, C), which come at an even pace, as time follows the beat: some twice, others not at all."""
+    frame, shown = next(frames), 0
+    for first in itertools.count(0, PICKED):
+        for number in react.picked(np.arange(first, first + PICKED)).tolist():
+            while shown < number:
+                following = next(frames, None)
+                if following is None:
+                    return
+                frame, shown = following, shown + 1
+            yield frame
 
 
 def endless_frames(sampler: Generates, request: VideoRequest, chunk: int | None = None) -> Iterator[Frames]:
     """Yield the frames of one video for ever, uint8 (H, W, C) each; for `chunk` see `stream`."""
-    for clips in stream(sampler, [request], chunk):
-        yield from to_uint8(clips)[0]
+    made = (frame for clips in stream(sampler, [request], chunk) for frame in to_uint8(clips)[0])
+    react = None if isinstance(sampler, Streams) else request.react
+    yield from made if react is None or not react.on_beat else on_beat(made, react)

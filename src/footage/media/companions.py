@@ -222,7 +222,7 @@ class Companions:
         """Yield packets that are ready to be written, with their times in seconds, as they come in the file."""
         import av
 
-        clock = _JumpingClock(self.source, self.pictures) if clock_of(self.source).jumps else None
+        clock = JumpingClock(self.source, self.pictures) if clock_of(self.source).jumps else None
         last: dict[int, int] = {}
         wanted = [*self._streams, *([] if clock is None else [self.pictures.index])]
         read: Any = self.source.demux(*(self.source.streams[index] for index in wanted))
@@ -279,7 +279,7 @@ class Companions:
         return [f"{text}: .{self.kind} files do not hold it" for text in lost]
 
 
-class _JumpingClock:
+class JumpingClock:
     """The jumps of a file's times, which the pictures are shown without, as packets come in the file's order."""
 
     def __init__(self, source: InputContainer, pictures: Any) -> None:

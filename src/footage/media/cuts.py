@@ -6,17 +6,13 @@ first. All is read and written as it is taken, in constant memory.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from footage import files
 from footage.errors import ConfigError, MediaError
@@ -24,23 +20,14 @@ from footage.media.colour import UNKNOWN_COLOUR
 from footage.media.decode import Frames
 from footage.media.encode import CleanEncoder, StreamEncoder
 from footage.media.geometry import Fit
-from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 from footage.media.reader import Footage, open_original
+from footage.media.sound import TRACK_RATE, TURN, Channels, SoundTrack, channel_chunks
 
-SOUND_RATE = 48_000
-"""Samples of sound in a second."""
-TURN = 0.5
-"""Seconds of pictures between which sound is written."""
-DRIFT = 0.02
-"""Seconds by which times of sound may be wrong before they count: as much is lost in rounding."""
 CLEAN = 256 * 256
 """Pixels of a frame up to which it is encoded nearly without loss."""
 QUALITY = 14
 """Quality (CRF, H.264) of larger frames: what is cut out of cuts does not fade."""
-
-Sound = npt.NDArray[np.float32]
-"""Samples, (2, n)."""
 
 
 @dataclass(frozen=True)
@@ -78,59 +65,11 @@ class Cut:
         else:
             raise MediaError(f'"{self.path.name}" ends before frame {self.first + 1}', "begin earlier")
 
-    def sound(self) -> Generator[Sound, None, None]:
-        """Yield its sound from its first frame on, without end: where there is none, silence."""
-        import av
-
+    def sound(self) -> Iterator[Channels]:
+        """Yield its sound from its first frame on, in stereo; nothing where there is none."""
         original = open_original(self.path)
-        begin, expected = original.start + self.first / original.rate, 0
         if original.has_audio:
-            with open_video(self.path) as (container, _):
-                resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
-                with contextlib.suppress(av.error.FFmpegError):  # what is damaged is silent
-                    for frame in container.decode(container.streams.audio[0]):
-                        for part in resampler.resample(frame):
-                            samples: Sound = part.to_ndarray().astype(np.float32)
-                            at = expected
-                            if part.pts is not None and part.time_base is not None:
-                                at = round((part.pts * part.time_base - begin) * SOUND_RATE)
-                            if expected and abs(at - expected) < DRIFT * SOUND_RATE:
-                                at = expected
-                            if at > expected:
-                                yield np.zeros((2, at - expected), np.float32)
-                                expected = at
-                            kept = samples[:, max(0, expected - at) :]
-                            if kept.shape[1]:
-                                yield kept
-                            expected = max(expected, at + samples.shape[1])
-        while True:
-            yield np.zeros((2, SOUND_RATE), np.float32)
-
-
-class SoundTrack:
-    """The sound of cuts, written beside their pictures, in stereo."""
-
-    def __init__(self, container: Any) -> None:
-        self.container, self.stream = container, container.add_stream("aac", rate=SOUND_RATE, layout="stereo")
-        self.written = 0
-        """Samples."""
-        self.left: Sound | None = None
-
-    def write(self, sound: Iterator[Sound], end: Fraction) -> None:
-        """Encode sound up to a time of the video, in seconds, and not a sample more; what is left over comes first."""
-        import av
-
-        while (left := round(end * SOUND_RATE) - self.written) > 0:
-            samples = next(sound) if self.left is None else self.left
-            self.left = samples[:, left:] if samples.shape[1] > left else None
-            samples = np.ascontiguousarray(samples[:, :left])
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, self.written, Fraction(1, SOUND_RATE)
-            self.container.mux(self.stream.encode(frame))
-            self.written += samples.shape[1]
-
-    def finish(self) -> None:
-        self.container.mux(self.stream.encode(None))
+            yield from channel_chunks(self.path, TRACK_RATE, "stereo", original.start + self.first / original.rate)
 
 
 def write_cuts(
@@ -177,18 +116,18 @@ def write_cuts(
             video = StreamEncoder(
                 container, "libx264", "h264", QUALITY, size=size, base=1 / rate, rate=rate, colour=UNKNOWN_COLOUR
             )
-        track = SoundTrack(container) if any(original.has_audio for original in originals) else None
+        track = SoundTrack(container, "mp4", ()) if any(original.has_audio for original in originals) else None
         for cut in cuts:
-            with contextlib.closing(cut.sound()) as sound:
-                for number, picture in enumerate(cut.pictures(size, rate, fit)):
-                    if track is not None and number % max(1, int(rate * TURN)) == 0:
-                        track.write(sound, done / rate)
-                    video.write(picture, done)
-                    done += 1
-                    watch(done)
-                if track is not None:
-                    track.write(sound, done / rate)
-                    track.left = None
+            if track is not None:
+                track.follow(cut.sound())
+            for number, picture in enumerate(cut.pictures(size, rate, fit)):
+                if track is not None and number % max(1, int(rate * TURN)) == 0:
+                    track.write(done / rate)
+                video.write(picture, done)
+                done += 1
+                watch(done)
+            if track is not None:
+                track.write(done / rate)
         video.finish()
         if track is not None:
             track.finish()

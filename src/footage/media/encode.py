@@ -28,6 +28,7 @@ from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOptions, Format
 from footage.media.probe import open_video
 from footage.media.rates import exact_rate
+from footage.media.sound import TURN, Channels, SoundTrack, check_sound
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -309,6 +310,7 @@ def write_clip(
     fps: Fraction | float,
     metadata: dict[str, Any],
     encoding: EncodingOptions | None = None,
+    sound: Iterable[Channels] | None = None,
 ) -> None:
     """Write a clip of any length in constant memory, atomically.
 
@@ -318,16 +320,21 @@ def write_clip(
         fps: frames in a second, exactly or as a number that stands for it: 29.97 is written as 30000/1001.
         metadata: put into the file as JSON, in its comment.
         encoding: how large pictures are encoded; None for settings that keep small ones clean.
+        sound: its sound, (2, n) each at `sound.TRACK_RATE`; where it ends before the pictures, silence follows, and
+            what goes on behind them is left out. None for a clip without sound.
 
     Raises:
         ConfigError: the file does not hold the codec that was asked for.
-        MediaError: unknown format, no frames, or the disk is full; nothing stands at `path` that was not there before.
+        MediaError: unknown format, or one without sound, no frames, or the disk is full; nothing stands at `path` that
+            was not there before.
     """
     import av
 
     kind = path.suffix.lower().lstrip(".") or "png"
     if kind not in FORMATS or (kind == "png" and path.suffix):
         raise MediaError(f'"{path.name}" has no format that clips are written as', nearest(kind, FORMATS))
+    if sound is not None:
+        check_sound(kind)
     rate = exact_rate(fps)
     comment = json.dumps(metadata, ensure_ascii=False)
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
@@ -352,11 +359,21 @@ def write_clip(
             with av.open(str(temporary), "w", options=options) as container:
                 container.metadata["comment"] = comment
                 encoder: StreamEncoder | CleanEncoder | GifEncoder | None = None
-                for number, picture in enumerate(_pictures(chunks)):
-                    encoder = encoder or begin(container, size=picture.shape[:2], rate=rate)
-                    encoder.write(picture, number)
+                track: SoundTrack | None = None
+                count = 0
+                for picture in _pictures(chunks):
+                    if encoder is None:
+                        encoder = begin(container, size=picture.shape[:2], rate=rate)
+                        track = None if sound is None else SoundTrack(container, kind, sound)
+                    if track is not None and count % max(1, int(rate * TURN)) == 0:
+                        track.write(count / rate)
+                    encoder.write(picture, count)
+                    count += 1
                 if encoder is None:
                     raise MediaError(f'"{path.name}" would have no frames', "give at least one")
+                if track is not None:
+                    track.write(count / rate)
+                    track.finish()
                 encoder.finish()
             if kind == "gif":
                 GifEncoder.add_comment(temporary, comment)

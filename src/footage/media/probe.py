@@ -110,13 +110,13 @@ def plain_reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and choose its video stream (see `choose_stream`); close it at the end of the block.
+def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[InputContainer]:
+    """Open a file of pictures or sound; close it at the end of the block.
 
     Moving pictures that FFmpeg does not read are read as `options` say.
 
     Raises:
-        UnusableMedia: the file is empty, unreadable, not a media file, or has no video stream.
+        UnusableMedia: the file is empty, unreadable, or not a media file.
     """
     import av
 
@@ -147,6 +147,17 @@ def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tu
         container = held.enter_context(opened)
         if set(container.format.name.split(",")) & FOREIGN:
             raise UnusableMedia("not a video", f"its content is of the kind {container.format.name}")
+        yield container
+
+
+@contextlib.contextmanager
+def open_video(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file as `open_media` does, and choose its video stream (see `choose_stream`).
+
+    Raises:
+        UnusableMedia: the file is empty, unreadable, not a media file, or has no video stream.
+    """
+    with open_media(path, options) as container:
         yield container, choose_stream(container).stream
 
 

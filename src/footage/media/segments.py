@@ -27,6 +27,7 @@ from footage.media.companions import Companions, named_companions
 from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
 from footage.media.encoding import EncodingOptions
 from footage.media.probe import open_video
+from footage.media.sound import AUDIO_ENCODERS
 
 SEGMENT_FRAMES = 96
 """Frames in a segment."""
@@ -41,8 +42,6 @@ COPIED_AUDIO = {
     "webm": ("opus", "libopus", "vorbis", "libvorbis"),
 }
 """Sound that is taken as it is, by the ending: what players of such files know; None for all that they can hold."""
-AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "libopus"}
-"""What sound is encoded as where the container does not take it as it is."""
 LEAD = 0.5
 """Seconds that the sound is written ahead of the pictures."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -30,6 +31,38 @@ def motion_energy(clips: Tensor) -> float:
     if clips.shape[2] < 2:
         return 0.0
     return float((clips[:, :, 1:] - clips[:, :, :-1]).abs().mean(dtype=torch.float64))
+
+
+class BeatAgreement(NamedTuple):
+    """How well motion keeps time with sound."""
+
+    correlation: float
+    """Pearson's correlation of motion with what is heard, at the same time."""
+    elsewhere: float
+    """Mean absolute correlation with the sound moved by random times."""
+    ratio: float
+    """The first over the second: about 1 where motion does not heed the sound."""
+
+
+def beat_agreement(energy: Tensor, heard: Tensor, *, apart: int, lags: int = 200, seed: int = 0) -> BeatAgreement:
+    """Compare the motion of a video with what is heard during it.
+
+    Args:
+        energy: mean absolute change from each frame to the next, (T,).
+        heard: strength of onsets between these frames, (T,).
+        apart: the sound is moved by so many frames at least, to either side, around the end.
+        lags: random times.
+        seed: they follow from it.
+    """
+    moving, sounding = (values.double() - values.double().mean() for values in (energy, heard))
+    scale = float(moving.norm() * sounding.norm())
+    if scale == 0 or len(energy) <= 2 * apart:
+        return BeatAgreement(0.0, 0.0, 0.0)
+    rng = torch.Generator().manual_seed(seed)
+    moved = torch.randint(apart, len(energy) - apart + 1, (lags,), generator=rng).tolist()
+    now = float(moving @ sounding) / scale
+    elsewhere = sum(abs(float(moving @ sounding.roll(lag))) for lag in moved) / lags / scale
+    return BeatAgreement(now, elsewhere, now / elsewhere if elsewhere else 0.0)
 
 
 def motion_distance(fake: Tensor, real: Tensor) -> float:

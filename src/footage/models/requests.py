@@ -14,6 +14,7 @@ from footage.errors import ConfigError
 
 if TYPE_CHECKING:
     from footage.models.card import ModelInfo
+    from footage.models.reactions import Reaction
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 """Seconds in each unit."""
@@ -176,6 +177,14 @@ class VideoOptions:
     What they do is shown by footage sliders MODEL."""
     timing: Timing = PLAIN
     """loops, slow motion, where to begin and so on, of models that stream."""
+    audio: str | None = None
+    """a file of sound, or a video with sound, that the video follows: motion is fastest on the beat."""
+    react: str | None = None
+    """what follows what is heard, such as kick:strength,chroma:content or brightness:drift,loudness:slider-3=1.5,
+    beat:motion-seed: kick, middle, treble, onset, loudness and brightness move strength, drift and sliders; beat moves
+    motion-seed, chroma content. Left out, kick:strength,chroma:content."""
+    bpm_lock: str | None = None
+    """how often motion is fastest: 1/2, 1 or 2 times a beat, or off for time that runs evenly; left out, 1."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = PYDANTIC
 
@@ -208,7 +217,25 @@ class VideoOptions:
                 f"{listed} {be} asked for, and frames of {model.name} are no function of time",
                 f"leave {them} out, or train a model that streams with --preset stream-64",
             )
-        return time_mapping(self.timing, model.fps, played=self.fps if model.streams else None, between=between)
+        mapping = time_mapping(self.timing, model.fps, played=self.fps if model.streams else None, between=between)
+        reaction = self.reaction(model)
+        return mapping if reaction is None else reaction.adapted(mapping)
+
+    def reaction(self, model: ModelInfo) -> Reaction | None:
+        """Return how a video of a model follows sound; None where no sound is given.
+
+        Raises:
+            ConfigError: what follows what cannot be read, or does not go together.
+            MediaError: the sound cannot be read, or is silent.
+        """
+        if self.audio is None:
+            for name, value in (("react", self.react), ("bpm_lock", self.bpm_lock)):
+                if value is not None:
+                    raise ConfigError(f'{name} is "{value}", and no audio is given', "give audio, too")
+            return None
+        from footage.models.reactions import reaction_to
+
+        return reaction_to(self.audio, self.react, self.bpm_lock, self.fps or model.fps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +252,7 @@ class GenerateRequest(VideoOptions):
     count: int = field(default=1, kw_only=False)
     """how many clips."""
     frames: int | None = None
-    """their length; left out, one round of a loop, else the model's own."""
+    """their length; left out, that of the audio, else one round of a loop, else the model's own."""
     seconds: Duration | None = None
     """their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames."""
     to_label: str | None = None
@@ -282,9 +309,12 @@ class GenerateRequest(VideoOptions):
         Raises:
             ConfigError: both a number of frames and of seconds, or less than a frame, or more than can be timed.
         """
-        fps = model.fps if self.fps is None else self.fps
+        fps, frames = model.fps if self.fps is None else self.fps, self.frames
+        reaction = self.reaction(model)
+        if reaction is not None and frames is None and self.seconds is None:
+            frames = max(1, round(reaction.heard.seconds * fps))
         return length_of(
-            self.mapping(model), frames=self.frames, duration=self.seconds, fps=fps, known=model.config.clip.frames
+            self.mapping(model), frames=frames, duration=self.seconds, fps=fps, known=model.config.clip.frames
         )
 
 
@@ -431,3 +461,5 @@ class VideoRequest:
     """Numbers of latent sliders and how far each is moved, in standard deviations; see `generators.samplers`."""
     time: TimeMapping = TimeMapping()
     """Mapping from its frames to the model's time."""
+    react: Reaction | None = None
+    """The sound that it follows, and how."""

@@ -228,6 +228,10 @@ class GenerateForm(GenerateRequest):
     to_label: Label | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
+    audio: Annotated[str, Field(pattern=r"^[1-9]\d{0,17}$")] | None = None
+    """number of a clip of the library with sound, which the video follows"""
+    react: Annotated[str, Field(max_length=500)] | None = None
+    bpm_lock: Literal["1/2", "1", "2", "off"] | None = None
     novel: Literal["trained-on"] | None = None
     best: Annotated[int, Field(ge=1)] | None = None
     of: Annotated[int, Field(ge=1)] | None = None
@@ -381,13 +385,16 @@ class JoinForm(StrictForm):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveForm(VideoOptions):
-    """Values that a live stream has, or is to go over to."""
+    """Values that a live stream has, or is to go over to; it follows no sound."""
 
     fps: Annotated[float, Field(ge=1, le=60)] | None = None
     seed: Seed = 0
     label: Label | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
+    audio: None = None
+    react: None = None
+    bpm_lock: None = None
 
 
 @dataclass(frozen=True, kw_only=True)

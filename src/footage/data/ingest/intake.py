@@ -5,6 +5,7 @@ Arrays come divided into clips; see `arrays`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections import deque
@@ -21,11 +22,13 @@ from footage.data.ingest.arrays import idx_clips, numpy_clips
 from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, finish_part, read_frames
 from footage.data.ingest.sources import Source
 from footage.data.jpeg import JpegWriter, encode
-from footage.data.store import QUARTER, Frames, Rejection, area_means
+from footage.data.store import QUARTER, Frames, Rejection, area_means, samples_until
+from footage.errors import MediaError
 from footage.media.probe import UnusableMedia
 from footage.media.rates import exact_rate
 from footage.media.reader import open_decoder
 from footage.media.signatures import GRID, Signature, moments, pool
+from footage.media.sound import RATE, sound_chunks
 
 CUT_GRID = 16
 """Frames are compared as GRID × GRID cells, which forgives noise and small motion."""
@@ -134,7 +137,7 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
             handle.truncate(part.record.frames * options.frame_bytes)
         else:
             part.pictures.finish(part.record.frames)
-        finish_part(handle, part.record, part.signatures)
+        finish_part(handle, part.record, part.signatures, part.sound() if part.record.clips else ())
     return part.record
 
 
@@ -236,6 +239,37 @@ class PartBuilder:
                 meter.add(block)
             self.judge(meter)
 
+    def sound(self) -> Iterator[npt.NDArray[np.int16]]:
+        """Yield the sound of all frames, at their own times; nothing where the source has none, or a silent one."""
+        record, fps, silent, heard = self.record, self.options.fps, 0, False
+        if not self.options.sound or not (record.info or {}).get("has_audio"):
+            return
+        try:
+            with contextlib.closing(sound_chunks(self.source.path)) as chunks:
+                left, at = np.zeros(0, np.float32), 0  # samples that were read, and the number of the first
+                # What is heard in the pauses between runs of frames is left out.
+                for (first, tick), (last, _) in itertools.pairwise([(0, 0), *self._resumes, (record.frames, 0)]):
+                    begin = samples_until(tick, fps, RATE)
+                    end = begin + samples_until(last, fps, RATE) - samples_until(first, fps, RATE)
+                    while begin < end:
+                        left, at = left[max(0, begin - at) :], at + min(len(left), max(0, begin - at))
+                        if not len(left) and (chunk := next(chunks, None)) is not None:
+                            left = chunk
+                            continue
+                        own = left[: end - begin] if len(left) else np.zeros(min(RATE, end - begin), np.float32)
+                        begin += len(own)
+                        if not own.any():
+                            silent += len(own)
+                            continue
+                        heard = True
+                        yield from _silence(silent)
+                        silent = 0
+                        yield np.rint(own * 32_767).astype(np.int16)
+        except MediaError as error:
+            record.notes.append(f"its sound is left out: {error.problem}")
+        if heard:
+            yield from _silence(silent)
+
     def add_array(self) -> None:
         """Write the clips of an array, which come divided and, from IDX files, without duplicates."""
         record, options, path = self.record, self.options, self.source.path
@@ -292,6 +326,12 @@ class PartBuilder:
 
     def _reject(self, reason: str, detail: str, start: float, end: float) -> None:
         self.record.rejections.append(Rejection(self.source.name, reason, detail, start, end))
+
+
+def _silence(count: int) -> Iterator[npt.NDArray[np.int16]]:
+    """Yield that many samples of silence, a second at once."""
+    for done in range(0, count, RATE):
+        yield np.zeros(min(RATE, count - done), np.int16)
 
 
 class SceneMeter:

@@ -39,6 +39,7 @@ from footage.data.ingest.sources import (
 from footage.data.ingest.workers import part_job, rate_job, run_jobs, size_job
 from footage.data.store import (
     ENDINGS,
+    JPEG_SCHEMA,
     QUARTER,
     RAW_SCHEMA,
     SCHEMA,
@@ -54,6 +55,7 @@ from footage.data.store import (
     level_file,
     read_sums,
     save_tables,
+    sound_file,
 )
 from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
 from footage.machines import remote
@@ -62,6 +64,7 @@ from footage.machines.local import cores
 from footage.machines.remote import Cache, RemoteFolder
 from footage.media.rates import common_rate, exact_rate
 from footage.media.signatures import find_duplicates
+from footage.media.sound import RATE
 
 Phase = Literal["rates", "sizes", "decode", "compare", "pack"]
 Report = Callable[[Phase, int, int, str], None]
@@ -493,7 +496,7 @@ class DatasetBuilder:
         )
         shards.save_state(self.inner / "state.npz", state, options)
         rows, source_rows = self.tables(wanted)
-        quality = options.quality if options.coding == "jpeg" else None
+        quality, heard = options.quality if options.coding == "jpeg" else None, any(row.sound for row in rows)
         info = DatasetInfo(
             name=name,
             height=options.height,
@@ -504,10 +507,11 @@ class DatasetBuilder:
             clips=len(rows),
             content_hash=content_hash(rows, quality),
             settings=settings,
-            schema=RAW_SCHEMA if quality is None else SCHEMA,
+            schema=SCHEMA if heard else RAW_SCHEMA if quality is None else JPEG_SCHEMA,
             coding=options.coding,
             quality=quality,
             levels=(QUARTER,) if options.level_shape else (),
+            sound_rate=RATE if heard else None,
         )
         save_tables(self.folder, info, rows, rejections, source_rows)
         _sweep(self.folder, state, parts=True)
@@ -534,7 +538,7 @@ class DatasetBuilder:
         """Take over what earlier ingests did of the sources; return those that are left to decode."""
         earlier = self.earlier.sources
         packed = {place[0] for state in earlier.values() for place in state.places if place}
-        sound = {name for name in packed if shards.shard_frames(self.folder / name, self.options) is not None}
+        whole = {name for name in packed if shards.shard_frames(self.folder / name, self.options) is not None}
         missing: list[Source] = []
         for source in self.listing.sources:
             stamp: list[list[int]] = []
@@ -542,7 +546,8 @@ class DatasetBuilder:
                 stamp = [[status.st_size, status.st_mtime_ns] for status in (path.stat() for path in source.files)]
             state = SourceState(stamp, self.options_digest(source), PartRecord(), [])
             old = earlier.get(source.name)
-            usable = old is not None and all(place is None or place[0] in sound for place in old.places)
+            usable = old is not None and all(place is None or place[0] in whole for place in old.places)
+            usable = usable and not (old and self.unheard(old))
             if old and usable and old.options_digest == state.options_digest:
                 same = bool(stamp) and old.stamp == stamp
                 if old.stamp != stamp and [size for size, _ in old.stamp] == [size for size, _ in stamp]:
@@ -556,6 +561,14 @@ class DatasetBuilder:
             if not self.take_part(source.name, verify=True):
                 missing.append(source)
         return missing
+
+    def unheard(self, state: SourceState) -> bool:
+        """Tell whether an older program left out the sound of a source, which is wanted now, or its file is gone."""
+        record = state.record
+        if record.samples is None:
+            return self.options.sound and bool((record.info or {}).get("has_audio"))
+        names = {sound_file(place[0]) for place in state.places if place} if record.samples else set()
+        return not all((self.folder / name).is_file() for name in names)
 
     def take_part(self, name: str, verify: bool = False) -> bool:
         """Fill the state of a source from its part; tell whether there is a sound one."""
@@ -664,6 +677,7 @@ class DatasetBuilder:
                     shard=place[0],
                     offset=place[1],
                     digest=clip.digest,
+                    sound=bool(state.record.samples),
                 )
             )
         counts = Counter(row.source for row in rows)
@@ -689,7 +703,12 @@ class DatasetBuilder:
 def _sweep(folder: Path, state: IngestState, parts: bool = False) -> None:
     """Remove what a killed ingest left half done: partial files, and shards that no source has a clip in."""
     used = {place[0] for source in state.sources.values() for place in source.places if place}
-    used |= {level_file(name) for name in used if name.endswith(ENDINGS["jpeg"])}
+    used |= {level_file(name) for name in used if name.endswith(ENDINGS["jpeg"])} | {
+        sound_file(place[0])
+        for source in state.sources.values()
+        for place in source.places
+        if place and source.record.samples
+    }
     for path in [*folder.glob("shard-*.npy"), *folder.glob(f"shard-*{ENDINGS['jpeg']}")]:
         if path.name not in used:
             path.unlink()

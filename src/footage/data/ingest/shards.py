@@ -1,7 +1,8 @@
 """Frames on disk while an ingest runs: the part of each source, the shards of all, and the state between runs.
 
-A part is written by a worker process and is whole or not there. Its layout: the frames, the signatures of the clips, a
-JSON record (`PartRecord`), and the length of the record in 8 bytes. Frames are raw, or a file of JPEG pictures, each of
+A part is written by a worker process and is whole or not there. Its layout: the frames, the signatures of the clips,
+the sound of all frames where there is some, a JSON record (`PartRecord`), and the length of the record in 8 bytes.
+Frames are raw, or a file of JPEG pictures, each of
 which has its small copy behind it. The clips of all parts are packed into a few large shards; the state remembers what
 is packed where.
 """
@@ -14,27 +15,29 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from footage import files
 from footage.config import IngestConfig
 from footage.data.jpeg import JpegFile, JpegWriter
-from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file
+from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file, samples_until, sound_file
 from footage.errors import DatasetError
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha
 from footage.media.pictures import PictureOptions
 from footage.media.signatures import GRID, MOMENTS, Signature
+from footage.media.sound import RATE
 
 SHARD = re.compile(r"shard-(\d+)\.(npy|jpegs)")
-SHARD_FILE = re.compile(r"shard-\d+\.(npy|jpegs|quarter\.npy)")
-"""A shard, or its level."""
+SHARD_FILE = re.compile(r"shard-\d+\.(npy|jpegs|quarter\.npy|sound\.npy)")
+"""A shard, or its level, or its sound."""
 SHARD_BYTES = 128 * 2**20
 """A shard is closed when the next clip would make it larger than this; of JPEG about, since sizes are estimates."""
 SMALLER = 8
@@ -69,6 +72,7 @@ class DecodeOptions:
     background: str = "black"
     alpha: Alpha = "auto"
     deinterlace: Deinterlacing = "auto"
+    sound: bool = True
 
     @staticmethod
     def of(config: IngestConfig, fps: float, coding: Coding) -> DecodeOptions:
@@ -106,7 +110,14 @@ class DecodeOptions:
 
         They are without those of JPEG where there is none, and without newer ones of which nothing is said.
         """
-        unsaid = {"layout": None, "bits": None, "background": "black", "alpha": "auto", "deinterlace": "auto"}
+        unsaid: dict[str, Any] = {
+            "layout": None,
+            "bits": None,
+            "background": "black",
+            "alpha": "auto",
+            "deinterlace": "auto",
+        }
+        unsaid["sound"] = True
         jpeg = ("coding", "quality") if self.coding == "raw" else ()
         return {k: v for k, v in asdict(self).items() if k not in jpeg and (k not in unsaid or v != unsaid[k])}
 
@@ -163,6 +174,8 @@ class PartRecord:
     """Whether the clips are compared with others to find near-duplicates."""
     notes: list[str] = field(default_factory=list)
     """What was done to the source's pictures or found out about it, in a few words each."""
+    samples: int | None = None
+    """Samples of sound at `RATE` that stand beside the frames; None where nobody has looked: an older program."""
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PartRecord:
@@ -171,11 +184,17 @@ class PartRecord:
         return PartRecord(**{**value, "clips": clips, "rejections": rejections})
 
 
-def finish_part(handle: IO[bytes], record: PartRecord, signatures: list[Signature]) -> None:
-    """Write what follows the frames, of which `handle` holds `record.frames` and no more."""
+def finish_part(
+    handle: IO[bytes], record: PartRecord, signatures: list[Signature], sound: Iterable[npt.NDArray[np.int16]] = ()
+) -> None:
+    """Write what follows the frames, of which `handle` holds `record.frames` and no more; count the sound's samples."""
     handle.seek(0, 2)
     for signature in signatures:
         handle.write(signature.tobytes())
+    record.samples = 0
+    for samples in sound:
+        handle.write(samples.astype("<i2").tobytes())
+        record.samples += len(samples)
     text = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8")
     handle.write(text + len(text).to_bytes(8, "little"))
     handle.flush()
@@ -195,7 +214,7 @@ def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple
             length = int.from_bytes(handle.read(8), "little")
             handle.seek(end - length)
             record = PartRecord.from_json(json.loads(handle.read(length)))
-            begin = end - length - len(record.clips) * size
+            begin = end - length - 2 * (record.samples or 0) - len(record.clips) * size
             pictures = part_pictures(path, record, options) if options.coding == "jpeg" else None
             if record.frames * options.frame_bytes != begin if pictures is None else record.frames != len(pictures):
                 raise ValueError(f"it does not hold {record.frames} frames")
@@ -221,7 +240,7 @@ def part_pictures(path: Path, record: PartRecord, options: DecodeOptions) -> Jpe
     """Open the JPEG pictures of a part, behind each of which stands its small copy."""
     with open(path, "rb") as handle:
         end = handle.seek(-8, 2) - int.from_bytes(handle.read(8), "little")
-    end -= len(record.clips) * int(np.prod(options.signature_shape))
+    end -= 2 * (record.samples or 0) + len(record.clips) * int(np.prod(options.signature_shape))
     return JpegFile(path, options.shape, options.level_bytes, end)
 
 
@@ -375,12 +394,14 @@ def pack(
             path = folder / f"shard-{number + len(written):05d}{ENDINGS[options.coding]}"
             written.append(path)
             write_shard = write_raw_shard if options.coding == "raw" else write_jpeg_shard
-            new_places |= write_shard(path, group, states, options)
+            placed = write_shard(path, group, states, options)
+            write_sound_beside(path, placed, states, options)
+            new_places |= placed
             yield len(new_places)
     except BaseException:
         for path in written:
-            path.unlink(missing_ok=True)
-            path.with_name(level_file(path.name)).unlink(missing_ok=True)
+            for name in (path.name, level_file(path.name), sound_file(path.name)):
+                path.with_name(name).unlink(missing_ok=True)
         raise
     for name, state in states.items():
         state.places = [
@@ -394,6 +415,41 @@ def _header(frames: int, shape: tuple[int, int, int]) -> bytes:
     fields = {"descr": "|u1", "fortran_order": False, "shape": (frames, *shape)}
     np.lib.format.write_array_header_1_0(header, fields)
     return header.getvalue()
+
+
+def write_sound_beside(
+    path: Path, placed: dict[Wanted, tuple[str, int]], states: dict[str, SourceState], options: DecodeOptions
+) -> None:
+    """Write the sound of the clips of a new shard, whose places are known, where any has some."""
+    if not any(states[name].record.samples for name, _ in placed):
+        return
+
+    def until(frame: int) -> int:
+        return samples_until(frame, options.fps, RATE)
+
+    total = sum(states[name].record.clips[i].frames for name, i in placed)
+    with files.replacing(path.with_name(sound_file(path.name))) as temporary, open(temporary, "wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "<i2", "fortran_order": False, "shape": (until(total),)})
+        begin = out.tell()
+        out.truncate(begin + 2 * until(total))
+        for (name, i), (_, offset) in placed.items():
+            state = states[name]
+            clip, place, samples = state.record.clips[i], state.places[i], state.record.samples
+            if not samples:
+                continue
+            first, count = until(offset), until(offset + clip.frames) - until(offset)
+            if place:
+                track = np.load(path.parent / sound_file(place[0]), mmap_mode="r", allow_pickle=False)
+                own = track[until(place[1]) : until(place[1] + clip.frames)]
+            else:
+                assert state.part is not None
+                with open(state.part, "rb") as part:
+                    end = part.seek(-8, 2)
+                    end -= int.from_bytes(part.read(8), "little")
+                track = np.memmap(state.part, "<i2", "r", end - 2 * samples, (samples,))
+                own = track[until(clip.first) : until(clip.first + clip.frames)]
+            out.seek(begin + 2 * first)
+            out.write(own[:count].tobytes())
 
 
 def write_raw_shard(

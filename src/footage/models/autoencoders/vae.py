@@ -41,7 +41,6 @@ from footage.models.generators.samplers import (
     more,
     overlap,
     previewed,
-    shifts,
     walk,
 )
 from footage.models.layers import (
@@ -381,9 +380,9 @@ class VaeSampler:
         go over from those of the one seed to those of the other.
         """
         if self.prior is not None:
-            shift = shifts(self.prior, requests, self.sliders)
-            for z, label in walk(requests, self.sliders, hop=self.hop, length=self.clip.frames):
-                noise = {"z": (z + shift).to(self.device)}
+            codes = walk(requests, self.sliders, hop=self.hop, length=self.clip.frames, generator=self.prior)
+            for z, label in codes:
+                noise = {"z": z.to(self.device)}
                 with torch.inference_mode():
                     volumes = self.prior(noise, None if label is None else label.to(self.device)).clips
                 yield self._decoded(volumes)

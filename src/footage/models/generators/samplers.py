@@ -22,12 +22,15 @@ from torch.nn.functional import one_hot
 from footage.config import ClipConfig
 from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.layers import Generator
+from footage.models.reactions import Numbers, mixed
 from footage.models.requests import VideoRequest
 
 WALK = 0.8
 """Correlation of the latent codes of two successive segments of a roll-out."""
 KIND = 2**64 - 1
 """What tells these draws of a large seed from others that NumPy makes of it."""
+TONES = 2**64 - 2
+"""What tells the codes that pitch classes stand for from others of a seed."""
 
 Draws = Callable[..., Tensor]
 """Gives its next standard normal numbers, of the shape that is asked for."""
@@ -92,24 +95,83 @@ def labels_on_the_way(requests: Sequence[VideoRequest]) -> Callable[[Tensor], Te
     return at
 
 
+class HeardCodes:
+    """The codes (c,) of a video that follows a sound, at its frames: what they are, and how sliders move them.
+
+    Args:
+        generator: whose entries give the directions of sliders; None for one without sliders.
+        request: it has a reaction.
+        own: the code of its seed.
+    """
+
+    def __init__(self, generator: Generator | None, request: VideoRequest, own: Tensor) -> None:
+        assert request.react is not None
+        self.react, self.own = request.react, own.double().numpy()
+        self.mixes = self.react.link("content") is not None
+        """Whether they are mixtures by what pitch classes are heard."""
+        rng = np.random.Generator(np.random.Philox(key=np.array([request.seed, TONES], dtype=np.uint64)))
+        self.anchors = rng.standard_normal((12, len(own)))
+        self.rows = np.zeros((0, len(own)))
+        if self.moves and generator is not None:
+            with torch.no_grad():
+                self.rows = directions(generator.entries()).double().numpy()
+
+    @property
+    def moves(self) -> bool:
+        """Whether sliders are moved."""
+        return any(link.slider for link in self.react.links)
+
+    def content(self, numbers: Numbers) -> Tensor:
+        """Return the codes at frames, (N, c)."""
+        tones = self.react.tones(numbers)
+        assert tones is not None
+        return torch.from_numpy(mixed(tones, self.anchors, self.own)).float()
+
+    def shift(self, numbers: Numbers) -> Tensor:
+        """Return what sliders add at frames, (N, c)."""
+        moved = np.zeros((len(numbers), len(self.own)))
+        for number, values in self.react.sliders(numbers).items():
+            moved += values[:, None] * self.rows[number - 1]
+        return torch.from_numpy(moved).float()
+
+
+def heard_codes(generator: Generator | None, request: VideoRequest, own: Tensor) -> HeardCodes | None:
+    """Return the codes of a video whose content follows a sound; None where it does not."""
+    if request.react is None:
+        return None
+    codes = HeardCodes(generator, request, own)
+    return codes if codes.mixes or codes.moves else None
+
+
 def walk(
-    requests: Sequence[VideoRequest], size: int, *, hop: int, length: int
+    requests: Sequence[VideoRequest], size: int, *, hop: int, length: int, generator: Generator | None = None
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield codes (B, size) and weights over labels (B, K) of successive clips, each `hop` frames after the last.
 
     The codes walk as z' = w z + sqrt(1 - w^2) e, which stays standard normal; or, where a request says into what, they
-    go straight there, by its last clip of `length` frames.
+    go straight there, by its last clip of `length` frames. With sound they go as far as it moves them, and are those
+    that are heard in the middle of their clips. Sliders are those of the generator, where there is one.
     """
+    shift = torch.zeros(len(requests), size) if generator is None else shifts(generator, requests, size)
     rngs, start, end = draw_ends(requests, size)
     walking = start
     goes = torch.tensor([[request.to_seed is not None] for request in requests])
     labels = labels_on_the_way(requests)
+    heard = [heard_codes(generator, request, code) for request, code in zip(requests, start, strict=True)]
     spans = [max(1, request.frames - length) for request in requests]
     number = 0
     while True:
         place = torch.tensor([[min(1.0, number * hop / span)] for span in spans])
-        yield torch.where(goes, between(start, end, place), walking), labels(place)
-        walking = WALK * walking + (1 - WALK**2) ** 0.5 * more(rngs, size)
+        middle = np.array([number * hop + length // 2])
+        codes = torch.where(goes, between(start, end, place), walking) + shift
+        for row, own in enumerate(heard):
+            if own is not None:
+                codes[row] = own.content(middle)[0] + shift[row] if own.mixes else codes[row]
+                codes[row] += own.shift(middle)[0]
+        yield codes, labels(place)
+        paces = [1.0 if r.react is None else r.react.pace(middle, middle + hop) for r in requests]
+        kept = torch.tensor([[WALK**pace] for pace in paces])
+        walking = kept * walking + (1 - kept**2) ** 0.5 * more(rngs, size)
         number += 1
 
 
@@ -158,10 +220,10 @@ class FixedSampler(SeedSampler):
         self.generator, self.hop = generator, clip.frames - overlap(clip.frames)
 
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
-        shift = shifts(self.generator, requests, self.sliders)
-        for z, label in walk(requests, self.sliders, hop=self.hop, length=self.clip.frames):
+        codes = walk(requests, self.sliders, hop=self.hop, length=self.clip.frames, generator=self.generator)
+        for z, label in codes:
             with torch.inference_mode():
-                noise = {"z": (z + shift).to(self.device)}
+                noise = {"z": z.to(self.device)}
                 clips = self.generator(noise, None if label is None else label.to(self.device)).clips
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
@@ -183,6 +245,7 @@ class RollingSampler(SeedSampler):
         goes = torch.tensor([request.to_seed is not None for request in requests])[:, None, None]
         labels = labels_on_the_way(requests)
         shift = shifts(self.generator, requests, self.sliders).unsqueeze(1)  # B 1 c
+        heard = [heard_codes(self.generator, request, z) for request, z in zip(requests, start, strict=True)]
         state = self.generator.begin(more(rngs, *shapes["start"]).to(self.device))
         done = 0
         while True:
@@ -191,9 +254,17 @@ class RollingSampler(SeedSampler):
             place = (steps / lengths[:, None]).clamp(max=1).unsqueeze(2)  # B T 1
             content = torch.where(goes, between(start[:, None], end[:, None], place), start[:, None])
             label, motion = labels(place), more(rngs, *shapes["motion"])
+            content = content + shift
+            numbers = np.arange(done, done + frames)
+            for row, (request, own) in enumerate(zip(requests, heard, strict=True)):
+                if own is not None:
+                    content[row] = own.content(numbers) + shift[row] if own.mixes else content[row]
+                    content[row] += own.shift(numbers)
+                if request.react is not None:
+                    motion[row] *= torch.from_numpy(request.react.strength(numbers)).float()[:, None]
             with torch.inference_mode():
                 clips, state = self.generator.roll(
-                    (content + shift).to(self.device),
+                    content.to(self.device),
                     motion.to(self.device),
                     None if label is None else label.to(self.device),
                     state,

@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from footage.errors import ConfigError, nearest
 from footage.evaluation.protocols import EvaluationOptions
 from footage.library.jobs import BackgroundJob, State
 from footage.machines.local import devices
+from footage.models.reactions import read_links
 from footage.models.requests import GenerateRequest, read_sliders
 from footage.studio.catalog import ModelEntry
 from footage.studio.command_jobs import DATA, RUNS
@@ -62,8 +64,17 @@ def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
     read_sliders(form.sliders or {}, model.sliders, model.name)  # complains now
     if form.taste is not None:
         studio.library.taste().check()
-    check_amount(limits, form.count, form.length(studio.catalog.card(form.model)), form.candidates)
-    return submit_job(studio, "generate", to_json(form))
+    message, plain = to_json(form), form
+    if form.audio is not None:
+        heard = studio.entry(int(form.audio))
+        if not heard.audio:
+            raise ConfigError(f"clip {heard.id} has no sound", "choose a clip with sound")
+        read_links(form.react or "")  # complains now
+        message["audio"] = str(studio.library.path(heard.id))
+        length = None if form.seconds is not None or form.frames is not None else heard.seconds
+        plain = replace(form, audio=None, react=None, bpm_lock=None, seconds=form.seconds if length is None else length)
+    check_amount(limits, form.count, plain.length(studio.catalog.card(form.model)), form.candidates)
+    return submit_job(studio, "generate", message)
 
 
 @router.post("/jobs/between")

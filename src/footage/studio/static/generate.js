@@ -20,10 +20,16 @@ async function queue(form, kind, request) {
   document.body.dispatchEvent(new CustomEvent("jobs"));
 }
 
+// What the clips follow: the sound of a clip of the library, and how.
+function sound(form) {
+  const { audio, react, bpm_lock } = form.elements;
+  return audio.value ? { audio: audio.value, react: react.value.trim() || null, bpm_lock: bpm_lock.value || null } : {};
+}
+
 // The form's settings as an address holds them, which is how presets keep them.
 function settings() {
   const { seed, label, sliders, timing } = videoOptions(form);
-  const held = { model: form.elements.model.value, seed, label, sliders: written(sliders), ...timing };
+  const held = { model: form.elements.model.value, seed, label, sliders: written(sliders), ...timing, ...sound(form) };
   for (const name of ["count", "seconds", "to_seed", "of"]) held[name] = number(form, name);
   for (const name of ["novel", "best"]) held[name] = form.elements[name]?.checked ? "on" : "";
   held.tags = form.elements.tags.value.trim();
@@ -69,8 +75,10 @@ if (form) {
     event.preventDefault();
     const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);
     const best = form.elements.best?.checked ? { best: number(form, "count"), of: number(form, "of"), taste: "library" } : {};
-    await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...videoOptions(form) });
+    await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...sound(form), ...videoOptions(form) });
   });
+  // A clip that follows sound is as long as it, unless a length is given.
+  form.elements.audio.addEventListener("change", () => { form.elements.seconds.value = form.elements.audio.value ? "" : form.elements.seconds.defaultValue; });
 }
 if (between) {
   between.addEventListener("submit", async (event) => {

@@ -19,9 +19,18 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.errors import ConfigError
-from footage.models.generators.samplers import SeedSampler, between, draw_ends, labels_on_the_way, previewed, shifts
+from footage.models.generators.samplers import (
+    SeedSampler,
+    between,
+    draw_ends,
+    heard_codes,
+    labels_on_the_way,
+    previewed,
+    shifts,
+)
 from footage.models.generators.stream.network import Painted, StreamGenerator
 from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath
+from footage.models.reactions import Reaction
 from footage.models.requests import TimeMapping, VideoRequest, loop_frames
 
 Numbers = npt.NDArray[np.int64]
@@ -31,10 +40,15 @@ TICK = 2.0**-20
 """Times are multiples of this, in frames, so that every sum that leads to a time gives the same one."""
 DRIFT = 2**63
 """The kind of the paths on which content wanders; those of motion are the numbers of their shots."""
+BARS = 2**62
+"""The kind before that of the first motion which changes with the bars of a sound."""
 
 
-def times(mapping: TimeMapping, numbers: Numbers) -> Floats:
+def times(mapping: TimeMapping, numbers: Numbers, react: Reaction | None = None) -> Floats:
     """Return the model's time at frames of a video, (N,); in a loop, the time since its beginning."""
+    if react is not None and react.on_beat:
+        gone = react.seconds(numbers, react.bars(mapping)) * react.fps * mapping.rate
+        return _ticked(gone if mapping.loop else mapping.start + gone)
     if mapping.loop:
         length = loop_frames(mapping)
         return _ticked((numbers % length).astype(np.float64) * (mapping.loop / length))
@@ -68,11 +82,14 @@ def check(request: VideoRequest, shot: int) -> None:
             raise ConfigError("between is asked for, and there is no seed to end with", "give to_seed")
         if request.frames < 2:
             raise ConfigError(f"frames is {request.frames}, and between needs two ends", "give at least 2")
-    for asked, name in ((mapping.between, "between"), (bool(mapping.loop), "loop")):
+    moved = request.react is not None and request.react.link("motion-seed") is not None
+    for asked, name in ((mapping.between, "between"), (bool(mapping.loop), "loop"), (moved, "beat:motion-seed")):
         if asked and shot:
             remedy = f"leave {name} out, or train with --net.shot 0 on clips that go on"
             raise ConfigError(f"{name} is asked for, and the model's shots end after {shot} frames", remedy)
+    mixes = request.react is not None and request.react.link("content") is not None
     for first, second, says in (
+        (mixes, request.to_seed is not None, "content follows chroma, or changes into that of another seed"),
         (mapping.loop, changes or mapping.between, "a loop comes back, and a video that changes does not"),
         (mapping.drift, request.to_seed is not None, "content wanders by itself, or changes into that of another seed"),
         (mapping.between, mapping.start, "motion between two seeds begins where the first one begins"),
@@ -87,8 +104,10 @@ class _Motion:
 
     def __init__(self, rates: tuple[float, ...], turns: Floats, request: VideoRequest, shot: int) -> None:
         self.time, self.rates, self.turns, self.shot = request.time, rates, turns, shot
+        self.react = request.react
         self.seed = request.seed if request.time.motion_seed is None else request.time.motion_seed
         self.path, self.number = NoisePath(rates, self.seed), 0
+        self.paths: dict[int, NoisePath] = {}
         self.bridge: NoiseBridge | None = None
         mapping = self.time
         if mapping.loop:
@@ -104,8 +123,9 @@ class _Motion:
 
     def at(self, numbers: Numbers) -> Floats:
         """Return the numbers at frames of the video, (N, 2 K)."""
-        when, mapping = times(self.time, numbers), self.time
+        when, mapping = times(self.time, numbers, self.react), self.time
         values = np.empty((len(when), len(self.rates), 2))
+        motions = None if self.react is None else self.react.motions(numbers)
         if mapping.loop:
             assert self.bridge is not None
             whole = np.round(self.turns * mapping.loop / (2 * math.pi)) * (2 * math.pi / mapping.loop)
@@ -116,6 +136,8 @@ class _Motion:
             since = when[there] - self.bridge.frames
             values[~there] = turned(self.bridge.states(when[~there])[..., 0], when[~there, None] * self.turns)
             values[there] = turned(self.after.states(since)[..., 0], since[:, None] * self.turns)
+        elif motions is not None:  # each bar has a path of its own
+            values = self._changing(when, *motions)
         elif self.shot:  # each shot has a path of its own
             shots = (when // self.shot).astype(np.int64)
             for number in np.unique(shots).tolist():
@@ -126,7 +148,22 @@ class _Motion:
                 values[here] = turned(self.path.states(since)[..., 0], since[:, None] * self.turns)
         else:
             values = turned(self.path.states(when)[..., 0], when[:, None] * self.turns)
-        return values.reshape(len(numbers), -1) * mapping.strength  # N K 2 -> N 2K
+        strength = 1.0 if self.react is None else self.react.strength(numbers)[:, None]
+        return values.reshape(len(numbers), -1) * (mapping.strength * strength)  # N K 2 -> N 2K
+
+    def _changing(self, when: Floats, motions: Numbers, become: Floats) -> Floats:
+        """Return values (N, K, 2) at times of paths that become one another: cos(a) of the one, sin(a) of the next."""
+        values = np.zeros((len(when), len(self.rates), 2))
+        angle = become * math.pi / 2
+        for shares, numbers in ((np.where(become < 1, np.cos(angle), 0), motions - 1), (np.sin(angle), motions)):
+            for number in np.unique(numbers[shares > 0]).tolist():
+                if number and number not in self.paths:
+                    self.paths = {kept: path for kept, path in self.paths.items() if kept >= number - 1}
+                    self.paths[number] = NoisePath(self.rates, self.seed, kind=BARS + number)
+                here = (numbers == number) & (shares > 0)
+                states = (self.paths[number] if number else self.path).states(when[here])
+                values[here] += shares[here, None, None] * turned(states[..., 0], when[here, None] * self.turns)
+        return values
 
 
 def turned(values: Floats, angles: Floats) -> Floats:
@@ -140,7 +177,7 @@ class _Drift:
     """Content that wanders: at frame 0 of the model's time it is the seed's, (c,), and its distribution stays."""
 
     def __init__(self, begin: Tensor, request: VideoRequest) -> None:
-        self.time = request.time
+        self.time, self.react = request.time, request.react
         rates = (math.sqrt(3) / self.time.drift,)
         path = NoisePath(rates, request.seed, len(begin), DRIFT, begin.double().numpy()[None])
         self.path: NoisePath | NoiseBridge = path
@@ -151,7 +188,10 @@ class _Drift:
 
     def at(self, numbers: Numbers) -> Tensor:
         """Return the content at frames of the video, (N, c)."""
-        return torch.from_numpy(self.path.states(times(self.time, numbers))[:, 0, :, 0]).float()
+        when = times(self.time, numbers)
+        if self.react is not None and self.react.link("drift") is not None:
+            when = _ticked(self.react.drifted(numbers) * self.react.fps * self.time.rate)
+        return torch.from_numpy(self.path.states(when)[:, 0, :, 0]).float()
 
 
 class _Frames(NamedTuple):
@@ -177,7 +217,8 @@ class _Videos:
         _, self.start, self.end = draw_ends(requests, *size)  # B c each
         self.labels = labels_on_the_way(requests)
         changes = ((request.to_seed, request.to_label, request.time.drift or None) for request in requests)
-        self.still = all(part is None for change in changes for part in change)
+        self.heard = [heard_codes(generator, request, z) for request, z in zip(requests, self.start, strict=True)]
+        self.still = all(part is None for change in changes for part in change) and not any(self.heard)
         turns = generator.bank.turns.detach().double().cpu().numpy()
         self.motions = [_Motion(generator.bank.rates, turns, request, shot) for request in requests]
         self.drifts = [
@@ -190,17 +231,22 @@ class _Videos:
         motion = torch.from_numpy(np.stack([motion.at(numbers) for motion in self.motions])).float()
         clock = None
         if self.shot:
-            whens = np.stack([times(request.time, numbers) for request in self.requests])
+            whens = np.stack([times(request.time, numbers, request.react) for request in self.requests])
             clock = torch.from_numpy(whens % self.shot).float()
         contents: list[Tensor] = []
-        for request, drift, start, end, at in zip(self.requests, self.drifts, self.start, self.end, place, strict=True):
-            if drift is not None:
+        for request, drift, heard, start, end, at in zip(
+            self.requests, self.drifts, self.heard, self.start, self.end, place, strict=True
+        ):
+            if heard is not None and heard.mixes:
+                content = heard.content(numbers)
+            elif drift is not None:
                 content = drift.at(numbers)  # T c
             elif request.to_seed is not None:
                 content = torch.where(at < 1, between(start, end, at), end)
             else:
                 content = start.expand(len(numbers), -1)
-            contents.append(content * request.time.truncation)
+            content = content * request.time.truncation
+            contents.append(content if heard is None else content + heard.shift(numbers))
         return _Frames(torch.stack(contents) + self.shift[:, None], motion, self.labels(place), clock)
 
 

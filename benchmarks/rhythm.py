@@ -1,0 +1,173 @@
+"""Music and the motion that follows it: tempo and beats of nine tracks; three films made from sound, measured again.
+
+The music is synthesised here. The films are decoded, their sound too, and motion is compared with the onsets that are
+heard: correlation at the same time over its mean over random times, and in which frame motion is largest around a beat.
+
+Usage: python benchmarks/rhythm.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import footage
+from footage.media.encoding import EncodingOptions
+from footage.media.reader import Footage
+from footage.media.sheets import contact_sheet, save_picture
+from footage.media.sound import RATE, read_sound, write_sound
+from footage.media.sound_features import analyse, listen
+from footage.metrics.motion import beat_agreement
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.sounds import nine, play
+
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film that is made from sound."""
+
+    model: str
+    pattern: str
+    bpm: float
+    seconds: float
+    react: str
+    size: str
+    crf: int = 26
+
+
+FILMS = (
+    Film("stream-shapes", "house", 120.0, 12.0, "kick:strength,chroma:content,beat:motion-seed", "256x256"),
+    Film("stream-digits", "march", 96.0, 12.5, "onset:strength,chroma:content", "256x256"),
+    Film("stream-signs", "rock", 84.0, 11.5, "kick:strength,loudness:slider-1", "320x240", 30),
+)
+
+
+def tracks() -> Table:
+    """Measure tempo, beats and onsets of nine tracks."""
+    table = Table("track", "bpm", "found", "beats F", "onsets F", "onsets off, ms", "s", title="nine tracks of 16 s")
+    for track in nine():
+        begin = time.perf_counter()
+        heard = analyse([track.samples])
+        seconds = time.perf_counter() - begin
+        beats, _ = matched(heard.beats, track.beats, 0.07)
+        onsets, off = matched(heard.onsets, track.onsets, 0.05)
+        table.add_row(
+            track.name,
+            f"{track.bpm:g}",
+            f"{heard.tempo:.2f}",
+            f"{beats:.3f}",
+            f"{onsets:.3f}",
+            f"{1000 * off:.1f}",
+            f"{seconds:.3f}",
+        )
+    return table
+
+
+def matched(found: np.ndarray, true: np.ndarray, within: float) -> tuple[float, float]:
+    """F-measure of times, each met once at most, and the mean distance of those that were met."""
+    left, distances = list(found), []
+    for moment in true:
+        nearest = min(left, key=lambda other: abs(other - moment), default=None)
+        if nearest is not None and abs(nearest - moment) <= within:
+            left.remove(nearest)
+            distances.append(abs(nearest - moment))
+    return 2 * len(distances) / max(1, len(found) + len(true)), float(np.mean(distances)) if distances else np.inf
+
+
+def measure(path: Path, row: Table, film: Film, beats: np.ndarray) -> list[np.ndarray]:
+    """Decode a film and compare its motion with its sound; return its frames."""
+    with av.open(str(path)) as container:
+        fps = float(container.streams.video[0].average_rate or 0)
+        lengths = [float((stream.duration or 0) * (stream.time_base or 0)) for stream in container.streams]
+    frames: list[np.ndarray] = []
+    height, width = Footage(path).size()
+    for chunk in Footage(path).chunks(height=height, width=width, channels=3, fps=fps):
+        frames += list(chunk)
+    energy = np.array([np.abs(b.astype(int) - a).mean() for a, b in itertools.pairwise(frames)])
+    middles = (np.arange(len(energy)) + 0.5) / fps
+    heard = listen(path)
+    strengths = np.interp(heard.onsets * heard.rate, np.arange(len(heard.curves)), heard.curves[:, 0])
+    near = np.exp(-0.5 * ((middles[:, None] - heard.onsets) * fps) ** 2)  # an onset counts for the frames around it
+    agreement = beat_agreement(
+        torch.from_numpy(energy), torch.from_numpy((near * strengths).sum(axis=1)), apart=round(fps / 4)
+    )
+    offsets = []
+    for beat in beats[(beats > 0.3) & (beats < middles[-1] - 0.3)]:
+        around = np.abs(middles - beat) <= 30 / film.bpm
+        offsets.append((middles[around][energy[around].argmax()] - beat) * fps)
+    sound = read_sound(path)
+    assert sound is not None, "the film has sound"
+    row.add_row(
+        path.name,
+        f"{path.stat().st_size / 1000:.0f}",
+        f"{lengths[0]:.2f} / {lengths[-1]:.2f}",
+        f"{np.abs(sound.samples).max():.2f}",
+        f"{heard.tempo:.2f} ({film.bpm:g})",
+        f"{agreement.correlation:.2f}",
+        f"{agreement.elsewhere:.2f}",
+        f"{agreement.ratio:.1f}",
+        f"{np.median(offsets):+.2f}",
+        f"{np.mean(np.abs(offsets) <= 0.5 + 1e-9):.0%}",
+    )
+    return frames
+
+
+def main() -> None:
+    """Measure and print the tables; leave films and sheets in a folder."""
+    console = Console(width=150)
+    console.print(tracks())
+    names = (
+        "film",
+        "KB",
+        "pictures / sound, s",
+        "loudest",
+        "bpm",
+        "r",
+        "r elsewhere",
+        "ratio",
+        "frames off",
+        "within ½",
+    )
+    table = Table(*names, title="films, decoded")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for film in FILMS:
+            track = play(film.pattern, film.bpm, film.seconds, pad=0.12, seed=1)
+            song, made = Path(temporary) / f"{film.pattern}.wav", Path(temporary) / film.model
+            write_sound(song, [track.samples], RATE)
+            (clip,) = footage.generate(
+                Path(film.model),
+                made,
+                count=1,
+                seed=SEED,
+                audio=str(song),
+                react=film.react,
+                size=film.size,
+                encoding=EncodingOptions(crf=film.crf),
+                device="cpu",
+                quiet=True,
+            )
+            path = folder / f"music-{film.model.removeprefix('stream-')}.mp4"
+            clip.replace(path) if clip.stat().st_dev == folder.stat().st_dev else path.write_bytes(clip.read_bytes())
+            frames = measure(path, table, film, track.beats)
+            rows = [np.stack(frames[first : first + 12]) for first in range(0, min(len(frames), 96), 12)]
+            save_picture(folder / f"{path.stem}.png", contact_sheet(rows, [f"{n * 12}" for n in range(len(rows))]))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""What is heard in sound: against tracks of known tempo, beats, onsets, tones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from footage.media.sound_features import CURVES, SoundFeatures, analyse, log_mel, log_mel_chunks
+from tests.sounds import NINE, RATE, Track, play, tone
+
+
+def matched(found: np.ndarray, true: np.ndarray, within: float) -> tuple[float, float]:
+    """F-measure of times, each met once at most, and the mean distance of those that were met."""
+    left, distances = list(found), []
+    for time in true:
+        nearest = min(left, key=lambda other: abs(other - time), default=None)
+        if nearest is not None and abs(nearest - time) <= within:
+            left.remove(nearest)
+            distances.append(abs(nearest - time))
+    return 2 * len(distances) / (len(found) + len(true)), float(np.mean(distances)) if distances else np.inf
+
+
+@pytest.fixture(scope="module")
+def heard() -> dict[int, tuple[Track, SoundFeatures]]:
+    known: dict[int, tuple[Track, SoundFeatures]] = {}
+
+    def get(number: int) -> tuple[Track, SoundFeatures]:
+        if number not in known:
+            name, bpm, noise, pad = NINE[number]
+            track = play(name, bpm, noise=noise, pad=pad, seed=number)
+            known[number] = (track, analyse([track.samples]))
+        return known[number]
+
+    return get  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_tempo_beats_and_onsets_of_nine_tracks(heard, number):
+    track, features = heard(number)
+    assert abs(features.tempo - track.bpm) <= 0.3
+    score, _ = matched(features.beats, track.beats, 0.07)
+    assert score >= 0.98
+    found, off = matched(features.onsets, track.onsets, 0.05)
+    assert found >= 0.9 and off <= 0.010
+
+
+def test_results_do_not_depend_on_chunks():
+    samples = play("break", 174, 6, pad=0.05).samples
+    edges = np.cumsum(np.random.default_rng(0).integers(0, 3000, 100))
+    whole, parts = analyse([samples]), analyse(np.split(samples, edges))
+    for name in ("curves", "chroma", "onsets", "beats"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
+    assert (whole.tempo, whole.first_bar, whole.peak) == (parts.tempo, parts.first_bar, parts.peak)
+    mel = np.concatenate(list(log_mel_chunks(np.split(samples, edges), 40)))
+    assert np.array_equal(mel, log_mel(samples, 40)) and mel.shape == (-(-len(samples) // 220), 40)
+    live = np.concatenate(list(log_mel_chunks([samples], 40, block=2)))
+    assert np.allclose(live, mel, atol=1e-3)
+
+
+def test_live_sound_is_not_waited_for():
+    given = 0
+
+    def chunks():
+        nonlocal given
+        for _ in range(100):
+            given += 220
+            yield np.zeros(220, np.float32)
+
+    first = next(log_mel_chunks(chunks(), block=1))
+    assert first.shape == (1, 40) and given <= 660, "a window and no more"
+
+
+def test_mel_bands_have_their_tones():
+    t = np.arange(RATE) / RATE
+    for frequency in (200, 1000, 4000):
+        mel = log_mel(np.sin(2 * np.pi * frequency * t).astype(np.float32), 40)[50]
+        centres = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), 42)[1:-1]
+        assert abs(centres[mel.argmax()] - 2595 * np.log10(1 + frequency / 700)) < 100
+        assert -4 < mel.max() < 0.1
+    assert np.allclose(log_mel(np.zeros(2200, np.float32)), np.log(1e-5))
+    assert log_mel(np.zeros(0, np.float32)).shape == (0, 40)
+
+
+def test_loudness_brightness_and_harmony():
+    t = np.arange(2 * RATE) / RATE
+    chord = sum(np.sin(2 * np.pi * f * t) for f in (220.0, 261.63, 329.63)) / 4  # A C E
+    high = 0.25 * np.sin(2 * np.pi * 3000 * t)
+    features = analyse([np.concatenate([chord, chord / 2, high]).astype(np.float32)])
+    loud = features.curves[:, CURVES.index("loudness")]
+    first, second = loud[50:150].mean(), loud[250:350].mean()  # tones of a chord beat
+    assert abs(first - 10 * np.log10(np.mean(chord**2))) < 0.5 and abs(first - second - 6.02) < 0.1
+    dark, _, bright = features.at("brightness", np.array([1.0, 3.0, 5.0]))
+    assert dark < 0.1 and bright > 0.9
+    assert set(np.argsort(features.harmony(np.array([1.0]))[0])[-3:]) == {9, 0, 4}
+    assert np.allclose(np.linalg.norm(features.harmony(np.array([1.0, 3.0])), axis=1), 1)
+    quiet = features.at("loudness", np.linspace(0.5, 1.5, 100)) - features.at("loudness", np.linspace(2.5, 3.5, 100))
+    assert quiet.mean() == pytest.approx(6.02 / 40, abs=0.02)
+
+
+def test_kicks_count_at_once_and_then_less():
+    track = play("house", 120, 8)
+    features = analyse([track.samples])
+    hats = track.beats[4:12] + 0.25
+    kick, treble = features.at("kick", track.beats[4:12] + 0.01), features.at("treble", hats + 0.01)
+    assert kick.min() > 0.5 and treble.min() > 0.3
+    assert features.at("kick", track.beats[4:12] - 0.06).max() < 0.3, "gone before the next"
+    assert (features.at("kick", hats + 0.01) < kick).all()
+    everywhere = np.linspace(-1, 10, 500)
+    for name in CURVES:
+        curve = features.at(name, everywhere)
+        assert curve.min() >= 0 and curve.max() <= 1, name
+
+
+def test_beats_are_counted_in_bars():
+    track = play("rock", 110, 12, pad=0.15)
+    features = analyse([track.samples])
+    counted = features.beat_at(track.beats)
+    assert np.abs(counted - np.rint(counted)).max() < 0.1
+    assert (np.rint(counted[::4]) % 4 == 0).all(), "chords change where bars begin"
+    outside = features.beat_at(np.array([-2.0, -1.0, 20.0, 21.0]))
+    assert np.allclose(np.diff(outside)[[0, 2]], 110 / 60, rtol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "hum", "short", "nothing"])
+def test_sound_without_a_beat_has_none(kind):
+    rng, t = np.random.default_rng(0), np.arange(8 * RATE) / RATE
+    sound = {
+        "silence": np.zeros(8 * RATE),
+        "noise": 0.3 * rng.standard_normal(8 * RATE),
+        "hum": 0.5 * np.sin(2 * np.pi * 50 * t),
+        "short": tone(220, 0.3, 0.1),
+        "nothing": np.zeros(0),
+    }[kind]
+    features = analyse([sound.astype(np.float32)])
+    assert features.tempo == 0 and not len(features.beats)
+    assert features.silent == (kind in ("silence", "nothing"))
+    for name in CURVES:
+        assert np.isfinite(features.at(name, np.linspace(0, 9, 50))).all()
+    assert np.isfinite(features.harmony(np.linspace(0, 9, 50))).all()
+
+
+def test_clipped_sound_is_told_and_its_beats_are_found():
+    track = play("rock", 100, 10)
+    features = analyse([np.clip(6 * track.samples, -1, 1)])
+    assert features.clipped > 0.005 and features.peak == 1
+    assert abs(features.tempo - 100) < 0.3
+    assert analyse([track.samples]).clipped == 0
+
+
+def test_memory_does_not_grow_with_length():
+    import tracemalloc
+
+    second = play("rock", 120, 1.5).samples[:RATE]
+
+    def peak(seconds: int) -> int:
+        tracemalloc.start()
+        analyse(second for _ in range(seconds))
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    short, long = peak(8), peak(32)
+    assert long - short < 400_000, "a fifth of the samples"
