@@ -271,10 +271,16 @@ class SoundFeatures:
         An onset counts at once, and then less and less (`DECAY`); the loudest hundredth of all counts as 1. Loudness is
         1 at that of the loud parts, 0 `QUIET` dB below; brightness goes from the darkest to the brightest parts.
         """
+        if name not in self._scaled:
+            self._scaled[name] = self._scale(name).astype(np.float32)
         curve = self._scaled[name]
         if not len(curve):
             return np.zeros(len(times))
-        return np.interp(times * self.rate, np.arange(len(curve)), curve)
+        places = np.clip(times * self.rate, 0, len(curve) - 1)
+        low = np.floor(places).astype(np.int64)
+        here, after = curve[low].astype(np.float64), curve[np.minimum(low + 1, len(curve) - 1)].astype(np.float64)
+        between: Floats = here + (places - low) * (after - here)
+        return between
 
     def harmony(self, times: Floats) -> Floats:
         """Return how much of each pitch class, C first, is heard at some times: (N, 12), of length 1, 0 in silence.
@@ -304,29 +310,29 @@ class SoundFeatures:
         return counted
 
     @functools.cached_property
-    def _scaled(self) -> dict[str, Floats]:
-        """The curves as `at` gives them."""
-        scaled: dict[str, Floats] = {}
-        for name, column in zip(CURVES, self.curves.T, strict=True):
-            curve = column.astype(np.float64)
-            if not len(curve) or self.silent:
-                curve = np.zeros(len(curve))
-            elif name == "loudness":
-                smooth = _smoothed(curve, 0.05 * self.rate)
-                curve = ((smooth - np.percentile(smooth, 95)) / QUIET + 1).clip(0, 1)
-            elif name == "brightness":
-                smooth = _smoothed(curve, 0.1 * self.rate)
-                low, high = np.percentile(smooth, [5, 95])
-                curve = ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
-            else:
-                # max over s <= t of f(s) exp((s - t) / decay), as a running maximum of logarithms
-                fall = np.arange(len(curve)) / (DECAY * self.rate)
-                peaks = np.sort(curve[local_peaks(curve)])
-                top = peaks[-max(1, len(peaks) // 100) :].mean() if len(peaks) else 1.0
-                logs = np.log(np.maximum(curve / max(top, 1e-6), 1e-6))
-                curve = np.exp(np.maximum.accumulate(logs + fall) - fall).clip(0, 1)
-            scaled[name] = curve
-        return scaled
+    def _scaled(self) -> dict[str, Values]:
+        """Curves as `at` gives them, as far as they were asked for."""
+        return {}
+
+    def _scale(self, name: str) -> Floats:
+        """Return a curve as `at` gives it."""
+        curve = self.curves[:, CURVES.index(name)].astype(np.float64)
+        if not len(curve) or self.silent:
+            return np.zeros(len(curve))
+        if name == "loudness":
+            smooth = _smoothed(curve, 0.05 * self.rate)
+            return ((smooth - np.percentile(smooth, 95)) / QUIET + 1).clip(0, 1)
+        if name == "brightness":
+            smooth = _smoothed(curve, 0.1 * self.rate)
+            low, high = np.percentile(smooth, [5, 95])
+            return ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
+        # max over s <= t of f(s) exp((s - t) / decay), as a running maximum of logarithms
+        fall = np.arange(len(curve)) / (DECAY * self.rate)
+        peaks = np.sort(curve[local_peaks(curve)])
+        top = peaks[-max(1, len(peaks) // 100) :].mean() if len(peaks) else 1.0
+        logs = np.log(np.maximum(curve / max(top, 1e-6), 1e-6))
+        envelope: Floats = np.exp(np.maximum.accumulate(logs + fall) - fall).clip(0, 1)
+        return envelope
 
 
 def _smoothed(curve: Floats, deviation: float) -> Floats:
