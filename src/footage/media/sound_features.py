@@ -321,11 +321,13 @@ class SoundFeatures:
             return np.zeros(len(curve))
         if name == "loudness":
             smooth = _smoothed(curve, 0.05 * self.rate)
-            return ((smooth - np.percentile(smooth, 95)) / QUIET + 1).clip(0, 1)
+            loud: Floats = ((smooth - np.percentile(smooth, 95)) / QUIET + 1).clip(0, 1)
+            return loud
         if name == "brightness":
             smooth = _smoothed(curve, 0.1 * self.rate)
             low, high = np.percentile(smooth, [5, 95])
-            return ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
+            bright: Floats = ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
+            return bright
         # max over s <= t of f(s) exp((s - t) / decay), as a running maximum of logarithms
         fall = np.arange(len(curve)) / (DECAY * self.rate)
         peaks = np.sort(curve[local_peaks(curve)])
