@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import errno
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from footage.studio.app import Address, Server
 from footage.studio.catalog import Catalog
 from footage.studio.preview_process import Preview, Previews
 from footage.studio.security import Keys
-from footage.studio.state import Studio
+from footage.studio.state import Studio, WorkerProcess
 from footage.studio.worker import Worker
 from tests.clips import add_sound, moving, write
 from tests.libraries import save_clip
@@ -255,6 +257,29 @@ def test_a_part_of_a_clip_has_the_limits_of_a_job(studio: Studio, client: TestCl
         studio.limits = limits
     assert [answer.status_code for answer in answers] == [200, 400] and "11 frames" in answers[1].text
     studio.library.jobs.cancel(answers[0].json()["id"])
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(
+    studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "too many processes")
+
+    worker = WorkerProcess(studio.library, studio.catalog.folder)
+    monkeypatch.setattr(studio, "worker", worker)
+    monkeypatch.setattr("footage.studio.state.subprocess.Popen", refuse)
+    answer = client.post("/api/jobs/trim", json={"clip": LONG, "first": 0, "last": 3})
+    assert answer.status_code == 200
+    worker.tend()
+    assert client.get("/api/jobs").json()[0]["state"] == "queued"
+    studio.library.jobs.cancel(answer.json()["id"])
+
+
+def test_of_sliders_that_are_named_at_once_none_loses_its_name(studio: Studio) -> None:
+    presets, weights = studio.library.presets, "ef" * 32
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: presets.name_slider(weights, number, f"name {number}"), range(1, 41)))
+    assert len(presets.slider_names(weights)) == 40
 
 
 def test_a_preview_shows_what_the_batch_will_be(studio: Studio) -> None:

@@ -118,7 +118,7 @@ def test_a_run_goes_on_where_it_was_trained_and_those_of_one_device_wait_for_eac
         studio.library.jobs.cancel(job.id)
         return str(job.request["device"])
 
-    assert (device_of("on-cpu"), device_of("on-gpu")) == ("cpu", "cuda"), "by its status, where no job is known"
+    assert (device_of("on-cpu"), device_of("on-gpu")) == ("cpu", "auto"), "by its status, where no job is known"
     assert device_of("on-gpu", device="cuda:1") == "cuda:1" == device_of("on-gpu"), "else by its last job"
     there.pop()
     assert device_of("on-gpu") == "auto", "which is not there any more"

@@ -176,10 +176,11 @@ def test_of_a_taste_at_chance_or_below_nobody_can_tell_how_many_more_it_needs(sh
     assert replace(learned, accuracy=Accuracy(0.6, 0.1)).more == 14 and replace(learned, accuracy=None).more == 0
 
 
-@pytest.mark.parametrize("most", [1, 10])
-def test_clips_that_never_share_a_fold_are_left_out(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("folds", "repeats"), [(5, 10), (5, 1), (20, 1)])
+def test_clips_that_never_share_a_fold_are_left_out(folds: int, repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few clips that are kept or rejected, beside many pairs: what was not compared is neither right nor wrong."""
-    monkeypatch.setattr("footage.library.taste.REPEATS", most)
+    monkeypatch.setattr("footage.library.taste.FOLDS", folds)
+    monkeypatch.setattr("footage.library.taste.REPEATS", repeats)
     rng = np.random.default_rng(6)
     features = rng.normal(size=(40, 3))
     pairs = np.array([rng.choice(40, 2, replace=False) for _ in range(60)])

@@ -104,7 +104,7 @@ NOTED = 60.0
 SESSIONS, TOKENS, OPEN_INVITATIONS = 50, 50, 200
 """Sessions and tokens of an account, and invitations of all, at most; of sessions the oldest gives way."""
 LOGGED, STRANGERS = 100_000, 10_000
-"""Entries of the log that are kept, of accounts and of who had not come in."""
+"""Entries of the log that are kept, of accounts and of who had not come in; now and then the older ones give way."""
 CHECKED = 2
 """Passwords that are checked at the same time; each takes 64 MiB and a core for some hundredths of a second."""
 SHORTEST, LONGEST = 10, 200
@@ -525,14 +525,16 @@ class Accounts:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, status, address),
             )
-            # Each are bounded by themselves: who stays outside cannot drive out what was done inside.
-            kind, most = ("<>", LOGGED) if visitor.name else ("=", STRANGERS)
-            if int(cursor.lastrowid or 0) > most:
-                connection.execute(
-                    f"DELETE FROM log WHERE actor {kind} '' AND id <= "
-                    f"(SELECT id FROM log WHERE actor {kind} '' ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                    (most,),
-                )
+            if (
+                int(cursor.lastrowid or 0) % max(1, LOGGED // 100) == 0
+            ):  # to count them takes some hundredths of a second
+                # Each are bounded by themselves: who stays outside cannot drive out what was done inside.
+                for kind, most in (("<>", LOGGED), ("=", STRANGERS)):
+                    connection.execute(
+                        f"DELETE FROM log WHERE actor {kind} '' AND id <= "
+                        f"(SELECT id FROM log WHERE actor {kind} '' ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                        (most,),
+                    )
 
     def log(self, before: int | None = None, actor: str | None = None, limit: int = 100) -> list[LogEntry]:
         """Return entries of the log, the latest first: those before an entry, and of one account."""

@@ -121,10 +121,9 @@ def own_device(studio: Studio, run: RunEntry) -> str:
         for job in studio.library.jobs.all(limit=1000)
         if job.kind == "train" and job.request["run"] == run.name
     )
-    # A process that sees one GPU alone calls it the first.
-    kind = "auto" if run.status is None else run.status.device.partition(":")[0]
-    device = next(asked, kind)
-    return device if device in ("cuda", *devices()) else "auto"
+    # Its status does not tell GPUs apart: a process that sees one alone calls it the first.
+    device = next(asked, "auto" if run.status is None else run.status.device.partition(":")[0])
+    return device if device in devices() else "auto"
 
 
 def dataset_name(studio: Studio, path: str) -> str:
