@@ -174,3 +174,14 @@ def test_no_report_takes_the_name_of_another_or_one_that_is_hidden(monkeypatch: 
     assert long.startswith("2026-01-02-030405-模") and 100 < len(long.encode()) <= 120
     taken = {long, f"{long}-2"}
     assert report_name(["模型" * 60], taken) == f"{long}-3"
+
+
+def test_names_that_disks_do_not_take_are_refused(client: TestClient) -> None:
+    for kind, name, form in (
+        ("jobs/train", "run", {"data": "shapes"}),
+        ("jobs/ingest", "name", {"sources": ["x"]}),
+        ("sources/uploads", "name", {"files": [{"path": "a.mp4", "size": 1}]}),
+    ):
+        answer = client.post(f"/api/{kind}", json={**form, name: "模" * 70})
+        assert answer.status_code == 400 and "has 210 bytes" in answer.text, (kind, answer.text)
+        assert client.post(f"/api/{kind}", json={**form, name: "模" * 101}).status_code == 422

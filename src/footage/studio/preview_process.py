@@ -122,8 +122,8 @@ class Previews:
             if to_seed is not None and length > frames > 1:  # the pictures show the whole way
                 apart = (length - 1) / (frames - 1)
             request = replace(request, frames=frames, fps=fps / apart)
-        elif to_seed is not None:
-            request = replace(request, frames=max(length, known))
+        elif to_seed is not None:  # of a very long way the pictures show a quicker one
+            request = replace(request, frames=min(max(length, known), STRETCH * known))
         (clip,) = model.clips(request)
         pictures = clip.array()
         if not model.info.streams:

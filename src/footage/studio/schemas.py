@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 from fastapi import Path, Query
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, create_model
 
-from footage.errors import LibraryError
+from footage.errors import ConfigError, LibraryError
 from footage.library.entries import Verdict
 from footage.library.library import ClipSelection
 from footage.library.query import SINGULAR, ClipQuery
@@ -238,7 +238,18 @@ class GenerateForm(GenerateRequest):
     taste: Literal["library"] | None = None
 
 
-FolderName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,99}$")]
+LONGEST_FOLDER = 200
+"""Bytes of the name of a folder; disks take 255, and a number may come behind."""
+
+
+def check_folder(name: str) -> str:
+    """Return a name of a folder; refuse one that disks do not take."""
+    if (size := len(name.encode())) > LONGEST_FOLDER:
+        raise ConfigError(f'"{name[:20]}…" has {size:,} bytes, more than {LONGEST_FOLDER:,}', "give a shorter name")
+    return name
+
+
+FolderName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,99}$"), AfterValidator(check_folder)]
 """Name of a folder that is to be made."""
 Knobs = Annotated[dict[Name, bool | int | Annotated[float, Field(allow_inf_nan=False)] | Name], Field(max_length=100)]
 """Options by their dotted names, such as `train.batch_size`."""

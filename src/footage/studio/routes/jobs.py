@@ -236,11 +236,12 @@ def training_request(form: TrainForm, studio: Studio) -> dict[str, Any]:
         studio.catalog.place(form.guide)
     if form.begin_with is not None:
         studio.catalog.usable_model(form.begin_with, *studio.catalog.card(form.begin_with).use.verbs)
-    config = preset(form.preset) if form.preset is not None else suited_config(studio, form.data)
-    for name in form.knobs:
-        if "." not in name:  # a flag of the command
-            raise ConfigError(f'there is no knob "{name}"', nearest(name, flat(to_json(config))))
-    override(config, dict(form.knobs))  # complains now
+    if form.preset is not None or form.knobs:
+        config = preset(form.preset) if form.preset is not None else suited_config(studio, form.data)
+        for name in form.knobs:
+            if "." not in name:  # a flag of the command
+                raise ConfigError(f'there is no knob "{name}"', nearest(name, flat(to_json(config))))
+        override(config, dict(form.knobs))  # complains now
     check_device(form.device)
     return {**form.model_dump(), "run": f"{RUNS}/{form.run}", "title": form.run}
 

@@ -87,7 +87,7 @@ function named() {
   const input = form.elements.run;
   const taken = JSON.parse(form.dataset.runs);
   if (!input.dataset.own) {
-    const stem = (form.dataset.from || `${form.elements.data.value}-${preset().value}`).split("/").pop().replace(/[^\p{L}\p{N}_ .-]/gu, "").slice(0, 90) || "run";
+    const stem = (form.dataset.from || `${form.elements.data.value}-${preset().value}`).split("/").pop().replace(/[^\p{L}\p{N}_ .-]/gu, "").slice(0, 60) || "run";
     let name = stem;
     for (let n = 2; taken.includes(name); n++) name = `${stem}-${n}`;
     input.value = name;
