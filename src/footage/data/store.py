@@ -225,7 +225,7 @@ def read_sums(content: bytes | None, where: str) -> dict[str, FileSum]:
         return sums
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
-            f"{where} cannot be read ({error})", "remove it, and run the same ingest command again"
+            f"{where} cannot be read ({error})", "remove it and run the same ingest command again"
         ) from None
 
 
