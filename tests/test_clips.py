@@ -44,8 +44,8 @@ def test_prefetched_batches_are_the_same(processors: int, monkeypatch: pytest.Mo
     loader = Loader(Numbered([40, 20]), "train", frames=8, batch_size=4, seed=0)
     stream = loader.batches(8)
     for seen in range(8, 80, 4):  # several epochs, several threads
-        clips, labels, crops = next(stream)
-        assert crops is None, "a source of clips alone"
+        clips, labels, crops, captions = next(stream)
+        assert crops is None and captions is None, "a source of clips alone"
         expected, classes = Loader(Numbered([40, 20]), "train", frames=8, batch_size=4, seed=0).batch(seen)
         np.testing.assert_array_equal(clips, expected)
         np.testing.assert_array_equal(labels, classes)

@@ -16,11 +16,10 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from footage.config import ClipConfig, Config, CriticConfig, GanConfig, KlConfig, LearnConfig, TaskConfig
+from footage.config import ClipConfig, Config, CriticConfig, GanConfig, KlConfig, LearnConfig, TaskConfig, TextConfig
 from footage.config.presets import PRESETS, tiny
-from footage.config.registry import METHODS
 from footage.models.autoencoders import VaeConfig
-from footage.models.base import Batch, Method
+from footage.models.base import Batch, CaptionBatch, Method
 from footage.models.generators.conv3d import Conv3dConfig
 from footage.models.generators.mlp import MlpConfig
 from footage.models.generators.recurrent import RecurrentConfig
@@ -106,6 +105,17 @@ CONFIGS = {
             CriticConfig(net="embed_motion", motion="encoder", width=4),
         ),
     ),
+    "captions": dataclasses.replace(
+        BASE,
+        critics=(CriticConfig(width=4), CriticConfig(sees="frames", frames=2, width=4)),
+        gan=GanConfig(**ALL),  # type: ignore[arg-type]
+        text=TextConfig(encoder="own", size=8, width=8, words=8, pieces=64, lr=1e-12),
+    ),
+    "captions, relativistic": dataclasses.replace(
+        BASE,
+        gan=GanConfig(loss="relativistic", **ALL),  # type: ignore[arg-type]
+        text=TextConfig(encoder="own", size=8, width=8, words=8, pieces=64, lr=1e-12),
+    ),
     "two_stream": dataclasses.replace(BASE, critics=(CriticConfig(net="two_stream", width=4),)),
     **{name: small(name) for name in ("translate-64", "animate-64", "spade-64")},
     "simvp": PREDICT,
@@ -159,7 +169,7 @@ def trained(name: str, engine: FabricEngine) -> Method:
         config = dataclasses.replace(config, augment=dataclasses.replace(config.augment, probability=0.7))
     torch.manual_seed(0)
     named = config.takes_labels
-    method = METHODS[config.method](config, 2 if named else 0)
+    method = config.trained_by(config, 2 if named else 0)
     engine.adopt(method)
     fabric = engine.fabric
     rng = torch.Generator().manual_seed(7)
@@ -173,7 +183,11 @@ def trained(name: str, engine: FabricEngine) -> Method:
     heldout = (clips.flip(0)[mine], labels) if name in EXAMINED else None
     for number in range(2):  # twice: a wrapper that waits for gradients in vain fails at the second step
         rng = torch.Generator().manual_seed(number)
-        log = method.step(Batch(clips[mine], labels, rng, 4, first, heldout=heldout), number * 4, engine)
+        batch = Batch(clips[mine], labels, rng, 4, first, heldout=heldout)
+        if config.text.used:  # two clips have the same caption, and one has no other
+            pieces = torch.randint(1, 64, (4, 2, 3, 5), generator=torch.Generator().manual_seed(3))
+            batch.captions = CaptionBatch(pieces[mine], torch.tensor([[0, 1], [2, 3], [0, 4], [5, -1]])[mine])
+        log = method.step(batch, number * 4, engine)
         assert any("heldout_" in key for key in log) == (heldout is not None)
     return method
 

@@ -137,6 +137,28 @@ def test_triage_by_keyboard_alone(page: Page, server: Server) -> None:
     assert library.get(third).verdict == "undecided", "one step is undone, not two"
 
 
+def test_many_clips_are_captioned_by_keyboard(page: Page, server: Server) -> None:
+    library = server.studio.library
+    opened(page)
+    first, second, third = CLIPS, CLIPS - 1, CLIPS - 2
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#loupe[open] .screen video")
+    page.keyboard.press("w")
+    for clip, typed in ((first, ("a disc goes left", "圆向左")), (second, ("another one",))):
+        page.wait_for_selector(f"#caption textarea[data-id='{clip}']:enabled")
+        page.keyboard.type(typed[0])
+        for line in typed[1:]:
+            page.keyboard.press("Shift+Enter")
+            page.keyboard.insert_text(line)
+        page.keyboard.press("Enter")
+    page.wait_for_selector(f"#caption textarea[data-id='{third}']:enabled")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#caption", state="hidden")
+    assert page.locator("#loupe[open]").count() == 1, "the clip stays large"
+    eventually(page, lambda: library.get(second).prompt == "another one")
+    assert library.get(first).prompt == "a disc goes left\n圆向左" and library.get(third).prompt == ""
+
+
 def test_filter_search_tag_and_album(page: Page, server: Server) -> None:
     opened(page)
     page.get_by_role("checkbox", name="run").check()

@@ -42,7 +42,9 @@ MOST_AT_ONCE = 16
 """Clips that a worker makes before it sends them, at most."""
 CLIP_NAME = re.compile(r"(.+-)?\d{6,}(\.\w+)?|step-\d{3,}(\.\w+)?")
 """What clips of a folder are called: label and seed, or the step of a series."""
-OF_ONE_CLIP = ("made_with", "seed", "label", "to_seed", "to_label", "between", "step", "novel", "taste")
+OF_ONE_CLIP = (
+    *("made_with", "seed", "label", "text", "to_seed", "to_label", "to_text", "between", "step", "novel", "taste"),
+)
 """What may differ in the metadata of clips that belong together."""
 LOOKED_AT = 256
 """Clips of a folder whose metadata are read, at most."""

@@ -40,6 +40,8 @@ class PlayOptions(StreamRequest):
     """of the video."""
     label: str | None = None
     """its class, or a mixture such as circle+square; left out, one as often as in the training data."""
+    text: str | None = None
+    """what it shows, in words, of a model that was trained on captions; left out, one of them that the seed draws."""
     sliders: str | None = None
     seconds: Duration | None = None
     """end after this long; left out, go on for ever."""
@@ -99,14 +101,15 @@ def play(options: PlayOptions) -> StreamPerformance:
     if options.size is not None or options.upscale is not None:
         resize = loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print)
 
-    def source(seed: int, label: str | None) -> Iterator[Any]:
-        frames = loaded.frames(replace(options, seed=seed, label=label, chunk=chunk))
+    def source(seed: int, label: str | None, text: str | None = options.text) -> Iterator[Any]:
+        frames = loaded.frames(replace(options, seed=seed, label=label, text=text, chunk=chunk))
         if resize is None:
             return frames
         resized = resize(Clip(lambda: (frame[np.newaxis] for frame in frames), None, fps, {}))
         return itertools.chain.from_iterable(resized.chunks())
 
-    producer = FrameProducer(source, fps, options.seed, options.label, chunk=chunk or loaded.generator.hop)
+    begin, hop = (options.seed, options.label), chunk or loaded.generator.hop
+    producer = FrameProducer(source, fps, *begin, hop, told=loaded.info.reads_text, text=options.text)
     page = None
     if not (options.terminal or options.headless):
         clip = loaded.info.config.clip

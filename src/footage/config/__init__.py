@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from footage.config import registry
-from footage.config.registry import ADVERSARIAL, ARCHITECTURES, USES, NetConfig
+from footage.config.registry import ADVERSARIAL, ARCHITECTURES, METHODS, USES, NetConfig, imported
 from footage.config.sections import (
     AugmentConfig,
     ClipConfig,
@@ -18,12 +18,16 @@ from footage.config.sections import (
     LaunchConfig,
     LearnConfig,
     TaskConfig,
+    TextConfig,
     TrainConfig,
     UpscaleConfig,
     check_together,
 )
 from footage.config.strict import differences, flat, from_json, require_named, to_json
 from footage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from footage.models.base import Method
 
 __all__ = [
     "AugmentConfig",
@@ -38,6 +42,7 @@ __all__ = [
     "LearnConfig",
     "NetConfig",
     "TaskConfig",
+    "TextConfig",
     "TrainConfig",
     "UpscaleConfig",
     "differences",
@@ -78,6 +83,8 @@ class Config:
     """The critics; there may be none where something else is learned from."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Changes made alike to real and generated clips before the critics see them, for small data sets."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """Captions: being told by words what to show."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
 
@@ -114,6 +121,16 @@ class Config:
                 f"gan.matching is {gan.matching:g}, with method gan no clip is made to be like a certain real one",
                 "give --gan.matching 0",
             )
+        if self.text.used and not self.takes_labels:
+            raise ConfigError(
+                f"text.encoder is {self.text.encoder}, and {self.net.kind} cannot be told what to show",
+                "give --text.encoder none, or a preset that makes clips from nothing, such as stream-64 or conv3d-64",
+            )
+        if self.text.used and any(critic.labels == "classify" for critic in self.critics):
+            raise ConfigError(
+                f"text.encoder is {self.text.encoder}, and a critic names labels: captions have no number of classes",
+                "give --critics.N.labels projection, or --text.encoder none",
+            )
         self.net.check(self)
         if self.critics:
             check_together(gan, self.critics, self.judged_clip)
@@ -122,6 +139,14 @@ class Config:
     def takes_labels(self) -> bool:
         """Whether a model of this configuration can be told a label."""
         return self.net.takes_labels
+
+    @property
+    def trained_by(self) -> type[Method]:
+        """The class that trains it: that of its method, or around it the one that adds captions."""
+        if not self.text.used:
+            return METHODS[self.method]
+        conditioned: type[Method] = imported("footage.models.text.conditioning:TextConditioned")
+        return conditioned
 
     @property
     def guides(self) -> int:

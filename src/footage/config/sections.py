@@ -1,4 +1,4 @@
-"""Sections of a configuration: clips and ingestion, training, learning by example, upscaling, adversarial training."""
+"""Sections of a configuration: clips and ingestion, training, captions, learning by example, upscaling, critics."""
 
 from __future__ import annotations
 
@@ -163,6 +163,65 @@ class TrainConfig:
         check_bounds(self, "train.")
         require(0 <= self.seed < 2**63, "train.seed", self.seed, "give 0 or more, below 2^63")
         require(self.save_minutes > 0, "train.save_minutes", self.save_minutes, "give more than 0")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Captions: whether a model is told by words what to show, and how words become numbers."""
+
+    encoder: str = "none"
+    """`none`: captions are not used. `own`: an encoder that learns beside the model, for any language. Frozen ones:
+    `use` (extra `text`), `clip:FOLDER` and `t5:FOLDER` (extra `text-models`)."""
+    size: int = bounded(64, 4, 4096)
+    """Length of a caption's vector; of a frozen encoder its own, found when training begins."""
+    digest: str = ""
+    """SHA-256 of a frozen encoder's weights, found when training begins."""
+    scale: float = 2.0
+    """Length that vectors are brought to; a label counts as much as a vector of length 1."""
+    words: int = bounded(32, 1, 256)
+    """Words of a caption that are read, the first ones; Chinese characters are a word each."""
+    shortest: int = bounded(2, 1, 8)
+    """Characters of the shortest pieces that words are read in."""
+    longest: int = bounded(4, 1, 8)
+    """Characters of the longest pieces."""
+    pieces: int = bounded(8192, 64, 1_000_000)
+    """Rows of the table of pieces; a piece's row is its hash modulo this."""
+    hash: Literal["fnv1a-32"] = "fnv1a-32"
+    """Hash function of pieces: FNV-1a of their UTF-8 bytes, 32 bits."""
+    width: int = bounded(64, 8, 1024)
+    """Width of the own encoder, a multiple of 8."""
+    layers: int = bounded(2, 0, 12)
+    """Layers of attention of the own encoder."""
+    lr: float = 1e-3
+    """Learning rate of the own encoder and of the network of clips that it is matched with."""
+    temperature: float = 0.1
+    """Temperature of the matching loss (InfoNCE)."""
+    empty: float = bounded(0.1, 0, 1)
+    """Part of the captions that are left empty in training, so that clips can be made without any."""
+    mismatched: float = bounded(0.5, 0)
+    """Weight of the critics' third term: real clips beside captions of other clips; 0 for none."""
+
+    def __post_init__(self) -> None:
+        name, _, folder = self.encoder.partition(":")
+        known = self.encoder in ("none", "own", "use") or (name in ("clip", "t5") and folder != "")
+        require(known, "text.encoder", self.encoder, "give none, own, use, clip:FOLDER or t5:FOLDER")
+        require_named(self, "text", "hash")
+        check_bounds(self, "text.")
+        require(self.shortest <= self.longest, "text.longest", self.longest, f"give at least {self.shortest}")
+        require(self.width % 8 == 0, "text.width", self.width, "give a multiple of 8")
+        require(0 < self.lr < 1, "text.lr", self.lr, "give a rate above 0 and below 1, such as 1e-3")
+        for knob in ("scale", "temperature"):
+            require(getattr(self, knob) > 0, f"text.{knob}", getattr(self, knob), "give more than 0")
+
+    @property
+    def used(self) -> bool:
+        """Whether a model is told captions."""
+        return self.encoder != "none"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether captions are read by an encoder that does not learn."""
+        return self.encoder not in ("none", "own")
 
 
 @dataclass(frozen=True)

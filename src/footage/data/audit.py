@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from footage import files
+from footage.config import TextConfig
+from footage.config.words import words_of
 from footage.data.clips import ONE_BY_ONE, named_one_by_one
 from footage.data.store import Dataset
 from footage.pages.environment import write_page
@@ -33,6 +35,8 @@ MEASURED_COPIES = ((8, 0.055), (20, 0.105), (24, 0.0), (54, 0.0), (65, 0.0))
 number of clips" in docs/LOG.md."""
 EXPECT_COPIES_BELOW = min(clips for clips, share in MEASURED_COPIES if not share)
 """Training clips below which near-copies are to be expected, by these measurements; they say no more than that."""
+RAREST = 12
+"""Rare words of captions that are named."""
 SHEET = (6, 5)
 """Clips on the sample sheet, and frames of each."""
 CELL = 128
@@ -81,6 +85,8 @@ class Audit:
         labels = [row.label for row in rows if row.split == "train" and row.label is not None]
         if len(labels) > 1 and named_one_by_one(labels):
             summary.append(("labels", f"not used: {ONE_BY_ONE}"))
+        if self.captions:
+            summary.append(("captions", self.captions))
         summary.append(("novelty", self.novelty))
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
@@ -96,6 +102,27 @@ class Audit:
             named = {f"{k}, such as {examples[k]}" if k in examples else k: n for k, n in ignored.items()}
             summary.append(("files not taken", _counted(Counter(named))))
         return summary
+
+    @functools.cached_property
+    def captions(self) -> str:
+        """How many captions there are, how long they are, and their rarest words; empty where there are none."""
+        rows = [row.captions for row in self.dataset.rows if row.caption]
+        texts = Counter(caption for captions in rows for caption in captions)
+        if not texts:
+            return ""
+        words = {text: words_of(text) for text in texts}
+        lengths = [len(said) for said in words.values()]
+        counts = Counter(word for text, times in texts.items() for word in words[text] * times)
+        rarest = sorted(counts.items(), key=lambda item: (item[1], item[0]))[:RAREST]
+        usual = TextConfig().words
+        long = sum(length > usual for length in lengths)
+        parts = [
+            f"{texts.total():,} of {len(rows):,} of {len(self.dataset.rows):,} clips, {len(texts):,} different",
+            f"{min(lengths)} to {max(lengths)} words, half have at least {int(np.median(lengths))}",
+            *([f"of {long:,} only the first {usual} words are read (--text.words)"] if long else []),
+            f"{len(counts):,} words, the rarest: {', '.join(f'{word} ({count:,})' for word, count in rarest)}",
+        ]
+        return "; ".join(parts)
 
     @property
     def novelty(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ ONE_BY_ONE = "most labels stand for one clip each and can only be learned by hea
 """What is said of labels that are not used for that."""
 MOST_READERS = 4
 """Threads that read training batches, at most."""
+TRIES = 8
+"""Captions that are looked at for one that is not a clip's own."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Span:
     """Its class, an index into the source's labels, or -1 without one."""
     name: str = ""
     """Which file it was cut from, and at how many seconds, such as `walk/anna@2.40`; empty for what is drawn."""
+    captions: tuple[str, ...] = ()
+    """What is said of it; each says all of it."""
 
 
 def named_one_by_one(labels: Iterable[Hashable]) -> bool:
@@ -141,6 +146,8 @@ class LoadedBatch(NamedTuple):
     """(B,)."""
     crops: Frames | None
     """uint8 (B, s, s, C), where the source gives crops."""
+    captions: Labels | None = None
+    """Numbers of captions among the loader's, (B, 2): one of the clip's own, and one of another clip; -1 for none."""
 
 
 class DatasetClips:
@@ -162,7 +169,8 @@ class DatasetClips:
                 path = PurePosixPath(row.source)
                 below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
                 name = f"{below.with_suffix('')}@{row.start:.2f}"
-                spans.append(Span(index, row.frames, -1 if row.label is None else numbers[row.label], name))
+                label = -1 if row.label is None else numbers[row.label]
+                spans.append(Span(index, row.frames, label, name, row.captions))
         return spans
 
     def read(self, index: int, start: int, frames: int) -> Frames:
@@ -188,8 +196,14 @@ class _DrawnClips:
     def spans(self, split: Split) -> list[Span]:
         if split not in self._spans:
             first, count = (0, self.CLIPS) if split == "train" else (self.CLIPS, self.HELDOUT)
-            self._spans[split] = [Span(i, self.frames, self.label(i)) for i in range(first, first + count)]
+            numbers = range(first, first + count)
+            self._spans[split] = [
+                Span(i, self.frames, self.label(i), captions=self.captions(i, split == "heldout")) for i in numbers
+            ]
         return self._spans[split]
+
+    def captions(self, index: int, heldout: bool) -> tuple[str, ...]:
+        return ()
 
     def label(self, index: int) -> int:
         return -1
@@ -241,25 +255,42 @@ class BuiltInClips(_DrawnClips):
     """The built-in data sets, drawn at any size.
 
     Args:
-        name: `shapes`, or `digits`, `digits-2`, `digits-3` for one, two or three moving digits.
+        name: `shapes`, or `digits`, `digits-2`, `digits-3` for one, two or three moving digits; `shapes-captions` and
+            `digits-captions`, in which one thing moves along a side and captions say which and where.
         height: of the frames.
         width: of the frames; `digits` are square.
         channels: 1 or 3; `shapes` are always in colour.
         seed: another seed is another data set.
+        frames: of a clip with captions, which all happens within them.
     """
 
-    def __init__(self, name: str, *, height: int, width: int, channels: int, seed: int = 0) -> None:
+    def __init__(
+        self, name: str, *, height: int, width: int, channels: int, seed: int = 0, frames: int | None = None
+    ) -> None:
         super().__init__()
-        if name != "shapes":
+        if not name.startswith("shapes"):
             self.check_square(height, width)
         elif channels != 3:
             raise ConfigError("shapes are in colour, grey was asked for", "give --clip.channels 3, or train on digits")
         self.name, self.seed, self.shape = name, seed, (height, width, channels)
-        self.digits = int(name.partition("-")[2] or 1)
-        self.labels = (
-            synthetic.SHAPES if name == "shapes" else tuple(str(d) for d in range(10)) if self.digits == 1 else ()
-        )
-        self.content_hash = json_digest({"name": name, "seed": seed, "shape": self.shape, "version": 1})
+        self.captioned = name.endswith("-captions")
+        self.digits = 1 if self.captioned else int(name.partition("-")[2] or 1)
+        named = tuple(str(d) for d in range(10)) if self.digits == 1 else ()
+        self.labels = () if self.captioned else synthetic.SHAPES if name == "shapes" else named
+        content: dict[str, object] = {"name": name, "seed": seed, "shape": self.shape, "version": 1}
+        if self.captioned:
+            self.frames = frames or 16
+            content["frames"] = self.frames
+        self.content_hash = json_digest(content)
+
+    def values(self, index: int) -> dict[str, int]:
+        """Return what a captioned clip shows; see `footage.data.synthetic.draw_values`."""
+        return synthetic.draw_values(self.name, self.seed, index)
+
+    def captions(self, index: int, heldout: bool) -> tuple[str, ...]:
+        if not self.captioned:
+            return ()
+        return synthetic.compose_captions(self.name, self.values(index), self.seed, index, heldout)
 
     def label(self, index: int) -> int:
         if self.name == "shapes":
@@ -268,20 +299,35 @@ class BuiltInClips(_DrawnClips):
 
     def _digits(self, index: int, start: int, frames: int) -> tuple[Frames, tuple[int, ...]]:
         images, labels = synthetic.drawn_digits()
-        size, count = self.shape[0], self.digits
+        size, count, angle = self.shape[0], self.digits, None
+        if self.captioned:
+            values = self.values(index)
+            shown = labels == values["digit"]
+            images, labels, angle = images[shown], labels[shown], values["course"] * math.pi / 2
         return moving_digits(
-            images, labels, seed=self.seed, index=index, digits=count, frames=frames, size=size, start=start
+            images,
+            labels,
+            seed=self.seed,
+            index=index,
+            digits=count,
+            frames=frames,
+            size=size,
+            start=start,
+            angle=angle,
         )
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         height, width, channels = self.shape
-        if self.name == "shapes":
+        if self.name.startswith("shapes"):
             factors = synthetic.draw_factors(self.seed, index)
+            if self.captioned:
+                values = self.values(index)
+                factors = synthetic.straight_factors(values, self.seed, index, self.frames, height, width)
             return synthetic.render_shapes(factors, start=start, frames=frames, height=height, width=width)
         return np.repeat(self._digits(index, start, frames)[0], channels, axis=-1)  # T H W 1 -> T H W C
 
 
-BUILT_IN = ("shapes", "digits", "digits-2", "digits-3")
+BUILT_IN = ("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions")
 """Names that stand for a built-in data set wherever a dataset folder is asked for."""
 
 
@@ -291,7 +337,8 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
     A folder of that name comes first, where it holds a dataset. An IDX file of images stands for two digits that move.
     """
     if str(data) in BUILT_IN and not (Path(data) / "dataset.json").exists():
-        return BuiltInClips(str(data), height=clip.height, width=clip.width, channels=clip.channels)
+        size = {"height": clip.height, "width": clip.width, "channels": clip.channels}
+        return BuiltInClips(str(data), **size, frames=clip.frames)
     if Path(data).is_file() and "idx3" in Path(data).name:
         return MovingDigits(Path(data), clip)
     return DatasetClips(Dataset(data))
@@ -357,6 +404,14 @@ class Loader:
                 f"give --clip.frames {max(2, longest)} or fewer, or ingest longer clips",
             )
         self._order: tuple[int, Labels] = (-1, np.empty(0, dtype=np.int64))
+        numbers: dict[str, int] = {}
+        self._captions = {
+            span.index: [numbers.setdefault(caption, len(numbers)) for caption in span.captions]
+            for span in dict.fromkeys(unit.span for unit in self.units)
+            if span.captions
+        }
+        self.captions = tuple(numbers)
+        """All captions of the clips, each once."""
 
     def batch(self, clips_seen: int) -> tuple[Frames, Labels]:
         """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,)."""
@@ -367,23 +422,47 @@ class Loader:
             if isinstance(self.source, DrawsClips):
                 clips[row], labels[row] = self.source.draw(self.split, number, self.seed, self.frames), -1
                 continue
-            epoch, place = divmod(number, len(self.units))
-            order = self._order  # another thread may be in another epoch
-            if order[0] != epoch:
-                rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
-                places, groups = rng.permutation(len(self.units)), None
-                if isinstance(self.source, ReadsInGroups):
-                    groups = self.source.groups(rng)
-                if groups is not None:
-                    indices = np.array([unit.span.index for unit in self.units])
-                    places = places[np.argsort(groups[indices[places]], kind="stable")]
-                order = self._order = (epoch, places)
-            unit = self.units[int(order[1][place])]
+            unit = self._unit(number)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
             start = unit.first + int(rng.integers(unit.starts))
             clips[row] = self.source.read(unit.span.index, start, self.frames)
             labels[row] = unit.span.label
         return clips, labels
+
+    def _unit(self, number: int) -> _StartRange:
+        """Return the stretch that is the `number`-th of a run."""
+        epoch, place = divmod(number, len(self.units))
+        order = self._order  # another thread may be in another epoch
+        if order[0] != epoch:
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
+            places, groups = rng.permutation(len(self.units)), None
+            if isinstance(self.source, ReadsInGroups):
+                groups = self.source.groups(rng)
+            if groups is not None:
+                indices = np.array([unit.span.index for unit in self.units])
+                places = places[np.argsort(groups[indices[places]], kind="stable")]
+            order = self._order = (epoch, places)
+        return self.units[int(order[1][place])]
+
+    def span(self, number: int) -> Span:
+        """Return the clip that the `number`-th window of a run is cut from."""
+        return self._unit(number).span
+
+    def drawn_captions(self, clips_seen: int) -> Labels:
+        """Return numbers of captions for the batch after `clips_seen` clips, (B, 2): see `LoadedBatch`.
+
+        The other clip's caption is none of the clip's own.
+        """
+        drawn = np.full((self.local, 2), -1, dtype=np.int64)
+        for row in range(self.local if self.captions else 0):
+            number = clips_seen + self.rank * self.local + row
+            own = self._captions.get(self._unit(number).span.index, [])
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[0, 0, 0, 0xCA]))
+            others = rng.integers(len(self.captions), size=TRIES).tolist()
+            if own:
+                drawn[row, 0] = own[int(rng.integers(len(own)))]
+                drawn[row, 1] = next((other for other in others if other not in own), -1)
+        return drawn
 
     def load(self, clips_seen: int) -> LoadedBatch:
         """Return all that is read for the step after `clips_seen` clips; see `batch`."""
@@ -391,7 +470,8 @@ class Loader:
         if isinstance(self.source, GivesCrops):
             first = clips_seen + self.rank * self.local
             crops = np.stack([self.source.crop(self.split, first + row, self.seed) for row in range(self.local)])
-        return LoadedBatch(*self.batch(clips_seen), crops)
+        captions = self.drawn_captions(clips_seen) if self.captions else None
+        return LoadedBatch(*self.batch(clips_seen), crops, captions)
 
     def batches(self, clips_seen: int, ahead: int = 2) -> Generator[LoadedBatch, None, None]:
         """Yield batches for ever, from `clips_seen` on; threads read `ahead` of them or more beforehand."""

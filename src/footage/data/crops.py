@@ -193,7 +193,7 @@ class DatasetCrops(Visits):
         self._starts: dict[tuple[Split, int], tuple[list[Span], npt.NDArray[np.int64]]] = {}
 
     def spans(self, split: Split) -> list[Span]:
-        return [replace(span, label=-1) for span in self.clips.spans(split)]
+        return [replace(span, label=-1, captions=()) for span in self.clips.spans(split)]
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return the middle of some frames of a clip, uint8 (T, H, W, C)."""

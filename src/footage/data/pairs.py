@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ class PairedClips:
             for span in target.spans(split):
                 if partner := partners.get(span.name):
                     frames = min(span.frames, partner.frames)
-                    self._spans[split].append(Span(span.index, frames, span.label, span.name))
+                    self._spans[split].append(replace(span, frames=frames))
                     self._partner[span.index] = partner.index
         if not self._partner:
             for side, names in ((target, targets), (source, partners)):

@@ -81,6 +81,7 @@ class ClipRow:
     frames: int
     label: str | None
     caption: str | None
+    """What is said of it; of several captions, one a line."""
     split: Split
     """`train`, or `heldout`: never trained on. All clips of a source are on one side."""
     shard: str
@@ -91,6 +92,11 @@ class ClipRow:
     """SHA-256 of the clip's pixels."""
     sound: bool = False
     """Whether its sound stands beside the shard."""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The captions, which stand one a line in `caption`; each says all of the clip."""
+        return tuple(line for line in map(str.strip, (self.caption or "").split("\n")) if line)
 
 
 @dataclass(frozen=True)

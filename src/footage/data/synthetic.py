@@ -2,6 +2,8 @@
 
 `shapes`: one coloured shape on black, moving straight and bouncing off the edges, with known factors.
 `digits`: moving digits as in Moving MNIST (Srivastava et al. 2015), from drawn digits or from MNIST's IDX files.
+`shapes-captions`, `digits-captions`: the same with sentences in English and Chinese that say what happens, as the sets
+of TGANs-C (Pan et al. 2017) and Sync-DRAW (Mittal et al. 2017).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +120,159 @@ def render_shapes(factors: Factors, *, start: int, frames: int, height: int, wid
     return clip[:, edge:-edge, edge:-edge]
 
 
+SIZES = (0.11, 0.19)
+"""Sizes of captioned shapes, small and large, as `Factors.size`."""
+TRAVELS = (0.14, 0.34)
+"""How far captioned shapes move in a clip, slowly and fast, in fractions of the shorter side: none meets an edge."""
+
+DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+WORDS: Mapping[str, Mapping[str, Sequence[tuple[str, ...]]]] = {
+    "en": {
+        "shape": (("circle", "disc", "ball"), ("square", "box", "block"), ("triangle", "trigon", "wedge")),
+        "colour": (
+            ("red", "crimson", "scarlet"),
+            ("yellow", "golden", "amber"),
+            ("green", "emerald", "lime"),
+            ("cyan", "turquoise", "aqua"),
+            ("blue", "azure", "navy"),
+            ("magenta", "pink", "fuchsia"),
+        ),
+        "size": (("small", "little", "tiny"), ("large", "big", "huge")),
+        "speed": (("slowly", "at a slow pace", "leisurely"), ("fast", "quickly", "rapidly")),
+        "direction": (
+            ("right", "to the right", "rightwards"),
+            ("down and right", "to the lower right", "right and downwards"),
+            ("down", "to the bottom", "downwards"),
+            ("down and left", "to the lower left", "left and downwards"),
+            ("left", "to the left", "leftwards"),
+            ("up and left", "to the upper left", "left and upwards"),
+            ("up", "to the top", "upwards"),
+            ("up and right", "to the upper right", "right and upwards"),
+        ),
+        "digit": tuple((str(number), name, f"number {name}") for number, name in enumerate(DIGIT_NAMES)),
+        "course": (
+            ("left and right", "to the right and back", "rightwards first"),
+            ("down and up", "to the bottom and back", "downwards first"),
+            ("right and left", "to the left and back", "leftwards first"),
+            ("up and down", "to the top and back", "upwards first"),
+        ),
+    },
+    "zh": {
+        "shape": (("圆形", "圆", "圆球"), ("正方形", "方形", "方块"), ("三角形", "三角", "三角块")),
+        "colour": (
+            ("红色", "大红色", "赤色"),
+            ("黄色", "明黄色", "金色"),
+            ("绿色", "草绿色", "翠色"),
+            ("青色", "蓝绿色", "湖色"),
+            ("蓝色", "深蓝色", "靛色"),
+            ("洋红色", "粉色", "紫红色"),
+        ),
+        "size": (("小", "小型", "微小"), ("大", "大型", "巨大")),
+        "speed": (("慢慢", "缓慢", "徐徐"), ("快速", "很快", "飞速")),
+        "direction": (
+            ("向右", "往右边", "朝右侧"),
+            ("向右下方", "往右下角", "朝右下侧"),
+            ("向下", "往下边", "朝底部"),
+            ("向左下方", "往左下角", "朝左下侧"),
+            ("向左", "往左边", "朝左侧"),
+            ("向左上方", "往左上角", "朝左上侧"),
+            ("向上", "往上边", "朝顶部"),
+            ("向右上方", "往右上角", "朝右上侧"),
+        ),
+        "digit": tuple((str(number), name, f"数码{name}") for number, name in enumerate("零一二三四五六七八九")),
+        "course": (
+            ("先右后左", "右左", "从右"),
+            ("先下后上", "下上", "从下"),
+            ("先左后右", "左右", "从左"),
+            ("先上后下", "上下", "从上"),
+        ),
+    },
+}
+"""What captions say, by language: of each value two words, and one that no training caption has."""
+TEMPLATES: Mapping[str, Mapping[str, tuple[Sequence[str], str]]] = {
+    "shapes-captions": {
+        "en": (
+            (
+                "a {size} {colour} {shape} moves {direction} {speed}",
+                "the {colour} {shape} is {size} and goes {speed} {direction}",
+                "{speed} {direction} moves a {size} {shape} which is {colour}",
+                "there is a {size} {shape} in {colour}, going {direction}, {speed}",
+            ),
+            "going {speed} {direction}: the {colour} {shape}, which is {size}",
+        ),
+        "zh": (
+            (
+                "一个{size}的{colour}{shape}{speed}地{direction}移动",
+                "{colour}的{size}{shape}{direction}{speed}移动",
+                "{speed}{direction}运动的是一个{size}{shape}，它是{colour}的",
+            ),
+            "{direction}{speed}地运动的{size}{shape}，是{colour}的",
+        ),
+    },
+    "digits-captions": {
+        "en": (
+            (
+                "the digit {digit} moves {course}",
+                "a {digit} is going {course}",
+                "{course} moves the figure {digit}",
+            ),
+            "going {course}: the digit {digit}",
+        ),
+        "zh": (("数字{digit}{course}移动", "一个{digit}在{course}运动"), "{course}运动，数字{digit}"),
+    },
+}
+"""Sentences by set and language: those of training captions, and one that none has."""
+
+
+def compose_captions(name: str, values: Mapping[str, int], seed: int, index: int, heldout: bool) -> tuple[str, ...]:
+    """Write the captions of a clip of which the values are known, a function of (seed, index).
+
+    Two in English and two in Chinese; of a held-out clip, in a template that no training caption has, one in each
+    language of known words, and one in English of words that stand in none.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, 0xCA]))
+    captions = []
+    for language, strange in (
+        ("en", 0),
+        ("zh", 0),
+        ("en", 1) if heldout else ("en", 0),
+        *(() if heldout else (("zh", 0),)),
+    ):
+        known, unseen = TEMPLATES[name][language]
+        template = unseen if heldout else known[int(rng.integers(len(known)))]
+        words = WORDS[language]
+        chosen = {key: words[key][value][2 if strange else int(rng.integers(2))] for key, value in values.items()}
+        captions.append(template.format(**chosen))
+    return tuple(captions)
+
+
+def draw_values(name: str, seed: int, index: int) -> dict[str, int]:
+    """Draw what a captioned clip shows, evenly: the number of each value in `WORDS`, by its name."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, 0xFA]))
+    names = ("shape", "colour", "size", "direction", "speed") if name == "shapes-captions" else ("digit", "course")
+    return {key: int(rng.integers(len(WORDS["en"][key]))) for key in names}
+
+
+def straight_factors(values: Mapping[str, int], seed: int, index: int, frames: int, height: int, width: int) -> Factors:
+    """Return the factors of a clip whose shape moves straight for `frames` frames and meets no edge."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, 0x57]))
+    size, travel = SIZES[values["size"]], TRAVELS[values["speed"]]
+    angle, short = 2 * math.pi * values["direction"] / DIRECTIONS, min(height, width)
+    places = []
+    for side, heading in ((height, math.sin(angle)), (width, math.cos(angle))):
+        room, way = side / short - 3.2 * size, heading * travel  # 1.6 times the size at either edge covers every shape
+        low, high = max(0.0, -way), min(room, room - way)
+        places.append(float((low + rng.random() * (high - low)) / room))
+    return Factors(
+        shape=SHAPES[values["shape"]],
+        colour=COLOURS[values["colour"]],
+        size=size,
+        direction=values["direction"],
+        speed=travel / max(1, frames - 1),
+        start=(places[0], places[1]),
+    )
+
+
 # fmt: off
 _STROKES: tuple[tuple[tuple[tuple[float, float], ...], ...], ...] = (
     (
@@ -179,6 +335,7 @@ def moving_digits(
     frames: int,
     size: int,
     start: int = 0,
+    angle: float | None = None,
 ) -> tuple[Frames, tuple[int, ...]]:
     """Draw one clip of digits that move straight and bounce, as in Moving MNIST.
 
@@ -194,6 +351,7 @@ def moving_digits(
         frames: how many frames to draw.
         size: side of the frames, at least 28 pixels.
         start: first frame to draw.
+        angle: direction in which all begin, from the right, clockwise; None for one of each digit's own.
 
     Returns:
         The clip, uint8 (T, size, size, 1), and the digits that it shows.
@@ -203,6 +361,7 @@ def moving_digits(
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
     chosen = rng.integers(len(images), size=digits)
     places, angles = rng.random((digits, 2)), rng.uniform(0, 2 * math.pi, digits)
+    angles = angles if angle is None else np.full(digits, angle)
     times = np.arange(start, start + frames, dtype=np.float64)
     room = float(size - DIGIT)
     clip = np.zeros((frames, size, size, 1), dtype=np.uint8)

@@ -22,7 +22,7 @@ from footage.data.store import Frames
 from footage.evaluation.features import batch_of
 from footage.evaluation.protocols import Protocol
 from footage.files import json_digest
-from footage.generation.rollout import draw_label, from_uint8, to_uint8, videos
+from footage.generation.rollout import draw_caption, draw_label, from_uint8, to_uint8, videos
 from footage.media.geometry import Fit
 from footage.media.reader import fit_frames
 from footage.models.base import Generates, Sampler
@@ -221,24 +221,37 @@ def made_at_once(model: TrainedModel, frames: int) -> int:
 
 
 class GeneratedClips:
-    """Clips that a model makes from seeds: row i has seed `seed` + i.
+    """Clips that a model makes from seeds: row i has seed `seed` + i, and shows `texts[i]` where texts are given.
 
-    Classes are drawn as often as the training data have them, as `Model.generate` does.
+    Classes are drawn as often as the training data have them, and captions of theirs, as `Model.generate` does.
     """
 
     part = 1
 
-    def __init__(self, model: TrainedModel, count: int, shape: ClipShape, *, seed: int = 0, stride: int = 1) -> None:
+    def __init__(
+        self,
+        model: TrainedModel,
+        count: int,
+        shape: ClipShape,
+        *,
+        seed: int = 0,
+        stride: int = 1,
+        texts: Sequence[str] = (),
+    ) -> None:
         self.model, self.count, self.shape, self.seed, self.stride = model, count, shape, seed, stride
         info = model.info
         self.batch = made_at_once(model, shape.frames * stride)
         drawn = [draw_label(info.label_shares, seed + row) if info.labels else -1 for row in range(count)]
         self.labels = np.array(drawn, dtype=np.int64)
+        self.texts = list(texts)
+        if info.reads_text and not texts:
+            self.texts = [draw_caption(info.text.captions, seed + row) for row in range(count)]
         self.digest = json_digest(
             [
                 info.weights_sha256,
                 [seed, stride, *vars(shape).values()],
                 [str(model.sampler.device.type), __version__, self.batch],
+                *([self.texts] if self.texts else []),
             ]
         )
 
@@ -246,7 +259,8 @@ class GeneratedClips:
         """Yield chunks (B, T, H, W, C) of the videos of some rows."""
         assert isinstance(self.model.sampler, Generates)
         labels = [int(self.labels[row]) for row in rows] if self.model.info.labels else None
-        return videos(self.model.sampler, [self.seed + row for row in rows], labels, frames)
+        texts = [self.texts[row] for row in rows] if self.texts else None
+        return videos(self.model.sampler, [self.seed + row for row in rows], labels, frames, texts)
 
     def batches(self, rows: range) -> Iterator[tuple[Labels, Frames]]:
         for first in range(rows.start, rows.stop, self.batch):

@@ -617,7 +617,7 @@ class Metric:
     """A family of figures that can be asked for."""
 
     about: str
-    needs: Literal["clip", "frame", "classes", "pixels", "answers", "neighbours", "time"]
+    needs: Literal["clip", "frame", "classes", "pixels", "answers", "neighbours", "time", "captions"]
     """A network of clips, one of frames, one with classes; or no network."""
     measure: Callable[[FigureInputs], Measured] | None = None
     """Computes it; None for what takes more than the features of both sides."""
@@ -637,5 +637,6 @@ METRICS: Mapping[str, Metric] = {
     "fidelity": Metric("answers beside the truth", "answers"),
     "memorisation": Metric("nearest training clips", "neighbours"),
     "windows": Metric("long videos over time", "time"),
+    "text": Metric("whether clips show what captions say", "captions"),
 }
 """Every family of figures, by the name that --metrics takes."""

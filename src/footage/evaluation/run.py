@@ -18,7 +18,15 @@ import torch
 from footage import __version__
 from footage.data.clips import Labels
 from footage.errors import ConfigError, nearest
-from footage.evaluation.clip_sets import VIDEOS, ClipSet, GeneratedClips, LongVideos, RealClips, successive_windows
+from footage.evaluation.clip_sets import (
+    VIDEOS,
+    ClipSet,
+    GeneratedClips,
+    LongVideos,
+    RealClips,
+    draw_windows,
+    successive_windows,
+)
 from footage.evaluation.feature_cache import (
     GLANCE,
     ClipFeatures,
@@ -37,6 +45,7 @@ from footage.evaluation.inputs import EvaluationPlan, side_of
 from footage.evaluation.memorisation import find_memorisation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
+from footage.evaluation.text_match import TextTrial
 from footage.machines.cluster import Cluster
 from footage.metrics.distances import blocks
 
@@ -53,6 +62,7 @@ REMEDIES = {
     "pixels": "give clips of two frames at least",
     "answers": "give a model that predicts or converts clips",
     "neighbours": "give a data set as the second side",
+    "captions": "give a model that was trained on captions, and a data set with captions, some held out",
 }
 """What to do about a metric that cannot be measured, by its needs."""
 NOISE = 2
@@ -112,7 +122,8 @@ class Evaluator:
         self.questions = plan.questions(options.seed, options.split)
         moves = min(side.shape.frames for side in self.clips) > 1
         self.nets: list[Extractor] = []
-        if moves and (not self.asked or any(METRICS[name].needs != "answers" for name in self.asked)):
+        without = ("answers", "captions")  # what needs no feature network
+        if moves and (not self.asked or any(METRICS[name].needs not in without for name in self.asked)):
             self.nets = networks(options, plan.shape.channels) if nets is None else list(nets)
         self.perceptual = perceptual(options) if self.questions and self.wants("fidelity") else []
         self.nets, self.perceptual = self._impartial(self.nets), self._impartial(self.perceptual)
@@ -170,6 +181,10 @@ class Evaluator:
                 curves += self._windows(inputs)
             if self.wants("memorisation"):
                 memorisation = self.memorisation(inputs, to)
+        if "text" in self.asked and (trial := self._text_trial()):
+            since = time.perf_counter()
+            figures += trial.figures()
+            self.seconds.add("metric text", since)
         measured = {figure.metric for figure in figures} | {curve.metric for curve in curves}
         for name in self.asked:  # nothing that was asked for by name is passed over in silence
             if name not in measured and (name != "memorisation" or memorisation is None):
@@ -192,6 +207,19 @@ class Evaluator:
             device=f"{options.device}, {torch.get_num_threads()} threads",
             made_by=f"footage {__version__}, PyTorch {torch.__version__}",
         )
+
+    def _text_trial(self) -> TextTrial | None:
+        """Return what captions are tried by; None where the model reads none, or no held-out clip has any."""
+        model, source, seed = self.plan.made.opened.model, self.plan.real.source, self.options.seed
+        if model is None or not model.info.reads_text or source is None:
+            return None
+        reach = (self.plan.shape.frames - 1) * self.plan.real.stride + 1
+        spans = [span for span in source.spans("heldout") if span.frames >= reach and span.captions]
+        windows = draw_windows(spans, self.plan.protocol, self.plan.protocol.clips, seed, self.plan.real.stride)
+        if not windows:
+            return None
+        real = RealClips(source, windows, self.plan.shape, stride=self.plan.real.stride)
+        return TextTrial(source, real, model, seed, self.cache.folder, self.say)
 
     def figure_inputs(self, repeat: int = 0, known: FigureInputs | None = None) -> FigureInputs:
         """Return the features of both sides, and in the first repeat those of the floor; each has clips of its own.

@@ -15,13 +15,14 @@ import numpy.typing as npt
 from footage import __version__, files
 from footage.config import ClipConfig
 from footage.config.strict import method_arguments_of
+from footage.config.words import check_length, unknown_words
 from footage.errors import ConfigError, DatasetError, nearest
 from footage.generation import convert as conversions
 from footage.generation.best import BestClips, UsualRange
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.novelty import TRIES, NovelClips, NoveltyCheck, open_training_clips
-from footage.generation.rollout import draw_label, endless_frames, one_video
+from footage.generation.rollout import draw_caption, draw_label, endless_frames, one_video
 from footage.generation.upscale import UpscaleOptions, enlarged_clip, shrunk_clip
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
@@ -47,6 +48,7 @@ from footage.models.requests import (
     VideoRequest,
     read_sliders,
 )
+from footage.models.text.conditioning import ReadsText
 
 
 class Model:
@@ -123,23 +125,23 @@ class Model:
         """
         generator, name, known = self.generator, self.info.name, self.info.config.clip.frames
         length = request.length(self.info)
-        labels = (request.label, request.to_label)
-        changes = request.to_label is not None or request.last_seed is not None
+        goes = request.to_label is not None or request.to_text is not None
+        changes = goes or request.last_seed is not None
         if changes and not generator.endless and length <= known:
             raise ConfigError(
                 f"{name} makes clips of {known} frames, and changes from one to the next only",
                 f"give --frames {2 * known} or more to see it change",
             )
-        ends = [None if text is None else self.mixture(text) for text in labels]  # complains now
+        begin = self.condition(request.label, request.text, tell)  # complains now
+        end = self.condition(request.to_label, request.to_text, tell) if goes else None
         moved, time, react = self.moved(request.sliders), request.mapping(self.info), self._reaction(request)
-        video = VideoRequest(
-            request.seed, ends[0], request.last_seed, ends[1], length, tuple(moved.items()), time, react
-        )
+        video = VideoRequest(request.seed, begin, request.last_seed, end, length, tuple(moved.items()), time, react)
         for note in [] if react is None else react.notes:
             tell(note)
         if isinstance(generator, Streams):
             check(video, generator.shot)
         asked = {"label": request.label, "to_label": request.to_label, "fps": request.fps, **request.timing.given()}
+        asked |= {"text": request.text, "to_text": request.to_text}
         if request.audio is not None:
             asked |= {"audio": Path(request.audio).name, "react": request.react, "bpm_lock": request.bpm_lock}
         if moved:
@@ -215,10 +217,11 @@ class Model:
                 f"chunk is {chunk}, and {info.name} makes as many frames at once as it was trained on",
                 "leave --chunk out, or train a model that streams with --preset stream-64",
             )
-        label = request.label
-        shares = self.mixture(self._label(label, request.seed)) if self.labels or label else None
+        label, text = request.label, request.text
+        label = self._label(label, request.seed) if self.labels else label
+        text = self._text(text, request.seed) if self.info.reads_text else text
         sliders, react = tuple(self.moved(request.sliders).items()), self._reaction(request)
-        video = VideoRequest(request.seed, shares, sliders=sliders, time=time, react=react)
+        video = VideoRequest(request.seed, self.condition(label, text), sliders=sliders, time=time, react=react)
         if isinstance(generator, Streams):
             check(video, generator.shot)
         return endless_frames(generator, video, chunk)
@@ -234,6 +237,37 @@ class Model:
     def _label(self, label: str | None, seed: int) -> str:
         """Return the label that was asked for; where there is none, one that is drawn by the seed."""
         return self.labels[draw_label(self.info.label_shares, seed)] if label is None else label
+
+    def _text(self, text: str | None, seed: int) -> str:
+        """Return the text that was asked for; where there is none, a caption that is drawn by the seed."""
+        return draw_caption(self.info.text.captions, seed) if text is None else text
+
+    def condition(
+        self, label: str | None, text: str | None, tell: Callable[[str], object] = lambda said: None
+    ) -> tuple[float, ...] | None:
+        """Return what networks are told of a label or mixture, and of a text: weights over labels, numbers behind them.
+
+        What is not given counts for nothing; None where the model is told nothing. Words of the text that stood in no
+        caption that the model learned from are told of, with known ones that are spelt alike.
+
+        Raises:
+            ConfigError: the model does not know the label, or reads no text, or not as much.
+        """
+        if text is not None and not self.info.reads_text:
+            raise ConfigError(
+                f'{self.info.name} is asked for the text "{text[:40]}", and was trained without captions',
+                "leave the text out, or train a model with --text.encoder own on clips with captions",
+            )
+        weights = () if label is None and not self.labels else self.mixture(label) if label is not None else None
+        if not self.info.reads_text:
+            return weights or None
+        assert isinstance(self.sampler, ReadsText)
+        if text:
+            check_length(text, self.info.config.text, self.info.name)
+            for word, near in unknown_words(text, self.info.text.words).items():
+                known = f"; known words spelt like it: {', '.join(near)}" if near else ""
+                tell(f'"{word}" stands in no caption that {self.info.name} learned from{known}')
+        return (*(weights or (0.0,) * len(self.labels)), *self.sampler.text.weights(text or ""))
 
     def mixture(self, text: str) -> tuple[float, ...]:
         """Return the weight of each label that a text means: a label, or `a+b`, or `a:0.8+b:0.2`; they sum to 1.
@@ -271,15 +305,23 @@ class Model:
         """Return the clip that is `number` after the first one, with what was asked for in its metadata."""
         to_seed = None if video.to_seed is None else video.to_seed + number
         video = replace(video, seed=video.seed + number, to_seed=to_seed)
+        drawn: dict[str, Callable[[str | None, int], str]] = {}
         if self.labels:
-            label, to_label = asked["label"], asked["to_label"]
-            if label is None and to_label is None and video.time.between:
+            drawn["label"] = self._label
+        if self.info.reads_text:
+            drawn["text"] = self._text
+        for name, draw in drawn.items():
+            first, last = asked[name], asked[f"to_{name}"]
+            if first is None and last is None and video.time.between:
                 assert to_seed is not None
-                to_label = self._label(None, to_seed)  # it ends as that seed begins, label included
-            label = self._label(label, video.seed)
-            asked = asked | {"label": label, "to_label": None if to_label == label else to_label}
-            ends = [None if text is None else self.mixture(text) for text in (label, to_label)]
-            video = replace(video, label=ends[0], to_label=ends[1])
+                last = draw(None, to_seed)  # it ends as that seed begins, label and text included
+            first = draw(first, video.seed)
+            asked = asked | {name: first, f"to_{name}": None if last == first else last}
+        if drawn:
+            label, text, to_label, to_text = (asked[name] for name in ("label", "text", "to_label", "to_text"))
+            goes = to_label is not None or to_text is not None
+            end = self.condition(to_label or label, text if to_text is None else to_text) if goes else None
+            video = replace(video, label=self.condition(label, text), to_label=end)
         other = {"between": [video.seed, to_seed]} if video.time.between else {"to_seed": to_seed}
         metadata = {
             "made_with": f"footage {__version__}",

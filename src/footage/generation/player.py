@@ -31,8 +31,9 @@ from footage.errors import ConfigError, FootageError
 
 Frame = npt.NDArray[np.uint8]
 """A picture, (H, W, C), C 1 or 3."""
-Source = Callable[[int, str | None], Iterator[Frame]]
-"""Starts a stream: frames for ever, of a seed and a label, or of a label that the seed decides."""
+Source = Callable[..., Iterator[Frame]]
+"""Starts a stream: frames for ever, of a seed and a label, or of a label that the seed decides; of a model that is told
+what to show, of a text too."""
 
 REMEMBERED = 10_000
 """Latencies that percentiles are taken of: those of the newest frames."""
@@ -68,12 +69,24 @@ class FrameProducer:
         fps: frames a second that are wanted. What making a chunk has taken is caught up; a source that is slower than
             that is not asked to.
         chunk: frames that the source makes at once.
+        told: whether the source takes a text.
+        text: the first one; None for one that the seed decides.
     """
 
-    def __init__(self, source: Source, fps: float, seed: int = 0, label: str | None = None, chunk: int = 1) -> None:
-        self.fps, self.seed, self.label, self._chunk = fps, seed, label, chunk
+    def __init__(
+        self,
+        source: Source,
+        fps: float,
+        seed: int = 0,
+        label: str | None = None,
+        chunk: int = 1,
+        *,
+        told: bool = False,
+        text: str | None = None,
+    ) -> None:
+        self.fps, self.seed, self.label, self._chunk, self.told, self.text = fps, seed, label, chunk, told, text
         self.error: BaseException | None = None
-        self._source, self._stream = source, source(seed, label)
+        self._source, self._stream = source, source(seed, label, *([text] if told else []))
         self._news = threading.Condition()
         self._stopped = threading.Event()
         self._newest: Frame | None = None
@@ -100,15 +113,15 @@ class FrameProducer:
         """Whether there will be more frames."""
         return not self._stopped.is_set()
 
-    def change(self, seed: int, label: str | None) -> None:
-        """Go on with another seed and label, as soon as the frame that is being made is there.
+    def change(self, seed: int, label: str | None, text: str | None = None) -> None:
+        """Go on with another seed, label and text, as soon as the frame that is being made is there.
 
         Raises:
             FootageError: there is no such stream; the present one goes on.
         """
-        stream = self._source(seed, label)
+        stream = self._source(seed, label, *([text] if self.told else []))
         with self._news:
-            self.seed, self.label, self._stream = seed, label, stream
+            self.seed, self.label, self.text, self._stream = seed, label, text, stream
 
     def after(self, number: int, timeout: float | None = None) -> tuple[int, Frame | None]:
         """Wait for a frame that is newer than the `number`-th; return the newest and its number, None at the end."""
@@ -221,6 +234,8 @@ class PlayerPage:
             **asdict(self.producer.performance()),
             "seed": self.producer.seed,
             "label": self.producer.label,
+            "told": self.producer.told,
+            "text": self.producer.text,
             "labels": list(self.labels),
             "audio": self.audio is not None,
             "height": height * self.scale,
@@ -272,7 +287,7 @@ class _PlayerHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", problem.encode())
         else:
             try:
-                self.page.producer.change(int(seed), label or None)
+                self.page.producer.change(int(seed), label or None, values.get("text", [""])[0] or None)
             except FootageError as error:
                 self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", str(error).encode())
             else:

@@ -18,6 +18,7 @@ from footage.models.device import upload
 from footage.models.generators.stream.sampler import window
 from footage.models.reactions import Reaction
 from footage.models.requests import SEED_LIMIT, VideoRequest
+from footage.models.text.conditioning import ReadsText
 
 Frames = npt.NDArray[np.uint8]
 
@@ -46,6 +47,12 @@ def draw_label(shares: Sequence[float], seed: int) -> int:
     """Draw a label as often as it stands in the training data, by the clip's seed."""
     rng = np.random.Generator(np.random.Philox(key=[seed % SEED_LIMIT, 0x1ABE1]))
     return min(int(np.searchsorted(np.cumsum(shares), rng.random(), side="right")), len(shares) - 1)
+
+
+def draw_caption(captions: Sequence[str], seed: int) -> str:
+    """Draw one of the captions that a model remembers, by the clip's seed."""
+    rng = np.random.Generator(np.random.Philox(key=[seed % SEED_LIMIT, 0x7E87]))
+    return captions[int(rng.integers(len(captions)))] if captions else ""
 
 
 AT_ONCE = 16 * 64 * 64
@@ -129,12 +136,25 @@ def one_hot(label: int, labels: int) -> tuple[float, ...]:
     return tuple(float(number == label) for number in range(labels))
 
 
-def videos(sampler: Generates, seeds: Sequence[int], labels: Sequence[int] | None, frames: int) -> Iterator[Frames]:
+def videos(
+    sampler: Generates,
+    seeds: Sequence[int],
+    labels: Sequence[int] | None,
+    frames: int,
+    texts: Sequence[str] | None = None,
+) -> Iterator[Frames]:
     """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each seed, with a label or none.
 
-    Of a model of shots they are windows that begin anywhere in a shot, as training clips do.
+    Of a model of shots they are windows that begin anywhere in a shot, as training clips do. One that is told what to
+    show is given a text for each.
     """
-    named = [None] * len(seeds) if labels is None else [one_hot(label, sampler.classes) for label in labels]
+    named: list[tuple[float, ...] | None] = [None] * len(seeds)
+    if labels is not None:
+        known = sampler.classes - (sampler.text.size if isinstance(sampler, ReadsText) else 0)
+        named = [one_hot(label, known) for label in labels]
+    if isinstance(sampler, ReadsText):
+        vectors = sampler.text.vectors(texts or [""] * len(seeds)).tolist()
+        named = [(*(weights or ()), *vector) for weights, vector in zip(named, vectors, strict=True)]
     requests = [VideoRequest(seed, label) for seed, label in zip(seeds, named, strict=True)]
     if isinstance(sampler, Streams):  # what is compared with windows of real clips begins as they do
         requests = [

@@ -257,7 +257,7 @@ def _json(value: dict[str, Any]) -> str:
     return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda _: None), ensure_ascii=False)
 
 
-OWN_COLUMNS = {"model", "weights_sha256", "seed", "label", "made_with", "prompt"}
+OWN_COLUMNS = {"model", "weights_sha256", "seed", "label", "made_with", "prompt", "text"}
 """What stands in a file's metadata and has a column of its own; the rest is settings."""
 
 
@@ -289,7 +289,7 @@ def generation_metadata(metadata: Mapping[str, Any]) -> GenerationMetadata:
         weights if isinstance(weights, str) and re.fullmatch(r"[0-9a-f]{64}", weights) else None,
         seed if whole else None,
         plain(metadata["label"]) if isinstance(metadata.get("label"), str) else None,
-        plain(metadata.get("prompt", ""), LONGEST_TEXT, lines=True),
+        plain(metadata.get("prompt", metadata.get("text", "")), LONGEST_TEXT, lines=True),
         {
             plain(key): value
             for key, value in metadata.items()

@@ -21,6 +21,28 @@ from footage.models.device import upload
 from footage.models.requests import VideoRequest
 
 
+@dataclass(frozen=True)
+class CaptionBatch:
+    """Captions of clips, one of each clip's own and one of another clip's."""
+
+    content: Tensor
+    """What an encoder reads: pieces of words (B, 2, L, G), int64, 0 for none; a frozen one's vectors (B, 2, D)."""
+    numbers: Tensor
+    """(B, 2), int64: equal captions have equal numbers; -1 where there is none."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What real clips are shown beside that does not belong to them: critics are to tell it from what does."""
+
+    labels: Tensor
+    """Weights over labels with another clip's caption, (B, K + D)."""
+    there: Tensor
+    """(B,), bool: whether there is another caption for this clip."""
+    weight: float
+    """Of this term in the critics' loss."""
+
+
 @dataclass
 class Batch:
     """What one training step gets."""
@@ -28,7 +50,7 @@ class Batch:
     clips: Tensor
     """Real clips, (B, C, T, H, W), float in [-1, 1], on the training device."""
     labels: Tensor | None
-    """Class of each clip, (B,), int64, or None for an unconditional model."""
+    """Class of each clip, (B,), int64, or weights over labels, (B, K); None for an unconditional model."""
     rng: torch.Generator
     """Source of every random draw of the step, on the CPU and the same in every process: each draws for the whole
     batch and takes its part, so that neither the device nor the number of processes changes anything."""
@@ -40,6 +62,12 @@ class Batch:
     """A crop of a real frame beside each clip, (B, C, s, s), where the method learns from them."""
     heldout: tuple[Tensor, Tensor | None] | None = None
     """Now and then, clips and labels that are never trained on, as many as `clips`."""
+    captions: CaptionBatch | None = None
+    """Captions of the clips, where the model is told them."""
+    heldout_captions: CaptionBatch | None = None
+    """Those of the held-out clips."""
+    mismatch: Mismatch | None = None
+    """What does not belong to the clips, where critics are shown it."""
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers for each clip, (B, *shape), on the clips' device."""

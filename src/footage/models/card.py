@@ -26,6 +26,16 @@ RATES = (1e-3, 1e5)
 
 
 @dataclass(frozen=True)
+class TextNotes:
+    """The words that a model was told."""
+
+    words: tuple[str, ...] = ()
+    """Those of its captions, the commonest first; see `footage.config.words.KNOWN`."""
+    captions: tuple[str, ...] = ()
+    """Some of its captions: where no text is asked for, one of them is drawn by the clip's seed."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What a model is: the content of `model.json`, apart from its digest."""
 
@@ -49,6 +59,8 @@ class ModelInfo:
     trained_with: Mapping[str, str] = field(default_factory=dict)
     """Feature networks in the losses or critics that trained it, or the model that it began with: name -> SHA-256 of
     the weights. They never judge it. Left out of the file where there are none."""
+    text: TextNotes = field(default_factory=TextNotes)
+    """Of models that are told captions. Left out of the file of others."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Free to use. Of models in half precision, `compacted_from`: the hash of the weights before. Of models that are
     passed on, `sources`: what they were trained on, and by what licence."""
@@ -63,6 +75,11 @@ class ModelInfo:
     def streams(self) -> bool:
         """Whether its frames are a function of time: it begins anywhere, goes at any rate, and comes back in a loop."""
         return self.config.net.seekable
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it is told by words what to show."""
+        return self.config.text.used
 
     @property
     def sliders(self) -> int:
@@ -139,6 +156,7 @@ def readme(info: ModelInfo) -> str:
         f"\n| latent sliders | {count}, the first changes most: `footage sliders FOLDER` shows them |" if count else ""
     )
     judges = ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in info.trained_with.items())
+    words = f"\n| text | {len(info.text.words):,} words known: `--text` |" if info.reads_text else ""
     sources = "".join(f"\n| source | {source} |" for source in info.extra.get("sources", ()))
     trained_with = f"\n| trained with | {judges}: figures by these do not count for it |" if judges else ""
     return f"""# {info.name}
@@ -149,7 +167,7 @@ def readme(info: ModelInfo) -> str:
 |---|---|
 | preset | {info.config.preset} |
 | clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
-| labels | {labels} |{sliders}
+| labels | {labels} |{words}{sliders}
 | trained on | {info.dataset} (content {info.dataset_hash[:12]}) |{sources}
 | clips seen | {info.clips_seen:,} |{trained_with}
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |

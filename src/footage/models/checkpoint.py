@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from footage import __version__, files
 from footage.config import to_json
-from footage.config.registry import METHODS
 from footage.errors import ModelError
 from footage.models.base import Method, Sampler
 from footage.models.card import ModelInfo, read_info, readme, weights_path
@@ -47,6 +46,8 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
     value["label_shares"] = list(info.label_shares)
     if not info.trained_with:
         del value["trained_with"]  # older versions know of no such thing
+    if not info.reads_text:
+        del value["text"]
     files.write_json(folder / "model.json", {**value, "digest": files.json_digest(value)})
     files.write_text(folder / "README.md", readme(info))
     for other in folder.glob("weights*.safetensors"):
@@ -132,7 +133,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple[
 
 def _sampler(info: ModelInfo, path: Path, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Sampler:
     """Build a model's sampler out of the weights that are in the file `path`; refuse others than its networks have."""
-    method = METHODS[info.config.method]
+    method = info.config.trained_by
     nets = method.sampling_nets(info.config, len(info.labels))
     expected = {f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()}
     for key in sorted(set(expected) ^ set(tensors)):

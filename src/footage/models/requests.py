@@ -170,6 +170,9 @@ class VideoOptions:
     label: str | None = None
     """their class, or a mixture such as circle+square or circle:0.8+square:0.2; left out, classes as often as in the
     training data."""
+    text: str | None = None
+    """what they show, in words, of models that were trained on captions; left out, a caption of the training data that
+    the seed draws; empty, anything."""
     seed: int = 0
     """seed of the first clip; the next has the next."""
     sliders: Sliders | None = None
@@ -257,6 +260,8 @@ class GenerateRequest(VideoOptions):
     """their length as they play, such as 90, 90s, 10:00 or 1:02:03; instead of frames."""
     to_label: str | None = None
     """class or mixture that each clip changes into on its way."""
+    to_text: str | None = None
+    """words of what each clip changes into on its way."""
     to_seed: int | None = None
     """seed whose content the first clip changes into on its way; the next changes into that of the next."""
     between: tuple[int, int] | None = None
@@ -450,7 +455,8 @@ class VideoRequest:
     seed: int
     """Everything random in it follows from this number."""
     label: tuple[float, ...] | None = None
-    """Weight of each label; one of them 1 for a single label; None for an unconditional model."""
+    """Weight of each label; one of them 1 for a single label; behind them a text's vector, where the model reads any;
+    None for an unconditional model."""
     to_seed: int | None = None
     """Seed whose content it changes into; None to stay."""
     to_label: tuple[float, ...] | None = None

@@ -96,6 +96,8 @@ class ModelEntry:
     """Whether its frames are a function of time, so that motion can be looped, slowed and sought."""
     sliders: int = 0
     """Number of latent sliders, the one that changes most first."""
+    reads_text: bool = False
+    """Whether it is told by words what to show."""
     weights: str = ""
     """SHA-256 of its weights."""
     damaged: str = ""
@@ -453,6 +455,7 @@ def read_model_entry(name: str, path: Path, folder: Path) -> ModelEntry:
             clips_seen=info.clips_seen,
             streams=info.streams,
             sliders=info.sliders,
+            reads_text=info.reads_text,
             weights=info.weights_sha256,
             method=info.config.method,
             family=family(info.config),

@@ -113,8 +113,10 @@ class Previews:
         if variant.get("motion_seed") is not None:
             timing = replace(timing, motion_seed=variant["motion_seed"])
         sliders = variant.get("sliders", options.sliders)
-        seed, to_seed = variant["seed"], variant.get("to_seed")
-        request = GenerateRequest(seed=seed, to_seed=to_seed, label=options.label, sliders=sliders, timing=timing)
+        seed, to_seed, text = variant["seed"], variant.get("to_seed"), options.text
+        request = GenerateRequest(
+            seed=seed, to_seed=to_seed, label=options.label, text=text, sliders=sliders, timing=timing
+        )
         known, fps = model.info.config.clip.frames, options.fps or model.info.fps
         length = preview.length or known
         if model.info.streams:  # its frames are a function of time: those between need not be made

@@ -38,6 +38,8 @@ Password = Annotated[str, Field(max_length=1000)]
 RoleName = Literal["look", "rate", "make", "administer"]
 Motion = Annotated[Timing, Field(validation_alias=AliasChoices("timing", "motion"))]
 """Mapping of a streaming model's video through time; `motion` is its old name."""
+Text = Annotated[str, Field(max_length=2000)]
+"""What a model is told to show."""
 MOST_CHOSEN = 200_000
 """Clips that may be named one by one."""
 PAGE = 60
@@ -226,6 +228,8 @@ class GenerateForm(GenerateRequest):
     between: tuple[Seed, Seed] | None = None
     label: Label | None = None
     to_label: Label | None = None
+    text: Text | None = None
+    to_text: Text | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
     audio: Annotated[str, Field(pattern=r"^[1-9]\d{0,17}$")] | None = None
@@ -401,6 +405,7 @@ class LiveForm(VideoOptions):
     fps: Annotated[float, Field(ge=1, le=60)] | None = None
     seed: Seed = 0
     label: Label | None = None
+    text: Text | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
     audio: None = None

@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from footage.config import Config
-from footage.config.registry import METHODS
+from footage.config.words import MOST_PIECES
 from footage.errors import TrainingError
 from footage.machines import local as machine
-from footage.models.base import Batch, Generates, Method, PlainEngine
+from footage.models.base import Batch, CaptionBatch, Generates, Method, PlainEngine
 from footage.models.device import ComputeDevice
 from footage.models.generators.samplers import first_frames, previewed
 
@@ -38,6 +38,8 @@ SMALLER = (
     "--devices auto --strategy fsdp --train.batch-size CLIPS"
 )
 """What to do when nothing fits."""
+SAID = 16
+"""Words of the captions that steps are tried with, at most."""
 MOST = {"cpu": 8, "cuda": 64, "mps": 32}
 """Largest batch that is chosen without being asked: beyond it a step takes longer for no better model."""
 
@@ -84,7 +86,14 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
     clips = torch.rand(size, read, clip.frames, clip.height, clip.width, generator=rng) * 2 - 1
     crops = torch.rand(size, clip.channels, crop, crop, generator=rng).to(device) * 2 - 1 if crop else None
     chosen = torch.randint(labels, (size,), generator=rng).to(device) if labels else None
-    return Batch(clips.to(device), chosen, rng, size, crops=crops)
+    captions, text = None, config.text
+    if text.used:
+        content = torch.randint(1, text.pieces, (size, 2, min(text.words, SAID), MOST_PIECES // 2), generator=rng)
+        if text.frozen:
+            content = torch.randn(size, 2, text.size, generator=rng)
+        numbers = torch.arange(2 * size).view(size, 2)
+        captions = CaptionBatch(content.to(device), numbers.to(device))
+    return Batch(clips.to(device), chosen, rng, size, crops=crops, captions=captions)
 
 
 def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
@@ -92,7 +101,7 @@ def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
     config = dataclasses.replace(config, learn=dataclasses.replace(config.learn, critics_after=0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        method = METHODS[config.method](config, labels)
+        method = config.trained_by(config, labels)
     method.nets.to(place.device)
     for average in method.averages.values():
         average.module.to(place.device)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from footage.config import Config
 from footage.config.presets import PRESETS, options, suited_preset
+from footage.config.words import words_of
 from footage.data.clips import ONE_BY_ONE, BuiltInClips, ClipSource, Loader, named_one_by_one
 from footage.data.crops import SmallClips, VideoCrops
 from footage.data.ingest.sources import HasSize, suited_size
@@ -23,6 +24,7 @@ from footage.machines.remote import absolute
 from footage.media.geometry import Size
 from footage.models.device import ComputeDevice, find_device
 from footage.models.generators.cascade import CascadeConfig
+from footage.models.text.frozen import open_encoder
 from footage.training.cost import Needs, fit_batch, measure, memory_free
 from footage.training.run_folder import DataNote
 
@@ -97,6 +99,21 @@ class TrainingPlan:
             return f"{nothing}: {ONE_BY_ONE}"
         return ", ".join(self.note.labels) or nothing
 
+    @property
+    def told(self) -> str:
+        """What captions there are, in words, and whether the model is told them."""
+        spans, text = self.source.spans("train"), self.config.text
+        texts = {caption for span in spans for caption in span.captions}
+        if not texts:
+            return "none"
+        there = sum(bool(span.captions) for span in spans)
+        facts = f"{len(texts):,} of {there:,} clips"
+        if not text.used:
+            return f"{facts}, not used (--text.encoder own uses them)"
+        long = 0 if text.frozen else sum(len(words_of(caption)) > text.words for caption in texts)
+        cut = f"; of {long:,} the first {text.words} words are read (--text.words)" if long else ""
+        return f"{facts}, by the encoder {text.encoder}{cut}"
+
     def table(self) -> Table:
         clip = self.config.clip
         rate = self.clips_per_second()
@@ -104,6 +121,7 @@ class TrainingPlan:
             "preset": self.config.preset,
             "data": f"{self.note.name}: {self.usable:,} of {self.total:,} training clips are long enough",
             "labels": self.conditions("not used"),
+            "captions": self.told,
             "clips": f"B × {clip.channels} × {clip.frames} × {clip.height} × {clip.width} (C T H W), "
             f"{self.source.fps:g} fps",
             **{f"weights, {name}": f"{count:,}" for name, count in self.needs.parameters.items()},
@@ -144,7 +162,7 @@ def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tupl
             f"ingest again with --width {clip.width} --height {clip.height}, "
             f"or train with --clip.width {width} --clip.height {height}",
         )
-    config = match_guide(config, source)
+    config = match_text(match_guide(config, source), source)
     if channels - source.guides != clip.channels:
         config = dataclasses.replace(config, clip=dataclasses.replace(clip, channels=channels - source.guides))
     spans = source.spans("train")
@@ -164,6 +182,29 @@ def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tupl
     wanted = config.train.labels == "auto" and config.takes_labels and not missing and len(classes) > 1
     wanted = wanted and (names == tuple(begun) or not named_one_by_one(span.label for span in spans))
     return config, names if config.train.labels == "yes" or wanted else ()
+
+
+def match_text(config: Config, source: ClipSource) -> Config:
+    """Match captions with the data: there have to be some, and a frozen encoder says how long its vectors are.
+
+    Raises:
+        ConfigError: captions are to be used, and there are none, or not two that differ; or the encoder is not there.
+        ModelError: the encoder's folder is none.
+    """
+    text = config.text
+    if not text.used:
+        return config
+    captions = {caption for span in source.spans("train") for caption in span.captions}
+    if len(captions) < 2:
+        what = "no captions" if not captions else "the same caption for every clip"
+        raise ConfigError(
+            f"text.encoder is {text.encoder}, and {source.name} has {what}",
+            "put clip.txt beside each clip.mp4, or a column caption into the table of --labels, and ingest again",
+        )
+    if not text.frozen:
+        return config
+    encoder = open_encoder(text.encoder)
+    return dataclasses.replace(config, text=dataclasses.replace(text, size=encoder.size, digest=encoder.digest))
 
 
 def match_guide(config: Config, source: ClipSource) -> Config:

@@ -31,7 +31,7 @@ from footage.config import Config, differences, from_json, to_json
 from footage.errors import ConfigError, ModelError, TrainingError
 from footage.models.card import ModelInfo, read_info
 
-FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "train.seed")
+FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "text.", "train.seed")
 """Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
 FREE = (".weight", ".lr", ".steps")
 """Knobs of a critic that can."""

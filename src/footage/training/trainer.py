@@ -27,14 +27,16 @@ from torch import Tensor, nn
 
 from footage import files
 from footage.config import ClipConfig
-from footage.config.registry import METHODS
-from footage.data.clips import ClipSource, Labels, LoadedBatch, Loader
+from footage.config.words import remembered, vocabulary
+from footage.data.clips import ClipSource, DatasetClips, Labels, LoadedBatch, Loader
 from footage.data.store import Frames
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
 from footage.models.base import Batch, Method, TrainsWithFeatures
+from footage.models.card import TextNotes
 from footage.models.device import upload
+from footage.models.text.conditioning import CaptionReader, ReadsText, beside
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
 from footage.training.engines import FabricEngine, ShardedEngine
@@ -196,7 +198,12 @@ class Trainer:
         self.classes = np.full(len(self.source.labels) + 1, -1)  # number in the source -> number in the model
         self.classes[places] = np.arange(len(places))
         self.samples = sheet_clips(self.config.clip)
+        self.captions, self.said = self._captions(self.loader), TextNotes()
+        if self.captions:
+            texts = (caption for unit in self.loader.units for caption in unit.span.captions)
+            self.said = TextNotes(vocabulary(texts), remembered(self.loader.captions, seed))
         self.heldout, whole = self._heldout(reads, self.batch_size), self._heldout(self.source, self.samples)
+        self.heldout_captions = self._captions(self.heldout) if self.heldout else None
         choice = choice if processes.leads else None
         self.best = BestModel(choice, self.config, whole, folder.best, self.place.device) if choice else None
         self.shown = whole or Loader(self.source, "train", frames=frames, batch_size=self.samples, seed=seed)
@@ -204,7 +211,7 @@ class Trainer:
         self.engine = ShardedEngine(fabric) if processes.sharded else FabricEngine(fabric)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.method: Method = METHODS[self.config.method](self.config, len(self.note.labels))
+            self.method: Method = self.config.trained_by(self.config, len(self.note.labels))
         self.begun, self.measure_every = processes.told((folder.state.exists(), choice and choice.every))
         self.trained_with = dict[str, str]()
         """Feature networks that trained the model, or that which it began with."""
@@ -223,6 +230,13 @@ class Trainer:
             self.restore()
         if processes.leads:
             write_config(folder, self.config, self.note)
+
+    def _captions(self, loader: Loader) -> CaptionReader | None:
+        """Return a loader's captions, made ready; None where the model is told none."""
+        if not self.config.text.used:
+            return None
+        kept = self.source.dataset.folder if isinstance(self.source, DatasetClips) else None
+        return CaptionReader(loader.captions, self.config.text, kept)
 
     def _heldout(self, source: ClipSource, batch_size: int) -> Loader | None:
         """Return a loader of clips that are never trained on; None where there are none of this length and labels."""
@@ -325,12 +339,27 @@ class Trainer:
         rng, seen = torch.Generator(), self.progress.clips_seen
         rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
         due = self.heldout is not None and crossed(seen, seen + self.batch_size, LOG_CLIPS)
-        heldout = self._on_device(self.heldout.batch(seen)) if self.heldout and due else None
-        crops = None
+        heldout = heldout_captions = captions = crops = None
+        if self.heldout is not None and due:
+            heldout = self._on_device(self.heldout.batch(seen))
+            if self.heldout_captions is not None:
+                heldout_captions = self.heldout_captions.batch(self.heldout.drawn_captions(seen), self.place.device)
+        if self.captions is not None:
+            assert loaded.captions is not None
+            captions = self.captions.batch(loaded.captions, self.place.device)
         if loaded.crops is not None:
             crops = from_uint8(loaded.crops[:, None], self.place.device)[:, :, 0]  # B s s C -> B C s s
         first = self.processes.rank * self.loader.local
-        return Batch(*self._on_device(loaded[:2]), rng, self.batch_size, first, crops=crops, heldout=heldout)
+        return Batch(
+            *self._on_device(loaded[:2]),
+            rng,
+            self.batch_size,
+            first,
+            crops=crops,
+            heldout=heldout,
+            captions=captions,
+            heldout_captions=heldout_captions,
+        )
 
     def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
         frames, classes = loaded
@@ -363,10 +392,15 @@ class Trainer:
         if not self.processes.leads:
             return
         sampler = self.method.sampler_of(self.config, nets)
-        shown = sampler.preview(reals, torch.arange(len(reals)) % len(names) if names else None)
+        labels, texts = torch.arange(len(reals)) % len(names) if names else None, list[str]()
+        if isinstance(sampler, ReadsText):
+            texts = [self.said.captions[number % len(self.said.captions)] for number in range(len(reals))]
+            labels = beside(labels, len(names), sampler.text.vectors(texts))
+        shown = sampler.preview(reals, labels)
         clips, captions = [], []
         for number in range(max(1, len(reals) // len(shown))):
             label = f" · {names[number % len(names)]}" if names else ""
+            label += f" · {texts[number]}" if texts else ""
             for kind, previews in shown.items():
                 clips.append(to_uint8(previews[number : number + 1])[0])
                 captions.append(f"{kind} {number}{label}")
@@ -422,6 +456,7 @@ class Trainer:
             dataset_hash=self.note.content_hash,
             clips_seen=self.progress.clips_seen,
             trained_with=self.trained_with,
+            text=self.said,
             extra=extra or {},
         )
 

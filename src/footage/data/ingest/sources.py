@@ -1,6 +1,7 @@
 """What there is to ingest: videos, folders of numbered pictures, IDX files and arrays, with their labels.
 
-Labels come from folders, or from a table that the user wrote, CSV or JSON; captions from that or from `.txt` files.
+Labels come from folders, or from a table that the user wrote, CSV or JSON; captions from that, several rows or lines
+for several, or from `.txt` files, one a line; a line that begins with a space goes on with the one before it.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class LabelRow:
         """Build row `number` of a table; refuse one that names no file, or has neither label nor caption."""
         if not isinstance(row, dict) or not isinstance(row.get("file"), str) or not row["file"].strip():
             raise ConfigError(f'row {number} of the label table "{path}" names no file: {row!r:.100}', REMEDY)
+        if "prompt" in row and "caption" not in row:  # the table of a library's export calls it so
+            row = row | {"caption": row["prompt"]}
         if "label" not in row and "caption" not in row:
             raise ConfigError(f'row {number} of the label table "{path}" has no label: {row!r:.100}', REMEDY)
         texts = []
@@ -94,7 +97,7 @@ class LabelRow:
             if not isinstance(value, (str, int, float, type(None))):
                 raise ConfigError(f'row {number} of the label table "{path}" has the {key} {value!r:.100}', REMEDY)
             texts.append(str(value).strip() or None if value is not None else None)
-        return LabelRow(row["file"].strip(), *texts)
+        return LabelRow(row["file"].strip(), texts[0], caption_lines(texts[1] or ""))
 
 
 class LabelFile:
@@ -104,7 +107,8 @@ class LabelFile:
     around cells; columns are named in any case.
 
     Raises:
-        ConfigError: the file cannot be read, is not such a table, or names a file twice with different labels.
+        ConfigError: the file cannot be read, is not such a table, or names a file twice with different labels; several
+            captions of a file are several rows or lines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,6 +123,8 @@ class LabelFile:
                 kind = "JSON"
                 lines = [json.loads(line) for line in text.splitlines() if line.strip()] if suffix == "jsonl" else None
                 value = json.loads(text) if lines is None else lines
+                if isinstance(value, dict) and isinstance(value.get("clips"), list):
+                    value = value["clips"]  # the table of a library's export
                 table = [{"file": k, "label": v} for k, v in value.items()] if isinstance(value, dict) else value
             else:
                 table = separated_rows(text, path)
@@ -135,7 +141,11 @@ class LabelFile:
             if isinstance(value, dict):
                 value = {str(key).strip().casefold(): cell for key, cell in value.items()}
             row = LabelRow.from_table(value, number, path)
-            if self.rows.setdefault(_plain(row.file), row) != row:
+            known = self.rows.setdefault(_plain(row.file), row)
+            if known.label == row.label and known.caption and row.caption and row.caption != known.caption:
+                both = caption_lines(f"{known.caption}\n{row.caption}")  # a row for each of several captions
+                self.rows[_plain(row.file)] = replace(known, caption=both)
+            elif known != row:
                 raise ConfigError(f'{path} has two different rows for "{row.file}"', "keep one of them")
 
     def match(self, candidates: dict[str, Iterable[str]]) -> tuple[dict[str, LabelRow], list[str]]:
@@ -220,6 +230,16 @@ def separated_rows(text: str, path: Path) -> list[dict[str, str | None]]:
     return [dict(itertools.zip_longest(rows[0], row[: len(rows[0])])) for row in rows[1:]]
 
 
+def caption_lines(text: str) -> str | None:
+    """Return captions one a line, each once, without spaces that say nothing; None where nothing is said.
+
+    A line that begins with a space goes on with the one before it.
+    """
+    text = re.sub(r"\n[ \t]+", " ", text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").strip())
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(dict.fromkeys(line for line in lines if line)) or None
+
+
 def _plain(name: str) -> str:
     """Return a name with forward slashes, its letters and accents in one (NFC)."""
     return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
@@ -261,13 +281,13 @@ class Source:
         return ShownSize(width, height, len(self.pictures) / PICTURES_FPS)
 
     def caption_beside(self) -> str | None:
-        """Return what stands in a .txt file beside it, in one line; None where there is none that can be read."""
+        """Return what stands in a .txt file beside it, a caption a line; None where there is none that can be read."""
         beside = self.path.with_suffix(".txt")
         with contextlib.suppress(OSError, ValueError):
             if not is_special(beside):
                 with open(beside, "rb") as handle:
                     text = handle.read(MAX_CAPTION).decode("utf-8", "replace")
-                return " ".join(text.replace("\ufeff", "").split()) or None
+                return caption_lines(text)
         return None
 
 

@@ -75,6 +75,8 @@ MEANINGS: dict[str, str] = {
     "ssim": "Likeness of local structure beside the truth, up to 1.",
     "lpips": "Distance beside the truth as a network sees it, which is closer to what people see.",
     "lpips_vgg": "The same as another network sees it; not comparable with the first.",
+    "r_precision_32": "How often a clip's own caption is nearer to it than 31 others. Real clips have the ceiling.",
+    "r_precision_100": "How often a clip's own caption is nearer to it than 99 others. Real clips have the ceiling.",
 }
 """Name of a figure -> what it says."""
 BEST_OF = "The best of several answers to each clip, which is fair where there are many right ones. "

@@ -14,7 +14,7 @@ from footage.config import ClipConfig, Config, CriticConfig
 from footage.config.registry import LOSSES
 from footage.models.adversarial import penalties
 from footage.models.adversarial.losses import AdversarialLoss
-from footage.models.base import Batch
+from footage.models.base import Batch, Mismatch
 from footage.models.device import upload
 
 
@@ -71,7 +71,9 @@ class CriticInputs:
     fake: CriticView
     """Of the fakes, with their way back to the generator."""
     labels: Tensor | None
-    """(N,), those of real and fake alike."""
+    """(N,), or weights (N, K), those of real and fake alike."""
+    mismatch: Mismatch | None = None
+    """Other labels, (N, K), that do not belong to the real clips."""
 
 
 class CriticLoss:
@@ -91,8 +93,12 @@ class CriticLoss:
         if picks is not None:
             picks = upload(batch.part(picks), reals.device)
         real, fake = critic_view(self.critic, reals, picks), critic_view(self.critic, fakes, picks)
-        labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each)
-        return CriticInputs(real, fake, labels)
+        labels = None if batch.labels is None else batch.labels.repeat_interleave(real.each, dim=0)
+        wrong = batch.mismatch
+        if wrong is not None:
+            others, there = (part.repeat_interleave(real.each, dim=0) for part in (wrong.labels, wrong.there))
+            wrong = Mismatch(others, there, wrong.weight)
+        return CriticInputs(real, fake, labels, wrong)
 
     def critic_loss(
         self, net: nn.Module, views: CriticInputs, batch: Batch, strength: float
@@ -102,10 +108,24 @@ class CriticLoss:
         exact = penalised and not gan.sigma
         reals = views.real.inputs.detach().requires_grad_((exact and gan.r1 > 0) or (penalised and gan.temporal > 0))
         fakes = views.fake.inputs.detach().requires_grad_(exact and gan.r2 > 0)
-        output = net(torch.cat([reals, fakes]), _twice(views.labels), _twice(views.real.gaps))  # 2N ...
-        real, fake = output.logits.float().chunk(2)
+        inputs, labels, gaps = [reals, fakes], _twice(views.labels), _twice(views.real.gaps)
+        wrong = views.mismatch
+        if wrong is not None:  # real clips once more, beside captions of others (Reed et al. 2016, GAN-CLS)
+            assert labels is not None
+            inputs, labels = [reals, fakes, reals], torch.cat([labels, wrong.labels])
+            gaps = None if gaps is None else torch.cat([gaps, gaps[: len(reals)]])
+        output = net(torch.cat(inputs), labels, gaps)  # 2N ..., or 3N ...
+        real, fake, *mismatched = output.logits.float().split(len(reals))
         loss = self.loss.critic(real, fake)
-        log = {"loss": loss.detach(), "real": real.detach().mean(), "fake": fake.detach().mean()}
+        log = {"real": real.detach().mean(), "fake": fake.detach().mean()}
+        if wrong is not None:
+            (other,), there = mismatched, wrong.there
+            log["mismatched"] = other.detach().mean()
+            if bool(there.any()):
+                loss = loss + wrong.weight * there.float().mean() * self.loss.critic(real[there], other[there])
+            else:  # every logit has a gradient, so that several processes agree on what there is to wait for
+                loss = loss + 0 * other.sum()
+        log["loss"] = loss.detach()
         if output.classes is not None and views.labels is not None:
             named = cross_entropy(output.classes.float()[: len(reals)], views.labels)
             loss, log["labels"] = loss + named, named.detach()

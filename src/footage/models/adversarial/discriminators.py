@@ -24,6 +24,7 @@ from footage.models.layers import (
     SPACE_TIME,
     SPACE_VALID,
     CriticOutput,
+    LabelEmbedding,
     Levels,
     channels,
     doublings,
@@ -199,7 +200,7 @@ class EmbedMotionCritic(nn.Module):
         self.out = nn.Linear(EMBEDDING + EMBEDDING + MOTION, 1)
         self.from_embedding = nn.Linear(EMBEDDING, EMBEDDING, bias=False)
         self.from_motion = nn.Linear(MOTION, EMBEDDING, bias=False)
-        self.project = nn.Embedding(labels, EMBEDDING) if labels and critic.labels == "projection" else None
+        self.project = LabelEmbedding(labels, EMBEDDING) if labels and critic.labels == "projection" else None
         self.name = nn.Linear(EMBEDDING, labels) if labels and critic.labels == "classify" else None
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
@@ -248,7 +249,7 @@ class Critic(nn.Module):
             self.trunk = ConvTrunk(enter, shape, width, patch=critic.patch, valid=critic.time == "valid")
         size = self.trunk.size
         self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
-        self.project = nn.Embedding(labels, size) if labels and critic.labels == "projection" else None
+        self.project = LabelEmbedding(labels, size) if labels and critic.labels == "projection" else None
         self.name = nn.Linear(size, labels) if labels and critic.labels == "classify" else None
         apart = critic.sees == "sparse" and critic.frames > 1
         self.apart = nn.Sequential(nn.Linear(critic.frames - 1, 64), nn.ReLU(), nn.Linear(64, size)) if apart else None

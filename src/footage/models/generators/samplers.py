@@ -176,9 +176,16 @@ def walk(
 
 
 def previewed(number: int, labels: Tensor | None, classes: int) -> list[VideoRequest]:
-    """Return the requests of a preview: seeds 0, 1, 2 and so on, with the labels (B,) of the real clips beside them."""
-    shares = [None] * number if labels is None else one_hot(labels, classes).double().tolist()
-    return [VideoRequest(seed, None if share is None else tuple(share)) for seed, share in enumerate(shares)]
+    """Return the requests of a preview: seeds 0, 1, 2 and so on, with the labels of the real clips beside them.
+
+    Labels are numbers (B,), or weights (B, classes).
+    """
+    if labels is None and not classes:
+        return [VideoRequest(seed) for seed in range(number)]
+    if labels is None:  # of a model that is told captions alone: the empty one
+        labels = torch.zeros(number, classes)
+    shares = labels if labels.is_floating_point() else one_hot(labels, classes)
+    return [VideoRequest(seed, tuple(share)) for seed, share in enumerate(shares.double().tolist())]
 
 
 def first_frames(chunks: Iterable[Tensor], frames: int) -> Tensor:

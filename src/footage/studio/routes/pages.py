@@ -78,6 +78,8 @@ def generate_parameters(entry: ClipEntry) -> str:
     values: dict[str, object] = {"model": entry.model, "seed": entry.seed or 0}
     if entry.label:
         values["label"] = entry.label
+    if entry.prompt:
+        values["text"] = entry.prompt
     values |= {"count": 1, "seconds": f"{entry.seconds:g}"}
     for name, written in SETTINGS.items():
         with contextlib.suppress(FootageError, TypeError, ValueError, AttributeError):
@@ -98,6 +100,7 @@ def browser_name(agent: str) -> str:
 SETTINGS: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(("to_seed", "motion_seed"), int),
     **dict.fromkeys(("truncation", "strength"), float),
+    "to_text": str,
     "slow": lambda value: f"{parse_factor(value, 'slow'):g}",
     "loop": lambda value: f"{parse_duration(value, 'loop'):g}",
     "drift": lambda value: f"{parse_duration(value, 'drift'):g}",

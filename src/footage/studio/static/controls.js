@@ -15,13 +15,16 @@ export function videoOptions(form) {
   const timing = {};
   if (streams(form)) for (const name of MOTION) { const value = number(form, name); if (value !== null && !(name === "slow" && value === 1)) timing[name] = value; }
   const sliders = Object.fromEntries([...form.querySelectorAll("#sliders input")].filter((input) => Number(input.value)).map((input) => [input.dataset.slider, Number(input.value)]));
-  return { seed: number(form, "seed") ?? 0, label: mixture(form), sliders, timing };
+  return { seed: number(form, "seed") ?? 0, label: mixture(form), text: told(form, "text"), sliders, timing };
 }
 
 // Sliders as an address holds them: 1=2,3=-1.5.
 export const written = (sliders) => Object.entries(sliders).map(([n, value]) => `${n}=${value}`).join(",");
 
 export const streams = (form) => Boolean(form.elements.model.selectedOptions[0]?.dataset.streams);
+
+// What a model that reads text is told to show; nothing for one that does not, or where nothing is said.
+export const told = (form, name) => (form.elements.model.selectedOptions[0]?.dataset.text && form.elements[name]?.value.trim()) || null;
 
 function mixture(form) {
   const parts = [...form.querySelectorAll("#labels input")].filter((input) => Number(input.value) > 0);
@@ -90,6 +93,7 @@ function labels(form) {
     return label;
   }));
   form.querySelector("#motion").hidden = !streams(form);
+  form.querySelector("#told").hidden = !form.elements.model.selectedOptions[0]?.dataset.text;
   latents(form);
 }
 

@@ -1,7 +1,7 @@
 // The page that has clips generated.
 
 import { api, ask, t, toast } from "./app.js";
-import { number, prepare, videoOptions, written } from "./controls.js";
+import { number, prepare, told, videoOptions, written } from "./controls.js";
 import { Preview } from "./preview.js";
 
 const form = document.getElementById("generate");
@@ -28,8 +28,8 @@ function sound(form) {
 
 // The form's settings as an address holds them, which is how presets keep them.
 function settings() {
-  const { seed, label, sliders, timing } = videoOptions(form);
-  const held = { model: form.elements.model.value, seed, label, sliders: written(sliders), ...timing, ...sound(form) };
+  const { seed, label, text, sliders, timing } = videoOptions(form);
+  const held = { model: form.elements.model.value, seed, label, text, to_text: told(form, "to_text"), sliders: written(sliders), ...timing, ...sound(form) };
   for (const name of ["count", "seconds", "to_seed", "of"]) held[name] = number(form, name);
   for (const name of ["novel", "best"]) held[name] = form.elements[name]?.checked ? "on" : "";
   held.tags = form.elements.tags.value.trim();
@@ -75,7 +75,7 @@ if (form) {
     event.preventDefault();
     const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);
     const best = form.elements.best?.checked ? { best: number(form, "count"), of: number(form, "of"), taste: "library" } : {};
-    await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...sound(form), ...videoOptions(form) });
+    await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), to_text: told(form, "to_text"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...sound(form), ...videoOptions(form) });
   });
   // A clip that follows sound is as long as it, unless a length is given.
   form.elements.audio.addEventListener("change", () => { form.elements.seconds.value = form.elements.audio.value ? "" : form.elements.seconds.defaultValue; });

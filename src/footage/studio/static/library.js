@@ -246,7 +246,47 @@ function drawLoupe() {
   loupe.querySelector("[data-move='1']").disabled = grid.current === grid.ids.length - 1;
   drawStars(loupe, Number(stars));
   drawVerdict(loupe, verdict);
+  drawCaption(id);
 }
+
+// Captions: one writes, Enter keeps and goes on to the next clip, and the clip's own stand there already.
+const caption = document.getElementById("caption");
+const written = caption.querySelector("textarea");
+
+async function drawCaption(id) {
+  if (caption.hidden || written.dataset.id === id) return;
+  Object.assign(written, { value: "", disabled: true });
+  written.dataset.id = id;
+  const { prompt } = await api("GET", `/api/clips/${id}`);
+  if (written.dataset.id !== id) return; // another clip is looked at by now
+  Object.assign(written, { value: prompt, defaultValue: prompt, disabled: false });
+  written.focus();
+}
+
+async function keepCaption() {
+  const { id } = written.dataset;
+  if (written.disabled || written.value === written.defaultValue) return;
+  written.defaultValue = written.value;
+  await api("PATCH", `/api/clips/${id}`, { prompt: written.value });
+}
+
+async function captions(open = caption.hidden) {
+  if (!open) await keepCaption();
+  caption.hidden = !open;
+  delete written.dataset.id;
+  loupe.querySelector("[data-caption]")?.setAttribute("aria-pressed", String(open));
+  if (open) drawCaption(String(grid.id));
+  else loupe.querySelector("[data-caption]")?.focus();
+}
+
+written.addEventListener("keydown", async (event) => {
+  if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); await captions(false); }
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  await keepCaption();
+  turn(1);
+});
+written.addEventListener("blur", keepCaption);
 
 // The buttons of what moves and what sounds.
 function drawPlaying() {
@@ -287,7 +327,7 @@ function enlarge() {
   (playing.hidden ? loupe.querySelector("[data-close]") : playing).focus();
 }
 
-loupe.addEventListener("close", () => { loupe.querySelector(".screen").replaceChildren(); delete loupe.querySelector(".screen").dataset.id; grid?.element.focus(); });
+loupe.addEventListener("close", () => { caption.hidden = true; delete written.dataset.id; loupe.querySelector("[data-caption]")?.setAttribute("aria-pressed", "false"); loupe.querySelector(".screen").replaceChildren(); delete loupe.querySelector(".screen").dataset.id; grid?.element.focus(); });
 loupe.addEventListener("click", (event) => {
   if (event.target.closest("video") && !swipe?.across) togglePlaying();
   const button = event.target.closest("button");
@@ -298,6 +338,7 @@ loupe.addEventListener("click", (event) => {
   if (move) turn(Number(move));
   if (star) judge({ stars: Number(star) === Number(grid.card().dataset.stars) ? 0 : Number(star) });
   if (verdict) judge({ verdict: grid.card().dataset.verdict === verdict ? "undecided" : verdict });
+  if (button.dataset.caption !== undefined) captions();
   if (button.dataset.close !== undefined) loupe.close();
 });
 
@@ -357,6 +398,7 @@ document.addEventListener("keydown", async (event) => {
   else if (key === "s") location.href = clipPage(grid.id, "#similar");
   else if (loupe.open && key === "p") togglePlaying();
   else if (loupe.open && key === "m") toggleSound();
+  else if (loupe.open && key === "w" && loupe.querySelector("[data-caption]")) { event.preventDefault(); captions(true); }
   else if (event.key === "Escape" && !loupe.open) actions.none();
   else if (keys[key] && !(key.length > 1 && inside && !loupe.open)) { event.preventDefault(); if (loupe.open && key !== "delete") loupe.close(); actions[keys[key]](); if (loupe.open) drawLoupe(); }
 });

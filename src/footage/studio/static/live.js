@@ -91,8 +91,8 @@ function draw() {
 
 let waiting = 0;
 function changed(event) {
-  const { seed, label, sliders, timing } = videoOptions(form);
-  document.getElementById("keep").href = `/generate?model=${encodeURIComponent(form.elements.model.value)}&seed=${seed}${label ? `&label=${encodeURIComponent(label)}` : ""}${Object.keys(sliders).length ? `&sliders=${written(sliders)}` : ""}${Object.entries(timing).map(([name, value]) => `&${name}=${value}`).join("")}`;
+  const { seed, label, text, sliders, timing } = videoOptions(form);
+  document.getElementById("keep").href = `/generate?model=${encodeURIComponent(form.elements.model.value)}&seed=${seed}${label ? `&label=${encodeURIComponent(label)}` : ""}${text ? `&text=${encodeURIComponent(text)}` : ""}${Object.keys(sliders).length ? `&sliders=${written(sliders)}` : ""}${Object.entries(timing).map(([name, value]) => `&${name}=${value}`).join("")}`;
   if (!current?.entry) return;
   if (event.target.name === "model") return void start();
   clearTimeout(waiting);

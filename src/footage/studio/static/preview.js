@@ -91,8 +91,8 @@ export class Preview {
   }
 
   options() {
-    const { sliders, label, timing } = videoOptions(this.form);
-    return { model: this.form.elements.model.value, label, sliders, timing };
+    const { sliders, label, text, timing } = videoOptions(this.form);
+    return { model: this.form.elements.model.value, label, text, sliders, timing };
   }
 
   changed(event) {

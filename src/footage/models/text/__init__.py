@@ -1,0 +1,1 @@
+"""Words: captions as numbers, and models that are told by them what to show."""
