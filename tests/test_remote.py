@@ -171,7 +171,7 @@ def test_a_table_of_sums_names_files_of_a_data_set_only(name, row, local, videos
         lambda: Dataset(there.address).read(local.rows[0]),
         lambda: ingest([videos], there.address, **SMALL),
     ):
-        with pytest.raises(errors.DatasetError, match=r"data/files.json cannot be read \(.*: remove it, and run"):
+        with pytest.raises(errors.DatasetError, match=r"data/files.json cannot be read \(.*: remove it and run"):
             attempt()
     assert (tmp_path / "thesis.tex").read_text() == "ten years"
 
