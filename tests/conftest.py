@@ -13,6 +13,8 @@ import pytest
 
 # Before torch is imported. Tests run side by side, one process on each core; theirs inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Signatures hold random numbers, and many tests compare files byte for byte; tests/test_trust.py turns them on.
+os.environ["FOOTAGE_PROVENANCE"] = "off"
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

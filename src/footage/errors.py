@@ -52,6 +52,10 @@ class ClusterError(FootageError):
     """A cluster cannot be reached, or one of its machines lacks what it needs."""
 
 
+class ProvenanceError(FootageError):
+    """What a file says of its origin cannot be signed or read."""
+
+
 class TrainingError(FootageError):
     """Training cannot start or cannot go on."""
 

@@ -23,6 +23,7 @@ from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha
 from footage.models.requests import PLAIN, DeviceName, GenerateRequest, Timing
+from footage.trust.provenance import seal, unsigned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -439,7 +440,9 @@ class WrittenClip:
 
         path = folder / self.path.name
         if path.suffix:
-            files.write_bytes(path, self.content[path.name])
+            with files.replacing(path) as temporary:
+                temporary.write_bytes(self.content[path.name])
+                seal(temporary, self.metadata, path.name)  # by this machine's key, and not by a worker's
         else:
             with replaced_folder(path) as temporary:
                 for name, content in self.content.items():
@@ -470,6 +473,7 @@ class ClipWriter:
                 metadata=clip.metadata,
                 encoding=self.encoding,
                 sound=None if clip.sound is None else clip.sound(),
+                sources=clip.sources,
             )
             yield WrittenClip(number, path, clip.fps, clip.metadata, picker.strip() if number < SHEET_CLIPS else None)
 
@@ -491,7 +495,7 @@ class SeedRange:
 
         torch.set_num_threads(self.threads)
         clips = itertools.islice(self.model.clips(self.request), numbers.start, numbers.stop)
-        with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+        with tempfile.TemporaryDirectory(prefix="footage-") as folder, unsigned():
             return [
                 replace(
                     one,

@@ -54,6 +54,7 @@ VERBS = {
     "compact": "generate:compact",
     "serve": "play:serve",
     "library": "library:library",
+    "verify": "trust:verify",
 }
 """Every command, by name: module of `footage.commands`, and function, which is imported when it is needed."""
 GROUPS = {
@@ -268,6 +269,8 @@ def _run(words: list[str]) -> None:
     result = tyro.cli(command, prog=f"{program} {words[0]}", args=words[1:], config=config)
     if getattr(result, "interrupted", False):
         sys.exit(STOPPED)
+    if status := getattr(result, "exit_status", 0):
+        sys.exit(status)
 
 
 def _complain(text: str) -> NoReturn:

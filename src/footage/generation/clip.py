@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from footage import files
 from footage.errors import MediaError
 from footage.media.encode import write_clip
 from footage.media.sheets import save_picture
 from footage.media.sound import Channels
+from footage.trust.provenance import seal
 
 Frames = npt.NDArray[np.uint8]
 
@@ -38,6 +40,8 @@ class Clip:
     """Model, seed, label and version, as they stand inside a saved file."""
     sound: Callable[[], Iterator[Channels]] | None = None
     """Starts its sound over: yields (2, n) at `media.sound.TRACK_RATE`; None for a clip without sound."""
+    sources: tuple[Path, ...] = ()
+    """Files that it is made from."""
 
     def chunks(self) -> Iterator[Frames]:
         """Yield the clip from the beginning in chunks uint8 (T, H, W, C), in constant memory."""
@@ -60,10 +64,14 @@ class Clip:
             frames = [frame for chunk in itertools.islice(self.make(), 2) for frame in chunk]
             if len(frames) != 1:
                 raise MediaError(f'"{path.name}" is a picture, and the clip has several frames', "give an .mp4 file")
-            save_picture(path, np.broadcast_to(frames[0], (*frames[0].shape[:2], 3)))
+            with files.replacing(path) as temporary:
+                save_picture(temporary, np.broadcast_to(frames[0], (*frames[0].shape[:2], 3)))
+                seal(temporary, self.metadata, path.name, self.sources)
         else:
             sound = None if self.sound is None else self.sound()
-            write_clip(path, self.make(), fps=self.fps, metadata=self.metadata, sound=sound)
+            write_clip(
+                path, self.make(), fps=self.fps, metadata=self.metadata, sound=sound, sources=self.sources
+            )
         return path
 
     def _repr_html_(self) -> str:

@@ -126,7 +126,8 @@ def predict(
                 return
 
     about = conversion_metadata(info, source, seed) | {"past_frames": len(before), "predicted_frames": frames}
-    return Clip(make, len(before) + frames, info.fps, about | ({"samples": samples} if samples > 1 else {}))
+    about |= {"samples": samples} if samples > 1 else {}
+    return Clip(make, len(before) + frames, info.fps, about, sources=(source.path,))
 
 
 def _seeds(seed: int, count: int = 1) -> list[int]:
@@ -189,7 +190,7 @@ def convert(
             frames = to_uint8(after)[0]
             yield tile([to_uint8(before)[0], frames], columns=2) if options.beside else frames
 
-    return Clip(make, length, fps, conversion_metadata(info, source, options.seed))
+    return Clip(make, length, fps, conversion_metadata(info, source, options.seed), sources=(source.path,))
 
 
 def aligned(
@@ -242,7 +243,7 @@ def interpolate(sampler: Encodes, info: ModelInfo, a: Footage, b: Footage, steps
             for clip in sampler.interpolate(first, last, [number / (steps - 1)]):
                 yield to_uint8(clip[None])[0]
 
-        return Clip(make, first.shape[2], fps, about | {"step": number})
+        return Clip(make, first.shape[2], fps, about | {"step": number}, sources=(a.path, b.path))
 
     return [clip_at(number) for number in range(steps)]
 

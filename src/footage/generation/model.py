@@ -327,6 +327,7 @@ class Model:
             "made_with": f"footage {__version__}",
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
+            "dataset_hash": self.info.dataset_hash,
             "seed": video.seed,
             **{name: value for name, value in (asked | other).items() if value is not None},
         }

@@ -23,6 +23,7 @@ from footage.media.geometry import Fit
 from footage.media.rates import exact_rate
 from footage.media.reader import Footage, open_original
 from footage.media.sound import TRACK_RATE, TURN, Channels, SoundTrack, channel_chunks
+from footage.trust.provenance import seal
 
 CLEAN = 256 * 256
 """Pixels of a frame up to which it is encoded nearly without loss."""
@@ -104,31 +105,29 @@ def write_cuts(
     full = MediaError(f'the disk is full, "{to}" was not written', "free some space and go on")
     done = 0
     options = {"movflags": "+faststart"}
-    with (
-        files.disk_errors(full),
-        files.replacing(to) as temporary,
-        av.open(str(temporary), "w", format="mp4", options=options) as container,
-    ):
-        container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
-        if size[0] * size[1] <= CLEAN:
-            video: CleanEncoder | StreamEncoder = CleanEncoder(container, "mp4", size=size, rate=rate)
-        else:
-            video = StreamEncoder(
-                container, "libx264", "h264", QUALITY, size=size, base=1 / rate, rate=rate, colour=UNKNOWN_COLOUR
-            )
-        track = SoundTrack(container, "mp4", ()) if any(original.has_audio for original in originals) else None
-        for cut in cuts:
-            if track is not None:
-                track.follow(cut.sound())
-            for number, picture in enumerate(cut.pictures(size, rate, fit)):
-                if track is not None and number % max(1, int(rate * TURN)) == 0:
+    with files.disk_errors(full), files.replacing(to) as temporary:
+        with av.open(str(temporary), "w", format="mp4", options=options) as container:
+            container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
+            if size[0] * size[1] <= CLEAN:
+                video: CleanEncoder | StreamEncoder = CleanEncoder(container, "mp4", size=size, rate=rate)
+            else:
+                video = StreamEncoder(
+                    container, "libx264", "h264", QUALITY, size=size, base=1 / rate, rate=rate, colour=UNKNOWN_COLOUR
+                )
+            track = SoundTrack(container, "mp4", ()) if any(original.has_audio for original in originals) else None
+            for cut in cuts:
+                if track is not None:
+                    track.follow(cut.sound())
+                for number, picture in enumerate(cut.pictures(size, rate, fit)):
+                    if track is not None and number % max(1, int(rate * TURN)) == 0:
+                        track.write(done / rate)
+                    video.write(picture, done)
+                    done += 1
+                    watch(done)
+                if track is not None:
                     track.write(done / rate)
-                video.write(picture, done)
-                done += 1
-                watch(done)
+            video.finish()
             if track is not None:
-                track.write(done / rate)
-        video.finish()
-        if track is not None:
-            track.finish()
+                track.finish()
+        seal(temporary, metadata, to.name, [cut.path for cut in cuts])
     return done

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOp
 from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 from footage.media.sound import TURN, Channels, SoundTrack, check_sound
+from footage.trust.provenance import seal
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -311,8 +312,9 @@ def write_clip(
     metadata: dict[str, Any],
     encoding: EncodingOptions | None = None,
     sound: Iterable[Channels] | None = None,
+    sources: Sequence[Path] = (),
 ) -> None:
-    """Write a clip of any length in constant memory, atomically.
+    """Write a clip of any length in constant memory, atomically; sign it where footage made it (`trust.provenance`).
 
     Args:
         path: the file; its suffix decides the format. Without a suffix: a folder of PNG frames.
@@ -322,6 +324,7 @@ def write_clip(
         encoding: how large pictures are encoded; None for settings that keep small ones clean.
         sound: its sound, (2, n) each at `sound.TRACK_RATE`; where it ends before the pictures, silence follows, and
             what goes on behind them is left out. None for a clip without sound.
+        sources: files that it was made from, for its signature.
 
     Raises:
         ConfigError: the file does not hold the codec that was asked for.
@@ -377,6 +380,7 @@ def write_clip(
                 encoder.finish()
             if kind == "gif":
                 GifEncoder.add_comment(temporary, comment)
+            seal(temporary, metadata, path.name, sources)
 
 
 def _pictures(chunks: Iterable[Frames]) -> Iterator[Frames]:

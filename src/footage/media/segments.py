@@ -28,6 +28,7 @@ from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, 
 from footage.media.encoding import EncodingOptions
 from footage.media.probe import open_video
 from footage.media.sound import AUDIO_ENCODERS
+from footage.trust.provenance import seal
 
 SEGMENT_FRAMES = 96
 """Frames in a segment."""
@@ -202,6 +203,7 @@ class SegmentWriter:
                 segments = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
                 with files.replacing(target.to) as temporary:
                     self.notes, self.left_out = join_segments(segments, temporary, target, beside, start)
+                    seal(temporary, target.metadata, target.to.name, [] if beside is None else [beside])
             else:
                 if beside is not None:
                     with open_video(beside) as (source, pictures):
@@ -211,6 +213,7 @@ class SegmentWriter:
                     path.unlink()
                 files.write_json(self.frames / "made-from.json", target.metadata)
                 if target.to.suffix:
+                    seal(self.frames / "000000.png", target.metadata, target.to.name)
                     os.replace(self.frames / "000000.png", target.to)
                 else:
                     if target.to.exists():
