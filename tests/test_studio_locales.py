@@ -279,6 +279,7 @@ ADDRESSES = (
         "/parts/clips?sort=taste",
         "/parts/taste",
         "/parts/taste?clip=1",
+        "/parts/signature?clip=1",
     ),
     *(
         "/parts/cards?ids=1&ids=2&ids=3&ids=5",

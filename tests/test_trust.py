@@ -15,13 +15,18 @@ import pytest
 from footage.commands.trust import verify
 from footage.errors import ConfigError, ProvenanceError
 from footage.generation.clip import Clip
+from footage.library.library import Library
 from footage.media.cuts import Cut, write_cuts
 from footage.media.encode import read_metadata, write_clip
+from footage.studio.catalog import Catalog
+from footage.studio.security import Keys
+from footage.studio.state import Studio
 from footage.trust import identity as identities
 from footage.trust.identity import identity
 from footage.trust.provenance import SIGNED, SWITCH, examine, seal, unsigned
 from tests.clips import moving, write
 from tests.streams import save_tiny_stream
+from tests.studios import client_of
 
 MADE = {"made_with": "footage 0", "model": "tiny", "weights_sha256": "ab" * 32, "seed": 7, "label": "走"}
 
@@ -105,7 +110,7 @@ def test_own_certificates_are_used_and_half_of_them_refused(tmp_path: Path, monk
     identity()
     (tmp_path / "keys" / "identity.pem").rename(tmp_path / "mine.pem")
     monkeypatch.setenv(identities.KEY, str(tmp_path / "mine.pem"))
-    with pytest.raises(ProvenanceError, match="one of .* is set"):
+    with pytest.raises(ProvenanceError, match=r"one of .* is set"):
         identity()
     monkeypatch.setenv(identities.CERTIFICATE, str(tmp_path / "mine.pem"))
     path = clip(tmp_path / "clip.mp4")
@@ -168,3 +173,20 @@ def test_the_commands_generate_and_verify(tmp_path: Path) -> None:
     assert all(len(line["request"]["dataset_hash"]) == 64 for line in lines)
     Path(paths[0]).write_bytes(Path(paths[0]).read_bytes()[:-30] + bytes(30))
     assert footage("verify", *paths).returncode == 3
+
+
+def test_the_studio_shows_what_a_signature_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    (tmp_path / "models").mkdir()
+    studio = Studio(Library(tmp_path / "library"), Catalog(tmp_path / "models"), Keys())
+    studio.library.add(clip(tmp_path / "clip.mp4"))
+    client = client_of(studio)
+    told = client.get("/api/clips/1/signature").json()
+    assert (told["state"], told["request"]["seed"], told["signer"]) == ("trusted", 7, identities.NAME)
+    page = client.get("/parts/signature?clip=1").text
+    assert 'class="seal trusted"' in page and identities.NAME in page and "AI-generated" in page
+    content = bytearray(studio.library.path(1).read_bytes())
+    content[-40] ^= 1
+    studio.library.path(1).write_bytes(content)
+    assert client.get("/api/clips/1/signature").json()["state"] == "changed"
+    studio.close()

@@ -68,6 +68,7 @@ GET /parts/clips
 GET /parts/facets
 GET /parts/cards
 GET /parts/taste
+GET /parts/signature
 GET /parts/jobs
 GET /parts/badge
 GET /parts/run
@@ -107,6 +108,7 @@ GET /api/clips/{clip}/classes
 GET /api/clips/{clip}/uses
 GET /api/clips/{clip}/taste
 GET /api/clips/{clip}/provenance
+GET /api/clips/{clip}/signature
 GET /api/clips/{clip}/file
 GET /api/clips/{clip}/thumbnail
 GET /api/clips/{clip}/preview

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +49,8 @@ MEDIA_TYPES = {
     **dict.fromkeys(("ts", "mts", "m2ts", "m2t"), "video/mp2t"),
 }
 """Media types of clips by their endings; others are given as plain bytes."""
+PATIENCE = 20.0
+"""Seconds that reading a signature may take."""
 EDIT_LISTS = ("otio", "fcpxml", "xml", "edl")
 """Formats of exports that cutting programs open."""
 
@@ -200,6 +204,23 @@ def get_clip_taste(clip: PathId, studio: CurrentStudio) -> ClipTaste | None:
 def get_provenance(clip: PathId, library: CurrentLibrary) -> dict[str, Any]:
     """Return where a clip comes from: model, data set, what it was made from, and what was made from it."""
     return asdict(or_404(lambda: library.provenance(clip)))
+
+
+@router.get("/clips/{clip}/signature", dependencies=[IN_TURN])
+def get_signature(clip: PathId, studio: CurrentStudio) -> dict[str, Any]:
+    """Return what a clip's signature (C2PA) says: its state, its signer, and what was signed."""
+    return signature(or_404(lambda: studio.library.path(studio.entry(clip).id)))
+
+
+def signature(path: Path) -> dict[str, Any]:
+    """Return what is known of where a file comes from, as `footage verify` tells it: this process opens no clips."""
+    line = [sys.executable, "-m", "footage", "verify", str(path.absolute()), "--json"]
+    try:
+        told = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE).stdout
+        answer: dict[str, Any] = json.loads(told)
+    except (subprocess.TimeoutExpired, ValueError):  # the extra is missing, or the file is hostile
+        return {"state": "unread"}
+    return answer
 
 
 @router.get("/clips/{clip}/file")

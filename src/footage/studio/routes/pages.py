@@ -31,7 +31,7 @@ from footage.studio.accounts import DAY, INVITED, SHORTEST
 from footage.studio.catalog import ModelEntry
 from footage.studio.clip_jobs import LARGEST, ClipUse, uses
 from footage.studio.roles import GIVEN, ROLES, Visitor
-from footage.studio.routes import albums, datasets, jobs, live, people, ratings
+from footage.studio.routes import albums, clips, datasets, jobs, live, people, ratings
 from footage.studio.routes.people import CurrentAccounts
 from footage.studio.schemas import PAGE, PARAMETERS, ClipQueryForm, Id, PathId
 from footage.studio.state import BY_DEVICE, IN_LIKENESS_TURN, IN_TURN, CurrentStudio, Studio
@@ -266,6 +266,13 @@ def show_clip(request: Request, clip: PathId, studio: CurrentStudio, page: Page)
         similar=similar,
         classes=library.classes(clip),
     )
+
+
+@router.get("/parts/signature", dependencies=[IN_TURN])
+def show_signature(studio: CurrentStudio, page: Page, clip: Id) -> HTMLResponse:
+    """Show what the signature of a clip says."""
+    told = clips.signature(studio.library.path(studio.entry(clip).id))
+    return page("signature.html", "", told=told)
 
 
 @router.get("/parts/taste")
