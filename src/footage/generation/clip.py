@@ -69,9 +69,7 @@ class Clip:
                 seal(temporary, self.metadata, path.name, self.sources)
         else:
             sound = None if self.sound is None else self.sound()
-            write_clip(
-                path, self.make(), fps=self.fps, metadata=self.metadata, sound=sound, sources=self.sources
-            )
+            write_clip(path, self.make(), fps=self.fps, metadata=self.metadata, sound=sound, sources=self.sources)
         return path
 
     def _repr_html_(self) -> str:
