@@ -4,13 +4,17 @@ BIN := .venv/bin
 # Processes that share the tests: as many as there are cores; 0 runs them one after the other, in this one.
 WORKERS ?= logical
 
-.PHONY: demo test check format bench gpu-pack clean
+.PHONY: demo test nightly check format bench gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# All tests, those too that are left out of `make test` because they are slow.
+nightly: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m ""
 
 # Everything that has to hold: style, types, floors, tests. `.ci/run` runs this.
 check: .venv/installed-dev

@@ -168,6 +168,7 @@ def test_a_video_is_divided_into_what_is_missing(
     assert work.units(slots) == units
 
 
+@pytest.mark.nightly
 def test_a_node_without_the_data_is_named(
     videos: Path, tmp_path: Path, ray: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.nightly
 def test_two_presets_side_by_side_and_once_more(tmp_path: Path, begun: list[str]) -> None:
     out = tmp_path / "out"
     found = run(out)

@@ -243,6 +243,7 @@ def test_the_faster_number_of_processes_is_taken(monkeypatch: pytest.MonkeyPatch
     assert measured_devices(["train", "shapes"], said.append) == 1 and "cannot be tried: error: no" in said[-2]
 
 
+@pytest.mark.nightly
 def test_a_machine_without_the_data_is_named_and_nothing_is_begun(tmp_path: Path) -> None:
     footage.ingest((make_videos(tmp_path / "videos", frames=8),), tmp_path / "data", INGEST, advise=False, quiet=True)
     (tmp_path / "elsewhere").mkdir()
@@ -264,6 +265,7 @@ def test_a_machine_without_the_data_is_named_and_nothing_is_begun(tmp_path: Path
     assert words.count("cannot begin") == 1 and not (tmp_path / "run" / "state").exists()
 
 
+@pytest.mark.nightly
 def test_a_full_disk_ends_all_and_keeps_the_last_state(tmp_path: Path, two: tuple[Path, str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(two[0], run)
