@@ -19,11 +19,12 @@ from starlette.testclient import TestClient
 from footage.config import Config, differences
 from footage.config.presets import PRESETS, override, preset
 from footage.config.registry import USES
+from footage.data.clips import BUILT_IN
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
 from footage.studio.catalog import Catalog
 from footage.studio.command_jobs import CommandJobs
-from footage.studio.locales import read_locale
+from footage.studio.locales import LANGUAGES, read_locale
 from footage.studio.routes.pages import seconds_left
 from footage.studio.routes.training_pages import training_jobs
 from footage.studio.routes.trainings import last_signs, own_device
@@ -221,6 +222,12 @@ def test_the_form_is_filled_with_what_a_run_was_asked_for(folder: Path, studio: 
     filled = json.loads(re.search(r"data-knobs='(.*?)'", page)[1])  # type: ignore[index]
     assert filled == {"gan.lr": 5e-05, "train.batch_size": 4, "augment.flip": False}
     assert "critics.2.net" in page and client.get("/training/new", params={"from": "none"}).status_code == 404
+
+
+def test_every_built_in_data_set_has_its_text(client: TestClient) -> None:
+    for language in LANGUAGES:
+        page = client.get("/training/new", headers={"accept-language": language})
+        assert page.status_code == 200 and all(f'<option value="{name}"' in page.text for name in BUILT_IN)
 
 
 def test_every_preset_is_chosen_by_a_picture_and_what_suits_comes_first() -> None:
