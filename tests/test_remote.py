@@ -606,7 +606,6 @@ def test_sources_are_swept_by_turns(tmp_path, monkeypatch):
     """What another process has just begun is not taken for what a killed one has left."""
     monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "a.mp4").write_bytes(b"a clip")
-    (tmp_path / "beside").mkdir()
     left = tmp_path / "cache" / "work" / "sources-left"
     left.mkdir(parents=True)
     make, free = remote.tempfile.TemporaryDirectory, []
@@ -618,10 +617,18 @@ def test_sources_are_swept_by_turns(tmp_path, monkeypatch):
         return made
 
     monkeypatch.setattr(remote.tempfile, "TemporaryDirectory", watched)
-    with remote.sources_here([f"file://{tmp_path}/beside/../a.mp4"], tmp_path, {}) as (place,):
-        assert free == [False] and not left.exists() and Path(place).is_relative_to(tmp_path / "cache" / "work")
+    with remote.sources_here([f"file://{tmp_path}/a.mp4"], tmp_path, {}):
+        assert free == [False] and not left.exists()
         with open(tmp_path / "cache" / "sources.lock", "rb") as turn:
             assert files.lock(turn, wait=False)
+
+
+def test_stand_ins_are_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOOTAGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.mp4").write_bytes(b"a clip")
+    with remote.sources_here([f"file://{'/..' * 40}{tmp_path}/a.mp4"], tmp_path / "b", {}) as (place,):
+        assert Path(place).resolve().is_relative_to(tmp_path / "cache" / "work") and Path(place).stat().st_size == 6
+    assert (tmp_path / "a.mp4").read_bytes() == b"a clip"
 
 
 def test_a_killed_worker_leaves_a_source_as_it_was(tmp_path, monkeypatch):

@@ -537,8 +537,8 @@ def sources_here(
             if "" in listed:
                 folder, listed = folder.parent, {address.rpartition("/")[2]: listed[""]}
             home = Path(scratch) / str(number)
-            parts = PurePosixPath(folder.address.partition("://")[2].lstrip("/")).parts
-            mirror = home.joinpath(*(part for part in parts if part != ".."))
+            parts = folder.address.partition("://")[2].split("/")
+            mirror = home.joinpath(*(part for part in parts if part not in ("", "..")))
             given = mirror / next(iter(listed)) if folder.address != address else mirror
             places.append(given)
             headed: list[str] = []

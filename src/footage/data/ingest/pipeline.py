@@ -256,9 +256,7 @@ class RemoteDataset:
             self.folder.put(self.work / name, name)
         self.folder.remove([name for name in there if shards.SHARD_FILE.fullmatch(name) and name not in sums])
         room = self.cache.limit // 2
-        with contextlib.suppress(
-            RemoteError, UnwritableError, OSError
-        ):  # nothing is lost: it is fetched when it is read
+        with contextlib.suppress(RemoteError, UnwritableError, OSError):  # it is at the address already
             for name, wanted in sums.items():  # it is read next, as far as there is room for it
                 room -= wanted.bytes
                 if room > 0:
