@@ -67,7 +67,7 @@ def identity() -> Identity:
     if (chain == _made_here()) != (key == _made_here()):
         raise ProvenanceError(f"one of {CERTIFICATE} and {KEY} is set, and not the other", "set both, or none")
     if key == _made_here() and not key.exists():
-        _make_identity(key)
+        make_identity(key)
     try:
         if os.name == "posix" and stat.S_IMODE(key.stat().st_mode) & 0o077:
             raise ProvenanceError(f'others may read the key "{key}"', f"chmod 600 {key}")
@@ -84,7 +84,7 @@ def _made_here() -> Path:
     return keys_folder() / "identity.pem"
 
 
-def _make_identity(path: Path) -> None:
+def make_identity(path: Path) -> None:
     """Make a key, its certificate, and the root that signed that, whose own key is thrown away.
 
     Several processes may do so at once: the first one's stays.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import importlib
 import json
 import os
@@ -77,6 +76,25 @@ class Statement:
         """What the state says, in words."""
         return STATES[self.state]
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any], state: str) -> Statement:
+        """Return what a manifest, as C2PA's reader tells it, says; what is not where it belongs is left out."""
+        active = told.get("manifests", {}).get(told.get("active_manifest"), {})
+        assertions = {entry.get("label"): entry.get("data") for entry in active.get("assertions", [])}
+        actions = (assertions.get("c2pa.actions.v2") or {}).get("actions", [])
+        kinds = [str(action["digitalSourceType"]) for action in actions if action.get("digitalSourceType")]
+        failures = told.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
+        request = assertions.get(REQUEST)
+        return cls(
+            {"Trusted": "trusted", "Valid": "valid"}.get(state, "changed"),  # type: ignore[arg-type]
+            (active.get("signature_info") or {}).get("common_name") or "",
+            active.get("title") or "",
+            kinds[0].rpartition("/")[2] if kinds else "",
+            request if isinstance(request, dict) else {},
+            tuple(entry.get("title", "") for entry in active.get("ingredients", [])),
+            tuple(entry.get("code", "") for entry in failures if entry.get("code") != UNTRUSTED),
+        )
+
 
 @contextlib.contextmanager
 def unsigned() -> Iterator[None]:
@@ -143,16 +161,12 @@ def _sign(c2pa: Any, path: Path, metadata: Mapping[str, Any], title: str, source
         handle, signed = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
         os.close(handle)
         try:
-            builder.sign_file(path, signed, _signer(c2pa, identity()))
+            who = identity()
+            signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, who.chain, who.key, None))
+            builder.sign_file(path, signed, signer)
             os.replace(signed, path)
         finally:
             Path(signed).unlink(missing_ok=True)
-
-
-@functools.cache
-def _signer(c2pa: Any, who: Any) -> Any:
-    info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, who.chain, who.key, None)
-    return c2pa.Signer.from_info(info)
 
 
 def _context(c2pa: Any, anchors: str = "") -> Any:
@@ -192,24 +206,4 @@ def examine(path: Path, metadata: Mapping[str, Any], anchors: str = "") -> State
         return Statement(missing)
     except c2pa.C2paError as error:
         return Statement("changed", findings=(str(error)[:200],))
-    return _statement(told, state)
-
-
-def _statement(told: Mapping[str, Any], state: str) -> Statement:
-    """Return what a manifest says; what is not where it belongs is left out."""
-    active = told.get("manifests", {}).get(told.get("active_manifest"), {})
-    assertions = {entry.get("label"): entry.get("data") for entry in active.get("assertions", [])}
-    actions = (assertions.get("c2pa.actions.v2") or {}).get("actions", [])
-    kinds = [str(action["digitalSourceType"]) for action in actions if action.get("digitalSourceType")]
-    failures = told.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
-    findings = tuple(entry.get("code", "") for entry in failures if entry.get("code") != UNTRUSTED)
-    request = assertions.get(REQUEST)
-    return Statement(
-        {"Trusted": "trusted", "Valid": "valid"}.get(state, "changed"),  # type: ignore[arg-type]
-        (active.get("signature_info") or {}).get("common_name") or "",
-        active.get("title") or "",
-        kinds[0].rpartition("/")[2] if kinds else "",
-        request if isinstance(request, dict) else {},
-        tuple(entry.get("title", "") for entry in active.get("ingredients", [])),
-        findings,
-    )
+    return Statement.of(told, state)
