@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,11 @@ def test_the_studio_shows_what_a_signature_says(tmp_path: Path, monkeypatch: pyt
     studio.library.path(1).write_bytes(content)
     assert client.get("/api/clips/1/signature").json()["state"] == "changed"
     studio.close()
+
+
+def test_the_threats_name_tests_that_there_are() -> None:
+    root = Path(__file__).parent.parent
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", (root / "SECURITY.md").read_text())
+    assert len(named) > 12
+    for path, name in named:
+        assert re.search(rf"^def {name}\(", (root / path).read_text(), re.MULTILINE), name
