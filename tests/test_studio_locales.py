@@ -59,7 +59,7 @@ NAMES = re.compile(
     r"|kick:strength,chroma:content|spring-models|Final Cut( Pro)?|Media Source"
     r"|footage (train|models|library (list|verify|search|add|embed LIBRARY))|pip install \"footage\[timeline\]\""
     r"|\bruns/|GET /api/models|/enter\b|--names NAME|--taste\b|--best 20|--sources|--accounts"
-    r"|--preset stream-64|motion:0\.1:|\b(true|false|tie)\b|可选的有 [\w:, -]+"
+    r"|--preset stream-64|motion:0\.1:|\b(true|false|tie|none)\b|可选的有 [\w:, -]+"
 )
 """Digests, codecs, file names; what is to be typed as it stands: commands, addresses, values; programs and models."""
 SHOWN = ("title", "aria-label", "placeholder", "alt")

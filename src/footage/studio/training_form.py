@@ -19,7 +19,10 @@ from footage.config.strict import field_texts
 from footage.errors import ConfigError
 from footage.training.run_folder import DataNote
 
-HIDDEN = ("preset", "method", "net.kind", "train.device", "clip.channels", "task.source_channels")
+HIDDEN = (
+    *("preset", "method", "net.kind", "train.device", "clip.channels", "task.source_channels"),
+    *("text.size", "text.digest", "text.hash"),
+)
 """Knobs that a form does not show: they have a place of their own, or are found when training begins."""
 FAMILIES = {
     "gan": "clip",
@@ -124,6 +127,7 @@ def used_sections(config: Config) -> tuple[str, ...]:
         "learn": method != "gan",
         "net": True,
         "clip": True,
+        "text": config.takes_labels,
         "task": method in ("predict", "translate"),
         "upscale": method in ("upscale", "cascade"),
         "kl": method == "vae" or config.net.kind == "svg",

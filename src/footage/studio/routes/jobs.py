@@ -241,7 +241,9 @@ def training_request(form: TrainForm, studio: Studio) -> dict[str, Any]:
         for name in form.knobs:
             if "." not in name:  # a flag of the command
                 raise ConfigError(f'there is no knob "{name}"', nearest(name, flat(to_json(config))))
-        override(config, dict(form.knobs))  # complains now
+        encoder = override(config, dict(form.knobs)).text.encoder  # complains now
+        if ":" in encoder:  # a folder of this computer, of which the studio says nothing
+            raise ConfigError(f"text.encoder is {encoder}", "give own or use; folders are for the command line")
     check_device(form.device)
     return {**form.model_dump(), "run": f"{RUNS}/{form.run}", "title": form.run}
 
