@@ -143,6 +143,8 @@ def test_what_is_set_is_a_knob_whatever_the_preset(client: TestClient, studio: S
         for name in ("out", "guide", "begin_with", "evaluator", "preset", "gan.lrr", "out=/tmp/x.y", "critics.².width"):
             answer = client.post("/api/jobs/train", json={**form, **more, "knobs": {name: "/elsewhere"}})
             assert answer.status_code == 400 and "there is no knob" in answer.text, (name, answer.text)
+    folder = client.post("/api/jobs/train", json={**form, "knobs": {"text.encoder": "clip:/etc"}})
+    assert folder.status_code == 400 and "folders are for the command line" in folder.text
     answer = client.post("/api/jobs/train", json={**form, "knobs": {"gan.lr": 1e-4, "train.device": "cpu"}})
     commands = CommandJobs(studio.catalog, lambda *_: None)
     words = commands._training(answer.json()["request"] | {"knobs": {"out": "/elsewhere", "train.device": "cuda"}})
