@@ -283,7 +283,7 @@ class SoundFeatures:
         return between
 
     def harmony(self, times: Floats) -> Floats:
-        """Return how much of each pitch class, C first, is heard at some times: (N, 12), of length 1, 0 in silence.
+        """Return how much of each pitch class, C first, is heard at some times, (N, 12), of length 1 or, near silence, less.
 
         Each is the mean of half a second around, so that chords change and notes do not.
         """
@@ -295,7 +295,12 @@ class SoundFeatures:
             axis=1, dtype=np.float64
         )
         length = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.where(length > SILENT, rows / np.maximum(length, SILENT), 0)
+        return rows / np.maximum(length, self._faint_tones)
+
+    @functools.cached_property
+    def _faint_tones(self) -> float:
+        """Length of the magnitudes of pitch classes below which they fade: a tenth of that of the loud parts."""
+        return max(SILENT, 0.1 * float(np.percentile(np.linalg.norm(self.chroma, axis=1), 90)))
 
     def beat_at(self, times: Floats) -> Floats:
         """Return the number of beats until some times, with fractions; they go on at the tempo outside of the sound.
