@@ -49,9 +49,9 @@ class Film:
 
 
 FILMS = (
-    Film("stream-shapes", "house", 120.0, 12.0, "kick:strength,chroma:content,beat:motion-seed", "256x256"),
-    Film("stream-digits", "march", 96.0, 12.5, "onset:strength,chroma:content", "256x256"),
-    Film("stream-signs", "rock", 84.0, 11.5, "kick:strength,loudness:slider-1", "320x240", 30),
+    Film("stream-shapes", "march", 96.0, 12.5, "onset:strength=0.5,chroma:content", "256x256"),
+    Film("stream-digits", "rock", 84.0, 11.5, "kick:strength,chroma:content,beat:motion-seed=2", "256x256"),
+    Film("stream-signs", "four", 90.0, 8.0, "onset:strength=0.5,loudness:slider-1=1", "320x240", 30),
 )
 
 

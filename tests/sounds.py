@@ -48,6 +48,7 @@ def drum(kind: str, rng: np.random.Generator, rate: int = RATE) -> np.ndarray:
 
 PATTERNS: dict[str, dict[str, tuple[float, ...]]] = {
     "clicks": {"click": (0, 1, 2, 3)},
+    "four": {"kick": (0, 1, 2, 3)},
     "march": {"kick": (0, 2), "snare": (1, 3)},
     "rock": {"kick": (0, 2), "snare": (1, 3), "hat": (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5)},
     "house": {"kick": (0, 1, 2, 3), "hat": (0.5, 1.5, 2.5, 3.5)},

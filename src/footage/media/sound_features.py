@@ -283,9 +283,9 @@ class SoundFeatures:
         return between
 
     def harmony(self, times: Floats) -> Floats:
-        """Return how much of each pitch class, C first, is heard at some times, (N, 12), of length 1 or, near silence, less.
+        """Return how much of each pitch class, C first, is heard at some times: (N, 12), of length 1 but for silence.
 
-        Each is the mean of half a second around, so that chords change and notes do not.
+        Each is the median of half a second around, in which drums leave no trace: chords change it.
         """
         if not len(self.chroma):
             return np.zeros((len(times), 12))

@@ -8,7 +8,7 @@ Everything is a function of a frame's time, so that a video is the same in whate
     LEVEL:slider-3         how far a latent slider is moved
     chroma:content         content is a mixture of twelve, one for each pitch class, as they are heard
 
-A LEVEL is one of `LEVELS`. With a beat, time itself follows it: motion is fastest on the beat and rests between two,
+A LEVEL is one of `LEVELS`. With a beat, time itself follows it: motion is fastest on the beat and slow between two,
 and is as fast as ever in the mean.
 """
 
@@ -40,8 +40,12 @@ DRIFT_SECONDS = 4.0
 """Time in which content becomes another, where a level moves it and it is not said."""
 CHANGE = 0.25
 """Beats in which one motion becomes another, half of them before the bar."""
-SURGE = (1.6, 0.8, 0.8 / 3.5, 0.1 / 3.5)
-"""Speed is 1 + sum of r_m cos(2 pi m x), x from beat to beat: cos(pi x)^8, of mean 1; 3.7 on the beat, 0 between."""
+SHARP, FLOW = 24, 0.2
+"""Speed is FLOW + (1 - FLOW) cos(pi x)^(2 SHARP), x from beat to beat, the power brought to mean 1: 7.2 on the beat."""
+SURGE = tuple(
+    2 * (1 - FLOW) * math.comb(2 * SHARP, SHARP - m) / math.comb(2 * SHARP, SHARP) for m in range(1, SHARP + 1)
+)
+"""The same as 1 + sum of r_m cos(2 pi m x), whose integral is known."""
 CLIPPING = 0.001
 """Part of samples from which on cut-off sound is told of."""
 MOST_TOLD = 4
