@@ -294,7 +294,7 @@ def test_a_page_shows_what_is_heard_before_anything_is_made(song: Path, tmp_path
     said = capsys.readouterr().out
     assert "120.0 beats a minute" in said
     page = to.read_text(encoding="utf-8")
-    for text in ("another motion every 2 bars", "from -1.5 to 1.5 deviations", "fastest 2 times a beat", "song.wav"):
+    for text in ("another motion every 2 bars", "from -1.5 to 1.5 deviations", "fastest twice a beat", "song.wav"):
         assert text in page, text
     assert page.count('class="bar"') >= 4 and page.count("<polyline") >= 5 and "<script" not in page
     assert run("react", str(song), "--to", str(tmp_path / "page.txt")) == 2

@@ -103,3 +103,19 @@ def test_directions_turn_with_the_motion() -> None:
     assert int(right.argmax()) == 0 and int(down.argmax()) == 2
     slow, fast = (motion.histograms(horn_schunck(moving(v, 0)))[1].mean(0)[:9] for v in (0.1, 1.0))
     assert motion.histogram_distance(slow, slow) == 0 and motion.histogram_distance(slow, fast) > 2
+
+
+def test_motion_that_keeps_time_is_told_from_motion_that_does_not() -> None:
+    rng = torch.Generator().manual_seed(0)
+    beats = torch.zeros(400)
+    beats[torch.arange(5, 400, 13)] = 1
+    heard = beats + 0.5 * (beats.roll(1) + beats.roll(-1))
+    noise = 0.2 * torch.rand(400, generator=rng)
+    kept = motion.beat_agreement(heard + noise, heard, apart=6)
+    late = motion.beat_agreement(heard.roll(5) + noise, heard, apart=6)
+    other = motion.beat_agreement(torch.rand(400, generator=rng), heard, apart=6)
+    assert kept.correlation > 0.9 and kept.ratio > 3
+    assert late.correlation < 0 and abs(other.correlation) < 0.2 and other.ratio < 3
+    assert kept == motion.beat_agreement(heard + noise, heard, apart=6), "the same each time"
+    assert motion.beat_agreement(torch.zeros(400), heard, apart=6) == (0, 0, 0), "stills do not move in time"
+    assert motion.beat_agreement(heard[:10], heard[:10], apart=6) == (0, 0, 0), "too short to tell"

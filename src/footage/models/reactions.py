@@ -332,7 +332,7 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
     used = [link.source for link in reaction.links if link.source in LEVELS]
     shown = list(dict.fromkeys([*used, "onset", "loudness"]))
     frames = max(1, math.ceil(heard.seconds * fps))
-    moved = {"speed": 4.0} if reaction.on_beat else {}
+    moved = {"speed": 8.0} if reaction.on_beat else {}
     moved |= {"strength": 2.0} if reaction.link("strength") else {}
     moved |= {link.target: 2 * SLIDER_LIMIT for link in reaction.links if link.slider}
 
@@ -392,7 +392,8 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
         text = MEANINGS["slider" if link.slider else link.target].format(low=low, high=high, bars=bars)
         links.append((link.source, link.target, text))
     if reaction.on_beat:
-        links.insert(0, ("beat", "time", f"fastest {reaction.lock:g} times a beat, as fast as ever in the mean"))
+        often = {0.5: "every other beat", 1.0: "once a beat", 2.0: "twice a beat"}[reaction.lock]
+        links.insert(0, ("beat", "time", f"fastest {often}, as fast as ever in the mean"))
     summary = [
         ("length", f"{heard.seconds:.2f} s, {frames:,} frames at {fps:g} a second"),
         ("tempo", f"{heard.tempo:.1f} beats a minute, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"),
