@@ -32,8 +32,6 @@ from footage.metrics.motion import beat_agreement
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.sounds import nine, play
 
-SEED = 3
-
 
 @dataclass(frozen=True)
 class Film:
@@ -45,13 +43,16 @@ class Film:
     seconds: float
     react: str
     size: str
+    seed: int
     crf: int = 26
 
 
 FILMS = (
-    Film("stream-shapes", "march", 96.0, 12.5, "onset:strength=0.5,chroma:content", "256x256"),
-    Film("stream-digits", "rock", 84.0, 11.5, "kick:strength,chroma:content,beat:motion-seed=2", "256x256"),
-    Film("stream-signs", "four", 90.0, 8.0, "onset:strength=0.5,loudness:slider-1=1", "320x240", 30),
+    Film("stream-shapes", "march", 96.0, 12.5, "onset:strength=0.5,chroma:content", "256x256", 3),
+    Film(
+        "stream-digits", "ballad", 92.0, 11.5, "onset:strength=0.5,chroma:content,beat:motion-seed=2", "256x256", 5, 22
+    ),
+    Film("stream-signs", "four", 90.0, 8.0, "onset:strength=0.5", "320x240", 3, 30),
 )
 
 
@@ -153,7 +154,7 @@ def main() -> None:
                 Path(film.model),
                 made,
                 count=1,
-                seed=SEED,
+                seed=film.seed,
                 audio=str(song),
                 react=film.react,
                 size=film.size,
