@@ -389,3 +389,25 @@ def test_a_grid_is_looked_at_taken_and_kept_in_a_browser(browser: Browser, tmp_p
     (job,) = server.studio.library.jobs.all()
     server.stop()
     assert (job.kind, job.request["first"], job.request["last"]) == ("trim", 3, 8) and not errors
+
+
+def test_clips_follow_the_sound_of_a_clip_of_the_library(studio: Studio, client: TestClient, tmp_path: Path) -> None:
+    from footage.media.sound import RATE, as_stereo, read_sound
+    from tests.sounds import play
+
+    song = tmp_path / "song.mp4"
+    sound = as_stereo([play("rock", 120, 3).samples], RATE)
+    write_clip(song, [np.stack(moving(75, (32, 32), seed=9))], fps=25, metadata={}, sound=sound)
+    number = studio.library.add(song, ClipDetails(title="song")).id
+    asked = {"model": "stream", "count": 1, "audio": str(number), "react": "kick:strength", "bpm_lock": "2"}
+    assert client.post("/api/jobs/generate", json=asked).status_code == 200
+    made = work_off(studio, "generate")
+    (clip,) = made.result["clips"]
+    entry = studio.entry(clip)
+    assert entry.seconds == pytest.approx(3, abs=0.1) and entry.audio
+    heard = read_sound(studio.library.path(clip))
+    assert heard is not None and np.abs(heard.samples).max() > 0.2
+    for bad in ({"audio": str(SHORT)}, {"audio": "999"}, {"audio": "/etc/passwd"}, {"react": "x:y"}):
+        assert client.post("/api/jobs/generate", json={**asked, **bad}).status_code in (400, 404, 422), bad
+    live = {"model": "stream", "audio": str(number)}
+    assert client.post("/api/live", json=live).status_code == 422
