@@ -295,7 +295,8 @@ class SoundFeatures:
             axis=1, dtype=np.float64
         )
         length = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.maximum(length, self._faint_tones)
+        tones: Floats = rows / np.maximum(length, self._faint_tones)
+        return tones
 
     @functools.cached_property
     def _faint_tones(self) -> float:
