@@ -9,9 +9,11 @@ that the low bits are as good as the others).
 from __future__ import annotations
 
 import difflib
+import functools
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,20 +46,25 @@ def words_of(text: str) -> list[str]:
     """
     words, inside = list[str](), False
     for character in unicodedata.normalize("NFKC", text).casefold():
-        kind, code = unicodedata.category(character), ord(character)
-        if kind[0] == "M" and words:
-            words[-1] += character
-        elif kind[0] not in "LN" and kind[0] != "S":
-            inside = False if kind != "Cf" else inside
-        elif kind[0] == "S" or any(low <= code <= high for low, high in ALONE):
-            words.append(character)
+        kind = _part(character)
+        if kind == "gap":
             inside = False
-        elif inside:
+        elif words and (kind == "mark" or (kind == "letter" and inside)):
             words[-1] += character
-        else:
+        elif kind in ("letter", "word"):
             words.append(character)
-            inside = True
+            inside = kind == "letter"
     return words
+
+
+@functools.lru_cache(maxsize=65_536)
+def _part(character: str) -> Literal["letter", "word", "mark", "gap", "nothing"]:
+    """Return what a character is in a text: a letter or digit of a word, a word, a mark on what is before it, a gap."""
+    kind, code = unicodedata.category(character), ord(character)
+    if kind[0] in "LN":
+        return "word" if any(low <= code <= high for low, high in ALONE) else "letter"
+    named: dict[str, Literal["word", "mark", "nothing"]] = {"S": "word", "M": "mark"}
+    return "nothing" if kind == "Cf" else named.get(kind[0], "gap")
 
 
 def fnv1a(piece: str) -> int:
