@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         upscale,
     )
     from footage.commands.play import demo, play, serve
+    from footage.commands.talk import talk
     from footage.commands.train import compare, ingest, plan, train
     from footage.config import Config, IngestConfig
     from footage.config.presets import PRESETS, preset
@@ -48,6 +49,7 @@ _HOMES = {
         *("predict", "react", "reconstruct", "sliders", "translate", "upscale"),
     ),
     "commands.play": ("demo", "play", "serve"),
+    "commands.talk": ("talk",),
     "commands.train": ("compare", "ingest", "plan", "train"),
     "config": ("Config", "IngestConfig"),
     "config.presets": ("PRESETS", "preset"),
@@ -92,6 +94,7 @@ __all__ = [
     "reconstruct",
     "serve",
     "sliders",
+    "talk",
     "train",
     "train_evaluator",
     "translate",

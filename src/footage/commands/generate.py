@@ -201,7 +201,7 @@ def generate(options: GenerateOptions) -> list[Path]:
                 many = SeedRange(loaded, options, resize, writer, threads).write_on(cluster, out.path)
             many = tracked(many, options.count, "generating", console)
             written = _show_all(many, out, options.format, shown)
-        filed = _file(loaded, written, library, console)
+        filed = file_made(loaded, written, library, console)
         if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
     return filed if to is None else out.placed(written)
@@ -241,7 +241,7 @@ def predict(
     about = converted.metadata
     text = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
     console.print(f"{text}{f', in {samples} ways' if samples > 1 else ''}: {to}")
-    _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
+    file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
 
@@ -285,7 +285,7 @@ def translate(
         converted.save(to)
     _tell_rate(console, to.suffix, converted.fps)
     console.print(f"{clip.name} translated: {to}")
-    _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
+    file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
 
@@ -329,7 +329,7 @@ def reconstruct(
         converted.save(to)
     _tell_rate(console, to.suffix, converted.fps)
     console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}")
-    _file(loaded, [to], library, console, {"source": clip}, converted.metadata)
+    file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
 
@@ -366,7 +366,7 @@ def interpolate(
         refuse_overwriting((clip, end), out.path / SHEET)
         shown = console if to is not None else make_console(quiet=True)
         written = _show_all(ClipWriter(format).write_all(clips, out.path), out, format, shown)
-        filed = _file(loaded, written, library, console, {"begin": clip, "end": end})
+        filed = file_made(loaded, written, library, console, {"begin": clip, "end": end})
     return filed if to is None else out.placed(written)
 
 
@@ -596,7 +596,7 @@ def made_before(folder: Path, written: Iterable[Path], metadata: Mapping[str, An
     return alike, others
 
 
-def _file(
+def file_made(
     loaded: Model,
     written: list[Path],
     library: Path | None,

@@ -46,6 +46,7 @@ VERBS = {
     "sliders": "generate:sliders",
     "predict": "generate:predict",
     "translate": "generate:translate",
+    "talk": "talk:talk",
     "upscale": "generate:upscale",
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
@@ -91,7 +92,7 @@ GROUPS = {
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
-    *("clips", "words", "name"),
+    *("clips", "words", "name", "stills"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
 TEXTS = {

@@ -22,7 +22,8 @@ from footage.media.geometry import Fit
 from footage.models.requests import DeviceName, Duration, StreamRequest, parse_duration
 
 if TYPE_CHECKING:
-    from footage.generation.player import StreamPerformance
+    from footage.generation.model import Model
+    from footage.generation.player import FrameProducer, StreamPerformance
 
 SHOWN = 512
 """Pixels of the longer side on the page, about, where no scale is given."""
@@ -59,6 +60,11 @@ class PlayOptions(StreamRequest):
     """show it in the terminal instead, as coloured half blocks."""
     headless: bool = False
     """show nothing, and only say how fast frames are made."""
+    still: Path | None = None
+    """picture of the figure that speaks, with --microphone."""
+    microphone: Path | None = None
+    """what a figure hears and speaks, live: a file of sound, heard as if it were spoken now, or - for samples of 16
+    bits in mono, 16,000 a second, from the standard input, such as of: arecord -t raw -f S16_LE -r 16000."""
     chunk: int | None = None
     """frames that a model that streams makes at once: 1, which is meant when left out, gives the shortest wait, more go
     faster."""
@@ -75,6 +81,11 @@ class PlayOptions(StreamRequest):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name} is {value}", f"give {low:g} to {high:g}")
+        if (self.still is None) != (self.microphone is None):
+            given, missing = ("still", "microphone") if self.microphone is None else ("microphone", "still")
+            raise ConfigError(f"{given} is given without {missing}", f"give --{missing}, too")
+        if self.microphone is not None and self.audio is not None:
+            raise ConfigError("--audio and --microphone are given", "leave one of the two out")
         super().__post_init__()
 
 
@@ -90,12 +101,15 @@ def play(options: PlayOptions) -> StreamPerformance:
     import numpy as np
 
     from footage.generation.clip import Clip
-    from footage.generation.player import FrameProducer, PlayerPage, watch
+    from footage.generation.player import FrameProducer
 
     console = make_console(options.quiet)
     limit = None if options.seconds is None else parse_duration(options.seconds, "seconds")
     loaded = load(options.model, options.device)
     chunk = 1 if options.chunk is None and loaded.info.streams else options.chunk
+
+    if options.microphone is not None:
+        return play_figure(loaded, options, limit)
 
     resize, fps = None, options.fps or loaded.info.fps
     if options.size is not None or options.upscale is not None:
@@ -110,19 +124,7 @@ def play(options: PlayOptions) -> StreamPerformance:
 
     begin, hop = (options.seed, options.label), chunk or loaded.generator.hop
     producer = FrameProducer(source, fps, *begin, hop, told=loaded.info.reads_text, text=options.text)
-    page = None
-    if not (options.terminal or options.headless):
-        clip = loaded.info.config.clip
-        scale = options.scale or (max(1, SHOWN // max(clip.height, clip.width)) if resize is None else 1)
-        audio = None if options.audio is None else Path(options.audio)
-        page = PlayerPage(producer, loaded.labels, scale, options.port, audio)
-        page.start()
-        console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed")
-    try:
-        performance = watch(producer, limit, sys.stdout if options.terminal else None)
-    finally:
-        if page is not None:
-            page.stop()
+    performance = show(loaded, producer, options, limit, enlarged=resize is not None)
     if performance.latency_p50_ms is None:
         console.print("no frame was made")
         return performance
@@ -131,6 +133,64 @@ def play(options: PlayOptions) -> StreamPerformance:
         f"for; each took {performance.latency_p50_ms:.1f} ms (median), {performance.latency_p99_ms:.1f} ms (99th "
         f"percentile); the first came after {performance.first_frame_ms:.0f} ms"
     )
+    return performance
+
+
+def show(
+    loaded: Model, producer: FrameProducer, options: PlayOptions, limit: float | None, *, enlarged: bool = False
+) -> StreamPerformance:
+    """Show frames on a page, in the terminal or nowhere, until time is up or Ctrl-C is pressed."""
+    from footage.generation.player import PlayerPage, watch
+
+    page = None
+    if not (options.terminal or options.headless):
+        clip = loaded.info.config.clip
+        scale = options.scale or (1 if enlarged else max(1, SHOWN // max(clip.height, clip.width)))
+        audio = None if options.audio is None else Path(options.audio)
+        page = PlayerPage(producer, loaded.labels, scale, options.port, audio)
+        page.start()
+        console = make_console(options.quiet)
+        console.print(f"{loaded.info.name} plays at {page.address} until Ctrl-C is pressed")
+    try:
+        return watch(producer, limit, sys.stdout if options.terminal else None)
+    finally:
+        if page is not None:
+            page.stop()
+
+
+def play_figure(loaded: Model, options: PlayOptions, limit: float | None) -> StreamPerformance:
+    """Let a still speak what is heard now, and say how long a frame comes after its sound."""
+    import numpy as np
+
+    from footage.generation.player import FrameProducer
+    from footage.generation.speak import LiveFigure, as_if_live, read_still, samples_of
+    from footage.media.reader import Footage
+    from footage.media.sound import sound_chunks
+    from footage.media.speech import RATE
+
+    assert options.still is not None and options.microphone is not None
+    speaker, live = loaded.speaker, list[LiveFigure]()
+    still = read_still(Footage(options.still), loaded.info, options.fit)
+    console = make_console(options.quiet)
+
+    def source(seed: int, label: str | None) -> Iterator[Any]:
+        if str(options.microphone) == "-":
+            sound = samples_of(sys.stdin.buffer)
+        else:
+            sound = as_if_live(sound_chunks(Path(str(options.microphone)), RATE))
+        live.append(LiveFigure(speaker, loaded.info, still, sound, seed))
+        return iter(live[-1])
+
+    performance = show(loaded, FrameProducer(source, loaded.info.fps, options.seed), options, limit)
+    if performance.frames and (late := np.array(live[-1].latencies) * 1e3).size:
+        middle, most = np.percentile(late, [50, 99])
+        console.print(
+            f"{performance.frames:,} frames, {performance.achieved_fps:.1f} a second; each came {middle:.0f} ms "
+            f"(median), {most:.0f} ms (99th percentile) after its sound"
+        )
+        performance = replace(performance, latency_p50_ms=float(middle), latency_p99_ms=float(most))
+    else:
+        console.print("no frame was made")
     return performance
 
 

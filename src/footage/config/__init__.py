@@ -17,6 +17,7 @@ from footage.config.sections import (
     KlConfig,
     LaunchConfig,
     LearnConfig,
+    TalkConfig,
     TaskConfig,
     TextConfig,
     TrainConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "LaunchConfig",
     "LearnConfig",
     "NetConfig",
+    "TalkConfig",
     "TaskConfig",
     "TextConfig",
     "TrainConfig",
@@ -75,6 +77,8 @@ class Config:
     """Latent variables: `vae`, and predictors that have some."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What predictors and translators are given."""
+    talk: TalkConfig = field(default_factory=TalkConfig)
+    """What is asked of figures that speak."""
     upscale: UpscaleConfig = field(default_factory=UpscaleConfig)
     """What upscalers are given, and what is asked of them."""
     gan: GanConfig = field(default_factory=GanConfig)
@@ -150,8 +154,8 @@ class Config:
 
     @property
     def guides(self) -> int:
-        """Channels of another data set that stand behind those of each clip that is read."""
-        return self.net.guides(self.task)
+        """Channels of what a clip is made from, another data set's or its own sound, that stand behind its own."""
+        return self.net.guides(self.clip, self.task)
 
     @property
     def conditions(self) -> int:

@@ -374,6 +374,20 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         },
     ),
     (
+        "talk-64",
+        "",
+        "a figure that speaks: a still and sound become a video of any length, faces and puppets alike; 64×64",
+        {
+            "method": "talk",
+            "clip": {"frames": 5},
+            "net": {"kind": "figure"},
+            "learn": {"lr": 2e-3, "beta2": 0.99, "decay": 6_000, "clip_gradient": 1.0, "ema": 300.0},
+            "kl": {"beta": 2e-5, "ramp": 0},
+            "critics": [],
+            "train": {"batch_size": 6},
+        },
+    ),
+    (
         "animate-64",
         "translate-64",
         "a picture brought to life: videos of any length that begin with a still of 64×64",

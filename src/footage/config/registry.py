@@ -87,6 +87,7 @@ ARCHITECTURES: Registry[type[NetConfig]] = Registry(
         "sprites": f"{_MODELS}.predictors.sprites:SpritesConfig",
         "svg": f"{_MODELS}.predictors.svg:SvgConfig",
         "translator": f"{_MODELS}.translators:TranslatorConfig",
+        "figure": f"{_MODELS}.talking:FigureConfig",
         "upscaler": f"{_MODELS}.upscalers:UpscalerConfig",
     }
 )
@@ -100,6 +101,7 @@ METHODS: Registry[type[Method]] = Registry(
         "diffusion": f"{_MODELS}.diffusion.edm:Diffusion",
         "predict": f"{_MODELS}.predictors.predict:Predict",
         "translate": f"{_MODELS}.translators.translate:Translate",
+        "talk": f"{_MODELS}.talking.figure:Talk",
         "upscale": f"{_MODELS}.upscalers.upscale:Upscale",
     }
 )
@@ -234,6 +236,13 @@ USES = {
         "FOLDER CLIP.mp4",
         ("translate-64", "spade-64"),
     ),
+    "talk": MethodUse(
+        "A figure that speaks",
+        "lets a still speak what is heard",
+        ("talk",),
+        "FOLDER STILL.png --audio SPEECH.wav --to FILM.mp4",
+        ("talk-64",),
+    ),
     "upscale": MethodUse(
         "An upscaler, which makes clips larger and sharper",
         "makes a clip larger and sharper",
@@ -263,6 +272,8 @@ class NetConfig:
     """Whether its frames are a function of time, so that videos begin anywhere, at any rate, and loop."""
     crops: ClassVar[bool] = False
     """Whether it is trained on crops, of videos as they are or of clips that are larger."""
+    hears: ClassVar[bool] = False
+    """Whether it is given a still and the sound of each clip, as channels behind it."""
     unit: ClassVar[int] = 8
     """Clips of other sizes that it is given are cut down to multiples of this; 1 for any size."""
     detail_crop: int = 0
@@ -308,8 +319,8 @@ class NetConfig:
         """Return the shape of the clips that training reads: the clips themselves, or the same made small."""
         return clip
 
-    def guides(self, task: TaskConfig) -> int:
-        """Return how many channels of another data set stand behind those of each clip that is read."""
+    def guides(self, clip: ClipConfig, task: TaskConfig) -> int:
+        """Return how many channels of what a clip is made from stand behind its own."""
         return 0
 
     def conditions(self, clip: ClipConfig, task: TaskConfig) -> int:

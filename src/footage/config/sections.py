@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -350,6 +351,42 @@ class TaskConfig:
         require_named(self, "task", "source")
         check_bounds(self, "task.")
         require(self.source_channels in (1, 3), "task.source_channels", self.source_channels, "give 1 or 3")
+
+
+@dataclass(frozen=True)
+class TalkConfig:
+    """What is asked of a figure that speaks, beside the difference from the true one."""
+
+    mouth: str | None = None
+    """Where the mouths are: left, top, width and height in parts of the frame, such as `.3,.55,.4,.35`; None to find
+    them, as what moves with the sound."""
+    weight: float = bounded(10.0, 0)
+    """Weight of the difference there, beside that of the whole frame."""
+    sync: float = bounded(0.0, 0)
+    """Weight of the verdict of a judge that tells which sound belongs to a mouth (InfoNCE over shifts of the same clip,
+    van den Oord et al. 2018, eq. 4); 0 for none."""
+    gain: float = bounded(10.0, 0, 40, "decibels")
+    """Training clips are heard louder or softer by up to this."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "talk.")
+        if self.mouth is not None:
+            self.box()
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the mouths' left, top, right and bottom, in parts of the frame; the whole of it where none is given.
+
+        Raises:
+            ConfigError: what is given is no such box.
+        """
+        text = "0,0,1,1" if self.mouth is None else self.mouth
+        with contextlib.suppress(ValueError):
+            left, top, width, height = (float(part) for part in text.split(","))
+            if min(left, top) >= 0 < min(width, height) and max(left + width, top + height) <= 1 + 1e-6:
+                return left, top, left + width, top + height
+        raise ConfigError(
+            f'talk.mouth is "{text}"', "give left, top, width and height in parts of the frame: .3,.55,.4,.35"
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config import ClipConfig
-from footage.data import synthetic
+from footage.data import synthetic, talker
 from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
 from footage.errors import ConfigError, DatasetError
@@ -25,6 +25,7 @@ from footage.machines.local import cores
 from footage.media.probe import UnusableMedia
 
 Labels = npt.NDArray[np.int64]
+Samples = npt.NDArray[np.float32]
 
 
 ONE_BY_ONE = "most labels stand for one clip each and can only be learned by heart (--train.labels yes uses them)"
@@ -84,6 +85,17 @@ class ClipSource(Protocol):
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         """Return a window of a clip, uint8 (T, H, W, C)."""
+
+
+@runtime_checkable
+class HasSound(Protocol):
+    """A source whose clips have sound."""
+
+    def has_sound(self, index: int) -> bool:
+        """Whether a clip has any."""
+
+    def sound(self, index: int) -> tuple[Samples, int]:
+        """Return the sound of a clip that has some, from its first frame on: in mono, (N,) in [-1, 1], and its rate."""
 
 
 @runtime_checkable
@@ -175,6 +187,14 @@ class DatasetClips:
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         return self.dataset.read(self.dataset.rows[index], start, frames)
+
+    def has_sound(self, index: int) -> bool:
+        return self.dataset.rows[index].sound
+
+    def sound(self, index: int) -> tuple[Samples, int]:
+        heard = self.dataset.sound(self.dataset.rows[index])
+        assert heard is not None, f"clip {index} of {self.name} has no sound"
+        return heard.samples, heard.rate
 
     def groups(self, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:
         return self.dataset.groups(rng)
@@ -327,8 +347,55 @@ class BuiltInClips(_DrawnClips):
         return np.repeat(self._digits(index, start, frames)[0], channels, axis=-1)  # T H W 1 -> T H W C
 
 
-BUILT_IN = ("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions")
+class TalkerClips(_DrawnClips):
+    """Figures that speak, drawn at any size, with their speech; see `footage.data.talker`.
+
+    The labels are what is heard: voices that training clips have, or new ones, or another language.
+    """
+
+    CLIPS = 480
+    HELDOUT = 96
+    frames = 100
+    labels: tuple[str, ...] = talker.KINDS
+    fps = float(talker.FPS)
+
+    def __init__(self, *, height: int, width: int, channels: int, seed: int = 0) -> None:
+        super().__init__()
+        if channels != 3:
+            raise ConfigError("talker is in colour, grey was asked for", "give --clip.channels 3")
+        self.name, self.seed, self.shape = "talker", seed, (height, width, channels)
+        self.content_hash = json_digest({"name": "talker", "seed": seed, "shape": self.shape, "version": 1})
+
+    def label(self, index: int) -> int:
+        return index % len(talker.KINDS) if index >= self.CLIPS else 0
+
+    def mouth(self, index: int, start: int, frames: int) -> Samples:
+        """Return how far open and how wide the mouth of a clip is, (T, 2)."""
+        return talker.mouth_of(self.seed, index, self.label(index), self.frames)[start : start + frames]
+
+    def look(self, index: int) -> talker.Look:
+        return talker.draw_look(self.seed, index)
+
+    def has_sound(self, index: int) -> bool:
+        return True
+
+    def sound(self, index: int) -> tuple[Samples, int]:
+        return talker.speak(self.seed, index, self.label(index), self.frames).samples, talker.RATE
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        height, width, _ = self.shape
+        return talker.render(
+            self.look(index), self.mouth(index, start, frames), start=start, height=height, width=width
+        )
+
+
+BUILT_IN = ("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions", "talker")
 """Names that stand for a built-in data set wherever a dataset folder is asked for."""
+
+
+def is_built_in(data: Path | str) -> bool:
+    """Whether that is the name of a built-in data set, and no folder of that name holds one."""
+    return str(data) in BUILT_IN and not (Path(data) / "dataset.json").exists()
 
 
 def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
@@ -336,9 +403,9 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
 
     A folder of that name comes first, where it holds a dataset. An IDX file of images stands for two digits that move.
     """
-    if str(data) in BUILT_IN and not (Path(data) / "dataset.json").exists():
+    if is_built_in(data):
         size = {"height": clip.height, "width": clip.width, "channels": clip.channels}
-        return BuiltInClips(str(data), **size, frames=clip.frames)
+        return TalkerClips(**size) if str(data) == "talker" else BuiltInClips(str(data), **size, frames=clip.frames)
     if Path(data).is_file() and "idx3" in Path(data).name:
         return MovingDigits(Path(data), clip)
     return DatasetClips(Dataset(data))

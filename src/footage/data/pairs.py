@@ -1,18 +1,20 @@
-"""Pairs of clips from two data sets, "folders with matching names": what is to be made, and what it is made from."""
+"""Clips with what they are made from behind them: pairs of two data sets, or a still and the clip's own sound."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from footage.config import ClipConfig
-from footage.data.clips import ClipSource, DatasetClips, Span, open_clips
+from footage.data.clips import ClipSource, DatasetClips, HasSound, Span, open_clips
 from footage.data.crops import DatasetCrops, VideoCrops, is_footage
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
+from footage.media import speech
 
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 
@@ -81,10 +83,68 @@ class PairedClips:
         return np.concatenate([target, source], axis=-1)
 
 
+class VoicedClips:
+    """Clips with sound, each with what a figure that speaks is given behind it: a still, and what is heard.
+
+    On the axis of channels follow another frame of the same clip, and for every frame the levels of what is heard
+    around it as pixels (`footage.media.speech`). Behind the levels stands which half of the clips a clip is of.
+
+    Raises:
+        DatasetError: the source has no sound.
+    """
+
+    KEPT = 2_000
+    """Clips whose levels are kept, at most: a second takes 4 KB."""
+
+    def __init__(self, source: ClipSource) -> None:
+        self._spans: dict[Split, list[Span]] = {}
+        for split in SPLITS:
+            spans = source.spans(split)
+            self._spans[split] = [s for s in spans if isinstance(source, HasSound) and source.has_sound(s.index)]
+        if not any(self._spans.values()):
+            raise DatasetError(
+                f"{source.name} has no sound, and a figure learns to speak from clips with sound",
+                "ingest videos with sound, or train on the built-in talker",
+            )
+        height, width, channels = source.shape
+        self.source, self.name, self.fps, self.labels = source, source.name, source.fps, source.labels
+        self.content_hash = source.content_hash
+        self.guides = channels + speech.pixels(height, width)
+        self.shape = (height, width, channels + self.guides)
+        self._levels: OrderedDict[int, speech.Levels] = OrderedDict()
+        self._lengths = {span.index: span.frames for spans in self._spans.values() for span in spans}
+
+    def spans(self, split: Split) -> list[Span]:
+        return self._spans[split]
+
+    def levels(self, index: int) -> speech.Levels:
+        """Return what is heard in a clip, (S, BANDS), 100 steps a second."""
+        known = self._levels.get(index)
+        if known is None:
+            assert isinstance(self.source, HasSound)
+            known = self._levels[index] = speech.speech_levels(*self.source.sound(index))
+            if len(self._levels) > self.KEPT:
+                self._levels.popitem(last=False)
+        return known
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        """Return a window, uint8 (T, H, W, C + C + K); the still is a function of clip and window."""
+        clips = self.source.read(index, start, frames)
+        rng = np.random.Generator(np.random.Philox(key=[index, start], counter=[0, 0, 0, 0x57111]))
+        still = self.source.read(index, int(rng.integers(self._lengths[index])), 1)
+        heard = speech.windows(self.levels(index), self.fps, start, frames, around=speech.AROUND)
+        return np.concatenate(
+            [clips, np.broadcast_to(still, clips.shape), speech.packed(heard, *clips.shape[1:3], note=index % 2)],
+            axis=-1,
+        )
+
+
 def open_source(
-    data: Path | str, clip: ClipConfig, guide: Path | str | None = None, *, crops: bool = False
+    data: Path | str, clip: ClipConfig, guide: Path | str | None = None, *, crops: bool = False, hears: bool = False
 ) -> ClipSource:
     """Open a data set, and where there is a guide, one that its clips are made from; see `footage.data.clips`.
+
+    Where a model `hears`, what it is given of each clip stands behind it (`VoicedClips`).
 
     With `crops`, a folder of videos will do, and a data set of larger clips: clips are crops of them, see
     `footage.data.crops`.
@@ -94,6 +154,10 @@ def open_source(
         height, width, _ = source.shape
         if (height, width) != (clip.height, clip.width) and height >= clip.height and width >= clip.width:
             source = DatasetCrops(source, clip)
+    if hears and guide is not None:
+        raise DatasetError("a figure that speaks is given the sound of its own clips", "leave --guide out")
+    if hears:
+        return VoicedClips(source)
     return source if guide is None else PairedClips(source, open_clips(guide, clip))
 
 

@@ -19,7 +19,7 @@ from footage.evaluation.features.lpips import Perceptual
 from footage.evaluation.results import Better, Curve, Figure, Line, Tier
 from footage.generation.rollout import from_uint8
 from footage.metrics.image_quality import absolute_errors, psnr, squared_errors, ssim
-from footage.models.base import Converts, Predicts
+from footage.models.base import Converts, Predicts, Speaks
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """Clips (B, C, T, H, W) and the truth -> a figure of each frame, (B, T)."""
@@ -119,6 +119,10 @@ def attempts(
         plain = past[:, :, -1:].expand_as(future)
         starts = range(seed, seed + samples * count, count)
         return future, plain, (follow(model, past, frames, range(s, s + count)) for s in starts)
+    if isinstance(sampler, Speaks):
+        shown = sampler.preview(whole, None)
+        made, still, _ = (clips.cpu() for clips in shown.values())
+        return real, still, iter([made])
     assert isinstance(sampler, Converts)
     sources, frames = sampler.sources(whole), real.shape[2]
     answer = None if torch.equal(sources.cpu(), real) else plain_answer(sources.cpu(), real)

@@ -617,7 +617,7 @@ class Metric:
     """A family of figures that can be asked for."""
 
     about: str
-    needs: Literal["clip", "frame", "classes", "pixels", "answers", "neighbours", "time", "captions"]
+    needs: Literal["clip", "frame", "classes", "pixels", "answers", "speech", "neighbours", "time", "captions"]
     """A network of clips, one of frames, one with classes; or no network."""
     measure: Callable[[FigureInputs], Measured] | None = None
     """Computes it; None for what takes more than the features of both sides."""
@@ -635,6 +635,7 @@ METRICS: Mapping[str, Metric] = {
     "pictures": Metric("sharpness and contrast", "pixels", pictures),
     "diversity": Metric("how much clips differ", "pixels", diversity),
     "fidelity": Metric("answers beside the truth", "answers"),
+    "sync": Metric("whether figures speak in time", "speech"),
     "memorisation": Metric("nearest training clips", "neighbours"),
     "windows": Metric("long videos over time", "time"),
     "text": Metric("whether clips show what captions say", "captions"),

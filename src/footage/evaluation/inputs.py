@@ -12,7 +12,7 @@ from footage.config import ClipConfig
 from footage.data.clip_folder import ClipFolder
 from footage.data.clips import BUILT_IN, ClipSource, DatasetClips, Span
 from footage.data.crops import is_footage
-from footage.data.pairs import open_source
+from footage.data.pairs import VoicedClips, open_source
 from footage.data.store import Dataset, Split
 from footage.errors import ConfigError, DatasetError
 from footage.evaluation.clip_sets import (
@@ -31,7 +31,7 @@ from footage.evaluation.results import Kind, Side
 from footage.generation.model import Model
 from footage.machines.remote import address_of
 from footage.media.geometry import Fit
-from footage.models.base import Converts, Generates, Predicts
+from footage.models.base import Converts, Generates, Predicts, Speaks
 from footage.models.card import model_folder
 
 FRAMES = 16
@@ -53,6 +53,8 @@ class EvaluationInput:
     """The clips of a data set that is open already."""
     crops: bool = False
     """Whether clips are crops of videos as they are, as upscalers are trained on."""
+    hears: bool = False
+    """Whether what is heard stands behind clips, as figures that speak are trained on."""
 
     @property
     def natural(self) -> tuple[int, int, int] | None:
@@ -69,12 +71,12 @@ class EvaluationInput:
         if self.folder is not None:
             self.folder.at(shape.height, shape.width, shape.channels)
             return self.folder
-        if self.clips is not None and guide is None:
+        if self.clips is not None and guide is None and not self.hears:
             return self.clips
         clip = ClipConfig(shape.frames, shape.height, shape.width, shape.channels)
         if self.given == "shapes" and shape.channels == 1:
             clip = replace(clip, channels=3)
-        return open_source(self.given, clip, guide, crops=self.crops)
+        return open_source(self.given, clip, guide, crops=self.crops, hears=self.hears)
 
     @property
     def answers(self) -> bool:
@@ -230,7 +232,7 @@ def check_model(model: TrainedModel, source: ClipSource, samples: int) -> None:
 
 def given_clips(model: TrainedModel) -> bool:
     """Whether a model is given clips, perhaps beside making some from nothing."""
-    return isinstance(model.sampler, Predicts | Converts)
+    return isinstance(model.sampler, Predicts | Converts | Speaks)
 
 
 def _channels(number: int) -> str:
@@ -312,6 +314,13 @@ class EvaluationPlan:
         windows = draw_windows([s for s in spans if s.frames >= frames], protocol, protocol.clips, seed)
         return model, RealClips(real.source, windows, replace(self.shape, frames=frames))
 
+    def voiced(self) -> tuple[Speaks, VoicedClips, tuple[Span, ...]] | None:
+        """Return the model that speaks, where it is one, the clips with sound, and those of them to judge it by."""
+        model, source = self.made.opened.model, self.real.source
+        if model is None or not isinstance(model.sampler, Speaks) or not isinstance(source, VoicedClips):
+            return None
+        return model.sampler, source, self.real.spans
+
     def _clips(self, side: InputClips, seed: int, repeat: int, count: int) -> ClipSet:
         if side.opened.model is not None:
             first = seed + repeat * count
@@ -338,7 +347,7 @@ def open_inputs(
     config = first.model.info.config
     if not protocol.height:
         protocol = replace(protocol, height=config.clip.height, width=config.clip.width)
-    return first, open_input(
+    second = open_input(
         real,
         protocol=protocol,
         channels=config.clip.channels,
@@ -346,6 +355,12 @@ def open_inputs(
         device=options.device,
         crops=config.net.crops,
     )
+    if config.net.hears and second.folder is not None:
+        raise ConfigError(
+            f"{second.given} is a folder of clips, and {first.given} hears what is said in clips",
+            "ingest them with their sound first, and give the data set",
+        )
+    return first, replace(second, hears=config.net.hears)
 
 
 def plan_evaluation(made: EvaluationInput, real: EvaluationInput, options: EvaluationOptions) -> EvaluationPlan:

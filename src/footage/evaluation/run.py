@@ -45,6 +45,7 @@ from footage.evaluation.inputs import EvaluationPlan, side_of
 from footage.evaluation.memorisation import find_memorisation
 from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
+from footage.evaluation.sync import measure_sync
 from footage.evaluation.text_match import TextTrial
 from footage.machines.cluster import Cluster
 from footage.metrics.distances import blocks
@@ -61,6 +62,7 @@ REMEDIES = {
     "classes": "give a network that tells classes apart, with --weights or --evaluator, and 10 clips at least",
     "pixels": "give clips of two frames at least",
     "answers": "give a model that predicts or converts clips",
+    "speech": "give a figure that speaks, such as one of --preset talk-64, and clips with sound",
     "neighbours": "give a data set as the second side",
     "captions": "give a model that was trained on captions, and a data set with captions, some held out",
 }
@@ -122,7 +124,7 @@ class Evaluator:
         self.questions = plan.questions(options.seed, options.split)
         moves = min(side.shape.frames for side in self.clips) > 1
         self.nets: list[Extractor] = []
-        without = ("answers", "captions")  # what needs no feature network
+        without = ("answers", "captions", "speech")  # what needs no feature network
         if moves and (not self.asked or any(METRICS[name].needs not in without for name in self.asked)):
             self.nets = networks(options, plan.shape.channels) if nets is None else list(nets)
         self.perceptual = perceptual(options) if self.questions and self.wants("fidelity") else []
@@ -167,6 +169,11 @@ class Evaluator:
             self.seconds.add("answers", since)
             noted = [figure for figure in figures if figure.networks and not figure.name.startswith("best_")]
             self.warnings += [f"{figure.label}: {figure.note}" for figure in noted if figure.note]
+        if (voiced := plan.voiced()) is not None and self.wants("sync"):
+            since = time.perf_counter()
+            spoken, courses = measure_sync(*voiced, seed=options.seed, say=self.say)
+            self.seconds.add("metric sync", since)
+            figures, curves = figures + spoken, curves + courses
         memorisation = None
         if self.nets:
             inputs = self.figure_inputs()

@@ -18,6 +18,7 @@ from footage.config.strict import method_arguments_of
 from footage.config.words import check_length, unknown_words
 from footage.errors import ConfigError, DatasetError, nearest
 from footage.generation import convert as conversions
+from footage.generation import speak as speaking
 from footage.generation.best import BestClips, UsualRange
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
@@ -31,7 +32,7 @@ from footage.media.encode import read_metadata
 from footage.media.geometry import Fit, Size, fitted, parse_size
 from footage.media.reader import Footage
 from footage.media.sound import TRACK_RATE, channel_chunks
-from footage.models.base import Converts, Encodes, Enlarges, Generates, Predicts, Sampler, Streams
+from footage.models.base import Converts, Encodes, Enlarges, Generates, Predicts, Sampler, Speaks, Streams
 from footage.models.card import ModelInfo, find_upscaler, model_folder
 from footage.models.checkpoint import load_model
 from footage.models.device import find_device, has_bf16
@@ -448,6 +449,32 @@ class Model:
         larger = Model(upscale, self.sampler.device.type)
         tell(f"from {own} made larger by {larger.info.name}, trained on {larger.info.dataset}: {larger.folder}")
         return lambda clip: larger.enlarge(clip, shape, size, fit)
+
+    @property
+    def speaker(self) -> Speaks:
+        """The sampler, where the model lets stills speak.
+
+        Raises:
+            ConfigError: it does not, and the remedy is another command.
+        """
+        if isinstance(self.sampler, Speaks):
+            return self.sampler
+        raise self.unable("lets nothing speak")
+
+    def speak(
+        self, still: Path | str, audio: Path | str, *, seed: int = 0, begin: float = 0.0, fit: Fit = "crop"
+    ) -> Clip:
+        """Let a still speak a sound, which is heard in the clip; see `footage.generation.speak.speak`.
+
+        Args:
+            still: a picture, or a video, of which the first frame is taken.
+            audio: a file of sound, or a video with sound.
+            seed: of how head and eyes move.
+            begin: seconds of the sound that are left out at its beginning; what follows is the same frame by frame.
+            fit: how a picture of another shape is fitted in: letterbox, crop or stretch.
+        """
+        picture = Footage(Path(still))
+        return speaking.speak(self.speaker, self.info, picture, Path(audio), seed=seed, begin=begin, fit=fit)
 
     def interpolate(self, clip: Path | str, to: Path | str, steps: int = 8) -> list[Clip]:
         """Return clips on the way from one clip to another; see `footage.generation.convert.interpolate`."""

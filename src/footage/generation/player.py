@@ -32,8 +32,8 @@ from footage.errors import ConfigError, FootageError
 Frame = npt.NDArray[np.uint8]
 """A picture, (H, W, C), C 1 or 3."""
 Source = Callable[..., Iterator[Frame]]
-"""Starts a stream: frames for ever, of a seed and a label, or of a label that the seed decides; of a model that is told
-what to show, of a text too."""
+"""Starts a stream: frames for ever, or while something is heard, of a seed and a label, or of a label that the seed
+decides; of a model that is told what to show, of a text too."""
 
 REMEMBERED = 10_000
 """Latencies that percentiles are taken of: those of the newest frames."""
@@ -146,7 +146,9 @@ class FrameProducer:
                 asked = time.perf_counter()
                 with self._news:
                     stream = self._stream
-                frame = next(stream)
+                frame = next(stream, None)
+                if frame is None:  # what is heard may end
+                    break
                 now = time.perf_counter()
                 with self._news:
                     self._newest, self._latest = frame, now

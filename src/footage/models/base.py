@@ -202,6 +202,23 @@ class Converts(Sampler, Protocol):
 
 
 @runtime_checkable
+class Speaks(Sampler, Protocol):
+    """A model that lets a still speak what is heard."""
+
+    def speak(self, stills: Tensor, heard: Iterable[Tensor], seeds: Sequence[int], start: int = 0) -> Iterator[Tensor]:
+        """Yield frames (B, C, t, H, W) in [-1, 1], as many as there is sound, chunk by chunk.
+
+        A frame is a function of its row's still and seed, its time, and the sound around it.
+
+        Args:
+            stills: pictures (B, C, H, W) in [-1, 1].
+            heard: levels around successive frames, (B, t, S, bands) in [-1, 1]; see `footage.media.speech.windows`.
+            seeds: of how each figure moves beside its mouth.
+            start: number of the first frame.
+        """
+
+
+@runtime_checkable
 class Enlarges(Converts, Protocol):
     """A model that makes the frames of a video larger, whatever their size."""
 

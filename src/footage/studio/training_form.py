@@ -32,6 +32,7 @@ FAMILIES = {
     "diffusion": "diffusion",
     "predict": "predict",
     "translate": "translate",
+    "talk": "animate",
     "upscale": "upscale",
 }
 """What models do, by their method; each has a picture in static/families.svg."""
@@ -129,8 +130,9 @@ def used_sections(config: Config) -> tuple[str, ...]:
         "clip": True,
         "text": config.takes_labels,
         "task": method in ("predict", "translate"),
+        "talk": method == "talk",
         "upscale": method in ("upscale", "cascade"),
-        "kl": method == "vae" or config.net.kind == "svg",
+        "kl": method in ("vae", "talk") or config.net.kind == "svg",
         "augment": adversarial and method in ADVERSARIAL,
         "critics": adversarial,
     }

@@ -258,7 +258,7 @@ def compared_runs(
         raise ConfigError("no preset is named", "give --presets NAME,NAME; footage models lists them")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f'preset "{twice}" is named twice', "name each once")
-    guided = [config.preset for config in configs if config.guides]
+    guided = [config.preset for config in configs if config.guides and not config.net.hears]
     if guided and guide is None:
         raise ConfigError(
             f"{guided[0]} makes clips from those of another data set, and there is none",

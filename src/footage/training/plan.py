@@ -14,7 +14,7 @@ from rich.text import Text
 from footage.config import Config
 from footage.config.presets import PRESETS, options, suited_preset
 from footage.config.words import words_of
-from footage.data.clips import ONE_BY_ONE, BuiltInClips, ClipSource, Loader, named_one_by_one
+from footage.data.clips import ONE_BY_ONE, ClipSource, Loader, is_built_in, named_one_by_one
 from footage.data.crops import SmallClips, VideoCrops
 from footage.data.ingest.sources import HasSize, suited_size
 from footage.data.pairs import open_source
@@ -219,6 +219,8 @@ def match_guide(config: Config, source: ClipSource) -> Config:
             f"{config.preset} makes clips from those of another data set, and there is none",
             "give --guide DATASET, or --task.source edges",
         )
+    if config.net.hears and source.guides:
+        return config
     if source.guides and config.method != "translate":
         raise ConfigError(
             f"{config.preset} is not given clips to translate", "leave --guide out, or train a translator"
@@ -248,7 +250,7 @@ def prepare(
     be `tried`, whose whole networks may not fit the device. `guide` is the data set that a translator of pairs makes
     the clips of `data` from, `begun` are the labels that the run has begun with.
     """
-    source = open_source(data, config.clip, guide, crops=config.net.crops)
+    source = open_source(data, config.clip, guide, crops=config.net.crops, hears=config.net.hears)
     config, labels = match(config, source, begun)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
@@ -258,7 +260,7 @@ def prepare(
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=batch_size))
     if timed:
         needs = measure(config, len(labels), place, timed_batch=batch_size)
-    data_path = str(data) if isinstance(source, BuiltInClips) else absolute(data)
+    data_path = str(data) if is_built_in(data) else absolute(data)
     guide_path = None if guide is None else absolute(guide)
     note = DataNote(data_path, source.name, source.content_hash, labels, guide_path)
     usable = len({unit.span.index for unit in loader.units})

@@ -288,24 +288,26 @@ class MovingStage(nn.Module):
         return moving + still
 
 
-class Animator(nn.Module):
-    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it."""
+class StillDecoder(nn.Module):
+    """Frames of a picture by codes of what becomes of it: the picture is encoded once.
 
-    def __init__(self, clip: ClipConfig, net: TranslatorConfig) -> None:
+    Args:
+        clip: shape of the frames.
+        width: channels of the outermost stage.
+        code: length of the codes.
+        count: stages.
+    """
+
+    def __init__(self, clip: ClipConfig, width: int, code: int, count: int) -> None:
         super().__init__()
         self.levels = Levels(clip.channels)
-        self.motion, self.hidden = net.motion, 2 * net.motion
-        count = halvings(clip.height, clip.width)
         self.unit = 2**count
-        widths = channels(net.width, count)[::-1]  # from the outermost stage inwards
+        widths = channels(width, count)[::-1]  # from the outermost stage inwards
         self.encoder = nn.ModuleList(
             EncoderStage(a, b, 0, first=i == 0)
             for i, (a, b) in enumerate(zip([clip.channels, *widths[:-1]], widths, strict=True))
         )
-        self.cell = nn.GRU(net.motion, self.hidden, batch_first=True)
-        start_slow(self.cell, clip.frames, net.motion)
-        self.code_norm = PixelNorm()
-        inner, code = widths[-1], 2 * self.hidden
+        inner = widths[-1]
         self.norm = ChannelNorm(inner)
         self.style = nn.Linear(code, 2 * inner)
         self.mix = nn.Conv2d(inner + code, inner, 3, padding=1)
@@ -318,6 +320,50 @@ class Animator(nn.Module):
         assert isinstance(last, MovingStage)
         last.begin_still()
 
+    def encode(self, picture: Tensor) -> list[Tensor]:
+        """Return the features of a picture (B, C, 1, H, W), from half its size inwards, (B, c, 1, h, w) each."""
+        x, shortcuts = fitted(self.levels(picture), self.unit), list[Tensor]()
+        for encoding in self.encoder:
+            x = encoding(x)
+            shortcuts.append(x)
+        return shortcuts
+
+    def decode(self, picture: Tensor, shortcuts: list[Tensor], code: Tensor, moved: Tensor | None = None) -> Tensor:
+        """Make frames (B, C, T, H, W) of a picture (B, C, H, W) and its features, by codes (B T, c).
+
+        What moves as a whole, (B T, 2, H, W) in halves of the picture, may be given: the rest is beside it.
+        """
+        inner = self.norm(shortcuts[-1])[:, :, 0]  # B c h w
+        times = len(code) // len(inner)
+        scale, shift = self.style(code)[:, :, None, None].chunk(2, dim=1)
+        x = inner.repeat_interleave(times, dim=0) * (1 + scale) + shift  # (B T) c h w
+        codes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        x = self.mix(silu(torch.cat([x, codes], dim=1)).contiguous(memory_format=torch.channels_last))
+        x = rearrange(x, "(b t) c h w -> b c t h w", t=times)
+        for number, stage in enumerate(self.decoder):
+            x = stage(x, shortcuts[-1 - number])
+        decoded = x.transpose(1, 2).flatten(0, 1)  # (B T) (3 + C) H W
+        flow, mask, painted = (
+            decoded[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
+        )
+        flow = REACH * torch.tanh(flow)
+        warped = warp(picture, flow if moved is None else flow + moved)
+        mask = torch.sigmoid(mask)
+        frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
+        return rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
+
+
+class Animator(StillDecoder):
+    """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it."""
+
+    def __init__(self, clip: ClipConfig, net: TranslatorConfig) -> None:
+        hidden = 2 * net.motion
+        super().__init__(clip, net.width, 2 * hidden, halvings(clip.height, clip.width))
+        self.motion, self.hidden = net.motion, hidden
+        self.cell = nn.GRU(net.motion, self.hidden, batch_first=True)
+        start_slow(self.cell, clip.frames, net.motion)
+        self.code_norm = PixelNorm()
+
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         return {"start": (self.hidden,), "motion": (frames, self.motion)}
 
@@ -326,11 +372,7 @@ class Animator(nn.Module):
 
     def begin(self, picture: Tensor, start: Tensor) -> AnimatorState:
         """Encode a picture (B, C, 1, H, W); the motion begins at random, from standard normal numbers (B, hidden)."""
-        x, shortcuts = fitted(self.levels(picture), self.unit), list[Tensor]()
-        for encoding in self.encoder:
-            x = encoding(x)
-            shortcuts.append(x)
-        return AnimatorState(picture[:, :, 0], shortcuts, start, None)
+        return AnimatorState(picture[:, :, 0], self.encode(picture), start, None)
 
     def advance(self, state: AnimatorState, motion: Tensor) -> tuple[Tensor, AnimatorState]:
         """Make the next frames (B, C, T, H, W) from fresh noise (B, T, m), and the state after them."""
@@ -340,23 +382,7 @@ class Animator(nn.Module):
         rest = path[:, 0] if state.rest is None else state.rest
         # Where the motion is, and how far from where the picture was taken: 0 in the first frame.
         code = torch.cat([self.code_norm(path.flatten(0, 1)), (path - rest[:, None]).flatten(0, 1)], dim=1)
-        inner = self.norm(state.shortcuts[-1])[:, :, 0]  # B c h w
-        times = len(code) // len(inner)
-        scale, shift = self.style(code)[:, :, None, None].chunk(2, dim=1)
-        x = inner.repeat_interleave(times, dim=0) * (1 + scale) + shift  # (B T) c h w
-        codes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        x = self.mix(silu(torch.cat([x, codes], dim=1)).contiguous(memory_format=torch.channels_last))
-        x = rearrange(x, "(b t) c h w -> b c t h w", t=times)
-        for number, stage in enumerate(self.decoder):
-            x = stage(x, state.shortcuts[-1 - number])
-        decoded = x.transpose(1, 2).flatten(0, 1)  # (B T) (3 + C) H W
-        flow, mask, painted = (
-            decoded[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
-        )
-        warped = warp(picture, REACH * torch.tanh(flow))
-        mask = torch.sigmoid(mask)
-        frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
-        clips = rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
+        clips = self.decode(picture, state.shortcuts, code)
         return clips, AnimatorState(picture, state.shortcuts, after[0], rest)
 
 

@@ -1,0 +1,412 @@
+"""A figure that speaks: a still picture and what is heard around each frame become that frame.
+
+The still is encoded once. A code of the sound around a frame, and a code of how the figure is held in it, say what
+becomes of the still there: it is warped, and painted over where nothing could be moved to, as the animator does
+(`footage.models.translators.translate`). In training the second code is read off the real frame, whose mouth is hidden,
+by a variational encoder (Kingma and Welling 2014): so what the sound tells is learned from the sound, and head and eyes
+need not be its average. Later that code follows a smooth path of noise, a function of seed and time, with the mean,
+size and pace that were seen (`footage.models.generators.stream.noise`).
+
+The difference that is learned from is squared: where half of the sounds leave the mouth closed, the median, which
+absolute differences lead to, is a closed mouth. It counts more at the mouth, whose place is given, or found by mutual
+information of motion and sound.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, silu
+from torch.optim import Adam
+
+from footage.config import ClipConfig, Config, TaskConfig
+from footage.config.sections import halvings
+from footage.media import speech
+from footage.metrics.image_quality import clip_psnr
+from footage.models.base import Batch, Engine, Sampler
+from footage.models.generators.stream.noise import NoisePath
+from footage.models.layers import channel_levels, set_levels
+from footage.models.supervised import StepOutput, SupervisedMethod
+from footage.models.talking import FigureConfig
+from footage.models.talking.judge import SEEN, SyncJudge, heard_length, mouths, pixel_box, shifted, sync_loss
+from footage.models.translators.translate import StillDecoder
+
+POSTURE_WIDTHS = (16, 24, 32)
+"""Channels of the encoder of how a figure is held."""
+POSTURE_GRID = 4
+"""Places across and down that it tells apart at last."""
+START = -4.0
+"""Logarithm of the variance that it begins with: were it that of the prior, its noise would drown what is heard."""
+FOLLOWED = 0.02
+"""Part of a step's postures in what is known of all."""
+PATH = 0x7A1C
+"""Kind of the paths of noise."""
+
+
+class SpokenClips(NamedTuple):
+    """What training reads, taken apart."""
+
+    real: Tensor
+    """(B, C, T, H, W)."""
+    still: Tensor
+    """Another frame of the same figure, (B, C, H, W)."""
+    heard: Tensor
+    """Levels around each frame, (B, T, WHOLE, bands) in [-1, 1]."""
+    first_half: Tensor
+    """Whether a clip is of the half that a judge in training learns from, (B,)."""
+
+
+def taken_apart(clips: Tensor, channels: int) -> SpokenClips:
+    """Take apart clips, (B, C + C + K, T, H, W); see `footage.data.pairs.VoicedClips`."""
+    real, still, sound = clips.tensor_split((channels, 2 * channels), dim=1)
+    flat = sound.transpose(1, 2).flatten(2)  # B T (K H W)
+    count = speech.WHOLE * speech.BANDS
+    heard = flat[:, :, :count].reshape(*flat.shape[:2], speech.WHOLE, speech.BANDS)
+    return SpokenClips(real, still[:, :, 0], heard, flat[:, 0, count] > 0)
+
+
+def at_hand(heard: Tensor) -> Tensor:
+    """Return what belongs to each frame, (..., S, bands) -> (..., WINDOW, bands), the middle."""
+    spare = (heard.shape[-2] - speech.WINDOW) // 2
+    return heard[..., spare : spare + speech.WINDOW, :]
+
+
+class FigureOutput(NamedTuple):
+    """What the network gives in training."""
+
+    frames: Tensor
+    """(B, C, T, H, W)."""
+    divergence: Tensor
+    """Of the posture's code from its prior, (B, T), in nats."""
+
+
+class TalkingFigure(StillDecoder):
+    """Still (B, C, H, W), sound (B, T, WINDOW, bands), posture (B, T, m) -> frames (B, C, T, H, W)."""
+
+    mouth: Tensor
+    """Left, top, right and bottom in parts of the frame, (4,)."""
+    centre: Tensor
+    """Mean of the postures, (m,)."""
+    covariance: Tensor
+    lagged: Tensor
+    """Covariance of postures, and of those of one frame with those of the next, (m, m) each."""
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, clip: ClipConfig, net: FigureConfig, task: TaskConfig) -> None:
+        count = min(net.stages, halvings(clip.height, clip.width))
+        super().__init__(clip, net.width, net.sound + net.motion, count)
+        self.motion = net.motion
+        self.listen = nn.ModuleList([nn.Conv1d(speech.BANDS, 64, 3), nn.Conv1d(64, 64, 3, 2), nn.Conv1d(64, 64, 3, 2)])
+        self.heard = nn.Sequential(nn.Linear(64 * heard_length(), net.sound), nn.LayerNorm(net.sound))
+        widths = (2 * clip.channels + 2, *POSTURE_WIDTHS)
+        self.watch = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(widths))
+        self.pool = nn.AdaptiveAvgPool2d(POSTURE_GRID)
+        self.held = nn.Linear((widths[-1] + 2) * POSTURE_GRID**2, 2 * net.motion)
+        with torch.no_grad():
+            self.held.weight[net.motion :] *= 0.01
+        nn.init.constant_(self.held.bias[net.motion :], START)
+        self.turn = nn.Linear(net.motion, 6)  # of the picture as a whole: an affine map, less the identity
+        nn.init.normal_(self.turn.weight, std=0.05)
+        nn.init.zeros_(self.turn.bias)
+        self.register_buffer("mouth", torch.tensor([0.0, 0.0, 1.0, 1.0]))
+        self.register_buffer("centre", torch.zeros(net.motion))
+        self.register_buffer("covariance", torch.eye(net.motion) * 0.01)
+        self.register_buffer("lagged", torch.eye(net.motion) * 0.0095)
+        self.register_buffer("mean", torch.zeros(speech.BANDS))
+        self.register_buffer("sd", torch.ones(speech.BANDS))
+
+    def sound_code(self, heard: Tensor) -> Tensor:
+        """Return the code of what is heard, (N, WINDOW, bands) in [-1, 1] -> (N, s)."""
+        x = ((heard - self.mean) / self.sd).transpose(1, 2)
+        for stage in self.listen:
+            x = silu(stage(x))
+        code: Tensor = self.heard(x.flatten(1))
+        return code
+
+    # Where a picture I moves by u, it changes by -u grad I: Lucas and Kanade 1981, eq. 3. So what is looked at is the
+    # change, and its products with the slopes.
+    def posture(self, still: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and logarithm of the variance of how a figure is held in frames: (B, T, m) each."""
+        left, top, right, bottom = pixel_box(self.mouth, *frames.shape[3:])
+        beside = self.levels(still)
+        change = (self.levels(frames) - beside[:, :, None]).transpose(1, 2).clone()  # B T C H W
+        change[..., top:bottom, left:right] = 0
+        slopes = torch.stack(torch.gradient(beside, dim=(2, 3)), dim=1)  # B 2 C H W
+        sized = slopes.square().mean(dim=(1, 2, 3, 4)).clamp(min=1e-4).view(-1, 1, 1, 1, 1)
+        moves = torch.einsum("btchw,bdchw->btdhw", change, slopes) / (change.shape[2] * sized)  # B T 2 H W
+        shown = torch.cat([change, beside[:, None].expand_as(change), moves], dim=2).flatten(0, 1)
+        x = shown
+        for stage in self.watch:
+            x = silu(stage(x))
+        told = torch.cat([self.pool(x), self.pool(shown[:, -2:])], dim=1)
+        code: Tensor = self.held(told.flatten(1)).float().view(*change.shape[:2], -1)
+        mean, spread = code.chunk(2, dim=-1)
+        return mean, spread.clamp(-12, 4)
+
+    def forward(self, still: Tensor, heard: Tensor, frames: Tensor, noise: Tensor) -> FigureOutput:
+        """Make frames, held as the real ones are.
+
+        Args:
+            still: (B, C, H, W).
+            heard: (B, T, WINDOW, bands).
+            frames: the real ones, (B, C, T, H, W).
+            noise: standard normal numbers, (B, T, m).
+        """
+        mean, spread = self.posture(still, frames)
+        if self.training and torch.is_grad_enabled():
+            self.learn_postures(mean.detach())
+        held = mean + (0.5 * spread).exp() * noise
+        divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(dim=-1)
+        return FigureOutput(self.speak(still, self.encode(still[:, :, None]), heard, held), divergence)
+
+    def speak(self, still: Tensor, shortcuts: list[Tensor], heard: Tensor, held: Tensor) -> Tensor:
+        """Make frames (B, C, T, H, W) of a still, its features, sound (B, T, WINDOW, bands) and posture (B, T, m)."""
+        code = torch.cat([self.sound_code(heard.flatten(0, 1)), held.flatten(0, 1).to(heard.dtype)], dim=1)
+        turned = self.turn(held.flatten(0, 1)).float()  # (B T) 6
+        height, width = still.shape[2:]
+        y, x = (torch.linspace(-1, 1, side, device=still.device) for side in (height, width))
+        places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width), torch.ones_like(still[0, 0])])
+        moved = torch.einsum("nij,jhw->nihw", turned.view(-1, 2, 3), places)  # (B T) 2 H W
+        return self.decode(still, shortcuts, code, moved.to(still.dtype))
+
+    def learn_postures(self, mean: Tensor) -> None:
+        """Follow which postures (B, T, m) there are, and how they change from frame to frame."""
+        self.centre.lerp_(mean.mean(dim=(0, 1)), FOLLOWED)
+        away = mean - self.centre
+        with torch.autocast(mean.device.type, enabled=False):
+            self.covariance.lerp_(torch.einsum("bti,btj->ij", away, away) / away[..., 0].numel(), FOLLOWED)
+            if mean.shape[1] > 1:
+                both = torch.einsum("bti,btj->ij", away[:, 1:], away[:, :-1]) / away[:, 1:, 0].numel()
+                self.lagged.lerp_((both + both.T) / 2, FOLLOWED)
+
+    def postures(self) -> tuple[Tensor, list[float]]:
+        """Return what makes postures of independent processes, (m, m), and the rate of each process.
+
+        The processes are the principal axes of the postures that were seen. Their rates are such that the correlation
+        from one frame to the next, (1 + r) exp(-r), is what was seen along each axis.
+        """
+        sizes, axes = torch.linalg.eigh(self.covariance.double())
+        sizes = sizes.clamp(min=1e-8)
+        paces = (torch.einsum("ik,ij,jk->k", axes, self.lagged.double(), axes) / sizes).clamp(0.3, 0.999)
+        rates = []
+        for wanted in paces.tolist():
+            low, high = 1e-3, 8.0
+            for _ in range(50):
+                middle = (low + high) / 2
+                low, high = (middle, high) if (1 + middle) * math.exp(-middle) > wanted else (low, middle)
+            rates.append(low)
+        return (axes * sizes.sqrt()).float(), rates
+
+
+LOOKED_AT = 2**26
+"""Numbers of clips and what stands behind them that are looked at before the first step, about."""
+INFORMED = 0.35
+"""Mutual information, in parts of the greatest, above which a pixel counts for the mouth."""
+GROWN = 0.25
+"""How much larger, on each side, the box becomes, in parts of its own size."""
+LEAST_INFORMATION = 0.01
+"""In nats: below it everything is taken for the mouth."""
+
+
+# I = -1/2 log(1 - R^2) for jointly Gaussian variables, R the multiple correlation: Cover and Thomas 2006, ch. 8.
+def find_mouth(spoken: Iterable[SpokenClips]) -> Tensor:
+    """Return where motion and sound know most of each other: left, top, right and bottom, (4,), in parts of the frame.
+
+    What moves from frame to frame is compared with how loud it is there, and how much what is heard changes; the whole
+    frame is returned where neither tells anything of the other.
+    """
+    rows, moved = list[Tensor](), list[Tensor]()
+    for real, _, heard, _ in spoken:
+        change = (real[:, :, 1:] - real[:, :, :-1]).abs().mean(dim=1).flatten(0, 1)  # (B T-1) H W
+        moved.append(avg_pool2d(change[:, None], 5, 1, 2, count_include_pad=False)[:, 0])
+        near = at_hand(heard).double()[:, 1:]
+        middle = speech.BEFORE
+        before, after = near[:, :, middle - 8 : middle - 2].mean(dim=2), near[:, :, middle - 2 : middle + 4].mean(dim=2)
+        loud, flux = after.mean(dim=-1), (after - before).abs().mean(dim=-1)
+        rows.append(torch.stack([torch.ones_like(loud), loud, flux, before.mean(dim=-1)], dim=-1).flatten(0, 1))
+    told, seen = torch.cat(rows), torch.cat(moved).double()  # N 4, N H W
+    height, width = seen.shape[1:]
+    seen = seen.flatten(1) - seen.flatten(1).mean(dim=0)
+    fitted = told @ torch.linalg.lstsq(told, seen).solution
+    total, left_over = seen.square().sum(dim=0), (seen - fitted).square().sum(dim=0)
+    part = 1 - left_over / total.clamp(min=1e-9) * (len(told) - 1) / max(1, len(told) - told.shape[1])
+    part = torch.where(total > 1e-4 * total.max(), part, 0.0).clamp(0, 0.999)
+    information = (-0.5 * torch.log1p(-part)).view(1, 1, height, width)
+    information = avg_pool2d(information, 3, 1, 1, count_include_pad=False)[0, 0]
+    if float(information.max()) < LEAST_INFORMATION:
+        return torch.tensor([0.0, 0.0, 1.0, 1.0])
+    counted = (information - INFORMED * information.max()).clamp(min=0)
+    edges = []
+    for along, side in ((counted.sum(dim=0), width), (counted.sum(dim=1), height)):
+        share = along.cumsum(0) / along.sum()
+        low, high = int((share < 0.03).sum()) / side, (int((share < 0.97).sum()) + 1) / side
+        grown = GROWN * (high - low)
+        edges.append((max(0.0, low - grown), min(1.0, high + grown)))
+    (left, right), (top, bottom) = edges
+    return torch.tensor([left, top, right, bottom])
+
+
+class Talk(SupervisedMethod):
+    """A figure that speaks, critics and a judge of sync where there are any; see `footage.models.base.Method`."""
+
+    own_curves: ClassVar = {
+        "Squared error at the mouth, pixels in [-1, 1]": ("mouth_mse", "heldout_mouth_mse"),
+        "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
+        "Divergence of the posture's code from its prior, nats in a frame": ("kl", "heldout_kl"),
+        "Sync: how often the judge finds the right sound": ("sync_real", "sync_made", "heldout_sync_made"),
+    }
+
+    def __init__(self, config: Config, labels: int) -> None:
+        super().__init__(config, labels)
+        if config.talk.sync:
+            self.nets["sync"] = SyncJudge(config.clip.channels)
+        self.judge: nn.Module | None = None
+        """The judge, frozen, while the figure is judged."""
+        box = torch.tensor(config.talk.box())
+        for net in (self.nets["generator"], self.averages["generator"].module):
+            net.mouth.copy_(box)  # type: ignore[operator]
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Tell the networks the levels of pictures and sound, and where the mouths are."""
+        channels = self.config.clip.channels
+        spoken, room = list[SpokenClips](), LOOKED_AT
+        for clips in batches:
+            spoken.append(taken_apart(clips, channels))
+            room -= clips.numel()
+            if room <= 0:
+                break
+        mean, sd = channel_levels(clips.real for clips in spoken)
+        for name, average in self.averages.items():
+            set_levels(mean, sd, self.nets[name], average.module)
+        set_levels(mean.repeat(2), sd.repeat(2), *self.critic_nets())
+        bands = torch.cat([at_hand(clips.heard).flatten(0, 2) for clips in spoken])
+        mouth = torch.tensor(self.config.talk.box()) if self.config.talk.mouth else find_mouth(spoken)
+        for net in (self.nets["generator"], self.averages["generator"].module):
+            assert isinstance(net, TalkingFigure)
+            net.mean.copy_(bands.mean(dim=0))
+            net.sd.copy_(bands.std(dim=0).clamp(min=0.05))
+            net.mouth.copy_(mouth)
+
+    def build_optimizers(self) -> None:
+        super().build_optimizers()
+        if "sync" in self.nets:
+            self.optimizers["sync"] = Adam(self.nets["sync"].parameters(), 1e-3, fused=True)
+
+    @property
+    def mouth(self) -> Tensor:
+        """Where the mouths are: left, top, right and bottom in parts of the frame."""
+        average = self.averages["generator"].module
+        assert isinstance(average, TalkingFigure)
+        return average.mouth
+
+    def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
+        if "sync" not in self.nets:
+            return super().step(batch, clips_seen, engine)
+        # The judge learns from real clips of one half: what measures later has learned from the other one.
+        spoken = taken_apart(batch.clips, self.config.clip.channels)
+        logits = self.verdict(self.nets["sync"], spoken.real, spoken.heard)
+        self.optimizers["sync"].zero_grad(set_to_none=True)
+        engine.backward(sync_loss(logits, spoken.first_half.float()))
+        self.optimizers["sync"].step()
+        log = {"sync_real": (logits.detach().argmax(dim=1) == 0).float().mean()}
+        with engine.frozen(self.nets["sync"]) as judge:
+            self.judge = judge
+            log |= super().step(batch, clips_seen, engine)
+            self.judge = None
+        return log
+
+    def verdict(self, judge: nn.Module, clips: Tensor, heard: Tensor) -> Tensor:
+        """Return how well each shift of the sound goes with the middle of clips, (B, N), the right one first."""
+        middle = clips.shape[2] // 2
+        first = middle - SEEN // 2
+        seen = mouths(clips[:, :, first : first + SEEN], self.mouth)
+        logits: Tensor = judge(seen, shifted(heard[:, middle]))
+        return logits
+
+    def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
+        config = self.config
+        real, still, heard, _ = taken_apart(batch.clips, config.clip.channels)
+        if torch.is_grad_enabled():  # louder or softer, but not where there is silence
+            span = 2 * config.talk.gain * 2 / (speech.CEILING - speech.FLOOR)  # of [-1, 1]
+            gain = (batch.uniform(1, 1, 1) - 0.5) * span
+            heard = torch.where(heard > -1, (heard + gain).clamp(-1, 1), heard)
+        noise = batch.normal(real.shape[2], config.net.motion)  # type: ignore[attr-defined]
+        output: FigureOutput = self.nets["generator"](still, at_hand(heard), real, noise)
+        made = output.frames.to(real.dtype)
+        left, top, right, bottom = pixel_box(self.mouth, config.clip.height, config.clip.width)
+        at_mouth = (..., slice(top, bottom), slice(left, right))
+        difference = self.difference(made, real) + config.talk.weight * self.difference(made[at_mouth], real[at_mouth])
+        divergence = output.divergence.mean()
+        ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
+        loss = config.learn.weight * difference + config.kl.beta * ramp * divergence
+        log = {
+            "mouth_mse": (made[at_mouth] - real[at_mouth]).detach().square().mean(),
+            "psnr": clip_psnr(made.detach(), real).mean(),
+            "kl": divergence.detach(),
+        }
+        if self.judge is not None:
+            logits = self.verdict(self.judge, made, heard)
+            loss = loss + config.talk.sync * sync_loss(logits)
+            log["sync_made"] = (logits.detach().argmax(dim=1) == 0).float().mean()
+        judged_clips = {}
+        if config.critics and judged:
+            beside = still[:, :, None].expand_as(real)
+            judged_clips[""] = (torch.cat([real, beside], dim=1), torch.cat([made, beside], dim=1))
+        return StepOutput(loss, log, judged_clips)
+
+    def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
+        if batch.heldout is None:
+            return None
+        real, still, _, _ = taken_apart(batch.heldout[0], self.config.clip.channels)
+        return torch.cat([real, still[:, :, None].expand_as(real)], dim=1)
+
+    @classmethod
+    def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
+        return SpeakingSampler(config, nets["generator"])
+
+
+class SpeakingSampler:
+    """Stills that speak, in constant memory; see `footage.models.base.Speaks`."""
+
+    given = 0
+
+    def __init__(self, config: Config, generator: nn.Module) -> None:
+        assert isinstance(generator, TalkingFigure)
+        self.clip, self.generator = config.clip, generator.eval()
+        self.device = next(generator.parameters()).device
+
+    @property
+    def mouth(self) -> Tensor:
+        """Where the mouths are: left, top, right and bottom in parts of the frame."""
+        return self.generator.mouth
+
+    def speak(self, stills: Tensor, heard: Iterable[Tensor], seeds: Sequence[int], start: int = 0) -> Iterator[Tensor]:
+        mixing, rates = self.generator.postures()
+        paths = [NoisePath(rates, seed, parts=1, kind=PATH) for seed in seeds]
+        stills = stills.to(self.device)
+        with torch.inference_mode():
+            shortcuts = self.generator.encode(stills[:, :, None])
+        for levels in heard:
+            times = np.arange(start, start + levels.shape[1], dtype=np.float64)
+            start += levels.shape[1]
+            drawn = torch.from_numpy(np.stack([path.states(times)[:, :, 0, 0] for path in paths])).float()  # B T m
+            held = self.generator.centre + drawn.to(self.device) @ mixing.T
+            levels, frames = levels.to(self.device), list[Tensor]()
+            with torch.inference_mode():
+                for number in range(levels.shape[1]):  # one by one: sums of other shapes are rounded otherwise
+                    now = slice(number, number + 1)
+                    frames.append(self.generator.speak(stills, shortcuts, levels[:, now], held[:, now]))
+                chunk = torch.cat(frames, dim=2).float().clamp(-1, 1)
+            yield chunk  # outside of the block: it would hold for the caller too
+
+    def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        real, still, heard, _ = taken_apart(reals, self.clip.channels)
+        (made,) = self.speak(still, [at_hand(heard)], range(len(reals)))
+        return {"spoken": made, "still": still[:, :, None].expand_as(real), "real": real}

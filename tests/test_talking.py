@@ -1,0 +1,494 @@
+"""Figures that speak: what is heard, the built-in set, the network, the judge of sync, the commands."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+import footage
+from footage.commands.main import main
+from footage.config import TalkConfig
+from footage.config.presets import preset
+from footage.config.registry import METHODS
+from footage.data import talker
+from footage.data.clips import BuiltInClips, TalkerClips
+from footage.data.pairs import VoicedClips, open_source
+from footage.errors import ConfigError, DatasetError, MediaError
+from footage.evaluation.sync import correlation, measure_sync, offset_of, opening, scores
+from footage.generation import speak as speaking
+from footage.generation.rollout import from_uint8, to_uint8
+from footage.media import speech
+from footage.media.reader import Footage
+from footage.media.sound import read_sound, write_sound
+from footage.models.base import Batch, PlainEngine, Speaks
+from footage.models.talking.figure import SpokenClips, Talk, TalkingFigure, at_hand, find_mouth, taken_apart
+from footage.models.talking.judge import SyncJudge, mouths, shifted, sync_loss
+from tests.models import save_tiny_model, tiny_config
+
+RATE = speech.RATE
+SIZE = {"clip.frames": 5, "clip.height": 16, "clip.width": 16}
+SPEECH_PROGRAM = """
+import sys, wave
+text, out = sys.argv[1:3]
+if "fail" in text:
+    sys.exit("no voice is installed")
+with wave.open(out, "wb") as file:
+    file.setnchannels(1); file.setsampwidth(2); file.setframerate(8000)
+    file.writeframes((b"\\x00\\x20" * 40 + b"\\x00\\xe0" * 40) * (5 * len(text)))
+"""
+
+
+class FewTalkers(TalkerClips):
+    CLIPS, HELDOUT, frames = 6, 3, 30
+
+    def __init__(self, size: int = 16) -> None:
+        super().__init__(height=size, width=size, channels=3)
+
+
+def tone(seconds: float, hertz: float = 440.0, rate: int = RATE, level: float = 0.3) -> npt.NDArray[np.float32]:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def save_sound(path: Path, samples: npt.NDArray[np.float32], rate: int = RATE) -> Path:
+    write_sound(path, [samples], rate)
+    return path
+
+
+def save_still(path: Path, seed: int = 0) -> Path:
+    clips = FewTalkers(32)
+    Image.fromarray(clips.read(seed, 0, 1)[0]).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("talk") / "model"
+    save_tiny_model(folder, (), preset="talk-64", clip__frames=5, clip__height=16, clip__width=16)
+    return folder
+
+
+# What is heard
+
+
+def test_a_tone_is_heard_in_its_band_and_as_loud_as_it_is_at_every_rate() -> None:
+    heard = {}
+    for rate in (8_000, 16_000, 44_100, 192_000):
+        levels = speech.speech_levels(tone(0.3, 1000, rate), rate)
+        assert levels.shape == (30, speech.BANDS)
+        heard[rate] = levels[15].astype(int)
+    bands = {rate: int(levels.argmax()) for rate, levels in heard.items()}
+    assert len(set(bands.values())) == 1
+    assert np.ptp([levels.max() for levels in heard.values()]) <= 3
+    decibel = 255 / (speech.CEILING - speech.FLOOR)
+    softer = speech.speech_levels(tone(0.3, 1000, level=0.03), RATE)[15]
+    assert heard[RATE].max() - int(softer.max()) == pytest.approx(20 * decibel, abs=2)
+    assert not speech.speech_levels(np.zeros(1600, np.float32), RATE).any()
+
+
+@pytest.mark.parametrize("fps", [12.5, 25.0, 29.97])
+def test_what_is_heard_around_frames_does_not_depend_on_chunks(fps: float) -> None:
+    sound = talker.speak(0, 3, 0, 30).samples
+    whole = list(speech.frame_windows([sound], RATE, fps))
+    assert len(whole) == np.ceil(len(sound) / RATE * fps - 1e-9)
+    cut = list(speech.frame_windows([sound[i : i + 331] for i in range(0, len(sound), 331)], RATE, fps))
+    assert np.array_equal(np.stack(whole), np.stack(cut))
+    later = list(speech.frame_windows([sound], RATE, fps, start=7))
+    assert np.array_equal(np.stack(whole[7:]), np.stack(later))
+    levels = speech.speech_levels(sound, RATE)
+    inner = slice(2, len(whole) - 8)
+    assert np.array_equal(np.stack(whole)[inner], speech.windows(levels, fps, 0, len(whole))[inner])
+
+
+def test_a_frame_is_known_soon_after_it_is_heard() -> None:
+    parts, taken = np.split(tone(1.0), 100), 0
+
+    def listen() -> object:
+        nonlocal taken
+        for part in parts:
+            taken += len(part)
+            yield part
+
+    waits = [taken / RATE - number / 25 for number, _ in enumerate(speech.frame_windows(listen(), RATE, 25.0))]
+    assert max(waits) <= 0.15
+
+
+# The built-in set
+
+
+def test_talkers_are_functions_of_seed_and_index_and_their_mouths_move() -> None:
+    clips = FewTalkers(32)
+    first, again = clips.read(1, 0, 12), FewTalkers(32).read(1, 4, 8)
+    assert first.shape == (12, 32, 32, 3) and np.array_equal(first[4:], again)
+    assert not np.array_equal(clips.read(2, 0, 12), first)
+    samples, rate = clips.sound(1)
+    assert len(samples) == rate * 30 / 25 and 0.02 < float(np.sqrt(np.mean(samples**2))) < 0.3
+    assert {clips.labels[span.label] for span in clips.spans("heldout")} == set(talker.KINDS)
+    assert {clips.look(index).kind for index in range(40)} == set(talker.LOOKS)
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_a_known_mouth_is_seen_in_the_pixels(index: int) -> None:
+    clips = TalkerClips(height=48, width=48, channels=3)
+    known = clips.mouth(index, 0, 60)[:, 0].astype(np.float64)
+    seen = opening(clips.read(index, 0, 60), *talker.mouth_box(clips.look(index), 48, 48))
+    assert correlation(seen, known) > 0.8
+
+
+@pytest.mark.parametrize("name", ["i", "ah", "u"])
+def test_vowels_have_their_formants(name: str) -> None:
+    vowel = talker.VOWELS[name]
+    voice = talker.Voice(pitch=100, scale=1.0, rate=1.0, breath=0.0, jaw=1.0)
+    spoken = talker.synthesise([(vowel, 1.0)], voice, np.random.default_rng(0), 0.8).samples.astype(np.float64)
+    power = np.abs(np.fft.rfft(np.diff(spoken)[4000:12192] * np.hanning(8192))) ** 2
+    hertz = np.fft.rfftfreq(8192, 1 / RATE)
+    for formant in vowel.formants[:2]:
+        near = np.abs(hertz - formant) < 150
+        away = np.abs(hertz - formant * 1.6) < 100
+        if all(abs(formant * 1.6 - other) > 300 for other in vowel.formants):
+            assert power[near].mean() > 2 * power[away].mean()
+
+
+def test_sound_stands_behind_clips_as_pixels() -> None:
+    clips = FewTalkers()
+    voiced = VoicedClips(clips)
+    window = voiced.read(2, 3, 5)
+    assert window.shape == (5, *voiced.shape) and voiced.shape[2] == 3 + voiced.guides
+    spoken = taken_apart(from_uint8(window[None]), 3)
+    assert np.array_equal(to_uint8(spoken.real)[0], clips.read(2, 3, 5))
+    heard = speech.windows(voiced.levels(2), 25.0, 3, 5, around=speech.AROUND)
+    assert np.array_equal(np.rint((spoken.heard[0].numpy() + 1) * 127.5), heard)
+    assert np.array_equal(at_hand(spoken.heard)[0].numpy(), spoken.heard[0, :, speech.AROUND : -speech.AROUND].numpy())
+    assert [bool(taken_apart(from_uint8(voiced.read(i, 0, 5)[None]), 3).first_half) for i in (2, 3)] == [False, True]
+    still = to_uint8(spoken.still[:, :, None])[0, 0]
+    assert any(np.array_equal(still, frame) for frame in clips.read(2, 0, 30))
+
+
+def test_clips_without_sound_are_refused() -> None:
+    with pytest.raises(DatasetError, match="has no sound"):
+        VoicedClips(BuiltInClips("shapes", height=16, width=16, channels=3))
+    config = preset("talk-64").clip
+    with pytest.raises(DatasetError, match="leave --guide out"):
+        open_source("talker", config, "shapes", hears=True)
+    with pytest.raises(ConfigError, match="grey was asked for"):
+        open_source("talker", replace(config, channels=1), hears=True)
+
+
+# The network
+
+
+def made(**knobs: object) -> Talk:
+    torch.manual_seed(0)
+    config = tiny_config("talk-64", **{key.replace(".", "__"): value for key, value in (SIZE | knobs).items()})
+    method = METHODS["talk"](config, 0)
+    assert isinstance(method, Talk)
+    return method
+
+
+def batch_of(rows: int = 4, seed: int = 0, source: VoicedClips | None = None) -> Batch:
+    source = source or VoicedClips(FewTalkers())
+    clips = np.stack([source.read(i % 6, 2 * i, 5) for i in range(rows)])
+    return Batch(from_uint8(clips), None, torch.Generator().manual_seed(seed), rows)
+
+
+def test_a_figure_learns_and_its_pace_is_followed() -> None:
+    method = made(**{"talk.mouth": "0.3,0.6,0.4,0.3"})
+    batch = batch_of()
+    method.calibrate([batch.clips])
+    method.build_optimizers()
+    assert method.mouth.tolist() == pytest.approx([0.3, 0.6, 0.7, 0.9])
+    losses = [float(method.step(batch_of(), 4 * n, PlainEngine())["loss"]) for n in range(12)]
+    assert losses[-1] < 0.8 * losses[0]
+    net = method.nets["generator"]
+    assert isinstance(net, TalkingFigure) and float(net.covariance[0, 1]) != 0
+    mixing, rates = net.postures()
+    assert torch.allclose(mixing @ mixing.T, net.covariance, atol=1e-5) and all(0 < rate < 8 for rate in rates)
+
+
+def test_the_judge_of_sync_learns_from_one_half_and_teaches() -> None:
+    method = made(**{"talk.sync": 0.5})
+    method.build_optimizers()
+    before = [weights.clone() for weights in method.nets["sync"].parameters()]
+    log = method.step(batch_of(), 0, PlainEngine())
+    assert {"sync_real", "sync_made"} <= set(log)
+    assert any(not torch.equal(a, b) for a, b in zip(before, method.nets["sync"].parameters(), strict=True))
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    assert float(sync_loss(logits, torch.tensor([1.0, 0.0]))) == pytest.approx(float(sync_loss(logits[:1])))
+    assert float(sync_loss(logits, torch.zeros(2))) == 0
+    with pytest.raises(ConfigError, match="a judge of sync sees 5"):
+        preset("talk-64", {"talk.sync": 1.0, "clip.frames": 4})
+
+
+def test_shifted_sound_is_the_sound_of_another_time() -> None:
+    steps = torch.arange(speech.WHOLE, dtype=torch.float32)[:, None].expand(-1, speech.BANDS)
+    sounds = shifted(steps)
+    assert sounds.shape == (1 + 2 * len(speech.SHIFTS), speech.WINDOW, speech.BANDS)
+    begins = (sounds[:, 0, 0] - speech.AROUND).tolist()
+    assert begins == [0, 16, -16, 24, -24, 36, -36]
+
+
+def test_a_judge_tells_what_belongs_together() -> None:
+    """Mouths as bright as their sound is loud: the right sound among seven is soon known."""
+    torch.manual_seed(0)
+    judge, rng = SyncJudge(1), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(judge.parameters(), 2e-3)
+    right = []
+    for _ in range(40):
+        loud = torch.rand(16, speech.WHOLE, 1, generator=rng).expand(-1, -1, speech.BANDS)
+        loud = torch.nn.functional.avg_pool1d(loud.transpose(1, 2), 9, 1, 4).transpose(1, 2) * 4 - 2
+        middle = speech.AROUND + speech.BEFORE
+        seen = loud[:, middle - 8 : middle + 9 : 4, :1, None, None].expand(-1, -1, -1, 24, 32)
+        logits = judge(seen, shifted(loud))
+        loss = sync_loss(logits)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        right.append(float((logits.argmax(dim=1) == 0).float().mean()))
+    assert np.mean(right[-8:]) > 0.6 > 0.3 > np.mean(right[:4])
+
+
+def test_mouths_are_found_where_motion_and_sound_know_of_each_other() -> None:
+    rng = torch.Generator().manual_seed(1)
+    heard = (torch.rand(48, 6, 1, 1, generator=rng) < 0.5).float().expand(-1, -1, speech.WHOLE, speech.BANDS).clone()
+    noise = torch.rand(48, 6, speech.WHOLE, speech.BANDS, generator=rng)
+    heard = heard * noise * 2 - 1
+    real = torch.randn(48, 3, 6, 24, 24, generator=rng) * 0.1  # it moves everywhere
+    loud = (heard.mean(dim=(2, 3)) > -0.9).float()[:, None, :, None, None]
+    real[..., 14:20, 8:16] += loud * torch.randn(48, 1, 6, 1, 1, generator=rng)
+    spoken = SpokenClips(real, real[:, :, 0], heard, torch.zeros(48, dtype=torch.bool))
+    left, top, right, bottom = find_mouth([spoken]).tolist()
+    assert left < 9 / 24 and right > 15 / 24 and top < 15 / 24 and bottom > 19 / 24  # it holds the mouth
+    assert (right - left) * (bottom - top) < 0.5
+    deaf = spoken._replace(heard=torch.rand(48, 6, speech.WHOLE, speech.BANDS, generator=rng) * 2 - 1)
+    assert find_mouth([deaf._replace(real=torch.randn(48, 3, 6, 24, 24, generator=rng))]).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("text", ["", "a,b,c,d", ".1,.2,.3", "0,0,0,1", ".5,.5,.6,.2", "-.1,0,1,1"])
+def test_a_box_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="left, top, width and height"):
+        TalkConfig(mouth=text)
+
+
+def test_a_frame_is_a_function_of_still_seed_time_and_sound(model: Path) -> None:
+    loaded = footage.load(model, device="cpu")
+    sampler = loaded.sampler
+    assert isinstance(sampler, Speaks)
+    still = from_uint8(FewTalkers().read(0, 0, 1)[None])[:, :, 0]
+    heard = torch.rand(1, 9, speech.WINDOW, speech.BANDS, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    (whole,) = sampler.speak(still, [heard], [3])
+    parts = list(sampler.speak(still, [heard[:, :2], heard[:, 2:3], heard[:, 3:]], [3]))
+    assert torch.equal(whole, torch.cat(parts, dim=2))
+    (later,) = sampler.speak(still, [heard[:, 4:]], [3], start=4)
+    assert torch.equal(whole[:, :, 4:], later)
+    (other,) = sampler.speak(still, [heard], [4])
+    assert not torch.equal(whole, other)
+    (silent,) = sampler.speak(still, [heard * 0 - 1], [3])
+    assert not torch.equal(whole, silent)
+
+
+# The metric
+
+
+def test_offsets_are_where_scores_are_highest() -> None:
+    values = np.zeros(21)
+    values[10] = 0.5
+    assert offset_of(values) == (0, 0.5)
+    assert offset_of(np.roll(values, -3))[0] == -3
+    assert correlation(np.arange(5.0), -np.arange(5.0)) == pytest.approx(-1)
+    assert correlation(np.ones(5), np.arange(5.0)) == 0
+
+
+def test_a_clip_scores_best_where_its_sound_is() -> None:
+    """With vectors that say when they were, the score is highest at no shift; later when the clip is later."""
+
+    class Clock(SyncJudge):
+        def see(self, mouths: torch.Tensor) -> torch.Tensor:
+            return self.angle(mouths[:, 2, 0].mean(dim=(1, 2)))
+
+        def hear(self, sounds: torch.Tensor) -> torch.Tensor:
+            return self.angle(sounds[:, speech.BEFORE, 0])
+
+        def angle(self, value: torch.Tensor) -> torch.Tensor:
+            return torch.stack([torch.cos(3 * value), torch.sin(3 * value)], dim=1)
+
+    seconds = np.arange(0, 60) / 25
+    levels = (np.arange(240)[:, None] % 255 * np.ones(speech.BANDS)).astype(np.uint8)
+    bright = torch.from_numpy(levels[np.round(seconds * 100).astype(int), 0]).float() / 127.5 - 1
+    clip = bright[None, :, None, None].expand(1, -1, 16, 16)
+    box = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    assert offset_of(scores(Clock(1), clip, levels, 25.0, box, 0))[0] == 0
+    assert offset_of(scores(Clock(1), clip[:, 3:], levels, 25.0, box, 0))[0] == 3
+
+
+def test_sync_is_measured_beside_real_clips(model: Path) -> None:
+    source = VoicedClips(FewTalkers())
+    sampler = footage.load(model, device="cpu").sampler
+    assert isinstance(sampler, Speaks)
+    figures, (curve,) = measure_sync(sampler, source, source.spans("heldout"), steps=3)
+    by_label = {figure.label: figure for figure in figures}
+    assert {"offset 0, part of the clips", "confidence of the sync judge [new voice]"} <= set(by_label)
+    r = by_label["r of mouth opening, made : true"]
+    assert r.value is not None and r.real is not None and abs(r.value) < 0.9 < 1.0 and r.clips == (3, 3)
+    assert len(curve.x) == 21 and {line.name for line in curve.lines} == {"made", "real"}
+    assert mouths(torch.zeros(2, 3, 4, 16, 16), torch.tensor([0.2, 0.2, 0.8, 0.8])).shape == (2, 4, 3, 24, 32)
+
+
+# Speech programs, scripts, live sound
+
+
+def test_speech_programs_are_run_without_a_shell(tmp_path: Path) -> None:
+    program = tmp_path / "say.py"
+    program.write_text(SPEECH_PROGRAM)
+    command = f"{sys.executable} {program} {{text}} {{out}}"
+    out = speaking.say(command, "hello; touch $(x) {out}", tmp_path / "a.wav")
+    sound = read_sound(out)
+    assert sound is not None and sound.seconds == pytest.approx(400 * 23 / 8000, abs=0.05)
+    assert not (tmp_path / "x").exists()
+    speaking.say(command, "-q", tmp_path / "b.wav")  # no option
+    with pytest.raises(MediaError, match="no voice is installed"):
+        speaking.say(command, "fail", tmp_path / "c.wav")
+    with pytest.raises(MediaError, match="it wrote no sound"):
+        speaking.say(f"{sys.executable} -c pass {{text}} {{out}}", "hello", tmp_path / "d.wav")
+    for bad, text, words in (
+        ("no-such-program {text} {out}", "a", "cannot be started"),
+        ("espeak-ng {text}", "a", "give a command with {text} and {out}"),
+        ("say '{text} {out}", "a", "close every quotation mark"),
+        (command, " \n", "no text to speak"),
+        (command, "a" * 10_000, "10,000 characters"),
+    ):
+        with pytest.raises(ConfigError, match=words.replace("{", r"\{")) as caught:
+            speaking.say(bad, text, tmp_path / "e.wav")
+        assert caught.value.remedy
+
+
+def test_scripts_name_who_speaks(tmp_path: Path) -> None:
+    script = tmp_path / "play.txt"
+    script.write_text("# a play\n\nanna: hello: you\n 小明 : 你好\n", encoding="utf-8")
+    assert [(line.name, line.text) for line in speaking.read_script(script)] == [
+        ("anna", "hello: you"),
+        ("小明", "你好"),
+    ]
+    for text, words in (("hello\n", "line 1"), ("anna:\n", "line 1"), ("# nothing\n", "no line")):
+        script.write_text(text)
+        with pytest.raises(MediaError, match=words):
+            speaking.read_script(script)
+    script.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(MediaError, match="UTF-8"):
+        speaking.read_script(script)
+
+
+def test_a_live_figure_tells_how_late_it_is(model: Path) -> None:
+    loaded = footage.load(model, device="cpu")
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    sound = speaking.as_if_live([tone(0.5)], clock=lambda: now, sleep=sleep)
+    still = torch.zeros(1, 3, 16, 16)
+    live = speaking.LiveFigure(loaded.speaker, loaded.info, still, sound, clock=lambda: now)
+    frames = list(live)
+    assert len(frames) == np.ceil(0.5 * loaded.info.fps) and frames[0].shape == (16, 16, 3)
+    assert 0.1 < max(live.latencies) <= 0.16  # what is listened to behind a frame, and no more
+
+
+def test_live_samples_come_as_bytes() -> None:
+    content = (np.arange(-700, 701, dtype="<i2") * 40).tobytes() + b"\x01"
+    sound = np.concatenate(list(speaking.samples_of(io.BytesIO(content))))
+    assert np.allclose(sound * 32_768, np.arange(-700, 701) * 40)
+
+
+# Commands
+
+
+def test_a_still_speaks_a_recording(model: Path, tmp_path: Path) -> None:
+    still, audio = save_still(tmp_path / "anna.png"), save_sound(tmp_path / "a.wav", tone(0.8, rate=44_100), 44_100)
+    made = footage.talk(model, (str(still),), audio=audio, to=tmp_path / "a.mp4", seed=2, device="cpu", quiet=True)
+    heard = read_sound(made)
+    assert heard is not None and heard.seconds == pytest.approx(0.8, abs=0.05)
+    frames = np.concatenate(list(Footage(made).chunks(height=16, width=16, channels=3, fps=12.5)))
+    assert len(frames) == 10
+    loaded = footage.load(model, device="cpu")
+    whole = loaded.speak(still, audio, seed=2).array()
+    assert np.array_equal(loaded.speak(still, audio, seed=2, begin=0.4).array(), whole[5:])
+    with pytest.raises(ConfigError, match="begin is 9"):
+        loaded.speak(still, audio, begin=9)
+
+
+def test_two_figures_speak_in_turn(model: Path, tmp_path: Path) -> None:
+    program, script = tmp_path / "say.py", tmp_path / "play.txt"
+    program.write_text(SPEECH_PROGRAM)
+    script.write_text("anna: hey\nbob: oh\n")
+    stills = tuple(f"{name}={save_still(tmp_path / f'{name}.png', i)}" for i, name in enumerate(("anna", "bob")))
+    command = f"{sys.executable} {program} {{text}} {{out}}"
+    options = {"script": script, "speech": command, "device": "cpu", "quiet": True}
+    made = footage.talk(model, stills, to=tmp_path / "a.mp4", **options)
+    heard = read_sound(made)
+    seconds = (3 + 2) * 400 / 8000 + 2 * speaking.PAUSE
+    assert heard is not None and heard.seconds == pytest.approx(seconds, abs=0.1)
+    (frame,) = next(iter(Footage(made).chunks(height=16, width=32, channels=3, fps=12.5)))[:1]
+    assert frame.shape == (16, 32, 3)
+    with pytest.raises(ConfigError, match='"bob" speaks in the script'):
+        footage.talk(model, stills[:1], to=tmp_path / "b.mp4", **options)
+    with pytest.raises(ConfigError, match="is no figure of a script"):
+        footage.talk(model, (stills[0], stills[0]), to=tmp_path / "b.mp4", **options)
+
+
+def test_what_cannot_be_spoken_is_refused_in_words(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still, audio = save_still(tmp_path / "anna.png"), save_sound(tmp_path / "a.wav", tone(0.4))
+    silent = save_sound(tmp_path / "silent.wav", np.zeros(8000, np.float32))
+    stills, options = (str(still),), {"device": "cpu", "quiet": True}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for given, words in (
+        ({"audio": silent}, "is silent"),
+        ({"audio": still}, "no sound"),
+        ({"audio": tmp_path / "none.wav"}, "none.wav"),
+        ({"audio": audio, "text": "both"}, "give one of"),
+        ({}, "give one of"),
+        ({"audio": audio, "to": tmp_path / "a.gif"}, "no sound"),
+        ({"text": "hello"}, "espeak-ng is not installed"),
+        ({"text": "", "speech": "say {text} {out}"}, "no text"),
+    ):
+        with pytest.raises((ConfigError, MediaError), match=words):
+            footage.talk(model, stills, **{"to": tmp_path / "a.mp4"} | given | options)
+    with pytest.raises(ConfigError, match="0 stills"):
+        footage.talk(model, (), audio=audio, **options)
+    save_tiny_model(tmp_path / "shapes")
+    with pytest.raises(ConfigError, match="lets nothing speak"):
+        footage.talk(tmp_path / "shapes", stills, audio=audio, to=tmp_path / "a.mp4", **options)
+    clipped = save_sound(tmp_path / "clipped.wav", np.sign(tone(0.4)) * np.float32(1))
+    assert "cut off" in speaking.listen_through(clipped).notes[0]
+    assert not speaking.listen_through(audio).notes
+
+
+def test_a_figure_plays_what_is_heard_live(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    still, audio = save_still(tmp_path / "anna.png"), save_sound(tmp_path / "a.wav", tone(0.4))
+    main(["play", str(model), "--still", str(still), "--microphone", str(audio), "--headless", "--device", "cpu"])
+    assert "after its sound" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["play", str(model), "--microphone", str(audio), "--headless"])
+    assert "give --still, too" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_figure_is_trained_and_evaluated_by_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in (("CLIPS", 6), ("HELDOUT", 3), ("frames", 30)):
+        monkeypatch.setattr(TalkerClips, name, count)
+    monkeypatch.setattr("footage.evaluation.sync.STEPS", 2)
+    config = tiny_config("talk-64", clip__frames=5, clip__height=16, clip__width=16)
+    run = footage.train("talker", config, out=tmp_path / "run", clips=4, quiet=True)
+    info = json.loads((run.path / "model" / "model.json").read_text())
+    assert info["dataset"] == "talker"
+    options = {"metrics": "sync,fidelity", "clips": 3, "cache": Path("none"), "device": "cpu"}
+    result = footage.evaluate(run.path, "talker", to=tmp_path / "figures.json", quiet=True, **options)
+    assert {"sync_offset", "mouth_correlation", "psnr"} <= {figure.name for figure in result.figures}
