@@ -305,3 +305,24 @@ def test_a_long_page_says_what_is_left(tmp_path: Path) -> None:
     path = write_reaction_page(tmp_path / "a.html", Reaction(steady(120, 700.0), read_links(""), 5.0), "x<y>.wav")
     page = path.read_text(encoding="utf-8")
     assert "The other 1.75 minutes are not shown" in page and "x&lt;y&gt;.wav" in page
+
+
+def test_play_follows_sound(model: Model, song: Path, tmp_path: Path, capsys) -> None:
+    words = ("--headless", "--seconds", "0.2", "--react", "kick:strength")
+    assert run("play", str(model.folder), "--audio", str(song), *words) == 0
+    assert "frames," in capsys.readouterr().out
+    frames = model.stream(audio=str(song), seed=3, label="walk", react=REACT)
+    (clip,) = model.generate(1, audio=str(song), seed=3, label="walk", react=REACT)
+    first = np.stack([next(frames) for _ in range(20)]).astype(int)
+    assert np.abs(first - clip.array()[:20]).max() <= 1, "live it is the same"
+
+
+def test_others_show_frames_on_the_beat_live_too(song: Path, tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model", labels=())
+    model = Model(tmp_path / "model")
+    frames = model.stream(audio=str(song), react="kick:strength", seed=2)
+    (clip,) = model.generate(1, audio=str(song), react="kick:strength", seed=2)
+    first = np.stack([next(frames) for _ in range(30)])
+    assert np.array_equal(first, clip.array()[:30])
+    with pytest.raises(ConfigError, match="content follows chroma, or changes"):
+        model.generate(1, audio=str(song), to_seed=3)

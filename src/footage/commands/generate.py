@@ -173,6 +173,7 @@ def generate(options: GenerateOptions) -> list[Path]:
     console = make_console(options.quiet)
     if options.audio is not None:
         check_sound(options.format)
+        options = replace(options, audio=str(Path(options.audio).absolute()))  # workers may be elsewhere
     if options.on is not None and (options.novel is not None or options.best is not None):
         given = "novel" if options.best is None else "best"
         raise ConfigError(

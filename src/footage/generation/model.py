@@ -136,6 +136,9 @@ class Model:
         begin = self.condition(request.label, request.text, tell)  # complains now
         end = self.condition(request.to_label, request.to_text, tell) if goes else None
         moved, time, react = self.moved(request.sliders), request.mapping(self.info), self._reaction(request)
+        if react is not None and react.link("content") is not None and request.last_seed is not None:
+            problem = "content follows chroma, or changes into that of another seed"
+            raise ConfigError(problem, "leave one of the two out")
         video = VideoRequest(request.seed, begin, request.last_seed, end, length, tuple(moved.items()), time, react)
         for note in [] if react is None else react.notes:
             tell(note)

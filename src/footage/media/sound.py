@@ -129,8 +129,13 @@ def channel_chunks(
     with _opened(path) as container:
         if not container.streams.audio:
             raise MediaError(f'"{Path(path).name}" has no sound', REMEDY)
+        if begin is None:
+            with contextlib.suppress(UnusableMedia), open_video(path) as (pictures, stream):
+                for frame, _ in FrameReader("off").frames(pictures, stream):
+                    begin = time_of(frame) or Fraction(0)
+                    break
         written = 0
-        for at, channels in _stretches(container, _first_picture(path) if begin is None else begin, rate, layout):
+        for at, channels in _stretches(container, begin, rate, layout):
             while at > written:  # silence, a second at once
                 silent = min(rate, at - written)
                 yield np.zeros((len(channels), silent), np.float32)
@@ -148,14 +153,6 @@ def _opened(path: Path | str) -> Iterator[InputContainer]:
             yield container
     except UnusableMedia as error:
         raise MediaError(f'no sound can be read from "{Path(path).name}" ({error.detail})', REMEDY) from None
-
-
-def _first_picture(path: Path | str) -> Fraction | None:
-    """Return the time stamp of a file's first picture, in seconds; None where it has none."""
-    with contextlib.suppress(UnusableMedia), open_video(path) as (container, stream):
-        for frame, _ in FrameReader("off").frames(container, stream):
-            return time_of(frame) or Fraction(0)
-    return None
 
 
 def _stretches(

@@ -87,9 +87,7 @@ def check(request: VideoRequest, shot: int) -> None:
         if asked and shot:
             remedy = f"leave {name} out, or train with --net.shot 0 on clips that go on"
             raise ConfigError(f"{name} is asked for, and the model's shots end after {shot} frames", remedy)
-    mixes = request.react is not None and request.react.link("content") is not None
     for first, second, says in (
-        (mixes, request.to_seed is not None, "content follows chroma, or changes into that of another seed"),
         (mapping.loop, changes or mapping.between, "a loop comes back, and a video that changes does not"),
         (mapping.drift, request.to_seed is not None, "content wanders by itself, or changes into that of another seed"),
         (mapping.between, mapping.start, "motion between two seeds begins where the first one begins"),
