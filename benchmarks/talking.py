@@ -26,8 +26,10 @@ from footage.media.encode import write_clip
 from footage.media.reader import Footage
 from footage.media.sound import as_stereo, read_sound
 
-ENLARGED = 3
+ENLARGED = 2
 """Times as large as they are made pictures of the film are."""
+FRAMES = 60
+"""Frames of each clip in the film."""
 SHOWN = 16
 """Frames of each clip on the sheet."""
 
@@ -43,13 +45,13 @@ def main() -> None:
     clips = TalkerClips(height=clip.height, width=clip.width, channels=clip.channels)
     shown, rows = list[np.ndarray](), list[np.ndarray]()
     numbers = [span.index for span in clips.spans("heldout")[: len(clips.labels)]]
-    sounds = [clips.sound(index)[0] for index in numbers]
+    sounds = [clips.sound(index)[0][: FRAMES * speech.RATE // 25] for index in numbers]
     for index, sound in zip(numbers, sounds, strict=True):
-        true = clips.read(index, 0, clips.frames)
+        true = clips.read(index, 0, FRAMES)
         still = from_uint8(true[None, :1])[:, :, 0]
         made = np.concatenate(list(spoken_frames(model.speaker, model.info, still, [sound], seed=index)))
         shown.append(np.concatenate([true, made], axis=2))
-        rows += [np.concatenate(list(side[20 : 20 + 3 * SHOWN : 3]), axis=1) for side in (true, made)]
+        rows += [np.concatenate(list(side[8 : 8 + 3 * SHOWN : 3]), axis=1) for side in (true, made)]
     sheet = options.to / "sheet.png"
     Image.fromarray(np.concatenate(rows)).save(sheet)
 
@@ -70,9 +72,9 @@ def main() -> None:
     mouth = model.sampler.mouth  # type: ignore[attr-defined]
     judge = train_judge(VoicedClips(clips), mouth)
     for part, label in enumerate(clips.labels):
-        start = part * clips.frames
+        start = part * FRAMES
         for side, columns in (("true", slice(0, clip.width)), ("made", slice(clip.width, None))):
-            window = from_uint8(decoded[None, start : start + clips.frames, :, columns])[0]
+            window = from_uint8(decoded[None, start : start + FRAMES, :, columns])[0]
             offset, confidence = offset_of(scores(judge, window, levels, clips.fps, mouth, start))
             print(f"{label}, {side}: offset {offset} frames, confidence {confidence:.2f}")
 

@@ -227,6 +227,16 @@ def test_the_judge_of_sync_learns_from_one_half_and_teaches() -> None:
         preset("talk-64", {"talk.sync": 1.0, "clip.frames": 4})
 
 
+def test_critics_see_a_clip_beside_its_still() -> None:
+    method = made(critics=[{"patch": True, "width": 4}])
+    batch = batch_of()
+    method.calibrate([batch.clips])
+    method.build_optimizers()
+    assert "clip_patch_loss" in method.step(batch, 0, PlainEngine())
+    beside = method.heldout_clips(Batch(batch.clips, None, batch.rng, 4, heldout=(batch.clips, None)), "")
+    assert beside is not None and beside.shape == (4, 6, 5, 16, 16)
+
+
 def test_shifted_sound_is_the_sound_of_another_time() -> None:
     steps = torch.arange(speech.WHOLE, dtype=torch.float32)[:, None].expand(-1, speech.BANDS)
     sounds = shifted(steps)
