@@ -463,7 +463,7 @@ def test_generate_then_between_two(page: Page, server: Server) -> None:
     page.wait_for_selector(".job.cancelled", timeout=20_000)
 
 
-def test_clips_that_are_gone_are_asked_for_once(page: Page) -> None:
+def test_clips_that_are_gone_are_asked_for_once(page: Page, server: Server) -> None:
     gone, asked = range(5000, 5003), list[str]()
 
     def with_gone(route: Route) -> None:
@@ -476,7 +476,7 @@ def test_clips_that_are_gone_are_asked_for_once(page: Page) -> None:
     page.on("request", lambda request: asked.append(request.url) if f"ids={gone[0]}" in request.url else None)
     opened(page)
     page.keyboard.press("End")
-    says(page, f"{CLIPS - len(gone)} clips")
+    says(page, f"{server.studio.library.count() - len(gone)} clips")
     page.wait_for_selector("#clip-1")
     assert len(asked) == 1, asked
 
@@ -719,5 +719,6 @@ def test_a_page_that_is_put_off_asks_again(page: Page, server: Server) -> None:
     page.route("**/parts/clips*", put_off)
     page.locator("#text").fill("clip 01")
     eventually(page, lambda: not left[0])
-    says(page, "11 clips")
+    found = server.studio.library.count(text="clip 01")  # paths of this run may hold 01 too
+    says(page, f"{found} clips")
     server.studio.library.undo()

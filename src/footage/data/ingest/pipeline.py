@@ -319,14 +319,10 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in files.DISK_FAULTS and not isinstance(error, PermissionError):
             raise
-        raise _cannot_write(folder, str(error.strerror)) from None
-
-
-def _cannot_write(folder: Path, reason: str) -> DatasetError:
-    return DatasetError(
-        f"{folder} cannot be written ({reason})",
-        "make room or choose another disk, then run the same command again: what is finished is kept",
-    )
+        raise DatasetError(
+            f"{folder} cannot be written ({error.strerror})",
+            "make room or choose another disk, then run the same command again: what is finished is kept",
+        ) from None
 
 
 @dataclass(frozen=True)
