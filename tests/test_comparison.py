@@ -88,6 +88,7 @@ def test_two_presets_side_by_side_and_once_more(tmp_path: Path, begun: list[str]
         compare("shapes", CONFIGS, out, limit=Limit(clips=8), seed=1, samples=16, console=Console(quiet=True))
 
 
+@pytest.mark.nightly
 def test_one_that_diverges_does_not_stop_the_others(
     tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_one_that_diverges_does_not_stop_the_others(
     assert begun == ["narrow", "wide"], "the same training would diverge again"
 
 
+@pytest.mark.nightly
 def test_a_failure_is_told_and_tried_again(tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     noted = trainer.train
 
@@ -157,6 +159,7 @@ def test_mistakes_are_found_before_anything_is_trained(tmp_path: Path, begun: li
     assert not begun and not out.exists()
 
 
+@pytest.mark.nightly
 def test_translators_of_pairs_are_given_their_guide(tmp_path: Path) -> None:
     for folder, seed in (("photos", 1), ("maps", 1)):
         write(tmp_path / folder / "take.mp4", moving(40, (32, 32), seed))

@@ -90,6 +90,7 @@ def test_a_run_of_two_is_taken_up_by_one_and_by_two_until_ctrl_c(tmp_path: Path,
     assert float((one - both).norm() / one.norm()) < 1e-5
 
 
+@pytest.mark.nightly
 def test_two_processes_that_divide_the_networks_go_on_for_one_and_it_for_them(tmp_path: Path) -> None:
     run = tmp_path / "run"
     footage.train("shapes", CONFIG, out=run, clips=4, quiet=True)
@@ -121,6 +122,7 @@ def test_networks_that_are_to_be_divided_are_not_tried_whole(monkeypatch: pytest
         prepare("shapes", override(CONFIG, {"train.batch_size": None}), timed=False, tried=False)
 
 
+@pytest.mark.nightly
 def test_where_one_is_killed_all_end_and_say_which(tmp_path: Path) -> None:
     run = tmp_path / "run"
     log = open(tmp_path / "log", "w+")  # noqa: SIM115 - read below, after the process has ended

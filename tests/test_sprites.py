@@ -112,6 +112,7 @@ def test_what_comes_after_the_past_changes_nothing_that_is_predicted() -> None:
     assert torch.equal(first[:, :PAST], second[:, :PAST]) and not torch.equal(first[:, PAST:], second[:, PAST:])
 
 
+@pytest.mark.nightly
 def test_a_square_is_found_followed_and_moved_on() -> None:
     config = configured()
     method, net = built(config)

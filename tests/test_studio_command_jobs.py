@@ -64,6 +64,7 @@ def dataset(studio: Studio) -> str:
     return "data/moving"
 
 
+@pytest.mark.nightly
 def test_a_folder_becomes_a_data_set_a_model_and_a_report(studio: Studio, client: TestClient, dataset: str) -> None:
     form = {"data": dataset, "run": "first", "preset": "stream-32", "knobs": KNOBS, "clips": 10**9, "device": "cpu"}
     assert client.post("/api/jobs/train", json=form).status_code == 200

@@ -87,6 +87,7 @@ def test_reading_a_card_never_fails_in_another_way(studio: Studio) -> None:
                 read_info(place)
 
 
+@pytest.mark.nightly
 def test_each_damaged_run_is_marked_and_shows_what_is_left(client: TestClient) -> None:
     found = rows(client, "runs")
     assert len(found) > 35

@@ -19,7 +19,7 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "studio_faults.py"
     "kills",
     [
         ("--kills", "2", "--sending", "0"),
-        ("--kills", "0", "--sending", "1", "--ingesting", "1"),
+        pytest.param(("--kills", "0", "--sending", "1", "--ingesting", "1"), marks=pytest.mark.nightly),
     ],
 )
 def test_a_killed_server_loses_nothing_that_it_answered_for(kills: tuple[str, ...]) -> None:

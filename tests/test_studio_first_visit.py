@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+@pytest.mark.nightly
 def test_the_way_of_a_first_visitor_takes_ten_clicks_at_most(visitor: Browser, tmp_path: Path) -> None:
     """As docs/studio.md describes it: from an empty library to an exported favourite, with a model that comes along."""
     server = Server(tmp_path / "library", tmp_path, Address(port=0, token=True))

@@ -578,6 +578,7 @@ OFFERED = """() => [...document.querySelectorAll('main a[href], main [data-post]
 """What can be asked for on a page."""
 
 
+@pytest.mark.nightly
 def test_somebody_is_invited_comes_in_and_sees_what_the_role_may_do(tmp_path: Path, browser: Browser) -> None:
     with Library(tmp_path / "library") as library:
         library.add(write(tmp_path / "one.mp4", moving(8)))

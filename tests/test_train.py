@@ -73,7 +73,13 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
     assert rows[-1]["clips"] == 16 and "motion_ratio" in rows[-1]
 
 
-@pytest.mark.parametrize("name", RESUMED)
+SELDOM = ("svg-64", "simvp-gan-64", "animate-64", "lens-8-gan")
+"""Those of RESUMED that go the same way as others."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in SELDOM else ()) for name in RESUMED]
+)
 def test_resumed_equals_uninterrupted_and_an_ended_run_can_be_extended(tmp_path: Path, name: str) -> None:
     footage.train("shapes", RESUMED[name], out=tmp_path / "one", clips=40, quiet=True)
     for clips in (12, 24):

@@ -269,7 +269,7 @@ def learned(config: Config, clips: Tensor, steps: int, rate: float) -> Translate
     return method
 
 
-@pytest.mark.parametrize(("shape", "part"), [("unet", 0.8), ("resnet", 0.9)])
+@pytest.mark.parametrize(("shape", "part"), [("unet", 0.8), pytest.param("resnet", 0.9, marks=pytest.mark.nightly)])
 def test_translator_learns(shape: str, part: float) -> None:
     net = dataclasses.replace(TINY, shape=shape, width=8)  # type: ignore[arg-type]
     clips, unseen = shapes(range(24), frames=4), shapes(range(100, 116), frames=4)
