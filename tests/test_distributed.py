@@ -158,6 +158,7 @@ def double_precision() -> Iterator[None]:
 DIVIDED = (
     *("conv3d", "penalty alone", "stream", "sparse", "translate-64", "svg", "sprites", "vae", "vae-latent", "lens"),
     "diffusion",
+    "captions",
 )
 """Configurations whose networks are divided among the processes as well: one of each kind."""
 

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from footage.studio.app import Address, Server
 
 if TYPE_CHECKING:
