@@ -3,7 +3,7 @@
 All is made from the magnitudes of short spectra, by NumPy alone: window k, of Hann's shape, is centred at sample k·hop.
 Sound comes in chunks; windows are transformed `BLOCK` at once wherever chunks end, so that results do not depend on it.
 What is kept of each window, six numbers, and twelve of every fourth, lies in a temporary file: 216 kB a minute. Beats
-are found when all is heard, from the strength of onsets alone, with .7 MB of memory a minute.
+are found when all is heard, from the strength of onsets alone, with .34 MB of memory a minute.
 
 Onset strength is SuperFlux (Böck and Widmer 2013): the rise of logarithmic bands over the loudest of three
 neighbours a window before, so that vibrato is none. Tempo and beats (Ellis 2007, "Beat tracking by dynamic
