@@ -215,6 +215,7 @@ def test_clips_are_made_by_the_verbs(tmp_path: Path) -> None:
         footage.generate(tmp_path / "model", to=tmp_path / "more", timing=footage.Timing(loop="1s"), quiet=True)
 
 
+@pytest.mark.nightly
 def test_a_comparison_says_what_a_made_clip_costs(tmp_path: Path) -> None:
     names = ("conv3d-32", "diffusion-32")
     configs = [dataclasses.replace(tiny_config(name, clip__frames=4), preset=name) for name in names]

@@ -9,14 +9,11 @@ import sys
 import tarfile
 from pathlib import Path
 
-import pytest
-
 from footage.models.checkpoint import load_model
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu_day.py"
 
 
-@pytest.mark.nightly
 def test_a_rehearsal_leaves_tables_a_sheet_and_weights(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = sys.modules['tyro'] = None\n")
     paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))

@@ -54,6 +54,7 @@ def test_a_measure_that_sees_nothing_is_refused_by_name() -> None:
     assert not rare.required
 
 
+@pytest.mark.nightly
 def test_random_features_see_blur_and_freezing_on_the_ladder() -> None:
     nets = [RandomExtractor(3, seed) for seed in (0, 1)]
     reference, fresh = clips(32, 1), clips(32, 2)

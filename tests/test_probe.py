@@ -34,6 +34,7 @@ def test_without_penalties_there_is_nothing_to_probe(config: footage.Config) -> 
         penalty_trials(config)
 
 
+@pytest.mark.nightly
 def test_train_probes_first_and_keeps_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "PROBE_SAMPLES", 16)
     config, out = tiny_config("stream-32", gan__r1=2.0, gan__r2=2.0), tmp_path / "run"

@@ -122,7 +122,6 @@ def test_networks_that_are_to_be_divided_are_not_tried_whole(monkeypatch: pytest
         prepare("shapes", override(CONFIG, {"train.batch_size": None}), timed=False, tried=False)
 
 
-@pytest.mark.nightly
 def test_where_one_is_killed_all_end_and_say_which(tmp_path: Path) -> None:
     run = tmp_path / "run"
     log = open(tmp_path / "log", "w+")  # noqa: SIM115 - read below, after the process has ended

@@ -35,6 +35,7 @@ def train(path: Path, clips: int, choice: SelectionOptions | None = CHOICE, conf
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.nightly
 def test_measuring_changes_no_weight_and_a_run_taken_up_again_chooses_the_same(tmp_path: Path) -> None:
     train(tmp_path / "plain", 48, None)
     said = train(tmp_path / "one", 48)

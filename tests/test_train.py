@@ -73,7 +73,7 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
     assert rows[-1]["clips"] == 16 and "motion_ratio" in rows[-1]
 
 
-SELDOM = ("svg-64", "simvp-gan-64", "animate-64", "lens-8-gan")
+SELDOM = ("diffusion-32", "svg-64", "simvp-gan-64", "animate-64", "lens-8-gan")
 """Those of RESUMED that go the same way as others."""
 
 
