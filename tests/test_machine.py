@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -159,3 +162,13 @@ def test_idle_processors_are_counted_between_two_looks(monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "processors", lambda: [0, 1])
     idle = machine.IdleProcessors()
     assert idle.take() == pytest.approx(0.1 + 1.0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system groups no sessions")
+def test_what_leads_a_session_is_put_behind_with_its_group() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as process:
+        machine.lower_priority(process.pid, 7)
+        assert psutil.Process(process.pid).nice() == max(os.nice(0), 7)
+        assert Path(f"/proc/{process.pid}/autogroup").read_text().split()[-1] == "7"
+        process.communicate(b"\n")
+    machine.lower_priority(process.pid, 7)  # it has ended: nothing to put behind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -93,6 +94,24 @@ def _words(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").split()
     except OSError:
         return []
+
+
+def lower_priority(process: int, niceness: int) -> None:
+    """Let a process, and what it will start, wait for others where processors are short.
+
+    On Linux processes of one session share processors as a group, and niceness counts among them only: so where it
+    leads a session, its group is put behind others too (sched(7), "The autogroup feature").
+
+    Args:
+        process: its number.
+        niceness: 1, a little behind others, to 19, only what others leave.
+    """
+    with contextlib.suppress(psutil.Error, OSError):
+        running = psutil.Process(process)
+        running.nice(max(running.nice(), niceness) if os.name == "posix" else 64)  # IDLE_PRIORITY_CLASS
+    with contextlib.suppress(OSError, AttributeError):
+        if os.getsid(process) == process:
+            Path(f"/proc/{process}/autogroup").write_text(str(niceness))
 
 
 class IdleProcessors:

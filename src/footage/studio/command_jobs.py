@@ -19,12 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from footage.config.presets import knob_words
 from footage.data.clips import BUILT_IN
 from footage.errors import FootageError
 from footage.library.jobs import BackgroundJob
+from footage.machines.local import lower_priority
 from footage.studio.catalog import Catalog
 from footage.training.run_folder import RunFolder, read_status
 
@@ -72,8 +71,7 @@ class FollowedCommand:
             errors="replace",
             start_new_session=True,
         )
-        with contextlib.suppress(psutil.Error, OSError):
-            psutil.Process(self.process.pid).nice(NICENESS if os.name == "posix" else 64)  # IDLE_PRIORITY_CLASS
+        lower_priority(self.process.pid, NICENESS)
         self.lines: deque[str] = deque(maxlen=REMEMBERED)
         """The last lines that it printed for people."""
         self.said: dict[str, Any] = {}

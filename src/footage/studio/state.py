@@ -26,7 +26,7 @@ from footage.errors import ConfigError, LibraryError
 from footage.library.entries import ClipEntry, plain
 from footage.library.jobs import BackgroundJob
 from footage.library.library import Library
-from footage.machines.local import cores, devices
+from footage.machines.local import cores, devices, lower_priority
 from footage.studio.catalog import Catalog
 from footage.studio.roles import Visitor
 from footage.studio.security import Keys, Limits
@@ -38,6 +38,8 @@ UPLOAD_CHECKS = 2
 """Uploads that are decoded at the same time."""
 QUICK = frozenset({"sort", "bin", "limit", "after"})
 """Parameters of a query that finds what it finds by an index, and whose counts are kept."""
+BEHIND_PAGES = 5
+"""Niceness of what computes for somebody who waits: jobs, streams, previews, uploads; pages go first."""
 UPLOADS = "uploads"
 """Folder, below that of the models, of videos that browsers sent to be ingested."""
 
@@ -152,6 +154,7 @@ class WorkerProcess:
             # A session of its own: a Ctrl-C in the terminal is the server's, which ends the worker.
             with contextlib.suppress(OSError):  # too many processes, or no memory: `tend` tries again
                 self._processes[lane] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+                lower_priority(self._processes[lane].pid, BEHIND_PAGES)
 
     def tend(self) -> None:
         """Put back what dead workers had begun, and wake those for whom something waits; keep the uploads that wait."""

@@ -24,6 +24,7 @@ from footage.library.query import ClipQuery
 from footage.library.seen import SeenClass
 from footage.library.storage import ACTOR, DiskFull
 from footage.library.taste import ClipTaste, TasteSummary
+from footage.machines.local import lower_priority
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
 from footage.studio.routes.jobs import submit_job
 from footage.studio.schemas import (
@@ -36,7 +37,7 @@ from footage.studio.schemas import (
     PathId,
     SelectionForm,
 )
-from footage.studio.state import IN_LIKENESS_TURN, IN_TURN, CurrentLibrary, CurrentStudio, or_404
+from footage.studio.state import BEHIND_PAGES, IN_LIKENESS_TURN, IN_TURN, CurrentLibrary, CurrentStudio, or_404
 from footage.studio.upload_check import Upload
 
 LASTING = {"cache-control": "private, max-age=31536000, immutable"}
@@ -360,6 +361,7 @@ async def checked(upload: Upload) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C in the terminal is the server's
     )
+    lower_priority(process.pid, BEHIND_PAGES)
     try:
         output, _ = await asyncio.wait_for(process.communicate(), upload.seconds + 10)
         outcome: dict[str, Any] = json.loads(output)

@@ -17,10 +17,11 @@ from fastapi.responses import StreamingResponse
 
 from footage.config import to_json
 from footage.library.storage import ACTOR
+from footage.machines.local import lower_priority
 from footage.studio.catalog import Catalog, ModelEntry
 from footage.studio.roles import Visitor
 from footage.studio.schemas import LiveForm, LiveStartForm
-from footage.studio.state import CurrentVisitor, Studio, check_own
+from footage.studio.state import BEHIND_PAGES, CurrentVisitor, Studio, check_own
 
 BLOCK = 64 * 1024
 """Bytes that are passed on at once."""
@@ -126,6 +127,7 @@ class LiveStreams:
             command = [sys.executable, "-m", "footage.studio.stream_process", str(folder)]
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+            lower_priority(process.pid, BEHIND_PAGES)
             request = to_json(form)
             del request["model"]
             stream = StreamProcess(secrets.token_urlsafe(12), form.model, process, request)

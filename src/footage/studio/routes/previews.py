@@ -16,9 +16,10 @@ from pydantic import Field
 from footage.config import to_json
 from footage.errors import ConfigError
 from footage.library.storage import ACTOR
+from footage.machines.local import lower_priority
 from footage.models.requests import read_sliders
 from footage.studio.schemas import LiveForm, Name, Seed, Sliders, StrictForm
-from footage.studio.state import CurrentLibrary, Studio, or_404
+from footage.studio.state import BEHIND_PAGES, CurrentLibrary, Studio, or_404
 
 PATIENCE = 60.0
 """Seconds after which a preview is given up, and its process ended: loading a large model takes most of them."""
@@ -116,6 +117,7 @@ class PreviewProcess:
                     self._process = await asyncio.create_subprocess_exec(
                         *command, stdin=pipe, stdout=pipe, start_new_session=True
                     )
+                    lower_priority(self._process.pid, BEHIND_PAGES)
                 reader, writer = self._process.stdout, self._process.stdin
                 assert reader is not None and writer is not None
                 writer.write(json.dumps(question).encode() + b"\n")
