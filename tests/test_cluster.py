@@ -278,18 +278,21 @@ def test_what_goes_wrong_in_a_worker(ray: Cluster, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_listens_to_other_machines_and_no_token_is_left(ray: Cluster) -> None:
-    processes = [process for process in psutil.Process().children(recursive=True) if process.is_running()]
-    ports = {
-        place.laddr.ip
-        for process in processes
-        for place in process.net_connections("tcp")
-        if place.status == psutil.CONN_LISTEN
-    }
+    ports = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # workers come and go
+            places = process.net_connections("tcp")
+            ports |= {place.laddr.ip for place in places if place.status == psutil.CONN_LISTEN}
     assert ports and ports <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     assert not (Path.home() / ".ray" / "auth_token").exists()
     session = Path(ray.ray._private.worker._global_node.get_session_dir_path())
-    left = [path for path in session.rglob("*") if path.is_file()]
-    assert len(left) > 5 and not [path for path in left if clusters.process_token().encode() in path.read_bytes()]
+    token, looked_at = clusters.process_token().encode(), 0
+    for path in session.rglob("*"):
+        with contextlib.suppress(OSError):  # sockets, and what comes and goes
+            content = path.read_bytes()
+            looked_at += 1
+            assert token not in content, path
+    assert looked_at > 5
 
 
 def test_who_imports_ray_first_does_not_open_it(monkeypatch: pytest.MonkeyPatch) -> None:
