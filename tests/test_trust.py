@@ -180,10 +180,11 @@ def test_the_studio_shows_what_a_signature_says(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     (tmp_path / "models").mkdir()
     studio = Studio(Library(tmp_path / "library"), Catalog(tmp_path / "models"), Keys())
-    studio.library.add(clip(tmp_path / "clip.mp4"))
+    studio.library.add(clip(tmp_path / "clip.mp4", MADE | {"dataset_hash": "cd" * 32}))
     client = client_of(studio)
     told = client.get("/api/clips/1/signature").json()
     assert (told["state"], told["request"]["seed"], told["signer"]) == ("trusted", 7, identities.NAME)
+    assert "<dt>Data set, hash</dt>" in client.get("/clip/1").text, "not as the comment in the file calls it"
     page = client.get("/parts/signature?clip=1").text
     assert 'class="seal trusted"' in page and identities.NAME in page and "AI-generated" in page
     content = bytearray(studio.library.path(1).read_bytes())

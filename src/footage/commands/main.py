@@ -207,11 +207,11 @@ def _flag(arguments: Sequence[str], flag: str) -> str | None:
 
 def _places(words: Sequence[str]) -> Iterator[str]:
     """Yield the words of a command line that may be places: all but its texts."""
-    said, named = False, len(words) > 1 and (words[0], words[1]) in NAMED
+    is_text, named = False, len(words) > 1 and (words[0], words[1]) in NAMED
     for number, word in enumerate(words):
         flag, _, value = word[2:].partition("=") if word.startswith("--") else ("", "", word)
-        said = flag.rpartition(".")[2] in SAID if flag else said
-        if not said and (flag or number < 3 or not named):
+        is_text = flag.rpartition(".")[2] in SAID if flag else is_text
+        if not is_text and (flag or number < 3 or not named):
             yield value
 
 

@@ -161,7 +161,7 @@ class TextTrial:
 
         learn_levels((shown(loader.batch(seen)[0]) for seen in range(0, CALIBRATION, BATCH)), judge)
         optimizer = torch.optim.AdamW(judge.parameters(), RATE, weight_decay=0.01)
-        what = "probes" if judge.heads else "matching network"
+        network = "probes" if judge.heads else "matching network"
         for step, loaded in enumerate(loader.batches(0)):
             if step == steps:
                 break
@@ -173,13 +173,13 @@ class TextTrial:
             else:
                 assert loaded.captions is not None and judge.texts is not None
                 numbers = torch.from_numpy(loaded.captions).T.flatten()  # own, then others
-                said = judge.texts(torch.from_numpy(table.pieces(numbers.numpy()))).vector
-                loss = matching_loss(judge.clips(clips), normalize(said, dim=1), numbers, READING.temperature).loss
+                vectors = judge.texts(torch.from_numpy(table.pieces(numbers.numpy()))).vector
+                loss = matching_loss(judge.clips(clips), normalize(vectors, dim=1), numbers, READING.temperature).loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if step % 50 == 0:
-                self.say(f"training the {what}: {step:,} of {steps:,} steps")
+                self.say(f"training the {network}: {step:,} of {steps:,} steps")
 
     def _naming(self, judge: Judge, clips: Tensor, seen: int, loader: Loader) -> Tensor:
         assert isinstance(self.source, BuiltInClips)
