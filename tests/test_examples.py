@@ -1,8 +1,9 @@
-"""The examples run, and the README's commands exist as they are written."""
+"""The examples run, and the commands of README and docs exist as they are written; their links lead somewhere."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,19 +41,40 @@ def test_your_own_loop() -> None:
     assert "(2, 16, 32, 32, 3)" in example("your_own_loop.py", "2")
 
 
-def readme_commands() -> list[str]:
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
-    blocks = [block for text in texts for block in re.findall(r"```(?:sh|bash)\n(.*?)```", text, re.S)]
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return list(dict.fromkeys(line for line in lines if line.startswith("footage ")))
+PAGES = [*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").glob("*.md") if page.name != "LOG.md")]
 
 
-def test_readme_has_commands() -> None:
-    assert len(readme_commands()) >= 5
+def written_commands() -> list[str]:
+    """Return the command lines of all pages: in blocks of sh, and in indented ones; none with a gap to fill in."""
+    lines = list[str]()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", text, re.S) + re.findall(r"^(?: {4}.*\n)+", text, re.M)
+        lines += [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = (re.split(r" {2,}#|&&|\|", line.strip())[0].strip() for line in lines)
+    return list(dict.fromkeys(c for c in commands if c.startswith("footage ") and not re.search("[…*]", c)))
 
 
-@pytest.mark.parametrize("command", readme_commands())
-def test_readme_commands_are_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_have_commands() -> None:
+    assert len(written_commands()) >= 100
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, _, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)(#([^)\s]*))?\)", text):
+        aim = page.parent / target if target else page
+        assert aim.exists(), f"{page.name} links to {target}"
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", aim.read_text(encoding="utf-8"), re.M)
+            anchors = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings}
+            assert heading in anchors, f"{page.name} links to {target}#{heading}"
+    for picture in re.findall(r'<img src="([^"]+)"', text):
+        assert (page.parent / picture).exists()
+
+
+@pytest.mark.parametrize("command", written_commands())
+def test_written_commands_are_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
 
     def stand_in(function: object, arguments: object, chosen: bool = True) -> object:
@@ -67,7 +89,7 @@ def test_readme_commands_are_understood(command: str, monkeypatch: pytest.Monkey
 
     original = cli._command
     monkeypatch.setattr(cli, "_command", stand_in)
-    words = command.split()[1:]
+    words = shlex.split(command)[1:]
     cli.main(words)
     home = cli.GROUPS[words[0]][words[1]] if words[0] in cli.GROUPS else cli.VERBS[words[0]]
     assert called == [cli.verb(home).__name__]
