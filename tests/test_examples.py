@@ -87,8 +87,8 @@ def test_written_commands_are_understood(command: str, monkeypatch: pytest.Monke
         noted.__annotations__ = made.__annotations__
         return noted
 
-    original = cli._command
-    monkeypatch.setattr(cli, "_command", stand_in)
+    original = cli.command_line
+    monkeypatch.setattr(cli, "command_line", stand_in)
     words = shlex.split(command)[1:]
     cli.main(words)
     home = cli.GROUPS[words[0]][words[1]] if words[0] in cli.GROUPS else cli.VERBS[words[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from tyro.conf import arg
 from footage import __version__
 from footage.commands.terminal import (
     STOPPED,
+    as_plain,
     drop_output,
     end_with_follower,
     make_console,
@@ -56,6 +58,9 @@ VERBS = {
     "serve": "play:serve",
     "library": "library:library",
     "verify": "trust:verify",
+    "doctor": "system:doctor",
+    "completion": "system:completion",
+    "manual": "system:manual",
 }
 """Every command, by name: module of `footage.commands`, and function, which is imported when it is needed."""
 GROUPS = {
@@ -92,7 +97,7 @@ GROUPS = {
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
-    *("clips", "words", "name", "stills"),
+    *("clips", "words", "name", "stills", "shell"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
 TEXTS = {
@@ -136,7 +141,9 @@ NAMED = (("library", "search"), ("library", "album"), ("library", "view"))
 """Commands that are given texts after the library."""
 RESUMED = ("ingest", "train", "compare", "upscale", "demo")
 """Commands that go on where they were stopped."""
-DESCRIPTION = "Train a video generator on your own clips; make an endless library of new ones."
+DESCRIPTION = """Train a video generator on your own clips; make an endless library of new ones.
+
+With --json a command prints its result as one JSON document, and nothing else."""
 """What `footage --help` begins with."""
 DEFAULT_PRESET = "stream-64"
 """Whose knobs `train` has as flags when no preset is named: it chooses one that suits the data, with what they say."""
@@ -149,7 +156,7 @@ def verb(home: str) -> Callable[..., Any]:
     return function
 
 
-def _command(function: Callable[..., Any], arguments: Sequence[str], chosen: bool = True) -> Callable[..., Any]:
+def command_line(function: Callable[..., Any], arguments: Sequence[str], chosen: bool = True) -> Callable[..., Any]:
     """Give a verb the signature that the command line shows: positional arguments, and a preset's knobs as flags.
 
     Texts of flags are looked up where the verb is the one that was `chosen`, and not in the list of all.
@@ -256,7 +263,7 @@ def _run(words: list[str]) -> None:
     program = f"footage {group}".strip()
     if not words or words[0].startswith("-"):
         about = (inspect.getdoc(verb(VERBS[group])) or "").split("\n\n")[0] if group else DESCRIPTION
-        commands = {name: _command(verb(home), words, chosen=False) for name, home in verbs.items()}
+        commands = {name: command_line(verb(home), words, chosen=False) for name, home in verbs.items()}
         tyro.extras.subcommand_cli_from_dict(commands, prog=program, description=about, args=words or ["--help"])
     if words[0] not in verbs:
         named = f"{group} {words[0]}".strip()
@@ -264,10 +271,16 @@ def _run(words: list[str]) -> None:
     for number in (number for number, word in enumerate(words, 1) if word in ALONE):
         if number == len(words) or words[number].startswith("-"):
             words[number - 1] = f"{words[number - 1]}={ALONE[words[number - 1]]}"
-    command = _command(verb(verbs[words[0]]), words)
+    command = command_line(verb(verbs[words[0]]), words)
+    known = inspect.signature(command).parameters
+    printed = "--json" in words and "json" not in known
+    if printed:
+        words = [word for word in words if word != "--json"] + ["--quiet"] * ("quiet" in known)
     # Of AvoidSubcommands: the preset decides which generator's knobs there are.
     config = (tyro.conf.AvoidSubcommands,)
     result = tyro.cli(command, prog=f"{program} {words[0]}", args=words[1:], config=config)
+    if printed:
+        print(json.dumps(as_plain(result), ensure_ascii=False))
     if getattr(result, "interrupted", False):
         sys.exit(STOPPED)
     if status := getattr(result, "exit_status", 0):

@@ -10,14 +10,16 @@ from __future__ import annotations
 import _thread
 import codecs
 import contextlib
+import dataclasses
 import io
 import json
+import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -166,6 +168,22 @@ def make_console(quiet: bool = False, *, to_stderr: bool = False) -> Console:
 
 
 T = TypeVar("T")
+
+
+def as_plain(value: Any) -> Any:
+    """Return the result of a command as JSON can hold it: fields of dataclasses, paths as texts, None for no number."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+        return {name: as_plain(item) for name, item in fields.items() if not name.startswith("_")}
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [as_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # of numpy, or torch
+        return as_plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def print_marked(console: Console, mark: str, text: str, style: str = "yellow") -> None:
