@@ -30,6 +30,8 @@ LONG_AGO = 3600.0
 """Seconds by which a file's time may differ from this machine's clock."""
 SPECIFICATION = "COMPLETION_SPEC = "
 """How the line begins on which tyro's completions hold all commands and flags."""
+REINSTALL = 'pip install --force-reinstall "av>=18,<19"'
+"""What brings a whole FFmpeg back."""
 OWN_EXTRAS = {"dev": "for work on footage itself"}
 SUGGESTED = {"espeak-ng": ("footage talk --text", "install espeak-ng, or name another program by --speech")}
 """Programs outside that may be useful: what for, and what to do for them."""
@@ -171,22 +173,21 @@ def look_at_networks() -> list[Finding]:
 def look_at_video() -> list[Finding]:
     """Look at FFmpeg's libraries: encoders that files need, and hardware that may help."""
     try:
-        import av
+        from footage.media.encode import CONTAINERS, SOFTWARE, ffmpeg_build
     except (ImportError, OSError) as fault:
-        return [Finding("video", "PyAV", "wrong", f"cannot be loaded ({fault})", 'pip install "av>=18,<19"')]
-    from footage.media.encode import CONTAINERS, HARDWARE, SOFTWARE
-
-    version = ".".join(map(str, av.library_versions["libavcodec"]))
-    found = [Finding("video", "FFmpeg", "good", f"libavcodec {version} in PyAV {av.__version__}")]
+        return [Finding("video", "PyAV", "wrong", f"cannot be loaded ({fault})", REINSTALL)]
+    build = ffmpeg_build()
+    found = [Finding("video", "FFmpeg", "good", build.version)]
     for codec, encoder in SOFTWARE.items():
         kinds = ", ".join(f".{kind}" for kind, codecs in CONTAINERS.items() if codec in codecs)
-        there = encoder in av.codecs_available
-        state: State = "good" if there else "wrong" if codec == "h264" else "absent"
-        remedy = "" if there else 'pip install --force-reinstall "av>=18,<19"'
-        found.append(Finding("video", codec, state, f"{encoder} writes {kinds}" if there else f"no {encoder}", remedy))
-    compiled = sorted({kind for kind in HARDWARE for name in av.codecs_available if name.endswith(f"_{kind}")})
-    told = f"built in for {', '.join(compiled)}; whether the machine has them shows --hardware auto" if compiled else ""
-    found.append(Finding("video", "hardware", "good" if compiled else "absent", told or "none built in"))
+        if encoder in build.software:
+            found.append(Finding("video", codec, "good", f"{encoder} writes {kinds}"))
+        else:
+            state: State = "wrong" if codec == "h264" else "absent"
+            found.append(Finding("video", codec, state, f"no {encoder}: not {kinds}", REINSTALL))
+    built = f"built in for {', '.join(build.hardware)}; whether the machine has them shows --hardware auto"
+    state = "good" if build.hardware else "absent"
+    found.append(Finding("video", "hardware", state, built if build.hardware else "none built in"))
     return found
 
 

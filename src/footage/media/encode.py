@@ -79,6 +79,24 @@ KEY_FRAME_SECONDS = 2.0
 """Seconds between two frames of a live video that stand for themselves."""
 
 
+@dataclass(frozen=True)
+class FFmpegBuild:
+    """What FFmpeg's libraries can write here."""
+
+    version: str
+    software: tuple[str, ...]
+    """Encoders of `SOFTWARE` that are built in."""
+    hardware: tuple[str, ...]
+    """Kinds of `HARDWARE` that they are built for; the machine may not have them."""
+
+
+def ffmpeg_build() -> FFmpegBuild:
+    version = f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))} in PyAV {av.__version__}"
+    software = tuple(encoder for encoder in SOFTWARE.values() if encoder in av.codecs_available)
+    hardware = tuple(kind for kind in HARDWARE if any(name.endswith(f"_{kind}") for name in av.codecs_available))
+    return FFmpegBuild(version, software, hardware)
+
+
 def codec_for(encoding: EncodingOptions, path: Path) -> str:
     """Return the codec for a file; refuse a file that cannot hold the one that was asked for."""
     kind = path.suffix.lower().lstrip(".")
