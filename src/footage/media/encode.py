@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,8 @@ class FFmpegBuild:
 
 
 def ffmpeg_build() -> FFmpegBuild:
+    import av
+
     version = f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))} in PyAV {av.__version__}"
     software = tuple(encoder for encoder in SOFTWARE.values() if encoder in av.codecs_available)
     hardware = tuple(kind for kind in HARDWARE if any(name.endswith(f"_{kind}") for name in av.codecs_available))
