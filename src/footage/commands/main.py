@@ -50,6 +50,7 @@ VERBS = {
     "translate": "generate:translate",
     "talk": "talk:talk",
     "upscale": "generate:upscale",
+    "shots": "cutting:shots",
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
     "embed": "generate:embed",

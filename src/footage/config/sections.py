@@ -6,11 +6,14 @@ import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from footage.config import registry
 from footage.config.strict import bounded, check_bounds, require, require_named
 from footage.errors import ConfigError, nearest
+
+Shots = Literal["quick", "fine"]
+"""How scenes are told apart: by differences of frames, or by a network."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class IngestConfig:
     """Part of the sources that is never trained on."""
     cuts: bool = True
     """Divide at scene cuts."""
+    shots: Shots = "quick"
+    """How scenes are told apart: `quick`, by differences of frames, which finds hard cuts; `fine`, by a network that
+    finds dissolves and fades too and leaves out their frames (extra `shots`; 24 ms a frame)."""
     keep_static: bool = False
     """Keep clips in which nothing moves."""
     keep_duplicates: bool = False
@@ -84,6 +90,7 @@ class IngestConfig:
         require(self.coding in codings, "coding", self.coding, nearest(str(self.coding), codings))
         alphas = ("auto", "straight", "premultiplied")
         require(self.alpha in alphas, "alpha", self.alpha, nearest(str(self.alpha), alphas))
+        require(self.shots in get_args(Shots), "shots", self.shots, nearest(str(self.shots), get_args(Shots)))
         modes = ("auto", "double", "off")
         require(self.deinterlace in modes, "deinterlace", self.deinterlace, nearest(str(self.deinterlace), modes))
         if self.layout is not None:

@@ -1,4 +1,4 @@
-"""A source becomes its part: decoded, divided at hard cuts, measured. This is what a worker process does.
+"""A source becomes its part: decoded, divided into scenes, measured. This is what a worker process does.
 
 Arrays come divided into clips; see `arrays`.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage import files
+from footage.config.registry import imported
 from footage.data.ingest.arrays import idx_clips, numpy_clips
 from footage.data.ingest.shards import DecodeOptions, PartClip, PartRecord, finish_part, read_frames
 from footage.data.ingest.sources import Source
@@ -42,6 +43,8 @@ DARK = (2.0, 6.0, 0.5)
 """The same between dark pictures, which must also correlate less than the last figure."""
 CLIP_BYTES = 128 * 2**20
 """A longer scene is divided into clips of at most this size, as they are stored."""
+FINE = "footage.generation.cutting.shots:ShotFinder"
+"""What finds dissolves and fades too: it has a network, and stands on a higher floor."""
 STILL = 5.0
 """A clip in which no cell of the picture changes by more than this many grey levels is static."""
 
@@ -55,6 +58,8 @@ class CutDetector:
     """
 
     def __init__(self) -> None:
+        self.blends: list[tuple[int, int]] = []
+        """Frames that are of two scenes at once, from, and up to and without: none, since they are not found."""
         self._last: npt.NDArray[np.float32] | None = None
         self._steps: list[tuple[float, float]] = []  # (size, correlation) of the steps not yet dropped
         self._first = 1  # frame that the first of these steps leads to
@@ -101,6 +106,12 @@ class CutDetector:
         self._steps = self._steps[drop:]
         self._first += drop
         return cuts
+
+
+def detector_for(options: DecodeOptions) -> CutDetector:
+    """Return what tells scenes apart, as the options say."""
+    detector: CutDetector = imported(FINE)(options.fps) if options.cuts and options.shots == "fine" else CutDetector()
+    return detector
 
 
 def content_digest(source: Source) -> str:
@@ -191,7 +202,7 @@ class PartBuilder:
             options=options.pictures,
             pauses=False,
         )
-        detector = CutDetector()
+        detector = detector_for(options)
         borders = [0]
         damage: list[tuple[int, int]] = []
         scenes = SceneMeter(self)
@@ -209,18 +220,20 @@ class PartBuilder:
             record.frames += len(chunk.frames)
             if self.pictures is not None:
                 scenes.add(chunk.frames, chunk.damaged)
-                scenes.divide(borders, detector.certain if options.cuts else record.frames)
+                scenes.divide(borders, detector.certain if options.cuts else record.frames, detector.blends)
         borders += detector.finish() if options.cuts else []
         record.cuts = [float(self._seconds(border)) for border in borders[1:]]
         record.damaged, record.truncated, record.problem = decoder.damaged, decoder.truncated, decoder.problem
         record.notes = decoder.notes
         record.info = decoder.info.to_json() if decoder.info else None
         if self.pictures is not None:
-            scenes.divide(borders, record.frames)
+            scenes.divide(borders, record.frames, detector.blends)
             scenes.close()
         unfit, record.rejections = record.rejections, []  # spans come behind what is wrong with the source
         for first, end in damage:
             self._reject("damaged", record.problem or "marked as damaged", *self._span(first, end))
+        for first, end in detector.blends:
+            self._reject("dissolve", "two scenes at once", *self._span(first, end))
         if decoder.truncated and record.info:
             declared = record.info["duration"]
             detail = f"the file ends early; it declares {declared:.2f} s"
@@ -233,7 +246,8 @@ class PartBuilder:
         if self.pictures is not None:
             return
         longest = max(options.min_frames, CLIP_BYTES // options.frame_bytes)
-        for first, end in scenes_between_cuts(borders, damage, record.frames, longest, options.min_frames):
+        holes = sorted([*damage, *detector.blends])
+        for first, end in scenes_between_cuts(borders, holes, record.frames, longest, options.min_frames):
             meter = ClipMeter(first)
             for block in read_frames(self.handle, 0, first, end - first, options.shape):
                 meter.add(block)
@@ -352,11 +366,15 @@ class SceneMeter:
         """Take the next frames (T, H, W, C), and whether each is damaged."""
         self._waiting.extend(zip(frames, damaged.tolist(), strict=True))
 
-    def divide(self, borders: list[int], certain: int) -> None:
-        """Measure the frames before number `certain`; `borders` are the first frames of all scenes up to there."""
+    def divide(self, borders: list[int], certain: int, blends: list[tuple[int, int]]) -> None:
+        """Measure the frames before number `certain`; `borders` are the first frames of all scenes up to there.
+
+        Frames within `blends` are of two scenes, and left out.
+        """
         begins = set(borders)
         while self._next < certain:
             frame, damaged = self._waiting.popleft()
+            damaged = damaged or any(first <= self._next < end for first, end in blends)
             full = self._meter is not None and self._meter.frames == self._longest
             if damaged or full or self._next in begins:
                 self.close()
@@ -375,7 +393,10 @@ class SceneMeter:
 def scenes_between_cuts(
     borders: list[int], damage: list[tuple[int, int]], frames: int, longest: int, shortest: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield the (first, end) of the scenes: between cuts, without the damaged frames, none too long."""
+    """Yield the (first, end) of the scenes: between cuts, without frames that are damaged or left out, none too long.
+
+    Of spans that begin together the longest stands last in `damage`.
+    """
     marks = sorted({*borders, *(mark for span in damage for mark in span), frames})
     holes = dict(damage)
     skip_until = 0

@@ -23,6 +23,7 @@ import numpy as np
 
 from footage import files
 from footage.config import IngestConfig, differences
+from footage.config.registry import imported
 from footage.data.ingest import shards
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
@@ -167,6 +168,8 @@ def _ingest(
     """Make a dataset of what is on this machine, for its folder at an address where there is one; see `ingest`."""
     began = time.monotonic()
     _check(inputs, config.labels, folder)
+    if config.cuts and config.shots == "fine":
+        imported("footage.generation.cutting.shots:WEIGHTS").path()  # refuses where it is not installed
     listing = scan(inputs, config.labels, leave_out=folder)
 
     def report(phase: Phase, done: int, total: int, name: str) -> None:

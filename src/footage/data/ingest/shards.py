@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.config import IngestConfig
+from footage.config.sections import Shots
 from footage.data.jpeg import JpegFile, JpegWriter
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file, samples_until, sound_file
 from footage.errors import DatasetError
@@ -73,6 +74,7 @@ class DecodeOptions:
     alpha: Alpha = "auto"
     deinterlace: Deinterlacing = "auto"
     sound: bool = True
+    shots: Shots = "quick"
 
     @staticmethod
     def of(config: IngestConfig, fps: float, coding: Coding) -> DecodeOptions:
@@ -117,7 +119,7 @@ class DecodeOptions:
             "alpha": "auto",
             "deinterlace": "auto",
         }
-        unsaid["sound"] = True
+        unsaid |= {"sound": True, "shots": "quick"}
         jpeg = ("coding", "quality") if self.coding == "raw" else ()
         return {k: v for k, v in asdict(self).items() if k not in jpeg and (k not in unsaid or v != unsaid[k])}
 

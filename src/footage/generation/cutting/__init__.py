@@ -1,0 +1,1 @@
+"""The cutting room: real videos divided into shots, chosen from, joined, slowed down and changed."""
