@@ -41,8 +41,8 @@ def find(finder: ShotFinder | CutFinder, frames: Frames) -> list[Transition]:
     return finder.find(frames) + finder.rest()
 
 
-def draw(videos: Sequence[Frames], kind: str, seed: int) -> tuple[Frames, list[float]]:
-    """Return a video with `JOINS` transitions, and where their middles are."""
+def draw(videos: Sequence[Frames], cuts: Sequence[Sequence[int]], kind: str, seed: int) -> tuple[Frames, list[float]]:
+    """Return a video with `JOINS` transitions, and where their middles are; `cuts` are those that the videos have."""
     rng = np.random.default_rng(seed)
     before = int(rng.integers(len(videos)))
     made = [frame.astype(np.float32) for frame in videos[before][:LEAST]]
@@ -50,9 +50,8 @@ def draw(videos: Sequence[Frames], kind: str, seed: int) -> tuple[Frames, list[f
     for _ in range(JOINS):
         number = int((before + 1 + rng.integers(len(videos) - 1)) % len(videos))
         length = int(rng.integers(LEAST, MOST))
-        own = [each.first for each in find(CutFinder(), videos[number])]
         first = int(rng.integers(0, len(videos[number]) - length))
-        while any(first < cut < first + length for cut in own):
+        while any(first < cut < first + length for cut in cuts[number]):
             first = int(rng.integers(0, len(videos[number]) - length))
         stretch, before = videos[number][first : first + length].astype(np.float32), number
         ramp = int(rng.integers(8, 20)) if kind != "cut" else 0
@@ -101,8 +100,9 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     videos, network = [read(path) for path in chosen.videos], load_network()
+    cuts = [[each.first for each in find(CutFinder(), video)] for video in videos]
     for kind, seed in itertools.product(("cut", "dissolve", "fade"), range(chosen.seeds)):
-        frames, middles = draw(videos, kind, seed)
+        frames, middles = draw(videos, cuts, kind, seed)
         reach = 2.0 if kind == "cut" else 12.0
         begun = time.perf_counter()
         found = find(ShotFinder(25, network), frames)

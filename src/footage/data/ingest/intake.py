@@ -230,10 +230,10 @@ class PartBuilder:
             scenes.divide(borders, record.frames, detector.blends)
             scenes.close()
         unfit, record.rejections = record.rejections, []  # spans come behind what is wrong with the source
-        for first, end in damage:
-            self._reject("damaged", record.problem or "marked as damaged", *self._span(first, end))
-        for first, end in detector.blends:
-            self._reject("dissolve", "two scenes at once", *self._span(first, end))
+        spoiled = zip(damage, itertools.repeat(("damaged", record.problem or "marked as damaged")))
+        mixed = zip(detector.blends, itertools.repeat(("dissolve", "two scenes at once")))
+        for (first, end), why in itertools.chain(spoiled, mixed):
+            self._reject(*why, *self._span(first, end))
         if decoder.truncated and record.info:
             declared = record.info["duration"]
             detail = f"the file ends early; it declares {declared:.2f} s"
