@@ -139,6 +139,7 @@ class GenerateOptions(GenerateRequest):
     """mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames."""
     encoding: EncodingOptions = DEFAULT_ENCODING
     """how they are packed."""
+    mark: bool = True
     library: Path | None = None
     device: DeviceName = "auto"
     on: str | None = None
@@ -186,7 +187,8 @@ def generate(options: GenerateOptions) -> list[Path]:
             clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
         if note := loaded.joins(options.length(loaded.info)):
             console.print(note)
-        writer = ClipWriter(options.format, None if options.encoding == DEFAULT_ENCODING else options.encoding)
+        encoding = None if options.encoding == DEFAULT_ENCODING else options.encoding
+        writer = ClipWriter(options.format, encoding, options.mark)
         resize: Callable[[Clip], Clip] | None = None
         if options.size is not None or options.upscale is not None:
             resize = loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print)
@@ -218,6 +220,7 @@ def predict(
     seed: int = 0,
     past: int | None = None,
     fit: Fit = "letterbox",
+    mark: bool = True,
     library: Path | None = None,
     device: DeviceName = "auto",
     quiet: bool = False,
@@ -237,7 +240,7 @@ def predict(
     loaded = load(model, device)
     converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit)
     with console.status("predicting"):
-        converted.save(to)
+        converted.save(to, mark=mark)
     _tell_rate(console, to.suffix, converted.fps)
     about = converted.metadata
     text = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
@@ -257,6 +260,7 @@ def translate(
     beside: bool = False,
     seed: int = 0,
     fit: Fit = "letterbox",
+    mark: bool = True,
     library: Path | None = None,
     device: DeviceName = "auto",
     quiet: bool = False,
@@ -283,7 +287,7 @@ def translate(
         raise loaded.unable("translates nothing")
     converted = loaded.convert(clip, ConversionOptions(frames, own_size, as_is, beside, seed, fit))
     with console.status("translating"):
-        converted.save(to)
+        converted.save(to, mark=mark)
     _tell_rate(console, to.suffix, converted.fps)
     console.print(f"{clip.name} translated: {to}")
     file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
@@ -298,6 +302,7 @@ def reconstruct(
     own_size: bool = False,
     beside: bool = False,
     fit: Fit = "letterbox",
+    mark: bool = True,
     library: Path | None = None,
     device: DeviceName = "auto",
     quiet: bool = False,
@@ -327,7 +332,7 @@ def reconstruct(
 
     converted = loaded.convert(clip, ConversionOptions(own_size=own_size, beside=beside, fit=fit), observe)
     with console.status("reconstructing"):
-        converted.save(to)
+        converted.save(to, mark=mark)
     _tell_rate(console, to.suffix, converted.fps)
     console.print(f"{frames:,} frames, PSNR {decibels / frames:.2f} dB: {to}")
     file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
@@ -342,6 +347,7 @@ def interpolate(
     *,
     steps: int = 8,
     format: Format = "mp4",
+    mark: bool = True,
     library: Path | None = None,
     device: DeviceName = "auto",
     quiet: bool = False,
@@ -366,7 +372,7 @@ def interpolate(
             refuse_overwriting((clip, end), _path(out.path, step, format))
         refuse_overwriting((clip, end), out.path / SHEET)
         shown = console if to is not None else make_console(quiet=True)
-        written = _show_all(ClipWriter(format).write_all(clips, out.path), out, format, shown)
+        written = _show_all(ClipWriter(format, mark=mark).write_all(clips, out.path), out, format, shown)
         filed = file_made(loaded, written, library, console, {"begin": clip, "end": end})
     return filed if to is None else out.placed(written)
 
@@ -458,6 +464,8 @@ class ClipWriter:
     format: Format
     encoding: EncodingOptions | None = None
     """None for settings that keep small pictures clean."""
+    mark: bool = True
+    """Whether clips are given the invisible mark."""
 
     def write_all(self, clips: Iterable[Clip], folder: Path, first: int = 0) -> Iterator[WrittenClip]:
         """Write clips, the first of which is number `first` of all."""
@@ -475,6 +483,7 @@ class ClipWriter:
                 encoding=self.encoding,
                 sound=None if clip.sound is None else clip.sound(),
                 sources=clip.sources,
+                mark=self.mark,
             )
             yield WrittenClip(number, path, clip.fps, clip.metadata, picker.strip() if number < SHEET_CLIPS else None)
 
@@ -774,6 +783,7 @@ def upscale(
     alpha: Alpha = "auto",
     bits: int | None = None,
     tile: int = 512,
+    mark: bool = True,
     device: DeviceName = "auto",
     on: str | None = None,
     workers: int | None = None,
@@ -839,6 +849,7 @@ def upscale(
             options=options,
             watch=watch,
             cluster=cluster,
+            mark=mark,
         )
     for note in dict.fromkeys([*original.notes, *result.damage.notes]):
         console.print(f"{clip.name}: {note}")

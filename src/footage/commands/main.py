@@ -111,6 +111,9 @@ TEXTS = {
     "on": "ray for workers on this machine, or ray://HOST:PORT for those of a cluster; left out, all is done in this "
     "process. See docs/scale.md.",
     "workers": "with --on ray: units of work that are done at once; left out, as many as there are processors.",
+    "mark": "put an invisible mark into the frames, from which footage verify tells that footage made them, without "
+    "metadata too; see docs/trust.md. The EU's AI Act, article 50 (2), asks those who provide a generative system that "
+    "what it makes is marked so that machines can tell, and the code of practice for two layers, metadata and mark.",
     "quiet": "print nothing.",
 }
 """Help of arguments that are the same in most verbs; a verb's own docstring, or its field's, goes first."""

@@ -28,6 +28,7 @@ def talk(
     begin: float = 0.0,
     seed: int = 0,
     fit: Fit = "crop",
+    mark: bool = True,
     library: Path | None = None,
     device: DeviceName = "auto",
     quiet: bool = False,
@@ -83,7 +84,7 @@ def talk(
             for note in speaking.listen_through(audio).notes:
                 print_marked(console, "warning:", note)
             clip = loaded.speak(first, audio, seed=seed, begin=begin, fit=fit)
-        clip.save(target)
+        clip.save(target, mark=mark)
     console.print(f"{' and '.join(Path(path).name for path in figures.values())} speaks: {target}")
     file_made(loaded, [target], library, console, {"source": first}, clip.metadata)
     return target

@@ -18,6 +18,7 @@ from footage.errors import MediaError
 from footage.media.encode import write_clip
 from footage.media.sheets import save_picture
 from footage.media.sound import Channels
+from footage.trust.mark import marked
 from footage.trust.provenance import seal
 
 Frames = npt.NDArray[np.uint8]
@@ -51,10 +52,14 @@ class Clip:
         """Return the whole clip, uint8 (T, H, W, C)."""
         return np.concatenate(list(self.make()))
 
-    def save(self, path: Path | str) -> Path:
+    def save(self, path: Path | str, *, mark: bool = True) -> Path:
         """Write the clip; the suffix decides: .mp4, .webm, .gif, or none for a folder of PNG frames.
 
         A clip of a single frame may be a picture: .png. A .gif shows at most 50 frames a second, at the same speed.
+
+        Args:
+            path: the file, or the folder.
+            mark: whether the frames are given the invisible mark (`footage.trust.mark`).
 
         Raises:
             MediaError: an unknown suffix, or a full disk.
@@ -64,12 +69,15 @@ class Clip:
             frames = [frame for chunk in itertools.islice(self.make(), 2) for frame in chunk]
             if len(frames) != 1:
                 raise MediaError(f'"{path.name}" is a picture, and the clip has several frames', "give an .mp4 file")
+            chunks, metadata = marked([frames[0][None]], self.metadata) if mark else ([frames[0][None]], self.metadata)
+            picture = next(iter(chunks))[0]
             with files.replacing(path) as temporary:
-                save_picture(temporary, np.broadcast_to(frames[0], (*frames[0].shape[:2], 3)))
-                seal(temporary, self.metadata, path.name, self.sources)
+                save_picture(temporary, np.broadcast_to(picture, (*picture.shape[:2], 3)))
+                seal(temporary, metadata, path.name, self.sources)
         else:
             sound = None if self.sound is None else self.sound()
-            write_clip(path, self.make(), fps=self.fps, metadata=self.metadata, sound=sound, sources=self.sources)
+            about: dict[str, Any] = {"fps": self.fps, "metadata": self.metadata, "sources": self.sources}
+            write_clip(path, self.make(), sound=sound, mark=mark, **about)
         return path
 
     def _repr_html_(self) -> str:

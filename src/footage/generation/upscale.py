@@ -32,6 +32,7 @@ from footage.media.reader import DamageLog, Footage, Original
 from footage.media.segments import SEGMENT_FRAMES, SegmentWriter, VideoTarget
 from footage.models.base import Enlarges
 from footage.models.card import ModelInfo
+from footage.trust import mark as invisible_mark
 
 T = TypeVar("T")
 
@@ -221,11 +222,13 @@ def upscale(
     options: UpscaleOptions | None = None,
     watch: Callable[[int], None] | None = None,
     cluster: Cluster | None = None,
+    mark: bool = True,
 ) -> UpscaleResult:
     """Make a video larger, and write it: times, sound and colours stay; work that was stopped goes on.
 
     `to` is a file or a folder. `size` is such as `1280x720`, `720p` or `2x`; None for as many times as large
-    as the upscaler makes it. `watch` is told how many frames are done. The workers of a `cluster` make stretches of
+    as the upscaler makes it. `watch` is told how many frames are done, `mark` says whether the pictures are given the
+    invisible mark (`footage.trust.mark`). The workers of a `cluster` make stretches of
     it, and have to see the video and the folder that it is written into.
 
     Raises:
@@ -244,29 +247,28 @@ def upscale(
         )
     source = sorted(original.path.iterdir()) if original.path.is_dir() else [original.path]
     stamped = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in source]
+    about: dict[str, Any] = {
+        "made_with": f"footage {__version__}",
+        "upscaler": info.name,
+        "upscaler_sha256": info.weights_sha256,
+        "source": original.path.name,
+        "size": [frame.width, frame.height],
+    }
+    made_from: dict[str, Any] = {  # all that the frames depend on
+        "source": [str(original.path.resolve()), files.json_digest(stamped)],
+        "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
+        "weights": info.weights_sha256,
+        "deinterlacing": original.deinterlacing,
+        "looks": asdict(original.looks),
+        "version": __version__,
+    }
+    message = None
+    if mark and invisible_mark.wanted(about):
+        message = invisible_mark.message_of(about)
+        about["mark"] = made_from["mark"] = invisible_mark.VERSION
+    size = (frame.height, frame.width)
     target = VideoTarget(
-        to,
-        (frame.height, frame.width),
-        original.rate,
-        original.base,
-        original.colour,
-        deep,
-        encoding,
-        {
-            "made_with": f"footage {__version__}",
-            "upscaler": info.name,
-            "upscaler_sha256": info.weights_sha256,
-            "source": original.path.name,
-            "size": [frame.width, frame.height],
-        },
-        {  # all that the frames depend on
-            "source": [str(original.path.resolve()), files.json_digest(stamped)],
-            "way": [[step.height, step.width] for step in (*plan.shrinks, plan.picture)],
-            "weights": info.weights_sha256,
-            "deinterlacing": original.deinterlacing,
-            "looks": asdict(original.looks),
-            "version": __version__,
-        },
+        to, size, original.rate, original.base, original.colour, deep, encoding, about, made_from, message
     )
     parts = SegmentWriter(target)
     result = UpscaleResult(frame, 0, parts.done * SEGMENT_FRAMES)

@@ -103,7 +103,7 @@ def add(
         try:
             metadata = read_metadata(path)
             chunks = frames.chunks(height=height, width=width, channels=3, fps=fps)
-            write_clip(scratch, chunks, fps=fps, metadata=metadata)
+            write_clip(scratch, chunks, fps=fps, metadata=metadata, mark=False)
             return add(storage, scratch, details)
         finally:
             scratch.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOp
 from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 from footage.media.sound import TURN, Channels, SoundTrack, check_sound
+from footage.trust import mark as invisible_mark
 from footage.trust.provenance import seal
 
 if TYPE_CHECKING:
@@ -334,8 +335,9 @@ def write_clip(
     encoding: EncodingOptions | None = None,
     sound: Iterable[Channels] | None = None,
     sources: Sequence[Path] = (),
+    mark: bool = True,
 ) -> None:
-    """Write a clip of any length in constant memory, atomically; sign it where footage made it (`trust.provenance`).
+    """Write a clip of any length in constant memory, atomically; mark and sign it where footage made it (`trust`).
 
     Args:
         path: the file; its suffix decides the format. Without a suffix: a folder of PNG frames.
@@ -346,6 +348,7 @@ def write_clip(
         sound: its sound, (2, n) each at `sound.TRACK_RATE`; where it ends before the pictures, silence follows, and
             what goes on behind them is left out. None for a clip without sound.
         sources: files that it was made from, for its signature.
+        mark: whether what footage made is given the invisible mark; what has one keeps it.
 
     Raises:
         ConfigError: the file does not hold the codec that was asked for.
@@ -360,6 +363,8 @@ def write_clip(
     if sound is not None:
         check_sound(kind)
     rate = exact_rate(fps)
+    if mark:
+        chunks, metadata = invisible_mark.marked(chunks, metadata)
     comment = json.dumps(metadata, ensure_ascii=False)
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     with files.disk_errors(full):

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +29,7 @@ from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, 
 from footage.media.encoding import EncodingOptions
 from footage.media.probe import open_video
 from footage.media.sound import AUDIO_ENCODERS
+from footage.trust import mark as invisible_mark
 from footage.trust.provenance import seal
 
 SEGMENT_FRAMES = 96
@@ -69,6 +71,8 @@ class VideoTarget:
     """Put into the file as JSON, in its comment."""
     made_from: dict[str, Any]
     """What else the pictures depend on."""
+    message: int | None = None
+    """What their invisible mark says; None for no mark."""
 
     @property
     def pictures(self) -> bool:
@@ -160,7 +164,7 @@ class SegmentWriter:
                 if head is None:
                     return number
                 first, count = head[1], 0
-                segment = itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1))
+                segment = self._marked(itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1)))
                 if target.pictures:
                     count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
                 else:
@@ -182,6 +186,21 @@ class SegmentWriter:
                         encoder.finish()
                 files.write_json(self.note(number), {"frames": count, "first": first})
         raise AssertionError("numbers do not end")
+
+    def _marked(self, pictures: Iterator[StampedPicture]) -> Iterator[StampedPicture]:
+        """Yield pictures with a mark, where there is to be one."""
+        if self.target.message is None:
+            yield from pictures
+            return
+        stamps = deque[int]()
+
+        def chunks() -> Iterator[Any]:
+            for picture, stamp in pictures:
+                stamps.append(stamp)
+                yield picture[None]
+
+        for chunk in invisible_mark.embed(chunks(), self.target.message):
+            yield chunk[0], stamps.popleft()
 
     def finish(self, beside: Path | None, start: Fraction) -> int:
         """Join the segments, put what is beside a file's pictures beside them, and return how many frames there are.

@@ -1,0 +1,298 @@
+"""The invisible mark: 32 bits in the pixels of a clip, which outlive compression, a smaller size, and a crop.
+
+Two small networks, made for each other by `benchmarks/mark_training.py`, work on frames of 64×64, however large the
+clip is. The embedder sees the first frame of each group of 16 and a pattern of 8×8 cells with 16 signs each, and gives
+a residual, which is spread over the frame, brought to a strength of .95% of the levels' range (40.4 dB) and added to
+the frames of the group. The extractor sees frames alone and estimates the signs.
+
+Each bit is the sign of 32 entries of the pattern, times signs that are drawn from a key. What the extractor makes of a
+clip without a mark knows nothing of the key: z = Σ s r / √Σ r² over a bit's entries r is then a sum of Rademacher
+variables of variance 1, so that E exp(λz²) ≤ (1 - 2λ)^-½, and of 32 bits, by Chernoff's bound, for x > 32,
+
+    P(Σ z² ≥ x) ≤ (x e / 32)^16 exp(-x / 2),
+
+whatever the clip shows. That, times the number of places where a mark was looked for, is the false-alarm rate of a
+reading. It holds for clips that know nothing of the key; a mark can be forged by whoever has this file, and removed by
+whoever tries: it says that a clip was made by footage, never that one was not.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.errors import ProvenanceError
+
+Frames = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float32]
+
+SWITCH = "FOOTAGE_MARK"
+"""Variable of the environment: `off` leaves clips unmarked."""
+BITS = 32
+"""Length of the message."""
+FALSE_ALARM = 1e-6
+"""Rate of clips without a mark in which one is found, at most."""
+GROUP = 16
+"""Frames that are given the same residual, made from the first of them."""
+STRENGTH = 2.4
+"""Root mean square of the residual, of 255 levels: 40.5 dB."""
+PEAK = 9.0
+"""Levels that the residual tends to and does not reach."""
+
+SIDE, CELLS, SIGNS, MAP = 64, 8, 16, 32
+"""Pixels of a side of what the networks see; cells of a side; signs in a cell; samples of a side of what is extracted."""
+DILATIONS = (1, 1, 2, 2, 4)
+"""Of the extractor's convolutions."""
+SAMPLED = 16
+"""Frames that a reader looks at, spread over the clip."""
+SEARCHED = 8
+"""Frames of these in which a mark is looked for that was cropped."""
+LEAST_CROP = 20
+"""Samples of a side, of 32, that a crop has to have left."""
+VERSION = 1
+"""Of networks and key."""
+KEY = b"footage mark 1"
+"""What the signs are drawn from; another version of the mark has another."""
+WEIGHTS = "mark.safetensors"
+WEIGHTS_SHA256 = "785c71c3047d6e99179959d7acbac6e33870881ec10e0cd48559c25737836fbc"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in a clip."""
+
+    present: bool
+    """Whether the mark is there: `false_alarm` is 1e-6 at most."""
+    false_alarm: float
+    """Rate of clips without a mark in which as much is found, at most."""
+    message: int | None
+    """The 32 bits, whether right or not; None where there is no mark."""
+    confidence: tuple[float, ...] = ()
+    """How likely each bit is right, from the first, which is the highest, on."""
+
+    def agreement(self, message: int) -> int:
+        """Return how many of the 32 bits are those of another message; 0 where there is no mark."""
+        return 0 if self.message is None else BITS - (self.message ^ message).bit_count()
+
+
+def message_of(metadata: Mapping[str, Any]) -> int:
+    """Return what the mark of a clip says: the first 32 bits of the SHA-256 of the weights that made it, else 0."""
+    digits = str(metadata.get("weights_sha256") or metadata.get("upscaler_sha256") or "")[: BITS // 4]
+    try:
+        return int(digits, 16) if len(digits) == BITS // 4 else 0
+    except ValueError:
+        return 0
+
+
+def wanted(metadata: Mapping[str, Any]) -> bool:
+    """Return whether a clip is to be given a mark: footage made it, it has none, and the user has not switched it off."""
+    off = os.environ.get(SWITCH, "").lower() in ("off", "no", "0")
+    return not off and bool(metadata.get("made_with")) and "mark" not in metadata
+
+
+def marked(chunks: Iterable[Frames], metadata: dict[str, Any]) -> tuple[Iterable[Frames], dict[str, Any]]:
+    """Return a clip with a mark, and what its comment is to say, where it is `wanted`; else both as they are."""
+    if not wanted(metadata):
+        return chunks, metadata
+    return embed(chunks, message_of(metadata)), metadata | {"mark": VERSION}
+
+
+def embed(chunks: Iterable[Frames], message: int) -> Iterator[Frames]:
+    """Put a mark into a clip, in constant memory; how the clip is cut into chunks changes nothing.
+
+    Args:
+        chunks: uint8 or uint16 (T, H, W, C) each, C = 1 or 3.
+        message: 32 bits.
+    """
+    pattern = _signs() * _bits(message)[_entries()]
+    count, more, less = 0, np.empty(0, np.uint8), np.empty(0, np.uint8)
+    for chunk in chunks:
+        done, first = np.empty_like(chunk), 0
+        most = np.iinfo(chunk.dtype).max
+        while first < len(chunk):
+            if count % GROUP == 0:
+                residual = np.rint(_residual(chunk[first] / np.float32(most / 255), pattern) * (most / 255))
+                more, less = np.maximum(residual, 0).astype(chunk.dtype), np.maximum(-residual, 0).astype(chunk.dtype)
+            last = min(len(chunk), first + GROUP - count % GROUP)
+            part = done[first:last]
+            np.minimum(chunk[first:last], most - more, out=part)  # sums stay within the type
+            np.add(part, more, out=part)
+            np.maximum(part, less, out=part)
+            np.subtract(part, less, out=part)
+            count, first = count + last - first, last
+        yield done
+
+
+def read(chunks: Iterable[Frames]) -> Reading:
+    """Look for a mark in a clip, in constant memory: as it is, then cropped to a part of both its sides.
+
+    Args:
+        chunks: uint8 (T, H, W, C) each, C = 1 or 3, of any size.
+    """
+    kept: list[Frames] = []
+    stride, count = 1, 0
+    for frame in (frame for chunk in chunks for frame in chunk):
+        if count % stride == 0:
+            if len(kept) == 2 * SAMPLED:
+                kept, stride = kept[::2], 2 * stride
+            if count % stride == 0:
+                kept.append(_resized(frame, SIDE, SIDE))
+        count += 1
+    if not kept:
+        return Reading(False, 1.0, None)
+    places = [np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int) for number in (SAMPLED, SEARCHED)]
+    whole, some = (np.stack([kept[place] for place in chosen]) for chosen in places)
+    z = _statistics(_extracted(whole))[0]
+    if (rate := 2 * _bound(z)) > FALSE_ALARM:  # half of what may go wrong; the search has the other half
+        best = max((_search(some, side) for side in range(LEAST_CROP, MAP)), key=lambda found: float(np.sum(found**2)))
+        hypotheses = sum((MAP - side + 1) ** 2 for side in range(LEAST_CROP, MAP))
+        if (cropped := 2 * hypotheses * _bound(best)) < rate:
+            z, rate = best, cropped
+    if rate > FALSE_ALARM:
+        return Reading(False, min(1.0, rate), None)
+    amplitude = math.sqrt(max(float(np.mean(z**2)) - 1, 1e-3))
+    confidence = 1 / (1 + np.exp(-2 * amplitude * np.abs(z)))
+    message = sum(1 << (BITS - 1 - number) for number in range(BITS) if z[number] > 0)
+    return Reading(True, rate, message, tuple(float(value) for value in confidence))
+
+
+def _bound(z: Array) -> float:
+    """Return the rate at which statistics (32,) of a clip without a mark have as large a sum of squares, at most."""
+    total = float(np.sum(z.astype(np.float64) ** 2))
+    return 1.0 if total <= BITS else math.exp(BITS / 2 * (math.log(total / BITS) + 1) - total / 2)
+
+
+def _search(frames: Array, side: int) -> Array:
+    """Return the statistics (32,) that say most, if frames (N, 64, 64, 3) are a crop of `side` samples of 32."""
+    small = np.stack([_resized(frame, 2 * side, 2 * side) for frame in frames])
+    found = _extracted(small)
+    canvas = np.zeros(((MAP - side + 1) ** 2, MAP, MAP, SIGNS), np.float32)
+    for number, (top, left) in enumerate(itertools.product(range(MAP - side + 1), repeat=2)):
+        canvas[number, top : top + side, left : left + side] = found
+    z = np.concatenate([_statistics(part) for part in np.array_split(canvas, -(-len(canvas) // 32))])
+    return z[np.argmax(np.sum(z**2, axis=1))]  # type: ignore[no-any-return]
+
+
+def _statistics(extracted: Array) -> Array:
+    """Return z of each bit, (N, 32), of what was extracted, (N, 32, 32, 16) or one of these: 1 in the mean square by chance."""
+    step = MAP // CELLS
+    grid = extracted.reshape(-1, CELLS, step, CELLS, step, SIGNS)  # N H W S -> N cells, samples in a cell, ...
+    estimate = grid[:, :, 1:3, :, 1:3].mean(axis=(2, 4)).reshape(len(grid), -1)  # those in the middle of each cell
+    order = np.argsort(_entries().reshape(-1), kind="stable").reshape(BITS, -1)
+    sums = (estimate * _signs().reshape(-1))[:, order].sum(axis=2)
+    return sums / np.sqrt(np.square(estimate)[:, order].sum(axis=2) + 1e-8)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _signs() -> Array:
+    """Return the key's signs, (8, 8, 16): rows of cells, columns, signs."""
+    digest = hashlib.shake_128(KEY).digest(CELLS * CELLS * SIGNS // 8)
+    bits = np.unpackbits(np.frombuffer(digest, np.uint8))
+    return (2 * bits.astype(np.float32) - 1).reshape(CELLS, CELLS, SIGNS)
+
+
+@functools.cache
+def _entries() -> npt.NDArray[np.int64]:
+    """Return which bit each sign carries, (8, 8, 16): two neighbouring cells hold all 32, so that a crop does."""
+    row, column, sign = np.meshgrid(range(CELLS), range(CELLS), range(SIGNS), indexing="ij")
+    return (sign + 3 * row + 5 * column) % SIGNS + SIGNS * ((row + column) % 2)
+
+
+def _bits(message: int) -> Array:
+    """Return a message as signs (32,), the highest bit first."""
+    if not 0 <= message < 1 << BITS:
+        raise ValueError(f"a message is {message}: give 0 to 2**32 - 1")
+    return np.array([1.0 if message >> (BITS - 1 - number) & 1 else -1.0 for number in range(BITS)], np.float32)
+
+
+@functools.cache
+def _weights() -> dict[str, Array]:
+    """Return the two networks' weights, as matrices (inputs, outputs), and biases."""
+    from safetensors.numpy import load
+
+    content = Path(__file__).with_name(WEIGHTS).read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != WEIGHTS_SHA256:
+        raise ProvenanceError(f"{WEIGHTS} has the SHA-256 {found}, not {WEIGHTS_SHA256}", "install footage anew")
+    return {name: value.astype(np.float32) for name, value in load(content).items()}
+
+
+@functools.lru_cache(32)
+def _scaling(large: int, small: int) -> Array:
+    """Return the matrix (small, large) that brings `large` samples to `small`, or to more: triangles, as wide as needed."""
+    scale = large / small
+    width = max(1.0, scale)
+    centres = (np.arange(small) + 0.5) * scale
+    distance = np.abs(centres[:, None] - (np.arange(large) + 0.5)) / width
+    weights = np.maximum(0, 1 - distance)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _resized(frame: npt.NDArray[Any], height: int, width: int) -> Array:
+    """Return a picture (H, W, C) at another size, float; grey as RGB."""
+    pixels = frame.astype(np.float32)
+    if pixels.shape[:2] != (height, width):
+        pixels = np.tensordot(_scaling(pixels.shape[0], height), pixels, axes=1)
+        pixels = np.matmul(_scaling(pixels.shape[1], width), pixels)
+    return np.broadcast_to(pixels, (height, width, 3)) if pixels.shape[2] == 1 else pixels
+
+
+def _residual(frame: Array, pattern: Array) -> Array:
+    """Return what is added to frames like this one (H, W, C), in levels, for a pattern (8, 8, 16)."""
+    weights = _weights()
+    cell = SIDE // CELLS
+    numbers = (_resized(frame, SIDE, SIDE) - 128) / 64
+    cells = numbers.reshape(CELLS, cell, CELLS, cell, 3).transpose(0, 2, 4, 1, 3).reshape(CELLS, CELLS, -1)  # cells, C h w
+    hidden = _leaky(_convolved(np.concatenate([cells, pattern], axis=2)[None], "embed.0"))
+    hidden = _leaky(_convolved(hidden, "embed.1"))[0]
+    mixed = hidden @ weights["embed.2.weight"] + weights["embed.2.bias"] + pattern @ weights["embed.pattern.weight"]
+    small = mixed.reshape(CELLS, CELLS, 3, cell, cell).transpose(0, 3, 1, 4, 2).reshape(SIDE, SIDE, 3)  # cells -> H W C
+    padded = np.pad(small, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    small = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
+    if frame.shape[2] == 1:
+        small = small.mean(axis=2, keepdims=True)
+    height, width = frame.shape[:2]
+    large = small
+    if (height, width) != (SIDE, SIDE):
+        large = np.matmul(_scaling(SIDE, width), np.tensordot(_scaling(SIDE, height), small, axes=1))
+    large = large * (STRENGTH / math.sqrt(float(np.mean(np.square(large))) + 1e-6))
+    return PEAK * np.tanh(large / PEAK)  # type: ignore[no-any-return]
+
+
+def _extracted(frames: Array) -> Array:
+    """Return the signs that frames (N, h, w, 3), h and w even, seem to have around each sample: (h / 2, w / 2, 16)."""
+    weights = _weights()
+    count, height, width = frames.shape[:3]
+    numbers = ((frames - 128) / 64).reshape(count, height // 2, 2, width // 2, 2, 3)
+    hidden = numbers.transpose(0, 1, 3, 5, 2, 4).reshape(count, height // 2, width // 2, -1)  # samples, C h w
+    for layer, dilation in enumerate(DILATIONS):
+        new = _leaky(_convolved(hidden, f"extract.{layer}", dilation))
+        hidden = new + hidden if new.shape == hidden.shape else new
+    return hidden.mean(axis=0) @ weights["extract.signs.weight"] + weights["extract.signs.bias"]  # type: ignore[no-any-return]
+
+
+def _convolved(values: Array, name: str, dilation: int = 1) -> Array:
+    """Convolve (N, H, W, C) with a kernel of 3×3, whose matrix holds rows, columns, channels."""
+    height, width = values.shape[1:3]
+    padded = np.pad(values, ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0)))
+    shifts = [
+        padded[:, row * dilation : row * dilation + height, column * dilation : column * dilation + width]
+        for row, column in itertools.product(range(3), repeat=2)
+    ]
+    return np.concatenate(shifts, axis=3) @ _weights()[f"{name}.weight"] + _weights()[f"{name}.bias"]  # type: ignore[no-any-return]
+
+
+def _leaky(values: Array) -> Array:
+    """Return a leaky rectifier's output."""
+    return np.maximum(values, 0.2 * values)
