@@ -15,6 +15,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Signatures hold random numbers, and many tests compare files byte for byte; tests/test_trust.py turns them on.
 os.environ["FOOTAGE_PROVENANCE"] = "off"
+# Many tests compare frames; tests/test_mark.py turns the invisible mark on.
+os.environ["FOOTAGE_MARK"] = "off"
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -68,6 +68,7 @@ class PlayOptions(StreamRequest):
     chunk: int | None = None
     """frames that a model that streams makes at once: 1, which is meant when left out, gives the shortest wait, more go
     faster."""
+    mark: bool = True
     device: DeviceName = "auto"
     quiet: bool = False
 
@@ -102,6 +103,7 @@ def play(options: PlayOptions) -> StreamPerformance:
 
     from footage.generation.clip import Clip
     from footage.generation.player import FrameProducer
+    from footage.trust.mark import marked_frames, message_for
 
     console = make_console(options.quiet)
     limit = None if options.seconds is None else parse_duration(options.seconds, "seconds")
@@ -112,15 +114,17 @@ def play(options: PlayOptions) -> StreamPerformance:
         return play_figure(loaded, options, limit)
 
     resize, fps = None, options.fps or loaded.info.fps
+    about = {"made_with": "footage", "weights_sha256": loaded.info.weights_sha256}
+    message = message_for(about) if options.mark else None
     if options.size is not None or options.upscale is not None:
         resize = loaded.resizer(options.size, options.fit, upscale=options.upscale, tell=console.print)
 
     def source(seed: int, label: str | None, text: str | None = options.text) -> Iterator[Any]:
         frames = loaded.frames(replace(options, seed=seed, label=label, text=text, chunk=chunk))
-        if resize is None:
-            return frames
-        resized = resize(Clip(lambda: (frame[np.newaxis] for frame in frames), None, fps, {}))
-        return itertools.chain.from_iterable(resized.chunks())
+        if resize is not None:
+            resized = resize(Clip(lambda: (frame[np.newaxis] for frame in frames), None, fps, {}))
+            return marked_frames(itertools.chain.from_iterable(resized.chunks()), message)
+        return marked_frames(frames, message)
 
     begin, hop = (options.seed, options.label), chunk or loaded.generator.hop
     producer = FrameProducer(source, fps, *begin, hop, told=loaded.info.reads_text, text=options.text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
@@ -11,8 +13,13 @@ from rich.table import Table
 
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError, MediaError
+from footage.trust.mark import Reading, message_of, read
 from footage.trust.provenance import Statement, examine
 
+READ = 512
+"""Frames, from the first on, in which a mark is looked for."""
+SAME = 28
+"""Bits of 32 that a mark shares with a model whose clip it is: of another model's marks 1 in 100,000 does."""
 CHANGED, UNKNOWN = 3, 4
 """Exit status where a file was changed since it was signed; where one has no signature, and none was changed."""
 
@@ -22,6 +29,8 @@ class Verified:
     """What is known of files."""
 
     statements: dict[Path, Statement]
+    marks: dict[Path, Reading]
+    """What was read of the invisible mark, of files that can be decoded."""
 
     @property
     def exit_status(self) -> int:
@@ -33,7 +42,7 @@ class Verified:
 def verify(
     videos: tuple[Path, ...], *, trust: tuple[Path, ...] = (), json: bool = False, quiet: bool = False
 ) -> Verified:
-    """Say of files where they come from: signed and unchanged, changed, stripped, or unknown.
+    """Say of files where they come from: signed and unchanged, changed, stripped, or unknown; and look for the mark.
 
     What is read is a C2PA manifest, as other programs write it too. A signature proves who signed, and that nothing was
     changed since; not that what is said is true. Exit status 0: all are signed and unchanged; 3: one was changed; 4:
@@ -45,6 +54,7 @@ def verify(
         json: print an object for each file.
     """
     from footage.media.encode import read_metadata
+    from footage.models.card import model_folder, pretrained, read_info
 
     anchors = []
     for path in trust:
@@ -52,7 +62,7 @@ def verify(
             anchors.append(path.read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError) as fault:
             raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
-    console, statements = make_console(quiet), dict[Path, Statement]()
+    console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, Reading]()
     for path in videos:
         if not path.is_file():
             raise ConfigError(f'there is no file "{path}"', "give videos or pictures")
@@ -60,14 +70,50 @@ def verify(
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read
             metadata = read_metadata(path)
         statements[path] = examine(path, metadata, "\n".join(anchors))
+        with contextlib.suppress(MediaError):
+            marks[path] = read_mark(path)
+    names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
+    for told in statements.values():  # what is signed names models that do not come with footage
+        names[message_of(str(told.request.get("weights_sha256")))] = str(told.request.get("model"))
+    texts = {path: _mark_text(reading, names) for path, reading in marks.items()}
     if json:
         for path, statement in statements.items():
-            print(dumps({"file": str(path), **asdict(statement), "text": statement.text}, ensure_ascii=False))
+            told_of_mark = {
+                "mark": None if path not in marks else asdict(marks[path]),
+                "mark_text": texts.get(path, ""),
+            }
+            about = {"file": str(path), **asdict(statement), "text": statement.text, **told_of_mark}
+            print(dumps(about, ensure_ascii=False))
     else:
-        table = Table("file", "state", "what that says", "signer", "digital source", "made from")
+        table = Table("file", "state", "what that says", "mark", "signer", "digital source", "made from")
         for path, told in statements.items():
             model = " ".join(str(told.request[key]) for key in ("model", "seed", "label") if key in told.request)
             parts = ", ".join(filter(None, (model, *told.ingredients)))
-            table.add_row(path.name, told.state, told.text, told.signer, told.digital_source, parts)
+            mark = texts.get(path, "")
+            table.add_row(path.name, told.state, told.text, mark, told.signer, told.digital_source, parts)
         console.print(table)
-    return Verified(statements)
+    return Verified(statements, marks)
+
+
+def read_mark(path: Path) -> Reading:
+    """Look for the invisible mark in a file's first frames.
+
+    Raises:
+        MediaError: it cannot be decoded.
+    """
+    from footage.media.reader import Footage
+
+    clip = Footage(path)
+    height, width = clip.size()
+    chunks = clip.chunks(height=height, width=width, channels=3, fps=clip.rate() or 1)
+    frames = (frame[None] for chunk in chunks for frame in chunk)
+    return read(itertools.islice(frames, READ))
+
+
+def _mark_text(reading: Reading, names: Mapping[int, str]) -> str:
+    """Return what a reading says, in words, with the names of models by their messages."""
+    if reading.message is None:
+        return "none found"
+    nearest = max(names, key=reading.agreement, default=0)
+    known = names[nearest] if reading.agreement(nearest) >= SAME else f"model {reading.message:08x}"
+    return f"made by footage, {known}"

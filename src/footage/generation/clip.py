@@ -69,7 +69,7 @@ class Clip:
             frames = [frame for chunk in itertools.islice(self.make(), 2) for frame in chunk]
             if len(frames) != 1:
                 raise MediaError(f'"{path.name}" is a picture, and the clip has several frames', "give an .mp4 file")
-            chunks, metadata = marked([frames[0][None]], self.metadata) if mark else ([frames[0][None]], self.metadata)
+            chunks, metadata = marked([frames[0][np.newaxis]], self.metadata, mark)
             picture = next(iter(chunks))[0]
             with files.replacing(path) as temporary:
                 save_picture(temporary, np.broadcast_to(picture, (*picture.shape[:2], 3)))

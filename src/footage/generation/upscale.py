@@ -262,13 +262,12 @@ def upscale(
         "looks": asdict(original.looks),
         "version": __version__,
     }
-    message = None
-    if mark and invisible_mark.wanted(about):
-        message = invisible_mark.message_of(about)
+    message = invisible_mark.message_for(about) if mark else None
+    if message is not None:
         about["mark"] = made_from["mark"] = invisible_mark.VERSION
-    size = (frame.height, frame.width)
+    sides = (frame.height, frame.width)
     target = VideoTarget(
-        to, size, original.rate, original.base, original.colour, deep, encoding, about, made_from, message
+        to, sides, original.rate, original.base, original.colour, deep, encoding, about, made_from, message
     )
     parts = SegmentWriter(target)
     result = UpscaleResult(frame, 0, parts.done * SEGMENT_FRAMES)

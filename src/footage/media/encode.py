@@ -30,7 +30,7 @@ from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOp
 from footage.media.probe import open_video
 from footage.media.rates import exact_rate
 from footage.media.sound import TURN, Channels, SoundTrack, check_sound
-from footage.trust import mark as invisible_mark
+from footage.trust.mark import marked
 from footage.trust.provenance import seal
 
 if TYPE_CHECKING:
@@ -363,8 +363,7 @@ def write_clip(
     if sound is not None:
         check_sound(kind)
     rate = exact_rate(fps)
-    if mark:
-        chunks, metadata = invisible_mark.marked(chunks, metadata)
+    chunks, metadata = marked(chunks, metadata, mark)
     comment = json.dumps(metadata, ensure_ascii=False)
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     with files.disk_errors(full):

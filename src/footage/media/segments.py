@@ -29,7 +29,7 @@ from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, 
 from footage.media.encoding import EncodingOptions
 from footage.media.probe import open_video
 from footage.media.sound import AUDIO_ENCODERS
-from footage.trust import mark as invisible_mark
+from footage.trust.mark import marked_frames
 from footage.trust.provenance import seal
 
 SEGMENT_FRAMES = 96
@@ -188,19 +188,16 @@ class SegmentWriter:
         raise AssertionError("numbers do not end")
 
     def _marked(self, pictures: Iterator[StampedPicture]) -> Iterator[StampedPicture]:
-        """Yield pictures with a mark, where there is to be one."""
-        if self.target.message is None:
-            yield from pictures
-            return
+        """Yield pictures, with a mark where there is to be one."""
         stamps = deque[int]()
 
-        def chunks() -> Iterator[Any]:
+        def shown() -> Iterator[Any]:
             for picture, stamp in pictures:
                 stamps.append(stamp)
-                yield picture[None]
+                yield picture
 
-        for chunk in invisible_mark.embed(chunks(), self.target.message):
-            yield chunk[0], stamps.popleft()
+        for picture in marked_frames(shown(), self.target.message):
+            yield picture, stamps.popleft()
 
     def finish(self, beside: Path | None, start: Fraction) -> int:
         """Join the segments, put what is beside a file's pictures beside them, and return how many frames there are.

@@ -25,6 +25,7 @@ from footage.errors import FootageError
 from footage.media.decode import Frames
 from footage.media.encode import FragmentedMp4
 from footage.models.requests import StreamRequest, VideoOptions, parse_duration
+from footage.trust.mark import marked_frames, message_for
 
 if TYPE_CHECKING:
     from footage.generation.model import Model
@@ -60,7 +61,9 @@ class LiveStream:
             values["timing"] = replace(options.timing, seek=begin + elapsed)
         else:
             values["fps"] = None
-        return self.model.frames(StreamRequest(**values, chunk=1 if streams else None))
+        about = {"made_with": "footage", "weights_sha256": self.model.info.weights_sha256}
+        frames = self.model.frames(StreamRequest(**values, chunk=1 if streams else None))
+        return marked_frames(frames, message_for(about))
 
     def change(self, request: dict[str, Any], frames: Iterator[Frames], elapsed: float) -> Iterator[Frames]:
         """Return the frames of a new request; of one that cannot be made, the present frames go on."""

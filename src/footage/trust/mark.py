@@ -23,6 +23,7 @@ import hashlib
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ import numpy.typing as npt
 from footage.errors import ProvenanceError
 
 Frames = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 
 SWITCH = "FOOTAGE_MARK"
 """Variable of the environment: `off` leaves clips unmarked."""
@@ -50,7 +51,7 @@ PEAK = 9.0
 """Levels that the residual tends to and does not reach."""
 
 SIDE, CELLS, SIGNS, MAP = 64, 8, 16, 32
-"""Pixels of a side of what the networks see; cells of a side; signs in a cell; samples of a side of what is extracted."""
+"""Of a side: pixels that the networks see, and cells of the pattern; signs in a cell; of a side: samples extracted."""
 DILATIONS = (1, 1, 2, 2, 4)
 """Of the extractor's convolutions."""
 SAMPLED = 16
@@ -64,7 +65,7 @@ VERSION = 1
 KEY = b"footage mark 1"
 """What the signs are drawn from; another version of the mark has another."""
 WEIGHTS = "mark.safetensors"
-WEIGHTS_SHA256 = "785c71c3047d6e99179959d7acbac6e33870881ec10e0cd48559c25737836fbc"
+WEIGHTS_SHA256 = "8409d0cab9e8f8cbd9606fc86fc07c1ab32b2af0ad5408e83c9f71b070c498c8"
 
 
 @dataclass(frozen=True)
@@ -85,26 +86,34 @@ class Reading:
         return 0 if self.message is None else BITS - (self.message ^ message).bit_count()
 
 
-def message_of(metadata: Mapping[str, Any]) -> int:
-    """Return what the mark of a clip says: the first 32 bits of the SHA-256 of the weights that made it, else 0."""
-    digits = str(metadata.get("weights_sha256") or metadata.get("upscaler_sha256") or "")[: BITS // 4]
-    try:
-        return int(digits, 16) if len(digits) == BITS // 4 else 0
-    except ValueError:
-        return 0
+def message_of(weights_sha256: str) -> int:
+    """Return what the mark of a model's clips says: the first 32 bits of the hash of its weights; 0 without one."""
+    return int(weights_sha256[: BITS // 4], 16) if re.fullmatch(r"[0-9a-f]{64}", weights_sha256) else 0
 
 
-def wanted(metadata: Mapping[str, Any]) -> bool:
-    """Return whether a clip is to be given a mark: footage made it, it has none, and the user has not switched it off."""
+def message_for(metadata: Mapping[str, Any]) -> int | None:
+    """Return what a clip's mark is to say; None where footage did not make it, it has one, or the user wants none."""
     off = os.environ.get(SWITCH, "").lower() in ("off", "no", "0")
-    return not off and bool(metadata.get("made_with")) and "mark" not in metadata
+    if off or not metadata.get("made_with") or "mark" in metadata:
+        return None
+    return message_of(str(metadata.get("weights_sha256") or metadata.get("upscaler_sha256")))
 
 
-def marked(chunks: Iterable[Frames], metadata: dict[str, Any]) -> tuple[Iterable[Frames], dict[str, Any]]:
-    """Return a clip with a mark, and what its comment is to say, where it is `wanted`; else both as they are."""
-    if not wanted(metadata):
-        return chunks, metadata
-    return embed(chunks, message_of(metadata)), metadata | {"mark": VERSION}
+def marked(
+    chunks: Iterable[Frames], metadata: dict[str, Any], wanted: bool = True
+) -> tuple[Iterable[Frames], dict[str, Any]]:
+    """Return a clip with a mark, and what its comment is to say; both as they are where there is to be none."""
+    message = message_for(metadata) if wanted else None
+    return (chunks, metadata) if message is None else (embed(chunks, message), metadata | {"mark": VERSION})
+
+
+def marked_frames(frames: Iterable[Frames], message: int | None) -> Iterator[Frames]:
+    """Yield frames (H, W, C) one by one as they come, with a mark; None for no mark."""
+    if message is None:
+        yield from frames
+        return
+    for chunk in embed((frame[np.newaxis] for frame in frames), message):
+        yield chunk[0]
 
 
 def embed(chunks: Iterable[Frames], message: int) -> Iterator[Frames]:
@@ -139,18 +148,19 @@ def read(chunks: Iterable[Frames]) -> Reading:
     Args:
         chunks: uint8 (T, H, W, C) each, C = 1 or 3, of any size.
     """
-    kept: list[Frames] = []
-    stride, count = 1, 0
-    for frame in (frame for chunk in chunks for frame in chunk):
+    kept: list[Array] = []
+    stride = 1
+    for count, frame in enumerate(frame for chunk in chunks for frame in chunk):
         if count % stride == 0:
             if len(kept) == 2 * SAMPLED:
                 kept, stride = kept[::2], 2 * stride
             if count % stride == 0:
                 kept.append(_resized(frame, SIDE, SIDE))
-        count += 1
     if not kept:
         return Reading(False, 1.0, None)
-    places = [np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int) for number in (SAMPLED, SEARCHED)]
+    places = [
+        np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int) for number in (SAMPLED, SEARCHED)
+    ]
     whole, some = (np.stack([kept[place] for place in chosen]) for chosen in places)
     z = _statistics(_extracted(whole))[0]
     if (rate := 2 * _bound(z)) > FALSE_ALARM:  # half of what may go wrong; the search has the other half
@@ -180,17 +190,19 @@ def _search(frames: Array, side: int) -> Array:
     for number, (top, left) in enumerate(itertools.product(range(MAP - side + 1), repeat=2)):
         canvas[number, top : top + side, left : left + side] = found
     z = np.concatenate([_statistics(part) for part in np.array_split(canvas, -(-len(canvas) // 32))])
-    return z[np.argmax(np.sum(z**2, axis=1))]  # type: ignore[no-any-return]
+    best: Array = z[np.argmax(np.sum(z**2, axis=1))]
+    return best
 
 
 def _statistics(extracted: Array) -> Array:
-    """Return z of each bit, (N, 32), of what was extracted, (N, 32, 32, 16) or one of these: 1 in the mean square by chance."""
+    """Return z of each bit, (N, 32), of variance 1 by chance, of what was extracted, (N, 32, 32, 16) or one of it."""
     step = MAP // CELLS
     grid = extracted.reshape(-1, CELLS, step, CELLS, step, SIGNS)  # N H W S -> N cells, samples in a cell, ...
     estimate = grid[:, :, 1:3, :, 1:3].mean(axis=(2, 4)).reshape(len(grid), -1)  # those in the middle of each cell
     order = np.argsort(_entries().reshape(-1), kind="stable").reshape(BITS, -1)
     sums = (estimate * _signs().reshape(-1))[:, order].sum(axis=2)
-    return sums / np.sqrt(np.square(estimate)[:, order].sum(axis=2) + 1e-8)  # type: ignore[no-any-return]
+    z: Array = sums / np.sqrt(np.square(estimate)[:, order].sum(axis=2) + 1e-8)
+    return z
 
 
 @functools.cache
@@ -202,10 +214,11 @@ def _signs() -> Array:
 
 
 @functools.cache
-def _entries() -> npt.NDArray[np.int64]:
+def _entries() -> Array:
     """Return which bit each sign carries, (8, 8, 16): two neighbouring cells hold all 32, so that a crop does."""
     row, column, sign = np.meshgrid(range(CELLS), range(CELLS), range(SIGNS), indexing="ij")
-    return (sign + 3 * row + 5 * column) % SIGNS + SIGNS * ((row + column) % 2)
+    entries: Array = (sign + 3 * row + 5 * column) % SIGNS + SIGNS * ((row + column) % 2)
+    return entries
 
 
 def _bits(message: int) -> Array:
@@ -229,16 +242,17 @@ def _weights() -> dict[str, Array]:
 
 @functools.lru_cache(32)
 def _scaling(large: int, small: int) -> Array:
-    """Return the matrix (small, large) that brings `large` samples to `small`, or to more: triangles, as wide as needed."""
+    """Return the matrix (small, large) that brings `large` samples to `small`, or to more: triangles of area 1."""
     scale = large / small
     width = max(1.0, scale)
     centres = (np.arange(small) + 0.5) * scale
     distance = np.abs(centres[:, None] - (np.arange(large) + 0.5)) / width
     weights = np.maximum(0, 1 - distance)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    matrix: Array = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return matrix
 
 
-def _resized(frame: npt.NDArray[Any], height: int, width: int) -> Array:
+def _resized(frame: Array, height: int, width: int) -> Array:
     """Return a picture (H, W, C) at another size, float; grey as RGB."""
     pixels = frame.astype(np.float32)
     if pixels.shape[:2] != (height, width):
@@ -252,7 +266,9 @@ def _residual(frame: Array, pattern: Array) -> Array:
     weights = _weights()
     cell = SIDE // CELLS
     numbers = (_resized(frame, SIDE, SIDE) - 128) / 64
-    cells = numbers.reshape(CELLS, cell, CELLS, cell, 3).transpose(0, 2, 4, 1, 3).reshape(CELLS, CELLS, -1)  # cells, C h w
+    cells = (
+        numbers.reshape(CELLS, cell, CELLS, cell, 3).transpose(0, 2, 4, 1, 3).reshape(CELLS, CELLS, -1)
+    )  # cells, C h w
     hidden = _leaky(_convolved(np.concatenate([cells, pattern], axis=2)[None], "embed.0"))
     hidden = _leaky(_convolved(hidden, "embed.1"))[0]
     mixed = hidden @ weights["embed.2.weight"] + weights["embed.2.bias"] + pattern @ weights["embed.pattern.weight"]
@@ -267,7 +283,8 @@ def _residual(frame: Array, pattern: Array) -> Array:
     if (height, width) != (SIDE, SIDE):
         large = np.matmul(_scaling(SIDE, width), np.tensordot(_scaling(SIDE, height), small, axes=1))
     large = large * (STRENGTH / math.sqrt(float(np.mean(np.square(large))) + 1e-6))
-    return PEAK * np.tanh(large / PEAK)  # type: ignore[no-any-return]
+    bounded: Array = PEAK * np.tanh(large / PEAK)
+    return bounded
 
 
 def _extracted(frames: Array) -> Array:
@@ -279,7 +296,8 @@ def _extracted(frames: Array) -> Array:
     for layer, dilation in enumerate(DILATIONS):
         new = _leaky(_convolved(hidden, f"extract.{layer}", dilation))
         hidden = new + hidden if new.shape == hidden.shape else new
-    return hidden.mean(axis=0) @ weights["extract.signs.weight"] + weights["extract.signs.bias"]  # type: ignore[no-any-return]
+    signs: Array = hidden.mean(axis=0) @ weights["extract.signs.weight"] + weights["extract.signs.bias"]
+    return signs
 
 
 def _convolved(values: Array, name: str, dilation: int = 1) -> Array:
@@ -290,7 +308,8 @@ def _convolved(values: Array, name: str, dilation: int = 1) -> Array:
         padded[:, row * dilation : row * dilation + height, column * dilation : column * dilation + width]
         for row, column in itertools.product(range(3), repeat=2)
     ]
-    return np.concatenate(shifts, axis=3) @ _weights()[f"{name}.weight"] + _weights()[f"{name}.bias"]  # type: ignore[no-any-return]
+    result: Array = np.concatenate(shifts, axis=3) @ _weights()[f"{name}.weight"] + _weights()[f"{name}.bias"]
+    return result
 
 
 def _leaky(values: Array) -> Array:

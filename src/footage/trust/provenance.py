@@ -144,6 +144,8 @@ def _sign(c2pa: Any, path: Path, metadata: Mapping[str, Any], title: str, source
     if sources:
         numbers = [f"source-{number}" for number in range(len(sources))]
         actions.append({"action": "c2pa.placed", "parameters": {"ingredientIds": numbers}})
+    if "mark" in metadata:
+        actions.append({"action": "c2pa.watermarked.unbound"})
     manifest = {
         "claim_generator_info": [agent],
         "title": title,
