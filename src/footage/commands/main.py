@@ -62,6 +62,7 @@ VERBS = {
     "doctor": "system:doctor",
     "completion": "system:completion",
     "manual": "system:manual",
+    "privacy": "privacy:privacy",
 }
 """Every command, by name: module of `footage.commands`, and function, which is imported when it is needed."""
 GROUPS = {

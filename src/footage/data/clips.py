@@ -50,6 +50,11 @@ class Span:
     captions: tuple[str, ...] = ()
     """What is said of it; each says all of it."""
 
+    @property
+    def source(self) -> str:
+        """What it was cut from: a file, by its name; of what is drawn, its number."""
+        return self.name.rpartition("@")[0] or self.name or f"{self.index}"
+
 
 def named_one_by_one(labels: Iterable[Hashable]) -> bool:
     """Whether most labels stand for one clip each, as with a folder for each: they can only be learned by heart."""

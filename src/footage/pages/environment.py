@@ -5,6 +5,7 @@
     templates/plots.svg     plots, see `footage.pages.plots`
     templates/audit.html    the audit of a data set
     templates/report.html   the report of an evaluation
+    templates/privacy.html  what a model tells of its training clips
 
 Everything that a template fills in is escaped, control characters included: names of files are the user's. Jinja2 is
 imported when the first page is made.

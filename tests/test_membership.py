@@ -1,0 +1,140 @@
+"""What a model tells of its training clips: found where it repeats them, and not found where it has not seen them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import footage
+from footage.commands.main import main
+from footage.data.clips import BuiltInClips, Span
+from footage.data.store import Split
+from footage.errors import ConfigError
+from footage.evaluation.feature_cache import FeatureCache
+from footage.evaluation.inputs import EvaluationInput
+from footage.evaluation.membership import PrivacyAudit, PrivacyAuditor, impartial_networks, write_privacy_page
+from footage.metrics.membership import clopper_pearson, separate
+from footage.models.card import ModelInfo
+from tests.models import FromClips, save_tiny_model, tiny_config
+
+
+class ManyShapes(BuiltInClips):
+    """The built-in shapes, two clips to a source: 24 clips to learn from, 24 that are held out, and 24 of neither."""
+
+    def spans(self, split: Split | str) -> list[Span]:
+        first = {"train": 0, "heldout": 24, "neither": 48}[split]
+        return [Span(index, 20, -1, f"film{index // 2}@{index % 2}.00") for index in range(first, first + 24)]
+
+
+class NoisyCopies(FromClips):
+    """A made-up model that repeats some clips, with noise."""
+
+    def segments(self, requests: Any) -> Any:
+        for chunk in super().segments(requests):
+            rng = torch.Generator().manual_seed(sum(request.seed for request in requests))
+            yield (chunk + 0.05 * torch.randn(chunk.shape, generator=rng)).clamp(-1, 1)
+
+
+SOURCE = ManyShapes("shapes", height=32, width=32, channels=3)
+
+
+@pytest.fixture(scope="module")
+def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny", labels=())
+
+
+def audit(info: ModelInfo, spans: list[Span], folder: Path, **options: Any) -> tuple[PrivacyAuditor, PrivacyAudit]:
+    sampler = NoisyCopies(info.config.clip, SOURCE, spans)
+    model: Any = SimpleNamespace(info=info, sampler=sampler, generator=sampler, folder=folder / "model")
+    given = EvaluationInput("shapes", "dataset", clips=SOURCE)
+    options = {"count": 48, "networks": ("random",)} | options
+    with FeatureCache(None) as cache:
+        auditor = PrivacyAuditor(model, given, cache=cache, **options)
+        return auditor, auditor.audit()
+
+
+def test_a_model_that_repeats_its_clips_is_found_and_one_that_has_not_seen_them_is_not(
+    tmp_path: Path, info: ModelInfo
+) -> None:
+    auditor, found = audit(info, SOURCE.spans("train")[:16], tmp_path)
+    told = {attack.name: attack for attack in found.attacks}
+    assert told.keys() == {"pixels", "key frames", "motion", "random"}
+    assert told["pixels"].tells and told["random"].tells and told["pixels"].separation.true_positives > 0.4
+    assert 12 <= found.recognised <= 16, "two thirds of the clips are repeated, as far as windows meet"
+    assert {source.source for source in found.sources if source.recognised} <= {f"film{n}" for n in range(8)}
+    assert (
+        found.advice.startswith(f"{found.recognised} of 24 clips can be recognised: train shorter")
+        and "film" in found.advice
+    )
+    assert sum(source.copies["pixels"] for source in found.sources) > 24
+    page = write_privacy_page(tmp_path / "page.html", auditor, found).read_text(encoding="utf-8")
+    assert found.advice[1:] in page and page.count("<video autoplay loop") == len(found.pairs) == 12
+    made, real = auditor.frames_of(found.pairs[0])
+    assert np.abs(made.astype(int) - real).mean() < 10, "the pair shows the same clip"
+
+    _, unseen = audit(info, SOURCE.spans("neither"), tmp_path)  # type: ignore[arg-type]
+    assert unseen.recognised == 0 and not any(attack.tells for attack in unseen.attacks)
+    for attack in unseen.attacks:
+        low, high = attack.separation.auc_low, attack.separation.auc_high
+        assert low is not None and high is not None and low < 0.5 < high, attack
+    assert unseen.advice.startswith("nothing was found") and "no critic was asked" in unseen.notes[-1]
+
+
+def test_what_cannot_be_asked_is_refused(tmp_path: Path, info: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ManyShapes, "spans", lambda self, split: [Span(0, 20, -1)] if split == "train" else [])
+    with pytest.raises(ConfigError, match=r"holds no clips out of 8 frames.*--held-out"):
+        audit(info, [Span(0, 20, -1)], tmp_path)
+    trained = replace(info, trained_with={"random-0": "0" * 64})
+    with pytest.raises(ConfigError, match="random-0 trained tiny"):
+        impartial_networks(trained, ("random",), "cpu")
+
+
+def test_a_run_is_asked_on_the_command_line_critics_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(BuiltInClips, "CLIPS", 8)
+    monkeypatch.setattr(BuiltInClips, "HELDOUT", 8)
+    config = tiny_config(train__batch_size=4, clip__frames=4)
+    run = footage.train("shapes", config, out=tmp_path / "run", clips=8, quiet=True).path
+    words = ["privacy", str(run), "shapes", "--clips", "8", "--networks", "random", "--cache", "none"]
+    main([*words, "--json", "--to", str(tmp_path / "page.html")])
+    told = json.loads(capsys.readouterr().out)
+    assert [attack["name"] for attack in told["attacks"]] == ["pixels", "key frames", "motion", "random", "critics"]
+    assert told["members"] == told["others"] == 8 and told["made"] == 8 and told["advice"]
+    assert (tmp_path / "page.html").is_file()
+    main(words)
+    assert "advice:" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*words, "--held-out", "shapes"])
+    assert "the same clips" in capsys.readouterr().err
+
+
+def test_separation_is_that_of_other_programs_and_knows_of_sources() -> None:
+    stats, metrics = pytest.importorskip("scipy.stats"), pytest.importorskip("sklearn.metrics")
+    rng = torch.Generator().manual_seed(0)
+    members, others = (
+        torch.randn(60, generator=rng).round(decimals=1) + 1,
+        torch.randn(50, generator=rng).round(decimals=1),
+    )
+    singles, films = [f"{n}" for n in range(60)], [f"{n // 10}" for n in range(60)]
+    alone = separate(members, others, singles, singles[:50])
+    assert alone.auc == pytest.approx(metrics.roc_auc_score([1] * 60 + [0] * 50, torch.cat([members, others]).numpy()))
+    assert alone.true_positives == float((members > others.max()).double().mean())
+    # Each source ten times the same clip is as little as each once.
+    ten, five = members[:6].repeat_interleave(10), others[:5].repeat_interleave(10)
+    together = separate(ten, five, films, films[:50])
+    once = separate(members[:6], others[:5], singles[:6], singles[:5])
+    assert (together.auc, together.auc_low, together.auc_high) == pytest.approx((once.auc, once.auc_low, once.auc_high))
+    assert once.auc_low is not None and alone.auc_low is not None and alone.auc_high is not None
+    assert once.auc_low < alone.auc_low < 0.84 < alone.auc_high
+    assert separate(members[:3], others, singles[:3], singles[:50]).auc_low is None
+    for hits, count in ((0, 10), (3, 10), (10, 10), (6, 65)):
+        low, high = stats.binomtest(hits, count).proportion_ci(0.95)
+        assert clopper_pearson(hits, count) == pytest.approx((low, high), abs=1e-9)
