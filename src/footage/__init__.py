@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from footage.commands.cutting import join, shots
     from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, train_evaluator
     from footage.commands.generate import (
         compact,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from footage.models.requests import Timing
 
 _HOMES = {
+    "commands.cutting": ("join", "shots"),
     "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "train_evaluator"),
     "commands.generate": (
         *("compact", "embed", "generate", "interpolate", "load", "models"),

@@ -6,8 +6,12 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from footage.commands.terminal import make_console, working
+from footage.commands.generate import refuse_overwriting
+from footage.commands.terminal import make_console, phases, working
 from footage.errors import ConfigError, ModelError
+from footage.machines import remote
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
+from footage.media.geometry import Fit
 
 if TYPE_CHECKING:
     from footage.generation.cutting.shots import CutFinder, ShotFinder, ShotList
@@ -79,3 +83,44 @@ def shots(
             table.add_row(str(number), *times, f"{shot.first}-{shot.end - 1}", *begins)
         console.print(table)
     return lists
+
+
+def join(
+    clips: tuple[Path, ...],
+    *,
+    to: Path | None = None,
+    transition: str = "fade",
+    seconds: float = 1.0,
+    fit: Fit = "letterbox",
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    quiet: bool = False,
+) -> Path:
+    """Join videos, with a transition between each two; sounds are faded into one another.
+
+    Size and rate are those of the first. Stopped work goes on by the same command.
+
+    Args:
+        clips: two or more videos, in their order.
+        to: the file to write: .mp4, .mov, .mkv or .webm; left out, FIRST-joined.mp4 here.
+        transition: one of FFmpeg's xfade, such as fade, dissolve, wipeleft, circleopen; or morph, along what moves.
+        seconds: how long each lasts.
+        fit: how a picture of another shape is fitted in.
+    """
+    from footage.generation.cutting import joins
+
+    target = Path(f"{clips[0].stem}-joined.mp4") if to is None and clips else Path(to or "")
+    remote.refuse_address(target, "to")
+    refuse_overwriting(clips, target)
+    console = make_console(quiet)
+    with phases(console) as show:
+        frames = joins.join(
+            clips,
+            target,
+            kind=transition,
+            seconds=seconds,
+            fit=fit,
+            encoding=encoding,
+            watch=lambda done: show("joining", done, done, target.name),
+        )
+    console.print(f"{len(clips)} clips joined, {frames:,} frames: {target}")
+    return target

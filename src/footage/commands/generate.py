@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footage import files
-from footage.commands.terminal import make_console, print_marked
+from footage.commands.terminal import make_console, phases, print_marked
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, MediaError, ModelError
@@ -341,30 +341,53 @@ def reconstruct(
 
 def interpolate(
     model: Path,
-    clip: Path,
-    end: Path,
+    clip: Path | None = None,
+    end: Path | None = None,
     to: Path | None = None,
     *,
     steps: int = 8,
+    slow: str | None = None,
     format: Format = "mp4",
     mark: bool = True,
     library: Path | None = None,
     device: DeviceName = "auto",
     quiet: bool = False,
 ) -> list[Path]:
-    """Make clips that lie between two clips in a VAE's latent space, and a contact sheet of them.
+    """Make clips that lie between two clips in a VAE's latent space, and a contact sheet of them; or a clip slower.
+
+    With --slow no model is needed: footage interpolate CLIP --slow 4x makes pictures between those of a clip, along
+    what moves, so that it goes as many times as slowly; without sound. Stopped, it goes on by the same command.
 
     Args:
+        model: a model folder, or a run; with --slow the clip.
         clip: a video, or a folder of pictures: the first clip is its beginning, reconstructed.
         end: another: the last clip is its beginning, reconstructed.
-        to: folder for the clips, or an address of one; may be left out with a library.
+        to: folder for the clips, or an address of one; may be left out with a library. With --slow the file, which may
+            be left out.
         steps: how many clips, both ends included.
+        slow: how many times as slowly the clip is to go, such as 4x.
         format: mp4 (H.264), webm (VP9), gif, or png for folders of frames.
 
     Returns:
         The files written.
     """
     console = make_console(quiet)
+    if slow is not None:
+        from footage.generation.cutting import flow
+
+        if clip is not None:
+            raise ConfigError(f'"{clip}" is given beside the clip that is to be slow', "give one clip, and --to FILE")
+        if re.fullmatch(r"\d{1,3}x?", slow) is None:
+            raise ConfigError(f'slow is "{slow}"', "give a whole number of times, such as 4x")
+        target = _target(model, to, "slow")
+        with phases(console) as show:
+            frames = flow.slow(
+                model, target, int(slow.rstrip("x")), watch=lambda done: show("in between", done, done, target.name)
+            )
+        console.print(f"{frames:,} frames: {target}")
+        return [target]
+    if clip is None or end is None:
+        raise ConfigError("two clips are needed", "give MODEL CLIP END; or CLIP --slow 4x")
     with output_folder(to, library) as out:
         loaded = load(model, device)
         clips = loaded.interpolate(clip, end, steps)

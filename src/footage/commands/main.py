@@ -51,6 +51,7 @@ VERBS = {
     "talk": "talk:talk",
     "upscale": "generate:upscale",
     "shots": "cutting:shots",
+    "join": "cutting:join",
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
     "embed": "generate:embed",
@@ -144,7 +145,7 @@ SAID = frozenset(
 """Flags whose values are texts, in which any address may stand."""
 NAMED = (("library", "search"), ("library", "album"), ("library", "view"))
 """Commands that are given texts after the library."""
-RESUMED = ("ingest", "train", "compare", "upscale", "demo")
+RESUMED = ("ingest", "train", "compare", "upscale", "demo", "join", "interpolate")
 """Commands that go on where they were stopped."""
 DESCRIPTION = """Train a video generator on your own clips; make an endless library of new ones.
 

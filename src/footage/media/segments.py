@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from footage import files
+from footage import __version__, files
 from footage.errors import MediaError
-from footage.media.colour import Colour
+from footage.media.colour import UNKNOWN_COLOUR, Colour
 from footage.media.companions import Companions, named_companions
 from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, encoder_for, save_frames
-from footage.media.encoding import EncodingOptions
+from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.probe import open_video
-from footage.media.sound import AUDIO_ENCODERS
+from footage.media.sound import AUDIO_ENCODERS, Channels, SoundTrack
 from footage.trust.mark import marked_frames
 from footage.trust.provenance import seal
 
@@ -199,12 +199,21 @@ class SegmentWriter:
         for picture in marked_frames(shown(), self.target.message):
             yield picture, stamps.popleft()
 
-    def finish(self, beside: Path | None, start: Fraction) -> int:
+    def finish(
+        self,
+        beside: Path | None,
+        start: Fraction,
+        *,
+        sound: Iterable[Channels] | None = None,
+        sources: Sequence[Path] = (),
+    ) -> int:
         """Join the segments, put what is beside a file's pictures beside them, and return how many frames there are.
 
         Args:
             beside: a file with sound, subtitles and so on, or None.
             start: the time of the video's first frame in that file.
+            sound: in place of that file, the sound of the whole video, (2, n) each at `sound.TRACK_RATE`, or None.
+            sources: other files that it was made from, for its signature.
 
         Raises:
             MediaError: there are no frames, or the disk is full; the segments stay.
@@ -218,8 +227,9 @@ class SegmentWriter:
             if not target.pictures:
                 segments = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
                 with files.replacing(target.to) as temporary:
-                    self.notes, self.left_out = join_segments(segments, temporary, target, beside, start)
-                    seal(temporary, target.metadata, target.to.name, [] if beside is None else [beside])
+                    self.notes, self.left_out = join_segments(segments, temporary, target, beside, start, sound)
+                    made_from = [*([] if beside is None else [beside]), *sources]
+                    seal(temporary, target.metadata, target.to.name, made_from)
             else:
                 if beside is not None:
                     with open_video(beside) as (source, pictures):
@@ -239,6 +249,54 @@ class SegmentWriter:
         return count
 
 
+def render(
+    to: Path,
+    pictures: Callable[[int], Iterator[npt.NDArray[Any]]],
+    *,
+    size: tuple[int, int],
+    rate: Fraction,
+    about: dict[str, Any],
+    sources: Sequence[Path],
+    sound: Iterable[Channels] | None = None,
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    watch: Callable[[int], object] = lambda _: None,
+) -> int:
+    """Write a video of a constant rate that is made of others; return how many frames it has. Stopped work goes on.
+
+    Args:
+        to: the file: .mp4, .mov, .mkv or .webm.
+        pictures: yields its frames, uint8 (H, W, 1 or 3), from a number on.
+        size: (height, width).
+        rate: frames a second.
+        about: how it is made: all that its frames depend on beside the sources; stands in its comment.
+        sources: what it is made from.
+        sound: its sound, (2, n) each at `sound.TRACK_RATE`, or None.
+        encoding: of its pictures.
+        watch: is told after each frame how many are done; what it raises ends the work.
+
+    Raises:
+        ConfigError: codec and file do not go together.
+        MediaError: the file cannot be written, there are no frames, or the disk is full; what is whole stays.
+    """
+    known = [(path.resolve(), path.stat()) for path in sources]
+    made_from = {
+        "sources": [[str(path), status.st_size, status.st_mtime_ns] for path, status in known],
+        "about": about,
+        "version": __version__,
+    }
+    metadata = {"edited_with": f"footage {__version__}", **about}
+    parts = SegmentWriter(VideoTarget(to, size, rate, 1 / rate, UNKNOWN_COLOUR, False, encoding, metadata, made_from))
+    begun = parts.done * SEGMENT_FRAMES
+
+    def stamped() -> Iterator[StampedPicture]:
+        for number, picture in enumerate(pictures(begun), begun):
+            yield picture, number
+            watch(number + 1)
+
+    parts.write(stamped(), parts.done)
+    return parts.finish(None, Fraction(0), sound=sound, sources=sources)
+
+
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -247,7 +305,12 @@ def _read(path: Path) -> Any:
 
 
 def join_segments(
-    segments: list[tuple[Path, int]], to: Path, target: VideoTarget, beside: Path | None, start: Fraction
+    segments: list[tuple[Path, int]],
+    to: Path,
+    target: VideoTarget,
+    beside: Path | None,
+    start: Fraction,
+    heard: Iterable[Channels] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Write one file out of segments, without encoding them again, in constant memory.
 
@@ -257,6 +320,7 @@ def join_segments(
         target: what is written.
         beside: the file whose sound and so on is taken, or None.
         start: the time in that file when the first segment begins, in seconds.
+        heard: the sound of the video, where it is not a file's, or None.
 
     Returns:
         What beside the pictures was encoded again, and what the file cannot hold, in words.
@@ -281,6 +345,7 @@ def join_segments(
                 if text := source[0].metadata.get("comment", source[0].metadata.get("COMMENT")):
                     metadata["source_comment"] = text
             container.metadata["comment"] = json.dumps(metadata, ensure_ascii=False)
+            track, end = None if heard is None else SoundTrack(container, kind, heard), Fraction(0)
             others = iter(()) if companions is None else companions.packets()
             waiting = next(others, None)
             for packet in _packets(segments, target):
@@ -288,10 +353,16 @@ def join_segments(
                 while waiting is not None and waiting[0] <= float(packet.dts * target.base) + LEAD:
                     container.mux(waiting[1])
                     waiting = next(others, None)
+                if track is not None:
+                    track.write(max(Fraction(0), packet.dts * target.base))
+                    end = max(end, (packet.pts + packet.duration) * target.base)
                 container.mux(packet)
             while waiting is not None:
                 container.mux(waiting[1])
                 waiting = next(others, None)
+            if track is not None:
+                track.write(end)
+                track.finish()
         return ([], []) if companions is None else (companions.notes, [*companions.left_out, *companions.missing(to)])
 
 
