@@ -34,9 +34,10 @@ from footage.media.encode import read_metadata
 from footage.models.base import Batch, CaptionBatch, PlainEngine
 from footage.models.text import conditioning, frozen
 from footage.models.text.conditioning import CaptionReader, ReadsText, TextConditioned, beside
-from footage.models.text.encoder import TextEncoder, matching_loss
+from footage.models.text.encoder import TextEncoder, matching_loss, recall_loss
 from tests.clips import moving, write
 from tests.ingesting import ingest
+from tests.models import save_tiny_model
 
 READ = TextConfig(encoder="own", size=8, width=8, pieces=256)
 
@@ -141,7 +142,7 @@ def test_only_one_caption_has_no_mismatch(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def tiny_text(name: str = "conv3d-32", **knobs: object) -> Config:
-    size = {"clip.frames": 8 if name.startswith("vae") else 4, "clip.height": 32, "clip.width": 32}
+    size = {"clip.frames": 8 if name.startswith("vae") else 4, "clip.height": 32, "clip.width": 32, "task.past": 2}
     text = {"text.encoder": "own", "text.size": 8, "text.width": 8, "text.pieces": 64}
     return override(tiny(preset(name)), size | text | {key.replace("__", "."): value for key, value in knobs.items()})
 
@@ -165,9 +166,52 @@ def test_every_generator_learns_from_captions_and_labels(name: str) -> None:
     assert log["matching"] > 0 and any(key.endswith("_mismatched") for key in log)
 
 
-@pytest.mark.parametrize("name", ["diffusion-32", "vae-latent-64"])
+GIVEN = {
+    "simvp-64": {},
+    "simvp-gan-64": {"learn.critics_after": 0},
+    "convlstm-64": {},
+    "svg-64": {},
+    "sprites-64": {},
+    "translate-64": {},
+    "translate-resnet-64": {},
+    "animate-64": {},
+}
+"""Presets of models that are given clips, and told words beside."""
+
+
+@pytest.mark.parametrize("name", ["diffusion-32", "vae-latent-64", *GIVEN])
 def test_other_methods_learn_from_captions(name: str) -> None:
-    assert step(tiny_text(name))["matching"] > 0
+    assert step(tiny_text(name, **GIVEN.get(name, {})))["matching"] > 0
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_is_made_of_a_clip_follows_the_text(name: str) -> None:
+    torch.manual_seed(0)
+    config = tiny_text(name)
+    method = config.trained_by(config, 0)
+    with torch.no_grad():  # some begin with layers of zeros behind what they are told
+        for weights in method.averages["generator"].module.parameters():
+            weights += 0.05 * torch.randn(weights.shape)
+    sampler = method.sampler()
+    given = torch.rand(2, 3, 4, 32, 32)
+
+    def made(*vectors: float) -> torch.Tensor:
+        told = torch.tensor(vectors)[:, None].expand(2, 8)
+        return next(iter(sampler.preview(given, told).values()))
+
+    plain, both, first = made(0, 0), made(1, 1), made(1, 0)
+    assert not torch.equal(plain, both)
+    torch.testing.assert_close(first[0], both[0])
+    torch.testing.assert_close(first[1], plain[1])
+
+
+def test_words_are_named_by_the_vector_of_their_caption() -> None:
+    pieces = torch.tensor([[[3, 9], [5, 0]], [[4, 0], [0, 0]], [[0, 0], [0, 0]]])  # two words, one, none
+    logits = torch.zeros(3, 8)
+    assert float(recall_loss(logits, pieces)) == pytest.approx(2 / 3 * np.log(8))
+    logits[0, [3, 5]] = logits[1, 4] = 50.0
+    assert float(recall_loss(logits, pieces)) == pytest.approx(np.log(2) / 3, abs=1e-5)
+    assert step(tiny_text())["recall"] > 0 and "recall" not in step(tiny_text(text__recall=0.0))
 
 
 def test_mismatched_captions_are_a_term_of_the_critics_that_can_be_left_out() -> None:
@@ -261,9 +305,9 @@ def test_data_without_captions_cannot_teach_words(tmp_path: Path) -> None:
         footage.train("shapes", tiny_text(), out=tmp_path / "run", clips=2, quiet=True)
 
 
-def test_models_that_are_given_clips_take_no_text() -> None:
-    with pytest.raises(ConfigError, match="simvp cannot be told what to show"):
-        override(preset("simvp-64"), {"text.encoder": "own"})
+def test_models_that_take_a_clip_apart_or_enlarge_it_take_no_text() -> None:
+    with pytest.raises(ConfigError, match="lens cannot be told what to show"):
+        override(preset("lens-8"), {"text.encoder": "own"})
     with pytest.raises(ConfigError, match="a critic names labels"):
         override(preset("mocogan-64"), {"text.encoder": "own"})
     with pytest.raises(ConfigError, match=r'text.encoder is "?.?bert.*give none, own, use'):
@@ -279,6 +323,31 @@ def test_labels_and_captions_go_together(tmp_path: Path) -> None:
     told = beside(torch.tensor([1, 0]), 2, torch.ones(2, 8))
     assert told[:, :2].tolist() == [[0, 1], [1, 0]]
     assert sampler.preview(torch.zeros(2, 3, 4, 32, 32), told)["sample"].shape == (2, 3, 4, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["simvp-64", "translate-64"])
+def test_clips_are_continued_and_translated_as_told(name: str, tmp_path: Path) -> None:
+    config = tiny_text(name, **{"train.batch_size": 2, "train.threads": 1})
+    run, clip = tmp_path / "run", write(tmp_path / "clip.mp4", moving(4, (32, 32)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BuiltInClips, "CLIPS", 400)
+        footage.train("shapes-captions", config, out=run, clips=2, quiet=True)
+    verb = footage.predict if name == "simvp-64" else footage.translate
+    made = {}
+    for text in ("a red circle moves left", "a blue square moves right", None):
+        made[text] = verb(run, clip, to=tmp_path / f"{len(made)}.mp4", text=text, device="cpu", quiet=True)
+    assert read_metadata(made["a red circle moves left"])["text"] == "a red circle moves left"
+    assert "text" not in read_metadata(made[None])
+    with pytest.raises(ConfigError, match="has 2,000 words"):
+        verb(run, clip, text="word " * 2_000, device="cpu", quiet=True)
+
+
+def test_what_learned_no_captions_takes_no_text_beside_a_clip(tmp_path: Path) -> None:
+    clip = write(tmp_path / "clip.mp4", moving(12, (32, 32)))
+    for name, verb in (("simvp-64", footage.predict), ("translate-64", footage.translate)):
+        save_tiny_model(tmp_path / name, preset=name, labels=(), task__past=2)
+        with pytest.raises(ConfigError, match=r"was trained without captions.*--text\.encoder own"):
+            verb(tmp_path / name, clip, text="left", device="cpu", quiet=True)
 
 
 # Captions in data sets

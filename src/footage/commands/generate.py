@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,7 @@ def predict(
     samples: int = 1,
     seed: int = 0,
     past: int | None = None,
+    text: str | None = None,
     fit: Fit = "letterbox",
     mark: bool = True,
     library: Path | None = None,
@@ -234,17 +236,19 @@ def predict(
         samples: futures, side by side, where the model knows more than one.
         seed: seed of the first future; the next has the next.
         past: frames of the clip that stand before its futures; left out, those that the model looks at.
+        text: what happens, in words, of a model that was trained on captions; left out, what the clip alone says.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
     """
     console, to = make_console(quiet), _target(clip, to, "predicted")
     loaded = load(model, device)
-    converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit)
+    tell = partial(print_marked, console, "warning:")
+    converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit, text=text, tell=tell)
     with console.status("predicting"):
         converted.save(to, mark=mark)
     _tell_rate(console, to.suffix, converted.fps)
     about = converted.metadata
-    text = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
-    console.print(f"{text}{f', in {samples} ways' if samples > 1 else ''}: {to}")
+    done = f"{about['past_frames']} frames of {clip.name}, then {about['predicted_frames']} predicted"
+    console.print(f"{done}{f', in {samples} ways' if samples > 1 else ''}: {to}")
     file_made(loaded, [to], library, console, {"source": clip}, converted.metadata)
     return to
 
@@ -259,6 +263,7 @@ def translate(
     as_is: bool = False,
     beside: bool = False,
     seed: int = 0,
+    text: str | None = None,
     fit: Fit = "letterbox",
     mark: bool = True,
     library: Path | None = None,
@@ -277,6 +282,7 @@ def translate(
             translator of pairs it always is.
         beside: show the clip itself on the left.
         seed: of everything random.
+        text: what the result shows, in words, of a model that was trained on captions.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
     """
     from footage.generation.convert import ConversionOptions
@@ -285,7 +291,8 @@ def translate(
     loaded = load(model, device)
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
-    converted = loaded.convert(clip, ConversionOptions(frames, own_size, as_is, beside, seed, fit))
+    options = ConversionOptions(frames, own_size, as_is, beside, seed, fit, text)
+    converted = loaded.convert(clip, options, tell=partial(print_marked, console, "warning:"))
     with console.status("translating"):
         converted.save(to, mark=mark)
     _tell_rate(console, to.suffix, converted.fps)

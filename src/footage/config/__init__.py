@@ -125,10 +125,10 @@ class Config:
                 f"gan.matching is {gan.matching:g}, with method gan no clip is made to be like a certain real one",
                 "give --gan.matching 0",
             )
-        if self.text.used and not self.takes_labels:
+        if self.text.used and not self.net.takes_text:
             raise ConfigError(
                 f"text.encoder is {self.text.encoder}, and {self.net.kind} cannot be told what to show",
-                "give --text.encoder none, or a preset that makes clips from nothing, such as stream-64 or conv3d-64",
+                "give --text.encoder none, or a preset that makes, continues or translates clips, such as stream-64",
             )
         if self.text.used and any(critic.labels == "classify" for critic in self.critics):
             raise ConfigError(

@@ -54,6 +54,24 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         {"net": {"width": 32, "label": 16}, "gan": {"lr": 3e-4, "critic_lr": 3e-4}, **_CLIP_AND_FRAMES},
     ),
     (
+        "words-32",
+        "conv3d-32",
+        "3D-convolutional GAN that is told by captions what to show, 8 frames of 32×32",
+        {
+            "clip": {"frames": 8},
+            "net": {"width": 24},
+            "gan": {"burn_in": 60_000},
+            "text": {"encoder": "own"},
+            "train": {"batch_size": 32},
+        },
+    ),
+    (
+        "words-64",
+        "conv3d-64",
+        "3D-convolutional GAN that is told by captions what to show, 16 frames of 64×64",
+        {"text": {"encoder": "own"}},
+    ),
+    (
         "conv3d-64-long",
         "conv3d-64",
         "3D-convolutional GAN, 32 frames of 64×64: the length of the VGAN paper",

@@ -304,6 +304,11 @@ class NetConfig:
         return False
 
     @property
+    def takes_text(self) -> bool:
+        """Whether a model can be told by words what to show."""
+        return self.takes_labels
+
+    @property
     def sliders(self) -> int:
         """Number of latent sliders: as many as its code is long; 0 where no code stays for a whole clip."""
         return 0

@@ -204,6 +204,9 @@ class TextConfig:
     """Learning rate of the own encoder and of the network of clips that it is matched with."""
     temperature: float = 0.1
     """Temperature of the matching loss (InfoNCE)."""
+    recall: float = bounded(0.5, 0)
+    """Weight of naming a caption's words by its vector, so that the own encoder keeps apart what clips do not yet show
+    it to be different; 0 for none."""
     empty: float = bounded(0.1, 0, 1)
     """Part of the captions that are left empty in training, so that clips can be made without any."""
     mismatched: float = bounded(0.5, 0)

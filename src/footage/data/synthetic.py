@@ -120,9 +120,9 @@ def render_shapes(factors: Factors, *, start: int, frames: int, height: int, wid
     return clip[:, edge:-edge, edge:-edge]
 
 
-SIZES = (0.11, 0.19)
+SIZES = (0.14, 0.22)
 """Sizes of captioned shapes, small and large, as `Factors.size`."""
-TRAVELS = (0.14, 0.34)
+TRAVELS = (0.12, 0.28)
 """How far captioned shapes move in a clip, slowly and fast, in fractions of the shorter side: none meets an edge."""
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

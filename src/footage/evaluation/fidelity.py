@@ -20,6 +20,7 @@ from footage.evaluation.results import Better, Curve, Figure, Line, Tier
 from footage.generation.rollout import from_uint8
 from footage.metrics.image_quality import absolute_errors, psnr, squared_errors, ssim
 from footage.models.base import Converts, Predicts, Speaks
+from footage.models.text.conditioning import ReadsText
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """Clips (B, C, T, H, W) and the truth -> a figure of each frame, (B, T)."""
@@ -77,18 +78,19 @@ def first_frames(chunks: Iterable[Tensor], frames: int) -> Tensor:
     return torch.cat(parts, dim=2)[:, :, :frames]
 
 
-def follow(model: TrainedModel, past: Tensor, frames: int, seeds: range) -> Tensor:
+def follow(model: TrainedModel, past: Tensor, frames: int, seeds: range, told: Tensor | None = None) -> Tensor:
     """Predict `frames` frames that follow each past, (B, C, P, H, W) -> (B, C, frames, H, W) on the CPU."""
     sampler = model.sampler
     assert isinstance(sampler, Predicts)
-    return first_frames(sampler.futures(past, seeds), frames)
+    return first_frames(sampler.futures(past, seeds, told), frames)
 
 
-def convert(model: TrainedModel, sources: Tensor, frames: int, seed: int) -> Tensor:
+def convert(model: TrainedModel, sources: Tensor, frames: int, seed: int, told: Tensor | None = None) -> Tensor:
     """Convert sources (B, C, T, H, W), each by itself, into clips (B, C, frames, H, W) on the CPU."""
     sampler = model.sampler
     assert isinstance(sampler, Converts)
-    rows = [sampler.convert([row.unsqueeze(0)], seed + number) for number, row in enumerate(sources)]
+    said = [None] * len(sources) if told is None else told.split(1)
+    rows = [sampler.convert([row.unsqueeze(0)], seed + n, said[n]) for n, row in enumerate(sources)]
     return torch.cat([first_frames(chunks, frames) for chunks in rows])
 
 
@@ -103,11 +105,12 @@ def plain_answer(sources: Tensor, real: Tensor) -> Tensor:
 
 
 def attempts(
-    model: TrainedModel, whole: Tensor, samples: int, seed: int
+    model: TrainedModel, whole: Tensor, samples: int, seed: int, told: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Iterator[Tensor]]:
     """Return the truth, the plain answer, and what the model makes with each of `samples` seeds, (B, C, T, H, W) each.
 
-    `whole` are clips as they stand in the data, guides included; `seed` is that of the first try of the first clip.
+    `whole` are clips as they stand in the data, guides included; `seed` is that of the first try of the first clip;
+    `told` are vectors of their captions, (B, D), where the model is told any.
     There is no plain answer where the source is the truth itself.
     """
     sampler = model.sampler
@@ -118,7 +121,7 @@ def attempts(
         frames = future.shape[2]
         plain = past[:, :, -1:].expand_as(future)
         starts = range(seed, seed + samples * count, count)
-        return future, plain, (follow(model, past, frames, range(s, s + count)) for s in starts)
+        return future, plain, (follow(model, past, frames, range(s, s + count), told) for s in starts)
     if isinstance(sampler, Speaks):
         shown = sampler.preview(whole, None)
         made, still, _ = (clips.cpu() for clips in shown.values())
@@ -126,7 +129,7 @@ def attempts(
     assert isinstance(sampler, Converts)
     sources, frames = sampler.sources(whole), real.shape[2]
     answer = None if torch.equal(sources.cpu(), real) else plain_answer(sources.cpu(), real)
-    return real, answer, (convert(model, sources, frames, s) for s in range(seed, seed + samples * count, count))
+    return real, answer, (convert(model, sources, frames, s, told) for s in range(seed, seed + samples * count, count))
 
 
 @dataclass(frozen=True)
@@ -189,8 +192,12 @@ def measure_fidelity(
         kinds.append(FrameFigure(name, label, "lower", "A", (net.about.name,), "; ".join(notes)))
     more = {LPIPS[net.about.name][0]: net for net in nets}
     mine, plain, top = FrameMeans(), FrameMeans(), FrameMeans()
-    for _, clips in in_batches(windows.whole(range(windows.count))):
-        real, answer, tries = attempts(model, from_uint8(clips), samples, seed + top.count * samples)
+    for numbers, clips in in_batches(windows.whole(range(windows.count))):
+        told = None
+        if isinstance(model.sampler, ReadsText):  # the first caption of each clip; of one without any, the empty one
+            captions = (windows.windows[number].span.captions for number in numbers.tolist())
+            told = model.sampler.text.vectors([(*own, "")[0] for own in captions])
+        real, answer, tries = attempts(model, from_uint8(clips), samples, seed + top.count * samples, told)
         if answer is not None:
             plain.add(frame_figures(answer, real, more))
         tried = [frame_figures(made, real, more) for made in tries]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,8 +91,11 @@ def predict(
     seed: int,
     past: int | None,
     fit: Fit,
+    told: Sequence[float] | None = None,
 ) -> Clip:
     """Continue a clip from its end, in one or several ways; the arguments are those of `Model.predict`.
+
+    `told` is the vector of its text, of D numbers.
 
     Raises:
         ConfigError: a number is out of range, or several futures of a model that knows one.
@@ -118,7 +121,8 @@ def predict(
             yield tile([before] * samples)
         start = from_uint8(np.repeat(window[None, -sampler.past :], samples, axis=0), sampler.device)
         left = frames
-        for chunk in sampler.futures(start, seeds):
+        said = None if told is None else torch.tensor([told] * samples, device=sampler.device)
+        for chunk in sampler.futures(start, seeds, said):
             futures = to_uint8(chunk[:, :, :left])
             yield tile(list(futures))
             left -= futures.shape[1]
@@ -153,6 +157,8 @@ class ConversionOptions:
     """Of everything random."""
     fit: Fit = "letterbox"
     """How a picture of another shape is fitted in."""
+    text: str | None = None
+    """What the result shows, in words, where the model was trained on captions; None for no more than the clip says."""
 
 
 def convert(
@@ -161,8 +167,11 @@ def convert(
     source: Footage,
     options: ConversionOptions,
     observe: FrameObserver | None = None,
+    told: Sequence[float] | None = None,
 ) -> Clip:
     """Turn a picture or a clip of any length into another, chunk by chunk.
+
+    `told` is the vector of its text, of D numbers.
 
     Raises:
         ConfigError: a number is out of range.
@@ -184,7 +193,8 @@ def convert(
                 return
 
     def make() -> Iterator[Frames]:
-        for before, after in aligned(sampler, tensors(), replace(options, seed=seed), length):
+        said = None if told is None else torch.tensor([told], device=sampler.device)
+        for before, after in aligned(sampler, tensors(), replace(options, seed=seed), length, said):
             if observe is not None:
                 observe(before, after)
             frames = to_uint8(after)[0]
@@ -194,7 +204,11 @@ def convert(
 
 
 def aligned(
-    sampler: Converts, tensors: Iterator[Tensor], options: ConversionOptions, length: int | None
+    sampler: Converts,
+    tensors: Iterator[Tensor],
+    options: ConversionOptions,
+    length: int | None,
+    told: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the source and its conversion, frame for frame; a picture comes again and again."""
     waiting: deque[Tensor] = deque()
@@ -205,7 +219,7 @@ def aligned(
             yield chunk if options.as_is else sampler.sources(chunk)
 
     done = 0
-    for after in sampler.convert(sources(), options.seed):
+    for after in sampler.convert(sources(), options.seed, told):
         if length is not None:
             after = after[:, :, : length - done]
             done += after.shape[2]

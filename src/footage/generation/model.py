@@ -348,6 +348,8 @@ class Model:
         seed: int = 0,
         past: int | None = None,
         fit: Fit = "letterbox",
+        text: str | None = None,
+        tell: Callable[[str], object] = lambda said: None,
     ) -> Clip:
         """Continue a clip from its end; see `footage.generation.convert.predict`.
 
@@ -358,26 +360,39 @@ class Model:
             seed: of the first future.
             past: frames of the clip that stand before; None for those that the model looks at.
             fit: how a picture of another shape is fitted in: letterbox, crop or stretch.
+            text: what happens, in words, where the model was trained on captions.
+            tell: is told of words that it has not learned.
         """
         if not isinstance(self.sampler, Predicts):
             raise self.unable("continues no clips")
         length = self.info.config.clip.frames - self.sampler.past if frames is None else frames
         if length < 1:
             raise ConfigError(f"frames is {frames}", "give at least 1")
-        return conversions.predict(
-            self.sampler, self.info, Footage(Path(clip)), frames=length, samples=samples, seed=seed, past=past, fit=fit
+        made = conversions.predict(
+            self.sampler,
+            self.info,
+            Footage(Path(clip)),
+            frames=length,
+            samples=samples,
+            seed=seed,
+            past=past,
+            fit=fit,
+            told=self.condition(None, text, tell),
         )
+        return made if text is None else replace(made, metadata=made.metadata | {"text": text})
 
     def convert(
         self,
         clip: Path | str,
         options: ConversionOptions | None = None,
         observe: FrameObserver | None = None,
+        tell: Callable[[str], object] = lambda said: None,
         **former: Any,
     ) -> Clip:
         """Translate, or pack and unpack, a picture or a clip of any length.
 
-        `observe` is shown the source and its conversion, frame for frame: (1, C, t, H, W) each. `how` and `watch`, the
+        `observe` is shown the source and its conversion, frame for frame: (1, C, t, H, W) each; `tell` is told of words
+        that the model has not learned. `how` and `watch`, the
         former names of `options` and `observe`, are taken for one more version.
 
         Raises:
@@ -394,7 +409,9 @@ class Model:
         options = options or ConversionOptions()
         if options.frames is not None and options.frames < 1:
             raise ConfigError(f"frames is {options.frames}", "give at least 1")
-        return conversions.convert(self.sampler, self.info, Footage(Path(clip)), options, observe)
+        told = self.condition(None, options.text, tell)
+        made = conversions.convert(self.sampler, self.info, Footage(Path(clip)), options, observe, told)
+        return made if options.text is None else replace(made, metadata=made.metadata | {"text": options.text})
 
     def enlarge(self, clip: Clip, shape: ClipConfig, size: str | None = None, fit: Fit = "letterbox") -> Clip:
         """Return a clip of a larger size: it is made, made larger and taken at the same time, in constant memory.

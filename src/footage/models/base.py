@@ -176,10 +176,11 @@ class Predicts(Sampler, Protocol):
     certain: bool
     """Whether there is one future only; else each seed gives another."""
 
-    def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
+    def futures(self, past: Tensor, seeds: Sequence[int], told: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the frames that follow `past`, (B, C, P, H, W), for ever, in chunks (B, C, t, H, W) in [-1, 1].
 
-        Row i depends on the i-th past and the i-th seed only. Memory is constant.
+        Row i depends on the i-th past and the i-th seed only, and on the i-th vector of captions, (B, D), where the
+        model is told any. Memory is constant.
         """
 
 
@@ -190,11 +191,11 @@ class Converts(Sampler, Protocol):
     source: ClipConfig
     """Shape of what it is given; frames is 1 for a picture, out of which a whole clip is made."""
 
-    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+    def convert(self, chunks: Iterable[Tensor], seed: int, told: Tensor | None = None) -> Iterator[Tensor]:
         """Turn a video, chunks (1, C, t, H, W) in [-1, 1], into another, chunk by chunk, in constant memory.
 
         The result does not depend on how the video is cut into chunks. From a picture (1, C, 1, H, W), frames are made
-        for ever, or as many as are asked for.
+        for ever, or as many as are asked for. A caption's vector, (1, D), stands beside where the model is told any.
         """
 
     def sources(self, clips: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ def used_sections(config: Config) -> tuple[str, ...]:
         "learn": method != "gan",
         "net": True,
         "clip": True,
-        "text": config.takes_labels,
+        "text": config.net.takes_text,
         "task": method in ("predict", "translate"),
         "talk": method == "talk",
         "upscale": method in ("upscale", "cascade"),

@@ -394,7 +394,7 @@ class Trainer:
         sampler = self.method.sampler_of(self.config, nets)
         labels, texts = torch.arange(len(reals)) % len(names) if names else None, list[str]()
         if isinstance(sampler, ReadsText):
-            texts = [self.said.captions[number % len(self.said.captions)] for number in range(len(reals))]
+            texts = [(*self.shown.span(number).captions, "")[0] for number in range(len(reals))]
             labels = beside(labels, len(names), sampler.text.vectors(texts))
         shown = sampler.preview(reals, labels)
         clips, captions = [], []

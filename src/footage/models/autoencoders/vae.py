@@ -399,7 +399,7 @@ class VaeSampler:
             yield self._decoded(between(start, end, place), memory)
             done += VAE_TIME
 
-    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+    def convert(self, chunks: Iterable[Tensor], seed: int, told: Tensor | None = None) -> Iterator[Tensor]:
         """Code and decode a video, chunks (B, C, t, H, W), of any lengths; nothing is random in it."""
         coding: Memory = {}
         decoding: Memory = {}

@@ -12,7 +12,8 @@ from footage.errors import ConfigError
 class PredictorConfig(NetConfig):
     """Base of the predictors' configurations.
 
-    The network is built as `network(clip, config, task)` and is a `footage.models.predictors.predict.Predictor`.
+    The network is built as `network(clip, config, task, told)`, `told` being the length of what it is told in words, 0
+    for nothing, and is a `footage.models.predictors.predict.Predictor`.
     """
 
     method: ClassVar[str] = "predict"
@@ -20,6 +21,10 @@ class PredictorConfig(NetConfig):
     """Whether it knows one future only."""
     untaught: ClassVar[str] = ""
     """Why it cannot be weaned from true frames, where it is not fed its own frames in training."""
+
+    @property
+    def takes_text(self) -> bool:
+        return True
 
     def check(self, config: Config) -> None:
         """Refuse a past that leaves no future, and weaning where there is nothing to wean from."""

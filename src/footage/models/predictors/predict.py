@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
+from footage.config.registry import imported
 from footage.models.base import Batch, Sampler
 from footage.models.generators.samplers import draws_of, first_frames, more
 from footage.models.layers import Levels, Noise
@@ -46,9 +47,18 @@ class Predictor(nn.Module, ABC):
     levels: Levels
     past: int
     """Frames that it is given, P."""
+    told: nn.Linear | None
+    """What becomes of a caption's vector, where the network is told any; it has no bias, the empty one's is zero."""
 
     @abstractmethod
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
+    def forward(
+        self,
+        clips: Tensor,
+        noise: Noise,
+        shown: Tensor | None,
+        rehearse: bool = False,
+        told: Tensor | None = None,
+    ) -> PredictorOutput:
         """Predict what follows the first P frames of clips (B, C, T, H, W), one frame for each that there is.
 
         Args:
@@ -57,7 +67,14 @@ class Predictor(nn.Module, ABC):
             shown: (B, T - P), whether a recurrent network gets the true frame instead of its own before the next one;
                 None for never.
             rehearse: whether to make the past too, where the network can on its way.
+            told: vectors of captions, (B, D), where the network is told any; None for empty ones.
         """
+
+    def heard(self, told: Tensor | None, clips: Tensor) -> Tensor:
+        """Return what captions come to beside clips, (B, n); (B, 1) zeros where the network is told none."""
+        if self.told is None:
+            return clips.new_zeros(len(clips), 1)
+        return self.told(clips.new_zeros(len(clips), self.told.in_features) if told is None else told.to(clips))  # type: ignore[no-any-return]
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise of one clip, by name, (frames, n): a row for each frame.
@@ -67,8 +84,8 @@ class Predictor(nn.Module, ABC):
         return {}
 
     @abstractmethod
-    def begin(self, past: Tensor) -> State:
-        """Return the state after the past, (B, C, P, H, W)."""
+    def begin(self, past: Tensor, told: Tensor | None = None) -> State:
+        """Return the state after the past, (B, C, P, H, W), beside captions' vectors (B, D)."""
 
     @abstractmethod
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
@@ -102,7 +119,7 @@ class Predict(SupervisedMethod):
         chance = max(0.0, 1 - clips_seen / config.task.truth) if helped else 0.0
         shown = batch.uniform(config.clip.frames - past) < chance if chance else None
         rehearse = clips_seen < config.task.rehearsal and torch.is_grad_enabled()
-        output: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse)
+        output: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse, batch.labels)
         real = batch.clips[:, :, past:]
         loss = self.difference(output.future, real)
         if output.rehearsed is not None:
@@ -122,6 +139,10 @@ class Predict(SupervisedMethod):
         return StepOutput(loss, log, judged_clips)
 
     @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        return {"generator": imported(config.net.network)(config.clip, config.net, config.task, labels)}
+
+    @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
         predictor = nets["generator"]
         assert isinstance(predictor, Predictor)
@@ -137,12 +158,12 @@ class FutureSampler:
         self.certain = not predictor.noise(clip.frames)
         self.device = next(predictor.parameters()).device
 
-    def futures(self, past: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
+    def futures(self, past: Tensor, seeds: Sequence[int], told: Tensor | None = None) -> Iterator[Tensor]:
         assert past.shape[2] == self.past, f"{past.shape[2]} frames are given, not {self.past}"
         rngs = [draws_of(seed) for seed in seeds]
         shapes = list(self.predictor.noise(1).values())  # (1, n): a row for each frame
         with torch.inference_mode():
-            state = self.predictor.begin(past.to(self.device))
+            state = self.predictor.begin(past.to(self.device), told)
         while True:
             noise = more(rngs, *shapes[0]).squeeze(1).to(self.device) if shapes else None  # B n
             with torch.inference_mode():
@@ -152,5 +173,5 @@ class FutureSampler:
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         past = reals[:, :, : self.past]
-        futures = first_frames(self.futures(past, range(len(reals))), reals.shape[2] - self.past)
+        futures = first_frames(self.futures(past, range(len(reals)), labels), reals.shape[2] - self.past)
         return {"predicted": torch.cat([past.to(self.device), futures], dim=2), "real": reals}

@@ -25,7 +25,7 @@ from footage.config.words import Numbers, TokenTable
 from footage.errors import ModelError
 from footage.models.base import Batch, CaptionBatch, Engine, Mismatch, MovingAverage, Sampler
 from footage.models.device import upload
-from footage.models.text.encoder import ClipEncoder, TextEncoder, matching_loss
+from footage.models.text.encoder import ClipEncoder, TextEncoder, matching_loss, recall_loss
 from footage.models.text.frozen import FrozenEncoder, cached_vectors, open_encoder
 
 
@@ -112,7 +112,9 @@ def beside(labels: Tensor | None, count: int, vectors: Tensor) -> Tensor:
 class TextConditioned:
     """A method with captions; see `footage.models.base.Method`.
 
-    Its own encoder learns from the matching loss alone: what generator and critics are told is a constant to them.
+    Its own encoder learns from the matching loss, and from naming the words that it has read: the first brings together
+    what means the same, but knows no difference before it is seen in clips; the second keeps those. What generator and
+    critics are told is a constant to them.
     """
 
     def __init__(self, config: Config, labels: int) -> None:
@@ -124,20 +126,26 @@ class TextConditioned:
         self.cycle = self.inner.cycle
         self.curves: Mapping[str, tuple[str, ...]] = self.inner.curves
         self.trained_with: dict[str, str] = getattr(self.inner, "trained_with", {})
+        self.learning: tuple[str, ...] = ()
+        """Networks that learn from captions."""
         if not config.text.frozen:
             text, matcher = TextEncoder(config.text), ClipEncoder(config.net.read_clip(config.clip), config.text.size)
             half_life = config.gan.ema if config.method in ADVERSARIAL else config.learn.ema
             self.averages["text"] = MovingAverage(text, half_life)
-            self.nets.update({"text": text, "matcher": matcher})
+            learning: dict[str, nn.Module] = {"text": text, "matcher": matcher}
             shown = {"Captions: loss of matching, part that is right": ("matching", "matching_right")}
-            self.curves = {**self.curves, **shown}
+            if config.text.recall:
+                learning["words"] = nn.Linear(config.text.size, config.text.pieces + 1)
+                shown["Captions: loss of naming their words"] = ("recall",)
+            self.nets.update(learning)
+            self.learning, self.curves = tuple(learning), {**self.curves, **shown}
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         self.inner.calibrate(batches)
 
     def build_optimizers(self) -> None:
         self.inner.build_optimizers()
-        for name in () if self.config.text.frozen else ("text", "matcher"):
+        for name in self.learning:
             self.optimizers[name] = Adam(self.nets[name].parameters(), self.config.text.lr, betas=(0.9, 0.99))
 
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
@@ -167,20 +175,25 @@ class TextConditioned:
         """Update the encoder of captions and that of clips; return the captions' vectors (B, 2, D), and what to log."""
         text = self.config.text
         vectors: Tensor = self.nets["text"](captions.content.flatten(0, 1)).vector.unflatten(0, (-1, 2))  # B 2 D
-        clips: Tensor = self.nets["matcher"](batch.clips)
+        clips: Tensor = self.nets["matcher"](batch.clips[:, : self.config.clip.channels])
         # Every process compares the clips and captions of all, its own with their way back.
         every = self._of_all(torch.cat([clips, vectors.flatten(1)], dim=1), batch, engine)
         size = clips.shape[1]
         seen, said = every[:, :size], torch.cat([every[:, size : 2 * size], every[:, 2 * size :]])  # own, then others
         numbers = self._of_all(captions.numbers.double(), batch, engine).round().long().T.flatten()
         found = matching_loss(seen, normalize(said, dim=1), numbers, text.temperature)
-        for name in ("text", "matcher"):
+        loss = found.loss * (batch.total / len(batch.clips))  # the mean over processes divides by them
+        log = {"matching": found.loss.detach(), "matching_right": found.right}
+        if text.recall:
+            recall = recall_loss(self.nets["words"](vectors.flatten(0, 1)), captions.content.flatten(0, 1))
+            loss, log["recall"] = loss + text.recall * recall, recall.detach()
+        for name in self.learning:
             self.optimizers[name].zero_grad(set_to_none=True)
-        engine.backward(found.loss * (batch.total / len(batch.clips)))  # the mean over processes divides by them
-        for name in ("text", "matcher"):
+        engine.backward(loss)
+        for name in self.learning:
             self.optimizers[name].step()
         self.averages["text"].update(self.nets["text"], clips_seen + batch.total, batch.total)
-        return vectors.detach(), {"matching": found.loss.detach(), "matching_right": found.right}
+        return vectors.detach(), log
 
     @staticmethod
     def _of_all(own: Tensor, batch: Batch, engine: Engine) -> Tensor:

@@ -111,6 +111,18 @@ class ClipEncoder(nn.Module):
         return unit(self.out(x.flatten(1)))
 
 
+def recall_loss(logits: Tensor, pieces: Tensor) -> Tensor:
+    """Return the mean cross-entropy by which captions' words are named: logits (N, R) of rows of the table.
+
+    Every word of a caption, pieces (N, L, G), counts alike, by the row of the whole word; an empty caption costs
+    nothing.
+    """
+    rows = pieces[:, :, 0]  # N L
+    spoken = (rows != 0).to(logits.dtype)
+    named = logits.log_softmax(dim=1).gather(1, rows)
+    return -((named * spoken).sum(dim=1) / spoken.sum(dim=1).clamp(min=1)).mean()
+
+
 class Matching(NamedTuple):
     """How well clips and captions are matched."""
 

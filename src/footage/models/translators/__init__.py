@@ -45,6 +45,10 @@ class TranslatorConfig(NetConfig):
         super().__post_init__()
         require_named(self, "net", "shape")
 
+    @property
+    def takes_text(self) -> bool:
+        return True
+
     def guides(self, clip: ClipConfig, task: TaskConfig) -> int:
         """Return how many channels of another data set stand behind those of each clip that is read."""
         return task.source_channels if task.source == "pairs" else 0

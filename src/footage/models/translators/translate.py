@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, pad, silu
 
 from footage.config import ClipConfig, Config, TaskConfig
-from footage.config.registry import SOURCES
+from footage.config.registry import SOURCES, imported
 from footage.config.sections import halvings
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Sampler
@@ -170,7 +170,7 @@ class TranslatorBlock(nn.Module):
 class Translator(nn.Module):
     """Source (B, enter, T, H, W) in [-1, 1] -> clips (B, C, T, H, W) of any length, height and width."""
 
-    def __init__(self, clip: ClipConfig, net: TranslatorConfig, enter: int) -> None:
+    def __init__(self, clip: ClipConfig, net: TranslatorConfig, enter: int, told: int = 0) -> None:
         super().__init__()
         self.levels = Levels(clip.channels)
         guide = enter if net.modulate else 0
@@ -185,6 +185,7 @@ class Translator(nn.Module):
             for i, (a, b) in enumerate(pairs)
         )
         self.blocks = nn.ModuleList(TranslatorBlock(widths[-1], net.time) for _ in range(net.blocks if resnet else 1))
+        self.told = nn.Linear(told, widths[-1], bias=False) if told else None
         inwards = widths[::-1]
         self.decoder = nn.ModuleList()
         for i, (a, b) in enumerate(zip(inwards, [*inwards[1:], clip.channels], strict=False)):
@@ -198,7 +199,7 @@ class Translator(nn.Module):
         self.straight = SpaceConv(enter, clip.channels)  # the shortcut at full size, of the source itself
         nn.init.zeros_(self.straight.conv.weight)
 
-    def forward(self, source: Tensor, memory: Memory | None = None) -> Tensor:
+    def forward(self, source: Tensor, memory: Memory | None = None, told: Tensor | None = None) -> Tensor:
         height, width = source.shape[3:]
         padded = x = fitted(source, self.unit)
         sources: list[Tensor] = []
@@ -209,6 +210,8 @@ class Translator(nn.Module):
         for encoding in self.encoder:
             x = encoding(x, memory)
             shortcuts.append(x)
+        if self.told is not None and told is not None:
+            x = x + self.told(told.to(source))[:, :, None, None, None].to(x.dtype)
         for block in self.blocks:
             x = block(x, memory)
         for number, decoding in enumerate(self.decoder):
@@ -256,6 +259,8 @@ class AnimatorState(NamedTuple):
     """The cell's state, (B, hidden)."""
     rest: Tensor | None
     """That of the first frame, which is the picture; None before it."""
+    heard: Tensor | None
+    """What the cell is told, (B, m); None for nothing."""
 
 
 class MovingStage(nn.Module):
@@ -356,34 +361,41 @@ class StillDecoder(nn.Module):
 class Animator(StillDecoder):
     """Picture (B, C, 1, H, W), start (B, hidden), noise (B, T, m) -> clips (B, C, T, H, W) that begin with it."""
 
-    def __init__(self, clip: ClipConfig, net: TranslatorConfig) -> None:
+    def __init__(self, clip: ClipConfig, net: TranslatorConfig, told: int = 0) -> None:
         hidden = 2 * net.motion
         super().__init__(clip, net.width, 2 * hidden, halvings(clip.height, clip.width))
         self.motion, self.hidden = net.motion, hidden
         self.cell = nn.GRU(net.motion, self.hidden, batch_first=True)
         start_slow(self.cell, clip.frames, net.motion)
         self.code_norm = PixelNorm()
+        self.told = nn.Linear(told, net.motion, bias=False) if told else None
 
     def noise(self, frames: int) -> dict[str, tuple[int, ...]]:
         return {"start": (self.hidden,), "motion": (frames, self.motion)}
 
-    def forward(self, picture: Tensor, start: Tensor, motion: Tensor) -> Tensor:
-        return self.advance(self.begin(picture, start), motion)[0]
+    def forward(self, picture: Tensor, start: Tensor, motion: Tensor, told: Tensor | None = None) -> Tensor:
+        return self.advance(self.begin(picture, start, told), motion)[0]
 
-    def begin(self, picture: Tensor, start: Tensor) -> AnimatorState:
-        """Encode a picture (B, C, 1, H, W); the motion begins at random, from standard normal numbers (B, hidden)."""
-        return AnimatorState(picture[:, :, 0], self.encode(picture), start, None)
+    def begin(self, picture: Tensor, start: Tensor, told: Tensor | None = None) -> AnimatorState:
+        """Encode a picture (B, C, 1, H, W), beside captions' vectors (B, D) or none.
+
+        The motion begins at random, from standard normal numbers (B, hidden).
+        """
+        heard = None if self.told is None or told is None else self.told(told.to(picture))
+        return AnimatorState(picture[:, :, 0], self.encode(picture), start, None, heard)
 
     def advance(self, state: AnimatorState, motion: Tensor) -> tuple[Tensor, AnimatorState]:
         """Make the next frames (B, C, T, H, W) from fresh noise (B, T, m), and the state after them."""
         picture = state.picture
+        if state.heard is not None:
+            motion = motion + state.heard.unsqueeze(1)
         with torch.autocast(motion.device.type, enabled=False):  # the cell is small, and its path is long
             path, after = self.cell(motion.to(picture.dtype), state.hidden.to(picture.dtype).unsqueeze(0))
         rest = path[:, 0] if state.rest is None else state.rest
         # Where the motion is, and how far from where the picture was taken: 0 in the first frame.
         code = torch.cat([self.code_norm(path.flatten(0, 1)), (path - rest[:, None]).flatten(0, 1)], dim=1)
         clips = self.decode(picture, state.shortcuts, code)
-        return clips, AnimatorState(picture, state.shortcuts, after[0], rest)
+        return clips, AnimatorState(picture, state.shortcuts, after[0], rest, state.heard)
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -400,11 +412,14 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
         return grid_sample(frames, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def make_translator(clip: ClipConfig, net: TranslatorConfig, task: TaskConfig) -> Translator | Animator:
-    """Make the network for what is given: a clip of a source, or a picture that is brought to life."""
+def make_translator(clip: ClipConfig, net: TranslatorConfig, task: TaskConfig, told: int = 0) -> Translator | Animator:
+    """Make the network for what is given: a clip of a source, or a picture that is brought to life.
+
+    Beside it stand captions' vectors of length `told`, or 0 for none.
+    """
     if task.source == "first-frame":
-        return Animator(clip, net)
-    return Translator(clip, net, source_clip(clip, task).channels)
+        return Animator(clip, net, told)
+    return Translator(clip, net, source_clip(clip, task).channels, told)
 
 
 LUMA = (0.299, 0.587, 0.114)
@@ -491,7 +506,7 @@ class Translate(SupervisedMethod):
         config = self.config
         real, source = batch.clips[:, : config.clip.channels], source_of(batch.clips, config)
         drawn = {name: batch.normal(*shape) for name, shape in self.shapes.items()}
-        fakes: Tensor = self.nets["generator"](source, **drawn)
+        fakes: Tensor = self.nets["generator"](source, told=batch.labels, **drawn)
         shown = fakes.detach().to(real.dtype)
         log = {"l1": (shown - real).abs().mean(), "psnr": clip_psnr(shown, real).mean()}
         judged_clips = {}
@@ -501,6 +516,10 @@ class Translate(SupervisedMethod):
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         return None if batch.heldout is None else self.shown(batch.heldout[0])
+
+    @classmethod
+    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
+        return {"generator": imported(config.net.network)(config.clip, config.net, config.task, labels)}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
@@ -530,24 +549,29 @@ class TranslateSampler:
     def sources(self, clips: Tensor) -> Tensor:
         return source_of(clips, self.config)
 
-    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+    def convert(self, chunks: Iterable[Tensor], seed: int, told: Tensor | None = None) -> Iterator[Tensor]:
+        told = None if told is None else told.to(self.device)
         if isinstance(self.generator, Animator):
-            yield from self.animate(next(iter(chunks))[:, :, :1], [seed])
+            yield from self.animate(next(iter(chunks))[:, :, :1], [seed], told)
             return
         memory: Memory = {}
         for chunk in chunks:
             with torch.inference_mode():
-                frames = self.generator(chunk.to(self.device), memory).float().clamp(-1, 1)
+                frames = self.generator(chunk.to(self.device), memory, told).float().clamp(-1, 1)
             yield frames  # outside of the block: it would hold for the caller too
 
-    def animate(self, pictures: Tensor, seeds: Iterable[int]) -> Iterator[Tensor]:
-        """Yield frames (B, C, T, H, W) for ever that begin with pictures (B, C, 1, H, W), each by its own seed."""
+    def animate(self, pictures: Tensor, seeds: Iterable[int], told: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield frames (B, C, T, H, W) for ever that begin with pictures (B, C, 1, H, W), each by its own seed.
+
+        Vectors of captions, (B, D), may be told beside.
+        """
         generator = self.generator
         assert isinstance(generator, Animator), "this model is given clips"
         shapes = generator.noise(self.clip.frames)
         rngs = [draws_of(seed) for seed in seeds]
         with torch.inference_mode():
-            state = generator.begin(pictures.to(self.device), more(rngs, *shapes["start"]).to(self.device))
+            start = more(rngs, *shapes["start"]).to(self.device)
+            state = generator.begin(pictures.to(self.device), start, told)
         while True:
             motion = more(rngs, *shapes["motion"]).to(self.device)
             with torch.inference_mode():
@@ -558,10 +582,10 @@ class TranslateSampler:
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         real, source = reals[:, : self.clip.channels], self.sources(reals)
         if isinstance(self.generator, Animator):
-            translated = next(self.animate(source, range(len(reals))))[:, :, : real.shape[2]]
+            translated = next(self.animate(source, range(len(reals)), labels))[:, :, : real.shape[2]]
         else:
             with torch.inference_mode():
-                translated = self.generator(source.to(self.device)).float().clamp(-1, 1)
+                translated = self.generator(source.to(self.device), told=labels).float().clamp(-1, 1)
         picture = repeated(source, real.shape[2])
         if picture.shape[1] != real.shape[1]:
             picture = picture.mean(dim=1, keepdim=True).expand_as(real)  # grey

@@ -301,7 +301,7 @@ class UpscaleSampler:
             upscaled = tiled(self.net, windows.to(self.device), tile=tile, reach=self.reach, scale=self.scale)
             return upscaled.float().clamp_(-1, 1)
 
-    def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
+    def convert(self, chunks: Iterable[Tensor], seed: int = 0, told: Tensor | None = None) -> Iterator[Tensor]:
         return self.stream(chunks)
 
     def stream(self, chunks: Iterable[Tensor], tile: int = TILE, bf16: bool = False) -> Iterator[Tensor]:

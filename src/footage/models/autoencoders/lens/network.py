@@ -318,7 +318,7 @@ class LensSampler:
             parts = [tiled(change, group, tile=tile, reach=reach, scale=scale) for group in groups]
             return torch.cat(parts).float()
 
-    def convert(self, chunks: Iterable[Tensor], seed: int = 0) -> Iterator[Tensor]:
+    def convert(self, chunks: Iterable[Tensor], seed: int = 0, told: Tensor | None = None) -> Iterator[Tensor]:
         """Code and decode a video, chunks (B, C, t, H, W) of any size and length; nothing is random in it."""
         for chunk in chunks:
             size = (chunk.shape[3], chunk.shape[4])

@@ -115,13 +115,14 @@ class ConvLstm(Predictor):
     Neither length nor size of the clips is built into the weights.
     """
 
-    def __init__(self, clip: ClipConfig, net: ConvLstmConfig, task: TaskConfig) -> None:
+    def __init__(self, clip: ClipConfig, net: ConvLstmConfig, task: TaskConfig, told: int = 0) -> None:
         super().__init__()
         self.past, self.patch, self.width = task.past, net.patch, net.width
         self.levels = Levels(clip.channels)
         pixels = clip.channels * net.patch**2
         enters = [pixels, *[net.width] * net.layers]
         self.cells = nn.ModuleList(ConvLstmCell(a, b, net.kernel) for a, b in pairwise(enters))
+        self.told = nn.Linear(told, 4 * net.width, bias=False) if told else None
         self.leave = nn.Conv2d(net.layers * net.width, pixels, 1)
         features = net.layers * net.width
         self.transport = Transport(features, net.patch, net.copies, net.reach) if net.copies else None
@@ -129,9 +130,16 @@ class ConvLstm(Predictor):
         if self.notice is not None:
             nn.init.zeros_(self.notice.weight)
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
+    def forward(
+        self,
+        clips: Tensor,
+        noise: Noise,
+        shown: Tensor | None,
+        rehearse: bool = False,
+        told: Tensor | None = None,
+    ) -> PredictorOutput:
         first = 0 if rehearse else self.past - 1
-        state, frames = self._empty(clips[:, :, 0]), []
+        state, frames = self._empty(clips[:, :, 0], told), []
         for number in range(clips.shape[2] - 1):
             is_true = number < self.past
             if is_true:
@@ -146,19 +154,19 @@ class ConvLstm(Predictor):
         rehearsed, future = torch.cat(frames, dim=2).tensor_split((self.past - 1 - first,), dim=2)
         return PredictorOutput(future, None, rehearsed if rehearsed.shape[2] else None)
 
-    def begin(self, past: Tensor) -> State:
-        """Return the last frame of the past and its surprise, and h and c of each layer after those before it."""
-        state = self._empty(past[:, :, 0])
+    def begin(self, past: Tensor, told: Tensor | None = None) -> State:
+        """Return the last frame of the past and its surprise, what is told, and h and c of each layer before it."""
+        state = self._empty(past[:, :, 0], told)
         for number in range(self.past - 1):
             state = self._tell(state, past[:, :, number], known=number > 0)
             _, state = self._step(state, is_true=True, asked=False)
         return self._tell(state, past[:, :, self.past - 1], known=self.past > 1)
 
-    def _empty(self, frame: Tensor) -> State:
-        """Return the state before anything was seen but a first frame (B, C, H, W)."""
+    def _empty(self, frame: Tensor, told: Tensor | None) -> State:
+        """Return the state before anything was seen but a first frame (B, C, H, W), and a caption heard."""
         size = [-(-side // self.patch) for side in frame.shape[2:]]
         zeros = frame.new_zeros(len(frame), self.width, *size)
-        return (frame, torch.zeros_like(frame), *[zeros] * (2 * len(self.cells)))
+        return (frame, torch.zeros_like(frame), self.heard(told, frame), *[zeros] * (2 * len(self.cells)))
 
     def _tell(self, state: State, frame: Tensor, *, known: bool = True) -> State:
         """Put a true frame in the place of what was predicted, where something was, and its surprise beside it."""
@@ -171,11 +179,12 @@ class ConvLstm(Predictor):
 
     def _step(self, state: State, *, is_true: bool, asked: bool) -> tuple[Tensor, State]:
         """Take a frame in, and predict the next one, (B, C, H, W): as a number among others where none asks for it."""
-        frame, surprise, *before = state
+        frame, surprise, heard, *before = state
         x, memory = self._patches(self.levels(frame)), list[Tensor]()
-        beside = None
+        beside = None if self.told is None else heard[:, :, None, None]
         if self.notice is not None and is_true:
-            beside = self.notice(self._patches(surprise / self.levels.sd.view(-1, 1, 1)))
+            noticed = self.notice(self._patches(surprise / self.levels.sd.view(-1, 1, 1)))
+            beside = noticed if beside is None else noticed + beside
         for number, cell in enumerate(self.cells):
             x, c = cell(x, *before[2 * number : 2 * number + 2], beside)
             beside = None  # it is the first layer's
@@ -187,7 +196,7 @@ class ConvLstm(Predictor):
                 numbers = pixel_shuffle(self.leave(features), self.patch)[:, :, :height, :width]  # B C H W
                 painted = self.levels.pixels(numbers.to(frame.dtype))
                 frame = painted if self.transport is None else self.transport(features, frame, painted)
-        return frame, (frame.clamp(-1, 1), torch.zeros_like(frame), *memory)
+        return frame, (frame.clamp(-1, 1), torch.zeros_like(frame), heard, *memory)
 
     def _patches(self, numbers: Tensor) -> Tensor:
         """Return patches (B, C p², h, w) of a picture (B, C, H, W), its edges repeated where it ends within one."""

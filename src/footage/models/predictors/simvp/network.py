@@ -61,13 +61,14 @@ class GatedAttention(nn.Module):
 class SimVp(Predictor):
     """Past (B, C, P, H, W) -> future (B, C, F, H, W), all frames at once; longer ones follow from its own frames."""
 
-    def __init__(self, clip: ClipConfig, net: SimVpConfig, task: TaskConfig) -> None:
+    def __init__(self, clip: ClipConfig, net: SimVpConfig, task: TaskConfig, told: int = 0) -> None:
         super().__init__()
         self.past, self.future = task.past, clip.frames - task.past
         self.levels = Levels(clip.channels)
         pixels, width = clip.channels * PATCH**2, net.width
         self.enter = nn.Conv2d(pixels, width, 3, padding=1)
         self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.told = nn.Linear(told, net.hidden, bias=False) if told else None
         self.mix = nn.Conv2d(self.past * width, net.hidden, 1)
         self.blocks = nn.ModuleList(GatedAttention(net.hidden) for _ in range(net.layers))
         self.unmix = nn.Conv2d(net.hidden, self.future * width, 1)
@@ -76,28 +77,35 @@ class SimVp(Predictor):
         self.refine = nn.Conv2d(2 * width, width, 3, padding=1)
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
+    def forward(
+        self,
+        clips: Tensor,
+        noise: Noise,
+        shown: Tensor | None,
+        rehearse: bool = False,
+        told: Tensor | None = None,
+    ) -> PredictorOutput:
         length = clips.shape[2] - self.past
         chunks: list[Tensor] = []
-        state = self.begin(clips[:, :, : self.past])
+        state = self.begin(clips[:, :, : self.past], told)
         while len(chunks) * self.future < length:
             frames, state = self.advance(state, None)
             chunks.append(frames)
         return PredictorOutput(torch.cat(chunks, dim=2)[:, :, :length], None)
 
-    def begin(self, past: Tensor) -> State:
-        return (past,)
+    def begin(self, past: Tensor, told: Tensor | None = None) -> State:
+        return past, self.heard(told, past)
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         """Predict the next F frames; they are fed back within [-1, 1], so that no error grows without bound."""
-        (past,) = state
+        past, heard = state
         height, width = past.shape[3:]
         frames = rearrange(self.levels(past), "b c t h w -> (b t) c h w")
         frames = pad(frames, (0, -width % UNIT, 0, -height % UNIT), mode="replicate")
         x = pixel_unshuffle(frames, PATCH).contiguous(memory_format=torch.channels_last)  # (B P) 4C h/2 w/2
         near = silu(self.enter(x))
         x = silu(self.down(near))  # (B P) w h/4 w/4
-        x = self.mix(rearrange(x, "(b t) c h w -> b (t c) h w", t=self.past))
+        x = self.mix(rearrange(x, "(b t) c h w -> b (t c) h w", t=self.past)) + heard[:, :, None, None].to(x.dtype)
         for block in self.blocks:
             x = block(x)
         x = rearrange(self.unmix(x), "b (t c) h w -> (b t) c h w", t=self.future)
@@ -107,4 +115,4 @@ class SimVp(Predictor):
         x = self.leave(silu(self.refine(torch.cat([x, kept], dim=1))))
         numbers = pixel_shuffle(x, PATCH)[:, :, :height, :width]  # (B F) C H W
         future = self.levels.pixels(rearrange(numbers.to(past.dtype), "(b t) c h w -> b c t h w", t=self.future))
-        return future, (torch.cat([past, future.clamp(-1, 1)], dim=2)[:, :, -self.past :],)
+        return future, (torch.cat([past, future.clamp(-1, 1)], dim=2)[:, :, -self.past :], heard)

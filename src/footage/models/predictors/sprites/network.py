@@ -231,13 +231,14 @@ class SpriteMotion(nn.Module):
 class Sprites(Predictor):
     """Past (B, C, P, H, W) -> one frame after the other, without end."""
 
-    def __init__(self, clip: ClipConfig, net: SpritesConfig, task: TaskConfig) -> None:
+    def __init__(self, clip: ClipConfig, net: SpritesConfig, task: TaskConfig, told: int = 0) -> None:
         super().__init__()
         self.past, self.side = task.past, net.side
         size = (clip.height, clip.width)
         self.levels = Levels(clip.channels)
         self.follow = Follower(2 * clip.channels, net, size, task.past)
         self.motion = SpriteMotion(net.side, net.motion, size)
+        self.told = nn.Linear(told, net.motion, bias=False) if told else None
         width, seen = net.width, 3 * (clip.channels + 1)
         self.paint = nn.Sequential(
             nn.Conv2d(seen, width, 3, padding=1), nn.SiLU(),
@@ -253,14 +254,21 @@ class Sprites(Predictor):
         self.blur = nn.Parameter(torch.tensor(math.log(2.0)))
         self.blur_aligned = nn.Parameter(torch.tensor(math.log(0.7)))
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
+    def forward(
+        self,
+        clips: Tensor,
+        noise: Noise,
+        shown: Tensor | None,
+        rehearse: bool = False,
+        told: Tensor | None = None,
+    ) -> PredictorOutput:
         """Predict what follows the first P frames; it costs extra how badly clips are taken apart and followed.
 
         There is nothing to be shown on the way, and the past is put together again, not rehearsed.
         """
         parts, rough = self._take_apart(clips)
         truth = parts.places.detach()
-        shape, memory = _shape(parts.looks), self._idle(truth)
+        shape, memory = _shape(parts.looks), self._idle(truth, told)
         place, moved = truth[:, 0], torch.zeros_like(truth[:, 0])
         foreseen, doubts = [], []
         for number in range(1, clips.shape[2]):
@@ -275,10 +283,10 @@ class Sprites(Predictor):
         cost = _gap(again, clips) + ROUGH * _gap(rough, clips) + PLACES * (places - truth[:, 1:]).abs().mean()
         return PredictorOutput(future, None, None, cost)
 
-    def begin(self, past: Tensor) -> State:
+    def begin(self, past: Tensor, told: Tensor | None = None) -> State:
         """Return what the past (B, C, P, H, W) leaves: looks, background, place and velocity (B, K, 2), memory."""
         parts, _ = self._take_apart(past)
-        shape, memory = _shape(parts.looks), self._idle(parts.places)
+        shape, memory = _shape(parts.looks), self._idle(parts.places, told)
         place, moved = parts.places[:, 0], torch.zeros_like(parts.places[:, 0])
         for after in parts.places[:, 1:].unbind(1):
             _, _, memory = self.motion(place, moved, shape, memory)
@@ -293,8 +301,9 @@ class Sprites(Predictor):
         )
         return frame, (looks, background, after, after - place, memory)
 
-    def _idle(self, places: Tensor) -> Tensor:
-        return places.new_zeros(*places.shape[:1], places.shape[2], self.motion.units)
+    def _idle(self, places: Tensor, told: Tensor | None) -> Tensor:
+        """Return the memory of sprites before they move, (B, K, units): what they are told of the motion to come."""
+        return self.heard(told, places).unsqueeze(1).expand(-1, places.shape[2], self.motion.units)
 
     def _take_apart(self, clips: Tensor) -> tuple[SpriteDecomposition, Tensor]:
         """Find background, places and looks, where only places know what comes after the past; and a first drawing.

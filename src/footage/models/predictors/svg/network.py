@@ -102,7 +102,7 @@ class LstmStack(nn.Module):
 class Svg(Predictor):
     """Past (B, C, P, H, W) -> one frame after the other, without end, as noise decides."""
 
-    def __init__(self, clip: ClipConfig, net: SvgConfig, task: TaskConfig) -> None:
+    def __init__(self, clip: ClipConfig, net: SvgConfig, task: TaskConfig, told: int = 0) -> None:
         super().__init__()
         self.past, self.latent = task.past, net.latent
         self.levels = Levels(clip.channels)
@@ -110,6 +110,7 @@ class Svg(Predictor):
         widths, base = channels(net.width, count), (clip.height >> count, clip.width >> count)
         self.encoder = FrameEncoder(clip.channels, widths, base, net.code)
         self.decoder = FrameDecoder(clip.channels, widths, base, net.code)
+        self.told = nn.Linear(told, net.code, bias=False) if told else None
         self.predictor = LstmStack(net.code + net.latent, net.hidden, 2, net.code)
         self.posterior = LstmStack(net.code, net.hidden, 1, 2 * net.latent)
         self.prior = LstmStack(net.code, net.hidden, 1, 2 * net.latent)
@@ -118,13 +119,21 @@ class Svg(Predictor):
         """Return the shape of one clip's noise: a row for each frame, of which the very first is not looked at."""
         return {"z": (frames, self.latent)}
 
-    def forward(self, clips: Tensor, noise: Noise, shown: Tensor | None, rehearse: bool = False) -> PredictorOutput:
+    def forward(
+        self,
+        clips: Tensor,
+        noise: Noise,
+        shown: Tensor | None,
+        rehearse: bool = False,
+        told: Tensor | None = None,
+    ) -> PredictorOutput:
         """Predict what follows the first P frames, each from the true ones before it and its own posterior's code.
 
         True frames are fed whatever `shown` says: the posterior knows them all the same.
         """
         future = clips.shape[2] - self.past
         codes, kept = self._encode(clips)
+        codes = codes + self.heard(told, clips).unsqueeze(1)
         mean, spread = self._belief(self.posterior, codes[:, 1:])
         expected, allowed = self._belief(self.prior, codes[:, :-1])
         z = mean + torch.exp(0.5 * spread) * noise["z"][:, 1:].to(mean.dtype)  # B (T - 1) z
@@ -134,21 +143,23 @@ class Svg(Predictor):
         pixels = rearrange(self.levels.pixels(frames.to(clips.dtype)), "(b t) c h w -> b c t h w", t=future)
         return PredictorOutput(pixels, divergence(mean, spread, expected, allowed).sum(dim=(1, 2)))
 
-    def begin(self, past: Tensor) -> State:
+    def begin(self, past: Tensor, told: Tensor | None = None) -> State:
         """Return what is remembered of the past.
 
-        In this order: the last frame's code; h and c of the predictor, and of the prior, after the frames before it;
-        the last frame's features.
+        In this order: what is told; the last frame's code; h and c of the predictor, and of the prior, after the frames
+        before it; the last frame's features.
         """
         codes, kept = self._encode(past)
+        heard = self.heard(told, past)
+        codes = codes + heard.unsqueeze(1)
         mean, _ = self._belief(self.posterior, codes[:, 1:])
         _, moved = self.predictor(torch.cat([codes[:, :-1], mean], dim=2), self.predictor.start(codes))
         _, expecting = self.prior(codes[:, :-1], self.prior.start(codes))
-        return (codes[:, -1], *moved, *expecting, *(part[:, -1] for part in kept))
+        return (heard, codes[:, -1], *moved, *expecting, *(part[:, -1] for part in kept))
 
     def advance(self, state: State, noise: Tensor | None) -> tuple[Tensor, State]:
         assert noise is not None, "a stochastic predictor needs noise"
-        code, *rest = state
+        heard, code, *rest = state
         beliefs, expecting = self.prior(code.unsqueeze(1), tuple(rest[2:4]))
         mean, spread = beliefs.squeeze(1).chunk(2, dim=1)  # B z each
         z = mean + torch.exp(0.5 * spread) * noise.to(mean.dtype)
@@ -156,7 +167,7 @@ class Svg(Predictor):
         frame = self.levels.pixels(self.decoder(torch.tanh(guess.squeeze(1)), rest[4:]).to(code.dtype))  # B C H W
         frames = frame.unsqueeze(2)
         codes, _ = self._encode(frames.clamp(-1, 1))
-        return frames, (codes[:, 0], *moved, *expecting, *rest[4:])
+        return frames, (heard, codes[:, 0] + heard, *moved, *expecting, *rest[4:])
 
     def _encode(self, clips: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the codes (B, T, D), and the features of every stage (B, T, c, h, w), of clips (B, C, T, H, W)."""
