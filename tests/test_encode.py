@@ -7,10 +7,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from footage.data.synthetic import draw_factors, render_shapes
 from footage.errors import MediaError
-from footage.media import encode, segments
+from footage.media import encode, segments, sheets
 from footage.media.encode import (
     CONTAINERS,
     FORMATS,
@@ -21,7 +22,7 @@ from footage.media.encode import (
     write_clip,
 )
 from footage.media.encoding import rate_note
-from footage.media.sheets import FramePicker, contact_sheet, save_picture, strip, tile
+from footage.media.sheets import FramePicker, contact_sheet, lettering, save_picture, strip, tile
 
 METADATA = {"model": "m", "seed": 7, "label": "日本 <b>"}
 
@@ -143,6 +144,16 @@ def test_picker_takes_first_and_last(tmp_path: Path) -> None:
     assert sum(len(chunk) for chunk in picker.watch(chunked(made, 7))) == 30
     np.testing.assert_array_equal(picker.strip(), made[[0, 10, 19, 29]])
     assert strip(made[:3], 8).shape[0] == 3
+
+
+def test_a_sheet_is_written_in_a_font_that_has_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = ImageFont.load_default(12)
+    monkeypatch.setattr(sheets, "system_font", lambda size: wide)
+    assert lettering("a café")[1] is not wide and lettering("红色 circle") == ("红色 circle", wide)
+    monkeypatch.setattr(sheets, "system_font", lambda size: None)
+    assert lettering("clip 红色圆 moves 左")[0] == (
+        "clip (3 characters without a font) moves (1 characters without a font)"
+    )
 
 
 def test_sheet_holds_every_clip(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def _part(character: str) -> Literal["letter", "word", "mark", "gap", "nothing"]
     return "nothing" if kind == "Cf" else named.get(kind[0], "gap")
 
 
+def spaceless(text: str) -> bool:
+    """Whether most of a text is written in a script without spaces between words."""
+    words = words_of(text)
+    return 2 * sum(any(low <= ord(word[0]) <= high for low, high in ALONE) for word in words) > len(words)
+
+
 def fnv1a(piece: str) -> int:
     """Return the 32-bit hash of a piece of a word."""
     value = 0x811C9DC5

@@ -89,7 +89,7 @@ def convert(model: TrainedModel, sources: Tensor, frames: int, seed: int, told: 
     """Convert sources (B, C, T, H, W), each by itself, into clips (B, C, frames, H, W) on the CPU."""
     sampler = model.sampler
     assert isinstance(sampler, Converts)
-    said = [None] * len(sources) if told is None else told.split(1)
+    said: list[Tensor | None] = [None] * len(sources) if told is None else list(told.unsqueeze(1))
     rows = [sampler.convert([row.unsqueeze(0)], seed + n, said[n]) for n, row in enumerate(sources)]
     return torch.cat([first_frames(chunks, frames) for chunks in rows])
 

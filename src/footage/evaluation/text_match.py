@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy, normalize
 from footage import files
 from footage.config import TextConfig
 from footage.config.sections import unlimited
-from footage.config.words import ALONE, TokenTable, words_of
+from footage.config.words import TokenTable, spaceless, words_of
 from footage.data.clips import BuiltInClips, ClipSource, Loader
 from footage.data.store import Frames
 from footage.data.synthetic import WORDS
@@ -169,7 +169,11 @@ class TextTrial:
                 group["lr"] = RATE * min((step + 1) / 50, 0.5 * (1 + math.cos(math.pi * step / steps)))
             clips = shown(loaded.clips)
             if judge.heads:
-                loss = self._naming(judge, clips, step * BATCH, loader)
+                assert isinstance(self.source, BuiltInClips)
+                rows = [self.source.values(loader.span(step * BATCH + row).index) for row in range(len(clips))]
+                named = judge.named(clips).items()
+                losses = [cross_entropy(logits, torch.tensor([row[name] for row in rows])) for name, logits in named]
+                loss = torch.stack(losses).sum()
             else:
                 assert loaded.captions is not None and judge.texts is not None
                 numbers = torch.from_numpy(loaded.captions).T.flatten()  # own, then others
@@ -181,13 +185,6 @@ class TextTrial:
             if step % 50 == 0:
                 self.say(f"training the {network}: {step:,} of {steps:,} steps")
 
-    def _naming(self, judge: Judge, clips: Tensor, seen: int, loader: Loader) -> Tensor:
-        assert isinstance(self.source, BuiltInClips)
-        rows = [self.source.values(loader.span(seen + row).index) for row in range(len(clips))]
-        named = judge.named(clips)
-        losses = [cross_entropy(named[key], torch.tensor([row[key] for row in rows])) for key in named]
-        return torch.stack(losses).sum()
-
     def figures(self) -> list[Figure]:
         """Measure R-precision of clips made of held-out captions, in groups of captions, and attributes."""
         matched, probes = self.judge({}), self.judge(self.values) if self.values else None
@@ -195,7 +192,7 @@ class TextTrial:
         for row, window in enumerate(self.real.windows):  # row of a real clip, one of its captions
             for caption in window.span.captions:
                 strange = not set(words_of(caption)) <= set(self.model.info.text.words)
-                for group in ("_new_words",) if strange else ("", "_zh" if _spaceless(caption) else "_en"):
+                for group in ("_new_words",) if strange else ("", "_zh" if spaceless(caption) else "_en"):
                     groups[group].append((row, caption))
         if not (groups["_zh"] and groups["_en"]):  # one way of writing alone: all of them
             del groups["_zh"], groups["_en"]
@@ -247,12 +244,6 @@ class TextTrial:
             real=float(real.mean()),
             note=note,
         )
-
-
-def _spaceless(caption: str) -> bool:
-    """Whether most of a caption is written in a script without spaces between words."""
-    words = words_of(caption)
-    return 2 * sum(any(low <= ord(word[0]) <= high for low, high in ALONE) for word in words) > len(words)
 
 
 def _shown(clips: ClipSet) -> Iterator[Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,10 +15,25 @@ from footage import files
 from footage.media.decode import Frames
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFont
 
 MARGIN = 4
 """Pixels between clips."""
+FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf",
+    "NotoSansSC-Regular.otf",
+    "SourceHanSansSC-Regular.otf",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "msyh.ttc",
+    "simsun.ttc",
+    "Arial Unicode.ttf",
+)
+"""Files of fonts with Chinese characters, of which systems have one or the other."""
 
 
 def strip(clip: Frames, frames: int = 8) -> Frames:
@@ -80,10 +97,43 @@ def contact_sheet(
     for number, clip in enumerate(strips):
         top, left = number // columns * cell[0] + MARGIN, number % columns * cell[1] + MARGIN
         if captions:
-            draw.text((left, top), captions[number][: cell[1] // 6], fill=(200, 200, 205))
+            text_shown, font = lettering(captions[number][: cell[1] // 6])
+            draw.text((left, top), text_shown, fill=(200, 200, 205), font=font)
         for t, frame in enumerate(clip):
             sheet.paste(_enlarged(frame, height, width), (left + t * (width + 1), top + text))
     return np.asarray(sheet)
+
+
+@functools.cache
+def system_font(size: int) -> ImageFont.FreeTypeFont | None:
+    """Return a font of the system that has Chinese characters; None where it has none."""
+    from PIL import ImageFont
+
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return None
+
+
+def lettering(text: str, size: int = 10) -> tuple[str, ImageFont.ImageFont | ImageFont.FreeTypeFont]:
+    """Return a text and a font that has its characters.
+
+    Where no font does, each run of others is written as how many they are: boxes would say nothing.
+    """
+    from PIL import ImageFont
+
+    plain = ImageFont.load_default(size)
+    nothing = bytes(plain.getmask("\uffff"))
+    absent = {character for character in set(text) if bytes(plain.getmask(character)) == nothing}
+    if not absent:
+        return text, plain
+    wide = system_font(size)
+    if wide is not None:
+        return text, wide
+    runs = (("".join(run), gone) for gone, run in itertools.groupby(text, absent.__contains__))
+    return "".join(f"({len(run)} characters without a font)" if gone else run for run, gone in runs), plain
 
 
 def _enlarged(frame: Frames, height: int, width: int) -> Image.Image:

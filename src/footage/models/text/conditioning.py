@@ -133,7 +133,9 @@ class TextConditioned:
             half_life = config.gan.ema if config.method in ADVERSARIAL else config.learn.ema
             self.averages["text"] = MovingAverage(text, half_life)
             learning: dict[str, nn.Module] = {"text": text, "matcher": matcher}
-            shown = {"Captions: loss of matching, part that is right": ("matching", "matching_right")}
+            shown: dict[str, tuple[str, ...]] = {
+                "Captions: loss of matching, part that is right": ("matching", "matching_right")
+            }
             if config.text.recall:
                 learning["words"] = nn.Linear(config.text.size, config.text.pieces + 1)
                 shown["Captions: loss of naming their words"] = ("recall",)

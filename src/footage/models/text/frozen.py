@@ -63,7 +63,7 @@ def open_encoder(name: str) -> FrozenEncoder:
     """
     if name != "use":
         kind, _, folder = name.partition(":")
-        return _open_folder(kind, Path(folder))
+        return open_folder(kind, Path(folder))
     try:
         weights = Path(str(metadata.distribution(USE_WHEEL).locate_file(USE_WEIGHTS)))
         digest = files.file_digest(weights)
@@ -75,7 +75,7 @@ def open_encoder(name: str) -> FrozenEncoder:
     return FrozenEncoder("use", digest, USE_SIZE, USE(threads=1).encode)
 
 
-def _open_folder(kind: str, folder: Path) -> FrozenEncoder:
+def open_folder(kind: str, folder: Path) -> FrozenEncoder:
     """Open the text part of a CLIP model, or the encoder of a T5, from a folder of safetensors."""
     name = f"{kind}:{folder}"
     if not folder.is_dir():
