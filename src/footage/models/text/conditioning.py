@@ -133,14 +133,13 @@ class TextConditioned:
             half_life = config.gan.ema if config.method in ADVERSARIAL else config.learn.ema
             self.averages["text"] = MovingAverage(text, half_life)
             learning: dict[str, nn.Module] = {"text": text, "matcher": matcher}
-            shown: dict[str, tuple[str, ...]] = {
-                "Captions: loss of matching, part that is right": ("matching", "matching_right")
-            }
+            matched = {"Captions: loss of matching, part that is right": ("matching", "matching_right")}
+            self.curves = {**self.curves, **matched}
             if config.text.recall:
                 learning["words"] = nn.Linear(config.text.size, config.text.pieces + 1)
-                shown["Captions: loss of naming their words"] = ("recall",)
+                self.curves = {**self.curves, "Captions: loss of naming their words": ("recall",)}
             self.nets.update(learning)
-            self.learning, self.curves = tuple(learning), {**self.curves, **shown}
+            self.learning = tuple(learning)
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         self.inner.calibrate(batches)
