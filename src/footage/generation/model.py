@@ -349,7 +349,7 @@ class Model:
         past: int | None = None,
         fit: Fit = "letterbox",
         text: str | None = None,
-        tell: Callable[[str], object] = lambda said: None,
+        tell: Callable[[str], object] = warnings.warn,
     ) -> Clip:
         """Continue a clip from its end; see `footage.generation.convert.predict`.
 
@@ -386,14 +386,14 @@ class Model:
         clip: Path | str,
         options: ConversionOptions | None = None,
         observe: FrameObserver | None = None,
-        tell: Callable[[str], object] = lambda said: None,
+        tell: Callable[[str], object] = warnings.warn,
         **former: Any,
     ) -> Clip:
         """Translate, or pack and unpack, a picture or a clip of any length.
 
         `observe` is shown the source and its conversion, frame for frame: (1, C, t, H, W) each; `tell` is told of words
-        that the model has not learned. `how` and `watch`, the
-        former names of `options` and `observe`, are taken for one more version.
+        that the model has not learned. `how` and `watch`, the former names of `options` and `observe`, are taken for
+        one more version.
 
         Raises:
             ConfigError: the model turns no clip into another, or a number is out of range.
