@@ -56,6 +56,14 @@ class ProvenanceError(FootageError):
     """What a file says of its origin cannot be signed or read."""
 
 
+class LockError(FootageError):
+    """What is locked cannot be opened: another key, damage, or something that was put in its place."""
+
+
+class KeyNeeded(LockError):
+    """What is locked needs a passphrase, which nobody has given; the command line asks for it."""
+
+
 class TrainingError(FootageError):
     """Training cannot start or cannot go on."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from footage import __version__
+from footage import __version__, locked
 from footage.errors import FootageError, UnwritableError
 
 DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -70,7 +70,30 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
     On any exception the temporary file is removed and what stood at `path` is untouched. The
     temporary name keeps the suffix of `path`, so that encoders which go by the suffix still work.
+
+    Raises:
+        LockError: it lies in a locked folder, where nothing plain is written; see `writing`.
     """
+    locked.refuse(path)
+    with _replacing(path, durable) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def writing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Give a file to write and read that stands at `path` when the block succeeds; see `replacing`.
+
+    In a locked folder it is locked as it is written; nothing plain reaches the disk.
+
+    Raises:
+        LockError: the folder is locked by a key that is not known.
+    """
+    with _replacing(path, durable) as temporary, locked.create(temporary, path) as handle:
+        yield handle
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, durable: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
     try:
@@ -100,9 +123,19 @@ def lock(handle: IO[Any] | int, shared: bool = False, wait: bool = True) -> bool
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    """Write `content` to `path` atomically; locked where the folder is."""
+    with writing(path) as handle:
+        handle.write(content)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, locked or not.
+
+    Raises:
+        LockError: it is locked and cannot be opened.
+    """
+    with locked.open_file(path) as handle:
+        return handle.read()
 
 
 def write_text(path: Path, content: str) -> None:
@@ -117,14 +150,14 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object a line to `path`, atomically."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as handle:
+    with writing(path) as handle:
         for row in rows:
-            handle.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            handle.write((json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of one JSON object a line. A last line that was cut off by a crash is left out."""
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines() also splits at U+2028
+    lines = read_bytes(path).decode("utf-8").removesuffix("\n").split("\n")  # splitlines() also splits at U+2028
     if lines == [""]:
         return []
     rows: list[dict[str, Any]] = []
@@ -138,9 +171,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal, in constant memory."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """Return the SHA-256 of a file's content, in hexadecimal, in constant memory."""
+    digest = hashlib.sha256()
+    with locked.open_file(path) as handle:
+        while block := handle.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def bytes_digest(content: bytes) -> str:

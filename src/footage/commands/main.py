@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import arg
 
 from footage import __version__
+from footage.commands.lock import ask_passphrase, environment, take_key_file
 from footage.commands.terminal import (
     STOPPED,
     as_plain,
@@ -28,8 +29,9 @@ from footage.commands.terminal import (
 from footage.config import Config, IngestConfig, to_json
 from footage.config.presets import preset
 from footage.config.strict import field_texts, flat
-from footage.errors import ConfigError, FootageError, nearest
+from footage.errors import ConfigError, FootageError, KeyNeeded, nearest
 from footage.files import describe_fault
+from footage.locked import KEY_FILE, PASSPHRASE
 from footage.machines.remote import address_of
 from footage.models.requests import TRAINED_ON
 
@@ -64,6 +66,8 @@ VERBS = {
     "completion": "system:completion",
     "manual": "system:manual",
     "privacy": "privacy:privacy",
+    "lock": "lock:lock",
+    "unlock": "lock:unlock",
 }
 """Every command, by name: module of `footage.commands`, and function, which is imported when it is needed."""
 GROUPS = {
@@ -100,7 +104,7 @@ GROUPS = {
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
-    *("clips", "words", "name", "stills", "shell"),
+    *("clips", "words", "name", "stills", "shell", "path"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
 TEXTS = {
@@ -240,7 +244,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             end_with_follower()
             for word in _places(words):
                 address_of(word)  # refuses one with a key
-            _run(words)
+            words, key_file = take_key_file(words)
+            with environment(KEY_FILE, key_file):
+                try:
+                    _run(list(words))
+                except KeyNeeded as error:
+                    with environment(PASSPHRASE, ask_passphrase(error)):
+                        _run(list(words))
             sys.stdout.flush()
         except FootageError as error:
             _complain(str(error))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from footage import locked
+from footage.commands.lock import new_key
 from footage.commands.terminal import make_console, print_marked, tell_follower, working
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
@@ -17,6 +19,7 @@ from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError, FootageError
 from footage.files import describe_fault
 from footage.machines import remote
+from footage.trust.locks import lock_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +44,9 @@ def ingest(
     *,
     on: str | None = None,
     advise: bool = True,
+    lock: bool = False,
+    keyring: bool = False,
+    yes: bool = False,
     quiet: bool = False,
 ) -> IngestResult:
     """Make a data set from videos. Run again, it decodes only what is new or changed.
@@ -51,12 +57,26 @@ def ingest(
         to: the dataset folder, or an address of one.
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
+        lock: lock a new data set as it is made, so that nothing plain of it is ever written; see `footage lock`. Models
+            that are trained from it are locked with its key.
+        keyring: with --lock, keep the key in the system's keyring, not a passphrase.
+        yes: with --lock, agree that without the key everything is lost for good.
     """
     from footage.commands.terminal import phases
     from footage.data.ingest.pipeline import ingest as ingest_sources
     from footage.machines.cluster import connect
 
     console = make_console(quiet)
+    if lock or locked.folder_of(to) is not None:
+        given = [str(place) for place in (*sources, to) if remote.address_of(place) is not None]
+        if given or on:
+            what = f'"{given[0]}" is an address' if given else f"on is {on}"
+            remedy = "copy it to this machine, and give no --on: parts of it would be plain elsewhere"
+            raise ConfigError(f"{what}, and the data set is locked", remedy)
+    if lock and locked.folder_of(to) is None:
+        with new_key(keyring, yes) as source:
+            lock_new(to, source)
+            return ingest(sources, to, config, advise=advise, quiet=quiet)
     with connect(on, config.workers if on else None) as cluster, phases(console) as show:
         result = ingest_sources(sources, to, config, lambda p: show(p.phase, p.done, p.total, p.name), cluster)
     line = f"{result.sources:,} sources in {result.seconds:.1f} s: {result.decoded:,} decoded"
@@ -102,6 +122,14 @@ def _write_audit(dataset: Dataset, advise: bool, console: Console) -> None:
             return describe_fault(fault) if isinstance(fault, OSError) else str(fault)
         return ""
 
+    if dataset.is_locked:  # a page that no browser can open
+        if advise:
+            from footage.training.plan import recommend
+
+            facts.recommendation = list(recommend(dataset).items())
+        console.print(facts.text())
+        console.print(f"locked   {dataset.place}: no audit.html is written")
+        return
     problem = write()  # it is there, though the measuring may be stopped
     if advise:
         from footage.training.plan import recommend

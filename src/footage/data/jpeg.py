@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import DatasetError
+from footage.locked import Pages, load_bytes
 from footage.machines.local import cores
 
 Frames = npt.NDArray[np.uint8]
@@ -71,20 +72,28 @@ class JpegFile:
         shape: (H, W, C) of a picture.
         companion: bytes behind each picture that belong to it.
         end: where the pictures and their index end, in bytes; None for the end of the file.
+        pages: where the opened pages of a locked file are counted.
 
     Raises:
         DatasetError: the file is missing, cut off or something else. Damage of single pictures is found when they are
             read.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], companion: int = 0, end: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        companion: int = 0,
+        end: int | None = None,
+        pages: Pages | None = None,
+    ) -> None:
         self.path, self.shape, self.companion = path, shape, companion
         try:
-            self.content: Frames = np.memmap(path, np.uint8, mode="r")[:end]
+            self.content = load_bytes(path, pages)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{path} cannot be read ({error})", AGAIN) from None
-        foot = len(self.content) - 8 - len(MARK)
-        if foot < 0 or self.content[foot + 8 :].tobytes() != MARK:
+        foot = (len(self.content) if end is None else end) - 8 - len(MARK)
+        if foot < 0 or self.content[foot + 8 : end].tobytes() != MARK:
             raise DatasetError(f"{path} is cut off, or no file of JPEG pictures", AGAIN)
         begin = foot - INDEX.itemsize * int.from_bytes(self.content[foot : foot + 8].tobytes(), "little")
         self.index = self.content[begin if begin >= 0 else foot : foot].view(INDEX)
@@ -102,7 +111,7 @@ class JpegFile:
             DatasetError: it is damaged.
         """
         begin = int(self.index["end"][number - 1]) if number else 0
-        content = self.content[begin : int(self.index["end"][number])].tobytes()
+        content: bytes = self.content[begin : int(self.index["end"][number])].tobytes()
         if zlib.crc32(content) != self.index["sum"][number]:
             raise self._damaged(number)
         return content

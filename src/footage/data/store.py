@@ -33,9 +33,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from footage import __version__, files
+from footage import __version__, files, locked
 from footage.data.jpeg import AGAIN, JpegFile
-from footage.errors import DatasetError
+from footage.errors import DatasetError, LockError
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
 from footage.media.rates import exact_rate
@@ -241,12 +241,12 @@ def write_sums(folder: Path, shards: Iterable[str]) -> dict[str, FileSum]:
     before: dict[str, FileSum] = {}
     since = 0
     with contextlib.suppress(OSError, DatasetError):
-        before, since = read_sums(path.read_bytes(), str(path)), path.stat().st_mtime_ns
+        before, since = read_sums(files.read_bytes(path), str(path)), path.stat().st_mtime_ns
     sums: dict[str, FileSum] = {}
     for name in (*TABLES, *sorted(shards)):
-        status, old = (folder / name).stat(), before.get(name)
-        known = old is not None and old.bytes == status.st_size and status.st_mtime_ns < since
-        sums[name] = old if known and old else FileSum(status.st_size, files.file_digest(folder / name))
+        length, changed, old = locked.size(folder / name), (folder / name).stat().st_mtime_ns, before.get(name)
+        known = old is not None and old.bytes == length and changed < since
+        sums[name] = old if known and old else FileSum(length, files.file_digest(folder / name))
     files.write_json(path, {"schema": SUMS_SCHEMA, "files": {name: asdict(row) for name, row in sums.items()}})
     return sums
 
@@ -301,13 +301,14 @@ def read_dataset_info(folder: Path | str) -> DatasetInfo:
 
     Raises:
         DatasetError: the folder is missing, incomplete, damaged, or of a newer format.
+        LockError: it is locked and cannot be opened.
         RemoteError: it is at an address that cannot be read.
     """
     address = remote.address_of(folder)
     place = address or str(folder)
     path = f"{place}/dataset.json"
     try:
-        content = RemoteFolder(address).read("dataset.json") if address else Path(path).read_bytes()
+        content = RemoteFolder(address).read("dataset.json") if address else files.read_bytes(Path(path))
         if content is None:
             raise FileNotFoundError
         value = json.loads(content)
@@ -356,9 +357,16 @@ class Dataset:
                 f"{self.place} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
                 "run the same ingest command again: it decodes only what is missing",
             )
+        self._begin()
+
+    def _begin(self) -> None:
         self._opened: dict[str, Frames | JpegFile] = {}
         self._tracks: dict[str, npt.NDArray[np.int16]] = {}
-        self._opening = threading.Lock()
+        self._opening, self._pages = threading.Lock(), locked.Pages()
+
+    @property
+    def is_locked(self) -> bool:
+        return self._held is None and locked.folder_of(self.folder) is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process opens the same with: it maps the files itself."""
@@ -370,7 +378,7 @@ class Dataset:
         sums = state.pop("sums")
         vars(self).update(state)
         self._held = HeldFiles(RemoteFolder(self.place), sums, self._forget) if sums else None
-        self._opened, self._tracks, self._opening = {}, {}, threading.Lock()
+        self._begin()
 
     def _forget(self, name: str) -> None:
         self._opened.pop(name, None)
@@ -495,7 +503,9 @@ class Dataset:
         """Map the sound of a shard into memory."""
         path = self._path(name)
         try:
-            track: npt.NDArray[np.int16] = np.load(path, mmap_mode="r", allow_pickle=False)
+            track: npt.NDArray[np.int16] = locked.load_array(path, self._pages)
+        except LockError:
+            raise
         except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
             raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
         if track.dtype != np.int16 or track.ndim != 1:
@@ -530,12 +540,14 @@ class Dataset:
         path = self._path(name)
         needed = max(other.offset + other.frames for other in self.rows if other.shard == shard)
         if self.info.coding == "jpeg" and not small:
-            pictures = JpegFile(path, shape)
+            pictures = JpegFile(path, shape, pages=self._pages)
             if len(pictures) < needed:
                 raise DatasetError(f"{path} holds {len(pictures)} pictures, at least {needed} are needed", AGAIN)
             return pictures
         try:
-            array: Frames = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: Frames = locked.load_array(path, self._pages)
+        except LockError:
+            raise
         except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
             raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
         if array.dtype != np.uint8 or array.shape[1:] != shape or len(array) < needed:

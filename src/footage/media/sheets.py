@@ -227,8 +227,8 @@ def save_picture(path: Path, picture: Frames) -> None:
     """Write a picture (H, W, 3) as PNG, atomically."""
     from PIL import Image
 
-    with files.replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    with files.writing(path) as handle:
+        Image.fromarray(picture).save(handle, format="PNG")
 
 
 def tile(clips: Sequence[Frames], columns: int | None = None) -> Frames:

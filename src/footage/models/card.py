@@ -13,7 +13,7 @@ from footage import __version__, files
 from footage.config import Config, from_json
 from footage.config.registry import USES, MethodUse
 from footage.config.strict import require
-from footage.errors import ConfigError, ModelError
+from footage.errors import ConfigError, LockError, ModelError
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """Models that come with footage, a folder each."""
@@ -91,13 +91,14 @@ def read_info(folder: Path | str) -> ModelInfo:
     """Read and check `model.json`.
 
     Raises:
+        LockError: it is locked and cannot be opened.
         ModelError: it is missing, not JSON, altered, of a newer version, or holds a value that no model has.
     """
     path = Path(folder) / "model.json"
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise ModelError(f"{path} has {size:,} bytes, more than {LARGEST:,}", "fetch the model again")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(files.read_bytes(path))
     except FileNotFoundError:
         raise ModelError(
             f'"{folder}" is not a model (it has no model.json)',
@@ -209,7 +210,7 @@ def find_upscaler(folder: Path, info: ModelInfo, quick: bool = False) -> Path:
     beside = (place.parent if place.name in ("model", "best") else place).parent
     known: list[tuple[bool, bool, bool, int, Path]] = []
     for path in sorted(map(model_folder, beside.iterdir())) + sorted(PRETRAINED.iterdir()):
-        with contextlib.suppress(ModelError):  # what is no model, or is damaged, is none to choose
+        with contextlib.suppress(ModelError, LockError):  # what is no model, or is damaged, is none to choose
             other = read_info(path)
             same = (other.dataset_hash == info.dataset_hash, other.dataset == info.dataset)
             ours = path.parent == PRETRAINED

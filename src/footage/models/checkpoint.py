@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from footage import __version__, files
+from footage import __version__, files, locked
 from footage.config import to_json
-from footage.errors import ModelError
+from footage.errors import LockError, ModelError
 from footage.models.base import Method, Sampler
 from footage.models.card import ModelInfo, read_info, readme, weights_path
 
@@ -156,7 +156,7 @@ def _read_weights(folder: Path, info: ModelInfo) -> dict[str, Tensor]:
     if files.file_digest(path) != info.weights_sha256:
         raise ModelError(f"{path} is not the file that model.json names (its SHA-256 differs)", "fetch the model again")
     try:
-        tensors = load_file(path)
+        tensors = load_file(path) if locked.folder_of(path) is None else load(files.read_bytes(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error})", "fetch the model again") from None
     for key, value in tensors.items():
@@ -202,7 +202,7 @@ def training_state(method: Method) -> dict[str, Any]:
 def save_state(path: Path, state: Mapping[str, Any], progress: Mapping[str, int | float]) -> None:
     """Write what resuming needs, a `training_state` and how far it is, atomically: one file, whole or not there."""
     state = {**state, "progress": dict(progress), "version": __version__}
-    with files.replacing(path) as temporary, open(temporary, "wb") as handle:
+    with files.writing(path) as handle:
         try:
             torch.save(state, handle)  # through a file object: it passes on the system's own error
         except RuntimeError as error:  # where it fails again while it closes the file
@@ -218,8 +218,11 @@ def read_state(path: Path) -> dict[str, Any]:
         ModelError: the file is damaged.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with locked.open_file(path) as handle:
+            state: dict[str, Any] = torch.load(handle, map_location="cpu", weights_only=True)
         return {key: state[key] for key in ("nets", "averages", "optimizers", "progress")}
+    except LockError:
+        raise
     except Exception as error:  # torch.load raises many kinds for damaged files
         raise _unusable(path, error) from error
 

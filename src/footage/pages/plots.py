@@ -286,5 +286,5 @@ def write_png(
             axes.set_xscale("log")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
-    with files.replacing(path) as temporary, matplotlib.rc_context({"savefig.dpi": 110}):
-        figure.savefig(temporary, format="png")
+    with files.writing(path) as handle, matplotlib.rc_context({"savefig.dpi": 110}):
+        figure.savefig(handle, format="png")

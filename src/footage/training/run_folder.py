@@ -28,7 +28,8 @@ import psutil
 
 from footage import files
 from footage.config import Config, differences, from_json, to_json
-from footage.errors import ConfigError, ModelError, TrainingError
+from footage.errors import ConfigError, LockError, ModelError, TrainingError
+from footage.locked import HEADER
 from footage.models.card import ModelInfo, read_info
 
 FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "text.", "train.seed")
@@ -132,10 +133,10 @@ def read_status(folder: RunFolder) -> RunStatus | None:
     Of a training whose process is gone, or was killed, the state is `interrupted`.
     """
     try:
-        value = json.loads(folder.status.read_text(encoding="utf-8"))
+        value = json.loads(files.read_bytes(folder.status))
         files.refuse_newer(value.get("version"), STATUS_VERSION, "status", ConfigError)
         status = from_json(RunStatus, value, "status")
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError, LockError):
         return None
     if status.state == "running" and not status.running:
         return dataclasses.replace(status, state="interrupted")
@@ -178,8 +179,8 @@ class StatusWriter:
         self._next = time.monotonic() + STATUS_SECONDS
         self._last = dataclasses.replace(self._last, written=time.time(), **values)
         self._stop = self._folder.stop.exists()
-        with contextlib.suppress(OSError), files.replacing(self._folder.status, durable=False) as path:
-            path.write_text(json.dumps(asdict(self._last)), encoding="utf-8")
+        with contextlib.suppress(OSError), files.writing(self._folder.status, durable=False) as handle:
+            handle.write(json.dumps(asdict(self._last)).encode())
 
     @property
     def asked_to_stop(self) -> bool:
@@ -211,7 +212,7 @@ def read_config(folder: RunFolder) -> tuple[Config, DataNote] | None:
         TrainingError: it is damaged or of another version.
     """
     try:
-        value: Any = json.loads(folder.config.read_text(encoding="utf-8"))
+        value: Any = json.loads(files.read_bytes(folder.config))
         data = value["data"]
         return from_json(Config, value["config"]), DataNote(**{**data, "labels": tuple(data["labels"])})
     except FileNotFoundError:
@@ -250,7 +251,11 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
     """
     stored = read_config(folder)
     if stored is None or not folder.state.exists():
-        if folder.path.is_dir() and stored is None and any(p.name != ".lock" for p in folder.path.iterdir()):
+        if (
+            folder.path.is_dir()
+            and stored is None
+            and any(p.name not in (".lock", HEADER) for p in folder.path.iterdir())
+        ):
             raise TrainingError(f'"{folder.path}" is not empty and is no run', "give another --out")
         return []
     old, old_note = stored

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from rich.console import Console
 from torch import Tensor
 
-from footage import files
+from footage import files, locked
 from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
 from footage.media.sheets import contact_sheet, save_picture, strip, tile
@@ -235,10 +235,13 @@ def write_samples(
 ) -> None:
     """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each; `kinds` belong together.
 
-    Without PyAV, which a bare GPU machine may lack and training needs for nothing else, there is no preview.
+    There is no preview in a locked run, nor without PyAV, which a bare GPU machine may lack and training needs for
+    nothing else.
     """
     name, strips = f"{clips_seen:09d}", [strip(clip) for clip in clips]
     save_picture(folder.samples / f"{name}.png", contact_sheet(strips, captions, columns=None if kinds == 1 else kinds))
+    if locked.folder_of(folder.path) is not None:  # an encoder writes plain files alone
+        return
     preview = tile(clips, None if kinds == 1 else kinds * max(1, round(math.sqrt(len(clips)) / kinds)))
     try:
         write_clip(folder.samples / f"{name}.mp4", chunked(preview), fps=fps, metadata=dict(metadata))

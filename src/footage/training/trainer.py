@@ -53,6 +53,7 @@ from footage.training.run_folder import (
 from footage.training.run_log import RunLog, plot_curves, write_samples
 from footage.training.selection import BestModel, SelectionOptions
 from footage.training.threads import ThreadTuner
+from footage.trust.locks import lock_like
 
 LOG_CLIPS = 500
 """Clips seen between two rows of figures."""
@@ -549,6 +550,9 @@ def train(
         TrainingError: the run cannot go on; the last good state is kept.
     """
     leads = processes is None or processes.leads
+    data = [place for place in (plan.note.data, plan.note.guide) if place]
+    if leads and (model := lock_like(folder.path, data)) is not None:
+        console.print(f"locked   with the key of {model}")
     with folder.lock() if leads else contextlib.nullcontext():
         changes = resume(folder, plan.config, plan.note) if leads else []
         for place in (folder.path, folder.samples, folder.model, folder.state.parent) if leads else ():

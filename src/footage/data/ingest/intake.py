@@ -126,7 +126,7 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
     Raises:
         OSError: the part cannot be written.
     """
-    with files.replacing(path, durable=False) as temporary, open(temporary, "w+b") as handle:
+    with files.writing(path, durable=False) as handle:
         part = PartBuilder(source, options, handle)
         rejection = None
         try:

@@ -59,6 +59,7 @@ from footage.data.store import (
     sound_file,
 )
 from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
+from footage.locked import HEADER
 from footage.machines import remote
 from footage.machines.cluster import Cluster
 from footage.machines.local import cores
@@ -272,7 +273,7 @@ class RemoteDataset:
 def _remembered(folder: Path) -> dict[str, Any]:
     """Return what is noted of the last ingest into a folder; nothing where there was none, or it cannot be read."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return dict(json.loads((folder / INNER / "settings.json").read_text(encoding="utf-8")))
+        return dict(json.loads(files.read_bytes(folder / INNER / "settings.json")))
     return {}
 
 
@@ -306,7 +307,7 @@ def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
         raise DatasetError(f'"{folder}" is a file', "name a new folder")
     if not folder.is_dir() or (folder / INNER / "settings.json").exists():
         return
-    if [path.name for path in folder.iterdir()] not in ([], [INNER]):
+    if {path.name for path in folder.iterdir()} - {INNER, HEADER}:
         raise DatasetError(f'"{folder}" holds something else than an ingested dataset', "name a new or empty folder")
 
 
@@ -409,7 +410,7 @@ def wanted_coding(config: IngestConfig, folder: Path) -> Coding:
     if config.coding != "auto":
         return config.coding
     with contextlib.suppress(OSError, ValueError, TypeError):
-        info = dict(json.loads((folder / "dataset.json").read_text(encoding="utf-8")))
+        info = dict(json.loads(files.read_bytes(folder / "dataset.json")))
         if (info.get("height"), info.get("width")) == (config.height, config.width):
             return "jpeg" if info.get("coding") == "jpeg" else "raw"
     return "raw" if config.height * config.width <= MOST_RAW else "jpeg"

@@ -23,12 +23,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from footage import files
+from footage import files, locked
 from footage.config import IngestConfig
 from footage.config.sections import Shots
 from footage.data.jpeg import JpegFile, JpegWriter
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file, samples_until, sound_file
-from footage.errors import DatasetError
+from footage.errors import DatasetError, LockError
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha
@@ -211,7 +211,7 @@ def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple
     shape = options.signature_shape
     size = int(np.prod(shape))
     try:
-        with open(path, "rb") as handle:
+        with locked.open_file(path) as handle:
             end = handle.seek(-8, 2)
             length = int.from_bytes(handle.read(8), "little")
             handle.seek(end - length)
@@ -233,14 +233,14 @@ def read_part(path: Path, options: DecodeOptions, verify: bool = False) -> tuple
                 if digest.hexdigest() != clip.digest:
                     raise ValueError(f"the clip at {clip.start} s is not what was written")
         stacked = np.frombuffer(block, dtype=np.uint8).reshape(len(record.clips), *shape)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, LockError) as error:
         raise DatasetError(f"{path} is damaged ({error})", "remove it and run the same ingest command again") from None
     return record, list(stacked)
 
 
 def part_pictures(path: Path, record: PartRecord, options: DecodeOptions) -> JpegFile:
     """Open the JPEG pictures of a part, behind each of which stands its small copy."""
-    with open(path, "rb") as handle:
+    with locked.open_file(path) as handle:
         end = handle.seek(-8, 2) - int.from_bytes(handle.read(8), "little")
     end -= 2 * (record.samples or 0) + len(record.clips) * int(np.prod(options.signature_shape))
     return JpegFile(path, options.shape, options.level_bytes, end)
@@ -314,14 +314,14 @@ def save_state(path: Path, state: IngestState, options: DecodeOptions) -> None:
         rows.append({**row, "record": asdict(source.record)})
     text = json.dumps({"heldout": state.heldout, "sources": rows}, ensure_ascii=False).encode("utf-8")
     block = np.stack(signatures) if signatures else np.zeros((0, *options.signature_shape), dtype=np.uint8)
-    with files.replacing(path) as temporary, open(temporary, "wb") as handle:
+    with files.writing(path) as handle:
         np.savez(handle, signatures=block, sources=np.frombuffer(text, dtype=np.uint8))
 
 
 def load_state(path: Path) -> IngestState | None:
     """Read the state; None where there is none or it cannot be used, which costs a new decoding only."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with locked.open_file(path) as handle, np.load(handle, allow_pickle=False) as stored:
             signatures = list(stored["signatures"])
             value: dict[str, Any] = json.loads(stored["sources"].tobytes())
         state = IngestState(value["heldout"], {})
@@ -345,7 +345,7 @@ def shard_frames(path: Path, options: DecodeOptions) -> int | None:
     try:
         counts = set() if options.coding == "raw" else {len(JpegFile(path, options.shape))}
         for name, shape in arrays.items():
-            array = np.load(name, mmap_mode="r", allow_pickle=False)
+            array = locked.load_array(name)
             counts.add(len(array) if array.dtype == np.uint8 and array.shape[1:] == shape else -1)
     except Exception:  # NumPy's header parser lets through whatever Python's own raises
         return None
@@ -430,7 +430,7 @@ def write_sound_beside(
         return samples_until(frame, options.fps, RATE)
 
     total = sum(states[name].record.clips[i].frames for name, i in placed)
-    with files.replacing(path.with_name(sound_file(path.name))) as temporary, open(temporary, "wb") as out:
+    with files.writing(path.with_name(sound_file(path.name))) as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "<i2", "fortran_order": False, "shape": (until(total),)})
         begin = out.tell()
         out.truncate(begin + 2 * until(total))
@@ -441,15 +441,16 @@ def write_sound_beside(
                 continue
             first, count = until(offset), until(offset + clip.frames) - until(offset)
             if place:
-                track = np.load(path.parent / sound_file(place[0]), mmap_mode="r", allow_pickle=False)
+                track = locked.load_array(path.parent / sound_file(place[0]))
                 own = track[until(place[1]) : until(place[1] + clip.frames)]
             else:
                 assert state.part is not None
-                with open(state.part, "rb") as part:
+                with locked.open_file(state.part) as part:
                     end = part.seek(-8, 2)
                     end -= int.from_bytes(part.read(8), "little")
-                track = np.memmap(state.part, "<i2", "r", end - 2 * samples, (samples,))
-                own = track[until(clip.first) : until(clip.first + clip.frames)]
+                    begin_here, end_here = (min(until(n), samples) for n in (clip.first, clip.first + clip.frames))
+                    part.seek(end - 2 * (samples - begin_here))
+                    own = np.frombuffer(part.read(2 * (end_here - begin_here)), "<i2")
             out.seek(begin + 2 * first)
             out.write(own[:count].tobytes())
 
@@ -461,7 +462,7 @@ def write_raw_shard(
     places: dict[Wanted, tuple[str, int]] = {}
     total = sum(states[name].record.clips[i].frames for name, i in group)
     offset = 0
-    with files.replacing(path) as temporary, open(temporary, "wb") as out, contextlib.ExitStack() as opened:
+    with files.writing(path) as out, contextlib.ExitStack() as opened:
         out.write(_header(total, options.shape))
         source: tuple[Path, IO[bytes], int] | None = None
         for name, i in group:
@@ -471,9 +472,9 @@ def write_raw_shard(
             assert origin is not None
             if source is None or source[0] != origin:
                 opened.close()
-                handle = opened.enter_context(open(origin, "rb"))
+                handle = opened.enter_context(locked.open_file(origin))
                 # A shard begins with NumPy's header.
-                source = (origin, handle, np.load(origin, mmap_mode="r", allow_pickle=False).offset if place else 0)
+                source = (origin, handle, locked.load_array(origin).offset if place else 0)
             first = place[1] if place else clip.first
             for block in read_frames(source[1], source[2], first, clip.frames, options.shape):
                 out.write(block.data)
@@ -490,11 +491,10 @@ def write_jpeg_shard(
     total = sum(states[name].record.clips[i].frames for name, i in group)
     origin, pictures, level = None, None, None
     with contextlib.ExitStack() as opened:
-        out = opened.enter_context(open(opened.enter_context(files.replacing(path)), "wb"))
+        out = opened.enter_context(files.writing(path))
         writer, copies = JpegWriter(out), None
         if options.level_shape:
-            beside = opened.enter_context(files.replacing(path.with_name(level_file(path.name))))
-            copies = opened.enter_context(open(beside, "wb"))
+            copies = opened.enter_context(files.writing(path.with_name(level_file(path.name))))
             copies.write(_header(total, options.level_shape))
         for name, i in group:
             state = states[name]
@@ -505,7 +505,7 @@ def write_jpeg_shard(
                 origin = found
                 pictures = JpegFile(found, options.shape) if place else part_pictures(found, state.record, options)
                 if place and copies:
-                    level = np.load(found.with_name(level_file(found.name)), mmap_mode="r", allow_pickle=False)
+                    level = locked.load_array(found.with_name(level_file(found.name)))
             assert pictures is not None
             first = place[1] if place else clip.first
             places[name, i] = (path.name, writer.count)
@@ -514,6 +514,6 @@ def write_jpeg_shard(
                 end = len(content) - pictures.companion
                 writer.add(content[:end])
                 if copies:
-                    copies.write(level[number].data if place and level is not None else content[end:])
+                    copies.write(level[number : number + 1].data if place and level is not None else content[end:])
         writer.finish()
     return places

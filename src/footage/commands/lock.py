@@ -1,0 +1,203 @@
+"""Verbs about locks: lock and unlock what lies on the disk, change its key; take a source out of everything."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from footage import locked
+from footage.commands.terminal import make_console, print_marked, working
+from footage.errors import ConfigError, KeyNeeded
+from footage.trust import locks
+
+NEW_PASSPHRASE = "FOOTAGE_NEW_PASSPHRASE"
+"""Variable of the environment: what `lock --change-key` changes the passphrase to."""
+SHORTEST = 8
+"""Characters of a new passphrase, at least."""
+
+
+@contextlib.contextmanager
+def environment(name: str, value: str | None) -> Iterator[None]:
+    """Set a variable of the environment for a while, where a value is given; processes that begin meanwhile have it."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+def take_key_file(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Take `--key-file FILE` out of a command line, which every command that reads or writes may be given."""
+    rest, found = list(words), None
+    for number, word in enumerate(rest):
+        if word == "--key-file" and number + 1 < len(rest):
+            found = rest[number + 1]
+            return rest[:number] + rest[number + 2 :], os.path.abspath(found)
+        if word.startswith("--key-file="):
+            return rest[:number] + rest[number + 1 :], os.path.abspath(word.partition("=")[2])
+    return rest, found
+
+
+def ask_passphrase(why: KeyNeeded) -> str:
+    """Ask for the passphrase of what is there.
+
+    Raises:
+        KeyNeeded: there is no terminal, or nothing was typed.
+    """
+    typed = _typed(f"{why.problem}\npassphrase: ")
+    if not typed:
+        raise why
+    return typed
+
+
+def _typed(prompt: str) -> str:
+    """Return what is typed on the terminal without being shown; nothing where there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return ""
+    return getpass.getpass(prompt, sys.stderr)
+
+
+def new_passphrase(variable: str = locked.PASSPHRASE) -> str:
+    """Return a new passphrase: of the environment, else typed twice.
+
+    Raises:
+        KeyNeeded: there is no terminal either.
+        ConfigError: it is too short, or was not typed the same way twice.
+    """
+    if not (passphrase := os.environ.get(variable, "")):
+        passphrase = _typed("new passphrase: ")
+        if not passphrase:
+            raise KeyNeeded(
+                "there is no passphrase to lock with", f"set {variable}, run it on a terminal, or give a key file"
+            )
+        if _typed("the same again: ") != passphrase:
+            raise ConfigError("the two passphrases differ", "type the same twice")
+    if len(passphrase) < SHORTEST:
+        raise ConfigError(
+            f"the passphrase has {len(passphrase)} characters", f"give at least {SHORTEST}, or some words"
+        )
+    return passphrase
+
+
+@contextlib.contextmanager
+def new_key(keyring: bool, yes: bool) -> Iterator[str]:
+    """Say that a lost key is final, and give where the key of a new lock comes from, for the block.
+
+    Raises:
+        ConfigError: nobody agrees.
+        LockError: there is no key, or what locks is not installed.
+    """
+    locked.check_installed()
+    console = make_console(to_stderr=True)
+    print_marked(console, "final:", locks.FINAL)
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ConfigError("nobody has agreed to that", "give --yes")
+        print("lock it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise ConfigError("nothing was locked", "answer y to lock")
+    key_file = os.environ.get(locked.KEY_FILE)
+    if key_file:
+        locks.make_key_file(Path(key_file))
+        console.print(f"key      {key_file}: keep a copy of it elsewhere")
+        yield "key-file"
+    elif keyring:
+        yield "keyring"
+    else:
+        with environment(locked.PASSPHRASE, new_passphrase()):
+            yield "passphrase"
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What was locked or unlocked."""
+
+    path: Path
+    """The folder, or the new file."""
+    files: int
+
+
+def lock(
+    path: Path,
+    *,
+    change_key: bool = False,
+    key_file: Path | None = None,
+    new_key_file: Path | None = None,
+    keyring: bool = False,
+    yes: bool = False,
+    quiet: bool = False,
+) -> Locked:
+    """Lock a data set, a model or a run, so that nothing in it can be read without the key; a single file as age does.
+
+    Stopped, it goes on by the same command. The names of the files stay as they are. The passphrase is asked for on a
+    terminal; else it is FOOTAGE_PASSPHRASE. Data sets that are locked as they are made (footage ingest --lock) never
+    lay on the disk in the plain; what is locked later may still be found in the disk's free blocks.
+
+    Args:
+        path: the folder or the file.
+        change_key: wrap the key of a locked folder by another passphrase (FOOTAGE_NEW_PASSPHRASE), by --new-key-file
+            or, with --keyring, by the system's keyring; nothing else is written.
+        key_file: a file with the key, in place of a passphrase; made where it is missing. For any command.
+        new_key_file: with --change-key, the file with the new key.
+        keyring: keep the key in the system's keyring.
+        yes: agree that without the key everything is lost for good.
+    """
+    console = make_console(quiet)
+    if not path.exists():
+        raise ConfigError(f'there is no "{path}"', "give a data set, a model, a run or a file")
+    with environment(locked.KEY_FILE, None if key_file is None else str(key_file)):
+        if change_key:
+            source, hidden = "keyring" if keyring else "passphrase", None
+            if new_key_file is not None:
+                locks.make_key_file(new_key_file)
+                source, hidden = "key-file", locked.secret("key-file", key_file=new_key_file)
+            elif not keyring:
+                hidden = new_passphrase(NEW_PASSPHRASE).encode()
+            locks.change_key(path, source, hidden)
+            console.print(f"changed  the key of {path}; its files are as they were")
+            return Locked(path, 0)
+        if path.is_file():
+            with new_key(False, yes) as source:
+                to = locks.lock_file(path, locked.secret(source))
+            console.print(f"locked   {to}, which the program age opens too")
+            return Locked(to, 1)
+        begun = (path / locked.HEADER).exists()
+        if not begun:
+            locks.kind_of(path)
+        key = contextlib.nullcontext("passphrase") if begun else new_key(keyring, yes)
+        with key as source, working(console, "locking"):
+            count = locks.lock_folder(path, source)
+    console.print(f"locked   {count:,} files of {path}")
+    return Locked(path, count)
+
+
+def unlock(path: Path, *, key_file: Path | None = None, quiet: bool = False) -> Locked:
+    """Make what is locked plain again. Stopped, it goes on by the same command.
+
+    Args:
+        path: a folder that is locked, or a file that ends in .age.
+        key_file: the file with the key; for any command.
+    """
+    console = make_console(quiet)
+    if not path.exists():
+        raise ConfigError(f'there is no "{path}"', "give a locked folder, or a file that ends in .age")
+    with environment(locked.KEY_FILE, None if key_file is None else str(key_file)):
+        if path.is_file():
+            source = "key-file" if os.environ.get(locked.KEY_FILE) else "passphrase"
+            to = locks.unlock_file(path, locked.secret(source))
+            console.print(f"unlocked {to}")
+            return Locked(to, 1)
+        with working(console, "unlocking"):
+            count = locks.unlock_folder(path)
+    console.print(f"unlocked {count:,} files of {path}")
+    return Locked(path, count)

@@ -1,0 +1,645 @@
+"""Files that only a key opens: authenticated pages, and the header of the folder that they lie in.
+
+A locked folder has a header, `lock.json`; the files below it keep their names. The header holds the folder's key,
+wrapped by another that comes from a passphrase (scrypt, RFC 7914), a key file or the system's keyring (HKDF, RFC 5869);
+so that one can change while the files stay as they are. A file is
+
+    MAGIC (8 bytes), number of the lock (16), number of the file (16), length (8), nonce (12), tag (16)
+    for each 65,536 bytes: nonce (12), the bytes encrypted, tag (16)
+
+by AES-256-GCM (NIST SP 800-38D). Its key follows (HKDF-SHA256) from the folder's key, the number of the file, which is
+drawn whenever it is written, and its name below the folder; the number of a page is authenticated with it, and the
+length with the head. So a page that was changed, moved, put into another file or left out is seen when it is read. Not
+seen is an older version of a whole file, put back. Nonces are drawn. All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from footage.errors import KeyNeeded, LockError
+
+HEADER = "lock.json"
+FORMAT = "footage lock"
+VERSION = 1
+"""Of header and files; `MAGIC` ends with it."""
+MAGIC = b"FTGLOCK\x01"
+PAGE = 2**16
+NONCE, TAG = 12, 16
+PLACE = NONCE + PAGE + TAG
+"""Bytes of a whole page on disk."""
+NUMBER = 16
+HEAD = len(MAGIC) + 2 * NUMBER + 8 + NONCE + TAG
+PASSPHRASE, KEY_FILE = "FOOTAGE_PASSPHRASE", "FOOTAGE_KEY_FILE"
+"""Variables of the environment: the passphrase; the path of a key file."""
+SCRYPT = {"n": 2**17, "r": 8, "p": 1}
+"""Cost of a passphrase: 128 MiB, and about .4 s."""
+MOST_SCRYPT = 2**30
+"""Bytes that a header may ask for, at most."""
+LARGEST_HEADER = 2**16
+DEEPEST = 5
+"""A header is looked for in so many folders above a file."""
+OPEN_NAMES = frozenset({HEADER, ".lock", "lock", "stop", "metrics.jsonl"})
+"""Files of a locked folder that are not locked: marks without content, and a training's figures."""
+OPEN_FOLDERS = frozenset({"tensorboard"})
+KEPT = 2**30
+"""Bytes of opened pages that are kept in memory, at most; less where there is little of it."""
+KEYRING_SECONDS = 10.0
+"""A keyring that has not answered by then is taken for one without a desktop."""
+EXTRA = "pip install 'footage[lock]'"
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def folder_of(path: Path | str) -> Path | None:
+    """Return the locked folder that a path is or lies in; None where there is none."""
+    absolute = Path(os.path.abspath(path))
+    for folder in (absolute, *absolute.parents[:DEEPEST]):
+        if (folder / HEADER).is_file():
+            with contextlib.suppress(OSError), open(folder / HEADER, "rb") as handle:
+                if FORMAT.encode() in handle.read(LARGEST_HEADER):
+                    return folder
+    return None
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Read `lock.json`.
+
+    Raises:
+        LockError: it is missing, damaged or of a newer version.
+    """
+    path = folder / HEADER
+    try:
+        with open(path, "rb") as handle:
+            value = json.loads(handle.read(LARGEST_HEADER))
+        if value["format"] != FORMAT or not isinstance(value["version"], int):
+            raise ValueError("it describes no lock")
+        if value["version"] > VERSION:
+            raise LockError(f"{path} has version {value['version']}, this footage reads up to {VERSION}", "upgrade it")
+        key, kdf = value["key"], value["key"]["kdf"]
+        sizes = (value["id"], NUMBER), (key["nonce"], NONCE), (key["wrapped"], 32 + TAG), (kdf["salt"], NUMBER)
+        if any(len(bytes.fromhex(text)) != size for text, size in sizes) or key["from"] not in SOURCES:
+            raise ValueError("its key is none")
+        if value["state"] not in ("locked", "locking", "unlocking"):
+            raise ValueError(f"its state is {value['state']!r:.40}")
+        if key["from"] == "passphrase" and not _bearable(kdf):
+            raise ValueError("its passphrase would cost more than 1 GiB of memory")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
+        raise LockError(
+            f"{path} cannot be read ({error})", "put a copy of it back: without it nothing here can be opened"
+        ) from None
+    return dict(value)
+
+
+def _bearable(kdf: dict[str, Any]) -> bool:
+    n, r, p = (kdf[name] if isinstance(kdf[name], int) else 0 for name in ("n", "r", "p"))
+    return n > 1 and not n & (n - 1) and 0 < r <= 64 and 0 < p <= 16 and 128 * n * r <= MOST_SCRYPT
+
+
+def secret(source: str, number: str = "", key_file: Path | None = None) -> bytes:
+    """Return what a folder's key is wrapped with: a passphrase, or the content of a key file or of the keyring.
+
+    Args:
+        source: one of `SOURCES`.
+        number: of the lock, which the keyring knows it by.
+        key_file: instead of the one that the environment names.
+
+    Raises:
+        KeyNeeded: it is not there.
+        LockError: the key file cannot be read, or the keyring does not answer.
+    """
+    if source == "passphrase":
+        if not (typed := os.environ.get(PASSPHRASE)):
+            raise KeyNeeded("the passphrase is not known", f"set {PASSPHRASE}, or run it on a terminal, which asks")
+        return typed.encode()
+    if source == "key-file":
+        path = key_file or os.environ.get(KEY_FILE)
+        if not path:
+            raise LockError("the key is in a file, and none was named", f"give --key-file FILE, or set {KEY_FILE}")
+        try:
+            content = Path(path).read_bytes().strip()
+        except OSError as fault:
+            raise LockError(f'the key file "{path}" cannot be read ({fault.strerror})', "put it back") from None
+        if not 32 <= len(content) <= 4096:
+            raise LockError(f'"{path}" holds {len(content):,} bytes, which is no key', "give the file that lock made")
+        return content
+    found = ask_keyring("get_password", "footage", number)
+    if not found:
+        raise LockError(f"the keyring knows no key of the lock {number[:8]}", "unlock it where it was locked")
+    return str(found).encode()
+
+
+def ask_keyring(action: str, *arguments: str) -> object:
+    """Ask the system's keyring, which may wait for a desktop that is not there, for at most `KEYRING_SECONDS`."""
+    answers: list[object] = []
+
+    def ask() -> None:
+        try:
+            import keyring
+
+            answers.append(getattr(keyring, action)(*arguments))
+        except Exception as error:  # of many kinds, one for each system's own
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(KEYRING_SECONDS)
+    problem = answers[0] if answers and isinstance(answers[0], Exception) else None
+    if not answers or problem is not None:
+        why = f"{type(problem).__name__}: {problem}"[:200] if problem else f"no answer in {KEYRING_SECONDS:g} s"
+        remedy = EXTRA if isinstance(problem, ImportError) else "use a passphrase or a key file"
+        raise LockError(f"the system's keyring cannot be used ({why})", remedy)
+    return answers[0]
+
+
+SOURCES = ("passphrase", "key-file", "keyring")
+"""Where the key that wraps a folder's comes from."""
+
+
+def _cipher(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError:
+        raise LockError("what opens locked files is not installed", EXTRA) from None
+    return AESGCM(key)
+
+
+def check_installed() -> None:
+    """Refuse where what locks is not installed."""
+    _cipher(bytes(32))
+
+
+def _derived(key: bytes, salt: bytes, info: bytes) -> bytes:
+    """Return 32 bytes by HKDF-SHA256 (RFC 5869), of which the first block is all that is needed."""
+    import hmac
+
+    extracted = hmac.digest(salt, key, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
+
+
+@functools.lru_cache(maxsize=16)
+def _wrapping(source: str, kdf: str, hidden: bytes) -> bytes:
+    """Return the key that wraps a folder's: from what is hidden, by the parameters in the header."""
+    values = json.loads(kdf)
+    salt = bytes.fromhex(values["salt"])
+    if source != "passphrase":
+        return _derived(hidden, salt, b"footage lock 1 wrap")
+    n, r, p = values["n"], values["r"], values["p"]
+    return hashlib.scrypt(hidden, salt=salt, n=n, r=r, p=p, maxmem=MOST_SCRYPT + 2**26, dklen=32)
+
+
+def _bound(header: dict[str, Any]) -> bytes:
+    """Return what of a header is authenticated with the wrapped key: all but the state."""
+    key = {name: header["key"][name] for name in ("from", "kdf")}
+    return json.dumps([FORMAT, header["version"], header["id"], key], sort_keys=True).encode()
+
+
+def new_header(source: str, hidden: bytes, key: bytes | None = None, number: str = "") -> dict[str, Any]:
+    """Return a header: of a new lock, or of one whose `key` and `number` stay.
+
+    Args:
+        source: one of `SOURCES`.
+        hidden: what the folder's key is wrapped with.
+        key: the folder's key; None for a new one.
+        number: of the lock.
+    """
+    kdf: dict[str, Any] = {"name": "hkdf-sha256", "salt": secrets.token_hex(NUMBER)}
+    if source == "passphrase":
+        kdf |= {"name": "scrypt", **SCRYPT}
+    header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "id": number or secrets.token_hex(NUMBER)}
+    header |= {"state": "locked", "key": {"from": source, "kdf": kdf}}
+    nonce, wrapping = secrets.token_bytes(NONCE), _wrapping(source, json.dumps(kdf, sort_keys=True), hidden)
+    wrapped = _cipher(wrapping).encrypt(nonce, key or secrets.token_bytes(32), _bound(header))
+    header["key"] |= {"nonce": nonce.hex(), "wrapped": wrapped.hex()}
+    return header
+
+
+@functools.lru_cache(maxsize=64)
+def _unwrapped(header: str, hidden: bytes) -> bytes | None:
+    value = json.loads(header)
+    key = value["key"]
+    wrapping = _wrapping(key["from"], json.dumps(key["kdf"], sort_keys=True), hidden)
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        opened: bytes = _cipher(wrapping).decrypt(
+            bytes.fromhex(key["nonce"]), bytes.fromhex(key["wrapped"]), _bound(value)
+        )
+    except InvalidTag:
+        return None
+    return opened
+
+
+def folder_key(folder: Path, header: dict[str, Any], hidden: bytes | None = None) -> bytes:
+    """Return the key of a locked folder.
+
+    Raises:
+        KeyNeeded: what it is wrapped with is not known.
+        LockError: it is another key's.
+    """
+    source = header["key"]["from"]
+    check_installed()  # before it asks for a passphrase
+    if hidden is None:
+        try:
+            hidden = secret(source, header["id"])
+        except KeyNeeded as error:
+            raise KeyNeeded(f'"{folder}" is locked, and {error.problem}', error.remedy) from None
+    key = _unwrapped(json.dumps(header, sort_keys=True), hidden)
+    if key is None:
+        what = {"passphrase": "passphrase", "key-file": "key file", "keyring": "key in the keyring"}[source]
+        raise LockError(
+            f'"{folder}" cannot be opened: the {what} is another one', "give the one that it was locked with"
+        )
+    return key
+
+
+def _opened(folder: Path) -> tuple[str, bytes]:
+    """Return number and key of a locked folder whose files may be used."""
+    header = read_header(folder)
+    if header["state"] != "locked":
+        verb = header["state"].removesuffix("ing")
+        raise LockError(
+            f'"{folder}" was being {verb}ed, and that was stopped', f"footage {verb} {folder} goes on with it"
+        )
+    return header["id"], folder_key(folder, header)
+
+
+def stays_open(path: Path, folder: Path) -> bool:
+    """Tell whether a file of a locked folder is not locked; see `OPEN_NAMES`."""
+    return path.name in OPEN_NAMES or bool(OPEN_FOLDERS & set(path.relative_to(folder).parts[:-1]))
+
+
+class LockedFile(io.RawIOBase):
+    """A file in pages, read or written like one that is plain. Closed, it is whole; before it cannot be read.
+
+    Args:
+        path: where its bytes are.
+        number: of the lock.
+        key: of the folder.
+        name: the file's name below the folder, which its own key follows from.
+        write: whether it is made anew.
+
+    Raises:
+        LockError: it is no locked file, damaged, cut off, or of another lock or name.
+    """
+
+    def __init__(self, path: Path, number: str, key: bytes, name: str, write: bool = False) -> None:
+        self.name, self._number, self._write, self._at = str(path), bytes.fromhex(number), write, 0
+        self._whole = False
+        """Whether there is a file to close: it was opened, and is no other one."""
+        self._page, self._plain, self._dirty = -1, bytearray(), False
+        self._handle: IO[bytes] = open(path, "w+b" if write else "rb")  # noqa: SIM115 - closed by `close`
+        try:
+            head = secrets.token_bytes(NUMBER) if write else self._read_head()
+            self._file = head
+            self._cipher = _cipher(
+                _derived(key, head, b"footage lock 1 file\0" + name.encode("utf-8", "surrogateescape"))
+            )
+            if write:
+                self.size = 0
+                self._handle.write(bytes(HEAD))
+            else:
+                self.size = self._checked_size()
+            self._whole = True
+        finally:
+            if not self._whole:
+                self._handle.close()
+
+    def _read_head(self) -> bytes:
+        self._head = self._handle.read(HEAD)
+        if len(self._head) < HEAD or not self._head.startswith(MAGIC):
+            raise LockError(
+                f"{self.name} lies in a locked folder and is not locked", "remove it: somebody put it there"
+            )
+        if self._head[len(MAGIC) :][:NUMBER] != self._number:
+            raise LockError(f"{self.name} belongs to another lock", "put it back where it was, or remove it")
+        return self._head[len(MAGIC) + NUMBER :][:NUMBER]
+
+    def _checked_size(self) -> int:
+        begin = HEAD - NONCE - TAG
+        self._open(self._head[begin:], self._head[:begin])
+        size = int.from_bytes(self._head[begin - 8 : begin], "little")
+        there = os.fstat(self._handle.fileno()).st_size
+        pages = -(-size // PAGE)
+        if there != HEAD + size + pages * (NONCE + TAG):
+            raise LockError(f"{self.name} is cut off, or something was added to it", "put a copy of it back")
+        return size
+
+    def _open(self, content: bytes, bound: bytes) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            plain: bytes = self._cipher.decrypt(content[:NONCE], content[NONCE:], bound)
+        except (InvalidTag, ValueError):
+            raise LockError(
+                f"{self.name} is damaged, or another file under its name", "put a copy of it back"
+            ) from None
+        return plain
+
+    def opened(self, number: int, content: bytes) -> bytes:
+        """Return a page, of which the bytes on disk are given."""
+        return self._open(content, MAGIC + number.to_bytes(8, "little"))
+
+    def _turn_to(self, number: int) -> None:
+        """Hold a page, and write the one that was held."""
+        if number == self._page:
+            return
+        self._put()
+        there = number * PAGE < self._stored()
+        self._plain = bytearray()
+        if there:
+            self._handle.seek(HEAD + number * PLACE)
+            self._plain += self.opened(number, self._handle.read(PLACE))
+        if self._write and len(self._plain) < PAGE:
+            self._plain.extend(bytes(PAGE - len(self._plain)))
+        self._page = number
+
+    def _stored(self) -> int:
+        """Return about how many bytes of content are in whole pages on disk."""
+        if not self._write:
+            return self.size
+        self._handle.seek(0, os.SEEK_END)
+        return (self._handle.tell() - HEAD) // PLACE * PAGE
+
+    def _put(self, length: int = PAGE) -> None:
+        if self._dirty:
+            nonce = secrets.token_bytes(NONCE)
+            content = self._cipher.encrypt(nonce, bytes(self._plain[:length]), MAGIC + self._page.to_bytes(8, "little"))
+            self._handle.seek(HEAD + self._page * PLACE)
+            self._handle.write(nonce + content)
+            self._dirty = False
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return self._write
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """Refuse: who has the number of the file would go past its pages."""
+        raise io.UnsupportedOperation("fileno")
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self.size - self._at))
+        done = 0
+        while done < count:
+            page, first = divmod(self._at, PAGE)
+            self._turn_to(page)
+            part = self._plain[first : first + count - done]
+            view[done : done + len(part)] = part
+            done += len(part)
+            self._at += len(part)
+        return count
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content).cast("B")
+        if self._at > self.size:
+            self.truncate(self._at)
+        done = 0
+        while done < len(view):
+            page, first = divmod(self._at, PAGE)
+            self._turn_to(page)
+            part = view[done : done + PAGE - first]
+            self._plain[first : first + len(part)] = part
+            self._dirty = True
+            done += len(part)
+            self._at += len(part)
+            self.size = max(self.size, self._at)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self._at if size is None else size
+        if size < self.size:  # what is behind the end is zeros, should it grow again
+            pages = -(-size // PAGE)
+            if size % PAGE:
+                self._turn_to(pages - 1)
+                self._plain[size % PAGE :] = bytes(PAGE - size % PAGE)
+                self._dirty = True
+            if self._page >= pages:
+                self._page, self._dirty = -1, False
+            self._put()
+            self._handle.truncate(HEAD + min(pages * PLACE, self._stored() // PAGE * PLACE))
+        for page in range(-(-self.size // PAGE), -(-size // PAGE)):
+            self._turn_to(page)
+            self._dirty = True
+        self.size = size
+        return size
+
+    def close(self) -> None:
+        """Write the last page and the head; see `LockedFile`."""
+        if self.closed or not self._whole:
+            return
+        try:
+            if self._write:
+                last = (self.size - 1) // PAGE
+                if self.size:
+                    self._turn_to(last)
+                    self._dirty = True
+                    self._put(self.size - last * PAGE)
+                self._handle.truncate(HEAD + self.size + (last + 1) * (NONCE + TAG))
+                bound = MAGIC + self._number + self._file + self.size.to_bytes(8, "little")
+                nonce = secrets.token_bytes(NONCE)
+                self._handle.seek(0)
+                self._handle.write(bound + nonce + self._cipher.encrypt(nonce, b"", bound))
+        finally:
+            super().close()
+            self._handle.close()
+
+
+def _name(path: Path, folder: Path) -> str:
+    return Path(os.path.abspath(path)).relative_to(folder).as_posix()
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, plain or locked.
+
+    Raises:
+        LockError: it is locked and cannot be opened.
+    """
+    folder = folder_of(path)
+    if folder is not None and not stays_open(Path(os.path.abspath(path)), folder):
+        return io.BufferedReader(LockedFile(path, *_opened(folder), _name(path, folder)), PAGE)
+    handle = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    if handle.read(len(MAGIC)) == MAGIC:
+        handle.close()
+        raise LockError(f"{path} is locked, and the {HEADER} of its folder is missing", "put a copy of it back")
+    handle.seek(0)
+    return handle
+
+
+def create(scratch: Path, path: Path) -> IO[bytes]:
+    """Open `scratch` for writing and reading what is to stand at `path`, locked where that lies in a locked folder."""
+    folder = folder_of(path)
+    if folder is None or stays_open(Path(os.path.abspath(path)), folder):
+        return open(scratch, "w+b")
+    return io.BufferedRandom(LockedFile(scratch, *_opened(folder), _name(path, folder), write=True), PAGE)
+
+
+def refuse(path: Path) -> None:
+    """Refuse to write a plain file in a locked folder.
+
+    Raises:
+        LockError: it lies in one.
+    """
+    folder = folder_of(path)
+    if folder is not None and not stays_open(Path(os.path.abspath(path)), folder):
+        raise LockError(f'"{path}" lies in a locked folder, where this cannot be written', "name a place outside of it")
+
+
+class Pages:
+    """Opened pages of some files, kept in memory up to a limit; the file that was not read for longest goes first."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = min(KEPT, psutil.virtual_memory().available // 4) if limit is None else limit
+        self.files: dict[int, LockedBytes] = {}
+        self.held = 0
+        self._guard = threading.Lock()
+
+    def grown(self, file: LockedBytes, there: npt.NDArray[np.bool_], numbers: npt.NDArray[np.int64]) -> None:
+        """Take note of pages that a file holds now, and mark them in `there`."""
+        with self._guard:
+            new, there[numbers] = int((~there[numbers]).sum()), True
+            if file.holds(there):
+                self.files.pop(id(file), None)
+                self.files[id(file)] = file
+                self.held += new * PAGE
+            while self.held > self.limit and len(self.files) > 1:
+                first = self.files.pop(next(iter(self.files)))
+                self.held -= first.forget()
+
+
+class LockedBytes:
+    """The content of a locked file as an array of bytes that opens its pages when they are asked for.
+
+    Args:
+        path: the file.
+        pages: where the opened ones are counted.
+    """
+
+    def __init__(self, path: Path, pages: Pages) -> None:
+        folder = folder_of(path)
+        assert folder is not None
+        self.file = LockedFile(path, *_opened(folder), _name(path, folder))
+        self.file.close()  # it is read through the map, by many threads
+        self.pages, self._stored = pages, np.memmap(path, np.uint8, "r")
+        self._new()
+
+    def _new(self) -> None:
+        count = -(-self.file.size // PAGE)
+        self._held: tuple[Bytes, npt.NDArray[np.bool_]] = np.empty(self.file.size, np.uint8), np.zeros(count, np.bool_)
+
+    def __len__(self) -> int:
+        return self.file.size
+
+    def __getitem__(self, span: slice) -> Bytes:
+        begin, end, step = span.indices(self.file.size)
+        assert step == 1
+        held, there = self._held  # another thread may exchange them meanwhile
+        first, last = begin // PAGE, -(-end // PAGE)
+        missing = first + np.flatnonzero(~there[first:last])
+        for number in missing.tolist():
+            at = HEAD + number * PLACE
+            plain = self.file.opened(number, self._stored[at : at + PLACE].tobytes())
+            held[number * PAGE : number * PAGE + len(plain)] = np.frombuffer(plain, np.uint8)
+        if len(missing):
+            self.pages.grown(self, there, missing)
+        part = held[begin:end]
+        part.flags.writeable = False
+        return part
+
+    def holds(self, there: npt.NDArray[np.bool_]) -> bool:
+        """Tell whether a table of pages is the one in use."""
+        return self._held[1] is there
+
+    def forget(self) -> int:
+        """Let the opened pages go; return how many bytes they were. Views that were given keep theirs."""
+        count = int(self._held[1].sum()) * PAGE
+        self._new()
+        return count
+
+
+class LockedArray:
+    """An array of a locked `.npy` file: slices of its first axis, as of one that is mapped into memory."""
+
+    def __init__(self, path: Path, pages: Pages) -> None:
+        self.content = LockedBytes(path, pages)
+        head = io.BytesIO(self.content[: min(len(self.content), 4096)].tobytes())
+        version = np.lib.format.read_magic(head)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, self.dtype = read(head)
+        self.shape, self.offset = tuple(shape), head.tell()
+        self.row = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        if fortran or self.dtype.hasobject or self.offset + self.shape[0] * self.row != len(self.content):
+            raise ValueError(f"it holds {self.dtype} {self.shape} in {len(self.content):,} bytes")
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, span: slice) -> npt.NDArray[Any]:
+        begin, end, _ = span.indices(len(self))
+        end = max(begin, end)
+        part = self.content[self.offset + begin * self.row : self.offset + end * self.row]
+        return part.view(self.dtype).reshape(end - begin, *self.shape[1:])  # bytes → (N, …)
+
+
+def load_array(path: Path, pages: Pages | None = None) -> Any:
+    """Return an array of a `.npy` file without reading it: mapped into memory, or a `LockedArray`."""
+    if folder_of(path) is None:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    return LockedArray(path, pages or Pages())
+
+
+def load_bytes(path: Path, pages: Pages | None = None) -> Any:
+    """Return the bytes of a file without reading it: mapped into memory, or `LockedBytes`."""
+    return np.memmap(path, np.uint8, mode="r") if folder_of(path) is None else LockedBytes(path, pages or Pages())
+
+
+def size(path: Path) -> int:
+    """Return the length of a file's content."""
+    if folder_of(path) is None:
+        return path.stat().st_size
+    with open_file(path) as handle:
+        return handle.seek(0, os.SEEK_END)
+
+
+def locked_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that a lock is for, in order."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and not stays_open(path, folder) and ".partial" not in path.name:
+            yield path
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a file begins as locked ones do."""
+    with open(path, "rb") as handle:
+        return handle.read(len(MAGIC)) == MAGIC

@@ -1,0 +1,293 @@
+"""What is done with locks: folders are locked and unlocked file by file, keys change, single files become age files.
+
+A folder that is being locked says so in its header. What was stopped goes on by the same command: each file is replaced
+as a whole, once what was written has been read back, and tells by its first bytes whether it is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from footage import files, locked
+from footage.errors import LockError
+
+FINAL = "if the key is lost, what is locked is lost for good: nobody can open it, nor make another key"
+"""Said before anything is locked."""
+KINDS = {"dataset.json": "data set", "model.json": "model", "config.json": "run"}
+"""Folders that can be locked, by a file in them."""
+TAKEN = ("ingest/lock", ".lock")
+"""Files of a folder that who writes to it holds."""
+COPIED = 2**20
+LARGEST_FILE = 2**30
+"""Bytes of a single file, which is held in memory."""
+Report = Callable[[int, int], None]
+"""Called with how many files are done, out of how many."""
+
+
+def kind_of(folder: Path) -> str:
+    """Return what a folder holds, in words.
+
+    Raises:
+        LockError: it holds nothing that can be locked as a folder.
+    """
+    if (folder / "library.sqlite").exists():
+        raise LockError(
+            f'"{folder}" is a library, whose database and search cannot be locked yet',
+            "keep it on an encrypted disk; data sets, models, runs and single files can be locked",
+        )
+    for name, kind in KINDS.items():
+        if (folder / name).is_file():
+            return kind
+    raise LockError(f'"{folder}" is no data set, model or run', "give one of them, or a single file")
+
+
+def make_key_file(path: Path) -> None:
+    """Make a key file that its owner alone can read, where there is none."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(handle, "w", encoding="ascii") as out:
+        out.write(f"{secrets.token_hex(32)}\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def lock_new(folder: Path, source: str) -> None:
+    """Make a folder, new or empty, in which everything will be locked.
+
+    Args:
+        folder: to be.
+        source: where its key comes from, see `locked.SOURCES`.
+
+    Raises:
+        LockError: there is something in it, or the key is not there.
+    """
+    if folder.exists() and any(path.name != "lock" for path in folder.rglob("*") if path.is_file()):
+        raise LockError(f'"{folder}" holds something that is not locked', f"lock it first: footage lock {folder}")
+    _write_header(folder, _header(source))
+
+
+def lock_like(folder: Path, others: Sequence[Path | str]) -> Path | None:
+    """Lock a folder that is made from others by the key of the one that is locked; return that one.
+
+    Raises:
+        LockError: the folder holds something already that is not locked.
+    """
+    model = next(filter(None, map(locked.folder_of, others)), None)
+    if model is not None and locked.folder_of(folder) is None:
+        if (folder / "config.json").exists():
+            raise LockError(
+                f'"{folder}" was begun before "{model}" was locked, and holds what it shows',
+                f"lock it too: footage lock {folder}",
+            )
+        header = locked.read_header(model)
+        locked.folder_key(model, header)  # refuses another passphrase
+        _write_header(folder, _header(header["key"]["from"], header["id"]))
+    return model
+
+
+def _header(source: str, known: str = "") -> dict[str, Any]:
+    """Return the header of a new lock; its key in the keyring is new, or that of the lock `known`."""
+    if source != "keyring":
+        return locked.new_header(source, locked.secret(source))
+    number = secrets.token_hex(locked.NUMBER)
+    hidden = locked.secret(source, known).decode() if known else secrets.token_hex(32)
+    locked.ask_keyring("set_password", "footage", number, hidden)
+    return locked.new_header(source, hidden.encode(), number=number)
+
+
+def _write_header(folder: Path, header: dict[str, Any]) -> None:
+    files.write_json(folder / locked.HEADER, header)
+
+
+def lock_folder(folder: Path, source: str, report: Report = lambda done, total: None) -> int:
+    """Lock the files of a folder, or go on with it; return how many were locked.
+
+    Args:
+        folder: of a data set, a model or a run.
+        source: where its key comes from, see `locked.SOURCES`.
+        report: called after each file.
+
+    Raises:
+        LockError: it is no such folder, somebody writes to it, or it was being unlocked.
+    """
+    with _alone(folder):
+        above = locked.folder_of(folder.parent)
+        if above is not None:
+            raise LockError(f'"{folder}" lies in "{above}", which is locked', "it is locked already")
+        if (folder / locked.HEADER).exists():
+            header = locked.read_header(folder)
+            if header["state"] == "unlocking":
+                raise LockError(f'"{folder}" is being unlocked', f"end that first: footage unlock {folder}")
+        else:
+            kind_of(folder)
+            header = _header(source) | {"state": "locking"}
+            locked.folder_key(folder, header)
+            _write_header(folder, header)
+        if header["state"] == "locked":
+            return 0
+        key, count = locked.folder_key(folder, header), 0
+        every = list(locked.locked_files(folder))
+        for number, path in enumerate(every, 1):
+            if not locked.is_locked(path):
+                name = path.relative_to(folder).as_posix()
+                with open(path, "rb") as plain:
+                    _exchange(path, plain, functools.partial(_open_locked, header["id"], key, name))
+                count += 1
+            report(number, len(every))
+        _write_header(folder, header | {"state": "locked"})
+    return count
+
+
+def unlock_folder(folder: Path, report: Report = lambda done, total: None) -> int:
+    """Make the files of a locked folder plain again, or go on with it; return how many were.
+
+    Raises:
+        LockError: it is not locked, or by another key, or a file is damaged: then the others stay as they are.
+    """
+    if not (folder / locked.HEADER).exists():
+        raise LockError(f'"{folder}" is not locked', "there is nothing to do")
+    with _alone(folder):
+        header = locked.read_header(folder)
+        if header["state"] == "locking":
+            raise LockError(f'"{folder}" is being locked', f"end that first: footage lock {folder}")
+        key, count = locked.folder_key(folder, header), 0
+        if header["state"] == "locked":
+            _write_header(folder, header | {"state": "unlocking"})
+        every = list(locked.locked_files(folder))
+        for number, path in enumerate(every, 1):
+            if locked.is_locked(path):
+                with locked.LockedFile(path, header["id"], key, path.relative_to(folder).as_posix()) as content:
+                    _exchange(path, content, _open_plain)
+                count += 1
+            report(number, len(every))
+        (folder / locked.HEADER).unlink()
+    return count
+
+
+def _open_locked(number: str, key: bytes, name: str, path: Path, write: bool) -> locked.LockedFile:
+    return locked.LockedFile(path, number, key, name, write)
+
+
+def _open_plain(path: Path, write: bool) -> IO[bytes]:
+    return open(path, "w+b" if write else "rb")
+
+
+def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, opened: Callable[[Path, bool], Any]) -> None:
+    """Put content in a file's place, by its other form, after it was read back; its time of change stays."""
+
+    def digest(handle: Any, to: Any = None) -> bytes:
+        taken = hashlib.sha256()
+        while block := handle.read(COPIED):
+            taken.update(block)
+            if to is not None:
+                to.write(block)
+        return taken.digest()
+
+    times = path.stat()
+    scratch = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{files.PARTIAL}")
+    try:
+        with opened(scratch, True) as out:
+            before = digest(content, out)
+        with open(scratch, "rb+") as handle:
+            os.fsync(handle.fileno())
+        with opened(scratch, False) as again:
+            if digest(again) != before:
+                raise LockError(f"{scratch} is not what was written to it", "see to the disk: the file is as it was")
+        os.utime(scratch, ns=(times.st_atime_ns, times.st_mtime_ns))
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def change_key(folder: Path, source: str, hidden: bytes | None) -> None:
+    """Wrap the key of a locked folder anew; its files stay as they are. The old passphrase or file opens it no more.
+
+    A copy of the old header with the old key still opens the folder, as long as the files are the same.
+
+    Args:
+        folder: the locked folder.
+        source: where the new key comes from.
+        hidden: the new passphrase, or what the key file holds; None for the keyring.
+
+    Raises:
+        LockError: the old key is another one, or the folder is being locked or unlocked.
+    """
+    with _alone(folder):
+        header = locked.read_header(folder)
+        if header["state"] != "locked":
+            raise LockError(f'"{folder}" is {header["state"]}', "end that first")
+        key = locked.folder_key(folder, header)
+        if hidden is None:
+            hidden = secrets.token_hex(32).encode()
+            locked.ask_keyring("set_password", "footage", header["id"], hidden.decode())
+        _write_header(folder, locked.new_header(source, hidden, key, header["id"]))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder against who else writes to it.
+
+    Raises:
+        LockError: somebody does.
+    """
+    with contextlib.ExitStack() as held:
+        for path in (folder / name for name in TAKEN):
+            if path.is_file() and not files.lock(held.enter_context(open(path, "rb+")), wait=False):
+                raise LockError(f'"{folder}" is being written to by another process', "wait until that ends")
+        yield
+
+
+def lock_file(path: Path, passphrase: bytes) -> Path:
+    """Lock a single file as the age program does, with a passphrase; return the new file, FILE.age. The old one goes.
+
+    Raises:
+        LockError: pyrage is not installed.
+    """
+    to = path.with_name(f"{path.name}.age")
+    if to.exists():
+        raise LockError(f'"{to}" is there already', "move it away")
+    if (length := path.stat().st_size) > LARGEST_FILE:
+        raise LockError(f'"{path}" has {length:,} bytes, at most {LARGEST_FILE:,} are locked at once', "use age for it")
+    files.write_bytes(to, _pyrage().encrypt(path.read_bytes(), passphrase.decode()))
+    path.unlink()
+    return to
+
+
+def unlock_file(path: Path, passphrase: bytes) -> Path:
+    """Open a file of age, and put what it held beside it; return that. The age file goes.
+
+    Raises:
+        LockError: it is none, damaged, or of another passphrase.
+    """
+    to = path.with_suffix("")
+    if path.suffix != ".age" or to.exists():
+        problem = f'"{to}" is there already' if to.exists() else f'"{path}" does not end in .age'
+        raise LockError(problem, "move it away" if to.exists() else "give a file that footage lock or age made")
+    opener, content = _pyrage(), path.read_bytes()
+    try:
+        plain = opener.decrypt(content, passphrase.decode())
+    except Exception as error:  # pyrage has errors of its own, for all that can be wrong
+        problem = f'"{path}" cannot be opened ({error})'
+        raise LockError(
+            problem, "give the passphrase that it was locked with; if that is right, it is damaged"
+        ) from None
+    files.write_bytes(to, plain)
+    path.unlink()
+    return to
+
+
+def _pyrage() -> Any:
+    try:
+        from pyrage import passphrase
+    except ImportError:
+        raise LockError("what locks single files is not installed", locked.EXTRA) from None
+    return passphrase

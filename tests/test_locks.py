@@ -1,0 +1,313 @@
+"""Locks: nothing plain on the disk, whatever is done; damage, exchanged pages and other keys are seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage import files, load, locked
+from footage.commands.lock import environment, lock, unlock
+from footage.commands.main import main
+from footage.commands.train import ingest, train
+from footage.config import IngestConfig
+from footage.data.clips import DatasetClips, Loader
+from footage.data.store import Dataset
+from footage.errors import ConfigError, FootageError, KeyNeeded, LockError
+from footage.models.card import read_info
+from footage.trust import locks
+from tests.clips import moving, write
+from tests.models import save_tiny_model, tiny_config
+
+CAPTION = "a zebra nobody may know of"
+SOURCE = "confidential-meeting"
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def quick_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(locked.SCRYPT, "n", 2**4)
+    monkeypatch.setenv(locked.PASSPHRASE, PASSPHRASE)
+    monkeypatch.delenv(locked.KEY_FILE, raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+
+
+def videos(folder: Path) -> Path:
+    """Two videos: one with a caption; frames are drawn noise, of which a part is looked for on the disk."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    frames = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(20)]
+    np.save(folder / f"{SOURCE}.npy", np.stack(frames)[None])
+    (folder / f"{SOURCE}.txt").write_text(CAPTION)
+    write(folder / "walk.mp4", moving(20, (32, 32), 1))
+    (folder / "walk.txt").write_text(CAPTION)
+    return folder
+
+
+def secrets_of(folder: Path) -> list[bytes]:
+    pattern = np.load(folder / f"{SOURCE}.npy")[0, 3, 10].tobytes()
+    return [pattern, CAPTION.encode(), SOURCE.encode()]
+
+
+def told(place: Path, secrets: list[bytes]) -> list[str]:
+    """Files below a place, and names of them, in which a secret stands."""
+    found = []
+    for path in place.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        if any(secret in content or secret in path.name.encode() for secret in secrets):
+            found.append(str(path))
+    return found
+
+
+def locked_data(tmp_path: Path, coding: str = "raw") -> tuple[Path, list[bytes]]:
+    source = videos(tmp_path / "videos")
+    config = IngestConfig(size="32x32", coding=coding, heldout=0.0, workers=0)  # type: ignore[arg-type]
+    ingest((source,), tmp_path / "made" / "data", config, advise=False, lock=True, yes=True, quiet=True)
+    return tmp_path / "made" / "data", secrets_of(source)
+
+
+def test_random_access_is_as_of_a_plain_file(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path / "a", "passphrase")
+    rng, plain, path = np.random.default_rng(0), bytearray(), tmp_path / "a" / "x.bin"
+    with files.writing(path) as handle:
+        for _ in range(60):
+            at = int(rng.integers(0, len(plain) + 70_000 if rng.random() < 0.3 else len(plain) + 1))
+            part = rng.bytes(int(rng.integers(1, 90_000)))
+            handle.seek(at)
+            if rng.random() < 0.15:
+                handle.truncate(at)
+                plain = plain[:at] + bytes(max(0, at - len(plain)))
+            else:
+                handle.write(part)
+                plain += bytes(max(0, at - len(plain)))
+                plain[at : at + len(part)] = part
+    assert files.read_bytes(path) == plain and locked.size(path) == len(plain)
+    array = locked.load_bytes(path, locked.Pages(limit=2 * locked.PAGE))
+    for _ in range(50):
+        first, last = sorted(rng.integers(0, len(plain), 2).tolist())
+        assert array[first:last].tobytes() == plain[first:last]
+
+
+@pytest.mark.parametrize("coding", ["raw", "jpeg"])
+def test_a_data_set_is_never_plain_and_reads_the_same(tmp_path: Path, coding: str) -> None:
+    data, secrets = locked_data(tmp_path, coding)
+    assert told(tmp_path / "made", secrets) == [] == told(tmp_path / "tmp", secrets)
+    config = IngestConfig(size="32x32", coding=coding, heldout=0.0, workers=0)  # type: ignore[arg-type]
+    ingest((tmp_path / "videos",), tmp_path / "plain" / "data", config, advise=False, quiet=True)
+    assert len(told(tmp_path / "plain", secrets)) >= 2  # the test can fail
+    plain, opened = Dataset(tmp_path / "plain" / "data"), Dataset(data)
+    assert opened.rows == plain.rows and opened.info.content_hash == plain.info.content_hash
+    batches = [Loader(DatasetClips(d), "train", frames=4, batch_size=4, seed=0).batch(8)[0] for d in (plain, opened)]
+    np.testing.assert_array_equal(*batches)
+    again = ingest((tmp_path / "videos",), data, config, advise=False, quiet=True)
+    assert (again.decoded, again.reused) == (0, 2)
+
+
+def test_what_is_trained_from_it_is_locked_and_generates(tmp_path: Path) -> None:
+    data, secrets = locked_data(tmp_path)
+    config = tiny_config(clip__frames=4, train__batch_size=2, train__device="cpu")
+    run = train(str(data), config, out=tmp_path / "made" / "run", clips=4, quiet=True)
+    assert told(tmp_path / "made", secrets) == [] == told(tmp_path / "tmp", secrets)
+    plain = [path for path in run.path.rglob("*") if path.is_file() and not locked.is_locked(path)]
+    assert {path.name for path in plain if "tensorboard" not in path.parts} == {"lock.json", ".lock", "metrics.jsonl"}
+    assert len(list(load(run.model).generate(1, seconds=0.2))) == 1
+    train(str(data), config, out=run.path, clips=6, quiet=True)  # goes on from its locked state
+    with environment(locked.PASSPHRASE, "another one"), pytest.raises(LockError, match="passphrase is another one"):
+        read_info(run.model)
+
+
+def damaged_ways(path: Path) -> Iterator[tuple[str, bytes]]:
+    content = path.read_bytes()
+    yield "damaged", content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+    yield "cut off", content[: locked.HEAD + locked.PLACE]
+    yield "cut off", content[:-1]
+    one, two = (content[locked.HEAD + n * locked.PLACE :][: locked.PLACE] for n in (0, 1))
+    yield "damaged", content[: locked.HEAD] + two + one + content[locked.HEAD + 2 * locked.PLACE :]
+    yield "not locked", b"plain bytes"
+
+
+def test_damage_exchanged_pages_and_files_are_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    locks.lock_new(folder, "passphrase")
+    files.write_bytes(folder / "x.bin", os.urandom(2 * locked.PAGE + 500))
+    files.write_bytes(folder / "y.bin", os.urandom(2 * locked.PAGE + 500))
+    whole = (folder / "x.bin").read_bytes()
+    for what, content in damaged_ways(folder / "x.bin"):
+        (folder / "x.bin").write_bytes(content)
+        with pytest.raises(LockError, match=what):
+            files.read_bytes(folder / "x.bin")
+        with pytest.raises(LockError):
+            array = locked.load_bytes(folder / "x.bin")
+            array[:].tobytes()
+    (folder / "x.bin").write_bytes((folder / "y.bin").read_bytes())  # another file of the same lock
+    with pytest.raises(LockError, match="another file under its name"):
+        files.read_bytes(folder / "x.bin")
+    (folder / "x.bin").write_bytes(whole)
+    locks.lock_new(tmp_path / "b", "passphrase")
+    shutil.copy(folder / "x.bin", tmp_path / "b" / "x.bin")
+    with pytest.raises(LockError, match="another lock"):
+        files.read_bytes(tmp_path / "b" / "x.bin")
+    shutil.copy(folder / "x.bin", tmp_path / "x.bin")
+    with pytest.raises(LockError, match=r"lock\.json of its folder is missing"):
+        files.read_bytes(tmp_path / "x.bin")
+
+
+def test_no_nonce_and_no_key_stream_comes_twice(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path / "a", "passphrase")
+    versions = []
+    for _ in range(3):  # the same content under the same name
+        files.write_bytes(tmp_path / "a" / "x.bin", bytes(3 * locked.PAGE))
+        versions.append((tmp_path / "a" / "x.bin").read_bytes())
+    pages = [v[locked.HEAD + n * locked.PLACE :][: locked.PLACE] for v in versions for n in range(3)]
+    assert len({page[: locked.NONCE] for page in pages}) == 9 == len({page[locked.NONCE :][:64] for page in pages})
+
+
+def test_nothing_plain_is_written_to_a_locked_folder(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path / "a", "passphrase")
+    with pytest.raises(LockError, match="cannot be written"), files.replacing(tmp_path / "a" / "clip.mp4"):
+        pass
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["lock.json"]
+
+
+def test_a_folder_is_locked_its_key_changed_and_unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "model"
+    save_tiny_model(model)
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    assert lock(model, yes=True, quiet=True).files == 3 and read_info(model).name == "tiny"
+    stored = {path.name: path.read_bytes() for path in model.iterdir() if path.name != "lock.json"}
+    monkeypatch.setenv("FOOTAGE_NEW_PASSPHRASE", "a new passphrase")
+    lock(model, change_key=True, quiet=True)
+    assert stored == {path.name: path.read_bytes() for path in model.iterdir() if path.name != "lock.json"}
+    with pytest.raises(LockError, match="another one"):
+        read_info(model)
+    monkeypatch.setenv(locked.PASSPHRASE, "a new passphrase")
+    lock(model, change_key=True, new_key_file=tmp_path / "key", quiet=True)
+    assert (tmp_path / "key").stat().st_mode & 0o077 == 0
+    with pytest.raises(LockError, match="--key-file"):
+        read_info(model)
+    main(["unlock", str(model), "--key-file", str(tmp_path / "key"), "--quiet"])
+    assert before == {path.name: path.read_bytes() for path in model.iterdir()}
+    assert locked.KEY_FILE not in os.environ
+
+
+@pytest.mark.parametrize("verb", ["lock", "unlock"])
+def test_stopped_in_the_middle_nothing_is_lost_and_it_goes_on(
+    tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    save_tiny_model(model)
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    if verb == "unlock":
+        lock(model, yes=True, quiet=True)
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        locks.lock_folder(model, "passphrase", stop) if verb == "lock" else locks.unlock_folder(model, stop)
+    with pytest.raises(LockError, match=f"footage {verb} .* goes on"):
+        read_info(model)
+    other = {"lock": unlock, "unlock": lock}[verb]
+    with pytest.raises(LockError, match="end that first"):
+        other(model, quiet=True)
+    assert (lock(model, quiet=True) if verb == "lock" else unlock(model, quiet=True)).files == 1
+    if verb == "lock":
+        unlock(model, quiet=True)
+    assert before == {path.name: path.read_bytes() for path in model.iterdir()}
+
+
+def test_it_is_said_to_be_final_and_nobody_locks_by_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny_model(tmp_path / "model")
+    with pytest.raises(ConfigError, match="--yes"):
+        lock(tmp_path / "model", quiet=True)
+    assert "lost for good" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "model" / "lock.json").exists()
+
+
+def test_without_a_key_each_command_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path / "model")
+    lock(tmp_path / "model", yes=True, quiet=True)
+    monkeypatch.delenv(locked.PASSPHRASE)
+    with pytest.raises(KeyNeeded, match=locked.PASSPHRASE):
+        read_info(tmp_path / "model")
+    with pytest.raises(ConfigError, match="at least 8"), environment(locked.PASSPHRASE, "short"):
+        lock(videos(tmp_path / "videos") / "walk.mp4", yes=True, quiet=True)
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "library.sqlite").touch()
+    with pytest.raises(LockError, match="library"):
+        lock(tmp_path / "library", yes=True, quiet=True)
+
+
+def test_a_keyring_that_does_not_answer_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keyring
+
+    monkeypatch.setattr(locked, "KEYRING_SECONDS", 0.05)
+    monkeypatch.setattr(keyring, "get_password", lambda *name: __import__("time").sleep(1))
+    with pytest.raises(LockError, match=r"no answer in 0\.05 s"):
+        locked.secret("keyring", "ab")
+
+
+def test_the_keyring_keeps_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keyring
+
+    kept: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(keyring, "get_password", lambda *name: kept.get(name))
+    monkeypatch.setattr(keyring, "set_password", lambda a, b, value: kept.update({(a, b): value}))
+    save_tiny_model(tmp_path / "model")
+    lock(tmp_path / "model", keyring=True, yes=True, quiet=True)
+    assert read_info(tmp_path / "model").name == "tiny" and len(kept) == 1
+    kept.clear()
+    locked._unwrapped.cache_clear()
+    with pytest.raises(LockError, match="knows no key"):
+        read_info(tmp_path / "model")
+
+
+@pytest.mark.nightly
+def test_a_single_file_is_one_of_age(tmp_path: Path) -> None:
+    from pyrage import passphrase
+
+    path = write(tmp_path / "clip.mp4", moving(6, (32, 32), 1))
+    before = path.read_bytes()
+    made = lock(path, yes=True, quiet=True).path
+    assert made.name == "clip.mp4.age" and not path.exists()
+    assert passphrase.decrypt(made.read_bytes(), PASSPHRASE) == before
+    with environment(locked.PASSPHRASE, "another one"), pytest.raises(LockError, match="cannot be opened"):
+        unlock(made, quiet=True)
+    assert unlock(made, quiet=True).path.read_bytes() == before
+
+
+def test_a_header_that_asks_for_too_much_or_lies_is_refused(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path, "passphrase")
+    header = json.loads((tmp_path / "lock.json").read_text())
+    costly = {**header["key"]["kdf"], "n": 2**40}
+    for change in ({"version": 2}, {"state": "open"}, {"key": {**header["key"], "kdf": costly}}, {"id": "zz"}):
+        (tmp_path / "lock.json").write_text(json.dumps({**header, **change}))
+        with pytest.raises(LockError):
+            files.write_bytes(tmp_path / "x", b"x")
+    cheaper = {**header["key"], "kdf": {**header["key"]["kdf"], "n": 2}}
+    (tmp_path / "lock.json").write_text(json.dumps({**header, "key": cheaper}))
+    with pytest.raises(FootageError, match="another one"):
+        files.write_bytes(tmp_path / "x", b"x")
+
+
+def test_without_the_extra_a_plain_data_set_opens_and_a_locked_one_says_what_to_install(tmp_path: Path) -> None:
+    locks.lock_new(tmp_path / "data", "passphrase")
+    files.write_bytes(tmp_path / "data" / "dataset.json", b"{}")
+    script = (
+        "import sys; sys.modules['cryptography'] = None; sys.modules['keyring'] = None\n"
+        "from footage.data.store import read_dataset_info\n"
+        "from footage.errors import LockError\n"
+        "try: read_dataset_info(sys.argv[1])\n"
+        "except LockError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "data")], capture_output=True, text=True)
+    assert "pip install 'footage[lock]'" in done.stdout, done.stderr
