@@ -17,6 +17,7 @@ from footage import files
 from footage.config import TextConfig
 from footage.config.words import words_of
 from footage.data.clips import ONE_BY_ONE, named_one_by_one
+from footage.data.poisoning import find_in
 from footage.data.store import Dataset
 from footage.pages.environment import write_page
 
@@ -190,6 +191,16 @@ class Audit:
             if source.cuts
         ]
 
+    @functools.cached_property
+    def suspicious(self) -> list[tuple[str, str]]:
+        """(clips, why somebody should look at them), see `footage.data.poisoning`."""
+        rows, listed = self.dataset.rows, []
+        for each in find_in(self.dataset) if rows else ():
+            named = [f"{rows[clip].source} {rows[clip].start:.2f}–{rows[clip].end:.2f} s" for clip in each.clips]
+            more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
+            listed.append((", ".join(named[:NAMED]) + more, each.detail))
+        return listed
+
     def text(self) -> Group:
         """Return the audit for the terminal, to be printed with rich."""
         from rich.console import Group
@@ -215,7 +226,11 @@ class Audit:
             for reason, group in self.rejected:
                 shown.append(Text(f"{reason}: {len(group):,}", style="yellow"))
                 shown.append(_named(group, "rejected.jsonl, audit.html"))
-        for title, rows in (("Used in part ({:,})", self.faults), ("Scene cuts ({:,} sources)", self.cuts)):
+        for title, rows in (
+            ("Suspicious ({:,}): tampered with, or by chance; see for yourself", self.suspicious),
+            ("Used in part ({:,})", self.faults),
+            ("Scene cuts ({:,} sources)", self.cuts),
+        ):
             if rows:
                 shown += [Text(), Text(title.format(len(rows)), style="bold"), _named(rows, "audit.html")]
         if self.recommendation:

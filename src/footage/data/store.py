@@ -24,7 +24,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -172,15 +172,51 @@ class DatasetInfo:
     """Samples of sound in a second; None where no clip has any."""
 
 
+SLOWEST_RATE, FASTEST_RATE = 1e-3, 1e5
+"""Frames a second."""
+LARGEST_NUMBER = 10**15
+"""Frames, samples, seconds and pixels are less."""
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LARGEST_NUMBER
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -LARGEST_NUMBER < value < LARGEST_NUMBER  # no NaN either
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+KINDS_OF_VALUES: dict[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "int": _is_whole,
+    "float": _is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+    "tuple[str, ...]": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "tuple[float, ...]": lambda value: isinstance(value, list) and all(map(_is_number, value)),
+    "tuple[int, ...]": lambda value: isinstance(value, list) and all(map(_is_whole, value)),
+    "Split": lambda value: value in ("train", "heldout"),
+    "Coding": lambda value: isinstance(value, str),
+}
+"""Whether a value of JSON is what a field may hold, by the field's type."""
+
+
 def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
-    """Build a row from JSON, refusing unknown and missing keys."""
-    names = {f.name for f in fields(kind)}
-    if not isinstance(value, dict) or not set(value) <= names:
+    """Build a row from JSON, refusing unknown and missing keys, and values that the table cannot hold."""
+    types = {f.name: str(f.type) for f in fields(kind)}
+    if not isinstance(value, dict) or not set(value) <= set(types):
         raise DatasetError(f"{where} is not a {kind.__name__}: {value!r:.200}", "make the dataset again")
+    known: dict[str, Any] = {}
+    for key, given in value.items():
+        name = types[key].removesuffix(" | None")
+        if not (given is None and name != types[key]) and not KINDS_OF_VALUES[name](given):
+            raise DatasetError(f"{where} has {given!r:.80} for {key}", "make the dataset again")
+        known[key] = tuple(given) if name.startswith("tuple") else given
     try:
-        known: dict[str, Any] = {
-            key: tuple(v) if key in ("labels", "cuts", "levels", "notes") else v for key, v in value.items()
-        }
         return kind(**known)
     except TypeError as error:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
@@ -229,7 +265,7 @@ def read_sums(content: bytes | None, where: str) -> dict[str, FileSum]:
             if sums[name].bytes < 0 or not re.fullmatch("[0-9a-f]{64}", sums[name].sha256):
                 raise ValueError(f"it says of {name} what no file is")
         return sums
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DatasetError(
             f"{where} cannot be read ({error})", "remove it and run the same ingest command again"
         ) from None
@@ -317,13 +353,17 @@ def read_dataset_info(folder: Path | str) -> DatasetInfo:
         there = address is not None or Path(folder).is_dir()
         problem = "is not a dataset (it has no dataset.json)" if there else "does not exist"
         raise DatasetError(f'"{place}" {problem}', remedy) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read ({error})", "make the dataset again") from None
     if isinstance(value, dict):
         files.refuse_newer(value.get("schema"), SCHEMA, path, DatasetError)
     info = _from_json(DatasetInfo, value, path)
     if info.coding not in CODINGS:
         raise DatasetError(f'{path} has the coding "{info.coding}"', "make the dataset again")
+    fitting = 0 < info.height < 2**16 and 0 < info.width < 2**16 and info.channels in (1, 3)
+    if not fitting or not SLOWEST_RATE <= info.fps <= FASTEST_RATE or set(info.levels) - {QUARTER}:
+        problem = f"{path} says {info.width}×{info.height}, {info.channels} channels, {info.fps:g} fps"
+        raise DatasetError(f"{problem}, which no dataset has", "make the dataset again")
     return info
 
 
@@ -352,6 +392,11 @@ class Dataset:
                 )
             self._held = HeldFiles(there, sums, self._forget)
         self.rows = [_from_json(ClipRow, v, "clips.jsonl") for v in self._table("clips.jsonl")]
+        for row in self.rows:
+            if not SHARD_NAME.fullmatch(row.shard) or row.frames < 1:
+                raise DatasetError(
+                    f'{self.place}/clips.jsonl names {row.frames} frames of "{row.shard:.80}"', "make the dataset again"
+                )
         if len(self.rows) != self.info.clips:
             raise DatasetError(
                 f"{self.place} lists {len(self.rows)} clips, dataset.json says {self.info.clips}",
@@ -420,7 +465,7 @@ class Dataset:
     def _table(self, name: str) -> list[dict[str, Any]]:
         try:
             return files.read_lines(self._path(name))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(
                 f"{self.place}/{name} cannot be read ({error})", "run the same ingest command again"
             ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import errno
 import importlib.util
 import io
 import json
@@ -369,7 +370,13 @@ class ZipImport:
     def open(self, info: zipfile.ZipInfo, count: Callable[[int], object]) -> IO[bytes]:
         """Open a file within its limit; `count` is told how many bytes are read."""
         most = max(SMALL, RATIO * min(info.compress_size, self._bytes))
-        return cast(IO[bytes], _Counted(self._packed.open(info), most, count))
+        try:
+            opened = self._packed.open(info)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise zipfile.BadZipFile(f"{info.filename} would begin before the file does") from None
+        return cast(IO[bytes], _Counted(opened, most, count))
 
     def count(self, size: int) -> None:
         """Count bytes that were unpacked; refuse more than may be."""
