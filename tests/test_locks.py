@@ -19,6 +19,7 @@ from footage.commands.main import main
 from footage.commands.train import ingest, train
 from footage.config import IngestConfig
 from footage.data.clips import DatasetClips, Loader
+from footage.data.locked_arrays import Pages, load_bytes
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError, KeyNeeded, LockError
 from footage.models.card import read_info
@@ -90,7 +91,7 @@ def test_random_access_is_as_of_a_plain_file(tmp_path: Path) -> None:
                 plain += bytes(max(0, at - len(plain)))
                 plain[at : at + len(part)] = part
     assert files.read_bytes(path) == plain and locked.size(path) == len(plain)
-    array = locked.load_bytes(path, locked.Pages(limit=2 * locked.PAGE))
+    array = load_bytes(path, Pages(limit=2 * locked.PAGE))
     for _ in range(50):
         first, last = sorted(rng.integers(0, len(plain), 2).tolist())
         assert array[first:last].tobytes() == plain[first:last]
@@ -145,7 +146,7 @@ def test_damage_exchanged_pages_and_files_are_seen(tmp_path: Path) -> None:
         with pytest.raises(LockError, match=what):
             files.read_bytes(folder / "x.bin")
         with pytest.raises(LockError):
-            array = locked.load_bytes(folder / "x.bin")
+            array = load_bytes(folder / "x.bin")
             array[:].tobytes()
     (folder / "x.bin").write_bytes((folder / "y.bin").read_bytes())  # another file of the same lock
     with pytest.raises(LockError, match="another file under its name"):

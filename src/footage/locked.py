@@ -27,10 +27,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import numpy.typing as npt
-import psutil
-
 from footage.errors import KeyNeeded, LockError
 
 HEADER = "lock.json"
@@ -56,13 +52,9 @@ DEEPEST = 5
 OPEN_NAMES = frozenset({HEADER, ".lock", "lock", "stop", "metrics.jsonl"})
 """Files of a locked folder that are not locked: marks without content, and a training's figures."""
 OPEN_FOLDERS = frozenset({"tensorboard"})
-KEPT = 2**30
-"""Bytes of opened pages that are kept in memory, at most; less where there is little of it."""
 KEYRING_SECONDS = 10.0
 """A keyring that has not answered by then is taken for one without a desktop."""
 EXTRA = "pip install 'footage[lock]'"
-
-Bytes = npt.NDArray[np.uint8]
 
 
 def folder_of(path: Path | str) -> Path | None:
@@ -267,8 +259,12 @@ def folder_key(folder: Path, header: dict[str, Any], hidden: bytes | None = None
     return key
 
 
-def _opened(folder: Path) -> tuple[str, bytes]:
-    """Return number and key of a locked folder whose files may be used."""
+def opened_folder(folder: Path) -> tuple[str, bytes]:
+    """Return number and key of a locked folder whose files may be used.
+
+    Raises:
+        LockError: they may not, or its key is not known.
+    """
     header = read_header(folder)
     if header["state"] != "locked":
         verb = header["state"].removesuffix("ing")
@@ -472,7 +468,8 @@ class LockedFile(io.RawIOBase):
             self._handle.close()
 
 
-def _name(path: Path, folder: Path) -> str:
+def name_below(path: Path, folder: Path) -> str:
+    """Return the name that a file of a locked folder is locked by."""
     return Path(os.path.abspath(path)).relative_to(folder).as_posix()
 
 
@@ -484,7 +481,7 @@ def open_file(path: Path) -> IO[bytes]:
     """
     folder = folder_of(path)
     if folder is not None and not stays_open(Path(os.path.abspath(path)), folder):
-        return io.BufferedReader(LockedFile(path, *_opened(folder), _name(path, folder)), PAGE)
+        return io.BufferedReader(LockedFile(path, *opened_folder(folder), name_below(path, folder)), PAGE)
     handle = open(path, "rb")  # noqa: SIM115 - the caller closes it
     if handle.read(len(MAGIC)) == MAGIC:
         handle.close()
@@ -498,7 +495,7 @@ def create(scratch: Path, path: Path) -> IO[bytes]:
     folder = folder_of(path)
     if folder is None or stays_open(Path(os.path.abspath(path)), folder):
         return open(scratch, "w+b")
-    return io.BufferedRandom(LockedFile(scratch, *_opened(folder), _name(path, folder), write=True), PAGE)
+    return io.BufferedRandom(LockedFile(scratch, *opened_folder(folder), name_below(path, folder), write=True), PAGE)
 
 
 def refuse(path: Path) -> None:
@@ -510,118 +507,6 @@ def refuse(path: Path) -> None:
     folder = folder_of(path)
     if folder is not None and not stays_open(Path(os.path.abspath(path)), folder):
         raise LockError(f'"{path}" lies in a locked folder, where this cannot be written', "name a place outside of it")
-
-
-class Pages:
-    """Opened pages of some files, kept in memory up to a limit; the file that was not read for longest goes first."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = min(KEPT, psutil.virtual_memory().available // 4) if limit is None else limit
-        self.files: dict[int, LockedBytes] = {}
-        self.held = 0
-        self._guard = threading.Lock()
-
-    def grown(self, file: LockedBytes, there: npt.NDArray[np.bool_], numbers: npt.NDArray[np.int64]) -> None:
-        """Take note of pages that a file holds now, and mark them in `there`."""
-        with self._guard:
-            new, there[numbers] = int((~there[numbers]).sum()), True
-            if file.holds(there):
-                self.files.pop(id(file), None)
-                self.files[id(file)] = file
-                self.held += new * PAGE
-            while self.held > self.limit and len(self.files) > 1:
-                first = self.files.pop(next(iter(self.files)))
-                self.held -= first.forget()
-
-
-class LockedBytes:
-    """The content of a locked file as an array of bytes that opens its pages when they are asked for.
-
-    Args:
-        path: the file.
-        pages: where the opened ones are counted.
-    """
-
-    def __init__(self, path: Path, pages: Pages) -> None:
-        folder = folder_of(path)
-        assert folder is not None
-        self.file = LockedFile(path, *_opened(folder), _name(path, folder))
-        self.file.close()  # it is read through the map, by many threads
-        self.pages, self._stored = pages, np.memmap(path, np.uint8, "r")
-        self._new()
-
-    def _new(self) -> None:
-        count = -(-self.file.size // PAGE)
-        self._held: tuple[Bytes, npt.NDArray[np.bool_]] = np.empty(self.file.size, np.uint8), np.zeros(count, np.bool_)
-
-    def __len__(self) -> int:
-        return self.file.size
-
-    def __getitem__(self, span: slice) -> Bytes:
-        begin, end, step = span.indices(self.file.size)
-        assert step == 1
-        held, there = self._held  # another thread may exchange them meanwhile
-        first, last = begin // PAGE, -(-end // PAGE)
-        missing = first + np.flatnonzero(~there[first:last])
-        for number in missing.tolist():
-            at = HEAD + number * PLACE
-            plain = self.file.opened(number, self._stored[at : at + PLACE].tobytes())
-            held[number * PAGE : number * PAGE + len(plain)] = np.frombuffer(plain, np.uint8)
-        if len(missing):
-            self.pages.grown(self, there, missing)
-        part = held[begin:end]
-        part.flags.writeable = False
-        return part
-
-    def holds(self, there: npt.NDArray[np.bool_]) -> bool:
-        """Tell whether a table of pages is the one in use."""
-        return self._held[1] is there
-
-    def forget(self) -> int:
-        """Let the opened pages go; return how many bytes they were. Views that were given keep theirs."""
-        count = int(self._held[1].sum()) * PAGE
-        self._new()
-        return count
-
-
-class LockedArray:
-    """An array of a locked `.npy` file: slices of its first axis, as of one that is mapped into memory."""
-
-    def __init__(self, path: Path, pages: Pages) -> None:
-        self.content = LockedBytes(path, pages)
-        head = io.BytesIO(self.content[: min(len(self.content), 4096)].tobytes())
-        version = np.lib.format.read_magic(head)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, self.dtype = read(head)
-        self.shape, self.offset = tuple(shape), head.tell()
-        self.row = int(np.prod(self.shape[1:])) * self.dtype.itemsize
-        if fortran or self.dtype.hasobject or self.offset + self.shape[0] * self.row != len(self.content):
-            raise ValueError(f"it holds {self.dtype} {self.shape} in {len(self.content):,} bytes")
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, span: slice) -> npt.NDArray[Any]:
-        begin, end, _ = span.indices(len(self))
-        end = max(begin, end)
-        part = self.content[self.offset + begin * self.row : self.offset + end * self.row]
-        return part.view(self.dtype).reshape(end - begin, *self.shape[1:])  # bytes → (N, …)
-
-
-def load_array(path: Path, pages: Pages | None = None) -> Any:
-    """Return an array of a `.npy` file without reading it: mapped into memory, or a `LockedArray`."""
-    if folder_of(path) is None:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    return LockedArray(path, pages or Pages())
-
-
-def load_bytes(path: Path, pages: Pages | None = None) -> Any:
-    """Return the bytes of a file without reading it: mapped into memory, or `LockedBytes`."""
-    return np.memmap(path, np.uint8, mode="r") if folder_of(path) is None else LockedBytes(path, pages or Pages())
 
 
 def size(path: Path) -> int:

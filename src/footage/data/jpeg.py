@@ -15,8 +15,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from footage.data.locked_arrays import Pages, load_bytes
 from footage.errors import DatasetError
-from footage.locked import Pages, load_bytes
 from footage.machines.local import cores
 
 Frames = npt.NDArray[np.uint8]

@@ -35,6 +35,7 @@ import numpy.typing as npt
 
 from footage import __version__, files, locked
 from footage.data.jpeg import AGAIN, JpegFile
+from footage.data.locked_arrays import Pages, load_array
 from footage.errors import DatasetError, LockError
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
@@ -407,7 +408,7 @@ class Dataset:
     def _begin(self) -> None:
         self._opened: dict[str, Frames | JpegFile] = {}
         self._tracks: dict[str, npt.NDArray[np.int16]] = {}
-        self._opening, self._pages = threading.Lock(), locked.Pages()
+        self._opening, self._pages = threading.Lock(), Pages()
 
     @property
     def is_locked(self) -> bool:
@@ -548,7 +549,7 @@ class Dataset:
         """Map the sound of a shard into memory."""
         path = self._path(name)
         try:
-            track: npt.NDArray[np.int16] = locked.load_array(path, self._pages)
+            track: npt.NDArray[np.int16] = load_array(path, self._pages)
         except LockError:
             raise
         except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
@@ -590,7 +591,7 @@ class Dataset:
                 raise DatasetError(f"{path} holds {len(pictures)} pictures, at least {needed} are needed", AGAIN)
             return pictures
         try:
-            array: Frames = locked.load_array(path, self._pages)
+            array: Frames = load_array(path, self._pages)
         except LockError:
             raise
         except Exception as error:  # NumPy's header parser lets through whatever Python's own raises

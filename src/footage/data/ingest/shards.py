@@ -27,6 +27,7 @@ from footage import files, locked
 from footage.config import IngestConfig
 from footage.config.sections import Shots
 from footage.data.jpeg import JpegFile, JpegWriter
+from footage.data.locked_arrays import load_array
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file, samples_until, sound_file
 from footage.errors import DatasetError, LockError
 from footage.media.geometry import Fit
@@ -345,7 +346,7 @@ def shard_frames(path: Path, options: DecodeOptions) -> int | None:
     try:
         counts = set() if options.coding == "raw" else {len(JpegFile(path, options.shape))}
         for name, shape in arrays.items():
-            array = locked.load_array(name)
+            array = load_array(name)
             counts.add(len(array) if array.dtype == np.uint8 and array.shape[1:] == shape else -1)
     except Exception:  # NumPy's header parser lets through whatever Python's own raises
         return None
@@ -441,7 +442,7 @@ def write_sound_beside(
                 continue
             first, count = until(offset), until(offset + clip.frames) - until(offset)
             if place:
-                track = locked.load_array(path.parent / sound_file(place[0]))
+                track = load_array(path.parent / sound_file(place[0]))
                 own = track[until(place[1]) : until(place[1] + clip.frames)]
             else:
                 assert state.part is not None
@@ -474,7 +475,7 @@ def write_raw_shard(
                 opened.close()
                 handle = opened.enter_context(locked.open_file(origin))
                 # A shard begins with NumPy's header.
-                source = (origin, handle, locked.load_array(origin).offset if place else 0)
+                source = (origin, handle, load_array(origin).offset if place else 0)
             first = place[1] if place else clip.first
             for block in read_frames(source[1], source[2], first, clip.frames, options.shape):
                 out.write(block.data)
@@ -505,7 +506,7 @@ def write_jpeg_shard(
                 origin = found
                 pictures = JpegFile(found, options.shape) if place else part_pictures(found, state.record, options)
                 if place and copies:
-                    level = locked.load_array(found.with_name(level_file(found.name)))
+                    level = load_array(found.with_name(level_file(found.name)))
             assert pictures is not None
             first = place[1] if place else clip.first
             places[name, i] = (path.name, writer.count)
