@@ -1,4 +1,4 @@
-"""Arrays of locked files, read at random as if they were mapped into memory: pages are opened when they are asked for."""
+"""Arrays of locked files, read at random as if they were mapped into memory: each page is opened when it is needed."""
 
 from __future__ import annotations
 
