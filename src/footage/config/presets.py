@@ -406,6 +406,12 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         },
     ),
     (
+        "talk-256",
+        "talk-64",
+        "a figure that speaks at 256×256: moved at 64×64, with a decoder of details behind it",
+        {"clip": {"height": 256, "width": 256}, "net": {"scale": 4}},
+    ),
+    (
         "animate-64",
         "translate-64",
         "a picture brought to life: videos of any length that begin with a still of 64×64",

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from footage.config import ClipConfig, TaskConfig
 from footage.config.registry import NetConfig
 from footage.config.sections import unlimited
-from footage.config.strict import bounded
+from footage.config.strict import bounded, require
 from footage.errors import ConfigError
 
 if TYPE_CHECKING:
     from footage.config import Config
+
+
+SMALLEST = 8
+"""Pixels of the shorter side that a figure is moved in, at least."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class FigureConfig(NetConfig):
     method: ClassVar[str] = "talk"
     network: ClassVar[str] = "footage.models.talking.figure:TalkingFigure"
     hears: ClassVar[bool] = True
-    tiny: ClassVar = {"width": 4, "sound": 8, "motion": 2}
+    tiny: ClassVar = {"width": 4, "sound": 8, "motion": 2, "detail": 4}
 
     kind: Literal["figure"] = "figure"
     """Which network."""
@@ -34,6 +38,15 @@ class FigureConfig(NetConfig):
     """Length of the code of what is heard around a frame."""
     motion: int = bounded(6, 1, 64)
     """Length of the code of everything that the sound does not tell, such as head and eyes."""
+    scale: Literal[1, 2, 4, 8] = 1
+    """How many times as high and wide frames are as the pictures that the figure is moved in; above 1, a decoder draws
+    their details from the still."""
+    detail: int = bounded(64, 4, 512, "channels")
+    """Channels of that decoder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.scale in (1, 2, 4, 8), "net.scale", self.scale, "give 1, 2, 4 or 8")
 
     def guides(self, clip: ClipConfig, task: TaskConfig) -> int:
         """Return the channels of a still, and of the sound as pixels."""
@@ -46,8 +59,8 @@ class FigureConfig(NetConfig):
         return clip.channels
 
     def judged_clip(self, clip: ClipConfig, task: TaskConfig) -> ClipConfig:
-        """Return the shape of a clip with its still beside it."""
-        return unlimited(clip.frames, clip.height, clip.width, 2 * clip.channels)
+        """Return the shape of a small clip with its still beside it."""
+        return unlimited(clip.frames, clip.height // self.scale, clip.width // self.scale, 2 * clip.channels)
 
     def check(self, config: Config) -> None:
         least = 5  # frames that a judge of sync looks at: `footage.models.talking.judge.SEEN`
@@ -55,3 +68,11 @@ class FigureConfig(NetConfig):
             raise ConfigError(
                 f"clip.frames is {config.clip.frames}, and a judge of sync sees {least}", f"give {least} or more"
             )
+        for knob in ("height", "width"):
+            side = getattr(config.clip, knob)
+            if self.scale > 1 and (side % self.scale or side // self.scale < SMALLEST):
+                multiple = max(SMALLEST, side // self.scale) * self.scale
+                raise ConfigError(
+                    f"clip.{knob} is {side}, and the figure is moved in pictures {self.scale} times as small",
+                    f"give {multiple} or another multiple of net.scale, or a smaller --net.scale",
+                )

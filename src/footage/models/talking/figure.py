@@ -10,6 +10,10 @@ size and pace that were seen (`footage.models.generators.stream.noise`).
 The difference that is learned from is squared: where half of the sounds leave the mouth closed, the median, which
 absolute differences lead to, is a closed mouth. It counts more at the mouth, whose place is given, or found by mutual
 information of motion and sound.
+
+Where frames are larger than the pictures that the figure is moved in, those are their means, and a decoder draws the
+details: the still is warped at its full size by the enlarged flow (as Siarohin et al. 2019 move keypoints' pictures),
+and the decoder, which works at the small size, adds what that leaves wrong.
 """
 
 from __future__ import annotations
@@ -17,12 +21,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, silu
+from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, pixel_shuffle, pixel_unshuffle, silu
 from torch.optim import Adam
 
 from footage.config import ClipConfig, Config, TaskConfig
@@ -31,11 +35,11 @@ from footage.media import speech
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Engine, Sampler
 from footage.models.generators.stream.noise import NoisePath
-from footage.models.layers import channel_levels, set_levels
+from footage.models.layers import PreactivationBlock, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.talking import FigureConfig
-from footage.models.talking.judge import SEEN, SyncJudge, heard_length, mouths, pixel_box, shifted, sync_loss
-from footage.models.translators.translate import StillDecoder
+from footage.models.talking.judge import SEEN, SyncJudge, at_box, heard_length, mouths, pixel_box, shifted, sync_loss
+from footage.models.translators.translate import StillDecoder, StillMoves, warp
 
 POSTURE_WIDTHS = (16, 24, 32)
 """Channels of the encoder of how a figure is held."""
@@ -47,6 +51,8 @@ FOLLOWED = 0.02
 """Part of a step's postures in what is known of all."""
 PATH = 0x7A1C
 """Kind of the paths of noise."""
+DETAIL_BLOCKS = 2
+"""Residual blocks of the decoder of details."""
 
 
 class SpokenClips(NamedTuple):
@@ -84,6 +90,33 @@ class FigureOutput(NamedTuple):
     """(B, C, T, H, W)."""
     divergence: Tensor
     """Of the posture's code from its prior, (B, T), in nats."""
+    detailed: Tensor | None
+    """One frame at its full size, (B, C, s H, s W), where a decoder draws details."""
+
+
+class FigureDetails(nn.Module):
+    """A still at its full size, and what becomes of it in small frames -> these frames at the full size."""
+
+    def __init__(self, channels: int, net: FigureConfig) -> None:
+        super().__init__()
+        self.scale = net.scale
+        self.enter = nn.Conv2d(channels * (net.scale**2 + 1) + 1, net.detail, 3, padding=1)
+        self.blocks = nn.Sequential(*(PreactivationBlock(net.detail, silu) for _ in range(DETAIL_BLOCKS)))
+        self.leave = nn.Conv2d(net.detail, channels * net.scale**2, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(cast(Tensor, self.leave.bias))
+
+    def forward(self, still: Tensor, moves: StillMoves, frames: Tensor) -> Tensor:
+        """Make frames (N, C, s h, s w) of stills (N, C, s h, s w) by moves in, and frames of, (N, ., h, w)."""
+        size = still.shape[2:]
+        flow, mask, painted = (
+            interpolate(part, size, mode="bilinear", align_corners=False)
+            for part in (moves.flow, moves.mask, moves.painted)
+        )
+        rough = mask * warp(still, flow) + (1 - mask) * painted
+        shown = torch.cat([pixel_unshuffle(rough, self.scale), frames, moves.mask], dim=1)  # N (C s s + C + 1) h w
+        added: Tensor = self.leave(silu(self.blocks(self.enter(shown))))
+        return rough + pixel_shuffle(added, self.scale)
 
 
 class TalkingFigure(StillDecoder):
@@ -100,9 +133,10 @@ class TalkingFigure(StillDecoder):
     sd: Tensor
 
     def __init__(self, clip: ClipConfig, net: FigureConfig, task: TaskConfig) -> None:
-        count = min(net.stages, halvings(clip.height, clip.width))
+        count = min(net.stages, halvings(clip.height // net.scale, clip.width // net.scale))
         super().__init__(clip, net.width, net.sound + net.motion, count)
         self.motion = net.motion
+        self.details = FigureDetails(clip.channels, net) if net.scale > 1 else None
         self.listen = nn.ModuleList([nn.Conv1d(speech.BANDS, 64, 3), nn.Conv1d(64, 64, 3, 2), nn.Conv1d(64, 64, 3, 2)])
         self.heard = nn.Sequential(nn.Linear(64 * heard_length(), net.sound), nn.LayerNorm(net.sound))
         widths = (2 * clip.channels + 2, *POSTURE_WIDTHS)
@@ -150,31 +184,43 @@ class TalkingFigure(StillDecoder):
         mean, spread = code.chunk(2, dim=-1)
         return mean, spread.clamp(-12, 4)
 
-    def forward(self, still: Tensor, heard: Tensor, frames: Tensor, noise: Tensor) -> FigureOutput:
+    def small(self, stills: Tensor) -> Tensor:
+        """Return stills (B, C, s H, s W) as the figure is moved in them, (B, C, H, W)."""
+        return stills if self.details is None else avg_pool2d(stills, self.details.scale)
+
+    def forward(self, still: Tensor, heard: Tensor, frames: Tensor, noise: Tensor, number: int = 0) -> FigureOutput:
         """Make frames, held as the real ones are.
 
         Args:
-            still: (B, C, H, W).
+            still: (B, C, s H, s W).
             heard: (B, T, WINDOW, bands).
             frames: the real ones, (B, C, T, H, W).
             noise: standard normal numbers, (B, T, m).
+            number: of the frame whose details are drawn.
         """
-        mean, spread = self.posture(still, frames)
+        little = self.small(still)
+        mean, spread = self.posture(little, frames)
         if self.training and torch.is_grad_enabled():
             self.learn_postures(mean.detach())
         held = mean + (0.5 * spread).exp() * noise
         divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(dim=-1)
-        return FigureOutput(self.speak(still, self.encode(still[:, :, None]), heard, held), divergence)
+        moves = self.speak(little, self.encode(little[:, :, None]), heard, held)
+        made = self.moved(little, moves)
+        drawn = None
+        if self.details is not None:
+            one = StillMoves(*(part[number :: frames.shape[2]] for part in moves))  # B . H W
+            drawn = self.details(still, one, made[:, :, number])
+        return FigureOutput(made, divergence, drawn)
 
-    def speak(self, still: Tensor, shortcuts: list[Tensor], heard: Tensor, held: Tensor) -> Tensor:
-        """Make frames (B, C, T, H, W) of a still, its features, sound (B, T, WINDOW, bands) and posture (B, T, m)."""
+    def speak(self, still: Tensor, shortcuts: list[Tensor], heard: Tensor, held: Tensor) -> StillMoves:
+        """Say what becomes of a small still, (B, C, H, W), by sound (B, T, WINDOW, bands) and posture (B, T, m)."""
         code = torch.cat([self.sound_code(heard.flatten(0, 1)), held.flatten(0, 1).to(heard.dtype)], dim=1)
         turned = self.turn(held.flatten(0, 1)).float()  # (B T) 6
         height, width = still.shape[2:]
         y, x = (torch.linspace(-1, 1, side, device=still.device) for side in (height, width))
         places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width), torch.ones_like(still[0, 0])])
         moved = torch.einsum("nij,jhw->nihw", turned.view(-1, 2, 3), places)  # (B T) 2 H W
-        return self.decode(still, shortcuts, code, moved.to(still.dtype))
+        return self.moves(still, shortcuts, code, moved.to(still.dtype))
 
     def learn_postures(self, mean: Tensor) -> None:
         """Follow which postures (B, T, m) there are, and how they change from frame to frame."""
@@ -258,7 +304,7 @@ class Talk(SupervisedMethod):
 
     own_curves: ClassVar = {
         "Squared error at the mouth, pixels in [-1, 1]": ("mouth_mse", "heldout_mouth_mse"),
-        "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr"),
+        "Peak signal-to-noise ratio, dB": ("psnr", "heldout_psnr", "details_psnr", "heldout_details_psnr"),
         "Divergence of the posture's code from its prior, nats in a frame": ("kl", "heldout_kl"),
         "Sync: how often the judge finds the right sound": ("sync_real", "sync_made", "heldout_sync_made"),
     }
@@ -287,7 +333,8 @@ class Talk(SupervisedMethod):
             set_levels(mean, sd, self.nets[name], average.module)
         set_levels(mean.repeat(2), sd.repeat(2), *self.critic_nets())
         bands = torch.cat([at_hand(clips.heard).flatten(0, 2) for clips in spoken])
-        mouth = torch.tensor(self.config.talk.box()) if self.config.talk.mouth else find_mouth(spoken)
+        small = (clips._replace(real=self.small(clips.real)) for clips in spoken)
+        mouth = torch.tensor(self.config.talk.box()) if self.config.talk.mouth else find_mouth(small)
         for net in (self.nets["generator"], self.averages["generator"].module):
             assert isinstance(net, TalkingFigure)
             net.mean.copy_(bands.mean(dim=0))
@@ -306,12 +353,17 @@ class Talk(SupervisedMethod):
         assert isinstance(average, TalkingFigure)
         return average.mouth
 
+    def small(self, clips: Tensor) -> Tensor:
+        """Return real clips (B, C, T, s H, s W) as the figure is moved in them, (B, C, T, H, W)."""
+        scale = self.config.net.scale  # type: ignore[attr-defined]
+        return avg_pool3d(clips, (1, scale, scale)) if scale > 1 else clips
+
     def step(self, batch: Batch, clips_seen: int, engine: Engine) -> dict[str, Tensor]:
         if "sync" not in self.nets:
             return super().step(batch, clips_seen, engine)
         # The judge learns from real clips of one half: what measures later has learned from the other one.
         spoken = taken_apart(batch.clips, self.config.clip.channels)
-        logits = self.verdict(self.nets["sync"], spoken.real, spoken.heard)
+        logits = self.verdict(self.nets["sync"], self.small(spoken.real), spoken.heard)
         self.optimizers["sync"].zero_grad(set_to_none=True)
         engine.backward(sync_loss(logits, spoken.first_half.float()))
         self.optimizers["sync"].step()
@@ -332,40 +384,50 @@ class Talk(SupervisedMethod):
 
     def forward_step(self, batch: Batch, clips_seen: int, judged: bool) -> StepOutput:
         config = self.config
-        real, still, heard, _ = taken_apart(batch.clips, config.clip.channels)
+        whole, still, heard, _ = taken_apart(batch.clips, config.clip.channels)
+        real = self.small(whole)
         if torch.is_grad_enabled():  # louder or softer, but not where there is silence
             span = 2 * config.talk.gain * 2 / (speech.CEILING - speech.FLOOR)  # of [-1, 1]
             gain = (batch.uniform(1, 1, 1) - 0.5) * span
             heard = torch.where(heard > -1, (heard + gain).clamp(-1, 1), heard)
         noise = batch.normal(real.shape[2], config.net.motion)  # type: ignore[attr-defined]
-        output: FigureOutput = self.nets["generator"](still, at_hand(heard), real, noise)
+        number = int(torch.randint(real.shape[2], (), generator=batch.rng)) if real is not whole else 0
+        output: FigureOutput = self.nets["generator"](still, at_hand(heard), real, noise, number)
         made = output.frames.to(real.dtype)
-        left, top, right, bottom = pixel_box(self.mouth, config.clip.height, config.clip.width)
-        at_mouth = (..., slice(top, bottom), slice(left, right))
-        difference = self.difference(made, real) + config.talk.weight * self.difference(made[at_mouth], real[at_mouth])
+        difference = self.weighted(made, real)
         divergence = output.divergence.mean()
         ramp = min(1.0, clips_seen / config.kl.ramp) if config.kl.ramp else 1.0
         loss = config.learn.weight * difference + config.kl.beta * ramp * divergence
         log = {
-            "mouth_mse": (made[at_mouth] - real[at_mouth]).detach().square().mean(),
+            "mouth_mse": (at_box(made, self.mouth) - at_box(real, self.mouth)).detach().square().mean(),
             "psnr": clip_psnr(made.detach(), real).mean(),
             "kl": divergence.detach(),
         }
+        if output.detailed is not None:
+            drawn, true = output.detailed.to(real.dtype), whole[:, :, number]
+            loss = loss + config.learn.weight * self.weighted(drawn, true)
+            log["details_psnr"] = clip_psnr(drawn.detach()[:, :, None], true[:, :, None]).mean()
         if self.judge is not None:
             logits = self.verdict(self.judge, made, heard)
             loss = loss + config.talk.sync * sync_loss(logits)
             log["sync_made"] = (logits.detach().argmax(dim=1) == 0).float().mean()
         judged_clips = {}
         if config.critics and judged:
-            beside = still[:, :, None].expand_as(real)
+            beside = self.small(still[:, :, None]).expand_as(real)
             judged_clips[""] = (torch.cat([real, beside], dim=1), torch.cat([made, beside], dim=1))
         return StepOutput(loss, log, judged_clips)
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         if batch.heldout is None:
             return None
-        real, still, _, _ = taken_apart(batch.heldout[0], self.config.clip.channels)
-        return torch.cat([real, still[:, :, None].expand_as(real)], dim=1)
+        whole, still, _, _ = taken_apart(batch.heldout[0], self.config.clip.channels)
+        real = self.small(whole)
+        return torch.cat([real, self.small(still[:, :, None]).expand_as(real)], dim=1)
+
+    def weighted(self, made: Tensor, real: Tensor) -> Tensor:
+        """Return the mean difference of pictures (..., H, W), in which that at the mouth counts more."""
+        at_mouth = self.difference(at_box(made, self.mouth), at_box(real, self.mouth))
+        return self.difference(made, real) + self.config.talk.weight * at_mouth
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
@@ -390,19 +452,24 @@ class SpeakingSampler:
     def speak(self, stills: Tensor, heard: Iterable[Tensor], seeds: Sequence[int], start: int = 0) -> Iterator[Tensor]:
         mixing, rates = self.generator.postures()
         paths = [NoisePath(rates, seed, parts=1, kind=PATH) for seed in seeds]
-        stills = stills.to(self.device)
+        stills, net = stills.to(self.device), self.generator
         with torch.inference_mode():
-            shortcuts = self.generator.encode(stills[:, :, None])
+            small = net.small(stills)
+            shortcuts = net.encode(small[:, :, None])
         for levels in heard:
             times = np.arange(start, start + levels.shape[1], dtype=np.float64)
             start += levels.shape[1]
             drawn = torch.from_numpy(np.stack([path.states(times)[:, :, 0, 0] for path in paths])).float()  # B T m
-            held = self.generator.centre + drawn.to(self.device) @ mixing.T
+            held = net.centre + drawn.to(self.device) @ mixing.T
             levels, frames = levels.to(self.device), list[Tensor]()
             with torch.inference_mode():
                 for number in range(levels.shape[1]):  # one by one: sums of other shapes are rounded otherwise
                     now = slice(number, number + 1)
-                    frames.append(self.generator.speak(stills, shortcuts, levels[:, now], held[:, now]))
+                    moves = net.speak(small, shortcuts, levels[:, now], held[:, now])
+                    made = net.moved(small, moves)
+                    frames.append(
+                        made if net.details is None else net.details(stills, moves, made[:, :, 0])[:, :, None]
+                    )
                 chunk = torch.cat(frames, dim=2).float().clamp(-1, 1)
             yield chunk  # outside of the block: it would hold for the caller too
 

@@ -27,9 +27,7 @@ def mouths(clips: Tensor, box: Tensor) -> Tensor:
 
     The box has left, top, right and bottom in parts of the frame.
     """
-    height, width = clips.shape[3:]
-    left, top, right, bottom = pixel_box(box, height, width)
-    cut = clips[..., top:bottom, left:right].transpose(1, 2).flatten(0, 1)  # (B T) C h w
+    cut = at_box(clips, box).transpose(1, 2).flatten(0, 1)  # (B T) C h w
     resized = interpolate(cut.float(), MOUTH, mode="bilinear", align_corners=False, antialias=True)
     return resized.view(clips.shape[0], clips.shape[2], *resized.shape[1:])
 
@@ -41,6 +39,12 @@ def pixel_box(box: Tensor, height: int, width: int) -> tuple[int, int, int, int]
     )
     left, top = min(left, width - 2), min(top, height - 2)
     return left, top, max(right, left + 2), max(bottom, top + 2)
+
+
+def at_box(pictures: Tensor, box: Tensor) -> Tensor:
+    """Cut a box out of pictures, (..., H, W) -> (..., h, w); it has left, top, right and bottom in parts of them."""
+    left, top, right, bottom = pixel_box(box, *pictures.shape[-2:])
+    return pictures[..., top:bottom, left:right]
 
 
 def shifted(heard: Tensor) -> Tensor:

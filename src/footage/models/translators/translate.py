@@ -293,6 +293,17 @@ class MovingStage(nn.Module):
         return moving + still
 
 
+class StillMoves(NamedTuple):
+    """What becomes of a picture in some frames."""
+
+    flow: Tensor
+    """Where each pixel is looked up, in halves of the picture away, (B T, 2, H, W)."""
+    mask: Tensor
+    """How much of it is what is found there, (B T, 1, H, W)."""
+    painted: Tensor
+    """What it is else, (B T, C, H, W)."""
+
+
 class StillDecoder(nn.Module):
     """Frames of a picture by codes of what becomes of it: the picture is encoded once.
 
@@ -333,8 +344,12 @@ class StillDecoder(nn.Module):
             shortcuts.append(x)
         return shortcuts
 
-    def decode(self, picture: Tensor, shortcuts: list[Tensor], code: Tensor, moved: Tensor | None = None) -> Tensor:
-        """Make frames (B, C, T, H, W) of a picture (B, C, H, W) and its features, by codes (B T, c).
+    def decode(self, picture: Tensor, shortcuts: list[Tensor], code: Tensor) -> Tensor:
+        """Make frames (B, C, T, H, W) of a picture (B, C, H, W) and its features, by codes (B T, c)."""
+        return self.moved(picture, self.moves(picture, shortcuts, code))
+
+    def moves(self, picture: Tensor, shortcuts: list[Tensor], code: Tensor, turned: Tensor | None = None) -> StillMoves:
+        """Say what becomes of a picture (B, C, H, W), with its features, in frames, by codes (B T, c).
 
         What moves as a whole, (B T, 2, H, W) in halves of the picture, may be given: the rest is beside it.
         """
@@ -352,9 +367,12 @@ class StillDecoder(nn.Module):
             decoded[..., : picture.shape[2], : picture.shape[3]].to(picture.dtype).tensor_split((2, 3), 1)
         )
         flow = REACH * torch.tanh(flow)
-        warped = warp(picture, flow if moved is None else flow + moved)
-        mask = torch.sigmoid(mask)
-        frames = mask * warped + (1 - mask) * self.levels.pixels(painted)
+        flow = flow if turned is None else flow + turned
+        return StillMoves(flow, torch.sigmoid(mask), self.levels.pixels(painted))
+
+    def moved(self, picture: Tensor, moves: StillMoves) -> Tensor:
+        """Make frames (B, C, T, H, W) of a picture (B, C, H, W) by what becomes of it in them."""
+        frames = moves.mask * warp(picture, moves.flow) + (1 - moves.mask) * moves.painted
         return rearrange(frames, "(b t) c h w -> b c t h w", b=len(picture))
 
 
