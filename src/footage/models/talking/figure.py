@@ -324,8 +324,9 @@ class Talk(SupervisedMethod):
         channels = self.config.clip.channels
         spoken, room = list[SpokenClips](), LOOKED_AT
         for clips in batches:
-            spoken.append(taken_apart(clips, channels))
-            room -= clips.numel()
+            apart = taken_apart(clips, channels)
+            spoken.append(apart._replace(real=self.small(apart.real)))
+            room -= clips.numel() // self.config.net.scale  # type: ignore[attr-defined]
             if room <= 0:
                 break
         mean, sd = channel_levels(clips.real for clips in spoken)
@@ -333,8 +334,7 @@ class Talk(SupervisedMethod):
             set_levels(mean, sd, self.nets[name], average.module)
         set_levels(mean.repeat(2), sd.repeat(2), *self.critic_nets())
         bands = torch.cat([at_hand(clips.heard).flatten(0, 2) for clips in spoken])
-        small = (clips._replace(real=self.small(clips.real)) for clips in spoken)
-        mouth = torch.tensor(self.config.talk.box()) if self.config.talk.mouth else find_mouth(small)
+        mouth = torch.tensor(self.config.talk.box()) if self.config.talk.mouth else find_mouth(spoken)
         for net in (self.nets["generator"], self.averages["generator"].module):
             assert isinstance(net, TalkingFigure)
             net.mean.copy_(bands.mean(dim=0))
@@ -467,9 +467,9 @@ class SpeakingSampler:
                     now = slice(number, number + 1)
                     moves = net.speak(small, shortcuts, levels[:, now], held[:, now])
                     made = net.moved(small, moves)
-                    frames.append(
-                        made if net.details is None else net.details(stills, moves, made[:, :, 0])[:, :, None]
-                    )
+                    if net.details is not None:
+                        made = net.details(stills, moves, made[:, :, 0])[:, :, None]
+                    frames.append(made)
                 chunk = torch.cat(frames, dim=2).float().clamp(-1, 1)
             yield chunk  # outside of the block: it would hold for the caller too
 
