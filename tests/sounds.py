@@ -100,6 +100,29 @@ def play(
     return Track(pattern, bpm, samples, beats, onsets)
 
 
+def at_tempi(pattern: str, tempi: tuple[float, ...], seconds: float, *, glide: bool, lead: float = 0.37) -> Track:
+    """Drums whose tempo goes from the first to the last evenly, or from one to the next at once."""
+    rng, fine = np.random.default_rng(0), np.arange(0, seconds, 1e-3)
+    part = fine / seconds * len(tempi)
+    pace = (
+        np.interp(part, np.linspace(0, len(tempi), len(tempi)), tempi) if glide else np.array(tempi)[part.astype(int)]
+    )
+    count = np.concatenate([[0], np.cumsum(pace[:-1] / 60e3)])
+    samples, times = 0.005 * rng.standard_normal(int(seconds * RATE)), []
+    for kind, places in PATTERNS[pattern].items():
+        for bar in range(0, int(count[-1]), 4):
+            for place in places:
+                at = lead + float(np.interp(bar + place, count, fine))
+                if at < seconds - 0.3:
+                    first = round(at * RATE)
+                    hit = drum(kind, rng)[: len(samples) - first]
+                    samples[first : first + len(hit)] += hit
+                    times.append(at)
+    beats = lead + np.interp(np.arange(int(count[-1]) + 1), count, fine)
+    samples = (0.7 * samples / np.abs(samples).max()).astype(np.float32)
+    return Track(pattern, tempi[0], samples, beats[beats < seconds - 0.3], np.sort(times))
+
+
 NINE = (
     ("clicks", 70.0, 0.0, 0.0),
     ("ballad", 84.0, 0.002, 0.05),

@@ -21,6 +21,7 @@ from footage.models.reactions import (
     mixed,
     reaction_to,
     read_links,
+    told_tempo,
     write_reaction_page,
 )
 from footage.models.requests import GenerateRequest, TimeMapping, Timing
@@ -104,6 +105,22 @@ def test_motion_is_fastest_on_the_beat_and_as_fast_as_ever_in_the_mean(lock: flo
     even = Reaction(steady(90), (), 100.0, 0.0).seconds(np.arange(5))
     assert np.allclose(even, np.arange(5) / 100)
     assert (np.diff(reaction.picked(np.arange(1000))) >= 0).all()
+
+
+@pytest.mark.parametrize(("lock", "first"), [(1.0, 0.1), (0.5, 0.337), (2.0, 0.02)])
+def test_motion_on_a_beat_is_seen_in_one_frame(lock: float, first: float) -> None:
+    """Wherever a beat lies between two frames, half of the motion and more is in that change, and less beside it."""
+    bpm, fps = 97.0, 25.0
+    heard = steady(bpm, first=first)
+    gone = Reaction(heard, (), fps, lock).seconds(np.arange(0, 251))
+    moved = np.diff(gone) * fps
+    beats = heard.time_of(np.arange(-2, 40) / lock)
+    beats = beats[(beats > 0.2) & (beats < 9.8)]
+    changes = np.floor(beats * fps).astype(int)
+    assert len(beats) > 5 and (moved[changes] > 1.4 * np.maximum(moved[changes - 1], moved[changes + 1])).all()
+    assert (moved > 0).all()
+    few = Reaction(heard, (), 5.0, lock).seconds(np.arange(0, 51))  # too few frames: as it is
+    assert (np.diff(few) > 0).all() and few[-1] == pytest.approx(10, abs=0.6)
 
 
 def test_loops_close_on_bars(model: Model) -> None:
@@ -299,6 +316,15 @@ def test_a_page_shows_what_is_heard_before_anything_is_made(song: Path, tmp_path
     assert page.count('class="bar"') >= 4 and page.count("<polyline") >= 5 and "<script" not in page
     assert run("react", str(song), "--to", str(tmp_path / "page.txt")) == 2
     assert run("react", str(song), "--to", str(to), "--fps", "0") == 2
+
+
+def test_a_tempo_that_changes_is_told() -> None:
+    assert told_tempo(steady(120)) == "120.0 beats a minute"
+    beats = np.concatenate([np.arange(0, 6, 0.6), np.arange(6, 12, 0.5)])
+    heard = replace(steady(110), tempo=110.0, beats=beats)
+    assert told_tempo(heard) == "110.0 beats a minute in the mean, from 100 to 120"
+    moved = np.diff(Reaction(heard, (), 50.0).seconds(np.arange(600)))
+    assert moved[300:].sum() / moved[:300].sum() == pytest.approx(1.2, abs=0.05), "faster music, faster motion"
 
 
 def test_a_long_page_says_what_is_left(tmp_path: Path) -> None:

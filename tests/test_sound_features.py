@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from footage.media.sound_features import CURVES, SoundFeatures, analyse, log_mel, log_mel_chunks
-from tests.sounds import NINE, RATE, Track, play, tone
+from tests.sounds import NINE, RATE, Track, at_tempi, drum, play, tone
 
 
 def matched(found: np.ndarray, true: np.ndarray, within: float) -> tuple[float, float]:
@@ -42,6 +42,49 @@ def test_tempo_beats_and_onsets_of_nine_tracks(heard, number):
     assert score >= 0.98
     found, off = matched(features.onsets, track.onsets, 0.05)
     assert found >= 0.9 and off <= 0.010
+
+
+@pytest.mark.parametrize("pattern", ["rock", "four"])
+def test_beats_are_found_where_the_tempo_glides(pattern):
+    track = at_tempi(pattern, (100.0, 130.0), 24.0, glide=True)
+    features = analyse([track.samples])
+    assert matched(features.beats, track.beats, 0.07)[0] >= 0.98
+    assert features.tempo == pytest.approx(115, abs=1.5)
+    first, last = features.tempi
+    assert first == pytest.approx(102, abs=3) and last == pytest.approx(128, abs=3)
+    outside = features.beat_at(np.array([30.0, 31.0]))
+    assert np.diff(outside)[0] == pytest.approx(128 / 60, rel=0.03), "behind the end it goes on as fast as it was"
+
+
+def test_beats_are_found_where_the_tempo_becomes_another_at_once():
+    track = at_tempi("rock", (100.0, 130.0), 24.0, glide=False)
+    features = analyse([track.samples])
+    assert matched(features.beats, track.beats, 0.07)[0] >= 0.98
+    assert np.allclose(features.tempi, (100, 130), atol=1)
+
+
+def test_a_steady_tempo_is_one_throughout():
+    features = analyse([play("house", 120, 16, noise=0.02).samples])
+    assert features.tempi[1] - features.tempi[0] < 2 and abs(features.tempo - 120) < 0.3
+
+
+def test_drums_leave_no_trace_in_harmony():
+    """A chord with and without a drum in the middle of it: the mean of half a second would be another."""
+    t = np.arange(2 * RATE) / RATE
+    chord = 0.1 * sum(np.sin(2 * np.pi * f * t) for f in (220.0, 261.63, 329.63))
+    struck = chord.copy()
+    hit = drum("snare", np.random.default_rng(0))[: RATE // 10]
+    struck[RATE : RATE + len(hit)] += hit
+    plain, drummed = (analyse([s.astype(np.float32)]).harmony(np.array([1.0, 1.1])) for s in (chord, struck))
+    assert np.abs(plain - drummed).max() < 0.1
+
+
+def test_chords_change_when_they_do():
+    t = np.arange(2 * RATE) / RATE
+    low, high = (0.2 * np.sin(2 * np.pi * f * t) for f in (220.0, 311.13))
+    features = analyse([np.concatenate([low, high]).astype(np.float32)])
+    before, after = features.harmony(np.array([1.93, 2.07]))
+    assert before.argmax() == 9 and after.argmax() == 3
 
 
 def test_results_do_not_depend_on_chunks():
@@ -117,6 +160,7 @@ def test_beats_are_counted_in_bars():
     counted = features.beat_at(track.beats)
     assert np.abs(counted - np.rint(counted)).max() < 0.1
     assert (np.rint(counted[::4]) % 4 == 0).all(), "chords change where bars begin"
+    assert np.allclose(features.time_of(counted), track.beats)
     outside = features.beat_at(np.array([-2.0, -1.0, 20.0, 21.0]))
     assert np.allclose(np.diff(outside)[[0, 2]], 110 / 60, rtol=0.01)
 

@@ -30,8 +30,18 @@ from footage.media import speech
 from footage.media.reader import Footage
 from footage.media.sound import read_sound, write_sound
 from footage.models.base import Batch, PlainEngine, Speaks
-from footage.models.talking.figure import SpokenClips, Talk, TalkingFigure, at_hand, find_mouth, taken_apart
+from footage.models.talking import FigureConfig
+from footage.models.talking.figure import (
+    FigureDetails,
+    SpokenClips,
+    Talk,
+    TalkingFigure,
+    at_hand,
+    find_mouth,
+    taken_apart,
+)
 from footage.models.talking.judge import SyncJudge, mouths, shifted, sync_loss
+from footage.models.translators.translate import StillMoves
 from tests.models import save_tiny_model, tiny_config
 
 RATE = speech.RATE
@@ -304,6 +314,53 @@ def test_a_frame_is_a_function_of_still_seed_time_and_sound(model: Path) -> None
     assert not torch.equal(whole, silent)
 
 
+LARGE = {"clip.height": 32, "clip.width": 48, "net.scale": 2}
+
+
+def test_a_large_figure_learns_details_from_its_still() -> None:
+    method = made(**LARGE | {"talk.mouth": "0.3,0.6,0.4,0.3", "talk.sync": 0.1})
+    clips = FewTalkers(32)
+    clips.shape = (32, 48, 3)
+    source = VoicedClips(clips)
+    batch = batch_of(source=source)
+    assert batch.clips.shape[3:] == (32, 48)
+    method.calibrate([batch.clips])
+    method.build_optimizers()
+    logs = [method.step(batch_of(source=source), 4 * n, PlainEngine()) for n in range(12)]
+    assert float(logs[-1]["loss"]) < 0.8 * float(logs[0]["loss"])
+    net = method.nets["generator"]
+    assert isinstance(net, TalkingFigure) and net.details is not None
+    assert float(logs[-1]["details_psnr"]) > float(logs[0]["details_psnr"])
+    # Before it has learned anything, a still that is not moved is given back with every detail.
+    still = torch.rand(2, 3, 32, 48)
+    moves = StillMoves(torch.zeros(2, 2, 16, 24), torch.ones(2, 1, 16, 24), torch.zeros(2, 3, 16, 24))
+    fresh = FigureDetails(3, FigureConfig(scale=2, detail=4))
+    assert torch.allclose(fresh(still, moves, torch.zeros(2, 3, 16, 24)), still, atol=1e-5)
+
+
+def test_a_large_figure_streams_exactly(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    knobs = {key.replace(".", "__"): value for key, value in (SIZE | LARGE).items()}
+    save_tiny_model(folder, (), preset="talk-256", **knobs)
+    loaded = footage.load(folder, device="cpu")
+    still = torch.rand(1, 3, 32, 48) * 2 - 1
+    heard = torch.rand(1, 7, speech.WINDOW, speech.BANDS, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    (whole,) = loaded.speaker.speak(still, [heard], [3])
+    assert whole.shape == (1, 3, 7, 32, 48)
+    assert torch.equal(whole, torch.cat(list(loaded.speaker.speak(still, [heard[:, :2], heard[:, 2:]], [3])), dim=2))
+    assert torch.equal(whole[:, :, 5:], next(loaded.speaker.speak(still, [heard[:, 5:]], [3], start=5)))
+    audio = save_sound(tmp_path / "a.wav", tone(0.4))
+    made = footage.talk(folder, (str(save_still(tmp_path / "a.png")),), audio=audio, to=tmp_path / "a.mp4", quiet=True)
+    assert Footage(made).size() == (32, 48)
+
+
+def test_a_small_picture_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="4 times as small: give 32 or another multiple"):
+        preset("talk-256", {"clip.height": 16, "clip.width": 64})
+    with pytest.raises(ConfigError, match="give 1, 2, 4 or 8"):
+        FigureConfig(scale=3)  # type: ignore[arg-type]
+
+
 # The metric
 
 
@@ -367,8 +424,13 @@ def test_speech_programs_are_run_without_a_shell(tmp_path: Path) -> None:
         speaking.say(command, "fail", tmp_path / "c.wav")
     with pytest.raises(MediaError, match="it wrote no sound"):
         speaking.say(f"{sys.executable} -c pass {{text}} {{out}}", "hello", tmp_path / "d.wav")
+    speaking.say(command, "a\0b \ud83d c", tmp_path / "f.wav")  # what no program can be given is left out
+    text_file = tmp_path / "no-program"
+    text_file.write_text("no program")
+    text_file.chmod(0o755)
     for bad, text, words in (
         ("no-such-program {text} {out}", "a", "cannot be started"),
+        (f"{text_file} {{text}} {{out}}", "a", "cannot be started"),
         ("espeak-ng {text}", "a", "give a command with {text} and {out}"),
         ("say '{text} {out}", "a", "close every quotation mark"),
         (command, " \n", "no text to speak"),
@@ -386,6 +448,8 @@ def test_scripts_name_who_speaks(tmp_path: Path) -> None:
         ("anna", "hello: you"),
         ("小明", "你好"),
     ]
+    script.write_text("\ufeffanna：hello: 你：好\n", encoding="utf-8")
+    assert speaking.read_script(script) == [speaking.ScriptLine("anna", "hello: 你：好")]
     for text, words in (("hello\n", "line 1"), ("anna:\n", "line 1"), ("# nothing\n", "no line")):
         script.write_text(text)
         with pytest.raises(MediaError, match=words):

@@ -670,7 +670,7 @@ def react(
         bpm_lock: how often motion is fastest: 1/2, 1 or 2 times a beat, or off; left out, 1.
         fps: frames of the video in a second.
     """
-    from footage.models.reactions import reaction_to, write_reaction_page
+    from footage.models.reactions import reaction_to, told_tempo, write_reaction_page
 
     console, song = make_console(quiet), Path(song)
     target = Path(f"{song.stem}-reaction.html") if to is None else Path(to)
@@ -682,7 +682,7 @@ def react(
         reaction = reaction_to(song, react, bpm_lock, fps)
     write_reaction_page(target, reaction, song.name)
     heard = reaction.heard
-    beat = f"{heard.tempo:.1f} beats a minute, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"
+    beat = f"{told_tempo(heard)}, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"
     console.print(f"{song.name}, {heard.seconds:.1f} s: {beat}, {len(heard.onsets):,} onsets: {target}")
     for note in reaction.notes:
         print_marked(console, "warning:", note)

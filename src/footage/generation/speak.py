@@ -6,6 +6,7 @@ All of it streams: a frame is made as soon as the sound around it is known.
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 import subprocess
 import time
@@ -142,18 +143,14 @@ def speak(
         return spoken_frames(sampler, info, picture, sound_chunks(audio, RATE), seed, start)
 
     def sound() -> Iterator[Channels]:
-        return _later(channel_chunks(audio, TRACK_RATE, "stereo"), round(start / info.fps * TRACK_RATE))
+        skipped = round(start / info.fps * TRACK_RATE)
+        for chunk in channel_chunks(audio, TRACK_RATE, "stereo"):
+            if skipped < chunk.shape[1]:
+                yield chunk[:, skipped:]
+            skipped = max(0, skipped - chunk.shape[1])
 
     about = conversion_metadata(info, still, seed) | {"audio": audio.name}
     return Clip(make, None, info.fps, about, sound)
-
-
-def _later(chunks: Iterable[Channels], skipped: int) -> Iterator[Channels]:
-    """Yield sound (C, n) without its first samples."""
-    for chunk in chunks:
-        if skipped < chunk.shape[1]:
-            yield chunk[:, skipped:]
-        skipped = max(0, skipped - chunk.shape[1])
 
 
 def say(command: str, text: str, out: Path, name: str = "") -> Path:
@@ -169,7 +166,8 @@ def say(command: str, text: str, out: Path, name: str = "") -> Path:
         ConfigError: the command is none, or there is no such program, or no text.
         MediaError: the program failed, or wrote no sound.
     """
-    text = " ".join(text.split())
+    # No program can be given what C ends a text with, nor half of a pair that stands for one sign.
+    text = " ".join(text.replace("\0", " ").encode("utf-8", "ignore").decode("utf-8").split())
     if not text:
         raise ConfigError("there is no text to speak", "give some words")
     if len(text) > LONGEST_TEXT:
@@ -193,9 +191,10 @@ def say(command: str, text: str, out: Path, name: str = "") -> Path:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SPEECH_SECONDS
         )
-    except (FileNotFoundError, PermissionError):
+    except OSError as error:
         raise ConfigError(
-            f'the speech program "{words[0]}" cannot be started', "install it, or give another with --speech"
+            f'the speech program "{words[0]}" cannot be started ({error.strerror})',
+            "install it, or give another with --speech",
         ) from None
     except subprocess.TimeoutExpired:
         raise MediaError(
@@ -221,21 +220,23 @@ class ScriptLine:
 def read_script(path: Path) -> list[ScriptLine]:
     """Read a script: a line for each turn, `name: text`; empty lines and those that begin with # count for nothing.
 
+    The colon may be a wide one, and the file may begin with the mark that some editors write before UTF-8.
+
     Raises:
         MediaError: it cannot be read, or a line names nobody, or there is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise MediaError(f'"{path}" cannot be read ({error})', "give a text file in UTF-8") from None
     turns = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, colon, text = line.partition(":")
-        if not (colon and name.strip() and text.strip()):
+        name, *rest = re.split("[:：]", line, maxsplit=1)
+        if not (name.strip() and rest and rest[0].strip()):
             raise MediaError(f'line {number} of "{path.name}" is "{line[:80]}"', "write it as name: text")
-        turns.append(ScriptLine(name.strip(), text.strip()))
+        turns.append(ScriptLine(name.strip(), rest[0].strip()))
     if not turns:
         raise MediaError(f'"{path.name}" holds no line', "write lines such as anna: hello")
     return turns
@@ -340,14 +341,15 @@ class LiveFigure:
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=self.KEPT)
         self.latencies: deque[float] = deque(maxlen=10_000)
         """Seconds from the sound of a frame's own time to the frame, of the newest frames."""
-        self._frames = spoken_frames(sampler, info, still, self._noted(sound), seed, chunk=1)
 
-    def _noted(self, sound: Iterable[Samples]) -> Iterator[Samples]:
-        heard = 0
-        for part in sound:
-            heard += len(part)
-            self._arrivals.append((heard, self.clock()))
-            yield part
+        def noted() -> Iterator[Samples]:
+            heard = 0
+            for part in sound:
+                heard += len(part)
+                self._arrivals.append((heard, self.clock()))
+                yield part
+
+        self._frames = spoken_frames(sampler, info, still, noted(), seed, chunk=1)
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         for number, (frame,) in enumerate(self._frames):

@@ -44,6 +44,8 @@ CHROMA_WINDOW, CHROMA_HOP = 4096, 4 * HOP
 """Samples of a spectrum that tells semitones apart, and from one to the next."""
 CHROMA_RANGE = (65.0, 2100.0)
 """Hz, in which tones have their pitch."""
+HARMONY = (-0.33, 0.17)
+"""Seconds around a time whose tones count: later ones less, since a long window hears a chord before it begins."""
 DECAY = 0.15
 """Seconds in which what an onset has raised falls to 37%."""
 QUIET = 40.0
@@ -64,6 +66,16 @@ CLEAR = 0.08
 """Least autocorrelation, relative to that of no lag, of sound that has a beat."""
 TIGHT = 100.0
 """How much unevenness of beats counts beside strengths of onsets, whose deviation is 1 (alpha of Ellis 2007)."""
+LOOK, LOOK_EVERY = 6.0, 1.0
+"""Seconds of sound whose tempo is taken for one, and from one to the next."""
+TEMPI = 160
+"""Tempi that are compared, evenly spaced in octaves."""
+GLIDE, LEAP = 60.0, 0.6
+"""Cost of a change from one window to the next, of its octaves squared, and of the largest, beside scores around 1."""
+CHANGED = 0.06
+"""Octaves between the slowest and the fastest window from which on a tempo is one that changes: 4%."""
+CLEARLY = 0.2
+"""Least autocorrelation in windows of a tempo that changes."""
 BAR = 4
 """Beats in a bar."""
 SEGMENT = 16_384
@@ -251,7 +263,7 @@ class SoundFeatures:
     onsets: Floats
     """When something begins, in seconds."""
     tempo: float
-    """Beats a minute; 0 where there is no beat."""
+    """Beats a minute, in the mean where it changes; 0 where there is no beat."""
     beats: Floats
     """When they are, in seconds."""
     first_bar: int
@@ -285,35 +297,54 @@ class SoundFeatures:
     def harmony(self, times: Floats) -> Floats:
         """Return how much of each pitch class, C first, is heard at some times: (N, 12), of length 1 but for silence.
 
-        Each is the median of half a second around, in which drums leave no trace: chords change it.
+        Each is the median of half a second around, in which drums leave no trace: chords change it, when they do.
         """
         if not len(self.chroma):
             return np.zeros((len(times), 12))
         rate = self.rate * HOP / CHROMA_HOP
-        places = times[:, None] * rate + np.arange(-0.25 * rate, 0.25 * rate + 0.5)  # N around
-        rows = self.chroma[np.rint(places).astype(np.int64).clip(0, len(self.chroma) - 1)].mean(
-            axis=1, dtype=np.float64
-        )
+        places = times[:, None] * rate + np.arange(HARMONY[0] * rate, HARMONY[1] * rate + 0.5)  # N around
+        around = self.chroma[np.rint(places).astype(np.int64).clip(0, len(self.chroma) - 1)]  # N rows 12
+        rows = np.median(around.astype(np.float64), axis=1)
         length = np.linalg.norm(rows, axis=1, keepdims=True)
-        tones: Floats = rows / np.maximum(length, self._faint_tones)
+        tones: Floats = rows / np.maximum(length, self._faint)
         return tones
 
     @functools.cached_property
-    def _faint_tones(self) -> float:
-        """Length of the magnitudes of pitch classes below which they fade: a tenth of that of the loud parts."""
+    def _faint(self) -> float:
+        """Length of pitch classes' magnitudes below which they fade: a tenth of that of the loud parts."""
         return max(SILENT, 0.1 * float(np.percentile(np.linalg.norm(self.chroma, axis=1), 90)))
 
     def beat_at(self, times: Floats) -> Floats:
-        """Return the number of beats until some times, with fractions; they go on at the tempo outside of the sound.
+        """Return the number of beats until some times, with fractions; outside of the sound they go on as they did.
 
         Beat 0 is the first of a bar, so that whole multiples of `BAR` are bars.
         """
         assert len(self.beats), "there are beats"
-        numbers = np.arange(len(self.beats)) - float(self.first_bar)
-        counted: Floats = np.interp(times, self.beats, numbers)
-        early, late = np.minimum(times - self.beats[0], 0), np.maximum(times - self.beats[-1], 0)
-        counted += (early + late) * self.tempo / 60
+        first, last = self._paces
+        counted: Floats = np.interp(times, self.beats, np.arange(len(self.beats)) - float(self.first_bar))
+        counted += np.minimum(times - self.beats[0], 0) / first + np.maximum(times - self.beats[-1], 0) / last
         return counted
+
+    def time_of(self, counts: Floats) -> Floats:
+        """Return when some numbers of beats are over, in seconds: what `beat_at` counts, the other way round."""
+        first, last = self._paces
+        numbers = np.arange(len(self.beats)) - float(self.first_bar)
+        times: Floats = np.interp(counts, numbers, self.beats)
+        times += np.minimum(counts - numbers[0], 0) * first + np.maximum(counts - numbers[-1], 0) * last
+        return times
+
+    @property
+    def tempi(self) -> tuple[float, float]:
+        """Beats a minute in the slowest and in the fastest of the bars; there are beats."""
+        some = min(BAR, len(self.beats) - 1)
+        tempi = 60 * some / (self.beats[some:] - self.beats[:-some])
+        return float(tempi.min()), float(tempi.max())
+
+    @functools.cached_property
+    def _paces(self) -> tuple[float, float]:
+        """Seconds of a beat in the first bar and in the last one."""
+        some = min(BAR, len(self.beats) - 1)
+        return tuple(float(part[-1] - part[0]) / some for part in (self.beats[: some + 1], self.beats[-some - 1 :]))  # type: ignore[return-value]
 
     @functools.cached_property
     def _scaled(self) -> dict[str, Values]:
@@ -435,24 +466,71 @@ def find_period(strength: Floats, rate: float) -> float:
     return period
 
 
-def track_beats(strength: Floats, period: float) -> Floats:
-    """Return the rows of the beats, with fractions, whose distances are about `period` rows.
+def find_periods(strength: Floats, rate: float, steady: float) -> Floats | None:
+    """Return times from beat to beat at every row, (N, 2), where the tempo changes; None where it stays, or is unclear.
+
+    There are two, of a little before and a little after: windows do not tell to the beat when a tempo becomes another.
+
+    Of each window the autocorrelation at lags, with their doubles and triples, is a score; the way through all windows
+    that has the highest sum of scores less what its changes cost is taken (Viterbi). A change costs by its size in
+    octaves, but never more than `LEAP`: tempi glide, or become others at once.
+
+    Args:
+        strength: of onsets, (N,).
+        rate: rows a second.
+        steady: the period of the whole, as `find_period` gives it, or 0: a way that stays near it is none.
+    """
+    size, hop = round(LOOK * rate), round(LOOK_EVERY * rate)
+    if len(strength) < 2 * size:
+        return None
+    lags = 60 * rate / np.geomspace(FASTEST, SLOWEST, TEMPI)
+    lags = lags[3 * lags < size - 2]
+    prior = np.exp(-0.5 * (np.log2(60 * rate / lags / USUAL) / OCTAVES) ** 2)
+    cost = np.minimum(GLIDE * np.log2(lags[:, None] / lags) ** 2, LEAP)
+    starts = np.arange(0, len(strength) - size + 1, hop)
+    sums, links, clear = np.zeros(len(lags)), list[npt.NDArray[np.int64]](), list[Floats]()
+    grid = np.arange(size)
+    for start in starts:
+        same = _smoothed(autocorrelation(strength[start : start + size], size), 0.01 * rate)
+        own, twice, thrice = (np.interp(multiple * lags, grid, same) for multiple in (1, 2, 3))
+        before = sums[:, None] - cost
+        links.append(before.argmax(axis=0))
+        sums = before.max(axis=0) + prior * (own + 0.5 * twice + 0.1 * thrice)
+        clear.append(own)
+    way = [int(sums.argmax())]
+    for link in links[:0:-1]:
+        way.append(int(link[way[-1]]))
+    way.reverse()
+    found = lags[way]
+    if np.median([own[place] for own, place in zip(clear, way, strict=True)]) < CLEARLY:
+        return None
+    changes = np.log2(found / found[0])
+    if changes.max() - changes.min() < CHANGED and steady:
+        return None
+    around = np.arange(len(strength))[:, None] + np.array([-0.25, 0.25]) * size
+    return np.exp(np.interp(around, starts + size / 2, np.log(found)))  # type: ignore[no-any-return]
+
+
+def track_beats(strength: Floats, periods: Floats) -> Floats:
+    """Return the rows of the beats, with fractions, whose distances are about one of the periods, (N, K), at each row.
 
     C(t) = s(t) + max of C(t - d) - alpha ln(d / period)^2, over d from half of the period to its double.
     """
-    smooth = _smoothed(strength / max(float(strength.std()), 1e-9), period / 32)
-    gaps = np.arange(max(1, round(period / 2)), round(2 * period) + 1)
-    cost = (TIGHT * np.log(gaps / period) ** 2)[::-1].copy()
+    smooth = _smoothed(strength / max(float(strength.std()), 1e-9), float(np.median(periods)) / 32)
+    gaps = np.arange(max(1, round(float(periods.min()) / 2)), round(2 * float(periods.max())) + 1)
+    known, own = np.unique(np.round(periods, 1), axis=0, return_inverse=True)  # as many costs as there are periods
+    away = np.abs(np.log(gaps / known[..., None])).min(axis=1)
+    costs = np.where(away <= math.log(2) + 0.1, TIGHT * away**2, np.inf)[:, ::-1].copy()
     longest, shortest = int(gaps[-1]), int(gaps[0])
     best = np.zeros(len(smooth) + longest)  # the first `longest` stand before the sound
     link = np.full(len(smooth), -1, np.int64)
-    for row, own in enumerate(smooth.tolist()):
-        before = best[row : row + longest - shortest + 1] - cost
+    for row, (strong, number) in enumerate(zip(smooth.tolist(), own.ravel().tolist(), strict=True)):
+        before = best[row : row + longest - shortest + 1] - costs[number]
         chosen = int(before.argmax())
-        best[row + longest] = own + before[chosen]
+        best[row + longest] = strong + before[chosen]
         link[row] = row + chosen - longest
     total = best[longest:]
-    tail = total[-max(1, round(period)) :]
+    tail = total[-max(1, round(float(periods[-1].min()))) :]
     at = len(total) - len(tail) + int(tail.argmax())
     beats = []
     while at >= 0:
@@ -460,8 +538,8 @@ def track_beats(strength: Floats, period: float) -> Floats:
         at = int(link[at])
     found = np.array(beats[::-1], np.int64)
     # Beats before the first sound and behind the last have nothing to beat.
-    strong = np.array([smooth[max(0, beat - 3) : beat + 4].max() for beat in found])
-    loud = np.flatnonzero(strong >= 0.2 * np.median(strong))
+    heard = np.array([smooth[max(0, beat - 3) : beat + 4].max() for beat in found])
+    loud = np.flatnonzero(heard >= 0.2 * np.median(heard))
     return _vertex(smooth, found[loud[0] : loud[-1] + 1]) if len(loud) else np.zeros(0)
 
 
@@ -493,10 +571,15 @@ def analyse(chunks: Iterable[Samples], rate: int = RATE) -> SoundFeatures:
     pulse = strength / max(float(strength.std()), 1e-9) if len(strength) else strength
     pulse = pulse + kicks / kicks.std() if len(kicks) and kicks.std() > 0 else pulse  # low drums tell beats from others
     period = find_period(pulse, per_second) if peak >= SILENT else 0.0
-    beats = track_beats(pulse, period) if period else np.zeros(0)
+    periods = find_periods(pulse, per_second, period) if peak >= SILENT else None
+    beats = np.zeros(0)
+    if period or periods is not None:
+        beats = track_beats(pulse, np.full((len(pulse), 1), period) if periods is None else periods)
     onsets = find_onsets(strength, per_second)
     if len(beats) < BAR or BAR * len(onsets) < len(beats):  # too few things begin to make a beat
-        period, beats = 0.0, beats[:0]
+        period, periods, beats = 0.0, None, beats[:0]
+    if periods is not None:
+        period = float(beats[-1] - beats[0]) / (len(beats) - 1)
     features = SoundFeatures(
         seconds=count / rate,
         rate=per_second,

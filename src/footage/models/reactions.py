@@ -40,12 +40,14 @@ DRIFT_SECONDS = 4.0
 """Time in which content becomes another, where a level moves it and it is not said."""
 CHANGE = 0.25
 """Beats in which one motion becomes another, half of them before the bar."""
-SHARP, FLOW = 24, 0.2
-"""Speed is FLOW + (1 - FLOW) cos(pi x)^(2 SHARP), x from beat to beat, the power brought to mean 1: 7.2 on the beat."""
+SHARP, FLOW = 48, 0.2
+"""Speed is FLOW + (1 - FLOW) cos(pi x)^(2 SHARP), x from beat to beat, the power brought to mean 1: 10 on the beat."""
 SURGE = tuple(
     2 * (1 - FLOW) * math.comb(2 * SHARP, SHARP - m) / math.comb(2 * SHARP, SHARP) for m in range(1, SHARP + 1)
 )
 """The same as 1 + sum of r_m cos(2 pi m x), whose integral is known."""
+APART = 4.0
+"""Frames from beat to beat, at least, where it is moved into the middle between two."""
 CLIPPING = 0.001
 """Part of samples from which on cut-off sound is told of."""
 MOST_TOLD = 4
@@ -174,13 +176,35 @@ class Reaction:
         """
         if not self.on_beat:
             return numbers / self.fps
-        beats = self.heard.beat_at(np.concatenate([[0.0], numbers / self.fps])) * self.lock
+        beats = self.accents(np.append(0, numbers))
         if bars:
             gone = surge(beats[1:] % (bars * BAR * self.lock))
         else:
             gone = surge(beats)
             gone = gone[1:] - gone[0]
         return gone * 60 / (self.heard.tempo * self.lock)
+
+    def accents(self, numbers: Numbers) -> Floats:
+        """Return how often motion has been fastest until frames (N,), counted from a bar on, with fractions.
+
+        What is fastest on a beat is seen from one frame to the next: it is moved into the middle of the two that the
+        beat lies between. Else it would be half in the one change and half in the next where a beat is near a frame.
+        """
+        times = numbers / self.fps
+        counts = self.heard.beat_at(times) * self.lock
+        if 60 * self.fps / (self.heard.tempo * self.lock) < APART:
+            return counts
+
+        def seen(wholes: Floats) -> Floats:
+            middles: Floats = (np.floor(self.heard.time_of(wholes / self.lock) * self.fps) + 0.5) / self.fps
+            return middles
+
+        wholes = np.floor(counts)
+        wholes = wholes + (times >= seen(wholes + 1))
+        wholes = wholes - (times < seen(wholes))
+        begin = seen(wholes)
+        between: Floats = wholes + (times - begin) / (seen(wholes + 1) - begin)
+        return between
 
     def picked(self, numbers: Numbers) -> Numbers:
         """Return which of frames that come at an even pace stand at frames (N,) of the video; their order stays."""
@@ -319,8 +343,17 @@ MEANINGS = {
 TONES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 STRIP = 15.0
 """Seconds of a row of the page."""
+TELLING = 1.05
+"""Times as fast as the slowest bar the fastest one is, from which on a tempo is told as one that changes."""
 MOST_STRIPS = 40
 """Rows of the page."""
+
+
+def told_tempo(heard: SoundFeatures) -> str:
+    """Return the tempo of a sound with beats in words; where it changes, its ends."""
+    slowest, fastest = heard.tempi
+    between = f" in the mean, from {slowest:.0f} to {fastest:.0f}" if fastest > TELLING * slowest else ""
+    return f"{heard.tempo:.1f} beats a minute{between}"
 
 
 def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
@@ -332,7 +365,7 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
     used = [link.source for link in reaction.links if link.source in LEVELS]
     shown = list(dict.fromkeys([*used, "onset", "loudness"]))
     frames = max(1, math.ceil(heard.seconds * fps))
-    moved = {"speed": 8.0} if reaction.on_beat else {}
+    moved = {"speed": 10.0} if reaction.on_beat else {}
     moved |= {"strength": 2.0} if reaction.link("strength") else {}
     moved |= {link.target: 2 * SLIDER_LIMIT for link in reaction.links if link.slider}
 
@@ -396,7 +429,7 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
         links.insert(0, ("beat", "time", f"fastest {often}, as fast as ever in the mean"))
     summary = [
         ("length", f"{heard.seconds:.2f} s, {frames:,} frames at {fps:g} a second"),
-        ("tempo", f"{heard.tempo:.1f} beats a minute, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"),
+        ("tempo", f"{told_tempo(heard)}, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"),
         ("onsets", len(heard.onsets)),
         ("largest sample", f"{heard.peak:.3f}"),
     ]

@@ -325,7 +325,8 @@ class Talk(SupervisedMethod):
         spoken, room = list[SpokenClips](), LOOKED_AT
         for clips in batches:
             apart = taken_apart(clips, channels)
-            spoken.append(apart._replace(real=self.small(apart.real)))
+            still = self.small(apart.still[:, :, None])[:, :, 0]
+            spoken.append(apart._replace(real=self.small(apart.real), still=still))
             room -= clips.numel() // self.config.net.scale  # type: ignore[attr-defined]
             if room <= 0:
                 break
