@@ -180,7 +180,7 @@ def train_evaluator(
     from footage.evaluation.features.learned_training import train_evaluator as train
 
     console = make_console(quiet)
-    source = open_clips(dataset, ClipConfig(frames=frames))
+    source = open_clips(dataset, ClipConfig(frames=frames, channels=1 if str(dataset) == "phantoms" else 3))
     if min(source.shape[:2]) < LEAST[1]:
         raise ConfigError(
             f"{source.name} is {source.shape[0]}×{source.shape[1]}", f"ingest at {LEAST[1]}×{LEAST[1]} or more"

@@ -19,7 +19,7 @@ from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, MediaError, ModelError
 from footage.machines import remote
-from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions, Format, rate_note
+from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha
@@ -137,7 +137,9 @@ class GenerateOptions(GenerateRequest):
     fit: Fit = "letterbox"
     """how a picture of another shape is fitted in, where a size is given."""
     format: Format = "mp4"
-    """mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames."""
+    """mp4 (H.264), webm (VP9), gif, mov, mkv, or png for folders of frames. Of models of volumes also nii (.nii.gz) and
+    dicom (folders of slices marked synthetic), with values, spacing and orientation. Not a medical device: what is made
+    is not for diagnosis."""
     encoding: EncodingOptions = DEFAULT_ENCODING
     """how they are packed."""
     mark: bool = True
@@ -183,6 +185,7 @@ def generate(options: GenerateOptions) -> list[Path]:
         )
     with output_folder(to, library) as out:
         loaded = load(options.model, options.device)
+        _check_volumes(loaded, options, console)
         threads, place = torch.get_num_threads(), loaded.sampler.device.type
         with console.status("looking at the training clips" if options.novel or options.best else "loading"):
             clips = judged = loaded.clips(options, lambda text: print_marked(console, "warning:", text))
@@ -209,6 +212,24 @@ def generate(options: GenerateOptions) -> list[Path]:
         if isinstance(judged, NovelClips | BestClips):
             console.print(judged.summary())
     return filed if to is None else out.placed(written)
+
+
+def _check_volumes(loaded: Model, options: GenerateOptions, console: Console) -> None:
+    """Refuse formats of volumes for what is none, and say of volumes what they are not for."""
+    from footage.media.volumes import NOTICE
+
+    if options.format in VOLUME_FORMATS:
+        if loaded.info.volume is None:
+            problem = f"format is {options.format}, and {loaded.info.name} makes clips, not volumes"
+            raise ConfigError(problem, "give --format mp4")
+        if options.library is not None or options.size is not None or options.upscale is not None:
+            raise ConfigError(
+                f"format is {options.format}, and libraries and upscalers take clips", "leave --library and --size out"
+            )
+    elif loaded.info.volume is not None:
+        console.print(f"{options.format} shows slices as a clip, without values: --format nii or dicom keeps them")
+    if loaded.info.volume is not None:
+        print_marked(console, "volumes:", NOTICE)
 
 
 def predict(
@@ -273,9 +294,10 @@ def translate(
     """Turn a picture or a clip of any length into another, chunk by chunk.
 
     Args:
-        clip: a video, a picture, or a folder of pictures; it is resized as the model needs.
+        clip: a video, a picture, or a folder of pictures; it is resized as the model needs. For a model of volumes a
+            .nii.gz file or a folder of DICOM slices.
         to: the file to write: .mp4, .webm, .gif, .png for a picture, or a folder for frames; left out,
-            CLIP-translated.mp4 here.
+            CLIP-translated.mp4 here. Of volumes also .nii.gz, or .dicom for a folder of slices; not for diagnosis.
         frames: length of a clip that is made from a picture; left out, the model's own.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         as_is: the clip already is what the model is given, such as edges; else that is made from it first. For a
@@ -317,8 +339,10 @@ def reconstruct(
     """Pack a clip of any length into a VAE's few numbers, and unpack it again; say how much of it is left.
 
     Args:
-        clip: a video, or a folder of pictures; it is resized as the model needs.
-        to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-reconstructed.mp4 here.
+        clip: a video, or a folder of pictures; it is resized as the model needs. For a model of volumes a .nii.gz file
+            or a folder of DICOM slices.
+        to: the file to write: .mp4, .webm, .gif, or a folder for frames; left out, CLIP-reconstructed.mp4 here. Of
+            volumes also .nii.gz, or .dicom for a folder of slices; not for diagnosis.
         own_size: keep the size of the clip, as far as it is a multiple of 8, instead of the model's.
         beside: show the clip itself on the left.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
@@ -454,7 +478,7 @@ def _path(to: Path, clip: Clip, format: Format) -> Path:
     else:
         label = re.sub(r"[^\w-]+", "_", about["label"])[:60] + "-" if "label" in about else ""
         name = f"{label}{about['seed']:06d}"
-    return to / (name + ("" if format == "png" else f".{format}"))
+    return to / (name + {"png": "", "nii": ".nii.gz"}.get(format, f".{format}"))
 
 
 @dataclass(frozen=True)
@@ -468,6 +492,8 @@ class WrittenClip:
     metadata: dict[str, Any]
     strip: npt.NDArray[np.uint8] | None
     """Frames (T, H, W, C) for a contact sheet, where it is to be on one."""
+    volume: bool = False
+    """Whether that strip is the middle planes of a volume."""
     content: dict[str, bytes] = field(default_factory=dict)
     """Of a clip that was written on another machine: its file, or those in its folder, by name."""
 
@@ -476,7 +502,7 @@ class WrittenClip:
         from footage.media.encode import replaced_folder
 
         path = folder / self.path.name
-        if path.suffix:
+        if path.name in self.content:
             with files.replacing(path) as temporary:
                 temporary.write_bytes(self.content[path.name])
                 seal(temporary, self.metadata, path.name)  # by this machine's key, and not by a worker's
@@ -501,10 +527,16 @@ class ClipWriter:
         """Write clips, the first of which is number `first` of all."""
         from footage.media.encode import write_clip
         from footage.media.sheets import FramePicker
+        from footage.media.volumes import middle_planes
 
         for number, clip in enumerate(clips, first):
             assert clip.frames is not None
             path, picker = _path(folder, clip, self.format), FramePicker(clip.frames)
+            if clip.volume is not None and self.format in VOLUME_FORMATS:
+                clip.save(path)
+                planes = middle_planes(clip.array(), clip.volume.spacing)[None] if number < SHEET_CLIPS else None
+                yield WrittenClip(number, path, clip.fps, clip.metadata, planes, volume=True)
+                continue
             write_clip(
                 path,
                 picker.watch(clip.chunks()),
@@ -571,6 +603,7 @@ def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format
     from footage.media.reader import Footage, upright_picture
     from footage.media.sheets import contact_sheet, save_picture
     from footage.media.thumbnails import read_thumbnails
+    from footage.media.volumes import planes_sheet
 
     made: list[WrittenClip] = []
     for clip in clips:
@@ -580,6 +613,11 @@ def _show_all(clips: Iterable[WrittenClip], out: remote.Outgoing, format: Format
         out.put(clip.path)
     made.sort(key=lambda clip: clip.number)
     written, metadata = [clip.path for clip in made], made[-1].metadata
+    if made[0].volume:
+        planes = [clip.strip[0] for clip in made if clip.strip is not None]
+        save_picture(out.path / SHEET, planes_sheet(planes, [clip.path.name for clip in made[: len(planes)]]))
+        console.print(f"{len(written):,} volumes and {SHEET}, their middle planes, in {out.place}")
+        return written
     strips = {clip.path.stem: clip.strip for clip in made if clip.strip is not None}
     alike, others = made_before(out.path, written, metadata)
     side = max(next(iter(strips.values())).shape[1:3])

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 INGEST = IngestConfig()
 """The options of `ingest` when nothing is said."""
+REJECTIONS = 8
+"""Files of volumes that are left out and told of, at most: their paths, which may hold names, are written nowhere."""
 ALONE = LaunchConfig()
 """A training in this process."""
 
@@ -51,9 +53,12 @@ def ingest(
 ) -> IngestResult:
     """Make a data set from videos. Run again, it decodes only what is new or changed.
 
+    Folders of DICOM files and .nii.gz files become a data set of volumes, clips whose time is depth, split by patient;
+    see docs/volumes.md. footage is not a medical device.
+
     Args:
         sources: videos, folders (searched with their subfolders), folders of numbered pictures, MNIST's IDX files,
-            arrays (.npy, .npz); or addresses of them, such as s3://bucket/clips.
+            arrays (.npy, .npz); or addresses of them, such as s3://bucket/clips; or volumes: DICOM, .nii.gz.
         to: the dataset folder, or an address of one.
         config: the options.
         advise: measure what a model could be trained from it (takes a few seconds).
@@ -87,6 +92,16 @@ def ingest(
             f"such as {result.gone[0]}: name all sources each time"
         )
         print_marked(console, "warning:", text)
+    if (volume := result.dataset.info.volume) is not None:
+        low, high = volume.window
+        console.print(
+            f"volumes  {result.dataset.info.clips:,}, voxels {' × '.join(f'{step:g}' for step in volume.spacing)} mm, "
+            f"{low:g} to {high:g} {volume.unit or '(no unit)'}; not a medical device, not for diagnosis"
+        )
+        for rejection in result.rejections[:REJECTIONS]:
+            print_marked(console, "left out:", f"{rejection.source}: {rejection.reason}, {rejection.detail}")
+        if (more := len(result.rejections) - REJECTIONS) > 0:
+            console.print(f"{more:,} more are left out: rejected.jsonl has the reasons, without paths")
     _write_audit(result.dataset, advise, console)
     return result
 
@@ -183,8 +198,8 @@ def train(
 
     Args:
         data: a dataset folder or an address of one, such as s3://bucket/data; a folder of videos, a video, or the name
-            of a built-in data set: shapes, digits, digits-2 or digits-3, or MNIST's images (an IDX file) for Moving
-            MNIST. Upscalers and lenses take crops from videos as they are.
+            of a built-in data set: shapes, digits, digits-2 or digits-3, phantoms (volumes), or MNIST's images (an IDX
+            file) for Moving MNIST. Upscalers and lenses take crops from videos as they are.
         config: a complete configuration, or the name of a preset; else knobs, such as {"gan.lr": 1e-4}, that are to
             differ from what suits the data.
         guide: the data set that a translator is given, clips of the same names as those of `data`: label maps, say.
@@ -419,7 +434,7 @@ class TrainingOrder:
             config, reason = choose_preset(Dataset(data))
             config = override(config, knobs)
             self.console.print(f"chosen   {reason}")
-        known, config = config is not None, config or preset("stream-64", knobs)
+        known, config = config is not None, config or preset("volume-32" if data == "phantoms" else "stream-64", knobs)
         if ingests:
             given = {
                 "--minutes": None if self.minutes is None else f"{self.minutes:.15g}",

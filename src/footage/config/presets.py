@@ -29,6 +29,9 @@ _CLIP_AND_FRAMES: Sections = {"critics": [{}, _FRAMES]}
 _RECURRENT = {"kind": "recurrent", "width": 32, "hidden": 16, "label": 16}
 _EMBED_MOTION: Sections = {"critics": [{"net": "embed_motion", "shrink": 2, "width": 24}, _FRAMES]}
 
+_STILL = {"stretch": False, "flip": False, "colour": False}
+"""Volumes are no symmetric pictures, their slices lie where they lie, and their values mean something."""
+
 
 def _size(side: int, frames: int = 16) -> dict[str, int]:
     return {"frames": frames, "height": side, "width": side}
@@ -412,6 +415,46 @@ _TABLE: tuple[tuple[str, str, str, Sections], ...] = (
         {"clip": {"height": 256, "width": 256}, "net": {"scale": 4}},
     ),
     (
+        "volume-32",
+        "conv3d-32",
+        "volumes, such as CT: 3D-convolutional GAN, 32 slices of 32×32; never for diagnosis",
+        {"clip": {**_size(32, 32), "channels": 1}, "critics": [{}], "augment": _STILL},
+    ),
+    (
+        "volume-64",
+        "volume-32",
+        "volumes, such as CT: 3D-convolutional GAN, 64 slices of 64×64; a GPU is better; never for diagnosis",
+        {"clip": _size(64, 64), "gan": {"lr": 3e-4, "critic_lr": 3e-4, "r1": 2.0}, "net": {"width": 24}},
+    ),
+    (
+        "volume-128",
+        "volume-64",
+        "volumes of 128 slices of 128×128: critics of the whole at half resolution and of random slabs (HA-GAN); a GPU",
+        {
+            "clip": _size(128, 128),
+            "net": {"width": 16},
+            "critics": [{"shrink": 2, "shrink_time": 2}, {"sees": "slab", "frames": 16}],
+            "train": {"sample_clips": 5_000},
+        },
+    ),
+    (
+        "volume-vae-32",
+        "vae-64",
+        "variational autoencoder of volumes, 32 slices of 32×32; never for diagnosis",
+        {"clip": {**_size(32, 32), "channels": 1}},
+    ),
+    (
+        "volume-slices-32",
+        "translate-64",
+        "translator of volumes of thick slices into thin ones (super-resolution along the slice axis), 32×32",
+        {
+            "clip": {**_size(32, 32), "channels": 1},
+            "task": {"source": "slices"},
+            "learn": {"weight": 1.0},
+            "critics": [],
+        },
+    ),
+    (
         "animate-64",
         "translate-64",
         "a picture brought to life: videos of any length that begin with a still of 64×64",
@@ -474,6 +517,8 @@ def override(config: Config, overrides: Mapping[str, Any]) -> Config:
 
 FIRST_PRESETS = ("stream-64", "stream-32")
 """Presets to begin with."""
+VOLUMES = ("volume-32", "volume-64", "volume-128")
+"""Those for volumes, the smallest first."""
 CASCADES = ("stream-256", "stream-512", "stream-720p")
 """Those for larger frames."""
 PLAIN = 128
@@ -515,6 +560,24 @@ def suited_preset(height: int, width: int, channels: int, longest: int | None = 
         values["clip.frames"] = max(2, 1 << (longest.bit_length() - 1))
         reason += f"; the longest clip has {longest} frames"
     return override(config, values), f"{config.preset}, which suits frames of {width}×{height}{reason}"
+
+
+def suited_volume_preset(height: int, width: int, deepest: int | None = None) -> tuple[Config, str]:
+    """Return the configuration that suits volumes, and why, in words: the largest that is no larger than they are.
+
+    Args:
+        height: of the slices, in voxels.
+        width: likewise.
+        deepest: slices of the deepest volume; None where that is not known.
+    """
+    configs = [PRESETS[name].config for name in VOLUMES]
+    config = next((c for c in reversed(configs) if c.clip.height <= min(height, width)), configs[0])
+    values = {"clip.height": height, "clip.width": width}
+    reason = f"{config.preset}, which suits volumes of slices of {width}×{height}"
+    if deepest is not None and deepest < config.clip.frames:
+        values["clip.frames"] = max(2, 1 << (deepest.bit_length() - 1))
+        reason += f"; the deepest has {deepest}"
+    return override(config, values), reason
 
 
 def options(config: Config) -> str:

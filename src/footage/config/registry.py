@@ -163,7 +163,7 @@ else:
             "LossName": LOSSES,
             "ReconstructionLossName": RECONSTRUCTION_LOSSES,
             "CriticName": CRITICS,
-            "SourceName": [*SOURCES, "first-frame", "pairs"],
+            "SourceName": [*SOURCES, "first-frame", "slices", "pairs"],
         }
         if name not in tables:
             raise AttributeError(f"{__name__} has no {name}")

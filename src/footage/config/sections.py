@@ -70,6 +70,16 @@ class IngestConfig:
     """Keep clips that repeat an earlier one."""
     sound: bool = True
     """Keep the sound of videos that have some, in mono with 16 bits at 22,050 Hz."""
+    spacing: str | None = None
+    """Of volumes (DICOM folders, .nii.gz): millimetres between slices, rows and columns, such as `2,1,1`; None for the
+    middle distance of the slices, and in plane what brings the middle field of view to the size. Not a medical
+    device."""
+    window: str | None = None
+    """Of volumes: the values of the lowest and the highest of 65,536 levels, such as `-160,240`; None or `auto` for
+    -1024 to 1500 of Hounsfield units, else for the values from the 0.1th to the 99.9th percentile."""
+    patients_of: str | None = None
+    """Of volumes: another dataset of the same patients, whose secret is shared: the two can be paired, and patients are
+    on the same side of both."""
     digits: int = bounded(2, 1, 3)
     """Digits in a clip made from IDX images, 1 to 3; with 1 it is also the label."""
     sequences: int = bounded(2000, 1, 10_000_000)
@@ -565,12 +575,15 @@ class CriticConfig:
 
     net: registry.CriticName = "conv"
     """Its network."""
-    sees: Literal["clip", "frames", "sparse", "difference"] = "clip"
-    """The clip; single frames; a few frames far apart as one picture; or the change from frame to frame."""
+    sees: Literal["clip", "frames", "sparse", "difference", "slab"] = "clip"
+    """The clip; single frames; a few frames far apart as one picture; the change from frame to frame; or a slab, frames
+    that follow each other from a random one on, with its place (HA-GAN, for volumes)."""
     frames: int = bounded(2, 1, 4096)
-    """Frames of each clip that it sees, for `frames` and `sparse`."""
+    """Frames of each clip that it sees, for `frames`, `sparse` and `slab`."""
     shrink: int = bounded(1, 1, 64)
     """Pictures are averaged down by this factor first (DVD-GAN's temporal critic: 2)."""
+    shrink_time: int = bounded(1, 1, 64)
+    """So many frames are averaged to one first: with `shrink`, the whole of a volume at half its resolution."""
     patch: bool = False
     """Judge overlapping patches instead of the whole."""
     time: Literal["halve", "valid"] = "halve"
@@ -596,6 +609,9 @@ class CriticConfig:
         require(self.weight > 0, f"{where}.weight", self.weight, "give more than 0, or leave the critic out")
         ok = self.time == "halve" or (self.net == "conv" and not self.timeless)
         require(ok, f"{where}.time", self.time, f"{self.net} of {self.sees} has no such time: give halve")
+        whole = self.net == "conv" and self.sees == "clip"
+        remedy = "give 1: only the network conv that sees the clip has it"
+        require(self.shrink_time == 1 or whole, f"{where}.shrink_time", self.shrink_time, remedy)
         if self.net != "conv":
             require(not self.patch, f"{where}.patch", self.patch, f"{self.net} judges the whole: only conv has patches")
             ok = self.sees == "clip"
@@ -628,7 +644,12 @@ def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipCo
                     f"{where}.shrink is {critic.shrink}, clip.{knob} is {side}",
                     f"give a divisor of {side} that leaves at least 8 pixels",
                 )
-        if critic.timeless and critic.frames > clip.frames:
+        if critic.shrink_time > 1 and (clip.frames % critic.shrink_time or clip.frames < 2 * critic.shrink_time):
+            raise ConfigError(
+                f"{where}.shrink_time is {critic.shrink_time}, clips have {clip.frames} frames",
+                "give a divisor that leaves at least 2",
+            )
+        if (critic.timeless or critic.sees == "slab") and critic.frames > clip.frames:
             raise ConfigError(f"{where}.frames is {critic.frames}, clips have {clip.frames}", "give no more than that")
         if gan.matching and critic.net != "conv":
             raise ConfigError(

@@ -71,6 +71,11 @@ class Audit:
             ("length", f"{_duration(sum(lengths) / info.fps)}; {sum(lengths):,} frames"),
             ("frames", f"{info.width}×{info.height} {colour}, {info.fps:g} fps{stored}"),
         ]
+        if info.volume is not None:
+            low, high = info.volume.window
+            steps = " × ".join(f"{step:g}" for step in info.volume.spacing)
+            text = f"voxels {steps} mm (slices, rows, columns), {low:g} to {high:g} {info.volume.unit or '(no unit)'}"
+            summary.append(("volumes", f"{text}; time is depth; not a medical device, not for diagnosis"))
         if reason := info.settings.get("rate_reason"):
             rate = str(info.settings.get("rate", ""))
             exactly = f" ({rate})" if "/" in rate else ""

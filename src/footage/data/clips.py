@@ -9,23 +9,26 @@ from collections.abc import Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from footage import files
 from footage.config import ClipConfig
-from footage.data import synthetic, talker
+from footage.data import phantoms, synthetic, talker
 from footage.data.store import Dataset, Frames, Split
 from footage.data.synthetic import moving_digits
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
 from footage.machines.local import cores
 from footage.media.probe import UnusableMedia
+from footage.media.volumes import Levels, VolumeScale, display_levels
 
 Labels = npt.NDArray[np.int64]
 Samples = npt.NDArray[np.float32]
+Pixels = npt.NDArray[Any]
+"""uint8, or, of volumes, uint16."""
 
 
 ONE_BY_ONE = "most labels stand for one clip each and can only be learned by heart (--train.labels yes uses them)"
@@ -104,6 +107,17 @@ class HasSound(Protocol):
 
 
 @runtime_checkable
+class HasVolumes(Protocol):
+    """A source of volumes, which are read in 16 bits for training; what `read` gives is the nearest of 8 bits."""
+
+    volume: VolumeScale
+    """What the levels mean, and how voxels lie."""
+
+    def read_deep(self, index: int, start: int, frames: int) -> Levels:
+        """Return slices of a volume, uint16 (T, H, W, C)."""
+
+
+@runtime_checkable
 class DrawsClips(Protocol):
     """A source that chooses training clips itself, such as one that takes several crops where it has decoded."""
 
@@ -157,8 +171,8 @@ class GivesCrops(Protocol):
 class LoadedBatch(NamedTuple):
     """What is read for one training step."""
 
-    clips: Frames
-    """uint8 (B, T, H, W, C)."""
+    clips: Pixels
+    """uint8 (B, T, H, W, C), of volumes uint16."""
     labels: Labels
     """(B,)."""
     crops: Frames | None
@@ -203,6 +217,18 @@ class DatasetClips:
 
     def groups(self, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:
         return self.dataset.groups(rng)
+
+
+class DatasetVolumes(DatasetClips):
+    """The volumes of a dataset folder."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        assert dataset.info.volume is not None
+        self.volume = dataset.info.volume
+
+    def read_deep(self, index: int, start: int, frames: int) -> Levels:
+        return self.dataset.read_deep(self.dataset.rows[index], start, frames)
 
 
 class _DrawnClips:
@@ -396,7 +422,39 @@ class TalkerClips(_DrawnClips):
         )
 
 
-BUILT_IN = ("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions", "talker")
+class PhantomClips(_DrawnClips):
+    """Phantoms of trunks with organs and lesions, drawn at any size; see `footage.data.phantoms`.
+
+    The labels are the findings. Of three channels the second and third are the masks of organs and of lesions.
+    """
+
+    CLIPS = 2_048
+    HELDOUT = 256
+    labels: tuple[str, ...] = phantoms.FINDINGS
+
+    def __init__(self, *, frames: int, height: int, width: int, channels: int, seed: int = 0) -> None:
+        super().__init__()
+        self.name, self.seed, self.frames, self.shape = "phantoms", seed, frames, (height, width, channels)
+        self.volume = phantoms.scale_of(frames, height, width)
+        content = {"name": "phantoms", "seed": seed, "shape": self.shape, "frames": frames}
+        self.content_hash = json_digest({**content, "version": phantoms.VERSION})
+
+    def label(self, index: int) -> int:
+        return phantoms.FINDINGS.index(phantoms.draw_finding(self.seed, index)[0])
+
+    def anatomy(self, index: int) -> phantoms.Anatomy:
+        """Return what a phantom shows: the factors that it is drawn from."""
+        return phantoms.draw_anatomy(self.seed, index)
+
+    def read_deep(self, index: int, start: int, frames: int) -> Levels:
+        whole = phantoms.render(self.anatomy(index), self.frames, *self.shape, seed=self.seed, index=index)
+        return whole[start : start + frames]
+
+    def read(self, index: int, start: int, frames: int) -> Frames:
+        return display_levels(self.read_deep(index, start, frames))
+
+
+BUILT_IN = ("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions", "talker", "phantoms")
 """Names that stand for a built-in data set wherever a dataset folder is asked for."""
 
 
@@ -412,10 +470,13 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
     """
     if is_built_in(data):
         size = {"height": clip.height, "width": clip.width, "channels": clip.channels}
+        if str(data) == "phantoms":
+            return PhantomClips(**size, frames=clip.frames)
         return TalkerClips(**size) if str(data) == "talker" else BuiltInClips(str(data), **size, frames=clip.frames)
     if Path(data).is_file() and "idx3" in Path(data).name:
         return MovingDigits(Path(data), clip)
-    return DatasetClips(Dataset(data))
+    dataset = Dataset(data)
+    return DatasetClips(dataset) if dataset.info.volume is None else DatasetVolumes(dataset)
 
 
 @dataclass(frozen=True)
@@ -487,9 +548,14 @@ class Loader:
         self.captions = tuple(numbers)
         """All captions of the clips, each once."""
 
-    def batch(self, clips_seen: int) -> tuple[Frames, Labels]:
-        """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,)."""
-        clips = np.empty((self.local, self.frames, *self.source.shape), dtype=np.uint8)
+    def batch(self, clips_seen: int) -> tuple[Pixels, Labels]:
+        """Return this process's part of the batch after `clips_seen` clips: uint8 (B, T, H, W, C), labels (B,).
+
+        Of volumes they are uint16.
+        """
+        read = self.source.read_deep if isinstance(self.source, HasVolumes) else self.source.read
+        shape = (self.local, self.frames, *self.source.shape)
+        clips: Pixels = np.empty(shape, np.uint16 if isinstance(self.source, HasVolumes) else np.uint8)
         labels = np.empty(self.local, dtype=np.int64)
         for row in range(self.local):
             number = clips_seen + self.rank * self.local + row
@@ -499,7 +565,7 @@ class Loader:
             unit = self._unit(number)
             rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
             start = unit.first + int(rng.integers(unit.starts))
-            clips[row] = self.source.read(unit.span.index, start, self.frames)
+            clips[row] = read(unit.span.index, start, self.frames)
             labels[row] = unit.span.label
         return clips, labels
 

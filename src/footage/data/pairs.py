@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from footage.config import ClipConfig
-from footage.data.clips import ClipSource, DatasetClips, HasSound, Span, open_clips
+from footage.data.clips import ClipSource, DatasetClips, HasSound, HasVolumes, Span, open_clips
 from footage.data.crops import DatasetCrops, VideoCrops, is_footage
 from footage.data.store import Frames, Split
 from footage.errors import DatasetError
 from footage.files import json_digest
 from footage.media import speech
+from footage.media.volumes import Levels
 
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 
@@ -81,6 +82,27 @@ class PairedClips:
         """Return a window of a pair, uint8 (T, H, W, C + Cs)."""
         target, source = self.target.read(index, start, frames), self.source.read(self._partner[index], start, frames)
         return np.concatenate([target, source], axis=-1)
+
+
+class PairedVolumes(PairedClips):
+    """The same of volumes, such as those of two modalities; what they mean is the target's."""
+
+    def __init__(self, target: ClipSource, source: ClipSource) -> None:
+        super().__init__(target, source)
+        assert isinstance(target, HasVolumes) and isinstance(source, HasVolumes)
+        if any(abs(a - b) > 1e-3 * b for a, b in zip(source.volume.spacing, target.volume.spacing, strict=True)):
+            wanted = ",".join(f"{step:g}" for step in target.volume.spacing)
+            raise DatasetError(
+                f"the voxels of {source.name} lie {source.volume.spacing} mm apart, those of {target.name} {wanted}",
+                f"ingest {source.name} again with --spacing {wanted}",
+            )
+        self.volume, self._deep = target.volume, (target, source)
+
+    def read_deep(self, index: int, start: int, frames: int) -> Levels:
+        """Return slices of a pair, uint16 (T, H, W, C + Cs)."""
+        target, source = self._deep
+        pair = (target.read_deep(index, start, frames), source.read_deep(self._partner[index], start, frames))
+        return np.concatenate(pair, axis=-1)
 
 
 class VoicedClips:
@@ -158,7 +180,14 @@ def open_source(
         raise DatasetError("a figure that speaks is given the sound of its own clips", "leave --guide out")
     if hears:
         return VoicedClips(source)
-    return source if guide is None else PairedClips(source, open_clips(guide, clip))
+    if guide is None:
+        return source
+    partner = open_clips(guide, clip)
+    if isinstance(source, HasVolumes) != isinstance(partner, HasVolumes):
+        raise DatasetError(
+            f"of {source.name} and {partner.name} one holds volumes and the other clips", "give two of a kind"
+        )
+    return PairedVolumes(source, partner) if isinstance(source, HasVolumes) else PairedClips(source, partner)
 
 
 def _spans_by_name(side: ClipSource) -> dict[str, Span]:

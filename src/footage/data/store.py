@@ -5,7 +5,8 @@ clips.jsonl        a row for each clip (see `ClipRow`), ordered by source and ti
 sources.jsonl      a row for each input: what it is, and whether it was damaged (see `SourceRow`)
 rejected.jsonl     a row for each input or span that was left out, with the reason (see `Rejection`)
 files.json         length and SHA-256 of each of the others, by which they are fetched where the folder is an address
-shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on
+shard-00000.npy …  uint8 frames (N, H, W, C); a clip is `frames` rows of it from `offset` on. Of volumes, whose time
+                   is depth, uint16 levels: `DatasetInfo.volume` says what they mean
 
 Large frames are stored as JPEG pictures, beside copies of them at a quarter of height and width:
 
@@ -41,9 +42,12 @@ from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
 from footage.media.rates import exact_rate
 from footage.media.sound import Sound
+from footage.media.volumes import Levels, VolumeScale, display_levels
 
-SCHEMA = 3
-"""Version of the folder's format, with sound. A higher number than ours is refused."""
+SCHEMA = 4
+"""Version of the folder's format, with volumes. A higher number than ours is refused."""
+SOUND_SCHEMA = 3
+"""Version of a folder with sound."""
 JPEG_SCHEMA = 2
 """Version of a folder with JPEG and without sound: it is what older programs write and read."""
 RAW_SCHEMA = 1
@@ -55,6 +59,7 @@ ENDINGS: dict[Coding, str] = {"raw": ".npy", "jpeg": ".jpegs"}
 """Of the shards."""
 Split = Literal["train", "heldout"]
 Frames = npt.NDArray[np.uint8]
+Stored = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 QUARTER = 4
 """Means that are a multiple of this wide are taken in two steps: of QUARTER² pixels, rounded, then of those."""
 BLOCK_BYTES = 8 * 2**20
@@ -171,6 +176,8 @@ class DatasetInfo:
     """How many times smaller the copies are that stand beside the frames."""
     sound_rate: int | None = None
     """Samples of sound in a second; None where no clip has any."""
+    volume: VolumeScale | None = None
+    """What the levels of volumes mean, and how their voxels lie; None for what is no volume."""
 
 
 SLOWEST_RATE, FASTEST_RATE = 1e-3, 1e5
@@ -202,8 +209,21 @@ KINDS_OF_VALUES: dict[str, Callable[[Any], bool]] = {
     "tuple[int, ...]": lambda value: isinstance(value, list) and all(map(_is_whole, value)),
     "Split": lambda value: value in ("train", "heldout"),
     "Coding": lambda value: isinstance(value, str),
+    "VolumeScale": lambda value: isinstance(value, dict),
 }
 """Whether a value of JSON is what a field may hold, by the field's type."""
+
+
+def _scale_from_json(value: dict[str, Any], where: str) -> VolumeScale:
+    """Build what levels of volumes mean from JSON, refusing what none means."""
+    numbers = [value.get("slope"), value.get("intercept"), *(value.get("spacing") or ())]
+    texts = [value.get("unit"), value.get("orientation")]
+    names = {f.name for f in fields(VolumeScale)}
+    if set(value) != names or len(numbers) != 5 or not all(map(_is_number, numbers)) or not all(map(_is_text, texts)):
+        raise DatasetError(f"{where} has {value!r:.80} for volume", "make the dataset again")
+    if min(numbers[0], *numbers[2:]) <= 0:
+        raise DatasetError(f"{where} has the slope or spacing {value!r:.80}", "make the dataset again")
+    return VolumeScale(**{**value, "spacing": tuple(value["spacing"])})
 
 
 def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
@@ -218,6 +238,8 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
             raise DatasetError(f"{where} has {given!r:.80} for {key}", "make the dataset again")
         known[key] = tuple(given) if name.startswith("tuple") else given
     try:
+        if isinstance(known.get("volume"), dict):
+            known["volume"] = _scale_from_json(known["volume"], where)
         return kind(**known)
     except TypeError as error:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
@@ -306,6 +328,8 @@ def save_tables(
     value = asdict(info)
     if info.sound_rate is None:
         del value["sound_rate"]
+    if info.volume is None:
+        del value["volume"]
     if info.schema == RAW_SCHEMA:
         for key in ("coding", "quality", "levels"):
             del value[key]
@@ -406,7 +430,7 @@ class Dataset:
         self._begin()
 
     def _begin(self) -> None:
-        self._opened: dict[str, Frames | JpegFile] = {}
+        self._opened: dict[str, Stored | JpegFile] = {}
         self._tracks: dict[str, npt.NDArray[np.int16]] = {}
         self._opening, self._pages = threading.Lock(), Pages()
 
@@ -488,10 +512,24 @@ class Dataset:
     def read(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Frames:
         """Return `frames` frames of a clip from its frame `start` on, uint8 (T, H, W, C); raw ones without a copy.
 
+        Of volumes these are the nearest of 8 bits.
+
         Raises:
             DatasetError: the frames are outside the clip, or a shard is missing or damaged.
         """
         return self._window(row, start, self._count(row, start, frames))
+
+    def read_deep(self, row: ClipRow, start: int = 0, frames: int | None = None) -> Levels:
+        """Return slices of a volume from number `start` on, uint16 (T, H, W, C), without a copy.
+
+        Raises:
+            DatasetError: they are outside the volume, or a shard is missing or damaged; or there are no volumes.
+        """
+        if self.info.volume is None:
+            raise DatasetError(f"{self.place} holds clips, not volumes", "ingest DICOM or NIfTI files")
+        stored = self._stored(row, start, self._count(row, start, frames))
+        assert stored.dtype == np.uint16
+        return stored  # type: ignore[return-value]
 
     def read_small(self, row: ClipRow, start: int = 0, frames: int | None = None, scale: int = QUARTER) -> Frames:
         """Return frames of a clip made smaller by area means (see `area_means`), uint8 (T, H/scale, W/scale, C).
@@ -570,6 +608,11 @@ class Dataset:
 
     def _window(self, row: ClipRow, start: int, count: int, small: bool = False) -> Frames:
         """Return frames of a clip, of full size or, with `small`, at a quarter of height and width."""
+        stored = self._stored(row, start, count, small)
+        return display_levels(stored) if stored.dtype == np.uint16 else stored  # type: ignore[arg-type,return-value]
+
+    def _stored(self, row: ClipRow, start: int, count: int, small: bool = False) -> Stored:
+        """Return frames of a clip, or slices of a volume, as they are stored; see `_window`."""
         name = level_file(row.shard) if small else row.shard
         opened, first = self._opened.get(name), row.offset + start
         if opened is None:
@@ -579,7 +622,7 @@ class Dataset:
             self._held.touch(name)
         return opened.read(first, count) if isinstance(opened, JpegFile) else opened[first : first + count]
 
-    def _open(self, shard: str, name: str, small: bool) -> Frames | JpegFile:
+    def _open(self, shard: str, name: str, small: bool) -> Stored | JpegFile:
         """Map a shard, or its level, into memory, and check that all its clips are in it."""
         step = QUARTER if small else 1
         shape = (self.info.height // step, self.info.width // step, self.info.channels)
@@ -591,14 +634,15 @@ class Dataset:
                 raise DatasetError(f"{path} holds {len(pictures)} pictures, at least {needed} are needed", AGAIN)
             return pictures
         try:
-            array: Frames = load_array(path, self._pages)
+            array: Stored = load_array(path, self._pages)
         except LockError:
             raise
         except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
             raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
-        if array.dtype != np.uint8 or array.shape[1:] != shape or len(array) < needed:
+        wanted = "uint8" if self.info.volume is None else "uint16"
+        if array.dtype != wanted or array.shape[1:] != shape or len(array) < needed:
             raise DatasetError(
-                f"{path} holds {array.dtype} {array.shape}, expected uint8 (≥ {needed}, *{shape})",
+                f"{path} holds {array.dtype} {array.shape}, expected {wanted} (≥ {needed}, *{shape})",
                 "run the same ingest command again",
             )
         return array

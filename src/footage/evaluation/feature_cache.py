@@ -36,6 +36,17 @@ from footage.evaluation.pixel_features import (
     glance,
     pixel_features,
 )
+from footage.evaluation.volume_features import (
+    BINS,
+    HISTOGRAM,
+    PLANES,
+    PLANES_EACH,
+    SMALL_VOLUMES,
+    histograms,
+    planes_reader,
+    small_volume_shape,
+    small_volumes,
+)
 from footage.machines.cluster import Cluster
 from footage.metrics.clip_vectors import small_copies, small_shape
 from footage.metrics.distances import Rows, SelectedRows
@@ -194,11 +205,17 @@ class FeatureReader:
 
 
 def feature_readers(
-    nets: Sequence[Extractor], clips: ClipSet, *, logits: Collection[str] = (), closed: bool = True
+    nets: Sequence[Extractor],
+    clips: ClipSet,
+    *,
+    logits: Collection[str] = (),
+    closed: bool = True,
+    volumes: bool = False,
 ) -> list[FeatureReader]:
     """Return what is to be read of clips: the features of networks, and where `closed`, closed forms and small copies.
 
-    Logits are read of the networks that `logits` names.
+    Logits are read of the networks that `logits` names. Of volumes, histograms and copies are read too, and Lite0,
+    where it is among the networks, sees planes along three axes.
 
     Raises:
         ConfigError: the clips are too small or too short for a network.
@@ -222,6 +239,13 @@ def feature_readers(
             )
         )
         readers.append(FeatureReader(SMALL_COPIES, f"{VERSION}", "clip", small, np.uint8, small_copies, PIXEL_FEATURES))
+    if volumes:
+        voxels = int(np.prod(small_volume_shape(shape.frames, shape.height, shape.width)))
+        readers.append(FeatureReader(HISTOGRAM, f"{VERSION}", "clip", BINS, np.float32, histograms, HISTOGRAM))
+        readers.append(FeatureReader(SMALL_VOLUMES, f"{VERSION}", "clip", voxels, np.uint8, small_volumes, HISTOGRAM))
+        for net in (net for net in nets if net.about.name == "lite0"):
+            digest, read = f"{net.about.digest} {PLANES_EACH} planes", planes_reader(net)
+            readers.append(FeatureReader(PLANES, digest, "clip", 3 * net.about.size, np.float32, read, PLANES))
     return readers
 
 

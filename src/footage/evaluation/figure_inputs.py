@@ -27,6 +27,7 @@ from footage.evaluation.feature_cache import ClipFeatures
 from footage.evaluation.features import NetworkInfo
 from footage.evaluation.protocols import Protocol
 from footage.evaluation.results import Better, Figure, Floor, Interval, Tier
+from footage.media.volumes import VolumeScale
 from footage.metrics.bootstrap import LEVEL, centred, counts
 from footage.metrics.distances import Gaussian, Rows, blocks, gaussian
 
@@ -182,6 +183,8 @@ class FigureInputs:
     real_labels: tuple[str, ...]
     seed: int
     """Of the clips, and of everything random."""
+    volume: VolumeScale | None = None
+    """Of volumes, what their levels mean."""
 
     def groups(self, of: str | None = None) -> list[NetworkGroup]:
         """Return the networks by group: those of clips, those of frames, or all."""

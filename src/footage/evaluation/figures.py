@@ -33,6 +33,15 @@ from footage.evaluation.figure_inputs import (
 )
 from footage.evaluation.pixel_features import PIXEL_FIGURES, PixelColumns
 from footage.evaluation.results import Better, Curve, Figure, Interval, Line, Tier
+from footage.evaluation.volume_features import (
+    BINS,
+    HISTOGRAM,
+    PLANES,
+    PLANES_EACH,
+    SMALL_VOLUMES,
+    pair_similarities,
+    small_volume_shape,
+)
 from footage.generation.rollout import from_uint8
 from footage.metrics.bootstrap import LEVEL, mean_interval
 from footage.metrics.clip_vectors import small_shape
@@ -612,12 +621,73 @@ def over_time(inputs: FigureInputs, sides: Mapping[str, tuple[ClipFeatures, Labe
     return curves
 
 
+def volumes(inputs: FigureInputs) -> Measured:
+    """Return how far values of voxels lie from real ones, how alike volumes are, what Lite0 sees on three planes."""
+    if inputs.volume is None or HISTOGRAM not in inputs.made.rows:
+        return [], []
+    low, high = inputs.volume.window
+    step = (high - low) / (BINS - 1)
+
+    def distance(made: Tensor, real: Tensor) -> float:  # of Wasserstein: the area between distribution functions
+        return float((made - real).cumsum(0).abs().sum()) * step
+
+    means = [
+        side.means(rows.rows[HISTOGRAM])
+        for side, rows in ((inputs.made_draws, inputs.made), (inputs.real_draws, inputs.real))
+    ]
+    value, around = of_means(distance, means[0], means[1])
+    floor = distance(*(column_means(side.rows[HISTOGRAM])[0] for side in inputs.floor)) if inputs.floor else None
+    unit = inputs.volume.unit or "units of the data"
+    note = f"Wasserstein distance of the values of all voxels, in {unit}, counted in steps of {step:.3g}"
+    figures = [
+        inputs.figure(
+            "volumes",
+            "value_distance",
+            f"distance of values, {unit}",
+            value,
+            better="lower",
+            floor=floor,
+            interval=around,
+            note=note,
+        )
+    ]
+    shape = small_volume_shape(inputs.frames, inputs.made.clips.shape.height, inputs.made.clips.shape.width)
+    if min(shape) >= SSIM_WINDOW and min(inputs.counts) > 1:
+        alike = [
+            float(pair_similarities(np.asarray(side.rows[SMALL_VOLUMES][:]), shape, inputs.seed).mean())
+            for side in (inputs.made, inputs.real)
+        ]
+        size = "×".join(map(str, shape))
+        note = f"MS-SSIM of random pairs, of volumes made as small as {size}; higher than real: too alike"
+        figures.append(
+            inputs.figure("volumes", "ms_ssim", "MS-SSIM of pairs", alike[0], better="real", real=alike[1], note=note)
+        )
+    for group in inputs.groups("clip"):
+        if group.title == "lite0" and PLANES in inputs.made.rows:
+            beside = kernel_distance(*(side.rows[PLANES] for side in inputs.floor)).value if inputs.floor else None
+            figures.append(
+                inputs.figure(
+                    "volumes",
+                    "planes_kernel",
+                    f"{inputs.label('kernel', group)} of three planes",
+                    kernel_distance(inputs.made.rows[PLANES], inputs.real.rows[PLANES]).value,
+                    better="lower",
+                    floor=beside,
+                    group=group,
+                    note=f"a network of photographs sees {PLANES_EACH} planes along each of three axes, not the volume",
+                )
+            )
+    return figures, []
+
+
 @dataclass(frozen=True)
 class Metric:
     """A family of figures that can be asked for."""
 
     about: str
-    needs: Literal["clip", "frame", "classes", "pixels", "answers", "speech", "neighbours", "time", "captions"]
+    needs: Literal[
+        "clip", "frame", "classes", "pixels", "answers", "speech", "neighbours", "time", "captions", "volumes"
+    ]
     """A network of clips, one of frames, one with classes; or no network."""
     measure: Callable[[FigureInputs], Measured] | None = None
     """Computes it; None for what takes more than the features of both sides."""
@@ -639,5 +709,6 @@ METRICS: Mapping[str, Metric] = {
     "memorisation": Metric("nearest training clips", "neighbours"),
     "windows": Metric("long videos over time", "time"),
     "text": Metric("whether clips show what captions say", "captions"),
+    "volumes": Metric("values, likeness and planes of volumes", "volumes", volumes),
 }
 """Every family of figures, by the name that --metrics takes."""

@@ -102,7 +102,7 @@ class EvaluationOptions:
 
     metrics: str | None = None
     """families of figures with commas between them: fvd, kvd, fid, kid, is, prdc, accuracy, motion, pictures,
-    diversity, fidelity, sync, memorisation, windows, text; left out, all that can be measured but windows and
+    diversity, fidelity, sync, memorisation, windows, text, volumes; left out, all that can be measured but windows and
     text."""
     protocol: str = "footage"
     """footage, styleganv-fvd16, styleganv-fvd128, styleganv-fvd128-subsample8, is-2048, is-10000 or fid-50k."""

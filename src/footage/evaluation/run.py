@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 
 from footage import __version__
-from footage.data.clips import Labels
+from footage.data.clips import HasVolumes, Labels
 from footage.errors import ConfigError, nearest
 from footage.evaluation.clip_sets import (
     VIDEOS,
@@ -48,6 +48,7 @@ from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memo
 from footage.evaluation.sync import measure_sync
 from footage.evaluation.text_match import TextTrial
 from footage.machines.cluster import Cluster
+from footage.media.volumes import NOTICE, VolumeScale
 from footage.metrics.distances import blocks
 
 REPEATED = ("clip", "frame", "classes")
@@ -64,6 +65,7 @@ REMEDIES = {
     "answers": "give a model that predicts or converts clips",
     "speech": "give a figure that speaks, such as one of --preset talk-64, and clips with sound",
     "neighbours": "give a data set as the second side",
+    "volumes": "give a model or data set of volumes, of at least 11 voxels along each side",
     "captions": "give a model that was trained on captions, and a data set with captions, some held out",
 }
 """What to do about a metric that cannot be measured, by its needs."""
@@ -120,6 +122,18 @@ class Evaluator:
         self.asked = asked_metrics(options)
         self.seconds, self.warnings = StepSeconds(), list(plan.warnings)
         self.floor = "none"
+        scales: list[VolumeScale | None] = [
+            side.source.volume if isinstance(side.source, HasVolumes) else None for side in (plan.made, plan.real)
+        ]
+        if (model := plan.made.opened.model) is not None:
+            scales[0] = model.info.volume
+        self.volume = scales[1] or scales[0]
+        """What levels mean, where volumes are measured."""
+        if self.volume is not None:
+            self.warnings.append(f"volumes: {NOTICE}")
+        if self.volume is not None and scales[0] != scales[1]:
+            told = [str(None if scale is None else (scale.spacing, scale.window)) for scale in scales]
+            self.warnings.append(f"voxels and values are not the same on both sides: {told[0]} and {told[1]}")
         self.clips = plan.clips(options.seed)
         self.questions = plan.questions(options.seed, options.split)
         moves = min(side.shape.frames for side in self.clips) > 1
@@ -264,6 +278,7 @@ class Evaluator:
             made_labels=plan.made.labels,
             real_labels=plan.real.labels,
             seed=seed,
+            volume=self.volume,
         )
 
     def figures(self, inputs: FigureInputs, names: Iterable[str] = METRICS) -> tuple[list[Figure], list[Curve]]:
@@ -287,7 +302,8 @@ class Evaluator:
             if scored or (self.wants("accuracy") and set(about.classes or ()) >= set(self.plan.made.labels) > set()):
                 logits.append(about.name)
         closed = any(self.wants(name) for name, metric in METRICS.items() if metric.needs in CLOSED_FORMS)
-        readers = feature_readers(self.nets, clips, logits=logits, closed=closed)
+        volumes = self.volume is not None and self.wants("volumes")
+        readers = feature_readers(self.nets, clips, logits=logits, closed=closed, volumes=volumes)
 
         def progress(done: int, count: int) -> None:
             self.say(f"{what}: {done:,} of {count:,}")

@@ -15,14 +15,18 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import MediaError
+from footage.media.dicom import write_dicom
 from footage.media.encode import write_clip
 from footage.media.sheets import save_picture
 from footage.media.sound import Channels
+from footage.media.volumes import Levels, VolumeScale, write_nifti
 from footage.trust.mark import marked
 from footage.trust.provenance import seal
 
 Frames = npt.NDArray[np.uint8]
 
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".dicom")
+"""Endings of volumes; the last is that of a folder of slices."""
 PICTURES = (".png",)
 """Endings that stand for a single picture."""
 
@@ -43,6 +47,10 @@ class Clip:
     """Starts its sound over: yields (2, n) at `media.sound.TRACK_RATE`; None for a clip without sound."""
     sources: tuple[Path, ...] = ()
     """Files that it is made from."""
+    deep: Callable[[], Iterator[Levels]] | None = None
+    """Of a volume: starts it over in 16 bits, chunks uint16 (T, H, W, C)."""
+    volume: VolumeScale | None = None
+    """Of a volume: what its levels mean, and how its voxels lie."""
 
     def chunks(self) -> Iterator[Frames]:
         """Yield the clip from the beginning in chunks uint8 (T, H, W, C), in constant memory."""
@@ -56,15 +64,23 @@ class Clip:
         """Write the clip; the suffix decides: .mp4, .webm, .gif, or none for a folder of PNG frames.
 
         A clip of a single frame may be a picture: .png. A .gif shows at most 50 frames a second, at the same speed.
+        Volumes may be .nii.gz or .nii, or .dicom for a folder of slices: with their values, spacing and orientation,
+        and the notice that they are synthetic. footage is not a medical device, and none of them is for diagnosis.
 
         Args:
             path: the file, or the folder.
             mark: whether the frames are given the invisible mark (`footage.trust.mark`).
 
         Raises:
-            MediaError: an unknown suffix, or a full disk.
+            MediaError: an unknown suffix, or a full disk; or what is no volume is to be one.
         """
         path = Path(path)
+        if path.name.lower().endswith(VOLUME_SUFFIXES):
+            if self.deep is None or self.volume is None:
+                raise MediaError(f'"{path.name}" is for volumes, and this is a clip', "give an .mp4 file")
+            write = write_dicom if path.suffix.lower() == ".dicom" else write_nifti
+            write(path, np.concatenate(list(self.deep())), self.volume, self.metadata)
+            return path
         if path.suffix.lower() in PICTURES:
             frames = [frame for chunk in itertools.islice(self.make(), 2) for frame in chunk]
             if len(frames) != 1:

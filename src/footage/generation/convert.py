@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from torch import Tensor
 from footage import __version__
 from footage.config import ClipConfig
 from footage.config.sections import unlimited
+from footage.data.ingest.volumes import read_volume
 from footage.errors import ConfigError, MediaError
 from footage.generation.clip import Clip
-from footage.generation.rollout import from_uint8, match_channels, to_uint8
+from footage.generation.rollout import from_uint8, match_channels, to_uint8, to_uint16
 from footage.media.geometry import Fit
 from footage.media.reader import Footage
 from footage.media.sheets import tile
+from footage.media.volumes import Levels, centred, resampled
 from footage.models.base import Converts, Encodes, Predicts
 from footage.models.card import ModelInfo
 from footage.models.requests import SEED_LIMIT
@@ -201,6 +204,61 @@ def convert(
             yield tile([to_uint8(before)[0], frames], columns=2) if options.beside else frames
 
     return Clip(make, length, fps, conversion_metadata(info, source, options.seed), sources=(source.path,))
+
+
+THICKER = 2.0
+"""A volume whose slices lie so many times as far apart as a model's is what the source `slices` is made like."""
+
+
+def convert_volume(
+    sampler: Converts,
+    info: ModelInfo,
+    path: Path,
+    options: ConversionOptions,
+    observe: FrameObserver | None = None,
+) -> Clip:
+    """Turn a volume, a NIfTI file or a folder of DICOM slices, into another, as a whole, in 16 bits.
+
+    It is brought to the model's spacing, height, width and window first. For a translator of thick slices into thin
+    ones, a volume of thick slices is taken as it is.
+
+    Raises:
+        DatasetError: there is no volume, or there are several.
+        MediaError: its values have another unit than the model's.
+    """
+    assert info.volume is not None
+    scale, found = info.volume, read_volume(path)
+    if found.unit and scale.unit and found.unit != scale.unit:
+        raise MediaError(
+            f'"{path}" has values in {found.unit}, and {info.name} knows {scale.unit}', "give a volume of its kind"
+        )
+    values = resampled(found.values, found.spacing, scale.spacing)
+    levels = scale.levels(centred(values, sampler.clip.height, sampler.clip.width, scale.window[0]))
+    thick = info.config.task.source == "slices" and found.spacing[0] > THICKER * scale.spacing[0]
+    options = replace(options, as_is=options.as_is or thick or bool(info.config.guides), seed=_seeds(options.seed)[0])
+
+    def made() -> Iterator[Tensor]:
+        source = from_uint8(levels[None, ..., None], sampler.device)  # T H W -> 1 1 T H W
+        for before, after in aligned(sampler, iter([source]), options, None):
+            if observe is not None:
+                observe(before, after)
+            yield after
+
+    about = {
+        "made_with": f"footage {__version__}",
+        "model": info.name,
+        "weights_sha256": info.weights_sha256,
+        "seed": options.seed,
+        "source": "a volume",  # its name may be a patient's
+    }
+
+    def shown() -> Iterator[Frames]:
+        return (to_uint8(after)[0] for after in made())
+
+    def deep() -> Iterator[Levels]:
+        return (to_uint16(after)[0] for after in made())
+
+    return Clip(shown, len(levels), info.fps, about, deep=deep, volume=scale)
 
 
 def aligned(

@@ -23,7 +23,7 @@ from footage.generation.best import BestClips, UsualRange
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.novelty import TRIES, NovelClips, NoveltyCheck, open_training_clips
-from footage.generation.rollout import draw_caption, draw_label, endless_frames, one_video
+from footage.generation.rollout import draw_caption, draw_label, endless_frames, one_video, one_volume
 from footage.generation.upscale import UpscaleOptions, enlarged_clip, shrunk_clip
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
@@ -337,7 +337,11 @@ class Model:
         }
         fps = fps or self.info.fps
         sound = None if audio is None else partial(channel_chunks, audio, TRACK_RATE, "stereo")
-        return Clip(lambda: one_video(self.generator, video, video.frames), video.frames, fps, metadata, sound)
+        clip = Clip(lambda: one_video(self.generator, video, video.frames), video.frames, fps, metadata, sound)
+        if self.info.volume is None:
+            return clip
+        deep = partial(one_volume, self.generator, video, video.frames)
+        return replace(clip, deep=deep, volume=self.info.volume)
 
     def predict(
         self,
@@ -407,6 +411,8 @@ class Model:
         if not isinstance(self.sampler, Converts):
             raise self.unable("turns no clip into another")
         options = options or ConversionOptions()
+        if self.info.volume is not None:
+            return conversions.convert_volume(self.sampler, self.info, Path(clip), options, observe)
         if options.frames is not None and options.frames < 1:
             raise ConfigError(f"frames is {options.frames}", "give at least 1")
         told = self.condition(None, options.text, tell)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from footage.errors import ModelError
+from footage.media.volumes import MOST_LEVEL, Levels
 from footage.models.base import Generates, Streams
 from footage.models.device import upload
 from footage.models.generators.stream.sampler import window
@@ -29,11 +30,18 @@ def to_uint8(clips: Tensor) -> Frames:
     return levels.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()  # B C T H W -> B T H W C
 
 
-def from_uint8(clips: Frames, device: torch.device | str = "cpu") -> Tensor:
-    """Turn clips uint8 (B, T, H, W, C) into (B, C, T, H, W) in [-1, 1] on a device."""
-    moved = upload(torch.from_numpy(clips), device)
+def to_uint16(clips: Tensor) -> Levels:
+    """Turn volumes (B, C, T, H, W) in [-1, 1] into levels uint16 (B, T, H, W, C) on the CPU."""
+    levels = clips.float().add(1).mul_(MOST_LEVEL / 2).round_().clamp_(0, MOST_LEVEL)
+    return levels.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy().astype(np.uint16)  # B C T H W -> B T H W C
+
+
+def from_uint8(clips: Frames | Levels, device: torch.device | str = "cpu") -> Tensor:
+    """Turn clips uint8 (B, T, H, W, C), or volumes uint16, into (B, C, T, H, W) in [-1, 1] on a device."""
+    most = MOST_LEVEL if clips.dtype == np.uint16 else 255
+    moved = upload(torch.from_numpy(clips.astype(np.int32) if most == MOST_LEVEL else clips), device)
     # Arithmetic first, while the memory is in order: four times as fast as the other way round.
-    return moved.float().div_(127.5).sub_(1).permute(0, 4, 1, 2, 3).contiguous()  # B T H W C -> B C T H W
+    return moved.float().div_(most / 2).sub_(1).permute(0, 4, 1, 2, 3).contiguous()  # B T H W C -> B C T H W
 
 
 def match_channels(clips: Tensor, channels: int) -> Tensor:
@@ -99,9 +107,9 @@ class NotFinite(ModelError):
 
 
 def render(
-    sampler: Generates, requests: Sequence[VideoRequest], frames: int, *, finite: bool = False
+    sampler: Generates, requests: Sequence[VideoRequest], frames: int, *, finite: bool = False, deep: bool = False
 ) -> Iterator[Frames]:
-    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each request.
+    """Yield chunks uint8 (B, T, H, W, C) of `frames` frames in all, one video for each request; uint16 with `deep`.
 
     A fixed-length model that is asked for no more than its length gives its clip unblended.
 
@@ -113,7 +121,7 @@ def render(
         if finite and not bool(torch.isfinite(clips).all()):
             problem = f"seed {requests[0].seed} gives numbers that are not finite"
             raise NotFinite(problem, "leave the seed out, or take a model of an earlier time of its training")
-        return to_uint8(clips)
+        return to_uint16(clips) if deep else to_uint8(clips)  # type: ignore[return-value]
 
     requests = [_bounded(replace(request, frames=frames)) for request in requests]
     if not sampler.endless and frames <= sampler.clip.frames:
@@ -161,6 +169,12 @@ def videos(
             replace(request, time=window(sampler.shot, frames, request.seed % SEED_LIMIT)) for request in requests
         ]
     return render(sampler, requests, frames)
+
+
+def one_volume(sampler: Generates, request: VideoRequest, depth: int) -> Iterator[Levels]:
+    """Yield chunks uint16 (T, H, W, C) of one volume of some depth; see `one_video`."""
+    for chunk in render(sampler, [request], depth, finite=True, deep=True):
+        yield chunk[0]
 
 
 def one_video(sampler: Generates, request: VideoRequest, frames: int) -> Iterator[Frames]:

@@ -452,7 +452,9 @@ def check_frames_folder(path: Path, beside: str = "") -> None:
     """Refuse to replace a folder that holds something else than numbered frames, and a file named `beside`."""
     if not path.exists():
         return
-    if not path.is_dir() or not all(re.fullmatch(r"\d{6,}\.png", p.name) or p.name == beside for p in path.iterdir()):
+    if not path.is_dir() or not all(
+        re.fullmatch(r"\d{6,}\.(png|dcm)", p.name) or p.name == beside for p in path.iterdir()
+    ):
         raise MediaError(f'"{path}" holds something else than numbered frames', "give a new folder, or a .mp4 file")
 
 

@@ -10,8 +10,10 @@ from typing import Literal, get_args
 
 from footage.errors import ConfigError, nearest
 
-Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv"]
-"""What clips can be written as; `png` is a folder of numbered frames."""
+Format = Literal["mp4", "webm", "gif", "png", "mov", "mkv", "nii", "dicom"]
+"""What clips can be written as; `png` is a folder of numbered frames. Of models of volumes also `nii`, NIfTI files, and
+`dicom`, folders of slices."""
+VOLUME_FORMATS = ("nii", "dicom")
 Codec = Literal["auto", "h264", "hevc", "av1", "vp9", "prores"]
 Hardware = Literal["none", "auto", "nvenc", "qsv", "amf", "videotoolbox", "vaapi"]
 GIF_RATE = 50

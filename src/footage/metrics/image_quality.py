@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import avg_pool3d, conv2d, conv3d, pad
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 """The window of SSIM: Gaussian weights (Wang et al. 2004, section III-B)."""
@@ -73,6 +73,43 @@ def ssim(made: Tensor, real: Tensor) -> Tensor:
     light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * both + c2) / (var_x.clamp(min=0) + var_y.clamp(min=0) + c2)
     return (light * structure).mean(dim=(1, 2, 3)).view(batch, frames)
+
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""How much each scale counts, the finest first (Wang, Simoncelli and Bovik 2003, section 3.2)."""
+
+
+def volume_similarity(made: Tensor, real: Tensor) -> Tensor:
+    """Return the multi-scale structural similarity of volumes (B, 1, T, H, W), (B,): 1 where they are the same.
+
+    As Wang, Simoncelli and Bovik 2003, eq. 7, with windows in three dimensions, at as many of its five scales as leave
+    a window's length of voxels along every side; their weights are brought to a sum of 1. Where structure is contrary,
+    its power has no value and is taken as 0.
+    """
+    assert made.shape == real.shape and min(made.shape[2:]) >= SSIM_WINDOW, f"volumes are {tuple(made.shape)}"
+    x, y = ((volumes.double() + 1).div(2).cpu() for volumes in (made, real))
+    places = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    line = torch.exp(-((places / SSIM_SIGMA) ** 2) / 2)
+    line = line / line.sum()
+
+    def mean(value: Tensor) -> Tensor:
+        for axis in (2, 3, 4):
+            value = conv3d(value, line.view([1, 1, *(SSIM_WINDOW if axis == other else 1 for other in (2, 3, 4))]))
+        return value
+
+    scales = min(len(SCALE_WEIGHTS), (min(made.shape[2:]) // SSIM_WINDOW).bit_length())
+    c1, c2 = SSIM_K1**2, SSIM_K2**2
+    result = torch.ones(len(x), dtype=torch.float64)
+    for scale, weight in enumerate(SCALE_WEIGHTS[:scales]):
+        if scale:
+            x, y = avg_pool3d(x, 2), avg_pool3d(y, 2)
+        mean_x, mean_y = mean(x), mean(y)
+        var_x, var_y, both = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2, mean(x * y) - mean_x * mean_y
+        value = (2 * both + c2) / (var_x.clamp(min=0) + var_y.clamp(min=0) + c2)
+        if scale == scales - 1:  # light counts at the coarsest scale alone
+            value = value * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+        result *= value.mean(dim=(1, 2, 3, 4)).clamp(min=0) ** (weight / sum(SCALE_WEIGHTS[:scales]))
+    return result
 
 
 def sharpness(clips: Tensor) -> Tensor:

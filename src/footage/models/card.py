@@ -14,6 +14,7 @@ from footage.config import Config, from_json
 from footage.config.registry import USES, MethodUse
 from footage.config.strict import require
 from footage.errors import ConfigError, LockError, ModelError
+from footage.media.volumes import NOTICE, VolumeScale
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """Models that come with footage, a folder each."""
@@ -61,6 +62,8 @@ class ModelInfo:
     the weights. They never judge it. Left out of the file where there are none."""
     text: TextNotes = field(default_factory=TextNotes)
     """Of models that are told captions. Left out of the file of others."""
+    volume: VolumeScale | None = None
+    """Of models of volumes, what the levels mean that they make. Left out of the file of others."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Free to use. Of models in half precision, `compacted_from`: the hash of the weights before. Of models that are
     passed on, `sources`: what they were trained on, and by what licence."""
@@ -158,6 +161,12 @@ def readme(info: ModelInfo) -> str:
     )
     judges = ", ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in info.trained_with.items())
     words = f"\n| text | {len(info.text.words):,} words known: `--text` |" if info.reads_text else ""
+    volume, notice = "", ""
+    if info.volume is not None:
+        low, high = info.volume.window
+        steps = " × ".join(f"{step:g}" for step in info.volume.spacing)
+        volume = f"\n| volumes | voxels {steps} mm (slices, rows, columns), {low:g} to {high:g} {info.volume.unit} |"
+        notice = f"\n**What it makes is {NOTICE}.**\n"
     sources = "".join(f"\n| source | {source} |" for source in info.extra.get("sources", ()))
     trained_with = f"\n| trained with | {judges}: figures by these do not count for it |" if judges else ""
     return f"""# {info.name}
@@ -168,13 +177,13 @@ def readme(info: ModelInfo) -> str:
 |---|---|
 | preset | {info.config.preset} |
 | clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
-| labels | {labels} |{words}{sliders}
+| labels | {labels} |{words}{sliders}{volume}
 | trained on | {info.dataset} (content {info.dataset_hash[:12]}) |{sources}
 | clips seen | {info.clips_seen:,} |{trained_with}
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 
 Use it with `footage {use.verbs[0]} {use.example}`.
-The folder holds JSON and safetensors only: loading it runs no code.
+{notice}The folder holds JSON and safetensors only: loading it runs no code.
 What it makes resembles what it was trained on; check the rights to that before you publish.
 """
 

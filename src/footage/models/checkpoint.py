@@ -48,6 +48,8 @@ def write_model(folder: Path, info: ModelInfo, tensors: Mapping[str, Tensor]) ->
         del value["trained_with"]  # older versions know of no such thing
     if not info.reads_text:
         del value["text"]
+    if info.volume is None:
+        del value["volume"]
     files.write_json(folder / "model.json", {**value, "digest": files.json_digest(value)})
     files.write_text(folder / "README.md", readme(info))
     for other in folder.glob("weights*.safetensors"):

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from footage.config import Config
-from footage.config.presets import PRESETS, options, suited_preset
+from footage.config.presets import PRESETS, options, suited_preset, suited_volume_preset
 from footage.config.words import words_of
 from footage.data.clips import ONE_BY_ONE, ClipSource, Loader, is_built_in, named_one_by_one
 from footage.data.crops import SmallClips, VideoCrops
@@ -347,6 +347,8 @@ def choose_preset(dataset: Dataset) -> tuple[Config, str]:
     """Return the configuration that suits a data set, and why, in words; see `suited_preset`."""
     info = dataset.info
     longest = max((row.frames for row in dataset.split("train")), default=None)
+    if info.volume is not None:
+        return suited_volume_preset(info.height, info.width, longest)
     return suited_preset(info.height, info.width, info.channels, longest)
 
 

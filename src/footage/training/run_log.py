@@ -17,6 +17,7 @@ from footage import files, locked
 from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
 from footage.media.sheets import contact_sheet, save_picture, strip, tile
+from footage.media.volumes import VolumeScale, middle_planes, planes_sheet
 from footage.pages.plots import Plot, PlotSeries, write_png
 from footage.training.cost import memory_used
 from footage.training.diagnostics import WARM_UP, Diagnostic
@@ -232,14 +233,22 @@ def write_samples(
     fps: float,
     metadata: Mapping[str, Any],
     kinds: int = 1,
+    volume: VolumeScale | None = None,
 ) -> None:
     """Write a contact sheet and a looping preview of samples, uint8 (T, H, W, C) each; `kinds` belong together.
+
+    Of volumes the sheet shows the three middle planes.
 
     There is no preview in a locked run, nor without PyAV, which a bare GPU machine may lack and training needs for
     nothing else.
     """
-    name, strips = f"{clips_seen:09d}", [strip(clip) for clip in clips]
-    save_picture(folder.samples / f"{name}.png", contact_sheet(strips, captions, columns=None if kinds == 1 else kinds))
+    name = f"{clips_seen:09d}"
+    if volume is None:
+        sheet = contact_sheet([strip(clip) for clip in clips], captions, columns=None if kinds == 1 else kinds)
+    else:
+        planes = [middle_planes(clip, volume.spacing) for clip in clips]
+        sheet = planes_sheet(planes, captions, 4 if kinds == 1 else kinds)
+    save_picture(folder.samples / f"{name}.png", sheet)
     if locked.folder_of(folder.path) is not None:  # an encoder writes plain files alone
         return
     preview = tile(clips, None if kinds == 1 else kinds * max(1, round(math.sqrt(len(clips)) / kinds)))

@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from footage import files
 from footage.config import ClipConfig
 from footage.config.words import remembered, vocabulary
-from footage.data.clips import ClipSource, DatasetClips, Labels, LoadedBatch, Loader
-from footage.data.store import Frames
+from footage.data.clips import ClipSource, DatasetClips, HasVolumes, Labels, LoadedBatch, Loader, Pixels
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
@@ -362,7 +361,7 @@ class Trainer:
             heldout_captions=heldout_captions,
         )
 
-    def _on_device(self, loaded: tuple[Frames, Labels]) -> tuple[Tensor, Tensor | None]:
+    def _on_device(self, loaded: tuple[Pixels, Labels]) -> tuple[Tensor, Tensor | None]:
         frames, classes = loaded
         labels = upload(torch.from_numpy(self.classes[classes]), self.place.device) if self.note.labels else None
         return from_uint8(frames, self.place.device), labels
@@ -406,7 +405,8 @@ class Trainer:
                 clips.append(to_uint8(previews[number : number + 1])[0])
                 captions.append(f"{kind} {number}{label}")
         metadata = {"run": self.folder.path.name, "clips_seen": seen}
-        write_samples(self.folder, clips, captions, seen, self.source.fps, metadata, len(shown))
+        volume = self.source.volume if isinstance(self.source, HasVolumes) else None
+        write_samples(self.folder, clips, captions, seen, self.source.fps, metadata, len(shown), volume)
         fakes, past = next(iter(shown.values())), sampler.given
         figures = sample_figures(fakes.cpu()[:, :, past:], reals[:, : fakes.shape[1], past:])
         self.log.write(seen, figures)
@@ -458,6 +458,7 @@ class Trainer:
             clips_seen=self.progress.clips_seen,
             trained_with=self.trained_with,
             text=self.said,
+            volume=self.source.volume if isinstance(self.source, HasVolumes) else None,
             extra=extra or {},
         )
 

@@ -24,7 +24,7 @@ import numpy as np
 from footage import files
 from footage.config import IngestConfig, differences
 from footage.config.registry import imported
-from footage.data.ingest import shards
+from footage.data.ingest import shards, volumes
 from footage.data.ingest.intake import content_digest
 from footage.data.ingest.shards import DecodeOptions, IngestState, PartRecord, SourceState, Wanted
 from footage.data.ingest.sources import (
@@ -43,7 +43,7 @@ from footage.data.store import (
     JPEG_SCHEMA,
     QUARTER,
     RAW_SCHEMA,
-    SCHEMA,
+    SOUND_SCHEMA,
     SUMS,
     ClipRow,
     Coding,
@@ -54,6 +54,7 @@ from footage.data.store import (
     Split,
     content_hash,
     level_file,
+    read_dataset_info,
     read_sums,
     save_tables,
     sound_file,
@@ -179,6 +180,9 @@ def _ingest(
 
     workers = cluster or (cores() if config.workers is None else config.workers)
     remembered = folder / INNER / "settings.json"
+    asks = config.spacing is not None or config.window is not None or config.patients_of is not None
+    if asks or (not listing.sources and volumes.holds_volumes(inputs, listing)):
+        return _ingest_volumes(inputs, folder, [far and far.address, *origin["inputs"]], config, report)
     with _locked(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
             far.pull()
@@ -208,6 +212,36 @@ def _ingest(
         gone=builder.gone,
         rejections=tuple(dataset.rejections),
         ignored=dict(listing.ignored),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _ingest_volumes(
+    inputs: Sequence[Path | str], folder: Path, places: Sequence[str | None], config: IngestConfig, report: Report
+) -> IngestResult:
+    """Make a dataset of volumes, in this process; see `footage.data.ingest.volumes`.
+
+    None of the `places`, as they were given, may be an address.
+    """
+    began = time.monotonic()
+    for address in filter(None, (remote.address_of(place) for place in places if place is not None)):
+        problem = f'"{address}" is an address, and volumes stay on this machine'
+        raise ConfigError(problem, "give a folder here, and copy it where it may be")
+    if (folder / "dataset.json").exists() and read_dataset_info(folder).volume is None:
+        raise DatasetError(f'"{folder}" holds a dataset of clips', "give another folder for volumes")
+    with _locked(folder):
+        builder = volumes.VolumeBuilder(folder, inputs, config, lambda done, total: report("decode", done, total, ""))
+        if not (folder / INNER / "settings.json").exists():  # marks the folder as ours; no path, which may hold a name
+            files.write_json(folder / INNER / "settings.json", {"fps": None, "inputs": [], "options": {}})
+        dataset = builder.build(config.name or folder.resolve().name)
+    return IngestResult(
+        dataset=dataset,
+        sources=len(builder.sources),
+        decoded=builder.decoded,
+        reused=len(builder.sources) - builder.decoded,
+        gone=(),
+        rejections=tuple(builder.rejections),
+        ignored={},
         seconds=time.monotonic() - began,
     )
 
@@ -505,7 +539,7 @@ class DatasetBuilder:
             clips=len(rows),
             content_hash=content_hash(rows, quality),
             settings=settings,
-            schema=SCHEMA if heard else RAW_SCHEMA if quality is None else JPEG_SCHEMA,
+            schema=SOUND_SCHEMA if heard else RAW_SCHEMA if quality is None else JPEG_SCHEMA,
             coding=options.coding,
             quality=quality,
             levels=(QUARTER,) if options.level_shape else (),

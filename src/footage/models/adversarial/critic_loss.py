@@ -25,13 +25,17 @@ class CriticView:
     inputs: Tensor
     """(N, C, T, H, W), or (N, C, H, W) where there is no time."""
     gaps: Tensor | None
-    """(N, k - 1): frames between those of a sparse choice, as parts of the clip; else None."""
+    """(N, k - 1): frames between those of a sparse choice, as parts of the clip; (N, 1): where a slab begins, from 0
+    to 1; else None."""
     each: int
     """Things that are judged for each clip, in the clips' order: N / B."""
 
 
 def pick_frames(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.Generator) -> Tensor | None:
     """Choose frames for `count` clips: (count, k) in rising order, without repetition; None where all are seen."""
+    if critic.sees == "slab":
+        first = (torch.rand(count, 1, generator=rng) * (clip.frames - critic.frames + 1)).long()
+        return first.clamp(max=clip.frames - critic.frames) + torch.arange(critic.frames)
     if not critic.timeless:
         return None
     return torch.rand(count, clip.frames, generator=rng).argsort(dim=1)[:, : critic.frames].sort(dim=1).values
@@ -40,8 +44,8 @@ def pick_frames(critic: CriticConfig, clip: ClipConfig, count: int, rng: torch.G
 def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> CriticView:
     """Show clips (B, C, T, H, W) to a critic, with the frames that `pick_frames` has chosen, (B, k)."""
     frames = clips.shape[2]
-    if critic.shrink > 1:
-        clips = avg_pool3d(clips, (1, critic.shrink, critic.shrink))  # B C T h w
+    if max(critic.shrink, critic.shrink_time) > 1:
+        clips = avg_pool3d(clips, (critic.shrink_time, critic.shrink, critic.shrink))  # B C t h w
     if critic.sees == "difference":
         return CriticView(clips[:, :, 1:] - clips[:, :, :-1], None, 1)
     if picks is None:
@@ -50,6 +54,9 @@ def critic_view(critic: CriticConfig, clips: Tensor, picks: Tensor | None) -> Cr
     chosen = clips.transpose(1, 2)[rows, upload(picks, clips.device)]  # B k C h w
     if critic.sees == "frames":
         return CriticView(chosen.flatten(0, 1), None, picks.shape[1])  # (B k) C h w
+    if critic.sees == "slab":
+        place = picks[:, :1].to(clips) / max(1, frames - picks.shape[1])
+        return CriticView(chosen.transpose(1, 2), place, 1)  # B C k h w
     gaps = picks.diff(dim=1).to(clips) / frames
     return CriticView(rearrange(chosen, "b k c h w -> b (k c) h w"), gaps, 1)
 
@@ -59,7 +66,9 @@ def view_shape(critic: CriticConfig, clip: ClipConfig) -> tuple[int, int | None,
     height, width = clip.height // critic.shrink, clip.width // critic.shrink
     if critic.timeless:
         return clip.channels * (critic.frames if critic.sees == "sparse" else 1), None, height, width
-    return clip.channels, clip.frames - (critic.sees == "difference"), height, width
+    if critic.sees == "slab":
+        return clip.channels, critic.frames, height, width
+    return clip.channels, clip.frames // critic.shrink_time - (critic.sees == "difference"), height, width
 
 
 @dataclass

@@ -251,8 +251,8 @@ class Critic(nn.Module):
         self.out = nn.Linear(size if self.patch else size * math.prod(self.trunk.volume), 1)
         self.project = LabelEmbedding(labels, size) if labels and critic.labels == "projection" else None
         self.name = nn.Linear(size, labels) if labels and critic.labels == "classify" else None
-        apart = critic.sees == "sparse" and critic.frames > 1
-        self.apart = nn.Sequential(nn.Linear(critic.frames - 1, 64), nn.ReLU(), nn.Linear(64, size)) if apart else None
+        told = {"sparse": critic.frames - 1, "slab": 1}.get(critic.sees, 0)
+        self.apart = nn.Sequential(nn.Linear(told, 64), nn.ReLU(), nn.Linear(64, size)) if told else None
 
     def forward(self, x: Tensor, label: Tensor | None = None, gaps: Tensor | None = None) -> CriticOutput:
         numbers = x / self.levels.sd.view(-1, 1, 1, 1) if self.changes else self.levels(x)

@@ -24,7 +24,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, pad, silu
+from torch.nn.functional import affine_grid, avg_pool2d, avg_pool3d, conv2d, grid_sample, interpolate, pad, silu
 
 from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import SOURCES, imported
@@ -444,6 +444,8 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
 SHRINK = 4
 """How much smaller `lowres` pictures are before they are enlarged again."""
+THICK = 4
+"""How many slices of a volume are averaged to one for `slices`."""
 SIGMA = 2.0
 """Standard deviation of `blur`, in pixels."""
 
@@ -477,6 +479,12 @@ def blur(frames: Tensor) -> Tensor:
     return blurred(frames, SIGMA)
 
 
+def thick(clips: Tensor) -> Tensor:
+    """Average every `THICK` slices of volumes to one, and lay slices between them again, linearly: same shape."""
+    few = avg_pool3d(clips, (THICK, 1, 1), ceil_mode=True, count_include_pad=False)  # B C t H W
+    return interpolate(few, clips.shape[2:], mode="trilinear", align_corners=False)
+
+
 def derive(clips: Tensor, kind: str) -> Tensor:
     """Make what a translator is given, (B, C, T, H, W) -> (B, Cs, T, H, W), or (B, C, 1, H, W) for `first-frame`.
 
@@ -485,6 +493,8 @@ def derive(clips: Tensor, kind: str) -> Tensor:
     if kind == "first-frame":
         return clips[:, :, :1]
     with torch.autocast(clips.device.type, enabled=False):
+        if kind == "slices":
+            return thick(clips)
         return by_frame(SOURCES[kind], clips)  # B Cs T H W
 
 
