@@ -182,7 +182,9 @@ def _ingest(
     remembered = folder / INNER / "settings.json"
     asks = config.spacing is not None or config.window is not None or config.patients_of is not None
     if asks or (not listing.sources and volumes.holds_volumes(inputs, listing)):
-        return _ingest_volumes(inputs, folder, [far and far.address, *origin["inputs"]], config, report)
+        return _ingest_volumes(
+            inputs, folder, [None if far is None else far.address, *origin["inputs"]], config, report
+        )
     with _locked(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
             far.pull()
