@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from footage.media.geometry import Fit
 
 if TYPE_CHECKING:
     from footage.generation.cutting.shots import CutFinder, ShotFinder, ShotList
+    from footage.generation.cutting.summary import Choice, Survey
 
 ShotMethod = Literal["auto", "fine", "quick"]
 """How shots are found: by the network where it is installed; by it; by differences of frames."""
@@ -124,3 +126,138 @@ def join(
         )
     console.print(f"{len(clips)} clips joined, {frames:,} frames: {target}")
     return target
+
+
+def summary(
+    videos: tuple[Path, ...],
+    *,
+    seconds: float = 30.0,
+    to: Path | None = None,
+    audio: Path | None = None,
+    library: Path | None = None,
+    album: str | None = None,
+    method: ShotMethod = "auto",
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    quiet: bool = False,
+) -> Choice:
+    """Make a short film of videos that shows all that there is in them, in its order.
+
+    Nothing is cut where somebody speaks. Printed is how much the moments that are left out are like those that are
+    shown (coverage), beside as many pieces at even distances and at random. Stopped work goes on by the same command.
+
+    Args:
+        videos: one or more.
+        seconds: how long it may be.
+        to: the file to write: .mp4, .mov, .mkv or .webm; or an edit list that opens on the videos: .otio, .edl, .fcpxml
+            or .xml. Left out, FIRST-summary.mp4 here.
+        audio: music: pieces change on its beats, and it is heard in place of the videos.
+        library: a library: the pieces are filed in it.
+        album: name of its album for them; left out, that of the film.
+        method: how shots are found, see footage shots.
+    """
+    return _shortened("summary", videos, seconds, 0.15, ("motion",), to, audio, library, album, method, encoding, quiet)
+
+
+def highlights(
+    videos: tuple[Path, ...],
+    *,
+    seconds: float = 30.0,
+    by: tuple[str, ...] = ("motion", "rarity", "loudness", "taste"),
+    to: Path | None = None,
+    audio: Path | None = None,
+    library: Path | None = None,
+    album: str | None = None,
+    method: ShotMethod = "auto",
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    quiet: bool = False,
+) -> Choice:
+    """Make a short film of the best of videos, in its order; as footage summary, but by what pieces are worth.
+
+    Args:
+        videos: one or more.
+        seconds: how long it may be.
+        by: what makes a piece worth seeing: motion, rarity (unlike the library's clips; without a library, unlike the
+            other shots), loudness, taste (what the library's owner has kept so far). What cannot be had is left out.
+        to: the file to write: .mp4, .mov, .mkv or .webm; or an edit list: .otio, .edl, .fcpxml or .xml. Left out,
+            FIRST-highlights.mp4 here.
+        audio: music: pieces change on its beats, and it is heard in place of the videos.
+        library: a library: for rarity and taste; the pieces are filed in it.
+        album: name of its album for them; left out, that of the film.
+        method: how shots are found, see footage shots.
+    """
+    return _shortened("highlights", videos, seconds, 0.7, by, to, audio, library, album, method, encoding, quiet)
+
+
+def _shortened(
+    word: str,
+    videos: tuple[Path, ...],
+    seconds: float,
+    weight: float,
+    by: tuple[str, ...],
+    to: Path | None,
+    audio: Path | None,
+    library: Path | None,
+    album: str | None,
+    method: ShotMethod,
+    encoding: EncodingOptions,
+    quiet: bool,
+) -> Choice:
+    """Survey videos, choose from them, and write what was chosen as film or edit list, and as clips of an album."""
+    import contextlib
+    import shutil
+
+    from footage.generation.cutting import joins
+    from footage.generation.cutting.summary import summarise
+    from footage.library.library import Library
+
+    if not videos:
+        raise ConfigError("no video is given", "give one or more")
+    if album is not None and library is None:
+        raise ConfigError(f'album is "{album}", and there is no library', "give --library too")
+    target = Path(f"{videos[0].stem}-{word}.mp4") if to is None else Path(to)
+    remote.refuse_address(target, "to")
+    refuse_overwriting((*videos, *([audio] if audio else [])), target)
+    console, kept = make_console(quiet), target.with_name(f".{target.name}-survey")
+    with contextlib.ExitStack() as held:
+        opened = None if library is None else held.enter_context(Library(library))
+        show = held.enter_context(phases(console))
+        surveys = [_surveyed(path, kept, method, show) for path in videos]
+        choice, film = summarise(surveys, seconds, weight=weight, by=by, song=audio, library=opened)
+        about = {"source": [path.name for path in videos], word: seconds, "music": audio.name if audio else None}
+        if target.suffix.lower() in (".otio", ".edl", ".fcpxml", ".xml"):
+            joins.write_film_list(film, target)
+        else:
+            joins.write_film(
+                film,
+                target,
+                about,
+                encoding=encoding,
+                watch=lambda done: show("writing", done, film.frames, target.name),
+            )
+        if opened is not None:
+            joins.file_pieces(
+                film, opened, album or target.stem, lambda done: show("filing", done, len(film.parts), "")
+            )
+    shutil.rmtree(kept, ignore_errors=True)
+    console.print(
+        f"{len(choice.pieces)} pieces, {float(film.frames / film.rate):.1f} s: {target}\n"
+        f"coverage {choice.coverage:.3f}; evenly spread {choice.uniform:.3f}, at random {choice.random:.3f}; "
+        f"redundancy {choice.redundancy:.2f}"
+    )
+    return choice
+
+
+def _surveyed(path: Path, kept: Path, method: ShotMethod, show: Callable[[str, int, int, str], None]) -> Survey:
+    """Survey a video, or read what was kept of it when the command was stopped."""
+    from footage import files
+    from footage.generation.cutting.summary import VERSION, Survey, survey
+
+    status, finder = Path(path).stat() if Path(path).exists() else None, _finder(method)
+    told = [str(Path(path).resolve()), status and [status.st_size, status.st_mtime_ns], finder.__name__, VERSION]
+    file = kept / f"{files.json_digest(told)[:16]}.npz"
+    if file.exists():
+        return Survey.read(file, Path(path))
+    found = survey(Path(path), finder, lambda seen: show("looking", seen, seen, Path(path).name))
+    kept.mkdir(parents=True, exist_ok=True)
+    found.save(file)
+    return found

@@ -54,6 +54,8 @@ VERBS = {
     "upscale": "generate:upscale",
     "shots": "cutting:shots",
     "join": "cutting:join",
+    "summary": "cutting:summary",
+    "highlights": "cutting:highlights",
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
     "embed": "generate:embed",
@@ -149,7 +151,7 @@ SAID = frozenset(
 """Flags whose values are texts, in which any address may stand."""
 NAMED = (("library", "search"), ("library", "album"), ("library", "view"))
 """Commands that are given texts after the library."""
-RESUMED = ("ingest", "train", "compare", "upscale", "demo", "join", "interpolate")
+RESUMED = ("ingest", "train", "compare", "upscale", "demo", "join", "interpolate", "summary", "highlights")
 """Commands that go on where they were stopped."""
 DESCRIPTION = """Train a video generator on your own clips; make an endless library of new ones.
 

@@ -36,7 +36,7 @@ INSTALL = 'pip install "footage[timeline]"'
 
 @dataclass(frozen=True)
 class Shot:
-    """A clip on the timeline, whole."""
+    """A clip on the timeline, whole or a part of it."""
 
     title: str
     url: str
@@ -52,6 +52,10 @@ class Shot:
     has_audio: bool
     about: Mapping[str, Any]
     """What else is known of it, for formats that keep it."""
+    first: int = 0
+    """The first picture that is shown."""
+    taken: int | None = None
+    """Pictures that are shown; None for all from there on."""
 
     @classmethod
     def of(cls, entry: ClipEntry, path: Path, url: str, name: str) -> Shot:
@@ -80,7 +84,12 @@ class Shot:
         """Return its length in frames of a timeline of a rate, not past its end; at least one."""
         if self.rate is None:
             return math.floor(STILL_SECONDS * timeline)
-        return max(1, math.floor(self.frames / self.rate * timeline))
+        shown = self.frames - self.first if self.taken is None else self.taken
+        return max(1, math.floor(shown / self.rate * timeline))
+
+    def begin(self, timeline: Fraction) -> int:
+        """Return where it begins within its file, in frames of a timeline of a rate."""
+        return 0 if self.rate is None else math.floor(self.first / self.rate * timeline)
 
     def own(self, timeline: Fraction) -> tuple[int, Fraction]:
         """Return its length and rate by which it is counted itself; a picture by the timeline's."""
@@ -130,15 +139,16 @@ def _by_opentimelineio(shots: Sequence[Shot], name: str, suffix: str, rate: Frac
     except (ImportError, OSError, RuntimeError) as error:
         raise LibraryError(f"edit lists need OpenTimelineIO ({error})", f"install it: {INSTALL}") from None
 
-    def span(frames: int, unit: Fraction) -> Any:
-        zero, length = (otio.opentime.RationalTime(value, float(unit)) for value in (0, frames))
-        return otio.opentime.TimeRange(zero, length)
+    def span(frames: int, unit: Fraction, begin: int = 0) -> Any:
+        start, length = (otio.opentime.RationalTime(value, float(unit)) for value in (begin, frames))
+        return otio.opentime.TimeRange(start, length)
 
     track, reels = otio.schema.Track(name="clips", kind=otio.schema.TrackKind.Video), set[str]()
     for shot in shots:
         reference = otio.schema.ExternalReference(shot.url, available_range=span(*shot.own(rate)))
         reference.name = shot.name
-        clip = otio.schema.Clip(shot.title, media_reference=reference, source_range=span(shot.length(rate), rate))
+        shown = span(shot.length(rate), rate, shot.begin(rate))
+        clip = otio.schema.Clip(shot.title, media_reference=reference, source_range=shown)
         clip.metadata["footage"] = dict(shot.about)
         if suffix == ".edl":  # a reel is a word of eight letters at most, by which media are told apart
             reel = word = re.sub("[^A-Za-z0-9]", "", shot.name.rpartition(".")[0])[:8] or "CLIP"
@@ -195,7 +205,8 @@ def fcpxml_project(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementT
         about = {"id": f"a{number + 1}", "name": shot.name, "src": shot.url, "start": "0s", "duration": _seconds(*own)}
         ElementTree.SubElement(resources, "asset", {**about, "hasVideo": "1", **kind, **sound})
         place = {"offset": _seconds(sum(lengths[:number]), rate), "duration": _seconds(length, rate)}
-        about = {"ref": f"a{number + 1}", "name": shot.title, "start": "0s", **place, **kind}
+        begin = "0s" if shot.rate is None else _seconds(shot.first, shot.rate)
+        about = {"ref": f"a{number + 1}", "name": shot.title, "start": begin, **place, **kind}
         ElementTree.SubElement(spine, "asset-clip", {**about, "tcFormat": "NDF"})
     return root
 
@@ -237,7 +248,8 @@ def xmeml_sequence(shots: Sequence[Shot], name: str, rate: Fraction) -> ElementT
         item = ElementTree.SubElement(track, "clipitem", id=f"clipitem-{number}")
         add(item, name=shot.title, enabled="TRUE", duration=length)
         add_rate(item, rate)
-        add(item, start=start, end=start + length, **{"in": 0, "out": length})
+        begin = shot.begin(rate)
+        add(item, start=start, end=start + length, **{"in": begin, "out": begin + length})
         start += length
         source = ElementTree.SubElement(item, "file", id=f"file-{number}")
         count, unit = shot.own(rate)

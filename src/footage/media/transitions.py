@@ -144,6 +144,8 @@ class Film:
     overlap: int = 0
     """Frames of each transition."""
     mix: Mixer | None = None
+    track: Callable[[], Iterator[Channels]] | None = None
+    """What is heard in place of the parts' own sound: (2, n) at `TRACK_RATE`; None for that."""
 
     @property
     def frames(self) -> int:
@@ -179,6 +181,8 @@ class Film:
         """Return its sound; None where no part has any."""
         if not self.has_sound:
             return None
+        if self.track is not None:
+            return self.track()
         lengths = (length / self.rate for length in self.lengths)
         return crossfaded(
             [(part.sound(), length) for part, length in zip(self.parts, lengths, strict=True)], self.overlap / self.rate

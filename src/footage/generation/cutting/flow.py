@@ -35,7 +35,7 @@ FINEST = 320
 """Pixels of the longer side of the finest picture on which flow is looked for."""
 WARPS, ITERATIONS = 3, 24
 """At each size: how often the second picture is brought back; steps of Horn & Schunck's equations after each."""
-SMOOTHNESS = 0.06
+SMOOTHNESS = 0.1
 """Alpha, in pixel values of [0, 1] per pixel."""
 UNLIKE, UNEXPLAINED = 0.06, 0.7
 """Pictures that differ by less than the first on average, of 1, are of one shot; others where the flow leaves less than
@@ -143,7 +143,7 @@ class Between:
             F.avg_pool2d(F.pad((one - other).abs().mean(dim=1, keepdim=True), (2, 2, 2, 2), mode="replicate"), 5, 1)
             for one, other in ((from_before, from_after), (before, after))
         )
-        trust = unlike**2 / (unlike**2 + 2 * apart**2 + SURE**2)
+        trust = unlike**2 / (unlike**2 + apart**2 + SURE**2)
         made = plain + trust * (moved - plain)
         pixels: Frames = (made[0].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()
         return pixels

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from footage import files
 from footage.errors import ConfigError, nearest
 from footage.generation.cutting.flow import Between
+from footage.library.additions import ClipDetails, Parent
+from footage.library.edit_lists import Shot as TimelineClip
+from footage.library.edit_lists import timeline_rate, write_list
+from footage.library.library import Library
 from footage.media.decode import Frames
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
+from footage.media.probe import count_frames
+from footage.media.reader import open_original
 from footage.media.segments import render
 from footage.media.transitions import XFADES, Film, Mixer, whole, xfade
 
@@ -102,3 +110,54 @@ def join(
     film = replace(whole(clips, seconds, fit), mix=mixer(kind))
     about = {"source": [path.name for path in clips], "transition": kind, "seconds": seconds}
     return write_film(film, to, about, encoding=encoding, watch=watch)
+
+
+def write_film_list(film: Film, to: Path) -> None:
+    """Write a film as an edit list (.otio, .edl, .fcpxml, .xml), which opens on its videos.
+
+    Raises:
+        LibraryError: what writes the list is not installed, or cannot write it.
+    """
+    shots = []
+    for number, part in enumerate(film.parts, 1):
+        count = count_frames(part.path)
+        assert part.last is not None
+        shots.append(
+            TimelineClip(
+                f"{part.path.stem} {number}",
+                part.path.resolve().as_uri(),
+                part.path.name,
+                count.playable,
+                count.rate or film.rate,
+                count.height,
+                count.width,
+                count.has_audio,
+                {},
+                part.first,
+                part.last + 1 - part.first,
+            )
+        )
+    suffix = to.suffix.lower()
+    files.write_text(to, write_list(shots, to.stem, suffix, timeline_rate(shots, film.rate, suffix)))
+
+
+def file_pieces(film: Film, library: Library, album: str, watch: Callable[[int], object] = lambda _: None) -> list[int]:
+    """Write each part of a film as a clip of its own into a library, in an album in their order; return their numbers.
+
+    The album is made where there is none. What has been filed before is not filed twice.
+    """
+    known = {item.name: item for item in library.albums.all()}
+    made = known.get(album) or library.albums.create(album)
+    clips = []
+    with tempfile.TemporaryDirectory(prefix="footage-") as folder:
+        for number, (part, length) in enumerate(zip(film.parts, film.lengths, strict=True), 1):
+            path = Path(folder) / f"{part.path.stem}-{part.first}.mp4"
+            piece = replace(
+                film, parts=(part,), lengths=(length,), track=None, has_sound=open_original(part.path).has_audio
+            )
+            write_film(piece, path, {"source": part.path.name, "part": [part.first, part.last]})
+            parents = (Parent(files.file_digest(part.path), part.path.name, "part"),)
+            clips.append(library.add(path, ClipDetails(title=path.stem, source=str(part.path), parents=parents)).id)
+            watch(number)
+    library.albums.put(made.id, clips)
+    return clips

@@ -8,7 +8,7 @@ so that of 60 every second frame is looked at.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -228,7 +228,11 @@ def find_shots(
         seen += len(chunk.frames)
         progress(seen)
     transitions += found.rest()
+    return ShotList(path, rate, seen, divide(transitions, seen))
+
+
+def divide(transitions: Sequence[Transition], frames: int) -> tuple[Shot, ...]:
+    """Return the shots of a video of so many frames, by its transitions."""
     befores = [None, *transitions]
-    edges = zip([0, *(each.end for each in transitions)], [*(each.first for each in transitions), seen], strict=True)
-    shots = (Shot(first, end, begins) for (first, end), begins in zip(edges, befores, strict=True) if first < end)
-    return ShotList(path, rate, seen, tuple(shots))
+    edges = zip([0, *(each.end for each in transitions)], [*(each.first for each in transitions), frames], strict=True)
+    return tuple(Shot(first, end, begins) for (first, end), begins in zip(edges, befores, strict=True) if first < end)
