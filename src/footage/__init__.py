@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from footage.commands.cutting import highlights, join, shots, summary
+    from footage.commands.cutting import effects, highlights, join, shots, summary
     from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, train_evaluator
     from footage.commands.generate import (
         compact,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from footage.models.requests import Timing
 
 _HOMES = {
-    "commands.cutting": ("highlights", "join", "shots", "summary"),
+    "commands.cutting": ("effects", "highlights", "join", "shots", "summary"),
     "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "train_evaluator"),
     "commands.generate": (
         *("compact", "embed", "generate", "interpolate", "load", "models"),
@@ -80,6 +80,7 @@ __all__ = [
     "compare",
     "convert_evaluator",
     "demo",
+    "effects",
     "embed",
     "evaluate",
     "generate",

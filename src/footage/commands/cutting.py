@@ -128,6 +128,43 @@ def join(
     return target
 
 
+def effects(
+    file: Path,
+    *,
+    chain: Path,
+    to: Path | None = None,
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    quiet: bool = False,
+) -> Path:
+    """Write a video with effects, one after another, as a file says; the video itself stays as it is.
+
+    The file is JSON: {"version": 1, "effects": [{"kind": "stabilise"}, {"kind": "reframe", "shape": "9:16"}]}. Kinds:
+    stabilise (seconds, margin), grade (lut: a .cube file), speed (ramp: [[seconds, speed], …]), reverse, boomerang,
+    loop (least, most, blend: seconds), reframe (shape, seconds). Stopped work goes on by the same command.
+
+    Args:
+        file: the video.
+        chain: the file of the chain.
+        to: the file to write: .mp4, .mov, .mkv or .webm; left out, NAME-effects.mp4 here.
+    """
+    from footage.generation.cutting.effects import read_chain, render_effects
+
+    target = Path(f"{Path(file).stem}-effects.mp4") if to is None else Path(to)
+    remote.refuse_address(target, "to")
+    refuse_overwriting((file,), target)
+    console, wanted = make_console(quiet), read_chain(Path(chain))
+    with phases(console) as show:
+        frames = render_effects(
+            Path(file),
+            wanted,
+            target,
+            encoding=encoding,
+            watch=lambda done, total: show("effects", done, total, target.name),
+        )
+    console.print(f"{', '.join(effect.kind for effect in wanted)}, {frames:,} frames: {target}")
+    return target
+
+
 def summary(
     videos: tuple[Path, ...],
     *,

@@ -56,6 +56,7 @@ VERBS = {
     "join": "cutting:join",
     "summary": "cutting:summary",
     "highlights": "cutting:highlights",
+    "effects": "cutting:effects",
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
     "embed": "generate:embed",
@@ -151,7 +152,7 @@ SAID = frozenset(
 """Flags whose values are texts, in which any address may stand."""
 NAMED = (("library", "search"), ("library", "album"), ("library", "view"))
 """Commands that are given texts after the library."""
-RESUMED = ("ingest", "train", "compare", "upscale", "demo", "join", "interpolate", "summary", "highlights")
+RESUMED = ("ingest", "train", "compare", "upscale", "demo", "join", "interpolate", "summary", "highlights", "effects")
 """Commands that go on where they were stopped."""
 DESCRIPTION = """Train a video generator on your own clips; make an endless library of new ones.
 

@@ -141,7 +141,8 @@ class SegmentWriter:
         """Return the file that is written when a segment is whole."""
         return self.target.folder / f"{number:06d}.json"
 
-    def _file(self, number: int) -> Path:
+    def file(self, number: int) -> Path:
+        """Return the file of a segment."""
         return self.target.folder / f"{number:06d}.{'mov' if self.codec == 'prores' else 'mp4'}"
 
     @property
@@ -168,7 +169,7 @@ class SegmentWriter:
                 if target.pictures:
                     count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
                 else:
-                    with files.replacing(self._file(number)) as temporary, av.open(str(temporary), "w") as container:
+                    with files.replacing(self.file(number)) as temporary, av.open(str(temporary), "w") as container:
                         encoder = StreamEncoder(
                             container,
                             self.encoder,
@@ -225,7 +226,7 @@ class SegmentWriter:
             raise MediaError(f'"{target.to.name}" would have no frames', "give another video")
         with files.disk_errors(target.disk_full):
             if not target.pictures:
-                segments = [(self._file(number), note["first"]) for number, note in enumerate(notes)]
+                segments = [(self.file(number), note["first"]) for number, note in enumerate(notes)]
                 with files.replacing(target.to) as temporary:
                     self.notes, self.left_out = join_segments(segments, temporary, target, beside, start, sound)
                     made_from = [*([] if beside is None else [beside]), *sources]
@@ -245,8 +246,12 @@ class SegmentWriter:
                     if target.to.exists():
                         shutil.rmtree(target.to)
                     os.replace(self.frames, target.to)
-        shutil.rmtree(target.folder, ignore_errors=True)
+        self.drop()
         return count
+
+    def drop(self) -> None:
+        """Delete the segments."""
+        shutil.rmtree(self.target.folder, ignore_errors=True)
 
 
 def render(

@@ -81,6 +81,28 @@ def xfade(kind: str, before: Iterable[Frames], after: Iterable[Frames], count: i
         yield from pulled()
 
 
+def filtered(pictures: Iterable[Frames], name: str, **options: str) -> Iterator[Frames]:
+    """Yield pictures, uint8 (H, W, 3), as one of FFmpeg's filters changes them, of which each gives one."""
+    import av
+    import av.filter
+
+    graph: Any = None
+    for number, picture in enumerate(pictures):
+        if graph is None:
+            height, width = picture.shape[:2]
+            graph = av.filter.Graph()
+            about = {"video_size": f"{width}x{height}", "pix_fmt": "rgb24", "time_base": "1/1000"}
+            source = graph.add("buffer", **about, frame_rate="1000", pixel_aspect="1/1")
+            changed, sink = graph.add(name, **options), graph.add("buffersink")
+            source.link_to(changed)
+            changed.link_to(sink)
+            graph.configure()
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame.pts, frame.time_base = number, Fraction(1, 1000)
+        source.push(frame)
+        yield np.ascontiguousarray(graph.pull().to_ndarray(format="rgb24"))
+
+
 def crossfaded(sounds: Sequence[tuple[Iterable[Channels], Fraction]], overlap: Fraction) -> Iterator[Channels]:
     """Yield sounds one behind the other, each faded into the next with the same power throughout.
 
@@ -200,7 +222,7 @@ def lasting(pictures: Iterable[Frames], count: int) -> Iterator[Frames]:
 
 
 def whole(paths: Sequence[Path], seconds: float, fit: Fit = "letterbox") -> Film:
-    """Return videos one behind the other, with room for a transition of some seconds between them.
+    """Return videos one behind the other, with room for a transition of some seconds, or of none, between them.
 
     Raises:
         MediaError: one is a picture, cannot be read, or is too short.
@@ -214,7 +236,7 @@ def whole(paths: Sequence[Path], seconds: float, fit: Fit = "letterbox") -> Film
     if rate is None:
         raise MediaError(f'"{paths[0].name}" does not tell its rate', "save it again as .mp4")
     overlap = round(Fraction(str(seconds)) * rate)
-    if overlap < 1:
+    if overlap < 1 and seconds:
         raise MediaError(
             f"a transition of {seconds:g} s is shorter than a frame", f"give at least {float(1 / rate):.3g}"
         )
