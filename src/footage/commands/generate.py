@@ -6,15 +6,16 @@ import contextlib
 import itertools
 import json
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from footage import files
-from footage.commands.terminal import make_console, phases, print_marked
+from footage.commands.terminal import make_console, phases, print_marked, working
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, MediaError, ModelError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from footage.generation.clip import Clip
+    from footage.generation.export import Export
     from footage.generation.model import Model
     from footage.machines.cluster import Cluster
 
@@ -809,6 +811,48 @@ def compact(
     change = f"{result.mean_change:.3f} of 255 grey levels, at most {result.largest_change:.0f}"
     console.print(f"{sizes}; what {result.info.name} makes changes by {change}: {to}")
     return to
+
+
+def export(
+    model: str,
+    *,
+    onnx: Path | None = None,
+    web: Path | None = None,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    quiet: bool = False,
+) -> Export:
+    """Write a model for programs without footage: ONNX graphs, or a page that runs it live in any browser.
+
+    Each graph is run beside the model and compared; export.json says what it is given and makes.
+
+    Args:
+        model: a model folder, a run, or the name of a model that comes with footage.
+        onnx: the folder for graphs.
+        web: the folder for the page and all that it needs; any static server shows it: python -m http.server.
+        precision: of the weights; fp16 halves the files, int8 quarters them and changes what is made.
+    """
+    from footage.generation.export import export_onnx, export_web
+
+    console = make_console(quiet)
+    if (onnx is None) == (web is None):
+        given = "neither" if onnx is None else "both"
+        raise ConfigError(f"{given} of onnx and web are given", "give --onnx FOLDER or --web FOLDER")
+    loaded = load(model, "cpu")
+    with working(console, "writing") as say:
+
+        def watch(name: str) -> None:
+            say(f"writing {name}")
+
+        if web is not None:
+            about = export_web(loaded, web, precision, watch)
+        else:
+            assert onnx is not None
+            about = export_onnx(loaded, onnx, precision, watch)
+    for graph in about.graphs:
+        console.print(f"{graph.file}: differs from the model by {graph.difference:.1e} at most, {graph.psnr:.1f} dB")
+    if web is not None:
+        console.print(f"Show it: python -m http.server --directory {shlex.quote(str(web))}")
+    return about
 
 
 def embed(

@@ -62,6 +62,7 @@ VERBS = {
     "embed": "generate:embed",
     "models": "generate:models",
     "compact": "generate:compact",
+    "export": "generate:export",
     "serve": "play:serve",
     "library": "library:library",
     "verify": "trust:verify",

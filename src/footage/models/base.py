@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -258,6 +258,31 @@ class Encodes(Sampler, Protocol):
             b: the last, the same shape.
             places: of the clips on the line, from 0, the first, to 1, the last.
         """
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A part of a model as a function of tensors alone, which other programs can run: see `footage export`."""
+
+    name: str
+    about: str
+    """What it makes of what, for who writes such a program."""
+    net: nn.Module
+    """Whose weights it has."""
+    function: Callable[..., Tensor | tuple[Tensor, ...]]
+    inputs: dict[str, Tensor]
+    """Examples of what it is given, in the order of its arguments, by name."""
+    outputs: tuple[str, ...]
+    lengths: Mapping[str, tuple[int, ...]]
+    """Axes of inputs that may have any length; those at one place of several inputs need not be equal."""
+
+
+@runtime_checkable
+class Exports(Sampler, Protocol):
+    """A model that can be written as graphs."""
+
+    def graphs(self) -> list[Graph]:
+        """Return all that is needed to run it: where it remembers, with its state as inputs and outputs."""
 
 
 class Method(Protocol):

@@ -22,6 +22,7 @@ from torch.nn.functional import conv2d, leaky_relu, pad, silu
 from footage.config import ClipConfig
 from footage.config.sections import halvings
 from footage.errors import ConfigError
+from footage.models.base import Graph
 
 MAX_CHANNELS = 512
 """Channels do not grow beyond this towards the innermost stage."""
@@ -432,6 +433,53 @@ class TimeConv(nn.Module):
             if memory is not None:
                 memory[self] = x[:, :, -self.kept :].clone()  # a view would hold all of the chunk
         return self.conv(x)  # type: ignore[no-any-return]
+
+
+def remembering(
+    name: str,
+    about: str,
+    net: nn.Module,
+    function: Callable[..., Tensor],
+    example: Tensor,
+    output: str,
+    beside: dict[str, Tensor] | None = None,
+) -> list[Graph]:
+    """Return two graphs of a function that remembers: of a video's first frames, and of those that follow.
+
+    Args:
+        name: the second one's is NAME-next.
+        about: what it makes of what.
+        net: whose weights it has.
+        function: of frames (B, C, T, H, W), a memory, which it changes, and what is told beside.
+        example: frames.
+        output: what it makes is called.
+        beside: examples of what is told beside, (B, D).
+    """
+    memory: Memory = {}
+    beside = beside or {}
+    with torch.no_grad():
+        function(example, memory, *beside.values())
+    states = {f"state{number}": part for number, part in enumerate(memory.values())}
+    keys, told = list(memory), len(beside)
+
+    def first(x: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        seen: Memory = {}
+        made = function(x, seen, *others)
+        return made, *(seen[key] for key in keys)
+
+    def following(x: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        seen = dict(zip(keys, others[told:], strict=True))
+        made = function(x, seen, *others[:told])
+        return made, *(seen[key] for key in keys)
+
+    begun = {"x": example} | beside
+    later = begun | states
+    outputs = (output, *(f"{state}_after" for state in states))
+    goes_on = "Of the frames that follow, as many at once as there were first; states are those that came out."
+    return [
+        Graph(name, f"{about} Of a video's first frames.", net, first, begun, outputs, dict.fromkeys(begun, (0,))),
+        Graph(f"{name}-next", f"{about} {goes_on}", net, following, later, outputs, dict.fromkeys(later, (0,))),
+    ]
 
 
 class FeatureNorm(nn.Module):

@@ -32,7 +32,7 @@ from torch.nn.functional import adaptive_avg_pool3d, silu, softplus
 from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders import VAE_TIME, VaeConfig
-from footage.models.base import Batch, Sampler
+from footage.models.base import Batch, Graph, Sampler
 from footage.models.generators.samplers import (
     between,
     draws_of,
@@ -58,6 +58,7 @@ from footage.models.layers import (
     into_patches,
     learn_levels,
     out_of_patches,
+    remembering,
     upsampling_plan,
     with_label,
 )
@@ -423,6 +424,32 @@ class VaeSampler:
         first, last = self._coded(_filled(a)), self._coded(_filled(b))
         for place in places:
             yield self._decoded(torch.lerp(first, last, place))[0, :, : a.shape[2]]
+
+    def graphs(self) -> list[Graph]:
+        """Return `encode`, `decode` and what follows each, four frames at a time; and `prior` where there is one."""
+        vae, clip, (channels, _, height, width) = self.vae, self.clip, self.vae.shape
+        frames = torch.rand(2, clip.channels, VAE_TIME, clip.height, clip.width) * 2 - 1
+
+        def decode(x: Tensor, memory: Memory) -> Tensor:
+            return vae.decode(x, memory).float().clamp(-1, 1)
+
+        latents = torch.randn(2, channels, 1, height, width)
+        told = "Four frames, (B, C, 4, H, W) in [-1, 1], and their latents, (B, c, 1, h, w), standard normal."
+        graphs = remembering("encode", told, vae, lambda x, memory: vae.encode(x, memory)[0], frames, "latents")
+        graphs += remembering("decode", told, vae, decode, latents, "frames")
+        if self.prior is not None:
+            prior = self.prior
+
+            def draw(z: Tensor, label: Tensor | None = None) -> Tensor:
+                made: Tensor = prior({"z": z}, label).clips.float()
+                return made
+
+            inputs = {"z": torch.randn(2, self.sliders)}
+            if self.classes:
+                inputs["label"] = torch.eye(self.classes)[torch.arange(2) % self.classes]
+            about = "z: standard normal; label: weights over labels. latents: of a whole clip, (B, c, T / 4, h, w)."
+            graphs.append(Graph("prior", about, prior, draw, inputs, ("latents",), dict.fromkeys(inputs, (0,))))
+        return graphs
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         length = reals.shape[2]

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate, silu
 
 from footage.config import ClipConfig, Config
 from footage.config.sections import halvings
-from footage.models.base import Batch, Sampler
+from footage.models.base import Batch, Graph, Sampler
 from footage.models.diffusion import DiffusionConfig
 from footage.models.generators.samplers import overlap, previewed, walk
 from footage.models.layers import (
@@ -301,6 +301,27 @@ class DiffusionSampler:
                 numbers = heun(denoise, noise.view(-1, *self.denoiser.shape).to(self.device), levels)
                 clips = self.denoiser.pixels(numbers).float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
+
+    def graphs(self) -> list[Graph]:
+        denoiser = self.denoiser
+
+        def denoise(noisy: Tensor, sigma: Tensor, label: Tensor | None = None) -> Tensor:
+            return denoiser.denoise(noisy, sigma, label).float()
+
+        def pixels(numbers: Tensor) -> Tensor:
+            return denoiser.pixels(numbers).float().clamp(-1, 1)
+
+        noisy = torch.randn(2, *denoiser.shape)
+        inputs = {"noisy": noisy, "sigma": torch.tensor([0.3, 2.0])}
+        if self.classes:
+            inputs["label"] = torch.eye(self.classes)[torch.arange(2) % self.classes]
+        levels = ", ".join(f"{level:.4g}" for level in noise_levels(self.steps).tolist())
+        about = f"A step of Heun's method (EDM, Karras et al. 2022, algorithm 1); this model's noise levels: {levels}."
+        told = "numbers: what is left without noise; clips: (B, C, T, H, W) in [-1, 1]."
+        return [
+            Graph("denoise", about, denoiser, denoise, inputs, ("numbers",), dict.fromkeys(inputs, (0,))),
+            Graph("pixels", told, denoiser, pixels, {"numbers": noisy}, ("clips",), {"numbers": (0,)}),
+        ]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         return {"sample": next(self.segments(previewed(len(reals), labels, self.classes)))}

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from footage.config import ClipConfig
+from footage.models.base import Graph
 from footage.models.generators.recurrent.network import RecurrentGenerator
 from footage.models.layers import Generator
 from footage.models.reactions import Numbers, mixed
@@ -209,6 +210,10 @@ class SeedSampler(ABC):
         (self.sliders,) = generator.eval().noise(1)[code]
         self.device = next(generator.parameters()).device
 
+    def label_example(self, count: int) -> dict[str, Tensor]:
+        """Return weights over labels as a graph's input, (count, K); nothing for an unconditional model."""
+        return {"label": one_hot(torch.arange(count) % self.classes, self.classes).float()} if self.classes else {}
+
     @abstractmethod
     def segments(self, requests: Sequence[VideoRequest]) -> Iterator[Tensor]:
         """Yield segments; see `footage.models.base.Generates`."""
@@ -234,6 +239,15 @@ class FixedSampler(SeedSampler):
                 clips = self.generator(noise, None if label is None else label.to(self.device)).clips
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
+
+    def graphs(self) -> list[Graph]:
+        def clips(z: Tensor, label: Tensor | None = None) -> Tensor:
+            made: Tensor = self.generator({"z": z}, label).clips.float().clamp(-1, 1)
+            return made
+
+        inputs = {"z": torch.randn(2, self.sliders)} | self.label_example(2)
+        about = "z: standard normal; label: weights over labels, a row each. clips: (B, C, T, H, W) in [-1, 1]."
+        return [Graph("clips", about, self.generator, clips, inputs, ("clips",), dict.fromkeys(inputs, (0,)))]
 
 
 class RollingSampler(SeedSampler):
@@ -279,6 +293,27 @@ class RollingSampler(SeedSampler):
                 clips = clips.float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
             done += frames
+
+    def graphs(self) -> list[Graph]:
+        generator, frames = self.generator, self.clip.frames
+        states = [f"state{number}" for number in range(1 if generator.net.cell == "gru" else 2)]
+
+        def roll(content: Tensor, motion: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+            label, state = (rest[0], rest[1:]) if self.classes else (None, rest)
+            clips, after = generator.roll(content, motion, label, state)
+            return clips.float().clamp(-1, 1), *after
+
+        shapes = generator.noise(frames)
+        inputs = {"content": torch.randn(2, *shapes["content"]), "motion": torch.randn(2, *shapes["motion"])}
+        inputs |= self.label_example(2)
+        inputs |= dict(zip(states, generator.begin(torch.randn(2, *shapes["start"])), strict=True))
+        about = (
+            "content: standard normal, the same for a whole video; motion: standard normal, anew for each frame; "
+            "state0: standard normal at first, then what came out; state1, where it is there: zeros at first."
+        )
+        outputs = ("frames", *(f"{name}_after" for name in states))
+        lengths = {"content": (0,), "motion": (0,), "label": (0,)} | dict.fromkeys(states, (1,))
+        return [Graph("frames", about, generator, roll, inputs, outputs, {n: lengths[n] for n in inputs})]
 
 
 def directions(entries: Sequence[Tensor]) -> Tensor:

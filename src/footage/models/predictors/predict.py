@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
 from footage.config.registry import imported
-from footage.models.base import Batch, Sampler
+from footage.models.base import Batch, Graph, Sampler
 from footage.models.generators.samplers import draws_of, first_frames, more
 from footage.models.layers import Levels, Noise
 from footage.models.supervised import StepOutput, SupervisedMethod
@@ -170,6 +170,46 @@ class FutureSampler:
                 frames, state = self.predictor.advance(state, noise)
                 frames = frames.float().clamp(-1, 1)
             yield frames  # outside of the block: it would hold for the caller too
+
+    def graphs(self) -> list[Graph]:
+        """Return `begin` and `advance`."""
+        predictor, clip = self.predictor, self.clip
+        past = torch.rand(2, clip.channels, self.past, clip.height, clip.width) * 2 - 1
+        told = {} if predictor.told is None else {"told": torch.randn(2, predictor.told.in_features)}
+        begun = {"past": past} | told
+        with torch.no_grad():
+            state = predictor.begin(*begun.values())
+        states = {f"state{number}": part for number, part in enumerate(state)}
+        shapes = list(predictor.noise(1).values())
+        noise = {"noise": torch.randn(2, *shapes[0][1:])} if shapes else {}
+
+        def advance(*values: Tensor) -> tuple[Tensor, ...]:
+            frames, after = predictor.advance(values[: len(states)], values[len(states)] if noise else None)
+            return frames.float().clamp(-1, 1), *after
+
+        drawn = "noise: standard normal, anew each time. " if noise else ""
+        heard = " told: the vector of a caption, zeros for none." if told else ""
+        outputs = ("frames", *(f"{name}_after" for name in states))
+        return [
+            Graph(
+                "begin",
+                f"The state after the first {self.past} frames, (B, C, T, H, W) in [-1, 1].{heard}",
+                predictor,
+                predictor.begin,
+                begun,
+                tuple(states),
+                dict.fromkeys(begun, (0,)),
+            ),
+            Graph(
+                "advance",
+                f"The next frames, and the state after them. {drawn}frames: (B, C, t, H, W) in [-1, 1].",
+                predictor,
+                advance,
+                states | noise,
+                outputs,
+                {name: (0,) for name in states | noise},
+            ),
+        ]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         past = reals[:, :, : self.past]

@@ -33,7 +33,7 @@ from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.sections import halvings
 from footage.media import speech
 from footage.metrics.image_quality import clip_psnr
-from footage.models.base import Batch, Engine, Sampler
+from footage.models.base import Batch, Engine, Graph, Sampler
 from footage.models.generators.stream.noise import NoisePath
 from footage.models.layers import PreactivationBlock, channel_levels, set_levels
 from footage.models.supervised import StepOutput, SupervisedMethod
@@ -473,6 +473,34 @@ class SpeakingSampler:
                     frames.append(made)
                 chunk = torch.cat(frames, dim=2).float().clamp(-1, 1)
             yield chunk  # outside of the block: it would hold for the caller too
+
+    def graphs(self) -> list[Graph]:
+        """Return `look`, once for a still, and `speak`, for each frame."""
+        generator, clip = self.generator, self.clip
+        still = torch.rand(2, clip.channels, clip.height, clip.width) * 2 - 1
+        mixing, rates = generator.postures()
+        with torch.no_grad():
+            shortcuts = generator.encode(still[:, :, None].to(self.device))
+        seen = {f"shortcut{number}": part for number, part in enumerate(shortcuts)}
+        levels = torch.rand(2, 1, speech.WINDOW, speech.BANDS) * 2 - 1
+
+        def look(still: Tensor) -> tuple[Tensor, ...]:
+            return tuple(generator.encode(still[:, :, None]))
+
+        def speak(still: Tensor, levels: Tensor, posture: Tensor, *parts: Tensor) -> Tensor:
+            held = generator.centre + posture[:, None] @ mixing.T
+            return generator.speak(still, list(parts), levels, held).float().clamp(-1, 1)[:, :, 0]
+
+        inputs = {"still": still, "levels": levels, "posture": torch.randn(2, len(rates)), **seen}
+        times = ", ".join(f"{3**0.5 / rate:.3g}" for rate in rates)
+        about = (
+            "still: (B, C, H, W) in [-1, 1]; levels: heard around the frame, as by `footage.media.speech.windows`; "
+            f"posture: Matern-3/2 processes of deviation 1 whose times are {times} frames; shortcuts: of `look`."
+        )
+        return [
+            Graph("look", "What is kept of a still.", generator, look, {"still": still}, tuple(seen), {"still": (0,)}),
+            Graph("speak", about, generator, speak, inputs, ("frames",), dict.fromkeys(inputs, (0,))),
+        ]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         real, still, heard, _ = taken_apart(reals, self.clip.channels)

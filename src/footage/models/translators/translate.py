@@ -30,7 +30,7 @@ from footage.config import ClipConfig, Config, TaskConfig
 from footage.config.registry import SOURCES, imported
 from footage.config.sections import halvings
 from footage.metrics.image_quality import clip_psnr
-from footage.models.base import Batch, Sampler
+from footage.models.base import Batch, Graph, Sampler
 from footage.models.generators.recurrent.network import start_slow
 from footage.models.generators.samplers import draws_of, more
 from footage.models.layers import (
@@ -43,6 +43,7 @@ from footage.models.layers import (
     by_frame,
     channel_levels,
     channels,
+    remembering,
     set_levels,
     start_smooth,
 )
@@ -606,6 +607,57 @@ class TranslateSampler:
                 frames, state = generator.advance(state, motion)
                 frames = frames.float().clamp(-1, 1)
             yield frames  # outside of the block: it would hold for the caller too
+
+    def graphs(self) -> list[Graph]:
+        """Return `begin` and `advance` of what brings a picture to life, else `translate` and `translate-next`."""
+        generator, source, clip = self.generator, self.source, self.clip
+        frames = 1 if isinstance(generator, Animator) else clip.frames
+        example = torch.rand(2, source.channels, frames, source.height, source.width) * 2 - 1
+        layer = generator.told
+        told = {"told": torch.randn(2, layer.in_features)} if isinstance(layer, nn.Linear) else {}
+        if not isinstance(generator, Animator):
+
+            def translate(x: Tensor, memory: Memory, told: Tensor | None = None) -> Tensor:
+                made: Tensor = generator(x, memory, told).float().clamp(-1, 1)
+                return made
+
+            about = f"x: {frames} frames of what is translated, (B, C, T, H, W) in [-1, 1]; frames: what it becomes."
+            return remembering("translate", about, generator, translate, example, "frames", told)
+        noise = {name: torch.randn(2, *shape) for name, shape in generator.noise(clip.frames).items()}
+
+        def begin(picture: Tensor, start: Tensor, motion: Tensor, told: Tensor | None = None) -> tuple[Tensor, ...]:
+            made, after = generator.advance(generator.begin(picture, start, told), motion)
+            assert after.rest is not None
+            return made.float().clamp(-1, 1), after.hidden, after.rest, *after.shortcuts
+
+        def advance(
+            picture: Tensor, motion: Tensor, hidden: Tensor, rest: Tensor, *parts: Tensor
+        ) -> tuple[Tensor, ...]:
+            made, after = generator.advance(AnimatorState(picture[:, :, 0], list(parts), hidden, rest), motion)
+            return made.float().clamp(-1, 1), after.hidden
+
+        begun = {"picture": example, **noise}
+        with torch.no_grad():
+            _, hidden, rest, *parts = begin(example, noise["start"], noise["motion"])
+        seen = {f"shortcut{number}": part for number, part in enumerate(parts)}
+        later = {"picture": example, "motion": noise["motion"], "hidden": hidden, "rest": rest, **seen}
+        about = (
+            "picture: (B, C, 1, H, W) in [-1, 1]; start: standard normal; motion: standard normal, anew each time. "
+            "frames: (B, C, T, H, W) in [-1, 1]; hidden, rest and shortcuts are for `advance`."
+        )
+        outputs = ("frames", "hidden", "rest", *seen)
+        return [
+            Graph("begin", about, generator, begin, begun, outputs, dict.fromkeys(begun, (0,))),
+            Graph(
+                "advance",
+                "The next frames; hidden: what came out, the others as `begin` gave them.",
+                generator,
+                advance,
+                later,
+                ("frames", "hidden_after"),
+                dict.fromkeys(later, (0,)),
+            ),
+        ]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         real, source = reals[:, : self.clip.channels], self.sources(reals)

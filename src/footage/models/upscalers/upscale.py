@@ -25,7 +25,7 @@ from footage.config.registry import imported
 from footage.config.sections import unlimited
 from footage.media import encode
 from footage.metrics.image_quality import clip_psnr
-from footage.models.base import Batch, Sampler
+from footage.models.base import Batch, Graph, Sampler
 from footage.models.layers import LEAK, PreactivationBlock, blurred, by_frame, channel_levels, set_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 from footage.models.upscalers import UpscalerConfig
@@ -316,6 +316,21 @@ class UpscaleSampler:
             rest = whole_windows(held, 0, net.future)
             if rest.shape[2] >= net.window:
                 yield self.enlarge(rest, tile, bf16)
+
+    def graphs(self) -> list[Graph]:
+        """Return `enlarge`, of pictures of any size."""
+        channels, window, net = self.clip.channels, self.net.window, self.net
+
+        def enlarge(windows: Tensor) -> Tensor:
+            upscaled: Tensor = net(windows).float().clamp(-1, 1)
+            return upscaled
+
+        about = (
+            f"windows: {window} successive frames, (B, C, T, h, w) in [-1, 1], {self.past} of them before the one "
+            f"that is enlarged; at a video's ends the nearest again. frames: (B, C, 1, {self.scale} h, {self.scale} w)."
+        )
+        inputs = {"windows": torch.rand(2, channels, window, 24, 20) * 2 - 1}
+        return [Graph("enlarge", about, net, enlarge, inputs, ("frames",), {"windows": (0, 3, 4)})]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         source = self.sources(reals)

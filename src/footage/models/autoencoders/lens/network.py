@@ -25,7 +25,7 @@ from torch.nn.functional import avg_pool2d, leaky_relu, pad, pixel_shuffle, pixe
 from footage.config import ClipConfig, Config
 from footage.metrics.image_quality import clip_psnr
 from footage.models.autoencoders.lens import LensConfig
-from footage.models.base import Batch, Sampler
+from footage.models.base import Batch, Graph, Sampler
 from footage.models.layers import LEAK, PreactivationBlock, by_frame, learn_levels, tiled
 from footage.models.supervised import StepOutput, SupervisedMethod
 
@@ -338,6 +338,24 @@ class LensSampler:
         first, last = self.encode(a), self.encode(b)
         for place in places:
             yield self.decode(torch.lerp(first, last, place), (a.shape[3], a.shape[4]))[0]
+
+    def graphs(self) -> list[Graph]:
+        """Return `encode` and `decode`, of frames of any size that is a multiple of the scale."""
+        lens, side = self.lens, 8
+
+        def encode(frames: Tensor) -> Tensor:
+            return lens.encode(frames).float()
+
+        def decode(latents: Tensor) -> Tensor:
+            return lens.decode(latents).float().clamp(-1, 1)
+
+        frames = torch.rand(2, self.clip.channels, side * self.scale, (side + 2) * self.scale) * 2 - 1
+        latents = torch.randn(2, self.latent, side, side + 2)
+        told = f"frames: (N, C, H, W) in [-1, 1]; latents: (N, {self.latent}, H / {self.scale}, W / {self.scale})."
+        return [
+            Graph("encode", told, lens, encode, {"frames": frames}, ("latents",), {"frames": (0, 2, 3)}),
+            Graph("decode", told, lens, decode, {"latents": latents}, ("frames",), {"latents": (0, 2, 3)}),
+        ]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         return {"reconstruction": self.decode(self.encode(reals), (reals.shape[3], reals.shape[4])), "real": reals}

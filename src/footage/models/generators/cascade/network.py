@@ -25,7 +25,7 @@ from torch.optim import Adam, Optimizer
 
 from footage.config import ClipConfig, Config
 from footage.models.adversarial.gan import Gan
-from footage.models.base import Batch, Engine, MovingAverage, Sampler
+from footage.models.base import Batch, Engine, Graph, MovingAverage, Sampler
 from footage.models.device import has_bf16
 from footage.models.generators.cascade import CascadeConfig
 from footage.models.generators.samplers import between, end_seeds
@@ -263,6 +263,23 @@ class CascadeSampler:
                 for part, field in zip(torch.split(pictures, size), torch.split(noise, size), strict=True)
             ]
         return torch.cat(parts)
+
+    def graphs(self) -> list[Graph]:
+        """Return those of the small generator, and `details`."""
+        height, width = self.size
+
+        def details(picture: Tensor, noise: Tensor) -> Tensor:
+            above, left = (picture.shape[2] - height) // 2, (picture.shape[3] - width) // 2
+            cut = picture[..., above : above + height, left : left + width]
+            made: Tensor = self.details(cut, noise).float().clamp(-1, 1)
+            return made
+
+        small = self.base.clip
+        inputs = {"picture": torch.rand(2, small.channels, small.height, small.width) * 2 - 1}
+        inputs["noise"] = torch.randn(2, 1, height, width)
+        about = "picture: a frame of the small generator; noise: standard normal, the same for a whole video."
+        graph = Graph("details", about, self.details, details, inputs, ("frames",), dict.fromkeys(inputs, (0,)))
+        return [*self.base.graphs(), graph]
 
     def preview(self, reals: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         return {"sample": next(self.segments(self.base.previewed(len(reals), labels)))}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from footage.config import ClipConfig
 from footage.errors import ConfigError
+from footage.models.base import Graph
 from footage.models.generators.samplers import (
     SeedSampler,
     between,
@@ -29,7 +30,7 @@ from footage.models.generators.samplers import (
     shifts,
 )
 from footage.models.generators.stream.network import Painted, StreamGenerator
-from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath
+from footage.models.generators.stream.noise import Floats, NoiseBridge, NoisePath, step_forward
 from footage.models.reactions import Reaction
 from footage.models.requests import TimeMapping, VideoRequest, loop_frames
 
@@ -276,6 +277,88 @@ class StreamSampler(SeedSampler):
                 clips = self.generator.animate(painted, motion, label, clock).float().clamp(-1, 1)
             yield clips  # outside of the block: it would hold for the caller too
             done += count
+
+    def graphs(self) -> list[Graph]:
+        """Return `frames` from all that decides one; `paint` and `animate` for a video whose content stays; `move`."""
+        generator, names = self.generator, ["label"] * bool(self.classes) + ["clock"] * bool(self.shot)
+
+        def rest(values: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
+            given = dict(zip(names, values, strict=True))
+            return given.get("label"), given["clock"] if self.shot else None
+
+        def frames(content: Tensor, motion: Tensor, *others: Tensor) -> Tensor:
+            label, clock = rest(others)
+            clips = generator.frames(content, motion[:, None], label, None if clock is None else clock[:, None])
+            return clips.float().clamp(-1, 1)[:, :, 0]
+
+        def paint(content: Tensor, *label: Tensor) -> tuple[Tensor, ...]:
+            return tuple(generator.paint(content, label[0] if label else None, 1))
+
+        def animate(style: Tensor, canvas: Tensor, motion: Tensor, *others: Tensor) -> Tensor:
+            label, clock = rest(others)
+            clock = None if clock is None else clock[None]
+            clips = generator.animate(Painted(style, canvas), motion[None], label, clock)
+            return clips.float().clamp(-1, 1)[0].transpose(0, 1)
+
+        forward, root = (torch.from_numpy(part).float() for part in step_forward(generator.bank.rates, 1.0))
+
+        def move(state: Tensor, angle: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            a, b = state[:, 0, 0], state[:, 1, 0]
+            cos, sin = torch.cos(angle), torch.sin(angle)
+            motion = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=1).flatten()
+            after = state @ forward.mT + noise @ root.mT
+            turned = angle + generator.bank.turns
+            return motion, after, turned - 2 * math.pi * torch.floor(turned / (2 * math.pi))
+
+        many, processes = 3, len(generator.bank.rates)
+        clock = {"clock": torch.arange(many).float()} if self.shot else {}
+        content, motion = torch.randn(many, self.sliders), torch.randn(many, generator.bank.size)
+        label = self.label_example(many)
+        one = {name: value[:1] for name, value in label.items()}
+        with torch.no_grad():
+            style, canvas = generator.cpu().paint(content[:1], one.get("label"), 1)
+        about = (
+            "content: standard normal, the same for a whole video; motion: of `move`, a row a frame; "
+            "label: weights over labels; clock: frames since a shot began. frames: (N, C, H, W) in [-1, 1]."
+        )
+        inputs = {"content": content, "motion": motion, **label, **clock}
+        still = {"style": style, "canvas": canvas, "motion": motion, **one, **clock}
+        moved = {
+            "state": torch.randn(processes, 2, 2),
+            "angle": torch.zeros(processes),
+            "noise": torch.randn(processes, 2, 2),
+        }
+        return [
+            Graph("frames", about, generator, frames, inputs, ("frames",), dict.fromkeys(inputs, (0,))),
+            Graph(
+                "paint",
+                "What stays in a video: once for each content and label.",
+                generator,
+                paint,
+                {"content": content[:1], **one},
+                ("style", "canvas"),
+                {},
+            ),
+            Graph(
+                "animate",
+                f"Any number of frames of one video, from what `paint` made. {about}",
+                generator,
+                animate,
+                still,
+                ("frames",),
+                {name: (0,) for name in ("motion", *clock)},
+            ),
+            Graph(
+                "move",
+                "A frame's motion, and the state of the next one. state: standard normal at first; angle: zeros at "
+                "first; noise: standard normal, anew each time. motion may be made weaker or stronger by a factor.",
+                generator,
+                move,
+                moved,
+                ("motion", "state_after", "angle_after"),
+                {},
+            ),
+        ]
 
     def previewed(self, count: int, labels: Tensor | None) -> list[VideoRequest]:
         """Return the requests of a preview, each with a stretch that begins as training clips do."""

@@ -1,0 +1,175 @@
+"""Models for other programs: graphs run by onnxruntime make what the model makes; a page runs one in a browser."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from footage.commands import main as cli
+from footage.commands.generate import load
+from footage.errors import ConfigError, ModelError
+from footage.generation import export
+from footage.generation.export import Export, ExportedGraph, export_onnx, export_web
+from tests.models import save_tiny_model
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+onnxruntime = pytest.importorskip("onnxruntime")
+FAMILIES: dict[str, dict[str, object]] = {
+    "mlp-32": {},
+    "recurrent-32": {},
+    "stream-64-shots": {"clip__height": 16, "clip__width": 16},
+    "stream-256": {"clip__height": 64, "clip__width": 64},
+    "vae-64": {},
+    "vae-latent-64": {},
+    "lens-8": {},
+    "simvp-64": {"task__past": 4},
+    "convlstm-64": {"task__past": 4},
+    "svg-64": {"task__past": 4},
+    "sprites-64": {"task__past": 4},
+    "translate-64": {},
+    "spade-64": {"task__source_channels": 1},
+    "animate-64": {},
+    "upscale-x2": {},
+    "diffusion-32": {},
+    "talk-64": {"clip__frames": 5, "clip__height": 16, "clip__width": 16},
+}
+"""Every kind of model, but those of `test_graphs_make_what_the_model_makes`."""
+
+
+def exported(folder: Path, preset: str, **knobs: object) -> Export:
+    save_tiny_model(folder / "model", preset=preset, **knobs)
+    return export_onnx(load(folder / "model", "cpu"), folder / "onnx")
+
+
+def session(folder: Path, graph: ExportedGraph) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(folder / graph.file), providers=["CPUExecutionProvider"])
+
+
+def test_graphs_make_what_the_model_makes(tmp_path: Path) -> None:
+    about = exported(tmp_path, "conv3d-32")
+    (clips,) = about.graphs
+    codes = load(tmp_path / "model", "cpu").sampler.sliders  # type: ignore[attr-defined]
+    assert clips.inputs == {"z": (None, codes), "label": (None, 2)} and clips.difference <= export.PARITY
+    assert json.loads((tmp_path / "onnx" / "export.json").read_text())["graphs"][0]["sha256"] == clips.sha256
+    model = load(tmp_path / "model", "cpu")
+    for count in (1, 5):  # without footage: names and shapes of export.json
+        z, label = torch.randn(count, codes), torch.eye(2)[torch.arange(count) % 2]
+        (made,) = session(tmp_path / "onnx", clips).run(None, {"z": z.numpy(), "label": label.numpy()})
+        with torch.no_grad():
+            wanted = model.sampler.generator({"z": z}, label).clips.clamp(-1, 1)  # type: ignore[attr-defined]
+        assert np.abs(made - wanted.numpy()).max() <= 1e-4
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("web")
+    save_tiny_model(folder / "model", preset="stream-32", clip__height=16, clip__width=16)
+    export_web(load(folder / "model", "cpu"), folder / "web")
+    yield folder
+
+
+def test_a_stream_goes_on_with_its_state(page: Path) -> None:
+    about = json.loads((page / "web" / "export.json").read_text())
+    graphs = {graph["name"]: session(page / "web", ExportedGraph(**graph)) for graph in about["graphs"]}
+    rng, processes = np.random.default_rng(0), json.loads((page / "web" / "model.json").read_text())["processes"]
+    draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)  # noqa: E731
+    moved = []
+    state, angle = draw(processes, 2, 2), np.zeros(processes, np.float32)
+    for _ in range(4000):
+        motion, state, angle = graphs["move"].run(
+            None, {"state": state, "angle": angle, "noise": draw(processes, 2, 2)}
+        )
+        moved.append(motion)
+    rows = np.stack(moved)
+    assert rows.shape == (4000, 2 * processes) and np.abs(angle).max() <= 2 * np.pi
+    fast = rows[:, :2]  # the fastest process: stationary, of mean 0 and deviation 1
+    assert abs(fast.mean()) < 0.2 and abs(fast.std() - 1) < 0.15
+    label = np.array([[1, 0]], np.float32)
+    style, canvas = graphs["paint"].run(
+        None, {"content": draw(1, 64)[:, : about["graphs"][1]["inputs"]["content"][1]], "label": label}
+    )
+    frames = [
+        graphs["animate"].run(None, {"style": style, "canvas": canvas, "motion": rows[a:b], "label": label})[0]
+        for a, b in ((0, 7), (0, 3), (3, 7))
+    ]
+    np.testing.assert_allclose(frames[0], np.concatenate(frames[1:]), atol=1e-5)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(page: Path) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(page / "web")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+def test_the_page_shows_the_frames_that_python_makes(served: str, browser: Browser) -> None:
+    with browser.new_page() as tab:
+        faults: list[str] = []
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.goto(f"{served}?check")
+        tab.wait_for_selector("body[data-difference], body[data-fault]", timeout=60_000)
+        assert not faults and int(tab.get_attribute("body", "data-difference") or 255) <= 2
+        tab.goto(served)
+        tab.wait_for_selector("body[data-frames]", timeout=60_000)
+        tab.select_option("#seed", "3")
+        tab.fill("#motion", "7")
+        seen = int(tab.get_attribute("body", "data-frames") or 0)
+        until = time.monotonic() + 60
+        while int(tab.get_attribute("body", "data-frames") or 0) <= seen and time.monotonic() < until:
+            tab.wait_for_timeout(200)
+        assert int(tab.get_attribute("body", "data-frames") or 0) > seen
+        assert "frames a second" in tab.inner_text("#said") and not faults
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path / "model")
+    with pytest.raises(ConfigError, match="neither of onnx and web"):
+        cli.verb(cli.VERBS["export"])(str(tmp_path / "model"), quiet=True)
+    model = load(tmp_path / "model", "cpu")
+    with pytest.raises(ModelError, match="makes clips of one length"):
+        export_web(model, tmp_path / "web")
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    with pytest.raises(ModelError, match="differs from the model"):
+        export_onnx(model, tmp_path / "other")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ModelError, match=r"pip install 'footage\[onnx\]'"):
+        export_onnx(model, tmp_path / "other")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("preset", FAMILIES)
+def test_every_kind_of_model_is_exported(preset: str, tmp_path: Path) -> None:
+    about = exported(tmp_path, preset, **FAMILIES[preset])
+    assert all(graph.difference <= export.PARITY for graph in about.graphs)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("precision", "least"), [("fp16", 45.0), ("int8", 20.0)])
+def test_smaller_graphs(precision: export.Precision, least: float, tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model", preset="stream-32", clip__height=16, clip__width=16, net__width=16)
+    model = load(tmp_path / "model", "cpu")
+    sizes = {}
+    for name in ("fp32", precision):
+        about = export_onnx(model, tmp_path / name, name)
+        sizes[name] = (tmp_path / name / "frames.onnx").stat().st_size
+        assert about.graphs[0].psnr >= least
+    assert sizes[precision] < 0.7 * sizes["fp32"]
