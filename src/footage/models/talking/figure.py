@@ -466,36 +466,40 @@ class SpeakingSampler:
             with torch.inference_mode():
                 for number in range(levels.shape[1]):  # one by one: sums of other shapes are rounded otherwise
                     now = slice(number, number + 1)
-                    moves = net.speak(small, shortcuts, levels[:, now], held[:, now])
-                    made = net.moved(small, moves)
-                    if net.details is not None:
-                        made = net.details(stills, moves, made[:, :, 0])[:, :, None]
-                    frames.append(made)
+                    frames.append(self._frame(stills, small, shortcuts, levels[:, now], held[:, now]))
                 chunk = torch.cat(frames, dim=2).float().clamp(-1, 1)
             yield chunk  # outside of the block: it would hold for the caller too
+
+    def _frame(self, still: Tensor, small: Tensor, shortcuts: list[Tensor], levels: Tensor, held: Tensor) -> Tensor:
+        """Return a frame, (B, C, 1, H, W), of what is heard around it, (B, 1, S, bands), and a posture, (B, 1, m)."""
+        net = self.generator
+        moves = net.speak(small, shortcuts, levels, held)
+        made = net.moved(small, moves)
+        return made if net.details is None else net.details(still, moves, made[:, :, 0])[:, :, None]
 
     def graphs(self) -> list[Graph]:
         """Return `look`, once for a still, and `speak`, for each frame."""
         generator, clip = self.generator, self.clip
         still = torch.rand(2, clip.channels, clip.height, clip.width) * 2 - 1
         mixing, rates = generator.postures()
-        with torch.no_grad():
-            shortcuts = generator.encode(still[:, :, None].to(self.device))
-        seen = {f"shortcut{number}": part for number, part in enumerate(shortcuts)}
         levels = torch.rand(2, 1, speech.WINDOW, speech.BANDS) * 2 - 1
 
         def look(still: Tensor) -> tuple[Tensor, ...]:
-            return tuple(generator.encode(still[:, :, None]))
+            small = generator.small(still)
+            return small, *generator.encode(small[:, :, None])
 
-        def speak(still: Tensor, levels: Tensor, posture: Tensor, *parts: Tensor) -> Tensor:
+        def speak(still: Tensor, levels: Tensor, posture: Tensor, small: Tensor, *parts: Tensor) -> Tensor:
             held = generator.centre + posture[:, None] @ mixing.T
-            return generator.speak(still, list(parts), levels, held).float().clamp(-1, 1)[:, :, 0]
+            return self._frame(still, small, list(parts), levels, held).float().clamp(-1, 1)[:, :, 0]
 
+        with torch.no_grad():
+            small, *parts = look(still)
+        seen = {"small": small.clone()} | {f"shortcut{number}": part for number, part in enumerate(parts)}
         inputs = {"still": still, "levels": levels, "posture": torch.randn(2, len(rates)), **seen}
         times = ", ".join(f"{3**0.5 / rate:.3g}" for rate in rates)
         about = (
             "still: (B, C, H, W) in [-1, 1]; levels: heard around the frame, as by `footage.media.speech.windows`; "
-            f"posture: Matern-3/2 processes of deviation 1 whose times are {times} frames; shortcuts: of `look`."
+            f"posture: Matern-3/2 processes of deviation 1 whose times are {times} frames; the others: of `look`."
         )
         return [
             Graph("look", "What is kept of a still.", generator, look, {"still": still}, tuple(seen), {"still": (0,)}),

@@ -631,19 +631,21 @@ class TranslateSampler:
             return made.float().clamp(-1, 1), after.hidden, after.rest, *after.shortcuts
 
         def advance(
-            picture: Tensor, motion: Tensor, hidden: Tensor, rest: Tensor, *parts: Tensor
+            picture: Tensor, motion: Tensor, hidden: Tensor, rest: Tensor, *others: Tensor
         ) -> tuple[Tensor, ...]:
-            made, after = generator.advance(AnimatorState(picture[:, :, 0], list(parts), hidden, rest), motion)
+            heard = None if generator.told is None else generator.told(others[0])
+            parts = list(others[len(told) :])
+            made, after = generator.advance(AnimatorState(picture[:, :, 0], parts, hidden, rest, heard), motion)
             return made.float().clamp(-1, 1), after.hidden
 
-        begun = {"picture": example, **noise}
+        begun = {"picture": example, **noise, **told}
         with torch.no_grad():
-            _, hidden, rest, *parts = begin(example, noise["start"], noise["motion"])
+            _, hidden, rest, *parts = begin(*begun.values())
         seen = {f"shortcut{number}": part for number, part in enumerate(parts)}
-        later = {"picture": example, "motion": noise["motion"], "hidden": hidden, "rest": rest, **seen}
+        later = {"picture": example, "motion": noise["motion"], "hidden": hidden, "rest": rest, **told, **seen}
         about = (
             "picture: (B, C, 1, H, W) in [-1, 1]; start: standard normal; motion: standard normal, anew each time. "
-            "frames: (B, C, T, H, W) in [-1, 1]; hidden, rest and shortcuts are for `advance`."
+            "told: the vector of a caption. frames: (B, C, T, H, W) in [-1, 1]; the others are for `advance`."
         )
         outputs = ("frames", "hidden", "rest", *seen)
         return [
