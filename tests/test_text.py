@@ -34,7 +34,7 @@ from footage.media.encode import read_metadata
 from footage.models.base import Batch, CaptionBatch, PlainEngine
 from footage.models.text import conditioning, frozen
 from footage.models.text.conditioning import CaptionReader, ReadsText, TextConditioned, beside
-from footage.models.text.encoder import TextEncoder, matching_loss, recall_loss
+from footage.models.text.encoder import TextEncoder, WordNaming, matching_loss, recall_loss
 from tests.clips import moving, write
 from tests.ingesting import ingest
 from tests.models import save_tiny_model
@@ -211,6 +211,10 @@ def test_words_are_named_by_the_vector_of_their_caption() -> None:
     assert float(recall_loss(logits, pieces)) == pytest.approx(2 / 3 * np.log(8))
     logits[0, [3, 5]] = logits[1, 4] = 50.0
     assert float(recall_loss(logits, pieces)) == pytest.approx(np.log(2) / 3, abs=1e-5)
+    naming = WordNaming(READ)
+    vectors = naming.words.detach()[[3, 4]] * 7
+    assert naming(vectors).argmax(dim=1).tolist() == [3, 4]
+    assert float(naming(vectors).max()) <= 1 / READ.temperature + 1e-4
     assert step(tiny_text())["recall"] > 0 and "recall" not in step(tiny_text(text__recall=0.0))
 
 

@@ -25,7 +25,7 @@ from footage.config.words import Numbers, TokenTable
 from footage.errors import ModelError
 from footage.models.base import Batch, CaptionBatch, Engine, Mismatch, MovingAverage, Sampler
 from footage.models.device import upload
-from footage.models.text.encoder import ClipEncoder, TextEncoder, matching_loss, recall_loss
+from footage.models.text.encoder import ClipEncoder, TextEncoder, WordNaming, matching_loss, recall_loss
 from footage.models.text.frozen import FrozenEncoder, cached_vectors, open_encoder
 
 
@@ -136,7 +136,7 @@ class TextConditioned:
             matched = {"Captions: loss of matching, part that is right": ("matching", "matching_right")}
             self.curves = {**self.curves, **matched}
             if config.text.recall:
-                learning["words"] = nn.Linear(config.text.size, config.text.pieces + 1)
+                learning["words"] = WordNaming(config.text)
                 self.curves = {**self.curves, "Captions: loss of naming their words": ("recall",)}
             self.nets.update(learning)
             self.learning = tuple(learning)

@@ -111,6 +111,21 @@ class ClipEncoder(nn.Module):
         return unit(self.out(x.flatten(1)))
 
 
+class WordNaming(nn.Module):
+    """Captions' vectors (N, D) -> logits (N, R) of rows of the table of pieces: cosines over a temperature.
+
+    A linear layer would do with differences so small that nothing else sees them.
+    """
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.temperature = config.temperature
+        self.words = nn.Parameter(torch.randn(config.pieces + 1, config.size))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return unit(vectors) @ unit(self.words).T / self.temperature
+
+
 def recall_loss(logits: Tensor, pieces: Tensor) -> Tensor:
     """Return the mean cross-entropy by which captions' words are named: logits (N, R) of rows of the table.
 
