@@ -17,9 +17,11 @@ from footage.errors import LibraryError, MediaError
 from footage.library import edits, similarity
 from footage.library.descriptors import describe
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
+from footage.library.fingerprints import keep_fingerprint
 from footage.library.storage import Storage
 from footage.library.taste import keep_descriptors
 from footage.media.encode import read_metadata, write_clip
+from footage.media.fingerprints import read_samples
 from footage.media.kinds import is_special, suffix_of
 from footage.media.reader import Footage
 from footage.media.thumbnails import Thumbnails, read_thumbnails
@@ -153,7 +155,9 @@ def take(
                 with contextlib.suppress(Exception):  # whatever a foreign file holds, it only lacks metadata then
                     metadata = read_metadata(stored)
             vectors, vector = storage.vectors(similarity.APPEARANCE), similarity.appearance(thumbnails)
-            descriptors = describe(thumbnails)
+            descriptors, samples = describe(thumbnails), None
+            with contextlib.suppress(MediaError):  # a long one whose beginning is damaged
+                samples = read_samples(stored)
             with storage.database.write() as connection:
                 if not storage.file_store.inside(stored):  # another process has removed it meanwhile
                     continue
@@ -166,6 +170,8 @@ def take(
                 number = insert(connection, digest, suffix, size, thumbnails, generation_metadata(metadata), details)
                 vectors.put({number: vector})
                 keep_descriptors(connection, number, descriptors)
+                if samples is not None:
+                    keep_fingerprint(connection, number, samples)
                 return storage.entry(connection, number), True
         except FileNotFoundError:
             continue

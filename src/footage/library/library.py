@@ -20,6 +20,7 @@ from footage.library.additions import ClipDetails
 from footage.library.albums import Albums, Presets, Views
 from footage.library.edits import HistoryStep
 from footage.library.entries import ClipEntry
+from footage.library.fingerprints import Fingerprints, FoundClip
 from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, ZipImport, unpack
 from footage.library.jobs import Jobs
 from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, purge
@@ -66,6 +67,7 @@ class Library:
         self.ratings = Ratings(self._database)
         self.jobs = Jobs(self._database)
         self._learner = TasteLearner(self._storage)
+        self._fingerprints = Fingerprints(self._storage)
 
     def __enter__(self) -> Library:
         return self
@@ -336,6 +338,23 @@ class Library:
     def duplicates(self, filters: ClipQuery | None = None) -> list[list[ClipEntry]]:
         """Return groups of clips that show the same footage in another size, quality or container, the best first."""
         return similarity.duplicates(self._storage, self._query(filters))
+
+    def find(self, path: Path | str, progress: Callable[[int, int], object] = lambda *_: None) -> FoundClip | None:
+        """Return the clip that a file was copied from: compressed, smaller, cut, thinned out, trimmed or mirrored.
+
+        Clips that an older version took in are given their fingerprints first. Those of the bin are found too.
+
+        Args:
+            path: a video or a picture; its first 24 seconds are looked at.
+            progress: told how many clips were given fingerprints, of how many.
+
+        Returns:
+            None where no clip is it: then nothing is known of the file.
+
+        Raises:
+            MediaError: no frame can be had from it.
+        """
+        return self._fingerprints.find(Path(path), progress)
 
     # Files
 

@@ -17,6 +17,7 @@ from footage.errors import FootageError
 from footage.library import additions, edits, similarity
 from footage.library.additions import ClipDetails
 from footage.library.entries import ClipEntry
+from footage.library.fingerprints import Fingerprints
 from footage.library.storage import STALE, Storage
 from footage.library.taste import TasteLearner
 from footage.media.kinds import CLIP_SUFFIXES, suffix_of
@@ -113,6 +114,7 @@ class Verifier:
                     self._adopt(path, path.stem)
         if self._repair:
             TasteLearner(self._storage).measure()
+            Fingerprints(self._storage).make()
         return VerificationReport(count, **{name: tuple(items) for name, items in findings.items()})
 
     def _verify_file(self, entry: ClipEntry) -> bool:

@@ -349,7 +349,25 @@ _SIXTH = (
     "CREATE INDEX clips_judged ON clips (changed) WHERE verdict <> 'undecided' OR stars > 0",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+_SEVENTH = (
+    # What copies of clips are known by; see `footage.media.fingerprints`. What is searched lies apart from the samples.
+    """
+    CREATE TABLE fingerprints (
+        clip INTEGER PRIMARY KEY REFERENCES clips (id) ON DELETE CASCADE,
+        version INTEGER NOT NULL,         -- of how they are made
+        codes BLOB NOT NULL               -- uint64 (moments, crops)
+    )
+    """,
+    "CREATE INDEX fingerprints_version ON fingerprints (version, clip)",
+    """
+    CREATE TABLE fingerprint_samples (
+        clip INTEGER PRIMARY KEY REFERENCES fingerprints (clip) ON DELETE CASCADE,
+        samples BLOB NOT NULL             -- uint8 (samples, numbers)
+    )
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 
 

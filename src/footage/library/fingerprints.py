@@ -1,0 +1,104 @@
+"""Fingerprints of a library's clips, and the clip that a file was copied from."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from footage.errors import LibraryError, MediaError
+from footage.library.entries import ClipEntry
+from footage.media.fingerprints import CROPS, VERSION, WIDTH, Codes, Match, Samples, find, make_codes, read_samples
+
+if TYPE_CHECKING:
+    from footage.library.storage import Storage
+
+
+@dataclass(frozen=True)
+class FoundClip:
+    """The clip of a library that a file was copied from."""
+
+    entry: ClipEntry
+    match: Match
+
+
+def keep_fingerprint(connection: sqlite3.Connection, clip: int, samples: Samples) -> None:
+    """Write a clip's fingerprint into its rows."""
+    codes = make_codes(samples).astype("<u8").tobytes()
+    connection.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?)", (clip, VERSION, codes))
+    connection.execute("INSERT OR REPLACE INTO fingerprint_samples VALUES (?, ?)", (clip, samples.tobytes()))
+
+
+class Fingerprints:
+    """Makes what is lacking, and finds the clips that files were copied from. Threads may share it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._known: tuple[tuple[int, ...], Codes] | None = None
+
+    def make(self, progress: Callable[[int, int], object] = lambda *_: None) -> int:
+        """Make the fingerprints that are lacking; return how many. Clips that cannot be read are passed over."""
+        with self._storage.database.read() as connection:
+            rows = connection.execute(
+                "SELECT id FROM clips WHERE missing = 0 "
+                "AND id NOT IN (SELECT clip FROM fingerprints WHERE version = ?)",
+                (VERSION,),
+            )
+            lacking = [row["id"] for row in rows]
+        count = 0
+        for number, clip in enumerate(lacking, 1):
+            try:
+                with self._storage.database.read() as connection:
+                    entry = self._storage.entry(connection, clip)
+                samples = read_samples(self._storage.clip_file(entry))
+            except (MediaError, LibraryError):  # or it was purged meanwhile
+                samples = None
+            if samples is not None:
+                with self._storage.database.write() as connection:
+                    if connection.execute("SELECT 1 FROM clips WHERE id = ?", (clip,)).fetchone():
+                        keep_fingerprint(connection, clip, samples)
+                        count += 1
+            progress(number, len(lacking))
+        return count
+
+    def find(self, path: Path, progress: Callable[[int, int], object] = lambda *_: None) -> FoundClip | None:
+        """Return the clip that a file was copied from; see `Library.find`."""
+        samples = read_samples(path)
+        if not self._storage.database.read_only:
+            self.make(progress)
+        match = find(self.codes(), samples, self._read)
+        if match is None:
+            return None
+        with self._storage.database.read() as connection:
+            entries = self._storage.entries(connection, [match.clip])
+        return FoundClip(entries[0], match) if entries else None  # none where it was purged meanwhile
+
+    def codes(self) -> Codes:
+        """Return the codes of all clips, read anew where clips came or went."""
+        with self._lock, self._storage.database.read() as connection:
+            state = connection.execute(
+                "SELECT count(*), coalesce(max(clip), 0), coalesce(sum(clip), 0) FROM fingerprints WHERE version = ?",
+                (VERSION,),
+            ).fetchone()
+            if self._known is None or self._known[0] != tuple(state):
+                rows = connection.execute("SELECT clip, codes FROM fingerprints WHERE version = ?", (VERSION,))
+                made = ((row["clip"], np.frombuffer(row["codes"], "<u8").reshape(-1, len(CROPS))) for row in rows)
+                self._known = tuple(state), Codes(made)
+            return self._known[1]
+
+    def _read(self, clips: Sequence[int]) -> dict[int, Samples]:
+        """Return the samples of clips, by number, in their order."""
+        with self._storage.database.read() as connection:
+            rows = connection.execute(
+                "SELECT clip, samples FROM fingerprint_samples WHERE clip IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(clips)),),
+            )
+            found = {row["clip"]: np.frombuffer(row["samples"], np.uint8).reshape(-1, WIDTH) for row in rows}
+        return {clip: found[clip] for clip in clips if clip in found}

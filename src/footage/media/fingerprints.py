@@ -1,0 +1,381 @@
+"""Fingerprints, by which a clip is known again when it was compressed, made smaller, cut, thinned out or trimmed.
+
+A fingerprint has two parts. Its samples are small pictures, `RATE` a second, each the mean of what is shown meanwhile.
+Its codes are what is searched: for each moment and each of `CROPS`, the parts of the picture that a copy may have been
+cut to, 64 signs of the coefficients of a cosine transform, of what moves, of brightness and of colour (as in Zauner,
+Implementation and benchmarking of perceptual image hash functions, 2010, section 3.2.1; with motion, since clips of one
+model look alike). A copy's codes differ from those of its crop in few bits.
+
+`Codes.nearest` finds the clips whose codes differ least; then `compare` lays the samples of the copy over theirs. It
+looks for the part of the picture and the moment at which they fit best, and returns how well they correlate there,
+both what moves (each sample less the mean of all) and the whole. A clip is found where both exceed `SAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from footage.errors import MediaError
+from footage.media.decode import Frames
+from footage.media.reader import Footage
+
+VERSION = 1
+"""Counted up when samples or codes change their meaning: those of before are then made again."""
+RATE = 12.5
+"""Samples a second; each is the mean of two frames of twice that rate."""
+LONGEST = 300
+"""Samples of a clip, at most: what comes behind 24 seconds is not looked at."""
+FINE = 32
+"""Pixels along each side of the frames that samples and codes are made from."""
+SIDE = 16
+"""Pixels along each side of a sample's brightness; its two colours have half as many."""
+WIDTH = SIDE**2 + 2 * (SIDE // 2) ** 2
+"""Numbers in a sample."""
+SPAN = 6
+"""Samples that a moment's code is about."""
+STRIDE = 4
+"""Samples from one moment to the next."""
+SIGNS = {"motion": 36, "brightness": 14, "colour": 7}
+"""Coefficients whose signs are in a code; there are two colours."""
+CROPS = tuple(
+    (part, float(down), float(right))
+    for part, places in ((1.0, 1), (0.85, 2), (0.7, 4))
+    for down in np.linspace(0, 1 - part, places)
+    for right in np.linspace(0, 1 - part, places)
+)
+"""Parts of a picture that have codes: share of its sides, and where the part begins."""
+SMALLEST = 0.6
+"""Share of the sides that a copy may be cut to."""
+CANDIDATES = 256
+"""Clips that are looked at after the search of codes."""
+FINAL = SIDE
+REFINEMENTS = ((64, SIDE // 2, 0.06), (16, SIDE, 0.04), (6, SIDE, 0.02), (6, SIDE, 0.01))
+"""How those are laid over each other: how many of the best, at how many pixels, and how far places are moved."""
+COMPARED = 24
+"""Samples that are laid over each other, at most."""
+ROUGHLY = 8
+"""Of those, about how many are looked at until it is known where they fit best."""
+LOOKED = 4
+"""Moments whose codes are compared, at most."""
+STILL = 1.0
+"""Mean square of what moves, in grey levels, below which a clip stands still."""
+SAME = 0.93
+"""Correlation from which on two clips are the same (docs/trust.md has the rates of errors)."""
+SAME_STILL = 0.985
+"""The same where nothing moves."""
+BLOCK = 1 << 14
+"""Clips that are compared at once."""
+
+Samples = npt.NDArray[np.uint8]
+CodeRows = npt.NDArray[np.uint64]
+Values = npt.NDArray[np.float32]
+
+
+def make_samples(frames: Frames) -> Samples:
+    """Return the samples of small frames, uint8 (T, FINE, FINE, 3), at twice `RATE`.
+
+    Returns:
+        uint8 (S, WIDTH), S at most `LONGEST`: brightness, and two colours about 128.
+
+    Raises:
+        MediaError: there is no frame.
+    """
+    if not len(frames):
+        raise MediaError("there is no frame to make a fingerprint of", "give a video or a picture")
+    shown = frames if len(frames) % 2 == 0 else np.concatenate([frames, frames[-1:]])
+    shown = shown[: 2 * LONGEST]
+    means = (shown[0::2].astype(np.float32) + shown[1::2]) / 2  # (2S, H, W, 3) → (S, H, W, 3)
+    red, green, blue = np.moveaxis(means, -1, 0)
+    bright = _smaller(0.3 * red + 0.59 * green + 0.11 * blue, SIDE)
+    colours = _smaller(np.stack([blue - (red + green) / 2, red - green], axis=1), SIDE // 2) / 2 + 128  # (S, 2, h, w)
+    parts = [bright.reshape(len(means), -1), colours.reshape(len(means), -1)]
+    return np.concatenate(parts, axis=1).round().clip(0, 255).astype(np.uint8)
+
+
+def read_samples(path: Path) -> Samples:
+    """Return the samples of a video or a picture, of its first 24 seconds; see `make_samples`.
+
+    Raises:
+        MediaError: no frame can be had from it.
+    """
+    frames: list[Frames] = []
+    for chunk in Footage(path).chunks(height=FINE, width=FINE, channels=3, fps=2 * RATE, fit="stretch"):
+        frames.append(chunk)
+        if sum(map(len, frames)) >= 2 * LONGEST:
+            break
+    return make_samples(np.concatenate(frames))  # chunks of (T, H, W, 3) → (T', H, W, 3)
+
+
+def mirrored(samples: Samples) -> Samples:
+    """Return the samples of a clip whose left is its right."""
+    bright, colours = samples[:, : SIDE**2].reshape(-1, SIDE), samples[:, SIDE**2 :].reshape(-1, SIDE // 2)
+    parts = [part[:, ::-1].reshape(len(samples), -1) for part in (bright, colours)]
+    return np.concatenate(parts, axis=1)
+
+
+def _smaller(planes: Values, side: int) -> Values:
+    """Average pictures (..., H, W) over cells: (..., side, side)."""
+    cells = planes.reshape(*planes.shape[:-2], side, planes.shape[-2] // side, side, planes.shape[-1] // side)
+    return np.asarray(cells.mean(axis=(-3, -1)), dtype=np.float32)
+
+
+def _sampling(begin: Values, part: Values, size: int, wanted: int) -> Values:
+    """Return matrices (B, wanted, size) that read parts of lines of `size` pixels, linearly interpolated."""
+    middle = (np.arange(wanted, dtype=np.float32) + 0.5) / wanted
+    place = np.clip((begin[:, None] + part[:, None] * middle) * size - 0.5, 0, size - 1)  # (B, wanted)
+    low = np.minimum(place.astype(int), size - 2)
+    share = (place - low).astype(np.float32)
+    matrices = np.zeros((len(begin), wanted, size), dtype=np.float32)
+    clip, pixel = np.arange(len(begin))[:, None], np.arange(wanted)[None]
+    matrices[clip, pixel, low] += 1 - share
+    matrices[clip, pixel, low + 1] += share
+    return matrices
+
+
+def _as_sampled(begin: Values, part: Values, wanted: int) -> Values:
+    """Return matrices (B, wanted, SIDE) that blur lines of a copy as the same part of a clip is by its samples.
+
+    A copy of a part has finer samples than the part in the clip's samples: they are averaged over the clip's pixels, and
+    read as `_sampling` reads those.
+    """
+    edge = (begin[:, None] + part[:, None] * np.arange(SIDE + 1, dtype=np.float32) / SIDE) * SIDE  # (B, SIDE + 1)
+    pixel = np.arange(SIDE, dtype=np.float32)[None, :, None]
+    shared = np.minimum(edge[:, None, 1:], pixel + 1) - np.maximum(edge[:, None, :-1], pixel)
+    shared = shared.clip(0)  # (B, SIDE pixels of the clip, SIDE of the copy)
+    matrices = _sampling(begin, part, SIDE, wanted) @ (shared / (shared.sum(axis=2, keepdims=True) + 1e-6))
+    return np.asarray(matrices / (matrices.sum(axis=2, keepdims=True) + 1e-6), dtype=np.float32)
+
+
+def make_codes(samples: Samples, crops: Sequence[tuple[float, float, float]] = CROPS) -> CodeRows:
+    """Return the codes of samples, (M, crops), M moments."""
+    shown = _planes(samples)
+    lacking = SPAN - len(shown)
+    planes = np.concatenate([shown, np.repeat(shown[-1:], max(0, lacking), axis=0)]).swapaxes(0, 1)  # (3, S', H, W)
+    begin = np.arange(0, planes.shape[1] - SPAN + 1, STRIDE)
+    mean = np.mean([planes[:, begin + step] for step in range(SPAN)], axis=0)  # (3, M, H, W)
+    first, last = planes[0][begin] + planes[0][begin + 1], planes[0][begin + SPAN - 2] + planes[0][begin + SPAN - 1]
+    moved = last - first  # (M, H, W)
+    waves = np.cos(np.pi * (np.arange(SIDE) + 0.5) * np.arange(8)[:, None] / SIDE).astype(np.float32)  # (8, SIDE)
+    part, down, right = np.array(crops, dtype=np.float32).T
+    rows, columns = (waves @ _sampling(place, part, SIDE, SIDE) for place in (down, right))  # (crops, 8, SIDE)
+    bits = []
+    for name, pictures in (("motion", moved[None]), ("brightness", mean[:1]), ("colour", mean[1:])):
+        # (1, 1, crops, 8, SIDE) · (P, M, 1, SIDE, SIDE) · (1, 1, crops, SIDE, 8) → (P, M, crops, 8, 8)
+        found = rows[None, None] @ pictures[:, :, None] @ columns.swapaxes(1, 2)[None, None]
+        down_wave, right_wave = _ORDER[int(name == "brightness") :][: SIGNS[name]].T
+        signs = found[..., down_wave, right_wave] > 0  # (P, M, crops, signs)
+        bits.append(np.moveaxis(signs, 0, 2).reshape(*signs.shape[1:3], -1))
+    packed = np.packbits(np.concatenate(bits, axis=-1), axis=-1)  # (M, crops, 64) → (M, crops, 8)
+    return np.asarray(packed.view("<u8")[..., 0], dtype=np.uint64)
+
+
+_ORDER = np.array(sorted(((i, j) for i in range(8) for j in range(8)), key=lambda wave: (sum(wave), wave)))
+"""Coefficients (64, 2) of a cosine transform, slow ones first; the brightness itself, the first, has no sign."""
+
+
+class Codes:
+    """The codes of many clips, the clips with most moments first: moment m is an array of the first n_m of them."""
+
+    def __init__(self, clips: Iterable[tuple[int, CodeRows]]) -> None:
+        ordered = sorted(clips, key=lambda clip: (-len(clip[1]), clip[0]))
+        self.ids = np.array([number for number, _ in ordered], dtype=np.int64)
+        self.lengths = np.array([len(codes) for _, codes in ordered], dtype=np.int64)
+        longest = int(self.lengths.max(initial=0))
+        self._moments: list[CodeRows] = []
+        """For each moment (crops, n)."""
+        for moment in range(longest):
+            those = int((self.lengths > moment).sum())
+            self._moments.append(
+                np.ascontiguousarray(np.stack([codes[moment] for _, codes in ordered[:those]], axis=1))
+            )
+
+    def nearest(self, codes: CodeRows, begin: int, most: int) -> list[tuple[float, int, int]]:
+        """Return the clips that differ least from a copy that begins at their moment `begin`.
+
+        Args:
+            codes: of the copy, (M,), uncut.
+            begin: moment.
+            most: how many clips, at most.
+
+        Returns:
+            Part of the bits that differ, number of the clip, and number of the crop, the nearest first.
+        """
+        reach = len(self._moments) - begin
+        if reach <= 0:
+            return []
+        looked = sorted({int(m) for m in np.linspace(0, min(len(codes), reach) - 1, LOOKED).round()})
+        count = self._moments[begin].shape[1]
+        apart = np.empty(count, dtype=np.float32)
+        crop_of = np.empty(count, dtype=np.uint8)
+        for first in range(0, count, BLOCK):
+            block = slice(first, min(first + BLOCK, count))
+            least = np.full(block.stop - first, 1 << 12, dtype=np.uint16)
+            crops, compared = np.zeros(len(least), dtype=np.uint8), np.zeros(len(least), dtype=np.float32)
+            for moment in looked:
+                compared[: max(0, self._moments[begin + moment].shape[1] - first)] += 64
+            for crop in range(len(CROPS)):
+                bits = np.zeros(len(least), dtype=np.uint16)
+                for moment in looked:
+                    row = self._moments[begin + moment][crop, block]
+                    bits[: len(row)] += np.bitwise_count(row ^ codes[moment])
+                crops[bits < least] = crop
+                np.minimum(least, bits, out=least)
+            apart[block], crop_of[block] = least / compared, crops
+        chosen = np.argpartition(apart, most - 1)[:most] if most < count else np.arange(count)
+        chosen = chosen[np.argsort(apart[chosen], kind="stable")]
+        return [(float(apart[i]), int(self.ids[i]), int(crop_of[i])) for i in chosen]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A clip that a copy was made from."""
+
+    clip: int
+    """Its number."""
+    likeness: float
+    """Correlation of the copy with it, up to 1."""
+    begins: float
+    """Second of the clip at which the copy begins."""
+    part: float
+    """Share of the clip's sides that the copy shows."""
+    mirrored: bool = False
+
+
+Reader = Callable[[Sequence[int]], dict[int, Samples]]
+"""What returns the samples of clips, by number."""
+
+
+def find(codes: Codes, copy: Samples, read: Reader) -> Match | None:
+    """Return the clip that a copy was made from, None where none fits.
+
+    First clips that begin as it does; then those in the midst of which it may begin; then the same of its mirror image.
+    """
+    last = int(codes.lengths.max(initial=0))
+    shifted = [(phase, begin) for begin in range(last) for phase in range(STRIDE)][1:]
+    for samples in (copy, mirrored(copy)):
+        for begins in ([(0, 0)], shifted):
+            if (match := _best(codes, samples, read, begins)) is not None:
+                return match if samples is copy else replace(match, mirrored=True)
+    return None
+
+
+def _best(codes: Codes, copy: Samples, read: Reader, begins: Sequence[tuple[int, int]]) -> Match | None:
+    """Return the best match of those that begin at some moments, each (samples left out of the copy, moment)."""
+    nearest: dict[int, tuple[float, int, int]] = {}
+    for phase in sorted({phase for phase, _ in begins if phase < len(copy)}):
+        own = make_codes(copy[phase:], CROPS[:1])[:, 0]
+        for begin in (begin for other, begin in begins if other == phase):
+            for apart, clip, crop in codes.nearest(own, begin, CANDIDATES):
+                if apart < nearest.get(clip, (2.0,))[0]:
+                    nearest[clip] = apart, crop, begin * STRIDE - phase
+    samples = read(sorted(nearest, key=lambda clip: nearest[clip])[:CANDIDATES])
+    if not samples:
+        return None
+    places = np.array([[*CROPS[nearest[clip][1]], nearest[clip][2]] for clip in samples], dtype=np.float32)
+    likeness, places, same = compare(copy, list(samples.values()), places)
+    best = int(np.argmax(np.where(same, likeness, -2.0)))
+    part, _, _, begin_at = places[best].tolist()
+    return Match(list(samples)[best], float(likeness[best]), max(0.0, begin_at / RATE), part) if same[best] else None
+
+
+def _planes(samples: Samples) -> Values:
+    """Return samples (S, WIDTH), or their brightness (S, SIDE²), as planes (S, 3 or 1, SIDE, SIDE)."""
+    values = samples.astype(np.float32)
+    bright = values[:, : SIDE**2].reshape(-1, 1, SIDE, SIDE)
+    colours = (values[:, SIDE**2 :].reshape(len(values), -1, SIDE // 2, SIDE // 2) - 128) * 2
+    return np.concatenate([bright, colours.repeat(2, axis=2).repeat(2, axis=3)], axis=1)
+
+
+def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> tuple[Values, Values, npt.NDArray[np.bool_]]:
+    """Lay a copy over clips, from where it is thought to lie on, and improve that for the best of them.
+
+    Args:
+        copy: samples (S, WIDTH).
+        clips: the same of N clips.
+        places: (N, 4): share of the sides, where it begins down and right as shares, and sample at which it begins.
+
+    Returns:
+        Correlations (N,), places (N, 4), and whether it is the same clip (N,).
+    """
+    times = np.linspace(0, len(copy) - 1, min(COMPARED, len(copy))).round().astype(np.float32)
+    few = times[:: max(1, len(times) // ROUGHLY)]
+    shown = _planes(copy[times.astype(int)])  # (T, 3, SIDE, SIDE)
+    hint = _planes(copy[few.astype(int)])[:, :1]
+    brightness = [clip[:, : SIDE**2] for clip in clips]
+    likeness = _Laid(brightness, hint, few, SIDE // 2).correlations(places).min(axis=0)
+    chosen, places = np.arange(len(clips)), places.copy()
+    for kept, side, step in REFINEMENTS:
+        chosen = chosen[np.argsort(-likeness[chosen], kind="stable")][:kept]
+        laid, at = _Laid([brightness[i] for i in chosen], hint, few, side), places[chosen]
+        found = laid.correlations(at)
+        for way in np.concatenate([_WAYS, _WAYS]):
+            tried = at + np.float32(step) * way
+            tried[:, 0] = tried[:, 0].clip(SMALLEST, 1)
+            tried[:, 1:3] = tried[:, 1:3].clip(0, 1 - tried[:, :1])
+            values = laid.correlations(tried)
+            better = values.sum(axis=0) > found.sum(axis=0)
+            at, found = np.where(better[:, None], tried, at), np.where(better, values, found)
+        places[chosen], likeness[chosen] = at, found.min(axis=0)
+    still = float(((shown - shown.mean(axis=0)) ** 2).mean()) < STILL
+    found = _Laid([clips[i] for i in chosen], shown, times, FINAL).correlations(places[chosen])
+    same = np.zeros(len(clips), dtype=bool)
+    likeness[:], likeness[chosen] = -1, found[1] if still else found.min(axis=0)
+    same[chosen] = likeness[chosen] >= (SAME_STILL if still else SAME)
+    return likeness, places, same
+
+
+_WAYS = np.array(
+    [
+        *((0, 1, 0, 0), (0, -1, 0, 0), (0, 0, 1, 0), (0, 0, -1, 0)),
+        *((1, -0.5, -0.5, 0), (-1, 0.5, 0.5, 0), (0, 0, 0, 8), (0, 0, 0, -8)),
+    ],
+    dtype=np.float32,
+)
+"""Ways in which a place is moved: down, right, larger about its middle, later by half a sample for a step of .06."""
+
+
+class _Laid:
+    """Clips over which a copy is laid, compared at `side` pixels.
+
+    Args:
+        clips: samples of each, (S, WIDTH), or their brightness alone.
+        shown: the copy, (T, C, SIDE, SIDE).
+        times: samples of it that these are, (T,).
+        side: pixels.
+    """
+
+    def __init__(self, clips: Sequence[Samples], shown: Values, times: Values, side: int) -> None:
+        self._ends = np.array([len(clip) - 1 for clip in clips])
+        self._stack = np.concatenate([_planes(clip) for clip in clips])  # the samples of all, (ΣS, C, SIDE, SIDE)
+        self._first = np.cumsum([0, *(self._ends + 1)])[:-1]
+        self._times, self._side = times, side
+        self._shown = shown[None]
+
+    def correlations(self, places: Values) -> Values:
+        """Return (2, N): how what moves correlates at places (N, 4), and how the whole does."""
+        at = np.clip(self._times + places[:, 3:], 0, self._ends[:, None])  # (N, T)
+        low = at.astype(int)
+        share = (at - low).astype(np.float32)[..., None, None, None]
+        high = np.minimum(low + 1, self._ends[:, None]) + self._first[:, None]
+        low += self._first[:, None]
+        laid = self._stack[low]  # (N, T, C, SIDE, SIDE)
+        if share.any():
+            laid = laid * (1 - share) + self._stack[high] * share
+        part, down, right = places[:, :3].T
+        rows, columns = (_sampling(begin, part, SIDE, self._side)[:, None, None] for begin in (down, right))
+        seen = rows @ laid @ columns.swapaxes(-1, -2)  # (N, T, C, side, side)
+        rows, columns = (_as_sampled(begin, part, self._side)[:, None, None] for begin in (down, right))
+        shown = rows @ self._shown @ columns.swapaxes(-1, -2)  # → (N, T, C, side, side)
+        found = []
+        for axes in ((1,), (1, 3, 4)):  # what moves: less the mean of all times; the whole: less the mean of all pixels
+            ours, theirs = (
+                (values - values.mean(axis=axes, keepdims=True)).reshape(len(values), -1) for values in (shown, seen)
+            )
+            product, *lengths = (np.einsum("nk,nk->n", a, b) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs)))
+            found.append(product / (np.sqrt(lengths[0] * lengths[1]) + 1e-3))
+        return np.asarray(found, dtype=np.float32)
