@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from footage.library.albums import Album, View
     from footage.library.edits import HistoryStep
     from footage.library.entries import ClipEntry
+    from footage.library.fingerprints import FoundClip
     from footage.library.library import ClipSelection, Library
     from footage.library.maintenance import CollectionReport, VerificationReport
     from footage.library.provenance import Provenance
@@ -54,6 +55,8 @@ class Selection(ClipQuery):
         """Leave checking to `query_of`: here, no order is one too."""
 
 
+NOT_FOUND = 4
+"""Exit status where a file is no copy of a clip of the library, as far as can be told."""
 ANY = Selection()
 """Nothing is said of which clips."""
 
@@ -170,6 +173,47 @@ def similar(
     likeness = [f"{value:.3f}" for _, value in similar_clips]
     _show_table(make_console(quiet), [entry for entry, _ in similar_clips], likeness)
     return similar_clips
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """Files, and the clips of a library that they were copied from."""
+
+    clips: dict[Path, FoundClip | None]
+
+    @property
+    def exit_status(self) -> int:
+        """0 where each was found."""
+        return NOT_FOUND if None in self.clips.values() else 0
+
+
+def find(folder: Path, videos: tuple[Path, ...], *, quiet: bool = False) -> FoundFiles:
+    """Find the clips that files were copied from, though they were compressed, made smaller, cut, thinned or trimmed.
+
+    What a file says of itself is not needed. Clips that an older version took in are given their fingerprints first.
+    Exit status 0: all were found; 4: one was not, which says nothing of where it comes from.
+
+    Args:
+        videos: files, videos or pictures; their first 24 seconds are looked at.
+    """
+    from rich.table import Table
+
+    from footage.commands.terminal import phases
+
+    console = make_console(quiet)
+    with library(folder) as opened, phases(console) as tell:
+        found = {path: opened.find(path, lambda done, of: tell("fingerprints", done, of, "")) for path in videos}
+    table = Table("file", "clip", "title", "model", "seed", "likeness", "begins at", "part shown")
+    for path, clip in found.items():
+        row = ["not found"]
+        if clip is not None:
+            entry, match = clip.entry, clip.match
+            row = [str(entry.id), entry.title, entry.model or "", "" if entry.seed is None else str(entry.seed)]
+            part = f"{match.part:.0%}{', mirrored' if match.mirrored else ''}"
+            row += [f"{match.likeness:.3f}", f"{match.begins:.1f} s", part]
+        table.add_row(path.name, *row)
+    console.print(table)
+    return FoundFiles(found)
 
 
 def duplicates(folder: Path, *, selection: Selection = ANY, quiet: bool = False) -> list[list[ClipEntry]]:

@@ -86,6 +86,7 @@ GROUPS = {
         "search": "library:search",
         "show": "library:show",
         "similar": "library:similar",
+        "find": "library:find",
         "duplicates": "library:duplicates",
         "taste": "library:taste",
         "tag": "library:tag",

@@ -140,7 +140,7 @@ def _sampling(begin: Values, part: Values, size: int, wanted: int) -> Values:
 def _as_sampled(begin: Values, part: Values, wanted: int) -> Values:
     """Return matrices (B, wanted, SIDE) that blur lines of a copy as the same part of a clip is by its samples.
 
-    A copy of a part has finer samples than the part in the clip's samples: they are averaged over the clip's pixels, and
+    A copy of a part has finer samples than the part has in the clip's: they are averaged over the clip's pixels, and
     read as `_sampling` reads those.
     """
     edge = (begin[:, None] + part[:, None] * np.arange(SIDE + 1, dtype=np.float32) / SIDE) * SIDE  # (B, SIDE + 1)
@@ -376,6 +376,8 @@ class _Laid:
             ours, theirs = (
                 (values - values.mean(axis=axes, keepdims=True)).reshape(len(values), -1) for values in (shown, seen)
             )
-            product, *lengths = (np.einsum("nk,nk->n", a, b) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs)))
+            product, *lengths = (
+                np.einsum("nk,nk->n", a, b) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs))
+            )
             found.append(product / (np.sqrt(lengths[0] * lengths[1]) + 1e-3))
         return np.asarray(found, dtype=np.float32)

@@ -1,0 +1,118 @@
+"""A clip is found again in its library after it was compressed, made smaller, cut, thinned out, trimmed or mirrored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage import Library
+from footage.commands.library import find
+from footage.files import file_digest
+from footage.media.decode import Frames
+from footage.media.encode import write_clip
+from footage.media.encoding import EncodingOptions
+from footage.media.fingerprints import CROPS, WIDTH, Codes, make_codes, make_samples, mirrored
+from tests.libraries import make_older
+
+SIDE, FRAMES = 64, 36
+
+
+def drawn(seed: int, frames: int = FRAMES) -> Frames:
+    """Draw a disc on black that goes along a curve, as clips of one model do: all look alike but for colour and way."""
+    rng = np.random.default_rng(seed)
+    time = np.linspace(0, 1, frames)[:, None]
+    steps = rng.uniform(-1, 1, (3, 2)) * [[16], [9], [6]]
+    middle = SIDE / 2 + sum(steps[k] * np.sin(np.pi * (k + 1) * time + rng.uniform(0, 6)) for k in range(3))  # (T, 2)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    inside = np.hypot(y - middle[:, :1, None], x - middle[:, 1:, None]) < rng.uniform(7, 10)
+    return (inside[..., None] * rng.uniform(60, 255, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Return a library of twelve clips that look alike."""
+    folder = tmp_path_factory.mktemp("made")
+    opened = Library(folder / "library")
+    for seed in range(12):
+        write_clip(folder / f"{seed}.mp4", [drawn(seed)], fps=25, metadata={})
+        opened.add(folder / f"{seed}.mp4")
+    return opened
+
+
+COPIES = {
+    "crf 30": (lambda frames: frames, 25.0, "mp4", 30),
+    "half size": (lambda frames: frames.reshape(-1, SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(2, 4)), 25.0, "mp4", 23),
+    "70% of both sides": (lambda frames: frames[:, 8:52, 12:56], 25.0, "mp4", 23),
+    "12.5 frames a second": (lambda frames: frames[::2], 12.5, "mp4", 23),
+    "webm": (lambda frames: frames, 25.0, "webm", 40),
+    "trimmed": (lambda frames: frames[9:], 25.0, "mp4", 23),
+    "mirrored": (lambda frames: frames[:, :, ::-1], 25.0, "mp4", 23),
+}
+
+
+@pytest.mark.parametrize("change", COPIES)
+def test_a_copy_is_found_and_its_content_alone_would_not_be(library: Library, tmp_path: Path, change: str) -> None:
+    made, fps, suffix, crf = COPIES[change]
+    copy = tmp_path / f"copy.{suffix}"
+    frames = np.ascontiguousarray(made(drawn(5)).astype(np.uint8))
+    write_clip(copy, [frames], fps=fps, metadata={}, encoding=EncodingOptions(crf=crf))
+    found = library.find(copy)
+    assert found is not None and found.entry.id == 6
+    assert found.match.mirrored == (change == "mirrored")
+    assert (found.match.part < 0.8) == ("70%" in change)
+    assert abs(found.match.begins - 9 / 25 * (change == "trimmed")) < 0.1
+    assert file_digest(copy) not in {library.get(number).digest for number in range(1, 13)}
+
+
+def test_clips_that_only_look_alike_are_not_found(library: Library, tmp_path: Path) -> None:
+    paths = []
+    for seed in range(100, 103):
+        paths.append(tmp_path / f"{seed}.mp4")
+        write_clip(paths[-1], [drawn(seed)], fps=25, metadata={})
+    result = find(library.folder, tuple(paths), quiet=True)
+    assert list(result.clips.values()) == [None] * 3
+    assert result.exit_status == 4
+    assert find(library.folder, (library.path(3),), quiet=True).exit_status == 0
+
+
+def test_an_older_library_is_given_fingerprints_and_a_removed_clip_loses_its_own(tmp_path: Path) -> None:
+    with Library(tmp_path / "library") as opened:
+        for seed in (0, 1):
+            write_clip(tmp_path / f"{seed}.mp4", [drawn(seed)], fps=25, metadata={})
+            opened.add(tmp_path / f"{seed}.mp4")
+    make_older(tmp_path / "library", 6)
+    told: list[tuple[int, int]] = []
+    with Library(tmp_path / "library") as opened:
+        found = opened.find(tmp_path / "1.mp4", lambda done, of: told.append((done, of)))
+        assert found is not None and found.entry.id == 2
+        assert told == [(1, 2), (2, 2)]
+        opened.remove([2])
+        assert opened.find(tmp_path / "1.mp4") is not None  # from the bin, too
+        opened.purge()
+        assert opened.find(tmp_path / "1.mp4") is None
+    make_older(tmp_path / "library", 6)
+    with Library(tmp_path / "library") as opened:
+        opened.verify()
+        told.clear()
+        assert opened.find(tmp_path / "0.mp4", lambda done, of: told.append((done, of))) is not None
+        assert not told  # all had theirs
+
+
+def test_clips_of_any_length_have_samples_and_codes() -> None:
+    for frames in (1, 2, 7, 700):
+        samples = make_samples(np.zeros((frames, 32, 32, 3), np.uint8))
+        assert samples.shape == (min(300, (frames + 1) // 2), WIDTH)
+        codes = make_codes(samples)
+        assert codes.shape == (max(0, len(samples) - 6) // 4 + 1, len(CROPS))
+        assert (mirrored(mirrored(samples)) == samples).all()
+
+
+def test_the_nearest_codes_are_those_that_differ_in_fewest_bits() -> None:
+    rng = np.random.default_rng(0)
+    clips = {number: rng.integers(0, 2**64, (1 + number % 5, len(CROPS)), dtype=np.uint64) for number in range(50)}
+    wanted = clips[44][1:, 7] ^ np.uint64(5)  # two bits of each moment
+    nearest = Codes(clips.items()).nearest(wanted, begin=1, most=3)
+    assert nearest[0] == (2 / 64, 44, 7)
+    assert len(nearest) == 3 and nearest[1][0] > 0.2
