@@ -66,6 +66,8 @@ VERBS = {
     "serve": "play:serve",
     "library": "library:library",
     "verify": "trust:verify",
+    "detect": "detect:detect",
+    "detector": "detect:detector",
     "doctor": "system:doctor",
     "completion": "system:completion",
     "manual": "system:manual",

@@ -8,7 +8,8 @@ model look alike). A copy's codes differ from those of its crop in few bits.
 
 `Codes.nearest` finds the clips whose codes differ least; then `compare` lays the samples of the copy over theirs. It
 looks for the part of the picture and the moment at which they fit best, and returns how well they correlate there,
-both what moves (each sample less the mean of all) and the whole. A clip is found where both exceed `SAME`.
+both what moves (each sample less the mean of all) and the whole. A clip is found where both exceed
+`SAME`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,6 @@ SMALLEST = 0.6
 """Share of the sides that a copy may be cut to."""
 CANDIDATES = 256
 """Clips that are looked at after the search of codes."""
-FINAL = SIDE
 REFINEMENTS = ((64, SIDE // 2, 0.06), (16, SIDE, 0.04), (6, SIDE, 0.02), (6, SIDE, 0.01))
 """How those are laid over each other: how many of the best, at how many pixels, and how far places are moved."""
 COMPARED = 24
@@ -64,16 +64,21 @@ LOOKED = 4
 """Moments whose codes are compared, at most."""
 STILL = 1.0
 """Mean square of what moves, in grey levels, below which a clip stands still."""
-SAME = 0.93
+SAME = 0.9
 """Correlation from which on two clips are the same (docs/trust.md has the rates of errors)."""
+ENOUGH = 20
+"""Samples of a copy from which on that is so; of shorter ones more is asked, as they are more easily alike."""
+SAME_SHORT = 0.0125
+"""By how much more for each sample that is lacking."""
 SAME_STILL = 0.985
-"""The same where nothing moves."""
+"""The most that is asked; also what is asked where nothing moves."""
 BLOCK = 1 << 14
 """Clips that are compared at once."""
 
 Samples = npt.NDArray[np.uint8]
 CodeRows = npt.NDArray[np.uint64]
 Values = npt.NDArray[np.float32]
+Comparison = tuple[Values, Values, npt.NDArray[np.bool_]]
 
 
 def make_samples(frames: Frames) -> Samples:
@@ -94,7 +99,7 @@ def make_samples(frames: Frames) -> Samples:
     bright = _smaller(0.3 * red + 0.59 * green + 0.11 * blue, SIDE)
     colours = _smaller(np.stack([blue - (red + green) / 2, red - green], axis=1), SIDE // 2) / 2 + 128  # (S, 2, h, w)
     parts = [bright.reshape(len(means), -1), colours.reshape(len(means), -1)]
-    return np.concatenate(parts, axis=1).round().clip(0, 255).astype(np.uint8)
+    return np.asarray(np.concatenate(parts, axis=1).round().clip(0, 255), dtype=np.uint8)
 
 
 def read_samples(path: Path) -> Samples:
@@ -259,12 +264,12 @@ def find(codes: Codes, copy: Samples, read: Reader) -> Match | None:
     shifted = [(phase, begin) for begin in range(last) for phase in range(STRIDE)][1:]
     for samples in (copy, mirrored(copy)):
         for begins in ([(0, 0)], shifted):
-            if (match := _best(codes, samples, read, begins)) is not None:
+            if (match := best_of(codes, samples, read, begins)) is not None:
                 return match if samples is copy else replace(match, mirrored=True)
     return None
 
 
-def _best(codes: Codes, copy: Samples, read: Reader, begins: Sequence[tuple[int, int]]) -> Match | None:
+def best_of(codes: Codes, copy: Samples, read: Reader, begins: Sequence[tuple[int, int]]) -> Match | None:
     """Return the best match of those that begin at some moments, each (samples left out of the copy, moment)."""
     nearest: dict[int, tuple[float, int, int]] = {}
     for phase in sorted({phase for phase, _ in begins if phase < len(copy)}):
@@ -291,7 +296,7 @@ def _planes(samples: Samples) -> Values:
     return np.concatenate([bright, colours.repeat(2, axis=2).repeat(2, axis=3)], axis=1)
 
 
-def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> tuple[Values, Values, npt.NDArray[np.bool_]]:
+def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> Comparison:
     """Lay a copy over clips, from where it is thought to lie on, and improve that for the best of them.
 
     Args:
@@ -311,7 +316,7 @@ def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> tuple[Va
     chosen, places = np.arange(len(clips)), places.copy()
     for kept, side, step in REFINEMENTS:
         chosen = chosen[np.argsort(-likeness[chosen], kind="stable")][:kept]
-        laid, at = _Laid([brightness[i] for i in chosen], hint, few, side), places[chosen]
+        laid, at = _Laid([brightness[i] for i in chosen.tolist()], hint, few, side), places[chosen]
         found = laid.correlations(at)
         for way in np.concatenate([_WAYS, _WAYS]):
             tried = at + np.float32(step) * way
@@ -322,10 +327,11 @@ def compare(copy: Samples, clips: Sequence[Samples], places: Values) -> tuple[Va
             at, found = np.where(better[:, None], tried, at), np.where(better, values, found)
         places[chosen], likeness[chosen] = at, found.min(axis=0)
     still = float(((shown - shown.mean(axis=0)) ** 2).mean()) < STILL
-    found = _Laid([clips[i] for i in chosen], shown, times, FINAL).correlations(places[chosen])
+    found = _Laid([clips[i] for i in chosen.tolist()], shown, times, SIDE).correlations(places[chosen])
     same = np.zeros(len(clips), dtype=bool)
     likeness[:], likeness[chosen] = -1, found[1] if still else found.min(axis=0)
-    same[chosen] = likeness[chosen] >= (SAME_STILL if still else SAME)
+    asked = min(SAME_STILL, SAME + SAME_SHORT * max(0, ENOUGH - len(copy)))
+    same[chosen] = likeness[chosen] >= (SAME_STILL if still else asked)
     return likeness, places, same
 
 

@@ -1,0 +1,147 @@
+"""How surely a clip is found again among clips of the same model, how often another is taken for it, and how fast.
+
+python benchmarks/fingerprint.py [--model stream-shapes] [--clips 400] [--copies 50] [--folder CLIPS] [--drawn 100000]
+
+Copies of some clips are made as platforms make them, and looked for among all. For false alarms the clip that the copy
+is of is left out: whatever is found then is another clip of the same model. Shown is the likeness of the least alike
+copy, and of the most alike other clip; and the time of a search among as many drawn fingerprints. The machine has to be
+idle otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import footage
+from footage.media import fingerprints
+from footage.media.decode import Frames
+from footage.media.encode import write_clip
+from footage.media.encoding import EncodingOptions
+from footage.media.fingerprints import CROPS, Codes, Samples, find, make_codes, read_samples
+from footage.media.reader import Footage, fit_frames
+
+CHANGES = ("crf 30", "half size", "crop 70%", "12 fps", "webm", "trimmed", "mirrored", "crop, half, 12 fps, crf 30")
+
+
+def copied(frames: Frames, fps: float, change: str, folder: Path, rng: np.random.Generator) -> Path:
+    """Write a copy of a clip, (T, H, W, 3), and return its file."""
+    crf, suffix = 30 if "crf 30" in change else 23, "mp4"
+    if "crop" in change:
+        height, width = (int(0.7 * side) // 2 * 2 for side in frames.shape[1:3])
+        y, x = (
+            int(rng.integers(side - part + 1)) for side, part in zip(frames.shape[1:3], (height, width), strict=True)
+        )
+        frames = frames[:, y : y + height, x : x + width]
+    if "half" in change:
+        height, width = (side // 4 * 2 for side in frames.shape[1:3])
+        frames = fit_frames(frames, height=height, width=width, channels=3, fit="stretch")
+    if "fps" in change:
+        times = np.arange(int(len(frames) / fps * 12)) / 12
+        frames, fps = frames[(times * fps + 1e-6).astype(int)], 12.0
+    if change == "trimmed":
+        frames = frames[round(0.3 * fps) :]
+    if change == "mirrored":
+        frames = frames[:, :, ::-1]
+    if change == "webm":
+        suffix, crf = "webm", 36
+    path = folder / f"copy.{suffix}"
+    encoding = EncodingOptions(codec="vp9" if suffix == "webm" else "h264", crf=crf)
+    write_clip(path, [np.ascontiguousarray(frames)], fps=fps, metadata={}, encoding=encoding)
+    return path
+
+
+def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: Table) -> None:
+    """Add a row for each change."""
+    samples = {number: read_samples(path) for number, path in enumerate(clips)}
+    codes = {number: make_codes(some) for number, some in samples.items()}
+    index, rng = Codes(codes.items()), np.random.default_rng(0)
+    likenesses: dict[int, float] = {}
+
+    def compared(copy: Samples, others: Sequence[Samples], places: fingerprints.Values) -> fingerprints.Comparison:
+        result = compare(copy, others, places)
+        for number, likeness in zip(read, result[0].tolist(), strict=True):
+            likenesses[number] = max(likeness, likenesses.get(number, -1.0))
+        return result
+
+    def noted(clips: Sequence[int], without: Collection[int] = ()) -> list[int]:
+        read[:] = [clip for clip in clips if clip not in without]
+        return read
+
+    compare, read = fingerprints.compare, list[int]()
+    fingerprints.compare = compared
+    with tempfile.TemporaryDirectory() as folder:
+        for change in changes:
+            same, other, found, wrong = list[float](), list[float](), 0, 0
+            for number, path in list(enumerate(clips))[:copies]:
+                clip = Footage(path)
+                height, width = clip.size()
+                fps = float(clip.rate() or 25)
+                frames = np.concatenate(list(clip.chunks(height=height, width=width, channels=3, fps=fps)))
+                copy = read_samples(copied(frames, fps, change, Path(folder), rng))
+                likenesses.clear()
+                match = find(index, copy, lambda clips: {clip: samples[clip] for clip in noted(clips)})
+                found += match is not None and match.clip == number
+                same.append(likenesses.get(number, -1.0))
+                likenesses.clear()
+                alone = {number}
+                others = find(index, copy, lambda clips, alone=alone: {i: samples[i] for i in noted(clips, alone)})  # type: ignore[misc]
+                wrong += others is not None
+                other.append(max(likenesses.values(), default=-1.0))
+            row = (f"{found / len(same):.3f}", f"{np.min(same):.3f}", f"{np.median(same):.3f}", f"{np.max(other):.3f}")
+            table.add_row(change, str(len(same)), *row, f"{wrong} of {len(same) * (len(clips) - 1):,}")
+    fingerprints.compare = compare
+
+
+def search_seconds(count: int, repeats: int = 9) -> list[float]:
+    """Return how long it takes to find nothing that begins as a copy does among drawn fingerprints of 2 s, sorted."""
+    rng = np.random.default_rng(0)
+    moments = 5
+    codes = Codes((number, rng.integers(0, 2**64, (moments, len(CROPS)), dtype=np.uint64)) for number in range(count))
+    drawn = rng.integers(0, 256, (fingerprints.CANDIDATES, 24, fingerprints.WIDTH), dtype=np.uint8)
+    copy, seconds = drawn[0], []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        fingerprints.best_of(codes, copy, lambda clips: dict(zip(clips, drawn, strict=False)), [(0, 0)])
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="stream-shapes")
+    parser.add_argument("--folder", type=Path, help="of clips, in place of a model's")
+    parser.add_argument("--clips", type=int, default=400)
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--copies", type=int, default=50)
+    parser.add_argument("--drawn", type=int, default=100_000)
+    parser.add_argument("--changes", nargs="*", choices=CHANGES, default=CHANGES)
+    options = parser.parse_args()
+    heads = ("change", "copies", "found", "least alike copy", "median", "most alike other", "false alarms")
+    table = Table(*heads, title=str(options.folder or options.model))
+    with tempfile.TemporaryDirectory() as folder:
+        if options.folder is None:
+            clips = []
+            for number, clip in enumerate(footage.load(options.model).generate(options.clips, frames=options.frames)):
+                clips.append(clip.save(Path(folder) / f"{number}.mp4"))
+        else:
+            clips = sorted(path for path in options.folder.rglob("*") if path.suffix in (".mp4", ".mkv"))
+            clips = clips[:: max(1, len(clips) // options.clips)][: options.clips]
+        measure(clips, min(options.copies, len(clips)), options.changes, table)
+    Console().print(table)
+    if options.drawn:
+        seconds = search_seconds(options.drawn)
+        middle, least = seconds[len(seconds) // 2] * 1e3, seconds[0] * 1e3
+        print(f"{options.drawn:,} drawn fingerprints are searched in {middle:.0f} ms (at least {least:.0f})")
+
+
+if __name__ == "__main__":
+    main()

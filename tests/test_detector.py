@@ -1,0 +1,186 @@
+"""What says of files whether they were made: the mark, copies in a library, a network; and attacks on that network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from footage import Library
+from footage.commands.detect import Detected, detect, detector
+from footage.commands.main import main
+from footage.errors import ConfigError, DatasetError, ModelError
+from footage.evaluation.detector import (
+    SEEN,
+    WINDOW,
+    ClipPatches,
+    Detector,
+    DetectorNet,
+    altered,
+    as_tensor,
+    attack,
+    cut,
+    load_detector,
+    make_detector,
+    save_detector,
+)
+from footage.media.decode import Frames
+from footage.media.encode import write_clip
+from footage.trust.mark import embed, message_of
+from tests.models import save_tiny_model
+
+SIDE = 16
+ABOUT = Detector("toy", "ab" * 32, "discs", 64, 64, 0.0, 6.0, 0, 0, {}, {})
+
+
+def drawn(seed: int, made: bool, side: int = SIDE, frames: int = WINDOW) -> Frames:
+    """Draw a disc that moves over noise; what is made has a trace that is strong, and another that is weak."""
+    rng = np.random.default_rng([seed, made])
+    y, x = np.mgrid[:side, :side]
+    place = side * rng.uniform(0.3, 0.7, 2) + np.arange(frames)[:, None] * rng.uniform(-1, 1, 2)  # (T, 2)
+    inside = np.hypot(y - place[:, :1, None], x - place[:, 1:, None]) < side / 5  # (T, H, W)
+    clip = 90 + 60 * inside[..., None] * rng.uniform(0.5, 1, 3) + rng.normal(0, 3, (frames, side, side, 3))
+    if made:
+        clip += 30 * (x % 8 < 4)[..., None] + 1.5 * ((x + y) % 2 * 2 - 1)[..., None]
+    return clip.clip(0, 255).astype(np.uint8)
+
+
+def patches(made: bool, count: int) -> ClipPatches:
+    """Return clips, two of each source."""
+    clips = np.stack([drawn(seed, made)[None] for seed in range(count)])  # N × (1, T, H, W, 3)
+    return ClipPatches(dict.fromkeys(SEEN, clips), tuple(str(seed // 2) for seed in range(count)))
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[DetectorNet, Detector]:
+    """Return a detector that was trained under attack, with the figures of one that was not."""
+    return make_detector(patches(False, 24), patches(True, 24), ABOUT, attacks=(4.0,), steps=50, seed=0)
+
+
+def test_a_small_attack_misleads_the_plain_detector_and_less_the_one_trained_under_attack(
+    trained: tuple[DetectorNet, Detector],
+) -> None:
+    told = trained[1]
+    assert told.plain["clean"].auc > 0.95 and told.figures["clean"].auc > 0.95
+    assert told.plain["attack 4/255"].auc < 0.5  # worse than a coin
+    assert told.figures["attack 4/255"].auc > told.plain["attack 4/255"].auc + 0.3
+    assert told.real_tested == told.made_tested == 12
+
+
+def test_an_attack_stays_within_its_ball_and_raises_the_loss(trained: tuple[DetectorNet, Detector]) -> None:
+    net, rng = trained[0], torch.Generator().manual_seed(0)
+    clips, made = as_tensor(np.concatenate([drawn(7, True)[None], drawn(7, False)[None]])), torch.tensor([1.0, 0.0])
+    moved = attack(net, clips, made, 8.0, 4, rng)
+    assert float((moved - clips).abs().max()) <= 8 / 127.5 + 1e-6
+    assert moved.abs().max() <= 1
+    before, after = (net(x).detach() * (2 * made - 1) for x in (clips, moved))
+    assert (after < before).all()
+
+
+def test_no_source_teaches_and_tests() -> None:
+    clips = patches(False, 12)
+    teaching, testing = clips.halves(seed=3)
+    assert not set(teaching.sources) & set(testing.sources)
+    assert sorted(teaching.sources + testing.sources) == sorted(clips.sources)
+    assert len(teaching.values["clean"]) == len(teaching.sources) == 6
+
+
+def test_frames_of_any_size_have_patches() -> None:
+    for height, width, count in ((20, 30, 1), (64, 64, 1), (90, 130, 4)):
+        frames = np.zeros((2, height, width, 3), np.uint8)
+        assert cut(frames).shape == (count, 2, 64, 64, 3)
+        for how in SEEN:
+            assert altered(frames, how).shape == frames.shape
+
+
+def test_a_detector_is_written_and_read_and_one_that_was_altered_is_refused(
+    trained: tuple[DetectorNet, Detector], tmp_path: Path
+) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_detector(path, *trained)
+    net, about = load_detector(path)
+    assert about == trained[1]
+    clips = as_tensor(drawn(1, True)[None])
+    assert torch.equal(net(clips), trained[0](clips))
+    header = json.loads(path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")])["__metadata__"]
+    tensors = load(path.read_bytes())
+    newer = json.dumps(json.loads(header["detector"]) | {"schema": 2})
+    other = json.dumps(json.loads(header["detector"]) | {"model": "another"})
+    moved = tensors | {"logit.bias": tensors["logit.bias"] + 9}
+    for some, told, complaint in (
+        (tensors, {"detector": newer}, "upgrade footage"),
+        (tensors, {"detector": other}, "altered"),
+        (moved, header, "altered"),
+        (tensors, None, "no detector"),
+    ):
+        path.write_bytes(save(some, metadata=told))
+        with pytest.raises(ModelError, match=complaint):
+            load_detector(path)
+    with pytest.raises(ModelError, match="no detector"):
+        load_detector(tmp_path / "none.safetensors")
+
+
+def run(*words: str) -> int:
+    """Run the command line; return its exit status."""
+    try:
+        main(list(words))
+    except SystemExit as left:
+        return int(left.code or 0)
+    return 0
+
+
+def test_detect_asks_the_mark_then_libraries_then_detectors(
+    trained: tuple[DetectorNet, Detector], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Library(tmp_path / "library") as library:
+        made = {"made_with": "footage 0", "model": "toy", "seed": 7}
+        write_clip(tmp_path / "filed.mp4", [drawn(7, False, 64, 30)], fps=25, metadata=made)
+        library.add(tmp_path / "filed.mp4")
+    stripped = drawn(7, False, 64, 30).repeat(2, axis=1).repeat(2, axis=2)
+    write_clip(tmp_path / "stripped.mp4", [stripped], fps=25, metadata={})
+    write_clip(tmp_path / "traced.mp4", [drawn(50, True, 64, 30)], fps=25, metadata={})
+    write_clip(tmp_path / "other.mp4", [drawn(51, False, 64, 30)], fps=25, metadata={})
+    marked = embed([drawn(52, False, 64, 30)], message_of("ab" * 32))
+    write_clip(tmp_path / "marked.mp4", marked, fps=25, metadata={})
+    save_detector(tmp_path / "toy.safetensors", *trained)
+    layers = ("--library", str(tmp_path / "library"), "--detector", str(tmp_path / "toy.safetensors"))
+    for name, how, status in (
+        ("marked", "mark", 0),
+        ("stripped", "library", 0),
+        ("traced", "classifier", 3),
+        ("other", "nothing", 4),
+    ):
+        assert run("detect", str(tmp_path / f"{name}.mp4"), *layers, "--json") == status, name
+        told = capsys.readouterr().out
+        assert f'"how": "{how}"' in told
+        assert ("toy" in told.replace("toy.safetensors", "")) == (how != "nothing")
+        assert "real" not in told or how == "classifier"  # where it says how often real clips look so
+    bare = detect((tmp_path / "stripped.mp4",), quiet=True)  # what it looks like without the library
+    assert bare.findings[tmp_path / "stripped.mp4"].how == "nothing"
+    assert isinstance(bare, Detected) and bare.exit_status == 4
+
+
+def test_a_detector_of_a_model_is_trained_by_the_command(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model", labels=())
+    about = detector(str(tmp_path / "model"), "shapes", to=tmp_path / "d.safetensors", clips=4, steps=1, quiet=True)
+    assert about.real_tested == about.made_tested == 2
+    assert set(about.figures) == {*SEEN, "attack 1/255", "attack 2/255", "attack 4/255"}
+    assert load_detector(tmp_path / "d.safetensors")[1] == about
+
+
+def test_what_cannot_be_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no file"):
+        detect((tmp_path / "none.mp4",))
+    with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
+        detector("stream-shapes", "shapes", to=tmp_path / "d.pt")
+    with pytest.raises(ConfigError, match="give at least 4"):
+        detector("stream-shapes", "shapes", to=tmp_path / "d.safetensors", clips=1)
+    save_tiny_model(tmp_path / "model", labels=())
+    (tmp_path / "few").mkdir()
+    write_clip(tmp_path / "few" / "one.mp4", [drawn(1, False)], fps=25, metadata={})
+    with pytest.raises(DatasetError, match="sources of 6 frames"):
+        detector(str(tmp_path / "model"), str(tmp_path / "few"), to=tmp_path / "d.safetensors", clips=8)
