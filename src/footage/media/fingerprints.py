@@ -98,8 +98,8 @@ def make_samples(frames: Frames) -> Samples:
     red, green, blue = np.moveaxis(means, -1, 0)
     bright = _smaller(0.3 * red + 0.59 * green + 0.11 * blue, SIDE)
     colours = _smaller(np.stack([blue - (red + green) / 2, red - green], axis=1), SIDE // 2) / 2 + 128  # (S, 2, h, w)
-    parts = [bright.reshape(len(means), -1), colours.reshape(len(means), -1)]
-    return np.asarray(np.concatenate(parts, axis=1).round().clip(0, 255), dtype=np.uint8)
+    flat = bright.reshape(len(means), -1), colours.reshape(len(means), -1)  # (S, SIDE²), (S, SIDE² / 2)
+    return np.asarray(np.concatenate(flat, axis=1).round().clip(0, 255), dtype=np.uint8)
 
 
 def read_samples(path: Path) -> Samples:
