@@ -65,14 +65,14 @@ def measure(clips: Sequence[Path], copies: int, changes: Sequence[str], table: T
     index, rng = Codes(codes.items()), np.random.default_rng(0)
     likenesses: dict[int, float] = {}
 
-    def compared(copy: Samples, others: Sequence[Samples], places: fingerprints.Values) -> fingerprints.Comparison:
-        result = compare(copy, others, places)
+    def compared(copy: Samples, clips: Sequence[Samples], places: fingerprints.Values) -> fingerprints.Comparison:
+        result = compare(copy, clips, places)
         for number, likeness in zip(read, result[0].tolist(), strict=True):
             likenesses[number] = max(likeness, likenesses.get(number, -1.0))
         return result
 
-    def noted(clips: Sequence[int], without: Collection[int] = ()) -> list[int]:
-        read[:] = [clip for clip in clips if clip not in without]
+    def noted(numbers: Sequence[int], without: Collection[int] = ()) -> list[int]:
+        read[:] = [number for number in numbers if number not in without]
         return read
 
     compare, read = fingerprints.compare, list[int]()

@@ -184,8 +184,10 @@ def detector(
     console, info = make_console(quiet), (loaded := Model(model, "cpu")).info
     shape = info.config.clip
     known = is_built_in(data) or (Path(data) / "dataset.json").exists()
-    size = {"height": shape.height, "width": shape.width}
-    source: ClipSource = open_clips(data, shape) if known else ClipFolder(Path(data), **size, fps=info.fps)
+    height, width = shape.height, shape.width
+    source: ClipSource = (
+        open_clips(data, shape) if known else ClipFolder(Path(data), height=height, width=width, fps=info.fps)
+    )
     with phases(console) as show:
 
         def made() -> Iterator[tuple[str, Frames]]:
@@ -194,10 +196,8 @@ def detector(
                 yield str(number), np.stack(list(frames))
                 show("generating", number, clips, "")
 
-        told = training.Detector(
-            info.name, info.weights_sha256, source.name, shape.height, shape.width, 0.0, within, 0, 0, {}, {}
-        )
-        real = training.patches_of(training.real_windows(source, clips, seed, **size))
+        told = training.Detector(info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {})
+        real = training.patches_of(training.real_windows(source, clips, seed, height, width))
         net, about = training.make_detector(
             real,
             training.patches_of(made()),

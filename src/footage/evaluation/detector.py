@@ -58,6 +58,8 @@ LEAST = 4
 class DetectorNet(nn.Module):
     """Says how likely clips were made: convolutions of each frame, then means and deviations over place and time."""
 
+    blur: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         inside = (3 + 3, *WIDTHS)
@@ -310,9 +312,14 @@ def make_detector(
         net = train_net(real, made, levels, steps, seed, lambda done, of, phase=phase: show(phase, done, of))  # type: ignore[misc]
         threshold = max(float(logits(net, real.values[how], 0.0).quantile(1 - ALLOWED)) for how in SEEN)
         figures.append(test_net(net, threshold, real_test, made_test, attacks))
-    counts = {"real_tested": len(real_test.sources), "made_tested": len(made_test.sources)}
-    tested = replace(about, threshold=threshold, figures=figures[-1], plain=figures[0] if within else {}, **counts)
-    return net, tested
+    return net, replace(
+        about,
+        threshold=threshold,
+        real_tested=len(real_test.sources),
+        made_tested=len(made_test.sources),
+        figures=figures[-1],
+        plain=figures[0] if within else {},
+    )
 
 
 def save_detector(path: Path, net: DetectorNet, about: Detector) -> None:
@@ -345,8 +352,8 @@ def load_detector(path: Path) -> tuple[DetectorNet, Detector]:
     net = DetectorNet()
     try:
         net.load_state_dict(tensors)
-        figures = {kind: {k: Figure(**v) for k, v in value.pop(kind).items()} for kind in ("figures", "plain")}
-        return net.eval(), Detector(**value, **figures)
+        value |= {kind: {how: Figure(**told) for how, told in value[kind].items()} for kind in ("figures", "plain")}
+        return net.eval(), Detector(**value)
     except (RuntimeError, TypeError, KeyError) as error:
         raise ModelError(f'"{path}" does not fit this version ({str(error)[:200]})', remedy) from None
 
