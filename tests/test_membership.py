@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from footage.errors import ConfigError
 from footage.evaluation.feature_cache import FeatureCache
 from footage.evaluation.inputs import EvaluationInput
 from footage.evaluation.membership import PrivacyAudit, PrivacyAuditor, impartial_networks, write_privacy_page
-from footage.metrics.membership import clopper_pearson, separate
+from footage.metrics.bootstrap import clopper_pearson, separate
 from footage.models.card import ModelInfo
 from tests.models import FromClips, save_tiny_model, tiny_config
 
@@ -138,3 +139,20 @@ def test_separation_is_that_of_other_programs_and_knows_of_sources() -> None:
     for hits, count in ((0, 10), (3, 10), (10, 10), (6, 65)):
         low, high = stats.binomtest(hits, count).proportion_ci(0.95)
         assert clopper_pearson(hits, count) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.nightly
+def test_what_was_learned_by_heart_is_found_and_what_was_learned_privately_is_not(tmp_path: Path) -> None:
+    pytest.importorskip("opacus")
+    spec = importlib.util.spec_from_file_location("privacy", Path(__file__).parents[1] / "benchmarks" / "privacy.py")
+    assert spec is not None and spec.loader is not None
+    benchmark: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    members, strangers = benchmark.Textures(32, 128), benchmark.Textures(128, 128, first=1000)
+    model = benchmark.trained(tmp_path / "usual", members, 15_000)
+    assert {attack.name: attack for attack in benchmark.audit(model, members, 200).attacks}["critics"].tells
+    private = benchmark.trained(tmp_path / "private", members, 15_000, privacy__epsilon=3.0)
+    for found in (benchmark.audit(model, strangers, 200), benchmark.audit(private, members, 200)):
+        assert found.recognised == 0
+        for attack in found.attacks:
+            assert attack.separation.auc_low < 0.5 < attack.separation.auc_high, attack

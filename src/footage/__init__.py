@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         upscale,
     )
     from footage.commands.play import demo, play, serve
+    from footage.commands.privacy import privacy
     from footage.commands.talk import talk
     from footage.commands.train import compare, ingest, plan, train
     from footage.config import Config, IngestConfig
@@ -51,6 +52,7 @@ _HOMES = {
         *("predict", "react", "reconstruct", "sliders", "translate", "upscale"),
     ),
     "commands.play": ("demo", "play", "serve"),
+    "commands.privacy": ("privacy",),
     "commands.talk": ("talk",),
     "commands.train": ("compare", "ingest", "plan", "train"),
     "config": ("Config", "IngestConfig"),
@@ -95,6 +97,7 @@ __all__ = [
     "play",
     "predict",
     "preset",
+    "privacy",
     "react",
     "reconstruct",
     "serve",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from footage.data.store import Dataset
     from footage.training.comparison import Comparison
     from footage.training.estimate import Estimate
+    from footage.training.plan import TrainingPlan
     from footage.training.processes import Processes
     from footage.training.selection import SelectionOptions
 
@@ -310,7 +311,14 @@ class TrainingOrder:
         from footage.training.comparison import Limit, penalty_trials, probe_penalties
         from footage.training.cost import memory_free
         from footage.training.plan import DEFAULT_CLIPS, prepare
-        from footage.training.run_folder import RunFolder, begun_labels, resume, with_found_batch, with_found_penalties
+        from footage.training.run_folder import (
+            RunFolder,
+            begun_labels,
+            resume,
+            with_found_batch,
+            with_found_noise,
+            with_found_penalties,
+        )
 
         folder = RunFolder(Path(self.out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
         trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
@@ -319,12 +327,15 @@ class TrainingOrder:
             penalty_trials(config)  # refuses a configuration without penalties
             config = with_found_penalties(folder, config)
         with working(console, "looking at the data and the machine"):
-            with_batch = with_found_batch(folder, config)
+            with_batch = with_found_noise(folder, with_found_batch(folder, config))
             tried, begun = self.dry_run or not processes.sharded, begun_labels(folder)
             plan = prepare(data, with_batch, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
+        plan, said = self.private(plan, processes)
         if self.probe:
             resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
         console.print(plan.table())
+        for line in said:
+            console.print(line, markup=False, soft_wrap=True)
         if probing:
             console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
         if self.dry_run:
@@ -366,6 +377,38 @@ class TrainingOrder:
             processes=processes,
         )
         return TrainingRun(folder.path, stopped and world == 1)  # torchrun takes any other end than 0 for a failure
+
+    def private(self, plan: TrainingPlan, processes: Processes) -> tuple[TrainingPlan, list[str]]:
+        """Return the plan with the noise of a private training, and what is to be said of it; another as it is.
+
+        Raises:
+            ConfigError: something that was asked for is not private, or cannot be.
+        """
+        from footage.models.card import model_folder, read_info
+        from footage.training.accounting import private_plan
+        from footage.training.plan import DEFAULT_CLIPS
+
+        if not plan.config.privacy.used:
+            return plan, []
+        given = f"privacy.epsilon is {plan.config.privacy.epsilon:g}, and "
+        if processes.world > 1:
+            raise ConfigError(f"{given}there are {processes.world} processes", "train in one")
+        if self.probe:
+            raise ConfigError(f"{given}a probe would look at the clips beside it", "leave --probe out")
+        if self.choice is not None and self.choice.metric == "copies":
+            raise ConfigError(
+                f"{given}evaluate_metric is copies, which compares with the clips of the training themselves",
+                "give --evaluate-metric frechet, which goes by held-out clips; those are not protected",
+            )
+        if self.begin_with is not None:
+            known = read_info(model_folder(self.begin_with))
+            if known.dataset_hash == plan.note.content_hash or known.dataset == plan.note.name:
+                raise ConfigError(
+                    f"{given}{self.begin_with} has learned from {known.dataset} before",
+                    "give one that has learned from other, public clips, or leave --begin-with out",
+                )
+        clips = self.clips or (None if self.minutes else DEFAULT_CLIPS)
+        return private_plan(plan, clips)
 
     @staticmethod
     def follow(processes: Processes) -> TrainingRun:

@@ -17,11 +17,13 @@ from footage.config.sections import (
     KlConfig,
     LaunchConfig,
     LearnConfig,
+    PrivacyConfig,
     TalkConfig,
     TaskConfig,
     TextConfig,
     TrainConfig,
     UpscaleConfig,
+    check_private,
     check_together,
 )
 from footage.config.strict import differences, flat, from_json, require_named, to_json
@@ -42,6 +44,7 @@ __all__ = [
     "LaunchConfig",
     "LearnConfig",
     "NetConfig",
+    "PrivacyConfig",
     "TalkConfig",
     "TaskConfig",
     "TextConfig",
@@ -89,6 +92,8 @@ class Config:
     """Changes made alike to real and generated clips before the critics see them, for small data sets."""
     text: TextConfig = field(default_factory=TextConfig)
     """Captions: being told by words what to show."""
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    """Differential privacy: how much a model may tell of any one source."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
 
@@ -135,6 +140,7 @@ class Config:
                 f"text.encoder is {self.text.encoder}, and a critic names labels: captions have no number of classes",
                 "give --critics.N.labels projection, or --text.encoder none",
             )
+        check_private(self.privacy, self.method, gan, self.critics, self.train, self.text)
         self.net.check(self)
         if self.critics:
             check_together(gan, self.critics, self.judged_clip)
@@ -146,7 +152,10 @@ class Config:
 
     @property
     def trained_by(self) -> type[Method]:
-        """The class that trains it: that of its method, or around it the one that adds captions."""
+        """The class that trains it: that of its method, the private one, or around it the one that adds captions."""
+        if self.privacy.used:
+            private: type[Method] = imported("footage.models.adversarial.private:PrivateGan")
+            return private
         if not self.text.used:
             return METHODS[self.method]
         conditioned: type[Method] = imported("footage.models.text.conditioning:TextConditioned")

@@ -623,6 +623,101 @@ class CriticConfig:
         return self.sees in ("frames", "sparse")
 
 
+@dataclass(frozen=True)
+class PrivacyConfig:
+    """Differential privacy of the clips that critics are shown (DP-SGD, Abadi et al. 2016)."""
+
+    epsilon: float | None = None
+    """Most that the model may tell of what is protected, the budget: 1 is strict, 8 is usual, above 10 says little;
+    None for no limit, and none of this. Training ends where it is spent."""
+    delta: float = 1e-5
+    """Chance with which the limit does not hold; far less than one in the number of sources."""
+    clip: float = bounded(1.0, 1e-6, 1e6)
+    """Largest norm of the gradient of one clip."""
+    unit: Literal["source", "clip"] = "source"
+    """What is protected: everything that was cut from one source, or each clip by itself."""
+    noise: float = bounded(0.0, 0)
+    """Standard deviation of the noise in a sum of gradients, in units of `clip`; 0 to find that with which the budget
+    lasts for the clips that are to be seen."""
+
+    def __post_init__(self) -> None:
+        require_named(self, "privacy", "unit")
+        check_bounds(self, "privacy.")
+        ok = self.epsilon is None or 0 < self.epsilon < float("inf")
+        require(ok, "privacy.epsilon", self.epsilon, "give more than 0, such as 8, or leave it out")
+        require(0 < self.delta < 1, "privacy.delta", self.delta, "give more than 0 and less than 1, such as 1e-5")
+
+    @property
+    def used(self) -> bool:
+        """Whether there is a budget."""
+        return self.epsilon is not None
+
+
+def check_private(
+    privacy: PrivacyConfig,
+    method: str,
+    gan: GanConfig,
+    critics: Sequence[CriticConfig],
+    train: TrainConfig,
+    text: TextConfig,
+) -> None:
+    """Refuse what cannot be made private, where it is to be: all but the sum of what single clips ask of the critics.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    if not privacy.used:
+        return
+    steps = {critic.steps for critic in critics}
+    refused: list[tuple[bool, str, str]] = [
+        (
+            method != "gan",
+            f"method {method} learns from clips by more than what they ask of critics",
+            "give a GAN of one network that makes clips from nothing, such as --preset conv3d-32",
+        ),
+        (
+            gan.loss == "relativistic",
+            "gan.loss is relativistic: it compares real clips with fakes in pairs",
+            "give --gan.loss non-saturating, hinge or least-squares",
+        ),
+        *(
+            (bool(getattr(gan, knob)), f"gan.{knob} is {getattr(gan, knob):g}: {why}", f"give --gan.{flag} 0")
+            for knob, flag, why in (
+                ("gradient_penalty", "gradient-penalty", "it mixes real clips with fakes"),
+                ("temporal", "temporal", "it is not made clip by clip; R1 is"),
+                ("sigma", "sigma", "R1 is exact where it is made clip by clip"),
+            )
+        ),
+        (
+            gan.periodicity == "avoid",
+            "gan.periodicity is avoid: the generator would look at real clips itself",
+            "give --gan.periodicity none",
+        ),
+        (text.used, f"text.encoder is {text.encoder}: captions are learned from, and kept", "give --text.encoder none"),
+        (
+            train.labels == "yes",
+            "train.labels is yes: how often each label stands in the data is kept with the model",
+            "leave it out: a private model has no labels",
+        ),
+        (
+            len(steps) > 1,
+            f"critics make {' and '.join(map(str, sorted(steps)))} steps: they are asked of one clip together",
+            "give all critics the same steps",
+        ),
+        *(
+            (
+                critic.net not in ("conv", "mlp"),
+                f"critics.{number}.net is {critic.net}: its gradients clip by clip have not been tried",
+                f"give --critics.{number}.net conv",
+            )
+            for number, critic in enumerate(critics)
+        ),
+    ]
+    for bad, what, remedy in refused:
+        if bad:
+            raise ConfigError(f"privacy.epsilon is given, and {what}", remedy)
+
+
 def check_together(gan: GanConfig, critics: Sequence[CriticConfig], clip: ClipConfig) -> None:
     """Refuse what is not defined for this loss, these critics and this clip.
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -627,3 +627,56 @@ class Loader:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+class PoissonLoader(Loader):
+    """Batches in which each source stands with the same probability, whatever the others do: a batch may be empty.
+
+    Of each source that is drawn there is one window. What is drawn follows from the secret and the clips seen, where a
+    batch counts as `batch_size` clips, the number that is expected.
+
+    Args:
+        source: where to read from.
+        frames: length of the windows.
+        batch_size: clips expected in a batch.
+        secret: 128 bits that nobody else knows: what is private could be found out by whoever knows the draws.
+        unit: whether all clips of a source stand together, or each for itself.
+
+    Raises:
+        DatasetError: there are fewer sources than clips in a batch, or no clip is long enough.
+    """
+
+    def __init__(
+        self, source: ClipSource, *, frames: int, batch_size: int, secret: int, unit: Literal["source", "clip"]
+    ) -> None:
+        super().__init__(source, "train", frames=frames, batch_size=batch_size, seed=0)
+        self.secret = secret
+        groups: dict[str, list[_StartRange]] = {}
+        for start in self.units:
+            groups.setdefault(start.span.source if unit == "source" else str(start.span.index), []).append(start)
+        self.groups = list(groups.values())
+        self.rate = batch_size / len(self.groups)
+        """Probability with which each source stands in a batch."""
+        if self.rate > 1:
+            raise DatasetError(
+                f"{source.name} has {len(self.groups):,} {unit}s for batches of {batch_size:,}",
+                f"give --train.batch-size {len(self.groups)} or less, far less for privacy that is worth its name",
+            )
+
+    def draws(self, clips_seen: int, purpose: int) -> np.random.Generator:
+        """Return the source of the secret draws of a step for one of several purposes, the loader's own being 0."""
+        key = [self.secret % 2**64, self.secret >> 64]
+        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, clips_seen, 0xD9 + purpose]))
+
+    def batch(self, clips_seen: int) -> tuple[Pixels, Labels]:
+        """Return the batch after `clips_seen` clips, (N, T, H, W, C), N drawn, as `Loader` does; no labels, -1 each."""
+        deep = isinstance(self.source, HasVolumes)
+        read = self.source.read_deep if isinstance(self.source, HasVolumes) else self.source.read
+        rng = self.draws(clips_seen, 0)
+        chosen = np.flatnonzero(rng.random(len(self.groups)) < self.rate)
+        shape = (len(chosen), self.frames, *self.source.shape)
+        clips: Pixels = np.empty(shape, np.uint16 if deep else np.uint8)
+        for row, number in enumerate(chosen.tolist()):
+            unit = self.groups[number][int(rng.integers(len(self.groups[number])))]
+            clips[row] = read(unit.span.index, unit.first + int(rng.integers(unit.starts)), self.frames)
+        return clips, np.full(len(chosen), -1)

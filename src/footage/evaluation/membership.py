@@ -17,7 +17,7 @@ import contextlib
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,19 +41,19 @@ from footage.evaluation.memorisation import REPEATED
 from footage.evaluation.report.content import write_samples
 from footage.generation.model import Model
 from footage.generation.rollout import from_uint8
-from footage.metrics.bootstrap import LEVEL
+from footage.metrics.bootstrap import FALSE_POSITIVES, LEAST_SOURCES, LEVEL, Separation, separate
 from footage.metrics.clip_vectors import small_shape
 from footage.metrics.distances import nearest
-from footage.metrics.membership import FALSE_POSITIVES, LEAST_SOURCES, Separation, separate
 from footage.models.adversarial.critic_loss import critic_view, pick_frames
 from footage.models.adversarial.critics import Critics
+from footage.models.base import Generates
 from footage.models.card import ModelInfo
 from footage.models.checkpoint import read_state
 from footage.pages.environment import write_page
 
-MOST = 1024
-"""Clips of each side that are looked at."""
-WINDOWS = 4
+MOST = 512
+"""Clips of each side that are looked at, at most."""
+WINDOWS = 3
 """Windows of a clip, evenly spaced from its beginning to its end, at most: of members and others alike."""
 STILLEST = 1e-3
 """Part of the usual distance to other real clips that counts where a clip has a twin there."""
@@ -96,7 +96,7 @@ class ExposedPair:
     ratio: float
     """Of its distance to that usual of clips that were not trained on, both as parts of those to other real clips."""
     recognised: bool
-    """Whether it is below REPEATED, and below that of every clip that was not trained on."""
+    """Whether it is below REPEATED in a space, and below that of every clip that was not trained on."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class PrivacyAudit:
         if telling:
             best = max(telling, key=lambda attack: attack.separation.auc)
             return (
-                f"no single clip stands out, but {best.name} tells clips that were trained on from others "
+                f"no single clip stands out, but scores by {best.name} tell the clips of the training from others "
                 f"(AUC {best.separation.auc:.2f}): train shorter, augment, or train with --privacy.epsilon"
             )
         if any(attack.separation.auc_low is None for attack in self.attacks):
@@ -268,7 +268,8 @@ class PrivacyAuditor:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model, self.cache, self.seed, self.say = model, cache, seed, say
-        model.generator  # noqa: B018  # refuses a model that is given clips
+        if not isinstance(model.sampler, Generates):
+            raise model.unable("makes no clips from nothing")
         clip, info = model.info.config.clip, model.info
         self.shape = ClipShape(clip.frames, clip.height, clip.width, clip.channels)
         source = data.source(self.shape)
@@ -276,16 +277,22 @@ class PrivacyAuditor:
         self.notes = list[str]()
         if heldout is not None and unseen.content_hash == source.content_hash:
             raise ConfigError(f"held-out is {heldout.given}, the same clips as {data.given}", "give other clips")
-        spans = unseen.spans("heldout") + (unseen.spans("train") if heldout is not None else [])
-        sides = [_RealSide.of(source, source.spans("train"), self.shape, seed)]
-        sides.append(_RealSide.of(unseen, spans, self.shape, seed))
-        for side, given in zip(sides, (data, heldout or data), strict=True):
+        spans = [
+            source.spans("train"),
+            unseen.spans("heldout") + (unseen.spans("train") if heldout is not None else []),
+        ]
+        sides = [_RealSide.of(of, some, self.shape, seed) for of, some in zip((source, unseen), spans, strict=True)]
+        for side, given, source_spans in zip(sides, (data, heldout or data), spans, strict=True):
             if not side.spans:
                 held = side is sides[1] and heldout is None
                 what = "holds no clips out" if held else "has no clips"
                 raise ConfigError(
                     f"{given.given} {what} of {clip.frames} frames: what was not trained on is to be compared with",
                     "give --held-out DATA, clips of the same kind that the model has not seen",
+                )
+            if (there := sum(span.frames >= clip.frames for span in source_spans)) > len(side.spans):
+                self.notes.append(
+                    f"{len(side.spans)} of {there:,} clips of {given.given} were looked at, drawn at random"
                 )
         self.members, self.others = sides
         self.made = GeneratedClips(model, count, self.shape, seed=seed)
@@ -311,9 +318,10 @@ class PrivacyAuditor:
     def audit(self) -> PrivacyAudit:
         """Compare."""
         near = [found for space in self._spaces() if (found := self._nearness(space)) is not None]
-        scores = [(found.space.name, found.space.about, -found.members, -found.others) for found in near]
         sources = [self.members.sources, self.others.sources]
-        kept: list[tuple[str, str, Tensor, Tensor, list[list[str]]]] = [(*score, sources) for score in scores]
+        kept: list[tuple[str, str, Tensor, Tensor, list[list[str]]]] = [
+            (found.space.name, found.space.about, -found.members, -found.others, sources) for found in near
+        ]
         if (judged := self._critics()) is not None:
             kept.append(judged)
         level = 1 - (1 - LEVEL) / max(1, len(kept))
@@ -321,8 +329,9 @@ class PrivacyAuditor:
             MembershipAttack(name, about, separate(members, others, *of, seed=self.seed, level=level))
             for name, about, members, others, of in kept
         )
-        pairs = sorted((pair for found in near for pair in self._pairs(found)), key=lambda pair: pair.ratio)
-        pairs = list({pair.clip: pair for pair in reversed(pairs)}.values())[::-1]  # of each clip the worst
+        seen = {row for found in near for row in found.recognised.nonzero()[:, 0].tolist()}
+        ranked = sorted((pair for found in near for pair in self._pairs(found, seen)), key=lambda pair: -pair.ratio)
+        pairs = list({pair.clip: pair for pair in ranked}.values())  # of each clip the worst
         pairs.sort(key=lambda pair: pair.ratio)
         return PrivacyAudit(
             model=self.model.info.name,
@@ -403,8 +412,8 @@ class PrivacyAuditor:
         scale = others.median().clamp(min=STILLEST)
         return _Nearness(space, members / scale, others / scale, windows, numbers[windows])
 
-    def _pairs(self, near: _Nearness) -> Iterator[ExposedPair]:
-        """Yield each member with what is nearest to it in a space in which clips are recognised."""
+    def _pairs(self, near: _Nearness, seen: Collection[int]) -> Iterator[ExposedPair]:
+        """Yield each member with what is nearest to it in a space in which clips are recognised; those `seen` are."""
         for number in range(len(near.members)) if near.space.names_clips else ():
             window = self.members.clips.windows[int(near.windows[number])]
             yield ExposedPair(
@@ -414,17 +423,14 @@ class PrivacyAuditor:
                 seed=self.seed + int(near.made[number]),
                 space=near.space.name,
                 ratio=float(near.members[number]),
-                recognised=bool(near.recognised[number]),
+                recognised=number in seen,
             )
 
     def _exposures(self, near: Sequence[_Nearness], pairs: Sequence[ExposedPair]) -> tuple[SourceExposure, ...]:
         """Return what is told of each source, of those of which anything is."""
         copies = {found.space.name: self._copies(found.space) for found in near if found.space.whole}
-        seen = set[str]()
-        for found in near:
-            seen |= {_name(self.members, self.members.spans[row]) for row in found.recognised.nonzero()[:, 0].tolist()}
         clips = Counter(self.members.sources)
-        recognised = Counter(span.source for span in self.members.spans if _name(self.members, span) in seen)
+        recognised = Counter(pair.source for pair in pairs if pair.recognised)
         least = {pair.source: pair.ratio for pair in reversed(pairs)}
         told = [
             SourceExposure(
@@ -496,7 +502,7 @@ class PrivacyAuditor:
                 labels = torch.tensor([known[int(owner)] for owner in owners[numbers]])
             for place, (name, critic_loss) in enumerate(critics.losses.items()):
                 critic, rng, looks = critic_loss.critic, torch.Generator().manual_seed(self.seed), list[Tensor]()
-                for _ in range(LOOKS if critic.timeless else 1):
+                for _ in range(LOOKS if critic.timeless or critic.sees == "slab" else 1):
                     picks = pick_frames(critic, critic_loss.clip, 1, rng)
                     view = critic_view(critic, clips, None if picks is None else picks.expand(len(clips), -1))
                     shown = None if labels is None else labels.repeat_interleave(view.each)

@@ -33,7 +33,7 @@ from footage.media.geometry import Fit, Size, fitted, parse_size
 from footage.media.reader import Footage
 from footage.media.sound import TRACK_RATE, channel_chunks
 from footage.models.base import Converts, Encodes, Enlarges, Generates, Predicts, Sampler, Speaks, Streams
-from footage.models.card import ModelInfo, find_upscaler, model_folder
+from footage.models.card import ModelInfo, find_upscaler, model_folder, privacy_text
 from footage.models.checkpoint import load_model
 from footage.models.device import find_device, has_bf16
 from footage.models.generators.stream.sampler import check
@@ -332,6 +332,7 @@ class Model:
             "model": self.info.name,
             "weights_sha256": self.info.weights_sha256,
             "dataset_hash": self.info.dataset_hash,
+            **({"privacy": privacy_text(guarantee)} if (guarantee := self.info.extra.get("privacy")) else {}),
             "seed": video.seed,
             **{name: value for name, value in (asked | other).items() if value is not None},
         }

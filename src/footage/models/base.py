@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -43,6 +44,16 @@ class Mismatch:
     """Of this term in the critics' loss."""
 
 
+@dataclass(frozen=True)
+class PrivateClips:
+    """Real clips of which nothing may go on but clipped gradients in noise."""
+
+    clips: Tensor
+    """(N, C, T, H, W) as in `Batch`; N is drawn, and may be 0."""
+    rng: np.random.Generator
+    """Source of the draws that protect them; nobody else may know its key."""
+
+
 @dataclass
 class Batch:
     """What one training step gets."""
@@ -68,6 +79,8 @@ class Batch:
     """Those of the held-out clips."""
     mismatch: Mismatch | None = None
     """What does not belong to the clips, where critics are shown it."""
+    private: PrivateClips | None = None
+    """The real clips of a private training; `clips` are blank then, so that nothing else can come of these."""
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers for each clip, (B, *shape), on the clips' device."""

@@ -66,7 +66,8 @@ class ModelInfo:
     """Of models of volumes, what the levels mean that they make. Left out of the file of others."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Free to use. Of models in half precision, `compacted_from`: the hash of the weights before. Of models that are
-    passed on, `sources`: what they were trained on, and by what licence."""
+    passed on, `sources`: what they were trained on, and by what licence. Of private ones, `privacy`: what was
+    spent, and for what; see `footage.training.accounting.guarantee`. Their `dataset_hash` is 64 zeros."""
 
     required: ClassVar = ("name", "config", "labels", "label_shares", "fps", "dataset", "dataset_hash", "clips_seen")
 
@@ -151,6 +152,11 @@ def weights_path(folder: Path, info: ModelInfo) -> Path:
     return path
 
 
+def privacy_text(guarantee: Mapping[str, Any]) -> str:
+    """Say how much a model tells at most of what it was trained on, by what its card says of it."""
+    return f"ε {guarantee['epsilon']:.3g} at δ {guarantee['delta']:.1g} for each {guarantee['unit']} (DP-SGD)"
+
+
 def readme(info: ModelInfo) -> str:
     """Return the text of a model folder's README.md."""
     clip, use, count = info.config.clip, info.use, info.sliders
@@ -168,6 +174,9 @@ def readme(info: ModelInfo) -> str:
         volume = f"\n| volumes | voxels {steps} mm (slices, rows, columns), {low:g} to {high:g} {info.volume.unit} |"
         notice = f"\n**What it makes is {NOTICE}.**\n"
     sources = "".join(f"\n| source | {source} |" for source in info.extra.get("sources", ()))
+    told = info.extra.get("privacy")
+    private = f"\n| privacy | {privacy_text(told)} |" if told else ""
+    content = "" if told else f" (content {info.dataset_hash[:12]})"
     trained_with = f"\n| trained with | {judges}: figures by these do not count for it |" if judges else ""
     return f"""# {info.name}
 
@@ -178,7 +187,7 @@ def readme(info: ModelInfo) -> str:
 | preset | {info.config.preset} |
 | clips | {clip.frames} frames of {clip.width}×{clip.height}, {colours}, {info.fps:g} fps |
 | labels | {labels} |{words}{sliders}{volume}
-| trained on | {info.dataset} (content {info.dataset_hash[:12]}) |{sources}
+| trained on | {info.dataset}{content} |{sources}{private}
 | clips seen | {info.clips_seen:,} |{trained_with}
 | weights | `{info.weights}`, SHA-256 `{info.weights_sha256}` |
 

@@ -201,7 +201,7 @@ def training_state(method: Method) -> dict[str, Any]:
     }
 
 
-def save_state(path: Path, state: Mapping[str, Any], progress: Mapping[str, int | float]) -> None:
+def save_state(path: Path, state: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
     """Write what resuming needs, a `training_state` and how far it is, atomically: one file, whole or not there."""
     state = {**state, "progress": dict(progress), "version": __version__}
     with files.writing(path) as handle:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,7 +22,7 @@ from footage.config import Config
 from footage.config.words import MOST_PIECES
 from footage.errors import TrainingError
 from footage.machines import local as machine
-from footage.models.base import Batch, CaptionBatch, Generates, Method, PlainEngine
+from footage.models.base import Batch, CaptionBatch, Generates, Method, PlainEngine, PrivateClips
 from footage.models.device import ComputeDevice
 from footage.models.generators.samplers import first_frames, previewed
 
@@ -93,7 +94,8 @@ def fake_batch(config: Config, labels: int, size: int, device: str) -> Batch:
             content = torch.randn(size, 2, text.size, generator=rng)
         numbers = torch.arange(2 * size).view(size, 2)
         captions = CaptionBatch(content.to(device), numbers.to(device))
-    return Batch(clips.to(device), chosen, rng, size, crops=crops, captions=captions)
+    private = PrivateClips(clips.to(device), np.random.default_rng(0)) if config.privacy.used else None
+    return Batch(clips.to(device), chosen, rng, size, crops=crops, captions=captions, private=private)
 
 
 def fresh_method(config: Config, labels: int, place: ComputeDevice) -> Method:
@@ -168,9 +170,10 @@ def measure(config: Config, labels: int, place: ComputeDevice, *, timed_batch: i
         saved, steps, seconds = SavedTensors(owned), min(method.cycle, MOST_STEPS) if tried else 0, 0.0
         for number in range(steps):  # now and then there is a penalty, or a generator's update
             begin = time.perf_counter()
+            hooks = torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor)
             with (
                 torch.autocast(place.device, torch.bfloat16, enabled=place.bf16),
-                torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor),
+                contextlib.nullcontext() if config.privacy.used else hooks,  # torch.func's gradients bear no hooks
             ):
                 method.step(fake_batch(config, labels, 1, place.device), number, PlainEngine())
             seconds = time.perf_counter() - begin

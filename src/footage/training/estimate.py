@@ -233,7 +233,8 @@ class Estimator:
     def prepared(self) -> TrainingPlan:
         """Return the plan of the training with its batch, and memory as it is on the devices."""
         train = self.config.train
-        first = dataclasses.replace(train, batch_size=train.batch_size or 1)
+        private = self.config.privacy.used  # its batch follows from the number of sources
+        first = dataclasses.replace(train, batch_size=train.batch_size or (None if private else 1))
         plan = prepare(
             self.data, dataclasses.replace(self.config, train=first), timed=False, tried=False, guide=self.guide
         )
@@ -245,7 +246,7 @@ class Estimator:
             place, free = plan.place, None
             needs = measure(plan.config, len(plan.note.labels), place)
         config = dataclasses.replace(plan.config, train=train)
-        size = fit_batch(config, needs, place, free)
+        size = plan.batch_size if private else fit_batch(config, needs, place, free)
         config = dataclasses.replace(config, train=dataclasses.replace(train, batch_size=size))
         plan = dataclasses.replace(plan, config=config, needs=needs, place=place)
         return plan.shared_by(self.devices * self.nodes, found=train.batch_size is None)

@@ -14,7 +14,7 @@ from rich.text import Text
 from footage.config import Config
 from footage.config.presets import PRESETS, options, suited_preset, suited_volume_preset
 from footage.config.words import words_of
-from footage.data.clips import ONE_BY_ONE, ClipSource, Loader, is_built_in, named_one_by_one
+from footage.data.clips import ONE_BY_ONE, ClipSource, Loader, PoissonLoader, is_built_in, named_one_by_one
 from footage.data.crops import SmallClips, VideoCrops
 from footage.data.ingest.sources import HasSize, suited_size
 from footage.data.pairs import open_source
@@ -30,6 +30,10 @@ from footage.training.run_folder import DataNote
 
 DEFAULT_CLIPS = 200_000
 """How many clips a run sees when nothing is said."""
+
+PRIVATE_PART, PRIVATE_MOST = 16, 256
+"""Of the sources, one in so many is expected in a batch of a private training, and at most so many, where nothing is
+said: the noise is the same for any number."""
 
 LEFT_OUT = 3
 """Videos that are left out and told of, at most."""
@@ -179,7 +183,8 @@ def match(config: Config, source: ClipSource, begun: Sequence[str] = ()) -> tupl
             f"train.labels is yes, and {config.preset} takes no labels: it is given clips", "leave it out"
         )
     names = tuple(name for number, name in enumerate(source.labels) if number in classes)
-    wanted = config.train.labels == "auto" and config.takes_labels and not missing and len(classes) > 1
+    labelled = config.takes_labels and not config.privacy.used  # how often each label stands in the data is kept
+    wanted = config.train.labels == "auto" and labelled and not missing and len(classes) > 1
     wanted = wanted and (names == tuple(begun) or not named_one_by_one(span.label for span in spans))
     return config, names if config.train.labels == "yes" or wanted else ()
 
@@ -254,6 +259,10 @@ def prepare(
     config, labels = match(config, source, begun)
     spans = source.spans("train")
     loader = Loader(source, "train", frames=config.clip.frames, batch_size=1, seed=0)  # complains of short clips
+    if config.privacy.used and config.train.batch_size is None:
+        sampled = PoissonLoader(source, frames=config.clip.frames, batch_size=1, secret=0, unit=config.privacy.unit)
+        size = max(1, min(PRIVATE_MOST, len(sampled.groups) // PRIVATE_PART))
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size))
     place = find_device(config.train.device, config.train.precision)
     needs = measure(config, len(labels), place, tried=tried or config.train.batch_size is None)
     batch_size = fit_batch(config, needs, place)

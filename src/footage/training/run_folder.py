@@ -7,7 +7,7 @@ model/          what a user shares
 best/           the best model by a figure, where one was asked for
 snapshots/      models on the way, where asked for; 000016000 is the model after 16,000 clips
 state/          what resuming needs; status.json, how far the run is, written every other second while it is trained;
-                stop, which somebody puts there who wants it to end
+                stop, which somebody puts there who wants it to end; secret, that of a private training's draws
 """
 
 from __future__ import annotations
@@ -32,10 +32,16 @@ from footage.errors import ConfigError, LockError, ModelError, TrainingError
 from footage.locked import HEADER
 from footage.models.card import ModelInfo, read_info
 
-FIXED = ("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "text.", "train.seed")
+FIXED = (
+    *("method", "clip.", "net.", "task.past", "task.source", "critics.", "gan.optimizer", "text.", "privacy."),
+    "train.seed",
+)
 """Knobs that cannot change within a run: its networks, their states or its random draws depend on them."""
 FREE = (".weight", ".lr", ".steps")
 """Knobs of a critic that can."""
+PRIVATE = ("train.save_", "train.sample_", "train.snapshot_", "train.threads")
+"""The only knobs that can change within a private run: with others, steps that are made again would have other
+gradients in the same noise, and whoever has seen both could take it away."""
 
 
 class RunFolder:
@@ -45,6 +51,7 @@ class RunFolder:
         self.path, self.config, self.metrics = path, path / "config.json", path / "metrics.jsonl"
         self.samples, self.state = path / "samples", path / "state" / "last.pt"
         self.status, self.stop = path / "state" / "status.json", path / "state" / "stop"
+        self.secret = path / "state" / "secret"
         self.model, self.best, self.snapshots = path / "model", path / "best", path / "snapshots"
 
     @contextlib.contextmanager
@@ -243,6 +250,14 @@ def with_found_penalties(folder: RunFolder, config: Config) -> Config:
     return dataclasses.replace(config, gan=dataclasses.replace(config.gan, r1=stored[0].gan.r1, r2=stored[0].gan.r2))
 
 
+def with_found_noise(folder: RunFolder, config: Config) -> Config:
+    """Return the configuration with the noise that was found when a private run began, unless another is given."""
+    stored = read_config(folder)
+    if stored is None or config.privacy.noise or not config.privacy.used:
+        return config
+    return dataclasses.replace(config, privacy=dataclasses.replace(config.privacy, noise=stored[0].privacy.noise))
+
+
 def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
     """Check a configuration against the run that stands in the folder; return a line for each thing that has changed.
 
@@ -274,10 +289,17 @@ def resume(folder: RunFolder, config: Config, note: DataNote) -> list[str]:
         )
     changed = differences(old, config)
     for knob, (before, now) in changed.items():
-        if knob.startswith(FIXED) and not (knob.startswith("critics.") and knob.endswith(FREE)):
+        fixed = knob.startswith(FIXED) and not (knob.startswith("critics.") and knob.endswith(FREE))
+        if fixed or (config.privacy.used and not knob.startswith(PRIVATE)):
             raise TrainingError(
                 f'"{folder.path}" was begun with {knob} {before}, now it is {now}', "give another --out"
             )
+    if config.privacy.used and old_note.content_hash != note.content_hash:
+        raise TrainingError(
+            f'"{folder.path}" was begun privately on {old_note.name}, which has other content now: what was spent on '
+            "which clips would no longer be known",
+            "give another --out",
+        )
     lines = [f"{knob}: {before} before, {now} from here on" for knob, (before, now) in changed.items()]
     if old_note.content_hash != note.content_hash:
         lines.append(f"data: {old_note.name} has other content than before")

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,14 +28,15 @@ from torch import Tensor, nn
 from footage import files
 from footage.config import ClipConfig
 from footage.config.words import remembered, vocabulary
-from footage.data.clips import ClipSource, DatasetClips, HasVolumes, Labels, LoadedBatch, Loader, Pixels
+from footage.data.clips import ClipSource, DatasetClips, HasVolumes, Labels, LoadedBatch, Loader, Pixels, PoissonLoader
 from footage.errors import DatasetError, TrainingError
 from footage.generation.rollout import from_uint8, to_uint8
 from footage.models import card, checkpoint
-from footage.models.base import Batch, Method, TrainsWithFeatures
+from footage.models.base import Batch, Method, PrivateClips, TrainsWithFeatures
 from footage.models.card import TextNotes
 from footage.models.device import upload
 from footage.models.text.conditioning import CaptionReader, ReadsText, beside
+from footage.training.accounting import History, guarantee, record, secret_of, spent, steps_left
 from footage.training.cost import memory_is_full, memory_used
 from footage.training.diagnostics import judge_critics, judge_samples, remedies, sample_figures
 from footage.training.engines import FabricEngine, ShardedEngine
@@ -81,6 +82,8 @@ class Progress:
     """How often the run went back to a good state; part of every seed."""
     sheet_seconds: float = field(default_factory=lambda: FIRST_SHEET)
     """Time spent in the loop from which on the next sample sheet is due."""
+    history: History = field(default_factory=list)
+    """What a private training has spent."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,11 @@ class Trainer:
         seed, frames = self.config.train.seed, self.config.clip.frames
         reads = plan.training_source
         part = {"frames": frames, "seed": seed, "rank": processes.rank, "world": processes.world}
+        self.private = self.config.privacy if self.config.privacy.used else None
         self.loader = Loader(reads, "train", batch_size=self.batch_size, **part)
+        if self.private is not None:
+            size, secret, unit = self.batch_size, secret_of(folder), self.private.unit
+            self.loader = PoissonLoader(reads, frames=frames, batch_size=size, secret=secret, unit=unit)
         self.batches = self.loader.batches(0)
         counts = Counter(unit.span.label for unit in self.loader.units)
         places = [self.source.labels.index(name) for name in self.note.labels]
@@ -228,6 +235,11 @@ class Trainer:
         self.engine.adopt(self.method)
         if self.begun:
             self.restore()
+        if self.private is not None:
+            assert isinstance(self.loader, PoissonLoader)
+            left = steps_left(self.progress.history, self.private, self.loader.rate)
+            lasts = self.progress.clips_seen + left * self.batch_size
+            self.budget = replace(budget, clips=min(lasts, budget.clips or lasts))
         if processes.leads:
             write_config(folder, self.config, self.note)
 
@@ -338,6 +350,11 @@ class Trainer:
         """Bring a loaded batch to the device; with held-out clips beside it where a row of figures is due."""
         rng, seen = torch.Generator(), self.progress.clips_seen
         rng.manual_seed(step_seed(self.config.train.seed, seen, self.progress.attempt))
+        if isinstance(self.loader, PoissonLoader):
+            clips = from_uint8(loaded.clips, self.place.device)
+            blank = clips.new_zeros(self.batch_size, *clips.shape[1:])
+            private = PrivateClips(clips, self.loader.draws(seen, 1))
+            return Batch(blank, None, rng, self.batch_size, private=private)
         due = self.heldout is not None and crossed(seen, seen + self.batch_size, LOG_CLIPS)
         heldout = heldout_captions = captions = crops = None
         if self.heldout is not None and due:
@@ -367,6 +384,9 @@ class Trainer:
         return from_uint8(frames, self.place.device), labels
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
+        if self.private is not None:
+            assert isinstance(self.loader, PoissonLoader)
+            record(self.progress.history, self.private.noise, self.loader.rate)
         # Autocast is ours and not Fabric's, which allows no gradient inside a step (the penalties) beside its own.
         # Its cache is off: it would go on with a critic's weights from before their update.
         with torch.autocast(self.place.device, torch.bfloat16, enabled=self.place.bf16, cache_enabled=False):
@@ -447,6 +467,9 @@ class Trainer:
             checkpoint.save_model(folder, self.model_info(extra), nets)
 
     def model_info(self, extra: dict[str, Any] | None = None) -> card.ModelInfo:
+        extra, content = extra or {}, self.note.content_hash
+        if self.private is not None:  # a hash would tell whoever has the very clips
+            extra, content = extra | {"privacy": guarantee(self.private, self.progress.history)}, "0" * 64
         return card.ModelInfo(
             name=self.folder.path.name,
             config=self.config,
@@ -454,12 +477,12 @@ class Trainer:
             label_shares=self.label_shares,
             fps=self.source.fps,
             dataset=self.note.name,
-            dataset_hash=self.note.content_hash,
+            dataset_hash=content,
             clips_seen=self.progress.clips_seen,
             trained_with=self.trained_with,
             text=self.said,
             volume=self.source.volume if isinstance(self.source, HasVolumes) else None,
-            extra=extra or {},
+            extra=extra,
         )
 
     def restore(self) -> None:
@@ -490,7 +513,7 @@ class Trainer:
     def go_back(self) -> bool:
         """Return to the last good state with other random draws; False when that was tried often enough."""
         attempt, seconds = self.progress.attempt + 1, self.progress.seconds
-        if attempt > RETRIES:
+        if attempt > RETRIES or self.private is not None:  # what was tried in vain would be spent too
             return False
         self.restore()
         self.progress.seconds, self.progress.attempt = seconds, attempt
@@ -514,6 +537,12 @@ class Trainer:
             if reason == "interrupted"
             else f"model in {path}/model; to go on training, give more --clips or --minutes",
         ]
+        if self.private is not None:
+            epsilon = spent(progress.history, self.private.delta)
+            lines.append(
+                f"privacy: ε {epsilon:.3f} of {self.private.epsilon:g} spent, at δ {self.private.delta:g} for each "
+                f"{self.private.unit}; it holds for {path}/model, and not for what else is in {path}"
+            )
         if self.best is not None and self.best.seconds:
             lines.append(f"{self.best.seconds / 60:.1f} minutes of measuring are not counted above")
         if self.best is not None and (known := self.best.best_so_far()) is not None:

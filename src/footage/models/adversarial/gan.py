@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from footage.models.layers import Generator, GeneratorOutput, learn_levels
 class Gan:
     """A generator and its critics; see `footage.models.base.Method`."""
 
+    critics_class: ClassVar = Critics
+
     def __init__(self, config: Config, labels: int) -> None:
         self.config = config
         nets = self.sampling_nets(config, labels)
@@ -32,7 +35,7 @@ class Gan:
         generator = nets["generator"]
         assert isinstance(generator, Generator)
         self.shapes = generator.noise(config.clip.frames)
-        self.critics = Critics(config, labels, config.clip, config.net.width)
+        self.critics: Critics = self.critics_class(config, labels, config.clip, config.net.width)
         self.nets = nn.ModuleDict(nets | self.critics.nets)
         self.optimizers: dict[str, Optimizer] = {}
         self.cycle = self.critics.cycle
