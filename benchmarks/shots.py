@@ -25,7 +25,7 @@ from footage.models.feature_networks.transnet import HEIGHT, WIDTH
 
 Frames = npt.NDArray[np.uint8]
 JOINS = 40
-LEAST, MOST = 45, 75
+LEAST, MOST = 40, 60
 """Frames of a stretch."""
 
 
@@ -49,9 +49,9 @@ def draw(videos: Sequence[Frames], cuts: Sequence[Sequence[int]], kind: str, see
     middles = []
     for _ in range(JOINS):
         number = int((before + 1 + rng.integers(len(videos) - 1)) % len(videos))
-        length = int(rng.integers(LEAST, MOST))
-        first = int(rng.integers(0, len(videos[number]) - length))
-        while any(first < cut < first + length for cut in cuts[number]):
+        length, first = 0, 0
+        while not length or any(first < cut < first + length for cut in cuts[number]):
+            length = int(rng.integers(LEAST, MOST))
             first = int(rng.integers(0, len(videos[number]) - length))
         stretch, before = videos[number][first : first + length].astype(np.float32), number
         ramp = int(rng.integers(8, 20)) if kind != "cut" else 0
@@ -101,7 +101,7 @@ def main() -> None:
     torch.set_num_threads(1)
     videos, network = [read(path) for path in chosen.videos], load_network()
     cuts = [[each.first for each in find(CutFinder(), video)] for video in videos]
-    for kind, seed in itertools.product(("cut", "dissolve", "fade"), range(chosen.seeds)):
+    for kind, seed in itertools.product(("dissolve", "fade", "cut"), range(chosen.seeds)):
         frames, middles = draw(videos, cuts, kind, seed)
         reach = 2.0 if kind == "cut" else 12.0
         begun = time.perf_counter()
@@ -109,7 +109,7 @@ def main() -> None:
         each = (time.perf_counter() - begun) / len(frames)
         kinds = sum(transition.kind == kind for transition in found)
         if chosen.say:
-            print([(each.kind, each.first, each.end, round(each.confidence, 2)) for each in found], middles)
+            print([(each.kind, each.first, each.end, round(each.confidence, 2)) for each in found], middles, flush=True)
         rows = {
             f"TransNet V2, {1000 * each:.1f} ms a frame, {kinds} of {len(found)} called {kind}": score(
                 found, middles, reach
