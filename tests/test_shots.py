@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import cast
@@ -16,7 +17,7 @@ from footage.commands.main import main
 from footage.data.ingest import intake
 from footage.data.store import Dataset
 from footage.errors import ConfigError, MediaError, ModelError
-from footage.generation.cutting.shots import WEIGHTS, ShotFinder, Transition, find_shots, load_network
+from footage.generation.cutting.shots import WEIGHTS, ShotFinder, Transition, divide, find_shots, load_network
 from footage.models.feature_networks.transnet import HEIGHT, WIDTH, TransNet
 from tests import clips
 from tests.ingesting import ingest
@@ -95,6 +96,15 @@ def test_of_sixty_frames_a_second_every_second_is_looked_at_and_a_cut_is_still_f
         looking = finder(60)
         assert [each.end for each in looking.find(as_video(hold(a, at) + hold(b, 99))) + looking.rest()] == [at]
         assert looking.stride == 2
+
+
+def test_a_fade_out_and_the_fade_in_behind_it_are_one() -> None:
+    out, back = Transition("fade", 30, 38, 0.6), Transition("fade", 44, 52, 0.8)
+    before, behind = divide([out, back], 90)
+    assert (before.first, before.end, behind.first, behind.end) == (0, 30, 52, 90)
+    assert behind.begins == Transition("fade", 30, 52, 0.8)
+    assert len(divide([out, replace(back, first=60, end=70)], 90)) == 3
+    assert len(divide([out, replace(back, kind="dissolve")], 90)) == 3
 
 
 def test_other_sizes_and_grey() -> None:

@@ -43,6 +43,8 @@ SUDDEN = 0.5
 """A cut makes this part of all the difference between the pictures before and behind in one step."""
 PLAIN = 0.25
 """In the middle of a fade, contrast falls below this part of what it is before or behind."""
+BLACK = 15
+"""Frames that a picture may stay plain between a fade out and a fade in."""
 REMEMBERED = 6 * STEP
 """Frames that are kept to tell cuts from dissolves: a longer transition is a dissolve."""
 
@@ -232,7 +234,14 @@ def find_shots(
 
 
 def divide(transitions: Sequence[Transition], frames: int) -> tuple[Shot, ...]:
-    """Return the shots of a video of so many frames, by its transitions."""
-    befores = [None, *transitions]
-    edges = zip([0, *(each.end for each in transitions)], [*(each.first for each in transitions), frames], strict=True)
-    return tuple(Shot(first, end, begins) for (first, end), begins in zip(edges, befores, strict=True) if first < end)
+    """Return the shots of a video of so many frames; a fade out and the fade in close behind it are one transition."""
+    joined = list[Transition]()
+    for each in transitions:
+        before = joined[-1] if joined else None
+        if before and before.kind == each.kind == "fade" and each.first - before.end <= BLACK:
+            joined[-1] = replace(before, end=each.end, confidence=max(before.confidence, each.confidence))
+        else:
+            joined.append(each)
+    edges = zip([0, *(each.end for each in joined)], [*(each.first for each in joined), frames], strict=True)
+    shots = zip(edges, [None, *joined], strict=True)
+    return tuple(Shot(first, end, begins) for (first, end), begins in shots if first < end)
