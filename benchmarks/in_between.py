@@ -88,7 +88,7 @@ def main() -> None:
         pairs = list(itertools.pairwise(kept))
         mean = decibels([(a.astype(float) + b) / 2 for a, b in pairs], left_out)
         begun = time.process_time()
-        own = decibels([Between(*pair).at([0.5])[0] for pair in pairs], left_out)
+        own = decibels([Between(*pair).at(0.5) for pair in pairs], left_out)
         each = (time.process_time() - begun) / len(pairs)
         begun = time.process_time()
         other = decibels(minterpolate(kept), left_out)

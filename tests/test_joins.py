@@ -122,14 +122,14 @@ def test_morph_moves_what_moves_and_is_exact_at_its_ends() -> None:
         return (60 + 150 * disc[..., None] * [1, 0.8, 0.6] + 20 * np.sin(x / 5 + y / 7)[..., None]).astype(np.uint8)
 
     between = Between(scene(22), scene(34))
-    first, middle = between.at([0, 0.5])
+    first, middle = between.at(0), between.at(0.5)
     assert (first == scene(22)).all()
     mean = (scene(22).astype(float) + scene(34)) / 2
     right = scene(28).astype(float)
     assert np.square(middle - right).mean() < np.square(mean - right).mean() / 6
     made = list(joins.morph([scene(22)] * 4, [scene(34)] * 4))
     assert len(made) == 4 and (made[0] == scene(22)).all()
-    assert (Between(scene(22), scene(22)).at([0.5])[0] == scene(22)).all()
+    assert (Between(scene(22), scene(22)).at(0.5) == scene(22)).all()
 
 
 def test_what_lasts_too_briefly_stands_still() -> None:

@@ -15,7 +15,7 @@ from footage.commands.main import main
 from footage.errors import ConfigError, MediaError
 from footage.generation.cutting import joins
 from footage.generation.cutting import summary as choosing
-from footage.generation.cutting.shots import CutFinder, Shot
+from footage.generation.cutting.shots import CutFinder, ShotSpan
 from footage.generation.cutting.summary import Chooser, Piece, Survey, beat_slots, pieces_of, survey
 from footage.library.library import Library
 from footage.media.probe import count_frames
@@ -57,7 +57,7 @@ def known(seconds: float, shots: list[tuple[int, int]]) -> Survey:
     at = np.arange(0, round(seconds * 10), 5)
     looks = np.random.default_rng(0).normal(size=(len(at), 6)).astype(np.float32)
     plain = np.zeros(len(at), np.float32)
-    both = tuple(Shot(*shot) for shot in shots)
+    both = tuple(ShotSpan(*shot) for shot in shots)
     return Survey(Path("a.mp4"), Fraction(10), round(seconds * 10), SIZE, both, at, looks, looks, plain, False)
 
 

@@ -258,7 +258,7 @@ def _shortened(
     with contextlib.ExitStack() as held:
         opened = None if library is None else held.enter_context(Library(library))
         show = held.enter_context(phases(console))
-        surveys = [_surveyed(path, kept, method, show) for path in videos]
+        surveys = [surveyed(path, kept, method, show) for path in videos]
         choice, film = summarise(surveys, seconds, weight=weight, by=by, song=audio, library=opened)
         about = {"source": [path.name for path in videos], word: seconds, "music": audio.name if audio else None}
         if target.suffix.lower() in (".otio", ".edl", ".fcpxml", ".xml"):
@@ -284,7 +284,7 @@ def _shortened(
     return choice
 
 
-def _surveyed(path: Path, kept: Path, method: ShotMethod, show: Callable[[str, int, int, str], None]) -> Survey:
+def surveyed(path: Path, kept: Path, method: ShotMethod, show: Callable[[str, int, int, str], None]) -> Survey:
     """Survey a video, or read what was kept of it when the command was stopped."""
     from footage import files
     from footage.generation.cutting.summary import VERSION, Survey, survey

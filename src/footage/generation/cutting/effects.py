@@ -195,7 +195,7 @@ class Speed:
                 if after is None or between is None:
                     after = next(frames)[1]
                     between = Between(before, after)
-                yield between.at([part])[0] if between.same_shot else before
+                yield between.at(part) if between.same_shot else before
 
         def sound() -> Iterator[Channels]:
             assert video.sound is not None

@@ -10,7 +10,7 @@ as behind what has moved away, the pictures are mixed as they are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +72,11 @@ def optical_flow(before: Tensor, after: Tensor) -> Tensor:
         ratio = torch.tensor([size[1] / flow.shape[3], size[0] / flow.shape[2]])[:, None, None]
         flow = F.interpolate(flow, size, mode="bilinear") * ratio
         for _ in range(WARPS):
-            flow = _median(_solved(a, warp(b, flow), flow))
+            flow = median_filtered(refined(a, warp(b, flow), flow))
     return flow
 
 
-def _solved(before: Tensor, brought: Tensor, flow: Tensor) -> Tensor:
+def refined(before: Tensor, brought: Tensor, flow: Tensor) -> Tensor:
     """Return the flow that explains what is left between pictures, of which the second was brought back by `flow`."""
     middle = F.pad((before + brought) / 2, (1, 1, 1, 1), mode="replicate")
     across = (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2
@@ -89,19 +89,19 @@ def _solved(before: Tensor, brought: Tensor, flow: Tensor) -> Tensor:
     over = 1 / (xx * yy - xy**2)
     u, v = flow.unbind(dim=1)
     for _ in range(ITERATIONS):
-        mean_u, mean_v = (_neighbours(part) * SMOOTHNESS**2 for part in (u, v))
+        mean_u, mean_v = (neighbour_mean(part) * SMOOTHNESS**2 for part in (u, v))
         right, below = mean_u - xt, mean_v - yt
         u, v = (yy * right - xy * below) * over, (xx * below - xy * right) * over
     return torch.stack([u, v], dim=1)
 
 
-def _neighbours(part: Tensor) -> Tensor:
+def neighbour_mean(part: Tensor) -> Tensor:
     """Return the mean of the four neighbours of each place (B, h, w)."""
     wide = F.pad(part[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     return (wide[:, 1:-1, 2:] + wide[:, 1:-1, :-2] + wide[:, 2:, 1:-1] + wide[:, :-2, 1:-1]) / 4
 
 
-def _median(flow: Tensor) -> Tensor:
+def median_filtered(flow: Tensor) -> Tensor:
     """Return the median of 3×3 places."""
     wide = F.pad(flow, (1, 1, 1, 1), mode="replicate")
     near = wide.unfold(2, 3, 1).unfold(3, 3, 1).flatten(4)  # (B, 2, h, w, 9)
@@ -128,11 +128,8 @@ class Between:
         """Whether the second picture is the first one, moved."""
 
     @torch.inference_mode()
-    def at(self, times: Sequence[float]) -> list[Frames]:
-        """Return the pictures at times, of which 0 is that of the first and 1 that of the second."""
-        return [self._at(time) for time in times]
-
-    def _at(self, t: float) -> Frames:
+    def at(self, t: float) -> Frames:
+        """Return the picture at a time, of which 0 is that of the first and 1 that of the second."""
         before, after = self._pair.chunk(2)
         to_before = -(1 - t) * t * self.forward + t * t * self.backward
         to_after = (1 - t) ** 2 * self.forward - t * (1 - t) * self.backward
@@ -183,7 +180,10 @@ def slow(
         if before is None:
             return
         for after in frames:
-            yield from _slowed(before, after, factor)[skipped:]
+            between = Between(before, after)
+            for step in range(skipped, factor):
+                nearer = before if 2 * step < factor else after
+                yield between.at(step / factor) if between.same_shot else nearer
             before, skipped = after, 0
         yield before
 
@@ -191,11 +191,3 @@ def slow(
     return render(
         to, pictures, size=(height, width), rate=rate, about=about, sources=[clip], encoding=encoding, watch=watch
     )
-
-
-def _slowed(before: Frames, after: Frames, factor: int) -> list[Frames]:
-    """Return a picture and those between it and the next; of two shots, each picture of the nearer one."""
-    between = Between(before, after)
-    if between.same_shot:
-        return between.at([step / factor for step in range(factor)])
-    return [before if 2 * step < factor else after for step in range(factor)]

@@ -49,7 +49,7 @@ def mixer(kind: str) -> Mixer:
 def morph(before: Sequence[Frames], after: Sequence[Frames]) -> Iterator[Frames]:
     """Yield pictures on the way from one part to another: the first is that of the first part."""
     for number, pair in enumerate(zip(before, after, strict=True)):
-        yield from Between(*pair).at([number / len(before)])
+        yield Between(*pair).at(number / len(before))
 
 
 def write_film(

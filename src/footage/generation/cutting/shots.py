@@ -63,7 +63,7 @@ class Transition:
 
 
 @dataclass(frozen=True)
-class Shot:
+class ShotSpan:
     """A stretch of a video without a cut: frames from `first` up to, and without, `end`."""
 
     first: int
@@ -204,7 +204,7 @@ class ShotList:
     path: Path
     rate: Fraction
     frames: int
-    shots: tuple[Shot, ...]
+    shots: tuple[ShotSpan, ...]
 
 
 def find_shots(
@@ -233,7 +233,7 @@ def find_shots(
     return ShotList(path, rate, seen, divide(transitions, seen))
 
 
-def divide(transitions: Sequence[Transition], frames: int) -> tuple[Shot, ...]:
+def divide(transitions: Sequence[Transition], frames: int) -> tuple[ShotSpan, ...]:
     """Return the shots of a video of so many frames; a fade out and the fade in close behind it are one transition."""
     joined = list[Transition]()
     for each in transitions:
@@ -244,4 +244,4 @@ def divide(transitions: Sequence[Transition], frames: int) -> tuple[Shot, ...]:
             joined.append(each)
     edges = zip([0, *(each.end for each in joined)], [*(each.first for each in joined), frames], strict=True)
     shots = zip(edges, [None, *joined], strict=True)
-    return tuple(Shot(first, end, begins) for (first, end), begins in shots if first < end)
+    return tuple(ShotSpan(first, end, begins) for (first, end), begins in shots if first < end)

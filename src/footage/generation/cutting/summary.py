@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import ConfigError, MediaError
-from footage.generation.cutting.shots import CutFinder, Shot, ShotFinder, Transition, divide
+from footage.generation.cutting.shots import CutFinder, ShotFinder, ShotSpan, Transition, divide
 from footage.library.descriptors import DESCRIPTORS, describe
 from footage.library.similarity import APPEARANCE, appearance
 from footage.media.cuts import Cut
@@ -70,7 +70,7 @@ class Survey:
     rate: Fraction
     frames: int
     size: tuple[int, int]
-    shots: tuple[Shot, ...]
+    shots: tuple[ShotSpan, ...]
     at: npt.NDArray[np.int64]
     """Frames of the moments, (N,)."""
     looks: Matrix
@@ -101,7 +101,8 @@ class Survey:
             about = json.loads(str(kept["about"]))
             arrays = {name: kept[name] for name in ("at", "looks", "figures", "motion")}
         shots = tuple(
-            Shot(first, end, None if begins is None else Transition(**begins)) for first, end, begins in about["shots"]
+            ShotSpan(first, end, None if begins is None else Transition(**begins))
+            for first, end, begins in about["shots"]
         )
         size = (int(about["size"][0]), int(about["size"][1]))
         return cls(video, Fraction(about["rate"]), about["frames"], size, shots, has_sound=about["has_sound"], **arrays)
@@ -198,7 +199,7 @@ def pieces_of(
         for shot in video.shots:
             parts = max(1, round((shot.end - shot.first) / float(video.rate) / length))
             edges = np.linspace(shot.first, shot.end, parts + 1).round().astype(int).tolist()
-            places = [_in_pause(edge, shot, spoken, video.rate) for edge in edges]
+            places = [pause_near(edge, shot, spoken, video.rate) for edge in edges]
             for first, end in itertools.pairwise(places):
                 if first is None or end is None or end - first < least * video.rate:
                     continue
@@ -210,7 +211,7 @@ def pieces_of(
     return pieces
 
 
-def _in_pause(frame: int, shot: Shot, speech: Speech, rate: Fraction) -> int | None:
+def pause_near(frame: int, shot: ShotSpan, speech: Speech, rate: Fraction) -> int | None:
     """Return the frame nearest to one at which nobody speaks, within a shot; None where there is none."""
     span = speech.within(float(frame / rate))
     if span is None:
@@ -247,7 +248,10 @@ def score(
             found["taste"] = taste.logits(told, means).tolist()
     elif len(pieces) > 2:
         alike = means @ means.T
-        shot_of = [(piece.video, _shot(surveys[piece.video], piece.first)) for piece in pieces]
+        shot_of = [
+            (piece.video, next(shot.first for shot in surveys[piece.video].shots if piece.first < shot.end))
+            for piece in pieces
+        ]
         for place, own in enumerate(shot_of):
             alike[place, [other == own for other in shot_of]] = -1 if len(set(shot_of)) > 1 else alike[place].min()
         found["rarity"] = (1 - alike.max(axis=1)).tolist()
@@ -267,11 +271,6 @@ def score(
             for piece, rank in zip(pieces, order, strict=True)
         ]
     return list(pieces)
-
-
-def _shot(video: Survey, frame: int) -> int:
-    """Return the number of the shot that a frame belongs to."""
-    return next(number for number, shot in enumerate(video.shots) if frame < shot.end)
 
 
 @dataclass(frozen=True)
