@@ -32,7 +32,7 @@ from footage.errors import DatasetError, ModelError
 from footage.media.decode import Frames
 from footage.media.encode import h264
 from footage.media.reader import fit_frames
-from footage.metrics.membership import separate
+from footage.metrics.bootstrap import separate
 
 SCHEMA = 1
 """Version of the file."""
