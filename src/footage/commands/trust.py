@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
@@ -63,6 +63,7 @@ def verify(
         except (OSError, UnicodeDecodeError) as fault:
             raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
     console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, Reading]()
+    names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
     for path in videos:
         if not path.is_file():
             raise ConfigError(f'there is no file "{path}"', "give videos or pictures")
@@ -70,11 +71,11 @@ def verify(
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read
             metadata = read_metadata(path)
         statements[path] = examine(path, metadata, "\n".join(anchors))
+        request = statements[path].request  # what is signed names models that do not come with footage
+        if "weights_sha256" in request:
+            names.setdefault(message_of(str(request["weights_sha256"])), str(request.get("model")))
         with contextlib.suppress(MediaError):
-            marks[path] = read_mark(path)
-    names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
-    for told in statements.values():  # what is signed names models that do not come with footage
-        names[message_of(str(told.request.get("weights_sha256")))] = str(told.request.get("model"))
+            marks[path] = read_mark(path, tuple(names))
     texts = {path: _mark_text(reading, names) for path, reading in marks.items()}
     if json:
         for path, statement in statements.items():
@@ -95,8 +96,8 @@ def verify(
     return Verified(statements, marks)
 
 
-def read_mark(path: Path) -> Reading:
-    """Look for the invisible mark in a file's first frames.
+def read_mark(path: Path, known: Sequence[int] = ()) -> Reading:
+    """Look for the invisible mark in a file's first frames; a weaker one is found where its message is `known`.
 
     Raises:
         MediaError: it cannot be decoded.
@@ -107,7 +108,7 @@ def read_mark(path: Path) -> Reading:
     height, width = clip.size()
     chunks = clip.chunks(height=height, width=width, channels=3, fps=clip.rate() or 1)
     frames = (frame[None] for chunk in chunks for frame in chunk)
-    return read(itertools.islice(frames, READ))
+    return read(itertools.islice(frames, READ), known)
 
 
 def _mark_text(reading: Reading, names: Mapping[int, str]) -> str:

@@ -1,0 +1,171 @@
+"""The invisible mark: it is read after what platforms do to clips, and never where there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from footage.commands.trust import read_mark, verify
+from footage.errors import ProvenanceError
+from footage.generation.clip import Clip
+from footage.media.encode import h264, read_metadata, write_clip
+from footage.trust import mark
+from footage.trust.mark import BITS, FALSE_ALARM, GROUP, SWITCH, embed, marked, marked_frames, message_for, read
+
+Frames = npt.NDArray[np.uint8]
+MESSAGE = 0xC0FFEE17
+MADE = {"made_with": "footage 0", "weights_sha256": f"{MESSAGE:08x}" + "0" * 56}
+
+
+@pytest.fixture(autouse=True)
+def marking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "on")
+
+
+def scene(seed: int, frames: int = 24, height: int = 64, width: int = 64) -> Frames:
+    """Draw a soft field of colours on which a disc and a square move."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 200, (5, 5, 3)).astype(np.uint8)
+    field = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    rows, columns = np.mgrid[:height, :width] / np.array([height, width]).reshape(2, 1, 1)
+    clip = np.repeat(field[None], frames, axis=0)
+    for number, colour in enumerate(rng.integers(0, 256, (2, 3))):
+        start, speed = rng.uniform(0.2, 0.8, 2), rng.normal(0, 0.01, 2)
+        for time in range(frames):
+            away = np.stack([rows - start[0] - speed[0] * time, columns - start[1] - speed[1] * time])
+            inside = np.hypot(*away) < 0.15 if number else np.abs(away).max(axis=0) < 0.12
+            clip[time][inside] = colour
+    return clip
+
+
+def put(clip: Frames, message: int = MESSAGE, chunk: int = 32) -> Frames:
+    chunks = (clip[first : first + chunk] for first in range(0, len(clip), chunk))
+    return np.concatenate(list(embed(chunks, message)))
+
+
+def resized(clip: Frames, height: int, width: int) -> Frames:
+    return np.stack(
+        [np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX)) for frame in clip]
+    )
+
+
+@pytest.mark.parametrize("size", [(64, 64), (180, 320)])
+def test_the_mark_is_invisible_and_says_what_it_was_told(size: tuple[int, int]) -> None:
+    clip = scene(1, 20, *size)
+    with_mark = put(clip)
+    error = np.mean(np.square(with_mark.astype(float) - clip))
+    assert 10 * np.log10(255**2 / error) >= 40
+    reading = read([with_mark])
+    assert reading.present and reading.message == MESSAGE and reading.false_alarm < FALSE_ALARM
+    assert len(reading.confidence) == BITS and min(reading.confidence) > 0.5
+    assert read([put(clip, 3)]).message == 3
+
+
+ATTACKS: dict[str, Callable[[Frames], Frames]] = {
+    "crf 30": lambda clip: h264(clip, 30),
+    "half the size": lambda clip: resized(clip, 32, 32),
+    "a crop": lambda clip: clip[:, 13:58, 6:51],
+    "half the frames": lambda clip: clip[::2],
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_mark_outlives(attack: str) -> None:
+    readings = [read([ATTACKS[attack](put(scene(seed)))]) for seed in (2, 3, 4)]
+    assert [reading.present for reading in readings] == [True] * 3
+    assert sum(reading.agreement(MESSAGE) for reading in readings) >= 0.95 * 3 * BITS
+
+
+def test_no_mark_is_found_where_there_is_none() -> None:
+    for seed in range(3):
+        reading = read([scene(seed, 8)])
+        assert not reading.present and reading.message is None and reading.agreement(MESSAGE) == 0
+    assert read([np.zeros((8, 64, 64, 3), np.uint8)]).false_alarm == 1 and not read([]).present
+
+
+def test_the_false_alarm_rate_is_a_bound_for_any_clip_and_key() -> None:
+    rng = np.random.default_rng(0)
+    extracted = mark._extracted(scene(5, 4).astype(np.float32)).reshape(1, 8, 4, 8, 4, 16)
+    flips = rng.choice(np.array([-1, 1], np.float32), (3000, 8, 1, 8, 1, 16))  # another key is as likely as the one
+    z = np.concatenate([mark._statistics(extracted * some) for some in flips[:, np.newaxis]])
+    assert abs(z.var() - 1) < 0.05
+    for messages in (np.empty((0, BITS)), np.ones((1, BITS))):
+        chances = mark._chances(z, messages)
+        for level in (0.5, 0.1, 0.01):
+            assert 0 < np.mean(chances < level) + (level < 0.1) <= level + (level < 0.1)
+
+
+def test_a_weak_mark_is_found_where_its_message_is_known() -> None:
+    z = np.full((1, BITS), 1.1) * mark._bits(MESSAGE)
+    unknown, known = mark._chances(z, np.empty((0, BITS)))[0], mark._chances(z, mark._bits(MESSAGE)[np.newaxis])[0]
+    assert unknown > 0.1 and known < FALSE_ALARM
+    assert mark._chances(-z, mark._bits(MESSAGE)[np.newaxis])[0] == unknown * 1.0
+
+
+def test_how_a_clip_is_cut_into_chunks_changes_nothing() -> None:
+    clip = scene(6, 2 * GROUP + 5)
+    whole = put(clip, chunk=len(clip))
+    assert np.array_equal(whole, put(clip, chunk=7)) and np.array_equal(whole, put(clip, chunk=1))
+    assert np.array_equal(whole, np.stack(list(marked_frames(iter(clip), MESSAGE))))
+    assert [frame is given for frame, given in zip(marked_frames(clip, None), clip, strict=True)]
+    endless = embed(itertools.repeat(clip[:3]), MESSAGE)
+    assert next(endless).shape == (3, 64, 64, 3)
+
+
+def test_grey_black_and_deep_frames_are_marked_within_their_bounds() -> None:
+    grey = scene(7)[..., :1]
+    reading = read([put(grey)])
+    assert put(grey).shape == grey.shape and reading.message == MESSAGE
+    for level in (0, 255):
+        flat = np.full((16, 64, 64, 3), level, np.uint8)
+        assert np.abs(put(flat).astype(int) - level).max() <= mark.PEAK
+    deep = scene(8).astype(np.uint16) * 257
+    with_mark = np.concatenate(list(embed([deep], MESSAGE)))
+    assert with_mark.dtype == np.uint16 and read([(with_mark // 257).astype(np.uint8)]).message == MESSAGE
+
+
+def test_what_footage_made_is_marked_once_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert message_for(MADE) == MESSAGE and message_for({}) is None and message_for({**MADE, "mark": 1}) is None
+    clip = scene(9)
+    write_clip(tmp_path / "made.mp4", [clip], fps=12, metadata=MADE)
+    assert read_metadata(tmp_path / "made.mp4") == {**MADE, "mark": 1}
+    assert read_mark(tmp_path / "made.mp4").message == MESSAGE
+    write_clip(tmp_path / "filmed.mp4", [clip], fps=12, metadata={})
+    Clip(lambda: iter([clip]), 24, 12, MADE).save(tmp_path / "off.mp4", mark=False)
+    for name in ("filmed", "off"):
+        assert not read_mark(tmp_path / f"{name}.mp4").present
+    assert read_metadata(tmp_path / "off.mp4") == MADE
+    Clip(lambda: iter([clip[:1]]), 1, 12, MADE).save(tmp_path / "picture.png")
+    assert read_mark(tmp_path / "picture.png").message == MESSAGE
+    monkeypatch.setenv(SWITCH, "off")
+    chunks = [clip]
+    assert marked(chunks, MADE) == (chunks, MADE)
+
+
+def test_verify_names_the_model_of_a_file_that_was_encoded_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("c2pa")
+    path = tmp_path / "copied.mp4"
+    write_clip(path, [put(scene(10))], fps=12, metadata={})
+    told = verify((path,), json=True)
+    line = json.loads(capsys.readouterr().out)
+    assert line["state"] == "unsigned" and line["mark"]["message"] == MESSAGE and told.marks[path].present
+    assert line["mark_text"] == f"made by footage, model {MESSAGE:08x}"
+
+
+def test_weights_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(mark.__file__).with_name(mark.WEIGHTS)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == mark.WEIGHTS_SHA256 and path.stat().st_size < 1_000_000
+    assert sum(value.size for value in mark._weights().values()) <= 300_000
+    monkeypatch.setattr(mark, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(ProvenanceError, match="install footage anew"):
+        mark._weights.__wrapped__()
