@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import math
 import os
 import statistics
 import tempfile
@@ -199,7 +200,7 @@ def false_alarms(clips: list[Frames], keys: int, console: Console) -> None:
             extracted = mark._extracted(frames).reshape(1, 8, 4, 8, 4, 16)
             for _ in range(keys):
                 flips = rng.choice(np.array([-1, 1], np.float32), (1, 8, 1, 8, 1, 16))
-                rates.append(mark._chances(mark._statistics(extracted * flips), np.ones((1, 32)))[0])
+                rates.append(math.exp(-mark._evidence(mark._statistics(extracted * flips), np.ones((1, 32)))[0]))
     values = np.array(rates)
     console.print(f"without a mark: found in {found} of {2 * len(clips)} clips; {len(values):,} clips and keys:")
     for level in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):

@@ -49,6 +49,7 @@ from footage.trust.mark import BITS, CELLS, DILATIONS, MAP, PEAK, SIDE, SIGNS, S
 
 Frames = npt.NDArray[np.uint8]
 FRAMES, BATCH = 16, 12
+TRAINED_ON = "sample-videos of intel-iot-devkit, CC BY 4.0; clips of stream-shapes and stream-digits; drawn ones"
 LUMA = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
 """From RGB to luma and chroma (BT.601)."""
 
@@ -326,7 +327,7 @@ def export(embedder: Embedder, extractor: Extractor, to: Path) -> None:
         arrays[f"{name}.weight"] = np.ascontiguousarray(matrix.numpy().astype(np.float16))
         if layer.bias is not None:
             arrays[f"{name}.bias"] = layer.bias.detach().numpy().astype(np.float16)
-    content = save(arrays, metadata={"format": "footage mark", "version": "1"})
+    content = save(arrays, metadata={"format": "footage mark", "version": "1", "trained on": TRAINED_ON})
     with files.replacing(to) as temporary:
         temporary.write_bytes(content)
     print(f"{to}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from footage.commands.generate import generate, upscale
 from footage.commands.trust import read_mark, verify
 from footage.errors import ProvenanceError
 from footage.generation.clip import Clip
 from footage.media.encode import h264, read_metadata, write_clip
+from footage.models.card import model_folder, read_info
 from footage.trust import mark
 from footage.trust.mark import BITS, FALSE_ALARM, GROUP, SWITCH, embed, marked, marked_frames, message_for, read
 
@@ -79,16 +81,14 @@ ATTACKS: dict[str, Callable[[Frames], Frames]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_mark_outlives(attack: str) -> None:
-    readings = [read([ATTACKS[attack](put(scene(seed)))]) for seed in (2, 3, 4)]
-    assert [reading.present for reading in readings] == [True] * 3
-    assert sum(reading.agreement(MESSAGE) for reading in readings) >= 0.95 * 3 * BITS
+    reading = read([ATTACKS[attack](put(scene(2, 8)))], [MESSAGE])
+    assert reading.present and reading.agreement(MESSAGE) >= 0.9 * BITS
 
 
 def test_no_mark_is_found_where_there_is_none() -> None:
-    for seed in range(3):
-        reading = read([scene(seed, 8)])
-        assert not reading.present and reading.message is None and reading.agreement(MESSAGE) == 0
-    assert read([np.zeros((8, 64, 64, 3), np.uint8)]).false_alarm == 1 and not read([]).present
+    reading = read([scene(3, 3)], [MESSAGE])
+    assert not reading.present and reading.message is None and reading.agreement(MESSAGE) == 0
+    assert read([np.zeros((1, 64, 64, 3), np.uint8)]).false_alarm == 1 and not read([]).present
 
 
 def test_the_false_alarm_rate_is_a_bound_for_any_clip_and_key() -> None:
@@ -98,16 +98,16 @@ def test_the_false_alarm_rate_is_a_bound_for_any_clip_and_key() -> None:
     z = np.concatenate([mark._statistics(extracted * some) for some in flips[:, np.newaxis]])
     assert abs(z.var() - 1) < 0.05
     for messages in (np.empty((0, BITS)), np.ones((1, BITS))):
-        chances = mark._chances(z, messages)
-        for level in (0.5, 0.1, 0.01):
-            assert 0 < np.mean(chances < level) + (level < 0.1) <= level + (level < 0.1)
+        rates = np.exp(-mark._evidence(z, messages))
+        assert rates.min() < 0.5
+        assert all(np.mean(rates < level) <= level for level in (0.5, 0.1, 0.01))
 
 
 def test_a_weak_mark_is_found_where_its_message_is_known() -> None:
     z = np.full((1, BITS), 1.1) * mark._bits(MESSAGE)
-    unknown, known = mark._chances(z, np.empty((0, BITS)))[0], mark._chances(z, mark._bits(MESSAGE)[np.newaxis])[0]
-    assert unknown > 0.1 and known < FALSE_ALARM
-    assert mark._chances(-z, mark._bits(MESSAGE)[np.newaxis])[0] == unknown * 1.0
+    message = mark._bits(MESSAGE)[np.newaxis]
+    rates = [np.exp(-mark._evidence(told, known)[0]) for told, known in ((z, message[:0]), (z, message), (-z, message))]
+    assert rates[1] < FALSE_ALARM < 1e-3 < rates[0] < rates[2]
 
 
 def test_how_a_clip_is_cut_into_chunks_changes_nothing() -> None:
@@ -126,7 +126,7 @@ def test_grey_black_and_deep_frames_are_marked_within_their_bounds() -> None:
     assert put(grey).shape == grey.shape and reading.message == MESSAGE
     for level in (0, 255):
         flat = np.full((16, 64, 64, 3), level, np.uint8)
-        assert np.abs(put(flat).astype(int) - level).max() <= mark.PEAK
+        assert np.abs(put(flat).astype(int) - level).max() <= mark.PEAK * mark.MOST_GAIN
     deep = scene(8).astype(np.uint16) * 257
     with_mark = np.concatenate(list(embed([deep], MESSAGE)))
     assert with_mark.dtype == np.uint16 and read([(with_mark // 257).astype(np.uint8)]).message == MESSAGE
@@ -134,15 +134,15 @@ def test_grey_black_and_deep_frames_are_marked_within_their_bounds() -> None:
 
 def test_what_footage_made_is_marked_once_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert message_for(MADE) == MESSAGE and message_for({}) is None and message_for({**MADE, "mark": 1}) is None
-    clip = scene(9)
+    clip = scene(9, 4)
     write_clip(tmp_path / "made.mp4", [clip], fps=12, metadata=MADE)
     assert read_metadata(tmp_path / "made.mp4") == {**MADE, "mark": 1}
     assert read_mark(tmp_path / "made.mp4").message == MESSAGE
     write_clip(tmp_path / "filmed.mp4", [clip], fps=12, metadata={})
-    Clip(lambda: iter([clip]), 24, 12, MADE).save(tmp_path / "off.mp4", mark=False)
-    for name in ("filmed", "off"):
-        assert not read_mark(tmp_path / f"{name}.mp4").present
-    assert read_metadata(tmp_path / "off.mp4") == MADE
+    Clip(lambda: iter([clip]), 4, 12, MADE).save(tmp_path / "off.mp4", mark=False)
+    assert read_metadata(tmp_path / "filmed.mp4") == {} and read_metadata(tmp_path / "off.mp4") == MADE
+    assert not read_mark(tmp_path / "filmed.mp4").present
+    assert (tmp_path / "filmed.mp4").stat().st_size < (tmp_path / "made.mp4").stat().st_size
     Clip(lambda: iter([clip[:1]]), 1, 12, MADE).save(tmp_path / "picture.png")
     assert read_mark(tmp_path / "picture.png").message == MESSAGE
     monkeypatch.setenv(SWITCH, "off")
@@ -150,12 +150,26 @@ def test_what_footage_made_is_marked_once_and_nothing_else(tmp_path: Path, monke
     assert marked(chunks, MADE) == (chunks, MADE)
 
 
+def test_commands_mark_what_they_make_unless_told_not_to(tmp_path: Path) -> None:
+    write_clip(tmp_path / "small.mp4", [resized(scene(4, 4), 16, 16)], fps=12, metadata={})
+    message = mark.message_of(read_info(model_folder("upscale-x4-fast")).weights_sha256)
+    for wanted in (True, False):
+        large, made = tmp_path / f"large-{wanted}.mp4", tmp_path / f"made-{wanted}"
+        upscale(Path("upscale-x4-fast"), tmp_path / "small.mp4", to=large, mark=wanted, quiet=True)
+        generate(Path("stream-shapes"), made, count=1, frames=4, mark=wanted, quiet=True)
+        for path in (large, *made.glob("*.mp4")):
+            assert ("mark" in read_metadata(path)) is wanted
+    assert read_mark(tmp_path / "large-True.mp4", [message]).message == message
+    (marked_clip,), (plain,) = ((tmp_path / f"made-{wanted}").glob("*.mp4") for wanted in (True, False))
+    assert read_mark(marked_clip).agreement(mark.message_of(str(read_metadata(plain)["weights_sha256"]))) == BITS
+
+
 def test_verify_names_the_model_of_a_file_that_was_encoded_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("c2pa")
     path = tmp_path / "copied.mp4"
-    write_clip(path, [put(scene(10))], fps=12, metadata={})
+    write_clip(path, [put(scene(10, 4))], fps=12, metadata={})
     told = verify((path,), json=True)
     line = json.loads(capsys.readouterr().out)
     assert line["state"] == "unsigned" and line["mark"]["message"] == MESSAGE and told.marks[path].present

@@ -5,16 +5,16 @@ clip is. The embedder sees the first frame of each group of 16 and a pattern of 
 a residual, which is spread over the frame, brought to a strength of 1% of the levels' range (40.1 dB) and added to the
 frames of the group. The extractor sees frames alone and estimates the signs.
 
-Each bit is the sign of 32 entries of the pattern, times signs that are drawn from a key. What the extractor makes of a
-clip without a mark knows nothing of the key: z = Σ s r / √Σ r² over a bit's entries r is then a sum of Rademacher
-variables of variance 1, so that E exp(λz²) ≤ (1 - 2λ)^-½, and of 32 bits, by Chernoff's bound, for x > 32,
+Each bit is the sign of 32 entries of the pattern, times signs s that are drawn from a key. What the extractor makes of
+a clip without a mark, r, knows nothing of the key: z = Σ s r / √Σ r² over a bit's entries is a sum of random signs, for
+which E exp(λz) ≤ exp(λ²/2), whatever the clip shows, and bits are independent. So for any amplitude a
 
-    P(Σ z² ≥ x) ≤ (x e / 32)^16 exp(-x / 2),
+    E Π cosh(a z) exp(-a²/2) ≤ 1        and, of a message m that is known,        E Π exp(a m z - a²/2) ≤ 1,
 
-whatever the clip shows; where the message is one of a few that are known, a weaker mark is found. That, times the
-number of places where a mark was looked for, is the false-alarm rate of a reading. It holds for clips that know nothing
-of the key; a mark can be forged by whoever has this file, and removed by whoever tries: it says that a clip was made by
-footage, and its absence says nothing.
+products over the 32 bits; a mean of these is evidence of a mark, and by Markov's inequality it is as large as 1 / p in
+a share p of clips without one, at most. That, times the number of places where a mark was looked for, is the rate of
+false alarms of a reading. It holds for clips that know nothing of the key; a mark can be forged by whoever has this
+file, and removed by whoever tries: it says that a clip was made by footage, and its absence says nothing.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ GROUP = 16
 """Frames that are given the same residual, made from the first of them."""
 STRENGTH = 2.5
 """Root mean square of the residual, of 255 levels: 40.1 dB with rounding."""
+LARGER = 0.08
+"""How fast frames of more pixels are given less: their own are averaged away, and they are looked at more closely."""
+MOST_GAIN = 1.4
+"""How much more is put into frames of black or white, which leave half of it."""
 PEAK = 9.0
 """Levels that the residual hardly exceeds."""
 
@@ -59,16 +63,20 @@ SAMPLED = 16
 """Frames that a reader looks at, spread over the clip."""
 SEARCHED = 8
 """Frames of these in which a mark is looked for that was cropped."""
+AMPLITUDES = (1.0, 1.7, 2.6)
+"""Of z, for which evidence is taken."""
 PLACES = 32
 """Places of a crop that are looked at together."""
-LEAST_CROP = 20
-"""Samples of a side, of 32, that a crop has to have left."""
+LEAST_CROP = 42
+"""Pixels of a side, of 64, that a crop has to have left, about."""
+TRIED = sum((SIDE - pixels + 1) ** 2 for pixels in range(LEAST_CROP - 1, SIDE))
+"""Sizes and places of crops."""
 VERSION = 1
 """Of networks and key."""
 KEY = b"footage mark 1"
 """What the signs are drawn from; another version of the mark has another."""
 WEIGHTS = "mark.safetensors"
-WEIGHTS_SHA256 = "c7db6f19e8bb573fef8a755c53fab6e38cd70d5be0cfc834811e50034d6e0346"
+WEIGHTS_SHA256 = "2755a56570b1b560411ca6bcdd3c3a63dd4fa1ebf9bfd6fe1974341d9b6a1fde"
 
 
 @dataclass(frozen=True)
@@ -168,12 +176,15 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
     whole, some = (np.stack([kept[number] for number in numbers]) for numbers in chosen)
     messages = np.array([_bits(message) for message in known]).reshape(-1, BITS)
     z = _statistics(_extracted(whole))
-    rate, z = 2 * float(_chances(z, messages)[0]), z[0]  # half of what may go wrong; the crops have the other half
+    rate, z = 2 * math.exp(-_evidence(z, messages)[0]), z[0]  # half of what may go wrong; crops have the other half
     if rate > FALSE_ALARM:
-        places = np.concatenate([_cropped(some, side) for side in range(LEAST_CROP, MAP)])
-        rates = 2 * len(places) * _chances(places, messages)
-        if rates.min() < rate:
-            rate, z = float(rates.min()), places[np.argmin(rates)]
+        coarse = {pixels: _evidence(_cropped(some, pixels), messages).max() for pixels in range(LEAST_CROP, SIDE, 2)}
+        nearest = max(coarse, key=coarse.__getitem__)
+        places = np.concatenate([_cropped(whole, pixels) for pixels in range(nearest - 1, nearest + 2)])
+        evidence = _evidence(places, messages)
+        cropped = 2 * TRIED * math.exp(-np.logaddexp.reduce(evidence))  # a mean over all places, of which most count 0
+        if cropped < rate:
+            rate, z = cropped, places[np.argmax(evidence)]
     if rate > FALSE_ALARM:
         return Reading(False, min(1.0, rate), None)
     amplitude = math.sqrt(max(float(np.mean(z**2)) - 1, 1e-3))
@@ -182,34 +193,37 @@ def read(chunks: Iterable[Frames], known: Sequence[int] = ()) -> Reading:
     return Reading(True, rate, message, tuple(float(value) for value in confidence))
 
 
-def _chances(z: Array, messages: Array) -> Array:
-    """Return for each of N statistics (N, 32) the rate, at most, at which a clip without a mark gives as much.
+def _evidence(z: Array, messages: Array) -> Array:
+    """Return the logarithms of the evidence of a mark in each of N statistics (N, 32).
 
-    As much is: as large a sum of squares, or as large a sum Σ m z for one of K messages (K, 32) of signs. That is a sum
-    of the same kind as z itself, P(Σ m z / √32 ≥ t) ≤ exp(-t² / 2). Half of the rate is for each.
+    Half of it is for a message that is not known, half for one of K messages (K, 32) of signs, if there are any.
     """
-    totals = np.maximum(np.sum(np.square(z, dtype=np.float64), axis=1), BITS)
-    rates = np.exp(BITS / 2 * (np.log(totals / BITS) + 1) - totals / 2)
+    amplitudes = np.array(AMPLITUDES).reshape(-1, 1, 1)
+    products = np.abs(amplitudes * z)  # A N 32
+    cosh = products + np.log1p(np.exp(-2 * products)) - math.log(2)
+    level = BITS / 2 * np.square(amplitudes)
+    evidence = cosh.sum(axis=2, keepdims=True) - level  # A N 1
     if len(messages):
-        sums = np.maximum((z @ messages.T).max(axis=1).astype(np.float64), 0) / math.sqrt(BITS)
-        rates = np.minimum(rates, len(messages) * np.exp(-np.square(sums) / 2))
-    chances: Array = np.minimum(1, 2 * rates)
-    return chances
+        known = amplitudes * (z @ messages.T) - level - math.log(len(messages))  # A N K
+        evidence = np.concatenate([evidence, known], axis=2) - math.log(2)
+    total: Array = np.logaddexp.reduce(evidence, axis=(0, 2)) - math.log(len(amplitudes))
+    return total
 
 
-def _cropped(frames: Array, side: int) -> Array:
-    """Return the statistics (N, 32) of the places where frames (n, 64, 64, 3) may lie that are `side` samples of 32."""
-    small = np.stack([_resized(frame, 2 * side, 2 * side) for frame in frames])
+def _cropped(frames: Array, pixels: int) -> Array:
+    """Return the statistics (N, 32) of the places where frames (n, 64, 64, 3) may lie that are `pixels` of 64."""
+    small = np.stack([_resized(frame, pixels, pixels) for frame in frames])
     found = []
-    for above, before in itertools.product(range(2), repeat=2):  # pixels: a sample is 2×2 of them
-        edges = ((0, 0), (above, above), (before, before), (0, 0))
-        extracted = _extracted(np.pad(small, edges, mode="edge"))
-        places = list(itertools.product(range(MAP - side + 1 - above), range(MAP - side + 1 - before)))
+    for above, before in itertools.product(range(2), repeat=2):  # a sample is 2×2 pixels, wherever the crop begins
+        edges = [(above, (pixels + above) % 2), (before, (pixels + before) % 2)]
+        extracted = _extracted(np.pad(small, [(0, 0), *edges, (0, 0)], mode="edge"))
+        height, width = extracted.shape[:2]
+        places = list(itertools.product(range(MAP - height + 1), range(MAP - width + 1)))
         for first in range(0, len(places), PLACES):
             some = places[first : first + PLACES]
             canvas = np.zeros((len(some), MAP, MAP, SIGNS), np.float32)
             for number, (top, left) in enumerate(some):
-                canvas[number, top : top + side + above, left : left + side + before] = extracted
+                canvas[number, top : top + height, left : left + width] = extracted
             found.append(_statistics(canvas))
     return np.concatenate(found)
 
@@ -302,14 +316,16 @@ def _residual(frame: Array, pattern: Array) -> Array:
     large = small
     if (height, width) != (SIDE, SIDE):
         large = np.matmul(_scaling(SIDE, width), np.tensordot(_scaling(SIDE, height), small, axes=1))
-    bounded: Array = PEAK * np.tanh(_strong(large) / PEAK)
-    return _strong(bounded)
+    strength = STRENGTH * min(1.0, (SIDE * SIDE / (height * width)) ** LARGER)
+    residual = _at(large, strength)
+    residual = _at(PEAK * np.tanh(residual / PEAK), strength)
+    left = np.clip(frame + residual, 0, 255) - frame  # what black and white leave of it
+    return residual * np.float32(np.clip(strength / math.sqrt(float(np.mean(np.square(left))) + 1e-6), 1, MOST_GAIN))
 
 
-def _strong(residual: Array) -> Array:
-    """Return a residual at the strength that a mark has."""
-    strong: Array = residual * np.float32(STRENGTH / math.sqrt(float(np.mean(np.square(residual))) + 1e-6))
-    return strong
+def _at(residual: Array, strength: float) -> Array:
+    """Return a residual of that root mean square."""
+    return residual * np.float32(strength / math.sqrt(float(np.mean(np.square(residual))) + 1e-6))
 
 
 def _extracted(frames: Array) -> Array:
