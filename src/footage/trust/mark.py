@@ -76,7 +76,7 @@ VERSION = 1
 KEY = b"footage mark 1"
 """What the signs are drawn from; another version of the mark has another."""
 WEIGHTS = "mark.safetensors"
-WEIGHTS_SHA256 = "2755a56570b1b560411ca6bcdd3c3a63dd4fa1ebf9bfd6fe1974341d9b6a1fde"
+WEIGHTS_SHA256 = "cab58c7c9adc0a1d0101568ccdfb33c59f7ae5db18f0a0214e38c788024b9d5b"
 
 
 @dataclass(frozen=True)
