@@ -26,7 +26,7 @@ from typing import ClassVar, NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, pixel_shuffle, pixel_unshuffle, silu
+from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, pad, pixel_shuffle, pixel_unshuffle, silu
 from torch.optim import Adam
 
 from footage.config import ClipConfig, Config, TaskConfig
@@ -94,6 +94,11 @@ class FigureOutput(NamedTuple):
     """One frame at its full size, (B, C, s H, s W), where a decoder draws details."""
 
 
+def evened(maps: Tensor) -> Tensor:
+    """Return the means of 5 by 5 places: what is as good as even at the small size would be teeth at the full one."""
+    return avg_pool2d(pad(maps, (2, 2, 2, 2), mode="replicate"), 5, 1)
+
+
 class FigureDetails(nn.Module):
     """A still at its full size, and what becomes of it in small frames -> these frames at the full size."""
 
@@ -111,7 +116,7 @@ class FigureDetails(nn.Module):
         size = still.shape[2:]
         flow, mask, painted = (
             interpolate(part, size, mode="bilinear", align_corners=False)
-            for part in (moves.flow, moves.mask, moves.painted)
+            for part in (evened(moves.flow), evened(moves.mask), moves.painted)
         )
         rough = mask * warp(still, flow) + (1 - mask) * painted
         shown = torch.cat([pixel_unshuffle(rough, self.scale), frames, moves.mask], dim=1)  # N (C s s + C + 1) h w
