@@ -100,7 +100,10 @@ def matched(found: np.ndarray, true: np.ndarray, within: float) -> tuple[float, 
 def coarse(frame: np.ndarray, size: int) -> np.ndarray:
     """Return the means of a frame's pixels, `size` by `size`, in the middle of it."""
     height, width = (side // size * size for side in frame.shape[:2])
-    return frame[:height, :width].astype(np.float32).reshape(height // size, size, width // size, size, -1).mean((1, 3))
+    means: np.ndarray = (
+        frame[:height, :width].astype(np.float32).reshape(height // size, size, width // size, size, -1).mean((1, 3))
+    )
+    return means
 
 
 def changes(frames: list[np.ndarray]) -> np.ndarray:

@@ -26,6 +26,10 @@ PICTURE_SUFFIXES = frozenset(
 """Endings of pictures: frames of a clip where they are numbered; some may move by themselves."""
 CLIP_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES
 """Endings of what can be a clip of its own."""
+SOUND_SUFFIXES = frozenset(
+    ("wav", "mp3", "flac", "m4a", "aac", "oga", "ogg", "opus", "wma", "aif", "aiff", "aifc", "caf", "au")
+)
+"""Endings of files that are taken for sound alone."""
 MAY_MOVE = frozenset({"png", "webp", "avif", "tif", "tiff"})
 """Endings of pictures of which a file may hold several: only their heads tell."""
 HEAD = 16 * 2**10

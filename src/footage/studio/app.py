@@ -42,6 +42,7 @@ from footage.studio.routes import (
     people,
     previews,
     ratings,
+    sounds,
     training_pages,
     trainings,
 )
@@ -57,6 +58,7 @@ ROUTERS = (
     ratings.router,
     trainings.router,
     live.router,
+    sounds.router,
     previews.router,
     datasets.router,
     pages.router,

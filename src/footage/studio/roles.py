@@ -200,6 +200,10 @@ DELETE /api/presets/{name}
 GET /api/sliders/{weights}
 PUT /api/sliders/{weights}
 POST /api/runs/continue
+GET /api/sounds
+POST /api/sounds
+GET /api/sounds/{sound}/file
+DELETE /api/sounds/{sound}
 GET /api/live
 POST /api/live
 GET /api/live/{live}

@@ -215,6 +215,11 @@ class ExportForm(SelectionForm):
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
 
 
+Followed = Annotated[str, Field(pattern=r"^([1-9]\d{0,17}|sound:[0-9a-f]{16})$")]
+Reacting = Annotated[str, Field(max_length=500)]
+Lock = Literal["1/2", "1", "2", "off"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerateForm(GenerateRequest):
     """Clips to generate, and what they are tagged with. Labels, seeds and sliders have the bounds of the interface."""
@@ -232,10 +237,10 @@ class GenerateForm(GenerateRequest):
     to_text: Text | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
-    audio: Annotated[str, Field(pattern=r"^[1-9]\d{0,17}$")] | None = None
-    """number of a clip of the library with sound, which the video follows"""
-    react: Annotated[str, Field(max_length=500)] | None = None
-    bpm_lock: Literal["1/2", "1", "2", "off"] | None = None
+    audio: Followed | None = None
+    """what the video follows: the number of a clip of the library with sound, or `sound:ID` for one that was sent"""
+    react: Reacting | None = None
+    bpm_lock: Lock | None = None
     novel: Literal["trained-on"] | None = None
     best: Annotated[int, Field(ge=1)] | None = None
     of: Annotated[int, Field(ge=1)] | None = None
@@ -400,7 +405,7 @@ class JoinForm(StrictForm):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveForm(VideoOptions):
-    """Values that a live stream has, or is to go over to; it follows no sound."""
+    """Values that a live stream has, or is to go over to; with sound it begins anew."""
 
     fps: Annotated[float, Field(ge=1, le=60)] | None = None
     seed: Seed = 0
@@ -408,9 +413,9 @@ class LiveForm(VideoOptions):
     text: Text | None = None
     sliders: Sliders | None = None
     timing: Motion = PLAIN
-    audio: None = None
-    react: None = None
-    bpm_lock: None = None
+    audio: Followed | None = None
+    react: Reacting | None = None
+    bpm_lock: Lock | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,8 @@ class Limits:
     """Bytes of a request that is no upload."""
     upload: int = 2 * 2**30
     """Bytes of an uploaded clip."""
+    sound: int = 512 * 2**20
+    """Bytes of a sound that is sent."""
     archive: int = 64 * 2**30
     """Bytes of an uploaded zip file."""
     unpacked: int = 128 * 2**30
@@ -366,7 +368,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        upload = scope["method"] == "POST" and scope["path"] == "/api/uploads"
+        upload = scope["method"] == "POST" and scope["path"] in ("/api/uploads", "/api/sounds")
         most = max(self._limits.upload, self._limits.archive) if upload else self._limits.body
         if upload or scope["path"].startswith(LASTING):
             await self._app(scope, bounded(receive, most), send)

@@ -30,6 +30,7 @@ from footage.machines.local import cores, devices, lower_priority
 from footage.studio.catalog import Catalog
 from footage.studio.roles import Visitor
 from footage.studio.security import Keys, Limits
+from footage.studio.sounds import SentSounds
 from footage.studio.uploads import SourceUploads
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ QUICK = frozenset({"sort", "bin", "limit", "after"})
 """Parameters of a query that finds what it finds by an index, and whose counts are kept."""
 BEHIND_PAGES = 5
 """Niceness of what computes for somebody who waits: jobs, streams, previews, uploads; pages go first."""
-UPLOADS = "uploads"
+UPLOADS, SOUNDS = "uploads", "sounds"
 """Folder, below that of the models, of videos that browsers sent to be ingested."""
 
 
@@ -197,6 +198,7 @@ class Studio:
         self.sources = tuple(Path(folder).resolve() for folder in sources) or (catalog.folder.resolve(),)
         """Folders whose videos may be ingested."""
         self.uploads = SourceUploads(catalog.folder.resolve() / UPLOADS, self.limits)
+        self.sounds = SentSounds(catalog.folder.resolve() / SOUNDS)
         self.exports = ExportFolder(self.limits.exports)
         self.pairs = WaitingPairs(self.limits.pairs)
         self.worker = WorkerProcess(library, catalog.folder)
@@ -223,6 +225,21 @@ class Studio:
 
     def entry(self, clip: int) -> ClipEntry:
         return or_404(lambda: self.library.get(clip))
+
+    def followed(self, audio: str) -> tuple[Path, float]:
+        """Return the file of what is to be followed, and its seconds: a clip's number, or `sound:ID` of one sent.
+
+        Raises:
+            ConfigError: the clip has no sound.
+            HTTPException: there is no such clip, or sound.
+        """
+        if audio.startswith("sound:"):
+            path, sound = self.sounds.find(audio.removeprefix("sound:"))
+            return path, sound.seconds
+        heard = self.entry(int(audio))
+        if not heard.audio:
+            raise ConfigError(f"clip {heard.id} has no sound", "choose a clip with sound")
+        return self.library.path(heard.id), heard.seconds
 
     def close(self) -> None:
         """End what is running, and remove what was for this server only."""

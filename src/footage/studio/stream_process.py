@@ -47,19 +47,21 @@ class LiveStream:
     """How many changes there were."""
     problem: str = ""
     """Why the last change was refused."""
+    heard: float | None = None
+    """When the sound that it follows begins, in seconds of the video; None without one."""
 
     @property
     def fps(self) -> float:
         return float(self.request.get("fps") or self.model.info.fps)
 
     def source(self, request: dict[str, Any], elapsed: float) -> Iterator[Frames]:
-        """Return the frames of a request; a model that streams goes on at the time where it was."""
+        """Return the frames of a request; a model that streams goes on at the time where it was, but with sound."""
         options, streams = from_json(VideoOptions, request, "request"), self.model.info.streams
         values = {field.name: getattr(options, field.name) for field in fields(VideoOptions)}
-        if streams:
+        if streams and not options.audio:
             begin = parse_duration(options.timing.seek or 0.0, "seek")
             values["timing"] = replace(options.timing, seek=begin + elapsed)
-        else:
+        if not streams:
             values["fps"] = None
         about = {"made_with": "footage", "weights_sha256": self.model.info.weights_sha256}
         frames = self.model.frames(StreamRequest(**values, chunk=1 if streams else None))
@@ -74,11 +76,13 @@ class LiveStream:
             self.problem = str(error)
             return frames
         self.request, self.problem = request, ""
+        self.heard = elapsed if request.get("audio") else None
         return changed
 
     def run(self, video: FragmentedMp4, report: IO[str]) -> None:
         """Make and write frames in real time until a change is None."""
         frames, begun = self.source(self.request, 0.0), time.perf_counter()
+        self.heard = 0.0 if self.request.get("audio") else None
         reported, counted, due = begun, 0, begun
         while True:
             with contextlib.suppress(queue.Empty):
@@ -95,7 +99,8 @@ class LiveStream:
             due = max(due + 1 / self.fps, now)
             if now - reported >= REPORTED:
                 rate = (self.frames - counted) / (now - reported)
-                write_status(report, frames=self.frames, rate=round(rate, 1), change=self.number, problem=self.problem)
+                told = {"change": self.number, "problem": self.problem, "heard": self.heard}
+                write_status(report, frames=self.frames, rate=round(rate, 1), **told)
                 reported, counted = now, self.frames
 
 

@@ -35,7 +35,7 @@ class Upload:
     """What was uploaded, and within which limits it is taken in."""
 
     library: str
-    """Folder of the library."""
+    """Folder of the library; empty for a sound, which none is filed in."""
     file: str
     title: str
     """What it is called."""
@@ -80,6 +80,15 @@ class Upload:
             return {"added": [entry.id], "known": [], "refused": []}
         return {"added": [], "known": [opened.add(path, known).id], "refused": []}
 
+    def take_sound(self) -> dict[str, float]:
+        """Listen to a sound; return its seconds and its tempo, 0 without a beat."""
+        from footage.media.sound_features import listen
+
+        heard = listen(self.file)
+        if heard.silent:
+            raise MediaError(f'"{self.title}" is silent', "give sound that can be heard")
+        return {"seconds": heard.seconds, "tempo": heard.tempo}
+
     def take_zip(self, opened: Library) -> Iterator[dict[str, Any]]:
         """Take in the files of a zip, and say before and after each how it goes."""
         path, most = Path(self.file), self.most
@@ -106,12 +115,16 @@ def main(arguments: list[str]) -> None:
     upload = Upload(**json.loads(arguments[0]))
     upload.limit()
     try:
+        if not upload.library:
+            print(json.dumps(upload.take_sound()), flush=True)
+            return
         with acting(upload.actor), Library(upload.library, create=False) as opened:
             is_zip = upload.file.endswith(".zip")
             for said in upload.take_zip(opened) if is_zip else [upload.take_clip(opened)]:
                 print(json.dumps(said), flush=True)
     except FootageError as error:
-        print(json.dumps({"problem": error.problem.replace(upload.file, upload.title), "remedy": error.remedy}))
+        problem = error.problem.replace(upload.file, upload.title).replace(Path(upload.file).name, upload.title)
+        print(json.dumps({"problem": problem, "remedy": error.remedy}))
     except MemoryError:
         print(json.dumps({"problem": "the file takes too much memory to decode", "remedy": "give a smaller one"}))
 

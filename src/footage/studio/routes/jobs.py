@@ -66,12 +66,10 @@ def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
         studio.library.taste().check()
     message, plain = to_json(form), form
     if form.audio is not None:
-        heard = studio.entry(int(form.audio))
-        if not heard.audio:
-            raise ConfigError(f"clip {heard.id} has no sound", "choose a clip with sound")
+        path, seconds = studio.followed(form.audio)
         read_links(form.react or "")  # complains now
-        message["audio"] = str(studio.library.path(heard.id))
-        length = None if form.seconds is not None or form.frames is not None else heard.seconds
+        message["audio"] = str(path)
+        length = None if form.seconds is not None or form.frames is not None else seconds
         plain = replace(form, audio=None, react=None, bpm_lock=None, seconds=form.seconds if length is None else length)
     check_amount(limits, form.count, plain.length(studio.catalog.card(form.model)), form.candidates)
     return submit_job(studio, "generate", message)

@@ -46,6 +46,8 @@ class LiveEntry:
     """Why it ended, or why the last change was refused; empty when all is well."""
     seed: int
     label: str | None
+    heard: float | None
+    """Seconds of the video at which the sound that it follows begins; null without one."""
 
 
 class StreamProcess:
@@ -74,6 +76,7 @@ class StreamProcess:
             problem=str(status.get("problem", "")),
             seed=self.request["seed"],
             label=self.request["label"],
+            heard=status.get("heard"),
         )
 
     async def send(self, request: dict[str, Any]) -> None:
@@ -119,7 +122,7 @@ class LiveStreams:
     async def start(self, form: LiveStartForm) -> StreamProcess:
         """Start a process and tell it what to stream; refuse an unknown model, and more streams than may be."""
         await asyncio.to_thread(self._studio.catalog.usable_model, form.model, "generate")
-        folder = self._studio.catalog.model(form.model)
+        folder, told = self._studio.catalog.model(form.model), await asyncio.to_thread(self.told, form)
         async with self._starting:
             await self.sweep()
             if len(self._streams) >= self._studio.limits.streams:
@@ -128,12 +131,16 @@ class LiveStreams:
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
             lower_priority(process.pid, BEHIND_PAGES)
-            request = to_json(form)
-            del request["model"]
+            request = {name: value for name, value in told.items() if name != "model"}
             stream = StreamProcess(secrets.token_urlsafe(12), form.model, process, request)
             self._streams[stream.id] = stream
         await stream.send(request)
         return stream
+
+    def told(self, form: LiveForm) -> dict[str, Any]:
+        """Return what a process is told: the form, with the file of the sound that it follows."""
+        followed = None if form.audio is None else str(self._studio.followed(form.audio)[0])
+        return {**to_json(form), "audio": followed}
 
     def get(self, live: str, visitor: Visitor) -> StreamProcess:
         """Return a stream; refuse one of somebody else."""
@@ -199,7 +206,7 @@ async def get_stream(live: str, streams: CurrentStreams, visitor: CurrentVisitor
 async def change_stream(live: str, form: LiveForm, streams: CurrentStreams, visitor: CurrentVisitor) -> LiveEntry:
     """Let a stream go on with other values; it does so with its next frame."""
     stream = streams.get(live, visitor)
-    await stream.send(to_json(form))
+    await stream.send(await asyncio.to_thread(streams.told, form))
     return stream.entry()
 
 

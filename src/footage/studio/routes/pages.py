@@ -326,6 +326,7 @@ def show_generate_form(request: Request, studio: CurrentStudio, page: Page) -> H
         "generate.html",
         "generate",
         values=values,
+        sounds=studio.sounds.all(),
         taste_more=studio.library.taste().more,
         presets=studio.library.presets.all(),
         **shown,
@@ -374,7 +375,7 @@ def show_activity(studio: CurrentStudio, page: Page) -> HTMLResponse:
 @router.get("/live")
 def show_live(request: Request, studio: CurrentStudio, page: Page) -> HTMLResponse:
     models, values = live.streaming_models(studio.catalog), dict(request.query_params)
-    return page("live.html", "live", models=models, values=values)
+    return page("live.html", "live", models=models, values=values, sounds=studio.sounds.all())
 
 
 # Data sets

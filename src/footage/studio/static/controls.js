@@ -1,6 +1,6 @@
 // Forms that say what a model is to make.
 
-import { api, ask, t } from "./app.js";
+import { api, ask, t, toast } from "./app.js";
 
 const MOST_SLIDERS = 8;
 const MOTION = ["truncation", "strength", "slow", "motion_seed", "loop", "drift"];
@@ -16,6 +16,34 @@ export function videoOptions(form) {
   if (streams(form)) for (const name of MOTION) { const value = number(form, name); if (value !== null && !(name === "slow" && value === 1)) timing[name] = value; }
   const sliders = Object.fromEntries([...form.querySelectorAll("#sliders input")].filter((input) => Number(input.value)).map((input) => [input.dataset.slider, Number(input.value)]));
   return { seed: number(form, "seed") ?? 0, label: mixture(form), text: told(form, "text"), sliders, timing };
+}
+
+// What is followed: a sound that was sent, or that of a clip of the library, and how.
+export function followed(form) {
+  const { sound, audio, react, bpm_lock } = form.elements;
+  const heard = sound.value || audio.value;
+  return heard ? { audio: heard, react: react.value.trim() || null, bpm_lock: bpm_lock.value || null } : {};
+}
+
+// Send a sound, and choose it.
+function sends(form) {
+  const [field, button, file] = [form.elements.sound, form.querySelector("[data-send-sound]"), form.querySelector("#sound input[type=file]")];
+  button.addEventListener("click", () => file.click());
+  file.addEventListener("change", async () => {
+    const [one] = file.files;
+    file.value = "";
+    if (!one) return;
+    button.disabled = true;
+    toast(t("uploading", { name: one.name }));
+    try {
+      const sound = await api("POST", `/api/sounds?name=${encodeURIComponent(one.name)}`, one);
+      const known = [...field.options].find((option) => option.value === `sound:${sound.id}`);
+      const minutes = `${Math.floor(sound.seconds / 60)}:${String(Math.floor(sound.seconds % 60)).padStart(2, "0")}`;
+      const tempo = sound.tempo ? ` · ${Math.round(sound.tempo)} ${t("sound_bpm")}` : "";
+      field.value = (known ?? field.appendChild(new Option(`${sound.name} · ${minutes}${tempo}`, `sound:${sound.id}`))).value;
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+    } catch { /* api has said what is wrong */ } finally { button.disabled = false; }
+  });
 }
 
 // Sliders as an address holds them: 1=2,3=-1.5.
@@ -107,6 +135,7 @@ function mixed(text, names) {
 }
 
 export function prepare(form) {
+  sends(form);
   labels(form);
   form.elements.model.addEventListener("change", () => labels(form));
   form.addEventListener("input", (event) => { const output = event.target.closest(".slider")?.querySelector("[data-value]"); if (output) output.textContent = event.target.value; });

@@ -1,7 +1,7 @@
 // The page that has clips generated.
 
 import { api, ask, t, toast } from "./app.js";
-import { number, prepare, told, videoOptions, written } from "./controls.js";
+import { followed, number, prepare, told, videoOptions, written } from "./controls.js";
 import { Preview } from "./preview.js";
 
 const form = document.getElementById("generate");
@@ -20,16 +20,10 @@ async function queue(form, kind, request) {
   document.body.dispatchEvent(new CustomEvent("jobs"));
 }
 
-// What the clips follow: the sound of a clip of the library, and how.
-function sound(form) {
-  const { audio, react, bpm_lock } = form.elements;
-  return audio.value ? { audio: audio.value, react: react.value.trim() || null, bpm_lock: bpm_lock.value || null } : {};
-}
-
 // The form's settings as an address holds them, which is how presets keep them.
 function settings() {
   const { seed, label, text, sliders, timing } = videoOptions(form);
-  const held = { model: form.elements.model.value, seed, label, text, to_text: told(form, "to_text"), sliders: written(sliders), ...timing, ...sound(form) };
+  const held = { model: form.elements.model.value, seed, label, text, to_text: told(form, "to_text"), sliders: written(sliders), ...timing, ...followed(form) };
   for (const name of ["count", "seconds", "to_seed", "of"]) held[name] = number(form, name);
   for (const name of ["novel", "best"]) held[name] = form.elements[name]?.checked ? "on" : "";
   held.tags = form.elements.tags.value.trim();
@@ -75,10 +69,10 @@ if (form) {
     event.preventDefault();
     const tags = form.elements.tags.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean);
     const best = form.elements.best?.checked ? { best: number(form, "count"), of: number(form, "of"), taste: "library" } : {};
-    await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), to_text: told(form, "to_text"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...sound(form), ...videoOptions(form) });
+    await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), to_text: told(form, "to_text"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...followed(form), ...videoOptions(form) });
   });
   // A clip that follows sound is as long as it, unless a length is given.
-  form.elements.audio.addEventListener("change", () => { form.elements.seconds.value = form.elements.audio.value ? "" : form.elements.seconds.defaultValue; });
+  for (const name of ["sound", "audio"]) form.elements[name].addEventListener("change", () => { form.elements.seconds.value = followed(form).audio ? "" : form.elements.seconds.defaultValue; });
 }
 if (between) {
   between.addEventListener("submit", async (event) => {

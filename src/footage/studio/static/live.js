@@ -1,7 +1,7 @@
 // An endless video: fragments of MP4 come over one connection and go into a Media Source, which is kept short.
 
 import { api, message, t } from "./app.js";
-import { prepare, videoOptions, written } from "./controls.js";
+import { followed, prepare, videoOptions, written } from "./controls.js";
 
 const BEHIND = 0.6; // seconds that the picture may lag behind what has come
 const LEAD = 0.08; // seconds it is set behind then
@@ -9,9 +9,26 @@ const KEPT = 8; // seconds that are kept
 
 const form = document.getElementById("controls");
 const video = document.getElementById("live");
+const heard = document.getElementById("heard");
 const state = document.getElementById("state");
 const Source = window.ManagedMediaSource ?? window.MediaSource;
 let current = null;
+
+const asked = () => ({ ...videoOptions(form), ...followed(form) });
+const APART = 0.12; // seconds that sound and picture may be apart
+
+// The sound that the stream follows, beside the picture: it begins when the stream says so, in seconds of the video.
+function hear(entry) {
+  const { audio } = followed(form);
+  const begins = entry?.heard ?? null;
+  if (!audio || begins === null) { heard.pause(); heard.removeAttribute("src"); return; }
+  const address = audio.startsWith("sound:") ? `/api/sounds/${audio.slice(6)}/file` : `/api/clips/${audio}/file`;
+  if (!heard.src.endsWith(address)) heard.src = address;
+  const at = video.currentTime - begins;
+  if (at < 0 || video.paused || (heard.duration && at >= heard.duration)) { heard.pause(); return; }
+  if (Math.abs(heard.currentTime - at) > APART) heard.currentTime = at;
+  if (heard.paused) heard.play().catch(() => {});
+}
 
 async function start() {
   stop();
@@ -21,7 +38,7 @@ async function start() {
   draw();
   state.textContent = t("live_loading");
   try {
-    mine.entry = await api("POST", "/api/live", { model: form.elements.model.value, ...videoOptions(form) });
+    mine.entry = await api("POST", "/api/live", { model: form.elements.model.value, ...asked() });
     if (mine.ended) return await api("DELETE", `/api/live/${mine.entry.id}`, undefined, { quiet: true });
     const source = new Source();
     video.disableRemotePlayback = true;
@@ -67,6 +84,7 @@ async function tell(mine) {
     const entry = await api("GET", `/api/live/${mine.entry.id}`, undefined, { quiet: true });
     state.textContent = entry.problem ? message(entry.problem) : (entry.state === "loading" ? t("live_loading") : entry.state === "ended" ? t("live_ended") : t("live_rate", { rate: entry.rate.toFixed(1) }));
     state.dataset.change = entry.change;
+    hear(entry);
   } catch { state.textContent = t("live_ended"); }
 }
 
@@ -80,6 +98,7 @@ function stop() {
   old.ended = true;
   current = null;
   old.abort.abort();
+  hear(null);
   if (old.entry) api("DELETE", `/api/live/${old.entry.id}`, undefined, { quiet: true, keepalive: true }).catch(() => {});
   draw();
 }
@@ -96,7 +115,7 @@ function changed(event) {
   if (!current?.entry) return;
   if (event.target.name === "model") return void start();
   clearTimeout(waiting);
-  waiting = setTimeout(() => current?.entry && api("PATCH", `/api/live/${current.entry.id}`, videoOptions(form)).catch(() => {}), 60);
+  waiting = setTimeout(() => current?.entry && api("PATCH", `/api/live/${current.entry.id}`, asked()).catch(() => {}), 60);
 }
 
 if (form) {
