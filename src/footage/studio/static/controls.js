@@ -20,14 +20,14 @@ export function videoOptions(form) {
 
 // What is followed: a sound that was sent, or that of a clip of the library, and how.
 export function followed(form) {
-  const { sound, audio, react, bpm_lock } = form.elements;
-  const heard = sound.value || audio.value;
+  const { sent, audio, react, bpm_lock } = form.elements;
+  const heard = sent.value || audio.value;
   return heard ? { audio: heard, react: react.value.trim() || null, bpm_lock: bpm_lock.value || null } : {};
 }
 
 // Send a sound, and choose it.
 function sends(form) {
-  const [field, button, file] = [form.elements.sound, form.querySelector("[data-send-sound]"), form.querySelector("#sound input[type=file]")];
+  const [field, button, file] = [form.elements.sent, form.querySelector("[data-send-sound]"), form.querySelector("#sound input[type=file]")];
   button.addEventListener("click", () => file.click());
   file.addEventListener("change", async () => {
     const [one] = file.files;

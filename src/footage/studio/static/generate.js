@@ -72,7 +72,7 @@ if (form) {
     await queue(form, "generate", { ...best, model: form.elements.model.value, count: number(form, "count"), seconds: number(form, "seconds"), to_seed: number(form, "to_seed"), to_text: told(form, "to_text"), novel: form.elements.novel.checked ? "trained-on" : null, tags, ...followed(form), ...videoOptions(form) });
   });
   // A clip that follows sound is as long as it, unless a length is given.
-  for (const name of ["sound", "audio"]) form.elements[name].addEventListener("change", () => { form.elements.seconds.value = followed(form).audio ? "" : form.elements.seconds.defaultValue; });
+  for (const name of ["sent", "audio"]) form.elements[name].addEventListener("change", () => { form.elements.seconds.value = followed(form).audio ? "" : form.elements.seconds.defaultValue; });
 }
 if (between) {
   between.addEventListener("submit", async (event) => {
