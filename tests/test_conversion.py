@@ -111,7 +111,7 @@ class Negative:
     def sources(self, whole: Tensor) -> Tensor:
         return whole[:, : self.source.channels] * 0.5
 
-    def convert(self, chunks: Iterable[Tensor], seed: int) -> Iterator[Tensor]:
+    def convert(self, chunks: Iterable[Tensor], seed: int, told: Tensor | None = None) -> Iterator[Tensor]:
         rest = torch.empty(1, self.source.channels, 0, 32, 32)
         for chunk in chunks:
             while self.picture:
