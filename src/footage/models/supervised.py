@@ -184,7 +184,8 @@ class SupervisedMethod(ABC):
 
     @classmethod
     def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        return {"generator": imported(config.net.network)(config.clip, config.net, config.task)}
+        told = (labels,) if labels else ()  # the length of captions' vectors
+        return {"generator": imported(config.net.network)(config.clip, config.net, config.task, *told)}
 
     @classmethod
     @abstractmethod

@@ -12,8 +12,8 @@ from footage.errors import ConfigError
 class PredictorConfig(NetConfig):
     """Base of the predictors' configurations.
 
-    The network is built as `network(clip, config, task, told)`, `told` being the length of what it is told in words, 0
-    for nothing, and is a `footage.models.predictors.predict.Predictor`.
+    The network is built as `network(clip, config, task)`, or `network(clip, config, task, told)` where it is told
+    captions' vectors of that length, and is a `footage.models.predictors.predict.Predictor`.
     """
 
     method: ClassVar[str] = "predict"

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from footage.config import ClipConfig, Config
-from footage.config.registry import imported
 from footage.models.base import Batch, Graph, Sampler
 from footage.models.generators.samplers import draws_of, first_frames, more
 from footage.models.layers import Levels, Noise
@@ -119,7 +118,8 @@ class Predict(SupervisedMethod):
         chance = max(0.0, 1 - clips_seen / config.task.truth) if helped else 0.0
         shown = batch.uniform(config.clip.frames - past) < chance if chance else None
         rehearse = clips_seen < config.task.rehearsal and torch.is_grad_enabled()
-        output: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse, batch.labels)
+        told = () if batch.labels is None else (batch.labels,)
+        output: PredictorOutput = self.nets["generator"](batch.clips, noise, shown, rehearse, *told)
         real = batch.clips[:, :, past:]
         loss = self.difference(output.future, real)
         if output.rehearsed is not None:
@@ -137,10 +137,6 @@ class Predict(SupervisedMethod):
         if config.critics and judged:
             judged_clips[""] = (batch.clips, torch.cat([batch.clips[:, :, :past], output.future.to(real.dtype)], dim=2))
         return StepOutput(loss, log, judged_clips)
-
-    @classmethod
-    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        return {"generator": imported(config.net.network)(config.clip, config.net, config.task, labels)}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:

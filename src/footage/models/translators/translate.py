@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, avg_pool2d, avg_pool3d, conv2d, grid_sample, interpolate, pad, silu
 
 from footage.config import ClipConfig, Config, TaskConfig
-from footage.config.registry import SOURCES, imported
+from footage.config.registry import SOURCES
 from footage.config.sections import halvings
 from footage.metrics.image_quality import clip_psnr
 from footage.models.base import Batch, Graph, Sampler
@@ -545,10 +545,6 @@ class Translate(SupervisedMethod):
 
     def heldout_clips(self, batch: Batch, target: str) -> Tensor | None:
         return None if batch.heldout is None else self.shown(batch.heldout[0])
-
-    @classmethod
-    def sampling_nets(cls, config: Config, labels: int) -> dict[str, nn.Module]:
-        return {"generator": imported(config.net.network)(config.clip, config.net, config.task, labels)}
 
     @classmethod
     def sampler_of(cls, config: Config, nets: dict[str, nn.Module]) -> Sampler:
