@@ -51,7 +51,7 @@ def written_commands() -> list[str]:
         text = page.read_text(encoding="utf-8")
         blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", text, re.S) + re.findall(r"^(?: {4}.*\n)+", text, re.M)
         lines += [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    commands = (re.split(r" {2,}#|&&|\|", line.strip())[0].strip() for line in lines)
+    commands = (re.split(r" {2,}#|&&|\||>", line.strip())[0].strip() for line in lines)
     return list(dict.fromkeys(c for c in commands if c.startswith("footage ") and not re.search("[…*]", c)))
 
 
