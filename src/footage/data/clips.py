@@ -22,8 +22,9 @@ from footage.data.synthetic import moving_digits
 from footage.errors import ConfigError, DatasetError
 from footage.files import json_digest
 from footage.machines.local import cores
+from footage.media.geometry import VolumeScale
 from footage.media.probe import UnusableMedia
-from footage.media.volumes import Levels, VolumeScale, display_levels
+from footage.media.volumes import Levels, display_levels
 
 Labels = npt.NDArray[np.int64]
 Samples = npt.NDArray[np.float32]

@@ -40,9 +40,10 @@ from footage.data.locked_arrays import Pages, load_array
 from footage.errors import DatasetError, LockError
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
+from footage.media.geometry import VolumeScale
 from footage.media.rates import exact_rate
 from footage.media.sound import Sound
-from footage.media.volumes import Levels, VolumeScale, display_levels
+from footage.media.volumes import Levels, display_levels
 
 SCHEMA = 4
 """Version of the folder's format, with volumes. A higher number than ours is refused."""

@@ -27,7 +27,7 @@ from footage.evaluation.feature_cache import ClipFeatures
 from footage.evaluation.features import NetworkInfo
 from footage.evaluation.protocols import Protocol
 from footage.evaluation.results import Better, Figure, Floor, Interval, Tier
-from footage.media.volumes import VolumeScale
+from footage.media.geometry import VolumeScale
 from footage.metrics.bootstrap import LEVEL, centred, counts
 from footage.metrics.distances import Gaussian, Rows, blocks, gaussian
 

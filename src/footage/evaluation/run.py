@@ -48,7 +48,7 @@ from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memo
 from footage.evaluation.sync import measure_sync
 from footage.evaluation.text_match import TextTrial
 from footage.machines.cluster import Cluster
-from footage.media.volumes import NOTICE, VolumeScale
+from footage.media.geometry import NOTICE, VolumeScale
 from footage.metrics.distances import blocks
 
 REPEATED = ("clip", "frame", "classes")

@@ -1,15 +1,17 @@
-"""Sizes: as people write them (1280x720, 720p, 2x), and how a picture of one size and shape becomes one of another."""
+"""Sizes: as people write them (1280x720, 720p, 2x), how a picture becomes one of another size; what voxels mean."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 Fit = Literal["crop", "letterbox", "stretch"]
@@ -21,6 +23,51 @@ BICUBIC = 1.5
 """How much of the way is left to the bicubic kernel, at most, rather than to another enlargement."""
 MOST_SIDE = 16_384
 """Longest side of a picture that is written, in pixels."""
+
+
+MOST_LEVEL = 65_535
+"""The highest level: the window's upper end."""
+NOTICE = "synthetic, made by footage: not a medical device, not for diagnosis"
+"""What stands in every volume that is written."""
+ORIENTATION = "SPL"
+"""Where the axes T, H and W lead: to the head (superior), the back (posterior), the patient's left."""
+
+
+@dataclass(frozen=True)
+class VolumeScale:
+    """What the levels of volumes mean, and how far apart their voxels lie."""
+
+    slope: float
+    """A real value is `intercept` + `slope` × level, levels going from 0 to 65,535."""
+    intercept: float
+    unit: str
+    """`HU` for computed tomography, `BQML` and the like for others; empty where none is told."""
+    spacing: tuple[float, ...]
+    """Millimetres between slices, rows and columns."""
+    orientation: str = ORIENTATION
+    """Where T, H and W lead."""
+
+    @staticmethod
+    def of_window(low: float, high: float, unit: str, spacing: Sequence[float]) -> VolumeScale:
+        return VolumeScale((high - low) / MOST_LEVEL, low, unit, tuple(float(step) for step in spacing))
+
+    def levels(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+        """Return real values as levels; what is outside of the window becomes its nearer end."""
+        import numpy as np
+
+        scaled = (values.astype(np.float64) - self.intercept) / self.slope
+        return np.rint(scaled).clip(0, MOST_LEVEL).astype(np.uint16)
+
+    def values(self, levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+        """Return levels as real values."""
+        import numpy as np
+
+        return (levels.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The real values of the lowest and the highest level."""
+        return self.intercept, self.intercept + self.slope * MOST_LEVEL
 
 
 @dataclass(frozen=True)

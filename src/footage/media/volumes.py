@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from footage import __version__, files
 from footage.errors import ConfigError, MediaError
+from footage.media.geometry import MOST_LEVEL, NOTICE, VolumeScale
 from footage.media.probe import UnusableMedia
 
 Values = npt.NDArray[np.float32]
@@ -31,50 +32,11 @@ Levels = npt.NDArray[np.uint16]
 Spacing = tuple[float, float, float]
 """Millimetres between slices, rows and columns."""
 
-MOST_LEVEL = 65_535
-"""The highest level: the window's upper end."""
-NOTICE = "synthetic, made by footage: not a medical device, not for diagnosis"
-"""What stands in every volume that is written."""
-ORIENTATION = "SPL"
-"""Where the axes T, H and W lead: to the head (superior), the back (posterior), the patient's left."""
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".mgh", ".mgz", ".img")
 """Endings of the files that nibabel reads here; an `.img` has its header beside it."""
 MOST_VOXELS = 2**28
 """A file that declares more is refused."""
 MEDICAL = 'install the extra for volumes: pip install "footage[medical]"'
-
-
-@dataclass(frozen=True)
-class VolumeScale:
-    """What the levels of volumes mean, and how far apart their voxels lie."""
-
-    slope: float
-    """A real value is `intercept` + `slope` × level, levels going from 0 to 65,535."""
-    intercept: float
-    unit: str
-    """`HU` for computed tomography, `BQML` and the like for others; empty where none is told."""
-    spacing: tuple[float, ...]
-    """Millimetres between slices, rows and columns."""
-    orientation: str = ORIENTATION
-    """Where T, H and W lead."""
-
-    @staticmethod
-    def of_window(low: float, high: float, unit: str, spacing: Sequence[float]) -> VolumeScale:
-        return VolumeScale((high - low) / MOST_LEVEL, low, unit, tuple(float(step) for step in spacing))
-
-    def levels(self, values: Values) -> Levels:
-        """Return real values as levels; what is outside of the window becomes its nearer end."""
-        scaled = (values.astype(np.float64) - self.intercept) / self.slope
-        return np.rint(scaled).clip(0, MOST_LEVEL).astype(np.uint16)
-
-    def values(self, levels: Levels) -> Values:
-        """Return levels as real values."""
-        return (levels.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
-
-    @property
-    def window(self) -> tuple[float, float]:
-        """The real values of the lowest and the highest level."""
-        return self.intercept, self.intercept + self.slope * MOST_LEVEL
 
 
 def display_levels(levels: Levels) -> npt.NDArray[np.uint8]:

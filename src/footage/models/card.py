@@ -14,7 +14,7 @@ from footage.config import Config, from_json
 from footage.config.registry import USES, MethodUse
 from footage.config.strict import require
 from footage.errors import ConfigError, LockError, ModelError
-from footage.media.volumes import NOTICE, VolumeScale
+from footage.media.geometry import NOTICE, VolumeScale
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """Models that come with footage, a folder each."""
