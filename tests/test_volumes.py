@@ -25,8 +25,9 @@ from footage.errors import ConfigError, DatasetError, MediaError
 from footage.evaluation.volume_features import planes_reader
 from footage.generation.rollout import from_uint8, to_uint8, to_uint16
 from footage.media.dicom import DicomSlice, find_series, is_dicom, read_series, write_dicom
+from footage.media.geometry import NOTICE, VolumeScale
 from footage.media.probe import UnusableMedia
-from footage.media.volumes import NOTICE, VolumeScale, read_nifti, resampled, write_nifti
+from footage.media.volumes import read_nifti, resampled, write_nifti
 from footage.metrics.image_quality import volume_similarity
 from footage.models.adversarial.critic_loss import critic_view, pick_frames, view_shape
 from footage.models.adversarial.gan import Gan

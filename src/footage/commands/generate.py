@@ -218,7 +218,7 @@ def generate(options: GenerateOptions) -> list[Path]:
 
 def _check_volumes(loaded: Model, options: GenerateOptions, console: Console) -> None:
     """Refuse formats of volumes for what is none, and say of volumes what they are not for."""
-    from footage.media.volumes import NOTICE
+    from footage.media.geometry import NOTICE
 
     if options.format in VOLUME_FORMATS:
         if loaded.info.volume is None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from footage.media.volumes import MOST_LEVEL, Levels, VolumeScale
+from footage.media.geometry import MOST_LEVEL, VolumeScale
+from footage.media.volumes import Levels
 
 FINDINGS = ("healthy", "liver-lesion", "lung-lesion")
 """Labels: what there is to be found."""

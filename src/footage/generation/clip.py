@@ -17,9 +17,10 @@ from footage import files
 from footage.errors import MediaError
 from footage.media.dicom import write_dicom
 from footage.media.encode import write_clip
+from footage.media.geometry import VolumeScale
 from footage.media.sheets import save_picture
 from footage.media.sound import Channels
-from footage.media.volumes import Levels, VolumeScale, write_nifti
+from footage.media.volumes import Levels, write_nifti
 from footage.trust.mark import marked
 from footage.trust.provenance import seal
 

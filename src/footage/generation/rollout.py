@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from footage.errors import ModelError
-from footage.media.volumes import MOST_LEVEL, Levels
+from footage.media.geometry import MOST_LEVEL
+from footage.media.volumes import Levels
 from footage.models.base import Generates, Streams
 from footage.models.device import upload
 from footage.models.generators.stream.sampler import window

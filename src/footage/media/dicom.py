@@ -22,8 +22,9 @@ import numpy.typing as npt
 from footage import __version__
 from footage.errors import MediaError
 from footage.media.encode import replaced_folder
+from footage.media.geometry import NOTICE, VolumeScale
 from footage.media.probe import UnusableMedia
-from footage.media.volumes import MEDICAL, MOST_VOXELS, NOTICE, Levels, Values, Volume, VolumeScale, oriented
+from footage.media.volumes import MEDICAL, MOST_VOXELS, Levels, Values, Volume, oriented
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 """Usual endings; many files have none, and begin with 128 bytes and `DICM`."""

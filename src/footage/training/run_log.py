@@ -16,8 +16,9 @@ from torch import Tensor
 from footage import files, locked
 from footage.data.store import Frames
 from footage.media.encode import chunked, write_clip
+from footage.media.geometry import VolumeScale
 from footage.media.sheets import contact_sheet, save_picture, strip, tile
-from footage.media.volumes import VolumeScale, middle_planes, planes_sheet
+from footage.media.volumes import middle_planes, planes_sheet
 from footage.pages.plots import Plot, PlotSeries, write_png
 from footage.training.cost import memory_used
 from footage.training.diagnostics import WARM_UP, Diagnostic

@@ -43,6 +43,7 @@ from footage.data.store import (
 )
 from footage.errors import ConfigError, DatasetError
 from footage.media.dicom import DicomSeries, find_series, is_dicom, read_series
+from footage.media.geometry import VolumeScale
 from footage.media.probe import UnusableMedia
 from footage.media.volumes import (
     NIFTI_SUFFIXES,
@@ -50,7 +51,6 @@ from footage.media.volumes import (
     Spacing,
     Values,
     Volume,
-    VolumeScale,
     centred,
     parse_numbers,
     read_nifti,
