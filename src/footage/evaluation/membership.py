@@ -230,11 +230,14 @@ class _Nearness:
     """The window of each member that is nearest, (M,)."""
     made: Tensor
     """The generated clip that is nearest to that, (M,)."""
+    plain: Tensor
+    """The distance to each member itself, as a part of what is usual for others, (M,)."""
 
     @property
     def recognised(self) -> Tensor:
-        """Whether each member stands out, (M,)."""
-        return (self.members < REPEATED) & (self.members < self.others.min()) & self.space.names_clips
+        """Whether each member stands out, (M,): also by itself, since a clip unlike all others has a low ratio too."""
+        near = (self.members < REPEATED) & (self.plain < REPEATED)
+        return near & (self.members < self.others.min()) & self.space.names_clips
 
 
 class PrivacyAuditor:
@@ -406,11 +409,16 @@ class PrivacyAuditor:
             return None
         ratios = (gaps / usual.clamp(min=STILLEST * middle)).view(-1, space.each)  # W k
         numbers = numbers.view(-1, space.each).gather(1, ratios.argmin(dim=1, keepdim=True))[:, 0] // space.each
-        values = ratios.topk(-(-space.each // 2), dim=1, largest=False).values.mean(dim=1)
-        parts = (values[: len(self.members.owner)], values[len(self.members.owner) :])
-        (members, windows), (others, _) = (side.lowest(part) for side, part in zip(sides, parts, strict=True))
+        distances = gaps.view(-1, space.each)
+        values, plain = (
+            of.topk(-(-space.each // 2), dim=1, largest=False).values.mean(dim=1) for of in (ratios, distances)
+        )
+        parts = [(of[: len(self.members.owner)], of[len(self.members.owner) :]) for of in (values, plain)]
+        (members, windows), (others, _) = (side.lowest(part) for side, part in zip(sides, parts[0], strict=True))
+        own, usual_own = (side.lowest(part)[0] for side, part in zip(sides, parts[1], strict=True))
         scale = others.median().clamp(min=STILLEST)
-        return _Nearness(space, members / scale, others / scale, windows, numbers[windows])
+        own = own / usual_own.median().clamp(min=STILLEST * middle)
+        return _Nearness(space, members / scale, others / scale, windows, numbers[windows], own)
 
     def _pairs(self, near: _Nearness, seen: Collection[int]) -> Iterator[ExposedPair]:
         """Yield each member with what is nearest to it in a space in which clips are recognised; those `seen` are."""
