@@ -3,8 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests: as many as there are cores; 0 runs them one after the other, in this one.
 WORKERS ?= logical
+# Dependencies are installed by their hashes, from requirements.lock and requirements-dev.lock; all but torch, whose builds
+# for processors and for GPUs come from different places. `make LOCKED= demo` takes what the registry has newest instead.
+LOCKED ?= 1
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+comma := ,
+by_hash = $(if $(LOCKED),$(PIP) --require-hashes --no-deps --requirement $(1))
+itself = $(PIP) $(if $(LOCKED),--no-build-isolation) --editable '.[$(1)]'
 
-.PHONY: demo test nightly check format bench gpu-pack clean
+.PHONY: demo test nightly check audit lock format bench gpu-pack clean
 
 demo: .venv/installed
 	$(BIN)/footage demo
@@ -23,6 +30,23 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+# Known holes of the dependencies, where their list can be reached.
+audit: .venv/installed-dev
+	.ci/audit
+
+# The lock files, anew: what is newest, within pyproject.toml; needs uv. torch and what it alone needs on a GPU stay out.
+TORCH_NEEDS := filelock fsspec jinja2 mpmath networkx setuptools sympy typing-extensions
+lock: .venv/python
+	$(PIP) uv
+	printf 'torch ; sys_platform == "none"\n' > .venv/without-torch.txt
+	printf '%s\n' hatchling editables $(TORCH_NEEDS) > .venv/beside.in
+	for extras in studio studio,dev; do \
+		$(BIN)/uv pip compile pyproject.toml .venv/beside.in $$(printf -- '--extra %s ' $$(echo $$extras | tr , ' ')) --universal \
+			--python-version 3.11 --generate-hashes --overrides .venv/without-torch.txt --no-emit-package torch \
+			--no-header --no-annotate --quiet --upgrade \
+			-o requirements$$([ $$extras = studio ] || echo -dev).lock || exit 1; \
+	done
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
@@ -45,12 +69,14 @@ gpu-pack:
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/installed: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[studio]'
+.venv/installed: .venv/python pyproject.toml requirements.lock
+	$(call by_hash,requirements.lock)
+	$(call itself,studio)
 	@touch $@
 
-.venv/installed-dev: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[studio,dev]'
+.venv/installed-dev: .venv/python pyproject.toml requirements-dev.lock
+	$(call by_hash,requirements-dev.lock)
+	$(call itself,studio$(comma)dev)
 	@touch $@ .venv/installed
 
 clean:

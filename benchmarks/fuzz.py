@@ -529,10 +529,8 @@ def main() -> None:
             options.keep.mkdir(parents=True, exist_ok=True)
             (options.keep / f"{number}-{faults}.json").write_text(json.dumps(fault, indent=1))
             print(f"FAULT {fault['target']}: {fault['problem']}  {fault.get('where', '')}", flush=True)
-        print(
-            f"{kind} {number}: {sum(told.get('tried', {}).values()):,} tried, memory +{told.get('grown', 0) >> 20} MiB",
-            flush=True,
-        )
+        count, more = sum(told.get("tried", {}).values()), told.get("grown", 0) >> 20
+        print(f"{cpu / 60:.1f} min  {kind} {number}: {count:,} tried, memory +{more} MiB", flush=True)
         number += 1
     for name, count in sorted(tried.items()):
         print(f"{name:<16} {count:8,} tried  {refused[name]:8,} refused")

@@ -287,7 +287,7 @@ def test_killed_and_started_again_is_as_if_never_killed(folder, tmp_path, wait):
     assert {p.name for p in target.glob("*.npy")} == {r.shard for r in again.rows}
 
 
-@pytest.mark.parametrize("after", ["save_state", "save_tables", "_sweep", "pack"])
+@pytest.mark.parametrize("after", ["save_state", "save_tables", "sweep", "pack"])
 def test_killed_between_the_steps(folder, tmp_path, monkeypatch, after):
     reference = ingest([folder], tmp_path / "whole" / "d", workers=0).dataset
 
@@ -301,7 +301,7 @@ def test_killed_between_the_steps(folder, tmp_path, monkeypatch, after):
     def die(*args, **kwargs):
         calls.append(after)
         result = list(real(*args, **kwargs)) if after == "pack" else real(*args, **kwargs)
-        if after != "_sweep" or len(calls) == 2:
+        if after != "sweep" or len(calls) == 2:
             raise Killed
         return result
 

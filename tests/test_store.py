@@ -162,3 +162,30 @@ def test_tables_hold_plain_json(folder):
         for line in (folder / name).read_text("utf-8").split("\n")[:-1]:
             assert isinstance(json.loads(line), dict)
     assert json.loads((folder / "clips.jsonl").read_text("utf-8").split("\n")[0]) | {"sound": False} == asdict(row(0))
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        *[("clips.jsonl", change) for change in ({"source": 5}, {"frames": "10"}, {"frames": 0}, {"start": None})],
+        *[("clips.jsonl", change) for change in ({"label": [1]}, {"split": "x"}, {"shard": "../../shard-0.npy"})],
+        *[
+            ("clips.jsonl", change)
+            for change in ({"offset": -1}, {"offset": 2**63}, {"end": float("nan")}, {"sound": 1})
+        ],
+        *[
+            ("dataset.json", change)
+            for change in ({"fps": float("inf")}, {"fps": "25"}, {"height": 10**400}, {"width": 0})
+        ],
+        *[
+            ("dataset.json", change)
+            for change in ({"labels": "run"}, {"labels": [1]}, {"settings": []}, {"levels": [7]})
+        ],
+    ],
+)
+def test_tables_with_other_values_are_refused(folder, table, change):
+    lines = (folder / table).read_text().splitlines()
+    first, rest = (lines[0], lines[1:]) if table.endswith("l") else ("\n".join(lines), [])
+    (folder / table).write_text("\n".join([json.dumps({**json.loads(first), **change}), *rest]) + "\n")
+    with pytest.raises(DatasetError, match="again"):
+        Dataset(folder)

@@ -9,10 +9,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from footage import locked
 from footage.commands.terminal import make_console, print_marked, working
 from footage.errors import ConfigError, KeyNeeded
+from footage.files import file_digest
 from footage.trust import locks
 
 NEW_PASSPHRASE = "FOOTAGE_NEW_PASSPHRASE"
@@ -201,3 +205,79 @@ def unlock(path: Path, *, key_file: Path | None = None, quiet: bool = False) -> 
             count = locks.unlock_folder(path)
     console.print(f"unlocked {count:,} files of {path}")
     return Locked(path, count)
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was erased, and where it may still be known."""
+
+    clips: int
+    """Clips of data sets and libraries."""
+    models: tuple[str, ...]
+    """Models that have learned from it, or may have."""
+
+
+def erase(
+    source: str,
+    *,
+    places: Annotated[tuple[Path, ...], arg(name="from")],
+    models: tuple[Path, ...] = (),
+    yes: bool = False,
+    quiet: bool = False,
+) -> Erased:
+    """Take a source out of data sets and libraries for good, and say which models have seen it.
+
+    Its clips, sound, labels, captions, previews and words go, and in a library what was made from it. Shards and
+    database are written anew, so that its bytes are gone from them; blocks of the disk that are free now may still hold
+    them. The source itself, copies, and what models know of it stay: those are named.
+
+    Args:
+        source: its name in the data set, such as videos/walk.mp4, the path of its file, or a folder of sources.
+        places: data sets and libraries.
+        models: folders of models and runs that may have been trained from the data sets.
+        yes: agree that it cannot be undone.
+    """
+    from footage.data.ingest.erasure import erase_source
+
+    if not yes:
+        raise ConfigError(f'"{source}" would be erased, which cannot be undone', "give --yes")
+    console, clips, digests, names, hashes = make_console(quiet), 0, set[str](), {source}, dict[str, str]()
+    libraries = [place for place in places if (place / "library.sqlite").is_file()]
+    if Path(source).is_file():
+        digests.add(file_digest(Path(source)))
+    for place in places:
+        if place not in libraries:
+            erased = erase_source(place, source)
+            digests, names = digests | set(erased.contents), names | set(erased.sources)
+            hashes[erased.content_hash] = erased.name
+            clips += erased.clips
+            console.print(f"erased   {erased.clips:,} clips of {len(erased.sources):,} sources from {place}")
+    seen = list[str]()
+
+    def judge(name: str, dataset: str | None, digest: str | None) -> None:
+        if digest in hashes or dataset in hashes.values():
+            state = (
+                "has seen it" if digest in hashes else f"may have seen it: it learned from another state of {dataset}"
+            )
+            seen.append(f"{name} {state}")
+
+    for folder in libraries:
+        from footage.library.library import Library
+
+        with Library(folder, create=False) as library:
+            for model in library.models():
+                judge(model.folder or model.name, model.dataset, model.dataset_digest)
+            count = library.erase(digests, names)
+        clips += count
+        console.print(f"erased   {count:,} clips from {folder}")
+    from footage.models.card import read_info
+
+    for path in sorted(card.parent for folder in models for card in folder.rglob("model.json")):
+        info = read_info(path)
+        judge(str(path), info.dataset, info.dataset_hash)
+    for text in dict.fromkeys(seen):
+        print_marked(console, "model:", f"{text}; train it again without, or remove it")
+    if not seen:
+        where = "of those that were named" if models or libraries else "was looked at: give --models FOLDER"
+        console.print(f"models   none {where}")
+    return Erased(clips, tuple(dict.fromkeys(seen)))

@@ -74,6 +74,7 @@ VERBS = {
     "privacy": "privacy:privacy",
     "lock": "lock:lock",
     "unlock": "lock:unlock",
+    "erase": "lock:erase",
 }
 """Every command, by name: module of `footage.commands`, and function, which is imported when it is needed."""
 GROUPS = {
@@ -111,7 +112,7 @@ GROUPS = {
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
-    *("clips", "words", "name", "stills", "shell", "path"),
+    *("clips", "words", "name", "stills", "shell", "path", "source"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
 TEXTS = {

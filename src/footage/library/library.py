@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from footage.library.entries import ClipEntry
 from footage.library.fingerprints import Fingerprints, FoundClip
 from footage.library.import_export import Exporter, ExportOptions, UnpackedZip, ZipImport, unpack
 from footage.library.jobs import Jobs
-from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, purge
+from footage.library.maintenance import CollectionReport, VerificationReport, Verifier, collect, erase, purge
 from footage.library.provenance import ModelCard, Provenance, read_models, register_model, trace
 from footage.library.query import ClipQuery, EntryPage, QueryPlace
 from footage.library.ratings import Ratings
@@ -452,6 +452,15 @@ class Library:
     def purge(self, chosen: ClipSelection | None = None) -> int:
         """Remove clips that lie in the bin for good, files and all; None for the whole bin. Cannot be undone."""
         return purge(self._storage, None if chosen is None else self.ids(chosen))
+
+    def erase(self, digests: Collection[str], names: Collection[str] = ()) -> int:
+        """Remove the clips that are, or were made from, some files for good, and every trace of them; return how many.
+
+        Args:
+            digests: SHA-256 of the files.
+            names: ends of their paths.
+        """
+        return erase(self._storage, digests, names)
 
     def undo(self) -> HistoryStep | None:
         """Undo the last step; return it, or None where there is none. Values changed otherwise since then stay.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,45 @@ def purge(storage: Storage, chosen: Sequence[int] | None = None, days: float = 0
             )
             purged += len(entries)
     return purged
+
+
+def erase(storage: Storage, digests: Collection[str], names: Collection[str]) -> int:
+    """Remove the clips that are, or were made from, files that must not be known any longer; return how many.
+
+    Their files, pictures, vectors and words go, and what jobs and copies of older formats say of them; the database is
+    written anew, so that no page of it keeps what was removed.
+
+    Args:
+        storage: of the library.
+        digests: SHA-256 of the files.
+        names: ends of paths that clips came from, such as `videos/walk.mp4`.
+    """
+    found = """
+        WITH RECURSIVE gone(id, digest) AS (
+            SELECT c.id, c.digest FROM clips c WHERE c.digest IN (SELECT value FROM json_each(:digests))
+                OR EXISTS (SELECT 1 FROM json_each(:names) n WHERE '/' || c.source LIKE '%/' || n.value ESCAPE '\\')
+                OR c.id IN (SELECT p.clip FROM parents p WHERE p.digest IN (SELECT value FROM json_each(:digests))
+                    OR EXISTS (SELECT 1 FROM json_each(:names) n WHERE '/' || p.name LIKE '%/' || n.value ESCAPE '\\'))
+            UNION
+            SELECT c.id, c.digest FROM gone g JOIN parents p ON p.digest = g.digest JOIN clips c ON c.id = p.clip
+        )
+        SELECT id FROM gone
+    """
+    escaped = [re.sub(r"([%_\\])", r"\\\1", name) for name in names]
+    values = {"digests": json.dumps(list(digests)), "names": json.dumps(escaped)}
+    with storage.database.write() as connection:
+        ids = [int(row["id"]) for row in connection.execute(found, values)]
+        for number in ids:
+            connection.execute("UPDATE clips SET deleted = 1.0 WHERE id = ? AND deleted IS NULL", (number,))
+    purge(storage, ids)
+    with storage.database.write() as connection:
+        for name in names:
+            like = "instr(request, ?) OR instr(result, ?) OR instr(message, ?)"
+            connection.execute(f"DELETE FROM jobs WHERE state NOT IN ('queued', 'running') AND ({like})", (name,) * 3)
+    for copy in storage.folder.glob("library-format-*.sqlite"):  # of before a migration
+        copy.unlink()
+    storage.database.maintain()
+    return len(ids)
 
 
 def collect(storage: Storage, bin_days: float | None) -> CollectionReport:

@@ -185,7 +185,7 @@ def _ingest(
         return _ingest_volumes(
             inputs, folder, [None if far is None else far.address, *origin["inputs"]], config, report
         )
-    with _locked(folder):
+    with alone(folder):
         if far is not None and not remembered.exists():  # else an ingest was stopped, and goes on
             far.pull()
         before = _remembered(folder)
@@ -231,7 +231,7 @@ def _ingest_volumes(
         raise ConfigError(problem, "give a folder here, and copy it where it may be")
     if (folder / "dataset.json").exists() and read_dataset_info(folder).volume is None:
         raise DatasetError(f'"{folder}" holds a dataset of clips', "give another folder for volumes")
-    with _locked(folder):
+    with alone(folder):
         builder = volumes.VolumeBuilder(folder, inputs, config, lambda done, total: report("decode", done, total, ""))
         if not (folder / INNER / "settings.json").exists():  # marks the folder as ours; no path, which may hold a name
             files.write_json(folder / INNER / "settings.json", {"fps": None, "inputs": [], "options": {}})
@@ -348,7 +348,7 @@ def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Keep a second ingest out of the folder until the process ends; say so where the disk is full or read-only."""
     try:
         (folder / INNER).mkdir(parents=True, exist_ok=True)
@@ -508,7 +508,7 @@ class DatasetBuilder:
 
     def build(self, name: str, settings: dict[str, Any]) -> Dataset:
         """Decode what is missing, choose the clips, pack them, and write the tables; refuse an empty dataset."""
-        _sweep(self.folder, self.earlier)
+        sweep(self.folder, self.earlier)
         sources, options, states = self.listing.sources, self.options, self.states
         self.decode(self.carry_over())
         wanted, repeated = self.choose()
@@ -548,7 +548,7 @@ class DatasetBuilder:
             sound_rate=RATE if heard else None,
         )
         save_tables(self.folder, info, rows, rejections, source_rows)
-        _sweep(self.folder, state, parts=True)
+        sweep(self.folder, state, parts=True)
         return Dataset(self.folder)
 
     def part(self, name: str, state: SourceState) -> Path:
@@ -734,7 +734,7 @@ class DatasetBuilder:
         return rows, source_rows
 
 
-def _sweep(folder: Path, state: IngestState, parts: bool = False) -> None:
+def sweep(folder: Path, state: IngestState, parts: bool = False) -> None:
     """Remove what a killed ingest left half done: partial files, and shards that no source has a clip in."""
     used = {place[0] for source in state.sources.values() for place in source.places if place}
     used |= {level_file(name) for name in used if name.endswith(ENDINGS["jpeg"])} | {

@@ -167,6 +167,9 @@ class LabelFile:
         best: dict[str, tuple[int, LabelRow]] = {}
         unused = []
         for written, row in self.rows.items():
+            if "\0" in written:  # no system has such a file
+                unused.append(row.file)
+                continue
             parts = written.split("/")
             here = [self.path.parent / row.file, Path(row.file)]
             names = [_plain(way(path)) for way in (os.path.abspath, os.path.realpath) for path in here]

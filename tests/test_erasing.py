@@ -1,0 +1,119 @@
+"""A source is erased: no byte, caption or name of it is left in data set and library, and who has seen it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from footage import files
+from footage.commands.lock import erase
+from footage.config import IngestConfig
+from footage.data.audit import Audit
+from footage.data.ingest.pipeline import ingest
+from footage.data.store import Dataset
+from footage.errors import ConfigError, DatasetError
+from footage.library.additions import ClipDetails, Parent
+from footage.library.library import Library
+from footage.library.query import ClipQuery
+from tests.clips import add_sound, moving, write
+from tests.libraries import save_clip
+from tests.models import save_tiny_model
+
+CAPTION = "a zebra nobody may know of"
+SECRET = "confidential-meeting"
+
+
+def data_set(tmp_path: Path, coding: str = "raw") -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for seed, name in enumerate([SECRET, "walk", "run"]):
+        add_sound(write(folder / f"{name}.mp4", moving(25, (32, 32), seed)))
+    (folder / f"{SECRET}.txt").write_text(CAPTION)
+    config = IngestConfig(size="32x32", coding=coding, heldout=0.0, workers=0)  # type: ignore[arg-type]
+    Audit(ingest([folder], tmp_path / "data", config).dataset).write(tmp_path / "data" / "audit.html")
+    return tmp_path / "data"
+
+
+def told(place: Path, secrets: list[bytes]) -> list[Path]:
+    found = []
+    for path in place.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        found += [path] if any(secret in content for secret in secrets) else []
+    return found
+
+
+@pytest.mark.parametrize("coding", ["raw", "jpeg"])
+def test_nothing_of_a_source_is_left_in_a_data_set(tmp_path: Path, coding: str) -> None:
+    data = data_set(tmp_path, coding)
+    before = Dataset(data)
+    (row,) = [row for row in before.rows if SECRET in row.source]
+    others = {
+        row.source: (before.read(row).copy(), before.sound(row)) for row in before.rows if SECRET not in row.source
+    }
+    stored = before.read(row)[7, 3:20].tobytes() if coding == "raw" else b"\x00no"
+    secrets = [CAPTION.encode(), SECRET.encode(), row.digest.encode(), stored]
+    assert len(told(data, secrets)) >= 3
+    with pytest.raises(ConfigError, match="--yes"):
+        erase(f"videos/{SECRET}.mp4", places=(data,), quiet=True)
+    done = erase(f"videos/{SECRET}.mp4", places=(data,), yes=True, quiet=True)
+    assert done.clips == 1 and told(data, secrets) == []
+    after = Dataset(data)
+    assert len(after.rows) == 2 and after.info.content_hash != before.info.content_hash
+    for row in after.rows:
+        pixels, sound = others[row.source]
+        np.testing.assert_array_equal(after.read(row), pixels)
+        heard = after.sound(row)
+        assert sound is not None and heard is not None
+        np.testing.assert_array_equal(heard.samples, sound.samples)
+    (tmp_path / "videos" / f"{SECRET}.mp4").unlink()
+    again = ingest([tmp_path / "videos"], data, IngestConfig(size="32x32", coding=coding, heldout=0.0, workers=0))
+    assert (again.decoded, again.dataset.info.content_hash) == (0, after.info.content_hash)
+    with pytest.raises(DatasetError, match="no source"):
+        erase("videos/nobody.mp4", places=(data,), yes=True, quiet=True)
+    with pytest.raises(DatasetError, match="remove the whole folder"):
+        erase("videos", places=(data,), yes=True, quiet=True)
+
+
+def test_a_path_of_a_file_names_its_source(tmp_path: Path) -> None:
+    data = data_set(tmp_path)
+    assert erase(str(tmp_path / "videos" / f"{SECRET}.mp4"), places=(data,), yes=True, quiet=True).clips == 1
+
+
+def test_a_library_forgets_a_source_and_what_was_made_from_it(tmp_path: Path) -> None:
+    data = data_set(tmp_path)
+    source, folder = tmp_path / "videos" / f"{SECRET}.mp4", tmp_path / "library"
+    with Library(folder) as library:
+        library.add(source, ClipDetails(title=SECRET, notes=CAPTION))
+        parent = Parent(digest=files.file_digest(source), name=str(source))
+        made = library.add(save_clip(tmp_path / "made.mp4", 4, seed=4), ClipDetails(title="made", parents=(parent,)))
+        child = Parent(digest=made.digest, name="made")
+        library.add(save_clip(tmp_path / "again.mp4", 5, seed=5), ClipDetails(title="again", parents=(child,)))
+        library.add(save_clip(tmp_path / "other.mp4", 6, seed=6), ClipDetails(title="other"))
+    secrets = [CAPTION.encode(), SECRET.encode(), source.read_bytes()[-400:-300]]
+    assert told(folder, secrets)
+    save_tiny_model(tmp_path / "models" / "one")
+    done = erase(f"videos/{SECRET}.mp4", places=(data, folder), models=(tmp_path / "models",), yes=True, quiet=True)
+    assert done.clips == 4 and done.models == () and told(folder, secrets) == []
+    with Library(folder, create=False) as library:
+        assert [entry.title for entry in library.query(ClipQuery()).entries] == ["other"]
+        assert library.verify().sound
+
+
+def test_models_that_have_seen_it_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    data = data_set(tmp_path)
+    info = Dataset(data).info
+    for name, change in {"same": info.content_hash, "older": "1" * 64, "other": "0" * 64}.items():
+        save_tiny_model(tmp_path / "models" / name)
+        path = tmp_path / "models" / name / "model.json"
+        card = json.loads(path.read_text())
+        del card["digest"]
+        card |= {"dataset_hash": change, "dataset": "noise" if name == "other" else info.name}
+        path.write_text(json.dumps({**card, "digest": files.json_digest(card)}))
+    done = erase(f"videos/{SECRET}.mp4", places=(data,), models=(tmp_path / "models",), yes=True)
+    assert len(done.models) == 2
+    assert "same has seen it" in done.models[1] and "older may have seen it" in done.models[0]
+    assert "train it again without" in " ".join(capsys.readouterr().out.split())
