@@ -68,7 +68,7 @@ def main() -> None:
         "reading",
         "plain, clips/s",
         "locked, clips/s",
-        "ratio, median (least–most)",
+        "ratio (least–most)",
         "wanted",
         "bytes more",
     )

@@ -1,4 +1,4 @@
-"""What is installed is what was looked at: the lock files name every dependency of the commands of the README, by hash."""
+"""What is installed is what was looked at: the lock files name every dependency of the README's commands, by hash."""
 
 from __future__ import annotations
 

@@ -346,9 +346,26 @@ class LockedFile(io.RawIOBase):
             ) from None
         return plain
 
+    def _damaged(self) -> LockError:
+        return LockError(f"{self.name} is damaged, or another file under its name", "put a copy of it back")
+
     def opened(self, number: int, content: bytes) -> bytes:
         """Return a page, of which the bytes on disk are given."""
         return self._open(content, MAGIC + number.to_bytes(8, "little"))
+
+    def open_into(self, number: int, content: memoryview, plain: memoryview) -> None:
+        """Open a page, of which the bytes on disk are given, into memory that is as long."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            decrypt_into = self._cipher.decrypt_into  # newer versions of cryptography
+        except AttributeError:
+            plain[:] = self.opened(number, bytes(content))
+            return
+        try:
+            decrypt_into(content[:NONCE], content[NONCE:], MAGIC + number.to_bytes(8, "little"), plain)
+        except (InvalidTag, ValueError):
+            raise self._damaged() from None
 
     def _turn_to(self, number: int) -> None:
         """Hold a page, and write the one that was held."""

@@ -53,7 +53,7 @@ class LockedBytes:
         assert folder is not None
         self.file = LockedFile(path, *opened_folder(folder), name_below(path, folder))
         self.file.close()  # it is read through the map, by many threads
-        self.pages, self._stored = pages, np.memmap(path, np.uint8, "r")
+        self.pages, self._stored = pages, memoryview(np.memmap(path, np.uint8, "r"))
         self._new()
 
     def _new(self) -> None:
@@ -68,11 +68,10 @@ class LockedBytes:
         assert step == 1
         held, there = self._held  # another thread may exchange them meanwhile
         first, last = begin // PAGE, -(-end // PAGE)
-        missing = first + np.flatnonzero(~there[first:last])
+        into, missing = memoryview(held), first + np.flatnonzero(~there[first:last])
         for number in missing.tolist():
             at = HEAD + number * PLACE
-            plain = self.file.opened(number, self._stored[at : at + PLACE].tobytes())
-            held[number * PAGE : number * PAGE + len(plain)] = np.frombuffer(plain, np.uint8)
+            self.file.open_into(number, self._stored[at : at + PLACE], into[number * PAGE : (number + 1) * PAGE])
         if len(missing):
             self.pages.grown(self, there, missing)
         part = held[begin:end]

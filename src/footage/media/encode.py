@@ -471,20 +471,29 @@ def save_frames(folder: Path, pictures: Iterable[npt.NDArray[Any]], first: int =
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata that `write_clip` put into a file or folder; empty where there is none."""
+    """Return the metadata that `write_clip` put into a file or folder; empty where there is none.
+
+    Raises:
+        MediaError: it is no video, or no picture.
+    """
     text: str | bytes = ""
     if path.is_dir() or path.suffix.lower() == ".gif":
         from PIL import Image
 
         for picture in sorted(path.glob("*.png"))[:1] if path.is_dir() else [path]:
-            with Image.open(picture) as image:
-                text = image.info.get("comment") or image.info.get("Comment") or ""
+            try:
+                with Image.open(picture) as image:
+                    text = image.info.get("comment") or image.info.get("Comment") or ""
+            except (OSError, ValueError, SyntaxError, OverflowError) as error:  # Pillow raises all of these
+                raise MediaError(
+                    f'"{picture.name}" cannot be read as a picture ({error})', "give one that is whole"
+                ) from None
     else:
         with open_video(path) as (container, _):
             text = {key.lower(): value for key, value in container.metadata.items()}.get("comment", "")
     try:
         value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
