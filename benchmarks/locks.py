@@ -1,4 +1,4 @@
-"""What a lock costs: training clips a second from a locked data set against the same one plain, in turn; and its size.
+"""What a lock costs: training clips for a second of a processor, from a locked data set and the same one plain.
 
 python benchmarks/locks.py [--clips 400] [--rounds 7]
 
@@ -46,14 +46,14 @@ def make(folder: Path, count: int, height: int, width: int) -> Path:
 
 
 def rate(folder: Path, clips: int, warm: bool) -> float:
-    """Return clips a second; `warm` after all were read once."""
+    """Return clips for a second of a processor, so that other programs count little; `warm` after all were read."""
     loader = Loader(DatasetClips(Dataset(folder)), "train", frames=FRAMES, batch_size=BATCH, seed=0)
     for first in range(0, 4 * len(loader.units), BATCH) if warm else ():
         loader.batch(first)
-    began = time.perf_counter()
+    began = time.process_time()
     for first in range(0, clips, BATCH):
         loader.batch(first)
-    return clips / (time.perf_counter() - began)
+    return clips / (time.process_time() - began)
 
 
 def main() -> None:

@@ -89,18 +89,19 @@ def main() -> None:
     options = parser.parse_args()
     table = Table("clips", "planted", "part", "precision", "recall", "found in clean clips")
     for name in ("shapes", "digits"):
+        draws = [clean(name, options.clips, draw * options.clips) for draw in range(options.draws)]
+        before = [found(*drawn) for drawn in draws]
         for kind, plant in PLANTED.items():
+            alarms = statistics.mean(len(clips[kind]) for clips in before)
             for part in (0.05, 0.1):
-                precision, recall, alarms = [], [], []
-                for draw in range(options.draws):
-                    clips, labels = clean(name, options.clips, draw * options.clips)
-                    alarms.append(len(found(clips, labels)[kind]))
-                    clips, labels, planted = plant(clips, labels, np.random.default_rng(draw), part)
+                precision, recall = [], []
+                for draw, drawn in enumerate(draws):
+                    clips, labels, planted = plant(*drawn, np.random.default_rng(draw), part)
                     seen = found(clips, labels)[kind]
                     precision.append(len(seen & planted) / len(seen) if seen else 1.0)
                     recall.append(len(seen & planted) / len(planted))
                 figures = (f"{statistics.mean(values):.2f}" for values in (precision, recall))
-                table.add_row(name, kind, f"{part:.0%}", *figures, f"{statistics.mean(alarms):.1f} of {options.clips}")
+                table.add_row(name, kind, f"{part:.0%}", *figures, f"{alarms:.1f} of {options.clips}")
     Console().print(table)
 
 

@@ -18,7 +18,7 @@ from footage import files
 from footage.commands.terminal import make_console, phases, print_marked, working
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
-from footage.errors import ConfigError, MediaError, ModelError
+from footage.errors import ConfigError, LockError, MediaError, ModelError
 from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit
@@ -105,7 +105,7 @@ def _models_table(title: str, folders: Mapping[str, Path]) -> Table:
     for name, path in folders.items():
         try:
             info = read_info(path)
-        except ModelError as error:
+        except (LockError, ModelError) as error:
             table.add_row(name, "", "", "", "", f"refused: {error}")
             continue
         clip = info.config.clip

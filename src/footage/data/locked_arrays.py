@@ -53,7 +53,7 @@ class LockedBytes:
         assert folder is not None
         self.file = LockedFile(path, *opened_folder(folder), name_below(path, folder))
         self.file.close()  # it is read through the map, by many threads
-        self.pages, self._stored = pages, memoryview(np.memmap(path, np.uint8, "r"))
+        self.pages, self._stored = pages, np.memmap(path, np.uint8, "r").data
         self._new()
 
     def _new(self) -> None:
@@ -68,7 +68,7 @@ class LockedBytes:
         assert step == 1
         held, there = self._held  # another thread may exchange them meanwhile
         first, last = begin // PAGE, -(-end // PAGE)
-        into, missing = memoryview(held), first + np.flatnonzero(~there[first:last])
+        into, missing = held.data, first + np.flatnonzero(~there[first:last])
         for number in missing.tolist():
             at = HEAD + number * PLACE
             self.file.open_into(number, self._stored[at : at + PLACE], into[number * PAGE : (number + 1) * PAGE])

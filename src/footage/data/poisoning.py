@@ -42,6 +42,8 @@ TRIGGER = (5, 0.05)
 """A trigger is in at least so many clips of a label, and at least this part of them."""
 SURE = 5.0
 """A patch is commoner under one label than under the others by so many standard errors: the root of G, see there."""
+LACKING = 4
+"""A trigger is so many times as common under its label as under the others."""
 SMALL = 0.25
 """A trigger covers at most this part of a frame: what covers more is a place that many clips show."""
 
@@ -186,17 +188,20 @@ def find_exchanged(
 
 def _windows(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return where all cells of a window are true: (N, g, g') → (N, g − WINDOW + 1, g' − WINDOW + 1)."""
-    for axis in (1, 2):
-        length = cells.shape[axis] - WINDOW + 1
-        parts = [np.take(cells, range(i, i + length), axis) for i in range(WINDOW)]
-        cells = np.logical_and.reduce(parts)
-    return cells
+    height, width = (size - WINDOW + 1 for size in cells.shape[1:])
+    rows = cells[:, :height].copy()
+    for i in range(1, WINDOW):
+        rows &= cells[:, i : i + height]
+    windows = rows[:, :, :width].copy()
+    for i in range(1, WINDOW):
+        windows &= rows[:, :, i : i + width]
+    return windows
 
 
-def _stands_out(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _stands_out(picture: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     """Return which windows of a picture (g, g', C) differ from what is around them, by the range of grey levels."""
-    grey = np.pad(picture.mean(axis=2), 2, mode="edge")
-    around = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW + 4, WINDOW + 4))
+    grey = np.pad(picture.mean(axis=2), 1, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW + 2, WINDOW + 2))
     return np.asarray(np.ptp(around, axis=(2, 3)) >= CONTRAST)
 
 
@@ -218,8 +223,8 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
     """Return, of each label, the clips that share a small steady patch which clips of other labels lack."""
     if min(copies.shape[2:4]) < WINDOW:
         return []
-    values = copies.astype(np.float32)
-    means, steady = values.mean(axis=1), values.std(axis=1).max(axis=3) <= STEADY  # (N, g, g', C), (N, g, g')
+    means = copies.mean(axis=1, dtype=np.float32).round().astype(np.int16)  # (N, g, g', C)
+    steady = copies.std(axis=1, dtype=np.float32).max(axis=3) <= STEADY  # (N, g, g')
     rng, found = np.random.default_rng(0), []
     for number, name in enumerate(names):
         own = labels == number
@@ -233,7 +238,7 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
             same = _windows(alike) & _stands_out(means[reference])  # (N, y, x)
             inside, outside = same[own].mean(axis=0), same[~own].mean(axis=0)
             sure = np.sqrt(_surprise(inside, outside, len(clips), len(labels) - len(clips))) >= SURE
-            signs = sure & (inside > outside) & (inside * len(clips) >= least)
+            signs = sure & (inside >= LACKING * outside) & (inside * len(clips) >= least)
             if not signs.any():
                 continue
             y, x = np.unravel_index(np.where(signs, inside, 0).argmax(), signs.shape)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from footage import __version__
+from footage import __version__, locked
 from footage.data.clips import HasVolumes, Labels
 from footage.errors import ConfigError, nearest
 from footage.evaluation.clip_sets import (
@@ -88,13 +88,15 @@ def evaluate(
 ) -> Evaluation:
     """Measure everything that was asked for; pictures of pairs are put beside a figures.json, `to`.
 
-    The workers of a `cluster` make clips and read features; the figures are computed here.
+    The workers of a `cluster` make clips and read features; the figures are computed here. Of what is locked no
+    features are kept.
 
     Raises:
         ConfigError: a metric or network is not known or cannot be had here, or features are not finite.
         ModelError: a network's file is missing, damaged or another one.
     """
-    with FeatureCache(options.cache_folder, cluster) as cache:
+    hidden = any(locked.folder_of(side.opened.given) for side in (plan.made, plan.real))
+    with FeatureCache(None if hidden else options.cache_folder, cluster) as cache:
         return Evaluator(plan, options, cache, say=say).evaluation(to)
 
 

@@ -106,6 +106,8 @@ def decoder_of(stream: VideoStream) -> VideoStream | VideoCodecContext:
     """Return what decodes a stream: itself, or, where FFmpeg's own decoder knows no transparency, libvpx."""
     import av
 
+    if stream.codec_context is None:  # FFmpeg does not know it
+        raise UnusableMedia("zero frames", "no packet holds a picture")
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
     if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
         return stream
