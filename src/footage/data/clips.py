@@ -198,6 +198,9 @@ class DatasetClips:
         spans = []
         for index, row in enumerate(self.dataset.rows):
             if row.split == split:
+                if row.label is not None and row.label not in numbers:
+                    problem = f'{self.dataset.place}/clips.jsonl has "{row.label:.80}" for label'
+                    raise DatasetError(problem, "make the dataset again")
                 path = PurePosixPath(row.source)
                 below = PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else path
                 name = f"{below.with_suffix('')}@{row.start:.2f}"

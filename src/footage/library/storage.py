@@ -594,7 +594,7 @@ class Database:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         application = int(connection.execute("PRAGMA application_id").fetchone()[0])
         tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-        if application != APPLICATION and (application or version or tables):
+        if version < 0 or (application != APPLICATION and (application or version or tables)):
             raise LibraryError(f'"{self.path}" is a database of another program', "give the folder of a library")
         files.refuse_newer(version, self._newest, f'"{self.path}"', LibraryError)
         return version

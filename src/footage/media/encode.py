@@ -484,7 +484,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
             try:
                 with Image.open(picture) as image:
                     text = image.info.get("comment") or image.info.get("Comment") or ""
-            except (OSError, ValueError, SyntaxError, OverflowError) as error:  # Pillow raises all of these
+            except (
+                OSError,
+                ValueError,
+                SyntaxError,
+                OverflowError,
+                Image.DecompressionBombError,
+            ) as error:  # Pillow raises all of these
                 raise MediaError(
                     f'"{picture.name}" cannot be read as a picture ({error})', "give one that is whole"
                 ) from None
