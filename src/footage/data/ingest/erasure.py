@@ -64,7 +64,8 @@ def erase_source(folder: Path, source: str) -> Erasure:
         if state is None:
             raise DatasetError(f'"{folder}" does not say how it was ingested', "ingest again, without the source")
         listed, rejections = dataset.sources, dataset.rejections
-        names = set(named(folder, source, [*state.sources, *(row.source for row in (*listed, *rejections))]))
+        known_names = [*state.sources, *(row.source for row in listed), *(row.source for row in rejections)]
+        names = set(named(folder, source, known_names))
         contents = tuple(state.sources[name].record.content for name in sorted(names & set(state.sources)))
         kept = [row for row in dataset.rows if row.source not in names]
         if not kept:
@@ -103,7 +104,7 @@ def erase_source(folder: Path, source: str) -> Erasure:
             (folder / page).unlink(missing_ok=True)
         path = folder / INNER / "settings.json"
         remembered = json.loads(files.read_bytes(path))
-        gone = {str(place) for name in names if (place := find_source(folder, name)) is not None}
+        gone = set(map(str, filter(None, (find_source(folder, name) for name in names))))
         remembered["inputs"] = [given for given in ingested_from(folder) or () if given not in gone]
         files.write_json(path, remembered)
         sources = tuple(sorted(names))
