@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from footage.data.audit import Audit
 from footage.data.ingest.shards import load_state, save_state
-from footage.data.store import JPEG_SCHEMA, RAW_SCHEMA, SCHEMA, Dataset
+from footage.data.store import JPEG_SCHEMA, RAW_SCHEMA, SOUND_SCHEMA, Dataset
 from footage.errors import DatasetError
 from footage.media.encode import write_clip
 from footage.media.sound import RATE, as_stereo
@@ -46,7 +47,7 @@ def test_sound_stands_beside_its_frames(tmp_path, coding):
     spoken(tmp_path / "in" / "a.mp4"), spoken(tmp_path / "in" / "b.webm", 60, 1)
     clips.write(tmp_path / "in" / "c.mp4", clips.moving(40, (32, 32), 2))
     data = ingest([tmp_path / "in"], tmp_path / "data", height=32, width=32, coding=coding, workers=0).dataset
-    assert data.info.schema == SCHEMA and data.info.sound_rate == RATE
+    assert data.info.schema == SOUND_SCHEMA and data.info.sound_rate == RATE
     assert [row.sound for row in data.rows] == [True, True, False]
     for row in data.rows[:2]:
         assert np.allclose(pulses(data, row), np.arange(0, row.frames, 10) + 0.5, atol=0.15)
@@ -54,6 +55,7 @@ def test_sound_stands_beside_its_frames(tmp_path, coding):
         lengths = {len(data.sound(row, start, 16).samples) for start in range(row.frames - 16)}
         assert lengths == {round(16 / 25 * RATE)}, "windows of as many frames have as many samples"
     assert data.sound(data.rows[2]) is None
+    assert dict(Audit(data).summary)["sound"] == "2 of 3 clips"
     with pytest.raises(DatasetError, match="of a clip of 40 frames"):
         data.sound(data.rows[0], 30, 20)
 
@@ -65,6 +67,7 @@ def test_data_sets_without_sound_are_as_they_were(tmp_path):
         to = tmp_path / f"{name}-data-{len(options)}"
         data = ingest([tmp_path / name], to, height=32, width=32, workers=0, **options).dataset
         assert data.info.schema == (JPEG_SCHEMA if options else RAW_SCHEMA)
+        assert "sound" not in dict(Audit(data).summary)
         assert not list(to.glob("*sound*")) and data.sound(data.rows[0]) is None
         assert "sound_rate" not in json.loads((to / "dataset.json").read_text())
         assert "sound" not in json.loads((to / "clips.jsonl").read_text().splitlines()[0])

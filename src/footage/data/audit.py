@@ -93,6 +93,8 @@ class Audit:
             summary.append(("labels", f"not used: {ONE_BY_ONE}"))
         if self.captions:
             summary.append(("captions", self.captions))
+        if heard := sum(row.sound for row in rows):
+            summary.append(("sound", f"{heard:,} of {len(rows):,} clips"))
         summary.append(("novelty", self.novelty))
         sizes = Counter(f"{s.width}×{s.height}" for s in sources if s.width and s.height)
         rates = Counter(f"{s.fps:.4g}" for s in sources if s.fps)
