@@ -48,8 +48,8 @@ GROUP = 16
 """Frames that are given the same residual, made from the first of them."""
 STRENGTH = 2.5
 """Root mean square of the residual, of 255 levels: 40.1 dB with rounding."""
-LARGER = 0.08
-"""How fast frames of more pixels are given less: their own are averaged away, and they are looked at more closely."""
+LARGER, LEAST = 0.16, 1.6
+"""How fast frames of more pixels are given less, and the least (44 dB): noise is averaged over more of them."""
 MOST_GAIN = 1.4
 """How much more is put into frames of black or white, which leave half of it."""
 PEAK = 9.0
@@ -316,7 +316,7 @@ def _residual(frame: Array, pattern: Array) -> Array:
     large = small
     if (height, width) != (SIDE, SIDE):
         large = np.matmul(_scaling(SIDE, width), np.tensordot(_scaling(SIDE, height), small, axes=1))
-    strength = STRENGTH * min(1.0, (SIDE * SIDE / (height * width)) ** LARGER)
+    strength = min(STRENGTH, max(LEAST, STRENGTH * (SIDE * SIDE / (height * width)) ** LARGER))
     residual = _at(large, strength)
     residual = _at(PEAK * np.tanh(residual / PEAK), strength)
     left = np.clip(frame + residual, 0, 255) - frame  # what black and white leave of it
