@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from footage.commands.terminal import make_console
 from footage.errors import ConfigError, MediaError
-from footage.trust.mark import Reading, message_of, read
 from footage.trust.provenance import Statement, examine
+
+if TYPE_CHECKING:
+    from footage.trust.mark import Reading
 
 READ = 512
 """Frames, from the first on, in which a mark is looked for."""
@@ -55,6 +58,7 @@ def verify(
     """
     from footage.media.encode import read_metadata
     from footage.models.card import model_folder, pretrained, read_info
+    from footage.trust.mark import message_of
 
     anchors = []
     for path in trust:
@@ -62,7 +66,7 @@ def verify(
             anchors.append(path.read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError) as fault:
             raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
-    console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, Reading]()
+    console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, "Reading"]()
     names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
     for path in videos:
         if not path.is_file():
@@ -103,6 +107,7 @@ def read_mark(path: Path, known: Sequence[int] = ()) -> Reading:
         MediaError: it cannot be decoded.
     """
     from footage.media.reader import Footage
+    from footage.trust.mark import read
 
     clip = Footage(path)
     height, width = clip.size()
