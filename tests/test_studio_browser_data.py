@@ -75,6 +75,9 @@ def test_a_dropped_folder_becomes_a_data_set_whose_audit_is_read(page: Page, ser
     make_data_set(page)
     page.wait_for_selector(".job")
     page.wait_for_selector("[data-dataset='data/people'] img", timeout=120_000)
+    page.locator(
+        ".film"
+    ).first.scroll_into_view_if_needed()  # pictures that are out of sight are fetched when they are not
     page.wait_for_function("() => document.querySelector('.film').naturalWidth > 0")
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.wait_for_selector("#rejected table")

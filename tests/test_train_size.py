@@ -63,7 +63,7 @@ def test_it_is_said_what_more_time_would_give() -> None:
 
 
 def dataset_of(width: int, height: int, frames: int = 40, channels: int = 3) -> Dataset:
-    info = SimpleNamespace(height=height, width=width, channels=channels)
+    info = SimpleNamespace(height=height, width=width, channels=channels, volume=None)
     return cast(Dataset, SimpleNamespace(info=info, split=lambda _: [SimpleNamespace(frames=frames)]))
 
 
