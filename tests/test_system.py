@@ -115,7 +115,7 @@ def test_what_json_cannot_hold_is_written_plainly() -> None:
         "a": np.float32(1.5),
         "b": (float("nan"), np.arange(2)),
         3: Path("x"),
-        "d": system.Finding("g", "n", "good", "f"),
+        "d": system.Check("g", "n", "good", "f"),
     }
     found = json.loads(json.dumps(as_plain(figures), allow_nan=False))
     assert found["a"] == 1.5 and found["b"] == [None, [0, 1]] and found["3"] == "x" and found["d"]["state"] == "good"

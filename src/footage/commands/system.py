@@ -57,7 +57,7 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that was looked at."""
 
     group: str
@@ -73,7 +73,7 @@ class Finding:
 class Health:
     """What `doctor` found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Check, ...]
 
     @property
     def exit_status(self) -> int:
@@ -111,14 +111,14 @@ def doctor(folder: Path = Path("."), *, quiet: bool = False) -> Health:
     return Health(findings)
 
 
-def look_at_machine(folder: Path) -> list[Finding]:
+def look_at_machine(folder: Path) -> list[Check]:
     """Look at Python, processors, memory, and the folder that is written to."""
     python = platform.python_version()
     cores, free = local.cores(), local.memory_free()
     found = [
-        Finding("machine", "footage", "good", f"{__version__}, Python {python}, {platform.platform(terse=True)}"),
-        Finding("machine", "processors", "good", f"{cores} of {os.cpu_count()} may be kept busy"),
-        Finding(
+        Check("machine", "footage", "good", f"{__version__}, Python {python}, {platform.platform(terse=True)}"),
+        Check("machine", "processors", "good", f"{cores} of {os.cpu_count()} may be kept busy"),
+        Check(
             "machine",
             "memory",
             "good" if free >= LEAST_MEMORY else "wrong",
@@ -136,62 +136,60 @@ def look_at_machine(folder: Path) -> list[Finding]:
                 skew = abs(os.fstat(handle.fileno()).st_mtime - time.time())
         except OSError as fault:
             problem = f"{path} cannot be written: {files.describe_fault(fault)}"
-            found.append(Finding("machine", name, "wrong", problem, "choose another folder, or change its rights"))
+            found.append(Check("machine", name, "wrong", problem, "choose another folder, or change its rights"))
             continue
         state: State = "good" if space >= LEAST_DISK and skew < LONG_AGO and locks else "wrong"
         remedy = "free some space" if space < LEAST_DISK else "set the clock" if skew >= LONG_AGO else ""
         told = f"{space / 1e9:.1f} GB free in {path.resolve()}" + ("" if locks else "; a lock is never given there")
-        found.append(Finding("machine", name, state, told, remedy if locks else "choose a folder on a local disk"))
+        found.append(Check("machine", name, state, told, remedy if locks else "choose a folder on a local disk"))
     return found
 
 
-def look_at_networks() -> list[Finding]:
+def look_at_networks() -> list[Check]:
     """Look at PyTorch and what it computes on."""
     try:
         import torch
     except (ImportError, OSError) as fault:
-        return [Finding("networks", "PyTorch", "wrong", f"cannot be loaded ({fault})", "pip install torch")]
-    found = [Finding("networks", "PyTorch", "good", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+        return [Check("networks", "PyTorch", "wrong", f"cannot be loaded ({fault})", "pip install torch")]
+    found = [Check("networks", "PyTorch", "good", f"{torch.__version__}, {torch.get_num_threads()} threads")]
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
         told = f"{about.name}, {about.total_memory / 2**30:.0f} GiB, {bf16}"
-        found.append(Finding("networks", f"cuda:{number}", "good", told))
+        found.append(Check("networks", f"cuda:{number}", "good", told))
     promised = [name for name in local.devices() if name.startswith("cuda")]
     if promised and not torch.cuda.is_available():
         told = f"the driver shows {len(promised)}, PyTorch {torch.__version__} can use none"
-        found.append(
-            Finding("networks", "GPUs", "wrong", told, "install PyTorch's build for your CUDA: see pytorch.org")
-        )
+        found.append(Check("networks", "GPUs", "wrong", told, "install PyTorch's build for your CUDA: see pytorch.org"))
     elif not promised and sys.platform != "darwin":
-        found.append(Finding("networks", "GPUs", "absent", "none; all that footage does it does on processors too"))
+        found.append(Check("networks", "GPUs", "absent", "none; all that footage does it does on processors too"))
     if sys.platform == "darwin" and torch.backends.mps.is_available():
-        found.append(Finding("networks", "mps", "good", "Apple's GPU"))
+        found.append(Check("networks", "mps", "good", "Apple's GPU"))
     return found
 
 
-def look_at_video() -> list[Finding]:
+def look_at_video() -> list[Check]:
     """Look at FFmpeg's libraries: encoders that files need, and hardware that may help."""
     try:
         from footage.media.encode import CONTAINERS, SOFTWARE, ffmpeg_build
     except (ImportError, OSError) as fault:
-        return [Finding("video", "PyAV", "wrong", f"cannot be loaded ({fault})", REINSTALL)]
+        return [Check("video", "PyAV", "wrong", f"cannot be loaded ({fault})", REINSTALL)]
     build = ffmpeg_build()
-    found = [Finding("video", "FFmpeg", "good", build.version)]
+    found = [Check("video", "FFmpeg", "good", build.version)]
     for codec, encoder in SOFTWARE.items():
         kinds = ", ".join(f".{kind}" for kind, codecs in CONTAINERS.items() if codec in codecs)
         if encoder in build.software:
-            found.append(Finding("video", codec, "good", f"{encoder} writes {kinds}"))
+            found.append(Check("video", codec, "good", f"{encoder} writes {kinds}"))
         else:
             state: State = "wrong" if codec == "h264" else "absent"
-            found.append(Finding("video", codec, state, f"no {encoder}: not {kinds}", REINSTALL))
+            found.append(Check("video", codec, state, f"no {encoder}: not {kinds}", REINSTALL))
     built = f"built in for {', '.join(build.hardware)}; whether the machine has them shows --hardware auto"
     state = "good" if build.hardware else "absent"
-    found.append(Finding("video", "hardware", state, built if build.hardware else "none built in"))
+    found.append(Check("video", "hardware", state, built if build.hardware else "none built in"))
     return found
 
 
-def look_at_extras() -> list[Finding]:
+def look_at_extras() -> list[Check]:
     """Look at each extra: which of its packages are installed, and new enough."""
     from packaging.requirements import Requirement
 
@@ -200,7 +198,7 @@ def look_at_extras() -> list[Finding]:
         names = metadata.metadata("footage").get_all("Provides-Extra") or []
     except metadata.PackageNotFoundError:
         problem = "footage itself is not installed, only found"
-        return [Finding("extras", "packages", "wrong", problem, "pip install --editable '.[studio]'")]
+        return [Check("extras", "packages", "wrong", problem, "pip install --editable '.[studio]'")]
     found = []
     for extra in sorted(names):
         missing = []
@@ -215,7 +213,7 @@ def look_at_extras() -> list[Finding]:
         about = OWN_EXTRAS.get(extra, "")
         told = "installed" if not missing else f"not here: {', '.join(missing)}"
         found.append(
-            Finding(
+            Check(
                 "extras",
                 extra,
                 "absent" if missing else "good",
@@ -226,10 +224,10 @@ def look_at_extras() -> list[Finding]:
     return found
 
 
-def look_at_programs() -> list[Finding]:
+def look_at_programs() -> list[Check]:
     """Look for programs that are useful beside."""
     return [
-        Finding("beside", program, "good", path) if path else Finding("beside", program, "absent", f"for {use}", remedy)
+        Check("beside", program, "good", path) if path else Check("beside", program, "absent", f"for {use}", remedy)
         for program, (use, remedy) in SUGGESTED.items()
         for path in [shutil.which(program)]
     ]

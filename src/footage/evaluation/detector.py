@@ -106,7 +106,7 @@ def attack(net: DetectorNet, clips: Tensor, made: Tensor, levels: float, steps: 
 
 
 @dataclass(frozen=True)
-class Figure:
+class DetectorFigure:
     """How well clips that the detector has not learned from are told apart."""
 
     auc: float
@@ -139,9 +139,9 @@ class Detector:
     real_tested: int
     """Real clips that it was tested on."""
     made_tested: int
-    figures: dict[str, Figure]
+    figures: dict[str, DetectorFigure]
     """By what the clips had been through."""
-    plain: dict[str, Figure]
+    plain: dict[str, DetectorFigure]
     """The same of a detector that was trained without attacks; empty where this one was."""
     made_by: str = f"footage {__version__}"
     schema: int = SCHEMA
@@ -272,7 +272,7 @@ def logits(net: DetectorNet, patches: Frames, made: float, levels: float = 0, se
 
 def test_net(
     net: DetectorNet, threshold: float, real: ClipPatches, made: ClipPatches, attacks: Sequence[float]
-) -> dict[str, Figure]:
+) -> dict[str, DetectorFigure]:
     """Return how well clips are told apart that taught it nothing, by what they have been through."""
     cases = [(how, how, 0.0) for how in SEEN] + [(f"attack {levels:g}/255", "clean", levels) for levels in attacks]
     figures = {}
@@ -280,7 +280,7 @@ def test_net(
         said = [logits(net, some.values[how], answer, levels) for some, answer in ((real, 0.0), (made, 1.0))]
         told = separate(said[1], said[0], made.sources, real.sources)
         wrong = [float((said[0] > threshold).float().mean()), float((said[1] <= threshold).float().mean())]
-        figures[name] = Figure(told.auc, told.auc_low, told.auc_high, *wrong)
+        figures[name] = DetectorFigure(told.auc, told.auc_low, told.auc_high, *wrong)
     return figures
 
 
@@ -352,7 +352,9 @@ def load_detector(path: Path) -> tuple[DetectorNet, Detector]:
     net = DetectorNet()
     try:
         net.load_state_dict(tensors)
-        value |= {kind: {how: Figure(**told) for how, told in value[kind].items()} for kind in ("figures", "plain")}
+        value |= {
+            kind: {how: DetectorFigure(**told) for how, told in value[kind].items()} for kind in ("figures", "plain")
+        }
         return net.eval(), Detector(**value)
     except (RuntimeError, TypeError, KeyError) as error:
         raise ModelError(f'"{path}" does not fit this version ({str(error)[:200]})', remedy) from None
