@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from footage.evaluation.detector import Detector, DetectorNet, Figure
+    from footage.evaluation.detector import Detector, DetectorNet, DetectorFigure
     from footage.media.decode import Frames
 
 LOOKS_MADE, UNKNOWN = 3, 4
@@ -221,7 +221,7 @@ def detector(
     return about
 
 
-def _auc(figure: Figure | None) -> str:
+def _auc(figure: DetectorFigure | None) -> str:
     """Return an area under the curve with its interval."""
     if figure is None:
         return ""
