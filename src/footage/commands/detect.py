@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from footage.evaluation.detector import Detector, DetectorNet, DetectorFigure
+    from footage.evaluation.detector import Detector, DetectorFigure, DetectorNet
     from footage.media.decode import Frames
 
 LOOKS_MADE, UNKNOWN = 3, 4
