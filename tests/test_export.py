@@ -99,7 +99,7 @@ def test_a_stream_goes_on_with_its_state(page: Path) -> None:
     assert abs(fast.mean()) < 0.2 and abs(fast.std() - 1) < 0.15
     label = np.array([[1, 0]], np.float32)
     style, canvas = graphs["paint"].run(
-        None, {"content": draw(1, 64)[:, : about["graphs"][1]["inputs"]["content"][1]], "label": label}
+        None, {"content": draw(1, 64)[:, : about["graphs"][0]["inputs"]["content"][1]], "label": label}
     )
     frames = [
         graphs["animate"].run(None, {"style": style, "canvas": canvas, "motion": rows[a:b], "label": label})[0]
@@ -147,6 +147,10 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     model = load(tmp_path / "model", "cpu")
     with pytest.raises(ModelError, match="makes clips of one length"):
         export_web(model, tmp_path / "web")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(model.sampler, "device", torch.device("meta"))
+        with pytest.raises(ModelError, match="loaded for meta"):
+            export_onnx(model, tmp_path / "other")
     monkeypatch.setattr(export, "PARITY", -1.0)
     with pytest.raises(ModelError, match="differs from the model"):
         export_onnx(model, tmp_path / "other")

@@ -84,14 +84,25 @@ class Exported(nn.Module):
 
 
 def export_onnx(
-    model: Model, folder: Path, precision: Precision = "fp32", watch: Callable[[str], None] | None = None
+    model: Model,
+    folder: Path,
+    precision: Precision = "fp32",
+    watch: Callable[[str], None] | None = None,
+    left_out: tuple[str, ...] = (),
 ) -> Export:
     """Write a model's graphs into a folder, with export.json, which says what each is given and makes.
 
     Every graph is run by onnxruntime beside the model, on inputs of its own and of other lengths.
 
+    Args:
+        model: loaded for the CPU.
+        folder: it may be there.
+        precision: of the weights.
+        watch: is told the name of each graph before it is written.
+        left_out: names of graphs that are not needed.
+
     Raises:
-        ModelError: a library is not installed, the model cannot be written so, or a graph differs from it.
+        ModelError: a library is not installed, the model is elsewhere or cannot be written so, or a graph differs.
     """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -102,10 +113,13 @@ def export_onnx(
         raise ModelError(
             f"models of the kind {type(model.sampler).__name__} cannot be exported", "choose another model"
         )
+    if model.sampler.device.type != "cpu":
+        problem = f"{model.info.name} is loaded for {model.sampler.device}, and is compared on the CPU"
+        raise ModelError(problem, 'load it by footage.load(MODEL, device="cpu")')
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        graphs = model.sampler.graphs()
+        graphs = [graph for graph in model.sampler.graphs() if graph.name not in left_out]
         written = []
         for graph in graphs:
             if watch is not None:
@@ -277,7 +291,7 @@ def export_web(
         problem = f"{model.info.name} makes clips of one length, and the page shows an endless video"
         raise ModelError(problem, "give a model of a stream preset, or export it by --onnx")
     base = sampler.base if isinstance(sampler, CascadeSampler) else sampler
-    about = export_onnx(model, folder, precision, watch)
+    about = export_onnx(model, folder, precision, watch, ("frames",))
     for name, digest in RUNTIME.items():
         runtime = lzma.decompress((WEB / f"{name}.xz").read_bytes())
         if hashlib.sha256(runtime).hexdigest() != digest:

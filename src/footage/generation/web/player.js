@@ -41,7 +41,7 @@ class Model {
     model.about = await (await fetch("model.json")).json();
     model.graphs = {};
     for (const { name, file } of model.about.graphs) {
-      if (name !== "frames") model.graphs[name] = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
+      model.graphs[name] = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
     }
     return model;
   }

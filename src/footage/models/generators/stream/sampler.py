@@ -316,7 +316,7 @@ class StreamSampler(SeedSampler):
         label = self.label_example(many)
         one = {name: value[:1] for name, value in label.items()}
         with torch.no_grad():
-            style, canvas = generator.cpu().paint(content[:1], one.get("label"), 1)
+            style, canvas = generator.paint(content[:1], one.get("label"), 1)
         about = (
             "content: standard normal, the same for a whole video; motion: of `move`, a row a frame; "
             "label: weights over labels; clock: frames since a shot began. frames: (N, C, H, W) in [-1, 1]."
