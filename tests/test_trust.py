@@ -128,12 +128,16 @@ def test_own_certificates_are_used_and_half_of_them_refused(tmp_path: Path, monk
         identity()
 
 
-def test_without_the_extra_clips_are_made_and_verify_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_clips_are_made_and_verify_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "c2pa", None)
     path = clip(tmp_path / "clip.mp4")
     assert read_metadata(path) == MADE and not seal(path, MADE, "clip")
     with pytest.raises(ProvenanceError, match=r"footage\[provenance\]"):
         verify((path,))
+    told = capsys.readouterr().out
+    assert "unread" in told and "none found" in told  # the mark was looked for
 
 
 def test_verify_says_what_it_finds(

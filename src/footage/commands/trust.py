@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from footage.commands.terminal import make_console
-from footage.errors import ConfigError, MediaError
+from footage.errors import ConfigError, MediaError, ProvenanceError
 from footage.trust.provenance import Statement, examine
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def verify(
 
     What is read is a C2PA manifest, as other programs write it too. A signature proves who signed, and that nothing was
     changed since; not that what is said is true. Exit status 0: all are signed and unchanged; 3: one was changed; 4:
-    one has no signature.
+    one has no signature. Without the extra `provenance` it looks for the mark alone, and ends with 2.
 
     Args:
         videos: files, videos and pictures.
@@ -66,6 +67,7 @@ def verify(
             anchors.append(path.read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError) as fault:
             raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
+    unread: ProvenanceError | None = None
     console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, "Reading"]()
     names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
     for path in videos:
@@ -74,7 +76,12 @@ def verify(
         metadata = {}
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read
             metadata = read_metadata(path)
-        statements[path] = examine(path, metadata, "\n".join(anchors))
+        try:
+            statements[path] = examine(path, metadata, "\n".join(anchors))
+        except ProvenanceError as error:
+            if find_spec("c2pa") is not None:
+                raise
+            statements[path], unread = Statement("unread"), error  # the mark can be read all the same
         request = statements[path].request  # what is signed names models that do not come with footage
         if "weights_sha256" in request:
             names.setdefault(message_of(str(request["weights_sha256"])), str(request.get("model")))
@@ -97,6 +104,8 @@ def verify(
             mark = texts.get(path, "")
             table.add_row(path.name, told.state, told.text, mark, told.signer, told.digital_source, parts)
         console.print(table)
+    if unread is not None:
+        raise unread
     return Verified(statements, marks)
 
 

@@ -42,13 +42,14 @@ AI_GENERATED = "AI-generated"
 UNTRUSTED = "signingCredential.untrusted"
 """Code of the finding that nobody vouches for the signer."""
 
-State = Literal["trusted", "valid", "changed", "stripped", "unsigned"]
+State = Literal["trusted", "valid", "changed", "stripped", "unsigned", "unread"]
 STATES: dict[State, str] = {
     "trusted": "signed by a signer that this machine trusts, and not changed since",
     "valid": "signed, and not changed since; nobody here vouches for the signer",
     "changed": "changed since it was signed, or its signature is damaged",
     "stripped": "its comment says that footage made it, and its signature is gone or was never made",
     "unsigned": "nothing says where it comes from",
+    "unread": "a signature, if it has one, cannot be read here",
 }
 """What each state says, in words."""
 
