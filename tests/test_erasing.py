@@ -13,7 +13,7 @@ from footage.config import IngestConfig
 from footage.data.audit import Audit
 from footage.data.ingest.pipeline import ingest
 from footage.data.store import Dataset
-from footage.errors import ConfigError, DatasetError
+from footage.errors import ConfigError, DatasetError, FootageError, LibraryError
 from footage.library.additions import ClipDetails, Parent
 from footage.library.library import Library
 from footage.library.query import ClipQuery
@@ -117,3 +117,32 @@ def test_models_that_have_seen_it_are_named(tmp_path: Path, capsys: pytest.Captu
     assert len(done.models) == 2
     assert "same has seen it" in done.models[1] and "older may have seen it" in done.models[0]
     assert "train it again without" in " ".join(capsys.readouterr().out.split())
+
+
+def test_other_files_of_the_same_name_stay(tmp_path: Path) -> None:
+    """Two cameras count their files alike: what one took is erased, what the other took is not."""
+    data, folder = data_set(tmp_path), tmp_path / "library"
+    (tmp_path / "b" / "videos").mkdir(parents=True)
+    other = save_clip(tmp_path / "b" / "videos" / f"{SECRET}.mp4", 77)
+    with Library(folder) as library:
+        mine = library.add(tmp_path / "videos" / f"{SECRET}.mp4", ClipDetails()).id
+        theirs = library.add(other, ClipDetails()).id
+    erase(f"videos/{SECRET}.mp4", places=(data, folder), yes=True, quiet=True)
+    with Library(folder, create=False) as library:
+        assert library.get(theirs).deleted is None
+        with pytest.raises(LibraryError):
+            library.get(mine)
+
+
+def test_nothing_is_erased_where_a_later_place_refuses(tmp_path: Path) -> None:
+    data, folder = data_set(tmp_path), tmp_path / "library"
+    before = (data / "clips.jsonl").read_bytes()
+    folder.mkdir()
+    (folder / "library.sqlite").write_bytes(b"nothing of the kind")
+    with pytest.raises(FootageError):
+        erase(f"videos/{SECRET}.mp4", places=(data, folder), yes=True, quiet=True)
+    (tmp_path / "models" / "broken").mkdir(parents=True)
+    (tmp_path / "models" / "broken" / "model.json").write_text("{")
+    with pytest.raises(FootageError):
+        erase(f"videos/{SECRET}.mp4", places=(data,), models=(tmp_path / "models",), yes=True, quiet=True)
+    assert (data / "clips.jsonl").read_bytes() == before

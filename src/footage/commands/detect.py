@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from footage.commands.terminal import make_console, phases
-from footage.errors import ConfigError
+from footage.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,10 @@ def detect(
     console, findings = make_console(quiet), dict[Path, Finding]()
 
     for path in videos:
-        found = by_mark(path, names) or by_copy(path, library, console) or by_looks(path, loaded)
+        try:
+            found = by_mark(path, names) or by_copy(path, library, console) or by_looks(path, loaded)
+        except MediaError as error:  # the others are looked at all the same
+            found = Finding("nothing", f"it cannot be read: {error}")
         findings[path] = found or Finding("nothing", NOTHING)
     table = Table("file", "by", "what was found")
     for path, finding in findings.items():
@@ -99,7 +102,7 @@ def by_mark(path: Path, names: Mapping[int, str]) -> Finding | None:
     """Look for the mark in a file; `names` are those of models, by the messages of their clips."""
     from footage.commands.trust import SAME, read_mark
 
-    reading = read_mark(path)
+    reading = read_mark(path, tuple(names))
     if not reading.present:
         return None
     nearest = max(names, key=reading.agreement)
@@ -183,6 +186,11 @@ def detector(
         raise ConfigError(f'to is "{to}"', "give a file that ends in .safetensors")
     console, info = make_console(quiet), (loaded := Model(model, "cpu")).info
     shape = info.config.clip
+    if shape.frames < training.WINDOW:
+        raise ConfigError(
+            f"{info.name} makes clips of {shape.frames} frames",
+            f"a detector looks at {training.WINDOW}: give a model of more",
+        )
     known = is_built_in(data) or (Path(data) / "dataset.json").exists()
     height, width = shape.height, shape.width
     source: ClipSource = (

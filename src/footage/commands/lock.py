@@ -237,44 +237,43 @@ def erase(
         models: folders of models and runs that may have been trained from the data sets.
         yes: agree that it cannot be undone.
     """
-    from footage.data.ingest.erasure import erase_source
+    from footage.data.ingest.erasure import erase_source, knows
+    from footage.library.library import Library
+    from footage.models.card import read_info
 
     if not yes:
         raise ConfigError(f'"{source}" would be erased, which cannot be undone', "give --yes")
-    console, clips, digests, names, hashes = make_console(quiet), 0, set[str](), {source}, dict[str, str]()
+    console, clips, digests, paths, hashes = make_console(quiet), 0, set[str](), set[str](), dict[str, str]()
     libraries = [place for place in places if (place / "library.sqlite").is_file()]
+    # All that could stop it is looked at before anything is erased.
+    knowing = [place for place in places if place not in libraries and knows(place, source)]
+    cards = [(path.parent, read_info(path.parent)) for folder in models for path in sorted(folder.rglob("model.json"))]
+    for folder in libraries:
+        Library(folder, create=False).close()
     if Path(source).is_file():
         digests.add(file_digest(Path(source)))
-    for place in places:
-        if place not in libraries:
-            erased = erase_source(place, source)
-            digests, names = digests | set(erased.contents), names | set(erased.sources)
-            hashes[erased.content_hash] = erased.name
-            clips += erased.clips
-            console.print(f"erased   {erased.clips:,} clips of {len(erased.sources):,} sources from {place}")
-    seen = list[str]()
-
-    def judge(name: str, dataset: str | None, digest: str | None) -> None:
-        if digest in hashes or dataset in hashes.values():
-            state = (
-                "has seen it" if digest in hashes else f"may have seen it: it learned from another state of {dataset}"
-            )
-            seen.append(f"{name} {state}")
-
+        paths.add(str(Path(source).absolute()))
+    for place in knowing or (() if libraries else places):  # where none knows it, the first one says so
+        erased = erase_source(place, source)
+        digests, paths = digests | set(erased.contents), paths | set(erased.paths)
+        hashes[erased.content_hash] = erased.name
+        clips += erased.clips
+        console.print(f"erased   {erased.clips:,} clips of {len(erased.sources):,} sources from {place}")
+    taught = list[tuple[str, str | None, str | None]]()
     for folder in libraries:
-        from footage.library.library import Library
-
         with Library(folder, create=False) as library:
-            for model in library.models():
-                judge(model.folder or model.name, model.dataset, model.dataset_digest)
-            count = library.erase(digests, names)
+            taught += [(one.folder or one.name, one.dataset, one.dataset_digest) for one in library.models()]
+            # By content, and by whole paths; the end of a path alone may be that of another file.
+            count = library.erase(digests, paths if digests else {source})
         clips += count
         console.print(f"erased   {count:,} clips from {folder}")
-    from footage.models.card import read_info
-
-    for path in sorted(card.parent for folder in models for card in folder.rglob("model.json")):
-        info = read_info(path)
-        judge(str(path), info.dataset, info.dataset_hash)
+    taught += [(str(path), info.dataset, info.dataset_hash) for path, info in cards]
+    other = "may have seen it: it learned from another state of"
+    seen = [
+        f"{name} has seen it" if digest in hashes else f"{name} {other} {dataset}"
+        for name, dataset, digest in taught
+        if digest in hashes or dataset in hashes.values()
+    ]
     for text in dict.fromkeys(seen):
         print_marked(console, "model:", f"{text}; train it again without, or remove it")
     if not seen:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad
 
 from footage import __version__, files
-from footage.data.clips import ClipSource
+from footage.data.clips import ClipSource, Span
 from footage.data.store import Split
 from footage.errors import DatasetError, ModelError
 from footage.media.decode import Frames
@@ -203,22 +203,28 @@ def patches_of(clips: Iterator[tuple[str, Frames]]) -> ClipPatches:
 
 
 def real_windows(source: ClipSource, count: int, seed: int, height: int, width: int) -> Iterator[tuple[str, Frames]]:
-    """Yield windows of a source of clips, as evenly spread over its clips as may be, fitted to a size.
+    """Yield windows of a source of clips, as evenly spread over its sources as may be, fitted to a size.
 
     Raises:
         DatasetError: fewer than `LEAST` files are long enough.
     """
     splits: tuple[Split, ...] = ("train", "heldout")
     spans = [span for split in splits for span in source.spans(split) if span.frames >= WINDOW]
-    sources = len({span.source for span in spans})
-    if sources < LEAST:
+    of_source: dict[str, list[Span]] = {}
+    for span in spans:
+        of_source.setdefault(span.source, []).append(span)
+    if len(of_source) < LEAST:
         raise DatasetError(
-            f"{source.name} has {sources} sources of {WINDOW} frames or more", f"give {LEAST}: half teach, half test"
+            f"{source.name} has {len(of_source)} sources of {WINDOW} frames or more",
+            f"give {LEAST}: half teach, half test",
         )
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x4EA1]))
-    order = rng.permutation(len(spans))
-    for number in range(count):
-        span = spans[order[number % len(spans)]]
+    clips = [[some[i] for i in rng.permutation(len(some))] for some in of_source.values()]
+    order = rng.permutation(len(clips))
+    for number in range(count):  # source after source: a long recording does not take the place of short ones
+        turn, place = divmod(number, len(clips))
+        some = clips[order[place]]
+        span = some[turn % len(some)]
         window = source.read(span.index, int(rng.integers(span.frames - WINDOW + 1)), WINDOW)
         yield span.source, fit_frames(window, height=height, width=width, channels=window.shape[3], fit="crop")
 

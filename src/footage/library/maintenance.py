@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
@@ -229,28 +228,28 @@ def erase(storage: Storage, digests: Collection[str], names: Collection[str]) ->
     Args:
         storage: of the library.
         digests: SHA-256 of the files.
-        names: ends of paths that clips came from, such as `videos/walk.mp4`.
+        names: whole paths that clips came from, or their ends, such as `videos/walk.mp4`.
     """
     found = """
         WITH RECURSIVE gone(id, digest) AS (
             SELECT c.id, c.digest FROM clips c WHERE c.digest IN (SELECT value FROM json_each(:digests))
-                OR EXISTS (SELECT 1 FROM json_each(:names) n WHERE '/' || c.source LIKE '%/' || n.value ESCAPE '\\')
+                OR EXISTS (SELECT 1 FROM json_each(:ends) WHERE substr('/' || c.source, -length(value)) = value)
                 OR c.id IN (SELECT p.clip FROM parents p WHERE p.digest IN (SELECT value FROM json_each(:digests))
-                    OR EXISTS (SELECT 1 FROM json_each(:names) n WHERE '/' || p.name LIKE '%/' || n.value ESCAPE '\\'))
+                    OR EXISTS (SELECT 1 FROM json_each(:ends) WHERE substr('/' || p.name, -length(value)) = value))
             UNION
             SELECT c.id, c.digest FROM gone g JOIN parents p ON p.digest = g.digest JOIN clips c ON c.id = p.clip
         )
         SELECT id FROM gone
     """
-    escaped = [re.sub(r"([%_\\])", r"\\\1", name) for name in names]
-    values = {"digests": json.dumps(list(digests)), "names": json.dumps(escaped)}
+    ends = [name.lstrip("/") for name in names]
+    values = {"digests": json.dumps(list(digests)), "ends": json.dumps([f"/{end}" for end in ends])}
     with storage.database.write() as connection:
         ids = [int(row["id"]) for row in connection.execute(found, values)]
         for number in ids:
             connection.execute("UPDATE clips SET deleted = 1.0 WHERE id = ? AND deleted IS NULL", (number,))
     purge(storage, ids)
     with storage.database.write() as connection:
-        for name in names:
+        for name in (f"{sign}{end}" for end in ends for sign in ("/", '"')):  # 1.mp4 is not the end of 11.mp4
             like = "instr(request, ?) OR instr(result, ?) OR instr(message, ?)"
             connection.execute(f"DELETE FROM jobs WHERE state NOT IN ('queued', 'running') AND ({like})", (name,) * 3)
     for copy in storage.folder.glob("library-format-*.sqlite"):  # of before a migration

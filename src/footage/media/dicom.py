@@ -7,6 +7,7 @@ secondary capture (PS3.3 A.8.1) marked as derived and synthetic, of a patient wh
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import itertools
 import warnings
@@ -400,6 +401,10 @@ def write_dicom(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
 
     depth, height, width, _ = levels.shape
     key = [str(metadata.get(name, "")) for name in ("weights_sha256", "seed", "label", "source")]
+    key += [
+        hashlib.sha256(levels.tobytes()).hexdigest(),
+        str(scale.spacing),
+    ]  # other volumes, other numbers
     study, series, frame_of_reference = (
         uids.generate_uid(entropy_srcs=["footage", *key, what]) for what in ("study", "series", "frame")
     )

@@ -115,7 +115,7 @@ def read_nifti(path: Path) -> Iterator[Volume]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Any = nibabel.load(path)
+            image: Any = nibabel.load(path, keep_file_open=True)  # else each moment is unpacked from the first byte on
             shape, dtype = tuple(image.shape), image.get_data_dtype()
             affine = np.asarray(image.affine, np.float64)
     except Exception as error:  # nibabel lets through whatever a damaged header raises
@@ -206,7 +206,7 @@ def write_nifti(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
     out.write(b"\0" * (int(header["vox_offset"]) - out.tell()))
     out.write(np.ascontiguousarray(levels.transpose(3, 0, 1, 2), "<u2").tobytes())  # the first axis runs fastest: W
     content = out.getvalue()
-    files.write_bytes(path, gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content)
+    files.write_bytes(path, gzip.compress(content, 6, mtime=0) if path.suffix.lower() == ".gz" else content)
 
 
 def middle_planes(volume: npt.NDArray[np.uint8], spacing: Sequence[float], side: int = 128) -> npt.NDArray[np.uint8]:

@@ -91,7 +91,7 @@ class SentSounds:
         if known is not None:
             return known
         sound = SentSound(id, plain(name), round(seconds, 3), round(tempo, 2), actor)
-        path.replace(self.folder / f"{id}.{suffix_of(name)}")
+        path.replace(self.folder / f"{id}.{suffix_of(str(path))}")
         files.write_json(self.folder / f"{id}.json", {"schema": SCHEMA, **asdict(sound)})
         return sound
 
@@ -101,5 +101,8 @@ class SentSounds:
         Raises:
             HTTPException: there is none.
         """
-        self.find(id)[0].unlink(missing_ok=True)
-        (self.folder / f"{id}.json").unlink(missing_ok=True)
+        path = self.find(id)[0]
+        (self.folder / f"{id}.json").unlink(
+            missing_ok=True
+        )  # first: without it the sound is not known, and may be sent again
+        path.unlink(missing_ok=True)

@@ -29,6 +29,8 @@ class Erasure:
     sources: tuple[str, ...]
     contents: tuple[str, ...]
     """SHA-256 of the sources' files."""
+    paths: tuple[str, ...]
+    """Where those files are, or were, as far as they are found."""
     content_hash: str
     """Of the dataset as it was before: what models were trained on."""
 
@@ -48,6 +50,25 @@ def named(folder: Path, source: str, known: Iterable[str]) -> list[str]:
     if not found:
         raise DatasetError(f'"{folder}" has no source "{source}"', nearest(source, names))
     return found
+
+
+def knows(folder: Path, source: str) -> bool:
+    """Tell whether a dataset has a source, and look at all that could stop its erasure; nothing is changed.
+
+    Raises:
+        DatasetError: all its clips are of the source, or it was not made by an ingest.
+    """
+    dataset, state = Dataset(folder), shards.load_state(folder / INNER / "state.npz")
+    if state is None:
+        raise DatasetError(f'"{folder}" does not say how it was ingested', "ingest again, without the source")
+    rows = [*(row.source for row in dataset.sources), *(row.source for row in dataset.rejections)]
+    try:
+        names = set(named(folder, source, [*state.sources, *rows]))
+    except DatasetError:
+        return False
+    if all(row.source in names for row in dataset.rows):
+        raise DatasetError(f'all clips of "{folder}" are of "{source}"', "remove the whole folder")
+    return True
 
 
 def erase_source(folder: Path, source: str) -> Erasure:
@@ -104,8 +125,9 @@ def erase_source(folder: Path, source: str) -> Erasure:
             (folder / page).unlink(missing_ok=True)
         path = folder / INNER / "settings.json"
         remembered = json.loads(files.read_bytes(path))
-        gone = set(map(str, filter(None, (find_source(folder, name) for name in names))))
+        gone = {str(found) for name in names if (found := find_source(folder, name)) is not None}
         remembered["inputs"] = [given for given in ingested_from(folder) or () if given not in gone]
         files.write_json(path, remembered)
         sources = tuple(sorted(names))
-        return Erasure(before.name, len(dataset.rows) - len(rows), sources, contents, before.content_hash)
+        paths = tuple(sorted(str(Path(path).absolute()) for path in gone))
+        return Erasure(before.name, len(dataset.rows) - len(rows), sources, contents, paths, before.content_hash)

@@ -85,6 +85,8 @@ class VolumeSource:
     """What identifies it; only its hash is written."""
     patient: str
     """Whose it is, likewise."""
+    is_known: bool
+    """Whether the files say whose it is; else each file, or study, is taken for another patient's."""
     path: Path
     """The file, or the first one of the series."""
     below: tuple[str, ...]
@@ -146,8 +148,9 @@ def find_volumes(inputs: Sequence[Path | str]) -> tuple[list[VolumeSource], list
         parts = tuple(Path(below).parts)
         sources.append(
             VolumeSource(
-                below,
+                str(path.absolute()),
                 subject[0] if subject else below,
+                subject is not None,
                 path,
                 parts,
                 (_stamp(path),),
@@ -164,7 +167,8 @@ def find_volumes(inputs: Sequence[Path | str]) -> tuple[list[VolumeSource], list
         stamp = tuple(_stamp(path) for path in one.paths)
         parts = tuple(Path(slices[first.path]).parts)
         key = f"{one.uid} {counts[one.uid]}"
-        sources.append(VolumeSource(key, patient, first.path, parts, stamp, "DICOM", partial(_series, one)))
+        known = bool(one.patient)
+        sources.append(VolumeSource(key, patient, known, first.path, parts, stamp, "DICOM", partial(_series, one)))
     return sources, refused
 
 
@@ -412,7 +416,7 @@ class VolumeBuilder:
             return {key: row.label for key, row in LabelFile(Path(self.config.labels)).match(dict(names))[0].items()}
         patients: defaultdict[str | None, set[str]] = defaultdict(set)
         for source in self.sources:
-            patients[source.label].add(source.patient)
+            patients[source.label].update([source.patient] if source.is_known else [])
         shared = min(map(len, patients.values())) >= 2  # else a folder may be called by a name
         return {source.key: source.label for source in self.sources} if shared else {}
 

@@ -178,6 +178,8 @@ class Speed:
         count = max(1, int(shown[-1] * float(video.rate) + 1e-6))
 
         def pictures(first: int) -> Iterator[Frames]:
+            if first >= count:  # all of it was written before
+                return
             wanted = np.interp(np.arange(first, count) / float(video.rate), shown, np.arange(len(shown)))
             begin = min(int(wanted[0]), video.frames - 1)
             frames = enumerate(video.pictures(begin), begin)

@@ -185,7 +185,8 @@ def slow(
                 nearer = before if 2 * step < factor else after
                 yield between.at(step / factor) if between.same_shot else nearer
             before, skipped = after, 0
-        yield before
+        if not skipped:  # else what is wanted begins behind the last one
+            yield before
 
     about = {"source": clip.name, "slow": factor}
     return render(
