@@ -1,6 +1,7 @@
 """Volumes: DICOM and NIfTI are read exactly, ingested without names, and come back as they were."""
 
 import json
+import os
 import secrets
 import warnings
 from collections import Counter
@@ -268,6 +269,33 @@ def test_labels_of_folders_that_patients_share_are_taken(tmp_path):
         "ill",
         "well",
     )
+
+
+def nifti(path, seed):
+    nibabel = pytest.importorskip("nibabel")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, 900, (8, 8, 8)).astype(np.int16)
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(path)
+
+
+def test_folders_are_no_labels_where_files_do_not_say_whose_they_are(tmp_path):
+    for number, person in enumerate(("SMITH_JOHN", "MEYER_ANNA")):
+        for name in ("t1", "t2"):
+            nifti(tmp_path / "scans" / person / f"{name}.nii.gz", 10 * number + len(name) + (name == "t2"))
+    config = IngestConfig(height=8, width=8, min_frames=4, heldout=0)
+    data = ingest((tmp_path / "scans",), tmp_path / "data", config, advise=False, quiet=True).dataset
+    assert data.info.labels == () and data.info.clips == 4
+    written = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert b"SMITH" not in written and b"MEYER" not in written
+
+
+def test_files_of_one_name_in_two_folders_are_both_read(tmp_path):
+    for number, folder in enumerate(("a", "b")):
+        nifti(tmp_path / folder / "sub-01" / "t1.nii", number)
+        os.utime(tmp_path / folder / "sub-01" / "t1.nii", (1e9, 1e9))
+    config = IngestConfig(height=8, width=8, min_frames=4, heldout=0)
+    result = ingest((tmp_path / "a", tmp_path / "b"), tmp_path / "data", config, advise=False, quiet=True)
+    assert result.dataset.info.clips == 2
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ Clips that were held out, or others of the same kind, show what such scores are 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import tempfile
 from collections import Counter
@@ -175,6 +176,11 @@ class _RealSide:
     @property
     def sources(self) -> list[str]:
         return [span.source for span in self.spans]
+
+    @functools.cached_property
+    def repeated(self) -> frozenset[str]:
+        """Names that several clips have."""
+        return frozenset(name for name, times in Counter(span.name for span in self.spans).items() if times > 1)
 
     @classmethod
     def of(cls, source: ClipSource, spans: Sequence[Span], shape: ClipShape, seed: int) -> _RealSide:
@@ -542,7 +548,9 @@ def impartial_networks(info: ModelInfo, names: Sequence[str], device: str) -> li
 
 
 def _name(side: _RealSide, span: Span) -> str:
-    return span.name or f"{side.clips.source.name} {span.index}"
+    """Return a clip's name, with its number where it has none, or other folders have clips of the same."""
+    name = span.name or side.clips.source.name
+    return f"{name} {span.index}" if not span.name or name in side.repeated else name
 
 
 def write_privacy_page(path: Path, auditor: PrivacyAuditor, audit: PrivacyAudit) -> Path:
