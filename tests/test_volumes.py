@@ -289,6 +289,14 @@ def test_folders_are_no_labels_where_files_do_not_say_whose_they_are(tmp_path):
     assert b"SMITH" not in written and b"MEYER" not in written
 
 
+def test_spacing_in_microns_is_millimetres(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(np.arange(512, dtype=np.int16).reshape(8, 8, 8), np.diag([50.0, 50, 50, 1]))
+    image.header.set_xyzt_units("micron")
+    image.to_filename(tmp_path / "a.nii")
+    assert read_volume(tmp_path / "a.nii").spacing == pytest.approx((0.05, 0.05, 0.05))
+
+
 def test_files_of_one_name_in_two_folders_are_both_read(tmp_path):
     for number, folder in enumerate(("a", "b")):
         nifti(tmp_path / folder / "sub-01" / "t1.nii", number)

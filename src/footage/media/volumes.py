@@ -118,6 +118,8 @@ def read_nifti(path: Path) -> Iterator[Volume]:
             image: Any = nibabel.load(path, keep_file_open=True)  # else each moment is unpacked from the first byte on
             shape, dtype = tuple(image.shape), image.get_data_dtype()
             affine = np.asarray(image.affine, np.float64)
+            unit = getattr(image.header, "get_xyzt_units", lambda: ("mm", ""))()[0]
+            affine = affine * {"micron": 1e-3, "meter": 1e3}.get(unit, 1.0)
     except Exception as error:  # nibabel lets through whatever a damaged header raises
         raise UnusableMedia("damaged", f"nibabel cannot read it ({type(error).__name__})") from None
     if dtype.fields is not None or dtype.kind == "c":

@@ -148,7 +148,7 @@ def file_pieces(film: Film, library: Library, album: str, watch: Callable[[int],
     """
     known = {item.name: item for item in library.albums.all()}
     made = known.get(album) or library.albums.create(album)
-    clips = []
+    clips, digests = [], {path: files.file_digest(path) for path in {part.path for part in film.parts}}
     with tempfile.TemporaryDirectory(prefix="footage-") as folder:
         for number, (part, length) in enumerate(zip(film.parts, film.lengths, strict=True), 1):
             path = Path(folder) / f"{part.path.stem}-{part.first}.mp4"
@@ -156,7 +156,7 @@ def file_pieces(film: Film, library: Library, album: str, watch: Callable[[int],
                 film, parts=(part,), lengths=(length,), track=None, has_sound=open_original(part.path).has_audio
             )
             write_film(piece, path, {"source": part.path.name, "part": [part.first, part.last]})
-            parents = (Parent(files.file_digest(part.path), part.path.name, "part"),)
+            parents = (Parent(digests[part.path], part.path.name, "part"),)
             clips.append(library.add(path, ClipDetails(title=path.stem, source=str(part.path), parents=parents)).id)
             watch(number)
     library.albums.put(made.id, clips)
