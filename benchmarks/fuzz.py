@@ -38,8 +38,9 @@ import psutil
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from footage import files, locked
+from footage import files
 from footage.errors import FootageError
+from footage.files import locked
 
 SECONDS = 30
 """Of a processor, for an example, at most."""

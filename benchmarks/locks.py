@@ -21,11 +21,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from footage import locked
 from footage.config import IngestConfig
 from footage.data.clips import BuiltInClips, DatasetClips, Loader
 from footage.data.ingest.pipeline import ingest
 from footage.data.store import Dataset
+from footage.files import locked
 from footage.trust import locks
 
 WANTED = 0.8

@@ -28,7 +28,7 @@ def fuzz() -> ModuleType:
 def test_damaged_files_are_refused_in_words(
     fuzz: ModuleType, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from footage import locked
+    from footage.files import locked
     from footage.trust.identity import FOLDER
     from footage.trust.provenance import SWITCH
 

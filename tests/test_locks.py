@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footage import files, load, locked
+from footage import files, load
 from footage.commands.lock import environment, lock, unlock
 from footage.commands.main import main
 from footage.commands.train import ingest, train
@@ -22,6 +22,7 @@ from footage.data.clips import DatasetClips, Loader
 from footage.data.locked_arrays import Pages, load_bytes
 from footage.data.store import Dataset
 from footage.errors import ConfigError, FootageError, KeyNeeded, LockError
+from footage.files import locked
 from footage.models.card import read_info
 from footage.trust import locks
 from tests.clips import moving, write
@@ -267,7 +268,6 @@ def test_the_keyring_keeps_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     lock(tmp_path / "model", keyring=True, yes=True, quiet=True)
     assert read_info(tmp_path / "model").name == "tiny" and len(kept) == 1
     kept.clear()
-    locked._unwrapped.cache_clear()
     with pytest.raises(LockError, match="knows no key"):
         read_info(tmp_path / "model")
 

@@ -13,10 +13,9 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from footage import locked
 from footage.commands.terminal import make_console, print_marked, working
 from footage.errors import ConfigError, KeyNeeded
-from footage.files import file_digest
+from footage.files import file_digest, locked
 from footage.trust import locks
 
 NEW_PASSPHRASE = "FOOTAGE_NEW_PASSPHRASE"

@@ -31,7 +31,7 @@ from footage.config.presets import preset
 from footage.config.strict import field_texts, flat
 from footage.errors import ConfigError, FootageError, KeyNeeded, nearest
 from footage.files import describe_fault
-from footage.locked import KEY_FILE, PASSPHRASE
+from footage.files.locked import KEY_FILE, PASSPHRASE
 from footage.machines.remote import address_of
 from footage.models.requests import TRAINED_ON
 

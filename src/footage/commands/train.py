@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from footage import locked
 from footage.commands.lock import new_key
 from footage.commands.terminal import make_console, print_marked, tell_follower, working
 from footage.config import ClipConfig, Config, IngestConfig, LaunchConfig, to_json
 from footage.config.presets import knob_words, options, override, preset
 from footage.config.sections import unlimited
 from footage.errors import ConfigError, DatasetError, FootageError
-from footage.files import describe_fault
+from footage.files import describe_fault, locked
 from footage.machines import remote
 from footage.trust.locks import lock_new
 

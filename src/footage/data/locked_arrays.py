@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from footage.locked import HEAD, PAGE, PLACE, LockedFile, folder_of, name_below, opened_folder
+from footage.files.locked import HEAD, PAGE, PLACE, LockedFile, folder_of, name_below, opened_folder
 
 KEPT = 2**30
 """Bytes of opened pages that are kept in memory, at most; less where there is little of it."""

@@ -34,10 +34,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from footage import __version__, files, locked
+from footage import __version__, files
 from footage.data.jpeg import AGAIN, JpegFile
 from footage.data.locked_arrays import Pages, load_array
 from footage.errors import DatasetError, LockError
+from footage.files import locked
 from footage.machines import remote
 from footage.machines.remote import FileSum, HeldFiles, RemoteFolder
 from footage.media.geometry import VolumeScale

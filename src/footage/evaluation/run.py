@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from footage import __version__, locked
+from footage import __version__
 from footage.data.clips import HasVolumes, Labels
 from footage.errors import ConfigError, nearest
 from footage.evaluation.clip_sets import (
@@ -47,6 +47,7 @@ from footage.evaluation.protocols import EvaluationOptions
 from footage.evaluation.results import Curve, Evaluation, Figure, Interval, Memorisation, WorkStep
 from footage.evaluation.sync import measure_sync
 from footage.evaluation.text_match import TextTrial
+from footage.files import locked
 from footage.machines.cluster import Cluster
 from footage.media.geometry import NOTICE, VolumeScale
 from footage.metrics.distances import blocks

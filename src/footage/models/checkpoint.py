@@ -18,9 +18,10 @@ from safetensors.torch import load, load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from footage import __version__, files, locked
+from footage import __version__, files
 from footage.config import to_json
 from footage.errors import LockError, ModelError
+from footage.files import locked
 from footage.models.base import Method, Sampler
 from footage.models.card import ModelInfo, read_info, readme, weights_path
 

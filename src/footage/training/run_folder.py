@@ -29,7 +29,7 @@ import psutil
 from footage import files
 from footage.config import Config, differences, from_json, to_json
 from footage.errors import ConfigError, LockError, ModelError, TrainingError
-from footage.locked import HEADER
+from footage.files.locked import HEADER
 from footage.models.card import ModelInfo, read_info
 
 FIXED = (

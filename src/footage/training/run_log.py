@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 from rich.console import Console
 from torch import Tensor
 
-from footage import files, locked
+from footage import files
 from footage.data.store import Frames
+from footage.files import locked
 from footage.media.encode import chunked, write_clip
 from footage.media.geometry import VolumeScale
 from footage.media.sheets import contact_sheet, save_picture, strip, tile

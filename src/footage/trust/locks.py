@@ -7,7 +7,6 @@ as a whole, once what was written has been read back, and tells by its first byt
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import secrets
@@ -15,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from footage import files, locked
+from footage import files
 from footage.errors import LockError
+from footage.files import locked
 
 FINAL = "if the key is lost, what is locked is lost for good: nobody can open it, nor make another key"
 """Said before anything is locked."""
@@ -140,7 +140,7 @@ def lock_folder(folder: Path, source: str, report: Report = lambda done, total: 
             if not locked.is_locked(path):
                 name = path.relative_to(folder).as_posix()
                 with open(path, "rb") as plain:
-                    _exchange(path, plain, functools.partial(_open_locked, header["id"], key, name))
+                    _exchange(path, plain, (header["id"], key, name))
                 count += 1
             report(number, len(every))
         _write_header(folder, header | {"state": "locked"})
@@ -166,23 +166,24 @@ def unlock_folder(folder: Path, report: Report = lambda done, total: None) -> in
         for number, path in enumerate(every, 1):
             if locked.is_locked(path):
                 with locked.LockedFile(path, header["id"], key, path.relative_to(folder).as_posix()) as content:
-                    _exchange(path, content, _open_plain)
+                    _exchange(path, content, None)
                 count += 1
             report(number, len(every))
         (folder / locked.HEADER).unlink()
     return count
 
 
-def _open_locked(number: str, key: bytes, name: str, path: Path, write: bool) -> locked.LockedFile:
-    return locked.LockedFile(path, number, key, name, write)
+def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, lock: tuple[str, bytes, str] | None) -> None:
+    """Put content in a file's place, locked or plain, after it was read back; its time of change stays.
 
+    Args:
+        path: the file.
+        content: what it holds.
+        lock: number, key and the file's name, by which it is locked; None where it becomes plain.
+    """
 
-def _open_plain(path: Path, write: bool) -> IO[bytes]:
-    return open(path, "w+b" if write else "rb")
-
-
-def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, opened: Callable[[Path, bool], Any]) -> None:
-    """Put content in a file's place, by its other form, after it was read back; its time of change stays."""
+    def opened(write: bool) -> IO[bytes] | locked.LockedFile:
+        return locked.LockedFile(scratch, *lock, write) if lock else open(scratch, "w+b" if write else "rb")
 
     def digest(handle: Any, to: Any = None) -> bytes:
         taken = hashlib.sha256()
@@ -195,11 +196,11 @@ def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, opened: Callab
     times = path.stat()
     scratch = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{files.PARTIAL}")
     try:
-        with opened(scratch, True) as out:
+        with opened(True) as out:
             before = digest(content, out)
         with open(scratch, "rb+") as handle:
             os.fsync(handle.fileno())
-        with opened(scratch, False) as again:
+        with opened(False) as again:
             if digest(again) != before:
                 raise LockError(f"{scratch} is not what was written to it", "see to the disk: the file is as it was")
         os.utime(scratch, ns=(times.st_atime_ns, times.st_mtime_ns))

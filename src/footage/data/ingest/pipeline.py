@@ -60,7 +60,7 @@ from footage.data.store import (
     sound_file,
 )
 from footage.errors import ConfigError, DatasetError, RemoteError, UnwritableError
-from footage.locked import HEADER
+from footage.files.locked import HEADER
 from footage.machines import remote
 from footage.machines.cluster import Cluster
 from footage.machines.local import cores

@@ -23,13 +23,14 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from footage import files, locked
+from footage import files
 from footage.config import IngestConfig
 from footage.config.sections import Shots
 from footage.data.jpeg import JpegFile, JpegWriter
 from footage.data.locked_arrays import load_array
 from footage.data.store import ENDINGS, QUARTER, Coding, Frames, Rejection, level_file, samples_until, sound_file
 from footage.errors import DatasetError, LockError
+from footage.files import locked
 from footage.media.geometry import Fit
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha

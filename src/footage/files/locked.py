@@ -88,18 +88,15 @@ def read_header(folder: Path) -> dict[str, Any]:
             raise ValueError("its key is none")
         if value["state"] not in ("locked", "locking", "unlocking"):
             raise ValueError(f"its state is {value['state']!r:.40}")
-        if key["from"] == "passphrase" and not _bearable(kdf):
-            raise ValueError("its passphrase would cost more than 1 GiB of memory")
+        if key["from"] == "passphrase":
+            n, r, p = (kdf[name] if isinstance(kdf[name], int) else 0 for name in ("n", "r", "p"))
+            if n < 2 or n & (n - 1) or not 0 < r <= 64 or not 0 < p <= 16 or 128 * n * r > MOST_SCRYPT:
+                raise ValueError("its passphrase would cost more than 1 GiB of memory")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
         raise LockError(
             f"{path} cannot be read ({error})", "put a copy of it back: without it nothing here can be opened"
         ) from None
     return dict(value)
-
-
-def _bearable(kdf: dict[str, Any]) -> bool:
-    n, r, p = (kdf[name] if isinstance(kdf[name], int) else 0 for name in ("n", "r", "p"))
-    return n > 1 and not n & (n - 1) and 0 < r <= 64 and 0 < p <= 16 and 128 * n * r <= MOST_SCRYPT
 
 
 def secret(source: str, number: str = "", key_file: Path | None = None) -> bytes:
@@ -183,7 +180,7 @@ def _derived(key: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(extracted, info + b"\x01", "sha256")
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _wrapping(source: str, kdf: str, hidden: bytes) -> bytes:
     """Return the key that wraps a folder's: from what is hidden, by the parameters in the header."""
     values = json.loads(kdf)
@@ -220,43 +217,32 @@ def new_header(source: str, hidden: bytes, key: bytes | None = None, number: str
     return header
 
 
-@functools.lru_cache(maxsize=64)
-def _unwrapped(header: str, hidden: bytes) -> bytes | None:
-    value = json.loads(header)
-    key = value["key"]
-    wrapping = _wrapping(key["from"], json.dumps(key["kdf"], sort_keys=True), hidden)
-    from cryptography.exceptions import InvalidTag
-
-    try:
-        opened: bytes = _cipher(wrapping).decrypt(
-            bytes.fromhex(key["nonce"]), bytes.fromhex(key["wrapped"]), _bound(value)
-        )
-    except InvalidTag:
-        return None
-    return opened
-
-
-def folder_key(folder: Path, header: dict[str, Any], hidden: bytes | None = None) -> bytes:
+def folder_key(folder: Path, header: dict[str, Any]) -> bytes:
     """Return the key of a locked folder.
 
     Raises:
         KeyNeeded: what it is wrapped with is not known.
         LockError: it is another key's.
     """
-    source = header["key"]["from"]
+    key, source = header["key"], header["key"]["from"]
     check_installed()  # before it asks for a passphrase
-    if hidden is None:
-        try:
-            hidden = secret(source, header["id"])
-        except KeyNeeded as error:
-            raise KeyNeeded(f'"{folder}" is locked, and {error.problem}', error.remedy) from None
-    key = _unwrapped(json.dumps(header, sort_keys=True), hidden)
-    if key is None:
+    try:
+        hidden = secret(source, header["id"])
+    except KeyNeeded as error:
+        raise KeyNeeded(f'"{folder}" is locked, and {error.problem}', error.remedy) from None
+    from cryptography.exceptions import InvalidTag
+
+    wrapping = _wrapping(source, json.dumps(key["kdf"], sort_keys=True), hidden)
+    try:
+        opened: bytes = _cipher(wrapping).decrypt(
+            bytes.fromhex(key["nonce"]), bytes.fromhex(key["wrapped"]), _bound(header)
+        )
+    except InvalidTag:
         what = {"passphrase": "passphrase", "key-file": "key file", "keyring": "key in the keyring"}[source]
         raise LockError(
             f'"{folder}" cannot be opened: the {what} is another one', "give the one that it was locked with"
-        )
-    return key
+        ) from None
+    return opened
 
 
 def opened_folder(folder: Path) -> tuple[str, bytes]:
@@ -300,40 +286,31 @@ class LockedFile(io.RawIOBase):
         self._page, self._plain, self._dirty = -1, bytearray(), False
         self._handle: IO[bytes] = open(path, "w+b" if write else "rb")  # noqa: SIM115 - closed by `close`
         try:
-            head = secrets.token_bytes(NUMBER) if write else self._read_head()
-            self._file = head
+            head = b"" if write else self._handle.read(HEAD)
+            if not write and (len(head) < HEAD or not head.startswith(MAGIC)):
+                raise LockError(
+                    f"{self.name} lies in a locked folder and is not locked", "remove it: somebody put it there"
+                )
+            if not write and head[len(MAGIC) :][:NUMBER] != self._number:
+                raise LockError(f"{self.name} belongs to another lock", "put it back where it was, or remove it")
+            self._file = secrets.token_bytes(NUMBER) if write else head[len(MAGIC) + NUMBER :][:NUMBER]
             self._cipher = _cipher(
-                _derived(key, head, b"footage lock 1 file\0" + name.encode("utf-8", "surrogateescape"))
+                _derived(key, self._file, b"footage lock 1 file\0" + name.encode("utf-8", "surrogateescape"))
             )
+            self.size = 0
             if write:
-                self.size = 0
                 self._handle.write(bytes(HEAD))
             else:
-                self.size = self._checked_size()
+                bound, sealed = head[: -NONCE - TAG], head[-NONCE - TAG :]
+                self._open(sealed, bound)
+                self.size = int.from_bytes(bound[-8:], "little")
+                there = os.fstat(self._handle.fileno()).st_size
+                if there != HEAD + self.size + -(-self.size // PAGE) * (NONCE + TAG):
+                    raise LockError(f"{self.name} is cut off, or something was added to it", "put a copy of it back")
             self._whole = True
         finally:
             if not self._whole:
                 self._handle.close()
-
-    def _read_head(self) -> bytes:
-        self._head = self._handle.read(HEAD)
-        if len(self._head) < HEAD or not self._head.startswith(MAGIC):
-            raise LockError(
-                f"{self.name} lies in a locked folder and is not locked", "remove it: somebody put it there"
-            )
-        if self._head[len(MAGIC) :][:NUMBER] != self._number:
-            raise LockError(f"{self.name} belongs to another lock", "put it back where it was, or remove it")
-        return self._head[len(MAGIC) + NUMBER :][:NUMBER]
-
-    def _checked_size(self) -> int:
-        begin = HEAD - NONCE - TAG
-        self._open(self._head[begin:], self._head[:begin])
-        size = int.from_bytes(self._head[begin - 8 : begin], "little")
-        there = os.fstat(self._handle.fileno()).st_size
-        pages = -(-size // PAGE)
-        if there != HEAD + size + pages * (NONCE + TAG):
-            raise LockError(f"{self.name} is cut off, or something was added to it", "put a copy of it back")
-        return size
 
     def _open(self, content: bytes, bound: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
@@ -341,9 +318,7 @@ class LockedFile(io.RawIOBase):
         try:
             plain: bytes = self._cipher.decrypt(content[:NONCE], content[NONCE:], bound)
         except (InvalidTag, ValueError):
-            raise LockError(
-                f"{self.name} is damaged, or another file under its name", "put a copy of it back"
-            ) from None
+            raise self._damaged() from None
         return plain
 
     def _damaged(self) -> LockError:

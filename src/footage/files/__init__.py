@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from footage import __version__, locked
+from footage import __version__
 from footage.errors import FootageError, UnwritableError
+from footage.files import locked
 
 DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Error numbers of a disk that cannot take what is written to it."""
