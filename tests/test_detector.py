@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load, save
 
 from footage import Library
-from footage.commands.detect import Detected, detect, detector
 from footage.commands.main import main
+from footage.commands.trust import Detected, detect, detector
 from footage.errors import ConfigError, DatasetError, ModelError
 from footage.evaluation.detector import (
     SEEN,

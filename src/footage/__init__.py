@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from footage.commands.cutting import effects, highlights, join, shots, summary
-    from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, train_evaluator
+    from footage.commands.evaluate import convert_evaluator, evaluate, list_evaluators, privacy, train_evaluator
     from footage.commands.generate import (
         compact,
         embed,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         upscale,
     )
     from footage.commands.play import demo, play, serve
-    from footage.commands.privacy import privacy
     from footage.commands.talk import talk
     from footage.commands.train import compare, ingest, plan, train
     from footage.config import Config, IngestConfig
@@ -46,13 +45,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "commands.cutting": ("effects", "highlights", "join", "shots", "summary"),
-    "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "train_evaluator"),
+    "commands.evaluate": ("convert_evaluator", "evaluate", "list_evaluators", "privacy", "train_evaluator"),
     "commands.generate": (
         *("compact", "embed", "generate", "interpolate", "load", "models"),
         *("predict", "react", "reconstruct", "sliders", "translate", "upscale"),
     ),
     "commands.play": ("demo", "play", "serve"),
-    "commands.privacy": ("privacy",),
     "commands.talk": ("talk",),
     "commands.train": ("compare", "ingest", "plan", "train"),
     "config": ("Config", "IngestConfig"),

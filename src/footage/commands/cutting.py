@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from footage.commands.generate import refuse_overwriting
-from footage.commands.terminal import make_console, phases, working
+from footage.commands.generate import target_of
+from footage.commands.terminal import make_console, phases, print_json, working
 from footage.errors import ConfigError, ModelError
-from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.geometry import Fit
 
@@ -76,7 +74,7 @@ def shots(
                 }
                 for shot in found.shots
             ]
-            print(dumps({"file": str(path), "fps": float(found.rate), "frames": found.frames, "shots": rows}))
+            print_json({"file": path, "fps": float(found.rate), "frames": found.frames, "shots": rows})
             continue
         table = Table("shot", "from, s", "to, s", "frames", "begins with", "confidence", title=path.name)
         for number, shot in enumerate(found.shots, 1):
@@ -110,9 +108,7 @@ def join(
     """
     from footage.generation.cutting import joins
 
-    target = Path(f"{clips[0].stem}-joined.mp4") if to is None and clips else Path(to or "")
-    remote.refuse_address(target, "to")
-    refuse_overwriting(clips, target)
+    target = target_of(clips, to, "joined")
     console = make_console(quiet)
     with phases(console) as show:
         frames = joins.join(
@@ -149,9 +145,7 @@ def effects(
     """
     from footage.generation.cutting.effects import read_chain, render_effects
 
-    target = Path(f"{Path(file).stem}-effects.mp4") if to is None else Path(to)
-    remote.refuse_address(target, "to")
-    refuse_overwriting((file,), target)
+    target = target_of((file,), to, "effects")
     console, wanted = make_console(quiet), read_chain(Path(chain))
     with phases(console) as show:
         frames = render_effects(
@@ -251,9 +245,7 @@ def _shortened(
         raise ConfigError("no video is given", "give one or more")
     if album is not None and library is None:
         raise ConfigError(f'album is "{album}", and there is no library', "give --library too")
-    target = Path(f"{videos[0].stem}-{word}.mp4") if to is None else Path(to)
-    remote.refuse_address(target, "to")
-    refuse_overwriting((*videos, *([audio] if audio else [])), target)
+    target = target_of((*videos, *([audio] if audio else [])), to, word)
     console, kept = make_console(quiet), target.with_name(f".{target.name}-survey")
     with contextlib.ExitStack() as held:
         opened = None if library is None else held.enter_context(Library(library))

@@ -1,23 +1,30 @@
-"""Verbs that measure: `evaluate`, and `evaluator`, the feature networks that it measures with."""
+"""Verbs that measure: `evaluate`, `privacy`, and `evaluator`, the feature networks that they measure with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from footage.commands.terminal import make_console, print_marked, working
-from footage.config.strict import arguments_of
+from rich.table import Table
+
+from footage.commands.terminal import check_ending, make_console, phases, print_json, print_marked, working
+from footage.config.strict import arguments_of, require
 from footage.errors import ConfigError
 from footage.evaluation.protocols import EvaluationOptions
 from footage.models.requests import DeviceName
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
+    from footage.evaluation.features.learned import LearnedNetwork
     from footage.evaluation.inputs import EvaluationPlan
+    from footage.evaluation.membership import PrivacyAudit
     from footage.evaluation.report.content import ReportKind
     from footage.evaluation.results import Evaluation
+
+SOURCES = 20
+"""Sources that `privacy` names on the terminal; the page and --json have all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +72,17 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         ModelError: a model is damaged.
     """
     made, real, to = options.made, options.real, options.to
-    if to is not None and Path(to).suffix != ".json":
-        raise ConfigError(f'to is "{to}"', "give a file that ends in .json")
+    if to is not None:
+        check_ending(to, ".json")
     subjects: list[str | Path] = [*([] if made is None else [made]), *options.compare]
     if options.all and subjects and (options.compare or made is None):
         raise ConfigError("all is given with other things than one run", "give --all with a run and real clips alone")
     import torch
 
-    from footage.evaluation import results
+    from footage.evaluation import results, run
     from footage.evaluation.inputs import open_inputs, plan_evaluation
     from footage.evaluation.report.content import compile_report, moved, report_path
     from footage.evaluation.report.page import write_report
-    from footage.evaluation.run import asked_metrics
-    from footage.evaluation.run import evaluate as measure
     from footage.machines.cluster import connect
     from footage.models.device import find_device
 
@@ -89,13 +94,12 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     def measured(subject: str | Path, beside: Path | None) -> tuple[Evaluation, EvaluationPlan]:
         """Measure something and print the figures and warnings; pictures are put beside a .json file."""
         assert real is not None, "what is measured anew has something to be measured by"
-        asked_metrics(asked)
+        run.asked_metrics(asked)
         with working(console, "measuring") as say:
             plan = plan_evaluation(*open_inputs(subject, real, asked), asked)
-            evaluation = measure(plan, asked, to=beside, say=say, cluster=cluster)
+            evaluation = run.evaluate(plan, asked, to=beside, say=say, cluster=cluster)
         console.print(results.table(evaluation))
-        for warning in evaluation.warnings:
-            print_marked(console, "warning:", warning, "bold yellow")
+        print_marked(console, "warning:", *evaluation.warnings, style="bold yellow")
         return evaluation, plan
 
     with connect(options.on, options.workers, torch.get_num_threads(), asked.device) as cluster:
@@ -130,6 +134,92 @@ def models_of_run(run: str | Path) -> list[Path]:
     if not models:
         raise TrainingError(f'the run "{folder.path}" has no model yet', "train it for longer first")
     return models
+
+
+def privacy(
+    model: Path,
+    data: str,
+    *,
+    held_out: str | None = None,
+    clips: int = 1000,
+    networks: str | None = None,
+    to: Path | None = None,
+    json: bool = False,
+    seed: int = 0,
+    cache: Path | None = None,
+    device: DeviceName = "auto",
+    quiet: bool = False,
+) -> PrivacyAudit:
+    """Say what a model tells of the clips that it was trained on: whether these can be recognised, and which ones.
+
+    What comes nearest to each clip of many that are generated is compared with what comes nearest to clips that the
+    model has not seen: in pixels, frame by frame, in motion, in features, and by the critics of the run. Those that the
+    data hold out are never trained on, and are the ones it has not seen.
+
+    Args:
+        model: a run or a model folder; in a run the critics are asked too.
+        data: the data set that the model was trained on.
+        held_out: clips of the same kind that the model has not seen, where the data set holds none out.
+        clips: clips that are generated; the more, the more is found.
+        networks: names of feature networks with commas between them; left out, lite0 where it is installed (extra
+            features), else random ones. None may have trained the model.
+        to: an .html file for a page with the worst pairs side by side.
+        json: print everything that was found.
+        seed: of what is generated, and of every draw.
+        cache: folder for features; `none` to keep nothing. Left out, the user's cache.
+
+    Raises:
+        ConfigError: there is nothing to compare with, or the model makes no clips from nothing.
+    """
+    if to is not None:
+        check_ending(to, ".html")
+    from footage.evaluation.feature_cache import FeatureCache
+    from footage.evaluation.inputs import open_inputs
+    from footage.evaluation.membership import PrivacyAuditor, write_privacy_page
+    from footage.generation.model import Model
+
+    options = EvaluationOptions(clips=clips, networks=networks, seed=seed, cache=cache, device=device)
+    console = make_console(quiet)
+    with FeatureCache(options.cache_folder) as features, working(console, "opening the model and the clips") as say:
+        loaded, opened = open_inputs(model, data, options)
+        if not isinstance(loaded.model, Model):
+            raise ConfigError(f'"{model}" is not a model', "give a model folder, or a run, and then its data set")
+        other = None if held_out is None else open_inputs(model, held_out, options)[1]
+        names = options.network_names
+        auditor = PrivacyAuditor(
+            loaded.model, opened, other, count=clips, cache=features, networks=names, seed=seed, say=say
+        )
+        audit = auditor.audit()
+        if to is not None:
+            write_privacy_page(Path(to), auditor, audit)
+    if json:
+        print_json({**asdict(audit), "recognised": audit.recognised, "advice": audit.advice})
+    else:
+        print_audit(console, audit, to)
+    return audit
+
+
+def print_audit(console: Console, audit: PrivacyAudit, page: Path | None) -> None:
+    """Print what a model tells of the clips that it was trained on, and where the page of it is."""
+    console.print(
+        f"{audit.members:,} clips from {audit.member_sources:,} sources of {audit.data}, beside {audit.others:,} other "
+        f"clips from {audit.other_sources:,} sources; {audit.made:,} generated"
+    )
+    table = Table("told by", "AUC", "interval", "found at 1% false ones", "interval")
+    for attack in audit.attacks:
+        of = attack.separation
+        reach = "too few sources" if of.auc_low is None else f"{of.auc_low:.2f} to {of.auc_high:.2f}"
+        found = f"{of.positives_low:.1%} to {of.positives_high:.1%}"
+        table.add_row(attack.name, f"{of.auc:.2f}", reach, f"{of.true_positives:.1%}", found)
+    console.print(table)
+    for source in audit.sources[:SOURCES]:
+        copies = ", ".join(f"{count:,} copies in {space}" for space, count in source.copies.items() if count)
+        told = f"{source.recognised} of {source.clips} clips recognised, nearest {source.ratio:.2f}"
+        console.print(f"  {source.source}: {', '.join(filter(None, (told, copies)))}", markup=False, soft_wrap=True)
+    print_marked(console, "note:", *audit.notes)
+    print_marked(console, "advice:", audit.advice, style="bold")
+    if page is not None:
+        console.print(f"page     {page}")
 
 
 def evaluator() -> None:
@@ -167,13 +257,9 @@ def train_evaluator(
         The .safetensors file.
     """
     for name, value, least in (("frames", frames, 4), ("clips", clips, 1)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}", f"give at least {least}")
+        require(value >= least, name, value, f"give at least {least}")
     if not 0 < share < 1:
         raise ConfigError(f"share is {share:g}", "give more than 0 and less than 1, such as 0.5")
-    from rich.table import Table
-
-    from footage.commands.terminal import phases
     from footage.config import ClipConfig
     from footage.data.clips import open_clips
     from footage.evaluation.features.learned import LEAST
@@ -186,20 +272,14 @@ def train_evaluator(
             f"{source.name} is {source.shape[0]}×{source.shape[1]}", f"ingest at {LEAST[1]}×{LEAST[1]} or more"
         )
     with phases(console) as show:
+
+        def told(phase: str, done: int, total: int) -> None:
+            show(phase, done, total, source.name)
+
         path, network = train(
-            source,
-            Path(to),
-            tasks=tasks,
-            frames=frames,
-            clips=clips,
-            share=share,
-            seed=seed,
-            show=lambda phase, done, total: show(phase, done, total, source.name),
+            source, Path(to), tasks=tasks, frames=frames, clips=clips, share=share, seed=seed, show=told
         )
-    learned = Table("task", "accuracy on other clips", "guessing", "clips", title=f"{network.name}: what it learned")
-    for task, result in network.accuracy.items():
-        learned.add_row(task, f"{result['accuracy']:.1%}", f"{result['guessing']:.1%}", f"{result['clips']:.0f}")
-    console.print(learned)
+    console.print(accuracy_table(network))
     console.print(ladder_table(network.ladder))
     if not network.failures:
         console.print(f"network  {path}   (for: footage evaluate … --evaluator {path})")
@@ -208,10 +288,16 @@ def train_evaluator(
     return path
 
 
+def accuracy_table(network: LearnedNetwork) -> Table:
+    """Lay out how well a network does the tasks that it was trained on."""
+    table = Table("task", "accuracy on other clips", "guessing", "clips", title=f"{network.name}: what it learned")
+    for task, result in network.accuracy.items():
+        table.add_row(task, f"{result['accuracy']:.1%}", f"{result['guessing']:.1%}", f"{result['clips']:.0f}")
+    return table
+
+
 def ladder_table(ladder: dict[str, Any]) -> Table:
     """Lay out how far real clips move away as they are corrupted, step by step, and whether the steps are ranked."""
-    from rich.table import Table
-
     table = Table("corruption", "strength: distance over floor", "ranked", title=f"the ladder: {ladder['note']}")
     for rung in ladder["rungs"]:
         steps = zip(rung["strengths"], rung["figures"], strict=True)

@@ -8,14 +8,14 @@ import json
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from footage import files
-from footage.commands.terminal import make_console, phases, print_marked, working
+from footage.commands.terminal import check_ending, make_console, phases, print_marked, tracked, working
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, LockError, MediaError, ModelError
@@ -169,7 +169,6 @@ def generate(options: GenerateOptions) -> list[Path]:
     """
     import torch
 
-    from footage.commands.terminal import phases, tracked
     from footage.generation.best import BestClips
     from footage.generation.novelty import NovelClips
     from footage.machines.cluster import connect
@@ -262,7 +261,7 @@ def predict(
         text: what happens, in words, of a model that was trained on captions; left out, what the clip alone says.
         fit: how a picture of another shape is fitted in; crop suits what was ingested with crop.
     """
-    console, to = make_console(quiet), _target(clip, to, "predicted")
+    console, to = make_console(quiet), target_of((clip,), to, "predicted")
     loaded = load(model, device)
     tell = partial(print_marked, console, "warning:")
     converted = loaded.predict(clip, frames, samples=samples, seed=seed, past=past, fit=fit, text=text, tell=tell)
@@ -311,7 +310,7 @@ def translate(
     """
     from footage.generation.convert import ConversionOptions
 
-    console, to = make_console(quiet), _target(clip, to, "translated")
+    console, to = make_console(quiet), target_of((clip,), to, "translated")
     loaded = load(model, device)
     if loaded.verb != "translate":
         raise loaded.unable("translates nothing")
@@ -352,7 +351,7 @@ def reconstruct(
     from footage.generation.convert import ConversionOptions
     from footage.metrics.image_quality import psnr
 
-    console, to = make_console(quiet), _target(clip, to, "reconstructed")
+    console, to = make_console(quiet), target_of((clip,), to, "reconstructed")
     loaded = load(model, device)
     if loaded.verb != "reconstruct":
         raise loaded.unable("packs no clips")
@@ -412,7 +411,7 @@ def interpolate(
             raise ConfigError(f'"{clip}" is given beside the clip that is to be slow', "give one clip, and --to FILE")
         if re.fullmatch(r"\d{1,3}x?", slow) is None:
             raise ConfigError(f'slow is "{slow}"', "give a whole number of times, such as 4x")
-        target = _target(model, to, "slow")
+        target = target_of((model,), to, "slow")
         with phases(console) as show:
             frames = flow.slow(
                 model, target, int(slow.rstrip("x")), watch=lambda done: show("in between", done, done, target.name)
@@ -450,11 +449,11 @@ def output_folder(to: Path | None, library: Path | None) -> Iterator[remote.Outg
             yield remote.Outgoing(folder, Path(folder))
 
 
-def _target(clip: Path, to: Path | None, word: str) -> Path:
-    """Return where to write, and refuse to write over the clip itself, or the folder that holds it."""
-    chosen = Path(f"{Path(clip).stem}-{word}.mp4") if to is None else Path(to)
+def target_of(clips: Sequence[Path], to: Path | None, word: str) -> Path:
+    """Return where to write, beside where this runs if nothing is said; refuse an address, and to write over a clip."""
+    chosen = Path(f"{Path(clips[0]).stem}-{word}.mp4") if to is None and clips else Path(to or "")
     remote.refuse_address(chosen, "to")
-    refuse_overwriting((clip,), chosen)
+    refuse_overwriting(clips, chosen)
     return chosen
 
 
@@ -713,9 +712,7 @@ def react(
     from footage.models.reactions import reaction_to, told_tempo, write_reaction_page
 
     console, song = make_console(quiet), Path(song)
-    target = Path(f"{song.stem}-reaction.html") if to is None else Path(to)
-    if target.suffix.lower() != ".html":
-        raise ConfigError(f'to is "{target}"', "give a file that ends in .html")
+    target = check_ending(Path(f"{song.stem}-reaction.html") if to is None else to, ".html")
     if not 1 <= fps <= 1000:
         raise ConfigError(f"fps is {fps}", "give 1 to 1000")
     with console.status("listening"):
@@ -724,8 +721,7 @@ def react(
     heard = reaction.heard
     beat = f"{told_tempo(heard)}, {len(heard.beats):,} beats" if len(heard.beats) else "no beat"
     console.print(f"{song.name}, {heard.seconds:.1f} s: {beat}, {len(heard.onsets):,} onsets: {target}")
-    for note in reaction.notes:
-        print_marked(console, "warning:", note)
+    print_marked(console, "warning:", *reaction.notes)
     return target
 
 
@@ -755,9 +751,7 @@ def sliders(
 
     console = make_console(quiet)
     loaded = load(model, device)
-    target = Path(f"{loaded.info.name}-sliders.png") if to is None else Path(to)
-    if target.suffix.lower() != ".png":
-        raise ConfigError(f'to is "{target}"', "give a file that ends in .png")
+    target = check_ending(Path(f"{loaded.info.name}-sliders.png") if to is None else to, ".png")
     if count < 1:
         raise ConfigError(f"count is {count}", "give at least 1")
     known = loaded.generator.sliders
@@ -869,11 +863,7 @@ def embed(
     """
     import numpy as np
 
-    from footage.commands.terminal import tracked
-
-    console, to = make_console(quiet), Path(to)
-    if to.suffix != ".npz":
-        raise ConfigError(f'to is "{to}"', "give a file that ends in .npz")
+    console, to = make_console(quiet), check_ending(to, ".npz")
     loaded = load(model, device)
     vectors = {str(clip): loaded.embed(clip) for clip in tracked(videos, len(videos), "embedding", console)}
     with files.replacing(to) as temporary, open(temporary, "wb") as handle:
@@ -927,7 +917,6 @@ def upscale(
     """
     import torch
 
-    from footage.commands.terminal import phases
     from footage.generation.upscale import UpscaleOptions, describe_damage
     from footage.generation.upscale import upscale as enlarge_video
     from footage.machines.cluster import connect
@@ -936,11 +925,10 @@ def upscale(
     from footage.models.base import Enlarges
     from footage.models.device import has_bf16
 
-    console, clip, target = make_console(quiet), Path(clip), _target(clip, to, "upscaled")
+    console, clip, target = make_console(quiet), Path(clip), target_of((clip,), to, "upscaled")
     loaded = load(model, device)
     if not isinstance(loaded.sampler, Enlarges):
         raise loaded.unable("makes no clips larger")
-    options = UpscaleOptions(tile, has_bf16(loaded.sampler.device.type))
     if on is not None:  # workers are elsewhere
         clip, target = clip.absolute(), target.absolute()
     original = open_original(clip, deinterlace, PictureOptions(background, alpha, bits))
@@ -958,7 +946,7 @@ def upscale(
             size=size,
             fit=fit,
             encoding=encoding,
-            options=options,
+            options=UpscaleOptions(tile, has_bf16(place)),
             watch=watch,
             cluster=cluster,
             mark=mark,
@@ -967,10 +955,8 @@ def upscale(
         console.print(f"{clip.name}: {note}")
     again = f", {result.resumed:,} of them made before" if result.resumed else ""
     console.print(f"{clip.name}, {original.shown}: {result.frames:,} frames of {result.size}{again}: {target}")
-    for note in result.notes:
-        print_marked(console, "changed:", note)
-    for text in result.left_out:
-        print_marked(console, "left out:", text)
+    print_marked(console, "changed:", *result.notes)
+    print_marked(console, "left out:", *result.left_out)
     if result.damage.frames:
         text = f"{clip.name}, {describe_damage(result.damage)}; what could be decoded was taken"
         print_marked(console, "damaged:", text)

@@ -246,7 +246,8 @@ def erase(
     libraries = [place for place in places if (place / "library.sqlite").is_file()]
     # All that could stop it is looked at before anything is erased.
     knowing = [place for place in places if place not in libraries and knows(place, source)]
-    cards = [(path.parent, read_info(path.parent)) for folder in models for path in sorted(folder.rglob("model.json"))]
+    found = [path.parent for folder in models for path in sorted(folder.rglob("model.json"))]
+    cards = [(str(path), (info := read_info(path)).dataset, info.dataset_hash) for path in found]
     for folder in libraries:
         Library(folder, create=False).close()
     if Path(source).is_file():
@@ -266,15 +267,13 @@ def erase(
             count = library.erase(digests, paths if digests else {source})
         clips += count
         console.print(f"erased   {count:,} clips from {folder}")
-    taught += [(str(path), info.dataset, info.dataset_hash) for path, info in cards]
     other = "may have seen it: it learned from another state of"
     seen = [
         f"{name} has seen it" if digest in hashes else f"{name} {other} {dataset}"
-        for name, dataset, digest in taught
+        for name, dataset, digest in (*taught, *cards)
         if digest in hashes or dataset in hashes.values()
     ]
-    for text in dict.fromkeys(seen):
-        print_marked(console, "model:", f"{text}; train it again without, or remove it")
+    print_marked(console, "model:", *(f"{text}; train it again without, or remove it" for text in dict.fromkeys(seen)))
     if not seen:
         where = "of those that were named" if models or libraries else "was looked at: give --models FOLDER"
         console.print(f"models   none {where}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +16,11 @@ from footage import __version__
 from footage.commands.lock import ask_passphrase, environment, take_key_file
 from footage.commands.terminal import (
     STOPPED,
-    as_plain,
     drop_output,
     end_with_follower,
     make_console,
     open_streams,
+    print_json,
     print_marked,
     stoppable,
     tell_follower,
@@ -66,12 +65,12 @@ VERBS = {
     "serve": "play:serve",
     "library": "library:library",
     "verify": "trust:verify",
-    "detect": "detect:detect",
-    "detector": "detect:detector",
+    "detect": "trust:detect",
+    "detector": "trust:detector",
     "doctor": "system:doctor",
     "completion": "system:completion",
     "manual": "system:manual",
-    "privacy": "privacy:privacy",
+    "privacy": "evaluate:privacy",
     "lock": "lock:lock",
     "unlock": "lock:unlock",
     "erase": "lock:erase",
@@ -304,7 +303,7 @@ def _run(words: list[str]) -> None:
     config = (tyro.conf.AvoidSubcommands,)
     result = tyro.cli(command, prog=f"{program} {words[0]}", args=words[1:], config=config)
     if printed:
-        print(json.dumps(as_plain(result), ensure_ascii=False))
+        print_json(result)
     if getattr(result, "interrupted", False):
         sys.exit(STOPPED)
     if status := getattr(result, "exit_status", 0):
@@ -314,5 +313,5 @@ def _run(words: list[str]) -> None:
 def _complain(text: str) -> NoReturn:
     """Print an error and leave."""
     tell_follower(error=text)
-    print_marked(make_console(to_stderr=True), "error:", text, "bold red")
+    print_marked(make_console(to_stderr=True), "error:", text, style="bold red")
     sys.exit(2)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from footage.commands import generate, train
 from footage.commands.generate import load
-from footage.commands.terminal import make_console
+from footage.commands.terminal import make_console, print_marked
 from footage.config.presets import preset
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError
@@ -251,7 +251,7 @@ def serve(
     link = None if server.administered and not invite else server.invite_administrator()
     console = make_console(quiet and server.token is None and link is None)
     if encryption is not None and (warning := encryption.warning()):
-        console.print(f"[yellow]{warning}[/]")
+        print_marked(console, "warning:", warning)
     console.print(f"the studio is at {server.entrance} until Ctrl-C is pressed", soft_wrap=True)
     if link is not None:
         console.print(f"an administrator makes an account at {link} (once, within three days)", soft_wrap=True)

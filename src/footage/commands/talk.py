@@ -81,8 +81,7 @@ def talk(
             if audio is None:
                 assert text is not None
                 audio = speaking.say(speech_program(speech), text, Path(folder) / "speech.wav")
-            for note in speaking.listen_through(audio).notes:
-                print_marked(console, "warning:", note)
+            print_marked(console, "warning:", *speaking.listen_through(audio).notes)
             clip = loaded.speak(first, audio, seed=seed, begin=begin, fit=fit)
         clip.save(target, mark=mark)
     console.print(f"{' and '.join(Path(path).name for path in figures.values())} speaks: {target}")

@@ -20,11 +20,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from footage.errors import ConfigError
 
 LOOKALIKES = {"×": "x", "·": "-", "•": "*", "–": "-", "—": "-", "−": "-", "…": "...", "→": "->", "←": "<-", "±": "+/-"}
 LOOKALIKES |= {
@@ -186,10 +189,27 @@ def as_plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
-def print_marked(console: Console, mark: str, text: str, style: str = "yellow") -> None:
-    """Print a text after a mark in colour, such as `warning:`."""
-    console.print(mark, style=style, end=" ")
-    console.print(text)
+def print_json(value: Any) -> None:
+    """Print a result as one line of JSON."""
+    print(json.dumps(as_plain(value), ensure_ascii=False))
+
+
+def check_ending(to: Path, ending: str) -> Path:
+    """Return a file that is to be written, as a path, if it ends so.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if (path := Path(to)).suffix.lower() != ending:
+        raise ConfigError(f'to is "{to}"', f"give a file that ends in {ending}")
+    return path
+
+
+def print_marked(console: Console, mark: str, *texts: str, style: str = "yellow") -> None:
+    """Print texts, each after a mark in colour, such as `warning:`."""
+    for text in texts:
+        console.print(mark, style=style, end=" ")
+        console.print(text)
 
 
 def _bar(console: Console) -> Progress:

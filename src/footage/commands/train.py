@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from footage.data.ingest.pipeline import IngestResult
     from footage.data.store import Dataset
+    from footage.media.geometry import VolumeScale
     from footage.training.comparison import Comparison
     from footage.training.estimate import Estimate
     from footage.training.plan import TrainingPlan
@@ -93,17 +94,22 @@ def ingest(
         )
         print_marked(console, "warning:", text)
     if (volume := result.dataset.info.volume) is not None:
-        low, high = volume.window
-        console.print(
-            f"volumes  {result.dataset.info.clips:,}, voxels {' × '.join(f'{step:g}' for step in volume.spacing)} mm, "
-            f"{low:g} to {high:g} {volume.unit or '(no unit)'}; not a medical device, not for diagnosis"
-        )
-        for rejection in result.rejections[:REJECTIONS]:
-            print_marked(console, "left out:", f"{rejection.source}: {rejection.reason}, {rejection.detail}")
-        if (more := len(result.rejections) - REJECTIONS) > 0:
-            console.print(f"{more:,} more are left out: rejected.jsonl has the reasons, without paths")
+        print_volumes(console, result, volume)
     _write_audit(result.dataset, advise, console)
     return result
+
+
+def print_volumes(console: Console, result: IngestResult, volume: VolumeScale) -> None:
+    """Print what voxels of a new data set mean, and which were left out: files would tell the paths."""
+    low, high = volume.window
+    console.print(
+        f"volumes  {result.dataset.info.clips:,}, voxels {' × '.join(f'{step:g}' for step in volume.spacing)} mm, "
+        f"{low:g} to {high:g} {volume.unit or '(no unit)'}; not a medical device, not for diagnosis"
+    )
+    told = (f"{one.source}: {one.reason}, {one.detail}" for one in result.rejections[:REJECTIONS])
+    print_marked(console, "left out:", *told)
+    if (more := len(result.rejections) - REJECTIONS) > 0:
+        console.print(f"{more:,} more are left out: rejected.jsonl has the reasons, without paths")
 
 
 def audit(dataset: Path, *, advise: bool = True, quiet: bool = False) -> Path:
@@ -306,45 +312,32 @@ class TrainingOrder:
         if config is None:  # a dry run, and no data set yet
             return TrainingRun(Path(self.out or "runs"))
         from footage.models.card import model_folder
-        from footage.training import trainer
+        from footage.training import run_folder, trainer
         from footage.training.comparison import Limit, penalty_trials, probe_penalties
-        from footage.training.cost import memory_free
         from footage.training.plan import DEFAULT_CLIPS, prepare
-        from footage.training.run_folder import (
-            RunFolder,
-            begun_labels,
-            resume,
-            with_found_batch,
-            with_found_noise,
-            with_found_penalties,
-        )
 
-        folder = RunFolder(Path(self.out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
+        folder = run_folder.RunFolder(Path(self.out or Path("runs") / f"{Path(data).name or 'data'}-{config.preset}"))
         trials_folder = folder.path.with_name(f"{folder.path.name}-probe")
         probing = self.probe and not folder.config.exists()
         if self.probe:
             penalty_trials(config)  # refuses a configuration without penalties
-            config = with_found_penalties(folder, config)
+            config = run_folder.with_found_penalties(folder, config)
         with working(console, "looking at the data and the machine"):
-            with_batch = with_found_noise(folder, with_found_batch(folder, config))
-            tried, begun = self.dry_run or not processes.sharded, begun_labels(folder)
+            with_batch = run_folder.with_found_noise(folder, run_folder.with_found_batch(folder, config))
+            tried, begun = self.dry_run or not processes.sharded, run_folder.begun_labels(folder)
             plan = prepare(data, with_batch, timed=self.dry_run, tried=tried, guide=self.guide, begun=begun)
         plan, said = self.private(plan, processes)
         if self.probe:
-            resume(folder, plan.config, plan.note)  # what would be refused after the trials is refused before
+            run_folder.resume(
+                folder, plan.config, plan.note
+            )  # what would be refused after the trials is refused before
         console.print(plan.table())
         for line in said:
             console.print(line, markup=False, soft_wrap=True)
         if probing:
             console.print(f"probe    R1 and R2, in {trials_folder}, before the run")
         if self.dry_run:
-            tell_follower(
-                plan={"preset": plan.config.preset, "clips_per_second": plan.clips_per_second()}
-                | {"memory_gib": plan.memory_gib(), "memory_free_gib": memory_free(plan.place.device) / 2**30}
-                | {"batch_size": plan.batch_size, "device": plan.place.device}
-                | {"labels": list(plan.note.labels), "usable": plan.usable, "total": plan.total}
-                | {"weights": sum(plan.needs.parameters.values())}
-            )
+            tell_follower(plan=plan.figures())
             console.print_json(json.dumps(to_json(plan.config)))
             return TrainingRun(folder.path)
         if probing:
@@ -581,8 +574,7 @@ def plan(
         console.print_json(data=estimate.json())
         return estimate
     console.print(estimate.table())
-    for line in estimate.advice:
-        print_marked(console, "better:", line)
+    print_marked(console, "better:", *estimate.advice)
     return estimate
 
 

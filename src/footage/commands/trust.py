@@ -1,31 +1,42 @@
-"""The verb that says of files where they come from."""
+"""The verbs that say of files where they come from and whether they were made, and the one that trains a detector."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from footage.commands.terminal import make_console
+from footage.commands.terminal import check_ending, make_console, phases, print_json
+from footage.config.strict import require
 from footage.errors import ConfigError, MediaError, ProvenanceError
 from footage.trust.provenance import Statement, examine
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footage.evaluation.detector import Detector, DetectorFigure, DetectorNet
+    from footage.generation.model import Model
+    from footage.media.decode import Frames
     from footage.trust.mark import Reading
 
 READ = 512
 """Frames, from the first on, in which a mark is looked for."""
 SAME = 28
 """Bits of 32 that a mark shares with a model whose clip it is: of another model's marks 1 in 100,000 does."""
-CHANGED, UNKNOWN = 3, 4
-"""Exit status where a file was changed since it was signed; where one has no signature, and none was changed."""
+CHANGED = LOOKS_MADE = 3
+"""Exit status where a file was changed since it was signed; where one looks made, and no more is known of it."""
+UNKNOWN = 4
+"""Exit status where a file has no signature, and none was changed; where nothing was found in one."""
+NOTHING = "no mark found; that does not say that it was filmed"
+ATTACKS = (1.0, 2.0, 4.0)
+"""Levels of 255 of the attacks that a detector is tested under."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +69,9 @@ def verify(
         json: print an object for each file.
     """
     from footage.media.encode import read_metadata
-    from footage.models.card import model_folder, pretrained, read_info
     from footage.trust.mark import message_of
 
+    check_files(videos)
     anchors = []
     for path in trust:
         try:
@@ -69,10 +80,8 @@ def verify(
             raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
     unread: ProvenanceError | None = None
     console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, "Reading"]()
-    names = {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
+    names = known_marks()
     for path in videos:
-        if not path.is_file():
-            raise ConfigError(f'there is no file "{path}"', "give videos or pictures")
         metadata = {}
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read
             metadata = read_metadata(path)
@@ -87,22 +96,20 @@ def verify(
             names.setdefault(message_of(str(request["weights_sha256"])), str(request.get("model")))
         with contextlib.suppress(MediaError):
             marks[path] = read_mark(path, tuple(names))
-    texts = {path: _mark_text(reading, names) for path, reading in marks.items()}
+    texts = dict.fromkeys(videos, "")
+    for path, reading in marks.items():
+        model = made_by(reading, names) or f"model {reading.message:08x}"
+        texts[path] = "none found" if reading.message is None else f"made by footage, {model}"
     if json:
         for path, statement in statements.items():
-            told_of_mark = {
-                "mark": None if path not in marks else asdict(marks[path]),
-                "mark_text": texts.get(path, ""),
-            }
-            about = {"file": str(path), **asdict(statement), "text": statement.text, **told_of_mark}
-            print(dumps(about, ensure_ascii=False))
+            about = {"file": path, **asdict(statement), "text": statement.text}
+            print_json(about | {"mark": marks.get(path), "mark_text": texts[path]})
     else:
         table = Table("file", "state", "what that says", "mark", "signer", "digital source", "made from")
         for path, told in statements.items():
             model = " ".join(str(told.request[key]) for key in ("model", "seed", "label") if key in told.request)
             parts = ", ".join(filter(None, (model, *told.ingredients)))
-            mark = texts.get(path, "")
-            table.add_row(path.name, told.state, told.text, mark, told.signer, told.digital_source, parts)
+            table.add_row(path.name, told.state, told.text, texts[path], told.signer, told.digital_source, parts)
         console.print(table)
     if unread is not None:
         raise unread
@@ -125,10 +132,224 @@ def read_mark(path: Path, known: Sequence[int] = ()) -> Reading:
     return read(itertools.islice(frames, READ), known)
 
 
-def _mark_text(reading: Reading, names: Mapping[int, str]) -> str:
-    """Return what a reading says, in words, with the names of models by their messages."""
-    if reading.message is None:
-        return "none found"
-    nearest = max(names, key=reading.agreement, default=0)
-    known = names[nearest] if reading.agreement(nearest) >= SAME else f"model {reading.message:08x}"
-    return f"made by footage, {known}"
+def check_files(paths: Sequence[Path]) -> None:
+    """Refuse files that are not there."""
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f'there is no file "{path}"', "give videos or pictures")
+
+
+def known_marks() -> dict[int, str]:
+    """Return the names of the models that come with footage, by the messages of their clips."""
+    from footage.models.card import model_folder, pretrained, read_info
+    from footage.trust.mark import message_of
+
+    return {message_of(read_info(model_folder(name)).weights_sha256): name for name in pretrained()}
+
+
+def made_by(reading: Reading, names: Mapping[int, str]) -> str:
+    """Return whose clip a mark is of, of models by the messages of their clips; nothing where it is none of theirs."""
+    nearest = max(names, key=reading.agreement)
+    return names[nearest] if reading.agreement(nearest) >= SAME else ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of a file."""
+
+    how: str
+    """`mark`, `library`, `classifier`, or `nothing`."""
+    text: str
+    """What that says, in a sentence."""
+    model: str = ""
+    """Whose clip it is, where that is known."""
+    false_alarm: float | None = None
+    """Part of the clips that were not made in which as much is found."""
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What was found of files."""
+
+    findings: dict[Path, Finding]
+
+    @property
+    def exit_status(self) -> int:
+        """0 where all were made for certain."""
+        found = {finding.how for finding in self.findings.values()}
+        return UNKNOWN if "nothing" in found else LOOKS_MADE if "classifier" in found else 0
+
+
+def detect(
+    videos: tuple[Path, ...],
+    *,
+    library: tuple[Path, ...] = (),
+    detector: tuple[Path, ...] = (),
+    quiet: bool = False,
+) -> Detected:
+    """Say of files whether they were made: by the invisible mark, by a copy in a library, at last by how they look.
+
+    What is found first is told. Nothing is ever called real: "no mark found" is all that can be said of a file in which
+    nothing was found. Exit status 0: all were made, by their marks or by clips of a library; 3: one only looks made; 4:
+    in one nothing was found. To read what is signed, see footage verify.
+
+    Args:
+        videos: files, videos or pictures.
+        library: libraries in which generated clips are looked for that these are copies of.
+        detector: files of footage detector, which tell how likely a clip is one of their models'.
+    """
+    from footage.evaluation.detector import load_detector
+    from footage.trust.mark import message_of
+
+    check_files(videos)
+    loaded = [load_detector(path) for path in detector]
+    names = known_marks() | {message_of(about.weights_sha256): about.model for _, about in loaded}
+    console, findings = make_console(quiet), dict[Path, Finding]()
+
+    for path in videos:
+        try:
+            found = by_mark(path, names) or by_copy(path, library, console) or by_looks(path, loaded)
+        except MediaError as error:  # the others are looked at all the same
+            found = Finding("nothing", f"it cannot be read: {error}")
+        findings[path] = found or Finding("nothing", NOTHING)
+    table = Table("file", "by", "what was found")
+    for path, finding in findings.items():
+        table.add_row(path.name, finding.how, finding.text)
+    console.print(table)
+    return Detected(findings)
+
+
+def by_mark(path: Path, names: Mapping[int, str]) -> Finding | None:
+    """Look for the mark in a file; `names` are those of models, by the messages of their clips."""
+    reading = read_mark(path, tuple(names))
+    if not reading.present:
+        return None
+    model = made_by(reading, names)
+    return Finding("mark", f"made by footage{model and f', {model}'}: it bears the mark", model, reading.false_alarm)
+
+
+def by_copy(path: Path, libraries: tuple[Path, ...], console: Console) -> Finding | None:
+    """Look in libraries for a generated clip that a file is a copy of."""
+    from footage.library.library import Library
+
+    for folder in libraries:
+        with Library(folder, create=False) as opened, phases(console) as show:
+            found = opened.find(path, lambda done, of: show("fingerprints", done, of, ""))
+        if found is not None and found.entry.origin == "generated":
+            entry = found.entry
+            seed = "" if entry.seed is None else f", seed {entry.seed}"
+            text = f"a copy of clip {entry.id} of {folder}, made by {entry.model or 'footage'}{seed}"
+            return Finding("library", text, entry.model or "")
+    return None
+
+
+def by_looks(path: Path, detectors: Sequence[tuple[DetectorNet, Detector]]) -> Finding | None:
+    """Ask detectors how likely a file is a clip of their models; return the likeliest that is above its threshold."""
+    from footage.evaluation.detector import SEEN, judge
+    from footage.media.reader import Footage
+
+    best: Finding | None = None
+    furthest = 0.0
+    for net, about in detectors:
+        clip = Footage(path)
+        chunks = clip.chunks(height=about.height, width=about.width, channels=3, fps=clip.rate() or 1, fit="crop")
+        logit = judge(net, chunks)
+        if logit - about.threshold > furthest:
+            wrong = max(about.figures[how].false_alarms for how in SEEN)  # nobody says what a file has been through
+            text = f"looks made by {about.model} (p {1 / (1 + math.exp(-logit)):.2f})"
+            text += f"; so do up to {wrong:.1%} of {about.real_tested} real clips"
+            best, furthest = Finding("classifier", text, about.model, wrong), logit - about.threshold
+    return best
+
+
+def detector(
+    model: str,
+    data: str,
+    *,
+    to: Path,
+    clips: int = 200,
+    within: float = 1.0,
+    steps: int = 300,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Detector:
+    """Train a network that tells a model's clips from real ones, for footage detect, and say how often it is wrong.
+
+    Half of the files, and half of the clips made, teach it; the others test it: as they are, compressed, at half the
+    size, and under attack by someone who has it and may change each value a little. It takes minutes, on a processor.
+    Clips are made without the mark, so that it does not learn that.
+
+    Args:
+        model: a model folder, a run, or the name of a model that comes with footage.
+        data: real clips: a folder of videos, a dataset folder, or the name of a built-in data set.
+        to: the file, .safetensors.
+        clips: windows of either kind.
+        within: levels, of 255, of the attacks that it is trained under: it is harder to mislead then, and a little less
+            sure of what is not attacked; 0 for none.
+        steps: of training.
+        seed: of what is generated, and of every draw.
+    """
+    from footage.data.clip_folder import ClipFolder
+    from footage.data.clips import ClipSource, is_built_in, open_clips
+    from footage.evaluation import detector as training
+    from footage.generation.model import Model
+
+    for name, value, least in (("clips", clips, training.LEAST), ("steps", steps, 1), ("within", within, 0)):
+        require(value >= least, name, value, f"give at least {least}")
+    check_ending(to, ".safetensors")
+    console, info = make_console(quiet), (loaded := Model(model, "cpu")).info
+    shape = info.config.clip
+    if shape.frames < training.WINDOW:
+        problem = f"{info.name} makes clips of {shape.frames} frames"
+        raise ConfigError(problem, f"a detector looks at {training.WINDOW}: give a model of more")
+    known = is_built_in(data) or (Path(data) / "dataset.json").exists()
+    height, width = shape.height, shape.width
+    source: ClipSource = (
+        open_clips(data, shape) if known else ClipFolder(Path(data), height=height, width=width, fps=info.fps)
+    )
+    told = training.Detector(info.name, info.weights_sha256, source.name, height, width, 0.0, within, 0, 0, {}, {})
+    real = training.patches_of(training.real_windows(source, clips, seed, height, width))
+    with phases(console) as show:
+
+        def watch(phase: str, done: int, of: int) -> None:
+            show(phase, done, of, "")
+
+        made = training.patches_of(made_windows(loaded, clips, seed, watch))
+        net, about = training.make_detector(real, made, told, attacks=ATTACKS, steps=steps, seed=seed, show=watch)
+    training.save_detector(to, net, about)
+    console.print(detector_table(about))
+    tested = f"{about.real_tested} real clips, {about.made_tested} made ones"
+    console.print(f"{tested}. Ask it: footage detect FILE --detector {to}")
+    return about
+
+
+def made_windows(
+    model: Model, count: int, seed: int, watch: Callable[[str, int, int], object]
+) -> Iterator[tuple[str, Frames]]:
+    """Yield a name and the first frames, (WINDOW, H, W, C), of clips that a model generates."""
+    import numpy as np
+
+    from footage.evaluation.detector import WINDOW
+
+    for number, clip in enumerate(model.generate(count, seed=seed), 1):
+        frames = itertools.chain.from_iterable(clip.chunks())
+        yield str(number), np.stack(list(itertools.islice(frames, WINDOW)))
+        watch("generating", number, count)
+
+
+def detector_table(about: Detector) -> Table:
+    """Lay out how often a detector is wrong, by what clips have been through."""
+
+    def area(figure: DetectorFigure | None) -> str:
+        if figure is None:
+            return ""
+        reach = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
+        return f"{figure.auc:.3f}{reach}"
+
+    table = Table(
+        "clips that taught it nothing", "AUC", "real taken for made", "made taken for real", "AUC, no attacks"
+    )
+    for name, figure in about.figures.items():
+        plain = about.plain.get(name)
+        table.add_row(name, area(figure), f"{figure.false_alarms:.1%}", f"{figure.misses:.1%}", area(plain))
+    return table

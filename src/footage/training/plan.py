@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -117,6 +118,21 @@ class TrainingPlan:
         long = 0 if text.frozen else sum(len(words_of(caption)) > text.words for caption in texts)
         cut = f"; of {long:,} the first {text.words} words are read (--text.words)" if long else ""
         return f"{facts}, by the encoder {text.encoder}{cut}"
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a program that follows a dry run is told of it, in plain values."""
+        return {
+            "preset": self.config.preset,
+            "clips_per_second": self.clips_per_second(),
+            "memory_gib": self.memory_gib(),
+            "memory_free_gib": memory_free(self.place.device) / 2**30,
+            "batch_size": self.batch_size,
+            "device": self.place.device,
+            "labels": list(self.note.labels),
+            "usable": self.usable,
+            "total": self.total,
+            "weights": sum(self.needs.parameters.values()),
+        }
 
     def table(self) -> Table:
         clip = self.config.clip
