@@ -98,8 +98,9 @@ def verify(
             marks[path] = read_mark(path, tuple(names))
     texts = dict.fromkeys(videos, "")
     for path, reading in marks.items():
-        model = made_by(reading, names) or f"model {reading.message:08x}"
-        texts[path] = "none found" if reading.message is None else f"made by footage, {model}"
+        texts[path] = "none found"
+        if reading.message is not None:
+            texts[path] = f"made by footage, {made_by(reading, names) or f'model {reading.message:08x}'}"
     if json:
         for path, statement in statements.items():
             about = {"file": path, **asdict(statement), "text": statement.text}
