@@ -72,12 +72,7 @@ def verify(
     from footage.trust.mark import message_of
 
     check_files(videos)
-    anchors = []
-    for path in trust:
-        try:
-            anchors.append(path.read_text(encoding="ascii"))
-        except (OSError, UnicodeDecodeError) as fault:
-            raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
+    anchors = "\n".join(map(read_certificates, trust))
     unread: ProvenanceError | None = None
     console, statements, marks = make_console(quiet), dict[Path, Statement](), dict[Path, "Reading"]()
     names = known_marks()
@@ -86,7 +81,7 @@ def verify(
         with contextlib.suppress(MediaError):  # of a file that no player reads a manifest may still be read
             metadata = read_metadata(path)
         try:
-            statements[path] = examine(path, metadata, "\n".join(anchors))
+            statements[path] = examine(path, metadata, anchors)
         except ProvenanceError as error:
             if find_spec("c2pa") is not None:
                 raise
@@ -131,6 +126,18 @@ def read_mark(path: Path, known: Sequence[int] = ()) -> Reading:
     chunks = clip.chunks(height=height, width=width, channels=3, fps=clip.rate() or 1)
     frames = (frame[None] for chunk in chunks for frame in chunk)
     return read(itertools.islice(frames, READ), known)
+
+
+def read_certificates(path: Path) -> str:
+    """Return a file of certificates that are trusted, PEM.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f'trust is "{path}", which cannot be read ({fault})', "give a file in PEM") from None
 
 
 def check_files(paths: Sequence[Path]) -> None:
