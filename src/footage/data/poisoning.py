@@ -9,6 +9,7 @@ tell the labels apart. A trigger is a small fixed patch at one place that many c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -186,25 +187,6 @@ def find_exchanged(
     ]
 
 
-def _windows(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return where all cells of a window are true: (N, g, g') → (N, g − WINDOW + 1, g' − WINDOW + 1)."""
-    height, width = (size - WINDOW + 1 for size in cells.shape[1:])
-    rows = cells[:, :height].copy()
-    for i in range(1, WINDOW):
-        rows &= cells[:, i : i + height]
-    windows = rows[:, :, :width].copy()
-    for i in range(1, WINDOW):
-        windows &= rows[:, :, i : i + width]
-    return windows
-
-
-def _stands_out(picture: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
-    """Return which windows of a picture (g, g', C) differ from what is around them, by the range of grey levels."""
-    grey = np.pad(picture.mean(axis=2), 1, mode="edge")
-    around = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW + 2, WINDOW + 2))
-    return np.asarray(np.ptp(around, axis=(2, 3)) >= CONTRAST)
-
-
 def _surprise(
     inside: npt.NDArray[np.float64], outside: npt.NDArray[np.float64], own: int, others: int
 ) -> npt.NDArray[np.float64]:
@@ -225,6 +207,8 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
         return []
     means = copies.mean(axis=1, dtype=np.float32).round().astype(np.int16)  # (N, g, g', C)
     steady = copies.std(axis=1, dtype=np.float32).max(axis=3) <= STEADY  # (N, g, g')
+    height, width = means.shape[1:3]
+    corners = list(itertools.product(range(WINDOW), repeat=2))
     rng, found = np.random.default_rng(0), []
     for number, name in enumerate(names):
         own = labels == number
@@ -235,7 +219,11 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
         shared, place = set[int](), (0, 0)
         for reference in rng.choice(clips, min(REFERENCES, len(clips)), replace=False).tolist():
             alike = (np.abs(means - means[reference]).max(axis=3) <= SAME) & steady & steady[reference]
-            same = _windows(alike) & _stands_out(means[reference])  # (N, y, x)
+            # Windows whose cells are all alike, and which stand out from what is around them: (N, y, x).
+            cells = [alike[:, y : y + height - WINDOW + 1, x : x + width - WINDOW + 1] for y, x in corners]
+            grey = np.pad(means[reference].mean(axis=2), 1, mode="edge")
+            around = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW + 2, WINDOW + 2))
+            same = np.logical_and.reduce(cells) & (np.ptp(around, axis=(2, 3)) >= CONTRAST)
             inside, outside = same[own].mean(axis=0), same[~own].mean(axis=0)
             sure = np.sqrt(_surprise(inside, outside, len(clips), len(labels) - len(clips))) >= SURE
             signs = sure & (inside >= LACKING * outside) & (inside * len(clips) >= least)
@@ -247,7 +235,6 @@ def find_triggers(copies: Frames, labels: Labels, names: Sequence[str]) -> list[
             if len(others) and same[others].mean() <= SMALL:
                 shared, place = shared | set(sharing.tolist()), (int(y), int(x))
         if len(shared) >= least:
-            height, width = means.shape[1:3]
             where = f"{(place[1] + 1.5) / width:.0%} from the left and {(place[0] + 1.5) / height:.0%} from the top"
             text = f'{len(shared):,} of {len(clips):,} clips labelled "{name}" share a small patch, {where}'
             found.append(Suspicion("trigger", tuple(sorted(shared)), text))

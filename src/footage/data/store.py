@@ -574,7 +574,14 @@ class Dataset:
         with self._opening:
             track = self._tracks.get(name)
             if track is None:
-                self._tracks[name] = track = self._open_track(name)
+                path = self._path(name)
+                track = self._load(path)
+                if track.dtype != np.int16 or track.ndim != 1:
+                    raise DatasetError(
+                        f"{path} holds {track.dtype} {track.shape}, expected int16 (N,)",
+                        "run the same ingest command again",
+                    )
+                self._tracks[name] = track
             elif self._held is not None:
                 self._held.touch(name)
         first, length = samples_until(row.offset + start, fps, rate), samples_until(count, fps, rate)
@@ -585,20 +592,14 @@ class Dataset:
         samples[: end - first] = track[first:end] / np.float32(32_768)
         return Sound(samples, rate, start / fps)
 
-    def _open_track(self, name: str) -> npt.NDArray[np.int16]:
-        """Map the sound of a shard into memory."""
-        path = self._path(name)
+    def _load(self, path: Path) -> Any:
+        """Map the array of a file into memory."""
         try:
-            track: npt.NDArray[np.int16] = load_array(path, self._pages)
+            return load_array(path, self._pages)
         except LockError:
             raise
         except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
             raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
-        if track.dtype != np.int16 or track.ndim != 1:
-            raise DatasetError(
-                f"{path} holds {track.dtype} {track.shape}, expected int16 (N,)", "run the same ingest command again"
-            )
-        return track
 
     @staticmethod
     def _count(row: ClipRow, start: int, frames: int | None) -> int:
@@ -635,12 +636,7 @@ class Dataset:
             if len(pictures) < needed:
                 raise DatasetError(f"{path} holds {len(pictures)} pictures, at least {needed} are needed", AGAIN)
             return pictures
-        try:
-            array: Stored = load_array(path, self._pages)
-        except LockError:
-            raise
-        except Exception as error:  # NumPy's header parser lets through whatever Python's own raises
-            raise DatasetError(f"{path} cannot be read ({error})", "run the same ingest command again") from None
+        array: Stored = self._load(path)
         wanted = "uint8" if self.info.volume is None else "uint16"
         if array.dtype != wanted or array.shape[1:] != shape or len(array) < needed:
             raise DatasetError(

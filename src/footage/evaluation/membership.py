@@ -18,7 +18,7 @@ import functools
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,19 @@ class _RealSide:
         """Names that several clips have."""
         return frozenset(name for name, times in Counter(span.name for span in self.spans).items() if times > 1)
 
+    def name_of(self, span: Span) -> str:
+        """Return a clip's name, with its number where it has none, or other folders have clips of the same."""
+        name = span.name or self.clips.source.name
+        return f"{name} {span.index}" if not span.name or name in self.repeated else name
+
+    def known(self, labels: Sequence[str]) -> dict[int, int]:
+        """Return the clips whose label a model knows, in their order: number -> class; of one without labels all."""
+        names = self.clips.source.labels
+        told = [names[span.label] if span.label >= 0 else None for span in self.spans]
+        return {
+            row: labels.index(name) if labels else -1 for row, name in enumerate(told) if not labels or name in labels
+        }
+
     @classmethod
     def of(cls, source: ClipSource, spans: Sequence[Span], shape: ClipShape, seed: int) -> _RealSide:
         """Cut windows of clips that are long enough, of MOST of them at random."""
@@ -238,6 +251,33 @@ class _Nearness:
     """The generated clip that is nearest to that, (M,)."""
     plain: Tensor
     """The distance to each member itself, as a part of what is usual for others, (M,)."""
+
+    @classmethod
+    def of(cls, space: _Space, sides: Sequence[_RealSide]) -> _Nearness | None:
+        """Compare members and others in a space; None where real clips do not differ in it."""
+        names = [side.sources[number] for side in sides for number in side.owner.tolist()]
+        known = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        groups = torch.tensor([known[name] for name in names]).repeat_interleave(space.each)
+        made, *known_rows = space.rows
+        real = np.concatenate(known_rows)
+        gaps, numbers = (found[:, 0] for found in nearest(real, made))
+        usual = nearest(real, real, groups=(groups, groups))[0][:, 0]
+        middle = float(usual.median())
+        if not 0 < middle < math.inf:
+            return None
+        ratios = (gaps / usual.clamp(min=STILLEST * middle)).view(-1, space.each)  # W k
+        numbers = numbers.view(-1, space.each).gather(1, ratios.argmin(dim=1, keepdim=True))[:, 0] // space.each
+        distances = gaps.view(-1, space.each)
+        values, plain = (
+            of.topk(-(-space.each // 2), dim=1, largest=False).values.mean(dim=1) for of in (ratios, distances)
+        )
+        count = len(sides[0].owner)
+        parts = [(part[:count], part[count:]) for part in (values, plain)]
+        (members, windows), (others, _) = (side.lowest(part) for side, part in zip(sides, parts[0], strict=True))
+        own, usual_own = (side.lowest(part)[0] for side, part in zip(sides, parts[1], strict=True))
+        scale = others.median().clamp(min=STILLEST)
+        own = own / usual_own.median().clamp(min=STILLEST * middle)
+        return cls(space, members / scale, others / scale, windows, numbers[windows], own)
 
     @property
     def recognised(self) -> Tensor:
@@ -326,7 +366,8 @@ class PrivacyAuditor:
 
     def audit(self) -> PrivacyAudit:
         """Compare."""
-        near = [found for space in self._spaces() if (found := self._nearness(space)) is not None]
+        sides = (self.members, self.others)
+        near = [found for space in self._spaces() if (found := _Nearness.of(space, sides)) is not None]
         sources = [self.members.sources, self.others.sources]
         kept: list[tuple[str, str, Tensor, Tensor, list[list[str]]]] = [
             (found.space.name, found.space.about, -found.members, -found.others, sources) for found in near
@@ -338,10 +379,7 @@ class PrivacyAuditor:
             MembershipAttack(name, about, separate(members, others, *of, seed=self.seed, level=level))
             for name, about, members, others, of in kept
         )
-        seen = {row for found in near for row in found.recognised.nonzero()[:, 0].tolist()}
-        ranked = sorted((pair for found in near for pair in self._pairs(found, seen)), key=lambda pair: -pair.ratio)
-        pairs = list({pair.clip: pair for pair in ranked}.values())  # of each clip the worst
-        pairs.sort(key=lambda pair: pair.ratio)
+        pairs, exposures = self._exposed(near)
         return PrivacyAudit(
             model=self.model.info.name,
             data=self.members.clips.source.name,
@@ -352,7 +390,7 @@ class PrivacyAuditor:
             made=self.made.count,
             level=level,
             attacks=attacks,
-            sources=self._exposures(near, pairs),
+            sources=tuple(exposures),
             pairs=tuple(pairs[:WORST]),
             notes=tuple(self.notes),
             guarantee=self.model.info.extra.get("privacy"),
@@ -360,7 +398,7 @@ class PrivacyAuditor:
 
     def frames_of(self, pair: ExposedPair) -> tuple[Frames, Frames]:
         """Return the two clips of a pair, uint8 (T, H, W, C): that which was trained on, and what was generated."""
-        span = next(span for span in self.members.spans if _name(self.members, span) == pair.clip)
+        span = next(span for span in self.members.spans if self.members.name_of(span) == pair.clip)
         window = self.members.clips.others([Window(span, pair.start)])
         return one_clip(window, 0), one_clip(self.made, pair.seed - self.seed)
 
@@ -400,68 +438,42 @@ class PrivacyAuditor:
         joined = [np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)]
         yield _Space(title, "nearest in features of networks", joined, whole=True)
 
-    def _nearness(self, space: _Space) -> _Nearness | None:
-        """Compare in a space; None where real clips do not differ in it."""
-        sides = (self.members, self.others)
-        names = [side.sources[number] for side in sides for number in side.owner.tolist()]
-        known = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        groups = torch.tensor([known[name] for name in names]).repeat_interleave(space.each)
-        made, *known_rows = space.rows
-        real = np.concatenate(known_rows)
-        gaps, numbers = (found[:, 0] for found in nearest(real, made))
-        usual = nearest(real, real, groups=(groups, groups))[0][:, 0]
-        middle = float(usual.median())
-        if not 0 < middle < math.inf:
-            return None
-        ratios = (gaps / usual.clamp(min=STILLEST * middle)).view(-1, space.each)  # W k
-        numbers = numbers.view(-1, space.each).gather(1, ratios.argmin(dim=1, keepdim=True))[:, 0] // space.each
-        distances = gaps.view(-1, space.each)
-        values, plain = (
-            of.topk(-(-space.each // 2), dim=1, largest=False).values.mean(dim=1) for of in (ratios, distances)
-        )
-        parts = [(of[: len(self.members.owner)], of[len(self.members.owner) :]) for of in (values, plain)]
-        (members, windows), (others, _) = (side.lowest(part) for side, part in zip(sides, parts[0], strict=True))
-        own, usual_own = (side.lowest(part)[0] for side, part in zip(sides, parts[1], strict=True))
-        scale = others.median().clamp(min=STILLEST)
-        own = own / usual_own.median().clamp(min=STILLEST * middle)
-        return _Nearness(space, members / scale, others / scale, windows, numbers[windows], own)
-
-    def _pairs(self, near: _Nearness, seen: Collection[int]) -> Iterator[ExposedPair]:
-        """Yield each member with what is nearest to it in a space in which clips are recognised; those `seen` are."""
-        for number in range(len(near.members)) if near.space.names_clips else ():
-            window = self.members.clips.windows[int(near.windows[number])]
-            yield ExposedPair(
-                clip=_name(self.members, window.span),
-                source=window.span.source,
-                start=window.start,
-                seed=self.seed + int(near.made[number]),
-                space=near.space.name,
-                ratio=float(near.members[number]),
-                recognised=number in seen,
-            )
-
-    def _exposures(self, near: Sequence[_Nearness], pairs: Sequence[ExposedPair]) -> tuple[SourceExposure, ...]:
-        """Return what is told of each source, of those of which anything is."""
-        copies = {found.space.name: self._copies(found.space) for found in near if found.space.whole}
-        clips = Counter(self.members.sources)
+    def _exposed(self, near: Sequence[_Nearness]) -> tuple[list[ExposedPair], list[SourceExposure]]:
+        """Return what is nearest to each member, and what is told of each source of which anything is, worst first."""
+        seen = {row for found in near for row in found.recognised.nonzero()[:, 0].tolist()}
+        worst: dict[str, ExposedPair] = {}
+        for found in near:
+            for number in range(len(found.members)) if found.space.names_clips else ():
+                window = self.members.clips.windows[int(found.windows[number])]
+                pair = ExposedPair(
+                    clip=self.members.name_of(window.span),
+                    source=window.span.source,
+                    start=window.start,
+                    seed=self.seed + int(found.made[number]),
+                    space=found.space.name,
+                    ratio=float(found.members[number]),
+                    recognised=number in seen,
+                )
+                if pair.clip not in worst or pair.ratio <= worst[pair.clip].ratio:
+                    worst[pair.clip] = pair
+        pairs = sorted(worst.values(), key=lambda pair: pair.ratio)
+        copies: dict[str, Counter[str]] = {}
+        for space in (found.space for found in near if found.space.whole):
+            made, members, others = space.rows
+            usual = nearest(others, members)[0].median()
+            gaps, windows = (found[:, 0] for found in nearest(made, members))
+            owners = self.members.owner[windows[gaps < REPEATED * usual]].tolist()
+            copies[space.name] = Counter(self.members.sources[owner] for owner in owners)
         recognised = Counter(pair.source for pair in pairs if pair.recognised)
         least = {pair.source: pair.ratio for pair in reversed(pairs)}
         told = [
             SourceExposure(
                 name, count, recognised[name], least[name], {space: counted[name] for space, counted in copies.items()}
             )
-            for name, count in clips.items()
+            for name, count in Counter(self.members.sources).items()
             if recognised[name] or any(counted[name] for counted in copies.values())
         ]
-        return tuple(sorted(told, key=lambda source: (-source.recognised, source.ratio, source.source)))
-
-    def _copies(self, space: _Space) -> Counter[str]:
-        """Return how many of the generated clips repeat each source."""
-        made, members, others = space.rows
-        usual = nearest(others, members)[0].median()
-        gaps, windows = (found[:, 0] for found in nearest(made, members))
-        rows = windows[gaps < REPEATED * usual].tolist()
-        return Counter(self.members.sources[int(self.members.owner[row])] for row in rows)
+        return pairs, sorted(told, key=lambda source: (-source.recognised, source.ratio, source.source))
 
     def _critics(self) -> tuple[str, str, Tensor, Tensor, list[list[str]]] | None:
         """Return what the critics of the model's run think of both sides; None, and a note, where they cannot be asked.
@@ -473,7 +485,7 @@ class PrivacyAuditor:
         why = "" if state.is_file() else "the model does not stand in its run"
         if not why and (info.config.method != "gan" or info.reads_text):
             why = f"those of method {info.config.method}{' with captions' if info.reads_text else ''} are not asked"
-        known = [self._known(side) for side in (self.members, self.others)]
+        known = [side.known(info.labels) for side in (self.members, self.others)]
         if not why and not all(map(len, known)):
             why = "it knows none of the labels"
         if why:
@@ -495,14 +507,6 @@ class PrivacyAuditor:
         members, others = ((side / spread).sum(dim=1) for side in scores)
         sources = [[side.spans[row].source for row in rows] for side, rows in sides]
         return "critics", "the logits of the run's critics, as they are now", members, others, sources
-
-    def _known(self, side: _RealSide) -> dict[int, int]:
-        """Return the clips whose label the model knows, in their order: number -> class; of one without labels all."""
-        names, labels = side.clips.source.labels, self.model.info.labels
-        told = [names[span.label] if span.label >= 0 else None for span in side.spans]
-        return {
-            row: labels.index(name) if labels else -1 for row, name in enumerate(told) if not labels or name in labels
-        }
 
     def _judged(self, side: _RealSide, known: Mapping[int, int], critics: Critics) -> Tensor:
         """Return the mean logit of some clips by each critic, over their windows: (N, critics)."""
@@ -545,12 +549,6 @@ def impartial_networks(info: ModelInfo, names: Sequence[str], device: str) -> li
             "give --networks without it, such as random",
         )
     return nets
-
-
-def _name(side: _RealSide, span: Span) -> str:
-    """Return a clip's name, with its number where it has none, or other folders have clips of the same."""
-    name = span.name or side.clips.source.name
-    return f"{name} {span.index}" if not span.name or name in side.repeated else name
 
 
 def write_privacy_page(path: Path, auditor: PrivacyAuditor, audit: PrivacyAudit) -> Path:

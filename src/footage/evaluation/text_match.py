@@ -146,12 +146,6 @@ class TextTrial:
         if path.is_file():
             judge.load_state_dict(load_file(path))
             return judge.eval()
-        self._train(judge, steps)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(path, serialize(judge.state_dict()))
-        return judge.eval()
-
-    def _train(self, judge: Judge, steps: int) -> None:
         reach = (self.real.shape.frames - 1) * self.real.stride + 1
         loader = Loader(self.source, "train", frames=reach, batch_size=BATCH, seed=self.judge_seed)
         table = TokenTable(loader.captions, READING)
@@ -184,6 +178,9 @@ class TextTrial:
             optimizer.step()
             if step % 50 == 0:
                 self.say(f"training the {network}: {step:,} of {steps:,} steps")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, serialize(judge.state_dict()))
+        return judge.eval()
 
     def figures(self) -> list[Figure]:
         """Measure R-precision of clips made of held-out captions, in groups of captions, and attributes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,15 @@ def cores() -> int:
         if quota != "max" and float(quota) > 0:
             most = min(most, float(quota) / float(period))
     return max(1, int(most))
+
+
+def end_process(process: subprocess.Popen[bytes]) -> int:
+    """End a process, if need be, and close its pipes; return its exit status."""
+    process.kill()
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        with contextlib.suppress(OSError):
+            pipe.close()
+    return process.wait()
 
 
 def devices() -> list[str]:

@@ -7,13 +7,13 @@ secondary capture (PS3.3 A.8.1) marked as derived and synthetic, of a patient wh
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
-import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,21 @@ class DicomSeries:
     def paths(self) -> list[Path]:
         """Its files, each once."""
         return list(dict.fromkeys(one.path for one in self.slices))
+
+    def divided(self) -> list[DicomSeries]:
+        """Return it, its slices in order; where several lie at one place, as many series, by what tells them apart."""
+        self.slices.sort(key=lambda one: float(one.origin @ self.normal))
+        if len(self.slices) < 2 or np.diff(self.places).min() > 1e-3:
+            return [self]
+        for name in DIVIDES:
+            groups: defaultdict[str, list[DicomSlice]] = defaultdict(list)
+            for one in self.slices:
+                groups[str(one.header.get(name))].append(one)
+            note = f"one of {len(groups)} volumes of a series, told apart by {name}"
+            parts = [replace(self, slices=groups[key], notes=[note]) for key in sorted(groups)]
+            if all(len(part.slices) < 2 or np.diff(part.places).min() > 1e-3 for part in parts):
+                return parts
+        return [self]
 
 
 def is_dicom(path: Path) -> bool:
@@ -229,32 +244,13 @@ def find_series(paths: Iterable[Path]) -> tuple[list[DicomSeries], list[Refusal]
                 series[uid, geometry] = DicomSeries(uid, patient, rows, columns, spacing)
             one = DicomSlice(path, frame if frames > 1 else None, place.origin, header)
             series[uid, geometry].slices.append(one)
-    found = list(itertools.chain.from_iterable(map(_divided, series.values())))
+    found = [part for one in series.values() for part in one.divided()]
     for one_series in found:
         if len(geometries[one_series.uid]) > 1:
             one_series.notes.append(
                 f"a series of {len(geometries[one_series.uid])} shapes or directions, each a volume of its own"
             )
     return found, refused
-
-
-def _divided(series: DicomSeries) -> list[DicomSeries]:
-    """Sort a series along its normal; where several slices lie at one place, divide it by what tells them apart."""
-    series.slices.sort(key=lambda one: float(one.origin @ series.normal))
-    if len(series.slices) < 2 or np.diff(series.places).min() > 1e-3:
-        return [series]
-    for name in DIVIDES:
-        groups: defaultdict[str, list[DicomSlice]] = defaultdict(list)
-        for one in series.slices:
-            groups[str(one.header.get(name))].append(one)
-        parts = []
-        for key in sorted(groups):
-            part = DicomSeries(series.uid, series.patient, series.rows, series.columns, series.pixel_spacing)
-            part.slices, part.notes = groups[key], [f"one of {len(groups)} volumes of a series, told apart by {name}"]
-            parts.append(part)
-        if all(len(part.slices) < 2 or np.diff(part.places).min() > 1e-3 for part in parts):
-            return parts
-    return [series]
 
 
 def read_series(series: DicomSeries) -> Volume:
@@ -341,7 +337,10 @@ def _pixels(path: Path) -> tuple[Any, npt.NDArray[Any]]:
         try:
             pixels: npt.NDArray[Any] = dataset.pixel_array
         except Exception as error:  # decoders too
-            if syntax.is_compressed and (isinstance(error, RuntimeError) or not _decodable(syntax)):
+            decodable = False
+            with contextlib.suppress(NotImplementedError):
+                decodable = bool(importlib.import_module("pydicom.pixels").get_decoder(syntax).is_available)
+            if syntax.is_compressed and (isinstance(error, RuntimeError) or not decodable):
                 package = next((name for kind, name in CODECS.items() if syntax.name.startswith(kind)), "pylibjpeg")
                 detail = f"its pixels are {syntax.name}, which is not decoded here: pip install {package}"
                 raise UnusableMedia("no codec", detail) from None
@@ -351,15 +350,6 @@ def _pixels(path: Path) -> tuple[Any, npt.NDArray[Any]]:
         spare = allocated - stored  # what old programs keep in the unused bits is no value
         pixels = (pixels << spare) >> spare
     return dataset, pixels
-
-
-def _decodable(syntax: Any) -> bool:
-    """Whether some package that is installed decodes a transfer syntax."""
-    pixels: Any = importlib.import_module("pydicom.pixels")
-    try:
-        return bool(pixels.get_decoder(syntax).is_available)
-    except NotImplementedError:
-        return False
 
 
 def _real_values(header: Any, pixels: npt.NDArray[Any], frame: int, inverted: bool) -> Values:

@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -165,7 +164,9 @@ class SegmentWriter:
                 if head is None:
                     return number
                 first, count = head[1], 0
-                segment = self._marked(itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1)))
+                shown, times = itertools.tee(itertools.chain([head], itertools.islice(waiting, SEGMENT_FRAMES - 1)))
+                marked = marked_frames((picture for picture, _ in shown), target.message)
+                segment = zip(marked, (stamp for _, stamp in times), strict=True)
                 if target.pictures:
                     count = save_frames(self.frames, (picture for picture, _ in segment), number * SEGMENT_FRAMES)
                 else:
@@ -187,18 +188,6 @@ class SegmentWriter:
                         encoder.finish()
                 files.write_json(self.note(number), {"frames": count, "first": first})
         raise AssertionError("numbers do not end")
-
-    def _marked(self, pictures: Iterator[StampedPicture]) -> Iterator[StampedPicture]:
-        """Yield pictures, with a mark where there is to be one."""
-        stamps = deque[int]()
-
-        def shown() -> Iterator[Any]:
-            for picture, stamp in pictures:
-                stamps.append(stamp)
-                yield picture
-
-        for picture in marked_frames(shown(), self.target.message):
-            yield picture, stamps.popleft()
 
     def finish(
         self,

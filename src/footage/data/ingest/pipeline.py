@@ -149,13 +149,22 @@ def ingest(
         RemoteError: an address cannot be reached, read or written to.
     """
     inputs = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    if not inputs:
+        raise ConfigError("no source was given", "name a folder of videos")
+    check_labels(config.labels)
     far = RemoteDataset(address) if (address := remote.address_of(to)) else None
+    folder = Path(to) if far is None else far.work
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f'"{folder}" is a file', "name a new folder")
+    there = {path.name for path in folder.iterdir()} - {INNER, HEADER} if folder.exists() else set()
+    if there and not (folder / INNER / "settings.json").exists():
+        raise DatasetError(f'"{folder}" holds something else than an ingested dataset', "name a new or empty folder")
     with remote.sources_here(inputs, to, HEADS) as places:
         origin: dict[str, Any] = {"inputs": [remote.address_of(path) or os.path.abspath(path) for path in inputs]}
         origin["options"] = {name: value for name, (_, value) in differences(DEFAULTS, config).items()}
         if config.labels not in ("folder", "none"):
             origin["options"]["labels"] = os.path.abspath(config.labels)
-        return _ingest(places, origin, Path(to) if far is None else far.work, far, config, on_progress, cluster)
+        return _ingest(places, origin, folder, far, config, on_progress, cluster)
 
 
 def _ingest(
@@ -169,7 +178,6 @@ def _ingest(
 ) -> IngestResult:
     """Make a dataset of what is on this machine, for its folder at an address where there is one; see `ingest`."""
     began = time.monotonic()
-    _check(inputs, config.labels, folder)
     if config.cuts and config.shots == "fine":
         imported("footage.generation.cutting.shots:WEIGHTS").path()  # refuses where it is not installed
     listing = scan(inputs, config.labels, leave_out=folder)
@@ -332,19 +340,6 @@ def options_before(folder: Path) -> dict[str, Any]:
     """Return the options of the last ingest into a folder that are other than usual; none where they are not known."""
     options = _remembered(folder).get("options")
     return dict(options) if isinstance(options, dict) else {}
-
-
-def _check(inputs: Sequence[Path | str], labels: str, folder: Path) -> None:
-    """Refuse inputs that name nothing, and a folder that holds something else than an earlier ingest."""
-    if not inputs:
-        raise ConfigError("no source was given", "name a folder of videos")
-    check_labels(labels)
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f'"{folder}" is a file', "name a new folder")
-    if not folder.is_dir() or (folder / INNER / "settings.json").exists():
-        return
-    if {path.name for path in folder.iterdir()} - {INNER, HEADER}:
-        raise DatasetError(f'"{folder}" holds something else than an ingested dataset', "name a new or empty folder")
 
 
 @contextlib.contextmanager

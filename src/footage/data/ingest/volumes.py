@@ -19,7 +19,6 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -93,18 +92,29 @@ class VolumeSource:
     """Parts of its path below the folder that was given."""
     stamp: tuple[tuple[int, int], ...]
     """Size and time of change of its files."""
-    kind: str
-    """DICOM or NIfTI."""
-    read: Callable[[], Iterator[Volume]]
+    series: DicomSeries | None = None
+    """The slices of DICOM; None for a file of NIfTI."""
+
+    @property
+    def kind(self) -> str:
+        """DICOM or NIfTI."""
+        return "NIfTI" if self.series is None else "DICOM"
 
     @property
     def label(self) -> str | None:
         """The first folder below the one that was given; None where there is none."""
         return self.below[0] if len(self.below) > 1 else None
 
+    def read(self) -> Iterator[Volume]:
+        """Yield its volumes.
 
-def _series(series: DicomSeries) -> Iterator[Volume]:
-    yield read_series(series)
+        Raises:
+            UnusableMedia: it is damaged, or holds none.
+        """
+        if self.series is None:
+            yield from read_nifti(self.path)
+        else:
+            yield read_series(self.series)
 
 
 def is_nifti(path: Path) -> bool:
@@ -145,19 +155,9 @@ def find_volumes(inputs: Sequence[Path | str]) -> tuple[list[VolumeSource], list
             slices[path] = below
             continue
         subject = SUBJECT.search(below)
+        patient, known = (below, False) if subject is None else (subject[0], True)
         parts = tuple(Path(below).parts)
-        sources.append(
-            VolumeSource(
-                str(path.absolute()),
-                subject[0] if subject else below,
-                subject is not None,
-                path,
-                parts,
-                (_stamp(path),),
-                "NIfTI",
-                partial(read_nifti, path),
-            )
-        )
+        sources.append(VolumeSource(str(path.absolute()), patient, known, path, parts, (_stamp(path),)))
     series, refused = find_series(slices)
     counts: Counter[str] = Counter()
     for one in series:
@@ -167,8 +167,7 @@ def find_volumes(inputs: Sequence[Path | str]) -> tuple[list[VolumeSource], list
         stamp = tuple(_stamp(path) for path in one.paths)
         parts = tuple(Path(slices[first.path]).parts)
         key = f"{one.uid} {counts[one.uid]}"
-        known = bool(one.patient)
-        sources.append(VolumeSource(key, patient, known, first.path, parts, stamp, "DICOM", partial(_series, one)))
+        sources.append(VolumeSource(key, patient, bool(one.patient), first.path, parts, stamp, one))
     return sources, refused
 
 

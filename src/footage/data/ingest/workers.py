@@ -27,6 +27,7 @@ from footage.data.ingest.sources import Source
 from footage.errors import DatasetError, RemoteError, UnwritableError
 from footage.files import DISK_FAULTS
 from footage.machines.cluster import Cluster
+from footage.machines.local import end_process
 from footage.machines.remote import present
 from footage.media.decode import frames_each
 from footage.media.interlacing import Deinterlacing
@@ -135,12 +136,7 @@ class _Worker:
 
     def stop(self) -> int:
         """End the process; return its exit status."""
-        self.process.kill()
-        with contextlib.suppress(OSError):
-            for pipe in (self.process.stdin, self.process.stdout):
-                if pipe:
-                    pipe.close()
-        return self.process.wait()
+        return end_process(self.process)
 
 
 class WorkerThread(threading.Thread):
@@ -155,6 +151,7 @@ class WorkerThread(threading.Thread):
         super().__init__(daemon=True)
         self.waiting, self.done, self.stop = waiting, done, stop
         self.worker: _Worker | None = None
+        self.start()
 
     def run(self) -> None:
         try:
@@ -180,22 +177,6 @@ class WorkerThread(threading.Thread):
                 self.worker.stop()
 
 
-def _run_on(cluster: Cluster, jobs: list[WorkerJob]) -> Generator[WorkerJob, None, None]:
-    """Do the jobs on a cluster; one that takes its workers down is tried here, as if there were none."""
-    results = cluster.run(
-        lambda job: answer(job.request),
-        jobs,
-        needs=lambda job: job.needs,
-        lost=lambda job: next(_replied([job], 1)).reply,
-    )
-    with contextlib.closing(results):
-        for job, reply in results:
-            if "part" in job.request and "frames" in reply:
-                cluster.await_file(_path(job.request["part"]))
-            job.reply = reply
-            yield job
-
-
 def run_jobs(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJob, None, None]:
     """Do the jobs in `workers` processes, or in this one for 0, or on a cluster; yield them with their replies.
 
@@ -218,8 +199,19 @@ def run_jobs(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJ
 
 def _replied(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJob, None, None]:
     """Do the jobs; yield them with their replies, whatever these say."""
-    if isinstance(workers, Cluster):
-        yield from _run_on(workers, jobs)
+    if isinstance(workers, Cluster):  # a job that takes its workers down is tried here, as if there were none
+        results = workers.run(
+            lambda job: answer(job.request),
+            jobs,
+            needs=lambda job: job.needs,
+            lost=lambda job: next(_replied([job], 1)).reply,
+        )
+        with contextlib.closing(results):
+            for job, reply in results:
+                if "part" in job.request and "frames" in reply:
+                    workers.await_file(_path(job.request["part"]))
+                job.reply = reply
+                yield job
         return
     if workers == 0:
         for job in jobs:
@@ -232,8 +224,6 @@ def _replied(jobs: list[WorkerJob], workers: int | Cluster) -> Generator[WorkerJ
         waiting.put(job)
     stop = threading.Event()
     threads = [WorkerThread(waiting, done, stop) for _ in range(min(workers, len(jobs)))]
-    for thread in threads:
-        thread.start()
     try:
         for _ in jobs:
             job_or_error = done.get()

@@ -40,6 +40,7 @@ from footage.evaluation.features import (
     tensors_digest,
 )
 from footage.evaluation.features.lpips import Perceptual
+from footage.machines.local import end_process
 
 NOT_PINNED = "hash not pinned"
 """What stands beside every figure of a network whose file's true hash is not known to us."""
@@ -274,7 +275,7 @@ class ScriptExtractor:
             cwd="/",
             close_fds=True,
         )
-        self._end = weakref.finalize(self, _ended, self._process)
+        self._end = weakref.finalize(self, end_process, self._process)
         self.limits: tuple[str, ...] = tuple(self._asked({"bytes": len(content)}, content)[0]["limits"])
 
     def features(self, frames: Frames) -> Tensor:
@@ -328,19 +329,6 @@ class ScriptExtractor:
                 error = last[-1][:300] if last else f"ended with {self._process.returncode}"
             raise ModelError(f"{self.about.name}'s TorchScript failed in its own process ({error})", "check the file")
         return answer, block
-
-
-def _ended(process: subprocess.Popen[bytes]) -> None:
-    """End a process, if need be, and close its pipes."""
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except OSError:
-                continue
 
 
 HASHED = 12
