@@ -1,4 +1,4 @@
-"""Ours beside what others have published, at equal time: presets on the same data, several seeds, one table, one picture.
+"""Ours beside what others have published, at equal time: the same data, several seeds, one table, one picture.
 
 python benchmarks/peers.py DATA... --out DIR [--minutes 10] [--seeds 3] [--at-once 1] [--presets a,b] [--stop-after S]
 
