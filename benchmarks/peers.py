@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw
 from footage import files
 
 PRESETS = ("mocogan-64", "conv3d-64", "recurrent-64", "stream-64-shots", "diffusion-64")
-FIGURES = {
+FIGURES: dict[str, Callable[[dict[str, Any]], float]] = {
     "RFD-rand : floor ↓": lambda row: statistics.mean(
         made / real for made, real in zip(row["figures"]["rfd"], row["floor"]["rfd"], strict=True)
     ),
@@ -73,7 +73,8 @@ class Training:
 
 def run_all(trainings: Sequence[Training], minutes: float, samples: int, at_once: int, stop_after: float) -> None:
     """Run trainings side by side until all are measured, or the time is over."""
-    end, running = time.monotonic() + stop_after, {}
+    end = time.monotonic() + stop_after
+    running: dict[Training, subprocess.Popen[bytes]] = {}
     waiting = [training for training in trainings if training.row() is None]
     while (waiting or running) and time.monotonic() < end:
         while waiting and len(running) < at_once:
@@ -140,8 +141,8 @@ def picture(trainings: Sequence[Training], path: Path) -> None:
         for column in columns:
             whole.paste(column, (left, 0))
             left += column.width
-        with files.replacing(path) as part:
-            whole.save(part, "PNG")
+        with files.replacing(path) as unfinished:
+            whole.save(unfinished, "PNG")
 
 
 def main() -> None:
