@@ -359,7 +359,7 @@ def unchecked(model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
     def too_few(*_: object) -> None:
         raise DatasetError("there are too few clips", "give more")
 
-    monkeypatch.setattr("footage.generation.model.NoveltyCheck", too_few)
+    monkeypatch.setattr("footage.generation.best.NoveltyCheck", too_few)
     return model
 
 

@@ -12,20 +12,23 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from footage.data.clips import ClipSource, every_window, pace_of
-from footage.errors import ConfigError
+from footage.errors import ConfigError, DatasetError
 from footage.generation.clip import Clip
-from footage.generation.novelty import NoveltyCheck
+from footage.generation.novelty import NoveltyCheck, open_training_clips
 from footage.generation.rollout import NotFinite
 from footage.library.descriptors import DESCRIPTORS, Descriptors, describe
+from footage.library.library import Library
 from footage.library.similarity import appearance
 from footage.library.taste import Taste
 from footage.media.thumbnails import sample_frames
 from footage.models.card import ModelInfo
+from footage.models.requests import TRAINED_ON, GenerateRequest
 
 LOOKED_AT = 256
 """Training windows whose figures say what is usual."""
@@ -132,6 +135,42 @@ class BestClips(Iterator[Clip]):
         """Is called before each candidate is looked at; what it raises ends the search."""
         self._clips, self._usual, self._timed, self._check, self._tell = clips, usual, timed, check, tell
         self._ranked: Iterator[Candidate] | None = None
+
+    @classmethod
+    def asked(
+        cls,
+        request: GenerateRequest,
+        clips: Iterator[Clip],
+        folder: Path,
+        info: ModelInfo,
+        tell: Callable[[str], object],
+        watch: Callable[[], object],
+    ) -> BestClips:
+        """Return the best of the clips of a request by the taste that it names; `folder` is that of the model.
+
+        `watch` is called while training clips are looked at; what it raises ends that.
+
+        Raises:
+            LibraryError: there is no such library, or its taste is not learned yet.
+            DatasetError: what clips are to be new beside is missing, or too little to tell.
+        """
+        assert request.taste is not None and request.best is not None
+        with Library(request.taste, create=False) as library:
+            library.measure(judged=True)
+            taste, owner = library.taste(), library.folder.resolve().name
+        taste.check()
+        length, rate = request.length(info), request.mapping(info).rate
+        usual, check = None, None
+        try:
+            source = open_training_clips(request.novel or TRAINED_ON, folder, info, tell)
+            usual = UsualRange.of(source, info, length)
+            check = NoveltyCheck(source, info, length, rate, watch)
+        except (ConfigError, DatasetError) as error:
+            if request.novel is not None:
+                raise
+            tell(f"what is made is not compared with training clips: {error}")
+        timed, total = not request.timing.given(), request.candidates
+        return cls(clips, total, request.best, taste, owner, usual=usual, timed=timed, check=check, tell=tell)
 
     def look(self) -> None:
         """Look at all candidates, where that has not been done."""

@@ -159,8 +159,12 @@ def write_graph(graph: Graph, folder: Path, precision: Precision) -> ExportedGra
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[-1][:200]
         raise ModelError(
-            f'"{graph.name}" cannot be written as ONNX ({_reason(error)})', "report it, with the preset"
+            f'"{graph.name}" cannot be written as ONNX ({reason})', "report it, with the preset"
         ) from error
     finally:
         exporter.setLevel(level)
@@ -180,13 +184,6 @@ def write_graph(graph: Graph, folder: Path, precision: Precision) -> ExportedGra
     }
     digest = files.file_digest(path)
     return ExportedGraph(graph.name, path.name, digest, graph.about, inputs, graph.outputs, difference, psnr)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the last line of what a chain of errors says."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
 
 
 def examples(graph: Graph, seed: int, grow: int) -> dict[str, Tensor]:

@@ -16,10 +16,10 @@ from footage import __version__, files
 from footage.config import ClipConfig
 from footage.config.strict import method_arguments_of
 from footage.config.words import check_length, unknown_words
-from footage.errors import ConfigError, DatasetError, nearest
+from footage.errors import ConfigError, nearest
 from footage.generation import convert as conversions
 from footage.generation import speak as speaking
-from footage.generation.best import BestClips, UsualRange
+from footage.generation.best import BestClips
 from footage.generation.clip import Clip
 from footage.generation.convert import ConversionOptions, FrameObserver
 from footage.generation.novelty import TRIES, NovelClips, NoveltyCheck, open_training_clips
@@ -40,7 +40,6 @@ from footage.models.generators.stream.sampler import check
 from footage.models.reactions import Reaction
 from footage.models.requests import (
     PLAIN,
-    TRAINED_ON,
     Duration,
     GenerateRequest,
     Sliders,
@@ -154,37 +153,11 @@ class Model:
         audio = request.audio
         clips = (self._clip(video, i, asked, request.fps, audio) for i in range(tries * request.candidates))
         if request.best is not None:
-            return self._best(request, clips, tell, watch)
+            return BestClips.asked(request, clips, self.folder, self.info, tell, watch)
         if request.novel is None:
             return clips
         source = open_training_clips(request.novel, self.folder, self.info, tell)
         return NovelClips(clips, NoveltyCheck(source, self.info, length, time.rate, watch), request.count, tell)
-
-    def _best(
-        self,
-        request: GenerateRequest,
-        clips: Iterator[Clip],
-        tell: Callable[[str], object],
-        watch: Callable[[], object],
-    ) -> BestClips:
-        """Return the best of some clips by the taste that a request names."""
-        assert request.taste is not None and request.best is not None
-        with Library(request.taste, create=False) as library:
-            library.measure(judged=True)
-            taste, owner = library.taste(), library.folder.resolve().name
-        taste.check()
-        length, rate = request.length(self.info), request.mapping(self.info).rate
-        usual, check = None, None
-        try:
-            source = open_training_clips(request.novel or TRAINED_ON, self.folder, self.info, tell)
-            usual = UsualRange.of(source, self.info, length)
-            check = NoveltyCheck(source, self.info, length, rate, watch)
-        except (ConfigError, DatasetError) as error:
-            if request.novel is not None:
-                raise
-            tell(f"what is made is not compared with training clips: {error}")
-        timed, total = not request.timing.given(), request.candidates
-        return BestClips(clips, total, request.best, taste, owner, usual=usual, timed=timed, check=check, tell=tell)
 
     def length(
         self,

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from footage.data.clips import BUILT_IN, ClipSource, Span, Window, every_window, open_clips, pace_of
 from footage.errors import ConfigError, DatasetError
@@ -188,14 +187,22 @@ class NoveltyCheck:
         count = len(self.starts())
         worst: dict[str, Nearness] = {}
         for starts, windows in self._windows_of(chunks):
-            for name, (gaps, numbers) in self._gaps(windows).items():
-                place = int(gaps.argmin())
-                known = worst.get(name)
-                if known is None or float(gaps[place]) < known.distance:
-                    window = self._windows[int(numbers[place])]
-                    training = f"{window.span.name or f'{self.source.name} {window.span.index}'}, frame {window.start}"
-                    limit = self.limit(name, count)
-                    worst[name] = Nearness(name, float(gaps[place]), limit, starts[place], training)
+            for side in self._sides(windows):
+                gaps, numbers = nearest(small_copies(side), self._small, min(SHORTLIST, len(self._windows)))
+                found = {"pixels": (gaps[:, 0] / self._small.shape[1] ** 0.5, numbers[:, 0])}
+                if self._nets:
+                    chosen = np.union1d(self._fixed, numbers.numpy())
+                    gaps, numbers = nearest(
+                        self._features(side) / self._scale, self._training_features(chosen) / self._scale
+                    )
+                    found["features"] = gaps[:, 0], torch.from_numpy(chosen)[numbers[:, 0]]
+                for space, (gaps, numbers) in found.items():
+                    place = int(gaps.argmin())
+                    distance, window = float(gaps[place]), self._windows[int(numbers[place])]
+                    if space not in worst or distance < worst[space].distance:
+                        name = window.span.name or f"{self.source.name} {window.span.index}"
+                        training = f"{name}, frame {window.start}"
+                        worst[space] = Nearness(space, distance, self.limit(space, count), starts[place], training)
             if not all(near.new for near in worst.values()):
                 break
         return worst
@@ -222,23 +229,6 @@ class NoveltyCheck:
                 done = []
         if done:
             yield [start for start, _ in done], np.stack([window for _, window in done])
-
-    def _gaps(self, windows: Frames) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return distance and number of the nearest training window of each of some windows, in each space."""
-        gaps: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        for side in self._sides(windows):
-            found, numbers = nearest(small_copies(side), self._small, min(SHORTLIST, len(self._windows)))
-            gaps.setdefault("pixels", []).append((found[:, 0] / self._small.shape[1] ** 0.5, numbers[:, 0]))
-            if self._nets:
-                chosen = np.union1d(self._fixed, numbers.numpy())
-                training = self._training_features(chosen) / self._scale
-                found, numbers = nearest(self._features(side) / self._scale, training)
-                gaps.setdefault("features", []).append((found[:, 0], torch.from_numpy(chosen)[numbers[:, 0]]))
-        least = {}
-        for name, sides in gaps.items():
-            which = torch.stack([found for found, _ in sides]).min(dim=0)
-            least[name] = which.values, torch.stack([n for _, n in sides]).gather(0, which.indices[None])[0]
-        return least
 
     def _fitted(self, frames: Frames) -> Frames:
         """Return frames (T, H, W, C) at the compared size."""

@@ -58,26 +58,19 @@ class PictureFeatures:
         looks, sure = list[Tensor](), list[Tensor]()
         for picture in pictures:  # one after another: what is held does not grow with their size
             frame = torch.from_numpy(picture).to(self._device).permute(2, 0, 1)[None] / 127.5 - 1  # H W C -> 1 C H W
-            look, likely = self._look(frame)
-            looks.append(look)
-            sure.append(likely)
+            scale = min(LEAST_SIDE / min(frame.shape[2:]), SIDE / max(frame.shape[2:]))
+            if scale > 1:
+                size = [max(1, round(side * scale)) for side in frame.shape[2:]]
+                frame = F.interpolate(frame, size, mode="bilinear")
+            last = self._net.maps(frame)[-1]  # 1 320 h w
+            places = F.relu6(self._net.bn1(self._net.conv_head(last)))
+            window = [min(PLACES, side) for side in places.shape[2:]]
+            together = F.avg_pool2d(places, window, 1)[0].flatten(1).T  # 1 1280 h' w' -> h'w' 1280
+            looks.append(last.mean(dim=(0, 2, 3)))
+            sure.append(self._net.fc(together).softmax(dim=1).amax(dim=0))
         numbers = torch.stack(looks).mean(dim=0).cpu().numpy()
         numbers *= np.sqrt(1 - WEIGHTS["motion"]) / (float(np.linalg.norm(numbers)) or 1.0)
         motion *= np.sqrt(WEIGHTS["motion"]) / (float(np.linalg.norm(motion)) or 1.0)
         likeliest = torch.stack(sure).mean(dim=0).topk(CLASSES)
         parts = numbers, motion, likeliest.indices.cpu().numpy(), likeliest.values.cpu().numpy()
         return np.concatenate(parts).astype(np.float32)
-
-    def _look(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the appearance of a frame (1, 3, H, W), (320,), and the probability of each class, (1000,)."""
-        sides = frame.shape[2:]
-        scale = min(LEAST_SIDE / min(sides), SIDE / max(sides))
-        if scale > 1:
-            size = [max(1, round(side * scale)) for side in sides]
-            frame = F.interpolate(frame, size, mode="bilinear")
-        last = self._net.maps(frame)[-1]  # 1 320 h w
-        places = F.relu6(self._net.bn1(self._net.conv_head(last)))
-        window = [min(PLACES, side) for side in places.shape[2:]]
-        together = F.avg_pool2d(places, window, 1)[0].flatten(1).T  # 1 1280 h' w' -> h'w' 1280
-        likely = self._net.fc(together).softmax(dim=1)
-        return last.mean(dim=(0, 2, 3)), likely.amax(dim=0)

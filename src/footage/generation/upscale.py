@@ -307,8 +307,15 @@ class Stretches:
         done = first * SEGMENT_FRAMES
         before = min(done, self.sampler.past * self.plan.passes)  # what a window needs of the frames that are done
         stamps: deque[int] = deque()
-        chunks = _chunks(self.original, self.sampler.clip.channels, damage, done - before, stamps)
-        enlarged = prefetch(_enlarged(self.sampler, self.plan, chunks, self.options, self.deep), name="upscaler")
+        few = max(1, min(MOST_FRAMES, AREA // (self.original.stored.height * self.original.stored.width)))
+
+        def chunks() -> Iterator[Pixels]:
+            pictures = self.original.pictures(self.sampler.clip.channels, damage, done - before)
+            while several := list(itertools.islice(pictures, few)):
+                stamps.extend(picture.stamp for picture in several)
+                yield np.stack([picture.pixels for picture in several])
+
+        enlarged = prefetch(_enlarged(self.sampler, self.plan, chunks(), self.options, self.deep), name="upscaler")
 
         def shown() -> Iterator[tuple[Pixels, int]]:
             for number, picture in enumerate(picture for chunk in enlarged for picture in chunk):
@@ -377,20 +384,6 @@ def _enlarged(
             yield to_pixels(chunk, deep)
     finally:
         read.close()
-
-
-def _chunks(original: Original, channels: int, damage: DamageLog, first: int, stamps: deque[int]) -> Iterator[Pixels]:
-    """Yield the frames of a video, a few at a time, from number `first` on; put their times into `stamps`."""
-    waiting: list[Pixels] = []
-    few = max(1, min(MOST_FRAMES, AREA // (original.stored.height * original.stored.width)))
-    for picture in original.pictures(channels, damage, first):
-        stamps.append(picture.stamp)
-        waiting.append(picture.pixels)
-        if len(waiting) == few:
-            yield np.stack(waiting)
-            waiting = []
-    if waiting:
-        yield np.stack(waiting)
 
 
 def describe_damage(damage: DamageLog) -> str:

@@ -73,7 +73,18 @@ class Fingerprints:
         samples = read_samples(path)
         if not self._storage.database.read_only:
             self.make(progress)
-        match = find(self.codes(), samples, self._read)
+
+        def read(clips: Sequence[int]) -> dict[int, Samples]:
+            """Return the samples of clips, by number, in their order."""
+            with self._storage.database.read() as connection:
+                rows = connection.execute(
+                    "SELECT clip, samples FROM fingerprint_samples WHERE clip IN (SELECT value FROM json_each(?))",
+                    (json.dumps(list(clips)),),
+                )
+                found = {row["clip"]: np.frombuffer(row["samples"], np.uint8).reshape(-1, WIDTH) for row in rows}
+            return {clip: found[clip] for clip in clips if clip in found}
+
+        match = find(self.codes(), samples, read)
         if match is None:
             return None
         with self._storage.database.read() as connection:
@@ -92,13 +103,3 @@ class Fingerprints:
                 made = ((row["clip"], np.frombuffer(row["codes"], "<u8").reshape(-1, len(CROPS))) for row in rows)
                 self._known = tuple(state), Codes(made)
             return self._known[1]
-
-    def _read(self, clips: Sequence[int]) -> dict[int, Samples]:
-        """Return the samples of clips, by number, in their order."""
-        with self._storage.database.read() as connection:
-            rows = connection.execute(
-                "SELECT clip, samples FROM fingerprint_samples WHERE clip IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(clips)),),
-            )
-            found = {row["clip"]: np.frombuffer(row["samples"], np.uint8).reshape(-1, WIDTH) for row in rows}
-        return {clip: found[clip] for clip in clips if clip in found}

@@ -229,16 +229,15 @@ class Library:
             return search.facets(connection, query, most, among)
 
     def _query(self, filters: ClipQuery | None, text: str = "", sort: str | None = None) -> ClipQuery:
-        """Return what is asked for as one query, with the number of its album; refuse an unknown album or order."""
+        """Return what is asked for as one query, with the number of its album; refuse an unknown album or order.
+
+        What asks for clips that are like one, or that rough words fit, asks for their numbers, in this order.
+        """
         query = (filters or ClipQuery()).narrowed(text=text, sort=sort)
         if isinstance(query.album, str):
             query = replace(query, album=self.albums.get(query.album).id)
         if query.like is None and not query.words:
             return replace(query, sort="newest") if query.sort in ("likeness", "words") else query
-        return self._ranked(query)
-
-    def _ranked(self, query: ClipQuery) -> ClipQuery:
-        """Return a query for clips that are like one, or rough words fit, as one for their numbers, in this order."""
         like, words, found = query.like, query.words, list[int]()
         query = replace(query, like=None, words="")
         if words:

@@ -352,19 +352,6 @@ class Vectors:
         # Twice as fast as a product by OpenBLAS, which is made for matrices that a cache holds, in several threads.
         return np.asarray(np.einsum("nk,k->n", rows, wanted))
 
-    def _weighted(self, vector: Vector, motion: float | None) -> Vector:
-        """Return a vector of length 1, (compared,), whose products with others weigh motion so, and the rest by 1 - it.
-
-        With None the weights are those that the vectors were made with; so they are where none of it is about motion.
-        """
-        wanted = np.array(vector[: self.compared], dtype=np.float32)
-        wanted /= float(np.linalg.norm(wanted)) or 1.0
-        if motion is not None and self.moving:
-            share = WEIGHTS["motion"]
-            wanted[: -self.moving] *= (1 - motion) / (1 - share)
-            wanted[-self.moving :] *= motion / share
-        return wanted
-
     def nearest(
         self, vector: Vector, most: int, among: Numbers | None = None, motion: float | None = None
     ) -> tuple[Numbers, Vector]:
@@ -374,9 +361,15 @@ class Vectors:
             vector: (width,).
             most: how many, at most.
             among: rows that come into question, in order; None for all.
-            motion: weight of the cosine of what is about motion, 0 to 1; that of the rest has 1 - it.
+            motion: weight of the cosine of what is about motion, 0 to 1; that of the rest has 1 - it. With None the
+                weights are those that the vectors were made with; so they are where none of it is about motion.
         """
-        matrix, wanted = self.matrix(), self._weighted(vector, motion)
+        matrix, wanted = self.matrix(), np.array(vector[: self.compared], dtype=np.float32)
+        wanted /= float(np.linalg.norm(wanted)) or 1.0
+        if motion is not None and self.moving:
+            share = WEIGHTS["motion"]
+            wanted[: -self.moving] *= (1 - motion) / (1 - share)
+            wanted[-self.moving :] *= motion / share
         cosines = self._products(matrix if among is None or len(among) > len(matrix) // 8 else matrix[among], wanted)
         if among is not None and len(cosines) != len(among):
             cosines = cosines[among]

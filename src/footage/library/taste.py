@@ -517,7 +517,13 @@ class TasteLearner:
             taste.check()
             stamp = (taste.stamp, *self._measured(connection))
             if self._scores is None or self._scores[0] != stamp:
-                self._scores = stamp, self._score(connection, taste)
+                matrix = self._storage.vectors(similarity.APPEARANCE).matrix()
+                logits: dict[int, float] = {}
+                for clips, descriptors in self._all_descriptors(connection):
+                    looks = np.zeros((len(clips), matrix.shape[1]), dtype=np.float32)
+                    looks[clips < len(matrix)] = matrix[clips[clips < len(matrix)]]
+                    logits |= zip(clips.tolist(), taste.logits(descriptors, looks).tolist(), strict=True)
+                self._scores = stamp, logits
             scores = self._scores[1]
         connection.create_function("taste", 1, lambda clip: scores.get(clip, -1e308), deterministic=True)
 
@@ -548,15 +554,6 @@ class TasteLearner:
         while some := rows.fetchmany(ROWS_AT_ONCE):
             clips = np.array([row["clip"] for row in some], dtype=np.int64)
             yield clips, np.frombuffer(b"".join(row["numbers"] for row in some), dtype="<f4").reshape(len(some), -1)
-
-    def _score(self, connection: sqlite3.Connection, taste: Taste) -> dict[int, float]:
-        matrix = self._storage.vectors(similarity.APPEARANCE).matrix()
-        scores: dict[int, float] = {}
-        for clips, descriptors in self._all_descriptors(connection):
-            looks = np.zeros((len(clips), matrix.shape[1]), dtype=np.float32)
-            looks[clips < len(matrix)] = matrix[clips[clips < len(matrix)]]
-            scores |= zip(clips.tolist(), taste.logits(descriptors, looks).tolist(), strict=True)
-        return scores
 
     def unmeasured(self, *, judged: bool = False) -> list[int]:
         """Return the clips whose descriptors are not known, of those that were judged, or of all."""

@@ -77,8 +77,10 @@ class FollowedCommand:
         self.said: dict[str, Any] = {}
         """All that it said as JSON, the last of each kind."""
         self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        printed = map(str.rstrip, self.process.stdout or ())
         self._listeners = [
-            threading.Thread(target=listen, name="command", daemon=True) for listen in (self._hear, self._read)
+            threading.Thread(target=self._hear, name="command", daemon=True),
+            threading.Thread(target=self.lines.extend, args=(printed,), name="command", daemon=True),
         ]
         for listener in self._listeners:
             listener.start()
@@ -93,10 +95,6 @@ class FollowedCommand:
             if isinstance(said, dict):
                 self.said |= said
                 self._news.put(said)
-
-    def _read(self) -> None:
-        for line in self.process.stdout or ():
-            self.lines.append(line.rstrip())
 
     def follow(self, watch: Callable[[dict[str, Any]], None]) -> int:
         """Wait for its end, and call `watch` with what it says, or with nothing every half second; return its status.

@@ -37,8 +37,12 @@ class Encryption:
         """Return what a server speaks TLS by, of the versions that Python takes for safe."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         key = self.key or self.certificate
+
+        def refuse_lock() -> str:
+            raise ConfigError(f'the key "{key}" is locked by a password', "give one without")
+
         try:
-            context.load_cert_chain(self.certificate, key, password=self._refuse_lock)
+            context.load_cert_chain(self.certificate, key, password=refuse_lock)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise ConfigError(
@@ -49,9 +53,6 @@ class Encryption:
         except OSError as error:
             raise ConfigError(f'"{self.certificate}" or "{key}" cannot be read ({error})', "see who owns it") from None
         return context
-
-    def _refuse_lock(self) -> str:
-        raise ConfigError(f'the key "{self.key or self.certificate}" is locked by a password', "give one without")
 
     def warning(self) -> str | None:
         """Return what browsers will complain of: that the certificate has ended, or soon will; None where all is well.
