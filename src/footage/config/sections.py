@@ -680,14 +680,6 @@ def check_private(
             "gan.loss is relativistic: it compares real clips with fakes in pairs",
             "give --gan.loss non-saturating, hinge or least-squares",
         ),
-        *(
-            (bool(getattr(gan, knob)), f"gan.{knob} is {getattr(gan, knob):g}: {why}", f"give --gan.{flag} 0")
-            for knob, flag, why in (
-                ("gradient_penalty", "gradient-penalty", "it mixes real clips with fakes"),
-                ("temporal", "temporal", "it is not made clip by clip; R1 is"),
-                ("sigma", "sigma", "R1 is exact where it is made clip by clip"),
-            )
-        ),
         (
             gan.periodicity == "avoid",
             "gan.periodicity is avoid: the generator would look at real clips itself",
@@ -704,15 +696,17 @@ def check_private(
             f"critics make {' and '.join(map(str, sorted(steps)))} steps: they are asked of one clip together",
             "give all critics the same steps",
         ),
-        *(
-            (
-                critic.net not in ("conv", "mlp"),
-                f"critics.{number}.net is {critic.net}: its gradients clip by clip have not been tried",
-                f"give --critics.{number}.net conv",
-            )
-            for number, critic in enumerate(critics)
-        ),
     ]
+    for knob, why in (
+        ("gradient_penalty", "it mixes real clips with fakes"),
+        ("temporal", "it is not made clip by clip; R1 is"),
+        ("sigma", "R1 is exact where it is made clip by clip"),
+    ):
+        value, flag = getattr(gan, knob), knob.replace("_", "-")
+        refused.append((bool(value), f"gan.{knob} is {value:g}: {why}", f"give --gan.{flag} 0"))
+    for number, critic in enumerate(critics):
+        what = f"critics.{number}.net is {critic.net}: its gradients clip by clip have not been tried"
+        refused.append((critic.net not in ("conv", "mlp"), what, f"give --critics.{number}.net conv"))
     for bad, what, remedy in refused:
         if bad:
             raise ConfigError(f"privacy.epsilon is given, and {what}", remedy)

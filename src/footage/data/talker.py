@@ -249,15 +249,10 @@ def synthesise(
     # Source: a pulse wherever the phase has come round, at a pitch that falls and swings; and noise.
     samples = round(seconds * RATE)
     along = np.arange(samples) / RATE
-    swing = sum(
-        a * np.sin(2 * math.pi * f * along + p)
-        for a, f, p in zip(
-            (0.1, 0.06, 0.02), rng.uniform((0.2, 0.8, 3), (0.5, 1.6, 6)), rng.uniform(0, 7, 3), strict=True
-        )
-    )
-    phase = np.cumsum(
-        voice.pitch * (1 + swing) * (1 + 0.01 * np.repeat(rng.standard_normal(samples // 80 + 1), 80)[:samples]) / RATE
-    )
+    waves = zip((0.1, 0.06, 0.02), rng.uniform((0.2, 0.8, 3), (0.5, 1.6, 6)), rng.uniform(0, 7, 3), strict=True)
+    swing = sum(a * np.sin(2 * math.pi * f * along + p) for a, f, p in waves)
+    shaking = 1 + 0.01 * np.repeat(rng.standard_normal(samples // 80 + 1), 80)[:samples]
+    phase = np.cumsum(voice.pitch * (1 + swing) * shaking / RATE)
     pulses = np.diff(np.floor(phase), prepend=0.0) * (1 + 0.05 * rng.standard_normal(samples))
     noise = rng.standard_normal(samples)
 
@@ -368,6 +363,36 @@ def mouth_box(look: Look, height: int, width: int) -> tuple[slice, slice]:
     return slice(max(0, rows[0]), min(height, rows[1])), slice(max(0, columns[0]), min(width, columns[1]))
 
 
+@dataclass(frozen=True)
+class _Canvas:
+    """Pictures, and where their pixels lie as a head sees them: its middle is 0, its size 1."""
+
+    picture: Floats
+    """(T, H, W, 3), 0 to 1."""
+    x: Floats
+    y: Floats
+    scale: np.float32
+    """Pixels of a head."""
+
+    def paint(self, mask: Floats, colour: tuple[float, ...]) -> None:
+        """Put a colour where the mask (T, H, W) is 1, and as much less of it as that is less."""
+        self.picture[:] += mask[..., None] * (np.array(colour, dtype=np.float32) - self.picture)
+
+    def inside(self, distance: npt.NDArray[Any]) -> Floats:
+        """Return how much of each pixel lies inside, from signed distances in heads."""
+        part: Floats = np.clip(np.float32(0.5) + distance * self.scale, 0, 1)
+        return part
+
+    def ellipse(self, cx: Places, cy: Places, a: Places, b: Places) -> Floats:
+        a, b = np.maximum(np.float32(0.004), a), np.maximum(np.float32(0.004), b)
+        u, v = (self.x - cx) / a, (self.y - cy) / b
+        radius = np.sqrt(u * u + v * v) + np.float32(1e-6)
+        return self.inside((1 - radius) * radius / np.sqrt(u * u / (a * a) + v * v / (b * b) + np.float32(1e-9)))
+
+    def box(self, cx: Places, cy: Places, a: Places, b: Places) -> Floats:
+        return self.inside(np.minimum(a - np.abs(self.x - cx), b - np.abs(self.y - cy)))
+
+
 def render(look: Look, mouth: Floats, *, start: int, height: int, width: int) -> Frames:
     """Draw a figure from frame `start` on, for open and wide (T, 2): uint8 (T, H, W, 3), edges one pixel soft."""
     half = min(height, width) / 2
@@ -381,29 +406,11 @@ def render(look: Look, mouth: Floats, *, start: int, height: int, width: int) ->
     x = ((pixel_x + 0.5 - width / 2) / half - look.x - across) / look.size
     y = ((pixel_y + 0.5 - height / 2) / half - look.y - down) / look.size
     x, y = x + tilt * y, y - tilt * x  # a small turn
-    scale = np.float32(look.size * half)
-
-    def inside(distance: npt.NDArray[Any]) -> Floats:
-        """Return how much of each pixel lies inside, from signed distances in heads."""
-        part: Floats = np.clip(np.float32(0.5) + distance * scale, 0, 1)
-        return part
-
-    def ellipse(cx: Places, cy: Places, a: Places, b: Places) -> Floats:
-        a, b = np.maximum(np.float32(0.004), a), np.maximum(np.float32(0.004), b)
-        u, v = (x - cx) / a, (y - cy) / b
-        radius = np.sqrt(u * u + v * v) + np.float32(1e-6)
-        return inside((1 - radius) * radius / np.sqrt(u * u / (a * a) + v * v / (b * b) + np.float32(1e-9)))
-
-    def box(cx: Places, cy: Places, a: Places, b: Places) -> Floats:
-        return inside(np.minimum(a - np.abs(x - cx), b - np.abs(y - cy)))
-
     open_, wide = mouth[:, 0, None, None], mouth[:, 1, None, None]
     picture = np.empty((len(mouth), height, width, 3), dtype=np.float32)
     picture[:] = np.array(look.behind, dtype=np.float32) * (1.05 - 0.25 * pixel_y / height)[..., None]
-
-    def paint(mask: Floats, colour: tuple[float, float, float]) -> None:
-        picture[:] += mask[..., None] * (np.array(colour, dtype=np.float32) - picture)
-
+    canvas = _Canvas(picture, x, y, np.float32(look.size * half))
+    paint, ellipse, box = canvas.paint, canvas.ellipse, canvas.box
     dark, white = (0.06, 0.04, 0.05), (0.95, 0.95, 0.92)
     e = look.eyes
     lips, hole = 0.15 + 0.15 * wide, 0.17 * open_
@@ -413,7 +420,7 @@ def render(look: Look, mouth: Floats, *, start: int, height: int, width: int) ->
         paint(ellipse(0, -0.12, 0.72, 0.86), look.hair)
         paint(ellipse(0, 0.05, 0.62, 0.8 + 0.05 * open_), look.skin)
         shade = tuple(0.8 * c for c in look.skin)
-        paint(ellipse(0, 0.14, 0.06, 0.1), shade)  # type: ignore[arg-type]
+        paint(ellipse(0, 0.14, 0.06, 0.1), shade)
         for side in (-e, e):
             paint(ellipse(side, -0.15, 0.13, 0.085 * lid), white)
             paint(ellipse(side + glance, -0.15, 0.055, np.minimum(0.06, 0.085 * lid)), dark)

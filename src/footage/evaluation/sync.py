@@ -118,6 +118,37 @@ class _Side:
     def in_time(self) -> float:
         return statistics.mean(offset == 0 for offset in self.offsets)
 
+    def figures(self, real: _Side, group: str, seed: int) -> list[Figure]:
+        """Return the figures of a group of clips that were made, beside real ones."""
+        wrong = [offset for offset in self.offsets if offset]
+        note = f"the others have offsets of {', '.join(map(str, wrong[:8]))} frames" if wrong else ""
+        rows = [("sync_offset", "offset 0, part of the clips", self.in_time(), real.in_time(), note)]
+        mine, truth = (statistics.mean(side.confidences) for side in (self, real))
+        rows.append(("sync_confidence", "confidence of the sync judge", mine, truth, ""))
+        if self.mouths:
+            mine, truth = (statistics.mean(side.mouths) for side in (self, real))
+            rows.append(("mouth_correlation", "r of mouth opening, made : true", mine, truth, ""))
+        return [
+            Figure(
+                metric="sync",
+                name=name,
+                label=f"{text} [{group}]" if group else text,
+                value=value,
+                better="higher",
+                tier="B",
+                networks=(),
+                by_network=(),
+                interval=None,
+                floor=None,
+                clips=(len(self.offsets), len(real.offsets)),
+                seeds=(seed,),
+                repeats=(value,),
+                real=beside,
+                note=remark,
+            )
+            for name, text, value, beside, remark in rows
+        ]
+
 
 def measure_sync(
     sampler: Speaks,
@@ -168,38 +199,7 @@ def measure_sync(
                 side.curves.append(values)
                 if mouth is not None:
                     side.mouths.append(mouth)
-    figures = list[Figure]()
-    for label, both in sides.items():
-        behind = f" [{label}]" if label else ""
-        mine, truth = both["made"], both["real"]
-        wrong = [offset for offset in mine.offsets if offset]
-        note = f"the others have offsets of {', '.join(map(str, wrong[:8]))} frames" if wrong else ""
-        rows = [("sync_offset", "offset 0, part of the clips", mine.in_time(), truth.in_time(), note)]
-        first, second = (statistics.mean(side.confidences) for side in (mine, truth))
-        rows.append(("sync_confidence", "confidence of the sync judge", first, second, ""))
-        if mine.mouths:
-            first, second = (statistics.mean(side.mouths) for side in (mine, truth))
-            rows.append(("mouth_correlation", "r of mouth opening, made : true", first, second, ""))
-        for name, text, value, beside, remark in rows:
-            figures.append(
-                Figure(
-                    metric="sync",
-                    name=name,
-                    label=f"{text}{behind}",
-                    value=value,
-                    better="higher",
-                    tier="B",
-                    networks=(),
-                    by_network=(),
-                    interval=None,
-                    floor=None,
-                    clips=(len(mine.offsets), len(truth.offsets)),
-                    seeds=(seed,),
-                    repeats=(value,),
-                    real=beside,
-                    note=remark,
-                )
-            )
+    figures = [figure for label, both in sides.items() for figure in both["made"].figures(both["real"], label, seed)]
     every = sides[""]
     lines = tuple(Line(name, tuple(np.mean(side.curves, axis=0).tolist())) for name, side in every.items())
     x = tuple(float(shift) for shift in range(-REACH, REACH + 1))

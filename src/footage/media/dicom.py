@@ -391,13 +391,11 @@ def write_dicom(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
 
     depth, height, width, _ = levels.shape
     key = [str(metadata.get(name, "")) for name in ("weights_sha256", "seed", "label", "source")]
-    key += [
-        hashlib.sha256(levels.tobytes()).hexdigest(),
-        str(scale.spacing),
-    ]  # other volumes, other numbers
-    study, series, frame_of_reference = (
-        uids.generate_uid(entropy_srcs=["footage", *key, what]) for what in ("study", "series", "frame")
-    )
+    key += [hashlib.sha256(levels.tobytes()).hexdigest(), str(scale.spacing)]  # other volumes, other numbers
+
+    def new_uid(what: str) -> Any:
+        return uids.generate_uid(entropy_srcs=["footage", *key, what])
+
     between_slices, between_rows, between_columns = scale.spacing
     origin = np.array([(width - 1) * between_columns, (height - 1) * between_rows, (depth - 1) * between_slices]) / -2
     with replaced_folder(path) as temporary:
@@ -406,9 +404,9 @@ def write_dicom(path: Path, levels: Levels, scale: VolumeScale, metadata: Mappin
             one.file_meta = dicom.FileMetaDataset()
             one.file_meta.TransferSyntaxUID = uids.ExplicitVRLittleEndian
             one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = uids.SecondaryCaptureImageStorage
-            instance = uids.generate_uid(entropy_srcs=["footage", *key, f"slice {place}"])
-            one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = instance
-            one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = study, series, frame_of_reference
+            one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = new_uid(f"slice {place}")
+            one.StudyInstanceUID, one.SeriesInstanceUID = new_uid("study"), new_uid("series")
+            one.FrameOfReferenceUID = new_uid("frame")
             one.ImageType = ["DERIVED", "SECONDARY"]
             one.ConversionType, one.Modality = "SYN", "OT"
             one.PatientName, one.PatientID = "SYNTHETIC^FOOTAGE", f"SYNTHETIC-{metadata.get('seed', 0)}"

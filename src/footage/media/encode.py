@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -326,6 +327,25 @@ def _frame(picture: npt.NDArray[Any], number: int | None = None, base: Fraction 
     return frame
 
 
+def begin_of(
+    kind: str, path: Path, encoding: EncodingOptions | None, rate: Fraction
+) -> Callable[..., StreamEncoder | CleanEncoder | GifEncoder]:
+    """Return what begins to write the pictures of a file, by its container and their size and rate.
+
+    Raises:
+        ConfigError: the file does not hold the codec that was asked for.
+        MediaError: the hardware that was asked for does not work.
+    """
+    if kind == "gif":
+        return GifEncoder
+    if encoding is None and kind in SMALL:
+        return partial(CleanEncoder, kind=kind)
+    encoding = encoding or DEFAULT_ENCODING
+    codec = codec_for(encoding, path)
+    name = encoder_for(encoding, codec)
+    return partial(StreamEncoder, name=name, codec=codec, crf=encoding.crf, base=1 / rate, colour=UNKNOWN_COLOUR)
+
+
 def write_clip(
     path: Path,
     chunks: Iterable[Frames],
@@ -364,43 +384,28 @@ def write_clip(
         check_sound(kind)
     rate = exact_rate(fps)
     chunks, metadata = marked(chunks, metadata, mark)
-    comment = json.dumps(metadata, ensure_ascii=False)
+    pictures, comment = _pictures(chunks), json.dumps(metadata, ensure_ascii=False)
     full = MediaError(f'the disk is full, "{path}" was not written', "free some space and go on")
     with files.disk_errors(full):
         if kind == "png":
-            write_frames_folder(path, _pictures(chunks), comment)
+            write_frames_folder(path, pictures, comment)
             return
-        begin: Callable[..., StreamEncoder | CleanEncoder | GifEncoder]
-        if kind == "gif":
-            begin = GifEncoder
-        elif encoding is None and kind in SMALL:
-            begin = partial(CleanEncoder, kind=kind)
-        else:
-            encoding = encoding or DEFAULT_ENCODING
-            codec = codec_for(encoding, path)
-            name = encoder_for(encoding, codec)
-            begin = partial(
-                StreamEncoder, name=name, codec=codec, crf=encoding.crf, base=1 / rate, colour=UNKNOWN_COLOUR
-            )
+        begin = begin_of(kind, path, encoding, rate)
         with files.replacing(path) as temporary:
             options = {"loop": "0"} if kind == "gif" else {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
             with av.open(str(temporary), "w", options=options) as container:
                 container.metadata["comment"] = comment
-                encoder: StreamEncoder | CleanEncoder | GifEncoder | None = None
-                track: SoundTrack | None = None
-                count = 0
-                for picture in _pictures(chunks):
-                    if encoder is None:
-                        encoder = begin(container, size=picture.shape[:2], rate=rate)
-                        track = None if sound is None else SoundTrack(container, kind, sound)
-                    if track is not None and count % max(1, int(rate * TURN)) == 0:
-                        track.write(count / rate)
-                    encoder.write(picture, count)
-                    count += 1
-                if encoder is None:
+                first = next(pictures, None)
+                if first is None:
                     raise MediaError(f'"{path.name}" would have no frames', "give at least one")
+                encoder = begin(container, size=first.shape[:2], rate=rate)
+                track = None if sound is None else SoundTrack(container, kind, sound)
+                for number, picture in enumerate(itertools.chain([first], pictures)):
+                    if track is not None and number % max(1, int(rate * TURN)) == 0:
+                        track.write(number / rate)
+                    encoder.write(picture, number)
                 if track is not None:
-                    track.write(count / rate)
+                    track.write((number + 1) / rate)
                     track.finish()
                 encoder.finish()
             if kind == "gif":

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -356,6 +357,53 @@ def told_tempo(heard: SoundFeatures) -> str:
     return f"{heard.tempo:.1f} beats a minute{between}"
 
 
+def page_row(reaction: Reaction, first: int, shown: Sequence[str], moved: Mapping[str, float]) -> dict[str, object]:
+    """Return what a row of the page shows.
+
+    Args:
+        reaction: of the video.
+        first: the row's first frame.
+        shown: curves that are heard.
+        moved: what is moved, each with the value that stands at the top.
+    """
+    heard, fps, begin, length = reaction.heard, reaction.fps, first / reaction.fps, STRIP
+    frames = max(1, math.ceil(heard.seconds * fps))
+    numbers = np.arange(first, min(frames, first + round(STRIP * fps)) + 1)
+    beats = heard.beats[(heard.beats >= begin) & (heard.beats < begin + length)]
+    marks = [
+        (round(1000 * (beat - begin) / length, 1), "bar" if round(float(count)) % BAR == 0 else "beat")
+        for beat, count in zip(beats.tolist(), heard.beat_at(beats) if len(beats) else (), strict=True)
+    ]
+
+    def line(values: Floats, top: float, height: float) -> str:
+        x = 1000 * (numbers / fps - begin) / length
+        y = height - 4 - (height - 8) * (values / top).clip(0, 1)
+        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+
+    curves = {
+        "speed": lambda: np.diff(reaction.seconds(np.append(numbers, numbers[-1] + 1))) * fps,
+        "strength": lambda: reaction.strength(numbers),
+    }
+    sliders = {f"slider-{number}": values + SLIDER_LIMIT for number, values in reaction.sliders(numbers).items()}
+    times = np.arange(begin, min(heard.seconds, begin + length), 0.5)
+    tones = []
+    for time, row in zip(times.tolist(), heard.harmony(times), strict=True):
+        if row.any():
+            tone, place = int(row.argmax()), round(1000 * (time - begin) / length, 1)
+            tones.append((place, 33.4, 30 * tone, round(float(row.max()), 2), TONES[tone]))
+    return {
+        "begin": f"{begin:g} s",
+        "end": f"{min(heard.seconds, begin + length):.4g} s",
+        "marks": marks,
+        "heard": [(f"c{place}", line(heard.at(title, numbers / fps), 1, 112)) for place, title in enumerate(shown)],
+        "moved": [
+            (f"c{place % 8}", line(sliders[title] if title in sliders else curves[title](), top, 60))
+            for place, (title, top) in enumerate(moved.items(), len(shown))
+        ],
+        "tones": tones,
+    }
+
+
 def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
     """Write a page that shows what is heard of a sound, and how a video follows it; return its path."""
     from footage.pages.environment import write_page
@@ -368,52 +416,6 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
     moved = {"speed": 10.0} if reaction.on_beat else {}
     moved |= {"strength": 2.0} if reaction.link("strength") else {}
     moved |= {link.target: 2 * SLIDER_LIMIT for link in reaction.links if link.slider}
-
-    def strip(first: int) -> dict[str, object]:
-        numbers = np.arange(first, min(frames, first + round(STRIP * fps)) + 1)
-        begin, length = first / fps, STRIP
-        beats = heard.beats[(heard.beats >= begin) & (heard.beats < begin + length)]
-        marks = [
-            (round(1000 * (beat - begin) / length, 1), "bar" if round(float(count)) % BAR == 0 else "beat")
-            for beat, count in zip(beats.tolist(), heard.beat_at(beats) if len(beats) else (), strict=True)
-        ]
-
-        def line(values: Floats, top: float, height: float) -> str:
-            x = 1000 * (numbers / fps - begin) / length
-            y = height - 4 - (height - 8) * (values / top).clip(0, 1)
-            return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-
-        curves = {
-            "speed": lambda: np.diff(reaction.seconds(np.append(numbers, numbers[-1] + 1))) * fps,
-            "strength": lambda: reaction.strength(numbers),
-        }
-        sliders = {f"slider-{number}": values + SLIDER_LIMIT for number, values in reaction.sliders(numbers).items()}
-        lines = [
-            (f"c{place % 8}", line(sliders[title] if title in sliders else curves[title](), top, 60))
-            for place, (title, top) in enumerate(moved.items(), len(shown))
-        ]
-        times = np.arange(begin, min(heard.seconds, begin + length), 0.5)
-        harmony = heard.harmony(times)
-        tones = [
-            (
-                round(1000 * (time - begin) / length, 1),
-                33.4,
-                30 * int(row.argmax()),
-                round(float(row.max()), 2),
-                TONES[int(row.argmax())],
-            )
-            for time, row in zip(times.tolist(), harmony, strict=True)
-            if row.any()
-        ]
-        levels = [(f"c{place}", line(heard.at(title, numbers / fps), 1, 112)) for place, title in enumerate(shown)]
-        return {
-            "begin": f"{begin:g} s",
-            "end": f"{min(heard.seconds, begin + length):.4g} s",
-            "marks": marks,
-            "heard": levels,
-            "moved": lines,
-            "tones": tones,
-        }
 
     firsts = list(range(0, frames, round(STRIP * fps)))
     links = []
@@ -442,6 +444,6 @@ def write_reaction_page(path: Path, reaction: Reaction, name: str) -> Path:
         links=links,
         heard=[PlotSeries(title, (), (), f"c{place}") for place, title in enumerate(shown)],
         moved=[PlotSeries(title, (), (), f"c{place % 8}") for place, title in enumerate(moved, len(shown))],
-        rows=[strip(first) for first in firsts[:MOST_STRIPS]],
+        rows=[page_row(reaction, first, shown, moved) for first in firsts[:MOST_STRIPS]],
         left=f"{max(0, len(firsts) - MOST_STRIPS) * STRIP / 60:.3g} minutes" if len(firsts) > MOST_STRIPS else "",
     )

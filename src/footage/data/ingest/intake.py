@@ -213,10 +213,8 @@ class PartBuilder:
             self.store(chunk.frames)
             borders += detector.add(chunk.frames) if options.cuts else []
             for at in (np.flatnonzero(chunk.damaged) + record.frames).tolist():
-                if damage and damage[-1][1] == at:
-                    damage[-1] = (damage[-1][0], at + 1)
-                else:
-                    damage.append((at, at + 1))
+                first = damage.pop()[0] if damage and damage[-1][1] == at else at
+                damage.append((first, at + 1))
             record.frames += len(chunk.frames)
             if self.pictures is not None:
                 scenes.add(chunk.frames, chunk.damaged)

@@ -310,7 +310,7 @@ class StreamSampler(SeedSampler):
             turned = angle + generator.bank.turns
             return motion, after, turned - 2 * math.pi * torch.floor(turned / (2 * math.pi))
 
-        many, processes = 3, len(generator.bank.rates)
+        many, shape = 3, (len(generator.bank.rates), 2, 2)
         clock = {"clock": torch.arange(many).float()} if self.shot else {}
         content, motion = torch.randn(many, self.sliders), torch.randn(many, generator.bank.size)
         label = self.label_example(many)
@@ -323,41 +323,20 @@ class StreamSampler(SeedSampler):
         )
         inputs = {"content": content, "motion": motion, **label, **clock}
         still = {"style": style, "canvas": canvas, "motion": motion, **one, **clock}
-        moved = {
-            "state": torch.randn(processes, 2, 2),
-            "angle": torch.zeros(processes),
-            "noise": torch.randn(processes, 2, 2),
-        }
+        moved = {"state": torch.randn(shape), "angle": torch.zeros(shape[0]), "noise": torch.randn(shape)}
+        every = f"Any number of frames of one video, from what `paint` made. {about}"
+        next_one = (
+            "A frame's motion, and the state of the next one. state: standard normal at first; angle: zeros at "
+            "first; noise: standard normal, anew each time. motion may be made weaker or stronger by a factor."
+        )
+        first, along = {"content": content[:1], **one}, dict.fromkeys(("motion", *clock), (0,))
+        after = ("motion", "state_after", "angle_after")
+        once = "What stays in a video: once for each content and label."
         return [
             Graph("frames", about, generator, frames, inputs, ("frames",), dict.fromkeys(inputs, (0,))),
-            Graph(
-                "paint",
-                "What stays in a video: once for each content and label.",
-                generator,
-                paint,
-                {"content": content[:1], **one},
-                ("style", "canvas"),
-                {},
-            ),
-            Graph(
-                "animate",
-                f"Any number of frames of one video, from what `paint` made. {about}",
-                generator,
-                animate,
-                still,
-                ("frames",),
-                {name: (0,) for name in ("motion", *clock)},
-            ),
-            Graph(
-                "move",
-                "A frame's motion, and the state of the next one. state: standard normal at first; angle: zeros at "
-                "first; noise: standard normal, anew each time. motion may be made weaker or stronger by a factor.",
-                generator,
-                move,
-                moved,
-                ("motion", "state_after", "angle_after"),
-                {},
-            ),
+            Graph("paint", once, generator, paint, first, ("style", "canvas"), {}),
+            Graph("animate", every, generator, animate, still, ("frames",), along),
+            Graph("move", next_one, generator, move, moved, after, {}),
         ]
 
     def previewed(self, count: int, labels: Tensor | None) -> list[VideoRequest]:
