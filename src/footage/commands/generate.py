@@ -445,6 +445,10 @@ def output_folder(to: Path | None, library: Path | None) -> Iterator[remote.Outg
     elif library is None:
         raise ConfigError("there is no place for the clips", "give --to FOLDER, or --library FOLDER, or both")
     else:
+        if locked.folder_of(library) is not None:
+            raise ConfigError(
+                f'"{library}" is locked, and clips are written outside of it first', "give --to FOLDER too"
+            )
         with tempfile.TemporaryDirectory(prefix="footage-") as folder:
             yield remote.Outgoing(folder, Path(folder))
 

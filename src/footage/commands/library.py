@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Suppress, arg
 
+from footage.commands.lock import new_key
 from footage.commands.terminal import make_console, print_marked
 from footage.errors import ConfigError, MediaError
+from footage.files import locked
 from footage.library.query import ClipQuery
 from footage.machines.remote import address_of
 from footage.models.requests import DeviceName
+from footage.trust.locks import lock_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -445,6 +449,9 @@ def add(
     tag: tuple[str, ...] = (),
     prompt: str | None = None,
     labels: str = "folder",
+    lock: bool = False,
+    keyring: bool = False,
+    yes: bool = False,
     quiet: bool = False,
 ) -> list[ClipEntry]:
     """Take clips into a library, which is made where it is missing. The same content is taken in once only.
@@ -456,6 +463,9 @@ def add(
         prompt: a caption for them; left out, what stands in a .txt file beside a clip.
         labels: `folder` (the first folder below a source), `none`, or the path of a CSV or JSON table. What a file says
             of itself goes before its folder.
+        lock: a new library is locked, so that nothing of it is ever plain on the disk; see footage lock.
+        keyring: with --lock, keep the key in the system's keyring.
+        yes: with --lock, agree that without the key everything is lost for good.
 
     Returns:
         The clips that are new.
@@ -475,7 +485,10 @@ def add(
     refused = sum(_refused(console, r.source, f"{r.reason}, {r.detail}") for r in listing.rejections)
     new: list[ClipEntry] = []
     same = 0
-    with library(folder, create=True) as opened:
+    with contextlib.ExitStack() as held:
+        if lock and locked.folder_of(folder) is None:
+            lock_new(folder, held.enter_context(new_key(keyring, yes)))
+        opened = held.enter_context(library(folder, create=True))
         for source in tracked(listing.sources, len(listing.sources), "adding", console):
             try:
                 if source.kind == "zip":

@@ -140,7 +140,7 @@ def lock(
     yes: bool = False,
     quiet: bool = False,
 ) -> Locked:
-    """Lock a data set, a model or a run, so that nothing in it can be read without the key; a single file as age does.
+    """Lock a data set, model, run or library: nothing in it can be read without the key. A single file as age does.
 
     Stopped, it goes on by the same command. The names of the files stay as they are. The passphrase is asked for on a
     terminal; else it is FOOTAGE_PASSPHRASE. Data sets that are locked as they are made (footage ingest --lock) never
@@ -157,7 +157,7 @@ def lock(
     """
     console = make_console(quiet)
     if not path.exists():
-        raise ConfigError(f'there is no "{path}"', "give a data set, a model, a run or a file")
+        raise ConfigError(f'there is no "{path}"', "give a data set, a model, a run, a library or a file")
     with environment(locked.KEY_FILE, None if key_file is None else str(key_file)):
         if change_key:
             source, hidden = "keyring" if keyring else "passphrase", None

@@ -79,6 +79,8 @@ def ingest(
             what = f'"{given[0]}" is an address' if given else f"on is {on}"
             remedy = "copy it to this machine, and give no --on: parts of it would be plain elsewhere"
             raise ConfigError(f"{what}, and the data set is locked", remedy)
+    elif inside := [str(source) for source in sources if locked.folder_of(source) is not None]:
+        raise ConfigError(f'"{inside[0]}" is locked, and the data set would not be', "give --lock")
     if lock and locked.folder_of(to) is None:
         with new_key(keyring, yes) as source:
             lock_new(to, source)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from footage import __version__
-from footage.errors import FootageError, UnwritableError
+from footage.errors import FootageError, LockError, UnwritableError
 from footage.files import locked
 
 DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -105,6 +105,67 @@ def _replacing(path: Path, durable: bool) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def updating(path: Path) -> Iterator[IO[bytes] | locked.LockedFile]:
+    """Give a file to write in place, which is made where it is missing; flushed to disk when the block ends.
+
+    Others read it meanwhile, as it was or as it will be.
+
+    Raises:
+        LockError: it is locked by a key that is not known.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = locked.hiding_folder(path)
+    if folder is None:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        with open(handle, "r+b", buffering=0) as plain:
+            yield plain
+            os.fsync(handle)
+        return
+    if not path.exists():
+        write_bytes(path, b"")
+    with open(path, "rb") as held:
+        lock(held)
+        name = locked.name_below(path, folder)
+        with locked.LockedFile(path, *locked.opened_folder(folder), name, "update") as hidden:
+            yield hidden
+        os.fsync(held)
+
+
+class LockedMirror:
+    """The content in memory of a locked file that others update in place: pages are opened anew where they changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._content, self._nonces = path, bytearray(), dict[int, bytes]()
+
+    def content(self) -> bytearray:
+        """Return the content; where it is as long as the last time, in the same memory. Damaged pages are zeros.
+
+        Raises:
+            LockError: the file cannot be opened.
+        """
+        folder = locked.hiding_folder(self._path)
+        if folder is None or not self._path.exists():
+            return bytearray()
+        with open(self._path, "rb") as held:
+            lock(held, shared=True)
+            name = locked.name_below(self._path, folder)
+            with locked.LockedFile(self._path, *locked.opened_folder(folder), name) as file:
+                if file.size != len(self._content):
+                    self._content = self._content[: file.size].ljust(file.size, b"\0")
+                for number in range(-(-file.size // locked.PAGE)):
+                    held.seek(locked.HEAD + number * locked.PLACE)
+                    nonce = held.read(locked.NONCE)
+                    if self._nonces.get(number) != nonce:
+                        first = number * locked.PAGE
+                        page = bytes(locked.PAGE)
+                        with contextlib.suppress(LockError):  # half written by a process that died
+                            page = file.opened(number, nonce + held.read(locked.PLACE - locked.NONCE))
+                        self._content[first : first + locked.PAGE] = page[: file.size - first]
+                        self._nonces[number] = nonce
+        return self._content
 
 
 def lock(handle: IO[Any] | int, shared: bool = False, wait: bool = True) -> bool:

@@ -10,7 +10,11 @@ so that one can change while the files stay as they are. A file is
 by AES-256-GCM (NIST SP 800-38D). Its key follows (HKDF-SHA256) from the folder's key, the number of the file, which is
 drawn whenever it is written, and its name below the folder; the number of a page is authenticated with it, and the
 length with the head. So a page that was changed, moved, put into another file or left out is seen when it is read. Not
-seen is an older version of a whole file, put back. Nonces are drawn. All numbers are little-endian.
+seen is an older version of a whole file, put back; or of a page, in a file that is updated in place, page by page and
+its head last. Nonces are drawn. All numbers are little-endian.
+
+Databases are locked by SQLCipher (pages of 4 KiB, AES-256-CBC and HMAC-SHA512), log and journal too; their key follows
+from the folder's.
 """
 
 from __future__ import annotations
@@ -21,11 +25,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from types import ModuleType
+from typing import IO, Any, Literal
 
 from footage.errors import KeyNeeded, LockError
 
@@ -52,6 +59,8 @@ DEEPEST = 5
 OPEN_NAMES = frozenset({HEADER, ".lock", "lock", "stop", "metrics.jsonl"})
 """Files of a locked folder that are not locked: marks without content, and a training's figures."""
 OPEN_FOLDERS = frozenset({"tensorboard"})
+DATABASES = re.compile(r"[^/]+\.sqlite(-wal|-shm|-journal)?")
+"""Names in a locked folder, not below it, of databases and of what SQLite writes beside them."""
 KEYRING_SECONDS = 10.0
 """A keyring that has not answered by then is taken for one without a desktop."""
 EXTRA = "pip install 'footage[lock]'"
@@ -261,52 +270,98 @@ def opened_folder(folder: Path) -> tuple[str, bytes]:
 
 
 def stays_open(path: Path, folder: Path) -> bool:
-    """Tell whether a file of a locked folder is not locked; see `OPEN_NAMES`."""
-    return path.name in OPEN_NAMES or bool(OPEN_FOLDERS & set(path.relative_to(folder).parts[:-1]))
+    """Tell whether a file of a locked folder is not in locked pages; see `OPEN_NAMES` and `DATABASES`."""
+    below = path.relative_to(folder)
+    open_name = path.name in OPEN_NAMES or DATABASES.fullmatch(below.as_posix())
+    return bool(open_name or OPEN_FOLDERS & set(below.parts[:-1]))
+
+
+def hiding_folder(path: Path | str) -> Path | None:
+    """Return the locked folder in whose pages a file is, or would be; None where it is plain."""
+    folder = folder_of(path)
+    return None if folder is None or stays_open(Path(os.path.abspath(path)), folder) else folder
+
+
+def cipher_of_databases() -> ModuleType:
+    """Return the module that reads locked databases as `sqlite3` reads plain ones.
+
+    Raises:
+        LockError: it is not installed.
+    """
+    try:
+        from sqlcipher3 import dbapi2
+    except ImportError:
+        raise LockError("what opens locked libraries is not installed", EXTRA) from None
+    module: ModuleType = dbapi2
+    return module
+
+
+def key_of_databases(key: bytes) -> str:
+    """Return the key of a locked folder's databases as SQLCipher takes it, from the folder's."""
+    return f"x'{_derived(key, bytes(NUMBER), b'footage lock 1 database').hex()}'"
+
+
+def database_module(path: Path) -> tuple[ModuleType, str]:
+    """Return the module that opens a database, and the key that it is given; the key is empty for a plain one.
+
+    Raises:
+        LockError: it lies in a locked folder that cannot be opened.
+    """
+    folder = folder_of(path)
+    if folder is None:
+        return sqlite3, ""
+    return cipher_of_databases(), key_of_databases(opened_folder(folder)[1])
+
+
+Mode = Literal["read", "write", "update"]
 
 
 class LockedFile(io.RawIOBase):
-    """A file in pages, read or written like one that is plain. Closed, it is whole; before it cannot be read.
+    """A file in pages, read or written like one that is plain. Closed, it is whole; before, a new one cannot be read.
+
+    One that is updated in place is read by others meanwhile: as it was or as it will be, page by page. A page of it
+    that was half written, by a process that died, is zeros from then on.
 
     Args:
         path: where its bytes are.
         number: of the lock.
         key: of the folder.
         name: the file's name below the folder, which its own key follows from.
-        write: whether it is made anew.
+        mode: whether it is read, made anew, or updated.
 
     Raises:
         LockError: it is no locked file, damaged, cut off, or of another lock or name.
     """
 
-    def __init__(self, path: Path, number: str, key: bytes, name: str, write: bool = False) -> None:
-        self.name, self._number, self._write, self._at = str(path), bytes.fromhex(number), write, 0
+    def __init__(self, path: Path, number: str, key: bytes, name: str, mode: Mode = "read") -> None:
+        self.name, self._number, self._at = str(path), bytes.fromhex(number), 0
+        self._write, self._update = mode != "read", mode == "update"
         self._whole = False
         """Whether there is a file to close: it was opened, and is no other one."""
         self._page, self._plain, self._dirty = -1, bytearray(), False
-        self._handle: IO[bytes] = open(path, "w+b" if write else "rb")  # noqa: SIM115 - closed by `close`
+        self._handle: IO[bytes] = open(path, {"read": "rb", "write": "w+b", "update": "r+b"}[mode])  # noqa: SIM115 - closed by `close`
         try:
-            head = b"" if write else self._handle.read(HEAD)
-            if not write and (len(head) < HEAD or not head.startswith(MAGIC)):
+            head = b"" if mode == "write" else self._handle.read(HEAD)
+            if mode != "write" and (len(head) < HEAD or not head.startswith(MAGIC)):
                 raise LockError(
                     f"{self.name} lies in a locked folder and is not locked", "remove it: somebody put it there"
                 )
-            if not write and head[len(MAGIC) :][:NUMBER] != self._number:
+            if mode != "write" and head[len(MAGIC) :][:NUMBER] != self._number:
                 raise LockError(f"{self.name} belongs to another lock", "put it back where it was, or remove it")
-            self._file = secrets.token_bytes(NUMBER) if write else head[len(MAGIC) + NUMBER :][:NUMBER]
+            self._file = secrets.token_bytes(NUMBER) if mode == "write" else head[len(MAGIC) + NUMBER :][:NUMBER]
             self._cipher = _cipher(
                 _derived(key, self._file, b"footage lock 1 file\0" + name.encode("utf-8", "surrogateescape"))
             )
             self.size = 0
-            if write:
+            if mode == "write":
                 self._handle.write(bytes(HEAD))
             else:
                 bound, sealed = head[: -NONCE - TAG], head[-NONCE - TAG :]
                 self._open(sealed, bound)
                 self.size = int.from_bytes(bound[-8:], "little")
                 there = os.fstat(self._handle.fileno()).st_size
-                if there != HEAD + self.size + -(-self.size // PAGE) * (NONCE + TAG):
-                    raise LockError(f"{self.name} is cut off, or something was added to it", "put a copy of it back")
+                if there < HEAD + self.size + -(-self.size // PAGE) * (NONCE + TAG):
+                    raise LockError(f"{self.name} is cut off", "put a copy of it back")
             self._whole = True
         finally:
             if not self._whole:
@@ -351,7 +406,11 @@ class LockedFile(io.RawIOBase):
         self._plain = bytearray()
         if there:
             self._handle.seek(HEAD + number * PLACE)
-            self._plain += self.opened(number, self._handle.read(PLACE))
+            try:
+                self._plain += self.opened(number, self._handle.read(PLACE))
+            except LockError:
+                if not self._update:
+                    raise
         if self._write and len(self._plain) < PAGE:
             self._plain.extend(bytes(PAGE - len(self._plain)))
         self._page = number
@@ -361,7 +420,7 @@ class LockedFile(io.RawIOBase):
         if not self._write:
             return self.size
         self._handle.seek(0, os.SEEK_END)
-        return (self._handle.tell() - HEAD) // PLACE * PAGE
+        return -((HEAD - self._handle.tell()) // PLACE) * PAGE
 
     def _put(self, length: int = PAGE) -> None:
         if self._dirty:
@@ -471,8 +530,8 @@ def open_file(path: Path) -> IO[bytes]:
     Raises:
         LockError: it is locked and cannot be opened.
     """
-    folder = folder_of(path)
-    if folder is not None and not stays_open(Path(os.path.abspath(path)), folder):
+    folder = hiding_folder(path)
+    if folder is not None:
         return io.BufferedReader(LockedFile(path, *opened_folder(folder), name_below(path, folder)), PAGE)
     handle = open(path, "rb")  # noqa: SIM115 - the caller closes it
     if handle.read(len(MAGIC)) == MAGIC:
@@ -484,10 +543,10 @@ def open_file(path: Path) -> IO[bytes]:
 
 def create(scratch: Path, path: Path) -> IO[bytes]:
     """Open `scratch` for writing and reading what is to stand at `path`, locked where that lies in a locked folder."""
-    folder = folder_of(path)
-    if folder is None or stays_open(Path(os.path.abspath(path)), folder):
+    folder = hiding_folder(path)
+    if folder is None:
         return open(scratch, "w+b")
-    return io.BufferedRandom(LockedFile(scratch, *opened_folder(folder), name_below(path, folder), write=True), PAGE)
+    return io.BufferedRandom(LockedFile(scratch, *opened_folder(folder), name_below(path, folder), "write"), PAGE)
 
 
 def refuse(path: Path) -> None:
@@ -496,14 +555,13 @@ def refuse(path: Path) -> None:
     Raises:
         LockError: it lies in one.
     """
-    folder = folder_of(path)
-    if folder is not None and not stays_open(Path(os.path.abspath(path)), folder):
+    if hiding_folder(path) is not None:
         raise LockError(f'"{path}" lies in a locked folder, where this cannot be written', "name a place outside of it")
 
 
 def size(path: Path) -> int:
     """Return the length of a file's content."""
-    if folder_of(path) is None:
+    if hiding_folder(path) is None:
         return path.stat().st_size
     with open_file(path) as handle:
         return handle.seek(0, os.SEEK_END)

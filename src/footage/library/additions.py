@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from footage import files
 from footage.errors import LibraryError, MediaError
+from footage.files import locked
 from footage.library import edits, similarity
 from footage.library.descriptors import describe
 from footage.library.entries import LONGEST_TEXT, ClipEntry, plain
@@ -124,7 +125,7 @@ def add(
                 with storage.database.write() as connection:
                     entry = _bring_back(storage, connection, entry.id)
             return entry, False
-        return take(storage, lambda: open(path, "rb"), suffix_of(path), details, most)
+        return take(storage, lambda: locked.open_file(path), suffix_of(path), details, most)
     except OSError as error:
         raise MediaError(f'"{path}" cannot be read ({error.strerror or error})', "give a video or a picture") from error
 
@@ -164,9 +165,9 @@ def take(
                 row = connection.execute("SELECT id, suffix FROM clips WHERE digest = ?", (digest,)).fetchone()
                 if row is not None:  # another was quicker, or the file had been missing
                     if row["suffix"] != suffix:
-                        stored.replace(storage.file_store.path(digest, row["suffix"]))
+                        storage.file_store.move(stored, storage.file_store.path(digest, row["suffix"]))
                     return _bring_back(storage, connection, row["id"]), False
-                size = stored.stat().st_size
+                size = locked.size(stored)
                 number = insert(connection, digest, suffix, size, thumbnails, generation_metadata(metadata), details)
                 vectors.put({number: vector})
                 keep_descriptors(connection, number, descriptors)

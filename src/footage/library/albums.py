@@ -255,5 +255,5 @@ def _execute_naming(connection: sqlite3.Connection, statement: str, values: Sequ
     """Execute what gives an album its name, the first of the values; say so where it is taken."""
     try:
         return connection.execute(statement, values)
-    except sqlite3.IntegrityError:
+    except connection.IntegrityError:
         raise LibraryError(f'there is an album "{values[0]}" already', "give another name") from None

@@ -23,6 +23,7 @@ from typing import IO, Any, Literal, TextIO, cast
 
 from footage import __version__, files
 from footage.errors import LibraryError, MediaError, nearest
+from footage.files import locked
 from footage.library import additions, edits
 from footage.library.additions import ClipDetails, Parent
 from footage.library.albums import Albums
@@ -147,7 +148,9 @@ class Exporter:
         with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
             for _, name, stored in self.named():
                 if name:
-                    packed.write(stored, name)
+                    info = zipfile.ZipInfo.from_file(stored, name)
+                    with locked.open_file(stored) as content, packed.open(info, "w", force_zip64=True) as into:
+                        shutil.copyfileobj(content, into)
             for table, (write, encoding) in self._tables.items():
                 info = zipfile.ZipInfo(table)
                 info.compress_type = zipfile.ZIP_DEFLATED
@@ -207,6 +210,9 @@ class Exporter:
         Raises:
             LibraryError: all files are gone, or what writes the list is not installed or cannot write them.
         """
+        if self._options.media == "none" and locked.folder_of(self._storage.folder) is not None:
+            problem = "the library is locked, so that no cutting program can open its files"
+            raise LibraryError(problem, "export copies of the clips with the list")
         shots: list[Shot] = []
         copies: list[tuple[Path, Path]] = []
         for entry, name, path in self.named():
@@ -231,7 +237,11 @@ class Exporter:
 
 def _copied(stored: Path, to: Path) -> Path:
     with files.replacing(to) as temporary:
-        shutil.copyfile(stored, temporary)
+        if locked.hiding_folder(stored) is None:
+            shutil.copyfile(stored, temporary)
+        else:
+            with locked.open_file(stored) as content, open(temporary, "wb") as out:
+                shutil.copyfileobj(content, out)
     return to
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from footage import files
-from footage.errors import FootageError
+from footage.errors import FootageError, LockError
+from footage.files import locked
 from footage.library import additions, edits, similarity
 from footage.library.additions import ClipDetails
 from footage.library.entries import ClipEntry
@@ -122,8 +123,10 @@ class Verifier:
         """Look at a clip's file; return whether it is there and what was added."""
         path = self._storage.file_store.path(entry.digest, entry.suffix)
         there = self._storage.file_store.inside(path)
-        sound = there and path.stat().st_size == entry.bytes
-        sound = sound and (self._quick or files.file_digest(path) == entry.digest)
+        sound = False
+        with contextlib.suppress(LockError):  # it is damaged
+            sound = there and locked.size(path) == entry.bytes
+            sound = sound and (self._quick or files.file_digest(path) == entry.digest)
         if not there:
             self._findings["missing"].append(entry.id)
             if self._repair and path.is_symlink():
@@ -185,7 +188,10 @@ class Verifier:
         while target.exists() or target.is_symlink():
             number += 1
             target = aside / f"{path.stem}-{number}{path.suffix}"
-        os.replace(path, target)
+        try:
+            self._storage.file_store.move(path, target)
+        except (LockError, OSError):  # damaged, or somebody put it there
+            os.replace(path, target)
         return target
 
 

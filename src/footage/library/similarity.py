@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import LibraryError, MediaError
+from footage.files import locked
 from footage.library import query
 from footage.library.entries import ClipEntry
 from footage.library.query import ClipQuery
@@ -278,7 +278,7 @@ class Vectors:
     """The vectors of one kind as a matrix in a file: row `id` is that of clip `id`, of length 1, or zeros for none.
 
     The file is read through memory mapping, so that a search touches no more memory than it needs, and is shared by all
-    processes. It can be made again from the clips.
+    processes; one that is locked is in each one's memory. It can be made again from the clips.
     """
 
     ending = "f32"
@@ -293,6 +293,7 @@ class Vectors:
         """Numbers at the end of these that are about motion, whose share of a vector is that of `WEIGHTS`."""
         self._row = np.dtype(("<f4", (width,)))
         self._matrix: npt.NDArray[Any] = np.zeros(0, self._row)
+        self._opened = files.LockedMirror(self.path)
         self._lock = threading.Lock()
 
     def put(self, rows: dict[int, Vector]) -> None:
@@ -304,18 +305,13 @@ class Vectors:
         for number, vector in rows.items():
             if vector.shape != (self.width,) or not np.isfinite(vector).all():
                 raise LibraryError(f"the vector of clip {number} is {vector.shape}", f"give ({self.width},), finite")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with files.disk_errors(LibraryError(f'the disk is full, "{self.path}" was not written', "free some space")):
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            try:
-                for number, vector in rows.items():
-                    row = self._packed(vector).tobytes()
-                    os.lseek(handle, number * self._row.itemsize, os.SEEK_SET)
-                    if os.write(handle, row) != len(row):
-                        raise OSError(errno.ENOSPC, "the write stopped short")
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        full = LibraryError(f'the disk is full, "{self.path}" was not written', "free some space")
+        with files.disk_errors(full), files.updating(self.path) as handle:
+            for number, vector in rows.items():
+                row = self._packed(vector).tobytes()
+                handle.seek(number * self._row.itemsize)
+                if handle.write(row) != len(row):
+                    raise OSError(errno.ENOSPC, "the write stopped short")
 
     def _packed(self, vector: Vector) -> npt.NDArray[Any]:
         """Return a vector as it is written: of length 1."""
@@ -337,8 +333,11 @@ class Vectors:
         return np.asarray(np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-3)
 
     def matrix(self) -> npt.NDArray[Any]:
-        """Return all rows, (N, width), mapped into memory."""
+        """Return all rows, (N, width), mapped into memory; of a locked library opened there."""
         with self._lock:
+            if locked.hiding_folder(self.path) is not None:
+                content = self._opened.content()
+                return np.frombuffer(content, self._row, len(content) // self._row.itemsize)
             try:
                 count = self.path.stat().st_size // self._row.itemsize
             except FileNotFoundError:

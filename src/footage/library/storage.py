@@ -7,6 +7,9 @@ pictures/3f/3fa9…-moving.webp   its animated preview
 embeddings/look-1.f32      the vectors of all clips; see `similarity`
 embeddings/seen-1-57….rows what a network sees in them; see `seen`
 partial/                   what is being written
+
+Of a locked library (`footage.files.locked`) the tables are SQLCipher's, and the other files are locked ones; read them by
+`footage.files.locked.open_file`, as `footage.media` does.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ from typing import IO
 from urllib.parse import quote
 
 from footage import files
-from footage.errors import LibraryError, MediaError
+from footage.errors import LibraryError, LockError, MediaError
+from footage.files import locked
 from footage.library import similarity
 from footage.library.entries import COLUMNS, ClipEntry, clip_entry
 from footage.library.seen import SEEN, SeenVectors
@@ -437,6 +441,7 @@ class Database:
         self._process = os.getpid()
         self._newest = len(migrations)
         self._address = str(path)
+        self._sqlite, self._key = locked.database_module(path)
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self.read_only = False
         """Whether it lies where nothing can be written: then it is read only, or what a copy of it says."""
@@ -444,7 +449,7 @@ class Database:
             try:
                 with self._borrowed() as connection:
                     version = self._version(connection)
-            except sqlite3.OperationalError as error:
+            except self._sqlite.OperationalError as error:
                 if not path.is_file() or not str(error.sqlite_errorname).startswith(UNWRITABLE):
                     raise
                 version = self._open_read_only()
@@ -454,7 +459,7 @@ class Database:
                 self._log_ahead(connection)
                 backup = path.with_name(f"{path.stem}-format-{version}.sqlite")
                 if version and not self.read_only and not backup.exists():  # as it was before it is migrated
-                    with files.replacing(backup) as temporary, contextlib.closing(sqlite3.connect(temporary)) as copy:
+                    with files.replacing(backup) as temporary, contextlib.closing(self._opened(temporary)) as copy:
                         connection.backup(copy)
             with self._writing() as connection:  # again, alone: another process may have been quicker
                 for number in range(self._version(connection), self._newest):
@@ -553,7 +558,7 @@ class Database:
                 faults.append(f"{table} {row} points to no {parent}")
             try:
                 connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-            except sqlite3.DatabaseError as error:
+            except self._sqlite.DatabaseError as error:
                 faults.append(f"the index of words: {error}")
         return faults
 
@@ -564,16 +569,13 @@ class Database:
                 self._idle, self._process, self._turn = [], os.getpid(), threading.Lock()
             connection = self._idle.pop() if self._idle else None
         if connection is None:
-            immutable = self._address.startswith("file:")
-            connection = sqlite3.connect(
-                self._address, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=immutable
-            )
-            connection.row_factory = sqlite3.Row
+            connection = self._opened(self._address)
+            connection.row_factory = self._sqlite.Row
             for pragma in ("foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY", f"mmap_size = {MAPPED}"):
                 connection.execute(f"PRAGMA {pragma}")
         try:
             yield connection
-        except sqlite3.Error:
+        except self._sqlite.Error:
             connection.close()
             raise
         except BaseException:
@@ -581,6 +583,16 @@ class Database:
             raise
         else:
             self._return(connection)
+
+    def _opened(self, address: Path | str) -> sqlite3.Connection:
+        """Return a new connection to the file, or to a copy of it."""
+        immutable = str(address).startswith("file:")
+        connection: sqlite3.Connection = self._sqlite.connect(
+            address, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=immutable
+        )
+        if self._key:
+            connection.execute(f'PRAGMA key = "{self._key}"')
+        return connection
 
     def _return(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -604,7 +616,7 @@ class Database:
         """Say in the user's words what SQLite reports."""
         try:
             yield
-        except sqlite3.Error as error:
+        except self._sqlite.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
             problem, remedy = f'"{self.path}": {error}', "see: footage library verify"
             if name in DISK_FULL:
@@ -624,7 +636,7 @@ class Database:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 return
-            except sqlite3.OperationalError as error:
+            except self._sqlite.OperationalError as error:
                 name = str(getattr(error, "sqlite_errorname", ""))
                 if not name.startswith("SQLITE_BUSY") or time.monotonic() > until:
                     raise
@@ -702,18 +714,15 @@ class FileStore:
         digest, size = hashlib.sha256(), 0
         try:
             with files.disk_errors(DiskFull()):
-                with open(temporary, "wb") as copy:
+                with files.writing(temporary) as copy:
                     while block := source.read(COPIED_BYTES):
                         size += len(block)
                         if most is not None and size > most:
                             raise MediaError(f"a file has more than {most:,} bytes", "give a smaller one")
                         digest.update(block)
                         copy.write(block)
-                    copy.flush()
-                    os.fsync(copy.fileno())
                 final = self.path(digest.hexdigest(), suffix)
-                final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary, final)
+                self.move(temporary, final)
                 if os.name == "posix":  # flush the folder's table of names too
                     handle = os.open(final.parent, os.O_RDONLY)
                     try:
@@ -723,6 +732,20 @@ class FileStore:
         finally:
             temporary.unlink(missing_ok=True)
         return digest.hexdigest(), final
+
+    def move(self, path: Path, to: Path) -> None:
+        """Give a file of the library another name; the key of one that is locked goes with its name.
+
+        Raises:
+            LockError: the library is locked, and the file is not, or not under its name.
+        """
+        if locked.hiding_folder(path) is None:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, to)
+        else:
+            with locked.open_file(path) as content, files.writing(to) as out:
+                shutil.copyfileobj(content, out, COPIED_BYTES)
+            path.unlink()
 
     def draw(self, digest: str, thumbnails: Thumbnails) -> None:
         """Write a clip's thumbnail and animated preview."""
@@ -736,17 +759,21 @@ class FileStore:
             (self.thumbnail(digest), middle, {}),
             (self.preview(digest), pictures[0], animation if len(pictures) > 1 else {}),
         ):
-            with files.disk_errors(DiskFull()), files.replacing(path, durable=False) as temporary:
-                picture.save(temporary, format="WEBP", quality=THUMBNAIL_QUALITY, method=2, **options)
+            with files.disk_errors(DiskFull()), files.writing(path, durable=False) as out:
+                picture.save(out, format="WEBP", quality=THUMBNAIL_QUALITY, method=2, **options)
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is there and as long as its header says (RIFF container, Google's WebP specification)."""
         if not self.inside(path):
             return False
-        with open(path, "rb") as handle:
-            head = handle.read(12)
+        try:
+            with locked.open_file(path) as handle:
+                head = handle.read(12)
+            length = locked.size(path)
+        except LockError:
+            return False
         size = int.from_bytes(head[4:8], "little") + 8
-        return head[:4] == b"RIFF" and head[8:12] == b"WEBP" and size == path.stat().st_size
+        return head[:4] == b"RIFF" and head[8:12] == b"WEBP" and size == length
 
     def scratch(self, suffix: str) -> Path:
         """Return a path for something that is being written."""

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from footage import files
 from footage.errors import ConfigError, MediaError, nearest
+from footage.files import locked
 from footage.media.colour import MATRIX_601, UNKNOWN_COLOUR, Colour
 from footage.media.decode import Frames, exact
 from footage.media.encoding import DEFAULT_ENCODING, GIF_RATE, Codec, EncodingOptions, Format
@@ -487,7 +488,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
         for picture in sorted(path.glob("*.png"))[:1] if path.is_dir() else [path]:
             try:
-                with Image.open(picture) as image:
+                with locked.open_file(picture) as handle, Image.open(handle) as image:
                     text = image.info.get("comment") or image.info.get("Comment") or ""
             except (
                 OSError,

@@ -11,6 +11,8 @@ import struct
 from pathlib import Path, PurePath
 from typing import IO, Literal
 
+from footage.files import locked
+
 Alpha = Literal["auto", "straight", "premultiplied"]
 """How the colours of a transparent picture are meant."""
 _VIDEOS = """
@@ -72,7 +74,7 @@ def is_animated(path: Path) -> bool:
     try:
         if suffix not in MAY_MOVE or is_special(path):
             return False
-        with open(path, "rb") as handle:
+        with locked.open_file(path) as handle:
             head = handle.read(HEAD)
             if suffix == "png":
                 return head[:8] == b"\x89PNG\r\n\x1a\n" and b"acTL" in head.partition(b"IDAT")[0]

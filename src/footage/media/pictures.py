@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import ConfigError
+from footage.files import locked
 from footage.media.interlacing import Deinterlacing
 from footage.media.kinds import Alpha, suffix_of
 
@@ -130,7 +132,7 @@ def read_upright(path: Path) -> tuple[Pixels, int | None]:
     """
     from PIL import Image
 
-    with Image.open(path) as image:
+    with locked.open_file(path) as handle, Image.open(handle) as image:
         return stored_pixels(image, path)
 
 
@@ -172,7 +174,11 @@ def deep_pixels(path: Path) -> Pixels | None:
     import av
 
     kinds = {"gray16": 1, "ya16": 2, "rgb48": 3, "rgba64": 4}
-    with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+    plain: Any = f"file:{path}"
+    with (
+        contextlib.nullcontext(plain) if locked.hiding_folder(path) is None else locked.open_file(path) as content,
+        av.open(content, "r", options={"protocol_whitelist": "file"}) as container,
+    ):
         for frame in container.decode(video=0):
             channels = kinds.get(frame.format.name[:-2])
             if channels is None:
@@ -268,7 +274,7 @@ def moving_frames(path: Path, whites: Whites) -> Iterator[tuple[Pixels, int]]:
     """
     from PIL import Image
 
-    with Image.open(path) as image:
+    with locked.open_file(path) as handle, Image.open(handle) as image:
         count, size = getattr(image, "n_frames", 1), image.size
 
         def pages(first: int) -> Iterator[tuple[Pixels, int | None]]:

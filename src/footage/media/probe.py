@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import io
 import itertools
 import math
 import tempfile
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from footage.errors import MediaError
+from footage.files import locked
 from footage.media.colour import side_data
 from footage.media.geometry import AS_STORED, Orientation
 from footage.media.kinds import is_animated, is_special, suffix_of
@@ -110,6 +112,27 @@ def plain_reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """Open a file by FFmpeg, whatever it holds; one that is locked is opened page by page, in memory.
+
+    Raises:
+        av.error.FFmpegError: it cannot be read; also OSError, ValueError and LookupError.
+    """
+    import av
+
+    if locked.hiding_folder(path) is None:
+        # "file:" keeps FFmpeg from taking a colon in a name for a protocol.
+        with av.open(f"{LOCAL}{path}", "r", metadata_errors="ignore", options=ONLY_FILES) as container:
+            yield container
+    else:
+        with (
+            locked.open_file(path) as content,
+            av.open(content, "r", metadata_errors="ignore", options=ONLY_FILES) as container,
+        ):
+            yield container
+
+
+@contextlib.contextmanager
 def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[InputContainer]:
     """Open a file of pictures or sound; close it at the end of the block.
 
@@ -126,25 +149,24 @@ def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[In
             raise UnusableMedia("not a file", "a pipe, a socket or a device, which is never opened")
         if path.stat().st_size == 0:
             raise UnusableMedia("empty file", "0 bytes")
-        with open(path, "rb") as handle:
+        with locked.open_file(path) as handle:
             handle.read(1)
     except OSError as error:
         raise UnusableMedia("unreadable", error.strerror or str(error)) from None
     with contextlib.ExitStack() as held:
         try:
             if suffix_of(path) in COPIED and is_animated(path):
-                copy = held.enter_context(tempfile.TemporaryFile(prefix="footage-"))
+                hidden = locked.hiding_folder(path) is not None  # nothing of it is written anywhere
+                copy = io.BytesIO() if hidden else held.enter_context(tempfile.TemporaryFile(prefix="footage-"))
                 copy_as_video(path, copy, options)
-                opened = av.open(copy, "r", format="mov")
+                container = held.enter_context(av.open(copy, "r", format="mov"))
             else:
-                # "file:" keeps FFmpeg from taking a colon in a name for a protocol.
-                opened = av.open(f"{LOCAL}{path}", "r", metadata_errors="ignore", options=ONLY_FILES)
+                container = held.enter_context(open_container(path))
         except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
-            with open(path, "rb") as handle:
+            with locked.open_file(path) as handle:
                 head = handle.read(64)
             damaged = any(signature in head for signature in SIGNATURES)
             raise UnusableMedia("damaged" if damaged else "not a video", plain_reason(error)) from None
-        container = held.enter_context(opened)
         if set(container.format.name.split(",")) & FOREIGN:
             raise UnusableMedia("not a video", f"its content is of the kind {container.format.name}")
         yield container
@@ -209,13 +231,14 @@ def choose_stream(container: InputContainer) -> StreamChoice:
     return StreamChoice(best, f"video stream {number} of {len(every)} taken: {reason}" if len(every) > 1 else "")
 
 
-def _opened_anew(container: InputContainer) -> InputContainer:
+@contextlib.contextmanager
+def _opened_anew(container: InputContainer) -> Iterator[InputContainer]:
     """Open the file of a container once more, so that the container stays where it is; refuse what is not on disk."""
-    import av
-
-    if not container.name.startswith(LOCAL):
+    path = Path(container.name.removeprefix(LOCAL))
+    if not container.name.startswith(LOCAL) and locked.hiding_folder(path) is None:
         raise OSError("a copy in memory")
-    return av.open(container.name, "r", metadata_errors="ignore", options=ONLY_FILES)
+    with open_container(path) as again:
+        yield again
 
 
 def peek(container: InputContainer, streams: Sequence[VideoStream], each: int) -> dict[int, list[Fraction | None]]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import MediaError
+from footage.files import locked
 from footage.media import geometry, probe
 from footage.media.colour import UNKNOWN_COLOUR, Colour, colour_of
 from footage.media.decode import CHUNK, DecodedChunk, FrameReader, Frames, Scaler, VideoDecoder
@@ -46,7 +47,7 @@ def upright_picture(path: Path) -> Image.Image:
     """
     from PIL import Image, ImageOps
 
-    with Image.open(path) as opened:
+    with locked.open_file(path) as handle, Image.open(handle) as opened:
         upright = ImageOps.exif_transpose(opened)
     assert upright is not None
     upright.format = opened.format

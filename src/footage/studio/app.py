@@ -23,7 +23,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from footage import __version__
-from footage.errors import ConfigError, FootageError
+from footage.errors import ConfigError, FootageError, LockError
+from footage.files import locked
 from footage.library.entries import plain
 from footage.library.library import Library
 from footage.library.storage import LibraryBusy
@@ -255,6 +256,7 @@ class Server:
 
     Raises:
         ConfigError: the port is not free.
+        LockError: the library is locked.
         LibraryError: the library cannot be opened.
     """
 
@@ -270,6 +272,9 @@ class Server:
         self.token = secrets.token_urlsafe(24) if (beyond or address.token) and not address.accounts else None
         """What is asked for, to be shown once; None where nothing is."""
         limits = limits or Limits()
+        if locked.folder_of(library) is not None:
+            problem = f'"{library}" is locked, and uploads, jobs and exports of a studio would be plain on the disk'
+            raise LockError(problem, "use footage library, or unlock it")
         self._socket = address.bind()
         port = self._socket.getsockname()[1]
         self.address = address.url(port)

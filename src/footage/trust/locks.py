@@ -20,7 +20,7 @@ from footage.files import locked
 
 FINAL = "if the key is lost, what is locked is lost for good: nobody can open it, nor make another key"
 """Said before anything is locked."""
-KINDS = {"dataset.json": "data set", "model.json": "model", "config.json": "run"}
+KINDS = {"dataset.json": "data set", "model.json": "model", "config.json": "run", "library.sqlite": "library"}
 """Folders that can be locked, by a file in them."""
 TAKEN = ("ingest/lock", ".lock")
 """Files of a folder that who writes to it holds."""
@@ -37,15 +37,10 @@ def kind_of(folder: Path) -> str:
     Raises:
         LockError: it holds nothing that can be locked as a folder.
     """
-    if (folder / "library.sqlite").exists():
-        raise LockError(
-            f'"{folder}" is a library, whose database and search cannot be locked yet',
-            "keep it on an encrypted disk; data sets, models, runs and single files can be locked",
-        )
     for name, kind in KINDS.items():
         if (folder / name).is_file():
             return kind
-    raise LockError(f'"{folder}" is no data set, model or run', "give one of them, or a single file")
+    raise LockError(f'"{folder}" is no data set, model, run or library', "give one of them, or a single file")
 
 
 def make_key_file(path: Path) -> None:
@@ -112,7 +107,7 @@ def lock_folder(folder: Path, source: str, report: Report = lambda done, total: 
     """Lock the files of a folder, or go on with it; return how many were locked.
 
     Args:
-        folder: of a data set, a model or a run.
+        folder: of a data set, a model, a run or a library.
         source: where its key comes from, see `locked.SOURCES`.
         report: called after each file.
 
@@ -123,7 +118,8 @@ def lock_folder(folder: Path, source: str, report: Report = lambda done, total: 
         above = locked.folder_of(folder.parent)
         if above is not None:
             raise LockError(f'"{folder}" lies in "{above}", which is locked', "it is locked already")
-        if (folder / locked.HEADER).exists():
+        begun = (folder / locked.HEADER).exists()
+        if begun:
             header = locked.read_header(folder)
             if header["state"] == "unlocking":
                 raise LockError(f'"{folder}" is being unlocked', f"end that first: footage unlock {folder}")
@@ -134,7 +130,13 @@ def lock_folder(folder: Path, source: str, report: Report = lambda done, total: 
             _write_header(folder, header)
         if header["state"] == "locked":
             return 0
-        key, count = locked.folder_key(folder, header), 0
+        key = locked.folder_key(folder, header)
+        try:
+            count = exchange_databases(folder, key, hide=True)
+        except LockError:
+            if not begun and not databases(folder, plain=False):  # nothing is locked yet
+                (folder / locked.HEADER).unlink()
+            raise
         every = list(locked.locked_files(folder))
         for number, path in enumerate(every, 1):
             if not locked.is_locked(path):
@@ -159,9 +161,15 @@ def unlock_folder(folder: Path, report: Report = lambda done, total: None) -> in
         header = locked.read_header(folder)
         if header["state"] == "locking":
             raise LockError(f'"{folder}" is being locked', f"end that first: footage lock {folder}")
-        key, count = locked.folder_key(folder, header), 0
-        if header["state"] == "locked":
-            _write_header(folder, header | {"state": "unlocking"})
+        key = locked.folder_key(folder, header)
+        begun = header["state"] == "unlocking"
+        _write_header(folder, header | {"state": "unlocking"})
+        try:
+            count = exchange_databases(folder, key, hide=False)
+        except LockError:
+            if not begun and not databases(folder, plain=True):  # nothing is plain yet
+                _write_header(folder, header)
+            raise
         every = list(locked.locked_files(folder))
         for number, path in enumerate(every, 1):
             if locked.is_locked(path):
@@ -171,6 +179,65 @@ def unlock_folder(folder: Path, report: Report = lambda done, total: None) -> in
             report(number, len(every))
         (folder / locked.HEADER).unlink()
     return count
+
+
+def databases(folder: Path, plain: bool) -> list[Path]:
+    """Return the databases of a folder that are plain ones, or else those that are locked."""
+
+    def is_plain(path: Path) -> bool:
+        with open(path, "rb") as handle:
+            return handle.read(16) in (b"SQLite format 3\0", b"")
+
+    found = (path for path in sorted(folder.glob("*.sqlite")) if not path.name.startswith("."))
+    return [path for path in found if is_plain(path) == plain]
+
+
+def exchange_databases(folder: Path, key: bytes, hide: bool) -> int:
+    """Put the databases of a folder into their locked form, or with `hide` False the plain one; return how many were.
+
+    Each is replaced as a whole, once what was written has been looked through; it has no log then.
+
+    Raises:
+        LockError: another program has one open, or it is damaged.
+    """
+    files.remove_partial(folder)
+    paths = databases(folder, plain=hide)
+    for path in paths:
+        module, own = locked.cipher_of_databases(), locked.key_of_databases(key)
+        scratch = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{files.PARTIAL}.sqlite")
+        try:
+            with contextlib.closing(module.connect(path, timeout=1.0, isolation_level=None)) as database:
+                if not hide:
+                    database.execute(f'PRAGMA key = "{own}"')
+                database.execute("PRAGMA temp_store = MEMORY")
+                log = database.execute("PRAGMA journal_mode").fetchone()[0]
+                database.execute("PRAGMA journal_mode = DELETE")  # for who is alone only
+                database.execute("ATTACH ? AS other KEY ?", (str(scratch), own if hide else ""))
+                database.execute("SELECT sqlcipher_export('other')")
+                for name in ("user_version", "application_id"):
+                    database.execute(f"PRAGMA other.{name} = {database.execute(f'PRAGMA {name}').fetchone()[0]}")
+                tables = (
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT GLOB 'sqlite_*'"
+                )
+                for (table,) in database.execute(tables).fetchall():
+                    one, two = (f"SELECT count(*) FROM {place}.{table}" for place in ("main", "other"))
+                    if database.execute(one).fetchone()[0] != database.execute(two).fetchone()[0]:
+                        raise LockError(f"{scratch} is not what was written to it", "see to the disk")
+                fault = database.execute("PRAGMA other.integrity_check").fetchone()[0]
+                if fault != "ok":
+                    raise LockError(f"{scratch} is not what was written to it ({fault})", "see to the disk")
+                database.execute(f"PRAGMA other.journal_mode = {log}")
+            with open(scratch, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(scratch, path)
+        except module.Error as error:
+            busy = str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+            remedy = "end the studio, and what else uses it" if busy else "see: footage library verify"
+            raise LockError(f'"{path}" cannot be written anew ({error})', remedy) from None
+        finally:
+            for left in folder.glob(f"{scratch.name}*"):
+                left.unlink()
+    return len(paths)
 
 
 def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, lock: tuple[str, bytes, str] | None) -> None:
@@ -183,7 +250,11 @@ def _exchange(path: Path, content: IO[bytes] | locked.LockedFile, lock: tuple[st
     """
 
     def opened(write: bool) -> IO[bytes] | locked.LockedFile:
-        return locked.LockedFile(scratch, *lock, write) if lock else open(scratch, "w+b" if write else "rb")
+        return (
+            locked.LockedFile(scratch, *lock, "write" if write else "read")
+            if lock
+            else open(scratch, "w+b" if write else "rb")
+        )
 
     def digest(handle: Any, to: Any = None) -> bytes:
         taken = hashlib.sha256()

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from footage import __version__
 from footage.errors import ProvenanceError
+from footage.files import locked
 from footage.trust.identity import EXTRA, identity, own_anchors
 
 SWITCH = "FOOTAGE_PROVENANCE"
@@ -159,7 +160,7 @@ def _sign(c2pa: Any, path: Path, metadata: Mapping[str, Any], title: str, source
         for number, source in enumerate(sources):
             if (media_type := SIGNED.get(source.suffix.lower())) is not None:
                 about = {"title": source.name, "relationship": "componentOf", "instance_id": f"source-{number}"}
-                with open(source, "rb") as content:
+                with locked.open_file(source) as content:
                     builder.add_ingredient(json.dumps(about), media_type, content)
         handle, signed = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
         os.close(handle)
@@ -203,7 +204,10 @@ def examine(path: Path, metadata: Mapping[str, Any], anchors: str = "") -> State
         return Statement(missing)
     trusted = "\n".join(filter(None, (own_anchors(), anchors)))
     try:
-        with c2pa.Reader(path, context=_context(c2pa, trusted)) as reader:
+        with (
+            locked.open_file(path) as content,
+            c2pa.Reader(SIGNED[path.suffix.lower()], content, context=_context(c2pa, trusted)) as reader,
+        ):
             told, state = json.loads(reader.json()), reader.get_validation_state()
     except c2pa.C2paError.ManifestNotFound:
         return Statement(missing)

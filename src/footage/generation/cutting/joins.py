@@ -10,6 +10,7 @@ from typing import Any
 
 from footage import files
 from footage.errors import ConfigError, nearest
+from footage.files import locked
 from footage.generation.cutting.flow import Between
 from footage.library.additions import ClipDetails, Parent
 from footage.library.edit_lists import Shot as TimelineClip
@@ -145,7 +146,13 @@ def file_pieces(film: Film, library: Library, album: str, watch: Callable[[int],
     """Write each part of a film as a clip of its own into a library, in an album in their order; return their numbers.
 
     The album is made where there is none. What has been filed before is not filed twice.
+
+    Raises:
+        ConfigError: the library is locked.
     """
+    if locked.folder_of(library.folder) is not None:
+        problem = f'"{library.folder}" is locked, and clips of an album are written outside of it first'
+        raise ConfigError(problem, "name another library, or none")
     known = {item.name: item for item in library.albums.all()}
     made = known.get(album) or library.albums.create(album)
     clips, digests = [], {path: files.file_digest(path) for path in {part.path for part in film.parts}}
