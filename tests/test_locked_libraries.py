@@ -26,6 +26,7 @@ from footage.library.additions import ClipDetails
 from footage.library.import_export import ExportOptions
 from footage.library.library import Library
 from footage.library.query import ClipQuery
+from footage.media.thumbnails import read_thumbnails
 from footage.studio.app import Address, Server
 from footage.trust import locks
 from tests.libraries import save_clip
@@ -237,9 +238,8 @@ def test_moving_pictures_are_read_without_a_copy_on_the_disk(tmp_path: Path, mon
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
         with pytest.raises(AssertionError, match="a temporary file"):
             Library(tmp_path / "plain").add(tmp_path / "a.webp")
-        stored = library._storage.file_store.put(open(tmp_path / "a.webp", "rb"), "webp")[1]
-        from footage.media.thumbnails import read_thumbnails
-
+        with open(tmp_path / "a.webp", "rb") as picture:
+            stored = library._storage.file_store.put(picture, "webp")[1]
         assert len(read_thumbnails(stored).pictures) == 3
 
 

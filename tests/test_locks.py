@@ -243,10 +243,8 @@ def test_without_a_key_each_command_says_what_is_needed(tmp_path: Path, monkeypa
         read_info(tmp_path / "model")
     with pytest.raises(ConfigError, match="at least 8"), environment(locked.PASSPHRASE, "short"):
         lock(videos(tmp_path / "videos") / "walk.mp4", yes=True, quiet=True)
-    (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "library.sqlite").touch()
-    with pytest.raises(LockError, match="library"):
-        lock(tmp_path / "library", yes=True, quiet=True)
+    with pytest.raises(LockError, match="no data set, model, run or library"):
+        lock(tmp_path / "videos", yes=True, quiet=True)
 
 
 def test_a_keyring_that_does_not_answer_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

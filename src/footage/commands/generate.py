@@ -19,6 +19,7 @@ from footage.commands.terminal import check_ending, make_console, phases, print_
 from footage.config.presets import PRESETS
 from footage.config.strict import arguments_of
 from footage.errors import ConfigError, LockError, MediaError, ModelError
+from footage.files import locked
 from footage.machines import remote
 from footage.media.encoding import DEFAULT_ENCODING, VOLUME_FORMATS, EncodingOptions, Format, rate_note
 from footage.media.geometry import Fit

@@ -125,8 +125,8 @@ class Verifier:
         there = self._storage.file_store.inside(path)
         sound = False
         with contextlib.suppress(LockError):  # it is damaged
-            sound = there and locked.size(path) == entry.bytes
-            sound = sound and (self._quick or files.file_digest(path) == entry.digest)
+            whole = there and locked.size(path) == entry.bytes
+            sound = whole and (self._quick or files.file_digest(path) == entry.digest)
         if not there:
             self._findings["missing"].append(entry.id)
             if self._repair and path.is_symlink():

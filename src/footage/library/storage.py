@@ -8,8 +8,8 @@ embeddings/look-1.f32      the vectors of all clips; see `similarity`
 embeddings/seen-1-57….rows what a network sees in them; see `seen`
 partial/                   what is being written
 
-Of a locked library (`footage.files.locked`) the tables are SQLCipher's, and the other files are locked ones; read them by
-`footage.files.locked.open_file`, as `footage.media` does.
+Of a locked library the tables are SQLCipher's, and the other files are locked ones, which `footage.files.locked` opens,
+and `footage.media`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from footage.errors import MediaError
+from footage.errors import KeyNeeded, LockError, MediaError
 from footage.files import locked
 from footage.media.colour import side_data
 from footage.media.geometry import AS_STORED, Orientation
@@ -133,6 +133,17 @@ def open_container(path: Path) -> Iterator[InputContainer]:
 
 
 @contextlib.contextmanager
+def damage_as_media() -> Iterator[None]:
+    """Raise what is wrong with a locked file as what is wrong with media; not that its key is to be asked for."""
+    try:
+        yield
+    except KeyNeeded:
+        raise
+    except LockError as error:
+        raise UnusableMedia("damaged", error.problem) from None
+
+
+@contextlib.contextmanager
 def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[InputContainer]:
     """Open a file of pictures or sound; close it at the end of the block.
 
@@ -149,11 +160,11 @@ def open_media(path: Path | str, options: PictureOptions = PLAIN) -> Iterator[In
             raise UnusableMedia("not a file", "a pipe, a socket or a device, which is never opened")
         if path.stat().st_size == 0:
             raise UnusableMedia("empty file", "0 bytes")
-        with locked.open_file(path) as handle:
+        with damage_as_media(), locked.open_file(path) as handle:
             handle.read(1)
     except OSError as error:
         raise UnusableMedia("unreadable", error.strerror or str(error)) from None
-    with contextlib.ExitStack() as held:
+    with damage_as_media(), contextlib.ExitStack() as held:
         try:
             if suffix_of(path) in COPIED and is_animated(path):
                 hidden = locked.hiding_folder(path) is not None  # nothing of it is written anywhere
