@@ -10,7 +10,6 @@ from torch import Tensor
 
 from footage.config import ClipConfig, Config
 from footage.config.presets import PRESETS, override, tiny
-from footage.config.registry import METHODS
 from footage.data.clips import BuiltInClips, ClipSource, Span
 from footage.data.store import Split
 from footage.generation.rollout import from_uint8
@@ -37,7 +36,7 @@ def save_tiny_model(
     config = tiny_config(preset, **overrides)
     labels = labels if config.takes_labels else ()
     torch.manual_seed(seed)
-    method = METHODS[config.method](config, len(labels))
+    method = config.trained_by(config, len(labels))
     info = ModelInfo(
         name="tiny",
         config=config,

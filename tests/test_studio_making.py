@@ -24,6 +24,7 @@ from footage.media.reader import Footage
 from footage.media.sheets import save_picture
 from footage.media.sound import TRACK_RATE
 from footage.studio.app import Address, Server
+from footage.studio.locales import read_locale
 from footage.studio.catalog import Catalog
 from footage.studio.preview_process import Preview, Previews
 from footage.studio.security import Keys
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 LONG, SHORT, PICTURE, FOREIGN = 1, 2, 3, 4
 """Clips of the library: one of 24 frames, one of 4, a still, and one of the stream model."""
+WORDS = {"text__encoder": "own", "text__size": 8, "text__width": 8, "text__pieces": 64}
+"""Knobs of a model that is told captions."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         ("edges", "translate-64", {}),
         ("life", "animate-64", {}),
         ("larger", "upscale-x2", {}),
+        ("told", "simvp-64", {"task__past": 4, **WORDS}),
+        ("painted", "translate-64", WORDS),
     ):
         save_tiny_model(folder / "models" / name, preset=preset, **small, **knobs)
     stream = save_tiny_stream(folder / "models" / "stream")
@@ -137,11 +142,33 @@ def test_what_is_made_of_a_clip_is_filed_with_its_origin(
     assert {child.id for child in studio.library.provenance(source.id).children} >= {*clips}
 
 
+@pytest.mark.parametrize(("kind", "model"), [("predict", "told"), ("translate", "painted")])
+def test_what_is_made_of_a_clip_is_told_in_words(client: TestClient, studio: Studio, kind: str, model: str) -> None:
+    shown = client.get(f"/parts/more?clip={LONG}").text
+    form = shown[shown.index(f'id="make-{kind}"') :].partition("</form>")[0]
+    assert 'name="text"' in form and form.count("data-text") == 1  # of the models that do this one reads text
+    made = {}
+    for text in ("a red circle moves left", "向左", None):
+        assert client.post(f"/api/jobs/{kind}", json={"model": model, "clip": LONG, "text": text}).status_code == 200
+        job = work_off(studio, kind)
+        (clip,) = job.result["clips"]
+        made[text] = frames_of(studio.library.path(clip))
+        assert studio.library.get(clip).prompt == (text or "")
+        unknown = {"a red circle moves left": ["a", "red", "circle", "moves", "left"], "向左": ["向", "左"]}.get(text or "", [])
+        said = [f'"{word}" stands in no caption that tiny learned from' for word in unknown]
+        assert job.result.get("told", []) == said
+        assert all(read_locale("zh-CN").message(one) != one for one in said)
+    assert (made["a red circle moves left"] != made["向左"]).any()
+
+
 def test_what_does_not_fit_is_refused(client: TestClient) -> None:
     for kind, request in (
         ("predict", {"model": "svg", "clip": PICTURE}),
         ("predict", {"model": "simvp", "clip": LONG, "futures": 2}),
         ("predict", {"model": "vae", "clip": LONG}),
+        ("predict", {"model": "simvp", "clip": LONG, "text": "left"}),
+        ("translate", {"model": "edges", "clip": LONG, "text": "left"}),
+        ("generate", {"model": "stream", "count": 1, "text": "left"}),
         ("translate", {"model": "edges", "clip": LONG, "futures": 2}),
         ("translate", {"model": "edges", "clip": LONG, "frames": 4}),
         ("upscale", {"model": "larger", "clip": LONG, "size": "8p"}),

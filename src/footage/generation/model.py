@@ -230,11 +230,7 @@ class Model:
         Raises:
             ConfigError: the model does not know the label, or reads no text, or not as much.
         """
-        if text is not None and not self.info.reads_text:
-            raise ConfigError(
-                f'{self.info.name} is asked for the text "{text[:40]}", and was trained without captions',
-                "leave the text out, or train a model with --text.encoder own on clips with captions",
-            )
+        self.info.check_text(text)
         weights = () if label is None and not self.labels else self.mixture(label) if label is not None else None
         if not self.info.reads_text:
             return weights or None

@@ -46,6 +46,10 @@ CHROMA_RANGE = (65.0, 2100.0)
 """Hz, in which tones have their pitch."""
 HARMONY = (-0.33, 0.17)
 """Seconds around a time whose tones count: later ones less, since a long window hears a chord before it begins."""
+STEPS = ("onset", *PARTS)
+"""The curves that are of onsets."""
+BESIDE = 0.025
+"""Seconds from a beat within which an onset is the beat's."""
 DECAY = 0.15
 """Seconds in which what an onset has raised falls to 37%."""
 QUIET = 40.0
@@ -280,14 +284,17 @@ class SoundFeatures:
     def at(self, name: str, times: Floats) -> Floats:
         """Return a curve at some times (N,) in seconds, from 0, none or little, to 1; outside of the sound its ends.
 
-        An onset counts at once, and then less and less (`DECAY`); the loudest hundredth of all counts as 1. Loudness is
-        1 at that of the loud parts, 0 `QUIET` dB below; brightness goes from the darkest to the brightest parts.
+        An onset counts as soon as it is over, and then less and less (`DECAY`); the loudest hundredth of all counts as
+        1. One beside a beat (`BESIDE`) is at the beat, so that both are seen in the same frame. Loudness is 1 at that
+        of the loud parts, 0 `QUIET` dB below; brightness goes from the darkest to the brightest parts.
         """
+        if not len(self.curves) or self.silent:
+            return np.zeros(len(times))
+        if name in STEPS:
+            return self._after_onsets(name, times.clip(0, self.seconds))
         if name not in self._scaled:
             self._scaled[name] = self._scale(name).astype(np.float32)
         curve = self._scaled[name]
-        if not len(curve):
-            return np.zeros(len(times))
         places = np.clip(times * self.rate, 0, len(curve) - 1)
         low = np.floor(places).astype(np.int64)
         here, after = curve[low].astype(np.float64), curve[np.minimum(low + 1, len(curve) - 1)].astype(np.float64)
@@ -347,6 +354,11 @@ class SoundFeatures:
         return tuple(float(part[-1] - part[0]) / some for part in (self.beats[: some + 1], self.beats[-some - 1 :]))  # type: ignore[return-value]
 
     @functools.cached_property
+    def _steps(self) -> dict[str, tuple[Floats, Floats]]:
+        """Times of a curve's onsets, and the running maximum of log f(s) + s / decay there; as far as asked for."""
+        return {}
+
+    @functools.cached_property
     def _scaled(self) -> dict[str, Values]:
         """Curves as `at` gives them, as far as they were asked for."""
         return {}
@@ -354,24 +366,37 @@ class SoundFeatures:
     def _scale(self, name: str) -> Floats:
         """Return a curve as `at` gives it."""
         curve = self.curves[:, CURVES.index(name)].astype(np.float64)
-        if not len(curve) or self.silent:
-            return np.zeros(len(curve))
         if name == "loudness":
             smooth = _smoothed(curve, 0.05 * self.rate)
             loud: Floats = ((smooth - np.percentile(smooth, 95)) / QUIET + 1).clip(0, 1)
             return loud
-        if name == "brightness":
-            smooth = _smoothed(curve, 0.1 * self.rate)
-            low, high = np.percentile(smooth, [5, 95])
-            bright: Floats = ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
-            return bright
-        # max over s <= t of f(s) exp((s - t) / decay), as a running maximum of logarithms
-        fall = np.arange(len(curve)) / (DECAY * self.rate)
-        peaks = np.sort(curve[local_peaks(curve)])
-        top = peaks[-max(1, len(peaks) // 100) :].mean() if len(peaks) else 1.0
-        logs = np.log(np.maximum(curve / max(top, 1e-6), 1e-6))
-        envelope: Floats = np.exp(np.maximum.accumulate(logs + fall) - fall).clip(0, 1)
-        return envelope
+        smooth = _smoothed(curve, 0.1 * self.rate)
+        low, high = np.percentile(smooth, [5, 95])
+        bright: Floats = ((smooth - low) / max(high - low, 0.1)).clip(0, 1)
+        return bright
+
+    def _after_onsets(self, name: str, times: Floats) -> Floats:
+        """Return max over onsets s < t of f(s) exp((s - t) / decay), at times t (N,), by a running maximum of logarithms.
+
+        A window sees an onset before it is there, for as long as half of the window is: a curve that rose with the
+        windows would move a video one frame early where an onset lies just behind a frame (docs/LOG.md).
+        """
+        if name not in self._steps:
+            curve = self.curves[:, CURVES.index(name)].astype(np.float64)
+            peaks = local_peaks(curve)
+            heights = np.sort(curve[peaks])
+            top = heights[-max(1, len(peaks) // 100) :].mean() if len(peaks) else 1.0
+            peaks = peaks[curve[peaks] > LEAST * top]
+            begins = _vertex(curve, peaks) / self.rate + EARLY
+            if len(self.beats):
+                nearest = self.beats[np.searchsorted((self.beats[1:] + self.beats[:-1]) / 2, begins)]
+                begins = np.where(np.abs(nearest - begins) <= BESIDE, nearest, begins)
+            self._steps[name] = begins, np.maximum.accumulate(np.log(curve[peaks] / top) + begins / DECAY)
+        begins, highest = self._steps[name]
+        over = np.searchsorted(begins, times, side="left")
+        raised = np.append(-np.inf, highest)[over]
+        level: Floats = np.exp(raised - times / DECAY).clip(0, 1)
+        return level
 
 
 def _smoothed(curve: Floats, deviation: float) -> Floats:
@@ -598,7 +623,7 @@ def analyse(chunks: Iterable[Samples], rate: int = RATE) -> SoundFeatures:
 def _first_bar(features: SoundFeatures) -> int:
     """Return which of the first beats begins a bar: where kicks are strongest and harmony changes most, in the mean."""
     beats = features.beats
-    kicks = features.at("kick", beats)
+    kicks = features.at("kick", beats + BESIDE)
     before, after = features.harmony(beats - 0.3), features.harmony(beats + 0.3)
     change = 1 - (before * after).sum(axis=1)
     evidence = kicks / max(kicks.std(), 1e-6) + change / max(float(change.std()), 1e-6)

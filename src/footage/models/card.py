@@ -85,6 +85,18 @@ class ModelInfo:
         """Whether it is told by words what to show."""
         return self.config.text.used
 
+    def check_text(self, text: str | None) -> None:
+        """Refuse a text that is to be shown by a model that reads none.
+
+        Raises:
+            ConfigError: it reads none.
+        """
+        if text is not None and not self.reads_text:
+            raise ConfigError(
+                f'{self.name} is asked for the text "{text[:40]}", and was trained without captions',
+                "leave the text out, or train a model with --text.encoder own on clips with captions",
+            )
+
     @property
     def sliders(self) -> int:
         """Number of its latent sliders, the one that changes most first."""

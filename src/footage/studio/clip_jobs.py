@@ -176,9 +176,11 @@ class ClipJobs:
         request, model = job.request, self._load(job)
         entry, path = self._source(request["clip"])
         past = {"none": 0, "model": None, "all": PAST_HELD}[request["past"]]
-        seeds = range(request["seed"], request["seed"] + request["futures"])
-        futures = (model.predict(path, request["frames"], seed=seed, past=past, fit=request["fit"]) for seed in seeds)
-        return self._file(job, model, futures, len(seeds), self._known(job, entry), title=entry.title)
+        seeds, told = range(request["seed"], request["seed"] + request["futures"]), dict[str, None]()
+        asked = {"past": past, "fit": request["fit"], "text": request.get("text"), "tell": told.setdefault}
+        futures = (model.predict(path, request["frames"], seed=seed, **asked) for seed in seeds)
+        result = self._file(job, model, futures, len(seeds), self._known(job, entry), title=entry.title)
+        return result | ({"told": [*told]} if told else {})
 
     def convert(self, job: BackgroundJob) -> dict[str, Any]:
         """Translate a clip, bring a picture to life, or pack a clip and unpack it; say how much of it is left then."""
@@ -187,7 +189,7 @@ class ClipJobs:
 
         request, model = job.request, self._load(job)
         entry, path = self._source(request["clip"])
-        decibels: list[float] = []
+        decibels, told = list[float](), dict[str, None]()
 
         def observe(before: Any, after: Any) -> None:
             decibels.append(float(psnr(after.cpu(), before.cpu()).mean()))
@@ -203,15 +205,17 @@ class ClipJobs:
                     as_is=request["as_is"],
                     seed=seed,
                     fit=request["fit"],
+                    text=request.get("text"),
                 ),
                 observe if packs else None,
+                told.setdefault,
             )
             for seed in seeds
         )
         result = self._file(job, model, clips, len(seeds), self._known(job, entry), title=entry.title)
         if decibels:
-            result["told"] = [f"signal to noise (PSNR): {sum(decibels) / len(decibels):.2f} dB"]
-        return result
+            told[f"signal to noise (PSNR): {sum(decibels) / len(decibels):.2f} dB"] = None
+        return result | ({"told": [*told]} if told else {})
 
     def upscale(self, job: BackgroundJob) -> dict[str, Any]:
         """Make a clip larger, with its sound and rate as they are."""

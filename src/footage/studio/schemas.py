@@ -361,6 +361,8 @@ class PredictForm(OfClipForm):
     past: Literal["none", "model", "all"] = "model"
     """Which frames of the clip stand before them: those that the model looks at, or all, 2000 at most."""
     fit: Fit = "letterbox"
+    text: Text | None = None
+    """What happens, in words; None for what the clip alone says."""
 
 
 class ConvertForm(OfClipForm):
@@ -377,6 +379,8 @@ class ConvertForm(OfClipForm):
     as_is: bool = False
     """The clip already is what the model looks at, such as edges."""
     fit: Fit = "letterbox"
+    text: Text | None = None
+    """What the result shows, in words; None for what the clip alone says."""
 
 
 class UpscaleForm(OfClipForm):

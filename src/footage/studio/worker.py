@@ -191,14 +191,14 @@ class Worker:
             clips.watch = lambda: self._report(job, LOOKING * clips.looked / total, f"{clips.looked} / {total}")
             clips.look()
         result = self._file(job, model, clips, request.count, ClipDetails(tags=tags), begun)
+        result |= {"told": told} if told else {}
         if isinstance(clips, NovelClips):
-            result |= {"left_out": len(clips.left_out), "told": told}
+            result |= {"left_out": len(clips.left_out)}
         if isinstance(clips, BestClips):
             result |= {
                 "looked_at": clips.looked,
                 "damaged": len(clips.damaged),
                 "left_out": len(clips.copies),
-                "told": told,
             }
         return result
 

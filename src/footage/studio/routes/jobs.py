@@ -62,6 +62,8 @@ def generate_clips(form: GenerateForm, studio: CurrentStudio) -> BackgroundJob:
     """Queue clips to be generated; they are filed in the library."""
     model, limits = studio.catalog.usable_model(form.model, "generate"), studio.limits
     read_sliders(form.sliders or {}, model.sliders, model.name)  # complains now
+    for text in (form.text, form.to_text):
+        studio.catalog.card(form.model).check_text(text)
     if form.taste is not None:
         studio.library.taste().check()
     message, plain = to_json(form), form

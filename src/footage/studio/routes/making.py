@@ -32,6 +32,7 @@ def predict_clip(form: PredictForm, studio: CurrentStudio) -> BackgroundJob:
     use = fitting_use(studio.catalog, form.model, "predict", entry)
     if form.futures > 1 and not use.several:
         raise ConfigError(f"futures is {form.futures}, and {form.model} knows one future only", "give 1")
+    studio.catalog.card(form.model).check_text(form.text)
     shown = min(entry.frames, PAST_HELD) if form.past == "all" else 0
     check_amount(studio.limits, form.futures, (form.frames or use.frames) + shown)
     return submit_of(studio, "predict", form, entry)
@@ -115,6 +116,7 @@ def submit_conversion(studio: Studio, verb: str, form: ConvertForm) -> Backgroun
         raise ConfigError(f"futures is {form.futures}, and {form.model} makes one of a clip", "give 1")
     if form.own_size and not use.keeps_size and (use.width, use.height) != (entry.width, entry.height):
         raise ConfigError(f"own_size is asked for, and the clip has more than {KEPT_SIZE:,} pixels", "leave it out")
+    studio.catalog.card(form.model).check_text(form.text)
     check_amount(studio.limits, form.futures, (form.frames or use.frames) if verb == "animate" else entry.frames)
     return submit_of(studio, verb, form, entry)
 

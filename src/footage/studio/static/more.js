@@ -13,7 +13,7 @@ function suit(form) {
   if (form.elements.frames) form.elements.frames.placeholder = chosen.dataset.frames;
   for (const part of form.querySelectorAll("[data-if]")) {
     part.hidden = !(part.dataset.if in chosen.dataset);
-    for (const field of part.querySelectorAll("input")) field.disabled = part.hidden;
+    for (const field of part.querySelectorAll("input, textarea")) field.disabled = part.hidden;
   }
 }
 
