@@ -11,7 +11,7 @@ import pytest
 
 from footage.data.audit import Audit
 from footage.data.ingest.shards import load_state, save_state
-from footage.data.store import JPEG_SCHEMA, RAW_SCHEMA, SOUND_SCHEMA, Dataset
+from footage.data.store import JPEG_SCHEMA, RAW_SCHEMA, SOUND_SCHEMA, Dataset, content_hash
 from footage.errors import DatasetError
 from footage.media.encode import write_clip
 from footage.media.sound import RATE, as_stereo
@@ -71,6 +71,42 @@ def test_data_sets_without_sound_are_as_they_were(tmp_path):
         assert not list(to.glob("*sound*")) and data.sound(data.rows[0]) is None
         assert "sound_rate" not in json.loads((to / "dataset.json").read_text())
         assert "sound" not in json.loads((to / "clips.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize("coding", ["raw", "jpeg"])
+def test_the_hash_of_a_data_set_is_of_its_sound_too(tmp_path, coding):
+    for name, loud in (("a", 0.5), ("b", 0.5), ("c", 0.3), ("d", 0)):
+        spoken(tmp_path / name / "x" / "one.mkv", 60, 4, loud=loud)
+    options = {"height": 32, "width": 32, "coding": coding, "workers": 0}
+    found = {name: ingest([tmp_path / name / "x"], tmp_path / f"{name}-data", **options).dataset for name in "abcd"}
+    found["left out"] = ingest([tmp_path / "a" / "x"], tmp_path / "silent-data", sound=False, **options).dataset
+    digests = {name: [row.digest for row in data.rows] for name, data in found.items()}
+    assert all(rows == digests["a"] for rows in digests.values()), "all show the same"
+    hashes = {name: data.info.content_hash for name, data in found.items()}
+    assert hashes["a"] == hashes["b"] and hashes["d"] == hashes["left out"]
+    assert len({hashes["a"], hashes["c"], hashes["d"]}) == 3
+    assert hashes["d"] == content_hash(found["d"].rows, found["d"].info.quality), "without sound it is as it was"
+    state = load_state(tmp_path / "a-data" / "ingest" / "state.npz")
+    (source,) = state.sources.values()
+    assert [len(clip.heard) for clip in source.record.clips] == [64] * len(found["a"].rows)
+    again = ingest([tmp_path / "a" / "x"], tmp_path / "a-data", **options)
+    assert again.reused == 1 and again.dataset.info.content_hash == hashes["a"]
+
+
+def test_a_data_set_of_a_program_that_did_not_hash_sound_keeps_its_hash(tmp_path):
+    from footage.config import IngestConfig
+    from footage.data.ingest.shards import DecodeOptions
+
+    spoken(tmp_path / "in" / "a.mp4")
+    options, to = {"height": 32, "width": 32, "workers": 0}, tmp_path / "data"
+    new = ingest([tmp_path / "in"], to, **options).dataset
+    state, old = load_state(to / "ingest" / "state.npz"), content_hash(new.rows)
+    for source in state.sources.values():
+        for clip in source.record.clips:
+            clip.heard = ""
+    save_state(to / "ingest" / "state.npz", state, DecodeOptions.of(IngestConfig(height=32, width=32), 25.0, "raw"))
+    again = ingest([tmp_path / "in"], to, **options)
+    assert again.reused == 1 and again.dataset.info.content_hash == old != new.info.content_hash
 
 
 def test_sound_can_be_left_out(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,19 @@ def test_loudness_brightness_and_harmony():
     assert np.allclose(np.linalg.norm(features.harmony(np.array([1.0, 3.0])), axis=1), 1)
     quiet = features.at("loudness", np.linspace(0.5, 1.5, 100)) - features.at("loudness", np.linspace(2.5, 3.5, 100))
     assert quiet.mean() == pytest.approx(6.02 / 40, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["onset", "middle"])
+def test_an_onset_raises_a_level_at_its_own_time_and_at_the_beat_where_it_is_beside_one(name: str):
+    track = play("clicks", 97, 8, pad=0.3)
+    features = analyse([track.samples])
+    level = [features.at(name, features.beats[1:-1] + off) for off in (-0.002, 0.002, 0.152)]
+    assert level[0].max() < 0.1 and level[1].min() > 0.6, "nothing of it a moment before, all a moment after"
+    assert np.allclose(level[2] / level[1], np.exp(-1), atol=0.02)
+    free = dataclasses.replace(features, beats=np.zeros(0))
+    heard = free.onsets[1:-1]
+    assert free.at(name, heard - 0.008).max() < 0.1 and free.at(name, heard + 0.008).min() > 0.6
+    assert not features.at(name, np.array([-1.0, 0.0])).any(), "before anything was heard"
 
 
 def test_kicks_count_at_once_and_then_less():

@@ -165,7 +165,8 @@ class DatasetInfo:
     """The classes, sorted; empty when no clip has a label."""
     clips: int
     content_hash: str
-    """SHA-256 over the clips' pixels, labels and splits, whatever their order; of JPEG, over the quality too."""
+    """SHA-256 over the clips' pixels, sound, labels, captions and splits, whatever their order; of JPEG, over the quality
+    too."""
     settings: dict[str, Any] = field(default_factory=dict)
     schema: int = RAW_SCHEMA
     made_by: str = f"footage {__version__}"
@@ -247,12 +248,20 @@ def _from_json(kind: type[RowType], value: Any, where: str) -> RowType:
         raise DatasetError(f"{where} is not a {kind.__name__}: {error}", "make the dataset again") from None
 
 
-def content_hash(rows: Iterable[ClipRow], quality: int | None = None) -> str:
-    """Return the SHA-256 of what a model can learn from the rows: pixels, labels, captions and splits.
+def content_hash(rows: Sequence[ClipRow], quality: int | None = None, heard: Sequence[str] = ()) -> str:
+    """Return the SHA-256 of what a model can learn from the rows: pixels, sound, labels, captions and splits.
 
-    `quality` is that of JPEG pictures, None for frames that are stored as they are.
+    Args:
+        rows: the clips.
+        quality: of JPEG pictures; None for frames that are stored as they are.
+        heard: SHA-256 of the sound of each clip, empty for one without, and for one of an older program's: then it is
+            the hash that this program gave.
     """
-    learned: list[Any] = sorted([r.digest, r.label or "", r.caption or "", r.split] for r in rows)
+    sounds = heard or [""] * len(rows)
+    learned: list[Any] = sorted(
+        [r.digest, r.label or "", r.caption or "", r.split, *filter(None, [sound])]
+        for r, sound in zip(rows, sounds, strict=True)
+    )
     return files.json_digest(learned if quality is None else [learned, "jpeg", quality])
 
 

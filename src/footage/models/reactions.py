@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.errors import ConfigError, MediaError, nearest
-from footage.media.sound_features import BAR, Floats, SoundFeatures, listen
+from footage.media.sound_features import BAR, HARMONY, Floats, SoundFeatures, listen
 from footage.models.requests import SLIDER_LIMIT, TimeMapping
 
 LEVELS = ("kick", "middle", "treble", "onset", "loudness", "brightness")
@@ -41,12 +41,16 @@ DRIFT_SECONDS = 4.0
 """Time in which content becomes another, where a level moves it and it is not said."""
 CHANGE = 0.25
 """Beats in which one motion becomes another, half of them before the bar."""
-SHARP, FLOW = 48, 0.2
-"""Speed is FLOW + (1 - FLOW) cos(pi x)^(2 SHARP), x from beat to beat, the power brought to mean 1: 10 on the beat."""
-SURGE = tuple(
-    2 * (1 - FLOW) * math.comb(2 * SHARP, SHARP - m) / math.comb(2 * SHARP, SHARP) for m in range(1, SHARP + 1)
-)
-"""The same as 1 + sum of r_m cos(2 pi m x), whose integral is known."""
+FLOW = 0.4
+"""Speed between beats, at least; 1 is that in the mean."""
+AT_ONCE = 0.4
+"""Seconds of motion that are an accent, at most: 10 frames at 25 a second."""
+BRIEF, SHORTEST = 0.2, 0.006
+"""Frames, and seconds at least, in which an accent goes by: it is as tanh(t / 2 BRIEF), 85% of it within one frame.
+
+What it moves in the frames beside has to be clearly less than in its own, since what has moved far looks no other than
+what has moved further (docs/LOG.md).
+"""
 APART = 4.0
 """Frames from beat to beat, at least, where it is moved into the middle between two."""
 CLIPPING = 0.001
@@ -128,11 +132,19 @@ def _heard(path: str, size: int, changed: int) -> SoundFeatures:
     return listen(path)
 
 
-def surge(beats: Floats) -> Floats:
-    """Return how many beats of motion have gone by at some beats: as many at whole ones, most of each near them."""
-    gone = beats.copy()
-    for m, share in enumerate(SURGE, 1):
-        gone += share / (2 * math.pi * m) * np.sin(2 * math.pi * m * beats)
+def surge(beats: Floats, share: float, brief: float) -> Floats:
+    """Return how many beats of motion have gone by at some beats: as many at whole ones, most of each near them.
+
+        (1 - a) x + a (n + tanh((x - n) / 2 w) / 2 tanh(1 / 4 w)),    n the whole number nearest to x
+
+    Args:
+        beats: x, (N,).
+        share: a, part of motion that is in accents.
+        brief: w, beats in which an accent goes by.
+    """
+    nearest = np.round(beats)
+    risen = np.tanh((beats - nearest) / (2 * brief)) / (2 * math.tanh(1 / (4 * brief)))
+    gone: Floats = (1 - share) * beats + share * (nearest + risen)
     return gone
 
 
@@ -162,6 +174,11 @@ class Reaction:
         """Whether time follows the beat."""
         return self.lock > 0 and len(self.heard.beats) > 0
 
+    @property
+    def apart(self) -> float:
+        """Seconds from one accent to the next, in the mean."""
+        return 60 / (self.heard.tempo * self.lock)
+
     def link(self, target: str) -> Link | None:
         """Return what moves a target; None where nothing does."""
         return next((link for link in self.links if link.target == target), None)
@@ -177,13 +194,14 @@ class Reaction:
         """
         if not self.on_beat:
             return numbers / self.fps
-        beats = self.accents(np.append(0, numbers))
+        beats, apart = self.accents(np.append(0, numbers)), self.apart
+        accent = min(1 - FLOW, AT_ONCE / apart), max(BRIEF / self.fps, SHORTEST) / apart
         if bars:
-            gone = surge(beats[1:] % (bars * BAR * self.lock))
+            gone = surge(beats[1:] % (bars * BAR * self.lock), *accent)
         else:
-            gone = surge(beats)
+            gone = surge(beats, *accent)
             gone = gone[1:] - gone[0]
-        return gone * 60 / (self.heard.tempo * self.lock)
+        return gone * apart
 
     def accents(self, numbers: Numbers) -> Floats:
         """Return how often motion has been fastest until frames (N,), counted from a bar on, with fractions.
@@ -193,7 +211,7 @@ class Reaction:
         """
         times = numbers / self.fps
         counts = self.heard.beat_at(times) * self.lock
-        if 60 * self.fps / (self.heard.tempo * self.lock) < APART:
+        if self.apart * self.fps < APART:
             return counts
 
         def seen(wholes: Floats) -> Floats:
@@ -245,8 +263,16 @@ class Reaction:
         return {link.slider: link.amount * (2 * self.level(link, numbers) - 1) for link in self.links if link.slider}
 
     def tones(self, numbers: Numbers) -> Floats | None:
-        """Return how much of each pitch class is heard at frames, (N, 12); None where nothing follows."""
-        return None if self.link("content") is None else self.heard.harmony(numbers / self.fps)
+        """Return how much of each pitch class is heard at frames, (N, 12); None where nothing follows.
+
+        With a beat it is what is heard in the middle of the frame's beat: harmony changes on beats, where motion is.
+        """
+        if self.link("content") is None:
+            return None
+        times = numbers / self.fps
+        if len(self.heard.beats):
+            times = self.heard.time_of(np.floor(self.heard.beat_at(times)) + 0.5) - sum(HARMONY) / 2
+        return self.heard.harmony(times)
 
     def motions(self, numbers: Numbers) -> tuple[Numbers, Floats] | None:
         """Return which motion frames have, from 0 on, and how far the one before has become it, from 0 to 1."""

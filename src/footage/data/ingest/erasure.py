@@ -116,7 +116,7 @@ def erase_source(folder: Path, source: str) -> Erasure:
             before,
             clips=len(rows),
             labels=tuple(sorted({row.label for row in rows if row.label is not None})),
-            content_hash=content_hash(rows, before.quality),
+            content_hash=content_hash(rows, before.quality, [states[name].record.clips[i].heard for name, i in wanted]),
             settings=settings,
         )
         save_tables(folder, info, rows, spoken, [row for row in listed if row.source not in names])

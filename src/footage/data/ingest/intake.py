@@ -148,7 +148,8 @@ def make_part(source: Source, options: DecodeOptions, path: Path) -> PartRecord:
             handle.truncate(part.record.frames * options.frame_bytes)
         else:
             part.pictures.finish(part.record.frames)
-        finish_part(handle, part.record, part.signatures, part.sound() if part.record.clips else ())
+        sound = part.sound() if part.record.clips else ()
+        finish_part(handle, part.record, part.signatures, options.fps, sound)
     return part.record
 
 

@@ -534,7 +534,7 @@ class DatasetBuilder:
             fps=options.fps,
             labels=tuple(sorted({row.label for row in rows if row.label is not None})),
             clips=len(rows),
-            content_hash=content_hash(rows, quality),
+            content_hash=content_hash(rows, quality, [states[name].record.clips[i].heard for name, i in wanted]),
             settings=settings,
             schema=SOUND_SCHEMA if heard else RAW_SCHEMA if quality is None else JPEG_SCHEMA,
             coding=options.coding,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import re
 from collections import Counter
@@ -152,6 +153,8 @@ class PartClip:
     """`train` or `heldout` where the source prescribes it."""
     label: str | None = None
     caption: str | None = None
+    heard: str = ""
+    """SHA-256 of its sound, 16 bits at `RATE`; empty where there is none, or an older program has looked."""
 
 
 @dataclass
@@ -189,16 +192,35 @@ class PartRecord:
 
 
 def finish_part(
-    handle: IO[bytes], record: PartRecord, signatures: list[Signature], sound: Iterable[npt.NDArray[np.int16]] = ()
+    handle: IO[bytes],
+    record: PartRecord,
+    signatures: list[Signature],
+    fps: float,
+    sound: Iterable[npt.NDArray[np.int16]] = (),
 ) -> None:
-    """Write what follows the frames, of which `handle` holds `record.frames` and no more; count the sound's samples."""
+    """Write what follows the frames, of which `handle` holds `record.frames` and no more.
+
+    The sound's samples are counted, and each clip's own ones hashed.
+    """
     handle.seek(0, 2)
     for signature in signatures:
         handle.write(signature.tobytes())
-    record.samples = 0
+    ends = [[samples_until(frame, fps, RATE) for frame in (c.first, c.first + c.frames)] for c in record.clips]
+    spans = [(first, last, hashlib.sha256()) for first, last in ends]
+    record.samples = passed = 0
     for samples in sound:
-        handle.write(samples.astype("<i2").tobytes())
+        stored, begin = samples.astype("<i2").tobytes(), record.samples
+        handle.write(stored)
         record.samples += len(samples)
+        while passed < len(spans) and spans[passed][1] <= begin:
+            passed += 1
+        for first, last, digest in itertools.islice(spans, passed, None):
+            if first >= record.samples:
+                break
+            digest.update(stored[2 * max(0, first - begin) : 2 * (last - begin)])
+    if record.samples:
+        for clip, (_, _, digest) in zip(record.clips, spans, strict=True):
+            clip.heard = digest.hexdigest()
     text = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8")
     handle.write(text + len(text).to_bytes(8, "little"))
     handle.flush()
