@@ -16,11 +16,11 @@ from PIL import Image
 
 import footage
 from footage.commands.main import main
-from footage.config import TalkConfig
+from footage.config import ClipConfig, TalkConfig
 from footage.config.presets import preset
 from footage.config.registry import METHODS
 from footage.data import talker
-from footage.data.clips import BuiltInClips, TalkerClips
+from footage.data.clips import BuiltInClips, TalkerClips, open_clips
 from footage.data.pairs import VoicedClips, open_source
 from footage.errors import ConfigError, DatasetError, MediaError
 from footage.evaluation.sync import correlation, measure_sync, offset_of, opening, scores
@@ -165,6 +165,75 @@ def test_vowels_have_their_formants(name: str) -> None:
         away = np.abs(hertz - formant * 1.6) < 100
         if all(abs(formant * 1.6 - other) > 300 for other in vowel.formants):
             assert power[near].mean() > 2 * power[away].mean()
+
+
+ESPEAK = """#!{python}
+import sys
+assert sys.argv[1:7] == ["-q", "--ipa", "--sep=_", "-b", "1", "-v"], sys.argv
+known = {{"people.": "p_ˈiː_p_ə_l", "voice.": "v_ˈɔɪ_s", "Züge.": "ts_ˈyː_ɡ_ə"}}
+for word in sys.stdin.buffer.read().decode().splitlines():
+    sys.stdout.buffer.write((known.get(word, {other}) + "\\n").encode())
+"""
+"""A program that answers as espeak-ng does, of three words as it does itself."""
+
+
+def fake_espeak(folder: Path, patch: pytest.MonkeyPatch, other: str = '"w_ˈɜː_l_d"') -> Path:
+    """Put a program of espeak-ng's name on the path, alone; it says of words that it does not know what `other` is."""
+    program = folder / "espeak-ng"
+    program.write_text(ESPEAK.format(python=sys.executable, other=other), encoding="utf-8")
+    program.chmod(0o755)
+    patch.setenv("PATH", str(folder))
+    return program
+
+
+def test_signs_of_the_ipa_are_phonemes_here() -> None:
+    assert [name for name, _ in talker.read_ipa("tʃ_ˈɜː_tʃ")] == ["t", "sh", "uh", "t", "sh"]
+    assert [name for name, _ in talker.read_ipa("pf_ˈeː_ɾ_t")] == ["pf", "e", "d", "t"]
+    assert talker.read_ipa("m_ˈɔː_n") == (("m", 1.0), ("ao", 1.35 * 1.25), ("n", 1.0))
+    assert talker.read_ipa("_ˈaʊ_x") == (("a", 1.35 * 0.67), ("oo", 1.35 * 0.67), ("x", 1.0))
+    assert talker.read_ipa("(en) ʘ 5 ") == (("e", 0.85), ("n", 1.0)), "what is no sign is left out"
+    assert talker.read_ipa("ː") == ()
+    assert all(name in talker.PHONEMES for names in talker.IPA.values() for name in names.split())
+    assert all(len(set(words.split())) == len(words.split()) > 60 for words in talker.SPOKEN.values())
+
+
+def test_talkers_say_real_words_where_espeak_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = fake_espeak(tmp_path, monkeypatch)
+    clips = TalkerClips("talker-espeak", height=16, width=16, channels=3)
+    assert clips.program == str(program)
+    english, german = (talker.pronounced(str(program), language) for language in talker.SPOKEN)
+    assert [name for name, _ in english[0]] == ["p", "i", "p", "uh", "l"]
+    assert [name for name, _ in german[talker.SPOKEN["de"].split().index("Züge")]] == ["ts", "y", "g", "uh"]
+    rng, other = np.random.default_rng(0), np.random.default_rng(0)
+    spoken = talker.read_aloud(rng, 20.0, 1.0, str(program), "en-us")
+    names = {name for word in english for name, _ in word}
+    assert {sound for sound, _ in spoken} == {talker.SILENCE, *(talker.PHONEMES[name] for name in names)}
+    assert spoken == talker.read_aloud(other, 20.0, 1.0, str(program), "en-us")
+    assert 20 < sum(lasting for _, lasting in spoken) < 22
+    samples, rate = clips.sound(3)
+    assert len(samples) == 4 * rate and 0.02 < float(np.sqrt(np.mean(samples**2))) < 0.3
+    plain = TalkerClips(height=16, width=16, channels=3)
+    assert clips.read(3, 0, 9).shape == (9, 16, 16, 3) and clips.content_hash != plain.content_hash
+    assert not np.array_equal(clips.mouth(3, 0, 100), plain.mouth(3, 0, 100))
+    again = tmp_path / "again"
+    again.mkdir()
+    fake_espeak(again, monkeypatch, '"s_ˈuː_n"')
+    assert TalkerClips("talker-espeak", height=16, width=16, channels=3).content_hash != clips.content_hash
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [("sys.exit('no data')", "no data"), ("''", "1 of 93 words"), (None, "is not installed")]
+)
+def test_espeak_that_says_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str | None, said: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if other is not None:
+        fake_espeak(tmp_path, monkeypatch, other)
+    with pytest.raises(ConfigError, match=said) as caught:
+        open_clips("talker-espeak", ClipConfig(frames=8, height=16, width=16))
+    assert "take talker" in caught.value.remedy
+    assert open_clips("talker", ClipConfig(frames=8, height=16, width=16)).name == "talker", "our own rules need nobody"
 
 
 def test_sound_stands_behind_clips_as_pixels() -> None:

@@ -387,7 +387,8 @@ class BuiltInClips(_DrawnClips):
 class TalkerClips(_DrawnClips):
     """Figures that speak, drawn at any size, with their speech; see `footage.data.talker`.
 
-    The labels are what is heard: voices that training clips have, or new ones, or another language.
+    The labels are what is heard: voices that training clips have, or new ones, or another language. Of the set
+    `talker-espeak` the words are real ones, and their phonemes those of espeak-ng.
     """
 
     CLIPS = 480
@@ -396,19 +397,24 @@ class TalkerClips(_DrawnClips):
     labels: tuple[str, ...] = talker.KINDS
     fps = float(talker.FPS)
 
-    def __init__(self, *, height: int, width: int, channels: int, seed: int = 0) -> None:
+    def __init__(self, name: str = "talker", *, height: int, width: int, channels: int, seed: int = 0) -> None:
         super().__init__()
         if channels != 3:
             raise ConfigError("talker is in colour, grey was asked for", "give --clip.channels 3")
-        self.name, self.seed, self.shape = "talker", seed, (height, width, channels)
-        self.content_hash = json_digest({"name": "talker", "seed": seed, "shape": self.shape, "version": 1})
+        self.name, self.seed, self.shape = name, seed, (height, width, channels)
+        content: dict[str, Any] = {"name": name, "seed": seed, "shape": self.shape, "version": 1}
+        self.program = talker.find_espeak() if name == "talker-espeak" else ""
+        if self.program:
+            content["words"] = [talker.pronounced(self.program, language) for language in talker.SPOKEN]
+        self.content_hash = json_digest(content)
 
     def label(self, index: int) -> int:
         return index % len(talker.KINDS) if index >= self.CLIPS else 0
 
     def mouth(self, index: int, start: int, frames: int) -> Samples:
         """Return how far open and how wide the mouth of a clip is, (T, 2)."""
-        return talker.mouth_of(self.seed, index, self.label(index), self.frames)[start : start + frames]
+        course = talker.mouth_of(self.seed, index, self.label(index), self.frames, self.program)
+        return course[start : start + frames]
 
     def look(self, index: int) -> talker.Look:
         return talker.draw_look(self.seed, index)
@@ -417,7 +423,8 @@ class TalkerClips(_DrawnClips):
         return True
 
     def sound(self, index: int) -> tuple[Samples, int]:
-        return talker.speak(self.seed, index, self.label(index), self.frames).samples, talker.RATE
+        spoken = talker.speak(self.seed, index, self.label(index), self.frames, self.program)
+        return spoken.samples, talker.RATE
 
     def read(self, index: int, start: int, frames: int) -> Frames:
         height, width, _ = self.shape
@@ -458,7 +465,10 @@ class PhantomClips(_DrawnClips):
         return display_levels(self.read_deep(index, start, frames))
 
 
-BUILT_IN = ("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions", "talker", "phantoms")
+BUILT_IN = (
+    *("shapes", "digits", "digits-2", "digits-3", "shapes-captions", "digits-captions"),
+    *("talker", "talker-espeak", "phantoms"),
+)
 """Names that stand for a built-in data set wherever a dataset folder is asked for."""
 
 
@@ -476,7 +486,9 @@ def open_clips(data: Path | str, clip: ClipConfig) -> ClipSource:
         size = {"height": clip.height, "width": clip.width, "channels": clip.channels}
         if str(data) == "phantoms":
             return PhantomClips(**size, frames=clip.frames)
-        return TalkerClips(**size) if str(data) == "talker" else BuiltInClips(str(data), **size, frames=clip.frames)
+        if str(data).startswith("talker"):
+            return TalkerClips(str(data), **size)
+        return BuiltInClips(str(data), **size, frames=clip.frames)
     if Path(data).is_file() and "idx3" in Path(data).name:
         return MovingDigits(Path(data), clip)
     dataset = Dataset(data)

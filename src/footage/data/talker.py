@@ -6,12 +6,18 @@ of phonemes; each phoneme also says how far the mouth is open and how wide, and 
 
 Clips that are held out have a voice that was never heard, or another language, with phonemes and a rhythm of its own;
 every sentence is new.
+
+In the set `talker-espeak` words are real ones, English and German, whose phonemes come from espeak-ng: a program of the
+user's own, which is asked once for each language and never comes with footage. It is synthesised here all the same.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footage.data.store import Frames
+from footage.errors import ConfigError
 
 Floats = npt.NDArray[np.float32]
 Places = float | npt.NDArray[Any]
@@ -63,6 +70,9 @@ class Phoneme:
     closure: float = 0.0
     """Part of the time in which all is silent, before a burst."""
 
+
+Spoken = tuple[Phoneme, float]
+"""A sound, and how many seconds it lasts."""
 
 # Vowels: Peterson and Barney 1952, table II (men); the others: Klatt 1980, tables II and III, rounded.
 _P = Phoneme
@@ -123,6 +133,36 @@ OTHER_CONSONANTS = {
     "v": CONSONANTS["v"],
 }
 SILENCE = _P((500, 1500, 2500), 200, 0.0, 0.5, 0.0)
+PHONEMES = {**OTHER_VOWELS, **OTHER_CONSONANTS, **VOWELS, **CONSONANTS}
+IPA = {
+    **{"i": "i", "ɪ": "ih", "e": "e", "ɛ": "eh", "æ": "ae", "a": "a", "ɑ": "ah", "ɐ": "uh", "ʌ": "uh", "ə": "uh"},
+    **{"ɚ": "uh", "ɜ": "uh", "ɔ": "ao", "ɒ": "ao", "o": "o", "ʊ": "oo", "u": "u", "y": "y", "ʏ": "y", "ø": "oe"},
+    **{"œ": "oe", "ᵻ": "ih", "eɪ": "eh ih", "aɪ": "a ih", "ɔɪ": "ao ih", "ɔø": "ao ih", "oʊ": "o oo", "əʊ": "uh oo"},
+    **{"aʊ": "a oo", "m": "m", "n": "n", "ŋ": "n", "l": "l", "ɹ": "r", "r": "R", "ʁ": "R", "ɾ": "d", "w": "w"},
+    **{"j": "j", "p": "p", "t": "t", "k": "k", "b": "b", "d": "d", "ɡ": "g", "g": "g", "f": "f", "θ": "f", "v": "v"},
+    **{"ð": "v", "s": "s", "z": "z", "ʃ": "sh", "ʒ": "z", "h": "h", "x": "x", "ç": "ch", "tʃ": "t sh", "dʒ": "d z"},
+    **{"ts": "ts", "pf": "pf"},
+}
+"""Signs of the International Phonetic Alphabet, and the phonemes here that are nearest to them."""
+STRESSES = {"ˈ": 1.35, "ˌ": 1.1}
+"""Signs of stress, and times as long as others the vowels behind them last."""
+SIGNS = re.compile("|".join([*sorted(IPA, key=len, reverse=True), *STRESSES, "ː"]))
+SPOKEN = {
+    "en-us": "people water morning evening window garden summer winter paper picture music number letter question answer "
+    "father mother brother sister teacher doctor farmer table kitchen street village city country river mountain forest "
+    "apple butter bread cheese coffee chicken yellow purple orange silver little heavy early simple quiet careful open "
+    "begin remember follow believe travel wonder promise measure listen carry finish enjoy happen imagine together never "
+    "always maybe about under between today tomorrow yesterday seven eleven hundred thousand beautiful important possible "
+    "animal family holiday potato umbrella elephant computer telephone adventure memory history moment minute reason",
+    "de": "Menschen Wasser Morgen Abend Fenster Garten Sommer Winter Papier Bilder Musik Nummer Briefe Frage Antwort Vater "
+    "Mutter Bruder Schwester Lehrer Doktor Bauern Tisch Küche Straße Dörfer Städte Länder Flüsse Berge Wälder Apfel "
+    "Butter Brote Käse Kaffee Hühner gelb grün orange silbern klein schwer früh einfach leise offen beginnen erinnern "
+    "folgen glauben reisen wundern hören tragen freuen zusammen niemals immer vielleicht über unter zwischen heute "
+    "gestern sieben elf hundert tausend schön wichtig möglich Pferde Züge Zeitung Kirche auch ich",
+}
+"""Words of the set `talker-espeak` by espeak-ng's names of their languages: the first one's, and the other's."""
+ESPEAK_SECONDS = 60
+"""A program that takes longer to say how words are spoken is ended."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +210,11 @@ def draw_voice(seed: int, number: int) -> Voice:
     )
 
 
-def sentence(rng: np.random.Generator, seconds: float, rate: float, *, other: bool) -> list[tuple[Phoneme, float]]:
+def sentence(rng: np.random.Generator, seconds: float, rate: float, *, other: bool) -> list[Spoken]:
     """Draw phonemes and their durations in seconds, at least `seconds` of them, with pauses between some words."""
     vowels, consonants = (OTHER_VOWELS, OTHER_CONSONANTS) if other else (VOWELS, CONSONANTS)
     vowel, consonant = list(vowels.values()), list(consonants.values())
-    spoken: list[tuple[Phoneme, float]] = [(SILENCE, float(rng.uniform(0.1, 0.5)))]
+    spoken: list[Spoken] = [(SILENCE, float(rng.uniform(0.1, 0.5)))]
     total, words = spoken[0][1], 0
     while total < seconds:
         # Syllables of the other language end in consonants more often, and its words are shorter and more even.
@@ -198,6 +238,90 @@ def sentence(rng: np.random.Generator, seconds: float, rate: float, *, other: bo
             pause, words = float(rng.uniform(0.15, 0.6)), 0
             spoken.append((SILENCE, pause))
             total += pause
+    return spoken
+
+
+def find_espeak() -> str:
+    """Return where espeak-ng is.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise ConfigError(
+            "talker-espeak has its phonemes from espeak-ng, which is not installed",
+            "install that program, or take talker, whose phonemes are our own",
+        )
+    return program
+
+
+def read_ipa(word: str) -> tuple[tuple[str, float], ...]:
+    """Return the phonemes of a word in signs of the IPA, and how long each is; what is no sign of `IPA` is left out.
+
+    A vowel is as long as its stress says; where a sign stands for two phonemes, each has two thirds of its time.
+    """
+    spoken: list[tuple[str, float]] = []
+    stress = 0.85
+    for sign in SIGNS.findall(word):
+        if sign in STRESSES:
+            stress = STRESSES[sign]
+        elif sign == "ː":
+            spoken[-1:] = [(name, 1.25 * long) for name, long in spoken[-1:]]
+        else:
+            names = IPA[sign].split()
+            vowel = names[0] in VOWELS or names[0] in OTHER_VOWELS
+            spoken += [(name, (stress if vowel else 1.0) * (1.0 if len(names) == 1 else 0.67)) for name in names]
+            stress = 0.85 if vowel else stress
+    return tuple(spoken)
+
+
+@functools.lru_cache(maxsize=8)
+def pronounced(program: str, language: str) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Return the phonemes of the words of a language, `SPOKEN`, as espeak-ng says them; see `read_ipa`.
+
+    Args:
+        program: where espeak-ng is, or what answers as it does.
+        language: one of `SPOKEN`.
+
+    Raises:
+        ConfigError: the program cannot be run, or fails, or says nothing of a word.
+    """
+    words = SPOKEN[language].split()
+    command = [program, "-q", "--ipa", "--sep=_", "-b", "1", "-v", language]
+    remedy = "try it by itself in a terminal, or take talker, whose phonemes are our own"
+    try:  # each word is a sentence, else they would be said in one breath, in one line
+        done = subprocess.run(
+            command,
+            input="".join(f"{word}.\n" for word in words),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ESPEAK_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"{' '.join(command)} cannot be run ({error})", remedy) from None
+    spoken = tuple(map(read_ipa, done.stdout.split("\n")[: len(words)]))
+    if done.returncode or len(spoken) < len(words) or not all(spoken):
+        said = (done.stderr.strip() or f"{sum(map(bool, spoken))} of {len(words)} words")[-200:]
+        raise ConfigError(f"{' '.join(command)} ended with status {done.returncode}: {said}", remedy)
+    return spoken
+
+
+def read_aloud(rng: np.random.Generator, seconds: float, rate: float, program: str, language: str) -> list[Spoken]:
+    """Draw words of a language, at least `seconds` of them, with pauses between some: as `sentence` does."""
+    words = pronounced(program, language)
+    spoken: list[Spoken] = [(SILENCE, float(rng.uniform(0.1, 0.5)))]
+    total, since = spoken[0][1], 0
+    while total < seconds:
+        for name, long in words[rng.integers(len(words))]:
+            sound = PHONEMES[name]
+            spoken.append((sound, sound.milliseconds / 1000 * long * float(rng.uniform(0.85, 1.2)) / rate))
+            total += spoken[-1][1]
+        since += 1
+        if rng.random() < (0.3 if since > 2 else 0.05):
+            spoken.append((SILENCE, float(rng.uniform(0.15, 0.6))))
+            total, since = total + spoken[-1][1], 0
     return spoken
 
 
@@ -227,9 +351,7 @@ def smooth(track: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
     return np.stack([np.convolve(column, kernel, "valid") for column in wider.T], axis=1)
 
 
-def synthesise(
-    spoken: list[tuple[Phoneme, float]], voice: Voice, rng: np.random.Generator, seconds: float
-) -> Utterance:
+def synthesise(spoken: list[Spoken], voice: Voice, rng: np.random.Generator, seconds: float) -> Utterance:
     """Return phonemes as speech of so many seconds, and the mouth beside it."""
     count = round(seconds * CONTROL)
     ends = np.cumsum([lasting for _, lasting in spoken])
@@ -287,19 +409,23 @@ def synthesise(
 
 
 @functools.lru_cache(maxsize=64)
-def speak(seed: int, index: int, kind: int, frames: int) -> Utterance:
-    """Return the speech of a clip of so many frames."""
+def speak(seed: int, index: int, kind: int, frames: int, program: str = "") -> Utterance:
+    """Return the speech of a clip of so many frames; `program` is espeak-ng's place, for words that are real."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, 0x5A1D]))
     number = VOICES + int(rng.integers(NEW_VOICES)) if kind == 1 else int(rng.integers(VOICES))
     voice = draw_voice(seed, number)
-    seconds = frames / FPS
-    return synthesise(sentence(rng, seconds, voice.rate, other=kind == 2), voice, rng, seconds)
+    seconds, other = frames / FPS, kind == 2
+    if program:
+        spoken = read_aloud(rng, seconds, voice.rate, program, list(SPOKEN)[other])
+    else:
+        spoken = sentence(rng, seconds, voice.rate, other=other)
+    return synthesise(spoken, voice, rng, seconds)
 
 
 @functools.lru_cache(maxsize=4096)
-def mouth_of(seed: int, index: int, kind: int, frames: int) -> Floats:
-    """Return what the mouth of a clip does, (frames, 2)."""
-    return speak(seed, index, kind, frames).at(0, frames)
+def mouth_of(seed: int, index: int, kind: int, frames: int, program: str = "") -> Floats:
+    """Return what the mouth of a clip does, (frames, 2); see `speak`."""
+    return speak(seed, index, kind, frames, program).at(0, frames)
 
 
 @dataclass(frozen=True)

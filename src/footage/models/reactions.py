@@ -45,11 +45,11 @@ FLOW = 0.4
 """Speed between beats, at least; 1 is that in the mean."""
 AT_ONCE = 0.4
 """Seconds of motion that are an accent, at most: 10 frames at 25 a second."""
-BRIEF, SHORTEST = 0.2, 0.006
-"""Frames, and seconds at least, in which an accent goes by: it is as tanh(t / 2 BRIEF), 85% of it within one frame.
+BRIEF = 0.004
+"""Seconds: an accent goes by as tanh(t / 2 BRIEF) rises, 99% of it within one frame at 25 a second, 78% at 60.
 
-What it moves in the frames beside has to be clearly less than in its own, since what has moved far looks no other than
-what has moved further (docs/LOG.md).
+What it moves in the frames beside has to be far less than in its own, since what has moved far looks no other than what
+has moved further (docs/LOG.md).
 """
 APART = 4.0
 """Frames from beat to beat, at least, where it is moved into the middle between two."""
@@ -195,7 +195,7 @@ class Reaction:
         if not self.on_beat:
             return numbers / self.fps
         beats, apart = self.accents(np.append(0, numbers)), self.apart
-        accent = min(1 - FLOW, AT_ONCE / apart), max(BRIEF / self.fps, SHORTEST) / apart
+        accent = min(1 - FLOW, AT_ONCE / apart), BRIEF / apart
         if bars:
             gone = surge(beats[1:] % (bars * BAR * self.lock), *accent)
         else:
