@@ -24,8 +24,8 @@ from footage.media.reader import Footage
 from footage.media.sheets import save_picture
 from footage.media.sound import TRACK_RATE
 from footage.studio.app import Address, Server
-from footage.studio.locales import read_locale
 from footage.studio.catalog import Catalog
+from footage.studio.locales import read_locale
 from footage.studio.preview_process import Preview, Previews
 from footage.studio.security import Keys
 from footage.studio.state import Studio, WorkerProcess
@@ -154,7 +154,9 @@ def test_what_is_made_of_a_clip_is_told_in_words(client: TestClient, studio: Stu
         (clip,) = job.result["clips"]
         made[text] = frames_of(studio.library.path(clip))
         assert studio.library.get(clip).prompt == (text or "")
-        unknown = {"a red circle moves left": ["a", "red", "circle", "moves", "left"], "向左": ["向", "左"]}.get(text or "", [])
+        unknown = {"a red circle moves left": ["a", "red", "circle", "moves", "left"], "向左": ["向", "左"]}.get(
+            text or "", []
+        )
         said = [f'"{word}" stands in no caption that tiny learned from' for word in unknown]
         assert job.result.get("told", []) == said
         assert all(read_locale("zh-CN").message(one) != one for one in said)

@@ -148,17 +148,19 @@ STRESSES = {"ˈ": 1.35, "ˌ": 1.1}
 """Signs of stress, and times as long as others the vowels behind them last."""
 SIGNS = re.compile("|".join([*sorted(IPA, key=len, reverse=True), *STRESSES, "ː"]))
 SPOKEN = {
-    "en-us": "people water morning evening window garden summer winter paper picture music number letter question answer "
-    "father mother brother sister teacher doctor farmer table kitchen street village city country river mountain forest "
-    "apple butter bread cheese coffee chicken yellow purple orange silver little heavy early simple quiet careful open "
-    "begin remember follow believe travel wonder promise measure listen carry finish enjoy happen imagine together never "
-    "always maybe about under between today tomorrow yesterday seven eleven hundred thousand beautiful important possible "
-    "animal family holiday potato umbrella elephant computer telephone adventure memory history moment minute reason",
-    "de": "Menschen Wasser Morgen Abend Fenster Garten Sommer Winter Papier Bilder Musik Nummer Briefe Frage Antwort Vater "
-    "Mutter Bruder Schwester Lehrer Doktor Bauern Tisch Küche Straße Dörfer Städte Länder Flüsse Berge Wälder Apfel "
-    "Butter Brote Käse Kaffee Hühner gelb grün orange silbern klein schwer früh einfach leise offen beginnen erinnern "
-    "folgen glauben reisen wundern hören tragen freuen zusammen niemals immer vielleicht über unter zwischen heute "
-    "gestern sieben elf hundert tausend schön wichtig möglich Pferde Züge Zeitung Kirche auch ich",
+    "en-us": "people water morning evening window garden summer winter paper picture music number letter question "
+    "answer father mother brother sister teacher doctor farmer table kitchen street village city country "
+    "river mountain forest apple butter bread cheese coffee chicken yellow purple orange silver little "
+    "heavy early simple quiet careful open begin remember follow believe travel wonder promise measure "
+    "listen carry finish enjoy happen imagine together never always maybe about under between today "
+    "tomorrow yesterday seven eleven hundred thousand beautiful important possible animal family holiday "
+    "potato umbrella elephant computer telephone adventure memory history moment minute reason",
+    "de": "Menschen Wasser Morgen Abend Fenster Garten Sommer Winter Papier Bilder Musik Nummer Briefe Frage "
+    "Antwort Vater Mutter Bruder Schwester Lehrer Doktor Bauern Tisch Küche Straße Dörfer Städte Länder "
+    "Flüsse Berge Wälder Apfel Butter Brote Käse Kaffee Hühner gelb grün orange silbern klein schwer früh "
+    "einfach leise offen beginnen erinnern folgen glauben reisen wundern hören tragen freuen zusammen "
+    "niemals immer vielleicht über unter zwischen heute gestern sieben elf hundert tausend schön wichtig "
+    "möglich Pferde Züge Zeitung Kirche auch ich",
 }
 """Words of the set `talker-espeak` by espeak-ng's names of their languages: the first one's, and the other's."""
 ESPEAK_SECONDS = 60

@@ -376,7 +376,7 @@ class SoundFeatures:
         return bright
 
     def _after_onsets(self, name: str, times: Floats) -> Floats:
-        """Return max over onsets s < t of f(s) exp((s - t) / decay), at times t (N,), by a running maximum of logarithms.
+        """Return max over onsets s < t of f(s) exp((s - t) / decay), at times t (N,): a running maximum of logarithms.
 
         A window sees an onset before it is there, for as long as half of the window is: a curve that rose with the
         windows would move a video one frame early where an onset lies just behind a frame (docs/LOG.md).
