@@ -165,7 +165,7 @@ class DatasetInfo:
     """The classes, sorted; empty when no clip has a label."""
     clips: int
     content_hash: str
-    """SHA-256 over the clips' pixels, sound, labels, captions and splits, in any order; of JPEG over its quality too."""
+    """SHA-256 over the clips' pixels, sound, labels, captions and splits, in any order; of JPEG over quality too."""
     settings: dict[str, Any] = field(default_factory=dict)
     schema: int = RAW_SCHEMA
     made_by: str = f"footage {__version__}"
