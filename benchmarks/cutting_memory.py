@@ -6,6 +6,7 @@ printed is the most memory that it held.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from footage.media.encode import write_clip
+from footage.media.probe import count_frames
 
 RATE, SIZE, SCENE = 5, (54, 96), 20
 COMMANDS = {
@@ -22,6 +24,7 @@ COMMANDS = {
     "shots, by differences": ["shots", "{0}", "--method", "quick", "--json"],
     "summary": ["summary", "{0}", "--seconds", "8", "--method", "quick", "--to", "{1}"],
     "join": ["join", "{0}", "{0}", "--to", "{1}"],
+    "film": ["film", "{2}", "--to", "{1}"],
     "interpolate --slow 2x": ["interpolate", "{0}", "--slow", "2x", "--to", "{1}"],
 }
 
@@ -41,6 +44,15 @@ def draw(path: Path, seconds: int) -> None:
     write_clip(path, chunks(), fps=RATE, metadata={})  # type: ignore[arg-type]
 
 
+def timeline_of(path: Path) -> object:
+    """Return a timeline with both halves of a video, a title, a transition and music."""
+    middle, fade = count_frames(path).frames // 2, {"kind": "fade", "seconds": 1}
+    first = {"file": str(path), "last": middle - 1, "title": "first half"}
+    music = {"tune": "lullaby"}
+    parts = [{"title": "a film"}, first, {"file": str(path), "first": middle, "transition": fade}]
+    return {"footage": "timeline", "version": 1, "parts": parts, "music": music}
+
+
 def main() -> None:
     """Print a line for each command."""
     chosen = sys.argv[1:] or list(COMMANDS)
@@ -51,7 +63,9 @@ def main() -> None:
         for name in chosen:
             held = {}
             for seconds, path in videos.items():
-                words = [word.format(path, Path(folder) / "out.mp4") for word in COMMANDS[name]]
+                timeline = Path(folder) / "film.json"
+                timeline.write_text(json.dumps(timeline_of(path)))
+                words = [word.format(path, Path(folder) / "out.mp4", timeline) for word in COMMANDS[name]]
                 process = subprocess.Popen([sys.executable, "-m", "footage", *words], stdout=subprocess.DEVNULL)
                 _, status, usage = os.wait4(process.pid, 0)
                 assert status == 0, name

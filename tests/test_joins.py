@@ -53,7 +53,8 @@ def test_sounds_are_faded_with_the_same_power() -> None:
     loud = np.full((2, 700), 0.5, np.float32)
     second = Fraction(1000, TRACK_RATE)
     made = np.concatenate(
-        list(crossfaded([([loud] * 2, second), ([quiet, quiet], second), ([loud[:, :9]], second)], second / 4)), axis=1
+        list(crossfaded([([loud] * 2, second), ([quiet, quiet], second), ([loud[:, :9]], second)], [second / 4] * 2)),
+        axis=1,
     )
     assert made.shape == (2, 2500)
     assert (made[:, :750] == 0.5).all() and (made[:, 1000:1500] == 0).all()
@@ -64,13 +65,13 @@ def test_sounds_are_faded_with_the_same_power() -> None:
 
 def test_a_film_can_be_read_from_any_frame_on(tmp_path: Path) -> None:
     paths = [clips.write(tmp_path / f"{n}.mp4", clips.moving(20, (32, 48), n)) for n in range(3)]
-    film = replace(whole(paths, 0.2), mix=joins.mixer("fade"))
+    film = replace(whole(paths, 0.2), mixes=(joins.mixer("fade"),) * 2)
     entire = list(film.pictures())
     assert len(entire) == film.frames == 3 * 20 - 2 * 5
     for first in (0, 1, 14, 15, 17, 20, 29, 30, 34, 36, 49, 50):
         rest = list(film.pictures(first))
         assert len(rest) == 50 - first and all((a == b).all() for a, b in zip(rest, entire[first:], strict=True))
-    cut = replace(film, overlap=0)
+    cut = replace(film, overlaps=())
     assert [len(list(cut.pictures(first))) for first in (0, 19, 20, 41, 60)] == [60, 41, 40, 19, 0]
 
 

@@ -91,6 +91,7 @@ def join(
     to: Path | None = None,
     transition: str = "fade",
     seconds: float = 1.0,
+    model: Path | None = None,
     fit: Fit = "letterbox",
     encoding: EncodingOptions = DEFAULT_ENCODING,
     quiet: bool = False,
@@ -102,8 +103,10 @@ def join(
     Args:
         clips: two or more videos, in their order.
         to: the file to write: .mp4, .mov, .mkv or .webm; left out, FIRST-joined.mp4 here.
-        transition: one of FFmpeg's xfade, such as fade, dissolve, wipeleft, circleopen; or morph, along what moves.
+        transition: one of FFmpeg's xfade, such as fade, dissolve, wipeleft, circleopen; or morph, along what moves; or
+            latent, through the latents of --model.
         seconds: how long each lasts.
+        model: for latent: a model that has a code for every clip, such as lens-8, or a VAE.
         fit: how a picture of another shape is fitted in.
     """
     from footage.generation.cutting import joins
@@ -116,11 +119,73 @@ def join(
             target,
             kind=transition,
             seconds=seconds,
+            model=model,
             fit=fit,
             encoding=encoding,
             watch=lambda done: show("joining", done, done, target.name),
         )
     console.print(f"{len(clips)} clips joined, {frames:,} frames: {target}")
+    return target
+
+
+def film(
+    timeline: Path,
+    *,
+    to: Path | None = None,
+    library: Path | None = None,
+    music: Path | None = None,
+    font: Path | None = None,
+    keep: str | None = None,
+    encoding: EncodingOptions = DEFAULT_ENCODING,
+    quiet: bool = False,
+) -> Path:
+    """Make the film of a timeline: clips, pictures and titles with transitions, their sound, and music under it.
+
+    A timeline is a file of JSON, as footage template and the studio write them, or the name of one that a library
+    keeps. Memory does not grow with length; stopped work goes on by the same command. See docs/cutting.md.
+
+    Args:
+        timeline: the file, or with --library a name.
+        to: the file to write: .mp4, .mov, .mkv or .webm; an edit list that opens on the clips: .otio, .edl, .fcpxml or
+            .xml; or .json for the timeline itself. Left out, NAME.mp4 here.
+        library: where clips are found that the timeline calls by number or digest.
+        music: a file that is heard in place of the timeline's music.
+        font: of the titles, in place of the timeline's.
+        keep: keep the timeline, and its files as clips, in the library under this name: the studio opens it there.
+    """
+    import contextlib
+
+    from footage.generation.cutting.films import LISTS, FilmMaker
+    from footage.generation.cutting.films import keep as keep_timeline
+    from footage.library.library import Library
+    from footage.library.timelines import read_timeline, write_timeline
+
+    target = Path(f"{Path(timeline).stem}.mp4") if to is None else Path(to)
+    remote.refuse_address(target, "to")
+    refuse_overwriting((timeline, *([music] if music else [])), target)
+    if keep is not None and library is None:
+        raise ConfigError(f'keep is "{keep}", and there is no library', "give --library too")
+    console = make_console(quiet)
+    with contextlib.ExitStack() as held:
+        opened = None if library is None else held.enter_context(Library(library, create=keep is not None))
+        named = opened is not None and not timeline.is_file()
+        told = opened.timelines.get(str(timeline)) if opened and named else read_timeline(timeline)
+        maker = FilmMaker(Path() if named else timeline.parent, opened, font=font, music=music)
+        if opened is not None and keep is not None:
+            told = keep_timeline(told, maker, opened, keep)
+        if target.suffix.lower() == ".json":
+            write_timeline(told, target)
+            console.print(f"{len(told.parts)} parts: {target}")
+            return target
+        with phases(console) as show:
+            made = maker.write(
+                told, target, encoding=encoding, watch=lambda done, total: show("film", done, total, target.name)
+            )
+        console.print(f"{len(told.parts)} parts, {float(made.frames / made.rate):.1f} s: {target}")
+        if target.suffix.lower() in LISTS:
+            console.print(
+                "edit lists hold clips with in and out: transitions became cuts, titles and music are left out"
+            )
     return target
 
 

@@ -55,6 +55,7 @@ VERBS = {
     "join": "cutting:join",
     "summary": "cutting:summary",
     "highlights": "cutting:highlights",
+    "film": "cutting:film",
     "effects": "cutting:effects",
     "reconstruct": "generate:reconstruct",
     "interpolate": "generate:interpolate",
@@ -111,7 +112,7 @@ GROUPS = {
 """Commands that have commands of their own."""
 POSITIONAL = (
     *("sources", "data", "dataset", "model", "folder", "clip", "videos", "end", "file", "made", "real", "song"),
-    *("clips", "words", "name", "stills", "shell", "path", "source"),
+    *("clips", "words", "name", "stills", "shell", "path", "source", "timeline"),
 )
 """Arguments that are given without a flag, where the function takes them so too."""
 TEXTS = {

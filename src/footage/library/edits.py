@@ -1,4 +1,4 @@
-"""Changes to clips, albums and views, each remembered so that it can be undone."""
+"""Changes to clips, albums, views and timelines, each remembered so that it can be undone."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ Edit = tuple[int, str, Any]
 """Clip, field, new value. A field is one of `EDITABLE`, `tags`, `deleted`, or `album:NUMBER` (position or None)."""
 
 
-Kind = Literal["album", "about", "view"]
-"""An album with its clips; its name and notes alone; a saved view."""
+Kind = Literal["album", "about", "view", "timeline"]
+"""An album with its clips; its name and notes alone; a saved view; a timeline."""
 Change = tuple[Kind, str, Any, Any]
-"""Kind, number of the album or name of the view, state before, state after; None where there is none."""
+"""Kind, number of the album or name of the others, state before, state after; None where there is none."""
 
 
 def change(
@@ -171,7 +171,7 @@ def record(
 
 @contextlib.contextmanager
 def recorded(database: Database, summary: str, kind: Kind, key: str) -> Iterator[sqlite3.Connection]:
-    """Lend a connection that writes, and remember what the block changes of an album or a view as one step."""
+    """Lend a connection that writes, and remember what the block changes of something as one step."""
     with database.write() as connection:
         before = state(connection, kind, key)
         yield connection
@@ -224,15 +224,16 @@ def step_actor(connection: sqlite3.Connection, entry: int) -> str:
 
 
 def _unchanged(kind: str, now: Any, then: Any) -> bool:
-    """Whether a field, an album or a view still is what a step left behind.
+    """Whether a field, an album, a view or a timeline still is what a step left behind.
 
     Of the bin and of a place in an album it matters only whether there is one; of an album that was empty,
     whether it is.
     """
     if now is None or then is None or isinstance(now, float) or isinstance(then, float):
         return (now is None) == (then is None)
-    if kind == "view":
-        return bool(now["query"] == then["query"])
+    if kind in ("view", "timeline"):
+        part = "query" if kind == "view" else "content"
+        return bool(now[part] == then[part])
     return bool(then["clips"] or not now["clips"]) if kind == "album" else bool(now == then)
 
 
@@ -301,7 +302,10 @@ def _set(connection: sqlite3.Connection, clip: int, field: str, value: Any) -> N
 
 
 def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
-    """Return what an album or a view is, as plain values; None where there is none."""
+    """Return what an album, a view or a timeline is, as plain values; None where there is none."""
+    if kind == "timeline":
+        row = connection.execute("SELECT content, changed FROM timelines WHERE name = ?", (key,)).fetchone()
+        return None if row is None else {"content": json.loads(row["content"]), "changed": row["changed"]}
     if kind == "view":
         row = connection.execute("SELECT query, made FROM views WHERE name = ?", (key,)).fetchone()
         return None if row is None else {"query": json.loads(row["query"]), "made": row["made"]}
@@ -316,8 +320,13 @@ def state(connection: sqlite3.Connection, kind: Kind, key: str) -> Any:
 
 
 def set_state(connection: sqlite3.Connection, kind: Kind, key: str, value: Any) -> None:
-    """Let an album or a view be as it was; None for none. Clips that are gone stay away; a name that is taken grows."""
-    if kind == "view":
+    """Let something be as it was; None for none. Clips that are gone stay away; a name that is taken grows."""
+    if kind == "timeline":
+        connection.execute("DELETE FROM timelines WHERE name = ?", (key,))
+        if value is not None:
+            text = json.dumps(value["content"], ensure_ascii=False)
+            connection.execute("INSERT INTO timelines VALUES (?, ?, ?)", (key, text, value["changed"]))
+    elif kind == "view":
         connection.execute("DELETE FROM views WHERE name = ?", (key,))
         if value is not None:
             text = json.dumps(value["query"], ensure_ascii=False)

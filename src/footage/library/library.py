@@ -30,6 +30,7 @@ from footage.library.ratings import Ratings
 from footage.library.seen import SeenClass
 from footage.library.storage import Storage
 from footage.library.taste import ClipTaste, Taste, TasteLearner, TasteSummary
+from footage.library.timelines import Timelines
 from footage.machines import remote
 
 PART = 1000
@@ -45,8 +46,8 @@ ClipSelection = Sequence[int] | ClipQuery
 class Library:
     """A folder with a database and, beside it, the files of its clips. Threads and processes may share it.
 
-    Every change stands on the disk when its call returns. `library.albums`, `library.views`, `library.ratings` and
-    `library.jobs` are its other tables.
+    Every change stands on the disk when its call returns. `library.albums`, `library.views`,
+    `library.timelines`, `library.ratings` and `library.jobs` are its other tables.
 
     Args:
         folder: the library's folder.
@@ -63,6 +64,7 @@ class Library:
         self._database = self._storage.database
         self.albums = Albums(self._database)
         self.views = Views(self._database)
+        self.timelines = Timelines(self._database)
         self.presets = Presets(self._database)
         self.ratings = Ratings(self._database)
         self.jobs = Jobs(self._database)

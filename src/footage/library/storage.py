@@ -371,7 +371,25 @@ _SEVENTH = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
+_EIGHTH = (
+    # Films of clips; see `footage.library.timelines`. What a step of the history did to one is remembered likewise.
+    "CREATE TABLE timelines (name TEXT PRIMARY KEY, content TEXT NOT NULL, changed REAL NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE whole_changes (
+        entry INTEGER NOT NULL REFERENCES history (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,               -- album, about, view, timeline
+        key TEXT NOT NULL,                -- number of the album, name of the view or timeline
+        before TEXT NOT NULL,
+        after TEXT NOT NULL,
+        PRIMARY KEY (entry, kind, key)
+    ) WITHOUT ROWID
+    """,
+    "INSERT INTO whole_changes SELECT * FROM named_changes",
+    "DROP TABLE named_changes",
+    "ALTER TABLE whole_changes RENAME TO named_changes",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
 """The steps, in order; a database's `user_version` says how many it has taken. A step is never changed, only added."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,22 +48,44 @@ class Cut:
         if self.last is not None and self.last < self.first:
             raise ConfigError(f"last is {self.last}, before the first, {self.first}", "give a later one")
 
-    def pictures(self, size: tuple[int, int], rate: Fraction, fit: Fit) -> Iterator[Frames]:
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Files that it is made from."""
+        return (self.path,)
+
+    @property
+    def told(self) -> list[Any]:
+        """What it is, for the comment of a file that is made of it."""
+        return [self.path.name, self.first]
+
+    def pictures(self, size: tuple[int, int], rate: Fraction, fit: Fit, skip: int = 0) -> Iterator[Frames]:
         """Yield its frames, uint8 (H, W, C), at a size; those of a video of another rate are repeated or left out.
+
+        Args:
+            size: (height, width).
+            rate: frames a second.
+            fit: how a picture of another shape is fitted in.
+            skip: frames that are not given; where they are all there are, the last one is.
 
         Raises:
             MediaError: the video ends before the part begins, or cannot be read.
         """
         height, width = size
-        own = open_original(self.path).rate
-        begin = round(self.first / own * rate)
-        end = None if self.last is None else begin + round((self.last + 1 - self.first) / own * rate)
-        chunks = Footage(self.path).chunks(height=height, width=width, channels=3, fps=rate, fit=fit)
-        frames = itertools.islice(itertools.chain.from_iterable(chunks), begin, end)
-        first = next(frames, None)
-        if first is not None:
-            yield first
+        own, footage = open_original(self.path).rate, Footage(self.path)
+        first = round(self.first / own * rate)
+        end = None if self.last is None else round((self.last + 1 - self.first) / own * rate)
+        begin = 0 if footage.pictures else first + skip
+        chunks = footage.chunks(height=height, width=width, channels=3, fps=rate, fit=fit, begin=begin)
+        frames: Iterator[Frames] = itertools.chain.from_iterable(chunks)
+        if footage.pictures:
+            frames = itertools.islice(frames, first + skip, None)
+        frames = frames if end is None else itertools.islice(frames, max(0, end - skip))
+        head = next(frames, None)
+        if head is not None:
+            yield head
             yield from frames
+        elif skip:
+            yield from deque(self.pictures(size, rate, fit), 1)
         else:
             raise MediaError(f'"{self.path.name}" ends before frame {self.first + 1}', "begin earlier")
 

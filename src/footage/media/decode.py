@@ -24,7 +24,7 @@ from footage.media.geometry import Fit, Orientation
 from footage.media.interlacing import Deinterlacer, Deinterlacing
 from footage.media.pictures import COPY_NOTE, PLAIN, PictureOptions, has_alpha, laid_over, without_unset_alpha
 from footage.media.probe import UnusableMedia, VideoInfo, describe, open_video
-from footage.media.rates import PAUSE, exact_rate
+from footage.media.rates import PAUSE, FrameClock, exact_rate
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -39,6 +39,8 @@ CHUNK = 32
 """Frames in a chunk."""
 EARLY, HALF = Fraction(45, 100), Fraction(1, 2)
 """A frame may be shown up to this fraction of a tick early. Less than half, so that 50 → 25 fps takes every second."""
+LEAD = Fraction(1)
+"""Seconds before what is wanted at which a key frame is looked for."""
 RGB, GREY, DEEP_RGB = "rgb24", "gray", "rgb48le"
 
 
@@ -154,6 +156,7 @@ class VideoDecoder(FrameReader):
         pauses: whether a picture is shown for as long as it stands, however long. If not, one that stands for more than
             `PAUSE` seconds is shown as briefly as the others usually are, or for a tick where they all stand so long;
             the times of what follows go on behind the pause.
+        begin: tick of the first frame that is given, which is gone to by a key frame where time stamps allow that.
 
     Raises:
         UnusableMedia: from the iteration, when the file cannot be opened or gives no frame.
@@ -170,9 +173,10 @@ class VideoDecoder(FrameReader):
         fit: Fit,
         options: PictureOptions = PLAIN,
         pauses: bool = True,
+        begin: int = 0,
     ) -> None:
         super().__init__(options.deinterlacing)
-        self.options = options
+        self.options, self.begin = options, begin
         self.path, self.target = Path(path), (height, width)
         self.channels, self.rate, self.fit, self.keeps_pauses = channels, exact_rate(fps), fit, pauses
         self.info: VideoInfo | None = None
@@ -188,10 +192,14 @@ class VideoDecoder(FrameReader):
             own_length, clock = bool(stream.duration), probe.clock_of(container)
             declared = None if clock.jumps else probe.declared_seconds(container, stream)
             ticks = _ConstantRate(self.rate, self.keeps_pauses)
+            ticks.tick = self.begin
             usual = length = 1 / self.rate
             stream.thread_count = 1  # the workers are processes; and damage is then the same on every machine
             scale = Scaler(self.target, self.channels, self.fit, probe.pixel_aspect(stream), options=self.options)
-            for frame, damaged in self.frames(container, stream):
+            frames = self.frames(container, stream)
+            if self.begin and clock.stamped and not clock.jumps:
+                frames = self._sought(container, stream, clock)
+            for frame, damaged in frames:
                 if self.info is None:
                     self.info = describe(container, stream, frame)
                     usual = 1 / self.info.rate / self.fields.frames_each if self.info.rate else usual
@@ -213,6 +221,30 @@ class VideoDecoder(FrameReader):
             # Some containers count from 0, others from the first frame.
             seen = float(max(clock.latest, clock.latest - (clock.first or 0), clock.now) + length)
             self.truncated = seen < declared - max(0.5, 0.05 * declared)
+
+    def _sought(
+        self, container: InputContainer, stream: VideoStream, clock: FrameClock
+    ) -> Iterator[tuple[VideoFrame, bool]]:
+        """Yield frames from a key frame on that stands before what is wanted, or, where there is none, all of them."""
+        import av
+
+        first, _ = next(FrameReader("off").frames(container, stream), (None, False))
+        start = None if first is None else probe.time_of(first)
+        ahead = self.begin / self.rate - LEAD
+        if start is not None and stream.time_base and ahead > 0:
+            with contextlib.suppress(av.error.FFmpegError):  # it cannot be gone to
+                container.seek(math.floor((start + ahead) / stream.time_base), stream=stream)
+                frames = self.frames(container, stream)
+                head = next(frames, None)
+                time = None if head is None else probe.time_of(head[0])
+                if head is not None and time is not None and start < time <= start + ahead:
+                    clock.show(start, 1 / self.rate)
+                    yield head
+                    yield from frames
+                    return
+        with open_video(self.path, self.options) as (anew, other):
+            other.thread_count = 1
+            yield from self.frames(anew, other)
 
 
 def exact(kernel: Any) -> Any:

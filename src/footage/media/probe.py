@@ -358,7 +358,7 @@ def declared_seconds(container: InputContainer, stream: VideoStream) -> float | 
 
 
 @dataclass(frozen=True)
-class Timeline:
+class StreamLength:
     """The length of a stream."""
 
     seconds: float | None
@@ -367,7 +367,7 @@ class Timeline:
     """Whether its time stamps jump."""
 
 
-def timeline(container: InputContainer, stream: VideoStream) -> Timeline:
+def timeline(container: InputContainer, stream: VideoStream) -> StreamLength:
     """Return how long a stream is.
 
     Where the container's word cannot be right, since the stream begins late or its times jump, the packets are counted:
@@ -379,7 +379,7 @@ def timeline(container: InputContainer, stream: VideoStream) -> Timeline:
     start = float((stream.start_time or 0) * (stream.time_base or 0))
     clock, usual = clock_of(container), Fraction(1, 25)
     if seconds is None or not (clock.jumps or (start > 1 and not stream.duration) or seconds > MISTAKE):
-        return Timeline(seconds)
+        return StreamLength(seconds)
     ahead: list[Fraction] = []  # time stamps that are not yet in order, a heap
     with (
         contextlib.suppress(av.error.FFmpegError, OSError, ValueError, LookupError),
@@ -397,8 +397,8 @@ def timeline(container: InputContainer, stream: VideoStream) -> Timeline:
                 likely = float(clock.now) * again.size / packet.pos
                 for length in (seconds, seconds - start):
                     if likely / 4 < length < likely * 4:
-                        return Timeline(length)
-    return Timeline(seconds if clock.first is None else float(clock.now + usual), clock.closed > 0)
+                        return StreamLength(length)
+    return StreamLength(seconds if clock.first is None else float(clock.now + usual), clock.closed > 0)
 
 
 def describe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:

@@ -139,15 +139,27 @@ def open_decoder(
     fit: Fit,
     options: PictureOptions = PLAIN,
     pauses: bool = True,
+    begin: int = 0,
 ) -> VideoDecoder | PictureDecoder:
-    """Return what decodes a video, or, where there are any, pictures, into frames of a shape (H, W, C)."""
+    """Return what decodes a video, or, where there are any, pictures, into frames of a shape (H, W, C).
+
+    `begin` is the number of the first frame that is given, of videos alone.
+    """
     height, width, channels = shape
     if pictures:
         return PictureDecoder(
             pictures, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options
         )
     return VideoDecoder(
-        path, height=height, width=width, channels=channels, fps=fps, fit=fit, options=options, pauses=pauses
+        path,
+        height=height,
+        width=width,
+        channels=channels,
+        fps=fps,
+        fit=fit,
+        options=options,
+        pauses=pauses,
+        begin=begin,
     )
 
 
@@ -226,14 +238,24 @@ class Footage:
         return info.height, info.width
 
     def chunks(
-        self, *, height: int, width: int, channels: int, fps: Fraction | float, fit: Fit = "letterbox"
+        self,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        fps: Fraction | float,
+        fit: Fit = "letterbox",
+        begin: int = 0,
     ) -> Iterator[Frames]:
         """Yield its frames as `VideoDecoder` does, uint8 (T, H, W, C); pictures stand for one frame each.
+
+        `begin` is the number of the first frame of a video that is given.
 
         Raises:
             MediaError: from the iteration, where no frame can be had from it.
         """
-        for chunk in open_decoder(self.path, self.pictures, (height, width, channels), fps=fps, fit=fit):
+        shape = height, width, channels
+        for chunk in open_decoder(self.path, self.pictures, shape, fps=fps, fit=fit, begin=begin):
             yield chunk.frames
 
 

@@ -28,7 +28,8 @@ from footage.media.encode import StreamEncoder, check_frames_folder, codec_for, 
 from footage.media.encoding import DEFAULT_ENCODING, EncodingOptions
 from footage.media.probe import open_video
 from footage.media.sound import AUDIO_ENCODERS, Channels, SoundTrack
-from footage.trust.mark import marked_frames
+from footage.trust.mark import VERSION as MARK
+from footage.trust.mark import marked_frames, message_for
 from footage.trust.provenance import seal
 
 SEGMENT_FRAMES = 96
@@ -262,7 +263,8 @@ def render(
         pictures: yields its frames, uint8 (H, W, 1 or 3), from a number on.
         size: (height, width).
         rate: frames a second.
-        about: how it is made: all that its frames depend on beside the sources; stands in its comment.
+        about: how it is made: all that its frames depend on beside the sources; stands in its comment. Where it says
+            `made_with`, a model made some of them, and they are marked.
         sources: what it is made from.
         sound: its sound, (2, n) each at `sound.TRACK_RATE`, or None.
         encoding: of its pictures.
@@ -279,7 +281,11 @@ def render(
         "version": __version__,
     }
     metadata = {"edited_with": f"footage {__version__}", **about}
-    parts = SegmentWriter(VideoTarget(to, size, rate, 1 / rate, UNKNOWN_COLOUR, False, encoding, metadata, made_from))
+    message = message_for(metadata)
+    metadata |= {} if message is None else {"mark": MARK}
+    parts = SegmentWriter(
+        VideoTarget(to, size, rate, 1 / rate, UNKNOWN_COLOUR, False, encoding, metadata, made_from, message)
+    )
     begun = parts.done * SEGMENT_FRAMES
 
     def stamped() -> Iterator[StampedPicture]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -103,29 +102,66 @@ def filtered(pictures: Iterable[Frames], name: str, **options: str) -> Iterator[
         yield np.ascontiguousarray(graph.pull().to_ndarray(format="rgb24"))
 
 
-def crossfaded(sounds: Sequence[tuple[Iterable[Channels], Fraction]], overlap: Fraction) -> Iterator[Channels]:
+def crossfaded(
+    sounds: Sequence[tuple[Iterable[Channels], Fraction]], overlaps: Sequence[Fraction]
+) -> Iterator[Channels]:
     """Yield sounds one behind the other, each faded into the next with the same power throughout.
 
     Args:
         sounds: each (2, n) at `TRACK_RATE`, in chunks, and the seconds that it lasts: what is longer is cut off, and
             silence follows what is shorter.
-        overlap: seconds of each transition; no sound is shorter than two of them.
+        overlaps: seconds of each transition, one fewer than sounds; none of these is shorter than its two.
     """
-    shared = round(overlap * TRACK_RATE)
-    angle = (np.arange(shared, dtype=np.float32) + 0.5) / max(1, shared) * (np.pi / 2)
-    held = np.zeros((2, shared), np.float32)  # the end of the sound before
+    held = np.zeros((2, 0), np.float32)  # the end of the sound before
     due = Fraction(0)
     for number, (chunks, seconds) in enumerate(sounds):
-        begun, due = round(due * TRACK_RATE), due + seconds - (overlap if number < len(sounds) - 1 else 0)
+        shared = held.shape[1]
+        behind = overlaps[number] if number < len(sounds) - 1 else Fraction(0)
+        begun, due = round(due * TRACK_RATE), due + seconds - behind
         source = SampleReader(chunks)
-        left = round(due * TRACK_RATE) - begun
-        if number:
+        left = round(due * TRACK_RATE) - begun - shared
+        if shared:
+            angle = (np.arange(shared, dtype=np.float32) + 0.5) / shared * (np.pi / 2)
             yield held * np.cos(angle) + source.take(shared) * np.sin(angle)
-            left -= shared
         while left > 0:
             yield source.take(min(left, TRACK_RATE))
             left -= TRACK_RATE
-        held = source.take(shared)
+        held = source.take(round(behind * TRACK_RATE))
+
+
+def mixed(
+    own: Iterable[Channels], music: Iterable[Channels], level: float, seconds: Fraction, fade: float = 2.0
+) -> Iterator[Channels]:
+    """Yield sound with music under it, which is faded out at the end.
+
+    Args:
+        own: (2, n) each at `TRACK_RATE`.
+        music: likewise; where it ends, silence follows.
+        level: of the music, 1 for as it is.
+        seconds: how long it lasts.
+        fade: seconds of the end.
+    """
+    below, above = SampleReader(music), SampleReader(own)
+    total = round(seconds * TRACK_RATE)
+    for at in range(0, total, TRACK_RATE):
+        count = min(TRACK_RATE, total - at)
+        left = (total - np.arange(at, at + count, dtype=np.float32)) / (fade * TRACK_RATE)
+        heard = below.take(count) * np.minimum(1, left) * level + above.take(count)
+        yield np.clip(heard, -1, 1).astype(np.float32)
+
+
+def louder(chunks: Iterable[Channels], level: float) -> Iterator[Channels]:
+    """Yield a sound at a level: 1 as it is, 0 for silence."""
+    for chunk in chunks:
+        yield (chunk * level).astype(np.float32)
+
+
+def later(chunks: Iterable[Channels], skip: int) -> Iterator[Channels]:
+    """Yield a sound, (2, n) each, without its first samples."""
+    for chunk in chunks:
+        if skip < chunk.shape[1]:
+            yield chunk[:, skip:]
+        skip = max(0, skip - chunk.shape[1])
 
 
 class SampleReader:
@@ -150,11 +186,29 @@ Mixer = Callable[[Sequence[Frames], Sequence[Frames]], Iterable[Frames]]
 """Makes a transition of the last frames of one part and the first of the next, as many, uint8 (H, W, 3) each."""
 
 
+class FilmPart(Protocol):
+    """A part of a film: `cuts.Cut`, `titles.Titled`."""
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Files that it is made from."""
+
+    @property
+    def told(self) -> list[Any]:
+        """What it is, for the film's comment."""
+
+    def pictures(self, size: tuple[int, int], rate: Fraction, fit: Fit, skip: int = 0) -> Iterator[Frames]:
+        """Yield its frames, uint8 (H, W, 3), without the first `skip`; at least one."""
+
+    def sound(self) -> Iterator[Channels]:
+        """Yield its sound, (2, n) each at `TRACK_RATE`; nothing for none."""
+
+
 @dataclass(frozen=True)
 class Film:
     """Parts of videos one behind the other."""
 
-    parts: tuple[Cut, ...]
+    parts: tuple[FilmPart, ...]
     lengths: tuple[int, ...]
     """Frames of each, at the film's rate: those that are missing at its end are its last one again."""
     size: tuple[int, int]
@@ -163,41 +217,45 @@ class Film:
     """Whether one of the parts has."""
     fit: Fit = "letterbox"
     """How a picture of another shape is fitted in."""
-    overlap: int = 0
-    """Frames of each transition."""
-    mix: Mixer | None = None
+    overlaps: tuple[int, ...] = ()
+    """Frames of each transition, one fewer than parts, 0 for a cut; empty for cuts alone."""
+    mixes: tuple[Mixer, ...] = ()
+    """What makes each of them; empty where there is none."""
+    levels: tuple[float, ...] = ()
+    """Of each part's sound, 1 for as it is; empty for that."""
     track: Callable[[], Iterator[Channels]] | None = None
     """What is heard in place of the parts' own sound: (2, n) at `TRACK_RATE`; None for that."""
 
     @property
     def frames(self) -> int:
         """How many there are."""
-        return sum(self.lengths) - self.overlap * (len(self.lengths) - 1)
+        return sum(self.lengths) - sum(self.overlaps)
+
+    @property
+    def starts(self) -> list[int]:
+        """Number of the first frame of each part; where there is a transition, that of its first."""
+        overlaps = self.overlaps or (0,) * (len(self.parts) - 1)
+        shown = (length - overlap for length, overlap in zip(self.lengths, overlaps, strict=False))
+        return [0, *itertools.accumulate(shown)]
 
     def pictures(self, first: int = 0) -> Iterator[Frames]:
         """Yield its frames, uint8 (H, W, 3), from number `first` on."""
-        at, held = 0, list[Frames]()
-        for number, (part, length) in enumerate(zip(self.parts, self.lengths, strict=True)):
-            last = number == len(self.parts) - 1
-            if not last and at + length - self.overlap <= first and not self.overlap:
-                at += length  # nothing of it is wanted
-                continue
-            source = lasting(part.pictures(self.size, self.rate, self.fit), length)
-            if number and self.overlap:
-                begun = list(itertools.islice(source, self.overlap))
-                if at + self.overlap > first:
-                    assert self.mix is not None
-                    yield from itertools.islice(self.mix(held, begun), max(0, first - at), None)
-                at += self.overlap
-            delayed = deque[Frames]()
-            for picture in source:
-                delayed.append(picture)
-                if len(delayed) > (0 if last else self.overlap):
-                    ready = delayed.popleft()
-                    if at >= first:
-                        yield ready
-                    at += 1
-            held = list(delayed)
+        before = (0, *self.overlaps) if self.overlaps else (0,) * len(self.parts)
+        behind = (*self.overlaps, 0) if self.overlaps else before
+        starts, held = self.starts, list[Frames]()
+        begin = max(number for number, at in enumerate(starts) if not number or at + before[number] <= first)
+        for number in range(begin, len(self.parts)):
+            length = self.lengths[number]
+            skip = min(max(0, first - starts[number]), length - behind[number]) if number == begin else 0
+            shown = self.parts[number].pictures(self.size, self.rate, self.fit, skip)
+            source = lasting(shown, length - skip)
+            if number > begin and before[number]:
+                begun = list(itertools.islice(source, before[number]))
+                mixing = self.mixes[number - 1](held, begun)
+                yield from itertools.islice(mixing, max(0, first - starts[number]), None)
+                skip = before[number]
+            yield from itertools.islice(source, length - skip - behind[number])
+            held = list(source)
 
     def sound(self) -> Iterator[Channels] | None:
         """Return its sound; None where no part has any."""
@@ -205,10 +263,12 @@ class Film:
             return None
         if self.track is not None:
             return self.track()
-        lengths = (length / self.rate for length in self.lengths)
-        return crossfaded(
-            [(part.sound(), length) for part, length in zip(self.parts, lengths, strict=True)], self.overlap / self.rate
-        )
+        lengths = [length / self.rate for length in self.lengths]
+        heard = [part.sound() for part in self.parts]
+        if self.levels:
+            heard = list(map(louder, heard, self.levels))
+        overlaps = self.overlaps or (0,) * (len(self.parts) - 1)
+        return crossfaded(list(zip(heard, lengths, strict=True)), [overlap / self.rate for overlap in overlaps])
 
 
 def lasting(pictures: Iterable[Frames], count: int) -> Iterator[Frames]:
@@ -251,5 +311,11 @@ def whole(paths: Sequence[Path], seconds: float, fit: Fit = "letterbox") -> Film
             raise MediaError(problem + " of it", f"give at most {most:.2f} s for each, or leave the clip out")
     size = counts[0].height, counts[0].width
     return Film(
-        tuple(map(Cut, paths)), lengths, size, rate, any(each.has_audio for each in counts), fit, overlap=overlap
+        tuple(map(Cut, paths)),
+        lengths,
+        size,
+        rate,
+        any(each.has_audio for each in counts),
+        fit,
+        overlaps=(overlap,) * (len(paths) - 1) if overlap else (),
     )
