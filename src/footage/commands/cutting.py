@@ -147,7 +147,7 @@ def film(
     Args:
         timeline: the file, or with --library a name.
         to: the file to write: .mp4, .mov, .mkv or .webm; an edit list that opens on the clips: .otio, .edl, .fcpxml or
-            .xml; or .json for the timeline itself. Left out, NAME.mp4 here.
+            .xml; or .json for the timeline itself. Left out, NAME-film.mp4 here.
         library: where clips are found that the timeline calls by number or digest.
         music: a file that is heard in place of the timeline's music.
         font: of the titles, in place of the timeline's.
@@ -160,9 +160,7 @@ def film(
     from footage.library.library import Library
     from footage.library.timelines import read_timeline, write_timeline
 
-    target = Path(f"{Path(timeline).stem}.mp4") if to is None else Path(to)
-    remote.refuse_address(target, "to")
-    refuse_overwriting((timeline, *([music] if music else [])), target)
+    target = target_of((timeline, *([music] if music else [])), to, "film")
     if keep is not None and library is None:
         raise ConfigError(f'keep is "{keep}", and there is no library', "give --library too")
     console = make_console(quiet)

@@ -140,8 +140,8 @@ class FilmMaker:
         scale = min(1.0, DRAFT / min(size)) if draft else 1.0
         size = (max(2, round(size[0] * scale) // 2 * 2), max(2, round(size[1] * scale) // 2 * 2))
         lengths = [each.length(rate, number) for number, each in enumerate(measured, 1)]
-        parts = [self._part(each, length, timeline) for each, length in zip(measured, lengths, strict=True)]
-        overlaps, mixes = self._transitions(timeline, lengths, rate)
+        parts = [self.titled_part(each, length, timeline) for each, length in zip(measured, lengths, strict=True)]
+        overlaps, mixes = self.transitions(timeline, lengths, rate)
         heard = timeline.sound and timeline.level > 0 and any(each.has_sound and each.part.level for each in measured)
         film = Film(
             tuple(parts),
@@ -157,7 +157,7 @@ class FilmMaker:
         if timeline.music is None and self.music is None:
             return film
         told = timeline.music or TimelineMusic(file="")
-        begin = self._music(told)
+        begin = self.music_track(told)
 
         def track() -> Iterator[Channels]:
             own = film.sound() if heard else None
@@ -165,7 +165,12 @@ class FilmMaker:
 
         return replace(film, track=track)
 
-    def _part(self, each: Measured, length: int, timeline: Timeline) -> FilmPart:
+    def titled_part(self, each: Measured, length: int, timeline: Timeline) -> FilmPart:
+        """Return a part as it is shown.
+
+        Raises:
+            MediaError: its title has signs that the font lacks, or its colour is none.
+        """
         part = each.part
         last = None if part.last is None else min(part.last, each.frames - 1)
         cut = None if each.path is None else Cut(each.path, part.first, last) if each.rate else Cut(each.path)
@@ -175,7 +180,7 @@ class FilmMaker:
         font = self.font or (None if timeline.font is None else self.path_of(timeline.font, None))
         return Titled(part.title, length, font_for(part.title, font), cut, part.colour)
 
-    def _transitions(self, timeline: Timeline, lengths: list[int], rate: Fraction) -> tuple[list[int], list[Mixer]]:
+    def transitions(self, timeline: Timeline, lengths: list[int], rate: Fraction) -> tuple[list[int], list[Mixer]]:
         """Return the frames of each transition, and what makes it; refuse those that parts are too short for."""
         overlaps, mixes = list[int](), list[Mixer]()
         for part in timeline.parts[1:]:
@@ -195,7 +200,7 @@ class FilmMaker:
                 )
         return overlaps, mixes
 
-    def _music(self, told: TimelineMusic) -> Callable[[], Iterator[Channels]]:
+    def music_track(self, told: TimelineMusic) -> Callable[[], Iterator[Channels]]:
         """Return what starts the music over.
 
         Raises:
